@@ -1,0 +1,117 @@
+//! What a peer received, in order of arrival, and a way to wait for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Method, StatusCode, Uri},
+};
+use tokio::sync::watch;
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// HTTP method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Status of the answer; `None` while it is being handled and where no answer was sent.
+    pub status: Option<StatusCode>,
+}
+
+impl Recorded {
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The value of header `name`, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON; `Null` if it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// The requests of one peer. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    requests: Mutex<Vec<Recorded>>,
+    changed: watch::Sender<usize>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self(Arc::new(Inner { requests: Mutex::default(), changed: watch::Sender::new(0) }))
+    }
+}
+
+impl Recorder {
+    /// All requests so far.
+    pub fn all(&self) -> Vec<Recorded> {
+        self.requests().clone()
+    }
+
+    /// The requests so far for which `matches` holds.
+    pub fn matching(&self, matches: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
+        self.requests().iter().filter(|r| matches(r)).cloned().collect()
+    }
+
+    /// How many requests so far have this method and path.
+    pub fn count(&self, method: Method, path: &str) -> usize {
+        self.requests().iter().filter(|r| r.method == method && r.path() == path).count()
+    }
+
+    /// Forgets what was recorded.
+    pub fn clear(&self) {
+        self.requests().clear();
+    }
+
+    /// Waits until `n` requests for which `matches` holds have arrived, and returns them. The caller
+    /// bounds the wait.
+    pub async fn wait_for(&self, n: usize, matches: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let found = self.matching(&matches);
+            if found.len() >= n {
+                return found;
+            }
+            if changed.changed().await.is_err() {
+                return found;
+            }
+        }
+    }
+
+    /// Notes an arrival; the index is for [`Recorder::answered`].
+    pub(crate) fn arrived(&self, request: Recorded) -> usize {
+        let mut requests = self.requests();
+        requests.push(request);
+        let index = requests.len() - 1;
+        drop(requests);
+        self.0.changed.send_modify(|n| *n += 1);
+        index
+    }
+
+    /// Notes the status of the answer to an earlier arrival.
+    pub(crate) fn answered(&self, index: usize, status: StatusCode) {
+        if let Some(request) = self.requests().get_mut(index) {
+            request.status = Some(status);
+        }
+        self.0.changed.send_modify(|n| *n += 1);
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Vec<Recorded>> {
+        self.0.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,291 @@
+//! The socket side of a peer: a listener on a free loopback port whose connections can be reset, and
+//! the layer that records every request and lets planned faults happen.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    http::{HeaderName, HeaderValue, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    serve::{IncomingStream, Listener},
+};
+use futures_util::Stream;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::{
+    fault::{Fault, Faults},
+    recorder::{Recorded, Recorder},
+};
+
+/// More than any peer accepts itself: each peer's own limit answers first.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// One peer being served. Dropping it closes the socket.
+#[derive(Debug)]
+pub struct Served {
+    /// Where it listens, without a trailing slash: `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// What it received.
+    pub recorder: Recorder,
+    /// What goes wrong.
+    pub faults: Faults,
+    task: JoinHandle<()>,
+    connections: CancellationToken,
+}
+
+impl Served {
+    /// Serves `router` on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start(router: Router) -> io::Result<Self> {
+        Self::start_at(router, (Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// Serves `router` at `addr`, for a peer that comes back on its old port.
+    ///
+    /// # Errors
+    /// When `addr` cannot be bound.
+    pub async fn start_at(router: Router, addr: SocketAddr) -> io::Result<Self> {
+        let (recorder, faults) = (Recorder::default(), Faults::default());
+        let layer = Wire { recorder: recorder.clone(), faults: faults.clone() };
+        let app = router.layer(middleware::from_fn_with_state(layer, observe));
+        let socket = TcpListener::bind(addr).await?;
+        let url = format!("http://{}", socket.local_addr()?);
+        let connections = CancellationToken::new();
+        let listener = ResettableListener { socket, all: connections.clone() };
+        let task = tokio::spawn(async move {
+            let service = app.into_make_service_with_connect_info::<Connection>();
+            // The listener retries its own errors, so serving ends only with the task.
+            let _ = axum::serve(listener, service).await;
+        });
+        Ok(Self { url, recorder, faults, task, connections })
+    }
+
+    /// Closes the socket and resets every connection: the peer is down.
+    pub fn stop(&self) {
+        self.task.abort();
+        self.connections.cancel();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[derive(Clone)]
+struct Wire {
+    recorder: Recorder,
+    faults: Faults,
+}
+
+/// Records the request, then handles it as planned.
+async fn observe(
+    State(wire): State<Wire>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => body,
+        Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+    };
+    let recorded = Recorded {
+        method: parts.method.clone(),
+        uri: parts.uri.clone(),
+        headers: parts.headers.clone(),
+        body: body.clone(),
+        status: None,
+    };
+    let fault = wire.faults.take(&recorded);
+    let index = wire.recorder.arrived(recorded);
+    let handle = next.run(Request::from_parts(parts, Body::from(body)));
+    let response = match fault {
+        None => handle.await,
+        Some(Fault::Respond { status, headers, body }) => respond(status, headers, body),
+        Some(Fault::HandledThenRespond { status, body }) => {
+            handle.await;
+            respond(status, vec![("content-type", "application/json".into())], body)
+        }
+        Some(Fault::Delay(pause)) => {
+            tokio::time::sleep(pause).await;
+            handle.await
+        }
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Reset) => connection.reset().await,
+        Some(Fault::HandledThenReset) => {
+            handle.await;
+            connection.reset().await
+        }
+        Some(Fault::CutBody(after)) => shorten(handle.await, after, Some(connection)),
+        Some(Fault::EndBody(after)) => shorten(handle.await, after, None),
+    };
+    wire.recorder.answered(index, response.status());
+    response
+}
+
+fn respond(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// The response with its body ending after `after` bytes; `cut` resets the connection there.
+fn shorten(response: Response, after: usize, cut: Option<Connection>) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if cut.is_none() {
+        parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    }
+    let body = Shortened { inner: body.into_data_stream(), left: after, cut };
+    Response::from_parts(parts, Body::from_stream(body))
+}
+
+/// A body that gives up to `left` bytes of `inner`, then ends or resets the connection.
+struct Shortened<S> {
+    inner: S,
+    left: usize,
+    cut: Option<Connection>,
+}
+
+impl<S> Stream for Shortened<S>
+where
+    S: Stream<Item = Result<Bytes, axum::Error>> + Unpin,
+{
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            return match &self.cut {
+                None => Poll::Ready(None),
+                // An error in mid-body makes the server drop the connection after what it has sent.
+                Some(_) => {
+                    Poll::Ready(Some(Err(axum::Error::new(io::Error::other("cut by a fault")))))
+                }
+            };
+        }
+        match Pin::new(&mut self.inner).poll_next(cx) {
+            Poll::Ready(Some(Ok(mut bytes))) => {
+                bytes.truncate(self.left);
+                self.left -= bytes.len();
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Handle to one accepted connection, given to the requests that arrive on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    reset: CancellationToken,
+}
+
+impl Connection {
+    /// Resets the connection. The request that asked for it is never answered.
+    async fn reset(&self) -> Response {
+        self.reset.cancel();
+        std::future::pending().await
+    }
+}
+
+impl Connected<IncomingStream<'_, ResettableListener>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
+        Self { reset: stream.io().reset.clone() }
+    }
+}
+
+struct ResettableListener {
+    socket: TcpListener,
+    /// Parent of every connection's own token.
+    all: CancellationToken,
+}
+
+impl Listener for ResettableListener {
+    type Io = ResettableStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, addr) = <TcpListener as Listener>::accept(&mut self.socket).await;
+        let reset = self.all.child_token();
+        let until_reset = Box::pin(reset.clone().cancelled_owned());
+        (ResettableStream { stream, reset, until_reset }, addr)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.socket.local_addr()
+    }
+}
+
+/// A TCP stream that turns into a connection reset when its token says so.
+pub(crate) struct ResettableStream {
+    stream: TcpStream,
+    reset: CancellationToken,
+    until_reset: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl ResettableStream {
+    /// The error to end with, once a reset was asked for. Closing with SO_LINGER 0 sends an RST.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        self.until_reset.as_mut().poll(cx).is_ready().then(|| {
+            // Where the option cannot be set the connection is closed instead; tests would notice.
+            let _ = SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
+            io::ErrorKind::ConnectionReset.into()
+        })
+    }
+}
+
+impl AsyncRead for ResettableStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.poll_reset(cx) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Pin::new(&mut self.stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ResettableStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.poll_reset(cx) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Pin::new(&mut self.stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
