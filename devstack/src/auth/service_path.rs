@@ -1,0 +1,92 @@
+//! The service path: who is due, and what the personas did and thought.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Auth,
+    batch::{Actions, Feedback},
+    refusal::{self, Refusal},
+    store::iso,
+};
+
+/// The three endpoints, relative to their base. Nothing below it is reached without the key.
+pub(super) fn router(auth: Arc<Auth>) -> Router {
+    let router = Router::new()
+        .route("/due", get(due))
+        .route("/{user_id}/actions", post(actions))
+        .route("/{user_id}/feedback", post(feedback));
+    refusal::with_not_found(router)
+        .layer(middleware::from_fn_with_state(auth.clone(), check_key))
+        .with_state(auth)
+}
+
+async fn check_key(
+    State(auth): State<Arc<Auth>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let key = request.headers().get("x-service-key");
+    if key.is_some_and(|key| key == auth.options.service_key.as_str()) {
+        Ok(next.run(request).await)
+    } else {
+        Err(Refusal::ServiceKey)
+    }
+}
+
+async fn due(State(auth): State<Arc<Auth>>) -> Result<Json<Value>, Refusal> {
+    let now = auth.clock.now();
+    let due = auth.store.due(now).await?;
+    let mut personas: Vec<Value> = due
+        .into_iter()
+        .map(|due| {
+            json!({
+                "userId": due.persona.user_id,
+                "email": due.email,
+                "archetype": due.persona.archetype,
+                "systemPrompt": due.persona.system_prompt,
+                "moduleMix": due.persona.module_mix,
+                "tickCadence": due.persona.tick_cadence,
+                "lastActiveAt": due.persona.last_active_at.map(iso),
+            })
+        })
+        .collect();
+    personas.extend_from_slice(&auth.raw_due_rows.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Json(json!({"personas": personas, "serverTime": iso(now)})))
+}
+
+async fn actions(
+    State(auth): State<Arc<Auth>>,
+    Path(user_id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let batch = Actions::parse(&body)?;
+    known(&auth, &user_id).await?;
+    let written = batch.write(&auth.store, &user_id, auth.clock.now()).await?;
+    Ok(Json(json!({"ok": true, "written": written})))
+}
+
+async fn feedback(
+    State(auth): State<Arc<Auth>>,
+    Path(user_id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let batch = Feedback::parse(&body)?;
+    known(&auth, &user_id).await?;
+    let written = batch.write(&auth.store, &user_id, auth.clock.now()).await?;
+    Ok(Json(json!({"ok": true, "written": written})))
+}
+
+/// Refuses a user id without a persona.
+async fn known(auth: &Auth, user_id: &str) -> Result<(), Refusal> {
+    if auth.store.has_persona(user_id).await? { Ok(()) } else { Err(Refusal::UnknownPersona) }
+}

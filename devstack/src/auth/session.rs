@@ -1,0 +1,59 @@
+//! The session cookie: `<token>.<signature>`, as the service signs and reads it.
+
+use aws_lc_rs::{error::Unspecified, hmac, rand::SystemRandom};
+use axum::http::{HeaderMap, header::COOKIE};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use url::form_urlencoded;
+
+/// How long a session lives.
+pub(super) const LIFETIME_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// Signs session tokens into cookies and takes them out again.
+pub(super) struct SessionCookie {
+    key: hmac::Key,
+    https: bool,
+}
+
+impl SessionCookie {
+    /// Under a fresh key. `https`: as a service whose own base URL is https.
+    pub fn generate(https: bool) -> Result<Self, Unspecified> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
+        Ok(Self { key, https })
+    }
+
+    fn name(&self) -> &'static str {
+        if self.https { "__Secure-mana.session_token" } else { "mana.session_token" }
+    }
+
+    /// The value of Set-Cookie for this session.
+    pub fn set(&self, token: &str) -> String {
+        let signature = STANDARD.encode(hmac::sign(&self.key, token.as_bytes()));
+        // Percent-encoded, as the service sends it: a client has to return what it got.
+        let signature: String = form_urlencoded::byte_serialize(signature.as_bytes()).collect();
+        let name = self.name();
+        let scope = if self.https { " Domain=mana.test; Secure;" } else { "" };
+        format!(
+            "{name}={token}.{signature}; Max-Age={LIFETIME_SECONDS};{scope} Path=/; HttpOnly; SameSite=Lax"
+        )
+    }
+
+    /// The session token of a request, if it carries a cookie with a good signature.
+    pub fn token(&self, headers: &HeaderMap) -> Option<String> {
+        let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        cookies
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .filter(|(name, _)| *name == self.name())
+            .find_map(|(_, value)| self.verified(value))
+    }
+
+    fn verified(&self, value: &str) -> Option<String> {
+        let (token, signature) = value.split_once('.')?;
+        // Decoded like a cookie and not like a form, where a plus would be a space.
+        let query = format!("signature={}", signature.replace('+', "%2B"));
+        let (_, signature) = form_urlencoded::parse(query.as_bytes()).next()?;
+        let signature = STANDARD.decode(signature.as_bytes()).ok()?;
+        hmac::verify(&self.key, token.as_bytes(), &signature).ok()?;
+        Some(token.to_owned())
+    }
+}
