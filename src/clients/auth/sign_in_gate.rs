@@ -1,0 +1,62 @@
+//! Keeping logins under the rate limit of a deployment that has one.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+/// Pause between logins once a rate limit was met: it allows 3 in 10 s (contracts/mana-auth.md).
+const SPACING: Duration = Duration::from_millis(3_400);
+
+/// Lets logins through at once until one was refused for coming too fast; from then on they wait as
+/// long as they were told and go one by one, for the rest of the process.
+#[derive(Debug, Default)]
+pub(super) struct SignInGate {
+    next: Mutex<Option<Instant>>,
+}
+
+impl SignInGate {
+    /// Resolves when the next login may go out.
+    pub(super) async fn pass(&self) {
+        let turn = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            next.as_mut().map(|next| {
+                let turn = (*next).max(Instant::now());
+                *next = turn + SPACING;
+                turn
+            })
+        };
+        if let Some(turn) = turn {
+            sleep_until(turn).await;
+        }
+    }
+
+    /// No login before `wait` has passed.
+    pub(super) fn hold(&self, wait: Duration) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + wait;
+        *next = Some(next.map_or(until, |next| next.max(until)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn logins_pass_freely_until_one_was_refused_and_one_by_one_after_it() {
+        let gate = SignInGate::default();
+        let start = Instant::now();
+        for _ in 0..100 {
+            gate.pass().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        gate.hold(Duration::from_secs(10));
+        gate.pass().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+        gate.pass().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING);
+    }
+}

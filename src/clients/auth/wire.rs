@@ -1,0 +1,170 @@
+//! mana-auth's JSON and cookies.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, header};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Serialize)]
+pub(super) struct Credentials<'a> {
+    pub email: &'a str,
+    pub password: &'a str,
+}
+
+/// What logins have in common.
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub id: String,
+}
+
+/// Answer of /api/v1/auth/login.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Login {
+    pub user: User,
+    /// The JWT, where the running service puts it.
+    access_token: Option<String>,
+    /// An opaque session token, or the JWT in a deployment as the seeds describe it.
+    token: Option<String>,
+}
+
+impl Login {
+    pub(super) fn jwt(&self) -> Option<SecretString> {
+        let given = |token: &Option<String>| token.clone().filter(|token| !token.is_empty());
+        given(&self.access_token).or_else(|| given(&self.token)).map(Into::into)
+    }
+}
+
+/// Answer of /api/auth/sign-in/email; what counts is its cookie.
+#[derive(Deserialize)]
+pub(super) struct SignIn {
+    pub user: User,
+}
+
+/// Answer of /api/auth/token.
+#[derive(Deserialize)]
+pub(super) struct Token {
+    #[serde(deserialize_with = "secret")]
+    pub token: SecretString,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(Into::into)
+}
+
+/// One entry of /api/auth/organization/list.
+#[derive(Deserialize)]
+pub(super) struct Space {
+    pub id: String,
+    #[serde(default)]
+    metadata: Value,
+}
+
+impl Space {
+    /// Whether the metadata, an object or that object as a JSON string, says `"type":"personal"`.
+    pub(super) fn is_personal(&self) -> bool {
+        let parsed: Value;
+        let metadata = match &self.metadata {
+            Value::String(text) => {
+                parsed = serde_json::from_str(text).unwrap_or_default();
+                &parsed
+            }
+            object => object,
+        };
+        metadata.get("type").and_then(Value::as_str) == Some("personal")
+    }
+}
+
+/// Body of a refusal.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Refusal {
+    error: Value,
+    retry_after_sec: Value,
+}
+
+impl Refusal {
+    pub(super) fn is_lockout(&self) -> bool {
+        self.error == "ACCOUNT_LOCKED"
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_sec.as_u64().map(Duration::from_secs)
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refusal({})", self.error)
+    }
+}
+
+/// `name=value` of the session cookie, to be sent back as it is. Its name is prefixed where the
+/// service's own base URL is https; a cookie jar would drop such a cookie over plain http in the
+/// compose network.
+pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
+    headers.get_all(header::SET_COOKIE).iter().find_map(|cookie| {
+        let pair = cookie.to_str().ok()?.split(';').next()?.trim();
+        let (name, value) = pair.split_once('=')?;
+        (name.ends_with("session_token") && !value.is_empty()).then(|| pair.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    use super::*;
+
+    fn cookie(headers: &[&str]) -> Option<String> {
+        let headers = headers
+            .iter()
+            .map(|value| (header::SET_COOKIE, value.parse().unwrap()))
+            .collect::<HeaderMap>();
+        session_cookie(&headers).map(|cookie| cookie.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn the_session_cookie_is_found_among_others_and_taken_verbatim() {
+        let plain = "mana.session_token=abc.d%2Be%3D; Max-Age=604800; Path=/; HttpOnly";
+        assert_eq!(
+            cookie(&["theme=dark; Path=/", plain]).as_deref(),
+            Some("mana.session_token=abc.d%2Be%3D")
+        );
+        let secure = "__Secure-mana.session_token=x.y; Domain=mana.how; Secure";
+        assert_eq!(cookie(&[secure]).as_deref(), Some("__Secure-mana.session_token=x.y"));
+        assert_eq!(cookie(&["mana.session_token=; Max-Age=0", "a=b"]), None);
+    }
+
+    #[test]
+    fn the_jwt_is_the_access_token_and_else_the_token() {
+        let jwt = |login: Value| {
+            let login: Login = serde_json::from_value(login).unwrap();
+            login.jwt().map(|jwt| jwt.expose_secret().to_owned())
+        };
+        let user = json!({"id": "u"});
+        assert_eq!(
+            jwt(json!({"user": user, "token": "t", "accessToken": "jwt"})).as_deref(),
+            Some("jwt")
+        );
+        assert_eq!(jwt(json!({"user": user, "token": "jwt"})).as_deref(), Some("jwt"));
+        assert_eq!(jwt(json!({"user": user})), None);
+    }
+
+    #[test]
+    fn a_space_is_personal_by_its_metadata_in_either_form() {
+        let personal = |metadata: Value| {
+            let space = json!({"id": "s", "metadata": metadata});
+            serde_json::from_value::<Space>(space).unwrap().is_personal()
+        };
+        assert!(personal(json!({"tier": "public", "type": "personal"})));
+        assert!(personal(json!("{\"type\":\"personal\"}")));
+        assert!(!personal(json!({"type": "team"})));
+        assert!(!personal(json!(null)));
+        assert!(!personal(json!("not json")));
+        assert!(!serde_json::from_value::<Space>(json!({"id": "s"})).unwrap().is_personal());
+    }
+}

@@ -1,0 +1,169 @@
+//! Claude, by the Messages API (contracts/anthropic-messages.md). Only POST /v1/messages is used.
+//!
+//! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
+//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten.
+
+mod error;
+mod message;
+mod reply;
+
+use std::{
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+pub use error::ClaudeError;
+pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
+pub use reply::{Block, Reply, StopReason, ToolUse};
+
+use crate::{
+    config::{BaseUrl, ClaudeConfig, Effort},
+    http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+};
+
+const PEER: Peer = Peer("anthropic");
+const OPERATION: &str = "messages";
+const API_VERSION: &str = "2026-10-21";
+/// One request; replies are short, thinking is at low effort.
+const TIMEOUT: Duration = Duration::from_secs(120);
+const BODY_LIMIT: usize = 16 << 20;
+
+/// Most output tokens that a request without streaming should ask for (section 6).
+pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
+
+/// What to ask the model.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// System prompt.
+    pub system: &'a str,
+    /// Tools on offer, if any.
+    pub tools: Option<&'a ToolDefinitions>,
+    /// The conversation so far; the last message is the user's.
+    pub messages: &'a [Message],
+    /// Output tokens, thinking included.
+    pub max_tokens: NonZeroU32,
+    /// JSON Schema of the answer's text, if it is to be JSON.
+    pub format: Option<&'a RawValue>,
+}
+
+/// Talks to Claude with one model and one key.
+#[derive(Debug)]
+pub struct ClaudeClient {
+    http: HttpClient,
+    url: BaseUrl,
+    headers: HeaderMap,
+    model: String,
+    effort: Option<Effort>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    max_tokens: NonZeroU32,
+    system: [SystemBlock<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a ToolDefinitions>,
+    messages: &'a [Message],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<OutputConfig<'a>>,
+}
+
+#[derive(Serialize)]
+struct SystemBlock<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct OutputConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    r#type: &'static str,
+    schema: &'a RawValue,
+}
+
+impl ClaudeClient {
+    /// A client for this configuration. `None` without a key that fits in a header.
+    pub fn new(http: HttpClient, config: &ClaudeConfig) -> Option<Self> {
+        let key = secret_header("x-api-key", config.api_key.as_ref()?)?;
+        let version = HeaderName::from_static("anthropic-version");
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([
+            key,
+            (version, HeaderValue::from_static(API_VERSION)),
+            (header::CONTENT_TYPE, json.clone()),
+            (header::ACCEPT, json),
+        ]);
+        Some(Self {
+            http,
+            url: config.base.join(["v1", "messages"]),
+            headers,
+            model: config.model.clone(),
+            effort: config.effort,
+        })
+    }
+
+    /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
+    /// sending it again after a lost answer, does no harm.
+    ///
+    /// # Errors
+    /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`.
+    pub async fn ask(&self, ask: Ask<'_>, deadline: Instant) -> Result<Reply, ClaudeError> {
+        let body = self.encode(ask);
+        let attempt = async || self.exchange(body.clone()).await;
+        let on_retry = |error: &ClaudeError, pause: Duration| {
+            self.http.metrics().record_client_retry(PEER.0, OPERATION);
+            tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
+        };
+        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await
+    }
+
+    fn encode(&self, ask: Ask<'_>) -> Vec<u8> {
+        let effort = self.effort.map(Effort::as_str);
+        let format = ask.format.map(|schema| Format { r#type: "json_schema", schema });
+        let output_config =
+            (effort.is_some() || format.is_some()).then_some(OutputConfig { effort, format });
+        let body = Body {
+            model: &self.model,
+            max_tokens: ask.max_tokens,
+            system: [SystemBlock { r#type: "text", text: ask.system }],
+            tools: ask.tools,
+            messages: ask.messages,
+            output_config,
+        };
+        // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
+        let operation =
+            Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
+        let request = self
+            .http
+            .inner()
+            .post(self.url.as_url().clone())
+            .headers(self.headers.clone())
+            .body(body);
+        let started = Instant::now();
+        let answer = self.http.send(operation, request).await?;
+        if answer.status != StatusCode::OK {
+            return Err(ClaudeError::from_answer(&answer, &self.http));
+        }
+        let reply = Reply::parse(&answer.body)
+            .map_err(|problem| ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) })?;
+        let metrics = self.http.metrics();
+        metrics.record_reply(reply.stop_reason.as_str(), reply.usage, started.elapsed());
+        Ok(reply)
+    }
+}

@@ -1,0 +1,133 @@
+//! Why there is no reply.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::http::{
+    Answer, HttpClient, HttpError,
+    retry::{self, Retryable, Verdict},
+};
+
+/// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
+const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaudeError {
+    /// Any status but 200.
+    #[error("Claude answered {status} {kind}: {message}", status = status.as_u16())]
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// `error.type`, with `details.error_code` where there is one; `unknown` for a foreign body.
+        kind: String,
+        /// What it says.
+        message: String,
+        /// Whether the same request may succeed later.
+        verdict: Verdict,
+    },
+    /// A 200 that is no reply.
+    #[error("Claude answered 200, but not with a message: {problem}")]
+    Unreadable {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    error: WireErrorBody,
+}
+
+#[derive(Deserialize)]
+struct WireErrorBody {
+    r#type: String,
+    #[serde(default)]
+    message: String,
+    details: Option<WireDetails>,
+}
+
+#[derive(Deserialize)]
+struct WireDetails {
+    error_code: Option<String>,
+}
+
+impl ClaudeError {
+    /// Reads an answer that is not 200. Proxies in between may send bodies of their own.
+    pub(super) fn from_answer(answer: &Answer, http: &HttpClient) -> Self {
+        let wire: Option<WireError> = serde_json::from_slice(&answer.body).ok();
+        let (kind, code, message) = match wire {
+            Some(WireError { error }) => {
+                let code = error.details.and_then(|details| details.error_code);
+                (error.r#type, code, http.snippet(error.message.as_bytes()))
+            }
+            None => ("unknown".to_owned(), None, http.snippet(&answer.body)),
+        };
+        let verdict = verdict(answer.status, &answer.headers, code.as_deref());
+        let kind = match code {
+            Some(code) => format!("{kind} ({code})"),
+            None => kind,
+        };
+        Self::Refused { status: answer.status, kind: http.snippet(kind.as_bytes()), message, verdict }
+    }
+}
+
+/// The official SDKs' rule: 408, 409, 429 and from 500 on, unless a header says otherwise.
+fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdict {
+    let told = headers.get("x-should-retry").map(|value| value.as_bytes());
+    let by_status = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT)
+        || retry::of_status(status, None) != Verdict::Final;
+    let retries = match told {
+        Some(b"true") => true,
+        Some(b"false") => false,
+        _ => by_status && !code.is_some_and(|code| SPEND_LIMITS.contains(&code)),
+    };
+    if !retries {
+        return Verdict::Final;
+    }
+    Verdict::Transient { retry_after: crate::http::retry_after(headers) }
+}
+
+impl Retryable for ClaudeError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Refused { verdict, .. } => *verdict,
+            Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
+            Self::Http(source) if source.is_transient() => Verdict::Transient { retry_after: None },
+            Self::Http(_) => Verdict::Final,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retries(status: u16, headers: &[(&'static str, &str)], code: Option<&str>) -> bool {
+        let headers =
+            headers.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().unwrap()));
+        let status = StatusCode::from_u16(status).unwrap();
+        verdict(status, &headers.collect(), code) != Verdict::Final
+    }
+
+    #[test]
+    fn retries_follow_status_then_code_then_header() {
+        for status in [408, 409, 429, 500, 503, 504, 529] {
+            assert!(retries(status, &[], None), "{status}");
+            assert!(!retries(status, &[("x-should-retry", "false")], None), "{status}");
+        }
+        for status in [400, 401, 402, 403, 404, 413, 422] {
+            assert!(!retries(status, &[], None), "{status}");
+            assert!(retries(status, &[("x-should-retry", "true")], None), "{status}");
+        }
+        for code in SPEND_LIMITS {
+            assert!(!retries(429, &[], Some(code)), "{code}");
+        }
+        assert!(retries(429, &[], Some("ramp_limit_exceeded")));
+    }
+}

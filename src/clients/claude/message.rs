@@ -1,0 +1,211 @@
+//! What is said to the model, as the JSON it is sent as.
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::ToolUse;
+
+/// One message of a conversation. Made once and never changed.
+#[derive(Clone, Debug)]
+pub struct Message(Box<RawValue>);
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct Parts<'a, C: ?Sized> {
+    role: &'static str,
+    content: &'a C,
+}
+
+impl Message {
+    /// The user says `text`, which must not be blank.
+    pub fn user(text: &str) -> Self {
+        Self::of("user", text)
+    }
+
+    /// The model said `content`: the bytes of a reply's content array.
+    pub fn assistant(content: &RawValue) -> Self {
+        Self::of("assistant", content)
+    }
+
+    /// The results of one turn's tool calls: all of them, and nothing before them (section 4).
+    pub fn tool_results(results: &[ToolResult]) -> Self {
+        let blocks: Vec<_> = results.iter().map(ToolResult::encode).collect();
+        Self::of("user", blocks.as_slice())
+    }
+
+    fn of<C: Serialize + ?Sized>(role: &'static str, content: &C) -> Self {
+        Self(encode(&Parts { role, content }))
+    }
+
+    /// The message as JSON text.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// The answer to one `tool_use` block.
+#[derive(Clone, Debug)]
+pub struct ToolResult {
+    /// Id of the block it answers.
+    pub tool_use_id: String,
+    /// What the model gets to see; may be empty.
+    pub content: Vec<ResultBlock>,
+    /// Whether the call failed.
+    pub is_error: bool,
+}
+
+/// A block inside a tool result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResultBlock {
+    /// Text; never empty.
+    Text(String),
+    /// A base64 image of a type the API takes.
+    Image {
+        /// `image/jpeg`, `image/png`, `image/gif` or `image/webp`.
+        media_type: String,
+        /// Standard base64.
+        data: String,
+    },
+    /// A base64 PDF.
+    Pdf {
+        /// Standard base64.
+        data: String,
+    },
+}
+
+#[derive(Serialize)]
+struct WireToolResult<'a> {
+    r#type: &'static str,
+    tool_use_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    content: Vec<WireBlock<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_error: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireBlock<'a> {
+    Text { text: &'a str },
+    Image { source: Source<'a> },
+    Document { source: Source<'a> },
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    r#type: &'static str,
+    media_type: &'a str,
+    data: &'a str,
+}
+
+impl ToolResult {
+    /// The answer to `call`.
+    pub fn of(call: &ToolUse, content: Vec<ResultBlock>, is_error: bool) -> Self {
+        Self { tool_use_id: call.id.clone(), content, is_error }
+    }
+
+    /// An error that says `text`.
+    pub fn error(call: &ToolUse, text: &str) -> Self {
+        Self::of(call, vec![ResultBlock::Text(text.to_owned())], true)
+    }
+
+    fn encode(&self) -> Box<RawValue> {
+        let base64 = |media_type, data| Source { r#type: "base64", media_type, data };
+        let content = self.content.iter().map(|block| match block {
+            ResultBlock::Text(text) => WireBlock::Text { text },
+            ResultBlock::Image { media_type, data } => {
+                WireBlock::Image { source: base64(media_type, data) }
+            }
+            ResultBlock::Pdf { data } => {
+                WireBlock::Document { source: base64("application/pdf", data) }
+            }
+        });
+        encode(&WireToolResult {
+            r#type: "tool_result",
+            tool_use_id: &self.tool_use_id,
+            content: content.collect(),
+            is_error: self.is_error,
+        })
+    }
+}
+
+/// The tools on offer, encoded once per session.
+#[derive(Clone, Debug)]
+pub struct ToolDefinitions(Box<RawValue>);
+
+impl Serialize for ToolDefinitions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct WireTool<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    input_schema: &'a Map<String, Value>,
+}
+
+impl ToolDefinitions {
+    /// Tools by name, description and input schema, in the order given.
+    pub fn new<'a>(
+        tools: impl IntoIterator<Item = (&'a str, &'a str, &'a Map<String, Value>)>,
+    ) -> Self {
+        let tools: Vec<_> = tools
+            .into_iter()
+            .map(|(name, description, input_schema)| WireTool { name, description, input_schema })
+            .collect();
+        Self(encode(&tools))
+    }
+
+    /// The definitions as JSON text.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// JSON of our own making from strings, booleans and JSON that was read before.
+fn encode(value: &impl Serialize) -> Box<RawValue> {
+    #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
+    serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_encoded_as_the_api_wants_them() {
+        let result = |content, is_error| ToolResult {
+            tool_use_id: "toolu_1".into(),
+            content,
+            is_error,
+        };
+        let message = Message::tool_results(&[
+            result(vec![], false),
+            result(vec![ResultBlock::Text("nein".into())], true),
+            result(
+                vec![
+                    ResultBlock::Image { media_type: "image/png".into(), data: "AAAA".into() },
+                    ResultBlock::Pdf { data: "BBBB".into() },
+                ],
+                false,
+            ),
+        ]);
+        insta::assert_snapshot!(message.as_json());
+    }
+
+    #[test]
+    fn the_models_own_words_are_replayed_byte_for_byte() {
+        let content = r#"[ {"type":"thinking","thinking":"","signature":"Eq=="}, {"new":1.0} ]"#;
+        let raw: Box<RawValue> = serde_json::from_str(content).unwrap();
+        let message = Message::assistant(&raw);
+        assert_eq!(message.as_json(), format!(r#"{{"role":"assistant","content":{content}}}"#));
+    }
+}

@@ -1,0 +1,264 @@
+//! What the model said.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::metrics::Tokens;
+
+/// One reply.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The content array, byte for byte.
+    pub content: Box<RawValue>,
+    /// A view of its blocks, in order.
+    pub blocks: Vec<Block>,
+    /// Why the reply ended.
+    pub stop_reason: StopReason,
+    /// Category of a refusal, if the API names one.
+    pub refusal: Option<String>,
+    /// What it cost, in tokens.
+    pub usage: Tokens,
+}
+
+/// One content block, as far as the runner looks into it.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// Text.
+    Text(String),
+    /// A tool call.
+    ToolUse(ToolUse),
+    /// Anything else: thinking, and types to come. Replayed, never read.
+    Other,
+}
+
+/// A tool call as the model wrote it.
+#[derive(Clone, Debug)]
+pub struct ToolUse {
+    /// Pairs it with its result.
+    pub id: String,
+    /// The tool, in Claude's spelling.
+    pub name: String,
+    /// Its input, byte for byte.
+    pub input: Box<RawValue>,
+}
+
+/// Why a reply ended (section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model is done.
+    EndTurn,
+    /// It waits for the results of its calls.
+    ToolUse,
+    /// It was cut off; a tool call at its end is incomplete.
+    MaxTokens,
+    /// A stop sequence came up; as `EndTurn`.
+    StopSequence,
+    /// The API wants to be called again with the same history.
+    PauseTurn,
+    /// The model declined; nothing of the reply is to be used.
+    Refusal,
+    /// The history fills the context window.
+    ContextWindowExceeded,
+    /// None, or one this program does not know: stop, run nothing.
+    Unknown,
+}
+
+impl StopReason {
+    fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("end_turn") => Self::EndTurn,
+            Some("tool_use") => Self::ToolUse,
+            Some("max_tokens") => Self::MaxTokens,
+            Some("stop_sequence") => Self::StopSequence,
+            Some("pause_turn") => Self::PauseTurn,
+            Some("refusal") => Self::Refusal,
+            Some("model_context_window_exceeded") => Self::ContextWindowExceeded,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EndTurn => "end_turn",
+            Self::ToolUse => "tool_use",
+            Self::MaxTokens => "max_tokens",
+            Self::StopSequence => "stop_sequence",
+            Self::PauseTurn => "pause_turn",
+            Self::Refusal => "refusal",
+            Self::ContextWindowExceeded => "model_context_window_exceeded",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireReply {
+    content: Box<RawValue>,
+    stop_reason: Option<String>,
+    stop_details: Option<WireStopDetails>,
+    usage: WireUsage,
+}
+
+#[derive(Deserialize)]
+struct WireStopDetails {
+    category: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    input_tokens: u64,
+    output_tokens: u64,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct WireBlock {
+    r#type: String,
+    text: Option<String>,
+    id: Option<String>,
+    name: Option<String>,
+    input: Option<Box<RawValue>>,
+}
+
+impl Reply {
+    /// Reads a reply; the error says what is wrong with it.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+        let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let blocks: Vec<Box<RawValue>> =
+            serde_json::from_str(wire.content.get()).map_err(|error| error.to_string())?;
+        let blocks = blocks.iter().map(|block| Block::parse(block)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            content: wire.content,
+            blocks,
+            stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
+            refusal: wire.stop_details.and_then(|details| details.category),
+            usage: Tokens {
+                input: wire.usage.input_tokens,
+                output: wire.usage.output_tokens,
+                cache_read: wire.usage.cache_read_input_tokens.unwrap_or_default(),
+                cache_write: wire.usage.cache_creation_input_tokens.unwrap_or_default(),
+            },
+        })
+    }
+
+    /// The text blocks, one after the other.
+    pub fn text(&self) -> String {
+        let texts = self.blocks.iter().filter_map(|block| match block {
+            Block::Text(text) => Some(text.trim()),
+            _ => None,
+        });
+        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The tool calls, in order.
+    pub fn tool_uses(&self) -> impl Iterator<Item = &ToolUse> {
+        self.blocks.iter().filter_map(|block| match block {
+            Block::ToolUse(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    /// Whether the last block is a tool call: cut off there, its input is incomplete.
+    pub fn ends_in_tool_use(&self) -> bool {
+        matches!(self.blocks.last(), Some(Block::ToolUse(_)))
+    }
+}
+
+impl Block {
+    fn parse(raw: &RawValue) -> Result<Self, String> {
+        // Only the type is read of a block the runner does not look into.
+        #[derive(Deserialize)]
+        struct Type<'a> {
+            #[serde(borrow)]
+            r#type: std::borrow::Cow<'a, str>,
+        }
+        let kind: Type<'_> = from_raw(raw)?;
+        match &*kind.r#type {
+            "text" => {
+                let block: WireBlock = from_raw(raw)?;
+                block.text.map(Self::Text).ok_or_else(|| "a text block without text".to_owned())
+            }
+            "tool_use" => {
+                let block: WireBlock = from_raw(raw)?;
+                match (block.id, block.name, block.input) {
+                    (Some(id), Some(name), Some(input)) => {
+                        Ok(Self::ToolUse(ToolUse { id, name, input }))
+                    }
+                    _ => Err("a tool_use block without id, name or input".to_owned()),
+                }
+            }
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+fn from_raw<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
+        let usage = r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":null}"#;
+        Reply::parse(
+            format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
+                .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn content_is_kept_as_bytes_and_viewed_by_type() {
+        let content = r#"[{"type":"thinking","thinking":"","signature":"S"},
+            {"type":"text","text":" Hallo ","citations":null}, {"type":"from_the_future","a":[1]},
+            {"type":"tool_use","id":"t1","name":"todo_list","input":{"b":1.0, "a":2},"caller":{}}]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        assert_eq!(reply.content.get(), content);
+        assert_eq!(reply.text(), "Hallo");
+        let calls: Vec<_> = reply.tool_uses().collect();
+        assert_eq!(calls.len(), 1);
+        assert_eq!((calls[0].id.as_str(), calls[0].name.as_str()), ("t1", "todo_list"));
+        assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
+        assert!(reply.ends_in_tool_use());
+        assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
+    }
+
+    #[test]
+    fn every_stop_reason_is_known_or_unknown() {
+        for name in [
+            "end_turn",
+            "tool_use",
+            "max_tokens",
+            "stop_sequence",
+            "pause_turn",
+            "refusal",
+            "model_context_window_exceeded",
+        ] {
+            let reason = reply("[]", &format!("\"{name}\"")).unwrap().stop_reason;
+            assert_eq!(reason.as_str(), name);
+        }
+        for unknown in ["null", "\"compaction\"", "\"\""] {
+            assert_eq!(reply("[]", unknown).unwrap().stop_reason, StopReason::Unknown);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_paired_or_read_is_an_error() {
+        for content in [
+            "null",
+            "{}",
+            "[1]",
+            "[{}]",
+            r#"[{"type":"text"}]"#,
+            r#"[{"type":"tool_use","name":"x","input":{}}]"#,
+            r#"[{"type":"tool_use","id":"x","input":{}}]"#,
+        ] {
+            assert!(reply(content, "\"end_turn\"").is_err(), "{content}");
+        }
+        assert!(Reply::parse(b"<html>").is_err());
+        assert!(Reply::parse(br#"{"content":[],"stop_reason":"end_turn"}"#).is_err());
+    }
+}

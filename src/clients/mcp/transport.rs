@@ -1,0 +1,176 @@
+//! The HTTP side of an MCP session: rmcp's own client, observed, with one gap closed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::stream::BoxStream;
+use http::{HeaderName, HeaderValue};
+use rmcp::{
+    model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, RequestId},
+    transport::streamable_http_client::{
+        StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    },
+};
+use sse_stream::{Error as SseError, Sse};
+use tokio::time::Instant;
+
+use super::{EVENT_LIMIT, PEER};
+use crate::http::HttpClient;
+
+type Failure = StreamableHttpError<reqwest::Error>;
+type Headers = HashMap<HeaderName, HeaderValue>;
+
+/// rmcp's client on the shared connection pool. It counts every request, and gives errors that the
+/// server sends with `id: null` the id of the request they answer; without it such a call would only
+/// end by its timeout (contracts/mcp-client.md, 4.3).
+#[derive(Clone, Debug)]
+pub(super) struct ObservedClient {
+    http: HttpClient,
+}
+
+impl ObservedClient {
+    pub(super) fn new(http: HttpClient) -> Self {
+        Self { http }
+    }
+
+    /// Counts one request; its duration ends with the head of the answer, as the rest may stream.
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
+        let result = request.await;
+        let outcome = match &result {
+            Ok(_) => "2xx",
+            Err(StreamableHttpError::Client(error)) if error.is_connect() => "unreachable",
+            Err(StreamableHttpError::Client(_)) => "interrupted",
+            Err(StreamableHttpError::HttpStatus(error)) if error.status == 429 => "429",
+            Err(StreamableHttpError::HttpStatus(error)) if error.status >= 500 => "5xx",
+            Err(_) => "4xx",
+        };
+        self.http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
+        result
+    }
+}
+
+impl StreamableHttpClient for ObservedClient {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        self.post_message_with_max_sse_event_size(
+            uri,
+            message,
+            session_id,
+            auth_header,
+            custom_headers,
+            EVENT_LIMIT,
+        )
+        .await
+    }
+
+    async fn post_message_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        max_sse_event_size: usize,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let (operation, id) = identify(&message);
+        let post = self.http.inner().post_message_with_max_sse_event_size(
+            uri,
+            message,
+            session_id,
+            auth_header,
+            custom_headers,
+            max_sse_event_size,
+        );
+        let mut response = self.observe(operation, post).await?;
+        if let StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) = &mut response
+            && error.id.is_none()
+        {
+            error.id = id;
+        }
+        Ok(response)
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<(), Failure> {
+        let delete = self.http.inner().delete_session(uri, session_id, auth_header, custom_headers);
+        self.observe("delete_session", delete).await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+        self.get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            custom_headers,
+            EVENT_LIMIT,
+        )
+        .await
+    }
+
+    /// Resumes an answer. The standing stream for notifications, which is optional, is never opened:
+    /// the tool list is frozen for a session, and nothing else could come.
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        max_sse_event_size: usize,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+        if last_event_id.is_none() {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        }
+        let get = self.http.inner().get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            custom_headers,
+            max_sse_event_size,
+        );
+        self.observe("resume_stream", get).await
+    }
+}
+
+/// Metric label of a message, and its id if it is a request.
+fn identify(message: &ClientJsonRpcMessage) -> (&'static str, Option<RequestId>) {
+    match message {
+        JsonRpcMessage::Request(request) => {
+            let operation = match &request.request {
+                ClientRequest::InitializeRequest(_) => "initialize",
+                ClientRequest::ListToolsRequest(_) => "tools_list",
+                ClientRequest::CallToolRequest(_) => "tools_call",
+                _ => "other_request",
+            };
+            (operation, Some(request.id.clone()))
+        }
+        JsonRpcMessage::Notification(_) => ("notification", None),
+        _ => ("response", None),
+    }
+}

@@ -1,0 +1,283 @@
+//! JSON of the internal endpoints.
+
+use std::{collections::HashMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::domain::{
+    Action, ActionResult, Cadence, InputHash, ModuleMix, ModuleName, ModuleRating, Persona, RunId,
+    UserId, clip,
+};
+
+/// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
+const MAX_MODULE: usize = 128;
+
+/// One row of /due.
+pub type DueRow = Result<Persona, RowError>;
+
+/// A row of /due that describes no persona.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the row in /due is malformed: {problem}")]
+pub struct RowError {
+    /// Who it is about, as far as the row says: e-mail, else user id, else its place.
+    pub persona: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[derive(Deserialize)]
+struct Due<'a> {
+    #[serde(borrow)]
+    personas: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    user_id: String,
+    email: String,
+    system_prompt: String,
+    module_mix: HashMap<String, f64>,
+    tick_cadence: WireCadence,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WireCadence {
+    Hourly,
+    Daily,
+    Weekdays,
+}
+
+/// Whatever a malformed row says about its owner.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Owner {
+    email: Option<serde_json::Value>,
+    user_id: Option<serde_json::Value>,
+}
+
+/// Reads the answer of /due; `None` if it is no list at all.
+pub(super) fn parse_due(body: &[u8]) -> Option<Vec<DueRow>> {
+    let due: Due<'_> = serde_json::from_slice(body).ok()?;
+    Some(due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place)).collect())
+}
+
+fn parse_row(row: &str, place: usize) -> DueRow {
+    let malformed = |problem: &dyn fmt::Display| {
+        let owner: Owner = serde_json::from_str(row).unwrap_or_default();
+        let text = |value: Option<serde_json::Value>| {
+            value.as_ref().and_then(|v| v.as_str()).filter(|s| !s.is_empty()).map(str::to_owned)
+        };
+        RowError {
+            persona: text(owner.email)
+                .or_else(|| text(owner.user_id))
+                .unwrap_or_else(|| format!("row {}", place + 1)),
+            problem: problem.to_string(),
+        }
+    };
+    let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
+    let user_id = UserId::parse(&row.user_id).map_err(|error| malformed(&error))?;
+    if row.email.trim().is_empty() {
+        return Err(malformed(&"email is empty"));
+    }
+    if row.system_prompt.trim().is_empty() {
+        return Err(malformed(&"systemPrompt is empty"));
+    }
+    let mix = row.module_mix.into_iter();
+    Ok(Persona {
+        user_id,
+        email: row.email,
+        system_prompt: row.system_prompt,
+        module_mix: ModuleMix::new(mix.map(|(module, weight)| (ModuleName::new(module), weight))),
+        cadence: match row.tick_cadence {
+            WireCadence::Hourly => Cadence::Hourly,
+            WireCadence::Daily => Cadence::Daily,
+            WireCadence::Weekdays => Cadence::Weekdays,
+        },
+    })
+}
+
+#[derive(Serialize)]
+struct Actions<'a> {
+    actions: Vec<ActionRow<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActionRow<'a> {
+    tick_id: String,
+    tool_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_hash: Option<&'a str>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<i32>,
+}
+
+pub(super) fn encode_actions(run: RunId, actions: &[Action]) -> Vec<u8> {
+    let rows = actions.iter().map(|action| ActionRow {
+        tick_id: run.to_string(),
+        tool_name: action.tool_name(),
+        input_hash: action.input_hash().map(InputHash::as_str),
+        result: match action.result() {
+            ActionResult::Ok => "ok",
+            ActionResult::Error => "error",
+        },
+        error_message: action.error_message(),
+        latency_ms: action.latency_ms(),
+    });
+    encode(&Actions { actions: rows.collect() })
+}
+
+#[derive(Serialize)]
+struct Feedback<'a> {
+    feedback: Vec<FeedbackRow<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FeedbackRow<'a> {
+    tick_id: String,
+    module: String,
+    rating: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
+}
+
+pub(super) fn encode_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<u8> {
+    let rows = ratings.iter().map(|rating| FeedbackRow {
+        tick_id: run.to_string(),
+        module: clip(rating.module.as_str(), MAX_MODULE),
+        rating: rating.rating.get(),
+        notes: rating.notes.as_deref(),
+    });
+    encode(&Feedback { feedback: rows.collect() })
+}
+
+/// Structs of strings and integers always encode.
+fn encode(batch: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(batch).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+struct Written {
+    ok: bool,
+    written: Option<usize>,
+}
+
+/// Rows the server confirmed; `None` if the answer confirms nothing.
+pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
+    let answer: Written = serde_json::from_slice(body).ok()?;
+    answer.ok.then(|| answer.written.unwrap_or(sent))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::Rating;
+
+    fn row() -> Value {
+        json!({
+            "userId": "u1", "email": "persona.anna@mana.test", "archetype": "adhd-student",
+            "systemPrompt": "Du bist Anna.", "moduleMix": {"notes": 0.2, "todo": 0.8},
+            "tickCadence": "daily", "lastActiveAt": null,
+        })
+    }
+
+    fn parse(rows: Vec<Value>) -> Vec<DueRow> {
+        parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_row_becomes_a_persona() {
+        let persona = parse(vec![row()]).remove(0).unwrap();
+        assert_eq!(persona.user_id.as_str(), "u1");
+        assert_eq!(persona.system_prompt, "Du bist Anna.");
+        assert_eq!(persona.cadence, Cadence::Daily);
+        let modules: Vec<_> = persona.module_mix.modules().map(ModuleName::as_str).collect();
+        assert_eq!(modules, ["todo", "notes"]);
+    }
+
+    #[test]
+    fn a_malformed_row_names_its_owner_and_leaves_the_others_alone() {
+        let with = |key: &str, value: Value| {
+            let mut row = row();
+            row[key] = value;
+            row
+        };
+        let mut nameless = with("email", json!(7));
+        nameless["userId"] = json!(["x"]);
+        let rows = parse(vec![
+            with("systemPrompt", json!(" \n")),
+            with("tickCadence", json!("sometimes")),
+            with("moduleMix", json!("todo")),
+            with("userId", json!("../x y")),
+            with("email", json!(null)),
+            nameless,
+            json!(null),
+            row(),
+        ]);
+        let owners: Vec<_> =
+            rows.iter().filter_map(|row| Some(row.as_ref().err()?.persona.as_str())).collect();
+        let anna = "persona.anna@mana.test";
+        assert_eq!(owners, [anna, anna, anna, anna, "u1", "row 6", "row 7"]);
+        assert!(rows[7].is_ok());
+    }
+
+    #[test]
+    fn an_answer_without_a_list_is_no_list() {
+        for body in ["", "[]", "{}", "{\"personas\":null}", "{\"personas\":{}}", "<html>"] {
+            assert_eq!(parse_due(body.as_bytes()), None, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_confirmation_confirms() {
+        assert_eq!(parse_written(br#"{"ok":true,"written":3}"#, 3), Some(3));
+        assert_eq!(parse_written(br#"{"ok":true}"#, 3), Some(3));
+        assert_eq!(parse_written(br#"{"ok":false,"written":0}"#, 3), None);
+        assert_eq!(parse_written(b"<html>", 3), None);
+    }
+
+    proptest! {
+        /// Whatever a tool is called and whatever went wrong, the batch keeps the server's rules.
+        #[test]
+        fn every_batch_keeps_the_rules_of_the_server(
+            calls in prop::collection::vec((".*", prop::option::of(".*"), any::<u64>()), 1..50),
+            notes in ".*",
+            rating in any::<f64>(),
+        ) {
+            let actions: Vec<_> = calls
+                .iter()
+                .map(|(tool, error, ms)| {
+                    Action::new(tool, None, error.as_deref(), Duration::from_millis(*ms))
+                })
+                .collect();
+            let run = RunId::new();
+            let body: Value = serde_json::from_slice(&encode_actions(run, &actions)).unwrap();
+            let rows = body["actions"].as_array().unwrap();
+            prop_assert_eq!(rows.len(), calls.len());
+            for row in rows {
+                prop_assert_eq!(row["tickId"].as_str(), Some(run.to_string().as_str()));
+                prop_assert!(row["latencyMs"].as_u64().unwrap() <= 2_147_483_647);
+                prop_assert!(["ok", "error"].contains(&row["result"].as_str().unwrap()));
+                prop_assert!(!row.to_string().contains("\\u0000"));
+            }
+            let rating = Rating::nearest(rating).unwrap_or(Rating::nearest(3.0).unwrap());
+            let ratings = [ModuleRating::new(ModuleName::new("todo"), rating, Some(&notes), vec![])];
+            let body: Value = serde_json::from_slice(&encode_ratings(run, &ratings)).unwrap();
+            let row = &body["feedback"][0];
+            prop_assert!((1..=5).contains(&row["rating"].as_u64().unwrap()));
+            prop_assert!(!row.to_string().contains("\\u0000"));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The environment, read once and turned into typed settings.
+//!
+//! Every problem is collected, so that one start shows all of them; no message repeats a value, so
+//! none can show a secret. Empty means unset.
+
+mod base_url;
+mod parse;
+mod raw;
+
+use std::{ffi::OsString, fmt, net::IpAddr, time::Duration};
+
+use jiff::tz::TimeZone;
+use secrecy::{ExposeSecret, SecretString};
+
+pub use base_url::BaseUrl;
+use parse::Parser;
+pub use raw::Raw;
+
+/// The seed secret of development; production refuses it.
+pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
+
+/// Everything the daemon can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// PORT and HOST: where to listen. Port 0 takes any free one.
+    pub listen: ListenConfig,
+    /// The services the runner talks to.
+    pub peers: PeersConfig,
+    /// Claude.
+    pub claude: ClaudeConfig,
+    /// PERSONA_SEED_SECRET: key of the password derivation.
+    pub seed_secret: SecretString,
+    /// When and how many.
+    pub tick: TickConfig,
+    /// Bounds of one persona's run.
+    pub run: RunLimits,
+    /// SHUTDOWN_GRACE_MS: from the first signal to the forced end.
+    pub shutdown_grace: Duration,
+    /// RUNNER_ENV and NODE_ENV.
+    pub environment: Environment,
+    /// TZ: the zone of "today" in the prompt.
+    pub time_zone: TimeZone,
+    /// DIAG_HOSTS: further host names under which /diag may be called, in lower case.
+    pub diag_hosts: Vec<String>,
+    /// LOG_FORMAT and RUST_LOG.
+    pub log: LogConfig,
+}
+
+/// Where the daemon listens.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenConfig {
+    /// HOST.
+    pub host: IpAddr,
+    /// PORT.
+    pub port: u16,
+}
+
+/// Base URLs and the key of Mana's services.
+#[derive(Clone, Debug)]
+pub struct PeersConfig {
+    /// MANA_AUTH_URL.
+    pub auth: BaseUrl,
+    /// MANA_PERSONAS_URL: base of due, actions and feedback.
+    pub personas: BaseUrl,
+    /// MANA_MCP_URL, without /mcp.
+    pub mcp: BaseUrl,
+    /// MANA_SERVICE_KEY.
+    pub service_key: Option<SecretString>,
+}
+
+/// How Claude is called.
+#[derive(Clone, Debug)]
+pub struct ClaudeConfig {
+    /// ANTHROPIC_BASE_URL, without /v1/messages.
+    pub base: BaseUrl,
+    /// ANTHROPIC_API_KEY.
+    pub api_key: Option<SecretString>,
+    /// ANTHROPIC_MODEL.
+    pub model: String,
+    /// ANTHROPIC_EFFORT; `None` sends no effort.
+    pub effort: Option<Effort>,
+}
+
+/// How hard the model thinks (contracts/anthropic-messages.md, section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the API's own")]
+pub enum Effort {
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+impl Effort {
+    /// The API's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// When ticks happen and how many personas run at once.
+#[derive(Clone, Copy, Debug)]
+pub struct TickConfig {
+    /// TICK_INTERVAL_MS.
+    pub interval: Duration,
+    /// PERSONA_CONCURRENCY, ≥ 1.
+    pub concurrency: usize,
+    /// RUNNER_PAUSED: stay up, tick never.
+    pub paused: bool,
+    /// RUN_BACKOFF_MS: first step of the back-off of a failed run.
+    pub run_backoff: Duration,
+}
+
+/// Bounds of one persona's run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunLimits {
+    /// PERSONA_MAX_TURNS: model replies in a main turn, ≥ 1.
+    pub max_turns: u32,
+    /// PERSONA_TIMEOUT_MS: the whole run.
+    pub timeout: Duration,
+    /// PERSONA_TOOL_TIMEOUT_MS: one tool call.
+    pub tool_timeout: Duration,
+}
+
+/// What kind of deployment this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Environment {
+    Development,
+    Test,
+    Staging,
+    Production,
+}
+
+impl Environment {
+    /// Whether /diag is closed and every secret must be set.
+    pub fn is_production(self) -> bool {
+        self == Self::Production
+    }
+}
+
+/// How the daemon logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// LOG_FORMAT.
+    pub format: LogFormat,
+    /// RUST_LOG: directives of tracing-subscriber's `EnvFilter`, checked.
+    pub filter: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One thing that is wrong with the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// What was expected, and where it helps, what to do.
+    pub expected: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.expected)
+    }
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the README's table.
+    pub fn from_env() -> Result<Self, Vec<Problem>> {
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// Reads these variables; unknown ones are ignored.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the README's table.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (raw, problems) = Raw::from_vars(vars);
+        let mut parser = Parser::new(problems);
+        let config = Self::parse(&mut parser, raw);
+        parser.finish(config)
+    }
+
+    /// Reads every variable, then looks at what they mean together. Where a value is bad the parser
+    /// has noted it and a stand-in goes on, which never leaves [`Config::from_vars`].
+    fn parse(p: &mut Parser, raw: Raw) -> Self {
+        let listen = ListenConfig {
+            port: p.number("PORT", raw.port, 3070, 0, 65_535),
+            host: p.ip("HOST", raw.host, IpAddr::from([127, 0, 0, 1])),
+        };
+        let auth = p.url("MANA_AUTH_URL", raw.mana_auth_url, "http://localhost:3001");
+        let personas = match raw.mana_personas_url {
+            None => auth.join(["api", "v1", "internal", "personas"]),
+            url => p.url("MANA_PERSONAS_URL", url, ""),
+        };
+        let peers = PeersConfig {
+            auth,
+            personas,
+            mcp: p.url("MANA_MCP_URL", raw.mana_mcp_url, "http://localhost:3069"),
+            service_key: p.header_secret("MANA_SERVICE_KEY", raw.mana_service_key),
+        };
+        let claude = ClaudeConfig {
+            api_key: p.header_secret("ANTHROPIC_API_KEY", raw.anthropic_api_key),
+            base: p.url("ANTHROPIC_BASE_URL", raw.anthropic_base_url, "https://api.anthropic.com"),
+            model: raw.anthropic_model.unwrap_or_else(|| "claude-haiku-5-5".into()),
+            effort: p.choice(
+                "ANTHROPIC_EFFORT",
+                raw.anthropic_effort,
+                Some(Effort::Low),
+                &[
+                    ("none", None),
+                    ("low", Some(Effort::Low)),
+                    ("medium", Some(Effort::Medium)),
+                    ("high", Some(Effort::High)),
+                    ("xhigh", Some(Effort::Xhigh)),
+                    ("max", Some(Effort::Max)),
+                ],
+            ),
+        };
+        let seed_secret = raw.persona_seed_secret.unwrap_or_else(|| DEV_SEED_SECRET.into()).into();
+        let tick = TickConfig {
+            interval: p.millis("TICK_INTERVAL_MS", raw.tick_interval_ms, 60_000),
+            concurrency: p.number("PERSONA_CONCURRENCY", raw.persona_concurrency, 2, 1, 10_000),
+            run_backoff: p.millis("RUN_BACKOFF_MS", raw.run_backoff_ms, 60_000),
+            paused: p.boolean("RUNNER_PAUSED", raw.runner_paused),
+        };
+        let run = RunLimits {
+            max_turns: p.number("PERSONA_MAX_TURNS", raw.persona_max_turns, 15, 1, 1_000),
+            timeout: p.millis("PERSONA_TIMEOUT_MS", raw.persona_timeout_ms, 600_000),
+            tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", raw.persona_tool_timeout_ms, 15_000),
+        };
+        let config = Self {
+            listen,
+            peers,
+            claude,
+            seed_secret,
+            tick,
+            run,
+            shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", raw.shutdown_grace_ms, 8_000),
+            environment: p.environment(raw.runner_env, raw.node_env),
+            time_zone: p.time_zone("TZ", raw.tz, "Europe/Berlin"),
+            diag_hosts: p.host_names("DIAG_HOSTS", raw.diag_hosts),
+            log: LogConfig {
+                format: p.choice(
+                    "LOG_FORMAT",
+                    raw.log_format,
+                    LogFormat::Text,
+                    &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                ),
+                filter: p.log_filter("RUST_LOG", raw.rust_log, "info"),
+            },
+        };
+        config.check_production(p);
+        config
+    }
+
+    /// Production fails closed: no default secret, no missing key.
+    fn check_production(&self, p: &mut Parser) {
+        if !self.environment.is_production() {
+            return;
+        }
+        for variable in self.missing_keys() {
+            p.problem(variable, "must be set in production");
+        }
+        if self.seed_secret.expose_secret() == DEV_SEED_SECRET {
+            p.problem(
+                "PERSONA_SEED_SECRET",
+                "must be set in production to the secret the personas were seeded with, \
+                 not left at the development default",
+            );
+        }
+    }
+
+    /// The keys a tick needs and this configuration lacks, by the names of their variables.
+    pub fn missing_keys(&self) -> Vec<&'static str> {
+        [
+            ("MANA_SERVICE_KEY", &self.peers.service_key),
+            ("ANTHROPIC_API_KEY", &self.claude.api_key),
+        ]
+        .into_iter()
+        .filter_map(|(variable, key)| key.is_none().then_some(variable))
+        .collect()
+    }
+
+    /// The secrets this configuration holds, for the redactor.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [&self.peers.service_key, &self.claude.api_key]
+            .into_iter()
+            .flatten()
+            .chain([&self.seed_secret])
+            .map(ExposeSecret::expose_secret)
+    }
+}
+
+#[cfg(test)]
+mod tests;

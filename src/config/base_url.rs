@@ -1,0 +1,79 @@
+//! The base URL of a peer.
+
+use std::fmt;
+
+use url::Url;
+
+/// An http(s) URL to which path segments are appended. It never ends in a slash and has no
+/// credentials, query or fragment, so it can be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// Reads a base URL; `None` if it is not http(s), has no host, or carries credentials, a query or
+    /// a fragment.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut url = Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !plain {
+            return None;
+        }
+        url.path_segments_mut().ok()?.pop_if_empty();
+        Some(Self(url))
+    }
+
+    /// This URL followed by `segments`, each percent-encoded as one segment.
+    pub fn join<'s>(&self, segments: impl IntoIterator<Item = &'s str>) -> Self {
+        let mut url = self.0.clone();
+        // Every http(s) URL has a path to append to.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        Self(url)
+    }
+
+    /// The URL.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_appended_whether_or_not_the_base_ends_in_a_slash() {
+        for base in ["http://h:1/x", "http://h:1/x/"] {
+            let url = BaseUrl::parse(base).unwrap().join(["v1", "a/b ?"]);
+            assert_eq!(url.to_string(), "http://h:1/x/v1/a%2Fb%20%3F");
+        }
+        assert_eq!(BaseUrl::parse("http://h").unwrap().join(["mcp"]).to_string(), "http://h/mcp");
+    }
+
+    #[test]
+    fn only_plain_http_urls_are_taken() {
+        for bad in
+            ["", "h:1", "localhost:3001", "ftp://h", "http://", "http://u:p@h", "http://h/?q", "http://h/#f"]
+        {
+            assert_eq!(BaseUrl::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Field parsers that note problems instead of stopping at the first.
+
+use std::{collections::HashSet, net::IpAddr, str::FromStr, time::Duration};
+
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use super::{BaseUrl, Environment, Problem};
+
+/// Longest duration a variable can ask for: a year, in milliseconds. Beyond it, clocks overflow.
+const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// Collects problems while fields are read. A bad value yields the default, which is thrown away with
+/// the whole configuration at the end.
+pub(super) struct Parser {
+    problems: Vec<Problem>,
+}
+
+impl Parser {
+    pub(super) fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<Problem>> {
+        if self.problems.is_empty() {
+            return Ok(value);
+        }
+        let mut seen = HashSet::new();
+        Err(self.problems.into_iter().filter(|p| seen.insert(p.to_string())).collect())
+    }
+
+    pub(super) fn problem(&mut self, variable: &'static str, expected: impl Into<String>) {
+        self.problems.push(Problem { variable, expected: expected.into() });
+    }
+
+    /// `text` read by `parse`, or the default if it is unset.
+    fn read<T>(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: T,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
+        match text {
+            None => default,
+            Some(text) => parse(&text).unwrap_or_else(|| {
+                self.problem(variable, format!("expected {expected}"));
+                default
+            }),
+        }
+    }
+
+    pub(super) fn number<N>(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: N,
+        min: N,
+        max: N,
+    ) -> N
+    where
+        N: FromStr + PartialOrd + std::fmt::Display,
+    {
+        let expected = format!("a whole number from {min} to {max}");
+        self.read(variable, text, default, &expected, |text| {
+            // "+5" parses, but nobody means it.
+            let digits = text.bytes().all(|b| b.is_ascii_digit());
+            text.parse().ok().filter(|n| digits && *n >= min && *n <= max)
+        })
+    }
+
+    pub(super) fn millis(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: u64,
+    ) -> Duration {
+        Duration::from_millis(self.number(variable, text, default, 1, MAX_MILLIS))
+    }
+
+    pub(super) fn ip(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: IpAddr,
+    ) -> IpAddr {
+        let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
+        self.read(variable, text, default, expected, |text| text.parse().ok())
+    }
+
+    pub(super) fn url(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: &str,
+    ) -> BaseUrl {
+        let text = text.unwrap_or_else(|| default.to_owned());
+        BaseUrl::parse(&text).unwrap_or_else(|| {
+            self.problem(
+                variable,
+                "expected an http:// or https:// URL without user, password, query or fragment",
+            );
+            stand_in_url()
+        })
+    }
+
+    /// A secret that is sent as a header value.
+    pub(super) fn header_secret(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+    ) -> Option<SecretString> {
+        let expected = "visible ASCII characters only, as it is sent in a header";
+        self.read(variable, text, None, expected, |text| {
+            text.bytes().all(|b| b.is_ascii_graphic()).then(|| Some(text.into()))
+        })
+    }
+
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> T {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let expected = format!("one of {}", names.join(", "));
+        self.read(variable, text, default, &expected, |text| {
+            choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
+        })
+    }
+
+    pub(super) fn boolean(&mut self, variable: &'static str, text: Option<String>) -> bool {
+        let choices = [("true", true), ("false", false), ("1", true), ("0", false)];
+        self.choice(variable, text, false, &choices)
+    }
+
+    /// Production if either variable says so; otherwise RUNNER_ENV goes first.
+    pub(super) fn environment(
+        &mut self,
+        runner_env: Option<String>,
+        node_env: Option<String>,
+    ) -> Environment {
+        let choices = [
+            ("development", Some(Environment::Development)),
+            ("test", Some(Environment::Test)),
+            ("staging", Some(Environment::Staging)),
+            ("production", Some(Environment::Production)),
+        ];
+        let runner = self.choice("RUNNER_ENV", runner_env, None, &choices);
+        let node = self.choice("NODE_ENV", node_env, None, &choices);
+        if [runner, node].contains(&Some(Environment::Production)) {
+            return Environment::Production;
+        }
+        runner.or(node).unwrap_or(Environment::Development)
+    }
+
+    pub(super) fn time_zone(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: &str,
+    ) -> TimeZone {
+        // POSIX allows a colon before the name.
+        let name = text.as_deref().unwrap_or(default).trim_start_matches(':');
+        TimeZone::get(name).unwrap_or_else(|_| {
+            self.problem(variable, "expected an IANA time zone such as Europe/Berlin or UTC");
+            TimeZone::UTC
+        })
+    }
+
+    pub(super) fn host_names(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+    ) -> Vec<String> {
+        let expected = "host names separated by commas, without scheme and port";
+        self.read(variable, text, Vec::new(), expected, |text| {
+            text.split(',')
+                .map(|name| name.trim().to_ascii_lowercase())
+                .filter(|name| !name.is_empty())
+                .map(|name| {
+                    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+                    name.bytes().all(fits).then_some(name)
+                })
+                .collect()
+        })
+    }
+
+    pub(super) fn log_filter(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: &str,
+    ) -> String {
+        let expected = "filter directives such as info or mana_persona_runner=debug";
+        self.read(variable, text, default.to_owned(), expected, |text| {
+            EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+        })
+    }
+}
+
+/// Stands where a URL could not be read, until the problems are reported.
+fn stand_in_url() -> BaseUrl {
+    #[allow(clippy::expect_used, reason = "a constant URL")]
+    BaseUrl::parse("http://localhost").expect("a constant URL")
+}

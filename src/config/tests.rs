@@ -1,0 +1,149 @@
+use std::ffi::OsString;
+
+use super::*;
+
+fn read(vars: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    Config::from_vars(vars.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+}
+
+fn problems(vars: &[(&str, &str)]) -> Vec<String> {
+    read(vars).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn without_variables_the_defaults_hold() {
+    let config = read(&[]).unwrap();
+    assert_eq!((config.listen.port, config.listen.host.to_string()), (3070, "127.0.0.1".into()));
+    assert_eq!(config.peers.auth.to_string(), "http://localhost:3001");
+    assert_eq!(
+        config.peers.personas.to_string(),
+        "http://localhost:3001/api/v1/internal/personas"
+    );
+    assert_eq!(config.peers.mcp.to_string(), "http://localhost:3069");
+    assert_eq!(config.claude.base.to_string(), "https://api.anthropic.com");
+    assert_eq!(config.claude.model, "claude-haiku-5-5");
+    assert_eq!(config.claude.effort, Some(Effort::Low));
+    assert_eq!(config.seed_secret.expose_secret(), DEV_SEED_SECRET);
+    assert_eq!(config.tick.interval, Duration::from_secs(60));
+    assert_eq!(config.tick.concurrency, 2);
+    assert!(!config.tick.paused);
+    assert_eq!(config.tick.run_backoff, Duration::from_secs(60));
+    assert_eq!(config.run.max_turns, 15);
+    assert_eq!(config.run.timeout, Duration::from_secs(600));
+    assert_eq!(config.run.tool_timeout, Duration::from_secs(15));
+    assert_eq!(config.shutdown_grace, Duration::from_secs(8));
+    assert_eq!(config.environment, Environment::Development);
+    assert_eq!(config.time_zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.log.filter, "info");
+    assert_eq!(config.missing_keys(), ["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY"]);
+}
+
+#[test]
+fn empty_means_unset() {
+    let empty: Vec<_> = Raw::NAMES.iter().map(|name| (*name, "")).collect();
+    let config = read(&empty).unwrap();
+    assert_eq!(config.listen.port, 3070);
+    assert_eq!(config.missing_keys().len(), 2);
+    assert_eq!(read(&[("MANA_SERVICE_KEY", "  ")]).unwrap().missing_keys().len(), 2);
+}
+
+#[test]
+fn all_problems_are_reported_at_once_and_none_shows_a_value() {
+    let bad = [
+        ("PORT", "70000"),
+        ("HOST", "s3cret.host"),
+        ("MANA_AUTH_URL", "s3cret"),
+        ("MANA_PERSONAS_URL", "ftp://s3cret"),
+        ("MANA_MCP_URL", "http://user:s3cret@host"),
+        ("MANA_SERVICE_KEY", "s3cret\nkey"),
+        ("ANTHROPIC_API_KEY", "s3cret kéy"),
+        ("ANTHROPIC_BASE_URL", "s3cret"),
+        ("ANTHROPIC_EFFORT", "s3cret"),
+        ("TICK_INTERVAL_MS", "0"),
+        ("PERSONA_CONCURRENCY", "0"),
+        ("PERSONA_MAX_TURNS", "-1"),
+        ("PERSONA_TIMEOUT_MS", "1.5"),
+        ("PERSONA_TOOL_TIMEOUT_MS", "+5"),
+        ("RUN_BACKOFF_MS", "99999999999999999999999"),
+        ("SHUTDOWN_GRACE_MS", "s3cret"),
+        ("RUNNER_PAUSED", "yes"),
+        ("RUNNER_ENV", "s3cret"),
+        ("NODE_ENV", "prod"),
+        ("TZ", "Mars/s3cret"),
+        ("DIAG_HOSTS", "http://s3cret"),
+        ("LOG_FORMAT", "s3cret"),
+        ("RUST_LOG", "a=s3cret=b"),
+    ];
+    let problems = problems(&bad);
+    for (variable, _) in bad {
+        let named = problems.iter().filter(|p| p.starts_with(&format!("{variable}: "))).count();
+        assert_eq!(named, 1, "{variable} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), bad.len());
+    assert!(!problems.concat().contains("s3cret"), "{problems:#?}");
+    insta::assert_snapshot!(problems.join("\n"));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_a_problem_of_its_variable() {
+    use std::os::unix::ffi::OsStringExt;
+    let vars = [(OsString::from("TZ"), OsString::from_vec(vec![0xff, 0xfe]))];
+    let problems = Config::from_vars(vars).unwrap_err();
+    assert_eq!(problems[0].variable, "TZ");
+    let other = [(OsString::from_vec(vec![0xff]), OsString::from_vec(vec![0xff]))];
+    assert!(Config::from_vars(other).is_ok());
+}
+
+#[test]
+fn production_is_what_either_variable_says() {
+    let keys = [
+        ("MANA_SERVICE_KEY", "k"),
+        ("ANTHROPIC_API_KEY", "a"),
+        ("PERSONA_SEED_SECRET", "rotated"),
+    ];
+    for vars in [
+        &[("RUNNER_ENV", "production")][..],
+        &[("NODE_ENV", "production")],
+        &[("RUNNER_ENV", "staging"), ("NODE_ENV", "production")],
+        &[("RUNNER_ENV", "production"), ("NODE_ENV", "development")],
+    ] {
+        let config = read(&[vars, &keys].concat()).unwrap();
+        assert!(config.environment.is_production(), "{vars:?}");
+        let named = problems(vars).join("\n");
+        for variable in ["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY", "PERSONA_SEED_SECRET"] {
+            assert!(named.contains(variable), "{named}");
+        }
+    }
+    let staging = read(&[("RUNNER_ENV", "staging"), ("NODE_ENV", "test")]).unwrap();
+    assert_eq!(staging.environment, Environment::Staging);
+    assert_eq!(read(&[("NODE_ENV", "test")]).unwrap().environment, Environment::Test);
+    let dev_secret = [&keys[..2], &[("NODE_ENV", "production")]].concat();
+    assert_eq!(read(&dev_secret).unwrap_err()[0].variable, "PERSONA_SEED_SECRET");
+}
+
+#[test]
+fn the_seed_secret_keeps_its_white_space_and_other_values_lose_it() {
+    let config = read(&[("PERSONA_SEED_SECRET", " s "), ("PORT", " 1 ")]).unwrap();
+    assert_eq!(config.seed_secret.expose_secret(), " s ");
+    assert_eq!(config.listen.port, 1);
+}
+
+#[test]
+fn effort_none_sends_no_effort_and_hosts_are_a_list() {
+    let config =
+        read(&[("ANTHROPIC_EFFORT", "none"), ("DIAG_HOSTS", "Runner, mana.local,")]).unwrap();
+    assert_eq!(config.claude.effort, None);
+    assert_eq!(config.diag_hosts, ["runner", "mana.local"]);
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let config = read(&[
+        ("MANA_SERVICE_KEY", "hidden-1"),
+        ("ANTHROPIC_API_KEY", "hidden-2"),
+        ("PERSONA_SEED_SECRET", "hidden-3"),
+    ])
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hidden"));
+}

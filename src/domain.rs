@@ -1,0 +1,24 @@
+//! What the runner is about: personas, their runs, what they did and what they think of it.
+//!
+//! Pure data and rules. Nothing here does I/O, reads the environment or a clock, or knows any peer's
+//! JSON.
+
+mod action;
+mod feedback;
+mod input_hash;
+mod password;
+mod persona;
+mod redact;
+mod run;
+mod text;
+mod tool;
+
+pub use action::{Action, ActionResult, IDLE_TOOL, RUN_TOOL};
+pub use feedback::{ModuleRating, PARSE_MODULE, Rating};
+pub use input_hash::InputHash;
+pub use password::derive_password;
+pub use persona::{Cadence, ModuleMix, Persona, UserId, UserIdError};
+pub use redact::Redactor;
+pub use run::RunId;
+pub use text::{clip, one_line};
+pub use tool::{ModuleName, ToolName};

@@ -1,0 +1,105 @@
+//! A persona as mana-auth describes it.
+
+use std::fmt;
+
+use super::ModuleName;
+
+/// The persona's account id in mana-auth. Safe as one segment of a URL path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(String);
+
+/// Not usable as a user id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("userId must have 1 to 255 visible ASCII characters and not be a dot segment")]
+pub struct UserIdError;
+
+impl UserId {
+    /// Checks that `id` names exactly one path segment.
+    ///
+    /// # Errors
+    /// When `id` is empty, longer than 255 characters, `.` or `..`, or has characters outside
+    /// visible ASCII.
+    pub fn parse(id: &str) -> Result<Self, UserIdError> {
+        let fits = (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+        if fits && id != "." && id != ".." { Ok(Self(id.to_owned())) } else { Err(UserIdError) }
+    }
+
+    /// The id as mana-auth spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How often a persona spends a day in the product. mana-auth decides who is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cadence {
+    /// More than an hour after the last run.
+    Hourly,
+    /// More than 24 hours after the last run.
+    Daily,
+    /// Like daily, Monday to Friday (UTC).
+    Weekdays,
+}
+
+/// The modules a persona likes, heaviest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModuleMix(Vec<(ModuleName, f64)>);
+
+impl ModuleMix {
+    /// Sorts by weight, heaviest first, equal weights by name: the order in which mana-auth sends
+    /// them is arbitrary. Modules without a positive weight are not liked and left out.
+    pub fn new(weights: impl IntoIterator<Item = (ModuleName, f64)>) -> Self {
+        let mut mix: Vec<_> = weights.into_iter().filter(|(_, weight)| *weight > 0.0).collect();
+        mix.sort_by(|(a, wa), (b, wb)| wb.total_cmp(wa).then_with(|| a.cmp(b)));
+        Self(mix)
+    }
+
+    /// The modules, heaviest first.
+    pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
+        self.0.iter().map(|(module, _)| module)
+    }
+}
+
+/// A synthetic user with a real account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Persona {
+    /// Account id.
+    pub user_id: UserId,
+    /// E-mail it logs in with. Shown in answers of /diag only.
+    pub email: String,
+    /// Who it is, in its own words; Claude's system prompt, unchanged.
+    pub system_prompt: String,
+    /// What it likes to use.
+    pub module_mix: ModuleMix,
+    /// How often it is due.
+    pub cadence: Cadence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mix_is_heaviest_first_whatever_the_order_it_came_in() {
+        let mix = ModuleMix::new(
+            [("notes", 0.2), ("todo", 0.3), ("gone", 0.0), ("journal", 0.3)]
+                .map(|(name, weight)| (ModuleName::new(name), weight)),
+        );
+        let names: Vec<_> = mix.modules().map(ModuleName::as_str).collect();
+        assert_eq!(names, ["journal", "todo", "notes"]);
+    }
+
+    #[test]
+    fn a_user_id_is_exactly_one_path_segment() {
+        assert!(UserId::parse("ME2s-_9").is_ok());
+        for bad in ["", ".", "..", "a b", "a\nb", "ü", &"x".repeat(256)] {
+            assert_eq!(UserId::parse(bad), Err(UserIdError), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Keeping secrets out of everything that leaves the process as text.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+/// Stands where a secret stood.
+const MARK: &str = "[redacted]";
+/// Anything shorter would black out ordinary words.
+const SHORTEST: usize = 6;
+
+/// The secrets that must not appear in logs, errors, rows or prompts. Peers can echo what they were
+/// sent, so every text that comes from one passes through [`Redactor::redact`].
+///
+/// Besides its list, it knows a JWT by its looks.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Arc<[String]>,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redactor({} secrets)", self.secrets.len())
+    }
+}
+
+impl Redactor {
+    /// A redactor of these secrets. Empty and very short ones are ignored.
+    pub fn new<S: Into<String>>(secrets: impl IntoIterator<Item = S>) -> Self {
+        Self::default().with(secrets)
+    }
+
+    /// This redactor and further secrets.
+    #[must_use]
+    pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
+        let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
+        let mut secrets: Vec<String> = self.secrets.iter().cloned().chain(more).collect();
+        // Longest first: a secret that contains another one goes as a whole.
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        Self { secrets: secrets.into() }
+    }
+
+    /// `text` with every secret and everything that looks like a JWT replaced.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in self.secrets.iter() {
+            if text.contains(secret.as_str()) {
+                text = Cow::Owned(text.replace(secret.as_str(), MARK));
+            }
+        }
+        match redact_jwts(&text) {
+            Some(without) => Cow::Owned(without),
+            None => text,
+        }
+    }
+}
+
+/// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
+fn redact_jwts(text: &str) -> Option<String> {
+    let in_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("eyJ") {
+        let tail = &rest[start..];
+        let end = tail.bytes().position(|b| !in_token(b)).unwrap_or(tail.len());
+        let is_jwt = tail[..end].bytes().filter(|&b| b == b'.').count() >= 2;
+        out.push_str(&rest[..start]);
+        out.push_str(if is_jwt { MARK } else { &tail[..end] });
+        rest = &tail[end..];
+    }
+    if out.is_empty() {
+        return None;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_secrets_and_jwts_are_replaced_and_the_rest_stays() {
+        let redactor = Redactor::new(["sk-ant-abc", "sk-ant-abc-long"]).with(["pass123word", ""]);
+        assert_eq!(redactor.redact("nothing here"), "nothing here");
+        assert_eq!(
+            redactor.redact("key sk-ant-abc-long, pw=pass123word; sk-ant-abc"),
+            "key [redacted], pw=[redacted]; [redacted]"
+        );
+        assert_eq!(redactor.redact("Bearer eyJhbGci.eyJzdWI.c2ln!"), "Bearer [redacted]!");
+        assert_eq!(redactor.redact("eyJ is no token"), "eyJ is no token");
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        assert!(!format!("{:?}", Redactor::new(["very-secret"])).contains("very"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Cutting text to the lengths that rows and log lines allow.
+
+/// The longest beginning of `text` that has at most `max_units` UTF-16 code units (the length the
+/// peers' JavaScript counts), without NUL characters: one of those loses a whole batch
+/// (contracts/mana-auth.md).
+pub fn clip(text: &str, max_units: usize) -> String {
+    let mut units = 0;
+    text.chars()
+        .filter(|&c| c != '\0')
+        .take_while(|c| {
+            units += c.len_utf16();
+            units <= max_units
+        })
+        .collect()
+}
+
+/// `text` on one line: every run of white space and control characters becomes one space.
+pub fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clip_counts_as_javascript_does_and_never_splits_a_character() {
+        assert_eq!(clip("abc", 3), "abc");
+        assert_eq!(clip("abcd", 3), "abc");
+        assert_eq!(clip("ab😀", 3), "ab");
+        assert_eq!(clip("ab😀", 4), "ab😀");
+        assert_eq!(clip("a\0b", 2), "ab");
+    }
+
+    #[test]
+    fn one_line_folds_white_space_and_control_characters() {
+        assert_eq!(one_line("  a\r\n\tb\u{1b}c  "), "a b c");
+    }
+}

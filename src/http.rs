@@ -1,0 +1,288 @@
+//! The one place that sends requests: timeouts, a capped body, a span, metrics and redaction.
+//!
+//! It knows no peer's URLs, headers or error shapes. Retries are decided in [`retry`].
+
+pub mod retry;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use reqwest::{Client, RequestBuilder, redirect::Policy};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use crate::{
+    domain::{Redactor, clip, one_line},
+    metrics::Metrics,
+};
+
+/// Until a connection stands, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Servers behind Bun and Node close idle connections after 5 to 10 s; a request sent into a closing
+/// one has an unknown outcome, so ours are given up before.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest piece of a peer's answer in an error, in characters.
+const SNIPPET: usize = 300;
+
+/// A service the runner talks to; a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub &'static str);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What is being asked of which peer, and within which bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// The service.
+    pub peer: Peer,
+    /// Name of the operation; a metric label.
+    pub name: &'static str,
+    /// From sending to the end of the body.
+    pub timeout: Duration,
+    /// Longest body accepted, in bytes.
+    pub body_limit: usize,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. The message names the peer, never the URL.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No connection: the peer certainly did not see the request.
+    #[error("{peer} cannot be reached ({detail})")]
+    Unreachable {
+        /// The service.
+        peer: Peer,
+        /// What the connection attempt said.
+        detail: String,
+    },
+    /// No complete answer in time.
+    #[error("{peer} did not answer within {} ms", .after.as_millis())]
+    Timeout {
+        /// The service.
+        peer: Peer,
+        /// How long it had.
+        after: Duration,
+    },
+    /// The connection broke before the answer was complete.
+    #[error("the connection to {peer} broke ({detail})")]
+    Interrupted {
+        /// The service.
+        peer: Peer,
+        /// What the transport said.
+        detail: String,
+    },
+    /// The answer is larger than the operation accepts.
+    #[error("{peer} sent more than {limit} bytes")]
+    TooLarge {
+        /// The service.
+        peer: Peer,
+        /// The most that is accepted.
+        limit: usize,
+    },
+    /// The request could not even be built.
+    #[error("the request to {peer} could not be built ({detail})")]
+    Unsendable {
+        /// The service.
+        peer: Peer,
+        /// Why.
+        detail: String,
+    },
+}
+
+impl HttpError {
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::TooLarge { .. } | Self::Unsendable { .. })
+    }
+
+    /// Metric label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout { .. } => "timeout",
+            Self::Interrupted { .. } => "interrupted",
+            Self::TooLarge { .. } => "too_large",
+            Self::Unsendable { .. } => "unsendable",
+        }
+    }
+
+    fn from_reqwest(peer: Peer, error: reqwest::Error) -> Self {
+        let detail = root_cause(&error);
+        if error.is_builder() {
+            Self::Unsendable { peer, detail }
+        } else if error.is_connect() {
+            Self::Unreachable { peer, detail }
+        } else {
+            Self::Interrupted { peer, detail }
+        }
+    }
+}
+
+/// The innermost cause of an error: reqwest's own text holds the URL.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    one_line(&cause.to_string())
+}
+
+/// Sends requests. Clones share the connection pool.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    inner: Client,
+    metrics: Arc<Metrics>,
+    redactor: Redactor,
+}
+
+impl HttpClient {
+    /// A client that keeps `redactor`'s secrets out of errors.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(metrics: Arc<Metrics>, redactor: Redactor) -> reqwest::Result<Self> {
+        let inner = Client::builder()
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_nodelay(true)
+            // Keys travel in headers of our own, which a redirect would carry to another host.
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .build()?;
+        Ok(Self { inner, metrics, redactor })
+    }
+
+    /// This client with further secrets kept out of errors.
+    #[must_use]
+    pub fn redacting<S: Into<String>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
+        Self { redactor: self.redactor.with(secrets), ..self.clone() }
+    }
+
+    /// The client underneath, to build requests with and for rmcp's transport.
+    pub fn inner(&self) -> &Client {
+        &self.inner
+    }
+
+    /// Where requests are counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What keeps secrets out of errors.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Sends one request and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no complete answer within the operation's bounds.
+    pub async fn send(
+        &self,
+        operation: Operation,
+        request: RequestBuilder,
+    ) -> Result<Answer, HttpError> {
+        let Operation { peer, name, .. } = operation;
+        let span = tracing::debug_span!("http.client", http.peer = peer.0, http.operation = name);
+        let started = Instant::now();
+        let result = timeout(operation.timeout, exchange(operation, request))
+            .instrument(span.clone())
+            .await
+            .unwrap_or(Err(HttpError::Timeout { peer, after: operation.timeout }));
+        let took = started.elapsed();
+        let outcome = match &result {
+            Ok(answer) => status_class(answer.status),
+            Err(error) => error.kind(),
+        };
+        self.metrics.record_client_request(peer.0, name, outcome, took);
+        span.in_scope(|| tracing::debug!(http.outcome = outcome, took_ms = took.as_millis() as u64, "request ended"));
+        result
+    }
+
+    /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret.
+    pub fn snippet(&self, body: &[u8]) -> String {
+        let text = one_line(&String::from_utf8_lossy(body));
+        clip(&self.redactor.redact(&text), SNIPPET)
+    }
+}
+
+async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answer, HttpError> {
+    let Operation { peer, body_limit: limit, .. } = operation;
+    let failed = |error| HttpError::from_reqwest(peer, error);
+    let mut response = request.send().await.map_err(failed)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > limit {
+            return Err(HttpError::TooLarge { peer, limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+}
+
+/// The class of a status as a metric label.
+pub fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        429 => "429",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
+    }
+}
+
+/// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
+pub fn secret_header(name: &'static str, secret: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some((HeaderName::from_static(name), value))
+}
+
+/// The Retry-After of an answer in seconds or, as some peers send it, milliseconds or a fraction.
+/// HTTP dates are not read: no peer of ours sends them.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let seconds = number("retry-after-ms")
+        .map(|ms| ms / 1000.0)
+        .or_else(|| number("retry-after"))
+        .or_else(|| number("x-retry-after"))?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_its_spellings_and_nonsense_is_ignored() {
+        let read = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("retry-after", "0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(read("retry-after-ms", "250"), Some(Duration::from_millis(250)));
+        assert_eq!(read("x-retry-after", "10"), Some(Duration::from_secs(10)));
+        for nonsense in ["", "-1", "0", "soon", "NaN", "inf", "1e400"] {
+            assert_eq!(read("retry-after", nonsense), None, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! When a request is sent again. Decided here and nowhere else; retries are never nested.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep_until};
+
+/// What a failed attempt says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The same request may succeed later.
+    Transient {
+        /// The least the peer asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It will not.
+    Final,
+}
+
+/// An error that knows whether the same request may succeed later.
+pub trait Retryable {
+    /// What this failure says about trying again.
+    fn verdict(&self) -> Verdict;
+}
+
+/// What most services mean by a status that is not a success: 429 and 5xx may pass.
+pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        Verdict::Transient { retry_after }
+    } else {
+        Verdict::Final
+    }
+}
+
+/// How long to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// At most this many further attempts.
+    Attempts(u32),
+    /// Further attempts until this much time has passed since the first.
+    For(Duration),
+}
+
+/// The pauses between attempts: `base`, doubled each time up to `cap`, less up to a quarter at random.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// First pause.
+    pub base: Duration,
+    /// Longest pause of our own choosing.
+    pub cap: Duration,
+    /// When to give up.
+    pub persistence: Persistence,
+    /// Longest wait a peer may ask for where attempts are counted; above it there is none further.
+    pub max_retry_after: Duration,
+}
+
+impl RetryPolicy {
+    /// Reads and logins: two further attempts.
+    pub const READ: Self = Self {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(8),
+        persistence: Persistence::Attempts(2),
+        max_retry_after: Duration::from_secs(60),
+    };
+
+    /// The idempotent posts of paid work: growing pauses for well over 30 s.
+    pub const POST: Self = Self {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(8),
+        persistence: Persistence::For(Duration::from_secs(45)),
+        max_retry_after: Duration::from_secs(45),
+    };
+
+    /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
+    /// bound on what we let it ask for.
+    pub const MODEL: Self = Self {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(8),
+        persistence: Persistence::Attempts(2),
+        max_retry_after: Duration::from_secs(60),
+    };
+
+    /// Tool calls, sent again only when the server certainly did not run them.
+    pub const TOOL: Self = Self {
+        base: Duration::from_millis(250),
+        cap: Duration::from_secs(2),
+        persistence: Persistence::Attempts(2),
+        max_retry_after: Duration::from_secs(10),
+    };
+
+    /// The pause before the next attempt; `None` to give up.
+    ///
+    /// `retries` were made so far, `elapsed` has passed since the first attempt, `jitter` is in
+    /// `0.0..1.0`.
+    pub fn pause(
+        &self,
+        retries: u32,
+        elapsed: Duration,
+        retry_after: Option<Duration>,
+        jitter: f64,
+    ) -> Option<Duration> {
+        let own = self.base.saturating_mul(2u32.saturating_pow(retries)).min(self.cap);
+        let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
+        let asked = retry_after.unwrap_or_default();
+        let pause = own.max(asked);
+        match self.persistence {
+            Persistence::Attempts(most) => {
+                (retries < most && asked <= self.max_retry_after).then_some(pause)
+            }
+            // Rather than give up for a long wait, a last attempt is made at the very end.
+            Persistence::For(window) => {
+                let left = window.checked_sub(elapsed).filter(|left| !left.is_zero())?;
+                Some(pause.min(left))
+            }
+        }
+    }
+
+    /// Makes attempts until one succeeds, fails for good, or the policy or `deadline` ends it; the
+    /// last failure is returned. Dropping the future ends a pause at once.
+    ///
+    /// `on_retry` is called before each further attempt.
+    ///
+    /// # Errors
+    /// The failure of the last attempt.
+    pub async fn run<T, E, A>(
+        &self,
+        deadline: Instant,
+        mut on_retry: impl FnMut(&E, Duration),
+        mut attempt: A,
+    ) -> Result<T, E>
+    where
+        E: Retryable,
+        A: AsyncFnMut() -> Result<T, E>,
+    {
+        let first = Instant::now();
+        let mut retries = 0;
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
+            let Some(pause) = self.pause(retries, first.elapsed(), retry_after, jitter()) else {
+                return Err(error);
+            };
+            let next = Instant::now() + pause;
+            if next >= deadline {
+                return Err(error);
+            }
+            on_retry(&error, pause);
+            sleep_until(next).await;
+            retries += 1;
+        }
+    }
+}
+
+/// A fraction in `0.0..1.0` that differs from call to call: the standard library seeds each of its
+/// hashers differently, and a pause needs no better randomness.
+fn jitter() -> f64 {
+    let bits = RandomState::new().hash_one(());
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Failed(Verdict);
+
+    impl Retryable for Failed {
+        fn verdict(&self) -> Verdict {
+            self.0
+        }
+    }
+
+    const TRANSIENT: Verdict = Verdict::Transient { retry_after: None };
+
+    /// Runs a policy against attempts that always fail; returns their number and the time it took.
+    async fn exhaust(policy: RetryPolicy, verdict: Verdict, deadline: Duration) -> (u32, Duration) {
+        let start = Instant::now();
+        let mut attempts = 0;
+        let result: Result<(), _> = policy
+            .run(start + deadline, |_, _| {}, async || {
+                attempts += 1;
+                Err(Failed(verdict))
+            })
+            .await;
+        assert_eq!(result, Err(Failed(verdict)));
+        (attempts, start.elapsed())
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_and_the_model_are_tried_three_times() {
+        for policy in [RetryPolicy::READ, RetryPolicy::MODEL, RetryPolicy::TOOL] {
+            assert_eq!(exhaust(policy, TRANSIENT, DAY).await.0, 3);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_final_is_tried_once() {
+        assert_eq!(exhaust(RetryPolicy::POST, Verdict::Final, DAY).await, (1, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn posts_go_on_for_at_least_thirty_seconds_and_less_than_a_minute() {
+        let (attempts, took) = exhaust(RetryPolicy::POST, TRANSIENT, DAY).await;
+        assert!((Duration::from_secs(30)..Duration::from_secs(60)).contains(&took), "{took:?}");
+        assert!((5..20).contains(&attempts), "{attempts}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_starts_after_the_deadline() {
+        let (_, took) = exhaust(RetryPolicy::POST, TRANSIENT, Duration::from_secs(3)).await;
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_honoured_up_to_its_bound() {
+        let asks = |s| Verdict::Transient { retry_after: Some(Duration::from_secs(s)) };
+        let (attempts, took) = exhaust(RetryPolicy::MODEL, asks(60), DAY).await;
+        assert_eq!((attempts, took), (3, Duration::from_secs(120)));
+        assert_eq!(exhaust(RetryPolicy::MODEL, asks(61), DAY).await.0, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn pauses_grow_to_the_cap_and_lose_at_most_a_quarter(
+            retries in 0u32..40, jitter in 0.0f64..1.0
+        ) {
+            let policy = RetryPolicy { persistence: Persistence::Attempts(50), ..RetryPolicy::READ };
+            let pause = policy.pause(retries, Duration::ZERO, None, jitter);
+            let full = Duration::from_millis(500 * 2u64.pow(retries.min(20))).min(policy.cap);
+            let pause = pause.unwrap();
+            prop_assert!(pause <= full && pause >= full.mul_f64(0.75));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Label values: closed sets, and the bounded set of tool names.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// One of a closed set of label values.
+pub trait Label: Copy + Sized + 'static {
+    /// All values.
+    const ALL: &'static [Self];
+
+    /// The value as it is exposed.
+    fn as_str(self) -> &'static str;
+}
+
+macro_rules! labels {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_meta])* $variant),* }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}
+
+labels! {
+    /// How a tick ended, or why it did not take place.
+    TickOutcome {
+        /// Every due persona was dealt with.
+        Completed = "completed",
+        /// /due could not be read.
+        Failed = "failed",
+        /// The one before was still running.
+        Overlap = "overlap",
+        /// The runner is paused.
+        Paused = "paused",
+    }
+}
+
+labels! {
+    /// How a run ended.
+    RunOutcome {
+        /// With everything handed in.
+        Ok = "ok",
+        /// With an error.
+        Failed = "failed",
+        /// By a shutdown.
+        Stopped = "stopped",
+        /// It did not begin: the persona is held back.
+        Skipped = "skipped",
+    }
+}
+
+labels! {
+    /// Where in its course a run is.
+    Stage {
+        /// Reading the row of /due, or waiting for its turn.
+        Due = "due",
+        /// Logging in and fetching a JWT.
+        Login = "login",
+        /// Finding the personal space.
+        Space = "space",
+        /// Opening the MCP session and listing its tools.
+        Mcp = "mcp",
+        /// Claude and the tools.
+        MainTurn = "main_turn",
+        /// Handing in the actions.
+        PostActions = "post_actions",
+        /// Asking for ratings.
+        RatingTurn = "rating_turn",
+        /// Handing in the ratings.
+        PostFeedback = "post_feedback",
+        /// All of it done.
+        Done = "done",
+    }
+}
+
+labels! {
+    /// How a tool call ended.
+    ToolOutcome {
+        /// The tool did what it was asked.
+        Ok = "ok",
+        /// It did not.
+        Error = "error",
+        /// Nobody knows: no answer came.
+        Unknown = "unknown",
+    }
+}
+
+/// Distinct tool names that get a label of their own. Servers name their tools as they like; the
+/// number of time series must not be theirs to choose.
+const MAX_TOOLS: usize = 300;
+
+/// The tool names seen so far.
+#[derive(Debug, Default)]
+pub struct ToolLabels(Mutex<HashSet<Arc<str>>>);
+
+impl ToolLabels {
+    /// The label of a listed tool, `unknown` for one that is not listed, `other` beyond the limit.
+    pub fn label(&self, listed: Option<&str>) -> Arc<str> {
+        let Some(name) = listed else { return "unknown".into() };
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(label) = seen.get(name) {
+            return label.clone();
+        }
+        if seen.len() >= MAX_TOOLS {
+            return "other".into();
+        }
+        let label: Arc<str> = name.into();
+        seen.insert(label.clone());
+        label
+    }
+}

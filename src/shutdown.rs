@@ -1,0 +1,81 @@
+//! Stopping in two steps.
+//!
+//! `stop`: start nothing new and come to an end; what was already paid for is still handed in.
+//! `abort`: drop everything. The first signal stops; a second one, or the end of the grace, aborts.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The two tokens. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    stop: CancellationToken,
+    abort: CancellationToken,
+    grace: Duration,
+}
+
+impl Shutdown {
+    /// Nothing requested yet; from stop to abort there will be `grace`.
+    pub fn new(grace: Duration) -> Self {
+        Self { stop: CancellationToken::new(), abort: CancellationToken::new(), grace }
+    }
+
+    /// Asks for a stop.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Asks to drop everything.
+    pub fn abort(&self) {
+        self.stop.cancel();
+        self.abort.cancel();
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Whether everything is to be dropped.
+    pub fn is_aborted(&self) -> bool {
+        self.abort.is_cancelled()
+    }
+
+    /// Resolves once a stop is asked for.
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Resolves once everything is to be dropped.
+    pub async fn aborted(&self) {
+        self.abort.cancelled().await;
+    }
+
+    /// Resolves half the grace after a stop was asked for: a running tool call has had its share, the
+    /// rest is for handing in what happened.
+    pub async fn tool_share_used(&self) {
+        self.stop.cancelled().await;
+        tokio::select! {
+            () = tokio::time::sleep(self.grace / 2) => {}
+            () = self.abort.cancelled() => {}
+        }
+    }
+
+    /// Aborts once the grace after a stop has passed.
+    pub async fn enforce_grace(&self) {
+        self.stop.cancelled().await;
+        let end = Instant::now() + self.grace;
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => {
+                tracing::error!(
+                    grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
+                    "the shutdown grace has passed with work still in flight; dropping it"
+                );
+                self.abort();
+            }
+            () = self.abort.cancelled() => {}
+        }
+    }
+}
