@@ -79,7 +79,7 @@ fn create(
     fields.insert("id".into(), Uuid::now_v7().to_string().into());
     fields.extend(arguments.clone());
     fields.extend(tool.sets.clone());
-    fields.insert("createdAt".into(), now.to_string().into());
+    fields.insert("createdAt".into(), javascript_iso(now).into());
     let answer = fields.clone().into();
     entries.push(Entry {
         module: tool.module().to_owned(),
@@ -107,7 +107,7 @@ fn change(
         })?;
     entry.fields.extend(changes);
     entry.fields.extend(tool.sets.clone());
-    entry.fields.insert("updatedAt".into(), now.to_string().into());
+    entry.fields.insert("updatedAt".into(), javascript_iso(now).into());
     Ok(entry.fields.clone().into())
 }
 
@@ -136,6 +136,11 @@ fn list(entries: &[Entry], tool: &Tool, arguments: &Map<String, Value>, now: Tim
 /// Arguments of a read that say how to search and are no field of an entry.
 fn is_of_the_search(argument: &str) -> bool {
     ["query", "days", "limit", "question", "year"].contains(&argument)
+}
+
+/// As `Date.toISOString` writes it.
+fn javascript_iso(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 fn is_of(entry: &Entry, tool: &Tool) -> bool {
