@@ -116,9 +116,9 @@ impl SessionManager for Manager {
             request.request.extensions_mut().insert(exchange.clone());
         }
         let events = self.local.create_stream(id, message).await?;
-        let (ended, idle_timeout) = (exchange.end.clone(), self.idle_timeout);
+        let idle = tokio::time::sleep(self.idle_timeout.unwrap_or(Duration::MAX));
+        let ended = exchange.end.clone();
         let silent = async move {
-            let idle = tokio::time::sleep(idle_timeout.unwrap_or(Duration::MAX));
             tokio::select! {
                 () = ended.cancelled() => {}
                 () = idle => {}
