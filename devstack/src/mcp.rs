@@ -1,1 +1,165 @@
-//! Placeholder.
+//! mana-mcp: the tool gateway, as shared/contracts/mana-mcp.md recorded it.
+//!
+//! The MCP itself is rmcp's server; in front of it stands what the real server does first, and around
+//! it what makes the answers those of the TypeScript SDK. JWT and space are fixed when a session is
+//! opened; tools work on a generic store per space, so that reads see what was written.
+
+mod calls;
+mod catalog;
+mod door;
+mod handler;
+mod schema;
+mod sessions;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::{Router, routing::any};
+use serde_json::{Map, Value};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::{
+    calls::{Behaviour, Call, ServerPolicy},
+    catalog::ToolSet,
+    space::Entry,
+};
+use self::{catalog::Tool, door::Door, handler::Shared};
+use crate::{clock::Clock, jwt::Keys, wire::Served};
+
+/// Says whether the user with this id has an encryption vault.
+pub type VaultCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// How a server differs from the recorded one.
+#[derive(Clone, Debug)]
+pub struct McpOptions {
+    /// Tools per page of `tools/list`; `None`, as recorded, lists all at once.
+    pub page_size: Option<usize>,
+    /// POLICY_MODE.
+    pub policy: ServerPolicy,
+    /// The tools on offer.
+    pub tools: ToolSet,
+    /// After this long without an answer the stream of a request ends with no event; `None` leaves it
+    /// open for ever. The recorded server waits 10 s.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Default for McpOptions {
+    fn default() -> Self {
+        Self {
+            page_size: None,
+            policy: ServerPolicy::default(),
+            tools: ToolSet::default(),
+            idle_timeout: Some(Duration::from_secs(10)),
+        }
+    }
+}
+
+/// The server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tool catalog cannot be read.
+    #[error("the tool catalog is broken: {0}")]
+    Catalog(#[from] serde_json::Error),
+    /// No port could be bound.
+    #[error("no port for mana-mcp: {0}")]
+    Bind(#[from] io::Error),
+}
+
+/// A running mana-mcp. Dropping it ends every session and closes the socket.
+pub struct ManaMcp {
+    /// Its socket: recorder and faults.
+    pub served: Served,
+    shared: Arc<Shared>,
+    door: Door,
+    _running: DropGuard,
+}
+
+impl fmt::Debug for ManaMcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManaMcp").field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
+impl ManaMcp {
+    /// Starts a server on a free loopback port. `keys` are those mana-auth signs with.
+    ///
+    /// # Errors
+    /// When no port can be bound or the catalog is broken.
+    pub async fn start(
+        options: McpOptions,
+        clock: Clock,
+        keys: Keys,
+        vault_initialised: VaultCheck,
+    ) -> Result<Self, StartError> {
+        let tools = catalog::tools(&options.tools)?;
+        let shared = Arc::new(Shared {
+            options,
+            clock,
+            keys,
+            vault_initialised,
+            tools: RwLock::new(tools),
+            owners: Default::default(),
+            calls: Default::default(),
+            plans: Default::default(),
+            spaces: Default::default(),
+            gate: Default::default(),
+        });
+        let running = CancellationToken::new();
+        let door = Door::new(Arc::clone(&shared), running.clone());
+        let router = Router::new().route("/mcp", any(door::enter)).with_state(door.clone());
+        let served = Served::start(router).await?;
+        Ok(Self { served, shared, door, _running: running.drop_guard() })
+    }
+
+    /// Where it listens, without `/mcp`.
+    pub fn url(&self) -> &str {
+        &self.served.url
+    }
+
+    /// Every call that reached a tool, in order of arrival.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.calls.all()
+    }
+
+    /// Waits until `n` calls for which `matches` holds have reached a tool, and returns them. The
+    /// caller bounds the wait.
+    pub async fn wait_for_calls(&self, n: usize, matches: impl Fn(&Call) -> bool) -> Vec<Call> {
+        self.shared.calls.wait_for(n, matches).await
+    }
+
+    /// How many sessions were opened and not deleted.
+    pub fn open_sessions(&self) -> usize {
+        self.shared.owners.count()
+    }
+
+    /// What a restart of the server does to its sessions: every one is unknown from now on.
+    pub async fn forget_sessions(&self) {
+        for session in self.shared.owners.drain() {
+            self.door.close(&session).await;
+        }
+    }
+
+    /// The next `times` calls that reach `tool` meet `behaviour` (`usize::MAX`: all of them). Earlier
+    /// plans go first.
+    pub fn override_tool(&self, tool: &str, times: usize, behaviour: Behaviour) {
+        self.shared.plans.add(tool, times, behaviour);
+    }
+
+    /// Offers one more tool, at the end of the list. What it is called with is written as an entry.
+    pub fn add_tool(&self, name: &str, description: &str, input_schema: Map<String, Value>) {
+        let tool = Tool::added(name, description, input_schema);
+        let tools = &self.shared.tools;
+        tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tool));
+    }
+
+    /// What the space holds, in the order it was written.
+    pub fn entries(&self, space_id: &str) -> Vec<Entry> {
+        self.shared.spaces.entries(space_id)
+    }
+}

@@ -1,0 +1,157 @@
+//! What the spaces hold: entries written by tools and read by others.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::catalog::{Does, Tool};
+
+/// How many entries a list returns that was not told.
+const DEFAULT_LIMIT: usize = 20;
+
+/// One thing a space holds.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The module whose tool wrote it.
+    pub module: String,
+    /// What it is: `task`, `note`, …
+    pub kind: String,
+    /// Its fields as a tool returns them, `id` and `createdAt` among them.
+    pub fields: Map<String, Value>,
+    created_at: Timestamp,
+}
+
+/// No entry of this kind has this id.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} not found: {id}")]
+pub(super) struct NotFound {
+    kind: String,
+    id: String,
+}
+
+/// The entries of all spaces. A space exists as soon as it is named: the real server does not check
+/// the id either.
+#[derive(Debug, Default)]
+pub(super) struct Spaces(Mutex<HashMap<String, Vec<Entry>>>);
+
+impl Spaces {
+    /// Carries out `tool` in `space` and returns what it answers.
+    pub fn run(
+        &self,
+        tool: &Tool,
+        space: &str,
+        arguments: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<Value, NotFound> {
+        let mut spaces = self.lock();
+        let entries = spaces.entry(space.to_owned()).or_default();
+        match tool.does {
+            Does::Create => Ok(create(entries, tool, arguments, now)),
+            Does::Change => change(entries, tool, arguments, now),
+            Does::List | Does::Today => Ok(list(entries, tool, arguments, now)),
+            Does::Spaces => Ok(json!({"spaces": [
+                {"id": space, "name": "Personal", "type": "personal", "active": true}]})),
+        }
+    }
+
+    /// What `space` holds, in the order it was written.
+    pub fn entries(&self, space: &str) -> Vec<Entry> {
+        self.lock().get(space).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Entry>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn create(
+    entries: &mut Vec<Entry>,
+    tool: &Tool,
+    arguments: &Map<String, Value>,
+    now: Timestamp,
+) -> Value {
+    let mut fields = Map::new();
+    fields.insert("id".into(), Uuid::now_v7().to_string().into());
+    fields.extend(arguments.clone());
+    fields.extend(tool.sets.clone());
+    fields.insert("createdAt".into(), javascript_iso(now).into());
+    let answer = fields.clone().into();
+    entries.push(Entry {
+        module: tool.module().to_owned(),
+        kind: tool.of.clone(),
+        fields,
+        created_at: now,
+    });
+    answer
+}
+
+fn change(
+    entries: &mut [Entry],
+    tool: &Tool,
+    arguments: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<Value, NotFound> {
+    let mut changes = arguments.clone();
+    let id = changes.remove(&tool.key).unwrap_or_default();
+    let entry = entries
+        .iter_mut()
+        .find(|entry| is_of(entry, tool) && entry.fields.get("id") == Some(&id))
+        .ok_or_else(|| NotFound {
+            kind: tool.of.clone(),
+            id: id.as_str().unwrap_or_default().to_owned(),
+        })?;
+    entry.fields.extend(changes);
+    entry.fields.extend(tool.sets.clone());
+    entry.fields.insert("updatedAt".into(), javascript_iso(now).into());
+    Ok(entry.fields.clone().into())
+}
+
+/// Newest first. An argument named like a field of the entries filters by it.
+fn list(entries: &[Entry], tool: &Tool, arguments: &Map<String, Value>, now: Timestamp) -> Value {
+    let text = |name| arguments.get(name).and_then(Value::as_str).map(str::to_lowercase);
+    let number = |name| arguments.get(name).and_then(Value::as_i64);
+    let query = text("query").unwrap_or_default();
+    let since = number("days").map(|days| now - SignedDuration::from_hours(24 * days));
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let matches = |entry: &&Entry| {
+        let filters = arguments.iter().filter(|(name, _)| !is_of_the_search(name));
+        is_of(entry, tool)
+            && (tool.does != Does::Today || day(entry.created_at) == day(now))
+            && since.is_none_or(|since| entry.created_at >= since)
+            && tool.only.iter().all(|(name, value)| entry.fields.get(name) == Some(value))
+            && filters.into_iter().all(|(name, value)| entry.fields.get(name) == Some(value))
+            && contains_words(entry, &query)
+    };
+    let limit = number("limit").and_then(|limit| usize::try_from(limit).ok());
+    let found: Vec<_> = entries.iter().rev().filter(matches).collect();
+    let items = found.iter().take(limit.unwrap_or(DEFAULT_LIMIT)).map(|entry| &entry.fields);
+    json!({"total": found.len(), "items": items.collect::<Vec<_>>()})
+}
+
+/// Arguments of a read that say how to search and are no field of an entry.
+fn is_of_the_search(argument: &str) -> bool {
+    ["query", "days", "limit", "question", "year"].contains(&argument)
+}
+
+/// As `Date.toISOString` writes it.
+fn javascript_iso(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn is_of(entry: &Entry, tool: &Tool) -> bool {
+    entry.module == tool.module() && entry.kind == tool.of
+}
+
+fn contains_words(entry: &Entry, query: &str) -> bool {
+    let texts = entry.fields.values().map(|value| match value {
+        Value::String(text) => text.to_lowercase(),
+        other => other.to_string().to_lowercase(),
+    });
+    let all = texts.collect::<Vec<_>>().join("\n");
+    query.split_whitespace().all(|word| all.contains(word))
+}
