@@ -1,0 +1,49 @@
+//! The conversation with Claude: what is said, what comes next, which tools are called.
+//!
+//! [`conversation::Conversation`] decides and does no I/O; [`main_turn`] and [`rating`] perform. This
+//! module knows nothing of mana-auth, of metrics, or of where it runs.
+
+pub mod catalog;
+pub mod conversation;
+pub mod main_turn;
+pub mod prompt;
+pub mod rating;
+pub mod tool_result;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::{
+    clients::mcp::{CallError, ToolOutput},
+    domain::{Redactor, ToolName},
+    shutdown::Shutdown,
+};
+
+/// Bounds of one persona's conversations.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// No work after this.
+    pub deadline: Instant,
+    /// Replies in the main turn, ≥ 1.
+    pub max_turns: u32,
+    /// One tool call.
+    pub tool_timeout: Duration,
+    /// Stop and abort.
+    pub shutdown: Shutdown,
+    /// Keeps this persona's secrets out of prompts and rows.
+    pub redactor: Redactor,
+}
+
+/// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
+/// implementor's business.
+pub trait ToolHost {
+    /// Calls `tool`, with at most `limit` for it all.
+    fn call(
+        &self,
+        tool: &ToolName,
+        arguments: Map<String, Value>,
+        limit: Duration,
+    ) -> impl Future<Output = Result<ToolOutput, CallError>> + Send;
+}

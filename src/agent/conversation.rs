@@ -1,0 +1,206 @@
+//! The main turn as a state machine: it holds the history and says what comes next.
+//!
+//! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
+//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5).
+
+use std::{collections::HashSet, num::NonZeroU32};
+
+use crate::clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse};
+
+/// Output tokens of an ordinary reply, thinking included.
+const OUTPUT_TOKENS: u32 = 8_192;
+/// How often a reply may ask to be continued.
+const MAX_PAUSES: u32 = 5;
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Ask for a reply to [`Conversation::messages`].
+    AskModel {
+        /// Output tokens to ask for.
+        max_tokens: NonZeroU32,
+    },
+    /// Carry out these calls, in order, and record a result for each.
+    CallTools(&'a [ToolUse]),
+    /// Nothing.
+    Done(&'a Closed),
+}
+
+/// Why the conversation came to its end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The model said all it wanted to.
+    Finished,
+    /// It had as many replies as it may have. An ordinary end.
+    TurnLimit,
+    /// A reply was cut off, even with more room.
+    Truncated,
+    /// The history fills the context window.
+    ContextWindow,
+    /// It kept asking to be continued.
+    PauseLimit,
+    /// It stopped for a reason this program does not know.
+    UnknownStopReason,
+    /// It declined.
+    Refused {
+        /// The API's category, if it names one.
+        category: Option<String>,
+    },
+    /// Two calls carry the same id, so results cannot be told apart.
+    RepeatedCallId,
+}
+
+#[derive(Debug)]
+enum State {
+    Asking,
+    Calling(Vec<ToolUse>),
+    Done(Closed),
+}
+
+/// A conversation of a persona with its tools.
+#[derive(Debug)]
+pub struct Conversation {
+    messages: Vec<Message>,
+    state: State,
+    replies: u32,
+    max_replies: u32,
+    max_tokens: u32,
+    pauses: u32,
+    call_ids: HashSet<String>,
+    closing_words: String,
+}
+
+impl Conversation {
+    /// Begins with what the user says. The model may reply `max_replies` times.
+    pub fn new(opening: &str, max_replies: u32) -> Self {
+        Self {
+            messages: vec![Message::user(opening)],
+            state: State::Asking,
+            replies: 0,
+            max_replies,
+            max_tokens: OUTPUT_TOKENS,
+            pauses: 0,
+            call_ids: HashSet::new(),
+            closing_words: String::new(),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn next(&self) -> Next<'_> {
+        match &self.state {
+            State::Asking => Next::AskModel {
+                max_tokens: NonZeroU32::new(self.max_tokens).unwrap_or(NonZeroU32::MIN),
+            },
+            State::Calling(calls) => Next::CallTools(calls),
+            State::Done(closed) => Next::Done(closed),
+        }
+    }
+
+    /// The history.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Replies so far.
+    pub fn replies(&self) -> u32 {
+        self.replies
+    }
+
+    /// The last thing the model said in words.
+    pub fn closing_words(&self) -> &str {
+        &self.closing_words
+    }
+
+    /// Takes in the reply that was asked for.
+    pub fn record_reply(&mut self, reply: Reply) {
+        let cut_off_call =
+            reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
+        if cut_off_call && self.max_tokens < MAX_OUTPUT_TOKENS {
+            // The reply is dropped as if it had never been, and asked for once more with more room.
+            self.max_tokens = MAX_OUTPUT_TOKENS;
+            return;
+        }
+        self.replies += 1;
+        if reply.stop_reason != StopReason::Refusal {
+            let words = reply.text();
+            if !words.is_empty() {
+                self.closing_words = words;
+            }
+        }
+        self.state = match reply.stop_reason {
+            StopReason::EndTurn | StopReason::StopSequence => State::Done(Closed::Finished),
+            StopReason::ToolUse => self.take_calls(&reply),
+            StopReason::PauseTurn => self.pause(&reply),
+            StopReason::MaxTokens => State::Done(Closed::Truncated),
+            StopReason::ContextWindowExceeded => State::Done(Closed::ContextWindow),
+            StopReason::Refusal => State::Done(Closed::Refused { category: reply.refusal }),
+            StopReason::Unknown => State::Done(Closed::UnknownStopReason),
+        };
+    }
+
+    /// Takes in the results of all calls that were to be carried out, one for each.
+    pub fn record_results(&mut self, results: &[ToolResult]) {
+        let State::Calling(calls) = &self.state else { return };
+        debug_assert!(
+            calls.iter().map(|call| &call.id).eq(results.iter().map(|result| &result.tool_use_id)),
+            "one result for each call, in order"
+        );
+        self.messages.push(Message::tool_results(results));
+        self.state = self.ask_again();
+    }
+
+    fn take_calls(&mut self, reply: &Reply) -> State {
+        let calls: Vec<_> = reply.tool_uses().cloned().collect();
+        if calls.is_empty() {
+            return State::Done(Closed::Finished);
+        }
+        if !calls.iter().all(|call| self.call_ids.insert(call.id.clone())) {
+            return State::Done(Closed::RepeatedCallId);
+        }
+        self.messages.push(Message::assistant(&reply.content));
+        State::Calling(calls)
+    }
+
+    fn pause(&mut self, reply: &Reply) -> State {
+        // A call in it would stay without a result; the API says this does not happen.
+        if reply.tool_uses().next().is_some() {
+            return State::Done(Closed::UnknownStopReason);
+        }
+        self.pauses += 1;
+        if self.pauses > MAX_PAUSES {
+            return State::Done(Closed::PauseLimit);
+        }
+        self.messages.push(Message::assistant(&reply.content));
+        self.ask_again()
+    }
+
+    fn ask_again(&self) -> State {
+        if self.replies >= self.max_replies {
+            State::Done(Closed::TurnLimit)
+        } else {
+            State::Asking
+        }
+    }
+}
+
+impl Closed {
+    /// Why the run cannot count as a day in the product; `None` for an ordinary end.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Finished
+            | Self::TurnLimit
+            | Self::Truncated
+            | Self::ContextWindow
+            | Self::PauseLimit
+            | Self::UnknownStopReason => None,
+            Self::Refused { category } => {
+                let category = category.as_deref().unwrap_or("no category");
+                Some(format!("Claude declined to go on (refusal, {category})"))
+            }
+            Self::RepeatedCallId => Some("Claude used the id of a tool call twice".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

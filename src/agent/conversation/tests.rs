@@ -1,0 +1,192 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clients::claude::Block;
+
+/// A reply as the API would send it.
+fn reply(content: Value, stop_reason: StopReason) -> Reply {
+    let blocks = content.as_array().unwrap().iter().map(|block| match block["type"].as_str() {
+        Some("text") => Block::Text(block["text"].as_str().unwrap().to_owned()),
+        Some("tool_use") => Block::ToolUse(ToolUse {
+            id: block["id"].as_str().unwrap().to_owned(),
+            name: block["name"].as_str().unwrap().to_owned(),
+            input: serde_json::value::to_raw_value(&block["input"]).unwrap(),
+        }),
+        _ => Block::Other,
+    });
+    Reply {
+        blocks: blocks.collect(),
+        content: serde_json::value::to_raw_value(&content).unwrap(),
+        stop_reason,
+        refusal: None,
+        usage: Default::default(),
+    }
+}
+
+fn call(id: &str) -> Value {
+    json!({"type": "tool_use", "id": id, "name": "todo_list", "input": {}})
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+/// Answers the calls that are due.
+fn answer(conversation: &mut Conversation) {
+    let Next::CallTools(calls) = conversation.next() else { panic!("no calls are due") };
+    let results: Vec<_> = calls.iter().map(|call| ToolResult::of(call, vec![], false)).collect();
+    conversation.record_results(&results);
+}
+
+fn closed(conversation: &Conversation) -> Option<Closed> {
+    match conversation.next() {
+        Next::Done(closed) => Some(closed.clone()),
+        _ => None,
+    }
+}
+
+fn asked_tokens(conversation: &Conversation) -> Option<u32> {
+    match conversation.next() {
+        Next::AskModel { max_tokens } => Some(max_tokens.get()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_day_goes_from_asking_to_calling_and_ends_with_closing_words() {
+    let mut day = Conversation::new("Los", 15);
+    assert_eq!(asked_tokens(&day), Some(8_192));
+    day.record_reply(reply(json!([text("Mal sehen."), call("a"), call("b")]), StopReason::ToolUse));
+    answer(&mut day);
+    day.record_reply(reply(json!([text("Fertig.")]), StopReason::EndTurn));
+    assert_eq!(closed(&day), Some(Closed::Finished));
+    assert_eq!((day.closing_words(), day.replies()), ("Fertig.", 2));
+    assert_eq!(day.messages().len(), 3);
+}
+
+#[test]
+fn the_turn_limit_is_an_ordinary_end_after_the_last_calls_were_carried_out() {
+    let mut day = Conversation::new("Los", 2);
+    for id in ["a", "b"] {
+        assert!(asked_tokens(&day).is_some());
+        day.record_reply(reply(json!([call(id)]), StopReason::ToolUse));
+        answer(&mut day);
+    }
+    assert_eq!(closed(&day), Some(Closed::TurnLimit));
+    assert_eq!(Closed::TurnLimit.failure(), None);
+}
+
+#[test]
+fn a_cut_off_call_is_dropped_and_asked_for_once_more_with_more_room() {
+    let mut day = Conversation::new("Los", 15);
+    let cut_off = || reply(json!([call("a")]), StopReason::MaxTokens);
+    day.record_reply(cut_off());
+    assert_eq!(asked_tokens(&day), Some(MAX_OUTPUT_TOKENS));
+    assert_eq!((day.messages().len(), day.replies()), (1, 0));
+    day.record_reply(cut_off());
+    assert_eq!(closed(&day), Some(Closed::Truncated));
+}
+
+#[test]
+fn cut_off_words_are_accepted() {
+    let mut day = Conversation::new("Los", 15);
+    day.record_reply(reply(json!([text("Heute habe ich")]), StopReason::MaxTokens));
+    assert_eq!(closed(&day), Some(Closed::Truncated));
+    assert_eq!(day.closing_words(), "Heute habe ich");
+}
+
+#[test]
+fn a_pause_is_continued_with_the_same_history_at_most_five_times() {
+    let mut day = Conversation::new("Los", 15);
+    for _ in 0..5 {
+        day.record_reply(reply(json!([text("…")]), StopReason::PauseTurn));
+        assert!(asked_tokens(&day).is_some());
+    }
+    day.record_reply(reply(json!([text("…")]), StopReason::PauseTurn));
+    assert_eq!(closed(&day), Some(Closed::PauseLimit));
+}
+
+#[test]
+fn a_refusal_runs_nothing_and_its_words_are_not_used() {
+    let mut day = Conversation::new("Los", 15);
+    let mut refusal = reply(json!([text("Nein"), call("a")]), StopReason::Refusal);
+    refusal.refusal = Some("bio".into());
+    day.record_reply(refusal);
+    let closed = closed(&day).unwrap();
+    assert!(closed.failure().unwrap().contains("bio"));
+    assert_eq!(day.closing_words(), "");
+}
+
+#[test]
+fn reasons_that_end_a_reply_without_calls_run_none() {
+    for (reason, end) in [
+        (StopReason::EndTurn, Closed::Finished),
+        (StopReason::StopSequence, Closed::Finished),
+        (StopReason::ContextWindowExceeded, Closed::ContextWindow),
+        (StopReason::Unknown, Closed::UnknownStopReason),
+    ] {
+        let mut day = Conversation::new("Los", 15);
+        day.record_reply(reply(json!([call("a")]), reason));
+        assert_eq!(closed(&day), Some(end));
+    }
+    let mut day = Conversation::new("Los", 15);
+    day.record_reply(reply(json!([]), StopReason::ToolUse));
+    assert_eq!(closed(&day), Some(Closed::Finished));
+}
+
+#[test]
+fn a_repeated_call_id_ends_the_conversation() {
+    let mut day = Conversation::new("Los", 15);
+    day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
+    answer(&mut day);
+    day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
+    assert_eq!(closed(&day), Some(Closed::RepeatedCallId));
+}
+
+proptest! {
+    /// Whatever the model replies: history only grows, each call is answered in the very next
+    /// message and nowhere else, and the model is never asked more often than it may reply.
+    #[test]
+    fn every_history_keeps_the_rules_of_the_api(
+        replies in prop::collection::vec((0usize..4, 0usize..8), 1..40),
+        max_replies in 1u32..20,
+    ) {
+        const REASONS: [StopReason; 8] = [
+            StopReason::ToolUse, StopReason::ToolUse, StopReason::ToolUse, StopReason::PauseTurn,
+            StopReason::MaxTokens, StopReason::EndTurn, StopReason::Refusal, StopReason::Unknown,
+        ];
+        let mut day = Conversation::new("Los", max_replies);
+        let mut before: Vec<String> = Vec::new();
+        for (turn, (calls, reason)) in replies.into_iter().enumerate() {
+            if asked_tokens(&day).is_none() {
+                break;
+            }
+            let content: Vec<_> = (0..calls).map(|n| call(&format!("{turn}-{n}"))).collect();
+            day.record_reply(reply(json!(content), REASONS[reason]));
+            if matches!(day.next(), Next::CallTools(_)) {
+                answer(&mut day);
+            }
+            let now: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
+            prop_assert!(now.starts_with(&before));
+            before = now;
+        }
+        prop_assert!(day.replies() <= max_replies);
+        let history: Vec<Value> =
+            before.iter().map(|message| serde_json::from_str(message).unwrap()).collect();
+        for (place, message) in history.iter().enumerate() {
+            let ids = |message: &Value, kind: &str, key: &str| -> Vec<String> {
+                let blocks = message["content"].as_array().cloned().unwrap_or_default();
+                let of_kind = blocks.iter().filter(|block| block["type"] == kind);
+                of_kind.map(|block| block[key].as_str().unwrap().to_owned()).collect()
+            };
+            let called = match message["role"].as_str() {
+                Some("assistant") => ids(message, "tool_use", "id"),
+                _ => Vec::new(),
+            };
+            let answered =
+                history.get(place + 1).map(|m| ids(m, "tool_result", "tool_use_id")).unwrap_or_default();
+            prop_assert_eq!(called, answered);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the personas are told, in German.
+
+use std::fmt::Write;
+
+use jiff::civil::Date;
+
+use super::main_turn::CallRecord;
+use crate::domain::{ModuleMix, ModuleName, clip, one_line};
+
+/// Calls of a run that the recap lists; a run this long is rare.
+const RECAP_CALLS: usize = 100;
+/// Longest excerpt of a result in the recap, in characters.
+const RECAP_EXCERPT: usize = 120;
+
+/// Opens the main turn: a short day in the app. Facts of the run stand here and not in the system
+/// prompt, which is the persona's own and never changes.
+pub fn day(today: Date, likes: &ModuleMix) -> String {
+    let liked = join(likes.modules());
+    let modules = if liked.is_empty() {
+        "Nimm dir die Module vor, auf die du Lust hast.".to_owned()
+    } else {
+        format!("Am liebsten benutzt du diese Module, das liebste zuerst: {liked}.")
+    };
+    format!(
+        "Heute ist der {today}. Verbringe einen kurzen Tag in deiner Mana-App: Schau nach, was \
+         ansteht, trag ein, was dir gerade durch den Kopf geht, und erledige, was zu dir passt. \
+         {modules} Benutze dafür 3 bis 8 Tools, so wie du es im Alltag tun würdest. Wenn du fertig \
+         bist, schließ den Tag mit 1–2 Sätzen ab."
+    )
+}
+
+/// Asks for the ratings. The persona gets to see what really happened, so that it rates that and
+/// does not make it up.
+pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> String {
+    let mut text = String::from("Dein Tag in der Mana-App ist vorbei. Das ist passiert:\n");
+    for call in calls.iter().take(RECAP_CALLS) {
+        let outcome = if call.error.is_some() { "Fehler" } else { "ok" };
+        let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}. {} – {outcome}", call.number, one_line(&call.tool_name()));
+        let _ = if excerpt.is_empty() { writeln!(text) } else { writeln!(text, ": {excerpt}") };
+    }
+    if let Some(more) = calls.len().checked_sub(RECAP_CALLS).filter(|more| *more > 0) {
+        let _ = writeln!(text, "(und {more} weitere Aufrufe)");
+    }
+    if !closing_words.is_empty() {
+        let _ = writeln!(text, "Am Ende hast du gesagt: „{}“", one_line(closing_words));
+    }
+    let _ = write!(
+        text,
+        "\nBitte bewerte ehrlich und aus deiner Sicht jedes dieser Module: {}. Die Skala geht von 1 \
+         (frustrierend) bis 5 (hilft mir wirklich). Stütz dich nur auf das, was oben steht. Schreib \
+         zu jedem Modul zuerst in „notes“ deine Begründung in 1–2 Sätzen, dann in „calls“ die \
+         Nummern der Aufrufe, auf die sie sich stützt, und zuletzt in „rating“ die Zahl. Antworte \
+         nur mit JSON in dieser Form, mit den Modulnamen genau wie oben: \
+         {{\"ratings\":[{{\"module\":\"…\",\"notes\":\"…\",\"calls\":[1],\"rating\":3}}]}}",
+        join(used)
+    );
+    text
+}
+
+/// Asks once more, for an answer that could not be read or forgot modules.
+pub fn repair(missing: &[ModuleName]) -> String {
+    format!(
+        "In deiner Antwort fehlt noch eine lesbare Bewertung für: {}. Bitte bewerte diese Module \
+         jetzt und antworte nur mit JSON: \
+         {{\"ratings\":[{{\"module\":\"…\",\"notes\":\"…\",\"calls\":[1],\"rating\":3}}]}}",
+        join(missing)
+    )
+}
+
+fn join<'m>(modules: impl IntoIterator<Item = &'m ModuleName>) -> String {
+    modules.into_iter().map(ModuleName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::{agent::main_turn::CalledTool, domain::ToolName};
+
+    #[test]
+    fn the_day_names_date_and_modules() {
+        let mix = ModuleMix::new(
+            [("newsResearch", 0.2), ("articles", 0.8)].map(|(m, w)| (ModuleName::new(m), w)),
+        );
+        insta::assert_snapshot!(day(date(2026, 3, 9), &mix));
+        assert!(day(date(2026, 3, 9), &ModuleMix::default()).contains("2026-03-09"));
+    }
+
+    #[test]
+    fn the_rating_prompt_recaps_what_happened() {
+        let call = |number, tool: &str, error: Option<&str>, excerpt: &str| CallRecord {
+            number,
+            tool: CalledTool::Listed(ToolName::new(tool)),
+            input_hash: None,
+            error: error.map(str::to_owned),
+            outcome_unknown: false,
+            excerpt: excerpt.to_owned(),
+            latency: Duration::ZERO,
+        };
+        let calls = [
+            call(1, "todo.create", None, "{\n  \"id\": \"t1\"\n}"),
+            call(2, "notes.search", Some("weg"), "weg"),
+            call(3, "todo.list", None, ""),
+        ];
+        let used = [ModuleName::new("todo"), ModuleName::new("notes")];
+        insta::assert_snapshot!(rate(&calls, "War ok.\nBis morgen!", &used));
+        insta::assert_snapshot!(repair(&used[1..]));
+    }
+
+    #[test]
+    fn a_very_long_run_is_recapped_in_part() {
+        let calls: Vec<_> = (1..=130)
+            .map(|number| CallRecord {
+                number,
+                tool: CalledTool::Invented("x".into()),
+                input_hash: None,
+                error: None,
+                outcome_unknown: false,
+                excerpt: "y".repeat(5_000),
+                latency: Duration::ZERO,
+            })
+            .collect();
+        let text = rate(&calls, "", &[ModuleName::new("todo")]);
+        assert!(text.contains("100. x") && !text.contains("101. x"));
+        assert!(text.contains("30 weitere"));
+        assert!(text.len() < 20_000);
+    }
+}

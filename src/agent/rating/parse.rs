@@ -1,0 +1,195 @@
+//! Reading ratings out of whatever the model answered.
+//!
+//! Tolerant: white space, fences, prose around the JSON, missing reasons, numbers as strings. Strict
+//! where it matters: only modules that were asked for, each once, only 1 to 5.
+
+use serde_json::Value;
+
+use crate::domain::{ModuleName, ModuleRating, Rating};
+
+/// Longest answer that is looked at, in bytes.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The ratings of `asked` modules in `answer`, in the order found; the first for a module counts.
+pub fn parse_ratings(answer: &str, asked: &[ModuleName]) -> Vec<ModuleRating> {
+    let mut ratings: Vec<ModuleRating> = Vec::new();
+    for value in json_values(answer) {
+        collect(&value, asked, &mut ratings);
+    }
+    ratings
+}
+
+/// Every JSON object or array that begins somewhere in the text, outermost ones first and only.
+fn json_values(text: &str) -> Vec<Value> {
+    let mut end = text.len().min(MAX_ANSWER);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut rest = &text[..end];
+    let mut values = Vec::new();
+    while let Some(start) = rest.find(['{', '[']) {
+        rest = &rest[start..];
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        let length = match stream.next() {
+            Some(Ok(value)) => {
+                values.push(value);
+                stream.byte_offset()
+            }
+            // Not JSON from here; perhaps from the next bracket.
+            _ => 1,
+        };
+        rest = &rest[length..];
+    }
+    values
+}
+
+/// Takes ratings out of a value, however deep they are.
+fn collect(value: &Value, asked: &[ModuleName], ratings: &mut Vec<ModuleRating>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, asked, ratings)),
+        Value::Object(members) if members.contains_key("module") => {
+            if let Some(rating) = read(value, asked)
+                && ratings.iter().all(|earlier| earlier.module != rating.module)
+            {
+                ratings.push(rating);
+            }
+        }
+        Value::Object(members) => members.values().for_each(|v| collect(v, asked, ratings)),
+        _ => {}
+    }
+}
+
+fn read(value: &Value, asked: &[ModuleName]) -> Option<ModuleRating> {
+    let name = value["module"].as_str()?.trim();
+    let module = asked
+        .iter()
+        .find(|module| module.as_str() == name)
+        .or_else(|| asked.iter().find(|module| module.as_str().eq_ignore_ascii_case(name)))?;
+    let rating = Rating::nearest(number(&value["rating"])?)?;
+    let calls = value["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let calls = calls.iter().filter_map(|call| u32::try_from(call.as_u64()?).ok()).collect();
+    Some(ModuleRating::new(module.clone(), rating, value["notes"].as_str(), calls))
+}
+
+/// A number, or one at the beginning of a string: `4`, `"4"`, `"4,5"`, `"4/5"`, `"4 (gut)"`.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => {
+            let text = text.trim().replacen(',', ".", 1);
+            let end = text
+                .char_indices()
+                .find(|(at, c)| !(c.is_ascii_digit() || *c == '.' || *at == 0 && *c == '-'))
+                .map_or(text.len(), |(at, _)| at);
+            text[..end].trim_end_matches('.').parse().ok()
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn asked() -> Vec<ModuleName> {
+        ["todo", "notes", "newsResearch"].map(ModuleName::new).to_vec()
+    }
+
+    fn parse(answer: &str) -> Vec<(String, u8, Option<String>)> {
+        let ratings = parse_ratings(answer, &asked()).into_iter();
+        ratings.map(|r| (r.module.as_str().to_owned(), r.rating.get(), r.notes)).collect()
+    }
+
+    fn plain(answer: &str) -> Vec<(String, u8)> {
+        parse(answer).into_iter().map(|(module, rating, _)| (module, rating)).collect()
+    }
+
+    #[test]
+    fn the_asked_for_shape_is_read_whole() {
+        let answer = r#"{"ratings":[{"module":"todo","notes":"Gut.","calls":[1,3],"rating":4},
+            {"module":"notes","notes":"Naja.","calls":[2],"rating":2}]}"#;
+        let ratings = parse_ratings(answer, &asked());
+        assert_eq!(ratings[0].calls, [1, 3]);
+        assert_eq!(
+            parse(answer),
+            [("todo".into(), 4, Some("Gut.".into())), ("notes".into(), 2, Some("Naja.".into()))]
+        );
+    }
+
+    #[test]
+    fn fences_prose_and_white_space_do_not_matter() {
+        for answer in [
+            "```json\n{\"ratings\":[{\"module\":\"todo\",\"rating\":4}]}\n```",
+            "Klar! [siehe oben] Hier {meine} Antwort: {\"ratings\":[{\"module\":\" todo \",\"rating\":4}]} Tschüss }",
+            "[{\"module\":\"todo\",\"rating\":4}]",
+            "{\"module\":\"todo\",\"rating\":4}",
+            "{\"ergebnis\":{\"ratings\":[{\"module\":\"Todo\",\"rating\":4}]}}",
+            // Cut off in the middle: what was complete counts.
+            "{\"ratings\":[{\"module\":\"todo\",\"rating\":4},{\"module\":\"no",
+        ] {
+            assert_eq!(plain(answer), [("todo".to_owned(), 4)], "{answer}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_in_many_forms() {
+        for (rating, read) in [
+            ("4", Some(4)),
+            ("4.4", Some(4)),
+            ("4.5", Some(5)),
+            ("\"4\"", Some(4)),
+            ("\" 3,6 \"", Some(4)),
+            ("\"4/5\"", Some(4)),
+            ("\"2 (eher nicht)\"", Some(2)),
+            ("0", Some(1)),
+            ("-3", Some(1)),
+            ("\"-3\"", Some(1)),
+            ("99", Some(5)),
+            ("null", None),
+            ("\"\"", None),
+            ("\"gut\"", None),
+            ("true", None),
+            ("[4]", None),
+        ] {
+            let answer = format!("{{\"ratings\":[{{\"module\":\"todo\",\"rating\":{rating}}}]}}");
+            assert_eq!(plain(&answer).first().map(|(_, rating)| *rating), read, "{rating}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_modules_are_dropped() {
+        let answer = r#"{"ratings":[{"module":"mail","rating":1},{"module":"todo","rating":5},
+            {"module":"todo","rating":1},{"rating":3},{"module":7,"rating":3}]}"#;
+        assert_eq!(plain(answer), [("todo".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn nothing_readable_gives_nothing() {
+        for answer in ["", "Keine Lust.", "{", "{\"ratings\":null}", "[[[", "{\"ratings\":[]}"] {
+            assert!(plain(answer).is_empty(), "{answer}");
+        }
+        assert!(plain(&"[".repeat(200_000)).is_empty());
+        assert!(plain(&"{\"a\":".repeat(50_000)).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic_and_only_asked_modules_and_1_to_5_come_out(
+            answer in prop_oneof![
+                ".{0,200}",
+                "[\\[\\]{}\":,a-z0-9. -]{0,200}",
+                r#"(\{"ratings":\[)?(\{"module":"(todo|notes|x)","rating":"?-?[0-9]{1,20}(\.[0-9]+)?"?\},?){0,5}(\]\})?"#,
+            ]
+        ) {
+            let ratings = parse_ratings(&answer, &asked());
+            let mut modules: Vec<_> = ratings.iter().map(|r| r.module.clone()).collect();
+            prop_assert!(modules.iter().all(|module| asked().contains(module)));
+            prop_assert!(ratings.iter().all(|r| (1..=5).contains(&r.rating.get())));
+            modules.sort();
+            modules.dedup();
+            prop_assert_eq!(modules.len(), ratings.len());
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the model gets to see of a tool's answer (contracts/mcp-client.md, section 2).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::{
+    clients::{
+        claude::ResultBlock,
+        mcp::{Content, ToolOutput},
+    },
+    domain::Redactor,
+};
+
+/// Most characters of text in one result, the marker included.
+const MAX_TEXT: usize = 30_000;
+/// Largest image or PDF, in base64 characters; larger ones are named, not shown.
+const MAX_ATTACHMENT: usize = 3 << 20;
+/// Most images and PDFs in one result.
+const MAX_ATTACHMENTS: usize = 4;
+
+const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
+/// Maps an MCP result to content blocks: at most 30,000 characters of text, with a marker where it
+/// was cut, no secret, no empty block.
+pub fn to_blocks(output: &ToolOutput, redactor: &Redactor) -> Vec<ResultBlock> {
+    let mut blocks: Vec<_> = output.content.iter().filter_map(to_block).collect();
+    if blocks.is_empty()
+        && let Some(structured) = &output.structured
+    {
+        blocks.push(ResultBlock::Text(structured.to_string()));
+    }
+    let mut attachments = 0;
+    for block in &mut blocks {
+        match block {
+            ResultBlock::Text(text) => *text = redactor.redact(text).into_owned(),
+            ResultBlock::Image { .. } | ResultBlock::Pdf { .. } => {
+                attachments += 1;
+                if attachments > MAX_ATTACHMENTS {
+                    *block = ResultBlock::Text("[a further attachment is not shown]".into());
+                }
+            }
+        }
+    }
+    cap(blocks)
+}
+
+/// The text of a result, for rows and the recap.
+pub fn text_of(blocks: &[ResultBlock]) -> String {
+    let texts = blocks.iter().filter_map(|block| match block {
+        ResultBlock::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn to_block(content: &Content) -> Option<ResultBlock> {
+    let note = |text: String| Some(ResultBlock::Text(text));
+    match content {
+        Content::Text(text) => (!text.is_empty()).then(|| ResultBlock::Text(text.clone())),
+        Content::Image { mime_type, data } => Some(image(mime_type, data)),
+        Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
+        Content::ResourceLink { uri, name, mime_type } => {
+            note(format!("[resource: {name}, {uri}, {}]", or_unknown(mime_type.as_deref())))
+        }
+        Content::TextResource { uri, text } if text.is_empty() => {
+            note(format!("[resource {uri} is empty]"))
+        }
+        Content::TextResource { text, .. } => Some(ResultBlock::Text(text.clone())),
+        Content::BlobResource { uri, mime_type, data } => {
+            let mime_type = or_unknown(mime_type.as_deref());
+            if IMAGE_TYPES.contains(&mime_type) {
+                Some(image(mime_type, data))
+            } else if mime_type == "application/pdf" && is_showable(data) {
+                Some(ResultBlock::Pdf { data: data.clone() })
+            } else {
+                note(format!("[resource {uri}, {mime_type}, {} bytes]", data.len() / 4 * 3))
+            }
+        }
+        Content::Other(kind) => note(format!("[content of type {kind} is not shown]")),
+    }
+}
+
+fn or_unknown(mime_type: Option<&str>) -> &str {
+    mime_type.unwrap_or("unknown type")
+}
+
+fn image(mime_type: &str, data: &str) -> ResultBlock {
+    if IMAGE_TYPES.contains(&mime_type) && is_showable(data) {
+        return ResultBlock::Image { media_type: mime_type.to_owned(), data: data.to_owned() };
+    }
+    ResultBlock::Text(format!("[image, {mime_type}, {} bytes]", data.len() / 4 * 3))
+}
+
+/// Whether the API would take this data: one broken block fails the whole request, and with it the
+/// run.
+fn is_showable(data: &str) -> bool {
+    !data.is_empty() && data.len() <= MAX_ATTACHMENT && STANDARD.decode(data).is_ok()
+}
+
+/// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
+fn cap(blocks: Vec<ResultBlock>) -> Vec<ResultBlock> {
+    let length = |block: &ResultBlock| match block {
+        ResultBlock::Text(text) => text.chars().count(),
+        _ => 0,
+    };
+    let total: usize = blocks.iter().map(length).sum();
+    if total <= MAX_TEXT {
+        return blocks;
+    }
+    let marker = format!("\n[cut: the result has {total} characters, this is its beginning]");
+    let mut left = MAX_TEXT - marker.chars().count();
+    let mut capped = Vec::new();
+    for block in blocks {
+        let ResultBlock::Text(text) = block else {
+            capped.push(block);
+            continue;
+        };
+        let piece: String = text.chars().take(left).collect();
+        left -= piece.chars().count();
+        if !piece.is_empty() {
+            capped.push(ResultBlock::Text(piece));
+        }
+    }
+    let last_text = capped.iter_mut().rev().find_map(|block| match block {
+        ResultBlock::Text(text) => Some(text),
+        _ => None,
+    });
+    if let Some(text) = last_text {
+        text.push_str(&marker);
+    }
+    capped
+}
+
+/// A value as the arguments of a call; `None` unless it is an object.
+pub fn as_arguments(input: &str) -> Option<serde_json::Map<String, Value>> {
+    serde_json::from_str(input).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn blocks(content: Vec<Content>) -> Vec<ResultBlock> {
+        to_blocks(&ToolOutput { content, ..Default::default() }, &Redactor::default())
+    }
+
+    fn text(text: &str) -> ResultBlock {
+        ResultBlock::Text(text.into())
+    }
+
+    #[test]
+    fn each_kind_of_content_has_its_form() {
+        let png = || Content::Image { mime_type: "image/png".into(), data: "iVBORw0=".into() };
+        let blob = |mime_type: &str, data: &str| Content::BlobResource {
+            uri: "mana://x".into(),
+            mime_type: Some(mime_type.into()),
+            data: data.into(),
+        };
+        assert_eq!(blocks(vec![Content::Text("a".into()), Content::Text("".into())]), [text("a")]);
+        assert_eq!(
+            blocks(vec![png()]),
+            [ResultBlock::Image { media_type: "image/png".into(), data: "iVBORw0=".into() }]
+        );
+        assert_eq!(
+            blocks(vec![Content::Image { mime_type: "image/tiff".into(), data: "AAAA".into() }]),
+            [text("[image, image/tiff, 3 bytes]")]
+        );
+        assert_eq!(
+            blocks(vec![Content::Image { mime_type: "image/png".into(), data: "no base64!".into() }]),
+            [text("[image, image/png, 6 bytes]")]
+        );
+        assert_eq!(
+            blocks(vec![Content::Audio { mime_type: "audio/wav".into(), bytes: 9 }]),
+            [text("[audio, audio/wav, 9 bytes]")]
+        );
+        assert_eq!(
+            blocks(vec![Content::ResourceLink {
+                uri: "mana://n/1".into(),
+                name: "Notiz".into(),
+                mime_type: None
+            }]),
+            [text("[resource: Notiz, mana://n/1, unknown type]")]
+        );
+        assert_eq!(blocks(vec![blob("application/pdf", "AAAA")]), [ResultBlock::Pdf {
+            data: "AAAA".into()
+        }]);
+        assert_eq!(
+            blocks(vec![blob("application/zip", "AAAA")]),
+            [text("[resource mana://x, application/zip, 3 bytes]")]
+        );
+        assert_eq!(
+            blocks(vec![Content::Other("hologram".into())]),
+            [text("[content of type hologram is not shown]")]
+        );
+    }
+
+    #[test]
+    fn structured_content_stands_in_for_missing_content_only() {
+        let structured = Some(json!({"n": 1}));
+        let output = ToolOutput { structured: structured.clone(), ..Default::default() };
+        assert_eq!(to_blocks(&output, &Redactor::default()), [text("{\"n\":1}")]);
+        let content = vec![Content::Text("a".into())];
+        let output = ToolOutput { content, structured, is_error: false };
+        assert_eq!(to_blocks(&output, &Redactor::default()), [text("a")]);
+        assert!(blocks(vec![]).is_empty());
+    }
+
+    #[test]
+    fn attachments_are_limited_in_number() {
+        let png = Content::Image { mime_type: "image/png".into(), data: "AAAA".into() };
+        let shown = blocks(vec![png; 9]);
+        let images = shown.iter().filter(|b| matches!(b, ResultBlock::Image { .. })).count();
+        assert_eq!((images, shown.len()), (4, 9));
+    }
+
+    #[test]
+    fn secrets_in_a_result_do_not_reach_the_model() {
+        let output = ToolOutput {
+            content: vec![Content::Text("jwt=eyJh.eyJz.c2ln pw=hunter2hunter2".into())],
+            ..Default::default()
+        };
+        let redactor = Redactor::new(["hunter2hunter2"]);
+        assert_eq!(to_blocks(&output, &redactor), [text("jwt=[redacted] pw=[redacted]")]);
+    }
+
+    proptest! {
+        #[test]
+        fn text_never_exceeds_the_cap_and_a_cut_shows(
+            lengths in prop::collection::vec(0usize..25_000, 0..5)
+        ) {
+            let content = lengths.iter().map(|n| Content::Text("ü".repeat(*n))).collect();
+            let shown = text_of(&blocks(content));
+            let newlines = lengths.len();
+            prop_assert!(shown.chars().count() <= MAX_TEXT + newlines);
+            let cut = lengths.iter().sum::<usize>() > MAX_TEXT;
+            prop_assert_eq!(shown.contains("[cut: "), cut);
+        }
+    }
+}
