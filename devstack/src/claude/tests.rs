@@ -1,0 +1,5 @@
+mod behaviour;
+mod control;
+mod fixture;
+mod refusals;
+mod replay;
