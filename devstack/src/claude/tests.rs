@@ -3,3 +3,4 @@ mod control;
 mod fixture;
 mod refusals;
 mod replay;
+mod structure;

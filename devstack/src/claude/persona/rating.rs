@@ -48,7 +48,11 @@ fn rate(module: &str, used: &[Used<'_>], system: &str, voice: &Voice) -> Value {
         ),
         (None, None) => format!("{module}: {}.", dice.pick(&voice.praise)),
     };
-    let rating = if failures.is_empty() { liking } else { (liking - 2).min(2) };
+    let rating = match failures.len() {
+        0 => liking,
+        failures if failures * 2 < used.len() => liking - 1,
+        _ => liking.min(4) - 2,
+    };
     let calls: Vec<u64> = used.iter().filter_map(|call| call.number).collect();
     json!({"module": module, "notes": notes, "calls": calls, "rating": rating})
 }

@@ -68,6 +68,14 @@ pub(super) fn check_order(
                        must end with a user message.";
         return Err(Refusal::invalid("messages", message));
     }
+    for (index, message) in messages.iter().enumerate() {
+        let content: Vec<&Value> = message["content"].as_array().into_iter().flatten().collect();
+        let calls = ids(&content, "tool_use", "id");
+        // Not even another assistant message may come between, though the two would be merged.
+        if !calls.is_empty() && role(index + 1) != Some("user") {
+            return Err(unanswered(&under("messages", index), &calls));
+        }
+    }
     check_pairing(&merged(messages))
 }
 
@@ -98,7 +106,7 @@ fn merged(messages: &[Value]) -> Vec<Turn<'_>> {
 fn check_pairing(turns: &[Turn<'_>]) -> Checked {
     let mut seen = HashSet::new();
     let mut open: Vec<&str> = Vec::new();
-    for (position, turn) in turns.iter().enumerate() {
+    for turn in turns {
         let path = under("messages", turn.index);
         if turn.role == "user" {
             check_results(turn, &path, &open)?;
@@ -110,10 +118,6 @@ fn check_pairing(turns: &[Turn<'_>]) -> Checked {
         if let Some(twice) = open.iter().find(|id| !seen.insert(**id)) {
             let message = format!("`tool_use` ids must be unique: {twice}");
             return Err(Refusal::invalid(&path, &message));
-        }
-        let next_is_user = turns.get(position + 1).is_some_and(|next| next.role == "user");
-        if !open.is_empty() && !next_is_user {
-            return Err(unanswered(&path, &open));
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ pub(super) fn check_model_settings(body: &Value, model: Model) -> Checked {
 }
 
 /// The effort, if one is set.
-fn check_output_config<'a>(config: &'a Value, model: Model) -> Result<Option<&'a str>, Refusal> {
+fn check_output_config(config: &Value, model: Model) -> Result<Option<&str>, Refusal> {
     let path = "output_config";
     let config = object(config, path, &["effort", "format"])?;
     if let Some(format) = config.get("format") {
