@@ -6,11 +6,17 @@ use crate::catalog::Voice;
 
 use super::{
     Dice,
-    ledger::{Ledger, is_read},
+    ledger::{Ledger, is_read, module_of, words},
 };
 
 const PEOPLE: [&str; 6] =
     ["Miriam Albers", "Jonas Petry", "Aylin Demir", "Robert Hansen", "Clara Wolff", "Emre Kaya"];
+const COMPANIES: [&str; 4] =
+    ["Nordwerk GmbH", "Kanzlei Voss", "Atelier Brandt", "Stadtwerke Rheinau"];
+const PLACES: [&str; 4] = ["Büro", "Café am Markt", "Raum 204", "zu Hause"];
+/// Parts of the names of properties that hold a person's name.
+const PERSONS: [&str; 8] =
+    ["firstname", "lastname", "fullname", "client", "person", "author", "attendee", "creator"];
 const TAGS: [&str; 6] = ["alltag", "wichtig", "arbeit", "familie", "idee", "spaeter"];
 const DEPTH: usize = 6;
 
@@ -99,7 +105,7 @@ impl Sampler<'_> {
             Some("string") if is_id(name, schema) => {
                 self.ledger.id_for(call.tool, name).map(Value::from)
             }
-            Some("string") => Some(self.string(name, schema).into()),
+            Some("string") => Some(self.string(name, schema, call.tool).into()),
             Some("integer") => Some(Value::from(self.number(name, schema))),
             Some("number") => Number::from_f64(self.number(name, schema) as f64).map(Value::from),
             Some("boolean") => Some(self.dice.chance(50).into()),
@@ -124,28 +130,32 @@ impl Sampler<'_> {
             .map(f64::floor)
             .or_else(|| bound("exclusiveMaximum").map(|n| n.ceil() - 1.0));
         let name = name.to_lowercase();
-        let usual: (f64, f64) = if has(&name, &["amount", "price", "total", "betrag"]) {
+        // What schemas allow is often absurdly wide; people stay near what is usual.
+        let usual: (f64, f64) = if has(&name, &["cents"]) {
+            (5_000.0, 150_000.0)
+        } else if has(&name, &["amount", "price", "total"]) {
             (80.0, 2_000.0)
-        } else if has(&name, &["minutes", "duration"]) {
+        } else if has(&name, &["minutes", "duration", "progress"]) {
             (10.0, 90.0)
+        } else if has(&name, &["tax"]) {
+            (19.0, 19.0)
         } else if name == "year" {
             (2_018.0, 2_026.0)
         } else {
-            (1.0, 5.0)
+            (1.0, 8.0)
         };
-        let low = lowest.unwrap_or(usual.0.min(highest.unwrap_or(usual.0)));
-        // What the schema allows is often absurdly wide; people stay near its lower end.
-        let high = highest.unwrap_or(usual.1).min(low.max(usual.1)).max(low);
-        let width = (high - low) as usize;
-        low as i64 + i64::try_from(self.dice.below(width + 1)).unwrap_or_default()
+        let within = |n: f64| n.min(highest.unwrap_or(n)).max(lowest.unwrap_or(n));
+        let (low, high) = (within(usual.0) as i64, within(usual.1) as i64);
+        let width = usize::try_from(high - low).unwrap_or_default();
+        low + i64::try_from(self.dice.below(width + 1)).unwrap_or_default()
     }
 
-    fn string(&mut self, name: &str, schema: &Value) -> String {
+    fn string(&mut self, name: &str, schema: &Value, tool: &str) -> String {
         let text = match schema["format"].as_str() {
-            Some(format) => self.formatted(format, name),
+            Some(format) => self.formatted(format, name, tool),
             None => match schema["pattern"].as_str().and_then(|p| self.patterned(p)) {
                 Some(text) => text,
-                None => self.named(name),
+                None => self.named(name, tool),
             },
         };
         let limit = |key: &str| schema[key].as_u64().and_then(|n| usize::try_from(n).ok());
@@ -156,7 +166,7 @@ impl Sampler<'_> {
         text
     }
 
-    fn formatted(&mut self, format: &str, name: &str) -> String {
+    fn formatted(&mut self, format: &str, name: &str, tool: &str) -> String {
         match format {
             "date" => self.today.to_owned(),
             "date-time" => self.moment(name),
@@ -164,7 +174,7 @@ impl Sampler<'_> {
             "email" => self.email(),
             "uri" | "url" => self.link(),
             "uuid" => format!("00000000-0000-4000-8000-{:012x}", self.dice.below(1 << 40)),
-            _ => self.named(name),
+            _ => self.named(name, tool),
         }
     }
 
@@ -190,7 +200,7 @@ impl Sampler<'_> {
         }
     }
 
-    fn named(&mut self, name: &str) -> String {
+    fn named(&mut self, name: &str, tool: &str) -> String {
         let lower = name.to_lowercase();
         if lower.ends_with("date") || lower == "due" || lower == "day" {
             self.today.to_owned()
@@ -209,7 +219,7 @@ impl Sampler<'_> {
             TAGS[self.dice.below(TAGS.len())].to_owned()
         } else if has(&lower, &["query", "search", "term"]) || lower == "q" {
             let title = self.voice_title();
-            title.split_whitespace().next().unwrap_or("heute").to_owned()
+            words(&title).next().unwrap_or("heute").to_owned()
         } else if has(&lower, &["color", "colour"]) {
             "#3b82f6".to_owned()
         } else if has(&lower, &["icon", "emoji"]) {
@@ -218,8 +228,11 @@ impl Sampler<'_> {
             "EUR".to_owned()
         } else if has(&lower, &["language", "locale"]) {
             "de".to_owned()
-        } else if has(&lower, &["firstname", "lastname", "fullname", "client", "person", "author"])
-        {
+        } else if has(&lower, &["company"]) {
+            COMPANIES[self.dice.below(COMPANIES.len())].to_owned()
+        } else if has(&lower, &["location", "place"]) {
+            PLACES[self.dice.below(PLACES.len())].to_owned()
+        } else if has(&lower, &PERSONS) || (lower == "name" && module_of(tool) == "contacts") {
             PEOPLE[self.dice.below(PEOPLE.len())].to_owned()
         } else if has(&lower, &["text", "content", "body", "descr", "note", "entry", "summary"]) {
             self.dice.pick(&self.voice.texts).to_owned()
