@@ -1,1 +1,261 @@
-//! Placeholder.
+//! A scripted Claude behind the Messages API: it checks every request as strictly as the contract
+//! (`contracts/anthropic-messages.md`) allows and answers as a persona would.
+//!
+//! A valid request is answered by the first of: a reply put in the queue
+//! ([`FakeClaude::enqueue`]), the test's own rule ([`FakeClaude::answer_with`]), the scripted persona.
+//! Connection-level failures are planned in [`Served::faults`].
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::Response,
+};
+
+use crate::wire::Served;
+
+mod memory;
+mod model;
+mod persona;
+mod reply;
+mod request;
+mod script;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use request::{ParsedRequest, ToolOutcome};
+pub use script::Scripted;
+
+use memory::Memory;
+use validate::Refusal;
+
+/// How the scripted Claude behaves.
+#[derive(Clone, Debug)]
+pub struct ClaudeOptions {
+    /// The key it accepts.
+    pub api_key: String,
+    /// Replies of a persona's main turn, the closing one included.
+    pub replies: usize,
+    /// How long every answer takes.
+    pub latency: Duration,
+}
+
+impl Default for ClaudeOptions {
+    fn default() -> Self {
+        Self { api_key: "sk-ant-devstack".into(), replies: 5, latency: Duration::ZERO }
+    }
+}
+
+/// The scripted Claude could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("no port for the scripted Claude: {0}")]
+pub struct StartError(#[from] io::Error);
+
+/// The scripted Claude, being served.
+#[derive(Debug)]
+pub struct FakeClaude {
+    /// Its socket: recorded requests and planned faults.
+    pub served: Served,
+    state: Arc<Shared>,
+}
+
+impl FakeClaude {
+    /// Serves it on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start(options: ClaudeOptions) -> Result<Self, StartError> {
+        let state = Arc::new(Shared {
+            api_key: options.api_key,
+            replies: options.replies,
+            in_flight: AtomicUsize::new(0),
+            peak_in_flight: AtomicUsize::new(0),
+            state: Mutex::new(Inner { latency: options.latency, ..Inner::default() }),
+        });
+        // The API has a limit of its own, which answers in its own words.
+        let router = Router::new()
+            .fallback(handle)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&state));
+        Ok(Self { served: Served::start(router).await?, state })
+    }
+
+    /// Its base URL, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.served.url
+    }
+
+    /// Answers the next valid request that nothing queued earlier answers with `reply`.
+    pub fn enqueue(&self, reply: Scripted) {
+        self.state.lock().queue.push_back(reply);
+    }
+
+    /// Consults `rule` for each valid request that the queue does not answer; `None` leaves it to
+    /// the persona. Replaces an earlier rule.
+    pub fn answer_with(
+        &self,
+        rule: impl Fn(&ParsedRequest) -> Option<Scripted> + Send + Sync + 'static,
+    ) {
+        self.state.lock().rule = Some(Arc::new(rule));
+    }
+
+    /// Every refusal so far, as `400 invalid_request_error: …`.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.lock().violations.clone()
+    }
+
+    /// Every valid request so far, in order of arrival.
+    pub fn requests(&self) -> Vec<ParsedRequest> {
+        self.state.lock().requests.clone()
+    }
+
+    /// Lets every answer from now on take this long.
+    pub fn set_latency(&self, latency: Duration) {
+        self.state.lock().latency = latency;
+    }
+
+    /// Valid requests being answered right now.
+    pub fn in_flight(&self) -> usize {
+        self.state.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// The most valid requests that were ever being answered at once.
+    pub fn peak_in_flight(&self) -> usize {
+        self.state.peak_in_flight.load(Ordering::SeqCst)
+    }
+}
+
+type Rule = Arc<dyn Fn(&ParsedRequest) -> Option<Scripted> + Send + Sync>;
+
+#[derive(Debug)]
+struct Shared {
+    api_key: String,
+    replies: usize,
+    in_flight: AtomicUsize,
+    peak_in_flight: AtomicUsize,
+    state: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    latency: Duration,
+    queue: VecDeque<Scripted>,
+    rule: Option<Rule>,
+    violations: Vec<String>,
+    requests: Vec<ParsedRequest>,
+    memory: Memory,
+    /// How often each persona has begun a main turn, by system prompt.
+    runs: HashMap<String, u64>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("violations", &self.violations).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response {
+        self.lock().violations.push(refusal.to_string());
+        reply::refused(refusal)
+    }
+
+    /// What this request is answered with.
+    fn decide(&self, request: &ParsedRequest) -> Scripted {
+        let (queued, rule) = {
+            let mut inner = self.lock();
+            (inner.queue.pop_front(), inner.rule.clone())
+        };
+        // The rule is the test's own code, so it runs without the lock.
+        if let Some(reply) = queued.or_else(|| rule.and_then(|rule| rule(request))) {
+            return reply;
+        }
+        let mut inner = self.lock();
+        let runs = inner.runs.entry(request.system.clone()).or_default();
+        if request.turn() == 0 && !request.is_rating() {
+            *runs += 1;
+        }
+        let run = *runs;
+        drop(inner);
+        persona::answer(request, run, self.replies)
+    }
+}
+
+/// Counts one request as in flight for as long as it lives, however its handling ends.
+struct InFlight<'a>(&'a Shared);
+
+impl<'a> InFlight<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.peak_in_flight.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if uri.path() != "/v1/messages" {
+        return shared.refuse(&Refusal::not_found(format!("Not found: {}", uri.path())));
+    }
+    if method != Method::POST {
+        let message = format!("{method} is not allowed here");
+        return shared.refuse(&Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request_error",
+            message,
+        ));
+    }
+    let checked = validate::request(&headers, &shared.api_key, &body, &shared.lock().memory);
+    let request = match checked {
+        Ok(request) => request,
+        Err(refusal) => return shared.refuse(&refusal),
+    };
+    let in_flight = InFlight::enter(&shared);
+    let latency = {
+        let mut inner = shared.lock();
+        inner.requests.push(request.clone());
+        inner.latency
+    };
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    // `max_tokens: 0` only warms the cache: nothing is written, so nothing scripted is used up.
+    let scripted = match request.max_tokens {
+        0 => Scripted::nothing("max_tokens"),
+        _ => shared.decide(&request),
+    };
+    if let Scripted::Message { content, stop_reason, .. } = &scripted {
+        shared.lock().memory.remember(&request, content, stop_reason.as_deref());
+    }
+    let response = reply::served(&request, scripted);
+    drop(in_flight);
+    response
+}

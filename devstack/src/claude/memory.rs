@@ -1,0 +1,272 @@
+//! What Claude said before, and under which history: a client must replay it byte for byte
+//! (contract, sections 3 and 5.4).
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest, Sha256};
+
+use super::{request::ParsedRequest, validate::Refusal};
+
+/// The replies served so far.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    replies: Vec<Reply>,
+    /// Replies by the ids and signatures in their blocks.
+    by_mark: HashMap<String, Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Reply {
+    /// The raw text of each block.
+    blocks: Vec<String>,
+    values: Vec<Value>,
+    model: String,
+    /// Fingerprint of the whole request it answered.
+    history: [u8; 32],
+    paused: bool,
+}
+
+/// Where an assistant message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Written by the client.
+    Foreign,
+    /// Served before; the bytes are the same.
+    Served(usize),
+}
+
+#[derive(Deserialize)]
+struct RawBody<'a> {
+    #[serde(borrow)]
+    messages: Vec<RawMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+impl Memory {
+    /// Notes what is about to be served. Content that is no array of objects is nobody's to replay.
+    pub(super) fn remember(&mut self, request: &ParsedRequest, content: &str, stop: Option<&str>) {
+        let Some((blocks, values)) = split(content) else { return };
+        let index = self.replies.len();
+        for mark in values.iter().filter_map(mark) {
+            self.by_mark.entry(mark.to_owned()).or_default().push(index);
+        }
+        let history = History::of(&request.body).whole(&request.messages);
+        let paused = stop == Some("pause_turn");
+        let model = request.model.clone();
+        self.replies.push(Reply { blocks, values, model, history, paused });
+    }
+
+    /// The origin of each message of `raw`, a body whose messages have a role and a content; `None`
+    /// for messages of other roles.
+    ///
+    /// # Errors
+    /// When an assistant message carries the ids or signatures of a served reply but other bytes.
+    pub(super) fn trace(&self, raw: &str) -> Result<Vec<Option<Origin>>, Refusal> {
+        let body: RawBody<'_> = serde_json::from_str(raw)
+            .map_err(|error| Refusal::invalid("messages", &error.to_string()))?;
+        body.messages
+            .iter()
+            .enumerate()
+            .map(|(index, message)| {
+                (message.role == "assistant").then(|| self.origin(index, message)).transpose()
+            })
+            .collect()
+    }
+
+    fn origin(&self, index: usize, message: &RawMessage<'_>) -> Result<Origin, Refusal> {
+        let Some((blocks, values)) = split(message.content.get()) else {
+            return Ok(Origin::Foreign);
+        };
+        let marks: Vec<usize> = values
+            .iter()
+            .filter_map(mark)
+            .filter_map(|mark| self.by_mark.get(mark))
+            .flatten()
+            .copied()
+            .collect();
+        let candidates = if marks.is_empty() {
+            // A reply without ids is recognised by what it says, whatever its spelling.
+            (0..self.replies.len()).filter(|&i| self.replies[i].says(&values)).collect()
+        } else {
+            marks
+        };
+        if let Some(&found) = candidates.iter().find(|&&i| self.replies[i].allows(&blocks)) {
+            return Ok(Origin::Served(found));
+        }
+        match candidates.is_empty() {
+            true => Ok(Origin::Foreign),
+            false => Err(Refusal::invalid(
+                &format!("messages.{index}.content"),
+                "this reply was changed since it was served: assistant content must be replayed \
+                 byte for byte",
+            )),
+        }
+    }
+
+    /// Whether the reply ended with `pause_turn`, so that the conversation may end with it.
+    pub(super) fn is_paused(&self, origin: Option<Origin>) -> bool {
+        matches!(origin, Some(Origin::Served(index)) if self.replies[index].paused)
+    }
+
+    /// Checks that every replayed thinking block still stands behind the history it was written in.
+    ///
+    /// # Errors
+    /// The first block that does not.
+    pub(super) fn check_thinking(
+        &self,
+        body: &Value,
+        messages: &[Value],
+        origins: &[Option<Origin>],
+        binds: bool,
+    ) -> Result<(), Refusal> {
+        let model = body["model"].as_str().unwrap_or_default();
+        let mut history = History::of(body);
+        let mut kept_earlier = false;
+        for (index, (message, origin)) in messages.iter().zip(origins).enumerate() {
+            if let Some(origin) = origin {
+                let thinking = position_of_thinking(&message["content"]);
+                let wrong = match (origin, thinking) {
+                    (Origin::Foreign, thinking) => thinking.is_some(),
+                    (Origin::Served(reply), Some(_)) => {
+                        let reply = &self.replies[*reply];
+                        reply.model != model || (binds && reply.history != history.so_far())
+                    }
+                    // Thinking may be taken out oldest first, not from behind what is kept.
+                    (Origin::Served(reply), None) => {
+                        binds && kept_earlier && self.replies[*reply].values.iter().any(is_thinking)
+                    }
+                };
+                if wrong {
+                    return Err(unbound(index, thinking.unwrap_or_default()));
+                }
+                kept_earlier |= thinking.is_some();
+            }
+            history.add(message);
+        }
+        Ok(())
+    }
+}
+
+impl Reply {
+    /// Whether `values` is this reply, apart from spelling and thinking.
+    fn says(&self, values: &[Value]) -> bool {
+        let of = |values: &[Value]| {
+            values.iter().filter(|v| !is_thinking(v)).cloned().collect::<Vec<_>>()
+        };
+        of(&self.values) == of(values)
+    }
+
+    /// Whether `blocks` is this reply in its own bytes, whole or without its thinking.
+    fn allows(&self, blocks: &[String]) -> bool {
+        let without_thinking = || {
+            self.blocks.iter().zip(&self.values).filter(|(_, v)| !is_thinking(v)).map(|(b, _)| b)
+        };
+        self.blocks == blocks || without_thinking().eq(blocks)
+    }
+}
+
+fn unbound(message: usize, block: usize) -> Refusal {
+    Refusal::invalid(
+        &format!("messages.{message}.content.{block}"),
+        "Invalid `signature` in `thinking` block. The block is bound to a different conversation: \
+         replay it only behind the unchanged system prompt, tools and messages it was written \
+         after, or remove all thinking blocks",
+    )
+}
+
+/// The raw text and the value of each block; `None` if `content` is no array.
+fn split(content: &str) -> Option<(Vec<String>, Vec<Value>)> {
+    let raw: Vec<&RawValue> = serde_json::from_str(content).ok()?;
+    let values = serde_json::from_str(content).ok()?;
+    Some((raw.into_iter().map(|block| block.get().to_owned()).collect(), values))
+}
+
+/// What says that a block is one of Claude's own.
+fn mark(block: &Value) -> Option<&str> {
+    let key = match block["type"].as_str()? {
+        "thinking" => "signature",
+        "redacted_thinking" => "data",
+        _ => "id",
+    };
+    block[key].as_str()
+}
+
+fn is_thinking(block: &Value) -> bool {
+    matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
+}
+
+fn position_of_thinking(content: &Value) -> Option<usize> {
+    content.as_array()?.iter().position(is_thinking)
+}
+
+/// A running fingerprint of tools, system and messages: everything a thinking block is bound to.
+/// Cache markers, thinking blocks and deferred tools are no part of it.
+struct History(Sha256);
+
+impl History {
+    fn of(body: &Value) -> Self {
+        let mut history = Self(Sha256::new());
+        let tools = body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for tool in tools.iter().filter(|tool| tool["defer_loading"] != true) {
+            history.block("tools", tool);
+        }
+        history.content("system prompt", &body["system"]);
+        history
+    }
+
+    fn whole(mut self, messages: &[Value]) -> [u8; 32] {
+        for message in messages {
+            self.add(message);
+        }
+        self.so_far()
+    }
+
+    /// Adds one message. Roles are hashed per block, because neighbours of one role are merged.
+    fn add(&mut self, message: &Value) {
+        self.content(message["role"].as_str().unwrap_or_default(), &message["content"]);
+    }
+
+    fn content(&mut self, role: &str, content: &Value) {
+        match content {
+            Value::String(text) => {
+                self.block(role, &serde_json::json!({"type": "text", "text": text}));
+            }
+            Value::Array(blocks) => {
+                blocks.iter().filter(|b| !is_thinking(b)).for_each(|b| self.block(role, b));
+            }
+            _ => {}
+        }
+    }
+
+    fn block(&mut self, role: &str, block: &Value) {
+        let text = without_markers(block).to_string();
+        self.0.update(format!("{role} {}:{text}\n", text.len()));
+    }
+
+    fn so_far(&self) -> [u8; 32] {
+        self.0.clone().finalize().into()
+    }
+}
+
+/// The block without cache markers, on itself or on the parts of a tool result.
+fn without_markers(block: &Value) -> Value {
+    let mut block = block.clone();
+    if let Some(map) = block.as_object_mut() {
+        map.shift_remove("cache_control");
+        if let Some(parts) = map.get_mut("content").and_then(Value::as_array_mut) {
+            for part in parts.iter_mut().filter_map(Value::as_object_mut) {
+                part.shift_remove("cache_control");
+            }
+        }
+    }
+    block
+}

@@ -1,0 +1,178 @@
+//! The scripted persona: what it does in the product follows from its system prompt, the offered
+//! tools and what it was asked, and is the same every time.
+
+use serde_json::{Value, ser::Formatter};
+
+use crate::catalog::{self, Voice};
+
+use super::{
+    request::ParsedRequest,
+    script::{Scripted, text_block, thinking_block, tool_use_block},
+};
+
+mod ledger;
+mod rating;
+mod sample;
+
+use ledger::Ledger;
+use sample::Sampler;
+
+/// The answer to a request that nothing scripted answers. `run` counts this persona's main turns.
+pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scripted {
+    let voice = voice_of(&request.system);
+    let mut dice = Dice::new(&request.system, run, request.turn() as u64);
+    let mut blocks = Vec::new();
+    if request.thinks() {
+        let summarized = request.body["thinking"]["display"] == "summarized"
+            || request.body["thinking"]["type"] == "enabled";
+        blocks.push(thinking_block(if summarized { "Was steht heute an?" } else { "" }));
+    }
+    if request.is_rating() {
+        blocks.push(text_block(&rating::answer(request, &voice)));
+        return spaced(&blocks, "end_turn");
+    }
+    let calls = plan(request, &voice, &mut dice, replies);
+    if calls.is_empty() {
+        blocks.push(text_block(dice.pick(&voice.closings)));
+        return spaced(&blocks, "end_turn");
+    }
+    let failed = request.last_tool_results().iter().any(|result| result.is_error);
+    if failed {
+        let text = format!("{}. Ich probiere etwas anderes.", dice.pick(&voice.grumble));
+        blocks.push(text_block(&text));
+    } else if dice.chance(40) {
+        blocks.push(text_block(dice.pick(&voice.asides)));
+    }
+    blocks.extend(calls.into_iter().map(|(name, input)| tool_use_block(&name, input)));
+    spaced(&blocks, "tool_use")
+}
+
+/// The calls of this reply; none once the persona is done.
+fn plan(
+    request: &ParsedRequest,
+    voice: &Voice,
+    dice: &mut Dice,
+    replies: usize,
+) -> Vec<(String, Value)> {
+    let choice = &request.body["tool_choice"];
+    let forced = matches!(choice["type"].as_str(), Some("any" | "tool"));
+    let done = request.turn() + 1 >= replies;
+    if choice["type"] == "none" || (done && !forced) {
+        return Vec::new();
+    }
+    let ledger = Ledger::of(request);
+    let mut candidates = ledger.candidates(request);
+    if let Some(name) = choice["name"].as_str() {
+        candidates.retain(|tool| tool["name"] == name);
+    }
+    let wanted = match choice["disable_parallel_tool_use"] == true {
+        false if dice.chance(40) => 2,
+        _ => 1,
+    };
+    let today = sample::date_in(&request.first_user_text());
+    // The day begins with a look at what is there; later replies mostly write.
+    let reads_first = request.turn() == 0 || dice.chance(25);
+    let mut calls: Vec<(String, Value)> = Vec::new();
+    let mut sampler = Sampler { voice, today: &today, ledger: &ledger, dice };
+    for reads in [reads_first, !reads_first] {
+        let mut kind: Vec<&Value> =
+            candidates.iter().filter(|tool| ledger::is_read(tool) == reads).copied().collect();
+        // Least used first; among those as the dice fall, favouring what was mentioned first.
+        kind.sort_by_cached_key(|tool| {
+            (ledger.times_called(tool), ledger.rank(tool, request) + sampler.dice.below(2))
+        });
+        for tool in kind {
+            let name = tool["name"].as_str().unwrap_or_default();
+            if calls.len() == wanted || calls.iter().any(|(called, _)| called == name) {
+                continue;
+            }
+            if let Some(input) = sampler.input(tool) {
+                calls.push((name.to_owned(), input));
+            }
+        }
+    }
+    calls
+}
+
+/// The voice of the persona with this system prompt; for an unknown one, always the same of the ten.
+fn voice_of(system: &str) -> Voice {
+    let mut voices = catalog::voices();
+    let known = catalog::personas().into_iter().find(|persona| persona.system_prompt == system);
+    let place = known
+        .and_then(|persona| voices.iter().position(|(name, _)| *name == persona.name))
+        .unwrap_or_else(|| Dice::new(system, 0, 0).below(voices.len()));
+    if voices.is_empty() { Voice::default() } else { voices.swap_remove(place).1 }
+}
+
+/// Content in JSON with a space after every comma and colon: as valid as without, and a client that
+/// re-serializes what it should replay gives itself away.
+fn spaced(blocks: &[Value], stop_reason: &str) -> Scripted {
+    struct Spaced;
+    impl Formatter for Spaced {
+        fn begin_array_value<W: ?Sized + std::io::Write>(
+            &mut self,
+            writer: &mut W,
+            first: bool,
+        ) -> std::io::Result<()> {
+            writer.write_all(if first { b"" } else { b", " })
+        }
+        fn begin_object_key<W: ?Sized + std::io::Write>(
+            &mut self,
+            writer: &mut W,
+            first: bool,
+        ) -> std::io::Result<()> {
+            writer.write_all(if first { b"" } else { b", " })
+        }
+        fn begin_object_value<W: ?Sized + std::io::Write>(
+            &mut self,
+            writer: &mut W,
+        ) -> std::io::Result<()> {
+            writer.write_all(b": ")
+        }
+    }
+    let mut content = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut content, Spaced);
+    // Values into memory: neither can fail.
+    let _ = serde::Serialize::serialize(blocks, &mut serializer);
+    Scripted::Message {
+        content: String::from_utf8(content).unwrap_or_default(),
+        stop_reason: Some(stop_reason.into()),
+        stop_details: Value::Null,
+    }
+}
+
+/// Chance that falls the same way for the same persona, run and reply.
+#[derive(Clone, Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn new(text: &str, run: u64, turn: u64) -> Self {
+        // FNV-1a: short, and the same on every machine and in every build.
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self(hash ^ run.wrapping_mul(0x9e37_79b9) ^ (turn << 48))
+    }
+
+    /// The next number (SplitMix64).
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`; 0 if there is none.
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end as u64).max(1)).unwrap_or_default()
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<'a>(&mut self, phrases: &'a [String]) -> &'a str {
+        let index = self.below(phrases.len());
+        phrases.get(index).map(String::as_str).unwrap_or_default()
+    }
+}

@@ -1,0 +1,153 @@
+//! A valid request, as tests and the scripted persona look at it.
+
+use serde_json::Value;
+
+use super::model::{self, Model};
+
+/// A request that passed every check.
+#[derive(Clone, Debug)]
+pub struct ParsedRequest {
+    /// The body as it arrived.
+    pub raw: String,
+    /// The body as JSON.
+    pub body: Value,
+    /// Model id.
+    pub model: String,
+    /// `max_tokens`.
+    pub max_tokens: u64,
+    /// The text of the system blocks, joined by line breaks.
+    pub system: String,
+    /// The offered tools; empty without any.
+    pub tools: Vec<Value>,
+    /// The messages, in order.
+    pub messages: Vec<Value>,
+}
+
+/// One `tool_result` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolOutcome {
+    /// The call it answers.
+    pub tool_use_id: String,
+    /// Whether it says the call failed.
+    pub is_error: bool,
+    /// Its text; other blocks are left out.
+    pub text: String,
+}
+
+impl ParsedRequest {
+    /// The view of a checked body.
+    pub(super) fn new(raw: &str, body: Value) -> Self {
+        let list = |key: &str| body[key].as_array().cloned().unwrap_or_default();
+        Self {
+            raw: raw.to_owned(),
+            model: body["model"].as_str().unwrap_or_default().to_owned(),
+            max_tokens: body["max_tokens"].as_u64().unwrap_or_default(),
+            system: text_of(&body["system"]),
+            tools: list("tools"),
+            messages: list("messages"),
+            body,
+        }
+    }
+
+    /// Names of the offered tools, as they are on the wire.
+    pub fn tool_names(&self) -> Vec<&str> {
+        self.tools.iter().filter_map(|tool| tool["name"].as_str()).collect()
+    }
+
+    /// Whether it asks for ratings: no tools, and a JSON schema for the answer or the word
+    /// "bewerte".
+    pub fn is_rating(&self) -> bool {
+        self.tools.is_empty()
+            && (self.body["output_config"]["format"].is_object()
+                || self.last_user_text().to_lowercase().contains("bewerte"))
+    }
+
+    /// Text of the first user message.
+    pub fn first_user_text(&self) -> String {
+        self.with_role("user").next().map(text_of).unwrap_or_default()
+    }
+
+    /// Text of the last user message; results of tools are not text.
+    pub fn last_user_text(&self) -> String {
+        self.with_role("user").last().map(text_of).unwrap_or_default()
+    }
+
+    /// Replies already in the history.
+    pub fn turn(&self) -> usize {
+        self.with_role("assistant").count()
+    }
+
+    /// Every tool result in the history, in order.
+    pub fn tool_results(&self) -> Vec<ToolOutcome> {
+        self.with_role("user").flat_map(outcomes).collect()
+    }
+
+    /// The tool results of the last user message.
+    pub fn last_tool_results(&self) -> Vec<ToolOutcome> {
+        self.with_role("user").last().map(outcomes).unwrap_or_default()
+    }
+
+    /// Every tool call in the history, in order: id, wire name, input.
+    pub fn tool_calls(&self) -> Vec<(&str, &str, &Value)> {
+        self.with_role("assistant")
+            .filter_map(Value::as_array)
+            .flatten()
+            .filter(|block| block["type"] == "tool_use")
+            .filter_map(|block| {
+                Some((block["id"].as_str()?, block["name"].as_str()?, &block["input"]))
+            })
+            .collect()
+    }
+
+    /// Whether the model begins this reply with a thinking block.
+    pub(super) fn thinks(&self) -> bool {
+        // Forced calls come without thinking (contract, section 0).
+        if matches!(self.body["tool_choice"]["type"].as_str(), Some("any" | "tool")) {
+            return false;
+        }
+        match self.body["thinking"]["type"].as_str() {
+            Some("disabled") => false,
+            Some("between_tools") => self.turn() > 0,
+            Some(_) => true,
+            None => self.model().is_some_and(|model| model.binds_thinking),
+        }
+    }
+
+    pub(super) fn model(&self) -> Option<Model> {
+        model::find(&self.model)
+    }
+
+    /// The contents of the messages with this role.
+    fn with_role(&self, role: &'static str) -> impl Iterator<Item = &Value> {
+        self.messages.iter().filter(move |m| m["role"] == role).map(|m| &m["content"])
+    }
+}
+
+/// The text of a string or of the text blocks of an array.
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => {
+            let texts: Vec<&str> = blocks
+                .iter()
+                .filter(|block| block["type"] == "text")
+                .filter_map(|block| block["text"].as_str())
+                .collect();
+            texts.join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+fn outcomes(content: &Value) -> Vec<ToolOutcome> {
+    let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    blocks
+        .iter()
+        .filter(|block| block["type"] == "tool_result")
+        .map(|block| ToolOutcome {
+            tool_use_id: block["tool_use_id"].as_str().unwrap_or_default().to_owned(),
+            is_error: block["is_error"] == true,
+            text: text_of(&block["content"]),
+        })
+        .collect()
+}

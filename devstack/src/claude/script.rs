@@ -1,0 +1,104 @@
+//! Replies a test has Claude give.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// One answer to a valid request.
+#[derive(Clone, Debug)]
+pub enum Scripted {
+    /// An ordinary response.
+    Message {
+        /// The content array as JSON text, served byte for byte.
+        content: String,
+        /// Why the reply ended; `None` is `null`.
+        stop_reason: Option<String>,
+        /// `stop_details`; `Null` in most replies.
+        stop_details: Value,
+    },
+    /// Anything else, whole.
+    Raw {
+        /// HTTP status.
+        status: u16,
+        /// Headers of the answer.
+        headers: Vec<(&'static str, String)>,
+        /// Body of the answer.
+        body: String,
+    },
+}
+
+impl Scripted {
+    /// These content blocks, and why the reply ended.
+    pub fn blocks(blocks: &[Value], stop_reason: &str) -> Self {
+        Self::Message {
+            content: Value::from(blocks).to_string(),
+            stop_reason: Some(stop_reason.into()),
+            stop_details: Value::Null,
+        }
+    }
+
+    /// A closing text.
+    pub fn text(text: &str) -> Self {
+        Self::stop("end_turn", text)
+    }
+
+    /// A text that ends for this reason.
+    pub fn stop(stop_reason: &str, text: &str) -> Self {
+        Self::blocks(&[text_block(text)], stop_reason)
+    }
+
+    /// An empty reply that ends for this reason.
+    pub fn nothing(stop_reason: &str) -> Self {
+        Self::blocks(&[], stop_reason)
+    }
+
+    /// Calls of these tools (wire name, input), all in one reply.
+    pub fn tools(calls: &[(&str, Value)]) -> Self {
+        let blocks: Vec<Value> =
+            calls.iter().map(|(name, input)| tool_use_block(name, input.clone())).collect();
+        Self::blocks(&blocks, "tool_use")
+    }
+
+    /// A call whose input was cut off by `max_tokens`; what is in `input` is not all of it.
+    pub fn truncated_tool_use(name: &str, input: Value) -> Self {
+        Self::blocks(&[tool_use_block(name, input)], "max_tokens")
+    }
+
+    /// A rating answer: module, rating, notes.
+    pub fn ratings(ratings: &[(&str, i64, &str)]) -> Self {
+        let ratings: Vec<Value> = ratings
+            .iter()
+            .map(|(module, rating, notes)| {
+                json!({"module": module, "notes": notes, "calls": [], "rating": rating})
+            })
+            .collect();
+        Self::text(&json!({ "ratings": ratings }).to_string())
+    }
+
+    /// A refusal of this category.
+    pub fn refusal(category: &str) -> Self {
+        Self::Message {
+            content: "[]".into(),
+            stop_reason: Some("refusal".into()),
+            stop_details: json!({"type": "refusal", "category": category, "explanation": null}),
+        }
+    }
+}
+
+pub(super) fn text_block(text: &str) -> Value {
+    json!({"type": "text", "text": text, "citations": null})
+}
+
+pub(super) fn tool_use_block(name: &str, input: Value) -> Value {
+    json!({"type": "tool_use", "id": fresh_id("toolu"), "name": name, "input": input,
+        "caller": {"type": "direct"}})
+}
+
+/// A thinking block whose text is left out unless the client asked for it.
+pub(super) fn thinking_block(shown: &str) -> Value {
+    json!({"type": "thinking", "thinking": shown, "signature": fresh_id("sig")})
+}
+
+/// An id that no other block or message has.
+pub(super) fn fresh_id(prefix: &str) -> String {
+    format!("{prefix}_{}", Uuid::now_v7().simple())
+}

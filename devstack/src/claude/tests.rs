@@ -1,0 +1,6 @@
+mod behaviour;
+mod control;
+mod fixture;
+mod refusals;
+mod replay;
+mod structure;

@@ -1,0 +1,229 @@
+//! The scripted persona, seen by a client that carries its calls out.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json, value::RawValue};
+
+use crate::catalog;
+
+use super::fixture::Client;
+
+const DAY: &str = "Heute ist 2026-11-20. Verbringe einen kurzen Tag in deiner Mana-App, nutze 3 bis 8 \
+                   Werkzeuge. Deine Module: todo, journal, contacts. Schließe mit ein bis zwei Sätzen.";
+
+/// Tools of three modules the persona likes and one it was not told of.
+fn tools() -> Value {
+    let object = |properties: Value, required: Value| {
+        json!({"type": "object",
+        "properties": properties, "required": required, "additionalProperties": false})
+    };
+    json!([
+        {"name": "todo_list", "input_schema": object(json!({"limit": {"type": "integer"}}), json!([]))},
+        {"name": "todo_create", "input_schema": object(json!({
+            "title": {"type": "string", "minLength": 1, "maxLength": 20},
+            "dueDate": {"type": "string", "format": "date"},
+            "priority": {"type": "string", "enum": ["low", "high"]}}), json!(["title", "priority"]))},
+        {"name": "todo_complete", "input_schema": object(json!({"id": {"type": "string"}}), json!(["id"]))},
+        {"name": "todo_delete", "input_schema": object(json!({"id": {"type": "string"}}), json!(["id"]))},
+        {"name": "journal_add", "input_schema": object(json!({
+            "content": {"type": "string"}, "mood": {"type": "integer", "minimum": 1, "maximum": 10}}),
+            json!(["content", "mood"]))},
+        {"name": "contacts_link", "input_schema": object(json!({
+            "contactId": {"type": "string"}}), json!(["contactId"]))},
+        {"name": "comic_create", "input_schema": object(json!({}), json!([]))},
+    ])
+}
+
+/// One carried out call.
+#[derive(Clone, Debug, PartialEq)]
+struct Call {
+    turn: usize,
+    name: String,
+    input: Value,
+}
+
+struct Run {
+    calls: Vec<Call>,
+    closing: String,
+    replies: usize,
+    spoke_beside: bool,
+}
+
+/// Plays a main turn: carries calls out with `execute` until Claude is done.
+async fn play(
+    client: &Client,
+    system: &str,
+    execute: impl Fn(&str, usize) -> (String, bool),
+) -> Run {
+    let mut history = vec![json!({"role": "user", "content": DAY}).to_string()];
+    let mut run =
+        Run { calls: Vec::new(), closing: String::new(), replies: 0, spoke_beside: false };
+    loop {
+        let body = format!(
+            r#"{{"model":"claude-haiku-5-5","max_tokens":8192,"system":{},"tools":{},"messages":[{}]}}"#,
+            json!(system),
+            tools(),
+            history.join(",")
+        );
+        let answer = client.post(body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        run.replies += 1;
+        assert!(run.replies <= 20, "the persona does not come to an end");
+        let raw: std::collections::HashMap<String, Box<RawValue>> =
+            serde_json::from_str(&answer.text).unwrap();
+        history.push(format!(r#"{{"role":"assistant","content":{}}}"#, raw["content"].get()));
+        let blocks = answer.json["content"].as_array().unwrap().clone();
+        assert_eq!(blocks[0]["type"], "thinking");
+        assert_eq!(blocks[0]["thinking"], "", "display is omitted unless asked for");
+        let text: String = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+        if answer.json["stop_reason"] == "end_turn" {
+            run.closing = text;
+            return run;
+        }
+        assert_eq!(answer.json["stop_reason"], "tool_use");
+        run.spoke_beside |= !text.is_empty();
+        let mut results = Vec::new();
+        for block in blocks.iter().filter(|block| block["type"] == "tool_use") {
+            let name = block["name"].as_str().unwrap();
+            let (content, is_error) = execute(name, run.calls.len());
+            results.push(json!({"type": "tool_result", "tool_use_id": block["id"],
+                "content": content, "is_error": is_error}));
+            let input = block["input"].clone();
+            run.calls.push(Call { turn: run.replies, name: name.to_owned(), input });
+        }
+        history.push(json!({"role": "user", "content": results}).to_string());
+    }
+}
+
+/// A product that always works.
+fn working(name: &str, call: usize) -> (String, bool) {
+    match name {
+        "todo_list" => (json!({"todos": [{"id": "t-1"}, {"id": "t-2"}]}).to_string(), false),
+        _ => (json!({"id": format!("{name}-{call}")}).to_string(), false),
+    }
+}
+
+#[tokio::test]
+async fn every_persona_spends_a_day_with_valid_calls_of_the_modules_it_was_told_of() {
+    let client = Client::start().await;
+    let mut days = HashSet::new();
+    let (mut parallel, mut beside, mut completed) = (false, false, false);
+    for persona in catalog::personas() {
+        let run = play(&client, &persona.system_prompt, working).await;
+        assert_eq!(run.replies, 5, "{}", persona.name);
+        assert!((4..=8).contains(&run.calls.len()), "{}: {:?}", persona.name, run.calls);
+        assert!(run.closing.len() > 5);
+        assert!(run.calls.iter().any(|call| call.name == "todo_list"), "a look at what is there");
+        assert!(
+            run.calls.iter().any(|call| call.name == "journal_add" || call.name == "todo_create")
+        );
+        for call in &run.calls {
+            let input = &call.input;
+            match call.name.as_str() {
+                "todo_list" => assert_eq!(*input, json!({})),
+                "todo_create" => {
+                    assert!((1..=20).contains(&input["title"].as_str().unwrap().chars().count()));
+                    assert!(["low", "high"].contains(&input["priority"].as_str().unwrap()));
+                    assert!(input.get("dueDate").is_none_or(|due| due == "2026-11-20"));
+                }
+                "todo_complete" => {
+                    let id = input["id"].as_str().unwrap();
+                    assert!(id.starts_with("t-") || id.starts_with("todo_"), "{id}");
+                    completed = true;
+                }
+                "journal_add" => {
+                    assert!(!input["content"].as_str().unwrap().is_empty());
+                    assert!((1..=10).contains(&input["mood"].as_i64().unwrap()));
+                }
+                other => panic!("{} has no business with {other}", persona.name),
+            }
+        }
+        parallel |= run.calls.windows(2).any(|pair| pair[0].turn == pair[1].turn);
+        beside |= run.spoke_beside;
+        days.insert(format!("{:?} {}", run.calls, run.closing));
+    }
+    assert_eq!(days.len(), 10, "no two personas do the same");
+    assert!(parallel && beside && completed);
+    assert_eq!(client.claude.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_same_persona_does_the_same_on_its_first_day_and_something_else_on_its_second() {
+    let persona = &catalog::personas()[0].system_prompt;
+    let (one, other) = (Client::start().await, Client::start().await);
+    let first = play(&one, persona, working).await.calls;
+    assert_eq!(first, play(&other, persona, working).await.calls);
+    let second = play(&one, persona, working).await.calls;
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_tool_that_fails_is_not_tried_again_at_once() {
+    let client = Client::start().await;
+    let run = play(&client, "Du bist jemand.", |_, _| ("kaputt".into(), true)).await;
+    for pair in run.calls.windows(2) {
+        assert!(pair[0].name != pair[1].name || pair[0].turn == pair[1].turn, "{:?}", run.calls);
+    }
+    assert!(run.calls.iter().all(|call| call.name != "todo_complete"), "no ids were ever seen");
+    assert!(run.spoke_beside, "a persona says so when something fails");
+}
+
+/// Asks this persona for ratings of `todo` and `journal`.
+async fn ratings(client: &Client, system: &str, with_schema: bool) -> Value {
+    let prompt = "Hier ist, was du heute getan hast:\n1. todo.list – ok: []\n2. journal.add – error: \
+                  Speicher voll\n3. todo.create – ok: {}\nBewerte die Module todo, journal von 1 bis 5.";
+    let mut body = json!({"model": "claude-haiku-5-5", "max_tokens": 2048, "system": system,
+        "messages": [{"role": "user", "content": prompt}]});
+    if with_schema {
+        let schema = json!({"type": "object", "additionalProperties": false, "required": ["ratings"],
+            "properties": {"ratings": {"type": "array", "items": {
+                "type": "object", "additionalProperties": false,
+                "properties": {"module": {"type": "string", "enum": ["todo", "journal"]},
+                    "notes": {"type": "string"},
+                    "calls": {"type": "array", "items": {"type": "integer"}},
+                    "rating": {"type": "integer", "enum": [1, 2, 3, 4, 5]}},
+                "required": ["module", "notes", "calls", "rating"]}}}});
+        body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}});
+    }
+    let answer = client.accepts(body).await.json;
+    assert_eq!(answer["stop_reason"], "end_turn");
+    let text =
+        answer["content"].as_array().unwrap().iter().find_map(|b| b["text"].as_str()).unwrap();
+    serde_json::from_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn ratings_follow_the_recap_in_the_voice_of_each_persona() {
+    let client = Client::start().await;
+    let mut notes = HashSet::new();
+    let mut marks = HashSet::new();
+    for persona in catalog::personas() {
+        let answer = ratings(&client, &persona.system_prompt, true).await;
+        let ratings = answer["ratings"].as_array().unwrap();
+        let [todo, journal] = ratings.as_slice() else { panic!("{answer}") };
+        let keys: Vec<&String> = todo.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["module", "notes", "calls", "rating"]);
+        assert_eq!((&todo["module"], &journal["module"]), (&json!("todo"), &json!("journal")));
+        assert_eq!((&todo["calls"], &journal["calls"]), (&json!([1, 3]), &json!([2])));
+        assert!((3..=5).contains(&todo["rating"].as_i64().unwrap()));
+        assert!((1..=2).contains(&journal["rating"].as_i64().unwrap()), "the recap shows an error");
+        assert!(journal["notes"].as_str().unwrap().contains("journal.add"));
+        notes.insert(answer.to_string());
+        marks.insert((todo["rating"].to_string(), journal["rating"].to_string()));
+    }
+    assert_eq!(notes.len(), 10);
+    assert!(marks.len() > 1, "tastes differ");
+}
+
+#[tokio::test]
+async fn without_a_schema_the_modules_come_from_the_prompt() {
+    let client = Client::start().await;
+    let answer = ratings(&client, "Du bist jemand.", false).await;
+    let modules: Vec<&str> = answer["ratings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|rating| rating["module"].as_str())
+        .collect();
+    assert_eq!(modules, ["todo", "journal"]);
+}

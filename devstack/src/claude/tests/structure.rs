@@ -1,0 +1,219 @@
+//! Messages: roles, contents, pairing of calls and results.
+
+use serde_json::{Value, json};
+
+use super::fixture::{Client, assistant, talk, tool_result, tool_use, user, with_model};
+
+#[tokio::test]
+async fn the_conversation_begins_and_ends_with_the_user() {
+    let client = Client::start().await;
+    let system = json!({"role": "system", "content": "Noch ein Zug."});
+    client.refuses(talk(json!([])), "messages: at least one message").await;
+    client.refuses(talk(json!("x")), "messages: Input should be a valid array").await;
+    client.refuses(talk(json!([system, user(json!("x"))])), "messages: first message").await;
+    client.refuses(talk(json!([assistant(json!("x")), user(json!("x"))])), "messages: first").await;
+    let prefill = json!([user(json!("x")), assistant(json!("Ich"))]);
+    client
+        .refuses(talk(prefill), "messages: This model does not support assistant message prefill")
+        .await;
+    let role = json!([{"role": "tool", "content": "x"}]);
+    client.refuses(talk(role), "messages.0.role: ").await;
+    client.refuses(talk(json!([user(Value::Null)])), "messages.0.content: ").await;
+    client.accepts(talk(json!([user(json!("x")), user(json!("y"))]))).await;
+}
+
+#[tokio::test]
+async fn contents_are_neither_empty_nor_blank() {
+    let client = Client::start().await;
+    let empty = "messages.0: user messages must have non-empty content";
+    client.refuses(talk(json!([user(json!(""))])), empty).await;
+    client.refuses(talk(json!([user(json!([]))])), empty).await;
+    client.refuses(talk(json!([user(json!("")), user(json!([]))])), empty).await;
+    client.accepts(talk(json!([user(json!("")), user(json!("x"))]))).await;
+    let blank = json!([{"type": "text", "text": ""}]);
+    client.refuses(talk(json!([user(blank.clone())])), "messages.0.content.0: text content").await;
+    client.refuses(talk(json!([user(json!(" \n"))])), "messages.0.content: text content").await;
+    let said =
+        |content: Value| talk(json!([user(json!("x")), assistant(content), user(json!("y"))]));
+    client
+        .refuses(said(blank), "messages.1.content.0: text content blocks must be non-empty")
+        .await;
+    client.refuses(said(json!("")), "messages.1.content: text content").await;
+    client.accepts(said(json!([]))).await;
+}
+
+#[tokio::test]
+async fn blocks_stand_only_where_they_belong() {
+    let client = Client::start().await;
+    let said =
+        |block: Value| talk(json!([user(json!("x")), assistant(json!([block])), user(json!("y"))]));
+    let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
+    client.refuses(said(document.clone()), "messages.1.content.0: Input tag 'document'").await;
+    client
+        .refuses(said(tool_result("toolu_1")), "messages.1.content.0: Input tag 'tool_result'")
+        .await;
+    client.refuses(said(json!({"type": "hologram"})), "messages.1.content.0: Input tag").await;
+    let asked = |block: Value| talk(json!([user(json!([block]))]));
+    client.accepts(asked(document)).await;
+    client.refuses(asked(tool_use("toolu_1")), "messages.0.content.0: Input tag 'tool_use'").await;
+    client
+        .refuses(asked(json!({"type": "audio", "data": ""})), "messages.0.content.0: Input tag")
+        .await;
+    client.refuses(asked(json!({"text": "x"})), "messages.0.content.0.type: Field required").await;
+    let cited = json!({"type": "text", "text": "x", "citations": [{"type": "char_location"}]});
+    client.refuses(asked(cited), "messages.0.content.0.citations: ").await;
+    let extra = json!({"type": "text", "text": "x", "annotations": {}});
+    client.refuses(asked(extra), "messages.0.content.0.annotations: Extra inputs").await;
+    let call = |key: &str, value: Value| {
+        let mut call = tool_use("toolu_1");
+        call[key] = value;
+        talk(json!([
+            user(json!("x")),
+            assistant(json!([call])),
+            user(json!([tool_result("toolu_1")]))
+        ]))
+    };
+    client.refuses(call("id", json!("toolu.1")), "messages.1.content.0.id: ").await;
+    client.refuses(call("input", json!("{}")), "messages.1.content.0.input: ").await;
+    client.accepts(call("name", json!("a.name.the.model.invented"))).await;
+}
+
+#[tokio::test]
+async fn images_are_of_a_known_type_and_are_what_they_say() {
+    let client = Client::start().await;
+    let image = |media_type: &str, data: &str| {
+        let source = json!({"type": "base64", "media_type": media_type, "data": data});
+        talk(json!([user(json!([{"type": "image", "source": source}]))]))
+    };
+    let png = "iVBORw0KGgoAAAANSUhEUg==";
+    client.accepts(image("image/png", png)).await;
+    let path = "messages.0.content.0.source";
+    client.refuses(image("image/svg+xml", png), &format!("{path}.media_type: ")).await;
+    client.refuses(image("image/jpeg", png), &format!("{path}.data: Image does not match")).await;
+    client
+        .refuses(image("image/png", "%%"), &format!("{path}.data: Input should be valid base64"))
+        .await;
+    client.refuses(image("image/png", ""), &format!("{path}.data: ")).await;
+}
+
+#[tokio::test]
+async fn every_call_gets_one_result_at_once_and_first() {
+    let client = Client::start().await;
+    let (one, two) = (tool_result("toolu_1"), tool_result("toolu_2"));
+    let after = |calls: Value, rest: Vec<Value>| {
+        let mut messages = vec![user(json!("x")), assistant(calls)];
+        messages.extend(rest);
+        talk(messages.into())
+    };
+    let both = || json!([tool_use("toolu_1"), tool_use("toolu_2")]);
+    let words = json!({"type": "text", "text": "und weiter"});
+    client.accepts(after(both(), vec![user(json!([two, one, words]))])).await;
+    let unanswered = "`tool_use` ids were found without `tool_result` blocks immediately after";
+    for (rest, at) in [
+        (vec![user(json!([one]))], 2),
+        (vec![user(json!("weiter"))], 2),
+        (vec![user(json!([words, one, two]))], 2),
+        (vec![user(json!([one, words, two]))], 2),
+        (vec![assistant(json!("Moment")), user(json!([one, two]))], 1),
+    ] {
+        client.refuses(after(both(), rest), &format!("messages.{at}: {unanswered}")).await;
+    }
+    let unknown = "messages.2: unexpected `tool_use_id` found in `tool_result` blocks: toolu_2";
+    client
+        .refuses(after(json!([tool_use("toolu_1")]), vec![user(json!([one, two]))]), unknown)
+        .await;
+    client.refuses(after(json!("Nein"), vec![user(json!([two]))]), unknown).await;
+    client
+        .refuses(
+            after(both(), vec![user(json!([one, two, one]))]),
+            "messages.2: each tool_use must have a single result",
+        )
+        .await;
+    let again =
+        vec![user(json!([one])), assistant(json!([tool_use("toolu_1")])), user(json!([one]))];
+    client
+        .refuses(
+            after(json!([tool_use("toolu_1")]), again),
+            "messages.3: `tool_use` ids must be unique",
+        )
+        .await;
+    client.refuses(talk(json!([user(json!([one]))])), "messages.0: unexpected `tool_use_id`").await;
+}
+
+#[tokio::test]
+async fn results_hold_texts_images_or_nothing() {
+    let client = Client::start().await;
+    let result = |content: Value| {
+        let mut result = tool_result("toolu_1");
+        result["content"] = content;
+        talk(json!([
+            user(json!("x")),
+            assistant(json!([tool_use("toolu_1")])),
+            user(json!([result]))
+        ]))
+    };
+    let path = "messages.2.content.0";
+    for fine in [json!(""), json!([]), json!([{"type": "text", "text": ""}])] {
+        client.accepts(result(fine)).await;
+    }
+    client.refuses(result(Value::Null), &format!("{path}.content: ")).await;
+    client
+        .refuses(result(json!([{"type": "audio"}])), &format!("{path}.content.0: Input tag"))
+        .await;
+    let resource = json!([{"type": "resource", "resource": {}}]);
+    client.refuses(result(resource), &format!("{path}.content.0: Input tag")).await;
+    let reference = json!([{"type": "tool_reference", "tool_name": "x"}]);
+    client.refuses(result(reference), &format!("{path}.content.0: tool_reference")).await;
+    let mut body = result(json!("x"));
+    body["messages"][2]["content"][0]["is_error"] = "yes".into();
+    client.refuses(body, &format!("{path}.is_error: ")).await;
+}
+
+#[tokio::test]
+async fn a_system_message_follows_the_user_on_models_that_take_one() {
+    let client = Client::start().await;
+    let reminder = json!({"role": "system", "content": "Noch drei Aufrufe."});
+    let history = || {
+        json!([
+            user(json!("x")),
+            reminder,
+            assistant(json!("y")),
+            user(json!("z")),
+            reminder,
+            reminder
+        ])
+    };
+    client.accepts(talk(history())).await;
+    for model in ["claude-sonnet-5", "claude-haiku-4-5"] {
+        client
+            .refuses(
+                with_model(model, "messages", history()),
+                "messages.1: role 'system' is not supported",
+            )
+            .await;
+    }
+    let misplaced = "messages.2: a system message must directly follow a user message";
+    let after_assistant =
+        json!([user(json!("x")), assistant(json!("y")), reminder, user(json!("z"))]);
+    client.refuses(talk(after_assistant), misplaced).await;
+    let before_user = json!([user(json!("x")), reminder, user(json!("z"))]);
+    client.refuses(talk(before_user), "messages.1: a system message must").await;
+    let between = json!([
+        user(json!("x")),
+        assistant(json!([tool_use("toolu_1")])),
+        reminder,
+        user(json!([tool_result("toolu_1")]))
+    ]);
+    client.refuses(talk(between), misplaced).await;
+    let image = json!({"role": "system", "content": [{"type": "image", "source": {}}]});
+    client
+        .refuses(
+            talk(json!([user(json!("x")), image])),
+            "messages.1.content.0.source: Extra inputs",
+        )
+        .await;
+    let empty = json!({"role": "system", "content": []});
+    client
+        .refuses(talk(json!([user(json!("x")), empty])), "messages.1.content: system messages")
+        .await;
+}

@@ -1,0 +1,91 @@
+//! Every rule of the contract that makes the real API refuse a request.
+
+use std::fmt;
+
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::{memory::Memory, model, request::ParsedRequest};
+
+mod blocks;
+mod cache;
+mod conversation;
+mod headers;
+mod options;
+mod schema;
+mod shape;
+mod tools;
+
+/// "32 MB", read in the stricter way.
+const BODY_LIMIT: usize = 32_000_000;
+
+/// Why a request is refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub kind: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, kind: &'static str, message: String) -> Self {
+        Self { status, kind, message }
+    }
+
+    /// A 400 about the part of the body at `path`.
+    pub(super) fn invalid(path: &str, message: &str) -> Self {
+        let message = format!("{path}: {message}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    pub(super) fn unauthenticated(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message.to_owned())
+    }
+
+    pub(super) fn not_found(message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found_error", message)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.kind, self.message)
+    }
+}
+
+type Checked = Result<(), Refusal>;
+
+/// Checks one request against everything the contract says.
+///
+/// # Errors
+/// The first rule it breaks.
+pub(super) fn request(
+    headers: &HeaderMap,
+    api_key: &str,
+    body: &[u8],
+    memory: &Memory,
+) -> Result<ParsedRequest, Refusal> {
+    if body.len() > BODY_LIMIT {
+        let message = "Request exceeds the maximum size".to_owned();
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
+    }
+    headers::check(headers, api_key)?;
+    let unreadable = |error: String| Refusal::invalid("body", &format!("invalid JSON: {error}"));
+    let raw = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
+    let body: Value = serde_json::from_str(raw).map_err(|error| unreadable(error.to_string()))?;
+
+    options::check_top_level(&body)?;
+    let request = ParsedRequest::new(raw, body);
+    let model = model::find(&request.model)
+        .ok_or_else(|| Refusal::not_found(format!("model: {}", request.model)))?;
+    options::check_model_settings(&request.body, model)?;
+    tools::check(&request.body, model)?;
+    conversation::check_shape(&request.body["messages"])?;
+    let origins = memory.trace(raw)?;
+    blocks::check_system(&request.body["system"])?;
+    blocks::check_messages(&request, &origins)?;
+    conversation::check_order(&request.messages, &origins, memory, model)?;
+    cache::check(&request)?;
+    memory.check_thinking(&request.body, &request.messages, &origins, model.binds_thinking)?;
+    Ok(request)
+}

@@ -1,0 +1,292 @@
+//! Content blocks: which are allowed where, and what each must hold (sections 2–4).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
+
+use super::{
+    super::{memory::Origin, request::ParsedRequest},
+    Checked, Refusal,
+    shape::{
+        any_object, array, choice, object, optional_bool, optional_string, required, string, under,
+    },
+};
+
+/// Accepted image types and the bytes such a file begins with.
+const IMAGES: [(&str, &[u8]); 4] = [
+    ("image/jpeg", b"\xff\xd8\xff"),
+    ("image/png", b"\x89PNG\r\n\x1a\n"),
+    ("image/gif", b"GIF8"),
+    ("image/webp", b"RIFF"),
+];
+const BLANK: &str = "text content blocks must contain non-whitespace text";
+
+/// `system`: a text, or text blocks.
+pub(super) fn check_system(system: &Value) -> Checked {
+    match system {
+        Value::Null => Ok(()),
+        Value::String(text) => not_blank(text, "system"),
+        _ => array(system, "system")?
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, block)| check_system_text(block, &under("system", index))),
+    }
+}
+
+fn check_system_text(block: &Value, path: &str) -> Checked {
+    let map = object(block, path, &["type", "text", "cache_control"])?;
+    choice(map, path, "type", &["text"])?;
+    not_blank(string(map, path, "text")?, path)
+}
+
+/// The content of every message. What Claude itself said is not looked at again.
+pub(super) fn check_messages(request: &ParsedRequest, origins: &[Option<Origin>]) -> Checked {
+    for (index, (message, origin)) in request.messages.iter().zip(origins).enumerate() {
+        let path = format!("messages.{index}.content");
+        let content = &message["content"];
+        match (message["role"].as_str(), origin) {
+            (_, Some(Origin::Served(_))) => {}
+            (_, Some(Origin::Foreign)) => check_assistant(content, &path)?,
+            (Some("system"), _) => check_reminder(content, &path)?,
+            _ => {
+                if is_empty(content) && !has_words_beside(&request.messages, index) {
+                    let path = under("messages", index);
+                    return Err(Refusal::invalid(
+                        &path,
+                        "user messages must have non-empty content",
+                    ));
+                }
+                check_user(content, &path, request)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_empty(content: &Value) -> bool {
+    content == "" || content.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Whether an empty user message is merged with one that is not empty.
+fn has_words_beside(messages: &[Value], index: usize) -> bool {
+    let is_user = |m: &&Value| m["role"] == "user";
+    let before = messages[..index].iter().rev().take_while(is_user);
+    let after = messages[index + 1..].iter().take_while(is_user);
+    before.chain(after).any(|message| !is_empty(&message["content"]))
+}
+
+fn check_reminder(content: &Value, path: &str) -> Checked {
+    if is_empty(content) {
+        return Err(Refusal::invalid(path, "system messages must have non-empty content"));
+    }
+    match content {
+        Value::String(text) => not_blank(text, path),
+        _ => array(content, path)?
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, block)| check_system_text(block, &under(path, index))),
+    }
+}
+
+fn check_user(content: &Value, path: &str, request: &ParsedRequest) -> Checked {
+    match content {
+        Value::String(text) if text.is_empty() => Ok(()),
+        Value::String(text) => not_blank(text, path),
+        _ => array(content, path)?.iter().enumerate().try_for_each(|(index, block)| {
+            let path = under(path, index);
+            let map = any_object(block, &path)?;
+            match string(map, &path, "type")? {
+                "text" => {
+                    let text = check_text(block, &path)?;
+                    not_blank(text, &path)
+                }
+                "tool_result" => check_tool_result(block, &path, request),
+                _ => check_media(block, &path),
+            }
+        }),
+    }
+}
+
+/// The text of a block that the client wrote; whether it may be empty is the caller's to say.
+fn check_text<'a>(block: &'a Value, path: &str) -> Result<&'a str, Refusal> {
+    let map = object(block, path, &["type", "text", "cache_control", "citations"])?;
+    if map.get("citations").is_some_and(|citations| *citations != Value::Array(Vec::new())) {
+        let path = under(path, "citations");
+        return Err(Refusal::invalid(&path, "citations are not permitted in user text"));
+    }
+    string(map, path, "text")
+}
+
+fn check_tool_result(block: &Value, path: &str, request: &ParsedRequest) -> Checked {
+    let keys = ["type", "tool_use_id", "content", "is_error", "cache_control"];
+    let map = object(block, path, &keys)?;
+    string(map, path, "tool_use_id")?;
+    optional_bool(map, path, "is_error")?;
+    let path = under(path, "content");
+    match map.get("content") {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(parts) => array(parts, &path)?.iter().enumerate().try_for_each(|(index, part)| {
+            let path = under(&path, index);
+            match string(any_object(part, &path)?, &path, "type")? {
+                // A result may say nothing.
+                "text" => check_text(part, &path).map(drop),
+                "tool_reference" => {
+                    let map = object(part, &path, &["type", "tool_name", "cache_control"])?;
+                    let name = string(map, &path, "tool_name")?;
+                    match request.tool_names().contains(&name) {
+                        true => Ok(()),
+                        false => Err(Refusal::invalid(&path, "tool_reference to an unknown tool")),
+                    }
+                }
+                _ => check_media(part, &path),
+            }
+        }),
+    }
+}
+
+/// Images, documents and search results; anything else is refused.
+fn check_media(block: &Value, path: &str) -> Checked {
+    let map = any_object(block, path)?;
+    match map.get("type").and_then(Value::as_str) {
+        Some("image") => {
+            object(block, path, &["type", "source", "cache_control"])?;
+            check_image(required(map, path, "source")?, &under(path, "source"))
+        }
+        Some("document") => {
+            let keys = ["type", "source", "title", "context", "citations", "cache_control"];
+            object(block, path, &keys)?;
+            optional_string(map, path, "title")?;
+            optional_string(map, path, "context")?;
+            check_document(required(map, path, "source")?, &under(path, "source"))
+        }
+        Some("search_result") => {
+            let keys = ["type", "source", "title", "content", "citations", "cache_control"];
+            object(block, path, &keys)?;
+            string(map, path, "source")?;
+            string(map, path, "title")?;
+            let texts = under(path, "content");
+            array(required(map, path, "content")?, &texts)?
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, part)| check_text(part, &under(&texts, index)).map(drop))
+        }
+        kind => Err(unknown_tag(kind, path)),
+    }
+}
+
+fn check_image(source: &Value, path: &str) -> Checked {
+    let map = any_object(source, path)?;
+    match choice(map, path, "type", &["base64", "url", "file"])? {
+        "base64" => {
+            object(source, path, &["type", "media_type", "data"])?;
+            let types: Vec<&str> = IMAGES.iter().map(|(name, _)| *name).collect();
+            let media_type = choice(map, path, "media_type", &types)?;
+            let bytes = decode(map, path)?;
+            let begins =
+                |(name, start): &(&str, &[u8])| *name == media_type && bytes.starts_with(start);
+            match IMAGES.iter().any(begins) {
+                true => Ok(()),
+                false => {
+                    let message =
+                        format!("Image does not match the provided media type {media_type}");
+                    Err(Refusal::invalid(&under(path, "data"), &message))
+                }
+            }
+        }
+        kind => check_link(source, path, kind),
+    }
+}
+
+fn check_document(source: &Value, path: &str) -> Checked {
+    let map = any_object(source, path)?;
+    match choice(map, path, "type", &["base64", "text", "content", "url", "file"])? {
+        "base64" => {
+            object(source, path, &["type", "media_type", "data"])?;
+            choice(map, path, "media_type", &["application/pdf"])?;
+            decode(map, path).map(drop)
+        }
+        "text" => {
+            object(source, path, &["type", "media_type", "data"])?;
+            choice(map, path, "media_type", &["text/plain"])?;
+            string(map, path, "data").map(drop)
+        }
+        "content" => {
+            object(source, path, &["type", "content"])?;
+            required(map, path, "content").map(drop)
+        }
+        kind => check_link(source, path, kind),
+    }
+}
+
+/// A source that only points to the bytes.
+fn check_link(source: &Value, path: &str, kind: &str) -> Checked {
+    let key = if kind == "url" { "url" } else { "file_id" };
+    string(object(source, path, &["type", key])?, path, key).map(drop)
+}
+
+fn decode(map: &Map<String, Value>, path: &str) -> Result<Vec<u8>, Refusal> {
+    let data = string(map, path, "data")?;
+    match STANDARD.decode(data) {
+        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => Err(Refusal::invalid(&under(path, "data"), "Input should be valid base64")),
+    }
+}
+
+/// An assistant message that this Claude never served.
+fn check_assistant(content: &Value, path: &str) -> Checked {
+    match content {
+        Value::String(text) => not_empty(text, path),
+        _ => array(content, path)?.iter().enumerate().try_for_each(|(index, block)| {
+            let path = under(path, index);
+            let map = any_object(block, &path)?;
+            match string(map, &path, "type")? {
+                "text" => {
+                    object(block, &path, &["type", "text", "citations", "cache_control"])?;
+                    not_empty(string(map, &path, "text")?, &path)
+                }
+                "tool_use" => check_tool_use(block, &path),
+                // Nobody else can sign; the check of thinking blocks says so in its own words.
+                "thinking" => {
+                    object(block, &path, &["type", "thinking", "signature"])?;
+                    string(map, &path, "thinking")?;
+                    string(map, &path, "signature").map(drop)
+                }
+                "redacted_thinking" => {
+                    string(object(block, &path, &["type", "data"])?, &path, "data").map(drop)
+                }
+                kind => Err(unknown_tag(Some(kind), &path)),
+            }
+        }),
+    }
+}
+
+fn check_tool_use(block: &Value, path: &str) -> Checked {
+    let keys = ["type", "id", "name", "input", "caller", "toolset_name", "cache_control"];
+    let map = object(block, path, &keys)?;
+    let id = string(map, path, "id")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.is_empty() || !id.chars().all(fits) {
+        let message = "String should match pattern '^[a-zA-Z0-9_-]+$'";
+        return Err(Refusal::invalid(&under(path, "id"), message));
+    }
+    not_empty(string(map, path, "name")?, &under(path, "name"))?;
+    any_object(required(map, path, "input")?, &under(path, "input")).map(drop)
+}
+
+fn not_blank(text: &str, path: &str) -> Checked {
+    if text.trim().is_empty() { Err(Refusal::invalid(path, BLANK)) } else { Ok(()) }
+}
+
+fn not_empty(text: &str, path: &str) -> Checked {
+    match text.is_empty() {
+        true => Err(Refusal::invalid(path, "text content blocks must be non-empty")),
+        false => Ok(()),
+    }
+}
+
+fn unknown_tag(kind: Option<&str>, path: &str) -> Refusal {
+    let message = format!(
+        "Input tag '{}' found using 'type' does not match any of the expected tags",
+        kind.unwrap_or_default()
+    );
+    Refusal::invalid(path, &message)
+}

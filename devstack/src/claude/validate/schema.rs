@@ -1,0 +1,162 @@
+//! JSON Schemas: what a tool's input must be, and the limits of structured outputs and strict tools.
+
+use serde_json::{Map, Value};
+
+use super::{
+    Checked, Refusal,
+    shape::{any_object, under},
+};
+
+/// Keywords the grammar of structured outputs does not know.
+const UNSUPPORTED: [&str; 13] = [
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "patternProperties",
+    "not",
+];
+
+/// Keywords that hold a schema, a list of schemas, schemas by name.
+const INNER: [&str; 2] = ["items", "contains"];
+const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+const BY_NAME: [&str; 3] = ["properties", "$defs", "definitions"];
+
+/// A tool's `input_schema`: an object that describes an object.
+pub(super) fn check_input(schema: &Value, path: &str) -> Checked {
+    let map = any_object(schema, path)?;
+    if map.get("type").and_then(Value::as_str) != Some("object") {
+        return Err(Refusal::invalid(&under(path, "type"), "Input should be 'object'"));
+    }
+    if let Some(properties) = map.get("properties") {
+        let path = under(path, "properties");
+        for (name, property) in any_object(properties, &path)? {
+            if !property.is_object() && !property.is_boolean() {
+                let message = "JSON schema is invalid: a property must be a schema";
+                return Err(Refusal::invalid(&under(&path, name), message));
+            }
+        }
+    }
+    let is_name_list =
+        |value: &Value| value.as_array().is_some_and(|names| names.iter().all(Value::is_string));
+    match map.get("required") {
+        Some(required) if !is_name_list(required) => {
+            let message = "JSON schema is invalid: an array of names";
+            Err(Refusal::invalid(&under(path, "required"), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a strict schema adds to the limits of its request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weight {
+    /// Properties that are not required.
+    pub optional: usize,
+    /// Parameters with more than one type.
+    pub unions: usize,
+}
+
+/// A schema the answer or a strict tool's input is held to.
+pub(super) fn check_limited(schema: &Value, path: &str) -> Result<Weight, Refusal> {
+    any_object(schema, path)?;
+    let mut weight = Weight::default();
+    walk(schema, path, &mut weight)?;
+    check_references(schema, schema, path, &mut Vec::new())?;
+    Ok(weight)
+}
+
+fn walk(schema: &Value, path: &str, weight: &mut Weight) -> Checked {
+    let Some(map) = schema.as_object() else { return Ok(()) };
+    if let Some(keyword) = UNSUPPORTED.into_iter().find(|keyword| map.contains_key(*keyword)) {
+        let message = format!("property '{keyword}' is not supported");
+        return Err(Refusal::invalid(path, &message));
+    }
+    if map.get("minItems").is_some_and(|n| !matches!(n.as_u64(), Some(0 | 1))) {
+        return Err(Refusal::invalid(
+            path,
+            "'minItems' values other than 0 or 1 are not supported",
+        ));
+    }
+    let is_object = has_type(map, "object") || map.contains_key("properties");
+    if is_object && map.get("additionalProperties") != Some(&Value::Bool(false)) {
+        let message = "For 'object' type, 'additionalProperties' must be explicitly set to false";
+        return Err(Refusal::invalid(path, message));
+    }
+    if map.contains_key("anyOf")
+        || map.contains_key("oneOf")
+        || map.get("type").is_some_and(Value::is_array)
+    {
+        weight.unions += 1;
+    }
+    if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+        let required = map.get("required").and_then(Value::as_array);
+        let is_required = |name: &String| required.is_some_and(|r| r.iter().any(|n| n == name));
+        weight.optional += properties.keys().filter(|name| !is_required(name)).count();
+    }
+    for (inner, name) in inner_schemas(map) {
+        walk(inner, &under(path, name), weight)?;
+    }
+    Ok(())
+}
+
+/// Refuses references to elsewhere and schemas that contain themselves.
+fn check_references<'a>(
+    schema: &'a Value,
+    root: &'a Value,
+    path: &str,
+    open: &mut Vec<&'a str>,
+) -> Checked {
+    let Some(map) = schema.as_object() else { return Ok(()) };
+    if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+        let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        let Some(target) = target else {
+            return Err(Refusal::invalid(path, &format!("'$ref' {reference} cannot be resolved")));
+        };
+        if reference == "#" || open.contains(&reference) {
+            return Err(Refusal::invalid(path, "recursive schemas are not supported"));
+        }
+        open.push(reference);
+        check_references(target, root, path, open)?;
+        open.pop();
+    }
+    for (inner, name) in inner_schemas(map) {
+        // Definitions are looked at where they are used.
+        if !name.starts_with("$defs") && !name.starts_with("definitions") {
+            check_references(inner, root, &under(path, name), open)?;
+        }
+    }
+    Ok(())
+}
+
+/// The schemas directly inside a schema, and where they are.
+fn inner_schemas(map: &Map<String, Value>) -> Vec<(&Value, String)> {
+    let mut found = Vec::new();
+    for keyword in INNER {
+        found.extend(map.get(keyword).map(|schema| (schema, keyword.to_owned())));
+    }
+    for keyword in LISTS {
+        let list = map.get(keyword).and_then(Value::as_array).into_iter().flatten();
+        found.extend(list.enumerate().map(|(i, schema)| (schema, format!("{keyword}.{i}"))));
+    }
+    for keyword in BY_NAME {
+        let named = map.get(keyword).and_then(Value::as_object).into_iter().flatten();
+        found.extend(named.map(|(name, schema)| (schema, format!("{keyword}.{name}"))));
+    }
+    found
+}
+
+fn has_type(map: &Map<String, Value>, name: &str) -> bool {
+    match map.get("type") {
+        Some(Value::String(one)) => one == name,
+        Some(Value::Array(several)) => several.iter().any(|one| one == name),
+        _ => false,
+    }
+}
