@@ -292,13 +292,10 @@ impl Config {
 
     /// The keys a tick needs and this configuration lacks, by the names of their variables.
     pub fn missing_keys(&self) -> Vec<&'static str> {
-        [
-            ("MANA_SERVICE_KEY", &self.peers.service_key),
-            ("ANTHROPIC_API_KEY", &self.claude.api_key),
-        ]
-        .into_iter()
-        .filter_map(|(variable, key)| key.is_none().then_some(variable))
-        .collect()
+        [("MANA_SERVICE_KEY", &self.peers.service_key), ("ANTHROPIC_API_KEY", &self.claude.api_key)]
+            .into_iter()
+            .filter_map(|(variable, key)| key.is_none().then_some(variable))
+            .collect()
     }
 
     /// The secrets this configuration holds, for the redactor.

@@ -211,7 +211,13 @@ impl HttpClient {
             Err(error) => error.kind(),
         };
         self.metrics.record_client_request(peer.0, name, outcome, took);
-        span.in_scope(|| tracing::debug!(http.outcome = outcome, took_ms = took.as_millis() as u64, "request ended"));
+        span.in_scope(|| {
+            tracing::debug!(
+                http.outcome = outcome,
+                took_ms = took.as_millis() as u64,
+                "request ended"
+            )
+        });
         result
     }
 
@@ -249,7 +255,10 @@ pub fn status_class(status: StatusCode) -> &'static str {
 }
 
 /// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
-pub fn secret_header(name: &'static str, secret: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+pub fn secret_header(
+    name: &'static str,
+    secret: &SecretString,
+) -> Option<(HeaderName, HeaderValue)> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_static(name), value))

@@ -1,1 +1,24 @@
-//! x
+//! The daemon that brings Mana's test personas to life.
+//!
+//! Every tick it asks which personas are due. For each it logs in as that user, opens an MCP session,
+//! lets Claude spend a short simulated day with the product's own tools, asks the persona to rate
+//! what it used, and hands actions and ratings back. README.md tells how to run it, CLAUDE.md how the
+//! code is laid out.
+//!
+//! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
+//! [`metrics`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`runner`], [`server`] and
+//! [`app`].
+
+pub mod agent;
+pub mod app;
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod healthcheck;
+pub mod http;
+pub mod metrics;
+pub mod runner;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,1 +1,109 @@
-fn main() {}
+//! The process around the daemon: arguments, environment, signals, exit code.
+
+use std::process::ExitCode;
+
+use mana_persona_runner::{
+    app::{App, Ended},
+    clock::Clock,
+    config::Config,
+    domain::Redactor,
+    healthcheck::healthcheck,
+    shutdown::Shutdown,
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// sysexits.h: something is wrong with the configuration.
+const EX_CONFIG: u8 = 78;
+/// sysexits.h: something is wrong with the command line.
+const EX_USAGE: u8 = 64;
+
+const USAGE: &str = "\
+mana-persona-runner            run the daemon; README.md lists the environment variables
+mana-persona-runner --healthcheck   ask the daemon on this machine for /health
+mana-persona-runner --version";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let check = match arguments.iter().map(|a| a.to_str()).collect::<Vec<_>>()[..] {
+        [] => false,
+        [Some("--healthcheck")] => true,
+        [Some("--version")] => {
+            return say(concat!("mana-persona-runner ", env!("CARGO_PKG_VERSION")));
+        }
+        [Some("--help")] => return say(USAGE),
+        _ => return fail(EX_USAGE, USAGE),
+    };
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(problems) => {
+            let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
+            return fail(EX_CONFIG, &format!("bad configuration:\n{}", lines.join("\n")));
+        }
+    };
+    // The work is waiting for peers; two threads carry hundreds of personas.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("the async runtime cannot be started: {error}")),
+    };
+    let code = if check {
+        match runtime.block_on(healthcheck(config.listen)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &format!("unhealthy: {error}")),
+        }
+    } else {
+        runtime.block_on(serve(config))
+    };
+    // A name lookup that hangs in a thread of its own must not hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Config) -> ExitCode {
+    if let Err(error) = telemetry::init(&config.log, Redactor::new(config.secrets())) {
+        return fail(1, &format!("logging cannot be started: {error}"));
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?config, "starting");
+    let (app, address) = match App::build(config, Clock::system()).await {
+        Ok(app) => match app.local_addr() {
+            Ok(address) => (app, address),
+            Err(error) => return fail(1, &format!("the bound address is unknown: {error}")),
+        },
+        Err(error) => return fail(1, &error.to_string()),
+    };
+    tracing::info!(%address, "listening on http://{address}");
+    if let Err(error) = stop_on_signals(app.shutdown()) {
+        return fail(1, &format!("signals cannot be received: {error}"));
+    }
+    match app.run().await {
+        Ended::Drained => {
+            tracing::info!("drained");
+            ExitCode::SUCCESS
+        }
+        Ended::Forced => ExitCode::FAILURE,
+    }
+}
+
+/// The first SIGTERM or SIGINT stops, the second aborts.
+fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        for step in [Shutdown::stop, Shutdown::abort] {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            step(&shutdown);
+        }
+    });
+    Ok(())
+}
+
+fn say(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    eprintln!("mana-persona-runner: {text}");
+    ExitCode::from(code)
+}

@@ -299,7 +299,12 @@ impl Families<'_> {
         self.add(IntGauge::new(full_name(name), help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.add(IntCounterVec::new(Opts::new(full_name(name), help), labels)?)
     }
 

@@ -20,13 +20,14 @@ mod vault;
 mod tests;
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use aws_lc_rs::error::Unspecified;
 use axum::Router;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
 use tokio::sync::MutexGuard;
@@ -80,7 +81,8 @@ impl Default for AuthOptions {
 }
 
 /// A persona to create: its user, its personal space and its persona row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeedPersona {
     /// Name of the user, and of the personal space.
     pub name: String,
@@ -93,6 +95,7 @@ pub struct SeedPersona {
     /// Weight of each module.
     pub module_mix: Map<String, Value>,
     /// `hourly`, `daily` or `weekdays`.
+    #[serde(rename = "tickCadence")]
     pub cadence: String,
 }
 
@@ -147,6 +150,12 @@ pub struct ManaAuth {
     /// Its socket: recorded requests and faults.
     pub served: Served,
     auth: Arc<Auth>,
+}
+
+impl fmt::Debug for ManaAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManaAuth").field("served", &self.served).finish_non_exhaustive()
+    }
 }
 
 impl ManaAuth {

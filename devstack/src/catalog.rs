@@ -3,27 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// One persona to seed.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CatalogPersona {
-    /// First name.
-    pub name: String,
-    /// E-mail of the account.
-    pub email: String,
-    /// Kind of user, e.g. `solo-dev`.
-    pub archetype: String,
-    /// Who the persona is, in the second person.
-    pub system_prompt: String,
-    /// Favourite modules and their weights, which sum to 1.
-    pub module_mix: Map<String, Value>,
-    /// `daily` or `weekdays`.
-    #[serde(rename = "tickCadence")]
-    pub cadence: String,
-}
+use crate::auth::SeedPersona;
 
 /// The ten personas, in the catalog's order.
-pub fn personas() -> Vec<CatalogPersona> {
+pub fn personas() -> Vec<SeedPersona> {
     // The file is part of the binary and a test reads it, so there is nothing left to fail here.
     serde_json::from_str(include_str!("catalog/personas.json")).unwrap_or_default()
 }

@@ -14,3 +14,84 @@ pub mod jwt;
 pub mod mcp;
 pub mod recorder;
 pub mod wire;
+
+use std::sync::Arc;
+
+use auth::{AuthOptions, ManaAuth};
+use claude::{ClaudeOptions, FakeClaude};
+use clock::Clock;
+use jwt::Keys;
+use mcp::{ManaMcp, McpOptions};
+
+/// How the peers behave.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// mana-auth.
+    pub auth: AuthOptions,
+    /// mana-mcp.
+    pub mcp: McpOptions,
+    /// Claude.
+    pub claude: ClaudeOptions,
+}
+
+/// All three peers, which know of each other what the real ones do: mana-mcp accepts the JWTs and
+/// knows the vaults of mana-auth.
+#[derive(Debug)]
+pub struct Devstack {
+    /// mana-auth.
+    pub auth: ManaAuth,
+    /// mana-mcp.
+    pub mcp: ManaMcp,
+    /// Claude.
+    pub claude: FakeClaude,
+    /// Their clock.
+    pub clock: Clock,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// Why a devstack did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No key for the JWTs.
+    #[error(transparent)]
+    Keys(#[from] jwt::KeyError),
+    /// mana-auth.
+    #[error("mana-auth: {0}")]
+    Auth(#[from] auth::StartError),
+    /// mana-mcp.
+    #[error("mana-mcp: {0}")]
+    Mcp(#[from] mcp::StartError),
+    /// Claude.
+    #[error("Claude: {0}")]
+    Claude(#[from] claude::StartError),
+}
+
+impl Devstack {
+    /// Starts the peers on free loopback ports.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start(options: Options, clock: Clock) -> Result<Self, StartError> {
+        let keys = Keys::generate()?;
+        let service_key = options.auth.service_key.clone();
+        let api_key = options.claude.api_key.clone();
+        let auth = ManaAuth::start(options.auth, clock.clone(), keys.clone()).await?;
+        let vaults = auth.vaults();
+        let has_vault = Arc::new(move |user: &str| vaults.is_initialised(user));
+        let mcp = ManaMcp::start(options.mcp, clock.clone(), keys, has_vault).await?;
+        let claude = FakeClaude::start(options.claude).await?;
+        let environment = vec![
+            ("MANA_AUTH_URL", auth.url().to_owned()),
+            ("MANA_MCP_URL", mcp.url().to_owned()),
+            ("MANA_SERVICE_KEY", service_key),
+            ("ANTHROPIC_BASE_URL", claude.url().to_owned()),
+            ("ANTHROPIC_API_KEY", api_key),
+        ];
+        Ok(Self { auth, mcp, claude, clock, environment })
+    }
+
+    /// The variables that point a runner at these peers.
+    pub fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
+    }
+}

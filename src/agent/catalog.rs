@@ -86,8 +86,7 @@ fn fits_byte(byte: u8) -> bool {
 /// `name` in characters Claude takes, at most 64 of them. ASCII only, so it can be cut anywhere.
 fn rewrite(name: &str) -> String {
     let is_fitting = |c: char| u8::try_from(c).is_ok_and(fits_byte);
-    let mut spelling: String =
-        name.chars().map(|c| if is_fitting(c) { c } else { '_' }).collect();
+    let mut spelling: String = name.chars().map(|c| if is_fitting(c) { c } else { '_' }).collect();
     if spelling.is_empty() {
         return "tool".into();
     }

@@ -70,7 +70,7 @@ fn to_block(content: &Content) -> Option<ResultBlock> {
             let mime_type = or_unknown(mime_type.as_deref());
             if IMAGE_TYPES.contains(&mime_type) {
                 Some(image(mime_type, data))
-            } else if mime_type == "application/pdf" && is_showable(data) {
+            } else if mime_type == "application/pdf" && is_showable(mime_type, data) {
                 Some(ResultBlock::Pdf { data: data.clone() })
             } else {
                 note(format!("[resource {uri}, {mime_type}, {} bytes]", data.len() / 4 * 3))
@@ -85,16 +85,27 @@ fn or_unknown(mime_type: Option<&str>) -> &str {
 }
 
 fn image(mime_type: &str, data: &str) -> ResultBlock {
-    if IMAGE_TYPES.contains(&mime_type) && is_showable(data) {
+    if IMAGE_TYPES.contains(&mime_type) && is_showable(mime_type, data) {
         return ResultBlock::Image { media_type: mime_type.to_owned(), data: data.to_owned() };
     }
     ResultBlock::Text(format!("[image, {mime_type}, {} bytes]", data.len() / 4 * 3))
 }
 
-/// Whether the API would take this data: one broken block fails the whole request, and with it the
-/// run.
-fn is_showable(data: &str) -> bool {
-    !data.is_empty() && data.len() <= MAX_ATTACHMENT && STANDARD.decode(data).is_ok()
+/// Whether the API would take this data for what it is said to be: one broken block fails the whole
+/// request, and with it the run.
+fn is_showable(mime_type: &str, data: &str) -> bool {
+    if data.len() > MAX_ATTACHMENT {
+        return false;
+    }
+    let Ok(bytes) = STANDARD.decode(data) else { return false };
+    match mime_type {
+        "image/png" => bytes.starts_with(b"\x89PNG"),
+        "image/jpeg" => bytes.starts_with(b"\xff\xd8\xff"),
+        "image/gif" => bytes.starts_with(b"GIF8"),
+        "image/webp" => bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"),
+        "application/pdf" => bytes.starts_with(b"%PDF"),
+        _ => false,
+    }
 }
 
 /// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
@@ -153,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_content_has_its_form() {
-        let png = || Content::Image { mime_type: "image/png".into(), data: "iVBORw0=".into() };
+        let png = || Content::Image { mime_type: "image/png".into(), data: "iVBORw0KGgo=".into() };
         let blob = |mime_type: &str, data: &str| Content::BlobResource {
             uri: "mana://x".into(),
             mime_type: Some(mime_type.into()),
@@ -162,15 +173,25 @@ mod tests {
         assert_eq!(blocks(vec![Content::Text("a".into()), Content::Text("".into())]), [text("a")]);
         assert_eq!(
             blocks(vec![png()]),
-            [ResultBlock::Image { media_type: "image/png".into(), data: "iVBORw0=".into() }]
+            [ResultBlock::Image { media_type: "image/png".into(), data: "iVBORw0KGgo=".into() }]
         );
         assert_eq!(
             blocks(vec![Content::Image { mime_type: "image/tiff".into(), data: "AAAA".into() }]),
             [text("[image, image/tiff, 3 bytes]")]
         );
         assert_eq!(
-            blocks(vec![Content::Image { mime_type: "image/png".into(), data: "no base64!".into() }]),
+            blocks(vec![Content::Image {
+                mime_type: "image/png".into(),
+                data: "no base64!".into()
+            }]),
             [text("[image, image/png, 6 bytes]")]
+        );
+        assert_eq!(
+            blocks(vec![Content::Image {
+                mime_type: "image/jpeg".into(),
+                data: "iVBORw0KGgo=".into()
+            }]),
+            [text("[image, image/jpeg, 9 bytes]")]
         );
         assert_eq!(
             blocks(vec![Content::Audio { mime_type: "audio/wav".into(), bytes: 9 }]),
@@ -184,9 +205,10 @@ mod tests {
             }]),
             [text("[resource: Notiz, mana://n/1, unknown type]")]
         );
-        assert_eq!(blocks(vec![blob("application/pdf", "AAAA")]), [ResultBlock::Pdf {
-            data: "AAAA".into()
-        }]);
+        assert_eq!(
+            blocks(vec![blob("application/pdf", "JVBERi0x")]),
+            [ResultBlock::Pdf { data: "JVBERi0x".into() }]
+        );
         assert_eq!(
             blocks(vec![blob("application/zip", "AAAA")]),
             [text("[resource mana://x, application/zip, 3 bytes]")]
@@ -210,7 +232,7 @@ mod tests {
 
     #[test]
     fn attachments_are_limited_in_number() {
-        let png = Content::Image { mime_type: "image/png".into(), data: "AAAA".into() };
+        let png = Content::Image { mime_type: "image/png".into(), data: "iVBORw0KGgo=".into() };
         let shown = blocks(vec![png; 9]);
         let images = shown.iter().filter(|b| matches!(b, ResultBlock::Image { .. })).count();
         assert_eq!((images, shown.len()), (4, 9));

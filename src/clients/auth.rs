@@ -288,7 +288,7 @@ impl Account<'_> {
     ) -> Result<Answer, AuthError> {
         let operation =
             Operation { peer: PEER, name: step.as_str(), timeout: TIMEOUT, body_limit: BODY_LIMIT };
-        let attempt = async || {
+        let attempt = || async {
             if step.is_sign_in() {
                 self.auth.gate.pass().await;
             }

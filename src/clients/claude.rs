@@ -7,10 +7,7 @@ mod error;
 mod message;
 mod reply;
 
-use std::{
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -121,7 +118,7 @@ impl ClaudeClient {
     /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`.
     pub async fn ask(&self, ask: Ask<'_>, deadline: Instant) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
-        let attempt = async || self.exchange(body.clone()).await;
+        let attempt = || self.exchange(body.clone());
         let on_retry = |error: &ClaudeError, pause: Duration| {
             self.http.metrics().record_client_retry(PEER.0, OPERATION);
             tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
@@ -160,8 +157,9 @@ impl ClaudeClient {
         if answer.status != StatusCode::OK {
             return Err(ClaudeError::from_answer(&answer, &self.http));
         }
-        let reply = Reply::parse(&answer.body)
-            .map_err(|problem| ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) })?;
+        let reply = Reply::parse(&answer.body).map_err(|problem| ClaudeError::Unreadable {
+            problem: self.http.snippet(problem.as_bytes()),
+        })?;
         let metrics = self.http.metrics();
         metrics.record_reply(reply.stop_reason.as_str(), reply.usage, started.elapsed());
         Ok(reply)

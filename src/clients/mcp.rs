@@ -10,12 +10,13 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
     model::{
-        CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientInfo, ClientRequest,
+        CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest,
         Implementation, ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
     },
     service::{ClientInitializeError, PeerRequestOptions, RunningService, ServiceError},
     transport::{
-        StreamableHttpClientTransport, common::client_side_sse::ExponentialBackoff,
+        StreamableHttpClientTransport,
+        common::client_side_sse::ExponentialBackoff,
         streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError},
     },
 };
@@ -30,8 +31,9 @@ use crate::{
     config::BaseUrl,
     domain::{ToolName, one_line},
     http::{
-        HttpClient, Peer, root_cause,
+        HttpClient, Peer,
         retry::{RetryPolicy, Retryable, Verdict},
+        root_cause,
     },
 };
 
@@ -46,6 +48,9 @@ const EVENT_LIMIT: usize = 8 << 20;
 const MAX_PAGES: usize = 64;
 /// Most tools of a server.
 const MAX_TOOLS: usize = 1_000;
+/// Revisions this client speaks (contracts/mcp-client.md, section 1).
+const REVISIONS: [ProtocolVersion; 3] =
+    [ProtocolVersion::V_2025_03_26, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
 /// Reconnections of a broken answer stream, where the server allows to resume it.
 const MAX_RECONNECTS: usize = 3;
 
@@ -148,7 +153,7 @@ impl McpClient {
     ) -> Result<McpSession, McpError> {
         let http = self.http.redacting([jwt.expose_secret()]);
         let service = RetryPolicy::READ
-            .run(deadline, retried(&http, "initialize"), async || {
+            .run(deadline, retried(&http, "initialize"), || async {
                 self.initialize(&http, jwt, space_id, deadline).await
             })
             .await?;
@@ -198,9 +203,10 @@ impl McpClient {
             })?;
         let revision = service.peer_info().map(|info| info.protocol_version.clone());
         match revision {
-            Some(revision) if ProtocolVersion::KNOWN_WITH_INITIALIZE.contains(&revision) => Ok(service),
+            Some(revision) if REVISIONS.contains(&revision) => Ok(service),
             other => {
-                let spoken = other.map_or_else(|| "nothing".to_owned(), |revision| revision.to_string());
+                let spoken =
+                    other.map_or_else(|| "nothing".to_owned(), |revision| revision.to_string());
                 end(service).await;
                 Err(McpError::Revision(one_line(&spoken)))
             }
@@ -236,9 +242,12 @@ impl McpSession {
         let deadline = Instant::now() + limit;
         let on_retry = |error: &CallError, pause: Duration| {
             self.http.metrics().record_client_retry(PEER.0, "tools_call");
-            tracing::warn!(pause_ms = pause.as_millis() as u64, "tools/call: {error}; trying again");
+            tracing::warn!(
+                pause_ms = pause.as_millis() as u64,
+                "tools/call: {error}; trying again"
+            );
         };
-        let attempt = async || self.call_once(tool, arguments.clone(), deadline).await;
+        let attempt = || self.call_once(tool, arguments.clone(), deadline);
         RetryPolicy::TOOL.run(deadline, on_retry, attempt).await
     }
 
@@ -253,7 +262,8 @@ impl McpSession {
         // Without arguments mana-mcp refuses the call; an empty object is the least.
         params.arguments = Some(arguments);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        let result = self.request(request, limit).await.map_err(|error| self.describe_call(error))?;
+        let result =
+            self.request(request, limit).await.map_err(|error| self.describe_call(error))?;
         wire::read_output(result).ok_or_else(|| CallError::OutcomeUnknown {
             reason: "the answer is no tool result".into(),
         })
@@ -270,7 +280,7 @@ impl McpSession {
         let mut cursors = HashSet::new();
         for _ in 0..MAX_PAGES {
             let page = RetryPolicy::READ
-                .run(deadline, retried(&self.http, "tools_list"), async || {
+                .run(deadline, retried(&self.http, "tools_list"), || async {
                     self.list_page(cursor.clone(), deadline).await
                 })
                 .await?;
@@ -302,8 +312,8 @@ impl McpSession {
             reason: self.http.snippet(reason.as_bytes()),
             transient,
         };
-        let result =
-            self.request(ClientRequest::ListToolsRequest(request), limit).await.map_err(|error| {
+        let result = self.request(ClientRequest::ListToolsRequest(request), limit).await.map_err(
+            |error| {
                 let (reason, transient) = match self.describe_call(error) {
                     CallError::Rejected { code, message } => {
                         (format!("JSON-RPC error {code}: {message}"), false)
@@ -313,7 +323,8 @@ impl McpSession {
                     CallError::OutcomeUnknown { reason } => (reason, true),
                 };
                 failed(reason, transient)
-            })?;
+            },
+        )?;
         wire::read_tools(result).ok_or_else(|| failed("the answer is no tool list".into(), false))
     }
 
@@ -399,7 +410,9 @@ fn describe_transport(error: &StreamableHttpError<reqwest::Error>) -> CallError 
         StreamableHttpError::UnexpectedServerResponse(text) if is_client_error(text) => {
             not_run(format!("mana-mcp answered {text}"), false, None)
         }
-        StreamableHttpError::AuthRequired(_) => not_run("mana-mcp answered 401".into(), false, None),
+        StreamableHttpError::AuthRequired(_) => {
+            not_run("mana-mcp answered 401".into(), false, None)
+        }
         StreamableHttpError::InsufficientScope(_) => {
             not_run("mana-mcp answered 403".into(), false, None)
         }
@@ -415,9 +428,8 @@ fn describe_transport(error: &StreamableHttpError<reqwest::Error>) -> CallError 
 
 /// rmcp keeps a status without a challenge header only in this text (contracts/mcp-client.md, 4.1).
 fn is_client_error(text: &str) -> bool {
-    text.strip_prefix("HTTP 4").is_some_and(|rest| {
-        rest.bytes().take(2).filter(u8::is_ascii_digit).count() == 2
-    })
+    text.strip_prefix("HTTP 4")
+        .is_some_and(|rest| rest.bytes().take(2).filter(u8::is_ascii_digit).count() == 2)
 }
 
 fn describe_initialize(error: &ClientInitializeError) -> (String, bool) {
@@ -466,9 +478,9 @@ async fn end(mut service: RunningService<RoleClient, Runner>) {
 struct Runner;
 
 impl ClientHandler for Runner {
-    fn get_info(&self) -> ClientInfo {
+    fn get_info(&self) -> ClientConfig {
         let name = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        ClientInfo::new(ClientCapabilities::default(), name)
+        ClientConfig::new(ClientCapabilities::default(), name)
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }

@@ -117,7 +117,9 @@ pub enum PersonasError {
         retry_after: Option<Duration>,
     },
     /// A 200 that is not the expected JSON.
-    #[error("{operation}: the personas endpoint answered 200, but not with the expected JSON: {detail}")]
+    #[error(
+        "{operation}: the personas endpoint answered 200, but not with the expected JSON: {detail}"
+    )]
     Unreadable {
         /// What was asked.
         operation: &'static str,
@@ -160,12 +162,8 @@ impl PersonasClient {
     /// # Errors
     /// When the list as a whole cannot be had.
     pub async fn fetch_due(&self, deadline: Instant) -> Result<Vec<DueRow>, PersonasError> {
-        let operation = Operation {
-            peer: PEER,
-            name: "fetch_due",
-            timeout: TIMEOUT,
-            body_limit: DUE_LIMIT,
-        };
+        let operation =
+            Operation { peer: PEER, name: "fetch_due", timeout: TIMEOUT, body_limit: DUE_LIMIT };
         let url = self.base.join(["due"]);
         let request = || self.http.inner().get(url.as_url().clone());
         self.call(operation, RetryPolicy::READ, deadline, request, |answer| {
@@ -215,7 +213,7 @@ impl PersonasClient {
         read: impl Fn(&Answer) -> Option<T>,
     ) -> Result<T, PersonasError> {
         let name = operation.name;
-        let attempt = async || {
+        let attempt = || async {
             let answer = self
                 .http
                 .send(operation, request().headers(self.headers.clone()))

@@ -70,9 +70,16 @@ mod tests {
 
     #[test]
     fn only_plain_http_urls_are_taken() {
-        for bad in
-            ["", "h:1", "localhost:3001", "ftp://h", "http://", "http://u:p@h", "http://h/?q", "http://h/#f"]
-        {
+        for bad in [
+            "",
+            "h:1",
+            "localhost:3001",
+            "ftp://h",
+            "http://",
+            "http://u:p@h",
+            "http://h/?q",
+            "http://h/#f",
+        ] {
             assert_eq!(BaseUrl::parse(bad), None, "{bad:?}");
         }
     }

@@ -15,10 +15,7 @@ fn without_variables_the_defaults_hold() {
     let config = read(&[]).unwrap();
     assert_eq!((config.listen.port, config.listen.host.to_string()), (3070, "127.0.0.1".into()));
     assert_eq!(config.peers.auth.to_string(), "http://localhost:3001");
-    assert_eq!(
-        config.peers.personas.to_string(),
-        "http://localhost:3001/api/v1/internal/personas"
-    );
+    assert_eq!(config.peers.personas.to_string(), "http://localhost:3001/api/v1/internal/personas");
     assert_eq!(config.peers.mcp.to_string(), "http://localhost:3069");
     assert_eq!(config.claude.base.to_string(), "https://api.anthropic.com");
     assert_eq!(config.claude.model, "claude-haiku-5-5");
@@ -97,11 +94,8 @@ fn text_that_is_not_utf8_is_a_problem_of_its_variable() {
 
 #[test]
 fn production_is_what_either_variable_says() {
-    let keys = [
-        ("MANA_SERVICE_KEY", "k"),
-        ("ANTHROPIC_API_KEY", "a"),
-        ("PERSONA_SEED_SECRET", "rotated"),
-    ];
+    let keys =
+        [("MANA_SERVICE_KEY", "k"), ("ANTHROPIC_API_KEY", "a"), ("PERSONA_SEED_SECRET", "rotated")];
     for vars in [
         &[("RUNNER_ENV", "production")][..],
         &[("NODE_ENV", "production")],

@@ -180,7 +180,8 @@ impl Parser<'_> {
         {
             text.push(c);
         }
-        let starts = text.strip_prefix('-').unwrap_or(&text).starts_with(|c: char| c.is_ascii_digit());
+        let starts =
+            text.strip_prefix('-').unwrap_or(&text).starts_with(|c: char| c.is_ascii_digit());
         if !starts {
             return None;
         }
@@ -207,7 +208,7 @@ impl Parser<'_> {
 /// The number a key stands for, if JavaScript treats it as an array index.
 fn array_index(key: &[u16]) -> Option<u64> {
     let text = String::from_utf16(key).ok()?;
-    let index = text.parse().ok().filter(|&index| index <= MAX_ARRAY_INDEX)?;
+    let index = text.parse::<u64>().ok().filter(|&index| index <= MAX_ARRAY_INDEX)?;
     // Only the canonical spelling counts: not "01", not "+1".
     (index.to_string() == text).then_some(index)
 }

@@ -125,15 +125,15 @@ impl RetryPolicy {
     ///
     /// # Errors
     /// The failure of the last attempt.
-    pub async fn run<T, E, A>(
+    pub async fn run<T, E, F>(
         &self,
         deadline: Instant,
-        mut on_retry: impl FnMut(&E, Duration),
-        mut attempt: A,
+        on_retry: impl Fn(&E, Duration),
+        attempt: impl Fn() -> F,
     ) -> Result<T, E>
     where
         E: Retryable,
-        A: AsyncFnMut() -> Result<T, E>,
+        F: Future<Output = Result<T, E>>,
     {
         let first = Instant::now();
         let mut retries = 0;
@@ -166,6 +166,8 @@ fn jitter() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -184,15 +186,19 @@ mod tests {
     /// Runs a policy against attempts that always fail; returns their number and the time it took.
     async fn exhaust(policy: RetryPolicy, verdict: Verdict, deadline: Duration) -> (u32, Duration) {
         let start = Instant::now();
-        let mut attempts = 0;
+        let attempts = Cell::new(0);
         let result: Result<(), _> = policy
-            .run(start + deadline, |_, _| {}, async || {
-                attempts += 1;
-                Err(Failed(verdict))
-            })
+            .run(
+                start + deadline,
+                |_, _| {},
+                || async {
+                    attempts.set(attempts.get() + 1);
+                    Err(Failed(verdict))
+                },
+            )
             .await;
         assert_eq!(result, Err(Failed(verdict)));
-        (attempts, start.elapsed())
+        (attempts.get(), start.elapsed())
     }
 
     const DAY: Duration = Duration::from_secs(86_400);

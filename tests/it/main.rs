@@ -1,1 +1,4 @@
-fn main() {}
+//! The daemon among devstack's peers, from outside.
+
+mod support;
+mod whole_day;

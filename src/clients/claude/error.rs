@@ -1,7 +1,5 @@
 //! Why there is no reply.
 
-use std::time::Duration;
-
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -73,7 +71,12 @@ impl ClaudeError {
             Some(code) => format!("{kind} ({code})"),
             None => kind,
         };
-        Self::Refused { status: answer.status, kind: http.snippet(kind.as_bytes()), message, verdict }
+        Self::Refused {
+            status: answer.status,
+            kind: http.snippet(kind.as_bytes()),
+            message,
+            verdict,
+        }
     }
 }
 

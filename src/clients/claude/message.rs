@@ -182,11 +182,8 @@ mod tests {
 
     #[test]
     fn results_are_encoded_as_the_api_wants_them() {
-        let result = |content, is_error| ToolResult {
-            tool_use_id: "toolu_1".into(),
-            content,
-            is_error,
-        };
+        let result =
+            |content, is_error| ToolResult { tool_use_id: "toolu_1".into(), content, is_error };
         let message = Message::tool_results(&[
             result(vec![], false),
             result(vec![ResultBlock::Text("nein".into())], true),

@@ -115,7 +115,6 @@ struct WireUsage {
 
 #[derive(Deserialize)]
 struct WireBlock {
-    r#type: String,
     text: Option<String>,
     id: Option<String>,
     name: Option<String>,

@@ -38,11 +38,28 @@ pub struct ToolOutput {
 #[allow(missing_docs, reason = "the fields are MCP's own")]
 pub enum Content {
     Text(String),
-    Image { mime_type: String, data: String },
-    Audio { mime_type: String, bytes: usize },
-    ResourceLink { uri: String, name: String, mime_type: Option<String> },
-    TextResource { uri: String, text: String },
-    BlobResource { uri: String, mime_type: Option<String>, data: String },
+    Image {
+        mime_type: String,
+        data: String,
+    },
+    Audio {
+        mime_type: String,
+        bytes: usize,
+    },
+    ResourceLink {
+        uri: String,
+        name: String,
+        mime_type: Option<String>,
+    },
+    TextResource {
+        uri: String,
+        text: String,
+    },
+    BlobResource {
+        uri: String,
+        mime_type: Option<String>,
+        data: String,
+    },
     /// A type this program does not know, by its name.
     Other(String),
 }

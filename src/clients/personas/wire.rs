@@ -263,11 +263,12 @@ mod tests {
                 })
                 .collect();
             let run = RunId::new();
+            let tick_id = run.to_string();
             let body: Value = serde_json::from_slice(&encode_actions(run, &actions)).unwrap();
             let rows = body["actions"].as_array().unwrap();
             prop_assert_eq!(rows.len(), calls.len());
             for row in rows {
-                prop_assert_eq!(row["tickId"].as_str(), Some(run.to_string().as_str()));
+                prop_assert_eq!(row["tickId"].as_str(), Some(tick_id.as_str()));
                 prop_assert!(row["latencyMs"].as_u64().unwrap() <= 2_147_483_647);
                 prop_assert!(["ok", "error"].contains(&row["result"].as_str().unwrap()));
                 prop_assert!(!row.to_string().contains("\\u0000"));

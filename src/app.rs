@@ -1,0 +1,201 @@
+//! The composition root: everything is built here, once, and handed down.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::serve::ListenerExt;
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::PersonasClient},
+    clock::Clock,
+    config::Config,
+    domain::Redactor,
+    http::HttpClient,
+    metrics::Metrics,
+    runner::{LoginCheck, Pipeline, Tick, TickSlot, interval::run_interval},
+    server::{ServerState, Ticks, router},
+    shutdown::Shutdown,
+};
+
+/// For answers under way when everything else has ended.
+const SERVER_END: Duration = Duration::from_secs(1);
+
+/// The daemon, built and bound, not yet running.
+#[derive(Debug)]
+pub struct App {
+    listener: TcpListener,
+    state: ServerState,
+    production: bool,
+    shutdown: Shutdown,
+}
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port cannot be had.
+    #[error(
+        "cannot listen on {address}: {source}; is another one running? PORT and HOST set another address"
+    )]
+    Bind {
+        /// HOST and PORT.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How a run of the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in flight came to its end.
+    Drained,
+    /// Something was dropped.
+    Forced,
+}
+
+impl App {
+    /// Builds the daemon and binds its port. `clock` is the one wall clock of the process.
+    ///
+    /// # Errors
+    /// When the port is taken, or TLS or metrics cannot be set up.
+    pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let address = SocketAddr::new(config.listen.host, config.listen.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Bind { address, source })?;
+        let shutdown = Shutdown::new(config.shutdown_grace);
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+        let redactor = Redactor::new(config.secrets());
+        let http = HttpClient::new(metrics.clone(), redactor.clone())?;
+        let auth = Arc::new(AuthClient::new(
+            http.clone(),
+            config.peers.auth.clone(),
+            config.seed_secret.clone(),
+        ));
+        let state = ServerState {
+            ticks: ticks(&config, clock, &http, &auth, &metrics, &redactor, &shutdown),
+            login_check: LoginCheck::new(auth),
+            paused: config.tick.paused,
+            tick_interval: config.tick.interval,
+            concurrency: config.tick.concurrency,
+            metrics,
+            shutdown: shutdown.clone(),
+            diag_hosts: config.diag_hosts.into(),
+        };
+        let production = config.environment.is_production();
+        Ok(Self { listener, state, production, shutdown })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The handle to stop it with.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Serves and ticks until a stop, then drains. The server answers until the drain has ended:
+    /// axum's graceful shutdown closes the listener at once, so it starts last.
+    pub async fn run(self) -> Ended {
+        let Self { listener, state, production, shutdown } = self;
+        let period = state.tick_interval;
+        let slot = match &state.ticks {
+            Ticks::Ready(slot) if !state.paused => Some(slot.clone()),
+            _ => None,
+        };
+        log_tick_loop(&state);
+        let end_server = CancellationToken::new();
+        let listener = listener.tap_io(|stream| {
+            // Only latency is at stake.
+            let _ = stream.set_nodelay(true);
+        });
+        let mut server = tokio::spawn(
+            axum::serve(listener, router(state, production))
+                .with_graceful_shutdown(end_server.clone().cancelled_owned())
+                .into_future(),
+        );
+        let grace = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.enforce_grace().await }
+        });
+        match &slot {
+            Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,
+            None => shutdown.stopping().await,
+        }
+        tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
+        if let Some(slot) = &slot {
+            tokio::select! {
+                biased;
+                () = slot.idle() => {}
+                () = shutdown.aborted() => {}
+            }
+        }
+        grace.abort();
+        end_server.cancel();
+        if timeout(SERVER_END, &mut server).await.is_err() {
+            server.abort();
+        }
+        if shutdown.is_aborted() { Ended::Forced } else { Ended::Drained }
+    }
+}
+
+/// The ticks, if every key they need is set.
+fn ticks(
+    config: &Config,
+    clock: Clock,
+    http: &HttpClient,
+    auth: &Arc<AuthClient>,
+    metrics: &Arc<Metrics>,
+    redactor: &Redactor,
+    shutdown: &Shutdown,
+) -> Ticks {
+    let personas = config
+        .peers
+        .service_key
+        .as_ref()
+        .and_then(|key| PersonasClient::new(http.clone(), config.peers.personas.clone(), key));
+    let claude = ClaudeClient::new(http.clone(), &config.claude);
+    let (Some(personas), Some(claude)) = (personas, claude) else {
+        return Ticks::Missing(config.missing_keys());
+    };
+    let pipeline = Pipeline {
+        auth: auth.clone(),
+        personas: Arc::new(personas),
+        mcp: McpClient::new(http.clone(), &config.peers.mcp),
+        claude,
+        limits: config.run,
+        shutdown: shutdown.clone(),
+        clock: clock.clone(),
+        time_zone: config.time_zone.clone(),
+        metrics: metrics.clone(),
+        redactor: redactor.clone(),
+    };
+    let tick =
+        Tick::new(Arc::new(pipeline), clock, config.tick.concurrency, config.tick.run_backoff);
+    Ticks::Ready(TickSlot::new(tick, metrics.clone(), shutdown.clone()))
+}
+
+fn log_tick_loop(state: &ServerState) {
+    match state.ticks.missing() {
+        Some(missing) => {
+            tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
+        }
+        None if state.paused => tracing::info!("RUNNER_PAUSED is set: no ticks"),
+        None => tracing::info!(
+            interval_ms = state.tick_interval.as_millis() as u64,
+            "the first tick comes one interval from now"
+        ),
+    }
+}

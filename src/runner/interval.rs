@@ -1,0 +1,28 @@
+//! The heartbeat: a tick every interval, unless one is in flight.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::TickSlot;
+use crate::shutdown::Shutdown;
+
+/// Starts a tick every `period` until a stop. The first one comes a whole period from now: a restart
+/// must not spend money by itself.
+pub async fn run_interval(period: Duration, slot: TickSlot, shutdown: Shutdown) {
+    let mut heartbeat = interval_at(Instant::now() + period, period);
+    // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.stopping() => return,
+            _ = heartbeat.tick() => {}
+        }
+        match slot.start() {
+            // It runs by itself; its result is logged and counted there.
+            Ok(_receiver) => {}
+            Err(taken) => tracing::debug!("interval: {taken}"),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The single slot for ticks, shared by the interval and by callers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    task::JoinHandle,
+};
+use tracing::Instrument;
+
+use super::tick::{Tick, TickError, TickSummary};
+use crate::{
+    metrics::{Metrics, TickOutcome},
+    shutdown::Shutdown,
+};
+
+/// A tick is in flight already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tick is in flight already; try again when it has ended")]
+pub struct SlotTaken;
+
+/// Starts ticks, one at a time. A tick runs in a task of its own: whoever asked for it may go away.
+#[derive(Clone, Debug)]
+pub struct TickSlot(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tick: Tick,
+    slot: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    trouble: Mutex<Option<String>>,
+}
+
+impl TickSlot {
+    /// A free slot for this tick.
+    pub fn new(tick: Tick, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        let slot = Arc::new(Semaphore::new(1));
+        Self(Arc::new(Inner { tick, slot, metrics, shutdown, trouble: Mutex::default() }))
+    }
+
+    /// Starts a tick if none is in flight. The receiver gets what it came to, or nothing where a
+    /// forced shutdown dropped it.
+    ///
+    /// # Errors
+    /// When one is in flight.
+    pub fn start(&self) -> Result<oneshot::Receiver<Result<TickSummary, TickError>>, SlotTaken> {
+        let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
+            self.0.metrics.record_skipped_tick(TickOutcome::Overlap);
+            return Err(SlotTaken);
+        };
+        let (ended, receiver) = oneshot::channel();
+        self.spawn(permit, ended);
+        Ok(receiver)
+    }
+
+    fn spawn(
+        &self,
+        permit: OwnedSemaphorePermit,
+        ended: oneshot::Sender<Result<TickSummary, TickError>>,
+    ) -> JoinHandle<()> {
+        let inner = self.0.clone();
+        let work = async move {
+            let result = tokio::select! {
+                biased;
+                result = inner.tick.run() => result,
+                () = inner.shutdown.aborted() => return,
+            };
+            inner.note_trouble(&result);
+            // The slot is free again before anybody learns that the tick has ended.
+            drop(permit);
+            // Nobody may be waiting any more, which is fine.
+            let _ = ended.send(result);
+        };
+        tokio::spawn(work.instrument(tracing::info_span!("tick")))
+    }
+
+    /// Resolves when no tick is in flight. No tick must be started while this is awaited.
+    pub async fn idle(&self) {
+        // The semaphore is never closed, so this only waits.
+        let _ = self.0.slot.acquire().await;
+    }
+
+    /// What was wrong with the last tick, if anything was.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Inner {
+    fn note_trouble(&self, result: &Result<TickSummary, TickError>) {
+        let trouble = match result {
+            Ok(summary) if summary.seed_secret_mismatch => {
+                Some("every login was refused: PERSONA_SEED_SECRET does not match".to_owned())
+            }
+            Ok(_) | Err(TickError::Stopping) => None,
+            Err(error @ TickError::Due(_)) => Some(error.to_string()),
+        };
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}

@@ -1,0 +1,109 @@
+//! The daemon's own HTTP: /health, /metrics and, outside production, /diag/*.
+
+mod diag;
+mod guard;
+mod health;
+mod observe;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use crate::{
+    metrics::Metrics,
+    runner::{LoginCheck, TickSlot},
+    shutdown::Shutdown,
+};
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub struct ServerState {
+    /// Ticks, or what is missing for them.
+    pub ticks: Ticks,
+    /// Logins on demand.
+    pub login_check: LoginCheck,
+    /// RUNNER_PAUSED.
+    pub paused: bool,
+    /// TICK_INTERVAL_MS.
+    pub tick_interval: Duration,
+    /// PERSONA_CONCURRENCY.
+    pub concurrency: usize,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Stop and abort.
+    pub shutdown: Shutdown,
+    /// DIAG_HOSTS.
+    pub diag_hosts: Arc<[String]>,
+}
+
+/// Whether ticks can run.
+#[derive(Clone, Debug)]
+pub enum Ticks {
+    /// They can.
+    Ready(TickSlot),
+    /// These variables are not set.
+    Missing(Vec<&'static str>),
+}
+
+impl Ticks {
+    /// What is missing, in words.
+    pub fn missing(&self) -> Option<String> {
+        match self {
+            Self::Ready(_) => None,
+            Self::Missing(variables) => Some(format!(
+                "{} not set; ticks are disabled",
+                match variables.as_slice() {
+                    [one] => format!("{one} is"),
+                    several => format!("{} are", several.join(" and ")),
+                }
+            )),
+        }
+    }
+}
+
+/// The routes. In production there is no /diag.
+pub fn router(state: ServerState, production: bool) -> Router {
+    let mut router =
+        Router::new().route("/health", get(health::health)).route("/metrics", get(metrics));
+    if !production {
+        let diag = Router::new()
+            .route("/diag/login", get(diag::login))
+            .route("/diag/tick", post(diag::tick))
+            .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
+        router = router.merge(diag);
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.metrics.clone(), observe::observe))
+        .with_state(state)
+}
+
+async fn metrics(State(state): State<ServerState>) -> Response {
+    match state.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}")),
+    }
+}
+
+async fn not_found() -> Response {
+    failure(StatusCode::NOT_FOUND, "no such route")
+}
+
+async fn method_not_allowed() -> Response {
+    failure(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method")
+}
+
+/// `{ok:false,error}` with this status.
+fn failure(status: StatusCode, error: impl Into<String>) -> Response {
+    (status, Json(json!({"ok": false, "error": error.into()}))).into_response()
+}

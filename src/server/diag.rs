@@ -1,0 +1,106 @@
+//! /diag/login and /diag/tick: trying things out during development.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{ServerState, Ticks, failure};
+use crate::{
+    metrics::TickOutcome,
+    runner::{TickError, TickSummary},
+};
+
+#[derive(Deserialize)]
+pub(super) struct LoginQuery {
+    #[serde(default)]
+    email: String,
+}
+
+/// Derives the password, logs in and finds the personal space.
+pub(super) async fn login(
+    State(state): State<ServerState>,
+    query: Result<Query<LoginQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let email = query.map(|Query(query)| query.email.trim().to_owned()).unwrap_or_default();
+    if email.is_empty() {
+        let usage = "email is missing; call /diag/login?email=persona.anna@mana.test";
+        return failure(StatusCode::BAD_REQUEST, usage);
+    }
+    match state.login_check.run(&email).await {
+        Ok(found) => Json(json!({
+            "ok": true, "email": email, "userId": found.user_id, "spaceId": found.space_id,
+        }))
+        .into_response(),
+        Err(error) => failure(StatusCode::BAD_GATEWAY, error.to_string()),
+    }
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TickResult {
+    due: usize,
+    ran_successfully: usize,
+    skipped: usize,
+    failed: Vec<FailedPersona>,
+    duration_ms: u64,
+}
+
+#[derive(Serialize)]
+struct FailedPersona {
+    persona: String,
+    error: String,
+}
+
+impl From<TickSummary> for TickResult {
+    fn from(summary: TickSummary) -> Self {
+        let failed = summary.failed.into_iter();
+        Self {
+            due: summary.due,
+            ran_successfully: summary.ran_successfully,
+            skipped: summary.skipped,
+            failed: failed.map(|f| FailedPersona { persona: f.persona, error: f.error }).collect(),
+            duration_ms: u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Runs one tick now. It goes on if the caller hangs up.
+pub(super) async fn tick(State(state): State<ServerState>) -> Response {
+    let slot = match &state.ticks {
+        Ticks::Ready(slot) => slot,
+        missing @ Ticks::Missing(_) => {
+            let missing = missing.missing().unwrap_or_default();
+            return failure(StatusCode::INTERNAL_SERVER_ERROR, missing);
+        }
+    };
+    if state.paused {
+        state.metrics.record_skipped_tick(TickOutcome::Paused);
+        let nothing = TickResult::default();
+        return Json(json!({"ok": true, "result": nothing, "paused": true})).into_response();
+    }
+    if state.shutdown.is_stopping() {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, TickError::Stopping.to_string());
+    }
+    let ended = match slot.start() {
+        Ok(ended) => ended,
+        Err(taken) => return failure(StatusCode::CONFLICT, taken.to_string()),
+    };
+    match ended.await {
+        Ok(Ok(summary)) => {
+            Json(json!({"ok": true, "result": TickResult::from(summary)})).into_response()
+        }
+        Ok(Err(error @ TickError::Due(_))) => failure(StatusCode::BAD_GATEWAY, error.to_string()),
+        Ok(Err(error @ TickError::Stopping)) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
+        Err(_) => failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the tick was dropped before it ended; the log says why",
+        ),
+    }
+}

@@ -1,0 +1,205 @@
+//! The world of a test: devstack's peers and the real daemon, all on free ports.
+
+use std::{ffi::OsString, time::Duration};
+
+use devstack::{
+    Devstack, Options,
+    auth::{ActionRow, FeedbackRow, SeedPersona},
+    catalog,
+    clock::Clock as PeerClock,
+};
+use jiff::Timestamp;
+use mana_persona_runner::{
+    app::{App, Ended},
+    clock::Clock,
+    config::Config,
+    domain::derive_password,
+    shutdown::Shutdown,
+};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+/// A Monday at noon in Berlin: every persona of the catalog can be due.
+pub const MONDAY: &str = "2026-03-09T11:00:00Z";
+/// What the personas are seeded with.
+pub const SEED_SECRET: &str = "it-seed-secret";
+/// Bound of every wait in a test; reached only when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `future`'s output, or a failed test after [`PATIENCE`].
+pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up: {what}"))
+}
+
+/// How a world differs from the ordinary one: no due personas, one tick a year, 2 personas at once.
+#[derive(Default)]
+pub struct Setup {
+    /// The peers.
+    pub peers: Options,
+    /// Personas to seed.
+    pub personas: Vec<SeedPersona>,
+    /// Variables on top of the ordinary ones; an empty value unsets.
+    pub vars: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    /// One persona with these modules.
+    pub fn one(modules: &[&str]) -> Self {
+        Self { personas: vec![persona("anna", modules)], ..Self::default() }
+    }
+
+    /// The ten personas of the catalog.
+    pub fn catalog() -> Self {
+        Self { personas: catalog::personas(), ..Self::default() }
+    }
+
+    /// With a variable set.
+    pub fn var(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.vars.push((name, value.to_string()));
+        self
+    }
+
+    /// With changed peers.
+    pub fn peers(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.peers);
+        self
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> World {
+        World::start(self).await
+    }
+}
+
+/// A daily persona of this name.
+pub fn persona(name: &str, modules: &[&str]) -> SeedPersona {
+    let weight = 1.0 / modules.len().max(1) as f64;
+    SeedPersona {
+        name: name.to_owned(),
+        email: format!("persona.{name}@mana.test"),
+        archetype: "adhd-student".into(),
+        system_prompt: format!("Du bist {name}, 28, und schreibst kurz."),
+        module_mix: modules.iter().map(|m| ((*m).to_owned(), json!(weight))).collect(),
+        cadence: "daily".into(),
+    }
+}
+
+/// devstack and the daemon.
+pub struct World {
+    /// The peers.
+    pub peers: Devstack,
+    /// User ids of the seeded personas.
+    pub users: Vec<String>,
+    /// The daemon's own clock.
+    pub clock: Clock,
+    /// Base URL of the daemon.
+    pub url: String,
+    /// To stop it with.
+    pub shutdown: Shutdown,
+    client: Client,
+    daemon: JoinHandle<Ended>,
+}
+
+impl World {
+    async fn start(setup: Setup) -> Self {
+        let monday: Timestamp = MONDAY.parse().unwrap();
+        let peers = Devstack::start(setup.peers, PeerClock::starting_at(monday)).await.unwrap();
+        let password = |email: &str| derive_password(SEED_SECRET, email);
+        let users = peers.auth.seed(&setup.personas, password).await.unwrap();
+        let clock = Clock::manual(monday);
+        let config = Config::from_vars(variables(&peers, &setup.vars)).unwrap();
+        let app = App::build(config, clock.clone()).await.unwrap();
+        let url = format!("http://{}", app.local_addr().unwrap());
+        let shutdown = app.shutdown();
+        let daemon = tokio::spawn(app.run());
+        Self { peers, users, clock, url, shutdown, client: Client::new(), daemon }
+    }
+
+    /// Calls the daemon.
+    pub async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        let response = patiently(path, request.send()).await.unwrap();
+        let status = response.status();
+        let body = patiently(path, response.bytes()).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Fires a tick and returns its result.
+    pub async fn tick(&self) -> Value {
+        let (status, body) = self.call(Method::POST, "/diag/tick").await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body["result"].clone()
+    }
+
+    /// Fires a tick in which nobody may fail.
+    pub async fn good_tick(&self) -> Value {
+        let result = self.tick().await;
+        assert_eq!(result["failed"], json!([]), "{result}");
+        result
+    }
+
+    /// The text of /metrics.
+    pub async fn metrics(&self) -> String {
+        let response = self.client.get(format!("{}/metrics", self.url)).send();
+        patiently("/metrics", response).await.unwrap().text().await.unwrap()
+    }
+
+    /// The value of one series of /metrics, named without the common prefix.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let name = format!("mana_persona_runner_{series} ");
+        let text = self.metrics().await;
+        let line = text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
+        line.map(|value| value.parse().unwrap())
+    }
+
+    /// Rows of persona_actions.
+    pub async fn actions(&self) -> Vec<ActionRow> {
+        self.peers.auth.actions().await
+    }
+
+    /// Rows of persona_feedback.
+    pub async fn feedback(&self) -> Vec<FeedbackRow> {
+        self.peers.auth.feedback().await
+    }
+
+    /// Stops the daemon and waits for its end.
+    pub async fn stop(&mut self) -> Ended {
+        self.shutdown.stop();
+        self.ended().await
+    }
+
+    /// Waits for the daemon's end.
+    pub async fn ended(&mut self) -> Ended {
+        patiently("the end of the daemon", &mut self.daemon).await.unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A model request that breaks the contract is a bug wherever it happens.
+        if !std::thread::panicking() {
+            assert_eq!(self.peers.claude.violations(), Vec::<String>::new());
+        }
+    }
+}
+
+/// The environment of a daemon among these peers.
+pub fn variables(
+    peers: &Devstack,
+    further: &[(&'static str, String)],
+) -> Vec<(OsString, OsString)> {
+    let ordinary = [
+        ("PORT", "0".to_owned()),
+        ("PERSONA_SEED_SECRET", SEED_SECRET.to_owned()),
+        ("TICK_INTERVAL_MS", "31536000000".to_owned()),
+        ("RUNNER_ENV", "test".to_owned()),
+    ];
+    let mut all: Vec<(&str, String)> = ordinary.into_iter().collect();
+    all.extend(peers.environment().iter().cloned());
+    for (name, value) in further {
+        all.retain(|(known, _)| known != name);
+        all.push((name, value.clone()));
+    }
+    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
