@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod env_example;
+mod login;
+mod login_refused;
+mod personal_space;
 mod support;
+mod vault;
 mod whole_day;
