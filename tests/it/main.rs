@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod diag;
+mod diag_guard;
 mod env_example;
 mod login;
 mod login_refused;
