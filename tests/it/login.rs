@@ -73,20 +73,25 @@ async fn a_deployment_as_the_seeds_say_is_recognised_once_and_a_run_is_one_login
 #[tokio::test]
 async fn the_deployment_is_found_out_once_even_if_that_first_run_then_fails() {
     let refused = || Fault::status(403, "{}");
-    let troubles: [(&str, &str, Option<&str>); 4] = [
-        ("no login", LOGIN, None),
-        ("no session", SIGN_IN, None),
-        ("no spaces", SPACES, Some("cookie")),
-        ("no JWT", TOKEN, None),
+    // The second form is what proves that it is a deployment with cookies.
+    let troubles = [
+        ("no login", LOGIN, "content-type", 1),
+        ("no session", SIGN_IN, "content-type", 2),
+        ("no spaces", SPACES, "cookie", 1),
+        ("no JWT", TOKEN, "cookie", 1),
     ];
-    for_each(troubles, |(trouble, path, header)| async move {
+    for_each(troubles, |(trouble, path, header, found_out)| async move {
         let world = Setup::catalog().idle().var("PERSONA_CONCURRENCY", 10).start().await;
-        world.peers.auth.served.faults.inject(1, refused(), move |r| {
-            r.path() == path && header.is_none_or(|name| r.headers.contains_key(name))
-        });
+        world
+            .peers
+            .auth
+            .served
+            .faults
+            .inject(1, refused(), move |r| r.path() == path && r.headers.contains_key(header));
         let result = world.tick().await;
         assert_eq!(result["ranSuccessfully"], 9, "{trouble}: {result}");
-        assert_eq!(world.asked(SPACES, Some("authorization")).len(), 1, "{trouble}");
+        let by_jwt = world.asked(SPACES, Some("authorization")).len();
+        assert_eq!(by_jwt, found_out, "{trouble}");
     })
     .await;
 }

@@ -5,6 +5,7 @@
 mod diag;
 mod diag_guard;
 mod env_example;
+mod health_and_metrics;
 mod login;
 mod login_refused;
 mod personal_space;
