@@ -8,6 +8,7 @@ use devstack::{
     fault::Fault,
     recorder::Recorded,
 };
+use mana_persona_runner::domain::derive_password;
 use serde_json::json;
 
 use crate::support::{
@@ -15,7 +16,6 @@ use crate::support::{
     logs::Logs,
     path::{LOGIN, SIGN_IN, SPACES, TOKEN},
 };
-use mana_persona_runner::domain::derive_password;
 
 const DAY_AND_A_BIT: Duration = Duration::from_secs(25 * 3_600);
 /// mana-auth's sessions live for seven days.

@@ -8,7 +8,7 @@ use crate::support::{Setup, World, for_each, path::SPACES};
 
 const LOGIN: &str = "/diag/login?email=persona.anna@mana.test";
 
-/// A space whose metadata is `metadata`; without the key for `Null`'s sake see `bare`.
+/// A space with this metadata.
 fn space(id: &str, metadata: Value) -> Value {
     json!({"name": id, "slug": id, "logo": null, "id": id, "metadata": metadata})
 }
