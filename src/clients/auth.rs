@@ -210,7 +210,8 @@ impl Account<'_> {
         let answer = self.sign_in(Step::Login, &["api", "v1", "auth", "login"]).await?;
         let login: wire::Login = self.read(Step::Login, &answer)?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
-        match self.personal_space(&bearer(&jwt)).await {
+        let account = self.hiding(login.secrets());
+        match account.personal_space(&bearer(&jwt)).await {
             Ok(space_id) => {
                 self.auth.remember_deployment(Deployment::Bearer);
                 Ok(Access { user_id: login.user.id, space_id, jwt })
@@ -245,14 +246,15 @@ impl Account<'_> {
     /// Space and fresh JWT of a cookie session.
     async fn enter(&self, session: Session) -> Result<Access, AuthError> {
         let headers = cookie_header(&session.cookie);
-        let space_id = self.personal_space(&headers).await?;
+        let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
+        let space_id = account.personal_space(&headers).await?;
         let url = self.auth.base.join(["api", "auth", "token"]);
-        let answer = self
+        let answer = account
             .call(Step::Token, || {
                 self.http.inner().get(url.as_url().clone()).headers(headers.clone())
             })
             .await?;
-        let token: wire::Token = self.read(Step::Token, &answer)?;
+        let token: wire::Token = account.read(Step::Token, &answer)?;
         Ok(Access { user_id: session.user_id, space_id, jwt: token.token })
     }
 
@@ -274,6 +276,11 @@ impl Account<'_> {
             return Err(AuthError::unreadable(Step::Spaces, why));
         }
         Ok(space.id)
+    }
+
+    /// The same with further secrets kept out of errors.
+    fn hiding(&self, secrets: Vec<String>) -> Self {
+        Self { http: self.http.redacting(secrets), password: self.password.clone(), ..*self }
     }
 
     /// Posts e-mail and password, when the gate lets it.

@@ -32,6 +32,8 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
+        // A peer that echoes a secret in JSON escapes it.
+        let more = more.flat_map(|secret| [escaped(&secret), secret]);
         let mut secrets: Vec<String> = self.secrets.iter().cloned().chain(more).collect();
         // Longest first: a secret that contains another one goes as a whole.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -52,6 +54,12 @@ impl Redactor {
             None => text,
         }
     }
+}
+
+/// `text` as it stands inside a JSON string.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
@@ -88,6 +96,13 @@ mod tests {
         );
         assert_eq!(redactor.redact("Bearer eyJhbGci.eyJzdWI.c2ln!"), "Bearer [redacted]!");
         assert_eq!(redactor.redact("eyJ is no token"), "eyJ is no token");
+    }
+
+    #[test]
+    fn a_secret_in_json_is_found_too() {
+        let redactor = Redactor::new(["a\"b\\c-secret"]);
+        let echoed = serde_json::json!({"key": "a\"b\\c-secret"}).to_string();
+        assert_eq!(redactor.redact(&echoed), "{\"key\":\"[redacted]\"}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub struct RunReport {
     pub left_mark: bool,
     /// The least the persona is to be held back for, if the failure asks for it.
     pub hold: Option<Duration>,
-    /// Whether a login was refused for its credentials.
+    /// Whether the login was refused for its credentials (not for a lock).
     pub credentials_refused: bool,
     /// Tool calls made.
     pub calls: usize,
@@ -114,7 +114,7 @@ impl Failure {
         };
         let (hold, credentials_refused) = match error {
             AuthError::InvalidCredentials { .. } => (Some(INVALID_CREDENTIALS_HOLD), true),
-            AuthError::AccountLocked { retry_after, .. } => (Some(*retry_after), true),
+            AuthError::AccountLocked { retry_after, .. } => (Some(*retry_after), false),
             _ => (None, false),
         };
         Self { hold, credentials_refused, ..Self::at(stage, error) }

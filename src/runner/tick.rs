@@ -135,6 +135,7 @@ impl Tick {
         })
         .await;
 
+        self.pipeline.mcp.settled().await;
         let (mut logins, mut refused) = (0, 0);
         let mut outcomes = outcomes.into_iter();
         for entry in entries {

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, header};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,9 +28,19 @@ pub(super) struct Login {
     access_token: Option<String>,
     /// An opaque session token, or the JWT in a deployment as the seeds describe it.
     token: Option<String>,
+    refresh_token: Option<String>,
 }
 
 impl Login {
+    /// What must not show anywhere.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        [&self.access_token, &self.token, &self.refresh_token]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
     pub(super) fn jwt(&self) -> Option<SecretString> {
         let given = |token: &Option<String>| token.clone().filter(|token| !token.is_empty());
         given(&self.access_token).or_else(|| given(&self.token)).map(Into::into)
@@ -117,9 +127,21 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
     })
 }
 
+/// The cookie in every form a peer could echo it in: whole, its value, the value percent-decoded, and
+/// the token in it.
+pub(super) fn spellings_of_cookie(cookie: &SecretString) -> Vec<String> {
+    let whole = cookie.expose_secret();
+    let value = whole.split_once('=').map_or(whole, |(_, value)| value);
+    let decoded =
+        url::form_urlencoded::parse(format!("v={}", value.replace('+', "%2B")).as_bytes())
+            .next()
+            .map_or_else(String::new, |(_, value)| value.into_owned());
+    let token = value.split('.').next().unwrap_or_default();
+    vec![whole.to_owned(), value.to_owned(), decoded, token.to_owned()]
+}
+
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
     use serde_json::json;
 
     use super::*;
@@ -142,6 +164,15 @@ mod tests {
         let secure = "__Secure-mana.session_token=x.y; Domain=mana.how; Secure";
         assert_eq!(cookie(&[secure]).as_deref(), Some("__Secure-mana.session_token=x.y"));
         assert_eq!(cookie(&["mana.session_token=; Max-Age=0", "a=b"]), None);
+    }
+
+    #[test]
+    fn a_cookie_is_known_in_every_spelling() {
+        let cookie = SecretString::from("__Secure-mana.session_token=tok123.s%2Fg%3D+x");
+        assert_eq!(
+            spellings_of_cookie(&cookie),
+            [cookie.expose_secret(), "tok123.s%2Fg%3D+x", "tok123.s/g=+x", "tok123"]
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The HTTP side of an MCP session: rmcp's own client, observed, with one gap closed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::stream::BoxStream;
 use http::{HeaderName, HeaderValue};
@@ -13,8 +16,11 @@ use rmcp::{
 use sse_stream::{Error as SseError, Sse};
 use tokio::time::Instant;
 
-use super::{EVENT_LIMIT, PEER};
+use super::{EVENT_LIMIT, PEER, error::describe_setup};
 use crate::http::HttpClient;
+
+const INITIALIZE: &str = "initialize";
+const NOTIFICATION: &str = "notification";
 
 type Failure = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
@@ -22,14 +28,49 @@ type Headers = HashMap<HeaderName, HeaderValue>;
 /// rmcp's client on the shared connection pool. It counts every request, and gives errors that the
 /// server sends with `id: null` the id of the request they answer; without it such a call would only
 /// end by its timeout (contracts/mcp-client.md, 4.3).
+///
+/// It also knows whether the server has a session open, whatever rmcp made of the handshake.
 #[derive(Clone, Debug)]
 pub(super) struct ObservedClient {
     http: HttpClient,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What passed by.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The session the server opened and did not end.
+    session: Option<Arc<str>>,
+    /// Why it refused a notification, and whether it may take it later.
+    refusal: Option<(String, bool)>,
 }
 
 impl ObservedClient {
     pub(super) fn new(http: HttpClient) -> Self {
-        Self { http }
+        Self { http, seen: Arc::default() }
+    }
+
+    /// Why the server refused a notification, if it did.
+    pub(super) fn take_refusal(&self) -> Option<(String, bool)> {
+        self.seen().refusal.take()
+    }
+
+    /// Ends the session, if the server has one open.
+    pub(super) async fn end_session(
+        &self,
+        uri: Arc<str>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) {
+        let session = self.seen().session.take();
+        if let Some(session) = session {
+            // Best effort: there is nothing else to do about a failure.
+            let _ = self.delete_session(uri, session, auth_header, custom_headers).await;
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one request; its duration ends with the head of the answer, as the rest may stream.
@@ -46,6 +87,10 @@ impl ObservedClient {
             Err(StreamableHttpError::Client(_)) => "interrupted",
             Err(StreamableHttpError::HttpStatus(error)) if error.status == 429 => "429",
             Err(StreamableHttpError::HttpStatus(error)) if error.status >= 500 => "5xx",
+            Err(StreamableHttpError::ResponseBodyTooLarge { .. }) => "too_large",
+            Err(
+                StreamableHttpError::UnexpectedContentType(_) | StreamableHttpError::Deserialize(_),
+            ) => "unreadable",
             Err(_) => "4xx",
         };
         self.http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
@@ -93,11 +138,22 @@ impl StreamableHttpClient for ObservedClient {
             custom_headers,
             max_sse_event_size,
         );
-        let mut response = self.observe(operation, post).await?;
-        if let StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) = &mut response
-            && error.id.is_none()
-        {
-            error.id = id;
+        let mut response = self.observe(operation, post).await.inspect_err(|error| {
+            if operation == NOTIFICATION {
+                self.seen().refusal = Some(describe_setup(error));
+            }
+        })?;
+        match &mut response {
+            StreamableHttpPostResponse::Json(_, Some(session))
+            | StreamableHttpPostResponse::Sse(_, Some(session))
+                if operation == INITIALIZE =>
+            {
+                self.seen().session = Some(session.as_str().into());
+            }
+            _ => {}
+        }
+        if id.is_some() {
+            correlate(&mut response, id)?;
         }
         Ok(response)
     }
@@ -109,6 +165,7 @@ impl StreamableHttpClient for ObservedClient {
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Result<(), Failure> {
+        self.seen().session = None;
         let delete = self.http.inner().delete_session(uri, session_id, auth_header, custom_headers);
         self.observe("delete_session", delete).await
     }
@@ -154,8 +211,39 @@ impl StreamableHttpClient for ObservedClient {
             custom_headers,
             max_sse_event_size,
         );
-        self.observe("resume_stream", get).await
+        self.observe("resume_stream", get).await.map_err(|error| match error {
+            // rmcp would go on trying; the answer is lost for good.
+            StreamableHttpError::HttpStatus(_)
+            | StreamableHttpError::UnexpectedServerResponse(_) => {
+                StreamableHttpError::ServerDoesNotSupportSse
+            }
+            StreamableHttpError::Client(error) if error.is_status() => {
+                StreamableHttpError::ServerDoesNotSupportSse
+            }
+            error => error,
+        })
     }
+}
+
+/// Gives the answer to a request that request's id: it belongs to the exchange it came in, whatever it
+/// says. An exchange without an answer is an error, or the caller would wait for its timeout.
+fn correlate(
+    response: &mut StreamableHttpPostResponse,
+    id: Option<RequestId>,
+) -> Result<(), Failure> {
+    match response {
+        StreamableHttpPostResponse::Accepted => {
+            return Err(StreamableHttpError::UnexpectedServerResponse(
+                "the request was accepted without an answer".into(),
+            ));
+        }
+        StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) => error.id = id,
+        StreamableHttpPostResponse::Json(JsonRpcMessage::Response(response), _) => {
+            response.id = id.unwrap_or_else(|| response.id.clone());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Metric label of a message, and its id if it is a request.
@@ -163,14 +251,14 @@ fn identify(message: &ClientJsonRpcMessage) -> (&'static str, Option<RequestId>)
     match message {
         JsonRpcMessage::Request(request) => {
             let operation = match &request.request {
-                ClientRequest::InitializeRequest(_) => "initialize",
+                ClientRequest::InitializeRequest(_) => INITIALIZE,
                 ClientRequest::ListToolsRequest(_) => "tools_list",
                 ClientRequest::CallToolRequest(_) => "tools_call",
                 _ => "other_request",
             };
             (operation, Some(request.id.clone()))
         }
-        JsonRpcMessage::Notification(_) => ("notification", None),
+        JsonRpcMessage::Notification(_) => (NOTIFICATION, None),
         _ => ("response", None),
     }
 }
