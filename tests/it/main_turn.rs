@@ -11,7 +11,7 @@ use crate::{
         habits_list, main_requests, make_due, only_failure, outcomes, play, play_well, posts,
         rating_requests, raw, results, rpc,
     },
-    support::{Setup, World, persona},
+    support::{Setup, persona},
 };
 
 #[tokio::test]
@@ -170,7 +170,8 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
         ("library_list", r#"{}"#, "library.list", "ok", "44136fa355b3678a"),
         (
             "odd_fails",
-            r#"{ "b" : 1.0, "2":"x", "1":"y", "a": [1e21, 1e-7, 0.000001, 123456789012345678901, -0, 100, 1.5e300] }"#,
+            r#"{ "b" : 1.0, "2":"x", "1":"y", "a":
+                [1e21, 1e-7, 0.000001, 123456789012345678901, -0, 100, 1.5e300] }"#,
             "odd.fails",
             "error",
             "38b086e56c9e7ede",
@@ -231,7 +232,7 @@ async fn what_the_model_said_is_replayed_byte_for_byte_and_history_only_grows() 
     const FIRST: &str = r#"[ {"type": "thinking","thinking":"","signature":"sig_a"},
         {"type":"text", "text":"Ich sehe \u00fcberall nach."},{"type":"hologram","id":"h1","n":1.0},
         {"type":"redacted_thinking","data":"Eq=="},{"type":"text","text":""},
-        {"type":"tool_use","id":"toolu_a","name":"habits_list","input":{ "limit": 1e1 },"new":null}]"#;
+        {"type":"tool_use","id":"toolu_a","name":"habits_list","input":{ "limit": 1e1 },"x":null}]"#;
     const SECOND: &str = r#"[{"input":{},"name":"goals_list","id":"toolu_b","type":"tool_use"} ]"#;
     let world = Setup::one(&["habits"]).start().await;
     let replies = [raw(FIRST, Some("tool_use")), raw(SECOND, Some("tool_use"))];
