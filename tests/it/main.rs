@@ -1,6 +1,9 @@
 //! The daemon among devstack's peers, from outside.
 
+mod echoes;
 mod main_turn;
+mod model_failures;
+mod rating;
 mod script;
 mod support;
 mod tool_calls;
