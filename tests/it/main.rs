@@ -1,5 +1,7 @@
 //! The daemon among devstack's peers, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
 mod echoes;
 mod main_turn;
 mod model_failures;
