@@ -6,7 +6,11 @@ use std::{
 };
 
 use devstack::{
-    auth::ActionRow, claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded,
+    auth::ActionRow,
+    claude::Scripted,
+    fault::Fault,
+    mcp::{Behaviour, ToolSet},
+    recorder::Recorded,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +56,9 @@ fn about(name: &str, request: &Recorded) -> bool {
 async fn spoilt_days(cases: &[Case], replies: usize) -> (World, Value) {
     let personas = cases.iter().map(|case| persona(case.name, &["habits"])).collect();
     let setup = Setup { personas, ..Setup::default() }.var("PERSONA_CONCURRENCY", cases.len());
-    let world = setup.start().await;
+    // One tool is enough, and keeps the requests small.
+    let tools = ToolSet::Only(vec!["habits.list".into()]);
+    let world = setup.peers(|peers| peers.mcp.tools = tools).start().await;
     for Case { name, fault, times } in cases {
         let name = *name;
         world.peers.claude.served.faults.inject(*times, fault.clone(), move |request| {
