@@ -23,7 +23,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -79,6 +79,25 @@ impl Served {
 
     /// Closes the socket and resets every connection: the peer is down.
     pub fn stop(&self) {
+        self.switch().off();
+    }
+
+    /// A handle to stop it with from elsewhere, say from another peer's answer.
+    pub fn switch(&self) -> Switch {
+        Switch { task: self.task.abort_handle(), connections: self.connections.clone() }
+    }
+}
+
+/// Turns a peer off.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    task: AbortHandle,
+    connections: CancellationToken,
+}
+
+impl Switch {
+    /// As [`Served::stop`].
+    pub fn off(&self) {
         self.task.abort();
         self.connections.cancel();
     }

@@ -18,9 +18,11 @@ impl ToolName {
         &self.0
     }
 
-    /// The module a tool belongs to: the text before the first dot, the whole name without one.
+    /// The module a tool belongs to: the text before the first dot, the whole name without one. Never
+    /// empty: a rating row without a module would lose its whole batch.
     pub fn module(&self) -> ModuleName {
-        ModuleName::new(self.0.split_once('.').map_or(self.0.as_str(), |(module, _)| module))
+        let module = self.0.split('.').next().filter(|module| !module.is_empty());
+        ModuleName::new(module.unwrap_or(&self.0))
     }
 }
 
@@ -62,5 +64,6 @@ mod tests {
         assert_eq!(module("todo.create"), "todo");
         assert_eq!(module("a.b.c"), "a");
         assert_eq!(module("plain"), "plain");
+        assert_eq!(module(".hidden"), ".hidden");
     }
 }

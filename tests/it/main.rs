@@ -4,11 +4,19 @@
 
 mod diag;
 mod diag_guard;
+mod echoes;
 mod env_example;
 mod health_and_metrics;
 mod login;
 mod login_refused;
+mod main_turn;
+mod model_failures;
 mod personal_space;
+mod rating;
+mod script;
 mod support;
+mod tool_calls;
+mod tool_sessions;
+mod tools;
 mod vault;
 mod whole_day;

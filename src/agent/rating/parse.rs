@@ -63,8 +63,8 @@ fn read(value: &Value, asked: &[ModuleName]) -> Option<ModuleRating> {
     let name = value["module"].as_str()?.trim();
     let module = asked
         .iter()
-        .find(|module| module.as_str() == name)
-        .or_else(|| asked.iter().find(|module| module.as_str().eq_ignore_ascii_case(name)))?;
+        .find(|module| module.as_str().trim() == name)
+        .or_else(|| asked.iter().find(|m| m.as_str().trim().eq_ignore_ascii_case(name)))?;
     let rating = Rating::nearest(number(&value["rating"])?)?;
     let calls = value["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     let calls = calls.iter().filter_map(|call| u32::try_from(call.as_u64()?).ok()).collect();

@@ -1,0 +1,136 @@
+//! Days as a test scripts them, and what the peers saw of them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use devstack::{
+    auth::ActionRow,
+    claude::{ParsedRequest, Scripted},
+    fault::Fault,
+    mcp::ToolSet,
+    recorder::Recorded,
+};
+use serde_json::{Map, Value, json};
+
+use crate::support::{Setup, World};
+
+/// A read that changes nothing and needs no vault: Claude's spelling, and an input.
+pub fn habits_list() -> (&'static str, Value) {
+    ("habits_list", json!({}))
+}
+
+/// A reply with exactly this content, which need not be what a serializer would write.
+pub fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
+    Scripted::Message {
+        content: content.to_owned(),
+        stop_reason: stop_reason.map(str::to_owned),
+        stop_details: Value::Null,
+    }
+}
+
+/// A tick in which Claude says this; whatever comes after, the scripted persona says.
+pub async fn play(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
+    replies.into_iter().for_each(|reply| world.peers.claude.enqueue(reply));
+    world.tick().await
+}
+
+/// Like [`play`], and nobody may fail.
+pub async fn play_well(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
+    let result = play(world, replies).await;
+    assert_eq!((&result["failed"], &result["skipped"]), (&json!([]), &json!(0)), "{result}");
+    result
+}
+
+/// Makes every persona due, as if it had never run.
+pub async fn make_due(world: &World) {
+    for user in &world.users {
+        world.peers.auth.set_last_active_at(user, None).await;
+    }
+}
+
+/// The error of the one run that failed in a tick.
+pub fn only_failure(result: &Value) -> &str {
+    let failed = result["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 1, "{result}");
+    failed[0]["error"].as_str().unwrap()
+}
+
+/// The requests of main turns so far, in order of arrival.
+pub fn main_requests(world: &World) -> Vec<ParsedRequest> {
+    world.peers.claude.requests().into_iter().filter(|r| !r.is_rating()).collect()
+}
+
+/// The requests of rating turns so far.
+pub fn rating_requests(world: &World) -> Vec<ParsedRequest> {
+    world.peers.claude.requests().into_iter().filter(ParsedRequest::is_rating).collect()
+}
+
+/// The blocks of the last message of a request: the results of a turn.
+pub fn results(request: &ParsedRequest) -> Vec<Value> {
+    let last = request.messages.last().unwrap();
+    assert_eq!(last["role"], "user");
+    last["content"].as_array().unwrap().clone()
+}
+
+/// Tool and result of each row.
+pub fn outcomes(rows: &[ActionRow]) -> Vec<(&str, &str)> {
+    rows.iter().map(|row| (row.tool_name.as_str(), row.result.as_str())).collect()
+}
+
+/// The posts so far whose path ends so: `/actions` or `/feedback`.
+pub fn posts(world: &World, path_end: &str) -> Vec<Recorded> {
+    world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path_end))
+}
+
+/// The requests so far that carry this JSON-RPC method to mana-mcp.
+pub fn rpc(world: &World, method: &str) -> Vec<Recorded> {
+    world.peers.mcp.served.recorder.matching(|r| r.json()["method"] == method)
+}
+
+/// Lets the next `times` requests with this JSON-RPC method meet `fault` at mana-mcp.
+pub fn spoil_rpc(world: &World, method: &'static str, times: usize, fault: Fault) {
+    world.peers.mcp.served.faults.inject(times, fault, move |r| r.json()["method"] == method);
+}
+
+/// Lets mana-mcp answer this method with these results, one after the other, as JSON.
+pub fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
+    let faults = &world.peers.mcp.served.faults;
+    let answered = Arc::new(AtomicUsize::new(0));
+    for (n, result) in results.iter().enumerate() {
+        // The request's id is not known before it comes, so each one it may have is planned for.
+        for id in 0..64 {
+            let body = json!({"jsonrpc": "2.0", "id": id, "result": result});
+            let (answered, fault) = (answered.clone(), Fault::status(200, body.to_string()));
+            faults.inject(1, fault, move |r| {
+                let body = r.json();
+                body["method"] == method
+                    && body["id"] == id
+                    && answered.compare_exchange(n, n + 1, SeqCst, SeqCst).is_ok()
+            });
+        }
+    }
+}
+
+/// A schema that lets any object through.
+pub fn anything() -> Map<String, Value> {
+    json!({"type": "object"}).as_object().unwrap().clone()
+}
+
+/// Whether a request calls this tool.
+pub fn calls_of(tool: &str) -> impl Fn(&Recorded) -> bool + Send + Sync + 'static {
+    let tool = tool.to_owned();
+    move |r| r.json()["method"] == "tools/call" && r.json()["params"]["name"] == tool
+}
+
+/// A refusal of the TypeScript transport: it answers no request in particular.
+pub fn null_id(status: u16) -> Fault {
+    let error = json!({"code": -32000, "message": "Bad Request: not like this"});
+    Fault::status(status, json!({"jsonrpc": "2.0", "error": error, "id": null}).to_string())
+}
+
+/// One persona and a mana-mcp without tools of its own.
+pub async fn no_tools() -> World {
+    Setup::one(&["habits"]).peers(|p| p.mcp.tools = ToolSet::Empty).start().await
+}

@@ -1,0 +1,185 @@
+//! What the model gets to see of tools: their names, and what they answer.
+
+use std::collections::HashSet;
+
+use devstack::{claude::Scripted, mcp::Behaviour};
+use serde_json::{Value, json};
+
+use crate::{
+    script::{anything, habits_list, main_requests, no_tools, play_well, rating_requests, results},
+    support::Setup,
+};
+
+#[tokio::test]
+async fn whatever_tools_are_called_claude_gets_a_fitting_name_of_its_own_and_rows_the_mcp_name() {
+    let long = |end: &str| format!("{}{end}", "lang.".repeat(24));
+    let mut names = vec![
+        "a.b".to_owned(),
+        "a_b".into(),
+        "a.b.c".into(),
+        "a b".into(),
+        "a_b_2".into(),
+        "A.b".into(),
+        "möhre.schälen".into(),
+        "..".into(),
+        "-".into(),
+        "x\"y\\z\n.{}".into(),
+        "😀.😀".into(),
+        long("eins"),
+        long("zwei"),
+        "y".repeat(128),
+        "__idle".into(),
+        "ohnePunkt".into(),
+    ];
+    let world = no_tools().await;
+    for name in &names {
+        world.peers.mcp.add_tool(name, "", anything());
+    }
+    names.sort();
+    world.peers.claude.answer_with(|request| match request.turn() {
+        _ if request.is_rating() => None,
+        0 => {
+            let calls: Vec<_> =
+                request.tool_names().into_iter().map(|name| (name, json!({"n": name}))).collect();
+            Some(Scripted::tools(&calls))
+        }
+        _ => Some(Scripted::text("Alles ausprobiert.")),
+    });
+    world.good_tick().await;
+    let request = &main_requests(&world)[0];
+    let spelled = request.tool_names();
+    assert_eq!(spelled.len(), names.len());
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    assert!(
+        spelled.iter().all(|s| (1..=64).contains(&s.len()) && s.chars().all(fits)),
+        "{spelled:?}"
+    );
+    assert_eq!(spelled.iter().collect::<HashSet<_>>().len(), names.len(), "{spelled:?}");
+    // Each call arrives at the tool it was meant for.
+    let called: Vec<_> = world
+        .peers
+        .mcp
+        .calls()
+        .into_iter()
+        .map(|call| (call.tool, call.arguments["n"].clone()))
+        .collect();
+    let meant: Vec<_> = names.iter().cloned().zip(spelled.iter().map(|s| json!(s))).collect();
+    assert_eq!(called, meant);
+    let actions = world.actions().await;
+    assert!(actions.iter().all(|row| row.result == "ok"), "{actions:?}");
+    assert_eq!(
+        actions.iter().map(|row| &row.tool_name).collect::<Vec<_>>(),
+        names.iter().collect::<Vec<_>>()
+    );
+    let module = |name: &String| match name.split('.').next() {
+        None | Some("") => name.clone(),
+        Some(module) => module.to_owned(),
+    };
+    let mut modules: Vec<_> = names.iter().map(module).collect();
+    let mut seen = HashSet::new();
+    modules.retain(|module| seen.insert(module.clone()));
+    let ratings = rating_requests(&world);
+    assert_eq!(ratings.len(), 1);
+    let schema = &ratings[0].body["output_config"]["format"]["schema"];
+    let module = schema.pointer("/properties/ratings/items/properties/module/enum").unwrap();
+    assert_eq!(*module, json!(modules));
+    let rated: Vec<_> = world.feedback().await.into_iter().map(|row| row.module).collect();
+    assert_eq!(rated, modules);
+}
+
+#[tokio::test]
+async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
+    const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
+    const PDF: &str = "JVBERi0xLjcK";
+    let one = |block: Value| json!({"content": [block]});
+    let media = |kind: &str, mime: &str, data: &str| {
+        one(json!({"type": kind, "mimeType": mime, "data": data}))
+    };
+    let resource = |resource: Value| one(json!({"type": "resource", "resource": resource}));
+    let blob = |mime: &str, data: &str| {
+        resource(json!({"uri": "mana://r", "mimeType": mime, "blob": data}))
+    };
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let base64 = |kind: &str, mime: &str, data: &str| {
+        let source = json!({"type": "base64", "media_type": mime, "data": data});
+        json!([{"type": kind, "source": source}])
+    };
+    let link = one(json!({
+        "type": "resource_link", "uri": "mana://n/1", "name": "Notiz", "mimeType": "text/plain",
+    }));
+    // What the tool answers, and what the model is shown. Of a note, what it must name.
+    let cases = [
+        (json!({"content": [text("a"), text(""), text("b")]}), json!([text("a"), text("b")])),
+        (media("image", "image/png", PNG), base64("image", "image/png", PNG)),
+        (media("image", "image/tiff", "AAAA"), json!("image/tiff")),
+        (media("image", "image/png", "no base64!"), json!("image/png")),
+        (media("image", "image/jpeg", PNG), json!("image/jpeg")),
+        (media("audio", "audio/wav", "AAAAAAAAAAAA"), json!("audio/wav, 9 bytes")),
+        (link, json!("Notiz, mana://n/1, text/plain")),
+        (resource(json!({"uri": "mana://r", "text": "Inhalt"})), json!([text("Inhalt")])),
+        (blob("image/png", PNG), base64("image", "image/png", PNG)),
+        (blob("application/pdf", PDF), base64("document", "application/pdf", PDF)),
+        (blob("application/pdf", "AAAA"), json!("mana://r, application/pdf")),
+        (blob("application/zip", "AAAA"), json!("mana://r, application/zip")),
+        (one(json!({"type": "hologram", "rays": 9})), json!("hologram")),
+        (json!({"content": [], "structuredContent": {"n": 1}}), json!([text(r#"{"n":1}"#)])),
+        (json!({"structuredContent": {"n": 2}}), json!([text(r#"{"n":2}"#)])),
+        (json!({"content": [text("a")], "structuredContent": {"n": 3}}), json!([text("a")])),
+        (json!({"content": []}), Value::Null),
+        (json!({}), Value::Null),
+    ];
+    let world = Setup::one(&["habits"]).start().await;
+    for (result, _) in &cases {
+        world.peers.mcp.override_tool("habits.list", 1, Behaviour::Result(result.clone()));
+    }
+    let reply = Scripted::tools(&vec![habits_list(); cases.len()]);
+    play_well(&world, [reply, Scripted::text("Viel gesehen.")]).await;
+    let results = results(&main_requests(&world)[1]);
+    assert_eq!(results.len(), cases.len());
+    for ((sent, expected), shown) in cases.iter().zip(&results) {
+        assert_ne!(shown["is_error"], true, "{sent}");
+        match expected.as_str() {
+            Some(named) => {
+                let blocks = shown["content"].as_array().unwrap();
+                assert_eq!((blocks.len(), &blocks[0]["type"]), (1, &json!("text")), "{shown}");
+                let said = blocks[0]["text"].as_str().unwrap();
+                assert!(said.contains(named), "{sent}: {shown}");
+            }
+            None => assert_eq!(shown["content"], *expected, "{sent}"),
+        }
+    }
+    assert!(world.actions().await.iter().all(|row| row.result == "ok"));
+}
+
+#[tokio::test]
+async fn long_results_are_cut_at_thirty_thousand_characters_and_say_so() {
+    let texts = |parts: &[&str]| {
+        let blocks: Vec<_> = parts.iter().map(|t| json!({"type": "text", "text": t})).collect();
+        json!({"content": blocks})
+    };
+    let (fits, over, half) = ("ü".repeat(30_000), "😀".repeat(30_001), "ß".repeat(20_000));
+    let cases = [
+        (texts(&[&fits]), false),
+        (texts(&[&over]), true),
+        (texts(&[&half, &half, &half]), true),
+        (json!({"structuredContent": {"long": over}}), true),
+        (json!({"content": [{"type": "resource", "resource": {"uri": "r", "text": over}}]}), true),
+        (json!({"content": [{"type": "text", "text": over}], "isError": true}), true),
+    ];
+    let world = Setup::one(&["habits"]).start().await;
+    for (result, _) in &cases {
+        world.peers.mcp.override_tool("habits.list", 1, Behaviour::Result(result.clone()));
+    }
+    let reply = Scripted::tools(&vec![habits_list(); cases.len()]);
+    play_well(&world, [reply, Scripted::text("Viel gelesen.")]).await;
+    for ((_, cut), shown) in cases.iter().zip(results(&main_requests(&world)[1])) {
+        let blocks = shown["content"].as_array().unwrap();
+        let texts: Vec<_> = blocks.iter().map(|block| block["text"].as_str().unwrap()).collect();
+        let length: usize = texts.iter().map(|text| text.chars().count()).sum();
+        assert_eq!(texts.last().unwrap().contains("[cut: "), *cut);
+        assert!(length <= 30_000 && length > 29_000, "{length}");
+    }
+    let rows = world.actions().await;
+    let message = rows.last().unwrap().error_message.clone().unwrap();
+    assert_eq!(message.encode_utf16().count(), 500);
+}
