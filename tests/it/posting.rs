@@ -15,7 +15,7 @@ use devstack::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, failure_of};
+use crate::support::{Setup, World, failure_of, patiently};
 
 /// Everything posted to one of the two endpoints of a persona, in order of arrival.
 fn posts(world: &World, user: &str, kind: &str) -> Vec<Recorded> {
@@ -220,7 +220,7 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
     for (row, text) in actions[named.len()..count].iter().zip(hostile) {
         let message = row.error_message.as_deref().unwrap();
         assert_eq!((row.tool_name.as_str(), row.result.as_str()), ("habits.list", "error"));
-        assert!((1..=500).contains(&units(message)), "{text:?}: {row:?}");
+        assert!(units(message) <= 500, "{text:?}: {row:?}");
         let plain = text.replace('\0', "");
         assert!(plain.is_empty() || plain.starts_with(message), "{text:?}: {row:?}");
     }
@@ -266,9 +266,9 @@ async fn a_persona_that_was_deleted_meanwhile_is_a_failed_entry() {
     world.peers.claude.set_latency(Duration::from_millis(100));
     let tick = world.begin_tick();
     let first_call = world.peers.mcp.wait_for_calls(1, |call| call.space_id == space);
-    crate::support::patiently("a call", first_call).await;
+    patiently("a call", first_call).await;
     world.peers.auth.delete_user(&world.users[0]).await;
-    let (status, body) = crate::support::patiently("the tick", tick).await.unwrap();
+    let (status, body) = patiently("the tick", tick).await.unwrap();
     assert_eq!(status, StatusCode::OK);
     let error = failure_of(&body["result"], "anna").unwrap();
     assert!(error.contains("post_actions") && error.contains("404"), "{error}");

@@ -144,11 +144,7 @@ impl World {
 
     /// Calls the daemon.
     pub async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        let request = self.client.request(method, format!("{}{path}", self.url));
-        let response = patiently(path, request.send()).await.unwrap();
-        let status = response.status();
-        let body = patiently(path, response.bytes()).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        call(&self.client, method, &format!("{}{path}", self.url)).await
     }
 
     /// Fires a tick and returns its result.
@@ -238,6 +234,14 @@ pub async fn start_peers(options: Options, personas: &[SeedPersona]) -> (Devstac
     let password = |email: &str| derive_password(SEED_SECRET, email);
     let users = peers.auth.seed(personas, password).await.unwrap();
     (peers, users)
+}
+
+/// What a server answers `client`: status and, where it is JSON, body.
+pub async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Value) {
+    let response = patiently(url, client.request(method, url).send()).await.unwrap();
+    let status = response.status();
+    let body = patiently(url, response.bytes()).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 /// The error of this persona's entry in `failed[]` of a tick's result; there is at most one.
