@@ -6,6 +6,7 @@ mod secrets;
 use std::net::TcpListener;
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
+use mana_persona_runner::config::DEV_SEED_SECRET;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -44,6 +45,22 @@ async fn either_signal_in_mid_run_lets_the_actions_be_posted_and_exits_with_0() 
         assert_eq!(peers.auth.feedback().await, []);
         assert_eq!(peers.mcp.open_sessions(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_signal_while_a_session_is_being_opened_leaves_none_behind() {
+    let setup = Setup::many(&["anna"]).short_days();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let lists = |r: &Recorded| r.json()["method"] == "tools/list";
+    peers.mcp.served.faults.inject(9, Fault::Hang, lists);
+    let daemon = Daemon::start(&peers, &[("TICK_INTERVAL_MS", "50".into())]).await;
+    let recorder = &peers.mcp.served.recorder;
+    patiently("the tool list", recorder.wait_for(1, lists)).await;
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code, Some(0));
+    let deletes = |r: &Recorded| r.method == Method::DELETE && r.status.is_some();
+    patiently("the DELETE", recorder.wait_for(1, deletes)).await;
+    assert_eq!(peers.mcp.open_sessions(), 0);
 }
 
 #[tokio::test]
@@ -107,6 +124,8 @@ async fn every_bad_value_is_named_at_once_and_none_is_shown() {
     }
 }
 
+type Vars = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn production_refuses_to_start_without_its_secrets() {
     let complete = [
@@ -114,18 +133,17 @@ async fn production_refuses_to_start_without_its_secrets() {
         ("ANTHROPIC_API_KEY", "api-key"),
         ("PERSONA_SEED_SECRET", "seed-secret"),
     ];
-    let dev_seed = "dev-persona-seed-secret-rotate-in-prod";
-    let cases: [(&[(&str, &str)], &[&str]); 5] = [
+    let cases: [(Vars, &[&str]); 5] = [
         (&[("MANA_SERVICE_KEY", "")], &["MANA_SERVICE_KEY"]),
         (&[("ANTHROPIC_API_KEY", " ")], &["ANTHROPIC_API_KEY"]),
         (&[("PERSONA_SEED_SECRET", "")], &["PERSONA_SEED_SECRET"]),
-        (&[("PERSONA_SEED_SECRET", dev_seed)], &["PERSONA_SEED_SECRET"]),
+        (&[("PERSONA_SEED_SECRET", DEV_SEED_SECRET)], &["PERSONA_SEED_SECRET"]),
         (
             &[("MANA_SERVICE_KEY", ""), ("ANTHROPIC_API_KEY", ""), ("PERSONA_SEED_SECRET", "")],
             &["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY", "PERSONA_SEED_SECRET"],
         ),
     ];
-    let environments: [&[(&str, &str)]; 4] = [
+    let environments: [Vars; 4] = [
         &[("RUNNER_ENV", "production")],
         &[("NODE_ENV", "production")],
         &[("RUNNER_ENV", "development"), ("NODE_ENV", "production")],
@@ -141,7 +159,7 @@ async fn production_refuses_to_start_without_its_secrets() {
             for (name, _) in complete {
                 assert_eq!(ended.stderr.contains(name), named.contains(&name), "{}", ended.stderr);
             }
-            assert!(!ended.stderr.contains(dev_seed));
+            assert!(!ended.stderr.contains(DEV_SEED_SECRET));
         }
     }
 }

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Setup, World, failure_of, patiently};
 
+type Matcher = fn(&Recorded) -> bool;
+
 fn posts(end: &'static str) -> impl Fn(&Recorded) -> bool {
     move |request| request.method == Method::POST && request.path().ends_with(end)
 }
@@ -176,7 +178,7 @@ async fn rows_being_posted_are_posted_to_the_end() {
 
 #[tokio::test]
 async fn free_work_before_the_main_turn_is_dropped_and_leaves_no_session_behind() {
-    let steps: [(&str, fn(&Recorded) -> bool); 4] = [
+    let steps: [(&str, Matcher); 4] = [
         ("/due", |r| r.path().ends_with("/due")),
         ("login", |r| r.path().ends_with("/auth/login")),
         ("space", |r| r.path().ends_with("/organization/list")),
