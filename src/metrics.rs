@@ -208,6 +208,11 @@ impl Metrics {
         self.run_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
     }
 
+    /// A due persona was not run, or its run left no trace.
+    pub fn record_no_run(&self, outcome: RunOutcome) {
+        self.runs.with_label_values(&[outcome.as_str(), Stage::Due.as_str()]).inc();
+    }
+
     /// A persona is held back after a failed run.
     pub fn record_backoff(&self) {
         self.backoffs.inc();

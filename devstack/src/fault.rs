@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::http::Method;
+use tokio_util::sync::CancellationToken;
 
 use crate::recorder::Recorded;
 
@@ -35,6 +36,8 @@ pub enum Fault {
     },
     /// Handled after this pause.
     Delay(Duration),
+    /// Handled once this token is cancelled: a peer that takes as long as the test wants.
+    Hold(CancellationToken),
     /// Never answered; not handled either.
     Hang,
     /// The connection is reset; not handled.

@@ -1,6 +1,9 @@
 //! What a peer received, in order of arrival, and a way to wait for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use axum::{
     body::Bytes,
@@ -19,6 +22,8 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// When all of it had arrived.
+    pub at: Instant,
     /// Status of the answer; `None` while it is being handled and where no answer was sent.
     pub status: Option<StatusCode>,
 }

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{
@@ -112,6 +113,7 @@ async fn observe(
         uri: parts.uri.clone(),
         headers: parts.headers.clone(),
         body: body.clone(),
+        at: Instant::now(),
         status: None,
     };
     let fault = wire.faults.take(&recorded);
@@ -127,6 +129,10 @@ async fn observe(
         }
         Some(Fault::Delay(pause)) => {
             tokio::time::sleep(pause).await;
+            handle.await
+        }
+        Some(Fault::Hold(released)) => {
+            released.cancelled().await;
             handle.await
         }
         Some(Fault::Hang) => std::future::pending().await,

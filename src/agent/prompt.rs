@@ -37,7 +37,7 @@ pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> S
         let outcome = if call.error.is_some() { "Fehler" } else { "ok" };
         let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{}. {} – {outcome}", call.number, one_line(&call.tool_name()));
+        let _ = write!(text, "{}. {} – {outcome}", call.number, one_line(call.tool_name()));
         let _ = if excerpt.is_empty() { writeln!(text) } else { writeln!(text, ": {excerpt}") };
     }
     if let Some(more) = calls.len().checked_sub(RECAP_CALLS).filter(|more| *more > 0) {

@@ -17,7 +17,10 @@ use std::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 pub use error::{AuthError, Step};
 use sign_in_gate::SignInGate;
@@ -31,6 +34,8 @@ use crate::{
 const PEER: Peer = Peer("mana-auth");
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 1 << 20;
+/// Longest wait for another persona to find out how the deployment wants to be asked.
+const FINDING_OUT: Duration = Duration::from_secs(5);
 
 /// What a persona needs to use the product.
 #[derive(Clone, Debug)]
@@ -185,16 +190,13 @@ impl Account<'_> {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
             Some(Deployment::Bearer) => self.log_in_for_jwt().await,
             None => {
-                // The first one finds out; the others wait for it, then know, or, if it failed, find
-                // out for themselves without queueing up behind each other.
-                let _first = match self.auth.finding_out.try_acquire() {
-                    Ok(permit) => Some(permit),
-                    Err(_) => {
-                        drop(self.auth.finding_out.acquire().await);
-                        None
-                    }
-                };
-                match self.auth.known_deployment() {
+                // One at a time until one has found out; in an outage nobody does, and the wait ends.
+                let turn = timeout(FINDING_OUT, self.auth.finding_out.acquire()).await;
+                let known = self.auth.known_deployment();
+                if known.is_some() {
+                    drop(turn);
+                }
+                match known {
                     Some(Deployment::Cookie) => self.log_in_for_cookie().await,
                     _ => self.log_in_for_jwt().await,
                 }
@@ -214,7 +216,12 @@ impl Account<'_> {
                 Ok(Access { user_id: login.user.id, space_id, jwt })
             }
             Err(error) if error.is_unauthorized() => self.log_in_for_cookie().await,
-            Err(error) => Err(error),
+            Err(error) => {
+                if matches!(error, AuthError::NoPersonalSpace { .. }) {
+                    self.auth.remember_deployment(Deployment::Bearer);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -225,10 +232,14 @@ impl Account<'_> {
         let cookie = wire::session_cookie(&answer.headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
         let session = Session { user_id: login.user.id, cookie };
-        let access = self.enter(session.clone()).await?;
         self.auth.remember_deployment(Deployment::Cookie);
-        self.auth.sessions().insert(self.email.to_owned(), session);
-        Ok(access)
+        // Kept whatever comes next: another run need not log in again.
+        self.auth.sessions().insert(self.email.to_owned(), session.clone());
+        self.enter(session).await.inspect_err(|error| {
+            if error.is_unauthorized() {
+                self.auth.sessions().remove(self.email);
+            }
+        })
     }
 
     /// Space and fresh JWT of a cookie session.
@@ -254,9 +265,9 @@ impl Account<'_> {
                 self.http.inner().get(url.as_url().clone()).headers(headers.clone())
             })
             .await?;
-        let spaces: Vec<wire::Space> = self.read(Step::Spaces, &answer)?;
+        let spaces: Vec<serde_json::Value> = self.read(Step::Spaces, &answer)?;
         let listed = spaces.len();
-        let personal = spaces.into_iter().find(wire::Space::is_personal);
+        let personal = spaces.into_iter().find_map(wire::Space::read_personal);
         let space = personal.ok_or(AuthError::NoPersonalSpace { listed })?;
         if space.id.is_empty() || !space.id.bytes().all(|b| b.is_ascii_graphic()) {
             let why = "the id of the personal space does not fit in a header";
@@ -289,8 +300,9 @@ impl Account<'_> {
         let operation =
             Operation { peer: PEER, name: step.as_str(), timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let attempt = || async {
-            if step.is_sign_in() {
-                self.auth.gate.pass().await;
+            if step.is_sign_in() && timeout_at(self.deadline, self.auth.gate.pass()).await.is_err()
+            {
+                return Err(AuthError::RateLimited { step, retry_after: Duration::ZERO });
             }
             let answer = self
                 .http

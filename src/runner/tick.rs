@@ -14,7 +14,7 @@ use crate::{
     clients::personas::{DueRow, PersonasError},
     clock::Clock,
     domain::Persona,
-    metrics::{Metrics, RunOutcome, Stage, TickOutcome},
+    metrics::{Metrics, RunOutcome, TickOutcome},
 };
 
 /// For the list of due personas, retries included.
@@ -144,7 +144,7 @@ impl Tick {
                 Entry::Run(persona) => match outcomes.next() {
                     None | Some(Outcome::NotStarted) => summary.skipped += 1,
                     Some(Outcome::Panicked) => {
-                        self.metrics().record_run(RunOutcome::Failed, Stage::Due, Duration::ZERO);
+                        self.metrics().record_no_run(RunOutcome::Failed);
                         // It may panic again next time; at least it is not paid for every minute.
                         self.back_off.failed(&persona.user_id, None);
                         self.metrics().record_backoff();
@@ -173,7 +173,7 @@ impl Tick {
     fn sort_out(&self, rows: Vec<DueRow>) -> Vec<Entry> {
         let mut seen = HashSet::new();
         let refuse = |persona, error| {
-            self.metrics().record_run(RunOutcome::Failed, Stage::Due, Duration::ZERO);
+            self.metrics().record_no_run(RunOutcome::Failed);
             Entry::Failed(FailedRun { persona, error })
         };
         rows.into_iter()
@@ -187,7 +187,7 @@ impl Tick {
                     refuse(persona.email, "/due lists this persona twice; it runs once".into())
                 }
                 Ok(persona) if self.back_off.holds(&persona.user_id) => {
-                    self.metrics().record_run(RunOutcome::Skipped, Stage::Due, Duration::ZERO);
+                    self.metrics().record_no_run(RunOutcome::Skipped);
                     Entry::HeldBack
                 }
                 Ok(persona) => Entry::Run(persona),

@@ -29,7 +29,16 @@ struct Inner {
     slot: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What was wrong with the last tick that could tell.
+#[derive(Debug)]
+enum Trouble {
+    /// Nobody knows who is due.
+    Due(String),
+    /// Every login was refused for its credentials.
+    SeedSecret,
 }
 
 impl TickSlot {
@@ -83,19 +92,31 @@ impl TickSlot {
 
     /// What was wrong with the last tick, if anything was.
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|trouble| match trouble {
+            Trouble::Due(error) => error.clone(),
+            Trouble::SeedSecret => {
+                "every login was refused: PERSONA_SEED_SECRET does not match".to_owned()
+            }
+        })
     }
 }
 
 impl Inner {
     fn note_trouble(&self, result: &Result<TickSummary, TickError>) {
-        let trouble = match result {
-            Ok(summary) if summary.seed_secret_mismatch => {
-                Some("every login was refused: PERSONA_SEED_SECRET does not match".to_owned())
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = match result {
+            Ok(summary) if summary.seed_secret_mismatch => Some(Trouble::SeedSecret),
+            // Where everybody is held back, nobody has tried whether the secret matches by now.
+            Ok(summary)
+                if matches!(*trouble, Some(Trouble::SeedSecret))
+                    && summary.due > 0
+                    && summary.skipped == summary.due =>
+            {
+                Some(Trouble::SeedSecret)
             }
             Ok(_) | Err(TickError::Stopping) => None,
-            Err(error @ TickError::Due(_)) => Some(error.to_string()),
+            Err(error @ TickError::Due(_)) => Some(Trouble::Due(error.to_string())),
         };
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }

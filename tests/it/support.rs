@@ -1,5 +1,7 @@
 //! The world of a test: devstack's peers and the real daemon, all on free ports.
 
+pub mod logs;
+
 use std::{ffi::OsString, time::Duration};
 
 use devstack::{
@@ -8,8 +10,10 @@ use devstack::{
     catalog,
     clock::Clock as PeerClock,
     mcp::ToolSet,
+    recorder::Recorded,
     wire::Served,
 };
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use mana_persona_runner::{
     app::{App, Ended},
@@ -29,9 +33,26 @@ pub const SEED_SECRET: &str = "it-seed-secret";
 /// Bound of every wait in a test; reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where mana-auth's user path listens.
+pub mod path {
+    pub const LOGIN: &str = "/api/v1/auth/login";
+    pub const SIGN_IN: &str = "/api/auth/sign-in/email";
+    pub const SPACES: &str = "/api/auth/organization/list";
+    pub const TOKEN: &str = "/api/auth/token";
+    pub const VAULT: &str = "/api/v1/me/encryption-vault/init";
+}
+
 /// `future`'s output, or a failed test after [`PATIENCE`].
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up: {what}"))
+}
+
+/// A test for every case of a table, all at once: most of them wait most of the time.
+pub async fn for_each<C, F: Future<Output = ()>>(
+    cases: impl IntoIterator<Item = C>,
+    test: impl FnMut(C) -> F,
+) {
+    join_all(cases.into_iter().map(test)).await;
 }
 
 /// How a world differs from the ordinary one: no due personas, one tick a year, 2 personas at once.
@@ -62,6 +83,11 @@ impl Setup {
     /// The ten personas of the catalog.
     pub fn catalog() -> Self {
         Self { personas: catalog::personas(), ..Self::default() }
+    }
+
+    /// Whose personas end their day with their first reply: no tool, no rating, one `__idle` row.
+    pub fn idle(self) -> Self {
+        self.peers(|peers| peers.claude.replies = 1)
     }
 
     /// With a variable set.
@@ -194,6 +220,39 @@ impl World {
             }
         })
         .await;
+    }
+
+    /// Lets time pass, for the daemon and for its peers.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.peers.clock.advance(by);
+    }
+
+    /// What mana-auth was asked at `path`, with a header of this name where one is given.
+    pub fn asked(&self, path: &str, header: Option<&str>) -> Vec<Recorded> {
+        let carries = |r: &Recorded| header.is_none_or(|name| r.headers.contains_key(name));
+        self.peers.auth.served.recorder.matching(|r| r.path() == path && carries(r))
+    }
+
+    /// How many requests the three peers have received in all.
+    pub fn upstream_requests(&self) -> usize {
+        let Devstack { auth, mcp, claude, .. } = &self.peers;
+        [&auth.served, &mcp.served, &claude.served]
+            .map(|peer| peer.recorder.all().len())
+            .iter()
+            .sum()
+    }
+
+    /// The MCP sessions that were asked for.
+    pub fn initializes(&self) -> Vec<Recorded> {
+        self.peers.mcp.served.recorder.matching(|r| r.json()["method"] == "initialize")
+    }
+
+    /// Answer of /health, which is always 200.
+    pub async fn health(&self) -> Value {
+        let (status, body) = self.call(Method::GET, "/health").await;
+        assert_eq!(status, StatusCode::OK);
+        body
     }
 
     /// Rows of persona_actions.

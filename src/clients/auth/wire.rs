@@ -63,8 +63,13 @@ pub(super) struct Space {
 }
 
 impl Space {
+    /// The space, if this entry is a personal one. Others may be as odd as they like.
+    pub(super) fn read_personal(entry: Value) -> Option<Self> {
+        serde_json::from_value(entry).ok().filter(Self::is_personal)
+    }
+
     /// Whether the metadata, an object or that object as a JSON string, says `"type":"personal"`.
-    pub(super) fn is_personal(&self) -> bool {
+    fn is_personal(&self) -> bool {
         let parsed: Value;
         let metadata = match &self.metadata {
             Value::String(text) => {
@@ -157,14 +162,14 @@ mod tests {
     #[test]
     fn a_space_is_personal_by_its_metadata_in_either_form() {
         let personal = |metadata: Value| {
-            let space = json!({"id": "s", "metadata": metadata});
-            serde_json::from_value::<Space>(space).unwrap().is_personal()
+            Space::read_personal(json!({"id": "s", "metadata": metadata})).is_some()
         };
         assert!(personal(json!({"tier": "public", "type": "personal"})));
         assert!(personal(json!("{\"type\":\"personal\"}")));
         assert!(!personal(json!({"type": "team"})));
         assert!(!personal(json!(null)));
         assert!(!personal(json!("not json")));
-        assert!(!serde_json::from_value::<Space>(json!({"id": "s"})).unwrap().is_personal());
+        assert!(Space::read_personal(json!({"id": "s"})).is_none());
+        assert!(Space::read_personal(json!({"id": 7, "metadata": {"type": "personal"}})).is_none());
     }
 }

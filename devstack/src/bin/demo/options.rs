@@ -1,0 +1,84 @@
+//! The demo's command line.
+
+const USAGE: &str = "\
+usage: demo [--once] [--real-claude]
+  --once          exit after the tick instead of waiting for Ctrl-C
+  --real-claude   use the real model; needs ANTHROPIC_API_KEY and costs money";
+
+/// Variables of the real model that are taken over from the environment.
+const CLAUDE_VARIABLES: [&str; 4] =
+    ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "ANTHROPIC_EFFORT"];
+
+/// What the demo was asked to do.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Exit after the tick.
+    pub once: bool,
+    /// Use the real model.
+    pub real_claude: bool,
+    /// Variables that replace devstack's; empty ones unset.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl Options {
+    /// Reads the arguments and, for the real model, the environment.
+    ///
+    /// # Errors
+    /// The usage, or what is missing.
+    pub fn from_args(
+        args: impl Iterator<Item = String>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        let mut options = Self::default();
+        for arg in args {
+            match arg.as_str() {
+                "--once" => options.once = true,
+                "--real-claude" => options.real_claude = true,
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        if options.real_claude {
+            options.variables =
+                CLAUDE_VARIABLES.map(|name| (name, env(name).unwrap_or_default())).to_vec();
+            if options.variables[0].1.is_empty() {
+                return Err("--real-claude needs ANTHROPIC_API_KEY in the environment".into());
+            }
+        }
+        Ok(options)
+    }
+
+    /// What is about to happen, plainly.
+    pub fn headline(&self) -> &'static str {
+        if self.real_claude {
+            "mana-persona-runner demo: embedded mana-auth and mana-mcp, the REAL model (this costs money)"
+        } else {
+            "mana-persona-runner demo: embedded mana-auth and mana-mcp; the model is SCRIPTED, no key is \
+             used and nothing leaves this machine"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str], key: Option<&str>) -> Result<Options, String> {
+        let args = args.iter().map(|arg| (*arg).to_owned());
+        Options::from_args(args, |name| {
+            (name == "ANTHROPIC_API_KEY").then(|| key.map(str::to_owned)).flatten()
+        })
+    }
+
+    #[test]
+    fn the_real_model_is_used_only_when_asked_for_and_only_with_a_key() {
+        let scripted = read(&["--once"], Some("sk")).unwrap();
+        assert!(scripted.once && !scripted.real_claude && scripted.variables.is_empty());
+        assert!(scripted.headline().contains("SCRIPTED"));
+        assert!(read(&["--real-claude"], None).unwrap_err().contains("ANTHROPIC_API_KEY"));
+        let real = read(&["--real-claude"], Some("sk")).unwrap();
+        assert!(real.variables.contains(&("ANTHROPIC_API_KEY", "sk".into())));
+        // Unset: the runner's own default, not devstack's URL.
+        assert!(real.variables.contains(&("ANTHROPIC_BASE_URL", String::new())));
+        assert!(read(&["--help"], None).unwrap_err().contains("usage"));
+    }
+}

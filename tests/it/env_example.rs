@@ -1,0 +1,28 @@
+//! `.env.example` documents each variable, with its default.
+
+use std::{collections::BTreeSet, ffi::OsString};
+
+use mana_persona_runner::config::{Config, Raw};
+
+const EXAMPLE: &str = include_str!("../../.env.example");
+
+fn variables() -> Vec<(&'static str, &'static str)> {
+    let lines = EXAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_once('=').expect("NAME=value")).collect()
+}
+
+#[test]
+fn every_variable_is_there_once_and_no_other() {
+    let names: Vec<_> = variables().into_iter().map(|(name, _)| name).collect();
+    let documented: BTreeSet<_> = names.iter().copied().collect();
+    assert_eq!(documented.len(), names.len(), "a variable is there twice");
+    assert_eq!(documented, Raw::NAMES.iter().copied().collect());
+}
+
+#[test]
+fn it_says_what_holds_without_it() {
+    let set = variables().into_iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
+    let example = Config::from_vars(set).expect("the example is a good configuration");
+    let defaults = Config::from_vars([]).expect("no variable has to be set");
+    assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
+}
