@@ -174,6 +174,12 @@ impl HttpClient {
         Self { redactor: self.redactor.with(secrets), ..self.clone() }
     }
 
+    /// This client with another redactor, which knows at least the same secrets.
+    #[must_use]
+    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+        Self { redactor, ..self.clone() }
+    }
+
     /// The client underneath, to build requests with and for rmcp's transport.
     pub fn inner(&self) -> &Client {
         &self.inner

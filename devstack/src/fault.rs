@@ -24,6 +24,9 @@ pub enum Fault {
         /// Body of the answer.
         body: String,
     },
+    /// Answered with this status and everything the request said, headers and body included, as the
+    /// error pages of careless servers do; not handled.
+    Echo(u16),
     /// Handled, but answered with this status and body: the work is done, the client cannot know.
     HandledThenRespond {
         /// HTTP status.
@@ -105,6 +108,11 @@ impl Faults {
     pub fn on(&self, times: usize, method: Method, path_end: &str, fault: Fault) {
         let path_end = path_end.to_owned();
         self.inject(times, fault, move |r| r.method == method && r.path().ends_with(&path_end));
+    }
+
+    /// Whether every planned fault has been met.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Drops all plans.

@@ -136,11 +136,12 @@ async fn observe(
         status: None,
     };
     let fault = wire.faults.take(&recorded);
-    let index = wire.recorder.arrived(recorded);
+    let index = wire.recorder.arrived(recorded.clone());
     let handle = next.run(Request::from_parts(parts, Body::from(body)));
     let response = match fault {
         None => handle.await,
         Some(Fault::Respond { status, headers, body }) => respond(status, headers, body),
+        Some(Fault::Echo(status)) => respond(status, Vec::new(), echo(&recorded)),
         Some(Fault::HandledThenRespond { status, body }) => {
             handle.await;
             respond(status, vec![("content-type", "application/json".into())], body)
@@ -175,6 +176,17 @@ fn respond(status: u16, headers: Vec<(&'static str, String)>, body: String) -> R
         }
     }
     response
+}
+
+/// All that a request said.
+fn echo(request: &Recorded) -> String {
+    let headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    let body = String::from_utf8_lossy(&request.body);
+    format!("{} {}\n{}\n\n{body}", request.method, request.uri, headers.join("\n"))
 }
 
 /// The response with its body ending after `after` bytes; `cut` resets the connection there.

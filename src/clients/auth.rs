@@ -27,7 +27,7 @@ use sign_in_gate::SignInGate;
 
 use crate::{
     config::BaseUrl,
-    domain::derive_password,
+    domain::{Redactor, derive_password},
     http::{Answer, HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
@@ -46,6 +46,8 @@ pub struct Access {
     pub space_id: String,
     /// A JWT issued for this run.
     pub jwt: SecretString,
+    /// Keeps all of the persona's secrets out of what is said: e-mail, password, session and JWT.
+    pub redactor: Redactor,
 }
 
 /// How this deployment wants to be asked for spaces.
@@ -214,7 +216,7 @@ impl Account<'_> {
         match account.personal_space(&bearer(&jwt)).await {
             Ok(space_id) => {
                 self.auth.remember_deployment(Deployment::Bearer);
-                Ok(Access { user_id: login.user.id, space_id, jwt })
+                Ok(account.access(login.user.id, space_id, jwt))
             }
             Err(error) if error.is_unauthorized() => self.log_in_for_cookie().await,
             Err(error) => {
@@ -255,7 +257,7 @@ impl Account<'_> {
             })
             .await?;
         let token: wire::Token = account.read(Step::Token, &answer)?;
-        Ok(Access { user_id: session.user_id, space_id, jwt: token.token })
+        Ok(account.access(session.user_id, space_id, token.token))
     }
 
     /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to
@@ -276,6 +278,11 @@ impl Account<'_> {
             return Err(AuthError::unreadable(Step::Spaces, why));
         }
         Ok(space.id)
+    }
+
+    fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
+        let redactor = self.http.redactor().with([jwt.expose_secret()]);
+        Access { user_id, space_id, jwt, redactor }
     }
 
     /// The same with further secrets kept out of errors.

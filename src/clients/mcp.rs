@@ -17,7 +17,7 @@ use rmcp::{
     service::{PeerRequestOptions, ServiceError},
     transport::streamable_http_client::StreamableHttpError,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::{
     sync::oneshot,
@@ -34,7 +34,7 @@ pub use wire::{Content, Tool, ToolOutput};
 
 use crate::{
     config::BaseUrl,
-    domain::{ToolName, one_line},
+    domain::{Redactor, ToolName, one_line},
     http::{HttpClient, Peer, retry::RetryPolicy, root_cause},
 };
 
@@ -68,7 +68,8 @@ impl McpClient {
     }
 
     /// Opens a session and lists its tools, sorted by name. JWT and space are fixed at `initialize`:
-    /// others need another session (contracts/mana-mcp.md).
+    /// others need another session (contracts/mana-mcp.md). `redactor` sees errors before they are cut,
+    /// so that not even a part of a secret is left.
     ///
     /// # Errors
     /// When there is no usable session by `deadline`; one that was opened is ended again.
@@ -76,9 +77,10 @@ impl McpClient {
         &self,
         jwt: &SecretString,
         space_id: &str,
+        redactor: &Redactor,
         deadline: Instant,
     ) -> Result<McpSession, McpError> {
-        let http = self.http.redacting([jwt.expose_secret()]);
+        let http = self.http.with_redactor(redactor.clone());
         let service = RetryPolicy::READ
             .run(deadline, retried(&http, "initialize"), || async {
                 self.initialize(&http, jwt, space_id).await

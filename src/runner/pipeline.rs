@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -127,6 +126,8 @@ struct Progress {
     calls: usize,
     ratings: usize,
     left_mark: bool,
+    /// All of the persona's secrets, once it is logged in.
+    redactor: Option<Redactor>,
 }
 
 impl Pipeline {
@@ -155,7 +156,9 @@ impl Pipeline {
             hold: failure.as_ref().and_then(|failure| failure.hold),
             credentials_refused: failure.as_ref().is_some_and(|f| f.credentials_refused),
             error: failure.map(|failure| {
-                self.redactor.with([persona.email.as_str()]).redact(&failure.error).into_owned()
+                let redactor = progress.redactor.take();
+                let redactor = redactor.unwrap_or_else(|| self.redactor.with([&*persona.email]));
+                redactor.redact(&failure.error).into_owned()
             }),
             left_mark: progress.left_mark,
             calls: progress.calls,
@@ -178,6 +181,7 @@ impl Pipeline {
             .unless_stopped(Stage::Login, work_end, self.auth.open(&persona.email, work_end))
             .await?
             .map_err(|error| Failure::of_auth(&error))?;
+        progress.redactor = Some(access.redactor.clone());
         let session = self
             .unless_stopped(Stage::Mcp, work_end, self.open_session(&access, work_end))
             .await?
@@ -203,7 +207,7 @@ impl Pipeline {
             max_turns: self.limits.max_turns,
             tool_timeout: self.limits.tool_timeout,
             shutdown: self.shutdown.clone(),
-            redactor: self.redactor.with([access.jwt.expose_secret(), &persona.email]),
+            redactor: access.redactor.clone(),
         };
         let catalog = Catalog::new(session.tools());
         let tools = PersonaTools::new(session, &self.auth, &access.jwt);
@@ -285,7 +289,7 @@ impl Pipeline {
         access: &Access,
         deadline: Instant,
     ) -> Result<McpSession, crate::clients::mcp::McpError> {
-        self.mcp.open(&access.jwt, &access.space_id, deadline).await
+        self.mcp.open(&access.jwt, &access.space_id, &access.redactor, deadline).await
     }
 
     /// The outcome of free work, which a stop or the end of the run's time drops.

@@ -9,7 +9,9 @@ use devstack::{
     auth::{ActionRow, FeedbackRow, SeedPersona},
     catalog,
     clock::Clock as PeerClock,
+    mcp::ToolSet,
     recorder::Recorded,
+    wire::Served,
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -62,12 +64,20 @@ pub struct Setup {
     pub personas: Vec<SeedPersona>,
     /// Variables on top of the ordinary ones; an empty value unsets.
     pub vars: Vec<(&'static str, String)>,
+    /// Whether the three internal endpoints are at another service ([`World::elsewhere`]).
+    pub personas_elsewhere: bool,
 }
 
 impl Setup {
     /// One persona with these modules.
     pub fn one(modules: &[&str]) -> Self {
         Self { personas: vec![persona("anna", modules)], ..Self::default() }
+    }
+
+    /// A persona of each of these names, liking habits.
+    pub fn many<S: AsRef<str>>(names: &[S]) -> Self {
+        let personas = names.iter().map(|name| persona(name.as_ref(), &["habits"])).collect();
+        Self { personas, ..Self::default() }
     }
 
     /// The ten personas of the catalog.
@@ -90,6 +100,16 @@ impl Setup {
     pub fn peers(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.peers);
         self
+    }
+
+    /// Days of one reply with calls of the module habits and one with closing words, for tests in
+    /// which it does not matter what the personas do.
+    pub fn short_days(self) -> Self {
+        let habits = ["habits.create", "habits.list"].map(str::to_owned);
+        self.peers(|peers| {
+            peers.claude.replies = 2;
+            peers.mcp.tools = ToolSet::Only(habits.into());
+        })
     }
 
     /// Starts it.
@@ -117,6 +137,8 @@ pub struct World {
     pub peers: Devstack,
     /// User ids of the seeded personas.
     pub users: Vec<String>,
+    /// The service with the three internal endpoints, where [`Setup::personas_elsewhere`] asks for it.
+    pub elsewhere: Option<Served>,
     /// The daemon's own clock.
     pub clock: Clock,
     /// Base URL of the daemon.
@@ -128,27 +150,27 @@ pub struct World {
 }
 
 impl World {
-    async fn start(setup: Setup) -> Self {
-        let monday: Timestamp = MONDAY.parse().unwrap();
-        let peers = Devstack::start(setup.peers, PeerClock::starting_at(monday)).await.unwrap();
-        let password = |email: &str| derive_password(SEED_SECRET, email);
-        let users = peers.auth.seed(&setup.personas, password).await.unwrap();
-        let clock = Clock::manual(monday);
+    async fn start(mut setup: Setup) -> Self {
+        let (peers, users) = start_peers(setup.peers, &setup.personas).await;
+        let mut elsewhere = None;
+        if setup.personas_elsewhere {
+            let served = peers.auth.serve_personas_elsewhere().await.unwrap();
+            let base = format!("{}/api/v1/personas/internal", served.url);
+            setup.vars.push(("MANA_PERSONAS_URL", base));
+            elsewhere = Some(served);
+        }
+        let clock = Clock::manual(MONDAY.parse().unwrap());
         let config = Config::from_vars(variables(&peers, &setup.vars)).unwrap();
         let app = App::build(config, clock.clone()).await.unwrap();
         let url = format!("http://{}", app.local_addr().unwrap());
         let shutdown = app.shutdown();
         let daemon = tokio::spawn(app.run());
-        Self { peers, users, clock, url, shutdown, client: Client::new(), daemon }
+        Self { peers, users, elsewhere, clock, url, shutdown, client: Client::new(), daemon }
     }
 
     /// Calls the daemon.
     pub async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        let request = self.client.request(method, format!("{}{path}", self.url));
-        let response = patiently(path, request.send()).await.unwrap();
-        let status = response.status();
-        let body = patiently(path, response.bytes()).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        call(&self.client, method, &format!("{}{path}", self.url)).await
     }
 
     /// Fires a tick and returns its result.
@@ -156,6 +178,17 @@ impl World {
         let (status, body) = self.call(Method::POST, "/diag/tick").await;
         assert_eq!(status, StatusCode::OK, "{body}");
         body["result"].clone()
+    }
+
+    /// Fires a tick and lets it run.
+    pub fn begin_tick(&self) -> JoinHandle<(StatusCode, Value)> {
+        let request = self.client.post(format!("{}/diag/tick", self.url));
+        tokio::spawn(async move {
+            let response = request.send().await.unwrap();
+            let status = response.status();
+            let body = response.bytes().await.unwrap_or_default();
+            (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        })
     }
 
     /// Fires a tick in which nobody may fail.
@@ -177,6 +210,16 @@ impl World {
         let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
         line.map(|value| value.parse().unwrap())
+    }
+
+    /// Waits until a series of /metrics, which only grows, is at least this large.
+    pub async fn metric_reaches(&self, series: &str, at_least: f64) {
+        patiently(series, async {
+            while self.metric(series).await.unwrap_or_default() < at_least {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Lets time pass, for the daemon and for its peers.
@@ -241,6 +284,32 @@ impl Drop for World {
             assert_eq!(self.peers.claude.violations(), Vec::<String>::new());
         }
     }
+}
+
+/// Peers on a Monday with these personas, and the personas' user ids.
+pub async fn start_peers(options: Options, personas: &[SeedPersona]) -> (Devstack, Vec<String>) {
+    let monday: Timestamp = MONDAY.parse().unwrap();
+    let peers = Devstack::start(options, PeerClock::starting_at(monday)).await.unwrap();
+    let password = |email: &str| derive_password(SEED_SECRET, email);
+    let users = peers.auth.seed(personas, password).await.unwrap();
+    (peers, users)
+}
+
+/// What a server answers `client`: status and, where it is JSON, body.
+pub async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Value) {
+    let response = patiently(url, client.request(method, url).send()).await.unwrap();
+    let status = response.status();
+    let body = patiently(url, response.bytes()).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// The error of this persona's entry in `failed[]` of a tick's result; there is at most one.
+pub fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
+    let email = format!("persona.{name}@mana.test");
+    let mut entries = result["failed"].as_array().unwrap().iter().filter(|f| f["persona"] == email);
+    let entry = entries.next();
+    assert_eq!(entries.next(), None, "more than one entry of {name}: {result}");
+    entry.map(|entry| entry["error"].as_str().unwrap())
 }
 
 /// The environment of a daemon among these peers.

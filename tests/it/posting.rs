@@ -1,0 +1,320 @@
+//! Handing in rows: once, in order, whole, and for as long as it takes.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use devstack::{
+    auth::ActionRow,
+    claude::{ParsedRequest, Scripted},
+    fault::Fault,
+    mcp::Behaviour,
+    recorder::Recorded,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Setup, World, failure_of, patiently};
+
+/// Everything posted to one of the two endpoints of a persona, in order of arrival.
+fn posts(world: &World, user: &str, kind: &str) -> Vec<Recorded> {
+    let path = format!("/api/v1/internal/personas/{user}/{kind}");
+    let recorder = &world.peers.auth.served.recorder;
+    recorder.matching(|r| r.method == Method::POST && r.path() == path)
+}
+
+/// The rows of a posted batch.
+fn rows_of(post: &Recorded, kind: &str) -> Vec<Value> {
+    post.json()[kind].as_array().unwrap().clone()
+}
+
+/// The audit rows of a persona, in the order of their batch.
+async fn actions_of(world: &World, user: &str) -> Vec<ActionRow> {
+    world.actions().await.into_iter().filter(|row| row.persona_id == user).collect()
+}
+
+/// Claude replies with these calls (name in Claude's spelling, input), then says goodbye.
+fn play(world: &World, calls: Vec<(String, Value)>) {
+    world.peers.claude.answer_with(move |request| {
+        let calls: Vec<_> = calls.iter().map(|(name, input)| (&**name, input.clone())).collect();
+        match request.is_rating() {
+            true => None,
+            false if request.turn() > 0 => Some(Scripted::text("Bis morgen!")),
+            false => Some(Scripted::tools(&calls)),
+        }
+    });
+}
+
+fn ratings_asked(world: &World) -> usize {
+    world.peers.claude.requests().iter().filter(|request| request.is_rating()).count()
+}
+
+#[tokio::test]
+async fn a_run_posts_one_batch_of_actions_in_order_and_then_one_of_ratings() {
+    let world = Setup::catalog().var("PERSONA_CONCURRENCY", 5).start().await;
+    world.good_tick().await;
+    let calls = world.peers.mcp.calls();
+    let mut runs = BTreeSet::new();
+    for user in &world.users {
+        let (actions, feedback) = (posts(&world, user, "actions"), posts(&world, user, "feedback"));
+        assert_eq!((actions.len(), feedback.len()), (1, 1));
+        let (actions, feedback) =
+            (rows_of(&actions[0], "actions"), rows_of(&feedback[0], "feedback"));
+        let run = actions[0]["tickId"].as_str().unwrap();
+        assert!(actions.iter().chain(&feedback).all(|row| row["tickId"] == run));
+        assert!(runs.insert(run.to_owned()), "a run's id is its own");
+        // Calls that a missing vault made the runner repeat are one action.
+        let mut called: Vec<_> = calls.iter().filter(|call| call.user_id == *user).collect();
+        called.dedup_by(|later, first| {
+            later.tool == first.tool && later.arguments == first.arguments
+        });
+        let called: Vec<_> = called.iter().map(|call| call.tool.as_str()).collect();
+        let posted: Vec<_> = actions.iter().map(|row| row["toolName"].as_str().unwrap()).collect();
+        assert_eq!(posted, called);
+        let landed: Vec<_> = actions_of(&world, user).await.into_iter().map(|row| row.id).collect();
+        let expected: Vec<_> =
+            posted.iter().enumerate().map(|(n, tool)| format!("{run}-{n}-{tool}")).collect();
+        assert_eq!(landed, expected);
+    }
+    let order: Vec<_> = world.peers.auth.served.recorder.all();
+    let place = |user: &str, kind: &str| {
+        order.iter().position(|r| r.path().ends_with(&format!("{user}/{kind}"))).unwrap()
+    };
+    assert!(world.users.iter().all(|user| place(user, "actions") < place(user, "feedback")));
+}
+
+#[tokio::test]
+async fn a_post_that_may_or_may_not_have_landed_is_repeated_byte_for_byte_and_lands_once() {
+    let faults = [
+        Fault::status(500, "{}"),
+        Fault::status(502, "<html>"),
+        Fault::status(503, "{}"),
+        Fault::status(429, "{}"),
+        Fault::retry_after(429, 1, "{}"),
+        Fault::Reset,
+        Fault::HandledThenReset,
+        Fault::HandledThenRespond { status: 500, body: "{}".into() },
+        Fault::HandledThenRespond { status: 200, body: "<html>".into() },
+        Fault::HandledThenRespond { status: 200, body: r#"{"ok":false}"#.into() },
+        Fault::CutBody(5),
+        Fault::EndBody(5),
+    ];
+    for kind in ["actions", "feedback"] {
+        let names: Vec<_> = (0..faults.len()).map(|n| format!("p{n}")).collect();
+        let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 12).start().await;
+        for (user, fault) in world.users.iter().zip(&faults) {
+            let path = format!("/{user}/{kind}");
+            world.peers.auth.served.faults.on(2, Method::POST, &path, fault.clone());
+        }
+        world.good_tick().await;
+        let actions = world.actions().await;
+        let feedback = world.feedback().await;
+        for (user, fault) in world.users.iter().zip(&faults) {
+            let posts = posts(&world, user, kind);
+            assert_eq!(posts.len(), 3, "{kind}, {fault:?}");
+            assert!(posts.iter().all(|post| post.body == posts[0].body), "{kind}, {fault:?}");
+            let sent = rows_of(&posts[0], kind).len();
+            let landed = match kind {
+                "actions" => actions.iter().filter(|row| row.persona_id == *user).count(),
+                _ => feedback.iter().filter(|row| row.persona_id == *user).count(),
+            };
+            assert_eq!(landed, sent, "{kind}, {fault:?}");
+        }
+        let retries = format!("peer=\"mana-personas\",operation=\"post_{kind}\"");
+        let series = sorted_labels("http_client_retries_total", &retries);
+        assert_eq!(world.metric(&series).await, Some(2.0 * faults.len() as f64));
+    }
+}
+
+/// A series with its labels in the order in which they are exposed.
+fn sorted_labels(name: &str, labels: &str) -> String {
+    let labels: BTreeSet<_> = labels.split(',').collect();
+    format!("{name}{{{}}}", labels.into_iter().collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test]
+async fn more_than_500_actions_go_in_further_batches_with_ids_of_their_own_and_none_is_lost() {
+    const CALLS: usize = 1_003;
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    let call = |n: usize| match n {
+        0 | 499 | 500 | 1_002 => ("habits_list".to_owned(), json!({})),
+        n => (format!("invented_{n}"), json!({})),
+    };
+    play(&world, (0..CALLS).map(call).collect());
+    let anna = &world.users[0];
+    // The second batch is hit: it alone is repeated.
+    world.peers.auth.served.faults.inject(1, Fault::HandledThenReset, |r| {
+        r.path().ends_with("/actions") && r.body.windows(12).any(|w| w == b"invented_501")
+    });
+    world.good_tick().await;
+
+    let posts = posts(&world, anna, "actions");
+    assert_eq!(posts.len(), 4);
+    assert_eq!(posts[1].body, posts[2].body);
+    let sizes: Vec<_> = posts.iter().map(|post| rows_of(post, "actions").len()).collect();
+    assert_eq!(sizes, [500, 500, 500, 3]);
+    let ids: BTreeSet<_> =
+        posts.iter().map(|post| rows_of(post, "actions")[0]["tickId"].to_string()).collect();
+    assert_eq!(ids.len(), 3);
+    let landed: Vec<_> =
+        actions_of(&world, anna).await.into_iter().map(|row| row.tool_name).collect();
+    let called: Vec<_> = (0..CALLS).map(|n| call(n).0.replace("habits_", "habits.")).collect();
+    assert_eq!(landed, called);
+    // The ratings carry the id of the run, which is that of the first batch.
+    let run = &rows_of(&posts[0], "actions")[0]["tickId"];
+    assert!(world.feedback().await.iter().all(|row| row.tick_id == *run));
+    assert_eq!(world.feedback().await.len(), 1);
+}
+
+#[tokio::test]
+async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
+    let hostile = [
+        "a\0b",
+        "\0",
+        "",
+        " ",
+        "'; DROP TABLE auth.personas; --",
+        "\u{7f}\u{1b}[31m\r\nX: y",
+        "\u{202e}rtl \u{feff}",
+        "😀".repeat(700).leak(),
+        "\u{fffe}\u{10ffff}",
+        "-0-x/../y?z#",
+        "{\"actions\":[]}",
+        "\\u0000",
+    ];
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    // As names the model made up, where Claude's API lets them pass, and as what a tool says.
+    let named: Vec<_> = hostile.iter().filter(|text| !text.is_empty()).collect();
+    let mut calls: Vec<_> = named.iter().map(|name| (name.to_string(), json!({}))).collect();
+    for text in hostile {
+        world.peers.mcp.override_tool("habits.list", 1, Behaviour::IsError(text.into()));
+        calls.push(("habits_list".into(), json!({})));
+    }
+    let count = calls.len();
+    let inputs = hostile.map(|text| ("habits_create".to_owned(), json!({"name": text, text: 1})));
+    calls.extend(inputs);
+    world.peers.claude.answer_with({
+        let notes = hostile.concat();
+        move |request: &ParsedRequest| {
+            let calls: Vec<_> =
+                calls.iter().map(|(name, input)| (&**name, input.clone())).collect();
+            Some(match request.is_rating() {
+                true => Scripted::ratings(&[("habits", 4, &notes)]),
+                false if request.turn() > 0 => Scripted::text("Bis\0 morgen!"),
+                false => Scripted::tools(&calls),
+            })
+        }
+    });
+    world.good_tick().await;
+
+    let actions = actions_of(&world, &world.users[0]).await;
+    assert_eq!(actions.len(), count + hostile.len());
+    let units = |text: &str| text.encode_utf16().count();
+    for (row, text) in actions.iter().zip(named.iter().map(|text| &***text)) {
+        assert_eq!(row.result, "error", "{text:?}");
+        assert!((1..=128).contains(&units(&row.tool_name)), "{text:?}: {row:?}");
+        let plain = text.replace('\0', "");
+        assert!(plain.is_empty() || plain.starts_with(&row.tool_name), "{text:?}: {row:?}");
+    }
+    for (row, text) in actions[named.len()..count].iter().zip(hostile) {
+        let message = row.error_message.as_deref().unwrap();
+        assert_eq!((row.tool_name.as_str(), row.result.as_str()), ("habits.list", "error"));
+        assert!(units(message) <= 500, "{text:?}: {row:?}");
+        let plain = text.replace('\0', "");
+        assert!(plain.is_empty() || plain.starts_with(message), "{text:?}: {row:?}");
+    }
+    assert!(actions[..].iter().all(|row| row.input_hash.as_ref().is_some_and(|h| h.len() == 16)));
+    let feedback = world.feedback().await;
+    let notes = feedback[0].notes.as_deref().unwrap();
+    assert_eq!((feedback.len(), feedback[0].rating), (1, 4));
+    assert!(units(notes) <= 1_000 && !notes.contains('\0') && notes.starts_with("ab"));
+    for kind in ["actions", "feedback"] {
+        assert_eq!(posts(&world, &world.users[0], kind).len(), 1, "{kind}: taken at once");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
+    let statuses = [400, 401, 403, 404, 413, 422];
+    let names: Vec<_> = statuses.iter().map(|status| format!("p{status}")).collect();
+    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 6).start().await;
+    for (user, status) in world.users.iter().zip(statuses) {
+        let fault = Fault::status(status, format!(r#"{{"message":"no {status}"}}"#));
+        world.peers.auth.served.faults.on(9, Method::POST, &format!("/{user}/actions"), fault);
+    }
+    let result = world.tick().await;
+    for ((user, name), status) in world.users.iter().zip(&names).zip(statuses) {
+        assert_eq!(posts(&world, user, "actions").len(), 1, "{status} is not tried again");
+        let error = failure_of(&result, name).unwrap();
+        let says = ["post_actions".to_owned(), format!("{status}"), format!("no {status}")];
+        assert!(says.iter().all(|word| error.contains(word)), "{error}");
+        assert_eq!(posts(&world, user, "feedback").len(), 0);
+    }
+    assert_eq!(ratings_asked(&world), 0);
+    assert_eq!(world.peers.mcp.open_sessions(), 0);
+    assert_eq!(
+        world.metric("runs_total{outcome=\"failed\",stage=\"post_actions\"}").await,
+        Some(6.0)
+    );
+}
+
+#[tokio::test]
+async fn a_persona_that_was_deleted_meanwhile_is_a_failed_entry() {
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    let space = world.peers.auth.space_of(&world.users[0]).await.unwrap();
+    world.peers.claude.set_latency(Duration::from_millis(100));
+    let tick = world.begin_tick();
+    let first_call = world.peers.mcp.wait_for_calls(1, |call| call.space_id == space);
+    patiently("a call", first_call).await;
+    world.peers.auth.delete_user(&world.users[0]).await;
+    let (status, body) = patiently("the tick", tick).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    let error = failure_of(&body["result"], "anna").unwrap();
+    assert!(error.contains("post_actions") && error.contains("404"), "{error}");
+    assert_eq!(posts(&world, &world.users[0], "actions").len(), 1);
+}
+
+#[tokio::test]
+async fn ratings_that_are_refused_leave_the_actions_where_they_are() {
+    let world = Setup::many(&["anna", "ben"]).short_days().start().await;
+    for (user, status) in world.users.iter().zip([400, 404]) {
+        let path = format!("/{user}/feedback");
+        world.peers.auth.served.faults.on(9, Method::POST, &path, Fault::status(status, "{}"));
+    }
+    let result = world.tick().await;
+    for (user, name) in world.users.iter().zip(["anna", "ben"]) {
+        assert!(failure_of(&result, name).unwrap().contains("post_feedback"), "{result}");
+        assert_eq!(posts(&world, user, "feedback").len(), 1);
+        assert!(!actions_of(&world, user).await.is_empty());
+    }
+    assert_eq!(world.feedback().await, []);
+    assert_eq!(world.tick().await["due"], 0, "they have acted today");
+}
+
+#[tokio::test]
+async fn posting_goes_on_for_half_a_minute_through_silence_and_outage_and_then_gives_up() {
+    let world = Setup::many(&["down", "silent"]).short_days().start().await;
+    let faults = &world.peers.auth.served.faults;
+    let path = |n: usize| format!("/{}/actions", world.users[n]);
+    faults.on(usize::MAX, Method::POST, &path(0), Fault::status(503, "{}"));
+    faults.on(1, Method::POST, &path(1), Fault::Hang);
+    let before = Instant::now();
+    let tick = tokio::time::timeout(Duration::from_secs(180), world.tick());
+    let result = tick.await.expect("it gives up at some time");
+    assert!(before.elapsed() >= Duration::from_secs(30), "gave up after {:?}", before.elapsed());
+    let error = failure_of(&result, "down").unwrap();
+    assert!(error.contains("post_actions") && error.contains("503"), "{error}");
+    let attempts = posts(&world, &world.users[0], "actions");
+    assert!((4..=20).contains(&attempts.len()), "pauses grow: {} attempts", attempts.len());
+    assert!(attempts.iter().all(|post| post.body == attempts[0].body));
+
+    assert_eq!(failure_of(&result, "silent"), None);
+    let silent = posts(&world, &world.users[1], "actions");
+    assert_eq!((silent.len(), &silent[0].body), (2, &silent[1].body));
+    assert_eq!(
+        actions_of(&world, &world.users[1]).await.len(),
+        rows_of(&silent[0], "actions").len()
+    );
+    assert_eq!(ratings_asked(&world), 1, "of the one whose actions landed");
+}
