@@ -18,7 +18,7 @@ pub use feedback::{ModuleRating, PARSE_MODULE, Rating};
 pub use input_hash::InputHash;
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId, UserIdError};
-pub use redact::Redactor;
+pub use redact::{Redactor, redact_emails};
 pub use run::RunId;
 pub use text::{clip, one_line};
 pub use tool::{ModuleName, ToolName};

@@ -21,4 +21,5 @@ pub mod metrics;
 pub mod runner;
 pub mod server;
 pub mod shutdown;
+pub mod signals;
 pub mod telemetry;

@@ -8,10 +8,9 @@ use mana_persona_runner::{
     config::Config,
     domain::Redactor,
     healthcheck::healthcheck,
-    shutdown::Shutdown,
+    signals::Signals,
     telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// sysexits.h: something is wrong with the configuration.
 const EX_CONFIG: u8 = 78;
@@ -66,6 +65,11 @@ async fn serve(config: Config) -> ExitCode {
         return fail(1, &format!("logging cannot be started: {error}"));
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?config, "starting");
+    // From here on a signal is kept until the daemon can stop.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &format!("signals cannot be received: {error}")),
+    };
     let (app, address) = match App::build(config, Clock::system()).await {
         Ok(app) => match app.local_addr() {
             Ok(address) => (app, address),
@@ -74,9 +78,7 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(1, &error.to_string()),
     };
     tracing::info!(%address, "listening on http://{address}");
-    if let Err(error) = stop_on_signals(app.shutdown()) {
-        return fail(1, &format!("signals cannot be received: {error}"));
-    }
+    tokio::spawn(signals.stop(app.shutdown()));
     match app.run().await {
         Ended::Drained => {
             tracing::info!("drained");
@@ -84,18 +86,6 @@ async fn serve(config: Config) -> ExitCode {
         }
         Ended::Forced => ExitCode::FAILURE,
     }
-}
-
-/// The first SIGTERM or SIGINT stops, the second aborts.
-fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        for step in [Shutdown::stop, Shutdown::abort] {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            step(&shutdown);
-        }
-    });
-    Ok(())
 }
 
 fn say(text: &str) -> ExitCode {

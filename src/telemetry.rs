@@ -17,7 +17,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::{LogConfig, LogFormat},
-    domain::Redactor,
+    domain::{Redactor, redact_emails},
 };
 
 /// Starts logging to standard output for the rest of the process.
@@ -76,7 +76,7 @@ impl<'a> MakeWriter<'a> for RedactingStdout {
 impl Write for &RedactingStdout {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        io::stdout().write_all(self.0.redact(&text).as_bytes())?;
+        io::stdout().write_all(redact_emails(&self.0.redact(&text)).as_bytes())?;
         Ok(line.len())
     }
 

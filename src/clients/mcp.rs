@@ -2,13 +2,12 @@
 //! it is opened with, its tools, and calls whose outcome is named honestly.
 
 mod error;
-mod handshake;
+mod opening;
 mod transport;
 mod wire;
 
 use std::{collections::HashSet, time::Duration};
 
-use http::HeaderValue;
 use rmcp::{
     model::{
         CallToolRequest, CallToolRequestParams, ClientRequest, ListToolsRequest,
@@ -28,13 +27,12 @@ use tracing::Instrument;
 
 use error::describe_transport;
 pub use error::{CallError, McpError};
-use handshake::{Refusal, Service, end, session_config, shake_hands};
-use transport::ObservedClient;
+use opening::{Opening, Service, end, session_config};
 pub use wire::{Content, Tool, ToolOutput};
 
 use crate::{
     config::BaseUrl,
-    domain::{Redactor, ToolName, one_line},
+    domain::{Redactor, ToolName},
     http::{HttpClient, Peer, retry::RetryPolicy, root_cause},
 };
 
@@ -43,6 +41,8 @@ const PEER: Peer = Peer("mana-mcp");
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ending the session: best effort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// On top of that, for what comes before the end.
+const SETTLE_MARGIN: Duration = Duration::from_secs(1);
 /// Largest single answer, in bytes.
 const EVENT_LIMIT: usize = 8 << 20;
 /// Most pages of a tool list.
@@ -55,16 +55,17 @@ const MAX_TOOLS: usize = 1_000;
 pub struct McpClient {
     http: HttpClient,
     url: BaseUrl,
-    /// Handshakes under way, those nobody waits for any more included.
-    handshakes: TaskTracker,
+    /// Sessions being opened, those nobody waits for any more included.
+    openings: TaskTracker,
 }
 
 impl McpClient {
     /// A client of the server at `base`/mcp.
     pub fn new(http: HttpClient, base: &BaseUrl) -> Self {
-        let handshakes = TaskTracker::new();
-        handshakes.close();
-        Self { http, url: base.join(["mcp"]), handshakes }
+        let openings = TaskTracker::new();
+        // Closed trackers still take tasks; only now can they be waited for.
+        openings.close();
+        Self { http, url: base.join(["mcp"]), openings }
     }
 
     /// Opens a session and lists its tools, sorted by name. JWT and space are fixed at `initialize`:
@@ -81,62 +82,30 @@ impl McpClient {
         deadline: Instant,
     ) -> Result<McpSession, McpError> {
         let http = self.http.with_redactor(redactor.clone());
-        let service = RetryPolicy::READ
-            .run(deadline, retried(&http, "initialize"), || async {
-                self.initialize(&http, jwt, space_id).await
-            })
-            .await?;
-        let mut session = McpSession { service, http, tools: Vec::new() };
-        match session.list_tools(deadline).await {
-            Ok(tools) => {
-                session.tools = tools;
-                Ok(session)
-            }
-            Err(error) => {
-                session.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Resolves when no handshake is under way, at the latest after the time to end a session.
-    pub async fn settled(&self) {
-        // A handshake that takes longer than this is not worth holding up a shutdown.
-        let _ = timeout(CLOSE_TIMEOUT, self.handshakes.wait()).await;
-    }
-
-    /// Performs the handshake in a task of its own: it must not be cancelled half-way, or the server
-    /// would keep a session nobody knows of. If nobody waits for it any more, it ends the session.
-    async fn initialize(
-        &self,
-        http: &HttpClient,
-        jwt: &SecretString,
-        space_id: &str,
-    ) -> Result<Service, McpError> {
-        let failed = |reason: &str, transient| McpError::Failed {
-            step: "initialize",
-            reason: http.snippet(reason.as_bytes()),
-            transient,
+        let Some(config) = session_config(&self.url, jwt, space_id) else {
+            return Err(McpError::SpaceId);
         };
-        let space = HeaderValue::from_str(space_id)
-            .map_err(|_| failed("the space id does not fit in a header", false))?;
-        let config = session_config(&self.url, jwt, space);
-        let client = ObservedClient::new(http.clone());
-        let (opened, waiting) = oneshot::channel();
-        self.handshakes.spawn(
+        let opening = Opening::new(http, config, deadline);
+        // If nobody waits any more, because of a stop or the end of the run's time, the task learns of
+        // it and leaves no session behind.
+        let _waiting = opening.waiting();
+        let (opened, outcome) = oneshot::channel();
+        self.openings.spawn(
             async move {
-                if let Err(Ok(service)) = opened.send(shake_hands(client, config).await) {
-                    end(service).await;
+                if let Err(Ok(session)) = opened.send(opening.run().await) {
+                    session.close().await;
                 }
             }
             .in_current_span(),
         );
-        match waiting.await {
-            Ok(Ok(service)) => Ok(service),
-            Ok(Err(Refusal::Failed { reason, transient })) => Err(failed(&reason, transient)),
-            Ok(Err(Refusal::Revision(spoken))) => Err(McpError::Revision(one_line(&spoken))),
-            Err(_) => Err(failed("the handshake was dropped", false)),
-        }
+        outcome.await.unwrap_or(Err(McpError::GivenUp))
+    }
+
+    /// Resolves when no session is being opened that nobody waits for, at the latest after the time it
+    /// takes to end one.
+    pub async fn settled(&self) {
+        // What takes longer is not worth holding up a shutdown.
+        let _ = timeout(CLOSE_TIMEOUT + SETTLE_MARGIN, self.openings.wait()).await;
     }
 }
 

@@ -116,15 +116,11 @@ pub enum PersonasError {
         /// How long the answer asks to wait.
         retry_after: Option<Duration>,
     },
-    /// A 200 that is not the expected JSON.
-    #[error(
-        "{operation}: the personas endpoint answered 200, but not with the expected JSON: {detail}"
-    )]
+    /// A 200 that is not the expected JSON. It may hold prompts and e-mails, so it is not quoted.
+    #[error("{operation}: the personas endpoint answered 200, but not with the expected JSON")]
     Unreadable {
         /// What was asked.
         operation: &'static str,
-        /// Beginning of the body.
-        detail: String,
     },
     /// No answer.
     #[error("{operation}: {source}")]
@@ -219,17 +215,15 @@ impl PersonasClient {
                 .send(operation, request().headers(self.headers.clone()))
                 .await
                 .map_err(|source| PersonasError::Http { operation: name, source })?;
-            let detail = || self.http.snippet(&answer.body);
             if answer.status != StatusCode::OK {
                 return Err(PersonasError::Refused {
                     operation: name,
                     status: answer.status,
-                    detail: detail(),
+                    detail: self.http.snippet(&answer.body),
                     retry_after: crate::http::retry_after(&answer.headers),
                 });
             }
-            read(&answer)
-                .ok_or_else(|| PersonasError::Unreadable { operation: name, detail: detail() })
+            read(&answer).ok_or(PersonasError::Unreadable { operation: name })
         };
         let on_retry = |error: &PersonasError, pause: Duration| {
             self.http.metrics().record_client_retry(PEER.0, name);

@@ -48,7 +48,9 @@ impl Action {
             tool_name: if tool_name.is_empty() { "unnamed".into() } else { tool_name },
             input_hash,
             result: if error.is_some() { ActionResult::Error } else { ActionResult::Ok },
-            error_message: error.map(|error| clip(error, MAX_ERROR_MESSAGE)),
+            error_message: error.map(|error| clip(error, MAX_ERROR_MESSAGE)).map(|error| {
+                if error.is_empty() { "failed without saying why".into() } else { error }
+            }),
             latency_ms: Some(i32::try_from(latency.as_millis()).unwrap_or(i32::MAX)),
         }
     }

@@ -62,6 +62,31 @@ fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
+/// `text` with everything that looks like an e-mail address replaced: e-mails are shown in answers of
+/// /diag only, and peers quote them where they like.
+pub fn redact_emails(text: &str) -> Cow<'_, str> {
+    let in_address = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('@') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        let name = before.trim_end_matches(in_address);
+        let domain_len = after.find(|c| !in_address(c)).unwrap_or(after.len());
+        if name.len() < before.len() && domain_len > 0 {
+            out.push_str(name);
+            out.push_str(MARK);
+        } else {
+            out.push_str(&rest[..at + 1 + domain_len]);
+        }
+        rest = &after[domain_len..];
+    }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
 fn redact_jwts(text: &str) -> Option<String> {
     let in_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -103,6 +128,15 @@ mod tests {
         let redactor = Redactor::new(["a\"b\\c-secret"]);
         let echoed = serde_json::json!({"key": "a\"b\\c-secret"}).to_string();
         assert_eq!(redactor.redact(&echoed), "{\"key\":\"[redacted]\"}");
+    }
+
+    #[test]
+    fn addresses_are_replaced_and_a_lone_at_stays() {
+        assert_eq!(
+            redact_emails("for persona.jörg+1@mana.test: no <a@b> @ home, x@"),
+            "for [redacted]: no <[redacted]> @ home, x@"
+        );
+        assert_eq!(redact_emails("nothing here"), "nothing here");
     }
 
     #[test]

@@ -92,15 +92,16 @@ impl Tick {
     pub async fn run(&self) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let result = self.run_due(started).await;
-        let outcome = match &result {
-            Ok(_) => TickOutcome::Completed,
-            Err(_) => TickOutcome::Failed,
-        };
-        self.metrics().record_tick(outcome, started.elapsed());
         match &result {
-            Ok(summary) => summary.log(),
+            Ok(summary) => {
+                self.metrics().record_tick(TickOutcome::Completed, started.elapsed());
+                summary.log();
+            }
             Err(TickError::Stopping) => {}
-            Err(error) => tracing::error!("tick failed: {error}"),
+            Err(error) => {
+                self.metrics().record_tick(TickOutcome::Failed, started.elapsed());
+                tracing::error!("tick failed: {error}");
+            }
         }
         result
     }
@@ -180,7 +181,7 @@ impl Tick {
         rows.into_iter()
             .map(|row| match row {
                 Err(error) => {
-                    tracing::warn!("a row of /due is malformed: {}", error.problem);
+                    tracing::warn!(due.row = error.place, "a row of /due is malformed");
                     refuse(error.persona.clone(), error.to_string())
                 }
                 Ok(persona) if !seen.insert(persona.user_id.clone()) => {

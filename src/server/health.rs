@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 
 use super::{ServerState, Ticks};
+use crate::domain::redact_emails;
 
 /// Answer of /health; always 200 while the daemon serves.
 #[derive(Debug, Serialize)]
@@ -43,6 +44,6 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
         tick_interval_ms: u64::try_from(state.tick_interval.as_millis()).unwrap_or(u64::MAX),
         concurrency: state.concurrency,
         tick_loop,
-        reason: trouble,
+        reason: trouble.map(|trouble| redact_emails(&trouble).into_owned()),
     })
 }

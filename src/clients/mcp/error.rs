@@ -25,6 +25,12 @@ pub enum McpError {
         /// Whether it may succeed later.
         transient: bool,
     },
+    /// The space id cannot be sent.
+    #[error("initialize: the space id does not fit in a header")]
+    SpaceId,
+    /// Nobody waited for the session any more.
+    #[error("initialize: given up by a shutdown or the end of the run's time")]
+    GivenUp,
     /// The server speaks a revision of the protocol that this client does not.
     #[error("initialize: mana-mcp speaks MCP {0}, which this runner does not")]
     Revision(String),

@@ -15,6 +15,7 @@ use rmcp::{
 };
 use sse_stream::{Error as SseError, Sse};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{EVENT_LIMIT, PEER, error::describe_setup};
 use crate::http::HttpClient;
@@ -34,6 +35,7 @@ type Headers = HashMap<HeaderName, HeaderValue>;
 pub(super) struct ObservedClient {
     http: HttpClient,
     seen: Arc<Mutex<Seen>>,
+    opened: CancellationToken,
 }
 
 /// What passed by.
@@ -47,7 +49,12 @@ struct Seen {
 
 impl ObservedClient {
     pub(super) fn new(http: HttpClient) -> Self {
-        Self { http, seen: Arc::default() }
+        Self { http, seen: Arc::default(), opened: CancellationToken::new() }
+    }
+
+    /// Resolves once the server has said which session it opened.
+    pub(super) async fn session_opened(&self) {
+        self.opened.cancelled().await;
     }
 
     /// Why the server refused a notification, if it did.
@@ -149,6 +156,7 @@ impl StreamableHttpClient for ObservedClient {
                 if operation == INITIALIZE =>
             {
                 self.seen().session = Some(session.as_str().into());
+                self.opened.cancel();
             }
             _ => {}
         }

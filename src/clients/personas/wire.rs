@@ -22,8 +22,10 @@ pub type DueRow = Result<Persona, RowError>;
 pub struct RowError {
     /// Who it is about, as far as the row says: e-mail, else user id, else its place.
     pub persona: String,
-    /// What is wrong with it.
+    /// What is wrong with it. It can quote the row: for /diag only.
     pub problem: String,
+    /// Its place in the list, from 1.
+    pub place: usize,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +77,7 @@ fn parse_row(row: &str, place: usize) -> DueRow {
                 .or_else(|| text(owner.user_id))
                 .unwrap_or_else(|| format!("row {}", place + 1)),
             problem: problem.to_string(),
+            place: place + 1,
         }
     };
     let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
