@@ -5,19 +5,24 @@
 
 pub mod catalog;
 pub mod conversation;
+mod dispatch;
 pub mod main_turn;
+pub mod policy;
 pub mod prompt;
 pub mod rating;
+pub mod reminder;
 pub mod tool_result;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use self::catalog::CatalogTool;
 use crate::{
     clients::mcp::{CallError, ToolOutput},
-    domain::{Redactor, ToolName},
+    config::PolicyConfig,
+    domain::Redactor,
     shutdown::Shutdown,
 };
 
@@ -26,8 +31,10 @@ use crate::{
 pub struct Scope {
     /// No work after this.
     pub deadline: Instant,
-    /// Replies in the main turn, ≥ 1.
-    pub max_turns: u32,
+    /// Replies in the main turn, and what they may cost.
+    pub limits: conversation::Limits,
+    /// What the persona may do with tools.
+    pub policy: Arc<PolicyConfig>,
     /// One tool call.
     pub tool_timeout: Duration,
     /// Stop and abort.
@@ -42,7 +49,7 @@ pub trait ToolHost {
     /// Calls `tool`, with at most `limit` for it all.
     fn call(
         &self,
-        tool: &ToolName,
+        tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
     ) -> impl Future<Output = Result<ToolOutput, CallError>> + Send;

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::PersonasClient},
     clock::Clock,
-    config::Config,
+    config::{ClaudeConfig, Config},
     domain::Redactor,
     http::HttpClient,
     metrics::Metrics,
+    pricing::{Pricing, PricingError},
     runner::{LoginCheck, Pipeline, Tick, TickSlot, interval::run_interval},
     server::{ServerState, Ticks, router},
     shutdown::Shutdown,
@@ -46,6 +47,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
+    /// There is no price table.
+    #[error(transparent)]
+    Pricing(#[from] PricingError),
     /// The metrics cannot be registered.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -79,8 +83,9 @@ impl App {
             config.peers.auth.clone(),
             config.seed_secret.clone(),
         ));
+        let pricing = load_prices(&config.claude)?;
         let state = ServerState {
-            ticks: ticks(&config, clock, &http, &auth, &metrics, &redactor, &shutdown),
+            ticks: ticks(&config, clock, &http, &auth, pricing, &redactor, &shutdown),
             login_check: LoginCheck::new(auth),
             paused: config.tick.paused,
             tick_interval: config.tick.interval,
@@ -157,7 +162,7 @@ fn ticks(
     clock: Clock,
     http: &HttpClient,
     auth: &Arc<AuthClient>,
-    metrics: &Arc<Metrics>,
+    pricing: Pricing,
     redactor: &Redactor,
     shutdown: &Shutdown,
 ) -> Ticks {
@@ -166,7 +171,7 @@ fn ticks(
         .service_key
         .as_ref()
         .and_then(|key| PersonasClient::new(http.clone(), config.peers.personas.clone(), key));
-    let claude = ClaudeClient::new(http.clone(), &config.claude);
+    let claude = ClaudeClient::new(http.clone(), &config.claude, pricing);
     let (Some(personas), Some(claude)) = (personas, claude) else {
         return Ticks::Missing(config.missing_keys());
     };
@@ -176,15 +181,29 @@ fn ticks(
         mcp: McpClient::new(http.clone(), &config.peers.mcp),
         claude,
         limits: config.run,
+        policy: Arc::new(config.policy.clone()),
         shutdown: shutdown.clone(),
         clock: clock.clone(),
         time_zone: config.time_zone.clone(),
-        metrics: metrics.clone(),
+        metrics: http.metrics().clone(),
         redactor: redactor.clone(),
     };
     let tick =
         Tick::new(Arc::new(pipeline), clock, config.tick.concurrency, config.tick.run_backoff);
-    Ticks::Ready(TickSlot::new(tick, metrics.clone(), shutdown.clone()))
+    Ticks::Ready(TickSlot::new(tick, http.metrics().clone(), shutdown.clone()))
+}
+
+/// The prices of the configured model. An unknown one is priced as the dearest, so that no limit is
+/// passed unseen.
+fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
+    let pricing = Pricing::load(config.pricing_file.as_deref(), &config.model)?;
+    if !pricing.is_known {
+        tracing::warn!(
+            model = config.model,
+            "the price table does not know this model; it is priced as the dearest (PRICING_FILE)"
+        );
+    }
+    Ok(pricing)
 }
 
 fn log_tick_loop(state: &ServerState) {

@@ -7,7 +7,7 @@ mod base_url;
 mod parse;
 mod raw;
 
-use std::{ffi::OsString, fmt, net::IpAddr, time::Duration};
+use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +16,14 @@ pub use base_url::BaseUrl;
 use parse::Parser;
 pub use raw::Raw;
 
+use crate::domain::Usd;
+
 /// The seed secret of development; production refuses it.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
+
+/// Tools that cost the product money although nothing on the wire says so (contracts/mana-mcp.md).
+const PAID_TOOLS: [&str; 4] =
+    ["me.generateWithReference", "wardrobe.tryOn", "comic.generatePanel", "comic.generateVariant"];
 
 /// Everything the daemon can be told.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Config {
     pub tick: TickConfig,
     /// Bounds of one persona's run.
     pub run: RunLimits,
+    /// What personas may do with tools.
+    pub policy: PolicyConfig,
     /// SHUTDOWN_GRACE_MS: from the first signal to the forced end.
     pub shutdown_grace: Duration,
     /// RUNNER_ENV and NODE_ENV.
@@ -79,6 +87,8 @@ pub struct ClaudeConfig {
     pub model: String,
     /// ANTHROPIC_EFFORT; `None` sends no effort.
     pub effort: Option<Effort>,
+    /// PRICING_FILE: a price table instead of the one in the binary.
+    pub pricing_file: Option<PathBuf>,
 }
 
 /// How hard the model thinks (contracts/anthropic-messages.md, section 2).
@@ -127,6 +137,45 @@ pub struct RunLimits {
     pub timeout: Duration,
     /// PERSONA_TOOL_TIMEOUT_MS: one tool call.
     pub tool_timeout: Duration,
+    /// PERSONA_MAX_COST_USD: what a run may cost, > 0.
+    pub max_cost: Usd,
+}
+
+/// What personas may do with tools.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// POLICY_MODE.
+    pub mode: PolicyMode,
+    /// POLICY_ALLOW_DESTRUCTIVE: destructive tools that may be called all the same.
+    pub allow_destructive: Vec<String>,
+    /// POLICY_TOOL_RATE: calls of one tool by one persona in a rolling minute, ≥ 1.
+    pub tool_rate: usize,
+    /// POLICY_HIDDEN_TOOLS: tools that are not offered.
+    pub hidden_tools: Vec<String>,
+    /// PERSONA_READ_TOOLS: tools that only read, besides those whose name says so.
+    pub read_tools: Vec<String>,
+}
+
+/// What the policy gate does with its decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyMode {
+    /// Makes none.
+    Off,
+    /// Logs and counts them; every call runs.
+    LogOnly,
+    /// Denied calls do not run.
+    Enforce,
+}
+
+impl PolicyMode {
+    /// Metric label, and the variable's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::LogOnly => "log-only",
+            Self::Enforce => "enforce",
+        }
+    }
 }
 
 /// What kind of deployment this is.
@@ -221,6 +270,7 @@ impl Config {
         let claude = ClaudeConfig {
             api_key: p.header_secret("ANTHROPIC_API_KEY", raw.anthropic_api_key),
             base: p.url("ANTHROPIC_BASE_URL", raw.anthropic_base_url, "https://api.anthropic.com"),
+            pricing_file: raw.pricing_file.map(PathBuf::from),
             model: raw.anthropic_model.unwrap_or_else(|| "claude-haiku-5-5".into()),
             effort: p.choice(
                 "ANTHROPIC_EFFORT",
@@ -247,6 +297,23 @@ impl Config {
             max_turns: p.number("PERSONA_MAX_TURNS", raw.persona_max_turns, 15, 1, 1_000),
             timeout: p.millis("PERSONA_TIMEOUT_MS", raw.persona_timeout_ms, 600_000),
             tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", raw.persona_tool_timeout_ms, 15_000),
+            max_cost: p.dollars("PERSONA_MAX_COST_USD", raw.persona_max_cost_usd, 0.25),
+        };
+        let policy = PolicyConfig {
+            mode: p.choice(
+                "POLICY_MODE",
+                raw.policy_mode,
+                PolicyMode::Enforce,
+                &[PolicyMode::Off, PolicyMode::LogOnly, PolicyMode::Enforce]
+                    .map(|mode| (mode.as_str(), mode)),
+            ),
+            allow_destructive: list(raw.policy_allow_destructive),
+            tool_rate: p.number("POLICY_TOOL_RATE", raw.policy_tool_rate, 30, 1, 10_000),
+            hidden_tools: match raw.policy_hidden_tools {
+                None => PAID_TOOLS.map(str::to_owned).to_vec(),
+                names => list(names),
+            },
+            read_tools: list(raw.persona_read_tools),
         };
         let config = Self {
             listen,
@@ -255,6 +322,7 @@ impl Config {
             seed_secret,
             tick,
             run,
+            policy,
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", raw.shutdown_grace_ms, 8_000),
             environment: p.environment(raw.runner_env, raw.node_env),
             time_zone: p.time_zone("TZ", raw.tz, "Europe/Berlin"),
@@ -306,6 +374,13 @@ impl Config {
             .chain([&self.seed_secret])
             .map(ExposeSecret::expose_secret)
     }
+}
+
+/// Names separated by commas.
+fn list(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod action;
 mod feedback;
 mod input_hash;
+mod money;
 mod password;
 mod persona;
 mod redact;
@@ -16,6 +17,7 @@ mod tool;
 pub use action::{Action, ActionResult, IDLE_TOOL, RUN_TOOL};
 pub use feedback::{ModuleRating, PARSE_MODULE, Rating};
 pub use input_hash::InputHash;
+pub use money::{Cost, Tokens, Usd};
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId, UserIdError};
 pub use redact::{Redactor, redact_emails};

@@ -6,7 +6,7 @@
 //! code is laid out.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`runner`], [`server`] and
+//! [`metrics`], [`pricing`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`runner`], [`server`] and
 //! [`app`].
 
 pub mod agent;
@@ -18,6 +18,7 @@ pub mod domain;
 pub mod healthcheck;
 pub mod http;
 pub mod metrics;
+pub mod pricing;
 pub mod runner;
 pub mod server;
 pub mod shutdown;

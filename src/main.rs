@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use mana_persona_runner::{
-    app::{App, Ended},
+    app::{App, Ended, StartError},
     clock::Clock,
     config::Config,
     domain::Redactor,
@@ -75,6 +75,7 @@ async fn serve(config: Config) -> ExitCode {
             Ok(address) => (app, address),
             Err(error) => return fail(1, &format!("the bound address is unknown: {error}")),
         },
+        Err(error @ StartError::Pricing(_)) => return fail(EX_CONFIG, &error.to_string()),
         Err(error) => return fail(1, &error.to_string()),
     };
     tracing::info!(%address, "listening on http://{address}");

@@ -9,9 +9,11 @@ mod labels;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
+
+use crate::domain::{Cost, Tokens};
 
 pub use labels::{Label, RunOutcome, Stage, TickOutcome, ToolLabels, ToolOutcome};
 
@@ -43,24 +45,14 @@ pub struct Metrics {
     tool_labels: ToolLabels,
     stop_reasons: IntCounterVec,
     tokens: IntCounterVec,
+    cost: CounterVec,
+    policy_decisions: IntCounterVec,
+    reminders: IntCounterVec,
     model_duration: HistogramVec,
     rows: IntCounterVec,
     unrated_modules: IntCounter,
     server_requests: IntCounterVec,
     server_duration: HistogramVec,
-}
-
-/// Tokens of one model reply, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Uncached input.
-    pub input: u64,
-    /// Output, thinking included.
-    pub output: u64,
-    /// Input read from the prompt cache.
-    pub cache_read: u64,
-    /// Input written to the prompt cache.
-    pub cache_write: u64,
 }
 
 impl Metrics {
@@ -117,6 +109,17 @@ impl Metrics {
                 &["stop_reason"],
             )?,
             tokens: r.counters("claude_tokens_total", "Tokens billed, by kind.", &["kind"])?,
+            cost: r.amounts("cost_usd_total", "What model replies cost, in USD.", &["kind"])?,
+            policy_decisions: r.counters(
+                "policy_decisions_total",
+                "Tool calls the policy gate denied or flagged, and tool results it flagged.",
+                &["decision", "reason", "mode"],
+            )?,
+            reminders: r.counters(
+                "reminders_total",
+                "Reminders given to the model, by what gave cause.",
+                &["producer"],
+            )?,
             model_duration: r.histogram(
                 "claude_request_duration_seconds",
                 "Duration of a model request that was answered.",
@@ -164,6 +167,7 @@ impl Metrics {
         }
         for kind in ["input", "output", "cache_read", "cache_write"] {
             self.tokens.with_label_values(&[kind]);
+            self.cost.with_label_values(&[kind]);
         }
         for kind in ["actions", "feedback"] {
             self.rows.with_label_values(&[kind]);
@@ -243,17 +247,35 @@ impl Metrics {
     }
 
     /// The model replied.
-    pub fn record_reply(&self, stop_reason: &'static str, tokens: Tokens, took: Duration) {
+    pub fn record_reply(
+        &self,
+        stop_reason: &'static str,
+        tokens: &Tokens,
+        cost: &Cost,
+        took: Duration,
+    ) {
         self.stop_reasons.with_label_values(&[stop_reason]).inc();
-        for (kind, count) in [
-            ("input", tokens.input),
-            ("output", tokens.output),
-            ("cache_read", tokens.cache_read),
-            ("cache_write", tokens.cache_write),
+        let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
+        for (kind, count, cost) in [
+            ("input", tokens.input, cost.input),
+            ("output", tokens.output, cost.output),
+            ("cache_read", tokens.cache_read, cost.cache_read),
+            ("cache_write", written, cost.cache_write),
         ] {
             self.tokens.with_label_values(&[kind]).inc_by(count);
+            self.cost.with_label_values(&[kind]).inc_by(cost.dollars());
         }
         self.model_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    /// The policy gate denied or flagged a call, or flagged a result.
+    pub fn record_policy(&self, decision: &'static str, reason: &'static str, mode: &'static str) {
+        self.policy_decisions.with_label_values(&[decision, reason, mode]).inc();
+    }
+
+    /// A reminder was given.
+    pub fn record_reminder(&self, producer: &'static str) {
+        self.reminders.with_label_values(&[producer]).inc();
     }
 
     /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
@@ -311,6 +333,10 @@ impl Families<'_> {
         labels: &[&str],
     ) -> prometheus::Result<IntCounterVec> {
         self.add(IntCounterVec::new(Opts::new(full_name(name), help), labels)?)
+    }
+
+    fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+        self.add(CounterVec::new(Opts::new(full_name(name), help), labels)?)
     }
 
     fn histogram(

@@ -4,6 +4,8 @@
 //! A valid request is answered by the first of: a reply put in the queue
 //! ([`FakeClaude::enqueue`]), the test's own rule ([`FakeClaude::answer_with`]), the scripted persona.
 //! Connection-level failures are planned in [`Served::faults`].
+//!
+//! It keeps a prompt cache and, if told to, rate limits; both follow the [`Clock`] of the devstack.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,11 +25,14 @@ use axum::{
     response::Response,
 };
 
-use crate::wire::Served;
+use crate::{clock::Clock, wire::Served};
 
+mod cache;
 mod memory;
 mod model;
 mod persona;
+mod prompt;
+mod rate_limit;
 mod reply;
 mod request;
 mod script;
@@ -36,10 +41,16 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use cache::CacheUsage;
+pub use rate_limit::RateLimit;
 pub use request::{ParsedRequest, ToolOutcome};
 pub use script::Scripted;
 
+use cache::{Lookup, PromptCache};
 use memory::Memory;
+use prompt::Prompt;
+use rate_limit::Limiter;
+use reply::Headers;
 use validate::Refusal;
 
 /// How the scripted Claude behaves.
@@ -51,11 +62,18 @@ pub struct ClaudeOptions {
     pub replies: usize,
     /// How long every answer takes.
     pub latency: Duration,
+    /// What the account may use; `None` lets everything pass.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Default for ClaudeOptions {
     fn default() -> Self {
-        Self { api_key: "sk-ant-devstack".into(), replies: 5, latency: Duration::ZERO }
+        Self {
+            api_key: "sk-ant-devstack".into(),
+            replies: 5,
+            latency: Duration::ZERO,
+            rate_limit: None,
+        }
     }
 }
 
@@ -73,17 +91,19 @@ pub struct FakeClaude {
 }
 
 impl FakeClaude {
-    /// Serves it on a free loopback port.
+    /// Serves it on a free loopback port. Cache entries age and limits recover by `clock`.
     ///
     /// # Errors
     /// When no port can be bound.
-    pub async fn start(options: ClaudeOptions) -> Result<Self, StartError> {
+    pub async fn start(options: ClaudeOptions, clock: Clock) -> Result<Self, StartError> {
+        let limiter = options.rate_limit.map(|limit| Limiter::new(limit, clock.now()));
         let state = Arc::new(Shared {
             api_key: options.api_key,
             replies: options.replies,
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
-            state: Mutex::new(Inner { latency: options.latency, ..Inner::default() }),
+            state: Mutex::new(Inner { latency: options.latency, limiter, ..Inner::default() }),
+            clock,
         });
         // The API has a limit of its own, which answers in its own words.
         let router = Router::new()
@@ -112,12 +132,30 @@ impl FakeClaude {
         self.state.lock().rule = Some(Arc::new(rule));
     }
 
-    /// Every refusal so far, as `400 invalid_request_error: …`.
+    /// Gives the next answer to a valid request these headers, in the place of its own of the same
+    /// names. Called again, it is the answer after that.
+    pub fn headers_once(&self, headers: Vec<(&'static str, String)>) {
+        self.state.lock().headers.push_back(headers);
+    }
+
+    /// Refuses the next request that carries thinking as if it were bound to another conversation.
+    /// That is no violation.
+    pub fn refuse_thinking_once(&self) {
+        self.state.lock().refuses_thinking += 1;
+    }
+
+    /// What the prompt cache made of the answered requests of main turns, which offer tools.
+    pub fn cache_usage(&self) -> CacheUsage {
+        self.state.lock().cache_usage
+    }
+
+    /// Every refusal so far, as `400 invalid_request_error: …`. Rate limits and what a test asked
+    /// for are not among them.
     pub fn violations(&self) -> Vec<String> {
         self.state.lock().violations.clone()
     }
 
-    /// Every valid request so far, in order of arrival.
+    /// Every valid request within the rate limits so far, in order of arrival.
     pub fn requests(&self) -> Vec<ParsedRequest> {
         self.state.lock().requests.clone()
     }
@@ -146,6 +184,7 @@ struct Shared {
     replies: usize,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
+    clock: Clock,
     state: Mutex<Inner>,
 }
 
@@ -157,6 +196,13 @@ struct Inner {
     violations: Vec<String>,
     requests: Vec<ParsedRequest>,
     memory: Memory,
+    cache: PromptCache,
+    cache_usage: CacheUsage,
+    limiter: Option<Limiter>,
+    /// Headers of the next answers.
+    headers: VecDeque<Vec<(&'static str, String)>>,
+    /// Requests with thinking that are still to be refused.
+    refuses_thinking: usize,
     /// How often each persona has begun a main turn, by system prompt.
     runs: HashMap<String, u64>,
 }
@@ -174,7 +220,66 @@ impl Shared {
 
     fn refuse(&self, refusal: &Refusal) -> Response {
         self.lock().violations.push(refusal.to_string());
-        reply::refused(refusal)
+        reply::refused(refusal, self.rate_limit_headers())
+    }
+
+    fn rate_limit_headers(&self) -> Headers {
+        rate_limit::headers(self.lock().limiter.as_mut(), self.clock.now())
+    }
+
+    /// Lets a valid request in: what it reads from the cache, or why it is not answered now.
+    fn admit(&self, request: &ParsedRequest) -> Result<Lookup, Box<Response>> {
+        let prompt = Prompt::of(request);
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let now = self.clock.now();
+        let lookup = inner.cache.look_up(&prompt, now);
+        let counted = lookup.usage.uncached + lookup.usage.written;
+        let admitted = inner.limiter.as_mut().map_or(Ok(()), |limit| limit.admit(counted, now));
+        if let Err(exceeded) = admitted {
+            let headers = rate_limit::headers(inner.limiter.as_mut(), now);
+            return Err(Box::new(reply::rate_limited(&exceeded, headers)));
+        }
+        if inner.refuses_thinking > 0
+            && let Some(refusal) = memory::refuse_thinking(&request.messages)
+        {
+            inner.refuses_thinking -= 1;
+            let headers = rate_limit::headers(inner.limiter.as_mut(), now);
+            return Err(Box::new(reply::refused(&refusal, headers)));
+        }
+        inner.cache.refresh(&lookup);
+        inner.requests.push(request.clone());
+        Ok(lookup)
+    }
+
+    /// Answers a valid request.
+    async fn answer(&self, request: &ParsedRequest) -> Response {
+        let lookup = match self.admit(request) {
+            Ok(lookup) => lookup,
+            Err(response) => return *response,
+        };
+        let _in_flight = InFlight::enter(self);
+        let latency = self.lock().latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        // `max_tokens: 0` only warms the cache: nothing is written, so nothing scripted is used up.
+        let scripted = match request.max_tokens {
+            0 => Scripted::nothing("max_tokens"),
+            _ => self.decide(request),
+        };
+        if let Scripted::Message { content, stop_reason, .. } = &scripted {
+            let mut inner = self.lock();
+            inner.memory.remember(request, content, stop_reason.as_deref());
+            inner.cache.write(&lookup);
+            if !request.tools.is_empty() {
+                inner.cache_usage += lookup.usage;
+            }
+            if let Some(limiter) = &mut inner.limiter {
+                limiter.spend_output(reply::output_tokens(content), self.clock.now());
+            }
+        }
+        reply::served(request, scripted, &lookup, self.rate_limit_headers())
     }
 
     /// What this request is answered with.
@@ -238,24 +343,9 @@ async fn handle(
         Ok(request) => request,
         Err(refusal) => return shared.refuse(&refusal),
     };
-    let in_flight = InFlight::enter(&shared);
-    let latency = {
-        let mut inner = shared.lock();
-        inner.requests.push(request.clone());
-        inner.latency
-    };
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
-    }
-    // `max_tokens: 0` only warms the cache: nothing is written, so nothing scripted is used up.
-    let scripted = match request.max_tokens {
-        0 => Scripted::nothing("max_tokens"),
-        _ => shared.decide(&request),
-    };
-    if let Scripted::Message { content, stop_reason, .. } = &scripted {
-        shared.lock().memory.remember(&request, content, stop_reason.as_deref());
-    }
-    let response = reply::served(&request, scripted);
-    drop(in_flight);
+    let mut response = shared.answer(&request).await;
+    let headers = shared.lock().headers.pop_front().unwrap_or_default();
+    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+    reply::set_headers(&mut response, headers);
     response
 }

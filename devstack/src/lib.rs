@@ -79,7 +79,7 @@ impl Devstack {
         let vaults = auth.vaults();
         let has_vault = Arc::new(move |user: &str| vaults.is_initialised(user));
         let mcp = ManaMcp::start(options.mcp, clock.clone(), keys, has_vault).await?;
-        let claude = FakeClaude::start(options.claude).await?;
+        let claude = FakeClaude::start(options.claude, clock.clone()).await?;
         let environment = vec![
             ("MANA_AUTH_URL", auth.url().to_owned()),
             ("MANA_MCP_URL", mcp.url().to_owned()),

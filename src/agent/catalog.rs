@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clients::{claude::ToolDefinitions, mcp::Tool},
+    config::PolicyConfig,
     domain::ToolName,
 };
 
@@ -25,18 +26,48 @@ const HASH_LEN: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Catalog {
     definitions: ToolDefinitions,
-    by_spelling: HashMap<String, ToolName>,
+    by_spelling: HashMap<String, CatalogTool>,
 }
 
+/// A tool on offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogTool {
+    /// Its name as MCP lists it.
+    pub name: ToolName,
+    /// Whether it only reads.
+    pub is_read_only: bool,
+    /// Whether it destroys something.
+    pub is_destructive: bool,
+    /// Whether it is for administrators.
+    pub is_admin: bool,
+}
+
+/// Verbs of tools that only read (contracts/mana-mcp.md).
+const READ_VERBS: [&str; 11] = [
+    "list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count", "consult",
+];
+/// Ending of further ones.
+const READ_ENDING: &str = "Recap";
+/// Beginnings of verbs that destroy.
+const DESTRUCTIVE_VERBS: [&str; 5] = ["delete", "remove", "purge", "clear", "reset"];
+
 impl Catalog {
-    /// The catalog of these tools, which are sorted by name and distinct.
-    pub fn new(tools: &[Tool]) -> Self {
+    /// The catalog of these tools, which are sorted by name and distinct, without the hidden ones.
+    pub fn new(tools: &[Tool], config: &PolicyConfig) -> Self {
+        let is_offered =
+            |tool: &&Tool| !config.hidden_tools.iter().any(|n| n == tool.name.as_str());
+        let tools: Vec<_> = tools.iter().filter(is_offered).collect();
+        // A server that annotates tools at all means what it leaves out.
+        let annotates = tools.iter().any(|tool| tool.hints.read_only.is_some());
+        let natures = tools.iter().map(|tool| CatalogTool::of(tool, annotates, &config.read_tools));
+        let natures: Vec<_> = natures.collect();
         let spellings = spell(tools.iter().map(|tool| &tool.name));
         let definitions = ToolDefinitions::new(tools.iter().map(|tool| {
             let spelling = spellings[&tool.name].as_str();
             (spelling, tool.description.as_str(), &tool.input_schema)
         }));
-        let by_spelling = spellings.into_iter().map(|(name, spelling)| (spelling, name)).collect();
+        let by_spelling =
+            natures.into_iter().map(|tool| (spellings[&tool.name].clone(), tool)).collect();
         Self { definitions, by_spelling }
     }
 
@@ -45,10 +76,42 @@ impl Catalog {
         &self.definitions
     }
 
+    /// Whether there is nothing to offer.
+    pub fn is_empty(&self) -> bool {
+        self.by_spelling.is_empty()
+    }
+
     /// The tool the model means; `None` if it made the name up.
-    pub fn resolve(&self, spelling: &str) -> Option<&ToolName> {
+    pub fn resolve(&self, spelling: &str) -> Option<&CatalogTool> {
         self.by_spelling.get(spelling)
     }
+}
+
+impl CatalogTool {
+    fn of(tool: &Tool, server_annotates: bool, read_tools: &[String]) -> Self {
+        let name = tool.name.as_str();
+        let verb = name.split_once('.').map_or(name, |(_, verb)| verb);
+        let reads = match server_annotates {
+            true => tool.hints.read_only == Some(true),
+            false => reads_by_convention(verb),
+        };
+        let destroys = DESTRUCTIVE_VERBS.iter().any(|destructive| verb.starts_with(destructive));
+        Self {
+            name: tool.name.clone(),
+            is_read_only: reads || read_tools.iter().any(|read| read == name),
+            is_destructive: destroys || tool.hints.destructive == Some(true),
+            is_admin: tool.hints.is_admin || tool.name.module().as_str() == "admin",
+        }
+    }
+}
+
+/// Whether a verb says that it only reads: `list`, `listStories`, `yearRecap`, not `listen`.
+fn reads_by_convention(verb: &str) -> bool {
+    verb.ends_with(READ_ENDING)
+        || READ_VERBS.iter().any(|read| {
+            let rest = verb.strip_prefix(read);
+            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        })
 }
 
 /// A spelling for each name: as it is where Claude takes it, else with `_` for every other character,
@@ -106,6 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clients::mcp::ToolHints;
 
     fn spellings(names: &[&str]) -> Vec<String> {
         let names: Vec<_> = names.iter().map(|name| ToolName::new(*name)).collect();
@@ -130,15 +194,80 @@ mod tests {
 
     #[test]
     fn an_invented_name_resolves_to_nothing() {
-        let tool = Tool {
-            name: ToolName::new("todo.create"),
-            description: String::new(),
-            input_schema: serde_json::Map::new(),
-        };
-        let catalog = Catalog::new(&[tool]);
-        assert_eq!(catalog.resolve("todo_create").map(ToolName::as_str), Some("todo.create"));
+        let catalog = catalog(&[tool("todo.create")]);
+        let found = catalog.resolve("todo_create").map(|tool| tool.name.as_str());
+        assert_eq!(found, Some("todo.create"));
         assert_eq!(catalog.resolve("todo.create"), None);
         assert_eq!(catalog.resolve("todo_delete"), None);
+    }
+
+    fn tool(name: &str) -> Tool {
+        Tool {
+            name: ToolName::new(name),
+            description: String::new(),
+            input_schema: serde_json::Map::new(),
+            hints: ToolHints::default(),
+        }
+    }
+
+    fn catalog(tools: &[Tool]) -> Catalog {
+        let config = PolicyConfig {
+            mode: crate::config::PolicyMode::Enforce,
+            allow_destructive: Vec::new(),
+            tool_rate: 30,
+            hidden_tools: vec!["me.generateWithReference".into()],
+            read_tools: vec!["odd.peek".into()],
+        };
+        Catalog::new(tools, &config)
+    }
+
+    #[test]
+    fn reads_and_destroyers_are_known_by_their_verb() {
+        for (name, reads, destroys) in [
+            ("todo.list", true, false),
+            ("me.listReferenceImages", true, false),
+            ("notes.search", true, false),
+            ("mood.today", true, false),
+            ("augur.consultOracle", true, false),
+            ("augur.yearRecap", true, false),
+            ("odd.peek", true, false),
+            ("music.listen", false, false),
+            ("todo.create", false, false),
+            ("todo.deleteAll", false, true),
+            ("app.reset", false, true),
+        ] {
+            let catalog = catalog(&[tool(name)]);
+            let found = catalog.by_spelling.values().next().unwrap();
+            assert_eq!((found.is_read_only, found.is_destructive), (reads, destroys), "{name}");
+        }
+    }
+
+    #[test]
+    fn annotations_of_the_server_win_over_verbs() {
+        let annotated = |name, read_only, destructive| Tool {
+            hints: ToolHints { read_only, destructive, is_admin: false },
+            ..tool(name)
+        };
+        let catalog = catalog(&[
+            annotated("a.list", None, None),
+            annotated("a.make", Some(true), None),
+            annotated("a.wipe", Some(false), Some(true)),
+        ]);
+        let nature = |name| {
+            let tool = catalog.resolve(name).unwrap();
+            (tool.is_read_only, tool.is_destructive)
+        };
+        assert_eq!(nature("a_list"), (false, false));
+        assert_eq!(nature("a_make"), (true, false));
+        assert_eq!(nature("a_wipe"), (false, true));
+    }
+
+    #[test]
+    fn hidden_tools_are_not_offered() {
+        let catalog = catalog(&[tool("me.generateWithReference"), tool("me.list")]);
+        assert!(catalog.resolve("me_generateWithReference").is_none());
+        assert!(!catalog.definitions().as_json().contains("generateWithReference"));
+        assert!(catalog.resolve("me_list").is_some());
     }
 
     proptest! {

@@ -5,12 +5,27 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
-use crate::clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse};
+use crate::{
+    clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse},
+    domain::Usd,
+};
 
 /// Output tokens of an ordinary reply, thinking included.
 const OUTPUT_TOKENS: u32 = 8_192;
 /// How often a reply may ask to be continued.
 const MAX_PAUSES: u32 = 5;
+
+/// Longest context, in tokens, that a conversation may reach: beyond it every reply costs a multiple.
+const MAX_CONTEXT: u64 = 100_000;
+
+/// What a conversation may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Replies, ≥ 1.
+    pub max_replies: u32,
+    /// Cost of its replies.
+    pub max_cost: Usd,
+}
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -37,6 +52,10 @@ pub enum Closed {
     Truncated,
     /// The history fills the context window.
     ContextWindow,
+    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
+    CostLimit,
+    /// Its context passes 100,000 tokens.
+    ContextLimit,
     /// It kept asking to be continued.
     PauseLimit,
     /// It stopped for a reason this program does not know.
@@ -63,7 +82,9 @@ pub struct Conversation {
     messages: Vec<Message>,
     state: State,
     replies: u32,
-    max_replies: u32,
+    limits: Limits,
+    spent: Usd,
+    context: u64,
     max_tokens: u32,
     pauses: u32,
     call_ids: HashSet<String>,
@@ -71,13 +92,15 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Begins with what the user says. The model may reply `max_replies` times.
-    pub fn new(opening: &str, max_replies: u32) -> Self {
+    /// Begins with what the user says.
+    pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             messages: vec![Message::user(opening)],
             state: State::Asking,
             replies: 0,
-            max_replies,
+            limits,
+            spent: Usd::ZERO,
+            context: 0,
             max_tokens: OUTPUT_TOKENS,
             pauses: 0,
             call_ids: HashSet::new(),
@@ -106,6 +129,11 @@ impl Conversation {
         self.replies
     }
 
+    /// What the replies have cost, dropped ones included.
+    pub fn spent(&self) -> Usd {
+        self.spent
+    }
+
     /// The last thing the model said in words.
     pub fn closing_words(&self) -> &str {
         &self.closing_words
@@ -113,11 +141,17 @@ impl Conversation {
 
     /// Takes in the reply that was asked for.
     pub fn record_reply(&mut self, reply: Reply) {
+        self.spent += reply.cost.total();
+        self.context = reply.usage.context();
         let cut_off_call =
             reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
         if cut_off_call && self.max_tokens < MAX_OUTPUT_TOKENS {
             // The reply is dropped as if it had never been, and asked for once more with more room.
             self.max_tokens = MAX_OUTPUT_TOKENS;
+            self.state = match self.spent >= self.limits.max_cost {
+                true => State::Done(Closed::CostLimit),
+                false => State::Asking,
+            };
             return;
         }
         self.replies += 1;
@@ -138,14 +172,32 @@ impl Conversation {
         };
     }
 
-    /// Takes in the results of all calls that were to be carried out, one for each.
-    pub fn record_results(&mut self, results: &[ToolResult]) {
+    /// Whether the model will be asked again once the results due are in.
+    pub fn goes_on(&self) -> bool {
+        self.limit_reached().is_none()
+    }
+
+    /// Takes in the results of all calls that were to be carried out, one for each, and a reminder for
+    /// the model.
+    ///
+    /// The reminder stays where it was said: models bind their thinking to all that precedes it, and
+    /// removing a message again would make the next request invalid. It goes into a system message
+    /// where the model takes one there (`as_system`), else behind the last result.
+    pub fn record_results(
+        &mut self,
+        results: &[ToolResult],
+        reminder: Option<&str>,
+        as_system: bool,
+    ) {
         let State::Calling(calls) = &self.state else { return };
         debug_assert!(
             calls.iter().map(|call| &call.id).eq(results.iter().map(|result| &result.tool_use_id)),
             "one result for each call, in order"
         );
-        self.messages.push(Message::tool_results(results));
+        self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
+        if let Some(reminder) = reminder.filter(|_| as_system) {
+            self.messages.push(Message::system(reminder));
+        }
         self.state = self.ask_again();
     }
 
@@ -175,10 +227,21 @@ impl Conversation {
     }
 
     fn ask_again(&self) -> State {
-        if self.replies >= self.max_replies {
-            State::Done(Closed::TurnLimit)
+        match self.limit_reached() {
+            Some(closed) => State::Done(closed),
+            None => State::Asking,
+        }
+    }
+
+    fn limit_reached(&self) -> Option<Closed> {
+        if self.spent >= self.limits.max_cost {
+            Some(Closed::CostLimit)
+        } else if self.context > MAX_CONTEXT {
+            Some(Closed::ContextLimit)
+        } else if self.replies >= self.limits.max_replies {
+            Some(Closed::TurnLimit)
         } else {
-            State::Asking
+            None
         }
     }
 }
@@ -191,6 +254,8 @@ impl Closed {
             | Self::TurnLimit
             | Self::Truncated
             | Self::ContextWindow
+            | Self::CostLimit
+            | Self::ContextLimit
             | Self::PauseLimit
             | Self::UnknownStopReason => None,
             Self::Refused { category } => {

@@ -9,18 +9,13 @@ use super::{
     Scope, ToolHost,
     catalog::Catalog,
     conversation::{Closed, Conversation, Next},
-    tool_result,
+    dispatch::Dispatcher,
+    reminder::{self, Snapshot},
 };
 use crate::{
-    clients::{
-        claude::{Ask, ClaudeClient, ClaudeError, ToolResult, ToolUse},
-        mcp::{CallError, ToolOutput},
-    },
-    domain::{Action, InputHash, ModuleName, ToolName, clip, one_line},
+    clients::claude::{Ask, ClaudeClient, ClaudeError, Reply},
+    domain::{Action, InputHash, ModuleName, ToolName, Usd},
 };
-
-/// Longest excerpt kept of a result, in characters; rows and recap cut it further.
-const EXCERPT: usize = 500;
 
 /// What a persona's day came to.
 #[derive(Debug)]
@@ -33,6 +28,10 @@ pub struct MainTurn {
     pub closing_words: String,
     /// Model replies.
     pub replies: u32,
+    /// What they cost.
+    pub spent: Usd,
+    /// What gave cause for each reminder.
+    pub reminders: Vec<&'static str>,
 }
 
 /// One tool call and what came of it.
@@ -52,6 +51,19 @@ pub struct CallRecord {
     pub excerpt: String,
     /// How long it took.
     pub latency: Duration,
+    /// When it began.
+    pub started: Instant,
+    /// What the policy gate had to say of it and of its result.
+    pub policy: Vec<PolicyNote>,
+}
+
+/// A decision of the policy gate, as metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyNote {
+    /// `deny`, `flag` or `flag-result`.
+    pub decision: &'static str,
+    /// Why.
+    pub reason: &'static str,
 }
 
 /// The tool a call went to.
@@ -129,18 +141,22 @@ pub async fn run_main_turn(
     opening: &str,
     scope: &Scope,
 ) -> MainTurn {
-    let mut conversation = Conversation::new(opening, scope.max_turns);
-    let mut calls = Vec::new();
+    let mut conversation = Conversation::new(opening, scope.limits);
+    let mut dispatcher = Dispatcher::new(tools, catalog, scope);
+    let mut reminders = Vec::new();
+    let mut spent_before = Usd::ZERO;
     let ended = loop {
         match conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel { max_tokens } => {
+                spent_before = conversation.spent();
                 let ask = Ask {
                     system,
                     tools: Some(catalog.definitions()),
                     messages: conversation.messages(),
                     max_tokens,
                     format: None,
+                    cached: true,
                 };
                 match scope.ask(claude, ask).await {
                     Ok(reply) => conversation.record_reply(reply),
@@ -149,31 +165,55 @@ pub async fn run_main_turn(
             }
             Next::CallTools(asked) => {
                 let asked = asked.to_vec();
-                match call_tools(tools, catalog, &asked, scope, &mut calls).await {
-                    Ok(results) => conversation.record_results(&results),
+                let calls_before = dispatcher.calls.len();
+                let turn = match dispatcher.carry_out(&asked).await {
+                    Ok(turn) => turn,
                     Err(ended) => break ended,
-                }
+                };
+                let told = if conversation.goes_on() {
+                    reminder::remind(&Snapshot {
+                        turn: conversation.replies(),
+                        max_turns: scope.limits.max_replies,
+                        calls_before,
+                        calls: dispatcher.calls.len(),
+                        last_failed: &dispatcher.last_failed(),
+                        cost_before: spent_before,
+                        cost: conversation.spent(),
+                        max_cost: scope.limits.max_cost,
+                        gate: &turn.hints,
+                    })
+                } else {
+                    Vec::new()
+                };
+                let text = reminder::wrap(&told);
+                reminders.extend(told.iter().map(|reminder| reminder.producer));
+                let as_system = claude.takes_system_messages();
+                conversation.record_results(&turn.results, text.as_deref(), as_system);
             }
         }
     };
-    if let Ended::Closed(closed @ (Closed::UnknownStopReason | Closed::PauseLimit)) = &ended {
-        tracing::warn!(end = ?closed, "the conversation ended in an unusual way");
+    if let Ended::Closed(
+        closed @ (Closed::UnknownStopReason
+        | Closed::PauseLimit
+        | Closed::CostLimit
+        | Closed::ContextLimit),
+    ) = &ended
+    {
+        tracing::warn!(end = ?closed, cost = %conversation.spent(), "the day ended before its time");
     }
     MainTurn {
-        calls,
+        calls: dispatcher.calls,
         ended,
         closing_words: conversation.closing_words().to_owned(),
         replies: conversation.replies(),
+        spent: conversation.spent(),
+        reminders,
     }
 }
 
 impl Scope {
     /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it.
-    pub(super) async fn ask(
-        &self,
-        claude: &ClaudeClient,
-        ask: Ask<'_>,
-    ) -> Result<crate::clients::claude::Reply, Ended> {
+    pub(super) async fn ask(&self, claude: &ClaudeClient, ask: Ask<'_>) -> Result<Reply, Ended> {
         tokio::select! {
             biased;
             () = self.shutdown.stopping() => Err(Ended::Stopped),
@@ -183,120 +223,10 @@ impl Scope {
     }
 
     /// Resolves when a running tool call has to be given up, with the reason.
-    async fn cut_off(&self) -> (&'static str, Ended) {
+    pub(super) async fn cut_off(&self) -> (&'static str, Ended) {
         tokio::select! {
             () = sleep_until(self.deadline) => ("the run's time was up", Ended::Deadline),
             () = self.shutdown.tool_share_used() => ("the runner was stopped", Ended::Stopped),
-        }
-    }
-}
-
-/// Carries out the calls in order. On an end from outside, what has happened is in `calls`.
-async fn call_tools(
-    tools: &impl ToolHost,
-    catalog: &Catalog,
-    asked: &[ToolUse],
-    scope: &Scope,
-    calls: &mut Vec<CallRecord>,
-) -> Result<Vec<ToolResult>, Ended> {
-    let mut results = Vec::with_capacity(asked.len());
-    for call in asked {
-        if scope.shutdown.is_stopping() {
-            return Err(Ended::Stopped);
-        }
-        if Instant::now() >= scope.deadline {
-            return Err(Ended::Deadline);
-        }
-        let number = u32::try_from(calls.len() + 1).unwrap_or(u32::MAX);
-        let started = Instant::now();
-        let (tool, answer, cut_off) = call_tool(tools, catalog, call, scope).await;
-        let record = CallRecord {
-            number,
-            tool,
-            input_hash: InputHash::of_json(call.input.get()),
-            error: answer.error,
-            outcome_unknown: answer.outcome_unknown,
-            excerpt: clip(&tool_result::text_of(&answer.content), EXCERPT),
-            latency: started.elapsed(),
-        };
-        tracing::debug!(
-            call.number = number,
-            tool = one_line(record.tool_name()),
-            call.ok = record.error.is_none(),
-            took_ms = record.latency.as_millis() as u64,
-            "tool call ended"
-        );
-        results.push(ToolResult::of(call, answer.content, record.error.is_some()));
-        calls.push(record);
-        if let Some(ended) = cut_off {
-            return Err(ended);
-        }
-    }
-    Ok(results)
-}
-
-/// What came of a call, for the model and for the record.
-struct Answer {
-    content: Vec<crate::clients::claude::ResultBlock>,
-    error: Option<String>,
-    outcome_unknown: bool,
-}
-
-impl Answer {
-    fn error(text: String, outcome_unknown: bool) -> Self {
-        let content = vec![crate::clients::claude::ResultBlock::Text(text.clone())];
-        Self { content, error: Some(text), outcome_unknown }
-    }
-
-    fn of_output(output: &ToolOutput, scope: &Scope) -> Self {
-        let content = tool_result::to_blocks(output, &scope.redactor);
-        let error = output.is_error.then(|| {
-            let text = tool_result::text_of(&content);
-            if text.is_empty() { "the tool failed without saying why".to_owned() } else { text }
-        });
-        Self { content, error, outcome_unknown: false }
-    }
-
-    fn of_call_error(error: &CallError, scope: &Scope) -> Self {
-        let unknown = matches!(error, CallError::OutcomeUnknown { .. });
-        let hint = if unknown {
-            " The call may or may not have taken effect; check before you repeat it."
-        } else {
-            ""
-        };
-        let text = format!("{error}.{hint}");
-        Self::error(scope.redactor.redact(&text).into_owned(), unknown)
-    }
-}
-
-async fn call_tool(
-    tools: &impl ToolHost,
-    catalog: &Catalog,
-    call: &ToolUse,
-    scope: &Scope,
-) -> (CalledTool, Answer, Option<Ended>) {
-    let Some(name) = catalog.resolve(&call.name) else {
-        let text = "There is no such tool. Use only the tools that are offered.".to_owned();
-        return (CalledTool::Invented(call.name.clone()), Answer::error(text, false), None);
-    };
-    let tool = CalledTool::Listed(name.clone());
-    let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
-        let text = "Not run: the input must be a JSON object.".to_owned();
-        return (tool, Answer::error(text, false), None);
-    };
-    let limit = scope.tool_timeout.min(scope.deadline.saturating_duration_since(Instant::now()));
-    tokio::select! {
-        biased;
-        result = tools.call(name, arguments, limit) => {
-            let answer = match result {
-                Ok(output) => Answer::of_output(&output, scope),
-                Err(error) => Answer::of_call_error(&error, scope),
-            };
-            (tool, answer, None)
-        }
-        (reason, ended) = scope.cut_off() => {
-            let error = CallError::OutcomeUnknown { reason: reason.into() };
-            (tool, Answer::of_call_error(&error, scope), Some(ended))
         }
     }
 }

@@ -78,6 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use jiff::civil::date;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::{agent::main_turn::CalledTool, domain::ToolName};
@@ -101,6 +102,8 @@ mod tests {
             outcome_unknown: false,
             excerpt: excerpt.to_owned(),
             latency: Duration::ZERO,
+            started: Instant::now(),
+            policy: Vec::new(),
         };
         let calls = [
             call(1, "todo.create", None, "{\n  \"id\": \"t1\"\n}"),
@@ -123,6 +126,8 @@ mod tests {
                 outcome_unknown: false,
                 excerpt: "y".repeat(5_000),
                 latency: Duration::ZERO,
+                started: Instant::now(),
+                policy: Vec::new(),
             })
             .collect();
         let text = rate(&calls, "", &[ModuleName::new("todo")]);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
-    domain::{ModuleName, ModuleRating, clip, one_line},
+    domain::{ModuleName, ModuleRating, Usd, clip, one_line},
 };
 
 /// Output tokens of an answer, thinking included.
@@ -34,6 +34,8 @@ pub struct Ratings {
     pub unrated: Vec<ModuleName>,
     /// What ended it early, if anything did.
     pub ended: Option<Ended>,
+    /// What its replies cost.
+    pub spent: Usd,
 }
 
 /// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
@@ -50,6 +52,7 @@ pub async fn run_rating_turn(
     let mut missing = modules;
     let mut ended = None;
     let mut came_back = String::new();
+    let mut spent = Usd::ZERO;
     for attempt in 0..2 {
         if attempt > 0 {
             talk.ask_again(&prompt::repair(&missing));
@@ -61,6 +64,7 @@ pub async fn run_rating_turn(
                 break;
             }
         };
+        spent += reply.cost.total();
         came_back = describe(&reply);
         if reply.stop_reason == StopReason::Refusal {
             // Asked again, it would most likely decline again.
@@ -79,7 +83,7 @@ pub async fn run_rating_turn(
         rows.push(ModuleRating::unreadable(&scope.redactor.redact(&came_back)));
     }
     missing.extend(beyond);
-    Ratings { rows, unrated: missing, ended }
+    Ratings { rows, unrated: missing, ended, spent }
 }
 
 /// The messages of a rating turn.
@@ -108,6 +112,8 @@ impl RatingTalk {
             messages: &self.messages,
             max_tokens: OUTPUT_TOKENS,
             format: Some(&schema),
+            // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
+            cached: false,
         };
         scope.ask(claude, ask).await
     }

@@ -15,12 +15,14 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 pub use error::ClaudeError;
+use message::CacheControl;
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
 pub use reply::{Block, Reply, StopReason, ToolUse};
 
 use crate::{
     config::{BaseUrl, ClaudeConfig, Effort},
     http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    pricing::Pricing,
 };
 
 const PEER: Peer = Peer("anthropic");
@@ -32,6 +34,13 @@ const BODY_LIMIT: usize = 16 << 20;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
+
+/// Whether the model takes system messages in the middle of a conversation (section 5.3).
+pub fn takes_system_messages(model: &str) -> bool {
+    ["claude-opus-4-8", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5"]
+        .iter()
+        .any(|family| model.starts_with(family))
+}
 
 /// What to ask the model.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +55,8 @@ pub struct Ask<'a> {
     pub max_tokens: NonZeroU32,
     /// JSON Schema of the answer's text, if it is to be JSON.
     pub format: Option<&'a RawValue>,
+    /// Whether more requests with the same beginning follow, so that caching it pays.
+    pub cached: bool,
 }
 
 /// Talks to Claude with one model and one key.
@@ -56,6 +67,7 @@ pub struct ClaudeClient {
     headers: HeaderMap,
     model: String,
     effort: Option<Effort>,
+    pricing: Pricing,
 }
 
 #[derive(Serialize)]
@@ -67,6 +79,8 @@ struct Body<'a> {
     tools: Option<&'a ToolDefinitions>,
     messages: &'a [Message],
     #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<OutputConfig<'a>>,
 }
 
@@ -74,6 +88,8 @@ struct Body<'a> {
 struct SystemBlock<'a> {
     r#type: &'static str,
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
 }
 
 #[derive(Serialize)]
@@ -91,8 +107,9 @@ struct Format<'a> {
 }
 
 impl ClaudeClient {
-    /// A client for this configuration. `None` without a key that fits in a header.
-    pub fn new(http: HttpClient, config: &ClaudeConfig) -> Option<Self> {
+    /// A client for this configuration, whose replies cost by these prices. `None` without a key that
+    /// fits in a header.
+    pub fn new(http: HttpClient, config: &ClaudeConfig, pricing: Pricing) -> Option<Self> {
         let key = secret_header("x-api-key", config.api_key.as_ref()?)?;
         let version = HeaderName::from_static("anthropic-version");
         let json = HeaderValue::from_static("application/json");
@@ -108,6 +125,7 @@ impl ClaudeClient {
             headers,
             model: config.model.clone(),
             effort: config.effort,
+            pricing,
         })
     }
 
@@ -126,21 +144,36 @@ impl ClaudeClient {
         RetryPolicy::MODEL.run(deadline, on_retry, attempt).await
     }
 
-    fn encode(&self, ask: Ask<'_>) -> Vec<u8> {
+    /// Whether this client's model takes system messages in the middle of a conversation.
+    pub fn takes_system_messages(&self) -> bool {
+        takes_system_messages(&self.model)
+    }
+
+    /// The body of a request. Public for the benchmark of it.
+    pub fn encode(&self, ask: Ask<'_>) -> Vec<u8> {
         let effort = self.effort.map(Effort::as_str);
         let format = ask.format.map(|schema| Format { r#type: "json_schema", schema });
         let output_config =
             (effort.is_some() || format.is_some()).then_some(OutputConfig { effort, format });
+        let cache_control = ask.cached.then_some(CacheControl::EPHEMERAL);
         let body = Body {
             model: &self.model,
             max_tokens: ask.max_tokens,
-            system: [SystemBlock { r#type: "text", text: ask.system }],
+            system: [SystemBlock { r#type: "text", text: ask.system, cache_control }],
             tools: ask.tools,
             messages: ask.messages,
+            // On the request itself it stands for a marker that moves along with the history.
+            cache_control,
             output_config,
         };
-        // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
-        serde_json::to_vec(&body).unwrap_or_default()
+        let messages =
+            ask.messages.iter().map(|message| message.as_json().len() + 1).sum::<usize>();
+        let tools = ask.tools.map_or(0, |tools| tools.as_json().len());
+        let mut bytes = Vec::with_capacity(messages + tools + 2 * ask.system.len() + 4_096);
+        // Strings, integers and JSON that was checked when it was made: encoding cannot fail. Messages
+        // and tools are JSON already and only copied.
+        let _ = serde_json::to_writer(&mut bytes, &body);
+        bytes
     }
 
     async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
@@ -157,11 +190,12 @@ impl ClaudeClient {
         if answer.status != StatusCode::OK {
             return Err(ClaudeError::from_answer(&answer, &self.http));
         }
-        let reply = Reply::parse(&answer.body).map_err(|problem| ClaudeError::Unreadable {
-            problem: self.http.snippet(problem.as_bytes()),
+        let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
+            ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
         })?;
         let metrics = self.http.metrics();
-        metrics.record_reply(reply.stop_reason.as_str(), reply.usage, started.elapsed());
+        let took = started.elapsed();
+        metrics.record_reply(reply.stop_reason.as_str(), &reply.usage, &reply.cost, took);
         Ok(reply)
     }
 }

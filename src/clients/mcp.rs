@@ -28,7 +28,7 @@ use tracing::Instrument;
 use error::describe_transport;
 pub use error::{CallError, McpError};
 use opening::{Opening, Service, end, session_config};
-pub use wire::{Content, Tool, ToolOutput};
+pub use wire::{Content, Tool, ToolHints, ToolOutput};
 
 use crate::{
     config::BaseUrl,

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::{BaseUrl, Environment, Problem};
+use crate::domain::Usd;
 
 /// Longest duration a variable can ask for: a year, in milliseconds. Beyond it, clocks overflow.
 const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -78,6 +79,22 @@ impl Parser {
         default: u64,
     ) -> Duration {
         Duration::from_millis(self.number(variable, text, default, 1, MAX_MILLIS))
+    }
+
+    /// An amount of money greater than nothing.
+    pub(super) fn dollars(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+        default: f64,
+    ) -> Usd {
+        let default = Usd::from_dollars(default).unwrap_or_default();
+        let expected = "an amount in US dollars above 0, such as 0.25";
+        self.read(variable, text, default, expected, |text| {
+            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let amount = text.parse().ok().filter(|_| plain).and_then(Usd::from_dollars)?;
+            (amount > Usd::ZERO).then_some(amount)
+        })
     }
 
     pub(super) fn ip(

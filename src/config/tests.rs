@@ -28,6 +28,11 @@ fn without_variables_the_defaults_hold() {
     assert_eq!(config.run.max_turns, 15);
     assert_eq!(config.run.timeout, Duration::from_secs(600));
     assert_eq!(config.run.tool_timeout, Duration::from_secs(15));
+    assert_eq!(config.run.max_cost, Usd::from_dollars(0.25).unwrap());
+    assert_eq!(config.policy.mode, PolicyMode::Enforce);
+    assert_eq!(config.policy.tool_rate, 30);
+    assert_eq!(config.policy.hidden_tools, PAID_TOOLS);
+    assert!(config.policy.allow_destructive.is_empty() && config.policy.read_tools.is_empty());
     assert_eq!(config.shutdown_grace, Duration::from_secs(8));
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.time_zone.iana_name(), Some("Europe/Berlin"));
@@ -63,6 +68,9 @@ fn all_problems_are_reported_at_once_and_none_shows_a_value() {
         ("PERSONA_TIMEOUT_MS", "1.5"),
         ("PERSONA_TOOL_TIMEOUT_MS", "+5"),
         ("RUN_BACKOFF_MS", "99999999999999999999999"),
+        ("PERSONA_MAX_COST_USD", "-0.1"),
+        ("POLICY_MODE", "s3cret"),
+        ("POLICY_TOOL_RATE", "0"),
         ("SHUTDOWN_GRACE_MS", "s3cret"),
         ("RUNNER_PAUSED", "yes"),
         ("RUNNER_ENV", "s3cret"),
@@ -134,10 +142,10 @@ fn effort_none_sends_no_effort_and_hosts_are_a_list() {
 #[test]
 fn debug_output_shows_no_secret() {
     let config = read(&[
-        ("MANA_SERVICE_KEY", "hidden-1"),
-        ("ANTHROPIC_API_KEY", "hidden-2"),
-        ("PERSONA_SEED_SECRET", "hidden-3"),
+        ("MANA_SERVICE_KEY", "s3cret-1"),
+        ("ANTHROPIC_API_KEY", "s3cret-2"),
+        ("PERSONA_SEED_SECRET", "s3cret-3"),
     ])
     .unwrap();
-    assert!(!format!("{config:?}").contains("hidden"));
+    assert!(!format!("{config:?}").contains("s3cret"));
 }

@@ -8,12 +8,11 @@ use tokio::{
 };
 
 use crate::{
-    agent::ToolHost,
+    agent::{ToolHost, catalog::CatalogTool},
     clients::{
         auth::AuthClient,
         mcp::{CallError, Content, McpSession, ToolOutput},
     },
-    domain::ToolName,
 };
 
 /// What tools of encrypted modules say to a persona without a vault (contracts/mana-auth.md).
@@ -25,8 +24,18 @@ pub(super) struct PersonaTools<'a> {
     session: &'a McpSession,
     auth: &'a AuthClient,
     jwt: &'a SecretString,
-    /// Whether the vault was initialised in this run, successfully or not: once is enough.
-    vault_tried: Mutex<bool>,
+    vault: Mutex<Vault>,
+}
+
+/// What is known of the persona's vault.
+#[derive(Debug)]
+enum Vault {
+    /// No tool has missed it.
+    Unasked,
+    /// Initialised in this run, at this time.
+    InitialisedAt(Instant),
+    /// Could not be initialised; once is enough.
+    Unavailable,
 }
 
 impl<'a> PersonaTools<'a> {
@@ -35,23 +44,27 @@ impl<'a> PersonaTools<'a> {
         auth: &'a AuthClient,
         jwt: &'a SecretString,
     ) -> Self {
-        Self { session, auth, jwt, vault_tried: Mutex::new(false) }
+        Self { session, auth, jwt, vault: Mutex::new(Vault::Unasked) }
     }
 
-    /// Initialises the vault if this run has not tried yet. Returns whether there is now one.
-    async fn init_vault(&self, deadline: Instant) -> bool {
-        let mut tried = self.vault_tried.lock().await;
-        if *tried {
-            return false;
+    /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
+    /// one now that was not there then.
+    async fn ensure_vault(&self, began: Instant, deadline: Instant) -> bool {
+        let mut vault = self.vault.lock().await;
+        match *vault {
+            Vault::InitialisedAt(time) => return began < time,
+            Vault::Unavailable => return false,
+            Vault::Unasked => {}
         }
-        *tried = true;
         match self.auth.init_vault(self.jwt, deadline).await {
             Ok(()) => {
                 tracing::info!("initialised the persona's vault");
+                *vault = Vault::InitialisedAt(Instant::now());
                 true
             }
             Err(error) => {
                 tracing::warn!("the persona's vault could not be initialised: {error}");
+                *vault = Vault::Unavailable;
                 false
             }
         }
@@ -61,14 +74,16 @@ impl<'a> PersonaTools<'a> {
 impl ToolHost for PersonaTools<'_> {
     async fn call(
         &self,
-        tool: &ToolName,
+        tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
     ) -> Result<ToolOutput, CallError> {
-        let deadline = Instant::now() + limit;
+        let tool = &tool.name;
+        let began = Instant::now();
+        let deadline = began + limit;
         let result = self.session.call(tool, arguments.clone(), limit).await;
         // The call that says so did not run, so it may be repeated whatever it does.
-        if says_no_vault(&result) && self.init_vault(deadline).await {
+        if says_no_vault(&result) && self.ensure_vault(began, deadline).await {
             let left = deadline.saturating_duration_since(Instant::now());
             return self.session.call(tool, arguments, left).await;
         }

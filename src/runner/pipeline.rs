@@ -16,6 +16,7 @@ use crate::{
     agent::{
         Scope,
         catalog::Catalog,
+        conversation::{Closed, Limits},
         main_turn::{CalledTool, Ended, MainTurn, run_main_turn},
         prompt,
         rating::run_rating_turn,
@@ -27,8 +28,8 @@ use crate::{
         personas::PersonasClient,
     },
     clock::Clock,
-    config::RunLimits,
-    domain::{Action, Persona, Redactor, RunId},
+    config::{PolicyConfig, RunLimits},
+    domain::{Action, Persona, Redactor, RunId, Usd},
     metrics::{Metrics, RunOutcome, Stage, ToolOutcome},
     shutdown::Shutdown,
 };
@@ -52,6 +53,8 @@ pub struct Pipeline {
     pub claude: ClaudeClient,
     /// Bounds.
     pub limits: RunLimits,
+    /// What personas may do with tools.
+    pub policy: Arc<PolicyConfig>,
     /// Stop and abort.
     pub shutdown: Shutdown,
     /// Today.
@@ -85,6 +88,8 @@ pub struct RunReport {
     pub calls: usize,
     /// Ratings handed in.
     pub ratings: usize,
+    /// What its model replies cost.
+    pub cost: Usd,
 }
 
 /// Why a run ended early.
@@ -125,6 +130,7 @@ impl Failure {
 struct Progress {
     calls: usize,
     ratings: usize,
+    cost: Usd,
     left_mark: bool,
     /// All of the persona's secrets, once it is logged in.
     redactor: Option<Redactor>,
@@ -163,6 +169,7 @@ impl Pipeline {
             left_mark: progress.left_mark,
             calls: progress.calls,
             ratings: progress.ratings,
+            cost: progress.cost,
         };
         report.log(took);
         report
@@ -204,12 +211,19 @@ impl Pipeline {
     ) -> Result<(), Failure> {
         let scope = Scope {
             deadline: work_end,
-            max_turns: self.limits.max_turns,
+            limits: Limits { max_replies: self.limits.max_turns, max_cost: self.limits.max_cost },
+            policy: self.policy.clone(),
             tool_timeout: self.limits.tool_timeout,
             shutdown: self.shutdown.clone(),
             redactor: access.redactor.clone(),
         };
-        let catalog = Catalog::new(session.tools());
+        let catalog = Catalog::new(session.tools(), &self.policy);
+        if catalog.is_empty() {
+            return Err(Failure::at(
+                Stage::Mcp,
+                "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS",
+            ));
+        }
         let tools = PersonaTools::new(session, &self.auth, &access.jwt);
         let today = self.clock.now().to_zoned(self.time_zone.clone()).date();
         let opening = prompt::day(today, &persona.module_mix);
@@ -217,6 +231,7 @@ impl Pipeline {
             run_main_turn(&self.claude, &tools, &catalog, &persona.system_prompt, &opening, &scope)
                 .await;
         progress.calls = turn.calls.len();
+        progress.cost = turn.spent;
         self.record_calls(&turn);
 
         let failure = turn.ended.failure().map(|error| scope.redactor.redact(&error).into_owned());
@@ -247,6 +262,11 @@ impl Pipeline {
         if stopped {
             return Err(Failure::stopped(Stage::MainTurn));
         }
+        if matches!(turn.ended, Ended::Closed(Closed::CostLimit)) {
+            // The rating would cost more than the run may.
+            self.metrics.record_unrated(used.len());
+            return Ok(());
+        }
         if used.is_empty() {
             return Ok(());
         }
@@ -263,6 +283,7 @@ impl Pipeline {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let ratings = run_rating_turn(&self.claude, &persona.system_prompt, turn, scope).await;
+        progress.cost += ratings.spent;
         self.metrics.record_unrated(ratings.unrated.len());
         if !ratings.rows.is_empty() {
             let batches = batches_of_ratings(run, &ratings.rows);
@@ -321,6 +342,12 @@ impl Pipeline {
                 (Some(_), false) => ToolOutcome::Error,
             };
             self.metrics.record_tool_call(listed, outcome, call.latency);
+            for note in &call.policy {
+                self.metrics.record_policy(note.decision, note.reason, self.policy.mode.as_str());
+            }
+        }
+        for producer in &turn.reminders {
+            self.metrics.record_reminder(producer);
         }
     }
 }
@@ -332,12 +359,14 @@ impl RunReport {
             None => tracing::info!(
                 run.calls = self.calls,
                 run.ratings = self.ratings,
+                run.cost = %self.cost,
                 took_ms,
                 "run ended"
             ),
             Some(error) => tracing::warn!(
                 run.calls = self.calls,
                 run.ratings = self.ratings,
+                run.cost = %self.cost,
                 took_ms,
                 "run did not end well: {error}"
             ),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clients::personas::{DueRow, PersonasError},
     clock::Clock,
-    domain::Persona,
+    domain::{Persona, Usd},
     metrics::{Metrics, RunOutcome, TickOutcome},
 };
 
@@ -39,6 +39,8 @@ pub struct TickSummary {
     pub skipped: usize,
     /// Runs that did not end well, in the order of /due.
     pub failed: Vec<FailedRun>,
+    /// What the model replies of its runs cost.
+    pub cost: Usd,
     /// How long it took.
     pub took: Duration,
     /// Whether every login was refused for its credentials.
@@ -156,6 +158,7 @@ impl Tick {
                     Some(Outcome::Ended(report)) => {
                         logins += 1;
                         refused += usize::from(report.credentials_refused);
+                        summary.cost += report.cost;
                         match report.error {
                             None => summary.ran_successfully += 1,
                             Some(error) => {
@@ -220,6 +223,7 @@ impl TickSummary {
             tick.ran_successfully = self.ran_successfully,
             tick.skipped = self.skipped,
             tick.failed = self.failed.len(),
+            tick.cost = %self.cost,
             took_ms = self.took.as_millis() as u64,
             "tick ended"
         );

@@ -48,6 +48,7 @@ struct TickResult {
     skipped: usize,
     failed: Vec<FailedPersona>,
     duration_ms: u64,
+    cost_usd: f64,
 }
 
 #[derive(Serialize)]
@@ -65,6 +66,7 @@ impl From<TickSummary> for TickResult {
             skipped: summary.skipped,
             failed: failed.map(|f| FailedPersona { persona: f.persona, error: f.error }).collect(),
             duration_ms: u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
+            cost_usd: summary.cost.dollars(),
         }
     }
 }

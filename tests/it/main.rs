@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod cost;
 mod diag;
 mod diag_guard;
 mod echoes;
@@ -12,6 +13,7 @@ mod login_refused;
 mod main_turn;
 mod model_failures;
 mod personal_space;
+mod policy;
 mod posting;
 mod process;
 mod rating;

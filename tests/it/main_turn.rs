@@ -89,7 +89,8 @@ async fn the_system_prompt_is_the_personas_own_unchanged_in_every_request() {
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
     let requests = world.peers.claude.requests();
     assert_eq!(requests.len(), 3, "two of the main turn, one for the rating");
-    for request in requests {
+    for mut request in requests {
+        request.body["system"][0].as_object_mut().unwrap().remove("cache_control");
         assert_eq!(request.body["system"], json!([{"type": "text", "text": prompt}]));
     }
 }
@@ -106,7 +107,8 @@ async fn requests_hold_what_the_contract_allows_and_nothing_else() {
         play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
         let wanted = if model.is_empty() { "claude-haiku-5-5" } else { model };
         for request in main_requests(&world) {
-            let mut keys = vec!["model", "max_tokens", "system", "tools", "messages"];
+            let mut keys =
+                vec!["model", "max_tokens", "system", "tools", "messages", "cache_control"];
             keys.extend(sent.is_object().then_some("output_config"));
             assert_eq!(keys_of(&request.body), keys);
             assert_eq!((request.model.as_str(), &request.body["output_config"]), (wanted, &sent));

@@ -249,12 +249,14 @@ async fn hangs(nth: usize, rows: &[(&str, &str)]) {
 #[tokio::test]
 async fn the_end_of_the_runs_time_in_a_tool_call_is_an_unknown_outcome() {
     let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 4_000).start().await;
-    world.peers.mcp.override_tool("goals.list", 1, Behaviour::NeverAnswers);
-    let reply = Scripted::tools(&[habits_list(), ("goals_list", json!({})), habits_list()]);
+    world.peers.mcp.override_tool("goals.create", 1, Behaviour::NeverAnswers);
+    let goal = ("goals_create", json!({"title": "Mehr schlafen"}));
+    // One of them writes, so they run one after the other.
+    let reply = Scripted::tools(&[habits_list(), goal, habits_list()]);
     let result = play(&world, [reply]).await;
     assert!(only_failure(&result).contains("PERSONA_TIMEOUT_MS"), "{result}");
     let actions = world.actions().await;
-    let expected = [("habits.list", "ok"), ("goals.list", "error"), ("__run", "error")];
+    let expected = [("habits.list", "ok"), ("goals.create", "error"), ("__run", "error")];
     assert_eq!(outcomes(&actions), expected, "the third call was not begun");
     assert!(actions[1].error_message.as_deref().unwrap().contains("outcome unknown"));
     assert_eq!(world.peers.claude.requests().len(), 1);

@@ -67,9 +67,9 @@ pub fn rating_requests(world: &World) -> Vec<ParsedRequest> {
     world.peers.claude.requests().into_iter().filter(ParsedRequest::is_rating).collect()
 }
 
-/// The blocks of the last message of a request: the results of a turn.
+/// The blocks of the last message of a request, reminders aside: the results of a turn.
 pub fn results(request: &ParsedRequest) -> Vec<Value> {
-    let last = request.messages.last().unwrap();
+    let last = request.messages.iter().rfind(|message| message["role"] != "system").unwrap();
     assert_eq!(last["role"], "user");
     last["content"].as_array().unwrap().clone()
 }

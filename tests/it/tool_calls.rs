@@ -27,7 +27,7 @@ async fn a_call_without_an_answer_is_told_as_unknown_and_never_repeated() {
     }
     for (tool, fault) in [
         ("t.hangs", Fault::Hang),
-        ("t.reset", Fault::Reset),
+        ("t.dropped", Fault::Reset),
         ("t.lost", Fault::HandledThenReset),
         ("t.cut", Fault::CutBody(20)),
         ("t.broken", Fault::EndBody(20)),
@@ -38,7 +38,7 @@ async fn a_call_without_an_answer_is_told_as_unknown_and_never_repeated() {
         mcp.served.faults.inject(usize::MAX, fault, calls_of(tool));
     }
     let tools = [
-        "silent", "slow", "ended", "hangs", "reset", "lost", "cut", "broken", "r500", "r502",
+        "silent", "slow", "ended", "hangs", "dropped", "lost", "cut", "broken", "r500", "r502",
         "r504",
     ];
     for tool in tools {
@@ -176,7 +176,10 @@ async fn a_tool_that_misses_the_vault_is_repeated_once_it_is_initialised_once() 
     );
     let init =
         world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/encryption-vault/init"));
-    assert_eq!((init.len(), world.peers.mcp.calls().len()), (1, 4));
+    assert_eq!(init.len(), 1);
+    // The three run at once: each one that came too early is repeated, and none more than once.
+    let calls = world.peers.mcp.calls().len();
+    assert!((4..=6).contains(&calls), "{calls}");
 }
 
 #[tokio::test]

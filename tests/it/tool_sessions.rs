@@ -68,7 +68,7 @@ async fn all_pages_of_the_tool_list_are_offered_sorted_by_name() {
     play_well(&world, [Scripted::text("Nichts.")]).await;
     let request = main_requests(&world).pop().unwrap();
     let names = request.tool_names();
-    assert_eq!(names.len(), 53);
+    assert_eq!(names.len(), 53 - 4, "the tools that cost the product money are not offered");
     assert_eq!(rpc(&world, "tools/list").len(), 53usize.div_ceil(7) + 1);
     let mcp_names: Vec<_> = names.iter().map(|name| name.replacen('_', ".", 1)).collect();
     assert!(mcp_names.is_sorted(), "{mcp_names:?}");

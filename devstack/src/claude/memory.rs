@@ -7,7 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::{request::ParsedRequest, validate::Refusal};
+use super::{
+    prompt::{is_thinking, without_markers},
+    request::ParsedRequest,
+    validate::Refusal,
+};
 
 /// The replies served so far.
 #[derive(Debug, Default)]
@@ -174,6 +178,13 @@ impl Reply {
     }
 }
 
+/// The refusal of a request for the first thinking block it carries; `None` if it carries none.
+pub(super) fn refuse_thinking(messages: &[Value]) -> Option<Refusal> {
+    let mut thoughts = messages.iter().map(|message| position_of_thinking(&message["content"]));
+    let message = thoughts.position(|thought| thought.is_some())?;
+    Some(unbound(message, position_of_thinking(&messages[message]["content"])?))
+}
+
 fn unbound(message: usize, block: usize) -> Refusal {
     Refusal::invalid(
         &format!("messages.{message}.content.{block}"),
@@ -198,10 +209,6 @@ fn mark(block: &Value) -> Option<&str> {
         _ => "id",
     };
     block[key].as_str()
-}
-
-fn is_thinking(block: &Value) -> bool {
-    matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
 }
 
 fn position_of_thinking(content: &Value) -> Option<usize> {
@@ -255,18 +262,4 @@ impl History {
     fn so_far(&self) -> [u8; 32] {
         self.0.clone().finalize().into()
     }
-}
-
-/// The block without cache markers, on itself or on the parts of a tool result.
-fn without_markers(block: &Value) -> Value {
-    let mut block = block.clone();
-    if let Some(map) = block.as_object_mut() {
-        map.shift_remove("cache_control");
-        if let Some(parts) = map.get_mut("content").and_then(Value::as_array_mut) {
-            for part in parts.iter_mut().filter_map(Value::as_object_mut) {
-                part.shift_remove("cache_control");
-            }
-        }
-    }
-    block
 }

@@ -26,40 +26,50 @@ pub(super) struct Model {
     pub mid_conversation_system: bool,
     /// Takes `tool_choice` `any` and `tool`.
     pub forced_tools: bool,
+    /// Tokens below which a prefix is not cached.
+    pub cache_minimum: u64,
 }
 
-const fn model(id: &'static str, thinking: Thinking, mid_conversation_system: bool) -> Model {
+/// The minimum of models whose own the contract does not tell: the largest one known.
+const UNKNOWN: u64 = 4_096;
+
+const fn model(
+    id: &'static str,
+    thinking: Thinking,
+    mid_conversation_system: bool,
+    cache_minimum: u64,
+) -> Model {
     let binds_thinking = matches!(
         thinking,
         Thinking::AdaptiveOrDisabled | Thinking::AdaptiveOrBetweenTools | Thinking::Adaptive
     );
     let forced_tools = !matches!(thinking, Thinking::AdaptiveOrBetweenTools | Thinking::Adaptive);
-    Model { id, thinking, binds_thinking, mid_conversation_system, forced_tools }
+    Model { id, thinking, binds_thinking, mid_conversation_system, forced_tools, cache_minimum }
 }
 
 const MODELS: [Model; 22] = [
-    model("claude-haiku-5-5", Thinking::AdaptiveOrDisabled, true),
-    model("claude-sonnet-5-5", Thinking::AdaptiveOrBetweenTools, true),
-    model("claude-opus-5-5", Thinking::Adaptive, true),
-    model("claude-fable-5-2", Thinking::Optional, true),
-    model("claude-fable-5-1", Thinking::Optional, true),
-    model("claude-fable-5", Thinking::Optional, true),
-    model("claude-mythos-5-2", Thinking::Optional, false),
-    model("claude-mythos-5-1", Thinking::Optional, false),
-    model("claude-mythos-5", Thinking::Optional, false),
-    model("claude-mythos-preview", Thinking::Optional, false),
-    model("claude-sonnet-5", Thinking::Optional, false),
-    model("claude-opus-5", Thinking::Optional, true),
-    model("claude-opus-4-8", Thinking::Optional, true),
-    model("claude-opus-4-7", Thinking::Optional, false),
-    model("claude-opus-4-6", Thinking::Optional, false),
-    model("claude-sonnet-4-6", Thinking::Optional, false),
-    model("claude-haiku-4-5", Thinking::Budget, false),
-    model("claude-haiku-4-5-20251001", Thinking::Budget, false),
-    model("claude-opus-4-5", Thinking::Budget, false),
-    model("claude-opus-4-5-20251101", Thinking::Budget, false),
-    model("claude-sonnet-4-5", Thinking::Budget, false),
-    model("claude-sonnet-4-5-20250929", Thinking::Budget, false),
+    model("claude-haiku-5-5", Thinking::AdaptiveOrDisabled, true, 512),
+    model("claude-sonnet-5-5", Thinking::AdaptiveOrBetweenTools, true, 512),
+    model("claude-opus-5-5", Thinking::Adaptive, true, 512),
+    model("claude-fable-5-2", Thinking::Optional, true, UNKNOWN),
+    model("claude-fable-5-1", Thinking::Optional, true, 512),
+    model("claude-fable-5", Thinking::Optional, true, 512),
+    model("claude-mythos-5-2", Thinking::Optional, false, UNKNOWN),
+    model("claude-mythos-5-1", Thinking::Optional, false, UNKNOWN),
+    model("claude-mythos-5", Thinking::Optional, false, UNKNOWN),
+    model("claude-mythos-preview", Thinking::Optional, false, UNKNOWN),
+    model("claude-sonnet-5", Thinking::Optional, false, 1_024),
+    model("claude-opus-5", Thinking::Optional, true, 512),
+    model("claude-opus-4-8", Thinking::Optional, true, 1_024),
+    model("claude-opus-4-7", Thinking::Optional, false, 2_048),
+    model("claude-opus-4-6", Thinking::Optional, false, 4_096),
+    model("claude-sonnet-4-6", Thinking::Optional, false, 1_024),
+    model("claude-haiku-4-5", Thinking::Budget, false, 4_096),
+    model("claude-haiku-4-5-20251001", Thinking::Budget, false, 4_096),
+    model("claude-opus-4-5", Thinking::Budget, false, 4_096),
+    model("claude-opus-4-5-20251101", Thinking::Budget, false, 4_096),
+    model("claude-sonnet-4-5", Thinking::Budget, false, 1_024),
+    model("claude-sonnet-4-5-20250929", Thinking::Budget, false, 1_024),
 ];
 
 /// The model with this id; `None` for unknown and retired ones.

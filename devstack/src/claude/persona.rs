@@ -17,6 +17,9 @@ mod sample;
 use ledger::Ledger;
 use sample::Sampler;
 
+/// Words, in lower case, that tell the persona to end its day.
+const FINISH: [&str; 4] = ["letzte antwort", "den tag ab", "zum schluss", "last answer"];
+
 /// The answer to a request that nothing scripted answers. `run` counts this persona's main turns.
 pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scripted {
     let voice = voice_of(&request.system);
@@ -56,7 +59,7 @@ fn plan(
 ) -> Vec<(String, Value)> {
     let choice = &request.body["tool_choice"];
     let forced = matches!(choice["type"].as_str(), Some("any" | "tool"));
-    let done = request.turn() + 1 >= replies;
+    let done = request.turn() + 1 >= replies || is_told_to_finish(request);
     if choice["type"] == "none" || (done && !forced) {
         return Vec::new();
     }
@@ -92,6 +95,12 @@ fn plan(
         }
     }
     calls
+}
+
+/// Whether the client has just said that the day is to end now. Other hints change nothing.
+fn is_told_to_finish(request: &ParsedRequest) -> bool {
+    let hints = request.last_hints().to_lowercase();
+    FINISH.iter().any(|words| hints.contains(words))
 }
 
 /// The voice of the persona with this system prompt; for an unknown one, always the same of the ten.

@@ -72,6 +72,17 @@ impl ParsedRequest {
         self.with_role("user").last().map(text_of).unwrap_or_default()
     }
 
+    /// What was said since the last reply, by `system` and by the user beside tool results; empty
+    /// before the first reply.
+    pub fn last_hints(&self) -> String {
+        if self.turn() == 0 {
+            return String::new();
+        }
+        let newest = self.messages.rsplit(|message| message["role"] == "assistant").next();
+        let texts = newest.unwrap_or_default().iter().map(|message| text_of(&message["content"]));
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
     /// Replies already in the history.
     pub fn turn(&self) -> usize {
         self.with_role("assistant").count()

@@ -15,7 +15,7 @@ pub enum Scripted {
         /// `stop_details`; `Null` in most replies.
         stop_details: Value,
     },
-    /// Anything else, whole.
+    /// Anything else, whole. It uses no tokens and leaves the prompt cache as it is.
     Raw {
         /// HTTP status.
         status: u16,
@@ -72,6 +72,25 @@ impl Scripted {
             })
             .collect();
         Self::text(&json!({ "ratings": ratings }).to_string())
+    }
+
+    /// An error as the API words it, with these headers beside the usual ones: `code` is
+    /// `error.details.error_code`.
+    pub fn error(
+        status: u16,
+        kind: &str,
+        code: Option<&str>,
+        headers: &[(&'static str, &str)],
+    ) -> Self {
+        let request_id = fresh_id("req");
+        let mut error = json!({"type": kind, "message": "as scripted"});
+        if let Some(code) = code {
+            error["details"] = json!({ "error_code": code });
+        }
+        let body = json!({"type": "error", "error": error, "request_id": request_id}).to_string();
+        let usual = [("content-type", "application/json".to_owned()), ("request-id", request_id)];
+        let given = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        Self::Raw { status, headers: usual.into_iter().chain(given).collect(), body }
     }
 
     /// A refusal of this category.

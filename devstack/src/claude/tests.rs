@@ -1,6 +1,10 @@
 mod behaviour;
+mod cache;
 mod control;
+mod errors;
 mod fixture;
+mod limits;
 mod refusals;
+mod reminders;
 mod replay;
 mod structure;

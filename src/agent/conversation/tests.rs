@@ -2,7 +2,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clients::claude::Block;
+use crate::{
+    clients::claude::Block,
+    domain::{Cost, Tokens},
+};
+
+const LIMITS: Limits = Limits { max_replies: 15, max_cost: Usd::MAX };
+
+fn day() -> Conversation {
+    Conversation::new("Los", LIMITS)
+}
 
 /// A reply as the API would send it.
 fn reply(content: Value, stop_reason: StopReason) -> Reply {
@@ -21,6 +30,7 @@ fn reply(content: Value, stop_reason: StopReason) -> Reply {
         stop_reason,
         refusal: None,
         usage: Default::default(),
+        cost: Default::default(),
     }
 }
 
@@ -36,7 +46,7 @@ fn text(text: &str) -> Value {
 fn answer(conversation: &mut Conversation) {
     let Next::CallTools(calls) = conversation.next() else { panic!("no calls are due") };
     let results: Vec<_> = calls.iter().map(|call| ToolResult::of(call, vec![], false)).collect();
-    conversation.record_results(&results);
+    conversation.record_results(&results, None, true);
 }
 
 fn closed(conversation: &Conversation) -> Option<Closed> {
@@ -55,7 +65,7 @@ fn asked_tokens(conversation: &Conversation) -> Option<u32> {
 
 #[test]
 fn a_day_goes_from_asking_to_calling_and_ends_with_closing_words() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     assert_eq!(asked_tokens(&day), Some(8_192));
     day.record_reply(reply(json!([text("Mal sehen."), call("a"), call("b")]), StopReason::ToolUse));
     answer(&mut day);
@@ -67,7 +77,7 @@ fn a_day_goes_from_asking_to_calling_and_ends_with_closing_words() {
 
 #[test]
 fn the_turn_limit_is_an_ordinary_end_after_the_last_calls_were_carried_out() {
-    let mut day = Conversation::new("Los", 2);
+    let mut day = Conversation::new("Los", Limits { max_replies: 2, ..LIMITS });
     for id in ["a", "b"] {
         assert!(asked_tokens(&day).is_some());
         day.record_reply(reply(json!([call(id)]), StopReason::ToolUse));
@@ -79,7 +89,7 @@ fn the_turn_limit_is_an_ordinary_end_after_the_last_calls_were_carried_out() {
 
 #[test]
 fn a_cut_off_call_is_dropped_and_asked_for_once_more_with_more_room() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     let cut_off = || reply(json!([call("a")]), StopReason::MaxTokens);
     day.record_reply(cut_off());
     assert_eq!(asked_tokens(&day), Some(MAX_OUTPUT_TOKENS));
@@ -90,7 +100,7 @@ fn a_cut_off_call_is_dropped_and_asked_for_once_more_with_more_room() {
 
 #[test]
 fn cut_off_words_are_accepted() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     day.record_reply(reply(json!([text("Heute habe ich")]), StopReason::MaxTokens));
     assert_eq!(closed(&day), Some(Closed::Truncated));
     assert_eq!(day.closing_words(), "Heute habe ich");
@@ -98,7 +108,7 @@ fn cut_off_words_are_accepted() {
 
 #[test]
 fn a_pause_is_continued_with_the_same_history_at_most_five_times() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     for _ in 0..5 {
         day.record_reply(reply(json!([text("…")]), StopReason::PauseTurn));
         assert!(asked_tokens(&day).is_some());
@@ -109,7 +119,7 @@ fn a_pause_is_continued_with_the_same_history_at_most_five_times() {
 
 #[test]
 fn a_refusal_runs_nothing_and_its_words_are_not_used() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     let mut refusal = reply(json!([text("Nein"), call("a")]), StopReason::Refusal);
     refusal.refusal = Some("bio".into());
     day.record_reply(refusal);
@@ -126,18 +136,78 @@ fn reasons_that_end_a_reply_without_calls_run_none() {
         (StopReason::ContextWindowExceeded, Closed::ContextWindow),
         (StopReason::Unknown, Closed::UnknownStopReason),
     ] {
-        let mut day = Conversation::new("Los", 15);
+        let mut day = day();
         day.record_reply(reply(json!([call("a")]), reason));
         assert_eq!(closed(&day), Some(end));
     }
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     day.record_reply(reply(json!([]), StopReason::ToolUse));
     assert_eq!(closed(&day), Some(Closed::Finished));
 }
 
+/// A reply with one call that cost so much and left the context so long.
+fn dear_call(id: &str, dollars: f64, context: u64) -> Reply {
+    Reply {
+        cost: Cost { output: Usd::from_dollars(dollars).unwrap(), ..Cost::default() },
+        usage: Tokens { input: context - 1, output: 1, ..Tokens::default() },
+        ..reply(json!([call(id)]), StopReason::ToolUse)
+    }
+}
+
+#[test]
+fn a_run_ends_when_it_has_cost_what_it_may_and_its_last_calls_still_count() {
+    let max_cost = Usd::from_dollars(0.25).unwrap();
+    let mut day = Conversation::new("Los", Limits { max_cost, ..LIMITS });
+    day.record_reply(dear_call("a", 0.2, 10));
+    answer(&mut day);
+    assert!(asked_tokens(&day).is_some());
+    day.record_reply(dear_call("b", 0.05, 10));
+    answer(&mut day);
+    assert_eq!(closed(&day), Some(Closed::CostLimit));
+    assert_eq!(day.spent(), max_cost);
+}
+
+#[test]
+fn a_dropped_reply_costs_too() {
+    let max_cost = Usd::from_dollars(0.1).unwrap();
+    let mut day = Conversation::new("Los", Limits { max_cost, ..LIMITS });
+    day.record_reply(Reply { stop_reason: StopReason::MaxTokens, ..dear_call("a", 0.1, 10) });
+    assert_eq!(closed(&day), Some(Closed::CostLimit));
+}
+
+#[test]
+fn a_run_ends_when_its_context_passes_100_000_tokens() {
+    let mut day = day();
+    day.record_reply(dear_call("a", 0.0, 100_000));
+    answer(&mut day);
+    assert!(asked_tokens(&day).is_some());
+    day.record_reply(dear_call("b", 0.0, 100_001));
+    answer(&mut day);
+    assert_eq!(closed(&day), Some(Closed::ContextLimit));
+}
+
+#[test]
+fn a_reminder_follows_the_results_and_stays_there() {
+    for as_system in [true, false] {
+        let mut day = day();
+        day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
+        let Next::CallTools(calls) = day.next() else { panic!("no calls are due") };
+        let results = [ToolResult::of(&calls[0], vec![], false)];
+        day.record_results(&results, Some("Noch drei."), as_system);
+        let last: Value = serde_json::from_str(day.messages().last().unwrap().as_json()).unwrap();
+        if as_system {
+            assert_eq!(last, json!({"role": "system", "content": "Noch drei."}));
+            assert_eq!(day.messages().len(), 4);
+        } else {
+            assert_eq!(last["content"][0]["type"], "tool_result");
+            assert_eq!(last["content"][1], json!({"type": "text", "text": "Noch drei."}));
+        }
+    }
+}
+
 #[test]
 fn a_repeated_call_id_ends_the_conversation() {
-    let mut day = Conversation::new("Los", 15);
+    let mut day = day();
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
@@ -156,7 +226,7 @@ proptest! {
             StopReason::ToolUse, StopReason::ToolUse, StopReason::ToolUse, StopReason::PauseTurn,
             StopReason::MaxTokens, StopReason::EndTurn, StopReason::Refusal, StopReason::Unknown,
         ];
-        let mut day = Conversation::new("Los", max_replies);
+        let mut day = Conversation::new("Los", Limits { max_replies, ..LIMITS });
         let mut before: Vec<String> = Vec::new();
         for (turn, (calls, reason)) in replies.into_iter().enumerate() {
             if asked_tokens(&day).is_none() {

@@ -32,10 +32,18 @@ impl Message {
         Self::of("assistant", content)
     }
 
-    /// The results of one turn's tool calls: all of them, and nothing before them (section 4).
-    pub fn tool_results(results: &[ToolResult]) -> Self {
-        let blocks: Vec<_> = results.iter().map(ToolResult::encode).collect();
+    /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
+    /// behind them (section 4).
+    pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
+        let text = text.map(|text| encode(&WireBlock::Text { text }));
+        let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
         Self::of("user", blocks.as_slice())
+    }
+
+    /// Said by the operator in the middle of a conversation. Only right behind a user message, as the
+    /// last one (section 5.3), and only for models that [`super::takes_system_messages`].
+    pub fn system(text: &str) -> Self {
+        Self::of("system", text)
     }
 
     fn of<C: Serialize + ?Sized>(role: &'static str, content: &C) -> Self {
@@ -150,17 +158,38 @@ struct WireTool<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'a str,
     input_schema: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+/// Marks the end of a prefix that is to be cached for 5 minutes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct CacheControl {
+    r#type: &'static str,
+}
+
+impl CacheControl {
+    pub(super) const EPHEMERAL: Self = Self { r#type: "ephemeral" };
 }
 
 impl ToolDefinitions {
-    /// Tools by name, description and input schema, in the order given.
+    /// Tools by name, description and input schema, in the order given. The last one carries a cache
+    /// marker: this prefix is the same for every persona (contracts/anthropic-messages.md, 5.2).
     pub fn new<'a>(
         tools: impl IntoIterator<Item = (&'a str, &'a str, &'a Map<String, Value>)>,
     ) -> Self {
-        let tools: Vec<_> = tools
+        let mut tools: Vec<_> = tools
             .into_iter()
-            .map(|(name, description, input_schema)| WireTool { name, description, input_schema })
+            .map(|(name, description, input_schema)| WireTool {
+                name,
+                description,
+                input_schema,
+                cache_control: None,
+            })
             .collect();
+        if let Some(last) = tools.last_mut() {
+            last.cache_control = Some(CacheControl::EPHEMERAL);
+        }
         Self(encode(&tools))
     }
 
@@ -184,17 +213,20 @@ mod tests {
     fn results_are_encoded_as_the_api_wants_them() {
         let result =
             |content, is_error| ToolResult { tool_use_id: "toolu_1".into(), content, is_error };
-        let message = Message::tool_results(&[
-            result(vec![], false),
-            result(vec![ResultBlock::Text("nein".into())], true),
-            result(
-                vec![
-                    ResultBlock::Image { media_type: "image/png".into(), data: "AAAA".into() },
-                    ResultBlock::Pdf { data: "BBBB".into() },
-                ],
-                false,
-            ),
-        ]);
+        let message = Message::tool_results(
+            &[
+                result(vec![], false),
+                result(vec![ResultBlock::Text("nein".into())], true),
+                result(
+                    vec![
+                        ResultBlock::Image { media_type: "image/png".into(), data: "AAAA".into() },
+                        ResultBlock::Pdf { data: "BBBB".into() },
+                    ],
+                    false,
+                ),
+            ],
+            None,
+        );
         insta::assert_snapshot!(message.as_json());
     }
 

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::metrics::Tokens;
+use crate::{
+    domain::{Cost, Tokens},
+    pricing::Pricing,
+};
 
 /// One reply.
 #[derive(Clone, Debug)]
@@ -16,8 +19,10 @@ pub struct Reply {
     pub stop_reason: StopReason,
     /// Category of a refusal, if the API names one.
     pub refusal: Option<String>,
-    /// What it cost, in tokens.
+    /// Its length and that of its prompt, in tokens.
     pub usage: Tokens,
+    /// What it cost.
+    pub cost: Cost,
 }
 
 /// One content block, as far as the runner looks into it.
@@ -111,6 +116,30 @@ struct WireUsage {
     output_tokens: u64,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<WireCacheCreation>,
+}
+
+#[derive(Deserialize)]
+struct WireCacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    fn tokens(&self) -> Tokens {
+        let written = self.cache_creation_input_tokens.unwrap_or_default();
+        let for_an_hour = self
+            .cache_creation
+            .as_ref()
+            .and_then(|c| c.ephemeral_1h_input_tokens)
+            .unwrap_or_default();
+        Tokens {
+            input: self.input_tokens,
+            output: self.output_tokens,
+            cache_read: self.cache_read_input_tokens.unwrap_or_default(),
+            cache_write_5m: written.saturating_sub(for_an_hour),
+            cache_write_1h: for_an_hour,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -122,23 +151,20 @@ struct WireBlock {
 }
 
 impl Reply {
-    /// Reads a reply; the error says what is wrong with it.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+    /// Reads a reply and prices it; the error says what is wrong with it.
+    pub(super) fn parse(body: &[u8], pricing: &Pricing) -> Result<Self, String> {
         let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let blocks: Vec<Box<RawValue>> =
             serde_json::from_str(wire.content.get()).map_err(|error| error.to_string())?;
         let blocks = blocks.iter().map(|block| Block::parse(block)).collect::<Result<_, _>>()?;
+        let usage = wire.usage.tokens();
         Ok(Self {
             content: wire.content,
             blocks,
             stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
             refusal: wire.stop_details.and_then(|details| details.category),
-            usage: Tokens {
-                input: wire.usage.input_tokens,
-                output: wire.usage.output_tokens,
-                cache_read: wire.usage.cache_read_input_tokens.unwrap_or_default(),
-                cache_write: wire.usage.cache_creation_input_tokens.unwrap_or_default(),
-            },
+            cost: pricing.cost(&usage),
+            usage,
         })
     }
 
@@ -201,9 +227,13 @@ fn from_raw<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, String> {
 mod tests {
     use super::*;
 
+    fn parse(body: &[u8]) -> Result<Reply, String> {
+        Reply::parse(body, &Pricing::load(None, "claude-haiku-5-5").unwrap())
+    }
+
     fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
         let usage = r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":null}"#;
-        Reply::parse(
+        parse(
             format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
                 .as_bytes(),
         )
@@ -257,7 +287,7 @@ mod tests {
         ] {
             assert!(reply(content, "\"end_turn\"").is_err(), "{content}");
         }
-        assert!(Reply::parse(b"<html>").is_err());
-        assert!(Reply::parse(br#"{"content":[],"stop_reason":"end_turn"}"#).is_err());
+        assert!(parse(b"<html>").is_err());
+        assert!(parse(br#"{"content":[],"stop_reason":"end_turn"}"#).is_err());
     }
 }

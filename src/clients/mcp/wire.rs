@@ -20,6 +20,19 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema of its input; `type` is `object`.
     pub input_schema: Map<String, Value>,
+    /// What the server says of its nature.
+    pub hints: ToolHints,
+}
+
+/// A tool's nature in the server's own words; `None` where it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolHints {
+    /// Annotation `readOnlyHint`.
+    pub read_only: Option<bool>,
+    /// Annotation `destructiveHint`.
+    pub destructive: Option<bool>,
+    /// Whether `_meta.scope` is `admin`.
+    pub is_admin: bool,
 }
 
 /// What a tool answered.
@@ -91,7 +104,13 @@ fn read_tool(mut tool: Value) -> Option<Tool> {
     // Claude refuses a whole request for one schema that is not an object's.
     input_schema.insert("type".into(), "object".into());
     let description = tool["description"].as_str().unwrap_or_default().to_owned();
-    Some(Tool { name: ToolName::new(name), description, input_schema })
+    let hint = |name: &str| tool["annotations"][name].as_bool();
+    let hints = ToolHints {
+        read_only: hint("readOnlyHint"),
+        destructive: hint("destructiveHint"),
+        is_admin: tool["_meta"]["scope"] == "admin",
+    };
+    Some(Tool { name: ToolName::new(name), description, input_schema, hints })
 }
 
 /// Reads a tool's answer; `None` if the result is none.

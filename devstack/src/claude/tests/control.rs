@@ -19,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn an_answer_has_the_full_shape_and_the_headers_of_the_contract() {
     let client = Client::start().await;
     client.claude.enqueue(Scripted::text("Hallo Welt"));
-    let body = with("system", json!("Du bist Anna.")).to_string();
-    let answer = client.post(body.clone()).await;
+    let answer = client.accepts(with("system", json!("Du bist Anna."))).await;
     let keys: Vec<&String> = answer.json.as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
@@ -40,7 +39,9 @@ async fn an_answer_has_the_full_shape_and_the_headers_of_the_contract() {
     );
     assert!(answer.json["id"].as_str().unwrap().starts_with("msg_"));
     assert_eq!(answer.json["model"], "claude-haiku-5-5");
-    assert_eq!(answer.json["usage"]["input_tokens"], body.len().div_ceil(4));
+    let blocks = [r#"{"type":"text","text":"Du bist Anna."}"#, r#"{"type":"text","text":"Hallo"}"#];
+    let estimate: usize = blocks.iter().map(|block| block.len().div_ceil(4)).sum();
+    assert_eq!(answer.json["usage"]["input_tokens"], estimate);
     assert!(answer.json["usage"]["output_tokens"].as_u64().unwrap() > 0);
     assert_eq!(answer.json["usage"]["cache_read_input_tokens"], 0);
     for header in [

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::Clock;
+
 use super::super::{ClaudeOptions, FakeClaude};
 
 /// A client of a scripted Claude that sends what it is told, right or wrong.
 pub struct Client {
     pub claude: FakeClaude,
+    /// Its clock, which stands still.
+    pub clock: Clock,
     http: reqwest::Client,
 }
 
@@ -22,9 +26,16 @@ pub struct Answer {
 
 impl Client {
     pub async fn start() -> Self {
-        let claude = FakeClaude::start(ClaudeOptions::default()).await.unwrap();
+        Self::with(ClaudeOptions::default()).await
+    }
+
+    pub async fn with(options: ClaudeOptions) -> Self {
+        let clock = Clock::system();
+        clock.set_speed(0.0);
+        clock.set("2026-11-20T09:00:00Z".parse().unwrap());
+        let claude = FakeClaude::start(options, clock.clone()).await.unwrap();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        Self { claude, http }
+        Self { claude, clock, http }
     }
 
     /// A POST with sound headers.

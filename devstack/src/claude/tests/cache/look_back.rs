@@ -1,0 +1,49 @@
+//! How far a marker looks back for what was written before.
+
+use serde_json::{Value, json};
+
+use super::{super::fixture::Client, marked, persona, short_lived, text, words};
+
+/// The request of `persona` with this many one-word blocks behind its question.
+fn with_blocks(n: usize) -> Value {
+    let mut body = persona("Anna");
+    let mut blocks = vec![text(&words(100))];
+    blocks.extend((0..n).map(|_| text(&words(10))));
+    body["messages"][0]["content"] = blocks.into();
+    body
+}
+
+#[tokio::test]
+async fn nineteen_new_blocks_are_in_reach_and_twenty_are_not() {
+    let client = Client::start().await;
+    client.accepts(with_blocks(0)).await;
+    assert_eq!(client.spends(with_blocks(19)).await, (0, 190, 900));
+
+    let client = Client::start().await;
+    client.accepts(with_blocks(0)).await;
+    // The markers on tools and system prompt find their own entries all the same.
+    assert_eq!(client.spends(with_blocks(20)).await, (0, 300, 800));
+}
+
+#[tokio::test]
+async fn a_second_marker_nearer_the_old_end_bridges_a_long_turn() {
+    let client = Client::start().await;
+    client.accepts(with_blocks(0)).await;
+    let mut body = with_blocks(25);
+    let bridge = body["messages"][0]["content"][10].take();
+    body["messages"][0]["content"][10] = marked(bridge, short_lived());
+    assert_eq!(client.spends(body).await, (0, 250, 900));
+}
+
+#[tokio::test]
+async fn only_where_a_marker_stood_is_something_to_find() {
+    let client = Client::start().await;
+    client.accepts(with_blocks(5)).await;
+    // The same beginning, but it parts ways before the end that was written.
+    assert_eq!(client.spends(with_blocks(4)).await, (0, 140, 800));
+    let mut unmarked = with_blocks(5);
+    unmarked.as_object_mut().unwrap().remove("cache_control");
+    unmarked["tools"][1].as_object_mut().unwrap().remove("cache_control");
+    unmarked["system"] = json!([text(unmarked["system"][0]["text"].as_str().unwrap())]);
+    assert_eq!(client.spends(unmarked).await, (950, 0, 0), "no marker, no reading");
+}

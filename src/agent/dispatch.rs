@@ -1,0 +1,298 @@
+//! Carrying out the tool calls of a turn: gate, order, concurrency, and what is recorded of each.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{
+    Scope, ToolHost,
+    catalog::{Catalog, CatalogTool},
+    main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
+    policy::{self, Decision, RecentCall},
+    tool_result,
+};
+use crate::{
+    clients::{
+        claude::{ResultBlock, ToolResult, ToolUse},
+        mcp::CallError,
+    },
+    config::PolicyMode,
+    domain::{InputHash, clip, one_line},
+};
+
+/// Longest excerpt kept of a result, in characters; rows and recap cut it further.
+const EXCERPT: usize = 500;
+/// Most calls at once.
+const CONCURRENT_READS: usize = 10;
+/// Calls a reminder looks back on.
+const LOOK_BACK: usize = 5;
+
+/// Carries out calls and keeps the record of all of them.
+pub(super) struct Dispatcher<'a, H> {
+    tools: &'a H,
+    catalog: &'a Catalog,
+    scope: &'a Scope,
+    /// Every call so far, in the order asked.
+    pub calls: Vec<CallRecord>,
+}
+
+/// What came of a turn's calls.
+pub(super) struct Turn {
+    /// One result for each call, in the order asked.
+    pub results: Vec<ToolResult>,
+    /// What the policy gate wants said.
+    pub hints: Vec<String>,
+}
+
+/// What is to be done with a call.
+struct Plan {
+    number: u32,
+    call: ToolUse,
+    tool: CalledTool,
+    is_read_only: bool,
+    step: Step,
+    notes: Vec<PolicyNote>,
+    hints: Vec<String>,
+}
+
+enum Step {
+    Run(Arc<CatalogTool>, Map<String, Value>),
+    /// Not run; the model is told why.
+    Refuse(String),
+}
+
+/// What came of a call.
+struct Answer {
+    content: Vec<ResultBlock>,
+    error: Option<String>,
+    outcome_unknown: bool,
+    /// Set if the run has to end with it.
+    ended: Option<Ended>,
+}
+
+struct Performed {
+    record: CallRecord,
+    result: ToolResult,
+    hints: Vec<String>,
+    ended: Option<Ended>,
+}
+
+impl<'a, H: ToolHost> Dispatcher<'a, H> {
+    pub(super) fn new(tools: &'a H, catalog: &'a Catalog, scope: &'a Scope) -> Self {
+        Self { tools, catalog, scope, calls: Vec::new() }
+    }
+
+    /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
+    /// other. Results and records are in the order asked. On an end from outside, what has happened
+    /// is recorded.
+    pub(super) async fn carry_out(&mut self, asked: &[ToolUse]) -> Result<Turn, Ended> {
+        let plans = self.plan(asked);
+        let width = if plans.iter().all(|plan| plan.is_read_only) { CONCURRENT_READS } else { 1 };
+        let (tools, scope) = (self.tools, self.scope);
+        let mut performed =
+            stream::iter(plans).map(|plan| perform(tools, scope, plan)).buffered(width);
+        let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
+        let mut end = None;
+        // After an end no further call is begun, but those under way get their results too.
+        while let Some(performed) = performed.next().await {
+            match performed {
+                Ok(call) => {
+                    self.calls.push(call.record);
+                    turn.results.push(call.result);
+                    turn.hints.extend(call.hints);
+                    end = end.or(call.ended);
+                }
+                Err(ended) => end = end.or(Some(ended)),
+            }
+        }
+        match end {
+            Some(ended) => Err(ended),
+            None => Ok(turn),
+        }
+    }
+
+    /// Whether each of the last calls failed, oldest first.
+    pub(super) fn last_failed(&self) -> Vec<bool> {
+        let from = self.calls.len().saturating_sub(LOOK_BACK);
+        self.calls[from..].iter().map(|call| call.error.is_some()).collect()
+    }
+
+    fn plan(&self, asked: &[ToolUse]) -> Vec<Plan> {
+        let now = Instant::now();
+        let dispatched = |call: &&CallRecord| !call.policy.iter().any(PolicyNote::is_denial);
+        let mut recent: Vec<_> = self
+            .calls
+            .iter()
+            .filter(dispatched)
+            .filter_map(|call| match &call.tool {
+                CalledTool::Listed(tool) => {
+                    let age = now.saturating_duration_since(call.started);
+                    Some(RecentCall { tool: tool.clone(), age })
+                }
+                CalledTool::Invented(_) => None,
+            })
+            .collect();
+        let mut plans = Vec::with_capacity(asked.len());
+        for call in asked {
+            let number = u32::try_from(self.calls.len() + plans.len() + 1).unwrap_or(u32::MAX);
+            let plan = self.plan_call(number, call, &recent);
+            if let Step::Run(tool, _) = &plan.step {
+                recent.push(RecentCall { tool: tool.name.clone(), age: Default::default() });
+            }
+            plans.push(plan);
+        }
+        plans
+    }
+
+    fn plan_call(&self, number: u32, call: &ToolUse, recent: &[RecentCall]) -> Plan {
+        let refuse = |tool, text: &str| Plan {
+            number,
+            call: call.clone(),
+            tool,
+            // It does not run, so it does not stand in the way of the others.
+            is_read_only: true,
+            step: Step::Refuse(text.to_owned()),
+            notes: Vec::new(),
+            hints: Vec::new(),
+        };
+        let Some(listed) = self.catalog.resolve(&call.name) else {
+            let text = "There is no such tool. Use only the tools that are offered.";
+            return refuse(CalledTool::Invented(call.name.clone()), text);
+        };
+        let tool = CalledTool::Listed(listed.name.clone());
+        let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
+            return refuse(tool, "Not run: the input must be a JSON object.");
+        };
+        let policy = &self.scope.policy;
+        let input = Value::Object(arguments);
+        let decision = match policy.mode {
+            PolicyMode::Off => Decision::Allow,
+            _ => policy::decide(listed, &input, recent, policy),
+        };
+        let Value::Object(arguments) = input else { return refuse(tool, "Not run.") };
+        let (mut notes, mut hints) = (Vec::new(), Vec::new());
+        match decision {
+            Decision::Allow => {}
+            Decision::Flag { reminder } => {
+                notes.push(PolicyNote { decision: "flag", reason: policy::INJECTION_MARKER });
+                hints.push(reminder);
+            }
+            Decision::Deny { reason, reminder } => {
+                let note = PolicyNote { decision: "deny", reason: reason.as_str() };
+                if policy.mode == PolicyMode::Enforce {
+                    let text = format!("Not run: {}. {reminder}", reason.as_str());
+                    return Plan {
+                        notes: vec![note],
+                        hints: vec![reminder],
+                        ..refuse(tool, &text)
+                    };
+                }
+                notes.push(PolicyNote { decision: "would-deny", ..note });
+            }
+        }
+        if policy.mode == PolicyMode::LogOnly {
+            // The soak shows what would happen; the model is not to notice.
+            hints.clear();
+        }
+        let step = Step::Run(Arc::new(listed.clone()), arguments);
+        Plan { is_read_only: listed.is_read_only, notes, hints, step, ..refuse(tool, "") }
+    }
+}
+
+impl PolicyNote {
+    fn is_denial(&self) -> bool {
+        self.decision == "deny"
+    }
+}
+
+/// Carries out one call, unless the run has come to its end before it could begin.
+async fn perform(tools: &impl ToolHost, scope: &Scope, plan: Plan) -> Result<Performed, Ended> {
+    if scope.shutdown.is_stopping() {
+        return Err(Ended::Stopped);
+    }
+    let started = Instant::now();
+    if started >= scope.deadline {
+        return Err(Ended::Deadline);
+    }
+    let Plan { number, call, tool, step, mut notes, mut hints, .. } = plan;
+    let answer = match step {
+        Step::Refuse(text) => Answer::error(text, false),
+        Step::Run(tool, arguments) => run(tools, scope, &tool, arguments).await,
+    };
+    let excerpt = tool_result::text_of(&answer.content);
+    if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&excerpt) {
+        notes.push(PolicyNote { decision: "flag-result", reason: policy::INJECTION_MARKER });
+        if scope.policy.mode == PolicyMode::Enforce {
+            hints.push(policy::SUSPECT_RESULT.to_owned());
+        }
+    }
+    let record = CallRecord {
+        number,
+        tool,
+        input_hash: InputHash::of_json(call.input.get()),
+        error: answer.error,
+        outcome_unknown: answer.outcome_unknown,
+        excerpt: clip(&excerpt, EXCERPT),
+        latency: started.elapsed(),
+        started,
+        policy: notes,
+    };
+    tracing::debug!(
+        call.number = number,
+        tool = one_line(record.tool_name()),
+        call.ok = record.error.is_none(),
+        took_ms = record.latency.as_millis() as u64,
+        "tool call ended"
+    );
+    let result = ToolResult::of(&call, answer.content, record.error.is_some());
+    Ok(Performed { record, result, hints, ended: answer.ended })
+}
+
+async fn run(
+    tools: &impl ToolHost,
+    scope: &Scope,
+    tool: &CatalogTool,
+    arguments: Map<String, Value>,
+) -> Answer {
+    let limit = scope.tool_timeout.min(scope.deadline.saturating_duration_since(Instant::now()));
+    tokio::select! {
+        biased;
+        result = tools.call(tool, arguments, limit) => match result {
+            Ok(output) => {
+                let content = tool_result::to_blocks(&output, &scope.redactor);
+                let error = output.is_error.then(|| {
+                    let text = tool_result::text_of(&content);
+                    if text.is_empty() { "the tool failed without saying why".to_owned() } else { text }
+                });
+                Answer { content, error, outcome_unknown: false, ended: None }
+            }
+            Err(error) => Answer::of_call_error(&error, scope),
+        },
+        (reason, ended) = scope.cut_off() => {
+            let error = CallError::OutcomeUnknown { reason: reason.into() };
+            Answer { ended: Some(ended), ..Answer::of_call_error(&error, scope) }
+        }
+    }
+}
+
+impl Answer {
+    fn error(text: String, outcome_unknown: bool) -> Self {
+        let content = vec![ResultBlock::Text(text.clone())];
+        Self { content, error: Some(text), outcome_unknown, ended: None }
+    }
+
+    fn of_call_error(error: &CallError, scope: &Scope) -> Self {
+        let unknown = matches!(error, CallError::OutcomeUnknown { .. });
+        let hint = if unknown {
+            " The call may or may not have taken effect; check before you repeat it."
+        } else {
+            ""
+        };
+        Self::error(scope.redactor.redact(&format!("{error}.{hint}")).into_owned(), unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests;

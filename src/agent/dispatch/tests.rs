@@ -1,0 +1,179 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::*;
+use crate::{
+    agent::conversation::Limits,
+    clients::mcp::{Content, Tool, ToolHints, ToolOutput},
+    config::PolicyConfig,
+    domain::{Redactor, ToolName, Usd},
+    shutdown::Shutdown,
+};
+
+/// Tools that take a second each, whatever they are, and count how many run at once.
+#[derive(Default)]
+struct Slow {
+    running: AtomicUsize,
+    peak: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+impl ToolHost for Slow {
+    async fn call(
+        &self,
+        tool: &CatalogTool,
+        arguments: Map<String, Value>,
+        _: Duration,
+    ) -> Result<crate::clients::mcp::ToolOutput, CallError> {
+        self.begun.fetch_add(1, SeqCst);
+        self.peak.fetch_max(self.running.fetch_add(1, SeqCst) + 1, SeqCst);
+        // Later calls end earlier, so that the order of answers is not that of the calls.
+        let order = arguments.get("n").and_then(Value::as_u64).unwrap_or(0);
+        sleep(Duration::from_millis(1_000 - order)).await;
+        self.running.fetch_sub(1, SeqCst);
+        let text = format!("{} {order}", tool.name);
+        Ok(ToolOutput { content: vec![Content::Text(text)], ..ToolOutput::default() })
+    }
+}
+
+fn policy(mode: PolicyMode) -> PolicyConfig {
+    PolicyConfig {
+        mode,
+        allow_destructive: Vec::new(),
+        tool_rate: 30,
+        hidden_tools: Vec::new(),
+        read_tools: Vec::new(),
+    }
+}
+
+fn catalog() -> Catalog {
+    let tools = ["admin.list", "notes.delete", "todo.create", "todo.list"].map(|name| Tool {
+        name: ToolName::new(name),
+        description: String::new(),
+        input_schema: Map::new(),
+        hints: ToolHints::default(),
+    });
+    Catalog::new(&tools, &policy(PolicyMode::Enforce))
+}
+
+fn scope(mode: PolicyMode) -> Scope {
+    Scope {
+        deadline: Instant::now() + Duration::from_secs(600),
+        limits: Limits { max_replies: 15, max_cost: Usd::MAX },
+        policy: Arc::new(policy(mode)),
+        tool_timeout: Duration::from_secs(15),
+        shutdown: Shutdown::new(Duration::from_secs(1)),
+        redactor: Redactor::default(),
+    }
+}
+
+fn calls(names: &[&str]) -> Vec<ToolUse> {
+    let asked = names.iter().enumerate().map(|(n, name)| ToolUse {
+        id: format!("id{n}"),
+        name: (*name).to_owned(),
+        input: serde_json::value::to_raw_value(&json!({"n": n})).unwrap(),
+    });
+    asked.collect()
+}
+
+fn ids(turn: &Turn) -> Vec<&str> {
+    turn.results.iter().map(|result| result.tool_use_id.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_run_ten_at_a_time_and_come_back_in_the_order_asked() {
+    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
+    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+    let asked = calls(&["todo_list"; 12]);
+    let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
+    assert_eq!(tools.peak.load(SeqCst), 10);
+    let wanted: Vec<_> = asked.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids(&turn), wanted);
+    for (n, call) in dispatcher.calls.iter().enumerate() {
+        assert_eq!(call.number as usize, n + 1);
+        assert_eq!(call.excerpt, format!("todo.list {n}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_write_makes_the_whole_turn_sequential() {
+    for names in
+        [["todo_create", "todo_list", "todo_list"], ["todo_list", "todo_list", "todo_create"]]
+    {
+        let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
+        let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+        let turn = dispatcher.carry_out(&calls(&names)).await;
+        assert!(turn.is_ok());
+        assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (1, 3), "{names:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_run_does_not_slow_the_reads_beside_it() {
+    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
+    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+    let asked = calls(&["todo_list", "notes_delete", "invented", "todo_list"]);
+    let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
+    assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (2, 2));
+    let failed: Vec<_> = turn.results.iter().map(|result| result.is_error).collect();
+    assert_eq!(failed, [false, true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_all_reads_and_each_one_begun_is_recorded_as_unknown() {
+    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
+    scope.shutdown.clone().stop();
+    let scope = Scope { shutdown: Shutdown::new(Duration::from_millis(200)), ..scope };
+    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+    let asked = calls(&["todo_list"; 12]);
+    let stop = async {
+        sleep(Duration::from_millis(500)).await;
+        scope.shutdown.stop();
+    };
+    let (turn, ()) = tokio::join!(dispatcher.carry_out(&asked), stop);
+    assert!(matches!(turn, Err(Ended::Stopped)));
+    assert_eq!((tools.begun.load(SeqCst), dispatcher.calls.len()), (10, 10));
+    assert!(dispatcher.calls.iter().all(|call| call.outcome_unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
+    for (mode, runs, note, told) in [
+        (PolicyMode::Enforce, 0, Some("deny"), 1),
+        (PolicyMode::LogOnly, 1, Some("would-deny"), 0),
+        (PolicyMode::Off, 1, None, 0),
+    ] {
+        let (tools, catalog, scope) = (Slow::default(), catalog(), scope(mode));
+        let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+        let turn = dispatcher.carry_out(&calls(&["notes_delete"])).await;
+        let turn = turn.unwrap_or_else(|end| panic!("{end:?}"));
+        assert_eq!(tools.begun.load(SeqCst), runs, "{mode:?}");
+        assert_eq!(dispatcher.calls[0].policy.first().map(|note| note.decision), note);
+        assert_eq!(turn.hints.len(), told, "{mode:?}");
+        assert_eq!(dispatcher.calls[0].error.is_some(), runs == 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
+    let (tools, catalog) = (Slow::default(), catalog());
+    let limited = PolicyConfig { tool_rate: 3, ..policy(PolicyMode::Enforce) };
+    let scope = Scope { policy: Arc::new(limited), ..scope(PolicyMode::Enforce) };
+    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope);
+    let ran = |dispatcher: &Dispatcher<'_, Slow>| {
+        dispatcher.calls.iter().filter(|call| call.error.is_none()).count()
+    };
+    let asked = calls(&["todo_list"; 4]);
+    assert!(dispatcher.carry_out(&asked).await.is_ok());
+    assert_eq!(ran(&dispatcher), 3);
+    assert!(dispatcher.carry_out(&asked[..1]).await.is_ok());
+    assert_eq!(ran(&dispatcher), 3);
+    sleep(Duration::from_secs(61)).await;
+    assert!(dispatcher.carry_out(&asked[..1]).await.is_ok());
+    assert_eq!(ran(&dispatcher), 4);
+}

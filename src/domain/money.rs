@@ -1,0 +1,139 @@
+//! What model replies cost.
+
+use std::{
+    fmt,
+    iter::Sum,
+    ops::{Add, AddAssign},
+};
+
+/// Picodollars in a dollar. A token of the cheapest kind costs some thousands of them, so sums are
+/// exact.
+const PER_DOLLAR: f64 = 1e12;
+
+/// An amount of US dollars, ≥ 0, in whole picodollars; sums saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usd(u64);
+
+impl Usd {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// More than anyone has.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The amount nearest to `dollars`; `None` if it is negative or not a number.
+    pub fn from_dollars(dollars: f64) -> Option<Self> {
+        // The cast saturates, which is what an absurd amount deserves.
+        (dollars >= 0.0).then(|| Self((dollars * PER_DOLLAR).round() as u64))
+    }
+
+    /// The amount in dollars.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / PER_DOLLAR
+    }
+
+    /// `count` tokens at this price per million tokens.
+    #[must_use]
+    pub fn per_million(self, count: u64) -> Self {
+        let total = u128::from(self.0) * u128::from(count) / 1_000_000;
+        Self(u64::try_from(total).unwrap_or(u64::MAX))
+    }
+
+    /// This fraction of the amount.
+    #[must_use]
+    pub fn fraction(self, fraction: f64) -> Self {
+        Self((self.0 as f64 * fraction.max(0.0)) as u64)
+    }
+}
+
+impl Add for Usd {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Usd {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for Usd {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+impl fmt::Display for Usd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${:.4}", self.dollars())
+    }
+}
+
+/// Tokens of one model reply, by what they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Uncached input.
+    pub input: u64,
+    /// Output, thinking included.
+    pub output: u64,
+    /// Input read from the prompt cache.
+    pub cache_read: u64,
+    /// Input written to the prompt cache for 5 minutes.
+    pub cache_write_5m: u64,
+    /// Input written to the prompt cache for an hour.
+    pub cache_write_1h: u64,
+}
+
+impl Tokens {
+    /// Length of the whole prompt.
+    pub fn prompt(&self) -> u64 {
+        self.input
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_write_5m)
+            .saturating_add(self.cache_write_1h)
+    }
+
+    /// Length of the conversation once the reply is part of it.
+    pub fn context(&self) -> u64 {
+        self.prompt().saturating_add(self.output)
+    }
+}
+
+/// What one model reply cost, by kind of token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Uncached input.
+    pub input: Usd,
+    /// Output.
+    pub output: Usd,
+    /// Cache reads.
+    pub cache_read: Usd,
+    /// Cache writes.
+    pub cache_write: Usd,
+}
+
+impl Cost {
+    /// All of it.
+    pub fn total(&self) -> Usd {
+        self.input + self.output + self.cache_read + self.cache_write
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_and_never_wrap() {
+        let dime = Usd::from_dollars(0.10).unwrap();
+        assert_eq!(dime.per_million(1_000_000), dime);
+        assert_eq!(dime.per_million(1).dollars(), 1e-7);
+        assert_eq!(Usd(u64::MAX) + dime, Usd(u64::MAX));
+        assert_eq!(dime.per_million(u64::MAX), Usd(u64::MAX).min(dime.per_million(u64::MAX)));
+        assert_eq!(Usd::from_dollars(-1.0), None);
+        assert_eq!(Usd::from_dollars(f64::NAN), None);
+        assert_eq!(Usd::from_dollars(0.25).unwrap().to_string(), "$0.2500");
+    }
+}
