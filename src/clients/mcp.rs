@@ -60,10 +60,15 @@ pub struct McpClient {
 impl McpClient {
     /// A client of the server at `base`/mcp.
     pub fn new(http: HttpClient, base: &BaseUrl) -> Self {
+        Self::at(http, base.join(["mcp"]))
+    }
+
+    /// A client of the server whose one endpoint this is: other servers have it elsewhere.
+    pub fn at(http: HttpClient, endpoint: BaseUrl) -> Self {
         let openings = TaskTracker::new();
         // Closed trackers still take tasks; only now can they be waited for.
         openings.close();
-        Self { http, url: base.join(["mcp"]), openings }
+        Self { http, url: endpoint, openings }
     }
 
     /// Opens a session and lists its tools, sorted by name. JWT and space are fixed at `initialize`:
