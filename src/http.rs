@@ -22,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Servers behind Bun and Node close idle connections after 5 to 10 s; a request sent into a closing
 /// one has an unknown outcome, so ours are given up before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest Retry-After that is believed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// Longest piece of a peer's answer in an error, in characters.
 const SNIPPET: usize = 300;
 
@@ -161,6 +163,8 @@ impl HttpClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
+            // The environment is read in `config` only; a proxy nobody named must not see the keys.
+            .no_proxy()
             // Keys travel in headers of our own, which a redirect would carry to another host.
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
@@ -270,15 +274,22 @@ pub fn secret_header(
     Some((HeaderName::from_static(name), value))
 }
 
-/// The Retry-After of an answer in seconds or, as some peers send it, milliseconds or a fraction.
-/// HTTP dates are not read: no peer of ours sends them.
+/// The Retry-After of an answer, at most a day: in seconds, as a date or, as some peers send it, in
+/// milliseconds or under another name.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name: &str| text(name)?.parse::<f64>().ok();
+    // A date is read against the answer's own, so that no two clocks are compared.
+    let date = |name: &str| jiff::fmt::rfc2822::parse(text(name)?).ok();
+    let until_date = || Some(date("retry-after")?.duration_since(&date("date")?).as_secs_f64());
     let seconds = number("retry-after-ms")
         .map(|ms| ms / 1000.0)
         .or_else(|| number("retry-after"))
-        .or_else(|| number("x-retry-after"))?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())
+        .or_else(until_date)
+        .or_else(|| number("x-retry-after"))
+        .filter(|seconds| !seconds.is_nan())?;
+    let wait = Duration::try_from_secs_f64(seconds.min(LONGEST_RETRY_AFTER.as_secs_f64())).ok()?;
+    (!wait.is_zero()).then_some(wait)
 }
 
 #[cfg(test)]
@@ -296,7 +307,13 @@ mod tests {
         assert_eq!(read("retry-after", "0.5"), Some(Duration::from_millis(500)));
         assert_eq!(read("retry-after-ms", "250"), Some(Duration::from_millis(250)));
         assert_eq!(read("x-retry-after", "10"), Some(Duration::from_secs(10)));
-        for nonsense in ["", "-1", "0", "soon", "NaN", "inf", "1e400"] {
+        assert_eq!(read("retry-after", "18000000000000000000"), Some(LONGEST_RETRY_AFTER));
+        let headers = HeaderMap::from_iter([
+            (http::header::DATE, HeaderValue::from_static("Sat, 21 Nov 2026 10:00:00 GMT")),
+            (http::header::RETRY_AFTER, HeaderValue::from_static("Sat, 21 Nov 2026 10:00:07 GMT")),
+        ]);
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
+        for nonsense in ["", "-1", "0", "soon", "NaN"] {
             assert_eq!(read("retry-after", nonsense), None, "{nonsense:?}");
         }
     }

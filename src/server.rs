@@ -75,7 +75,7 @@ pub fn router(state: ServerState, production: bool) -> Router {
         Router::new().route("/health", get(health::health)).route("/metrics", get(metrics));
     if !production {
         let diag = Router::new()
-            .route("/diag/login", get(diag::login))
+            .route("/diag/login", get(diag::login).head(method_not_allowed))
             .route("/diag/tick", post(diag::tick))
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);

@@ -43,6 +43,11 @@ impl Shutdown {
         self.abort.is_cancelled()
     }
 
+    /// How long ending things politely may take: as long as they like, in a stop a fraction of the grace.
+    pub fn courtesy(&self) -> Duration {
+        if self.is_stopping() { self.grace / 8 } else { Duration::MAX }
+    }
+
     /// Resolves once a stop is asked for.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;

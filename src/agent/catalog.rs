@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     clients::{claude::ToolDefinitions, mcp::Tool},
     config::PolicyConfig,
-    domain::ToolName,
+    domain::{Redactor, ToolName},
 };
 
 /// Longest name Claude takes everywhere (contracts/anthropic-messages.md, section 2).
@@ -53,7 +53,8 @@ const DESTRUCTIVE_VERBS: [&str; 5] = ["delete", "remove", "purge", "clear", "res
 
 impl Catalog {
     /// The catalog of these tools, which are sorted by name and distinct, without the hidden ones.
-    pub fn new(tools: &[Tool], config: &PolicyConfig) -> Self {
+    /// What a server may have put into them of the persona's secrets is not offered on.
+    pub fn new(tools: &[Tool], config: &PolicyConfig, redactor: &Redactor) -> Self {
         let is_offered =
             |tool: &&Tool| !config.hidden_tools.iter().any(|n| n == tool.name.as_str());
         let tools: Vec<_> = tools.iter().filter(is_offered).collect();
@@ -65,7 +66,8 @@ impl Catalog {
         let definitions = ToolDefinitions::new(tools.iter().map(|tool| {
             let spelling = spellings[&tool.name].as_str();
             (spelling, tool.description.as_str(), &tool.input_schema)
-        }));
+        }))
+        .redacted(redactor);
         let by_spelling =
             natures.into_iter().map(|tool| (spellings[&tool.name].clone(), tool)).collect();
         Self { definitions, by_spelling }
@@ -218,7 +220,7 @@ mod tests {
             hidden_tools: vec!["me.generateWithReference".into()],
             read_tools: vec!["odd.peek".into()],
         };
-        Catalog::new(tools, &config)
+        Catalog::new(tools, &config, &Redactor::new(["s3cret-jwt"]))
     }
 
     #[test]
@@ -260,6 +262,13 @@ mod tests {
         assert_eq!(nature("a_list"), (false, false));
         assert_eq!(nature("a_make"), (true, false));
         assert_eq!(nature("a_wipe"), (false, true));
+    }
+
+    #[test]
+    fn a_secret_in_a_description_is_not_passed_on() {
+        let leaky = Tool { description: "Uses \"s3cret-jwt\".".into(), ..tool("a.b") };
+        let definitions = catalog(&[leaky]).definitions().as_json().to_owned();
+        assert!(definitions.contains(r#"Uses \"[redacted]\"."#), "{definitions}");
     }
 
     #[test]

@@ -146,12 +146,10 @@ impl Conversation {
         let cut_off_call =
             reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
         if cut_off_call && self.max_tokens < MAX_OUTPUT_TOKENS {
-            // The reply is dropped as if it had never been, and asked for once more with more room.
+            // The reply is left out of the history, and asked for once more with more room.
             self.max_tokens = MAX_OUTPUT_TOKENS;
-            self.state = match self.spent >= self.limits.max_cost {
-                true => State::Done(Closed::CostLimit),
-                false => State::Asking,
-            };
+            self.replies += 1;
+            self.state = self.ask_again();
             return;
         }
         self.replies += 1;

@@ -26,6 +26,8 @@ use crate::{
 const EXCERPT: usize = 500;
 /// Most calls at once.
 const CONCURRENT_READS: usize = 10;
+/// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
+const MAX_ATTACHED: usize = 16 << 20;
 /// Calls a reminder looks back on.
 const LOOK_BACK: usize = 5;
 
@@ -36,6 +38,8 @@ pub(super) struct Dispatcher<'a, H> {
     scope: &'a Scope,
     /// Every call so far, in the order asked.
     pub calls: Vec<CallRecord>,
+    /// Base64 characters of images and PDFs in the history.
+    attached: usize,
 }
 
 /// What came of a turn's calls.
@@ -81,7 +85,7 @@ struct Performed {
 
 impl<'a, H: ToolHost> Dispatcher<'a, H> {
     pub(super) fn new(tools: &'a H, catalog: &'a Catalog, scope: &'a Scope) -> Self {
-        Self { tools, catalog, scope, calls: Vec::new() }
+        Self { tools, catalog, scope, calls: Vec::new(), attached: 0 }
     }
 
     /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
@@ -95,10 +99,12 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
             stream::iter(plans).map(|plan| perform(tools, scope, plan)).buffered(width);
         let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
         let mut end = None;
+        let mut attached = self.attached;
         // After an end no further call is begun, but those under way get their results too.
         while let Some(performed) = performed.next().await {
             match performed {
-                Ok(call) => {
+                Ok(mut call) => {
+                    ration_attachments(&mut attached, &mut call.result.content);
                     self.calls.push(call.record);
                     turn.results.push(call.result);
                     turn.hints.extend(call.hints);
@@ -107,6 +113,8 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
                 Err(ended) => end = end.or(Some(ended)),
             }
         }
+        drop(performed);
+        self.attached = attached;
         match end {
             Some(ended) => Err(ended),
             None => Ok(turn),
@@ -159,7 +167,8 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
         };
         let Some(listed) = self.catalog.resolve(&call.name) else {
             let text = "There is no such tool. Use only the tools that are offered.";
-            return refuse(CalledTool::Invented(call.name.clone()), text);
+            let name = self.scope.redactor.redact(&call.name).into_owned();
+            return refuse(CalledTool::Invented(name), text);
         };
         let tool = CalledTool::Listed(listed.name.clone());
         let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
@@ -198,6 +207,20 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
         }
         let step = Step::Run(Arc::new(listed.clone()), arguments);
         Plan { is_read_only: listed.is_read_only, notes, hints, step, ..refuse(tool, "") }
+    }
+}
+
+/// Leaves out images and PDFs beyond what a history can carry: they are sent again with each turn.
+fn ration_attachments(attached: &mut usize, content: &mut [ResultBlock]) {
+    for block in content {
+        let (ResultBlock::Image { data, .. } | ResultBlock::Pdf { data }) = &*block else {
+            continue;
+        };
+        if *attached + data.len() > MAX_ATTACHED {
+            *block = ResultBlock::Text("[attachment not shown: there were too many]".into());
+        } else {
+            *attached += data.len();
+        }
     }
 }
 

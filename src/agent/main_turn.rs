@@ -204,7 +204,7 @@ pub async fn run_main_turn(
     MainTurn {
         calls: dispatcher.calls,
         ended,
-        closing_words: conversation.closing_words().to_owned(),
+        closing_words: scope.redactor.redact(conversation.closing_words()).into_owned(),
         replies: conversation.replies(),
         spent: conversation.spent(),
         reminders,

@@ -8,7 +8,7 @@ use super::main_turn::CallRecord;
 use crate::domain::{ModuleMix, ModuleName, clip, one_line};
 
 /// Calls of a run that the recap lists; a run this long is rare.
-const RECAP_CALLS: usize = 100;
+const RECAP_CALLS: usize = 500;
 /// Longest excerpt of a result in the recap, in characters.
 const RECAP_EXCERPT: usize = 120;
 
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_very_long_run_is_recapped_in_part() {
-        let calls: Vec<_> = (1..=130)
+        let calls: Vec<_> = (1..=530)
             .map(|number| CallRecord {
                 number,
                 tool: CalledTool::Invented("x".into()),
@@ -131,8 +131,8 @@ mod tests {
             })
             .collect();
         let text = rate(&calls, "", &[ModuleName::new("todo")]);
-        assert!(text.contains("100. x") && !text.contains("101. x"));
+        assert!(text.contains("500. x") && !text.contains("501. x"));
         assert!(text.contains("30 weitere"));
-        assert!(text.len() < 20_000);
+        assert!(text.len() < 100_000);
     }
 }

@@ -70,7 +70,7 @@ pub async fn run_rating_turn(
             // Asked again, it would most likely decline again.
             break;
         }
-        let found = parse_ratings(&reply.text(), &missing);
+        let found = parse_ratings(&scope.redactor.redact(&reply.text()), &missing);
         missing.retain(|module| found.iter().all(|rating| rating.module != *module));
         rows.extend(found);
         if missing.is_empty() {

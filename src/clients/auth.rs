@@ -19,7 +19,7 @@ use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 pub use error::{AuthError, Step};
@@ -314,9 +314,9 @@ impl Account<'_> {
         let operation =
             Operation { peer: PEER, name: step.as_str(), timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let attempt = || async {
-            if step.is_sign_in() && timeout_at(self.deadline, self.auth.gate.pass()).await.is_err()
-            {
-                return Err(AuthError::RateLimited { step, retry_after: Duration::ZERO });
+            if step.is_sign_in() {
+                let passed = self.auth.gate.pass(self.deadline).await;
+                passed.map_err(|wait| AuthError::TooLate { step, wait })?;
             }
             let answer = self
                 .http

@@ -41,8 +41,6 @@ const PEER: Peer = Peer("mana-mcp");
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ending the session: best effort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// On top of that, for what comes before the end.
-const SETTLE_MARGIN: Duration = Duration::from_secs(1);
 /// Largest single answer, in bytes.
 const EVENT_LIMIT: usize = 8 << 20;
 /// Most pages of a tool list.
@@ -93,7 +91,7 @@ impl McpClient {
         self.openings.spawn(
             async move {
                 if let Err(Ok(session)) = opened.send(opening.run().await) {
-                    session.close().await;
+                    session.close(CLOSE_TIMEOUT).await;
                 }
             }
             .in_current_span(),
@@ -101,11 +99,10 @@ impl McpClient {
         outcome.await.unwrap_or(Err(McpError::GivenUp))
     }
 
-    /// Resolves when no session is being opened that nobody waits for, at the latest after the time it
-    /// takes to end one.
-    pub async fn settled(&self) {
+    /// Resolves when no session is being opened that nobody waits for, at the latest after `limit`.
+    pub async fn settled(&self, limit: Duration) {
         // What takes longer is not worth holding up a shutdown.
-        let _ = timeout(CLOSE_TIMEOUT + SETTLE_MARGIN, self.openings.wait()).await;
+        let _ = timeout(limit, self.openings.wait()).await;
     }
 }
 
@@ -164,9 +161,10 @@ impl McpSession {
         })
     }
 
-    /// Ends the session on the server. Best effort: the server forgets it at its next restart anyway.
-    pub async fn close(self) {
-        end(self.service).await;
+    /// Ends the session on the server, within `limit` and never longer than 3 s. Best effort: the server
+    /// forgets it at its next restart anyway.
+    pub async fn close(self, limit: Duration) {
+        end(self.service, limit.min(CLOSE_TIMEOUT)).await;
     }
 
     async fn list_tools(&self, deadline: Instant) -> Result<Vec<Tool>, McpError> {

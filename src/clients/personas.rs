@@ -31,6 +31,8 @@ pub const MAX_RATINGS: usize = 100;
 
 const PEER: Peer = Peer("mana-personas");
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Least time for an attempt.
+const LAST_ATTEMPT: Duration = Duration::from_secs(2);
 /// A thousand personas with long prompts fit many times over.
 const DUE_LIMIT: usize = 32 << 20;
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -210,6 +212,9 @@ impl PersonasClient {
     ) -> Result<T, PersonasError> {
         let name = operation.name;
         let attempt = || async {
+            // Paid work gets an attempt even at the very end.
+            let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
+            let operation = Operation { timeout: operation.timeout.min(left), ..operation };
             let answer = self
                 .http
                 .send(operation, request().headers(self.headers.clone()))

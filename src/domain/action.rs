@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{InputHash, clip};
+use super::{InputHash, clip, redact_emails};
 
 /// The tool name of the mark a run leaves in which no listed tool was used.
 pub const IDLE_TOOL: &str = "__idle";
@@ -42,15 +42,18 @@ impl Action {
         error: Option<&str>,
         latency: Duration,
     ) -> Self {
-        let tool_name = clip(tool_name, MAX_TOOL_NAME);
+        // E-mails are shown in answers of /diag only, and models and peers quote them where they like.
+        let tool_name = clip(&redact_emails(tool_name), MAX_TOOL_NAME);
         Self {
             // The server refuses a row without a name, and with it the batch.
             tool_name: if tool_name.is_empty() { "unnamed".into() } else { tool_name },
             input_hash,
             result: if error.is_some() { ActionResult::Error } else { ActionResult::Ok },
-            error_message: error.map(|error| clip(error, MAX_ERROR_MESSAGE)).map(|error| {
-                if error.is_empty() { "failed without saying why".into() } else { error }
-            }),
+            error_message: error.map(|error| clip(&redact_emails(error), MAX_ERROR_MESSAGE)).map(
+                |error| {
+                    if error.is_empty() { "failed without saying why".into() } else { error }
+                },
+            ),
             latency_ms: Some(i32::try_from(latency.as_millis()).unwrap_or(i32::MAX)),
         }
     }

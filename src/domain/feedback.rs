@@ -1,6 +1,6 @@
 //! What a persona thinks of a module it used.
 
-use super::{ModuleName, clip};
+use super::{ModuleName, clip, redact_emails};
 
 /// The module name of the mark that stands for an answer nobody could read.
 pub const PARSE_MODULE: &str = "__parse";
@@ -41,7 +41,9 @@ pub struct ModuleRating {
 impl ModuleRating {
     /// A rating with its reason, the notes cut to the table's limit.
     pub fn new(module: ModuleName, rating: Rating, notes: Option<&str>, calls: Vec<u32>) -> Self {
-        let notes = notes.map(|notes| clip(notes, MAX_NOTES)).filter(|notes| !notes.is_empty());
+        let notes = notes
+            .map(|notes| clip(&redact_emails(notes), MAX_NOTES))
+            .filter(|notes| !notes.is_empty());
         Self { module, rating, notes, calls }
     }
 

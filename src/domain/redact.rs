@@ -56,6 +56,15 @@ impl Redactor {
     }
 }
 
+/// Bytes at the beginning of `rest` that belong to a JSON escape whose backslash stands before it.
+fn escape_len(rest: &str, after_backslash: bool) -> usize {
+    match rest.chars().next() {
+        Some('u') if after_backslash => rest.char_indices().nth(5).map_or(rest.len(), |(at, _)| at),
+        Some(c) if after_backslash => c.len_utf8(),
+        _ => 0,
+    }
+}
+
 /// `text` as it stands inside a JSON string.
 fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
@@ -71,6 +80,8 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find('@') {
         let (before, after) = (&rest[..at], &rest[at + 1..]);
         let name = before.trim_end_matches(in_address);
+        // In text that is JSON already, what follows a backslash belongs to an escape.
+        let name = &before[..name.len() + escape_len(&before[name.len()..], name.ends_with('\\'))];
         let domain_len = after.find(|c| !in_address(c)).unwrap_or(after.len());
         if name.len() < before.len() && domain_len > 0 {
             out.push_str(name);
@@ -137,6 +148,8 @@ mod tests {
             "for [redacted]: no <[redacted]> @ home, x@"
         );
         assert_eq!(redact_emails("nothing here"), "nothing here");
+        assert_eq!(redact_emails(r#"{"a":"x\nfoo@b.de"}"#), r#"{"a":"x\n[redacted]"}"#);
+        assert_eq!(redact_emails(r#"{"a":"x\u0041foo@b.de"}"#), r#"{"a":"x\u0041[redacted]"}"#);
     }
 
     #[test]

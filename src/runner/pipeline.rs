@@ -29,7 +29,7 @@ use crate::{
     },
     clock::Clock,
     config::{PolicyConfig, RunLimits},
-    domain::{Action, Persona, Redactor, RunId, Usd},
+    domain::{Action, Persona, Redactor, RunId, Usd, one_line},
     metrics::{Metrics, RunOutcome, Stage, ToolOutcome},
     shutdown::Shutdown,
 };
@@ -82,6 +82,8 @@ pub struct RunReport {
     pub left_mark: bool,
     /// The least the persona is to be held back for, if the failure asks for it.
     pub hold: Option<Duration>,
+    /// Whether the persona got access.
+    pub logged_in: bool,
     /// Whether the login was refused for its credentials (not for a lock).
     pub credentials_refused: bool,
     /// Tool calls made.
@@ -132,6 +134,7 @@ struct Progress {
     ratings: usize,
     cost: Usd,
     left_mark: bool,
+    logged_in: bool,
     /// All of the persona's secrets, once it is logged in.
     redactor: Option<Redactor>,
 }
@@ -166,6 +169,7 @@ impl Pipeline {
                 let redactor = redactor.unwrap_or_else(|| self.redactor.with([&*persona.email]));
                 redactor.redact(&failure.error).into_owned()
             }),
+            logged_in: progress.logged_in,
             left_mark: progress.left_mark,
             calls: progress.calls,
             ratings: progress.ratings,
@@ -189,13 +193,14 @@ impl Pipeline {
             .await?
             .map_err(|error| Failure::of_auth(&error))?;
         progress.redactor = Some(access.redactor.clone());
+        progress.logged_in = true;
         let session = self
             .unless_stopped(Stage::Mcp, work_end, self.open_session(&access, work_end))
             .await?
             .map_err(|error| Failure::at(Stage::Mcp, error))?;
         let result = self.day(run, persona, &access, &session, (work_end, end), progress).await;
         // On every path: the server never forgets a session by itself.
-        session.close().await;
+        session.close(self.shutdown.courtesy()).await;
         result
     }
 
@@ -217,7 +222,7 @@ impl Pipeline {
             shutdown: self.shutdown.clone(),
             redactor: access.redactor.clone(),
         };
-        let catalog = Catalog::new(session.tools(), &self.policy);
+        let catalog = Catalog::new(session.tools(), &self.policy, &scope.redactor);
         if catalog.is_empty() {
             return Err(Failure::at(
                 Stage::Mcp,
@@ -363,12 +368,14 @@ impl RunReport {
                 took_ms,
                 "run ended"
             ),
+            // On one line, whatever a peer put into it.
             Some(error) => tracing::warn!(
                 run.calls = self.calls,
                 run.ratings = self.ratings,
                 run.cost = %self.cost,
                 took_ms,
-                "run did not end well: {error}"
+                "run did not end well: {}",
+                one_line(error)
             ),
         }
     }

@@ -20,6 +20,9 @@ use crate::{
 /// For the list of due personas, retries included.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
+/// For sessions to be ended that were being opened when nobody wanted them any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(4);
+
 /// Carries out ticks.
 #[derive(Debug)]
 pub struct Tick {
@@ -138,8 +141,8 @@ impl Tick {
         })
         .await;
 
-        self.pipeline.mcp.settled().await;
-        let (mut logins, mut refused) = (0, 0);
+        self.pipeline.mcp.settled(SETTLE_LIMIT.min(shutdown.courtesy().saturating_mul(2))).await;
+        let (mut logged_in, mut refused) = (false, false);
         let mut outcomes = outcomes.into_iter();
         for entry in entries {
             match entry {
@@ -156,8 +159,8 @@ impl Tick {
                         summary.failed.push(FailedRun { persona: persona.email, error });
                     }
                     Some(Outcome::Ended(report)) => {
-                        logins += 1;
-                        refused += usize::from(report.credentials_refused);
+                        logged_in |= report.logged_in;
+                        refused |= report.credentials_refused;
                         summary.cost += report.cost;
                         match report.error {
                             None => summary.ran_successfully += 1,
@@ -169,7 +172,8 @@ impl Tick {
                 },
             }
         }
-        summary.seed_secret_mismatch = logins > 0 && logins == refused;
+        // Logins without an answer say nothing about the secret.
+        summary.seed_secret_mismatch = refused && !logged_in;
         summary.took = started.elapsed();
         Ok(summary)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
 use mana_persona_runner::{app::Ended, domain::derive_password};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +83,7 @@ async fn until_the_drain_has_ended_the_daemon_answers_that_it_is_stopping() {
     assert_eq!(world.ended().await, Ended::Drained);
     assert_eq!(world.actions().await.len(), 1, "what happened was handed in");
     assert!(world.peers.claude.requests().iter().all(|request| !request.is_rating()));
-    let gone = Client::new().get(format!("{}/health", world.url)).send();
+    let gone = crate::support::client().get(format!("{}/health", world.url)).send();
     assert!(patiently("a refused connection", gone).await.is_err());
 }
 
@@ -219,7 +219,7 @@ async fn tokens_are_those_the_model_billed_by_kind() {
 #[tokio::test]
 async fn the_labels_of_the_server_are_bounded_whatever_it_is_asked() {
     let world = Setup::default().start().await;
-    let client = Client::new();
+    let client = crate::support::client();
     for n in 0..30 {
         for method in ["GET", "POST", "PUT", "PURGE", &format!("M{n}")] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -259,7 +259,7 @@ async fn the_labels_of_the_server_are_bounded_whatever_it_is_asked() {
 async fn the_exposition_is_prometheus_text_with_every_family_named_and_explained() {
     let world = Setup::one(&["todo"]).start().await;
     world.good_tick().await;
-    let answer = Client::new().get(format!("{}/metrics", world.url)).send();
+    let answer = crate::support::client().get(format!("{}/metrics", world.url)).send();
     let answer = patiently("/metrics", answer).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -95,7 +95,7 @@ async fn an_account_that_somebody_else_locked_is_tried_again_when_its_lock_ends(
     world.peers.clock.set_speed(0.0);
     let email = "persona.anna@mana.test";
     let wrong = json!({"email": email, "password": "guessed"}).to_string();
-    let client = reqwest::Client::new();
+    let client = crate::support::client();
     for _ in 0..5 {
         let url = format!("{}{LOGIN}", world.peers.auth.url());
         client.post(url).body(wrong.clone()).send().await.unwrap();

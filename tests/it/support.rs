@@ -55,6 +55,11 @@ pub async fn for_each<C, F: Future<Output = ()>>(
     join_all(cases.into_iter().map(test)).await;
 }
 
+/// A client that heeds no proxy of the environment.
+pub fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
 /// How a world differs from the ordinary one: no due personas, one tick a year, 2 personas at once.
 #[derive(Default)]
 pub struct Setup {
@@ -165,7 +170,7 @@ impl World {
         let url = format!("http://{}", app.local_addr().unwrap());
         let shutdown = app.shutdown();
         let daemon = tokio::spawn(app.run());
-        Self { peers, users, elsewhere, clock, url, shutdown, client: Client::new(), daemon }
+        Self { peers, users, elsewhere, clock, url, shutdown, client: client(), daemon }
     }
 
     /// Calls the daemon.

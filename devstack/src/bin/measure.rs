@@ -84,7 +84,7 @@ struct Daemon {
 
 impl Daemon {
     async fn start(program: &Path, peers: &Devstack) -> Result<Self, Box<dyn Error>> {
-        let client = Client::new();
+        let client = Client::builder().no_proxy().build()?;
         let started = Instant::now();
         let mut child = Command::new(program)
             .env_clear()

@@ -38,7 +38,7 @@ impl World {
         let vaults = Arc::clone(&has_vault);
         let vault_check: VaultCheck = Arc::new(move |_| vaults.load(Ordering::SeqCst));
         let mcp = ManaMcp::start(options, clock.clone(), keys.clone(), vault_check).await.unwrap();
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { mcp, clock, keys, has_vault, http }
     }
 

@@ -58,7 +58,7 @@ fn catalog() -> Catalog {
         input_schema: Map::new(),
         hints: ToolHints::default(),
     });
-    Catalog::new(&tools, &policy(PolicyMode::Enforce))
+    Catalog::new(&tools, &policy(PolicyMode::Enforce), &Redactor::default())
 }
 
 fn scope(mode: PolicyMode) -> Scope {

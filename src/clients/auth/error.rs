@@ -87,6 +87,14 @@ pub enum AuthError {
         /// How long to wait, at least.
         retry_after: Duration,
     },
+    /// The rate limit leaves no time for it; it was not sent.
+    #[error("{step}: not sent, mana-auth's rate limit allows it only in {} s", .wait.as_secs())]
+    TooLate {
+        /// The request.
+        step: Step,
+        /// How long it would have to wait.
+        wait: Duration,
+    },
     /// Any other status but 200.
     #[error("{step}: mana-auth answered {status}: {detail}", status = status.as_u16())]
     Refused {
@@ -163,6 +171,7 @@ impl AuthError {
             Self::InvalidCredentials { step }
             | Self::AccountLocked { step, .. }
             | Self::RateLimited { step, .. }
+            | Self::TooLate { step, .. }
             | Self::Refused { step, .. }
             | Self::Unreadable { step, .. }
             | Self::Http { step, .. } => *step,

@@ -19,18 +19,26 @@ pub(super) struct SignInGate {
 
 impl SignInGate {
     /// Resolves when the next login may go out.
-    pub(super) async fn pass(&self) {
+    ///
+    /// # Errors
+    /// How long that would take, at once, if it is not before `deadline`.
+    pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Duration> {
         let turn = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            next.as_mut().map(|next| {
-                let turn = (*next).max(Instant::now());
-                *next = turn + SPACING;
-                turn
-            })
+            match next.as_mut() {
+                None => return Ok(()),
+                Some(next) => {
+                    let turn = (*next).max(Instant::now());
+                    if turn >= deadline {
+                        return Err(turn.saturating_duration_since(Instant::now()));
+                    }
+                    *next = turn + SPACING;
+                    turn
+                }
+            }
         };
-        if let Some(turn) = turn {
-            sleep_until(turn).await;
-        }
+        sleep_until(turn).await;
+        Ok(())
     }
 
     /// No login before `wait` has passed.
@@ -49,14 +57,18 @@ mod tests {
     async fn logins_pass_freely_until_one_was_refused_and_one_by_one_after_it() {
         let gate = SignInGate::default();
         let start = Instant::now();
+        let deadline = start + Duration::from_secs(60);
         for _ in 0..100 {
-            gate.pass().await;
+            assert!(gate.pass(deadline).await.is_ok());
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
         gate.hold(Duration::from_secs(10));
-        gate.pass().await;
+        assert!(gate.pass(deadline).await.is_ok());
         assert_eq!(start.elapsed(), Duration::from_secs(10));
-        gate.pass().await;
+        assert!(gate.pass(deadline).await.is_ok());
         assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING);
+        gate.hold(Duration::from_secs(600));
+        assert_eq!(gate.pass(deadline).await, Err(Duration::from_secs(600)));
+        assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING, "no wait for nothing");
     }
 }

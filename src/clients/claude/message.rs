@@ -1,9 +1,12 @@
 //! What is said to the model, as the JSON it is sent as.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::ToolUse;
+use crate::domain::Redactor;
 
 /// One message of a conversation. Made once and never changed.
 #[derive(Clone, Debug)]
@@ -191,6 +194,16 @@ impl ToolDefinitions {
             last.cache_control = Some(CacheControl::EPHEMERAL);
         }
         Self(encode(&tools))
+    }
+
+    /// The same without the secrets that a server may have put into them.
+    #[must_use]
+    pub fn redacted(self, redactor: &Redactor) -> Self {
+        match redactor.redact(self.0.get()) {
+            Cow::Borrowed(_) => self,
+            // The mark has no character that JSON escapes, so this is JSON still.
+            Cow::Owned(text) => RawValue::from_string(text).map_or(self, Self),
+        }
     }
 
     /// The definitions as JSON text.

@@ -1,12 +1,15 @@
 //! What the model said.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    domain::{Cost, Tokens},
+    domain::{Cost, Tokens, clip, one_line},
     pricing::Pricing,
 };
+
+/// Longest category of a refusal, in characters.
+const MAX_CATEGORY: usize = 64;
 
 /// One reply.
 #[derive(Clone, Debug)]
@@ -101,41 +104,33 @@ impl StopReason {
 struct WireReply {
     content: Box<RawValue>,
     stop_reason: Option<String>,
-    stop_details: Option<WireStopDetails>,
+    // What the contract calls optional may also be of an unexpected kind; the reply counts.
+    #[serde(default)]
+    stop_details: Value,
     usage: WireUsage,
-}
-
-#[derive(Deserialize)]
-struct WireStopDetails {
-    category: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct WireUsage {
     input_tokens: u64,
     output_tokens: u64,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation: Option<WireCacheCreation>,
-}
-
-#[derive(Deserialize)]
-struct WireCacheCreation {
-    ephemeral_1h_input_tokens: Option<u64>,
+    #[serde(default)]
+    cache_creation_input_tokens: Value,
+    #[serde(default)]
+    cache_read_input_tokens: Value,
+    #[serde(default)]
+    cache_creation: Value,
 }
 
 impl WireUsage {
     fn tokens(&self) -> Tokens {
-        let written = self.cache_creation_input_tokens.unwrap_or_default();
-        let for_an_hour = self
-            .cache_creation
-            .as_ref()
-            .and_then(|c| c.ephemeral_1h_input_tokens)
-            .unwrap_or_default();
+        let written = self.cache_creation_input_tokens.as_u64().unwrap_or_default();
+        let for_an_hour =
+            self.cache_creation["ephemeral_1h_input_tokens"].as_u64().unwrap_or_default();
         Tokens {
             input: self.input_tokens,
             output: self.output_tokens,
-            cache_read: self.cache_read_input_tokens.unwrap_or_default(),
+            cache_read: self.cache_read_input_tokens.as_u64().unwrap_or_default(),
             cache_write_5m: written.saturating_sub(for_an_hour),
             cache_write_1h: for_an_hour,
         }
@@ -162,7 +157,9 @@ impl Reply {
             content: wire.content,
             blocks,
             stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
-            refusal: wire.stop_details.and_then(|details| details.category),
+            refusal: wire.stop_details["category"]
+                .as_str()
+                .map(|category| clip(&one_line(category), MAX_CATEGORY)),
             cost: pricing.cost(&usage),
             usage,
         })
@@ -253,6 +250,14 @@ mod tests {
         assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
         assert!(reply.ends_in_tool_use());
         assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
+    }
+
+    #[test]
+    fn odd_optional_fields_do_not_spoil_a_paid_reply() {
+        let body = r#"{"content":[],"stop_reason":"end_turn","stop_details":"none","usage":{
+            "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":-3,"cache_creation":7}}"#;
+        let reply = parse(body.as_bytes()).unwrap();
+        assert_eq!((reply.usage.prompt(), reply.refusal), (1, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Opening and ending a session, so that none is left behind on the server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use rmcp::{
@@ -74,7 +74,7 @@ impl Opening {
         match listed {
             Ok(tools) => Ok(McpSession { tools, ..session }),
             Err(error) => {
-                session.close().await;
+                session.close(CLOSE_TIMEOUT).await;
                 Err(error)
             }
         }
@@ -123,7 +123,7 @@ async fn accept(service: Service) -> Result<Service, McpError> {
     if revision.as_ref().is_some_and(|revision| REVISIONS.contains(revision)) {
         return Ok(service);
     }
-    end(service).await;
+    end(service, CLOSE_TIMEOUT).await;
     let spoken = revision.map_or_else(|| "nothing".to_owned(), |revision| revision.to_string());
     Err(McpError::Revision(one_line(&spoken)))
 }
@@ -147,9 +147,9 @@ pub(super) fn session_config(
 }
 
 /// Ends a session on the server. Best effort: the server forgets it at its next restart anyway.
-pub(super) async fn end(mut service: Service) {
+pub(super) async fn end(mut service: Service, limit: Duration) {
     // It logs what goes wrong; there is nothing else to do about it.
-    let _ = service.close_with_timeout(CLOSE_TIMEOUT).await;
+    let _ = service.close_with_timeout(limit).await;
 }
 
 /// What this client says of itself: no capabilities, so the server must not ask for anything.

@@ -80,7 +80,7 @@ impl Daemon {
             stderr.read_to_string(&mut said).await.unwrap();
             said
         });
-        let daemon = Self { url, child, stdout, stderr, client: Client::new() };
+        let daemon = Self { url, child, stdout, stderr, client: crate::support::client() };
         // Whoever answers also listens to signals.
         assert_eq!(daemon.call(Method::GET, "/health").await.0, StatusCode::OK);
         daemon

@@ -96,7 +96,12 @@ fn config(options: &Options, peers: &Devstack) -> Result<Config, String> {
 }
 
 async fn fire_tick(url: &str) -> Result<Value, Box<dyn Error>> {
-    let answer = reqwest::Client::new().post(format!("{url}/diag/tick")).send().await?;
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .post(format!("{url}/diag/tick"))
+        .send()
+        .await?;
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 

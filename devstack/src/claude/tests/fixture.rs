@@ -34,7 +34,8 @@ impl Client {
         clock.set_speed(0.0);
         clock.set("2026-11-20T09:00:00Z".parse().unwrap());
         let claude = FakeClaude::start(options, clock.clone()).await.unwrap();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         Self { claude, clock, http }
     }
 
