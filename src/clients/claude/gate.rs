@@ -156,10 +156,9 @@ impl Gate {
         }
     }
 
-    /// Takes in how a run began: refused with 400 on its first request, or not.
-    pub(super) fn note_run(&self, refused_at_once: Option<&ClaudeError>) {
+    /// Takes in that the first request of a run was refused with 400.
+    pub(super) fn note_run(&self, error: &ClaudeError) {
         let mut state = self.state();
-        let Some(error) = refused_at_once else { return };
         state.refused_runs += 1;
         if state.refused_runs >= REFUSED_RUNS {
             let reason = format!("{REFUSED_RUNS} runs in a row were refused at once: {error}");

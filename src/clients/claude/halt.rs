@@ -75,7 +75,10 @@ mod tests {
         let mut halt = Halt::new("401".into(), now);
         for minutes in [10, 20, 40, 60, 60] {
             let wait = Duration::from_secs(minutes * 60);
-            assert_eq!(halt.admit(now + wait - Duration::from_secs(1)), Admission::Stopped("401".into()));
+            assert_eq!(
+                halt.admit(now + wait - Duration::from_secs(1)),
+                Admission::Stopped("401".into())
+            );
             now += wait;
             assert_eq!(halt.admit(now), Admission::Probe);
             assert_eq!(halt.closes(), None);

@@ -139,12 +139,12 @@ async fn what_waiting_does_not_heal_stops_everybody_until_a_probe_succeeds() {
 fn three_runs_in_a_row_refused_at_once_stop_it_too() {
     let (gate, _) = gate(4);
     let error = refused(400, "invalid_request_error");
-    gate.note_run(Some(&error));
-    gate.note_run(Some(&error));
+    gate.note_run(&error);
+    gate.note_run(&error);
     gate.note_reply(&HeaderMap::new(), 0);
-    gate.note_run(Some(&error));
-    gate.note_run(Some(&error));
+    gate.note_run(&error);
+    gate.note_run(&error);
     assert_eq!(gate.stopped(), None);
-    gate.note_run(Some(&error));
+    gate.note_run(&error);
     assert!(gate.stopped().unwrap().contains("400"));
 }
