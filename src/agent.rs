@@ -20,7 +20,10 @@ use tokio::time::Instant;
 
 use self::catalog::CatalogTool;
 use crate::{
-    clients::mcp::{CallError, ToolOutput},
+    clients::{
+        claude::Patience,
+        mcp::{CallError, ToolOutput},
+    },
     config::PolicyConfig,
     domain::Redactor,
     shutdown::Shutdown,
@@ -39,6 +42,8 @@ pub struct Scope {
     pub tool_timeout: Duration,
     /// Stop and abort.
     pub shutdown: Shutdown,
+    /// How long the run waits for Claude's limits in all.
+    pub patience: Arc<Patience>,
     /// Keeps this persona's secrets out of prompts and rows.
     pub redactor: Redactor,
 }

@@ -171,7 +171,13 @@ fn ticks(
         .service_key
         .as_ref()
         .and_then(|key| PersonasClient::new(http.clone(), config.peers.personas.clone(), key));
-    let claude = ClaudeClient::new(http.clone(), &config.claude, pricing);
+    let claude = ClaudeClient::new(
+        http.clone(),
+        &config.claude,
+        pricing,
+        clock.clone(),
+        config.tick.concurrency,
+    );
     let (Some(personas), Some(claude)) = (personas, claude) else {
         return Ticks::Missing(config.missing_keys());
     };

@@ -218,7 +218,7 @@ impl Scope {
             biased;
             () = self.shutdown.stopping() => Err(Ended::Stopped),
             () = sleep_until(self.deadline) => Err(Ended::Deadline),
-            reply = claude.ask(ask, self.deadline) => reply.map_err(Ended::Model),
+            reply = claude.ask(ask, self.deadline, &self.patience) => reply.map_err(Ended::Model),
         }
     }
 

@@ -3,11 +3,18 @@
 //! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
 //! thinking blocks are bound to what precedes them, so history is appended to and never rewritten.
 
+mod cold_start;
 mod error;
+mod gate;
+mod halt;
 mod message;
 mod reply;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -15,11 +22,16 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 pub use error::ClaudeError;
+pub use gate::Admission;
 use message::CacheControl;
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
 pub use reply::{Block, Reply, StopReason, ToolUse};
 
+use cold_start::ColdStart;
+use gate::Gate;
+
 use crate::{
+    clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
     http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
@@ -59,6 +71,38 @@ pub struct Ask<'a> {
     pub cached: bool,
 }
 
+/// How long a run will wait for Claude's limits in all.
+#[derive(Debug)]
+pub struct Patience {
+    spent_ms: AtomicU64,
+}
+
+/// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
+/// done in a later tick.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { spent_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Patience {
+    /// How long the run has waited so far.
+    pub fn spent(&self) -> Duration {
+        Duration::from_millis(self.spent_ms.load(Ordering::Relaxed))
+    }
+
+    fn left(&self) -> Duration {
+        PATIENCE.saturating_sub(self.spent())
+    }
+
+    fn spend(&self, wait: Duration) {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.spent_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
 /// Talks to Claude with one model and one key.
 #[derive(Debug)]
 pub struct ClaudeClient {
@@ -68,6 +112,8 @@ pub struct ClaudeClient {
     model: String,
     effort: Option<Effort>,
     pricing: Pricing,
+    gate: Gate,
+    cold_start: ColdStart,
 }
 
 #[derive(Serialize)]
@@ -107,9 +153,15 @@ struct Format<'a> {
 }
 
 impl ClaudeClient {
-    /// A client for this configuration, whose replies cost by these prices. `None` without a key that
-    /// fits in a header.
-    pub fn new(http: HttpClient, config: &ClaudeConfig, pricing: Pricing) -> Option<Self> {
+    /// A client for this configuration, whose replies cost by these prices, for at most `most` requests
+    /// at once. `None` without a key that fits in a header.
+    pub fn new(
+        http: HttpClient,
+        config: &ClaudeConfig,
+        pricing: Pricing,
+        clock: Clock,
+        most: usize,
+    ) -> Option<Self> {
         let key = secret_header("x-api-key", config.api_key.as_ref()?)?;
         let version = HeaderName::from_static("anthropic-version");
         let json = HeaderValue::from_static("application/json");
@@ -126,18 +178,53 @@ impl ClaudeClient {
             model: config.model.clone(),
             effort: config.effort,
             pricing,
+            gate: Gate::new(clock.clone(), most),
+            cold_start: ColdStart::new(clock),
         })
+    }
+
+    /// A tick begins: what may be asked of the model in it. Unless nothing may, [`Self::end_tick`] has to
+    /// follow.
+    pub fn begin_tick(&self) -> Admission {
+        self.cold_start.begin_tick();
+        self.gate.admit()
+    }
+
+    /// A tick has ended.
+    pub fn end_tick(&self) {
+        self.gate.end_probe();
+    }
+
+    /// Why the model is not used at all for now, if so.
+    pub fn stopped(&self) -> Option<String> {
+        self.gate.stopped()
+    }
+
+    /// A run's first request was refused. Three of these in a row are a fault of ours, not the
+    /// personas'.
+    pub fn note_first_refusal(&self, error: &ClaudeError) {
+        if error.status() == Some(StatusCode::BAD_REQUEST) {
+            self.gate.note_run(error);
+        }
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
     /// sending it again after a lost answer, does no harm.
     ///
     /// # Errors
-    /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`.
-    pub async fn ask(&self, ask: Ask<'_>, deadline: Instant) -> Result<Reply, ClaudeError> {
+    /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`, or when
+    /// waiting for it would use up `patience`.
+    pub async fn ask(
+        &self,
+        ask: Ask<'_>,
+        deadline: Instant,
+        patience: &Patience,
+    ) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
-        let attempt = || self.exchange(body.clone());
+        let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
+        let attempt = || self.exchange(body.clone(), prefix, deadline, patience);
         let on_retry = |error: &ClaudeError, pause: Duration| {
+            patience.spend(pause);
             self.http.metrics().record_client_retry(PEER.0, OPERATION);
             tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
         };
@@ -176,7 +263,21 @@ impl ClaudeClient {
         bytes
     }
 
-    async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
+    async fn exchange(
+        &self,
+        body: Vec<u8>,
+        prefix: Option<u64>,
+        deadline: Instant,
+        patience: &Patience,
+    ) -> Result<Reply, ClaudeError> {
+        let departure = match prefix {
+            Some(prefix) => Some(self.cold_start.depart(prefix).await),
+            None => None,
+        };
+        let waiting = Instant::now();
+        let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
+        patience.spend(waiting.elapsed());
+        let _pass = pass?;
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let request = self
@@ -188,13 +289,19 @@ impl ClaudeClient {
         let started = Instant::now();
         let answer = self.http.send(operation, request).await?;
         if answer.status != StatusCode::OK {
-            return Err(ClaudeError::from_answer(&answer, &self.http));
+            let error = ClaudeError::from_answer(&answer, &self.http);
+            self.gate.note_refusal(&error, &answer.headers);
+            return Err(error);
         }
         let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
             ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
         })?;
         let metrics = self.http.metrics();
         let took = started.elapsed();
+        self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
+        if let Some(departure) = &departure {
+            self.cold_start.arrived(departure);
+        }
         metrics.record_reply(reply.stop_reason.as_str(), &reply.usage, &reply.cost, took);
         Ok(reply)
     }

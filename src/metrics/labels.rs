@@ -41,6 +41,8 @@ labels! {
         Overlap = "overlap",
         /// The runner is paused.
         Paused = "paused",
+        /// All use of the model has stopped.
+        ModelStopped = "model_stopped",
     }
 }
 

@@ -221,6 +221,7 @@ impl Pipeline {
             tool_timeout: self.limits.tool_timeout,
             shutdown: self.shutdown.clone(),
             redactor: access.redactor.clone(),
+            patience: Arc::default(),
         };
         let catalog = Catalog::new(session.tools(), &self.policy, &scope.redactor);
         if catalog.is_empty() {
@@ -235,6 +236,9 @@ impl Pipeline {
         let turn =
             run_main_turn(&self.claude, &tools, &catalog, &persona.system_prompt, &opening, &scope)
                 .await;
+        if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
+            self.claude.note_first_refusal(error);
+        }
         progress.calls = turn.calls.len();
         progress.cost = turn.spent;
         self.record_calls(&turn);

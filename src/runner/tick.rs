@@ -11,7 +11,10 @@ use super::{
     pipeline::{Pipeline, RunReport},
 };
 use crate::{
-    clients::personas::{DueRow, PersonasError},
+    clients::{
+        claude::Admission,
+        personas::{DueRow, PersonasError},
+    },
     clock::Clock,
     domain::{Persona, Usd},
     metrics::{Metrics, RunOutcome, TickOutcome},
@@ -65,6 +68,9 @@ pub enum TickError {
     /// Nobody knows who is due.
     #[error("the due personas could not be fetched: {0}")]
     Due(#[from] PersonasError),
+    /// Something that waiting does not heal stops all use of the model.
+    #[error("the model is not used for now: {0}")]
+    ModelStopped(String),
     /// The runner is stopping.
     #[error("the runner is stopping")]
     Stopping,
@@ -103,6 +109,10 @@ impl Tick {
                 summary.log();
             }
             Err(TickError::Stopping) => {}
+            Err(error @ TickError::ModelStopped(_)) => {
+                self.metrics().record_skipped_tick(TickOutcome::ModelStopped);
+                tracing::info!("no tick: {error}");
+            }
             Err(error) => {
                 self.metrics().record_tick(TickOutcome::Failed, started.elapsed());
                 tracing::error!("tick failed: {error}");
@@ -112,6 +122,19 @@ impl Tick {
     }
 
     async fn run_due(&self, started: Instant) -> Result<TickSummary, TickError> {
+        let claude = &self.pipeline.claude;
+        let most = match claude.begin_tick() {
+            Admission::Open => usize::MAX,
+            Admission::Probe => 1,
+            Admission::Stopped(reason) => return Err(TickError::ModelStopped(reason)),
+        };
+        let result = self.run_admitted(started, most).await;
+        claude.end_tick();
+        result
+    }
+
+    /// Runs the due personas, but no more than `most`.
+    async fn run_admitted(&self, started: Instant, most: usize) -> Result<TickSummary, TickError> {
         let shutdown = &self.pipeline.shutdown;
         let rows = tokio::select! {
             biased;
@@ -121,7 +144,7 @@ impl Tick {
         self.metrics().set_due(rows.len());
         let mut summary = TickSummary { due: rows.len(), ..Default::default() };
 
-        let entries = self.sort_out(rows);
+        let entries = self.sort_out(rows, most);
         let personas: Vec<_> = entries
             .iter()
             .filter_map(|entry| match entry {
@@ -133,9 +156,13 @@ impl Tick {
             let (pipeline, back_off) = (self.pipeline.clone(), self.back_off.clone());
             let span = tracing::info_span!("run", persona.id = %persona.user_id);
             async move {
+                // Stopped in the middle of a tick, it need not log anybody in.
+                if most > 1 && pipeline.claude.stopped().is_some() {
+                    return None;
+                }
                 let report = pipeline.run(&persona).await;
                 settle(&pipeline.metrics, &back_off, &persona, &report);
-                report
+                Some(report)
             }
             .instrument(span)
         })
@@ -149,7 +176,7 @@ impl Tick {
                 Entry::HeldBack => summary.skipped += 1,
                 Entry::Failed(failed) => summary.failed.push(failed),
                 Entry::Run(persona) => match outcomes.next() {
-                    None | Some(Outcome::NotStarted) => summary.skipped += 1,
+                    None | Some(Outcome::NotStarted | Outcome::Ended(None)) => summary.skipped += 1,
                     Some(Outcome::Panicked) => {
                         self.metrics().record_no_run(RunOutcome::Failed);
                         // It may panic again next time; at least it is not paid for every minute.
@@ -158,7 +185,7 @@ impl Tick {
                         let error = "the run panicked; the log has the place".to_owned();
                         summary.failed.push(FailedRun { persona: persona.email, error });
                     }
-                    Some(Outcome::Ended(report)) => {
+                    Some(Outcome::Ended(Some(report))) => {
                         logged_in |= report.logged_in;
                         refused |= report.credentials_refused;
                         summary.cost += report.cost;
@@ -179,7 +206,8 @@ impl Tick {
     }
 
     /// Who runs, who is held back, and which rows are nobody.
-    fn sort_out(&self, rows: Vec<DueRow>) -> Vec<Entry> {
+    fn sort_out(&self, rows: Vec<DueRow>, most: usize) -> Vec<Entry> {
+        let mut running = 0;
         let mut seen = HashSet::new();
         let refuse = |persona, error| {
             self.metrics().record_no_run(RunOutcome::Failed);
@@ -199,9 +227,18 @@ impl Tick {
                     self.metrics().record_no_run(RunOutcome::Skipped);
                     Entry::HeldBack
                 }
-                Ok(persona) => Entry::Run(persona),
+                Ok(_) if running >= most => Entry::HeldBack,
+                Ok(persona) => {
+                    running += 1;
+                    Entry::Run(persona)
+                }
             })
             .collect()
+    }
+
+    /// Why the model is not used at all for now, if so.
+    pub fn model_stopped(&self) -> Option<String> {
+        self.pipeline.claude.stopped()
     }
 
     fn metrics(&self) -> &Metrics {

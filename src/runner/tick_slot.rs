@@ -92,6 +92,9 @@ impl TickSlot {
 
     /// What was wrong with the last tick, if anything was.
     pub fn trouble(&self) -> Option<String> {
+        if let Some(reason) = self.0.tick.model_stopped() {
+            return Some(format!("the model is not used for now: {reason}"));
+        }
         let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|trouble| match trouble {
             Trouble::Due(error) => error.clone(),
@@ -115,7 +118,7 @@ impl Inner {
             {
                 Some(Trouble::SeedSecret)
             }
-            Ok(_) | Err(TickError::Stopping) => None,
+            Ok(_) | Err(TickError::Stopping | TickError::ModelStopped(_)) => None,
             Err(error @ TickError::Due(_)) => Some(Trouble::Due(error.to_string())),
         };
     }

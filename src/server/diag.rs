@@ -97,7 +97,7 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Response {
             Json(json!({"ok": true, "result": TickResult::from(summary)})).into_response()
         }
         Ok(Err(error @ TickError::Due(_))) => failure(StatusCode::BAD_GATEWAY, error.to_string()),
-        Ok(Err(error @ TickError::Stopping)) => {
+        Ok(Err(error @ (TickError::Stopping | TickError::ModelStopped(_)))) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
         }
         Err(_) => failure(

@@ -69,6 +69,7 @@ fn scope(mode: PolicyMode) -> Scope {
         tool_timeout: Duration::from_secs(15),
         shutdown: Shutdown::new(Duration::from_secs(1)),
         redactor: Redactor::default(),
+        patience: Default::default(),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::http::{
 /// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
 const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
 
+/// Code of an account that is on hold.
+const ON_HOLD: &str = "organization_on_hold";
+
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaudeError {
@@ -21,11 +24,22 @@ pub enum ClaudeError {
         status: StatusCode,
         /// `error.type`, with `details.error_code` where there is one; `unknown` for a foreign body.
         kind: String,
+        /// `error.details.error_code`, if there is one.
+        code: Option<String>,
         /// What it says.
         message: String,
         /// Whether the same request may succeed later.
         verdict: Verdict,
     },
+    /// The model is not used at all for now.
+    #[error("the model is not used for now: {reason}")]
+    Stopped {
+        /// What stopped it.
+        reason: String,
+    },
+    /// Waiting for a turn would take longer than the run has.
+    #[error("Claude's limits leave no time for another request in this run")]
+    WaitedEnough,
     /// A 200 that is no reply.
     #[error("Claude answered 200, but not with a message: {problem}")]
     Unreadable {
@@ -67,16 +81,30 @@ impl ClaudeError {
             None => ("unknown".to_owned(), None, http.snippet(&answer.body)),
         };
         let verdict = verdict(answer.status, &answer.headers, code.as_deref());
-        let kind = match code {
+        let kind = match &code {
             Some(code) => format!("{kind} ({code})"),
             None => kind,
         };
-        Self::Refused {
-            status: answer.status,
-            kind: http.snippet(kind.as_bytes()),
-            message,
-            verdict,
+        let kind = http.snippet(kind.as_bytes());
+        Self::Refused { status: answer.status, kind, code, message, verdict }
+    }
+
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
         }
+    }
+
+    /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
+    /// account, a model or a spend limit (contracts/anthropic-messages.md, section 6).
+    pub(super) fn lasting(&self) -> Option<String> {
+        let Self::Refused { status, code, .. } = self else { return None };
+        let code = code.as_deref().unwrap_or_default();
+        let lasts =
+            matches!(status.as_u16(), 401..=404) || SPEND_LIMITS.contains(&code) || code == ON_HOLD;
+        lasts.then(|| self.to_string())
     }
 }
 
@@ -102,7 +130,7 @@ impl Retryable for ClaudeError {
             Self::Refused { verdict, .. } => *verdict,
             Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
             Self::Http(source) if source.is_transient() => Verdict::Transient { retry_after: None },
-            Self::Http(_) => Verdict::Final,
+            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough => Verdict::Final,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What is said to the model, as the JSON it is sent as.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
@@ -204,6 +207,13 @@ impl ToolDefinitions {
             // The mark has no character that JSON escapes, so this is JSON still.
             Cow::Owned(text) => RawValue::from_string(text).map_or(self, Self),
         }
+    }
+
+    /// A number that differs for other definitions.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.get().hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The definitions as JSON text.

@@ -1,0 +1,179 @@
+//! The first request of a tick writes the tool prefix to the cache before the others go out, so that it
+//! is written once and not by everybody at the same time.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::clock::Clock;
+
+/// How long a prefix stays in the cache after its last use (contracts/anthropic-messages.md, 5.1).
+const LIFETIME: Duration = Duration::from_secs(300);
+/// Longest wait for the first request.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Prefixes kept in mind; every persona sees the same tools, so one is the rule.
+const MAX_PREFIXES: usize = 16;
+
+/// Who goes first with which prefix.
+#[derive(Debug)]
+pub(super) struct ColdStart {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tick: u64,
+    prefixes: HashMap<u64, Prefix>,
+}
+
+#[derive(Debug, Default)]
+struct Prefix {
+    /// Start of the last request that is known to have written or read it.
+    used_at: Option<Timestamp>,
+    /// The tick in which somebody went first, and whom to wait for.
+    led: Option<(u64, Instant, watch::Receiver<()>)>,
+}
+
+/// A request that goes out with a prefix.
+#[derive(Debug)]
+pub(super) struct Departure {
+    prefix: u64,
+    at: Timestamp,
+    /// Dropped with it: the others need not wait any longer.
+    _leading: Option<watch::Sender<()>>,
+}
+
+impl ColdStart {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// A tick begins: somebody may go first again.
+    pub(super) fn begin_tick(&self) {
+        self.state().tick += 1;
+    }
+
+    /// Resolves when a request with this prefix should go out: at once if the prefix is cached, if this
+    /// is the first one, or if the first one has had its time.
+    pub(super) async fn depart(&self, prefix: u64) -> Departure {
+        let wait = {
+            let now = self.clock.now();
+            let mut state = self.state();
+            let tick = state.tick;
+            if state.prefixes.len() >= MAX_PREFIXES {
+                state.prefixes.clear();
+            }
+            let entry = state.prefixes.entry(prefix).or_default();
+            let is_warm = entry.used_at.is_some_and(|used_at| {
+                now.duration_since(used_at).unsigned_abs() < LIFETIME && used_at <= now
+            });
+            match &entry.led {
+                _ if is_warm => None,
+                Some((led_in, since, first)) if *led_in == tick => Some((*since, first.clone())),
+                _ => {
+                    let (leading, first) = watch::channel(());
+                    entry.led = Some((tick, Instant::now(), first));
+                    return Departure { prefix, at: now, _leading: Some(leading) };
+                }
+            }
+        };
+        if let Some((since, mut first)) = wait {
+            // It ends when the first one is answered or fails, which closes the channel.
+            let _ = timeout_at(since + PATIENCE, first.changed()).await;
+        }
+        Departure { prefix, at: self.clock.now(), _leading: None }
+    }
+
+    /// The request was answered: its prefix is in the cache from its start on.
+    pub(super) fn arrived(&self, departure: &Departure) {
+        if let Some(prefix) = self.state().prefixes.get_mut(&departure.prefix) {
+            prefix.used_at = prefix.used_at.max(Some(departure.at));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cold_start() -> (ColdStart, Clock) {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        (ColdStart::new(clock.clone()), clock)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_others_wait_until_the_first_one_is_answered() {
+        let (gate, _) = cold_start();
+        let start = Instant::now();
+        let first = gate.depart(1).await;
+        let answered = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            gate.arrived(&first);
+            drop(first);
+        };
+        let (_, _, ()) = tokio::join!(gate.depart(1), gate.depart(1), answered);
+        assert_eq!(start.elapsed().as_millis(), 700);
+        gate.depart(1).await;
+        assert_eq!(start.elapsed().as_millis(), 700, "it is cached now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_two_seconds_and_only_once_a_tick() {
+        let (gate, _) = cold_start();
+        let start = Instant::now();
+        let slow = gate.depart(1).await;
+        gate.depart(1).await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        gate.depart(1).await;
+        drop(slow);
+        gate.depart(1).await;
+        assert_eq!(start.elapsed(), PATIENCE, "the first one failed; nobody leads again");
+        gate.begin_tick();
+        let _again = gate.depart(1).await;
+        gate.depart(1).await;
+        assert_eq!(start.elapsed(), 2 * PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prefix_used_in_the_last_five_minutes_needs_no_first_one() {
+        let (gate, clock) = cold_start();
+        let first = gate.depart(1).await;
+        gate.arrived(&first);
+        drop(first);
+        gate.begin_tick();
+        clock.advance(LIFETIME - Duration::from_secs(1));
+        let start = Instant::now();
+        let (a, _b) = tokio::join!(gate.depart(1), gate.depart(1));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        // A use refreshes it.
+        gate.arrived(&a);
+        clock.advance(LIFETIME - Duration::from_secs(1));
+        let (_c, _d) = tokio::join!(gate.depart(1), gate.depart(1));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        gate.begin_tick();
+        clock.advance(LIFETIME);
+        let (_e, _f) = tokio::join!(gate.depart(1), gate.depart(1));
+        assert_eq!(start.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_tools_are_another_prefix() {
+        let (gate, _) = cold_start();
+        let start = Instant::now();
+        let (_a, _b) = tokio::join!(gate.depart(1), gate.depart(2));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,105 @@
+//! All use of the model has stopped: why, and when to look again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Admission;
+
+/// Until the first probe; doubled after each one that finds nothing changed.
+const FIRST_WAIT: Duration = Duration::from_secs(600);
+/// Longest time between probes.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+
+#[derive(Debug)]
+pub(super) struct Halt {
+    reason: String,
+    wait: Duration,
+    probe_at: Timestamp,
+    probing: bool,
+}
+
+impl Halt {
+    pub(super) fn new(reason: String, now: Timestamp) -> Self {
+        Self { reason, wait: FIRST_WAIT, probe_at: after(now, FIRST_WAIT), probing: false }
+    }
+
+    /// The same again. Only a probe learns something new; others were on their way already.
+    pub(super) fn renew(&mut self, reason: String, now: Timestamp) {
+        if !self.probing {
+            return;
+        }
+        self.probing = false;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.probe_at = after(now, self.wait);
+        tracing::warn!(
+            next_probe_s = self.wait.as_secs(),
+            "the probe was refused too, the model stays unused: {reason}"
+        );
+        self.reason = reason;
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The reason, unless a probe is under way.
+    pub(super) fn closes(&self) -> Option<String> {
+        (!self.probing).then(|| self.reason.clone())
+    }
+
+    pub(super) fn admit(&mut self, now: Timestamp) -> Admission {
+        if self.probing || now < self.probe_at {
+            return Admission::Stopped(self.reason.clone());
+        }
+        self.probing = true;
+        Admission::Probe
+    }
+
+    pub(super) fn end_probe(&mut self) {
+        self.probing = false;
+    }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_come_after_ten_minutes_doubling_to_an_hour() {
+        let mut now = Timestamp::UNIX_EPOCH;
+        let mut halt = Halt::new("401".into(), now);
+        for minutes in [10, 20, 40, 60, 60] {
+            let wait = Duration::from_secs(minutes * 60);
+            assert_eq!(
+                halt.admit(now + wait - Duration::from_secs(1)),
+                Admission::Stopped("401".into())
+            );
+            now += wait;
+            assert_eq!(halt.admit(now), Admission::Probe);
+            assert_eq!(halt.closes(), None);
+            assert_eq!(halt.admit(now), Admission::Stopped("401".into()), "one at a time");
+            halt.renew("401".into(), now);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_asked_nothing_is_given_out_again() {
+        let now = Timestamp::UNIX_EPOCH + FIRST_WAIT;
+        let mut halt = Halt::new("402".into(), Timestamp::UNIX_EPOCH);
+        assert_eq!(halt.admit(now), Admission::Probe);
+        halt.end_probe();
+        assert_eq!(halt.admit(now), Admission::Probe);
+    }
+
+    #[test]
+    fn what_was_on_its_way_already_does_not_put_the_probe_off() {
+        let mut halt = Halt::new("403".into(), Timestamp::UNIX_EPOCH);
+        halt.renew("403".into(), Timestamp::UNIX_EPOCH + FIRST_WAIT / 2);
+        assert_eq!(halt.admit(Timestamp::UNIX_EPOCH + FIRST_WAIT), Admission::Probe);
+    }
+}
