@@ -48,6 +48,20 @@ pub struct Scope {
     pub redactor: Redactor,
 }
 
+/// Why a tool has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// The call came to nothing.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The server lists the tool no more.
+    #[error("not run: mana-mcp no longer offers this tool")]
+    Vanished,
+    /// The server lost so many sessions of this run that there will be no further one.
+    #[error("not run: mana-mcp keeps losing the session")]
+    SessionsLost,
+}
+
 /// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
 /// implementor's business.
 pub trait ToolHost {
@@ -57,5 +71,5 @@ pub trait ToolHost {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
-    ) -> impl Future<Output = Result<ToolOutput, CallError>> + Send;
+    ) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
 }

@@ -15,7 +15,7 @@ use prometheus::{
 
 use crate::domain::{Cost, Tokens};
 
-pub use labels::{Label, RunOutcome, Stage, TickOutcome, ToolLabels, ToolOutcome};
+pub use labels::{Label, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolLabels, ToolOutcome};
 
 const NAMESPACE: &str = "mana_persona_runner";
 
@@ -40,6 +40,7 @@ pub struct Metrics {
     client_requests: IntCounterVec,
     client_duration: HistogramVec,
     client_retries: IntCounterVec,
+    session_renewals: IntCounterVec,
     tool_calls: IntCounterVec,
     tool_duration: HistogramVec,
     tool_labels: ToolLabels,
@@ -90,6 +91,11 @@ impl Metrics {
                 "http_client_retries_total",
                 "Requests that were sent again.",
                 &["peer", "operation"],
+            )?,
+            session_renewals: r.counters(
+                "mcp_sessions_renewed_total",
+                "MCP sessions opened in place of another one of the same run, by reason.",
+                &["reason"],
             )?,
             tool_calls: r.counters(
                 "tool_calls_total",
@@ -165,6 +171,9 @@ impl Metrics {
                 self.runs.with_label_values(&[outcome.as_str(), stage.as_str()]);
             }
         }
+        for reason in SessionRenewal::ALL {
+            self.session_renewals.with_label_values(&[reason.as_str()]);
+        }
         for kind in ["input", "output", "cache_read", "cache_write"] {
             self.tokens.with_label_values(&[kind]);
             self.cost.with_label_values(&[kind]);
@@ -237,6 +246,11 @@ impl Metrics {
     /// A request to a peer is sent again.
     pub fn record_client_retry(&self, peer: &'static str, operation: &'static str) {
         self.client_retries.with_label_values(&[peer, operation]).inc();
+    }
+
+    /// A run opened another MCP session.
+    pub fn record_session_renewal(&self, reason: SessionRenewal) {
+        self.session_renewals.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// The model asked for a tool that some server lists; `None` for an invented one.

@@ -1,13 +1,16 @@
 //! Carrying out the tool calls of a turn: gate, order, concurrency, and what is recorded of each.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
-    Scope, ToolHost,
+    Scope, ToolError, ToolHost,
     catalog::{Catalog, CatalogTool},
     main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
     policy::{self, Decision, RecentCall},
@@ -95,8 +98,9 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
         let plans = self.plan(asked);
         let width = if plans.iter().all(|plan| plan.is_read_only) { CONCURRENT_READS } else { 1 };
         let (tools, scope) = (self.tools, self.scope);
-        let mut performed =
-            stream::iter(plans).map(|plan| perform(tools, scope, plan)).buffered(width);
+        let no_more_sessions = AtomicBool::new(false);
+        let perform = |plan| perform(tools, scope, plan, &no_more_sessions);
+        let mut performed = stream::iter(plans).map(perform).buffered(width);
         let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
         let mut end = None;
         let mut attached = self.attached;
@@ -231,7 +235,15 @@ impl PolicyNote {
 }
 
 /// Carries out one call, unless the run has come to its end before it could begin.
-async fn perform(tools: &impl ToolHost, scope: &Scope, plan: Plan) -> Result<Performed, Ended> {
+async fn perform(
+    tools: &impl ToolHost,
+    scope: &Scope,
+    plan: Plan,
+    no_more_sessions: &AtomicBool,
+) -> Result<Performed, Ended> {
+    if no_more_sessions.load(Relaxed) {
+        return Err(Ended::SessionsLost);
+    }
     if scope.shutdown.is_stopping() {
         return Err(Ended::Stopped);
     }
@@ -244,6 +256,9 @@ async fn perform(tools: &impl ToolHost, scope: &Scope, plan: Plan) -> Result<Per
         Step::Refuse(text) => Answer::error(text, false),
         Step::Run(tool, arguments) => run(tools, scope, &tool, arguments).await,
     };
+    if matches!(answer.ended, Some(Ended::SessionsLost)) {
+        no_more_sessions.store(true, Relaxed);
+    }
     let excerpt = tool_result::text_of(&answer.content);
     if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&excerpt) {
         notes.push(PolicyNote { decision: "flag-result", reason: policy::INJECTION_MARKER });
@@ -291,11 +306,11 @@ async fn run(
                 });
                 Answer { content, error, outcome_unknown: false, ended: None }
             }
-            Err(error) => Answer::of_call_error(&error, scope),
+            Err(error) => Answer::of_error(&error, scope),
         },
         (reason, ended) = scope.cut_off() => {
-            let error = CallError::OutcomeUnknown { reason: reason.into() };
-            Answer { ended: Some(ended), ..Answer::of_call_error(&error, scope) }
+            let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
+            Answer { ended: Some(ended), ..Answer::of_error(&error, scope) }
         }
     }
 }
@@ -306,14 +321,18 @@ impl Answer {
         Self { content, error: Some(text), outcome_unknown, ended: None }
     }
 
-    fn of_call_error(error: &CallError, scope: &Scope) -> Self {
-        let unknown = matches!(error, CallError::OutcomeUnknown { .. });
-        let hint = if unknown {
-            " The call may or may not have taken effect; check before you repeat it."
-        } else {
-            ""
+    fn of_error(error: &ToolError, scope: &Scope) -> Self {
+        let unknown = matches!(error, ToolError::Call(CallError::OutcomeUnknown { .. }));
+        let hint = match error {
+            _ if unknown => {
+                " The call may or may not have taken effect; check before you repeat it."
+            }
+            ToolError::Vanished => " Go on without it.",
+            _ => "",
         };
-        Self::error(scope.redactor.redact(&format!("{error}.{hint}")).into_owned(), unknown)
+        let ended = matches!(error, ToolError::SessionsLost).then_some(Ended::SessionsLost);
+        let text = scope.redactor.redact(&format!("{error}.{hint}")).into_owned();
+        Self { ended, ..Self::error(text, unknown) }
     }
 }
 

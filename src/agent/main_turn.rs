@@ -82,6 +82,8 @@ pub enum Ended {
     Closed(Closed),
     /// Claude could not be had.
     Model(ClaudeError),
+    /// mana-mcp lost one session after the other.
+    SessionsLost,
     /// The run's time was up.
     Deadline,
     /// The runner is stopping.
@@ -94,6 +96,7 @@ impl Ended {
         match self {
             Self::Closed(closed) => closed.failure(),
             Self::Model(error) => Some(error.to_string()),
+            Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Stopped => None,
         }

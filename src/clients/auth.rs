@@ -5,6 +5,7 @@
 //! is, the first login finds out; it is logged once and remembered for the process.
 
 mod error;
+mod fresh_jwt;
 mod sign_in_gate;
 mod wire;
 
@@ -23,6 +24,7 @@ use tokio::{
 };
 
 pub use error::{AuthError, Step};
+pub use fresh_jwt::FreshJwt;
 use sign_in_gate::SignInGate;
 
 use crate::{
@@ -250,14 +252,20 @@ impl Account<'_> {
         let headers = cookie_header(&session.cookie);
         let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
         let space_id = account.personal_space(&headers).await?;
+        let jwt = account.fetch_jwt(&headers).await?;
+        Ok(account.access(session.user_id, space_id, jwt))
+    }
+
+    /// A JWT of the cookie session these headers name.
+    async fn fetch_jwt(&self, headers: &HeaderMap) -> Result<SecretString, AuthError> {
         let url = self.auth.base.join(["api", "auth", "token"]);
-        let answer = account
+        let answer = self
             .call(Step::Token, || {
                 self.http.inner().get(url.as_url().clone()).headers(headers.clone())
             })
             .await?;
-        let token: wire::Token = account.read(Step::Token, &answer)?;
-        Ok(account.access(session.user_id, space_id, token.token))
+        let token: wire::Token = self.read(Step::Token, &answer)?;
+        Ok(token.token)
     }
 
     /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to

@@ -28,6 +28,7 @@ use tracing::Instrument;
 use error::describe_transport;
 pub use error::{CallError, McpError};
 use opening::{Opening, Service, end, session_config};
+use transport::ObservedClient;
 pub use wire::{Content, Tool, ToolHints, ToolOutput};
 
 use crate::{
@@ -36,7 +37,8 @@ use crate::{
     http::{HttpClient, Peer, retry::RetryPolicy, root_cause},
 };
 
-const PEER: Peer = Peer("mana-mcp");
+/// The service.
+pub const PEER: Peer = Peer("mana-mcp");
 /// Opening the session, and each page of the tool list.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ending the session: best effort.
@@ -47,6 +49,8 @@ const EVENT_LIMIT: usize = 8 << 20;
 const MAX_PAGES: usize = 64;
 /// Most tools of a server.
 const MAX_TOOLS: usize = 1_000;
+/// Most names, descriptions and schemas of a server, in bytes: all of them go with every model request.
+const MAX_CATALOG: usize = 1_000_000;
 
 /// Opens sessions at mana-mcp.
 #[derive(Debug)]
@@ -111,10 +115,11 @@ impl McpClient {
     }
 }
 
-/// An open session.
+/// An open session. Dropped, it is ended in the background.
 #[derive(Debug)]
 pub struct McpSession {
     service: Service,
+    client: ObservedClient,
     http: HttpClient,
     tools: Vec<Tool>,
 }
@@ -125,8 +130,13 @@ impl McpSession {
         &self.tools
     }
 
-    /// Calls a tool, with at most `limit` for it all. It is sent again only if the server certainly
-    /// did not run it.
+    /// Whether the server listed this tool.
+    pub fn offers(&self, tool: &ToolName) -> bool {
+        self.tools.binary_search_by(|listed| listed.name.cmp(tool)).is_ok()
+    }
+
+    /// Calls a tool. An answer is waited for at most as long as `patience`, and nothing is done after
+    /// `deadline`. It is sent again only if the server certainly did not run it and may do so later.
     ///
     /// # Errors
     /// When there is no result, and what that means.
@@ -134,9 +144,9 @@ impl McpSession {
         &self,
         tool: &ToolName,
         arguments: Map<String, Value>,
-        limit: Duration,
+        patience: Duration,
+        deadline: Instant,
     ) -> Result<ToolOutput, CallError> {
-        let deadline = Instant::now() + limit;
         let on_retry = |error: &CallError, pause: Duration| {
             self.http.metrics().record_client_retry(PEER.0, "tools_call");
             tracing::warn!(
@@ -144,7 +154,10 @@ impl McpSession {
                 "tools/call: {error}; trying again"
             );
         };
-        let attempt = || self.call_once(tool, arguments.clone(), deadline);
+        let attempt = || {
+            let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
+            self.call_once(tool, arguments.clone(), limit)
+        };
         RetryPolicy::TOOL.run(deadline, on_retry, attempt).await
     }
 
@@ -152,9 +165,8 @@ impl McpSession {
         &self,
         tool: &ToolName,
         arguments: Map<String, Value>,
-        deadline: Instant,
+        limit: Duration,
     ) -> Result<ToolOutput, CallError> {
-        let limit = deadline.saturating_duration_since(Instant::now());
         let mut params = CallToolRequestParams::new(tool.as_str().to_owned());
         // Without arguments mana-mcp refuses the call; an empty object is the least.
         params.arguments = Some(arguments);
@@ -166,33 +178,45 @@ impl McpSession {
         })
     }
 
+    /// The session will be ended with this JWT, as the one it was opened with is no longer accepted.
+    pub fn end_with(&self, jwt: &SecretString) {
+        self.client.end_with(jwt);
+    }
+
     /// Ends the session on the server, within `limit` and never longer than 3 s. Best effort: the server
-    /// forgets it at its next restart anyway.
-    pub async fn close(self, limit: Duration) {
+    /// forgets it at its next restart anyway. Returns it if it takes a fresh JWT to end it.
+    pub async fn close(self, limit: Duration) -> Option<StillOpen> {
         end(self.service, limit.min(CLOSE_TIMEOUT)).await;
+        let session = self.client.take_unended()?;
+        Some(StillOpen { client: self.client, session })
     }
 
     async fn list_tools(&self, deadline: Instant) -> Result<Vec<Tool>, McpError> {
         let mut tools: Vec<Tool> = Vec::new();
         let mut cursor: Option<String> = None;
         let mut cursors = HashSet::new();
+        let mut size = 0;
         for _ in 0..MAX_PAGES {
             let page = RetryPolicy::READ
                 .run(deadline, retried(&self.http, "tools_list"), || async {
                     self.list_page(cursor.clone(), deadline).await
                 })
                 .await?;
+            size += page.tools.iter().map(Tool::size).sum::<usize>();
+            if size > MAX_CATALOG {
+                return Err(McpError::Oversized("more than 1 MB of descriptions and schemas"));
+            }
             tools.extend(page.tools);
             if tools.len() > MAX_TOOLS {
-                return Err(McpError::Endless("more than 1,000 tools"));
+                return Err(McpError::Oversized("more than 1,000 tools"));
             }
             match page.next_cursor {
                 None => return finish(tools),
                 Some(next) if cursors.insert(next.clone()) => cursor = Some(next),
-                Some(_) => return Err(McpError::Endless("a page points back to an earlier one")),
+                Some(_) => return Err(McpError::Oversized("a page points back to an earlier one")),
             }
         }
-        Err(McpError::Endless("more than 64 pages"))
+        Err(McpError::Oversized("more than 64 pages"))
     }
 
     async fn list_page(
@@ -212,14 +236,7 @@ impl McpSession {
         };
         let result = self.request(ClientRequest::ListToolsRequest(request), limit).await.map_err(
             |error| {
-                let (reason, transient) = match self.describe_call(error) {
-                    CallError::Rejected { code, message } => {
-                        (format!("JSON-RPC error {code}: {message}"), false)
-                    }
-                    CallError::NotRun { reason, transient, .. } => (reason, transient),
-                    // Listing changes nothing, so it may as well be asked again.
-                    CallError::OutcomeUnknown { reason } => (reason, true),
-                };
+                let (reason, transient) = self.describe_call(error).into_setup_failure();
                 failed(reason, transient)
             },
         )?;
@@ -260,6 +277,20 @@ impl McpSession {
             }
             other => CallError::OutcomeUnknown { reason: clean(&other.to_string()) },
         }
+    }
+}
+
+/// A session whose server did not accept the JWT it was to be ended with.
+#[derive(Debug)]
+pub struct StillOpen {
+    client: ObservedClient,
+    session: transport::Unended,
+}
+
+impl StillOpen {
+    /// Ends it with this JWT. Best effort.
+    pub async fn end(self, jwt: &SecretString) {
+        let _ = timeout(CLOSE_TIMEOUT, self.client.end_again(self.session, jwt)).await;
     }
 }
 

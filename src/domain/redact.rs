@@ -1,6 +1,10 @@
 //! Keeping secrets out of everything that leaves the process as text.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// Stands where a secret stood.
 const MARK: &str = "[redacted]";
@@ -10,15 +14,16 @@ const SHORTEST: usize = 6;
 /// The secrets that must not appear in logs, errors, rows or prompts. Peers can echo what they were
 /// sent, so every text that comes from one passes through [`Redactor::redact`].
 ///
-/// Besides its list, it knows a JWT by its looks.
+/// Besides its list, it knows a JWT by its looks. Clones share the list, and with it what one of them
+/// learns later; [`Redactor::with`] makes a list of its own.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Arc<[String]>,
+    secrets: Arc<RwLock<Arc<[String]>>>,
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} secrets)", self.secrets.len())
+        write!(f, "Redactor({} secrets)", self.known().len())
     }
 }
 
@@ -34,17 +39,32 @@ impl Redactor {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
         // A peer that echoes a secret in JSON escapes it.
         let more = more.flat_map(|secret| [escaped(&secret), secret]);
-        let mut secrets: Vec<String> = self.secrets.iter().cloned().chain(more).collect();
+        Self::of(self.known().iter().cloned().chain(more))
+    }
+
+    /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
+    /// middle of a run.
+    pub fn learn(&self, other: &Redactor) {
+        let both = Self::of(self.known().iter().chain(other.known().iter()).cloned()).known();
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = both;
+    }
+
+    fn of(secrets: impl Iterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> = secrets.collect();
         // Longest first: a secret that contains another one goes as a whole.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
-        Self { secrets: secrets.into() }
+        Self { secrets: Arc::new(RwLock::new(secrets.into())) }
+    }
+
+    fn known(&self) -> Arc<[String]> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `text` with every secret and everything that looks like a JWT replaced.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.secrets.iter() {
+        for secret in self.known().iter() {
             if text.contains(secret.as_str()) {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
@@ -132,6 +152,17 @@ mod tests {
         );
         assert_eq!(redactor.redact("Bearer eyJhbGci.eyJzdWI.c2ln!"), "Bearer [redacted]!");
         assert_eq!(redactor.redact("eyJ is no token"), "eyJ is no token");
+    }
+
+    #[test]
+    fn clones_share_what_one_of_them_learns_and_others_do_not_hear_of_it() {
+        let process = Redactor::new(["of-the-process"]);
+        let run = process.with(["of-the-run"]);
+        let clone = run.clone();
+        run.learn(&Redactor::new(["learnt-later"]));
+        let text = "of-the-process of-the-run learnt-later";
+        assert_eq!(clone.redact(text), "[redacted] [redacted] [redacted]");
+        assert_eq!(process.redact(text), "[redacted] of-the-run learnt-later");
     }
 
     #[test]

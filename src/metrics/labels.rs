@@ -85,6 +85,16 @@ labels! {
 }
 
 labels! {
+    /// Why a run opened another MCP session.
+    SessionRenewal {
+        /// The server no longer knew the one before.
+        Lost = "lost",
+        /// The server no longer accepted the JWT of the one before.
+        Unauthorized = "unauthorized",
+    }
+}
+
+labels! {
     /// How a tool call ended.
     ToolOutcome {
         /// The tool did what it was asked.

@@ -1,29 +1,32 @@
-//! A persona's tools: its MCP session, and its vault where a tool needs one.
+//! A persona's tools, and what a call takes besides itself: a session, a JWT, and a vault where a tool
+//! needs one.
+
+mod course;
+mod sessions;
+mod tally;
+
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::{sync::Mutex, time::Instant};
 
+use self::{
+    course::{Course, Next},
+    sessions::Sessions,
+};
 use crate::{
-    agent::{ToolHost, catalog::CatalogTool},
-    clients::{
-        auth::AuthClient,
-        mcp::{CallError, Content, McpSession, ToolOutput},
-    },
+    agent::{ToolError, ToolHost, catalog::CatalogTool},
+    clients::mcp::{self, CallError, McpSession, ToolOutput},
 };
 
-/// What tools of encrypted modules say to a persona without a vault (contracts/mana-auth.md).
-const NO_VAULT: &str = "VAULT_NOT_INITIALISED";
+pub(super) use sessions::Opener;
 
-/// Calls tools in one run's session.
+/// Calls tools in one run's sessions.
 #[derive(Debug)]
 pub(super) struct PersonaTools<'a> {
-    session: &'a McpSession,
-    auth: &'a AuthClient,
-    jwt: &'a SecretString,
+    opener: Opener<'a>,
+    sessions: Sessions<'a>,
     vault: Mutex<Vault>,
 }
 
@@ -39,24 +42,27 @@ enum Vault {
 }
 
 impl<'a> PersonaTools<'a> {
-    pub(super) fn new(
-        session: &'a McpSession,
-        auth: &'a AuthClient,
-        jwt: &'a SecretString,
-    ) -> Self {
-        Self { session, auth, jwt, vault: Mutex::new(Vault::Unasked) }
+    /// The tools of whom `opener` stands for, beginning with this session.
+    pub(super) fn new(opener: Opener<'a>, session: McpSession) -> Self {
+        let sessions = Sessions::new(opener, session);
+        Self { opener, sessions, vault: Mutex::new(Vault::Unasked) }
+    }
+
+    /// Ends every session of the run on the server.
+    pub(super) async fn close(self, limit: Duration) {
+        self.sessions.close(limit).await;
     }
 
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
     /// one now that was not there then.
-    async fn ensure_vault(&self, began: Instant, deadline: Instant) -> bool {
+    async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
         let mut vault = self.vault.lock().await;
         match *vault {
             Vault::InitialisedAt(time) => return began < time,
             Vault::Unavailable => return false,
             Vault::Unasked => {}
         }
-        match self.auth.init_vault(self.jwt, deadline).await {
+        match self.opener.auth.init_vault(jwt, deadline).await {
             Ok(()) => {
                 tracing::info!("initialised the persona's vault");
                 *vault = Vault::InitialisedAt(Instant::now());
@@ -77,29 +83,33 @@ impl ToolHost for PersonaTools<'_> {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
-    ) -> Result<ToolOutput, CallError> {
-        let tool = &tool.name;
-        let began = Instant::now();
-        let deadline = began + limit;
-        let result = self.session.call(tool, arguments.clone(), limit).await;
-        // The call that says so did not run, so it may be repeated whatever it does.
-        if says_no_vault(&result) && self.ensure_vault(began, deadline).await {
-            let left = deadline.saturating_duration_since(Instant::now());
-            return self.session.call(tool, arguments, left).await;
+    ) -> Result<ToolOutput, ToolError> {
+        let deadline = Instant::now() + limit;
+        let mut course = Course::new(tool.is_read_only);
+        loop {
+            let session = self.sessions.current(deadline).await?;
+            if !session.offers(&tool.name) {
+                return Err(ToolError::Vanished);
+            }
+            let began = Instant::now();
+            let patience = course.patience(deadline.saturating_duration_since(began));
+            let result = session.call(&tool.name, arguments.clone(), patience, deadline).await;
+            if result == Err(CallError::SessionLost) {
+                self.sessions.count_loss(&session, deadline).await?;
+            }
+            let is_repeated = match course.after(&result) {
+                Next::Over => false,
+                Next::AskAgain => true,
+                Next::Renew(reason) => {
+                    self.sessions.renew(&session, reason, began, deadline).await?;
+                    true
+                }
+                Next::InitVault => self.ensure_vault(&session.jwt, began, deadline).await,
+            };
+            if !is_repeated || Instant::now() >= deadline {
+                return Ok(result?);
+            }
+            self.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
         }
-        result
-    }
-}
-
-fn says_no_vault(result: &Result<ToolOutput, CallError>) -> bool {
-    match result {
-        Ok(output) => {
-            output.is_error
-                && output.content.iter().any(
-                    |content| matches!(content, Content::Text(text) if text.contains(NO_VAULT)),
-                )
-        }
-        Err(CallError::Rejected { message, .. }) => message.contains(NO_VAULT),
-        Err(_) => false,
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     persist::{PersistError, batches_of_actions, batches_of_ratings, post_all},
-    persona_tools::PersonaTools,
+    persona_tools::{Opener, PersonaTools},
 };
 use crate::{
     agent::{
@@ -24,7 +24,7 @@ use crate::{
     clients::{
         auth::{Access, AuthClient, AuthError, Step},
         claude::ClaudeClient,
-        mcp::{McpClient, McpSession},
+        mcp::McpClient,
         personas::PersonasClient,
     },
     clock::Clock,
@@ -194,23 +194,35 @@ impl Pipeline {
             .map_err(|error| Failure::of_auth(&error))?;
         progress.redactor = Some(access.redactor.clone());
         progress.logged_in = true;
+        let Access { jwt, space_id, redactor, .. } = &access;
+        let opening = self.mcp.open(jwt, space_id, redactor, work_end);
         let session = self
-            .unless_stopped(Stage::Mcp, work_end, self.open_session(&access, work_end))
+            .unless_stopped(Stage::Mcp, work_end, opening)
             .await?
             .map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let result = self.day(run, persona, &access, &session, (work_end, end), progress).await;
+        let catalog = Catalog::new(session.tools(), &self.policy, redactor);
+        let opener = Opener {
+            mcp: &self.mcp,
+            auth: &self.auth,
+            metrics: &self.metrics,
+            email: &persona.email,
+            access: &access,
+        };
+        let tools = PersonaTools::new(opener, session);
+        let day = self.day(run, persona, (&tools, &catalog), redactor, (work_end, end), progress);
+        let result = day.await;
         // On every path: the server never forgets a session by itself.
-        session.close(self.shutdown.courtesy()).await;
+        tools.close(self.shutdown.courtesy()).await;
         result
     }
 
-    /// From the main turn to the feedback, in an open session.
+    /// From the main turn to the feedback.
     async fn day(
         &self,
         run: RunId,
         persona: &Persona,
-        access: &Access,
-        session: &McpSession,
+        (tools, catalog): (&PersonaTools<'_>, &Catalog),
+        redactor: &Redactor,
         (work_end, end): (Instant, Instant),
         progress: &mut Progress,
     ) -> Result<(), Failure> {
@@ -220,21 +232,19 @@ impl Pipeline {
             policy: self.policy.clone(),
             tool_timeout: self.limits.tool_timeout,
             shutdown: self.shutdown.clone(),
-            redactor: access.redactor.clone(),
+            redactor: redactor.clone(),
             patience: Arc::default(),
         };
-        let catalog = Catalog::new(session.tools(), &self.policy, &scope.redactor);
         if catalog.is_empty() {
             return Err(Failure::at(
                 Stage::Mcp,
                 "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS",
             ));
         }
-        let tools = PersonaTools::new(session, &self.auth, &access.jwt);
         let today = self.clock.now().to_zoned(self.time_zone.clone()).date();
         let opening = prompt::day(today, &persona.module_mix);
         let turn =
-            run_main_turn(&self.claude, &tools, &catalog, &persona.system_prompt, &opening, &scope)
+            run_main_turn(&self.claude, tools, catalog, &persona.system_prompt, &opening, &scope)
                 .await;
         if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
             self.claude.note_first_refusal(error);
@@ -312,14 +322,6 @@ impl Pipeline {
                 Err(Failure::at(Stage::RatingTurn, scope.redactor.redact(&error)))
             }
         }
-    }
-
-    async fn open_session(
-        &self,
-        access: &Access,
-        deadline: Instant,
-    ) -> Result<McpSession, crate::clients::mcp::McpError> {
-        self.mcp.open(&access.jwt, &access.space_id, &access.redactor, deadline).await
     }
 
     /// The outcome of free work, which a stop or the end of the run's time drops.

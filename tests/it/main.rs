@@ -18,6 +18,7 @@ mod posting;
 mod process;
 mod rating;
 mod script;
+mod session_renewal;
 mod shutdown;
 mod support;
 mod tick;

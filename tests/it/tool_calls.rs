@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_call_without_an_answer_is_told_as_unknown_and_never_repeated() {
+async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
     let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 1000).start().await;
     let mcp = &world.peers.mcp;
     for (tool, behaviour) in [
@@ -75,7 +75,8 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
         ("t.asks", Fault::retry_after(429, 1, "{}"), 1, 2, None),
         ("t.down", busy(), 9, 3, Some("503")),
         ("t.long", Fault::retry_after(503, 3_600, "{}"), 9, 1, Some("503")),
-        ("t.r401", Fault::status(401, r#"{"error":"Invalid token"}"#), 9, 1, Some("401")),
+        // Once more with a fresh JWT.
+        ("t.r401", Fault::status(401, r#"{"error":"Invalid token"}"#), 9, 2, Some("401")),
         ("t.r403", Fault::status(403, r#"{"error":"not yours"}"#), 9, 1, Some("403")),
         ("t.r413", Fault::status(413, "too large"), 9, 1, Some("413")),
     ];

@@ -91,10 +91,15 @@ async fn without_a_tool_list_the_run_fails_before_anything_is_paid() {
         let tool = json!({"name": name, "inputSchema": anything()});
         json!({"tools": [tool], "nextCursor": "x"})
     };
+    let heavy = json!({"tools": [
+        {"name": "a.a", "inputSchema": anything(), "description": "x".repeat(600_000)},
+        {"name": "a.b", "inputSchema": anything(), "description": "x".repeat(400_000)},
+    ]});
     let unusable = json!({"tools": [{"name": ""}, {"name": "a.b"}, 7]});
     for (says, lists) in [
         ("no tools", Lists::Answers(vec![])),
         ("no tools", Lists::Answers(vec![unusable])),
+        ("more than 1 MB", Lists::Answers(vec![heavy])),
         ("no tool list", Lists::Answers(vec![json!({"tools": "none"})])),
         ("earlier", Lists::Answers(vec![page("a.a"), page("a.b")])),
         ("not like this", Lists::Fails(1, null_id(400))),

@@ -29,7 +29,7 @@ impl ToolHost for Slow {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         _: Duration,
-    ) -> Result<crate::clients::mcp::ToolOutput, CallError> {
+    ) -> Result<ToolOutput, ToolError> {
         self.begun.fetch_add(1, SeqCst);
         self.peak.fetch_max(self.running.fetch_add(1, SeqCst) + 1, SeqCst);
         // Later calls end earlier, so that the order of answers is not that of the calls.

@@ -12,6 +12,8 @@ use crate::http::{
     root_cause,
 };
 
+const SESSION_LOST: &str = "mana-mcp no longer knows the session (404)";
+
 /// Why a session could not be opened or its tools not be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum McpError {
@@ -34,9 +36,9 @@ pub enum McpError {
     /// The server speaks a revision of the protocol that this client does not.
     #[error("initialize: mana-mcp speaks MCP {0}, which this runner does not")]
     Revision(String),
-    /// The tool list does not end.
+    /// The tool list is longer or larger than any real one, or does not end.
     #[error("tools/list: {0}")]
-    Endless(&'static str),
+    Oversized(&'static str),
     /// No tools: there is nothing a persona could do.
     #[error("tools/list: mana-mcp lists no tools")]
     NoTools,
@@ -72,6 +74,16 @@ pub enum CallError {
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
     },
+    /// The server no longer knows the session, so it did not run it. Another session is needed.
+    #[error("not run: {SESSION_LOST}")]
+    SessionLost,
+    /// The server does not accept the JWT, so it did not run it. A fresh one is needed, and with it
+    /// another session.
+    #[error("not run: {reason}")]
+    Unauthorized {
+        /// What it says.
+        reason: String,
+    },
     /// It may or may not have run.
     #[error("outcome unknown: {reason}")]
     OutcomeUnknown {
@@ -98,8 +110,21 @@ impl CallError {
             Self::NotRun { reason, transient, retry_after } => {
                 Self::NotRun { reason: clean(&reason), transient, retry_after }
             }
+            Self::Unauthorized { reason } => Self::Unauthorized { reason: clean(&reason) },
             Self::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason: clean(&reason) },
-            rejected => rejected,
+            other => other,
+        }
+    }
+
+    /// What it means for a request of the setup, which changes nothing: why it failed, and whether it
+    /// may succeed when it is sent again.
+    pub(super) fn into_setup_failure(self) -> (String, bool) {
+        match self {
+            Self::NotRun { reason, transient, .. } => (reason, transient),
+            Self::OutcomeUnknown { reason } => (reason, true),
+            Self::Unauthorized { reason } => (reason, false),
+            Self::SessionLost => (SESSION_LOST.into(), false),
+            rejected @ Self::Rejected { .. } => (rejected.to_string(), false),
         }
     }
 }
@@ -130,25 +155,24 @@ pub(super) fn describe_transport(error: &StreamableHttpError<reqwest::Error>) ->
                 Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
                     not_run(reason, true, retry_after)
                 }
+                Ok(StatusCode::UNAUTHORIZED) => CallError::Unauthorized { reason },
                 Ok(status) if status.is_client_error() => not_run(reason, false, None),
                 _ => CallError::OutcomeUnknown { reason },
             }
+        }
+        StreamableHttpError::UnexpectedServerResponse(text) if text.starts_with("HTTP 401") => {
+            CallError::Unauthorized { reason: format!("mana-mcp answered {text}") }
         }
         StreamableHttpError::UnexpectedServerResponse(text) if is_client_error(text) => {
             not_run(format!("mana-mcp answered {text}"), false, None)
         }
         StreamableHttpError::AuthRequired(_) => {
-            not_run("mana-mcp answered 401".into(), false, None)
+            CallError::Unauthorized { reason: "mana-mcp answered 401".into() }
         }
         StreamableHttpError::InsufficientScope(_) => {
             not_run("mana-mcp answered 403".into(), false, None)
         }
-        StreamableHttpError::SessionExpired => {
-            not_run("mana-mcp no longer knows the session (404)".into(), false, None)
-        }
-        StreamableHttpError::ReinitializationFailed(error) => {
-            not_run(format!("the session was lost and not renewed: {}", error.message), false, None)
-        }
+        StreamableHttpError::SessionExpired => CallError::SessionLost,
         other => CallError::OutcomeUnknown { reason: other.to_string() },
     }
 }
@@ -180,11 +204,6 @@ pub(super) fn describe_initialize(error: &ClientInitializeError) -> (String, boo
 /// What a transport error says about a request of the setup, which changes nothing and may be sent
 /// again unless the server would say the same once more.
 pub(super) fn describe_setup(error: &StreamableHttpError<reqwest::Error>) -> (String, bool) {
-    match describe_transport(error) {
-        CallError::NotRun { reason, transient, .. } => (reason, transient),
-        CallError::OutcomeUnknown { reason } => {
-            (reason, !matches!(error, StreamableHttpError::ResponseBodyTooLarge { .. }))
-        }
-        rejected @ CallError::Rejected { .. } => (rejected.to_string(), false),
-    }
+    let (reason, transient) = describe_transport(error).into_setup_failure();
+    (reason, transient && !matches!(error, StreamableHttpError::ResponseBodyTooLarge { .. }))
 }

@@ -63,10 +63,10 @@ impl Opening {
 
     /// Opens the session and lists its tools. On every failure the server has none left.
     pub(super) async fn run(self) -> Result<McpSession, McpError> {
-        let service = RetryPolicy::READ
+        let (service, client) = RetryPolicy::READ
             .run(self.deadline, retried(&self.http, "initialize"), || self.shake_hands())
             .await?;
-        let session = McpSession { service, http: self.http.clone(), tools: Vec::new() };
+        let session = McpSession { service, client, http: self.http.clone(), tools: Vec::new() };
         let listed = tokio::select! {
             tools = session.list_tools(self.deadline) => tools,
             () = self.given_up.cancelled() => Err(McpError::GivenUp),
@@ -80,7 +80,7 @@ impl Opening {
         }
     }
 
-    async fn shake_hands(&self) -> Result<Service, McpError> {
+    async fn shake_hands(&self) -> Result<(Service, ObservedClient), McpError> {
         if self.given_up.is_cancelled() {
             return Err(McpError::GivenUp);
         }
@@ -92,7 +92,7 @@ impl Opening {
             () = self.given_up_with_session(&client) => None,
         };
         let (reason, transient) = match served {
-            Some(Ok(Ok(service))) => return accept(service).await,
+            Some(Ok(Ok(service))) => return Ok((accept(service).await?, client)),
             Some(Ok(Err(error))) => describe_initialize(&error),
             Some(Err(_)) => (format!("no answer within {} ms", SETUP_TIMEOUT.as_millis()), true),
             None => (String::new(), false),
@@ -141,6 +141,8 @@ pub(super) fn session_config(
     let mut config = StreamableHttpClientTransportConfig::with_uri(url.to_string())
         .auth_header(jwt.expose_secret())
         .custom_headers([(HeaderName::from_static("x-mana-space"), space)].into())
+        // A new session is the run's business: it may need another JWT, and its tools may be others.
+        .reinit_on_expired_session(false)
         .max_sse_event_size(EVENT_LIMIT);
     config.retry_config = Arc::new(backoff);
     Some(config)

@@ -6,19 +6,20 @@ use std::{
 };
 
 use futures_util::stream::BoxStream;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, RequestId},
     transport::streamable_http_client::{
         StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     },
 };
+use secrecy::{ExposeSecret, SecretString};
 use sse_stream::{Error as SseError, Sse};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{EVENT_LIMIT, PEER, error::describe_setup};
-use crate::http::HttpClient;
+use crate::http::{HttpClient, status_class};
 
 const INITIALIZE: &str = "initialize";
 const NOTIFICATION: &str = "notification";
@@ -45,6 +46,18 @@ struct Seen {
     session: Option<Arc<str>>,
     /// Why it refused a notification, and whether it may take it later.
     refusal: Option<(String, bool)>,
+    /// The JWT the session is to be ended with, if not the one it was opened with.
+    jwt_for_end: Option<SecretString>,
+    /// A session that is still open, because the server did not accept the JWT it was to be ended with.
+    unended: Option<Unended>,
+}
+
+/// A session that could not be ended.
+#[derive(Debug)]
+pub(super) struct Unended {
+    uri: Arc<str>,
+    session_id: Arc<str>,
+    custom_headers: Headers,
 }
 
 impl ObservedClient {
@@ -60,6 +73,24 @@ impl ObservedClient {
     /// Why the server refused a notification, if it did.
     pub(super) fn take_refusal(&self) -> Option<(String, bool)> {
         self.seen().refusal.take()
+    }
+
+    /// The session will be ended with this JWT.
+    pub(super) fn end_with(&self, jwt: &SecretString) {
+        self.seen().jwt_for_end = Some(jwt.clone());
+    }
+
+    /// The session, if the server did not accept the JWT it was to be ended with.
+    pub(super) fn take_unended(&self) -> Option<Unended> {
+        self.seen().unended.take()
+    }
+
+    /// Ends a session that could not be ended, with this JWT.
+    pub(super) async fn end_again(&self, unended: Unended, jwt: &SecretString) {
+        self.end_with(jwt);
+        let Unended { uri, session_id, custom_headers } = unended;
+        // Best effort: there is nothing else to do about a failure.
+        let _ = self.delete_session(uri, session_id, None, custom_headers).await;
     }
 
     /// Ends the session, if the server has one open.
@@ -91,7 +122,9 @@ impl ObservedClient {
         let outcome = match &result {
             Ok(_) => "2xx",
             Err(StreamableHttpError::Client(error)) if error.is_connect() => "unreachable",
-            Err(StreamableHttpError::Client(_)) => "interrupted",
+            Err(StreamableHttpError::Client(error)) => {
+                error.status().map_or("interrupted", status_class)
+            }
             Err(StreamableHttpError::HttpStatus(error)) if error.status == 429 => "429",
             Err(StreamableHttpError::HttpStatus(error)) if error.status >= 500 => "5xx",
             Err(StreamableHttpError::ResponseBodyTooLarge { .. }) => "too_large",
@@ -173,9 +206,33 @@ impl StreamableHttpClient for ObservedClient {
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Result<(), Failure> {
-        self.seen().session = None;
-        let delete = self.http.inner().delete_session(uri, session_id, auth_header, custom_headers);
-        self.observe("delete_session", delete).await
+        let auth_header = {
+            let mut seen = self.seen();
+            seen.session = None;
+            let jwt = seen.jwt_for_end.as_ref().map(|jwt| jwt.expose_secret().to_owned());
+            jwt.or(auth_header)
+        };
+        let delete = self.http.inner().delete_session(
+            uri.clone(),
+            session_id.clone(),
+            auth_header,
+            custom_headers.clone(),
+        );
+        let deleted = self.observe("delete_session", delete).await;
+        let status = match &deleted {
+            Err(StreamableHttpError::Client(error)) => error.status(),
+            _ => None,
+        };
+        match status {
+            // It is gone, which is all that was wanted.
+            Some(StatusCode::NOT_FOUND) => Ok(()),
+            // rmcp could only log it; whoever ends the session may have another JWT.
+            Some(StatusCode::UNAUTHORIZED) => {
+                self.seen().unended = Some(Unended { uri, session_id, custom_headers });
+                Ok(())
+            }
+            _ => deleted,
+        }
     }
 
     async fn get_stream(

@@ -24,6 +24,14 @@ pub struct Tool {
     pub hints: ToolHints,
 }
 
+impl Tool {
+    /// How large it is as the model is to be told of it, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let schema = serde_json::to_string(&self.input_schema).unwrap_or_default();
+        self.name.as_str().len() + self.description.len() + schema.len()
+    }
+}
+
 /// A tool's nature in the server's own words; `None` where it says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ToolHints {
