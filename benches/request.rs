@@ -12,6 +12,7 @@ use std::{
 use criterion::{Criterion, Throughput};
 use mana_persona_runner::{
     clients::claude::{Ask, ClaudeClient, Message, ResultBlock, ToolDefinitions, ToolResult},
+    clock::Clock,
     config::Config,
     domain::Redactor,
     http::HttpClient,
@@ -86,7 +87,7 @@ fn claude() -> ClaudeClient {
     let pricing = Pricing::load(None, &config.claude.model).unwrap();
     let metrics = Arc::new(Metrics::new("benchmark").unwrap());
     let http = HttpClient::new(metrics, Redactor::default()).unwrap();
-    ClaudeClient::new(http, &config.claude, pricing).unwrap()
+    ClaudeClient::new(http, &config.claude, pricing, Clock::system(), 1).unwrap()
 }
 
 /// Tools like mana-mcp's, as many as it takes.

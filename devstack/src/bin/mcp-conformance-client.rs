@@ -49,7 +49,7 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     match client.open(&jwt, "conformance", &Redactor::default(), deadline).await {
         Ok(session) => {
             let called = call_all(&session).await;
-            session.close().await;
+            let _ = session.close(CALL_LIMIT).await;
             called
         }
         // The handshake went well; a persona would have nothing to do there, and neither have we.
@@ -61,7 +61,8 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
 async fn call_all(session: &McpSession) -> Result<(), Box<dyn Error>> {
     for tool in session.tools() {
         let arguments = arguments_for(tool, session.tools());
-        let output = session.call(&tool.name, arguments, CALL_LIMIT).await?;
+        let output =
+            session.call(&tool.name, arguments, CALL_LIMIT, Instant::now() + CALL_LIMIT).await?;
         println!("{}: {output:?}", tool.name.as_str());
     }
     Ok(())
