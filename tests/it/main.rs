@@ -12,6 +12,7 @@ mod login;
 mod login_refused;
 mod main_turn;
 mod model_failures;
+mod model_stopped;
 mod personal_space;
 mod policy;
 mod posting;

@@ -327,7 +327,7 @@ async fn a_run_that_left_no_mark_backs_off_by_the_daemons_clock_and_a_success_en
     let world = Setup::one(&["habits"]).short_days().var("RUN_BACKOFF_MS", 60_000).start().await;
     let tick_with_failure = async || {
         let claude = &world.peers.claude.served;
-        claude.faults.on(1, Method::POST, "/v1/messages", Fault::status(400, "{}"));
+        claude.faults.on(1, Method::POST, "/v1/messages", Fault::status(422, "{}"));
         assert_eq!(counts(&world.tick().await), [1, 0, 0, 1]);
     };
     let held_for = async |wait: Duration| {
