@@ -48,7 +48,7 @@ async fn the_question_is_a_fresh_one_with_a_recap_of_what_happened() {
     ]}));
     mcp.override_tool("habits.list", 1, lines);
     mcp.override_tool("goals.list", 1, Behaviour::IsError("Ziele sind weg".into()));
-    // A read is asked once more.
+    // A read, so it is asked once more.
     mcp.override_tool("dreams.list", 2, Behaviour::EndsStream);
     let none = |name: &'static str| (name, json!({}));
     let replies = [
