@@ -9,11 +9,24 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(Uuid);
 
+/// Not the id of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a run looks like 019aa5b4-7f1e-7cc3-9d5e-3f1f7a1c2b3d")]
+pub struct RunIdError;
+
 impl RunId {
     /// A new id (UUID v7: ids sort by the time they were made).
     #[allow(clippy::new_without_default, reason = "a default that differs each time would mislead")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// Reads an id.
+    ///
+    /// # Errors
+    /// When `text` is no UUID.
+    pub fn parse(text: &str) -> Result<Self, RunIdError> {
+        text.parse().map(Self).map_err(|_| RunIdError)
     }
 }
 
