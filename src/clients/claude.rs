@@ -1,7 +1,8 @@
 //! Claude, by the Messages API (contracts/anthropic-messages.md). Only POST /v1/messages is used.
 //!
 //! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
-//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten.
+//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten. Where one
+//! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
 
 mod cold_start;
 mod error;
