@@ -16,6 +16,7 @@ pub struct Report {
     ran: usize,
     due: usize,
     seconds: f64,
+    cost_usd: f64,
 }
 
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Report {
             ran: count("ranSuccessfully"),
             due: count("due"),
             seconds: result["durationMs"].as_f64().unwrap_or(0.0) / 1000.0,
+            cost_usd: result["costUsd"].as_f64().unwrap_or(0.0),
         }
     }
 
@@ -118,7 +120,9 @@ impl fmt::Display for Report {
             self.seconds,
             actions().count(),
             feedback().count(),
-        )
+        )?;
+        let each = self.cost_usd / self.due.max(1) as f64;
+        write!(f, "\nModel cost by the price table: ${:.4}, ${each:.5} a persona", self.cost_usd)
     }
 }
 
