@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Identifies one run of one persona. It is the wire's `tickId`: mana-auth derives row ids from it
@@ -19,6 +20,16 @@ impl RunId {
     #[allow(clippy::new_without_default, reason = "a default that differs each time would mislead")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// The id of the run's `n`-th further batch of rows of this kind. The same each time it is asked
+    /// for, so that a batch built again after a restart is the same batch.
+    #[must_use]
+    pub fn of_batch(self, kind: &str, n: u32) -> Self {
+        let digest = Sha256::digest(format!("{self} {kind} {n}"));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
     /// Reads an id.

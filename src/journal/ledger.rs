@@ -94,6 +94,9 @@ impl Journal {
         }
         self.write("reserve money", async {
             let mut tx = self.pool.begin().await?;
+            if !steps::append(&mut tx, run, number, body, now).await? {
+                return Ok(Ok(()));
+            }
             for ((cap, limit), (scope, period)) in limits.iter().zip(&spending.accounts) {
                 let booked = sqlx::query(
                     "INSERT INTO ledger (scope, period, amount) VALUES ($1, $2, $3) \
@@ -113,7 +116,6 @@ impl Journal {
                 }
             }
             add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
-            steps::append(&mut tx, run, number, body, now).await?;
             tx.commit().await?;
             Ok(Ok(()))
         })
@@ -136,6 +138,9 @@ impl Journal {
         let difference = bigint(cost.picodollars()).saturating_sub(bigint(reserved.picodollars()));
         self.write("settle a request", async {
             let mut tx = self.pool.begin().await?;
+            if !steps::append(&mut tx, run, number, body, now).await? {
+                return Ok(());
+            }
             for (scope, period) in &spending.accounts {
                 sqlx::query(
                     "UPDATE ledger SET amount = amount + $3 WHERE scope = $1 AND period = $2",
@@ -147,7 +152,6 @@ impl Journal {
                 .await?;
             }
             add_to_run(&mut tx, run, difference).await?;
-            steps::append(&mut tx, run, number, body, now).await?;
             tx.commit().await
         })
         .await

@@ -4,34 +4,13 @@ use jiff::Timestamp;
 use sqlx::{Any, Row, Transaction, any::AnyRow};
 
 use super::{Journal, JournalError, Result, bigint, count, millis, timestamp};
+pub use crate::clients::personas::Kind as PostKind;
 use crate::domain::RunId;
 
 /// Posts taken up at once.
 const MAX_DUE: i64 = 500;
 /// Posts that a list holds.
 const MAX_LIST: i64 = 1_000;
-
-/// What a post holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostKind {
-    /// Rows of `persona_actions`.
-    Actions,
-    /// Rows of `persona_feedback`.
-    Feedback,
-}
-
-impl PostKind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Actions, Self::Feedback];
-
-    /// As stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Actions => "actions",
-            Self::Feedback => "feedback",
-        }
-    }
-}
 
 /// A post that is to be made.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,8 @@ pub struct StoredStep {
 }
 
 impl Journal {
-    /// Appends a step, which must be the run's next.
+    /// Appends a step. One that is there already stays as it is: an attempt that seemed to fail may
+    /// have succeeded.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -96,24 +97,31 @@ impl Journal {
     }
 }
 
+/// Appends a step; false if it is there already.
 pub(super) async fn append(
     tx: &mut Transaction<'_, Any>,
     run: RunId,
     number: u32,
     body: &str,
     now: Timestamp,
-) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO steps (run_id, number, at, body) VALUES ($1, $2, $3, $4)")
-        .bind(run.to_string())
-        .bind(bigint(number))
-        .bind(millis(now))
-        .bind(body)
-        .execute(&mut **tx)
-        .await?;
+) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO steps (run_id, number, at, body) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(run.to_string())
+    .bind(bigint(number))
+    .bind(millis(now))
+    .bind(body)
+    .execute(&mut **tx)
+    .await?;
+    if written.rows_affected() == 0 {
+        return Ok(false);
+    }
     sqlx::query("UPDATE runs SET updated_at = $2 WHERE id = $1")
         .bind(run.to_string())
         .bind(millis(now))
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    Ok(true)
 }

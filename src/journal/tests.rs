@@ -102,8 +102,21 @@ async fn a_step_is_never_written_over() {
     let journal = Journal::in_memory().await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     journal.append_step(id, 0, "1", NOON).await.unwrap();
-    assert!(journal.append_step(id, 0, "2", NOON).await.is_err());
-    assert_eq!(journal.steps(id).await.unwrap()[0].body, "1");
+    journal.append_step(id, 0, "2", NOON).await.unwrap();
+    let steps = journal.steps(id).await.unwrap();
+    assert_eq!(steps.len(), 1);
+    assert_eq!(steps[0].body, "1");
+    // Nor is its money booked twice.
+    let spending = Spending::of(&persona("anna").user_id, NOON);
+    for _ in 0..2 {
+        let step = (id, 1, "{}");
+        let caps = Caps::default();
+        journal.reserve(step, &spending, usd(0.5), &caps, NOON).await.unwrap().unwrap();
+    }
+    for _ in 0..2 {
+        journal.settle((id, 2, "{}"), &spending, usd(0.5), usd(0.2), NOON).await.unwrap();
+    }
+    assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.2));
 }
 
 #[tokio::test]
