@@ -7,6 +7,7 @@ mod diag;
 mod diag_guard;
 mod echoes;
 mod env_example;
+mod hard_day;
 mod health_and_metrics;
 mod login;
 mod login_refused;
