@@ -217,7 +217,7 @@ async fn the_session_is_deleted_on_every_way_a_run_can_end() {
     let world = Setup::one(&["habits"]).start().await;
     let (claude, auth) = (&world.peers.claude.served.faults, &world.peers.auth.served.faults);
     let mcp = &world.peers.mcp.served;
-    let refused = || Fault::status(400, "{}");
+    let refused = || Fault::status(422, "{}");
     let spoils: [(&str, &dyn Fn()); 6] = [
         ("nothing", &|| {}),
         ("the first reply", &|| claude.inject(1, refused(), |_| true)),
