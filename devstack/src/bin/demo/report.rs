@@ -178,3 +178,20 @@ pub fn try_it(url: &str, peers: &Devstack) -> String {
         peers.claude.url(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_report_shows_what_the_tick_cost_in_all_and_for_a_persona() {
+        let clock = devstack::clock::Clock::starting_at(jiff::Timestamp::UNIX_EPOCH);
+        let peers = Devstack::start(devstack::Options::default(), clock).await.unwrap();
+        let answer = json!({"result": {"due": 4, "ranSuccessfully": 4, "costUsd": 0.0128}});
+        let report = Report::read(&peers, &[], &answer).await.to_string();
+        assert!(report.contains("4 due, 4 ran"), "{report}");
+        assert!(report.ends_with("$0.0128, $0.00320 a persona"), "{report}");
+    }
+}
