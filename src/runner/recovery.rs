@@ -19,6 +19,14 @@ pub(super) struct Recovery {
     max_age: SignedDuration,
 }
 
+/// A run that an earlier process has left.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    run: RunRow,
+    /// Why it does not go on.
+    close: Option<String>,
+}
+
 impl Recovery {
     /// Runs that last got on longer ago than `max_age` are closed.
     pub(super) fn new(pipeline: Arc<Pipeline>, concurrency: usize, max_age: Duration) -> Self {
@@ -26,9 +34,8 @@ impl Recovery {
         Self { pipeline, concurrency, max_age }
     }
 
-    /// Goes on with every unfinished run that is young enough, if the runner is not paused, and closes
-    /// the older ones.
-    pub(super) async fn run(&self) {
+    /// What there is to be done: young runs go on, if the runner is not paused; older ones are closed.
+    pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
         let pipeline = &self.pipeline;
         let is_paused = pipeline.control.paused().is_some();
         let now = pipeline.clock.now();
@@ -39,23 +46,24 @@ impl Recovery {
                 Ok(runs) => unfinished.extend(runs),
                 Err(error) => {
                     tracing::error!("unfinished runs stay as they are: {error}");
-                    return;
+                    return Vec::new();
                 }
             }
         }
-        unfinished.retain(|run| !under_way.contains(&run.id));
-        let to_do: Vec<_> = unfinished
+        unfinished
             .into_iter()
-            .filter_map(|run| match self.too_old(&run, now) {
-                None if is_paused => None,
-                close => Some((run, close)),
-            })
-            .collect();
-        if to_do.is_empty() {
-            return;
-        }
+            .filter(|run| !under_way.contains(&run.id))
+            .map(|run| Unfinished { close: self.too_old(&run, now), run })
+            .filter(|unfinished| !is_paused || unfinished.close.is_some())
+            .collect()
+    }
+
+    /// Does it.
+    pub(super) async fn run(&self) {
+        let to_do = self.unfinished().await;
+        let pipeline = &self.pipeline;
         tracing::info!(runs = to_do.len(), "going on with what an earlier process has left");
-        fan_out(to_do, self.concurrency, &pipeline.shutdown, |(run, close)| {
+        fan_out(to_do, self.concurrency, &pipeline.shutdown, |Unfinished { run, close }| {
             let pipeline = pipeline.clone();
             let span = tracing::info_span!("run", persona.id = run.persona_id);
             async move { pipeline.resume(run, close).await }.instrument(span)

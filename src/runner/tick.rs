@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::{
     fan_out::{Outcome, fan_out},
     pipeline::Pipeline,
-    recovery::Recovery,
+    recovery::{Recovery, Unfinished},
 };
 use crate::{
     clients::{
@@ -137,7 +137,12 @@ impl Tick {
         result
     }
 
-    /// Goes on with the runs an earlier process was killed in or stopped before their rating.
+    /// The runs an earlier process has left that there is something to be done about now.
+    pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
+        self.recovery.unfinished().await
+    }
+
+    /// Goes on with them.
     pub(super) async fn recover(&self) {
         self.recovery.run().await;
     }

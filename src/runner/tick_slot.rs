@@ -84,11 +84,14 @@ impl TickSlot {
         tokio::spawn(work.instrument(tracing::info_span!("tick")))
     }
 
-    /// Goes on with what an earlier process has left, once no tick is in flight, and in the place of
-    /// one.
+    /// Goes on with what an earlier process has left, if it has left anything, once no tick is in
+    /// flight and in the place of one.
     pub fn recover(&self) -> JoinHandle<()> {
         let inner = self.0.clone();
         let work = async move {
+            if inner.tick.unfinished().await.is_empty() {
+                return;
+            }
             // The semaphore is never closed.
             let _permit = inner.slot.clone().acquire_owned().await;
             tokio::select! {
