@@ -21,6 +21,7 @@ mod policy;
 mod posting;
 mod process;
 mod rating;
+mod resume;
 mod script;
 mod session_renewal;
 mod shutdown;
