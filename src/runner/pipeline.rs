@@ -143,6 +143,7 @@ impl Pipeline {
     /// Runs `persona` once.
     pub async fn run(&self, persona: &Persona) -> RunReport {
         let run = RunId::new();
+        tracing::Span::current().record("run.id", tracing::field::display(run));
         let started = Instant::now();
         let _in_flight = self.metrics.start_run();
         let mut progress = Progress::default();

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use super::{
     back_off::BackOff,
@@ -154,7 +154,7 @@ impl Tick {
             .collect();
         let outcomes = fan_out(personas, self.concurrency, shutdown, |persona| {
             let (pipeline, back_off) = (self.pipeline.clone(), self.back_off.clone());
-            let span = tracing::info_span!("run", persona.id = %persona.user_id);
+            let span = tracing::info_span!("run", persona.id = %persona.user_id, run.id = Empty);
             async move {
                 // Stopped in the middle of a tick, it need not log anybody in.
                 if most > 1 && pipeline.claude.stopped().is_some() {
