@@ -6,8 +6,8 @@
 //! code is laid out.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`], [`pricing`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`runner`], [`server`] and
-//! [`app`].
+//! [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`runner`],
+//! [`server`] and [`app`].
 
 pub mod agent;
 pub mod app;
@@ -24,3 +24,4 @@ pub mod server;
 pub mod shutdown;
 pub mod signals;
 pub mod telemetry;
+pub mod version;

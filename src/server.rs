@@ -1,15 +1,17 @@
-//! The daemon's own HTTP: /health, /metrics and, outside production, /diag/*.
+//! The daemon's own HTTP: /health, /ready, /metrics and, outside production, /diag/*.
 
 mod diag;
 mod guard;
 mod health;
 mod observe;
+mod ready;
+pub mod serve;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -18,10 +20,14 @@ use axum::{
 use serde_json::json;
 
 use crate::{
+    domain::redact_emails,
     metrics::Metrics,
     runner::{LoginCheck, TickSlot},
     shutdown::Shutdown,
 };
+
+/// Largest body of a request that a route reads, in bytes.
+const BODY_LIMIT: usize = 16 * 1024;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -42,6 +48,25 @@ pub struct ServerState {
     pub shutdown: Shutdown,
     /// DIAG_HOSTS.
     pub diag_hosts: Arc<[String]>,
+}
+
+impl ServerState {
+    /// What is wrong, in words for /health and /ready.
+    fn trouble(&self) -> Option<String> {
+        let trouble = match &self.ticks {
+            Ticks::Ready(slot) => slot.trouble(),
+            missing @ Ticks::Missing(_) => missing.missing(),
+        };
+        trouble.map(|trouble| redact_emails(&trouble).into_owned())
+    }
+
+    /// Why no tick can do its work now, in words: something is wrong, or somebody wants it so.
+    fn hindrance(&self) -> Option<String> {
+        if self.shutdown.is_stopping() {
+            return Some("the daemon is stopping".into());
+        }
+        self.trouble().or_else(|| self.paused.then(|| "RUNNER_PAUSED is set".into()))
+    }
 }
 
 /// Whether ticks can run.
@@ -71,8 +96,10 @@ impl Ticks {
 
 /// The routes. In production there is no /diag.
 pub fn router(state: ServerState, production: bool) -> Router {
-    let mut router =
-        Router::new().route("/health", get(health::health)).route("/metrics", get(metrics));
+    let mut router = Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(ready::ready))
+        .route("/metrics", get(metrics));
     if !production {
         let diag = Router::new()
             .route("/diag/login", get(diag::login).head(method_not_allowed))
@@ -83,6 +110,7 @@ pub fn router(state: ServerState, production: bool) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(state.metrics.clone(), observe::observe))
         .with_state(state)
 }
