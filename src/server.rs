@@ -11,9 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    body::HttpBody,
+    extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -26,8 +27,8 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Largest body of a request that a route reads, in bytes.
-const BODY_LIMIT: usize = 16 * 1024;
+/// Largest body of a request, in bytes.
+const BODY_LIMIT: u16 = 16 * 1024;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -110,7 +111,9 @@ pub fn router(state: ServerState, production: bool) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(no_large_body))
+        // Of bodies that do not say how large they are.
+        .layer(DefaultBodyLimit::max(BODY_LIMIT.into()))
         .layer(middleware::from_fn_with_state(state.metrics.clone(), observe::observe))
         .with_state(state)
 }
@@ -121,6 +124,14 @@ async fn metrics(State(state): State<ServerState>) -> Response {
             .into_response(),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}")),
     }
+}
+
+/// Refuses a body that is too large before anything is done about the request.
+async fn no_large_body(request: Request, next: Next) -> Response {
+    if request.body().size_hint().lower() > BODY_LIMIT.into() {
+        return failure(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+    }
+    next.run(request).await
 }
 
 async fn not_found() -> Response {

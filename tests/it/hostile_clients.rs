@@ -107,6 +107,22 @@ async fn refuses_a_header_of_10_mb(address: SocketAddr) -> bool {
 }
 
 #[tokio::test]
+async fn a_large_body_is_refused_and_nothing_done_for_it() {
+    let world = Setup::one(&["habits"]).idle().start().await;
+    let client = crate::support::client();
+    for (method, path) in [(Method::POST, "/diag/tick"), (Method::GET, "/health")] {
+        for (length, refused) in [(16 * 1024, false), (16 * 1024 + 1, true)] {
+            let request = client.request(method.clone(), format!("{}{path}", world.url));
+            let answer = patiently(path, request.body(vec![b'x'; length]).send()).await.unwrap();
+            let expected = if refused { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::OK };
+            assert_eq!(answer.status(), expected, "{path} with {length} bytes");
+        }
+    }
+    let ticks = world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/due"));
+    assert_eq!(ticks.len(), 1, "the refused one did not run");
+}
+
+#[tokio::test]
 async fn what_everybody_may_ask_for_reveals_no_secret_no_e_mail_and_no_credentials_of_a_url() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let emails: Vec<_> = setup.personas.iter().map(|persona| persona.email.clone()).collect();

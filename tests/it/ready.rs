@@ -49,7 +49,7 @@ async fn it_takes_a_list_of_due_personas_and_a_model_that_may_be_used() {
     assert_eq!(ready(&world).await, not_ready(failed["error"].as_str().unwrap()));
 
     let key = json!({"type": "error", "error": {"type": "authentication_error", "message": "no"}});
-    let refused = Fault::status(401, &key.to_string());
+    let refused = Fault::status(401, key.to_string());
     world.peers.claude.served.faults.on(1, Method::POST, "/v1/messages", refused);
     world.tick().await;
     let (status, reason) = ready(&world).await;
