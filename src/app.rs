@@ -48,7 +48,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// TLS cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be set up: {0}; does the system have CA certificates?")]
     Http(#[from] reqwest::Error),
     /// There is no price table.
     #[error(transparent)]
