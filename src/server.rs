@@ -11,10 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::HttpBody,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::State,
     http::{StatusCode, header},
-    middleware::{self, Next},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -26,9 +25,6 @@ use crate::{
     runner::{LoginCheck, TickSlot},
     shutdown::Shutdown,
 };
-
-/// Largest body of a request, in bytes.
-const BODY_LIMIT: u16 = 16 * 1024;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -111,9 +107,6 @@ pub fn router(state: ServerState, production: bool) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(no_large_body))
-        // Of bodies that do not say how large they are.
-        .layer(DefaultBodyLimit::max(BODY_LIMIT.into()))
         .layer(middleware::from_fn_with_state(state.metrics.clone(), observe::observe))
         .with_state(state)
 }
@@ -124,14 +117,6 @@ async fn metrics(State(state): State<ServerState>) -> Response {
             .into_response(),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}")),
     }
-}
-
-/// Refuses a body that is too large before anything is done about the request.
-async fn no_large_body(request: Request, next: Next) -> Response {
-    if request.body().size_hint().lower() > BODY_LIMIT.into() {
-        return failure(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-    }
-    next.run(request).await
 }
 
 async fn not_found() -> Response {

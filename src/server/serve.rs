@@ -1,8 +1,9 @@
 //! Serving to whoever connects, those who mean no good included.
 //!
-//! A client that never ends its headers is cut off, a request head that is too large is refused before it
-//! is held in memory, and when too many are connected an old one that asks for nothing makes room: so
-//! /health answers, and no client takes the descriptors and the memory that runs need.
+//! A client that never ends its headers or its body is cut off, what is too large is refused before it is
+//! held in memory, and when too many are connected an old one that asks for nothing makes room: so
+//! /health answers, and no client takes the descriptors and the memory that runs need. What is refused here
+//! is in no metric.
 
 use std::{
     io,
@@ -14,7 +15,12 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{self, StatusCode},
+    response::Response,
+};
 use hyper::{body::Incoming, server::conn::http1, service::Service, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -23,9 +29,11 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, Id, JoinSet, yield_now},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::failure;
 
 /// Before the next try where the system takes no connection, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -40,6 +48,10 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of one request.
     pub headers: usize,
+    /// From the end of a request's headers to the end of its body.
+    pub body_read: Duration,
+    /// Body of a request, in bytes.
+    pub body_bytes: usize,
     /// Connections at once.
     pub connections: usize,
 }
@@ -50,6 +62,8 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             headers: 64,
+            body_read: Duration::from_secs(10),
+            body_bytes: 16 * 1024,
             connections: 256,
         }
     }
@@ -106,12 +120,16 @@ async fn converse(
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let under_way = requests.begin();
-        let answer = router.call(request);
+        let (router, requests) = (router.clone(), requests.clone());
         async move {
-            let answer = answer.await;
-            drop(under_way);
-            answer
+            match whole(request, limits).await {
+                Ok(request) => {
+                    // Only now does the connection count as at work: a body that trickles in is none.
+                    let _under_way = requests.begin();
+                    router.call(request).await
+                }
+                Err(refusal) => Ok(refusal),
+            }
         }
     });
     let connection = http1::Builder::new()
@@ -127,6 +145,20 @@ async fn converse(
         () = end.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// The request with all of its body.
+async fn whole(
+    request: http::Request<Incoming>,
+    limits: Limits,
+) -> Result<http::Request<Body>, Response> {
+    let (head, body) = request.into_parts();
+    match timeout(limits.body_read, to_bytes(Body::new(body), limits.body_bytes)).await {
+        Ok(Ok(body)) => Ok(http::Request::from_parts(head, body.into())),
+        // Or broken off; then nobody reads this.
+        Ok(Err(_)) => Err(failure(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
+        Err(_) => Err(failure(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    }
 }
 
 /// Whether the client is to blame: it has gone before it was taken.

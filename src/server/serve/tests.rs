@@ -5,7 +5,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,
     task::JoinHandle,
-    time::{interval, timeout},
+    time::interval,
 };
 
 use super::*;
@@ -96,6 +96,23 @@ async fn a_request_head_beyond_the_limits_is_refused() {
     }
     let fits = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(64));
     assert!(answer(&mut server.connect().await, fits.as_bytes()).await.ends_with("quick"));
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
+    let limits = Limits { body_read: Duration::from_secs(1), connections: 1, ..Limits::default() };
+    let server = Server::start(limits).await;
+    let request = b"POST /quick HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nbegin";
+    let mut slow = server.connect().await;
+    let said = answer(&mut slow, request).await;
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert_eq!(to_the_end(&mut slow).await, "");
+    let patient = Limits { body_read: PATIENCE, connections: 1, ..Limits::default() };
+    let server = Server::start(patient).await;
+    let mut slow = server.connect().await;
+    slow.write_all(request).await.unwrap();
+    assert!(answer(&mut server.connect().await, ASK).await.ends_with("quick"));
+    assert_eq!(to_the_end(&mut slow).await, "", "it made room");
 }
 
 #[tokio::test]
