@@ -6,7 +6,7 @@
 //! code is laid out.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`runner`],
+//! [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
 //! [`server`] and [`app`].
 
 pub mod agent;
@@ -17,6 +17,7 @@ pub mod config;
 pub mod domain;
 pub mod healthcheck;
 pub mod http;
+pub mod journal;
 pub mod metrics;
 pub mod pricing;
 pub mod runner;

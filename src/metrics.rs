@@ -29,6 +29,9 @@ const MODEL_BUCKETS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0,
 /// Seconds: runs and ticks.
 const RUN_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
 
+/// Seconds: what a run waits for Claude's limits, three minutes at most.
+const WAIT_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0];
+
 /// The metrics and their registry.
 #[derive(Debug)]
 pub struct Metrics {
@@ -53,6 +56,7 @@ pub struct Metrics {
     policy_decisions: IntCounterVec,
     reminders: IntCounterVec,
     model_duration: HistogramVec,
+    model_wait: HistogramVec,
     rows: IntCounterVec,
     unrated_modules: IntCounter,
     server_requests: IntCounterVec,
@@ -134,6 +138,12 @@ impl Metrics {
                 "Duration of a model request that was answered.",
                 &[],
                 MODEL_BUCKETS,
+            )?,
+            model_wait: r.histogram(
+                "run_claude_wait_seconds",
+                "How long a run waited for Claude's limits in all, retries included.",
+                &[],
+                WAIT_BUCKETS,
             )?,
             rows: r.counters("rows_posted_total", "Rows mana-auth confirmed.", &["kind"])?,
             unrated_modules: r.counter(
@@ -218,10 +228,11 @@ impl Metrics {
         InFlight(self.runs_in_flight.clone())
     }
 
-    /// A run ended.
-    pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration) {
+    /// A run ended; `waited` is what it spent on Claude's limits.
+    pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
         self.runs.with_label_values(&[outcome.as_str(), stage.as_str()]).inc();
         self.run_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        self.model_wait.with_label_values::<&str>(&[]).observe(waited.as_secs_f64());
     }
 
     /// A due persona was not run, or its run left no trace.

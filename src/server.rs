@@ -1,5 +1,6 @@
 //! The daemon's own HTTP: /health, /ready, /metrics and, outside production, /diag/*.
 
+mod control;
 mod diag;
 mod guard;
 mod health;
@@ -17,12 +18,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
+    clock::Clock,
     domain::redact_emails,
+    journal::Journal,
     metrics::Metrics,
-    runner::{LoginCheck, TickSlot},
+    runner::{Budget, Control, LoginCheck, PausedBy, TickSlot},
     shutdown::Shutdown,
 };
 
@@ -33,8 +37,16 @@ pub struct ServerState {
     pub ticks: Ticks,
     /// Logins on demand.
     pub login_check: LoginCheck,
-    /// RUNNER_PAUSED.
-    pub paused: bool,
+    /// Pauses, and the runs in flight.
+    pub control: Control,
+    /// The durable record of runs.
+    pub journal: Journal,
+    /// What may be spent.
+    pub budget: Arc<Budget>,
+    /// What opens /control; without it there is none.
+    pub service_key: Option<SecretString>,
+    /// The wall clock.
+    pub clock: Clock,
     /// TICK_INTERVAL_MS.
     pub tick_interval: Duration,
     /// PERSONA_CONCURRENCY.
@@ -52,7 +64,7 @@ impl ServerState {
     fn trouble(&self) -> Option<String> {
         let trouble = match &self.ticks {
             Ticks::Ready(slot) => slot.trouble(),
-            missing @ Ticks::Missing(_) => missing.missing(),
+            missing @ Ticks::Missing(_) => missing.missing().or_else(|| self.journal.trouble()),
         };
         trouble.map(|trouble| redact_emails(&trouble).into_owned())
     }
@@ -62,7 +74,12 @@ impl ServerState {
         if self.shutdown.is_stopping() {
             return Some("the daemon is stopping".into());
         }
-        self.trouble().or_else(|| self.paused.then(|| "RUNNER_PAUSED is set".into()))
+        self.trouble().or_else(|| {
+            self.control.paused().map(|paused| match paused {
+                PausedBy::Environment => "RUNNER_PAUSED is set".into(),
+                PausedBy::Request(_) => "paused on request".into(),
+            })
+        })
     }
 }
 
@@ -91,7 +108,7 @@ impl Ticks {
     }
 }
 
-/// The routes. In production there is no /diag.
+/// The routes. In production there is no /diag, without a service key no /control.
 pub fn router(state: ServerState, production: bool) -> Router {
     let mut router = Router::new()
         .route("/health", get(health::health))
@@ -103,6 +120,9 @@ pub fn router(state: ServerState, production: bool) -> Router {
             .route("/diag/tick", post(diag::tick))
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
+    }
+    if let Some(key) = state.service_key.clone() {
+        router = router.merge(control::routes(&key));
     }
     router
         .fallback(not_found)

@@ -1,7 +1,8 @@
 //! The main turn as a state machine: it holds the history and says what comes next.
 //!
 //! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
-//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5).
+//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). The one thing
+//! ever taken out of it is thinking, all of it at once ([`Conversation::strip_thinking`]).
 
 use std::{collections::HashSet, num::NonZeroU32};
 
@@ -25,6 +26,11 @@ pub struct Limits {
     pub max_replies: u32,
     /// Cost of its replies.
     pub max_cost: Usd,
+}
+
+impl Limits {
+    /// None at all: for a history that is only rebuilt.
+    pub const NONE: Self = Self { max_replies: u32::MAX, max_cost: Usd::MAX };
 }
 
 /// What is to be done next.
@@ -84,11 +90,14 @@ pub struct Conversation {
     replies: u32,
     limits: Limits,
     spent: Usd,
+    /// What requests without an answer may have cost.
+    lost: Usd,
     context: u64,
     max_tokens: u32,
     pauses: u32,
     call_ids: HashSet<String>,
     closing_words: String,
+    stripped: bool,
 }
 
 impl Conversation {
@@ -100,11 +109,13 @@ impl Conversation {
             replies: 0,
             limits,
             spent: Usd::ZERO,
+            lost: Usd::ZERO,
             context: 0,
             max_tokens: OUTPUT_TOKENS,
             pauses: 0,
             call_ids: HashSet::new(),
             closing_words: String::new(),
+            stripped: false,
         }
     }
 
@@ -129,14 +140,39 @@ impl Conversation {
         self.replies
     }
 
-    /// What the replies have cost, dropped ones included.
+    /// What it has cost: replies, dropped ones included, and requests that may have been billed
+    /// without an answer.
     pub fn spent(&self) -> Usd {
-        self.spent
+        self.spent + self.lost
+    }
+
+    /// Requests without an answer may have cost so much in all.
+    pub fn note_lost(&mut self, lost: Usd) {
+        self.lost = lost;
+    }
+
+    /// Goes on with a rebuilt history, within these limits.
+    pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
+        (self.limits, self.lost) = (limits, lost);
+        if matches!(self.state, State::Asking) {
+            self.state = self.ask_again();
+        }
     }
 
     /// The last thing the model said in words.
     pub fn closing_words(&self) -> &str {
         &self.closing_words
+    }
+
+    /// Takes all thinking out of the history, after a request with it was refused: its blocks are bound to
+    /// what precedes them, and without them the same request may pass (section 5.4). Once in a
+    /// conversation. Whether anything has changed, so that asking again makes sense.
+    pub fn strip_thinking(&mut self) -> bool {
+        if self.stripped {
+            return false;
+        }
+        self.stripped = Message::strip_thinking(&mut self.messages);
+        self.stripped
     }
 
     /// Takes in the reply that was asked for.
@@ -232,7 +268,7 @@ impl Conversation {
     }
 
     fn limit_reached(&self) -> Option<Closed> {
-        if self.spent >= self.limits.max_cost {
+        if self.spent() >= self.limits.max_cost {
             Some(Closed::CostLimit)
         } else if self.context > MAX_CONTEXT {
             Some(Closed::ContextLimit)
@@ -245,6 +281,22 @@ impl Conversation {
 }
 
 impl Closed {
+    /// How it ended, in words for a list of runs.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Finished => "done",
+            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
+            Self::Truncated => "a reply was cut off",
+            Self::ContextWindow => "the context window is full",
+            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
+            Self::ContextLimit => "the context passes 100,000 tokens",
+            Self::PauseLimit => "paused too often",
+            Self::UnknownStopReason => "unknown stop reason",
+            Self::Refused { .. } => "refused",
+            Self::RepeatedCallId => "a call id came twice",
+        }
+    }
+
     /// Why the run cannot count as a day in the product; `None` for an ordinary end.
     pub fn failure(&self) -> Option<String> {
         match self {

@@ -1,20 +1,19 @@
 //! Claude, by the Messages API (contracts/anthropic-messages.md). Only POST /v1/messages is used.
 //!
 //! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
-//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten.
+//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten. Where one
+//! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
 
 mod cold_start;
 mod error;
 mod gate;
 mod halt;
 mod message;
+mod meter;
+mod patience;
 mod reply;
 
-use std::{
-    num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -25,15 +24,19 @@ pub use error::ClaudeError;
 pub use gate::Admission;
 use message::CacheControl;
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
+pub use meter::{Bill, Meter, NotPaid};
+pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse};
 
 use cold_start::ColdStart;
-use gate::Gate;
+use gate::{Gate, Pass};
+use patience::Judged;
 
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
-    http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    domain::{Tokens, Usd},
+    http::{HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
 
@@ -43,6 +46,8 @@ const API_VERSION: &str = "2026-10-21";
 /// One request; replies are short, thinking is at low effort.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const BODY_LIMIT: usize = 16 << 20;
+/// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
+const BYTES_PER_TOKEN: usize = 2;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
@@ -69,38 +74,6 @@ pub struct Ask<'a> {
     pub format: Option<&'a RawValue>,
     /// Whether more requests with the same beginning follow, so that caching it pays.
     pub cached: bool,
-}
-
-/// How long a run will wait for Claude's limits in all.
-#[derive(Debug)]
-pub struct Patience {
-    spent_ms: AtomicU64,
-}
-
-/// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
-/// done in a later tick.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { spent_ms: AtomicU64::new(0) }
-    }
-}
-
-impl Patience {
-    /// How long the run has waited so far.
-    pub fn spent(&self) -> Duration {
-        Duration::from_millis(self.spent_ms.load(Ordering::Relaxed))
-    }
-
-    fn left(&self) -> Duration {
-        PATIENCE.saturating_sub(self.spent())
-    }
-
-    fn spend(&self, wait: Duration) {
-        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.spent_ms.fetch_add(ms, Ordering::Relaxed);
-    }
 }
 
 /// Talks to Claude with one model and one key.
@@ -219,16 +192,38 @@ impl ClaudeClient {
         ask: Ask<'_>,
         deadline: Instant,
         patience: &Patience,
+        meter: &impl Meter,
     ) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
-        let attempt = || self.exchange(body.clone(), prefix, deadline, patience);
-        let on_retry = |error: &ClaudeError, pause: Duration| {
+        let most = self.most(body.len(), ask.max_tokens);
+        let attempt = || async {
+            let departure = match prefix {
+                Some(prefix) => Some(self.cold_start.depart(prefix).await),
+                None => None,
+            };
+            let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
+            let paid = meter.reserve(most).await;
+            paid.map_err(|refused| patience.judge(refused.into()))?;
+            let reply = self.exchange(body.clone()).await;
+            drop(pass);
+            if let (Ok(_), Some(departure)) = (&reply, &departure) {
+                self.cold_start.arrived(departure);
+            }
+            meter.settle(bill(&reply)).await;
+            reply.map_err(|error| patience.judge(error))
+        };
+        let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
             patience.spend(pause);
             self.http.metrics().record_client_retry(PEER.0, OPERATION);
             tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
         };
-        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await
+        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.error)
+    }
+
+    /// The model asked.
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// Whether this client's model takes system messages in the middle of a conversation.
@@ -263,21 +258,23 @@ impl ClaudeClient {
         bytes
     }
 
-    async fn exchange(
-        &self,
-        body: Vec<u8>,
-        prefix: Option<u64>,
-        deadline: Instant,
-        patience: &Patience,
-    ) -> Result<Reply, ClaudeError> {
-        let departure = match prefix {
-            Some(prefix) => Some(self.cold_start.depart(prefix).await),
-            None => None,
-        };
+    /// A place among the requests that may be under way.
+    async fn enter(&self, deadline: Instant, patience: &Patience) -> Result<Pass<'_>, ClaudeError> {
         let waiting = Instant::now();
         let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
         patience.spend(waiting.elapsed());
-        let _pass = pass?;
+        pass
+    }
+
+    /// What a request may cost at most: its whole prompt written to the cache, every output token used.
+    fn most(&self, body_bytes: usize, max_tokens: NonZeroU32) -> Usd {
+        let prompt = (body_bytes / BYTES_PER_TOKEN) as u64;
+        let output = max_tokens.get().into();
+        let usage = Tokens { cache_write_5m: prompt, output, ..Tokens::default() };
+        self.pricing.cost(&usage).total()
+    }
+
+    async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let request = self
@@ -296,13 +293,22 @@ impl ClaudeClient {
         let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
             ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
         })?;
-        let metrics = self.http.metrics();
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
-        if let Some(departure) = &departure {
-            self.cold_start.arrived(departure);
-        }
-        metrics.record_reply(reply.stop_reason.as_str(), &reply.usage, &reply.cost, took);
+        let stop_reason = reply.stop_reason.as_str();
+        self.http.metrics().record_reply(stop_reason, &reply.usage, &reply.cost, took);
         Ok(reply)
+    }
+}
+
+/// What a request that ended so is billed as.
+fn bill(reply: &Result<Reply, ClaudeError>) -> Bill<'_> {
+    match reply {
+        Ok(reply) => Bill::Replied(reply),
+        Err(ClaudeError::Refused { .. }) => Bill::Free,
+        Err(ClaudeError::Http(HttpError::Unreachable { .. } | HttpError::Unsendable { .. })) => {
+            Bill::Free
+        }
+        Err(_) => Bill::Lost,
     }
 }

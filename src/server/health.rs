@@ -29,9 +29,10 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
         Some(_) => "degraded",
         None => "ok",
     };
+    let is_paused = state.control.paused().is_some();
     let tick_loop = match &state.ticks {
         Ticks::Missing(_) => "disabled",
-        Ticks::Ready(_) if state.paused => "paused",
+        Ticks::Ready(_) if is_paused => "paused",
         Ticks::Ready(_) => "running",
     };
     Json(Health {
@@ -39,7 +40,7 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
         service: env!("CARGO_PKG_NAME"),
         version: VERSION,
         commit: COMMIT,
-        paused: state.paused,
+        paused: is_paused,
         tick_interval_ms: u64::try_from(state.tick_interval.as_millis()).unwrap_or(u64::MAX),
         concurrency: state.concurrency,
         tick_loop,

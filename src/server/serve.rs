@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -18,6 +19,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{self, StatusCode},
     response::Response,
 };
@@ -84,7 +86,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, caller)) => {
                 if open.0.len() >= limits.connections {
                     // Whoever has sent a request by now is heard before it could be taken for silent.
                     yield_now().await;
@@ -94,7 +96,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
                     }
                 }
                 let requests = Arc::new(Requests::default());
-                let task = converse(stream, router.clone(), limits, requests.clone(), end.clone());
+                let peer = (stream, caller);
+                let task = converse(peer, router.clone(), limits, requests.clone(), end.clone());
                 open.0.push(OpenConnection { task: tasks.spawn(task), requests });
             }
             Err(error) if is_of_the_client(&error) => {}
@@ -110,7 +113,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
 
 /// One connection, to its end.
 async fn converse(
-    stream: TcpStream,
+    (stream, caller): (TcpStream, SocketAddr),
     router: Router,
     limits: Limits,
     requests: Arc<Requests>,
@@ -119,8 +122,9 @@ async fn converse(
     // Only latency is at stake.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         let (router, requests) = (router.clone(), requests.clone());
+        request.extensions_mut().insert(ConnectInfo(caller));
         async move {
             match whole(request, limits).await {
                 Ok(request) => {

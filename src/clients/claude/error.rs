@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::NotPaid;
 use crate::http::{
     Answer, HttpClient, HttpError,
     retry::{self, Retryable, Verdict},
@@ -40,6 +41,9 @@ pub enum ClaudeError {
     /// Waiting for a turn would take longer than the run has.
     #[error("Claude's limits leave no time for another request in this run")]
     WaitedEnough,
+    /// It must not be asked.
+    #[error(transparent)]
+    NotPaid(#[from] NotPaid),
     /// A 200 that is no reply.
     #[error("Claude answered 200, but not with a message: {problem}")]
     Unreadable {
@@ -97,6 +101,12 @@ impl ClaudeError {
         }
     }
 
+    /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
+    /// may be accepted without it (section 5.4).
+    pub fn is_bad_request(&self) -> bool {
+        self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
+    }
+
     /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
     /// account, a model or a spend limit (contracts/anthropic-messages.md, section 6).
     pub(super) fn lasting(&self) -> Option<String> {
@@ -130,7 +140,9 @@ impl Retryable for ClaudeError {
             Self::Refused { verdict, .. } => *verdict,
             Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
             Self::Http(source) if source.is_transient() => Verdict::Transient { retry_after: None },
-            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough => Verdict::Final,
+            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough | Self::NotPaid(_) => {
+                Verdict::Final
+            }
         }
     }
 }
@@ -160,5 +172,17 @@ mod tests {
             assert!(!retries(429, &[], Some(code)), "{code}");
         }
         assert!(retries(429, &[], Some("ramp_limit_exceeded")));
+    }
+    #[test]
+    fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
+        let (peer, detail) = (crate::http::Peer("claude"), String::new());
+        let again = |error: ClaudeError| error.verdict() != Verdict::Final;
+        let after = std::time::Duration::from_secs(120);
+        assert!(again(HttpError::Timeout { peer, after }.into()));
+        assert!(again(HttpError::Unreachable { peer, detail: detail.clone() }.into()));
+        assert!(again(HttpError::Interrupted { peer, detail: detail.clone() }.into()));
+        assert!(again(ClaudeError::Unreadable { problem: "EOF".into() }));
+        assert!(!again(HttpError::TooLarge { peer, limit: 1 }.into()));
+        assert!(!again(HttpError::Unsendable { peer, detail }.into()));
     }
 }

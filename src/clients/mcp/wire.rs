@@ -4,6 +4,7 @@
 //! a type they do not know; read from JSON, only the odd part is passed over.
 
 use rmcp::model::ServerResult;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{ToolName, one_line};
@@ -12,7 +13,7 @@ use crate::domain::{ToolName, one_line};
 const MAX_NAME: usize = 128;
 
 /// A tool as listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name.
     pub name: ToolName,
@@ -33,7 +34,7 @@ impl Tool {
 }
 
 /// A tool's nature in the server's own words; `None` where it says nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolHints {
     /// Annotation `readOnlyHint`.
     pub read_only: Option<bool>,
@@ -203,6 +204,15 @@ mod tests {
         assert_eq!(page.tools[0].input_schema["type"], "object");
         assert_eq!(page.next_cursor.as_deref(), Some("2"));
         assert!(read_tools(result(json!({"tools": 5}))).is_none());
+    }
+
+    #[test]
+    fn a_schema_keeps_its_keywords_and_their_order() {
+        // Known ones and others, in an order no map would have by itself.
+        let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","required":["z","a"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3,"default":null},"m":{"const":1.0}},"$defs":{"b":{"$anchor":"b","prefixItems":[{"type":"integer"}],"items":false}},"allOf":[{"if":{"required":["m"]},"then":{"minProperties":2},"else":true}],"dependentSchemas":{"z":{}},"unevaluatedProperties":false,"x-unknown":{"b":1,"a":[]}}"##;
+        let page = format!(r#"{{"tools":[{{"inputSchema":{schema},"name":"a.b"}}]}}"#);
+        let page = read_tools(serde_json::from_str(&page).unwrap()).unwrap();
+        assert_eq!(serde_json::to_string(&page.tools[0].input_schema).unwrap(), schema);
     }
 
     #[test]
