@@ -76,6 +76,8 @@ impl App {
             .map_err(|source| StartError::Bind { address, source })?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+        metrics.set_tick_interval(config.tick.interval);
+        metrics.set_paused(config.tick.paused);
         let redactor = Redactor::new(config.secrets());
         let http = HttpClient::new(metrics.clone(), redactor.clone())?;
         let auth = Arc::new(AuthClient::new(

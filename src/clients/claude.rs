@@ -205,7 +205,12 @@ impl ClaudeClient {
     pub fn note_first_refusal(&self, error: &ClaudeError) {
         if error.status() == Some(StatusCode::BAD_REQUEST) {
             self.gate.note_run(error);
+            self.show_stop();
         }
+    }
+
+    fn show_stop(&self) {
+        self.http.metrics().set_model_stopped(self.gate.stopped().is_some());
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
@@ -291,6 +296,7 @@ impl ClaudeClient {
         if answer.status != StatusCode::OK {
             let error = ClaudeError::from_answer(&answer, &self.http);
             self.gate.note_refusal(&error, &answer.headers);
+            self.show_stop();
             return Err(error);
         }
         let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
@@ -299,6 +305,7 @@ impl ClaudeClient {
         let metrics = self.http.metrics();
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
+        self.show_stop();
         if let Some(departure) = &departure {
             self.cold_start.arrived(departure);
         }

@@ -158,6 +158,9 @@ impl Pipeline {
         };
         let took = started.elapsed();
         self.metrics.record_run(outcome, stage, took);
+        if outcome == RunOutcome::Ok {
+            self.metrics.record_finished_run(self.clock.now());
+        }
         let report = RunReport {
             run,
             outcome,

@@ -11,6 +11,8 @@ mod health_and_metrics;
 mod login;
 mod login_refused;
 mod main_turn;
+mod metrics_bounds;
+mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod personal_space;
