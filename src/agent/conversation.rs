@@ -1,7 +1,8 @@
 //! The main turn as a state machine: it holds the history and says what comes next.
 //!
 //! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
-//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5).
+//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). The one thing
+//! ever taken out of it is thinking, all of it at once ([`Conversation::strip_thinking`]).
 
 use std::{collections::HashSet, num::NonZeroU32};
 
@@ -89,6 +90,7 @@ pub struct Conversation {
     pauses: u32,
     call_ids: HashSet<String>,
     closing_words: String,
+    stripped: bool,
 }
 
 impl Conversation {
@@ -105,6 +107,7 @@ impl Conversation {
             pauses: 0,
             call_ids: HashSet::new(),
             closing_words: String::new(),
+            stripped: false,
         }
     }
 
@@ -137,6 +140,17 @@ impl Conversation {
     /// The last thing the model said in words.
     pub fn closing_words(&self) -> &str {
         &self.closing_words
+    }
+
+    /// Takes all thinking out of the history, after a request with it was refused: its blocks are bound to
+    /// what precedes them, and without them the same request may pass (section 5.4). Once in a
+    /// conversation. Whether anything has changed, so that asking again makes sense.
+    pub fn strip_thinking(&mut self) -> bool {
+        if self.stripped {
+            return false;
+        }
+        self.stripped = Message::strip_thinking(&mut self.messages);
+        self.stripped
     }
 
     /// Takes in the reply that was asked for.

@@ -101,6 +101,11 @@ impl Ended {
             Self::Stopped => None,
         }
     }
+
+    /// Whether Claude refused the request itself, not its sender.
+    pub(super) fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Model(error) if error.is_bad_request())
+    }
 }
 
 impl CallRecord {
@@ -163,6 +168,9 @@ pub async fn run_main_turn(
                 };
                 match scope.ask(claude, ask).await {
                     Ok(reply) => conversation.record_reply(reply),
+                    Err(ended) if ended.is_bad_request() && conversation.strip_thinking() => {
+                        tracing::warn!("the request is sent once more without thinking blocks");
+                    }
                     Err(ended) => break ended,
                 }
             }

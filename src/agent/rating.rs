@@ -57,7 +57,14 @@ pub async fn run_rating_turn(
         if attempt > 0 {
             talk.ask_again(&prompt::repair(&missing));
         }
-        let reply = match talk.ask(claude, system, &missing, scope).await {
+        let mut answer = talk.ask(claude, system, &missing, scope).await;
+        if answer.as_ref().is_err_and(Ended::is_bad_request)
+            && Message::strip_thinking(&mut talk.messages)
+        {
+            tracing::warn!("the rating request is sent once more without thinking blocks");
+            answer = talk.ask(claude, system, &missing, scope).await;
+        }
+        let reply = match answer {
             Ok(reply) => reply,
             Err(end) => {
                 ended = Some(end);

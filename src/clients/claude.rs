@@ -1,20 +1,18 @@
 //! Claude, by the Messages API (contracts/anthropic-messages.md). Only POST /v1/messages is used.
 //!
 //! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
-//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten.
+//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten. Where one
+//! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
 
 mod cold_start;
 mod error;
 mod gate;
 mod halt;
 mod message;
+mod patience;
 mod reply;
 
-use std::{
-    num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -25,10 +23,12 @@ pub use error::ClaudeError;
 pub use gate::Admission;
 use message::CacheControl;
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
+pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse};
 
 use cold_start::ColdStart;
 use gate::Gate;
+use patience::Judged;
 
 use crate::{
     clock::Clock,
@@ -69,38 +69,6 @@ pub struct Ask<'a> {
     pub format: Option<&'a RawValue>,
     /// Whether more requests with the same beginning follow, so that caching it pays.
     pub cached: bool,
-}
-
-/// How long a run will wait for Claude's limits in all.
-#[derive(Debug)]
-pub struct Patience {
-    spent_ms: AtomicU64,
-}
-
-/// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
-/// done in a later tick.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { spent_ms: AtomicU64::new(0) }
-    }
-}
-
-impl Patience {
-    /// How long the run has waited so far.
-    pub fn spent(&self) -> Duration {
-        Duration::from_millis(self.spent_ms.load(Ordering::Relaxed))
-    }
-
-    fn left(&self) -> Duration {
-        PATIENCE.saturating_sub(self.spent())
-    }
-
-    fn spend(&self, wait: Duration) {
-        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.spent_ms.fetch_add(ms, Ordering::Relaxed);
-    }
 }
 
 /// Talks to Claude with one model and one key.
@@ -227,13 +195,16 @@ impl ClaudeClient {
     ) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
-        let attempt = || self.exchange(body.clone(), prefix, deadline, patience);
-        let on_retry = |error: &ClaudeError, pause: Duration| {
+        let attempt = || async {
+            let reply = self.exchange(body.clone(), prefix, deadline, patience).await;
+            reply.map_err(|error| patience.judge(error))
+        };
+        let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
             patience.spend(pause);
             self.http.metrics().record_client_retry(PEER.0, OPERATION);
             tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
         };
-        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await
+        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.error)
     }
 
     /// Whether this client's model takes system messages in the middle of a conversation.

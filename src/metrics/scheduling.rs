@@ -12,6 +12,8 @@ use super::{
 
 /// Seconds.
 const BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
+/// Seconds: what a run waits for Claude's limits, three minutes at most.
+const WAIT_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0];
 
 #[derive(Debug)]
 pub(super) struct Scheduling {
@@ -22,6 +24,7 @@ pub(super) struct Scheduling {
     due: IntGauge,
     runs: IntCounterVec,
     run_duration: HistogramVec,
+    model_wait: HistogramVec,
     runs_in_flight: IntGauge,
     runs_resumed: IntCounter,
     last_finished_run: Gauge,
@@ -72,6 +75,13 @@ impl Scheduling {
                  limits.",
                 &[],
                 BUCKETS,
+            )?,
+            model_wait: r.histogram(
+                "run_claude_wait_seconds",
+                "How long a run waited for Claude's limits in all, retries included. It grows when the \
+                 fleet is larger than the account's limits.",
+                &[],
+                WAIT_BUCKETS,
             )?,
             runs_in_flight: r.gauge(
                 "runs_in_flight",
@@ -130,11 +140,13 @@ impl Metrics {
         InFlight(self.scheduling.runs_in_flight.clone())
     }
 
-    /// A run ended.
-    pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration) {
+    /// A run ended; `waited` is what it spent on Claude's limits.
+    pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
         self.scheduling.runs.with_label_values(&[outcome.as_str(), stage.as_str()]).inc();
         let duration = &self.scheduling.run_duration;
         duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        let wait = &self.scheduling.model_wait;
+        wait.with_label_values::<&str>(&[]).observe(waited.as_secs_f64());
     }
 
     /// A run ended well, at this time.

@@ -23,7 +23,7 @@ use crate::{
     },
     clients::{
         auth::{Access, AuthClient, AuthError, Step},
-        claude::ClaudeClient,
+        claude::{ClaudeClient, Patience},
         mcp::McpClient,
         personas::PersonasClient,
     },
@@ -135,6 +135,8 @@ struct Progress {
     cost: Usd,
     left_mark: bool,
     logged_in: bool,
+    /// What waiting for Claude's limits came to.
+    patience: Arc<Patience>,
     /// All of the persona's secrets, once it is logged in.
     redactor: Option<Redactor>,
 }
@@ -157,7 +159,7 @@ impl Pipeline {
             Err(failure) => (RunOutcome::Failed, failure.stage, Some(failure)),
         };
         let took = started.elapsed();
-        self.metrics.record_run(outcome, stage, took);
+        self.metrics.record_run(outcome, stage, took, progress.patience.spent());
         if outcome == RunOutcome::Ok {
             self.metrics.record_finished_run(self.clock.now());
         }
@@ -236,7 +238,7 @@ impl Pipeline {
             tool_timeout: self.limits.tool_timeout,
             shutdown: self.shutdown.clone(),
             redactor: redactor.clone(),
-            patience: Arc::default(),
+            patience: progress.patience.clone(),
         };
         if catalog.is_empty() {
             return Err(Failure::at(

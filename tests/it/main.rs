@@ -24,6 +24,7 @@ mod script;
 mod session_renewal;
 mod shutdown;
 mod support;
+mod thinking;
 mod tick;
 mod tool_calls;
 mod tool_sessions;

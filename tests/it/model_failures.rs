@@ -136,6 +136,26 @@ async fn what_may_pass_is_tried_again_and_the_day_goes_on_as_if_nothing_had_been
     }
 }
 
+#[tokio::test]
+async fn a_metric_shows_what_a_run_waited_for_claudes_limits_in_all() {
+    let cases = [
+        case("cafter", 1, with_header(429, "retry-after-ms", "900")),
+        // Half a second and one second, each less up to a quarter.
+        case("cown", 2, refused(529)),
+    ];
+    for (case, at_least) in cases.into_iter().zip([0.9, 1.125]) {
+        let (world, result) = spoilt_days(&[case], 1).await;
+        assert_eq!(result["failed"], json!([]), "{result}");
+        assert_eq!(world.metric("run_claude_wait_seconds_count").await, Some(1.0));
+        let waited = world.metric("run_claude_wait_seconds_sum").await.unwrap();
+        assert!(waited >= at_least && waited <= 10.0, "{waited}");
+    }
+    let (world, _) = spoilt_days(&[case("cnone", 0, Fault::Reset)], 1).await;
+    assert_eq!(world.metric("run_claude_wait_seconds_count").await, Some(1.0));
+    let none = world.metric(r#"run_claude_wait_seconds_bucket{le="0.5"}"#).await;
+    assert_eq!(none, Some(1.0), "a run without limits waits for nothing");
+}
+
 /// Failures that end one run and no other, with what is said of them and the attempts they are worth.
 fn endings() -> Vec<(Case, &'static str, usize)> {
     vec![

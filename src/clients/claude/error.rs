@@ -97,6 +97,12 @@ impl ClaudeError {
         }
     }
 
+    /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
+    /// may be accepted without it (section 5.4).
+    pub fn is_bad_request(&self) -> bool {
+        self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
+    }
+
     /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
     /// account, a model or a spend limit (contracts/anthropic-messages.md, section 6).
     pub(super) fn lasting(&self) -> Option<String> {

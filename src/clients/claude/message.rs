@@ -5,13 +5,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::ToolUse;
 use crate::domain::Redactor;
 
-/// One message of a conversation. Made once and never changed.
+/// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`].
 #[derive(Clone, Debug)]
 pub struct Message(Box<RawValue>);
 
@@ -59,6 +59,54 @@ impl Message {
     /// The message as JSON text.
     pub fn as_json(&self) -> &str {
         self.0.get()
+    }
+
+    /// Takes all thinking out of the model's messages; everything else stays byte for byte. Whether there
+    /// was any.
+    ///
+    /// A message of nothing but thinking is left out: as the last one, empty, it would be a prefill, and
+    /// neighbours of the same role count as one turn (sections 0 and 2). No tool result is behind such a
+    /// message, for it has no call.
+    pub fn strip_thinking(messages: &mut Vec<Self>) -> bool {
+        let mut found = false;
+        messages.retain_mut(|message| {
+            let Some(blocks) = message.blocks_beside_thinking() else { return true };
+            found = true;
+            let stripped = (!blocks.is_empty()).then(|| Self::of("assistant", blocks.as_slice()));
+            let stays = stripped.is_some();
+            if let Some(stripped) = stripped {
+                *message = stripped;
+            }
+            stays
+        });
+        found
+    }
+
+    /// The blocks that are no thinking; `None` for a message without thinking, or not of the model's.
+    fn blocks_beside_thinking(&self) -> Option<Vec<Box<RawValue>>> {
+        #[derive(Deserialize)]
+        struct Said<'a> {
+            #[serde(borrow)]
+            role: Cow<'a, str>,
+            #[serde(borrow)]
+            content: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+        }
+        let said: Said<'_> = serde_json::from_str(self.as_json()).ok()?;
+        if said.role != "assistant" {
+            return None;
+        }
+        let mut blocks: Vec<Box<RawValue>> = serde_json::from_str(said.content.get()).ok()?;
+        let all = blocks.len();
+        blocks.retain(|block| {
+            let kind = serde_json::from_str::<Kind<'_>>(block.get());
+            !kind.is_ok_and(|kind| matches!(&*kind.r#type, "thinking" | "redacted_thinking"))
+        });
+        (blocks.len() < all).then_some(blocks)
     }
 }
 
@@ -259,5 +307,34 @@ mod tests {
         let raw: Box<RawValue> = serde_json::from_str(content).unwrap();
         let message = Message::assistant(&raw);
         assert_eq!(message.as_json(), format!(r#"{{"role":"assistant","content":{content}}}"#));
+    }
+    #[test]
+    fn thinking_is_taken_out_of_the_models_messages_and_the_rest_stays_byte_for_byte() {
+        let said =
+            |content: &str| Message::assistant(&RawValue::from_string(content.into()).unwrap());
+        let mut messages = vec![
+            Message::user("{\"type\":\"thinking\"}"),
+            said(
+                r#"[ {"thinking":"","type":"thinking","signature":"Eq=="} ,{"type":"text", "text":"a\u00fc"},
+                {"type":"redacted_thinking","data":"x"},{ "type":"tool_use","id":"t","input":{"n":1.0} } ]"#,
+            ),
+            Message::tool_results(&[], None),
+            said(r#"[ {"type":"thinking","thinking":"nur das"}]"#),
+            said(r#"[ {"type":"text","text":"ohne"} , {"new":"thinking"}]"#),
+            said("[]"),
+        ];
+        assert!(Message::strip_thinking(&mut messages));
+        let json: Vec<_> = messages.iter().map(Message::as_json).collect();
+        assert_eq!(
+            json,
+            [
+                r#"{"role":"user","content":"{\"type\":\"thinking\"}"}"#,
+                r#"{"role":"assistant","content":[{"type":"text", "text":"a\u00fc"},{ "type":"tool_use","id":"t","input":{"n":1.0} }]}"#,
+                r#"{"role":"user","content":[]}"#,
+                r#"{"role":"assistant","content":[ {"type":"text","text":"ohne"} , {"new":"thinking"}]}"#,
+                r#"{"role":"assistant","content":[]}"#,
+            ]
+        );
+        assert!(!Message::strip_thinking(&mut messages), "there is none left");
     }
 }
