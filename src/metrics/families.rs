@@ -28,8 +28,9 @@ pub enum Values {
     /// One of these. A family whose labels are all closed has every series from the start, so that
     /// zero is visible.
     Closed(fn() -> Vec<&'static str>),
-    /// One of these constants of the code; the series appears with its first use.
-    Known(&'static [&'static str]),
+    /// One of these, but not in every combination with the other labels: the combinations that can be
+    /// foreseen are there from the start.
+    Known(fn() -> Vec<&'static str>),
     /// Bounded in a way that words describe.
     Bounded(&'static str),
 }

@@ -127,8 +127,8 @@ labels! {
 }
 
 /// Distinct tool names that get a label of their own. Servers name their tools as they like; the
-/// number of time series must not be theirs to choose.
-const MAX_TOOLS: usize = 300;
+/// number of time series must not be theirs to choose. mana-mcp lists about sixty.
+const MAX_TOOLS: usize = 150;
 
 /// The tool names seen so far.
 #[derive(Debug, Default)]

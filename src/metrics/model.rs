@@ -26,14 +26,12 @@ const STOP_REASONS: Values = Values::Closed(|| {
     ]
 });
 const TOKEN_KINDS: Values = Values::Closed(|| vec!["input", "output", "cache_read", "cache_write"]);
-const DECISIONS: Values = Values::Known(&["flag", "deny", "would-deny", "flag-result"]);
-const REASONS: Values = Values::Known(&[
-    "admin-scope-not-invokable",
-    "destructive-not-allowed",
-    "rate-limit-exceeded",
-    "injection-marker",
-]);
-const MODES: Values = Values::Known(&["off", "log-only", "enforce"]);
+const DECISIONS: Values = Values::Known(|| vec!["flag", "deny", "would-deny", "flag-result"]);
+const DENIALS: &[&str] =
+    &["admin-scope-not-invokable", "destructive-not-allowed", "rate-limit-exceeded"];
+const MARKER: &str = "injection-marker";
+const REASONS: Values = Values::Known(|| [DENIALS, &[MARKER]].concat());
+const MODES: Values = Values::Known(|| vec!["off", "log-only", "enforce"]);
 const PRODUCERS: Values =
     Values::Closed(|| vec!["turns", "long_day", "failures", "cost", "policy"]);
 const SCOPES: Values = Values::Closed(all::<BudgetScope>);
@@ -59,7 +57,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(r: &mut Families) -> prometheus::Result<Self> {
-        Ok(Self {
+        let model = Self {
             stopped: r.gauge(
                 "model_stopped",
                 "1 while all use of the model has stopped because of something that waiting does not \
@@ -120,7 +118,7 @@ impl Model {
                     (
                         "tool",
                         Values::Bounded(
-                            "the first 300 names that mana-mcp lists, `other` beyond them, `unknown` \
+                            "the first 150 names that mana-mcp lists, `other` beyond them, `unknown` \
                              for what it does not list",
                         ),
                     ),
@@ -150,7 +148,21 @@ impl Model {
                 "Modules a persona used but did not rate, even when asked again. Growth means that \
                  Monday's insight is thin.",
             )?,
-        })
+        };
+        model.create_decisions();
+        Ok(model)
+    }
+
+    /// A first denial has to be seen as an increase, so there is a zero before it.
+    fn create_decisions(&self) {
+        for (mode, denied) in [("enforce", "deny"), ("log-only", "would-deny")] {
+            for reason in DENIALS {
+                self.policy_decisions.with_label_values(&[denied, reason, mode]);
+            }
+            for flagged in ["flag", "flag-result"] {
+                self.policy_decisions.with_label_values(&[flagged, MARKER, mode]);
+            }
+        }
     }
 }
 
@@ -202,7 +214,11 @@ impl Metrics {
     /// The model asked for a tool that some server lists; `None` for an invented one.
     pub fn record_tool_call(&self, listed: Option<&str>, outcome: ToolOutcome, took: Duration) {
         let tool = self.model.tool_labels.label(listed);
-        self.model.tool_calls.with_label_values(&[&*tool, outcome.as_str()]).inc();
+        // With its first call a tool gets all its series: a first error is an increase from zero.
+        for known in ToolOutcome::ALL {
+            let calls = self.model.tool_calls.with_label_values(&[&*tool, known.as_str()]);
+            calls.inc_by((*known == outcome).into());
+        }
         let duration = &self.model.tool_duration;
         duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
     }

@@ -9,27 +9,26 @@ use super::{
     families::{Families, Values, all},
 };
 
-const PEERS: Values = Values::Known(&["anthropic", "mana-auth", "mana-mcp", "mana-personas"]);
-const OPERATIONS: Values = Values::Known(&[
-    "login",
-    "sign_in",
-    "organization_list",
-    "token",
-    "vault_init",
-    "fetch_due",
-    "post_actions",
-    "post_feedback",
-    "initialize",
-    "notification",
-    "tools_list",
-    "tools_call",
-    "other_request",
-    "response",
-    "resume_stream",
-    "delete_session",
-    "messages",
-]);
-const OUTCOMES: Values = Values::Known(&[
+/// What is asked of whom.
+const OPERATIONS_OF: &[(&str, &[&str])] = &[
+    ("anthropic", &["messages"]),
+    ("mana-auth", &["login", "sign_in", "organization_list", "token", "vault_init"]),
+    (
+        "mana-mcp",
+        &[
+            "initialize",
+            "notification",
+            "tools_list",
+            "tools_call",
+            "other_request",
+            "response",
+            "resume_stream",
+            "delete_session",
+        ],
+    ),
+    ("mana-personas", &["fetch_due", "post_actions", "post_feedback"]),
+];
+const ANSWERS: &[&str] = &[
     "2xx",
     "3xx",
     "4xx",
@@ -43,8 +42,13 @@ const OUTCOMES: Values = Values::Known(&[
     "too_large",
     "unreadable",
     "unsendable",
-]);
-const METHODS: Values = Values::Known(&["GET", "POST", "HEAD", "OPTIONS", "other"]);
+];
+const PEERS: Values = Values::Known(|| OPERATIONS_OF.iter().map(|(peer, _)| *peer).collect());
+const OPERATIONS: Values = Values::Known(|| {
+    OPERATIONS_OF.iter().flat_map(|(_, operations)| *operations).copied().collect()
+});
+const OUTCOMES: Values = Values::Known(|| ANSWERS.to_vec());
+const METHODS: Values = Values::Known(|| vec!["GET", "POST", "HEAD", "OPTIONS", "other"]);
 const ROUTES: Values = Values::Bounded("the routes of the daemon, `unmatched` for any other path");
 
 #[derive(Debug)]
@@ -59,7 +63,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn new(r: &mut Families) -> prometheus::Result<Self> {
-        Ok(Self {
+        let traffic = Self {
             client_requests: r.counters(
                 "http_client_requests_total",
                 "Requests sent, by peer, operation and outcome (a status class or a kind of failure). \
@@ -98,7 +102,22 @@ impl Traffic {
                 &[("method", METHODS), ("route", ROUTES)],
                 REQUEST_BUCKETS,
             )?,
-        })
+        };
+        traffic.create_children();
+        Ok(traffic)
+    }
+
+    /// A first failure has to be seen as an increase, so there is a zero before it.
+    fn create_children(&self) {
+        for (peer, operations) in OPERATIONS_OF {
+            for operation in *operations {
+                for outcome in ANSWERS {
+                    self.client_requests.with_label_values(&[peer, operation, outcome]);
+                }
+                self.client_duration.with_label_values(&[peer, operation]);
+                self.client_retries.with_label_values(&[peer, operation]);
+            }
+        }
     }
 }
 

@@ -42,8 +42,7 @@ fn series(text: &str) -> usize {
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// A tick of these many further personas, each of which invents a tool of its own. A persona's own login
-/// trouble, a slow peer and the like are not the point here: nobody may fail.
+/// A tick of these further personas, in which nobody may fail.
 async fn tick_of(world: &World, from: usize, to: usize) {
     let personas: Vec<_> = (from..to).map(|n| persona(&format!("p{n}"), &["todo"])).collect();
     let password = |email: &str| {
@@ -105,8 +104,7 @@ async fn every_label_value_is_one_that_the_table_of_metrics_lists() {
         let known = declared.families().iter().find(|known| known.name == *family).expect(family);
         let (_, allowed) = known.labels.iter().find(|(name, _)| name == label).expect(label);
         let allowed = match allowed {
-            Values::Closed(allowed) => allowed(),
-            Values::Known(allowed) => allowed.to_vec(),
+            Values::Closed(allowed) | Values::Known(allowed) => allowed(),
             Values::Bounded(_) => continue,
         };
         for value in values {

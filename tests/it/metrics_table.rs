@@ -12,8 +12,9 @@ const HEAD: &str = "\
 What `GET /metrics` exposes. Written by a test from the declarations in `src/metrics*`; do not edit it, run
 `INSTA_UPDATE=always cargo test --test it metrics_table`.
 
-Counters grow from 0 at each start, so look at `rate` or `increase`. A label in bold has every series from
-the start; the series of the others appear with their first use.
+Counters grow from 0 at each start, so look at `rate` or `increase`. A family whose labels are all bold has
+every series from the start; of the others, the combinations that can be foreseen are there, and further ones
+appear with their first use.
 
 ";
 
@@ -27,7 +28,7 @@ fn labels(family: &Family) -> String {
     };
     let labels = family.labels.iter().map(|(name, values)| match values {
         Values::Closed(values) => format!("**{name}**: {}", quoted(&values())),
-        Values::Known(values) => format!("{name}: {}", quoted(values)),
+        Values::Known(values) => format!("{name}: {}", quoted(&values())),
         Values::Bounded(how) => format!("{name}: {how}"),
     });
     labels.collect::<Vec<_>>().join("; ")
