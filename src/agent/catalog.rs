@@ -237,6 +237,10 @@ mod tests {
             ("todo.create", false, false),
             ("todo.deleteAll", false, true),
             ("app.reset", false, true),
+            ("todo.removeTag", false, true),
+            ("mail.purge", false, true),
+            ("chat.clearHistory", false, true),
+            ("todo.undelete", false, false),
         ] {
             let catalog = catalog(&[tool(name)]);
             let found = catalog.by_spelling.values().next().unwrap();

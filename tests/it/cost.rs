@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     script::{habits_list, main_requests, outcomes, play_well, rating_requests},
-    support::Setup,
+    support::{Setup, logs::Logs},
 };
 
 /// The raw bytes of a request before its first message.
@@ -89,4 +89,33 @@ async fn a_run_that_has_cost_what_it_may_keeps_its_actions_and_asks_for_nothing_
     assert_eq!(world.peers.claude.requests().len(), 1);
     assert_eq!(world.metric("unrated_modules_total").await, Some(1.0));
     assert_eq!(world.tick().await["due"], json!(0));
+}
+
+#[tokio::test]
+async fn a_price_table_of_ones_own_takes_the_place_of_the_one_in_the_binary() {
+    let path = format!("{}/prices-of-one-dollar.toml", env!("CARGO_TARGET_TMPDIR"));
+    let band = "{input = 1.0, write_5m = 1.0, write_1h = 1.0, read = 1.0, output = 1.0}";
+    let table = format!(
+        "version = 1\nas_of = '2026-03-09'\n[[models]]\nids = ['claude-haiku-5-5']\nbands = [{band}]\n"
+    );
+    std::fs::write(&path, table).unwrap();
+    let world = Setup::one(&["habits"]).var("PRICING_FILE", path).start().await;
+    let result = world.good_tick().await;
+    let mut tokens = 0.0;
+    for kind in ["input", "output", "cache_read", "cache_write"] {
+        let series = format!(r#"claude_tokens_total{{kind="{kind}"}}"#);
+        tokens += world.metric(&series).await.unwrap();
+    }
+    let said = result["costUsd"].as_f64().unwrap();
+    assert!(tokens > 0.0 && (said - tokens / 1e6).abs() < 1e-9, "{said} for {tokens} tokens");
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_one_warning_at_the_start() {
+    for (model, warnings) in [("claude-of-tomorrow", 1), ("claude-haiku-5-5", 0)] {
+        let logs = Logs::capture("warn");
+        let _world = Setup::one(&["habits"]).var("ANTHROPIC_MODEL", model).start().await;
+        let said = logs.lines_with("price");
+        assert_eq!(said.len(), warnings, "{said:?}");
+    }
 }

@@ -180,7 +180,8 @@ async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
     let secrets = Secrets::of(&world).await;
     let echo = secrets.echo();
     let kind = json!({"type": echo, "message": echo, "details": {"error_code": echo}});
-    let claude = Fault::status(400, json!({"type": "error", "error": kind}).to_string());
+    // Not 400: what carries thinking is sent once more without any then.
+    let claude = Fault::status(422, json!({"type": "error", "error": kind}).to_string());
     let plain =
         || Fault::status(400, json!({"error": echo, "code": echo, "message": echo}).to_string());
     let (auth, model) = (&world.peers.auth.served.faults, &world.peers.claude.served.faults);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     script::habits_list,
-    support::{Setup, World},
+    support::{Setup, World, logs::Logs},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,6 +58,22 @@ async fn the_first_refusal_stops_everybody_before_they_log_in() {
         assert_eq!(health["status"], "degraded");
         assert!(health["reason"].as_str().unwrap().contains(&said), "{health}");
     }
+}
+
+#[tokio::test]
+async fn a_stop_of_all_use_of_the_model_is_one_error_line() {
+    let logs = Logs::capture("error");
+    let world = world(2, refused(402, None)).await;
+    world.tick().await;
+    for _ in 0..2 {
+        assert_eq!(world.call(Method::POST, "/diag/tick").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    // A probe that finds nothing changed is no news either.
+    world.clock.advance(10 * MINUTE);
+    world.tick().await;
+    let said = logs.lines_with("ERROR");
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].contains("402"), "{}", said[0]);
 }
 
 #[tokio::test]

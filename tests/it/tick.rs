@@ -356,7 +356,7 @@ async fn a_run_that_left_no_mark_backs_off_by_the_daemons_clock_and_a_success_en
 async fn a_failed_run_that_left_its_mark_needs_no_back_off() {
     let world = Setup::one(&["habits"]).short_days().start().await;
     let after_calls = |r: &Recorded| String::from_utf8_lossy(&r.body).contains("\"tool_result\"");
-    world.peers.claude.served.faults.inject(1, Fault::status(400, "{}"), after_calls);
+    world.peers.claude.served.faults.inject(1, Fault::status(422, "{}"), after_calls);
     assert_eq!(counts(&world.tick().await), [1, 0, 0, 1]);
     let actions = world.actions().await;
     assert!(actions.len() > 1, "{actions:?}");

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
+use devstack::{
+    claude::Scripted,
+    fault::Fault,
+    mcp::{Behaviour, ToolSet},
+    recorder::Recorded,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -212,7 +217,7 @@ async fn the_session_is_deleted_on_every_way_a_run_can_end() {
     let world = Setup::one(&["habits"]).start().await;
     let (claude, auth) = (&world.peers.claude.served.faults, &world.peers.auth.served.faults);
     let mcp = &world.peers.mcp.served;
-    let refused = || Fault::status(400, "{}");
+    let refused = || Fault::status(422, "{}");
     let spoils: [(&str, &dyn Fn()); 6] = [
         ("nothing", &|| {}),
         ("the first reply", &|| claude.inject(1, refused(), |_| true)),
@@ -236,4 +241,38 @@ async fn the_session_is_deleted_on_every_way_a_run_can_end() {
     make_due(&world).await;
     mcp.faults.on(1, Method::DELETE, "/mcp", Fault::status(500, "{}"));
     world.good_tick().await;
+}
+
+#[tokio::test]
+async fn more_pages_or_tools_than_anyone_needs_are_refused_before_anything_is_paid() {
+    for (says, tools, page_size, requests) in
+        [("more than 64 pages", 65, Some(1), 64), ("more than 1,000 tools", 1_001, None, 1)]
+    {
+        let setup = Setup::one(&["habits"]).peers(|peers| {
+            peers.mcp.tools = ToolSet::Empty;
+            peers.mcp.page_size = page_size;
+        });
+        let world = setup.start().await;
+        for n in 0..tools {
+            world.peers.mcp.add_tool(&format!("t.n{n:04}"), "", anything());
+        }
+        let result = world.tick().await;
+        assert!(only_failure(&result).contains(says), "{says}: {result}");
+        assert_eq!(rpc(&world, "tools/list").len(), requests, "{says}");
+        assert_eq!(world.peers.claude.served.recorder.all().len(), 0, "{says}");
+        assert_eq!(world.peers.mcp.open_sessions(), 0, "{says}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_more_than_8_mib_is_an_error_and_the_day_goes_on() {
+    let world = Setup::one(&["habits"]).start().await;
+    let huge = json!({"content": [{"type": "text", "text": "x".repeat(8 << 20)}]});
+    // A read, so it is asked once more.
+    world.peers.mcp.override_tool("habits.list", 2, Behaviour::Result(huge));
+    let day = [Scripted::tools(&[habits_list()]), Scripted::tools(&[habits_list()])];
+    play_well(&world, day.into_iter().chain([Scripted::text("Ok.")])).await;
+    let rows = world.actions().await;
+    assert_eq!(outcomes(&rows), [("habits.list", "error"), ("habits.list", "ok")]);
+    assert!(main_requests(&world)[1].raw.len() < 1 << 20, "none of it reaches the model");
 }

@@ -88,6 +88,16 @@ async fn whatever_tools_are_called_claude_gets_a_fitting_name_of_its_own_and_row
 }
 
 #[tokio::test]
+async fn a_schema_reaches_claude_with_its_keywords_in_their_order() {
+    let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","required":["z"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3}},"$defs":{"b":{"prefixItems":[{"type":"integer"}],"items":false}},"unevaluatedProperties":false}"##;
+    let world = no_tools().await;
+    world.peers.mcp.add_tool("a.b", "", serde_json::from_str(schema).unwrap());
+    play_well(&world, [Scripted::text("Nichts.")]).await;
+    let request = &main_requests(&world)[0];
+    assert!(request.raw.contains(&format!(r#""input_schema":{schema}"#)), "{}", request.raw);
+}
+
+#[tokio::test]
 async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
     const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
     const PDF: &str = "JVBERi0xLjcK";

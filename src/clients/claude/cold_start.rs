@@ -131,6 +131,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_others_wait_no_longer_than_until_the_first_one_fails() {
+        let (gate, _) = cold_start();
+        let start = Instant::now();
+        let first = gate.depart(1).await;
+        let failed = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(first);
+        };
+        let (_, ()) = tokio::join!(gate.depart(1), failed);
+        assert_eq!(start.elapsed().as_millis(), 300);
+        gate.depart(1).await;
+        assert_eq!(start.elapsed().as_millis(), 300, "nobody goes first twice in a tick");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_two_seconds_and_only_once_a_tick() {
         let (gate, _) = cold_start();
         let start = Instant::now();

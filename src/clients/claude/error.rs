@@ -167,4 +167,16 @@ mod tests {
         }
         assert!(retries(429, &[], Some("ramp_limit_exceeded")));
     }
+    #[test]
+    fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
+        let (peer, detail) = (crate::http::Peer("claude"), String::new());
+        let again = |error: ClaudeError| error.verdict() != Verdict::Final;
+        let after = std::time::Duration::from_secs(120);
+        assert!(again(HttpError::Timeout { peer, after }.into()));
+        assert!(again(HttpError::Unreachable { peer, detail: detail.clone() }.into()));
+        assert!(again(HttpError::Interrupted { peer, detail: detail.clone() }.into()));
+        assert!(again(ClaudeError::Unreadable { problem: "EOF".into() }));
+        assert!(!again(HttpError::TooLarge { peer, limit: 1 }.into()));
+        assert!(!again(HttpError::Unsendable { peer, detail }.into()));
+    }
 }

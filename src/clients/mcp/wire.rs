@@ -206,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_keeps_its_keywords_and_their_order() {
+        // Known ones and others, in an order no map would have by itself.
+        let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","required":["z","a"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3,"default":null},"m":{"const":1.0}},"$defs":{"b":{"$anchor":"b","prefixItems":[{"type":"integer"}],"items":false}},"allOf":[{"if":{"required":["m"]},"then":{"minProperties":2},"else":true}],"dependentSchemas":{"z":{}},"unevaluatedProperties":false,"x-unknown":{"b":1,"a":[]}}"##;
+        let page = format!(r#"{{"tools":[{{"inputSchema":{schema},"name":"a.b"}}]}}"#);
+        let page = read_tools(serde_json::from_str(&page).unwrap()).unwrap();
+        assert_eq!(serde_json::to_string(&page.tools[0].input_schema).unwrap(), schema);
+    }
+
+    #[test]
     fn a_block_of_an_unknown_type_does_not_spoil_the_result() {
         let output = read_output(result(json!({
             "content": [{"type": "text", "text": "a"}, {"type": "hologram", "rays": 9}],

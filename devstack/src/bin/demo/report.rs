@@ -16,6 +16,7 @@ pub struct Report {
     ran: usize,
     due: usize,
     seconds: f64,
+    cost_usd: f64,
 }
 
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Report {
             ran: count("ranSuccessfully"),
             due: count("due"),
             seconds: result["durationMs"].as_f64().unwrap_or(0.0) / 1000.0,
+            cost_usd: result["costUsd"].as_f64().unwrap_or(0.0),
         }
     }
 
@@ -118,7 +120,9 @@ impl fmt::Display for Report {
             self.seconds,
             actions().count(),
             feedback().count(),
-        )
+        )?;
+        let each = self.cost_usd / self.due.max(1) as f64;
+        write!(f, "\nModel cost by the price table: ${:.4}, ${each:.5} a persona", self.cost_usd)
     }
 }
 
@@ -173,4 +177,21 @@ pub fn try_it(url: &str, peers: &Devstack) -> String {
         peers.mcp.url(),
         peers.claude.url(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_report_shows_what_the_tick_cost_in_all_and_for_a_persona() {
+        let clock = devstack::clock::Clock::starting_at(jiff::Timestamp::UNIX_EPOCH);
+        let peers = Devstack::start(devstack::Options::default(), clock).await.unwrap();
+        let answer = json!({"result": {"due": 4, "ranSuccessfully": 4, "costUsd": 0.0128}});
+        let report = Report::read(&peers, &[], &answer).await.to_string();
+        assert!(report.contains("4 due, 4 ran"), "{report}");
+        assert!(report.ends_with("$0.0128, $0.00320 a persona"), "{report}");
+    }
 }
