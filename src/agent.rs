@@ -5,12 +5,15 @@
 
 pub mod catalog;
 pub mod conversation;
+pub mod day;
 mod dispatch;
 pub mod main_turn;
 pub mod policy;
 pub mod prompt;
 pub mod rating;
 pub mod reminder;
+pub mod replay;
+pub mod step;
 pub mod tool_result;
 
 use std::{sync::Arc, time::Duration};

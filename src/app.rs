@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,9 +12,13 @@ use crate::{
     config::{ClaudeConfig, Config},
     domain::Redactor,
     http::HttpClient,
+    journal::{Journal, JournalError},
     metrics::Metrics,
     pricing::{Pricing, PricingError},
-    runner::{LoginCheck, Pipeline, Tick, TickSlot, interval::run_interval},
+    runner::{
+        BackOff, Budget, Control, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
+        TickSlot, interval::run_interval,
+    },
     server::{ServerState, Ticks, router},
     shutdown::Shutdown,
 };
@@ -29,6 +33,8 @@ pub struct App {
     state: ServerState,
     production: bool,
     shutdown: Shutdown,
+    outbox: Option<Outbox>,
+    retention: Retention,
 }
 
 /// Why the daemon cannot start.
@@ -44,6 +50,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The journal cannot be had.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// TLS cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
@@ -65,11 +74,25 @@ pub enum Ended {
 }
 
 impl App {
-    /// Builds the daemon and binds its port. `clock` is the one wall clock of the process.
+    /// Builds the daemon, binds its port and opens its journal. `clock` is the one wall clock of the
+    /// process.
     ///
     /// # Errors
-    /// When the port is taken, or TLS or metrics cannot be set up.
+    /// When the port is taken, the journal cannot be had, or TLS or metrics cannot be set up.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let journal = Journal::open(&config.journal.folder).await?;
+        Self::build_on(journal, config, clock).await
+    }
+
+    /// As [`App::build`], on a journal that is open already.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn build_on(
+        journal: Journal,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let address = SocketAddr::new(config.listen.host, config.listen.port);
         let listener = TcpListener::bind(address)
             .await
@@ -77,7 +100,6 @@ impl App {
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
         metrics.set_tick_interval(config.tick.interval);
-        metrics.set_paused(config.tick.paused);
         let redactor = Redactor::new(config.secrets());
         let http = HttpClient::new(metrics.clone(), redactor.clone())?;
         let auth = Arc::new(AuthClient::new(
@@ -86,10 +108,30 @@ impl App {
             config.seed_secret.clone(),
         ));
         let pricing = load_prices(&config.claude)?;
+        let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
+        let held = config.tick.paused;
+        let control = Control::load(journal.clone(), clock.clone(), held).await?;
+        let parts = Parts {
+            clock: clock.clone(),
+            http,
+            auth: auth.clone(),
+            pricing,
+            redactor,
+            shutdown: shutdown.clone(),
+            journal: journal.clone(),
+            budget: budget.clone(),
+            control: control.clone(),
+        };
+        let (ticks, outbox) = ticks(&config, parts).await?;
+        let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
-            ticks: ticks(&config, clock, &http, &auth, pricing, &redactor, &shutdown),
+            ticks,
             login_check: LoginCheck::new(auth),
-            paused: config.tick.paused,
+            control,
+            journal,
+            budget,
+            service_key: config.peers.service_key.clone(),
+            clock,
             tick_interval: config.tick.interval,
             concurrency: config.tick.concurrency,
             metrics,
@@ -97,7 +139,7 @@ impl App {
             diag_hosts: config.diag_hosts.into(),
         };
         let production = config.environment.is_production();
-        Ok(Self { listener, state, production, shutdown })
+        Ok(Self { listener, state, production, shutdown, outbox, retention })
     }
 
     /// Where it listens.
@@ -116,11 +158,12 @@ impl App {
     /// Serves and ticks until a stop, then drains. The server answers until the drain has ended:
     /// axum's graceful shutdown closes the listener at once, so it starts last.
     pub async fn run(self) -> Ended {
-        let Self { listener, state, production, shutdown } = self;
+        let Self { listener, state, production, shutdown, outbox, retention } = self;
         let period = state.tick_interval;
+        let journal = state.journal.clone();
         let slot = match &state.ticks {
-            Ticks::Ready(slot) if !state.paused => Some(slot.clone()),
-            _ => None,
+            Ticks::Ready(slot) => Some(slot.clone()),
+            Ticks::Missing(_) => None,
         };
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
@@ -129,14 +172,25 @@ impl App {
             let _ = stream.set_nodelay(true);
         });
         let mut server = tokio::spawn(
-            axum::serve(listener, router(state, production))
-                .with_graceful_shutdown(end_server.clone().cancelled_owned())
-                .into_future(),
+            axum::serve(
+                listener,
+                router(state, production).into_make_service_with_connect_info::<SocketAddr>(),
+            )
+            .with_graceful_shutdown(end_server.clone().cancelled_owned())
+            .into_future(),
         );
         let grace = tokio::spawn({
             let shutdown = shutdown.clone();
             async move { shutdown.enforce_grace().await }
         });
+        let mut background = JoinSet::new();
+        background.spawn(retention.work(shutdown.clone()));
+        if let Some(outbox) = outbox {
+            background.spawn(outbox.work(shutdown.clone()));
+        }
+        if let Some(slot) = &slot {
+            drop(slot.recover());
+        }
         match &slot {
             Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,
             None => shutdown.stopping().await,
@@ -149,56 +203,74 @@ impl App {
                 () = shutdown.aborted() => {}
             }
         }
+        tokio::select! {
+            biased;
+            () = async { while background.join_next().await.is_some() {} } => {}
+            () = shutdown.aborted() => {}
+        }
         grace.abort();
         end_server.cancel();
         if timeout(SERVER_END, &mut server).await.is_err() {
             server.abort();
         }
+        journal.close().await;
         if shutdown.is_aborted() { Ended::Forced } else { Ended::Drained }
     }
 }
 
-/// The ticks, if every key they need is set.
-fn ticks(
-    config: &Config,
+/// What ticks are made of, besides the configuration.
+struct Parts {
     clock: Clock,
-    http: &HttpClient,
-    auth: &Arc<AuthClient>,
+    http: HttpClient,
+    auth: Arc<AuthClient>,
     pricing: Pricing,
-    redactor: &Redactor,
-    shutdown: &Shutdown,
-) -> Ticks {
+    redactor: Redactor,
+    shutdown: Shutdown,
+    journal: Journal,
+    budget: Arc<Budget>,
+    control: Control,
+}
+
+/// The ticks and the outbox, if every key they need is set.
+async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>), JournalError> {
+    let Parts { clock, http, auth, pricing, redactor, shutdown, journal, budget, control } = parts;
     let personas = config
         .peers
         .service_key
         .as_ref()
         .and_then(|key| PersonasClient::new(http.clone(), config.peers.personas.clone(), key));
-    let claude = ClaudeClient::new(
-        http.clone(),
-        &config.claude,
-        pricing,
-        clock.clone(),
-        config.tick.concurrency,
-    );
-    let (Some(personas), Some(claude)) = (personas, claude) else {
-        return Ticks::Missing(config.missing_keys());
+    let concurrency = config.tick.concurrency;
+    let claude =
+        ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
+    let personas = personas.map(Arc::new);
+    // Rows that were paid for are handed in even where the key to pay for more is missing.
+    let outbox =
+        personas.clone().map(|personas| Outbox::new(journal.clone(), clock.clone(), personas));
+    let (Some(personas), Some(claude), Some(outbox)) = (personas, claude, outbox.clone()) else {
+        return Ok((Ticks::Missing(config.missing_keys()), outbox));
     };
+    let held_back = journal.held_back().await?;
     let pipeline = Pipeline {
-        auth: auth.clone(),
-        personas: Arc::new(personas),
+        auth,
         mcp: McpClient::new(http.clone(), &config.peers.mcp),
         claude,
+        back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),
+        journal,
+        budget,
+        outbox: outbox.clone(),
+        control,
         limits: config.run,
         policy: Arc::new(config.policy.clone()),
         shutdown: shutdown.clone(),
-        clock: clock.clone(),
+        clock,
         time_zone: config.time_zone.clone(),
         metrics: http.metrics().clone(),
-        redactor: redactor.clone(),
+        redactor,
     };
-    let tick =
-        Tick::new(Arc::new(pipeline), clock, config.tick.concurrency, config.tick.run_backoff);
-    Ticks::Ready(TickSlot::new(tick, http.metrics().clone(), shutdown.clone()))
+    let max_age = config.journal.resume_max_age;
+    let tick = Tick::new(Arc::new(pipeline), personas, concurrency, max_age);
+    let slot = TickSlot::new(tick, http.metrics().clone(), shutdown);
+    Ok((Ticks::Ready(slot), Some(outbox)))
 }
 
 /// The prices of the configured model. An unknown one is priced as the dearest, so that no limit is
@@ -219,7 +291,9 @@ fn log_tick_loop(state: &ServerState) {
         Some(missing) => {
             tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
         }
-        None if state.paused => tracing::info!("RUNNER_PAUSED is set: no ticks"),
+        None if state.control.paused() == Some(PausedBy::Environment) => {
+            tracing::info!("RUNNER_PAUSED is set: no ticks");
+        }
         None => tracing::info!(
             interval_ms = state.tick_interval.as_millis() as u64,
             "the first tick comes one interval from now"

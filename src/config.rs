@@ -42,6 +42,10 @@ pub struct Config {
     pub run: RunLimits,
     /// What personas may do with tools.
     pub policy: PolicyConfig,
+    /// What may be spent.
+    pub budget: BudgetConfig,
+    /// The journal.
+    pub journal: JournalConfig,
     /// SHUTDOWN_GRACE_MS: from the first signal to the forced end.
     pub shutdown_grace: Duration,
     /// RUNNER_ENV and NODE_ENV.
@@ -156,6 +160,28 @@ pub struct PolicyConfig {
     pub read_tools: Vec<String>,
 }
 
+/// What may be spent on model replies; `None` is no cap. Days and months are UTC's.
+#[derive(Clone, Copy, Debug)]
+pub struct BudgetConfig {
+    /// BUDGET_DAILY_USD: by all personas in a day.
+    pub daily: Option<Usd>,
+    /// BUDGET_MONTHLY_USD: by all personas in a month.
+    pub monthly: Option<Usd>,
+    /// PERSONA_DAILY_USD: by one persona in a day.
+    pub persona_daily: Option<Usd>,
+}
+
+/// Where runs are written down, and for how long.
+#[derive(Clone, Debug)]
+pub struct JournalConfig {
+    /// RUNNER_DATA_DIR: the folder of the journal; made if there is none.
+    pub folder: PathBuf,
+    /// JOURNAL_RESUME_MAX_AGE_MS: an unfinished run older than this is closed, not resumed.
+    pub resume_max_age: Duration,
+    /// JOURNAL_RETENTION_DAYS, ≥ 1: how long the steps of a run are kept.
+    pub retention: Duration,
+}
+
 /// What the policy gate does with its decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyMode {
@@ -228,6 +254,11 @@ impl fmt::Display for Problem {
 }
 
 impl Config {
+    /// RUNNER_DATA_DIR of the process's environment: all that the command line needs to read a journal.
+    pub fn data_dir_from_env() -> PathBuf {
+        folder(std::env::var("RUNNER_DATA_DIR").ok().filter(|folder| !folder.trim().is_empty()))
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors
@@ -315,6 +346,21 @@ impl Config {
             },
             read_tools: list(raw.persona_read_tools),
         };
+        let budget = BudgetConfig {
+            daily: Some(p.dollars("BUDGET_DAILY_USD", raw.budget_daily_usd, 5.0)),
+            monthly: p.optional_dollars("BUDGET_MONTHLY_USD", raw.budget_monthly_usd),
+            persona_daily: p.optional_dollars("PERSONA_DAILY_USD", raw.persona_daily_usd),
+        };
+        let days = p.number("JOURNAL_RETENTION_DAYS", raw.journal_retention_days, 30, 1, 3_650);
+        let journal = JournalConfig {
+            folder: folder(raw.runner_data_dir),
+            resume_max_age: p.millis(
+                "JOURNAL_RESUME_MAX_AGE_MS",
+                raw.journal_resume_max_age_ms,
+                3_600_000,
+            ),
+            retention: Duration::from_secs(86_400) * days,
+        };
         let config = Self {
             listen,
             peers,
@@ -323,6 +369,8 @@ impl Config {
             tick,
             run,
             policy,
+            budget,
+            journal,
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", raw.shutdown_grace_ms, 8_000),
             environment: p.environment(raw.runner_env, raw.node_env),
             time_zone: p.time_zone("TZ", raw.tz, "Europe/Berlin"),
@@ -374,6 +422,10 @@ impl Config {
             .chain([&self.seed_secret])
             .map(ExposeSecret::expose_secret)
     }
+}
+
+fn folder(raw: Option<String>) -> PathBuf {
+    raw.map_or_else(|| "data".into(), |folder| folder.trim().into())
 }
 
 /// Names separated by commas.

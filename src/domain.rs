@@ -11,6 +11,7 @@ mod password;
 mod persona;
 mod redact;
 mod run;
+mod slot;
 mod text;
 mod tool;
 
@@ -21,6 +22,7 @@ pub use money::{Cost, Tokens, Usd};
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId, UserIdError};
 pub use redact::{Redactor, redact_emails};
-pub use run::RunId;
+pub use run::{RunId, RunIdError};
+pub use slot::Slot;
 pub use text::{clip, one_line};
 pub use tool::{ModuleName, ToolName};

@@ -6,8 +6,8 @@
 //! code is laid out.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`], [`pricing`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`runner`], [`server`] and
-//! [`app`].
+//! [`metrics`], [`pricing`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
+//! [`server`] and [`app`].
 
 pub mod agent;
 pub mod app;
@@ -17,6 +17,7 @@ pub mod config;
 pub mod domain;
 pub mod healthcheck;
 pub mod http;
+pub mod journal;
 pub mod metrics;
 pub mod pricing;
 pub mod runner;

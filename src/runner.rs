@@ -1,16 +1,27 @@
 //! Ticks and runs: when, how many at once, and what happens to one persona from login to feedback.
 
 mod back_off;
+mod budget;
+mod control;
 mod fan_out;
 pub mod interval;
 mod login_check;
+mod outbox;
 mod persist;
 mod persona_tools;
 mod pipeline;
+mod recovery;
+mod retention;
+mod run_journal;
 mod tick;
 mod tick_slot;
 
+pub use back_off::BackOff;
+pub use budget::Budget;
+pub use control::{Control, InFlightRun, PausedBy};
 pub use login_check::{LoginCheck, LoginDiagnosis};
+pub use outbox::Outbox;
 pub use pipeline::{Pipeline, RunReport};
+pub use retention::Retention;
 pub use tick::{FailedRun, Tick, TickError, TickSummary};
 pub use tick_slot::{SlotTaken, TickSlot};

@@ -1,5 +1,6 @@
 //! The daemon's own HTTP: /health, /metrics and, outside production, /diag/*.
 
+mod control;
 mod diag;
 mod guard;
 mod health;
@@ -15,11 +16,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
+    clock::Clock,
+    journal::Journal,
     metrics::Metrics,
-    runner::{LoginCheck, TickSlot},
+    runner::{Budget, Control, LoginCheck, TickSlot},
     shutdown::Shutdown,
 };
 
@@ -30,8 +34,16 @@ pub struct ServerState {
     pub ticks: Ticks,
     /// Logins on demand.
     pub login_check: LoginCheck,
-    /// RUNNER_PAUSED.
-    pub paused: bool,
+    /// Pauses, and the runs in flight.
+    pub control: Control,
+    /// The durable record of runs.
+    pub journal: Journal,
+    /// What may be spent.
+    pub budget: Arc<Budget>,
+    /// What opens /control; without it there is none.
+    pub service_key: Option<SecretString>,
+    /// The wall clock.
+    pub clock: Clock,
     /// TICK_INTERVAL_MS.
     pub tick_interval: Duration,
     /// PERSONA_CONCURRENCY.
@@ -69,7 +81,7 @@ impl Ticks {
     }
 }
 
-/// The routes. In production there is no /diag.
+/// The routes. In production there is no /diag, without a service key no /control.
 pub fn router(state: ServerState, production: bool) -> Router {
     let mut router =
         Router::new().route("/health", get(health::health)).route("/metrics", get(metrics));
@@ -80,6 +92,9 @@ pub fn router(state: ServerState, production: bool) -> Router {
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
+    if let Some(key) = state.service_key.clone() {
+        router = router.merge(control::routes(&key));
+    }
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -88,6 +103,7 @@ pub fn router(state: ServerState, production: bool) -> Router {
 }
 
 async fn metrics(State(state): State<ServerState>) -> Response {
+    state.metrics.set_paused(state.control.paused().is_some());
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -22,6 +22,13 @@ impl Shutdown {
         Self { stop: CancellationToken::new(), abort: CancellationToken::new(), grace }
     }
 
+    /// One for a part of the work: it can be stopped by itself, and ends with the whole.
+    #[must_use]
+    pub fn of_part(&self) -> Self {
+        let (stop, abort) = (self.stop.child_token(), self.abort.child_token());
+        Self { stop, abort, grace: self.grace }
+    }
+
     /// Asks for a stop.
     pub fn stop(&self) {
         self.stop.cancel();

@@ -15,7 +15,10 @@ pub mod mcp;
 pub mod recorder;
 pub mod wire;
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use auth::{AuthOptions, ManaAuth};
 use claude::{ClaudeOptions, FakeClaude};
@@ -47,6 +50,24 @@ pub struct Devstack {
     /// Their clock.
     pub clock: Clock,
     environment: Vec<(&'static str, String)>,
+    data: DataFolder,
+}
+
+/// A folder of its own for a runner among these peers, gone with them.
+#[derive(Debug)]
+struct DataFolder(PathBuf);
+
+impl DataFolder {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("mana-devstack-{}", uuid::Uuid::now_v7())))
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        // A runner that was never started has made none.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Why a devstack did not start.
@@ -80,17 +101,24 @@ impl Devstack {
         let has_vault = Arc::new(move |user: &str| vaults.is_initialised(user));
         let mcp = ManaMcp::start(options.mcp, clock.clone(), keys, has_vault).await?;
         let claude = FakeClaude::start(options.claude, clock.clone()).await?;
+        let data = DataFolder::new();
         let environment = vec![
             ("MANA_AUTH_URL", auth.url().to_owned()),
             ("MANA_MCP_URL", mcp.url().to_owned()),
             ("MANA_SERVICE_KEY", service_key),
             ("ANTHROPIC_BASE_URL", claude.url().to_owned()),
             ("ANTHROPIC_API_KEY", api_key),
+            ("RUNNER_DATA_DIR", data.0.to_string_lossy().into_owned()),
         ];
-        Ok(Self { auth, mcp, claude, clock, environment })
+        Ok(Self { auth, mcp, claude, clock, environment, data })
     }
 
-    /// The variables that point a runner at these peers.
+    /// The folder for the journal of a runner among these peers.
+    pub fn data_folder(&self) -> &Path {
+        &self.data.0
+    }
+
+    /// The variables that point a runner at these peers, and at a folder for its journal.
     pub fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
     }

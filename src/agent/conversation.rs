@@ -28,6 +28,11 @@ pub struct Limits {
     pub max_cost: Usd,
 }
 
+impl Limits {
+    /// None at all: for a history that is only rebuilt.
+    pub const NONE: Self = Self { max_replies: u32::MAX, max_cost: Usd::MAX };
+}
+
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Next<'a> {
@@ -85,6 +90,8 @@ pub struct Conversation {
     replies: u32,
     limits: Limits,
     spent: Usd,
+    /// What requests without an answer may have cost.
+    lost: Usd,
     context: u64,
     max_tokens: u32,
     pauses: u32,
@@ -102,6 +109,7 @@ impl Conversation {
             replies: 0,
             limits,
             spent: Usd::ZERO,
+            lost: Usd::ZERO,
             context: 0,
             max_tokens: OUTPUT_TOKENS,
             pauses: 0,
@@ -132,9 +140,23 @@ impl Conversation {
         self.replies
     }
 
-    /// What the replies have cost, dropped ones included.
+    /// What it has cost: replies, dropped ones included, and requests that may have been billed
+    /// without an answer.
     pub fn spent(&self) -> Usd {
-        self.spent
+        self.spent + self.lost
+    }
+
+    /// Requests without an answer may have cost so much in all.
+    pub fn note_lost(&mut self, lost: Usd) {
+        self.lost = lost;
+    }
+
+    /// Goes on with a rebuilt history, within these limits.
+    pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
+        (self.limits, self.lost) = (limits, lost);
+        if matches!(self.state, State::Asking) {
+            self.state = self.ask_again();
+        }
     }
 
     /// The last thing the model said in words.
@@ -246,7 +268,7 @@ impl Conversation {
     }
 
     fn limit_reached(&self) -> Option<Closed> {
-        if self.spent >= self.limits.max_cost {
+        if self.spent() >= self.limits.max_cost {
             Some(Closed::CostLimit)
         } else if self.context > MAX_CONTEXT {
             Some(Closed::ContextLimit)
@@ -259,6 +281,22 @@ impl Conversation {
 }
 
 impl Closed {
+    /// How it ended, in words for a list of runs.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Finished => "done",
+            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
+            Self::Truncated => "a reply was cut off",
+            Self::ContextWindow => "the context window is full",
+            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
+            Self::ContextLimit => "the context passes 100,000 tokens",
+            Self::PauseLimit => "paused too often",
+            Self::UnknownStopReason => "unknown stop reason",
+            Self::Refused { .. } => "refused",
+            Self::RepeatedCallId => "a call id came twice",
+        }
+    }
+
     /// Why the run cannot count as a day in the product; `None` for an ordinary end.
     pub fn failure(&self) -> Option<String> {
         match self {

@@ -1,8 +1,11 @@
 //! Carrying out the tool calls of a turn: gate, order, concurrency, and what is recorded of each.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -12,8 +15,10 @@ use tokio::time::Instant;
 use super::{
     Scope, ToolError, ToolHost,
     catalog::{Catalog, CatalogTool},
+    day::{Earlier, number_after, ration_attachments, unknown},
     main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
     policy::{self, Decision, RecentCall},
+    step::{self, Called, Recorder},
     tool_result,
 };
 use crate::{
@@ -29,18 +34,19 @@ use crate::{
 const EXCERPT: usize = 500;
 /// Most calls at once.
 const CONCURRENT_READS: usize = 10;
-/// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
-const MAX_ATTACHED: usize = 16 << 20;
 /// Calls a reminder looks back on.
 const LOOK_BACK: usize = 5;
 
 /// Carries out calls and keeps the record of all of them.
-pub(super) struct Dispatcher<'a, H> {
+pub(super) struct Dispatcher<'a, H, R> {
     tools: &'a H,
     catalog: &'a Catalog,
     scope: &'a Scope,
+    recorder: &'a R,
     /// Every call so far, in the order asked.
     pub calls: Vec<CallRecord>,
+    /// What an earlier process has left of the turn's calls.
+    earlier: HashMap<String, Earlier>,
     /// Base64 characters of images and PDFs in the history.
     attached: usize,
 }
@@ -70,6 +76,34 @@ enum Step {
     Refuse(String),
 }
 
+/// A call of a turn.
+enum Planned {
+    /// It is to be made.
+    Due(Plan),
+    /// An earlier process has made it.
+    Made(ToolUse, Box<Called>),
+    /// An earlier process was about to make it.
+    Uncertain(ToolUse, Box<Called>),
+}
+
+impl Planned {
+    fn earlier(number: u32, call: &ToolUse, earlier: Earlier) -> Self {
+        match earlier {
+            Earlier::Called(called) => Self::Made(call.clone(), called),
+            Earlier::Calling(tool) => {
+                Self::Uncertain(call.clone(), Box::new(unknown(number, call, tool)))
+            }
+        }
+    }
+
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Due(plan) => plan.is_read_only,
+            Self::Made(..) | Self::Uncertain(..) => true,
+        }
+    }
+}
+
 /// What came of a call.
 struct Answer {
     content: Vec<ResultBlock>,
@@ -86,9 +120,25 @@ struct Performed {
     ended: Option<Ended>,
 }
 
-impl<'a, H: ToolHost> Dispatcher<'a, H> {
-    pub(super) fn new(tools: &'a H, catalog: &'a Catalog, scope: &'a Scope) -> Self {
-        Self { tools, catalog, scope, calls: Vec::new(), attached: 0 }
+impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
+    pub(super) fn new(
+        tools: &'a H,
+        catalog: &'a Catalog,
+        scope: &'a Scope,
+        recorder: &'a R,
+    ) -> Self {
+        let earlier = HashMap::new();
+        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached: 0 }
+    }
+
+    /// Goes on after these calls, and with what is known of those of the turn that was under way.
+    pub(super) fn after(
+        self,
+        calls: Vec<CallRecord>,
+        earlier: HashMap<String, Earlier>,
+        attached: usize,
+    ) -> Self {
+        Self { calls, earlier, attached, ..self }
     }
 
     /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
@@ -96,10 +146,10 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
     /// is recorded.
     pub(super) async fn carry_out(&mut self, asked: &[ToolUse]) -> Result<Turn, Ended> {
         let plans = self.plan(asked);
-        let width = if plans.iter().all(|plan| plan.is_read_only) { CONCURRENT_READS } else { 1 };
-        let (tools, scope) = (self.tools, self.scope);
+        let width = if plans.iter().all(Planned::is_read_only) { CONCURRENT_READS } else { 1 };
+        let (tools, scope, recorder) = (self.tools, self.scope, self.recorder);
         let no_more_sessions = AtomicBool::new(false);
-        let perform = |plan| perform(tools, scope, plan, &no_more_sessions);
+        let perform = |plan| perform(tools, scope, recorder, plan, &no_more_sessions);
         let mut performed = stream::iter(plans).map(perform).buffered(width);
         let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
         let mut end = None;
@@ -131,7 +181,7 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
         self.calls[from..].iter().map(|call| call.error.is_some()).collect()
     }
 
-    fn plan(&self, asked: &[ToolUse]) -> Vec<Plan> {
+    fn plan(&mut self, asked: &[ToolUse]) -> Vec<Planned> {
         let now = Instant::now();
         let dispatched = |call: &&CallRecord| !call.policy.iter().any(PolicyNote::is_denial);
         let mut recent: Vec<_> = self
@@ -148,12 +198,16 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
             .collect();
         let mut plans = Vec::with_capacity(asked.len());
         for call in asked {
-            let number = u32::try_from(self.calls.len() + plans.len() + 1).unwrap_or(u32::MAX);
+            let number = number_after(self.calls.len() + plans.len());
+            if let Some(earlier) = self.earlier.remove(&call.id) {
+                plans.push(Planned::earlier(number, call, earlier));
+                continue;
+            }
             let plan = self.plan_call(number, call, &recent);
             if let Step::Run(tool, _) = &plan.step {
                 recent.push(RecentCall { tool: tool.name.clone(), age: Default::default() });
             }
-            plans.push(plan);
+            plans.push(Planned::Due(plan));
         }
         plans
     }
@@ -214,17 +268,11 @@ impl<'a, H: ToolHost> Dispatcher<'a, H> {
     }
 }
 
-/// Leaves out images and PDFs beyond what a history can carry: they are sent again with each turn.
-fn ration_attachments(attached: &mut usize, content: &mut [ResultBlock]) {
-    for block in content {
-        let (ResultBlock::Image { data, .. } | ResultBlock::Pdf { data }) = &*block else {
-            continue;
-        };
-        if *attached + data.len() > MAX_ATTACHED {
-            *block = ResultBlock::Text("[attachment not shown: there were too many]".into());
-        } else {
-            *attached += data.len();
-        }
+impl Performed {
+    fn of(call: &ToolUse, called: Called) -> Self {
+        let Called { record, content, hints, .. } = called;
+        let result = ToolResult::of(call, content, record.error.is_some());
+        Self { record, result, hints, ended: None }
     }
 }
 
@@ -238,9 +286,19 @@ impl PolicyNote {
 async fn perform(
     tools: &impl ToolHost,
     scope: &Scope,
-    plan: Plan,
+    recorder: &impl Recorder,
+    planned: Planned,
     no_more_sessions: &AtomicBool,
 ) -> Result<Performed, Ended> {
+    // What an earlier process has done stands, whatever ends this one.
+    let plan = match planned {
+        Planned::Due(plan) => plan,
+        Planned::Made(call, called) => return Ok(Performed::of(&call, *called)),
+        Planned::Uncertain(call, called) => {
+            recorder.note(&step::Step::Called((*called).clone())).await;
+            return Ok(Performed::of(&call, *called));
+        }
+    };
     if no_more_sessions.load(Relaxed) {
         return Err(Ended::SessionsLost);
     }
@@ -253,8 +311,16 @@ async fn perform(
     }
     let Plan { number, call, tool, step, mut notes, mut hints, .. } = plan;
     let answer = match step {
+        Step::Run(listed, arguments) => {
+            let intent = step::Step::Calling { id: call.id.clone(), tool: tool.clone() };
+            tokio::select! {
+                biased;
+                written = recorder.intend(&intent) => written.map_err(Ended::Unrecorded)?,
+                (_, ended) = scope.cut_off() => return Err(ended),
+            }
+            run(tools, scope, &listed, arguments).await
+        }
         Step::Refuse(text) => Answer::error(text, false),
-        Step::Run(tool, arguments) => run(tools, scope, &tool, arguments).await,
     };
     if matches!(answer.ended, Some(Ended::SessionsLost)) {
         no_more_sessions.store(true, Relaxed);
@@ -284,8 +350,9 @@ async fn perform(
         took_ms = record.latency.as_millis() as u64,
         "tool call ended"
     );
-    let result = ToolResult::of(&call, answer.content, record.error.is_some());
-    Ok(Performed { record, result, hints, ended: answer.ended })
+    let called = Called { id: call.id.clone(), record, content: answer.content, hints };
+    recorder.note(&step::Step::Called(called.clone())).await;
+    Ok(Performed { ended: answer.ended, ..Performed::of(&call, called) })
 }
 
 async fn run(

@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     Scope, ToolHost,
     catalog::Catalog,
-    conversation::{Closed, Conversation, Next},
+    conversation::{Closed, Next},
+    day::Day,
     dispatch::Dispatcher,
     reminder::{self, Snapshot},
+    step::{DayEnd, Recorder, Step, Unrecorded},
 };
 use crate::{
-    clients::claude::{Ask, ClaudeClient, ClaudeError, Reply},
-    domain::{Action, InputHash, ModuleName, ToolName, Usd},
+    clients::claude::{Ask, ClaudeClient, ClaudeError, NotPaid, Reply},
+    domain::{Action, InputHash, ModuleName, Redactor, ToolName, Usd},
 };
 
 /// What a persona's day came to.
@@ -35,7 +38,7 @@ pub struct MainTurn {
 }
 
 /// One tool call and what came of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Its number in the run, from 1.
     pub number: u32,
@@ -51,9 +54,12 @@ pub struct CallRecord {
     pub excerpt: String,
     /// How long it took.
     pub latency: Duration,
-    /// When it began.
+    /// When it began; of a call of an earlier process, when it was read back.
+    #[serde(skip, default = "Instant::now")]
     pub started: Instant,
-    /// What the policy gate had to say of it and of its result.
+    /// What the policy gate had to say of it and of its result. Counted by the process that made the
+    /// call.
+    #[serde(skip)]
     pub policy: Vec<PolicyNote>,
 }
 
@@ -67,7 +73,8 @@ pub struct PolicyNote {
 }
 
 /// The tool a call went to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CalledTool {
     /// One the server lists.
     Listed(ToolName),
@@ -86,8 +93,12 @@ pub enum Ended {
     SessionsLost,
     /// The run's time was up.
     Deadline,
-    /// The runner is stopping.
+    /// It was stopped from outside: by a shutdown, a pause or on request.
     Stopped,
+    /// A cap leaves no room for another request; the variable that sets it.
+    Budget(&'static str),
+    /// It could not be written down.
+    Unrecorded(Unrecorded),
 }
 
 impl Ended {
@@ -98,7 +109,35 @@ impl Ended {
             Self::Model(error) => Some(error.to_string()),
             Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
-            Self::Stopped => None,
+            Self::Unrecorded(error) => Some(error.to_string()),
+            Self::Stopped | Self::Budget(_) => None,
+        }
+    }
+
+    /// What it means for the rest of the run.
+    pub fn summary(&self, redactor: &Redactor) -> DayEnd {
+        let failure = self.failure().map(|error| redactor.redact(&error).into_owned());
+        DayEnd {
+            stopped: matches!(self, Self::Stopped),
+            out_of_money: matches!(self, Self::Closed(Closed::CostLimit) | Self::Budget(_)),
+            reason: match (self, &failure) {
+                (_, Some(failure)) => failure.clone(),
+                (Self::Closed(closed), None) => closed.describe().to_owned(),
+                (Self::Budget(variable), None) => format!("{variable} is used up"),
+                (_, None) => "stopped from outside".to_owned(),
+            },
+            failure,
+        }
+    }
+
+    fn of_asking(error: ClaudeError) -> Self {
+        match error {
+            ClaudeError::NotPaid(NotPaid::Budget { variable }) => Self::Budget(variable),
+            ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
+            ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {
+                Self::Unrecorded(Unrecorded { reason })
+            }
+            error => Self::Model(error),
         }
     }
 
@@ -125,6 +164,19 @@ impl CallRecord {
 }
 
 impl MainTurn {
+    /// The main turn of an earlier process, as far as it came.
+    pub fn of_earlier(day: Day, redactor: &Redactor) -> Self {
+        let (words, replies) = (day.conversation.closing_words(), day.conversation.replies());
+        Self {
+            closing_words: redactor.redact(words).into_owned(),
+            replies,
+            spent: day.conversation.spent(),
+            ended: Ended::Stopped,
+            reminders: Vec::new(),
+            calls: day.into_calls(),
+        }
+    }
+
     /// The modules of the listed tools that were called, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
         let mut used = Vec::new();
@@ -140,19 +192,20 @@ impl MainTurn {
     }
 }
 
-/// Plays a persona's day: `system` is who it is, `opening` what it is asked to do.
+/// Plays a persona's day, or the rest of one: `system` is who it is.
 pub async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
     catalog: &Catalog,
     system: &str,
-    opening: &str,
+    day: Day,
     scope: &Scope,
+    recorder: &impl Recorder,
 ) -> MainTurn {
-    let mut conversation = Conversation::new(opening, scope.limits);
-    let mut dispatcher = Dispatcher::new(tools, catalog, scope);
+    let Day { mut conversation, calls, earlier, mut spent_before, attached } = day;
+    let mut dispatcher =
+        Dispatcher::new(tools, catalog, scope, recorder).after(calls, earlier, attached);
     let mut reminders = Vec::new();
-    let mut spent_before = Usd::ZERO;
     let ended = loop {
         match conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
@@ -166,10 +219,13 @@ pub async fn run_main_turn(
                     format: None,
                     cached: true,
                 };
-                match scope.ask(claude, ask).await {
+                let reply = scope.ask(claude, ask, recorder).await;
+                conversation.note_lost(recorder.lost());
+                match reply {
                     Ok(reply) => conversation.record_reply(reply),
                     Err(ended) if ended.is_bad_request() && conversation.strip_thinking() => {
                         tracing::warn!("the request is sent once more without thinking blocks");
+                        recorder.note(&Step::ThinkingStripped).await;
                     }
                     Err(ended) => break ended,
                 }
@@ -200,6 +256,7 @@ pub async fn run_main_turn(
                 reminders.extend(told.iter().map(|reminder| reminder.producer));
                 let as_system = claude.takes_system_messages();
                 conversation.record_results(&turn.results, text.as_deref(), as_system);
+                recorder.note(&Step::Told { reminder: text, as_system }).await;
             }
         }
     };
@@ -223,13 +280,22 @@ pub async fn run_main_turn(
 }
 
 impl Scope {
-    /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it.
-    pub(super) async fn ask(&self, claude: &ClaudeClient, ask: Ask<'_>) -> Result<Reply, Ended> {
+    /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it; a pause
+    /// lets it come to its end.
+    pub(super) async fn ask(
+        &self,
+        claude: &ClaudeClient,
+        ask: Ask<'_>,
+        recorder: &impl Recorder,
+    ) -> Result<Reply, Ended> {
         tokio::select! {
             biased;
             () = self.shutdown.stopping() => Err(Ended::Stopped),
             () = sleep_until(self.deadline) => Err(Ended::Deadline),
-            reply = claude.ask(ask, self.deadline, &self.patience) => reply.map_err(Ended::Model),
+            reply = claude.ask(ask, self.deadline, &self.patience, recorder) => {
+                reply.map_err(Ended::of_asking)
+            }
+            () = recorder.paused() => Err(Ended::Stopped),
         }
     }
 

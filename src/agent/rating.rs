@@ -12,14 +12,18 @@ use super::{
     Scope,
     main_turn::{Ended, MainTurn},
     prompt,
+    replay::RatingStep,
+    step::{Recorder, Step},
 };
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
-    domain::{ModuleName, ModuleRating, Usd, clip, one_line},
+    domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
 };
 
 /// Output tokens of an answer, thinking included.
 const OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+/// Answers: one, and one more for what it left out.
+const MAX_REPLIES: u32 = 2;
 /// Most modules asked for: what the server takes in one batch.
 const MAX_MODULES: usize = 100;
 /// Longest piece of an unreadable answer in its mark, in characters.
@@ -39,80 +43,88 @@ pub struct Ratings {
 }
 
 /// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
+/// What an earlier process has got of it (`earlier`) is not asked for again.
 pub async fn run_rating_turn(
     claude: &ClaudeClient,
     system: &str,
     turn: &MainTurn,
+    earlier: Vec<RatingStep>,
     scope: &Scope,
+    recorder: &impl Recorder,
 ) -> Ratings {
-    let mut modules = turn.used_modules();
-    let beyond = modules.split_off(modules.len().min(MAX_MODULES));
-    let mut talk = RatingTalk::new(prompt::rate(&turn.calls, &turn.closing_words, &modules));
-    let mut rows: Vec<ModuleRating> = Vec::new();
-    let mut missing = modules;
+    let mut talk = RatingTalk::new(turn, &scope.redactor);
+    for step in earlier {
+        match step {
+            RatingStep::Replied(reply) => talk.hear(reply),
+            RatingStep::ThinkingStripped => drop(talk.strip_thinking()),
+        }
+    }
     let mut ended = None;
-    let mut came_back = String::new();
-    let mut spent = Usd::ZERO;
-    for attempt in 0..2 {
-        if attempt > 0 {
-            talk.ask_again(&prompt::repair(&missing));
-        }
-        let mut answer = talk.ask(claude, system, &missing, scope).await;
-        if answer.as_ref().is_err_and(Ended::is_bad_request)
-            && Message::strip_thinking(&mut talk.messages)
-        {
-            tracing::warn!("the rating request is sent once more without thinking blocks");
-            answer = talk.ask(claude, system, &missing, scope).await;
-        }
-        let reply = match answer {
-            Ok(reply) => reply,
+    while !talk.is_over() {
+        match talk.ask(claude, system, scope, recorder).await {
+            Ok(reply) => talk.hear(reply),
+            Err(end) if end.is_bad_request() && talk.strip_thinking() => {
+                tracing::warn!("the rating request is sent once more without thinking blocks");
+                recorder.note(&Step::ThinkingStripped).await;
+            }
             Err(end) => {
                 ended = Some(end);
                 break;
             }
-        };
-        spent += reply.cost.total();
-        came_back = describe(&reply);
-        if reply.stop_reason == StopReason::Refusal {
-            // Asked again, it would most likely decline again.
-            break;
         }
-        let found = parse_ratings(&scope.redactor.redact(&reply.text()), &missing);
-        missing.retain(|module| found.iter().all(|rating| rating.module != *module));
-        rows.extend(found);
-        if missing.is_empty() {
-            break;
-        }
-        talk.heard(reply);
     }
-    // Without any answer there is nothing to mark; the request's failure is reported instead.
-    if rows.is_empty() && !came_back.is_empty() {
-        rows.push(ModuleRating::unreadable(&scope.redactor.redact(&came_back)));
-    }
-    missing.extend(beyond);
-    Ratings { rows, unrated: missing, ended, spent }
+    talk.into_ratings(ended)
 }
 
-/// The messages of a rating turn.
-struct RatingTalk {
+/// A rating turn: what was said, and what is still missing.
+struct RatingTalk<'a> {
     question: String,
     messages: Vec<Message>,
+    redactor: &'a Redactor,
+    rows: Vec<ModuleRating>,
+    missing: Vec<ModuleName>,
+    /// More modules than can be asked for.
+    beyond: Vec<ModuleName>,
+    replies: u32,
+    spent: Usd,
+    came_back: String,
+    refused: bool,
+    stripped: bool,
 }
 
-impl RatingTalk {
-    fn new(question: String) -> Self {
-        let messages = vec![Message::user(&question)];
-        Self { question, messages }
+impl<'a> RatingTalk<'a> {
+    fn new(turn: &MainTurn, redactor: &'a Redactor) -> Self {
+        let mut missing = turn.used_modules();
+        let beyond = missing.split_off(missing.len().min(MAX_MODULES));
+        let question = prompt::rate(&turn.calls, &turn.closing_words, &missing);
+        Self {
+            messages: vec![Message::user(&question)],
+            question,
+            redactor,
+            rows: Vec::new(),
+            missing,
+            beyond,
+            replies: 0,
+            spent: Usd::ZERO,
+            came_back: String::new(),
+            refused: false,
+            stripped: false,
+        }
+    }
+
+    /// Asked again after a refusal, it would most likely decline again.
+    fn is_over(&self) -> bool {
+        self.missing.is_empty() || self.refused || self.replies >= MAX_REPLIES
     }
 
     async fn ask(
         &self,
         claude: &ClaudeClient,
         system: &str,
-        modules: &[ModuleName],
         scope: &Scope,
+        recorder: &impl Recorder,
     ) -> Result<Reply, Ended> {
-        let schema = answer_schema(modules);
+        let schema = answer_schema(&self.missing);
         let ask = Ask {
             system,
             tools: None,
@@ -122,23 +134,50 @@ impl RatingTalk {
             // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
             cached: false,
         };
-        scope.ask(claude, ask).await
+        scope.ask(claude, ask, recorder).await
     }
 
-    /// Takes the answer into the history. A tool call, which nobody offered, could not be answered
-    /// there: it is left out.
-    fn heard(&mut self, reply: Reply) {
-        if reply.tool_uses().next().is_none() {
-            self.messages.push(Message::assistant(&reply.content));
+    /// Takes in an answer, and asks for what is still missing.
+    fn hear(&mut self, reply: Reply) {
+        self.replies += 1;
+        self.spent += reply.cost.total();
+        self.came_back = describe(&reply);
+        if reply.stop_reason == StopReason::Refusal {
+            self.refused = true;
+            return;
         }
-    }
-
-    fn ask_again(&mut self, text: &str) {
-        if self.messages.len() == 1 {
-            self.messages = vec![Message::user(&format!("{}\n\n{text}", self.question))];
+        let found = parse_ratings(&self.redactor.redact(&reply.text()), &self.missing);
+        self.missing.retain(|module| found.iter().all(|rating| rating.module != *module));
+        self.rows.extend(found);
+        if self.is_over() {
+            return;
+        }
+        let repair = prompt::repair(&self.missing);
+        if reply.tool_uses().next().is_some() {
+            // A tool call, which nobody offered, could not be answered in the history: it is left out.
+            self.messages = vec![Message::user(&format!("{}\n\n{repair}", self.question))];
         } else {
-            self.messages.push(Message::user(text));
+            self.messages.push(Message::assistant(&reply.content));
+            self.messages.push(Message::user(&repair));
         }
+    }
+
+    /// As [`super::conversation::Conversation::strip_thinking`].
+    fn strip_thinking(&mut self) -> bool {
+        if self.stripped {
+            return false;
+        }
+        self.stripped = Message::strip_thinking(&mut self.messages);
+        self.stripped
+    }
+
+    fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {
+        // Without any answer there is nothing to mark; the request's failure is reported instead.
+        if self.rows.is_empty() && !self.came_back.is_empty() {
+            self.rows.push(ModuleRating::unreadable(&self.redactor.redact(&self.came_back)));
+        }
+        self.missing.extend(self.beyond);
+        Ratings { rows: self.rows, unrated: self.missing, ended, spent: self.spent }
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod gate;
 mod halt;
 mod message;
+mod meter;
 mod patience;
 mod reply;
 
@@ -23,17 +24,19 @@ pub use error::ClaudeError;
 pub use gate::Admission;
 use message::CacheControl;
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
+pub use meter::{Bill, Meter, NotPaid};
 pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse};
 
 use cold_start::ColdStart;
-use gate::Gate;
+use gate::{Gate, Pass};
 use patience::Judged;
 
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
-    http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    domain::{Tokens, Usd},
+    http::{HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
 
@@ -43,6 +46,8 @@ const API_VERSION: &str = "2026-10-21";
 /// One request; replies are short, thinking is at low effort.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const BODY_LIMIT: usize = 16 << 20;
+/// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
+const BYTES_PER_TOKEN: usize = 2;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
@@ -192,11 +197,25 @@ impl ClaudeClient {
         ask: Ask<'_>,
         deadline: Instant,
         patience: &Patience,
+        meter: &impl Meter,
     ) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
+        let most = self.most(body.len(), ask.max_tokens);
         let attempt = || async {
-            let reply = self.exchange(body.clone(), prefix, deadline, patience).await;
+            let departure = match prefix {
+                Some(prefix) => Some(self.cold_start.depart(prefix).await),
+                None => None,
+            };
+            let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
+            let paid = meter.reserve(most).await;
+            paid.map_err(|refused| patience.judge(refused.into()))?;
+            let reply = self.exchange(body.clone()).await;
+            drop(pass);
+            if let (Ok(_), Some(departure)) = (&reply, &departure) {
+                self.cold_start.arrived(departure);
+            }
+            meter.settle(bill(&reply)).await;
             reply.map_err(|error| patience.judge(error))
         };
         let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
@@ -205,6 +224,11 @@ impl ClaudeClient {
             tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
         };
         RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.error)
+    }
+
+    /// The model asked.
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// Whether this client's model takes system messages in the middle of a conversation.
@@ -239,21 +263,23 @@ impl ClaudeClient {
         bytes
     }
 
-    async fn exchange(
-        &self,
-        body: Vec<u8>,
-        prefix: Option<u64>,
-        deadline: Instant,
-        patience: &Patience,
-    ) -> Result<Reply, ClaudeError> {
-        let departure = match prefix {
-            Some(prefix) => Some(self.cold_start.depart(prefix).await),
-            None => None,
-        };
+    /// A place among the requests that may be under way.
+    async fn enter(&self, deadline: Instant, patience: &Patience) -> Result<Pass<'_>, ClaudeError> {
         let waiting = Instant::now();
         let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
         patience.spend(waiting.elapsed());
-        let _pass = pass?;
+        pass
+    }
+
+    /// What a request may cost at most: its whole prompt written to the cache, every output token used.
+    fn most(&self, body_bytes: usize, max_tokens: NonZeroU32) -> Usd {
+        let prompt = (body_bytes / BYTES_PER_TOKEN) as u64;
+        let output = max_tokens.get().into();
+        let usage = Tokens { cache_write_5m: prompt, output, ..Tokens::default() };
+        self.pricing.cost(&usage).total()
+    }
+
+    async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let request = self
@@ -273,14 +299,23 @@ impl ClaudeClient {
         let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
             ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
         })?;
-        let metrics = self.http.metrics();
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
         self.show_stop();
-        if let Some(departure) = &departure {
-            self.cold_start.arrived(departure);
-        }
-        metrics.record_reply(reply.stop_reason.as_str(), &reply.usage, &reply.cost, took);
+        let stop_reason = reply.stop_reason.as_str();
+        self.http.metrics().record_reply(stop_reason, &reply.usage, &reply.cost, took);
         Ok(reply)
+    }
+}
+
+/// What a request that ended so is billed as.
+fn bill(reply: &Result<Reply, ClaudeError>) -> Bill<'_> {
+    match reply {
+        Ok(reply) => Bill::Replied(reply),
+        Err(ClaudeError::Refused { .. }) => Bill::Free,
+        Err(ClaudeError::Http(HttpError::Unreachable { .. } | HttpError::Unsendable { .. })) => {
+            Bill::Free
+        }
+        Err(_) => Bill::Lost,
     }
 }

@@ -8,6 +8,7 @@ mod wire;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -55,6 +56,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Actions, Self::Feedback];
+
     /// Metric label, and last segment of the path.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,6 +96,16 @@ impl Batch {
         Self { kind: Kind::Feedback, rows: ratings.len(), body }
     }
 
+    /// A batch as it was kept.
+    pub fn kept(kind: Kind, rows: usize, body: String) -> Self {
+        Self { kind, rows, body: body.into_bytes() }
+    }
+
+    /// What it holds.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// How many rows it holds.
     pub fn rows(&self) -> usize {
         self.rows
@@ -101,6 +115,15 @@ impl Batch {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+}
+
+/// The answer of /due.
+#[derive(Debug)]
+pub struct Due {
+    /// Who is due, row by row.
+    pub rows: Vec<DueRow>,
+    /// What the server's clock shows; it decides which day or hour a run stands for.
+    pub server_time: Timestamp,
 }
 
 /// Why the service did not do what it was asked.
@@ -134,6 +157,14 @@ pub enum PersonasError {
     },
 }
 
+impl PersonasError {
+    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md.
+    pub fn is_rejection(&self) -> bool {
+        let Self::Refused { status, .. } = self else { return false };
+        matches!(status.as_u16(), 400 | 404 | 410 | 413 | 422)
+    }
+}
+
 impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
         match self {
@@ -158,19 +189,24 @@ impl PersonasClient {
     /// Who is due. A row that cannot be read stands for itself; the others are not affected.
     ///
     /// # Errors
-    /// When the list as a whole cannot be had.
-    pub async fn fetch_due(&self, deadline: Instant) -> Result<Vec<DueRow>, PersonasError> {
+    /// When the list as a whole, or the server's time with it, cannot be had.
+    pub async fn fetch_due(&self, deadline: Instant) -> Result<Due, PersonasError> {
         let operation =
             Operation { peer: PEER, name: "fetch_due", timeout: TIMEOUT, body_limit: DUE_LIMIT };
         let url = self.base.join(["due"]);
         let request = || self.http.inner().get(url.as_url().clone());
         self.call(operation, RetryPolicy::READ, deadline, request, |answer| {
-            wire::parse_due(&answer.body)
+            wire::parse_due(&answer.body).and_then(|(rows, server_time)| {
+                // A server that leaves it out still dates its answer.
+                let server_time = server_time.or_else(|| date_of(&answer.headers))?;
+                Some(Due { rows, server_time })
+            })
         })
         .await
     }
 
-    /// Hands in a batch for this persona; returns the number of rows the server confirmed.
+    /// Hands in a batch for this persona, as insistently as `policy` says; returns the number of rows
+    /// the server confirmed.
     ///
     /// # Errors
     /// When the server refuses the batch, or could not be had to confirm it before `deadline`.
@@ -178,6 +214,7 @@ impl PersonasClient {
         &self,
         persona: &UserId,
         batch: &Batch,
+        policy: RetryPolicy,
         deadline: Instant,
     ) -> Result<usize, PersonasError> {
         let operation = Operation {
@@ -194,7 +231,7 @@ impl PersonasClient {
                 .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
                 .body(batch.body.clone())
         };
-        self.call(operation, RetryPolicy::POST, deadline, request, |answer| {
+        self.call(operation, policy, deadline, request, |answer| {
             wire::parse_written(&answer.body, batch.rows)
         })
         .await
@@ -236,4 +273,9 @@ impl PersonasClient {
         };
         policy.run(deadline, on_retry, attempt).await
     }
+}
+
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
 }

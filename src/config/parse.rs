@@ -89,12 +89,16 @@ impl Parser {
         default: f64,
     ) -> Usd {
         let default = Usd::from_dollars(default).unwrap_or_default();
-        let expected = "an amount in US dollars above 0, such as 0.25";
-        self.read(variable, text, default, expected, |text| {
-            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            let amount = text.parse().ok().filter(|_| plain).and_then(Usd::from_dollars)?;
-            (amount > Usd::ZERO).then_some(amount)
-        })
+        self.read(variable, text, default, EXPECTED_DOLLARS, read_dollars)
+    }
+
+    /// As `dollars`, where nothing is set by default.
+    pub(super) fn optional_dollars(
+        &mut self,
+        variable: &'static str,
+        text: Option<String>,
+    ) -> Option<Usd> {
+        self.read(variable, text, None, EXPECTED_DOLLARS, |text| read_dollars(text).map(Some))
     }
 
     pub(super) fn ip(
@@ -223,4 +227,12 @@ impl Parser {
 fn stand_in_url() -> BaseUrl {
     #[allow(clippy::expect_used, reason = "a constant URL")]
     BaseUrl::parse("http://localhost").expect("a constant URL")
+}
+
+const EXPECTED_DOLLARS: &str = "an amount in US dollars above 0, such as 0.25";
+
+fn read_dollars(text: &str) -> Option<Usd> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let amount = text.parse().ok().filter(|_| plain).and_then(Usd::from_dollars)?;
+    (amount > Usd::ZERO).then_some(amount)
 }

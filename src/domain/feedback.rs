@@ -1,5 +1,7 @@
 //! What a persona thinks of a module it used.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ModuleName, clip, redact_emails};
 
 /// The module name of the mark that stands for an answer nobody could read.
@@ -9,7 +11,7 @@ pub const PARSE_MODULE: &str = "__parse";
 const MAX_NOTES: usize = 1000;
 
 /// 1 (frustrating) to 5 (really helps).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rating(u8);
 
 impl Rating {
@@ -26,7 +28,7 @@ impl Rating {
 }
 
 /// A row of `persona_feedback`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleRating {
     /// The module.
     pub module: ModuleName,

@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, fmt, fmt::Write, iter::Peekable, str::Chars};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// First 16 hex digits of the SHA-256 of what JavaScript's `JSON.stringify(JSON.parse(input))` gives.
 ///
 /// That differs from the raw text in white space, string escapes, number spelling, duplicate keys
 /// (last value, first place) and key order (array-index keys first, ascending).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InputHash(String);
 
 impl InputHash {

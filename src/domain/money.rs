@@ -6,12 +6,14 @@ use std::{
     ops::{Add, AddAssign},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Picodollars in a dollar. A token of the cheapest kind costs some thousands of them, so sums are
 /// exact.
 const PER_DOLLAR: f64 = 1e12;
 
 /// An amount of US dollars, ≥ 0, in whole picodollars; sums saturate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Usd(u64);
 
 impl Usd {
@@ -24,6 +26,22 @@ impl Usd {
     pub fn from_dollars(dollars: f64) -> Option<Self> {
         // The cast saturates, which is what an absurd amount deserves.
         (dollars >= 0.0).then(|| Self((dollars * PER_DOLLAR).round() as u64))
+    }
+
+    /// So many picodollars, as they are stored.
+    pub fn from_picodollars(picodollars: u64) -> Self {
+        Self(picodollars)
+    }
+
+    /// The amount in picodollars.
+    pub fn picodollars(self) -> u64 {
+        self.0
+    }
+
+    /// What is left of it without `other`; nothing if that is more.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 
     /// The amount in dollars.
@@ -72,7 +90,7 @@ impl fmt::Display for Usd {
 }
 
 /// Tokens of one model reply, by what they cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Uncached input.
     pub input: u64,
@@ -102,7 +120,7 @@ impl Tokens {
 }
 
 /// What one model reply cost, by kind of token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Uncached input.
     pub input: Usd,

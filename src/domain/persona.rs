@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::ModuleName;
 
 /// The persona's account id in mana-auth. Safe as one segment of a URL path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct UserId(String);
 
 /// Not usable as a user id.
@@ -30,6 +33,14 @@ impl UserId {
     }
 }
 
+impl TryFrom<String> for UserId {
+    type Error = UserIdError;
+
+    fn try_from(id: String) -> Result<Self, UserIdError> {
+        Self::parse(&id)
+    }
+}
+
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -37,7 +48,8 @@ impl fmt::Display for UserId {
 }
 
 /// How often a persona spends a day in the product. mana-auth decides who is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cadence {
     /// More than an hour after the last run.
     Hourly,
@@ -48,7 +60,7 @@ pub enum Cadence {
 }
 
 /// The modules a persona likes, heaviest first.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModuleMix(Vec<(ModuleName, f64)>);
 
 impl ModuleMix {
@@ -67,7 +79,7 @@ impl ModuleMix {
 }
 
 /// A synthetic user with a real account.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Persona {
     /// Account id.
     pub user_id: UserId,

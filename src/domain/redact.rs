@@ -42,6 +42,14 @@ impl Redactor {
         Self::of(self.known().iter().cloned().chain(more))
     }
 
+    /// This redactor, but for one text that is not secret everywhere.
+    #[must_use]
+    pub fn without(&self, text: &str) -> Self {
+        let escaped = escaped(text);
+        let known = self.known();
+        Self::of(known.iter().filter(|&known| known != text && *known != escaped).cloned())
+    }
+
     /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
     /// middle of a run.
     pub fn learn(&self, other: &Redactor) {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A tool's name as MCP lists it (`habits.create`). Claude's spelling of it lives in
 /// [`crate::agent::catalog`] only.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ToolName(String);
 
 impl ToolName {
@@ -33,7 +35,7 @@ impl fmt::Display for ToolName {
 }
 
 /// A module of the product: `todo`, `journal`, `newsResearch` …
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModuleName(String);
 
 impl ModuleName {

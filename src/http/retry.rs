@@ -35,15 +35,6 @@ pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
     }
 }
 
-/// How long to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// At most this many further attempts.
-    Attempts(u32),
-    /// Further attempts until this much time has passed since the first.
-    For(Duration),
-}
-
 /// The pauses between attempts: `base`, doubled each time up to `cap`, less up to a quarter at random.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -51,9 +42,9 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// Longest pause of our own choosing.
     pub cap: Duration,
-    /// When to give up.
-    pub persistence: Persistence,
-    /// Longest wait a peer may ask for where attempts are counted; above it there is none further.
+    /// Most further attempts.
+    pub retries: u32,
+    /// Longest wait a peer may ask for; above it there is no further attempt.
     pub max_retry_after: Duration,
 }
 
@@ -62,24 +53,22 @@ impl RetryPolicy {
     pub const READ: Self = Self {
         base: Duration::from_millis(500),
         cap: Duration::from_secs(8),
-        persistence: Persistence::Attempts(2),
+        retries: 2,
         max_retry_after: Duration::from_secs(60),
     };
 
-    /// The idempotent posts of paid work: growing pauses for well over 30 s.
-    pub const POST: Self = Self {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(8),
-        persistence: Persistence::For(Duration::from_secs(45)),
-        max_retry_after: Duration::from_secs(45),
-    };
+    /// The first delivery of a run's rows: what is not taken then waits in the outbox.
+    pub const FIRST_POST: Self = Self::READ;
+
+    /// A later delivery: the outbox sees to the next one itself.
+    pub const ONCE: Self = Self { retries: 0, ..Self::READ };
 
     /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
     pub const MODEL: Self = Self {
         base: Duration::from_millis(500),
         cap: Duration::from_secs(8),
-        persistence: Persistence::Attempts(2),
+        retries: 2,
         max_retry_after: Duration::from_secs(60),
     };
 
@@ -87,35 +76,23 @@ impl RetryPolicy {
     pub const TOOL: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(2),
-        persistence: Persistence::Attempts(2),
+        retries: 2,
         max_retry_after: Duration::from_secs(10),
     };
 
     /// The pause before the next attempt; `None` to give up.
     ///
-    /// `retries` were made so far, `elapsed` has passed since the first attempt, `jitter` is in
-    /// `0.0..1.0`.
+    /// `retries` were made so far, `jitter` is in `0.0..1.0`.
     pub fn pause(
         &self,
         retries: u32,
-        elapsed: Duration,
         retry_after: Option<Duration>,
         jitter: f64,
     ) -> Option<Duration> {
         let own = self.base.saturating_mul(2u32.saturating_pow(retries)).min(self.cap);
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
         let asked = retry_after.unwrap_or_default();
-        let pause = own.max(asked);
-        match self.persistence {
-            Persistence::Attempts(most) => {
-                (retries < most && asked <= self.max_retry_after).then_some(pause)
-            }
-            // Rather than give up for a long wait, a last attempt is made at the very end.
-            Persistence::For(window) => {
-                let left = window.checked_sub(elapsed).filter(|left| !left.is_zero())?;
-                Some(pause.min(left))
-            }
-        }
+        (retries < self.retries && asked <= self.max_retry_after).then_some(own.max(asked))
     }
 
     /// Makes attempts until one succeeds, fails for good, or the policy or `deadline` ends it; the
@@ -135,7 +112,6 @@ impl RetryPolicy {
         E: Retryable,
         F: Future<Output = Result<T, E>>,
     {
-        let first = Instant::now();
         let mut retries = 0;
         loop {
             let error = match attempt().await {
@@ -143,7 +119,7 @@ impl RetryPolicy {
                 Err(error) => error,
             };
             let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
-            let Some(pause) = self.pause(retries, first.elapsed(), retry_after, jitter()) else {
+            let Some(pause) = self.pause(retries, retry_after, jitter()) else {
                 return Err(error);
             };
             let next = Instant::now() + pause;
@@ -218,19 +194,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_final_is_tried_once() {
-        assert_eq!(exhaust(RetryPolicy::POST, Verdict::Final, DAY).await, (1, Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn posts_go_on_for_at_least_thirty_seconds_and_less_than_a_minute() {
-        let (attempts, took) = exhaust(RetryPolicy::POST, TRANSIENT, DAY).await;
-        assert!((Duration::from_secs(30)..Duration::from_secs(60)).contains(&took), "{took:?}");
-        assert!((5..20).contains(&attempts), "{attempts}");
+        assert_eq!(exhaust(RetryPolicy::READ, Verdict::Final, DAY).await, (1, Duration::ZERO));
+        assert_eq!(exhaust(RetryPolicy::ONCE, TRANSIENT, DAY).await, (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_attempt_starts_after_the_deadline() {
-        let (_, last) = exhaust(RetryPolicy::POST, TRANSIENT, Duration::from_secs(3)).await;
+        let endless = RetryPolicy { retries: 50, ..RetryPolicy::READ };
+        let (_, last) = exhaust(endless, TRANSIENT, Duration::from_secs(3)).await;
         assert!(last < Duration::from_secs(3), "{last:?}");
     }
 
@@ -247,8 +218,8 @@ mod tests {
         fn pauses_grow_to_the_cap_and_lose_at_most_a_quarter(
             retries in 0u32..40, jitter in 0.0f64..1.0
         ) {
-            let policy = RetryPolicy { persistence: Persistence::Attempts(50), ..RetryPolicy::READ };
-            let pause = policy.pause(retries, Duration::ZERO, None, jitter);
+            let policy = RetryPolicy { retries: 50, ..RetryPolicy::READ };
+            let pause = policy.pause(retries, None, jitter);
             let full = Duration::from_millis(500 * 2u64.pow(retries.min(20))).min(policy.cap);
             let pause = pause.unwrap();
             prop_assert!(pause <= full && pause >= full.mul_f64(0.75));

@@ -124,7 +124,7 @@ impl Metrics {
         self.scheduling.tick_interval.set(interval.as_secs_f64());
     }
 
-    /// Whether the runner is paused.
+    /// Whether the runner is paused, by its environment or on request.
     pub fn set_paused(&self, paused: bool) {
         self.scheduling.paused.set(paused.into());
     }

@@ -1,59 +1,30 @@
-//! Handing in what a run came to: rows in batches the server takes, nothing lost, nothing doubled.
-
-use tokio::time::Instant;
+//! What a run came to, as posts: rows in batches the server takes, nothing lost, nothing doubled.
 
 use crate::{
-    clients::personas::{Batch, MAX_ACTIONS, MAX_RATINGS, PersonasClient, PersonasError},
-    domain::{Action, ModuleRating, RunId, UserId},
-    shutdown::Shutdown,
+    clients::personas::{Batch, MAX_ACTIONS, MAX_RATINGS},
+    domain::{Action, ModuleRating, RunId},
 };
 
-/// Why rows were not handed in.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PersistError {
-    /// The server did not take them.
-    #[error(transparent)]
-    Personas(#[from] PersonasError),
-    /// The shutdown was forced.
-    #[error("the shutdown was forced before the rows were handed in")]
-    Aborted,
+/// Numbers of a run's posts of ratings begin here, behind all of its actions.
+const FIRST_OF_RATINGS: u32 = 1_000_000;
+
+/// Posts of actions. The server makes row ids of the batch's id and the index in it, so every batch
+/// after the first has an id of its own (contracts/mana-auth.md). Built again, they are the same.
+pub(super) fn posts_of_actions(run: RunId, actions: &[Action]) -> Vec<(u32, Batch)> {
+    let ids = ids(run, "actions");
+    let batches = actions.chunks(MAX_ACTIONS).zip(ids);
+    (0..).zip(batches.map(|(rows, id)| Batch::of_actions(id, rows))).collect()
 }
 
-/// Batches of actions. The server makes row ids of the batch's id and the index in it, so every batch
-/// after the first has an id of its own (contracts/mana-auth.md).
-pub(super) fn batches_of_actions(run: RunId, actions: &[Action]) -> Vec<Batch> {
-    let ids = std::iter::once(run).chain(std::iter::repeat_with(RunId::new));
-    actions.chunks(MAX_ACTIONS).zip(ids).map(|(rows, id)| Batch::of_actions(id, rows)).collect()
+/// Posts of ratings, likewise.
+pub(super) fn posts_of_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<(u32, Batch)> {
+    let ids = ids(run, "feedback");
+    let batches = ratings.chunks(MAX_RATINGS).zip(ids);
+    (FIRST_OF_RATINGS..).zip(batches.map(|(rows, id)| Batch::of_ratings(id, rows))).collect()
 }
 
-/// Batches of ratings, likewise.
-pub(super) fn batches_of_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<Batch> {
-    let ids = std::iter::once(run).chain(std::iter::repeat_with(RunId::new));
-    ratings.chunks(MAX_RATINGS).zip(ids).map(|(rows, id)| Batch::of_ratings(id, rows)).collect()
-}
-
-/// Posts batches one after the other. A stop does not end it, an abort does.
-pub(super) async fn post_all(
-    personas: &PersonasClient,
-    persona: &UserId,
-    batches: &[Batch],
-    deadline: Instant,
-    shutdown: &Shutdown,
-) -> Result<(), PersistError> {
-    let post = async {
-        for batch in batches {
-            let written = personas.post(persona, batch, deadline).await?;
-            if written != batch.rows() {
-                tracing::warn!(sent = batch.rows(), written, "the server confirmed another number");
-            }
-        }
-        Ok(())
-    };
-    tokio::select! {
-        biased;
-        result = post => result,
-        () = shutdown.aborted() => Err(PersistError::Aborted),
-    }
+fn ids(run: RunId, kind: &'static str) -> impl Iterator<Item = RunId> {
+    std::iter::once(run).chain((1..).map(move |n| run.of_batch(kind, n)))
 }
 
 #[cfg(test)]
@@ -75,10 +46,12 @@ mod tests {
             let actions: Vec<_> = (0..count)
                 .map(|n| Action::new(&format!("m.t{n}"), None, None, Duration::ZERO))
                 .collect();
-            let batches = batches_of_actions(run, &actions);
+            let posts = posts_of_actions(run, &actions);
+            prop_assert_eq!(&posts, &posts_of_actions(run, &actions));
             let mut names = Vec::new();
             let mut ids = HashSet::new();
-            for (n, batch) in batches.iter().enumerate() {
+            for (n, batch) in &posts {
+                let n = *n;
                 prop_assert!((1..=MAX_ACTIONS).contains(&batch.rows()));
                 let body: Value = serde_json::from_slice(batch.body()).unwrap();
                 for (index, row) in body["actions"].as_array().unwrap().iter().enumerate() {

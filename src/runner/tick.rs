@@ -1,22 +1,28 @@
 //! One tick: who is due, and a run for each.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
 
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
-    back_off::BackOff,
     fan_out::{Outcome, fan_out},
-    pipeline::{Pipeline, RunReport},
+    pipeline::Pipeline,
+    recovery::Recovery,
 };
 use crate::{
     clients::{
         claude::Admission,
-        personas::{DueRow, PersonasError},
+        personas::{Due, DueRow, PersonasClient, PersonasError},
     },
-    clock::Clock,
-    domain::{Persona, Usd},
+    domain::{Cadence, Persona, Slot, Usd},
+    journal::JournalError,
     metrics::{Metrics, RunOutcome, TickOutcome},
 };
 
@@ -30,7 +36,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Tick {
     pipeline: Arc<Pipeline>,
-    back_off: Arc<BackOff>,
+    personas: Arc<PersonasClient>,
+    recovery: Recovery,
     concurrency: usize,
 }
 
@@ -41,8 +48,10 @@ pub struct TickSummary {
     pub due: usize,
     /// Runs that ended well.
     pub ran_successfully: usize,
-    /// Personas held back or, in a shutdown, not started.
+    /// Personas held back, done for this day or hour, or not started because of a stop or a pause.
     pub skipped: usize,
+    /// Runs of which rows wait in the outbox.
+    pub undelivered: usize,
     /// Runs that did not end well, in the order of /due.
     pub failed: Vec<FailedRun>,
     /// What the model replies of its runs cost.
@@ -71,6 +80,12 @@ pub enum TickError {
     /// Something that waiting does not heal stops all use of the model.
     #[error("the model is not used for now: {0}")]
     ModelStopped(String),
+    /// Nothing can be written down, so nothing may be paid for.
+    #[error("nothing is paid for without a record of it: {0}")]
+    Journal(#[from] JournalError),
+    /// The runner is paused.
+    #[error("the runner is paused")]
+    Paused,
     /// The runner is stopping.
     #[error("the runner is stopping")]
     Stopping,
@@ -78,22 +93,22 @@ pub enum TickError {
 
 /// What is known of a due persona before its run.
 enum Entry {
-    Run(Persona),
+    Run(Persona, Slot),
     HeldBack,
     Failed(FailedRun),
 }
 
 impl Tick {
-    /// Ticks with this pipeline, at most `concurrency` runs at once. A failed run holds its persona
-    /// back for `first_back_off` at first.
+    /// Ticks with this pipeline, at most `concurrency` runs at once. Unfinished runs of an earlier
+    /// process go on if they are younger than `resume_max_age`.
     pub fn new(
         pipeline: Arc<Pipeline>,
-        clock: Clock,
+        personas: Arc<PersonasClient>,
         concurrency: usize,
-        first_back_off: Duration,
+        resume_max_age: Duration,
     ) -> Self {
-        let back_off = Arc::new(BackOff::new(clock, first_back_off));
-        Self { pipeline, back_off, concurrency }
+        let recovery = Recovery::new(pipeline.clone(), concurrency, resume_max_age);
+        Self { pipeline, personas, recovery, concurrency }
     }
 
     /// Runs every due persona that is not held back.
@@ -109,6 +124,7 @@ impl Tick {
                 summary.log();
             }
             Err(TickError::Stopping) => {}
+            Err(TickError::Paused) => self.metrics().record_skipped_tick(TickOutcome::Paused),
             Err(error @ TickError::ModelStopped(_)) => {
                 self.metrics().record_skipped_tick(TickOutcome::ModelStopped);
                 tracing::info!("no tick: {error}");
@@ -121,7 +137,18 @@ impl Tick {
         result
     }
 
+    /// Goes on with the runs an earlier process was killed in or stopped before their rating.
+    pub(super) async fn recover(&self) {
+        self.recovery.run().await;
+    }
+
     async fn run_due(&self, started: Instant) -> Result<TickSummary, TickError> {
+        if self.pipeline.control.paused().is_some() {
+            return Err(TickError::Paused);
+        }
+        if self.pipeline.journal.trouble().is_some() {
+            self.pipeline.journal.check_writable().await?;
+        }
         let claude = &self.pipeline.claude;
         let most = match claude.begin_tick() {
             Admission::Open => usize::MAX,
@@ -136,33 +163,31 @@ impl Tick {
     /// Runs the due personas, but no more than `most`.
     async fn run_admitted(&self, started: Instant, most: usize) -> Result<TickSummary, TickError> {
         let shutdown = &self.pipeline.shutdown;
-        let rows = tokio::select! {
+        let due = tokio::select! {
             biased;
             () = shutdown.stopping() => return Err(TickError::Stopping),
-            rows = self.pipeline.personas.fetch_due(started + DUE_LIMIT) => rows?,
+            due = self.personas.fetch_due(started + DUE_LIMIT) => due?,
         };
-        self.metrics().set_due(rows.len());
-        let mut summary = TickSummary { due: rows.len(), ..Default::default() };
+        self.metrics().set_due(due.rows.len());
+        let mut summary = TickSummary { due: due.rows.len(), ..Default::default() };
 
-        let entries = self.sort_out(rows, most);
-        let personas: Vec<_> = entries
+        let entries = self.sort_out(due, most).await?;
+        let runs: Vec<_> = entries
             .iter()
             .filter_map(|entry| match entry {
-                Entry::Run(persona) => Some(persona.clone()),
+                Entry::Run(persona, slot) => Some((persona.clone(), slot.clone())),
                 _ => None,
             })
             .collect();
-        let outcomes = fan_out(personas, self.concurrency, shutdown, |persona| {
-            let (pipeline, back_off) = (self.pipeline.clone(), self.back_off.clone());
+        let outcomes = fan_out(runs, self.concurrency, shutdown, |(persona, slot)| {
+            let pipeline = self.pipeline.clone();
             let span = tracing::info_span!("run", persona.id = %persona.user_id);
             async move {
                 // Stopped in the middle of a tick, it need not log anybody in.
-                if most > 1 && pipeline.claude.stopped().is_some() {
+                if most > 1 && pipeline.claude.stopped().is_some() || pipeline.is_held() {
                     return None;
                 }
-                let report = pipeline.run(&persona).await;
-                settle(&pipeline.metrics, &back_off, &persona, &report);
-                Some(report)
+                Some(pipeline.run(persona, slot).await)
             }
             .instrument(span)
         })
@@ -175,13 +200,11 @@ impl Tick {
             match entry {
                 Entry::HeldBack => summary.skipped += 1,
                 Entry::Failed(failed) => summary.failed.push(failed),
-                Entry::Run(persona) => match outcomes.next() {
+                Entry::Run(persona, _) => match outcomes.next() {
                     None | Some(Outcome::NotStarted | Outcome::Ended(None)) => summary.skipped += 1,
                     Some(Outcome::Panicked) => {
                         self.metrics().record_no_run(RunOutcome::Failed);
-                        // It may panic again next time; at least it is not paid for every minute.
-                        self.back_off.failed(&persona.user_id, None);
-                        self.metrics().record_backoff();
+                        self.recovery.close_panicked(&persona.user_id).await;
                         let error = "the run panicked; the log has the place".to_owned();
                         summary.failed.push(FailedRun { persona: persona.email, error });
                     }
@@ -189,7 +212,9 @@ impl Tick {
                         logged_in |= report.logged_in;
                         refused |= report.credentials_refused;
                         summary.cost += report.cost;
+                        summary.undelivered += usize::from(report.undelivered);
                         match report.error {
+                            None if report.outcome == RunOutcome::Skipped => summary.skipped += 1,
                             None => summary.ran_successfully += 1,
                             Some(error) => {
                                 summary.failed.push(FailedRun { persona: persona.email, error });
@@ -206,34 +231,67 @@ impl Tick {
     }
 
     /// Who runs, who is held back, and which rows are nobody.
-    fn sort_out(&self, rows: Vec<DueRow>, most: usize) -> Vec<Entry> {
+    async fn sort_out(&self, due: Due, most: usize) -> Result<Vec<Entry>, TickError> {
+        let Due { rows, server_time } = due;
+        let done = self.done_for(&rows, server_time).await?;
+        let no_money = self.pipeline.budget.exhausted();
+        if let Some(reason) = no_money.as_ref().filter(|_| !rows.is_empty()) {
+            tracing::info!("nobody runs: {reason}");
+        }
         let mut running = 0;
         let mut seen = HashSet::new();
         let refuse = |persona, error| {
             self.metrics().record_no_run(RunOutcome::Failed);
             Entry::Failed(FailedRun { persona, error })
         };
-        rows.into_iter()
-            .map(|row| match row {
-                Err(error) => {
-                    tracing::warn!(due.row = error.place, "a row of /due is malformed");
-                    refuse(error.persona.clone(), error.to_string())
+        let hold_back = || {
+            self.metrics().record_no_run(RunOutcome::Skipped);
+            Entry::HeldBack
+        };
+        let sorted = rows.into_iter().map(|row| match row {
+            Err(error) => {
+                tracing::warn!(due.row = error.place, "a row of /due is malformed");
+                refuse(error.persona.clone(), error.to_string())
+            }
+            Ok(persona) if !seen.insert(persona.user_id.clone()) => {
+                tracing::warn!(persona.id = %persona.user_id, "/due lists a persona twice");
+                refuse(persona.email, "/due lists this persona twice; it runs once".into())
+            }
+            Ok(persona) => {
+                let slot = Slot::of(persona.cadence, server_time);
+                let is_done = done
+                    .get(&slot)
+                    .is_some_and(|personas| personas.contains(persona.user_id.as_str()));
+                let is_held = self.pipeline.back_off.holds(&persona.user_id);
+                if is_done || is_held || no_money.is_some() {
+                    return hold_back();
                 }
-                Ok(persona) if !seen.insert(persona.user_id.clone()) => {
-                    tracing::warn!(persona.id = %persona.user_id, "/due lists a persona twice");
-                    refuse(persona.email, "/due lists this persona twice; it runs once".into())
+                if running >= most {
+                    return Entry::HeldBack;
                 }
-                Ok(persona) if self.back_off.holds(&persona.user_id) => {
-                    self.metrics().record_no_run(RunOutcome::Skipped);
-                    Entry::HeldBack
-                }
-                Ok(_) if running >= most => Entry::HeldBack,
-                Ok(persona) => {
-                    running += 1;
-                    Entry::Run(persona)
-                }
-            })
-            .collect()
+                running += 1;
+                Entry::Run(persona, slot)
+            }
+        });
+        Ok(sorted.collect())
+    }
+
+    /// For each slot somebody is due for, the personas that have their run for it.
+    async fn done_for(
+        &self,
+        rows: &[DueRow],
+        server_time: Timestamp,
+    ) -> Result<HashMap<Slot, HashSet<String>>, TickError> {
+        let mut done = HashMap::new();
+        for cadence in [Cadence::Hourly, Cadence::Daily, Cadence::Weekdays] {
+            let slot = Slot::of(cadence, server_time);
+            let is_due = rows.iter().flatten().any(|persona| persona.cadence == cadence);
+            if is_due && !done.contains_key(&slot) {
+                let personas = self.pipeline.journal.personas_done_for(&slot).await?;
+                done.insert(slot, personas.into_iter().collect());
+            }
+        }
+        Ok(done)
     }
 
     /// Why the model is not used at all for now, if so.
@@ -241,19 +299,13 @@ impl Tick {
         self.pipeline.claude.stopped()
     }
 
+    /// As [`Pipeline::trouble`].
+    pub fn trouble(&self) -> Option<String> {
+        self.pipeline.trouble()
+    }
+
     fn metrics(&self) -> &Metrics {
         &self.pipeline.metrics
-    }
-}
-
-/// Holds a persona back whose run left no mark: it is still due, and would be paid for again.
-fn settle(metrics: &Metrics, back_off: &BackOff, persona: &Persona, report: &RunReport) {
-    if report.left_mark {
-        back_off.succeeded(&persona.user_id);
-    } else if report.outcome == RunOutcome::Failed {
-        let wait = back_off.failed(&persona.user_id, report.hold);
-        metrics.record_backoff();
-        tracing::info!(wait_s = wait.as_secs(), "the persona is held back");
     }
 }
 
@@ -264,6 +316,7 @@ impl TickSummary {
             tick.ran_successfully = self.ran_successfully,
             tick.skipped = self.skipped,
             tick.failed = self.failed.len(),
+            tick.undelivered = self.undelivered,
             tick.cost = %self.cost,
             took_ms = self.took.as_millis() as u64,
             "tick ended"

@@ -84,6 +84,27 @@ impl TickSlot {
         tokio::spawn(work.instrument(tracing::info_span!("tick")))
     }
 
+    /// Goes on with what an earlier process has left, once no tick is in flight, and in the place of
+    /// one.
+    pub fn recover(&self) -> JoinHandle<()> {
+        let inner = self.0.clone();
+        let work = async move {
+            // The semaphore is never closed.
+            let _permit = inner.slot.clone().acquire_owned().await;
+            tokio::select! {
+                biased;
+                () = inner.tick.recover() => {}
+                () = inner.shutdown.aborted() => {}
+            }
+        };
+        tokio::spawn(work.instrument(tracing::info_span!("recovery")))
+    }
+
+    /// Whether a tick, or a recovery in its place, is in flight.
+    pub fn is_taken(&self) -> bool {
+        self.0.slot.available_permits() == 0
+    }
+
     /// Resolves when no tick is in flight. No tick must be started while this is awaited.
     pub async fn idle(&self) {
         // The semaphore is never closed, so this only waits.
@@ -94,6 +115,9 @@ impl TickSlot {
     pub fn trouble(&self) -> Option<String> {
         if let Some(reason) = self.0.tick.model_stopped() {
             return Some(format!("the model is not used for now: {reason}"));
+        }
+        if let Some(reason) = self.0.tick.trouble() {
+            return Some(reason);
         }
         let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|trouble| match trouble {
@@ -118,8 +142,9 @@ impl Inner {
             {
                 Some(Trouble::SeedSecret)
             }
-            Ok(_) | Err(TickError::Stopping | TickError::ModelStopped(_)) => None,
             Err(error @ TickError::Due(_)) => Some(Trouble::Due(error.to_string())),
+            // The others say themselves what is wrong, for as long as it is.
+            Ok(_) | Err(_) => None,
         };
     }
 }

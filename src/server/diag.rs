@@ -46,6 +46,7 @@ struct TickResult {
     due: usize,
     ran_successfully: usize,
     skipped: usize,
+    undelivered: usize,
     failed: Vec<FailedPersona>,
     duration_ms: u64,
     cost_usd: f64,
@@ -64,6 +65,7 @@ impl From<TickSummary> for TickResult {
             due: summary.due,
             ran_successfully: summary.ran_successfully,
             skipped: summary.skipped,
+            undelivered: summary.undelivered,
             failed: failed.map(|f| FailedPersona { persona: f.persona, error: f.error }).collect(),
             duration_ms: u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
             cost_usd: summary.cost.dollars(),
@@ -80,10 +82,9 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Response {
             return failure(StatusCode::INTERNAL_SERVER_ERROR, missing);
         }
     };
-    if state.paused {
+    if state.control.paused().is_some() {
         state.metrics.record_skipped_tick(TickOutcome::Paused);
-        let nothing = TickResult::default();
-        return Json(json!({"ok": true, "result": nothing, "paused": true})).into_response();
+        return paused();
     }
     if state.shutdown.is_stopping() {
         return failure(StatusCode::SERVICE_UNAVAILABLE, TickError::Stopping.to_string());
@@ -97,12 +98,16 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Response {
             Json(json!({"ok": true, "result": TickResult::from(summary)})).into_response()
         }
         Ok(Err(error @ TickError::Due(_))) => failure(StatusCode::BAD_GATEWAY, error.to_string()),
-        Ok(Err(error @ (TickError::Stopping | TickError::ModelStopped(_)))) => {
-            failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        }
+        Ok(Err(TickError::Paused)) => paused(),
+        Ok(Err(error)) => failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         Err(_) => failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the tick was dropped before it ended; the log says why",
         ),
     }
+}
+
+fn paused() -> Response {
+    let nothing = TickResult::default();
+    Json(json!({"ok": true, "result": nothing, "paused": true})).into_response()
 }

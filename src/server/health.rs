@@ -24,23 +24,24 @@ pub(super) struct Health {
 pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
     let trouble = match &state.ticks {
         Ticks::Ready(slot) => slot.trouble(),
-        missing @ Ticks::Missing(_) => missing.missing(),
+        missing @ Ticks::Missing(_) => missing.missing().or_else(|| state.journal.trouble()),
     };
     let status = match &trouble {
         _ if state.shutdown.is_stopping() => "stopping",
         Some(_) => "degraded",
         None => "ok",
     };
+    let is_paused = state.control.paused().is_some();
     let tick_loop = match &state.ticks {
         Ticks::Missing(_) => "disabled",
-        Ticks::Ready(_) if state.paused => "paused",
+        Ticks::Ready(_) if is_paused => "paused",
         Ticks::Ready(_) => "running",
     };
     Json(Health {
         status,
         service: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
-        paused: state.paused,
+        paused: is_paused,
         tick_interval_ms: u64::try_from(state.tick_interval.as_millis()).unwrap_or(u64::MAX),
         concurrency: state.concurrency,
         tick_loop,

@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::NotPaid;
 use crate::http::{
     Answer, HttpClient, HttpError,
     retry::{self, Retryable, Verdict},
@@ -40,6 +41,9 @@ pub enum ClaudeError {
     /// Waiting for a turn would take longer than the run has.
     #[error("Claude's limits leave no time for another request in this run")]
     WaitedEnough,
+    /// It must not be asked.
+    #[error(transparent)]
+    NotPaid(#[from] NotPaid),
     /// A 200 that is no reply.
     #[error("Claude answered 200, but not with a message: {problem}")]
     Unreadable {
@@ -136,7 +140,9 @@ impl Retryable for ClaudeError {
             Self::Refused { verdict, .. } => *verdict,
             Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
             Self::Http(source) if source.is_transient() => Verdict::Transient { retry_after: None },
-            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough => Verdict::Final,
+            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough | Self::NotPaid(_) => {
+                Verdict::Final
+            }
         }
     }
 }

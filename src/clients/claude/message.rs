@@ -122,7 +122,8 @@ pub struct ToolResult {
 }
 
 /// A block inside a tool result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResultBlock {
     /// Text; never empty.
     Text(String),

@@ -1,6 +1,6 @@
 //! What the model said.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -11,12 +11,14 @@ use crate::{
 /// Longest category of a refusal, in characters.
 const MAX_CATEGORY: usize = 64;
 
-/// One reply.
-#[derive(Clone, Debug)]
+/// One reply. Serialized, it is what it takes to have it again: content, end and price.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "StoredReply")]
 pub struct Reply {
     /// The content array, byte for byte.
     pub content: Box<RawValue>,
     /// A view of its blocks, in order.
+    #[serde(skip)]
     pub blocks: Vec<Block>,
     /// Why the reply ended.
     pub stop_reason: StopReason,
@@ -26,6 +28,25 @@ pub struct Reply {
     pub usage: Tokens,
     /// What it cost.
     pub cost: Cost,
+}
+
+/// A reply as it was serialized.
+#[derive(Deserialize)]
+struct StoredReply {
+    content: Box<RawValue>,
+    stop_reason: StopReason,
+    refusal: Option<String>,
+    usage: Tokens,
+    cost: Cost,
+}
+
+impl TryFrom<StoredReply> for Reply {
+    type Error = String;
+
+    fn try_from(stored: StoredReply) -> Result<Self, String> {
+        let StoredReply { content, stop_reason, refusal, usage, cost } = stored;
+        Ok(Self { blocks: Block::parse_all(&content)?, content, stop_reason, refusal, usage, cost })
+    }
 }
 
 /// One content block, as far as the runner looks into it.
@@ -51,7 +72,8 @@ pub struct ToolUse {
 }
 
 /// Why a reply ended (section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The model is done.
     EndTurn,
@@ -149,9 +171,7 @@ impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
     pub(super) fn parse(body: &[u8], pricing: &Pricing) -> Result<Self, String> {
         let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let blocks: Vec<Box<RawValue>> =
-            serde_json::from_str(wire.content.get()).map_err(|error| error.to_string())?;
-        let blocks = blocks.iter().map(|block| Block::parse(block)).collect::<Result<_, _>>()?;
+        let blocks = Block::parse_all(&wire.content)?;
         let usage = wire.usage.tokens();
         Ok(Self {
             content: wire.content,
@@ -189,6 +209,11 @@ impl Reply {
 }
 
 impl Block {
+    fn parse_all(content: &RawValue) -> Result<Vec<Self>, String> {
+        let blocks: Vec<Box<RawValue>> = from_raw(content)?;
+        blocks.iter().map(|block| Self::parse(block)).collect()
+    }
+
     fn parse(raw: &RawValue) -> Result<Self, String> {
         // Only the type is read of a block the runner does not look into.
         #[derive(Deserialize)]
@@ -250,6 +275,19 @@ mod tests {
         assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
         assert!(reply.ends_in_tool_use());
         assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
+    }
+
+    #[test]
+    fn a_reply_is_the_same_after_it_was_stored() {
+        let content = r#"[{"type":"thinking","signature":"S=="}, {"type":"tool_use",
+            "id":"t1","name":"todo_list","input":{"b":1.0,"a":"\u0000"}}]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        let stored = serde_json::to_string(&reply).unwrap();
+        let again: Reply = serde_json::from_str(&stored).unwrap();
+        assert_eq!(again.content.get(), content);
+        assert_eq!(again.stop_reason, StopReason::ToolUse);
+        assert_eq!((again.usage, again.cost), (reply.usage, reply.cost));
+        assert_eq!(again.tool_uses().count(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! a type they do not know; read from JSON, only the odd part is passed over.
 
 use rmcp::model::ServerResult;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{ToolName, one_line};
@@ -12,7 +13,7 @@ use crate::domain::{ToolName, one_line};
 const MAX_NAME: usize = 128;
 
 /// A tool as listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name.
     pub name: ToolName,
@@ -33,7 +34,7 @@ impl Tool {
 }
 
 /// A tool's nature in the server's own words; `None` where it says nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolHints {
     /// Annotation `readOnlyHint`.
     pub read_only: Option<bool>,

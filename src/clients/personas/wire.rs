@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -29,9 +30,12 @@ pub struct RowError {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Due<'a> {
     #[serde(borrow)]
     personas: Vec<&'a RawValue>,
+    #[serde(default)]
+    server_time: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -60,10 +64,12 @@ struct Owner {
     user_id: Option<serde_json::Value>,
 }
 
-/// Reads the answer of /due; `None` if it is no list at all.
-pub(super) fn parse_due(body: &[u8]) -> Option<Vec<DueRow>> {
+/// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
+pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let due: Due<'_> = serde_json::from_slice(body).ok()?;
-    Some(due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place)).collect())
+    let rows = due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place));
+    let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
+    Some((rows.collect(), server_time))
 }
 
 fn parse_row(row: &str, place: usize) -> DueRow {
@@ -197,7 +203,18 @@ mod tests {
     }
 
     fn parse(rows: Vec<Value>) -> Vec<DueRow> {
-        parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap()
+        parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap().0
+    }
+
+    #[test]
+    fn the_servers_time_comes_with_the_list_where_it_is_one() {
+        let time = |text: &str| {
+            let body = json!({"personas": [], "serverTime": text}).to_string();
+            parse_due(body.as_bytes()).unwrap().1
+        };
+        assert_eq!(time("2026-11-21T09:00:00.123Z"), "2026-11-21T09:00:00.123Z".parse().ok());
+        assert_eq!(time("soon"), None);
+        assert_eq!(parse_due(br#"{"personas":[]}"#).unwrap().1, None);
     }
 
     #[test]

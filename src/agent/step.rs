@@ -1,0 +1,149 @@
+//! What is written down of a run, step by step, so that one that was killed goes on where it was.
+//!
+//! A step is written before it is acted on. From its steps the conversation is rebuilt byte for byte
+//! ([`super::replay`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::main_turn::{CallRecord, CalledTool};
+use crate::{
+    clients::claude::{Meter, Reply, ResultBlock},
+    domain::{ModuleRating, Usd},
+};
+
+/// One step of a run. Adding a kind is fine, changing one is not: runs of the version before this one
+/// may be resumed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The main turn begins.
+    Opened(Opened),
+    /// The model is about to be asked.
+    Asking {
+        /// What the request may cost.
+        reserved: Usd,
+    },
+    /// It replied.
+    Replied(Reply),
+    /// It did not.
+    Unanswered {
+        /// Whether the request may have been billed all the same.
+        lost: bool,
+    },
+    /// All thinking was taken out of the history.
+    ThinkingStripped,
+    /// A tool is about to be called.
+    Calling {
+        /// The id of the model's `tool_use` block.
+        id: String,
+        /// What is called.
+        tool: CalledTool,
+    },
+    /// It answered, or was not called for a reason.
+    Called(Called),
+    /// The results of a turn's calls went into the history.
+    Told {
+        /// And this with them.
+        reminder: Option<String>,
+        /// Whether as a system message.
+        as_system: bool,
+    },
+    /// The main turn is over.
+    DayEnded(DayEnd),
+    /// The persona has rated what it used.
+    Rated {
+        /// What is handed in.
+        rows: Vec<ModuleRating>,
+    },
+}
+
+/// How a main turn began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// What the persona was asked to do.
+    pub opening: String,
+    /// Hash of the tools on offer.
+    pub catalog: String,
+}
+
+/// A tool call and its result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Called {
+    /// The id of the model's `tool_use` block.
+    pub id: String,
+    /// What came of it.
+    pub record: CallRecord,
+    /// What the model gets to see.
+    pub content: Vec<ResultBlock>,
+    /// What the policy gate wants said.
+    pub hints: Vec<String>,
+}
+
+/// How a main turn ended, as far as it decides what comes next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayEnd {
+    /// Why the run counts as failed.
+    pub failure: Option<String>,
+    /// Whether it was stopped from outside: by a shutdown, a pause or on request.
+    pub stopped: bool,
+    /// Whether money is short, so that there will be no rating.
+    pub out_of_money: bool,
+    /// Why it ended, in a word.
+    pub reason: String,
+}
+
+/// Writes steps down, and keeps the account.
+pub trait Recorder: Meter {
+    /// Writes down what is about to be done. Waits while that is not possible, as long as the run may.
+    ///
+    /// # Errors
+    /// When it could not be written down: then it must not be done.
+    fn intend(&self, step: &Step) -> impl Future<Output = Result<(), Unrecorded>> + Send;
+
+    /// Writes down what has happened; kept in memory where that is not possible at present.
+    fn note(&self, step: &Step) -> impl Future<Output = ()> + Send;
+
+    /// What requests without an answer may have cost so far.
+    fn lost(&self) -> Usd;
+
+    /// Resolves when the run is to end after its current turn and no model request is under way.
+    fn paused(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A step could not be written down.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing is done without a record of it: {reason}")]
+pub struct Unrecorded {
+    /// Why it could not.
+    pub reason: String,
+}
+
+/// Writes nothing down, for tests of what needs no record.
+#[cfg(test)]
+pub(super) struct Unrecording;
+
+#[cfg(test)]
+impl Meter for Unrecording {
+    async fn reserve(&self, _: Usd) -> Result<(), crate::clients::claude::NotPaid> {
+        Ok(())
+    }
+
+    async fn settle(&self, _: crate::clients::claude::Bill<'_>) {}
+}
+
+#[cfg(test)]
+impl Recorder for Unrecording {
+    async fn intend(&self, _: &Step) -> Result<(), Unrecorded> {
+        Ok(())
+    }
+
+    async fn note(&self, _: &Step) {}
+
+    fn lost(&self) -> Usd {
+        Usd::ZERO
+    }
+
+    async fn paused(&self) {
+        std::future::pending().await
+    }
+}

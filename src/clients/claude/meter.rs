@@ -1,0 +1,47 @@
+//! Who is asked before money is spent, and told what came of it.
+
+use super::Reply;
+use crate::domain::Usd;
+
+/// Keeps the account of a run. Asked before every request, retries included.
+pub trait Meter: Sync {
+    /// A request is about to be sent that may cost up to `most`.
+    ///
+    /// # Errors
+    /// When it must not be sent.
+    fn reserve(&self, most: Usd) -> impl Future<Output = Result<(), NotPaid>> + Send;
+
+    /// What came of the request that was reserved for.
+    fn settle(&self, bill: Bill<'_>) -> impl Future<Output = ()> + Send;
+}
+
+/// What came of a request, as far as money goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Bill<'a> {
+    /// A reply, which says what it cost.
+    Replied(&'a Reply),
+    /// It was refused, or never arrived: nothing is owed.
+    Free,
+    /// No readable answer, which may have been billed.
+    Lost,
+}
+
+/// Why a request must not be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPaid {
+    /// It does not fit under a cap.
+    #[error("{variable} leaves no room for another model request")]
+    Budget {
+        /// The variable that sets the cap.
+        variable: &'static str,
+    },
+    /// It could not be written down first.
+    #[error("no model request without a record of it: {reason}")]
+    Unrecorded {
+        /// Why it could not.
+        reason: String,
+    },
+    /// The conversation is to end here.
+    #[error("the run is to end after its current turn")]
+    Paused,
+}

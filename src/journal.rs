@@ -1,0 +1,220 @@
+//! The durable record of runs: what was asked and answered, what is still to be handed in, what was
+//! spent, and whether the runner is paused.
+//!
+//! One SQLite file in RUNNER_DATA_DIR. All SQL of the program stands in this module, in the part that
+//! SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state
+//! changes by conditional `UPDATE`. What is SQLite's own (the file, its pragmas) is in [`mod@file`].
+//!
+//! A write has reached the operating system when it returns (WAL, synchronous=NORMAL): it survives the
+//! death of the process, not always the loss of power.
+
+mod control;
+mod file;
+mod ledger;
+mod outbox;
+mod retention;
+mod runs;
+mod schema;
+mod steps;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sqlx::{AnyPool, Row};
+use tokio::time::timeout;
+
+pub use control::{BudgetReached, Pause, PauseMode};
+pub use file::FILE_NAME;
+pub use ledger::{Cap, Caps, Spending};
+pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
+pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunState};
+pub use steps::StoredStep;
+
+/// One operation, waiting for its turn included.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The journal of this process, or somebody else's opened to be read. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pool: AnyPool,
+    /// What is wrong with it, if the last write failed.
+    trouble: Arc<Mutex<Option<String>>>,
+    /// Held for as long as the process lives; the system frees it even after kill -9.
+    _lock: Option<Arc<std::fs::File>>,
+    path: Option<PathBuf>,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The folder or the file cannot be made or opened.
+    #[error("the journal's {what} {path} cannot be used: {source}; RUNNER_DATA_DIR names the folder", path = path.display())]
+    Folder {
+        /// Folder, lock or file.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another daemon works with it.
+    #[error(
+        "another daemon is running on the journal in {path}; stop it, or give this one a RUNNER_DATA_DIR of its own",
+        path = path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file is damaged, or no journal at all.
+    #[error(
+        "the journal {path} is damaged ({detail}); it was left as it is: move it away to start with an empty one, or put back a copy",
+        path = path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        detail: String,
+    },
+    /// Its tables could not be brought up to date.
+    #[error("the journal's tables cannot be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// There is none to read.
+    #[error("there is no journal at {path}; RUNNER_DATA_DIR names the folder of the daemon's", path = path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// An operation failed.
+    #[error("the journal could not {attempted}: {source}")]
+    Storage {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// An operation took too long.
+    #[error("the journal could not {attempted} within {} s", LIMIT.as_secs())]
+    Slow {
+        /// What was attempted.
+        attempted: &'static str,
+    },
+    /// A row does not say what this program writes.
+    #[error("the journal's row of {what} cannot be read: {detail}")]
+    Row {
+        /// Which row.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// The result of an operation.
+pub type Result<T> = std::result::Result<T, JournalError>;
+
+impl Journal {
+    /// Why nothing can be written at present, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something of a run's size can be written now. Tries it: a full disk has space again
+    /// without telling anybody.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn check_writable(&self) -> Result<()> {
+        const PROBE_BYTES: usize = 64 << 10;
+        let filler = "x".repeat(PROBE_BYTES);
+        self.write("be written to", async {
+            sqlx::query(
+                "INSERT INTO control (name, value, at) VALUES ('probe', $1, 0) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(filler)
+            .execute(&self.pool)
+            .await?;
+            sqlx::query("DELETE FROM control WHERE name = 'probe'").execute(&self.pool).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Size of the database, in bytes, without its write-ahead log.
+    ///
+    /// # Errors
+    /// When the database does not say.
+    pub async fn size(&self) -> Result<u64> {
+        let size = self
+            .read("tell its size", async {
+                sqlx::query(file::SIZE).fetch_one(&self.pool).await?.try_get::<i64, _>(0)
+            })
+            .await?;
+        Ok(u64::try_from(size).unwrap_or_default())
+    }
+
+    /// Ends the connection, after what is under way.
+    pub async fn close(&self) {
+        let _ = timeout(LIMIT, self.pool.close()).await;
+    }
+
+    async fn read<T>(
+        &self,
+        attempted: &'static str,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        match timeout(LIMIT, work).await {
+            Ok(result) => result.map_err(|source| JournalError::Storage { attempted, source }),
+            Err(_) => Err(JournalError::Slow { attempted }),
+        }
+    }
+
+    /// As `read`, for what changes something: its outcome tells whether the journal is in trouble.
+    async fn write<T>(
+        &self,
+        attempted: &'static str,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        let result = self.read(attempted, work).await;
+        let now = result.as_ref().err().map(ToString::to_string);
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*trouble, &now) {
+            (None, Some(error)) => tracing::error!(
+                "{error}; no model request is made until it can be written again (disk full? \
+                 another process holding it?)"
+            ),
+            (Some(_), None) => tracing::warn!("the journal can be written again"),
+            _ => {}
+        }
+        *trouble = now;
+        result
+    }
+}
+
+/// Milliseconds since 1970, as they are stored.
+fn millis(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}
+
+/// The time stored as `millis`.
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A count or size as the database stores it.
+fn bigint(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// A stored count.
+fn count<T: TryFrom<i64> + Default>(number: i64) -> T {
+    T::try_from(number).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

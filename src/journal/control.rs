@@ -1,0 +1,123 @@
+//! What outlives a restart besides runs: whether the runner is paused, and which budget is used up.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sqlx::Row;
+
+use super::{Journal, Result, millis};
+use crate::domain::Usd;
+
+const PAUSE: &str = "pause";
+const BUDGET: &str = "budget_reached";
+
+/// What happens to runs in flight when the runner is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PauseMode {
+    /// They end after their current turn.
+    Pause,
+    /// They come to their own end.
+    Drain,
+}
+
+/// That the runner is paused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// What it means for runs in flight.
+    pub mode: PauseMode,
+    /// What the caller gave as the reason.
+    pub reason: Option<String>,
+    /// The caller's address.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// That the fleet's budget of a period is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReached {
+    /// The variable that sets the budget.
+    pub variable: String,
+    /// Its value then: another one later is another budget.
+    pub limit: Usd,
+    /// When the next period begins.
+    pub until: Timestamp,
+}
+
+impl Journal {
+    /// Whether the runner is paused.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn pause(&self) -> Result<Option<Pause>> {
+        self.control(PAUSE).await
+    }
+
+    /// Pauses the runner, or resumes it with `None`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_pause(&self, pause: Option<&Pause>, now: Timestamp) -> Result<()> {
+        self.set_control(PAUSE, pause, now).await
+    }
+
+    /// The budget that is used up.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn budget_reached(&self) -> Result<Option<BudgetReached>> {
+        self.control(BUDGET).await
+    }
+
+    /// Writes down that a budget is used up.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_budget_reached(&self, reached: &BudgetReached, now: Timestamp) -> Result<()> {
+        self.set_control(BUDGET, Some(reached), now).await
+    }
+
+    async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
+        let value: Option<String> = self
+            .read("read its control table", async {
+                let row = sqlx::query("SELECT value FROM control WHERE name = $1")
+                    .bind(name)
+                    .fetch_optional(&self.pool)
+                    .await?;
+                row.map(|row| row.try_get(0)).transpose()
+            })
+            .await?;
+        // A value of another version of this program says nothing to this one.
+        Ok(value.and_then(|value| serde_json::from_str(&value).ok()))
+    }
+
+    async fn set_control<T: Serialize>(
+        &self,
+        name: &'static str,
+        value: Option<&T>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let value = value.and_then(|value| serde_json::to_string(value).ok());
+        self.write("write its control table", async {
+            match value {
+                Some(value) => {
+                    sqlx::query(
+                        "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
+                         (name) DO UPDATE SET value = excluded.value, at = excluded.at",
+                    )
+                    .bind(name)
+                    .bind(value)
+                    .bind(millis(now))
+                    .execute(&self.pool)
+                    .await
+                }
+                None => {
+                    let delete = sqlx::query("DELETE FROM control WHERE name = $1").bind(name);
+                    delete.execute(&self.pool).await
+                }
+            }
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The file: where it lies, who may use it, whether it is sound. What is SQLite's own stands here.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use sqlx::{
+    AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row,
+    any::{AnyConnectOptions, AnyPoolOptions},
+};
+
+use super::{Journal, JournalError, LIMIT, Result, schema};
+
+/// The journal's file in RUNNER_DATA_DIR.
+pub const FILE_NAME: &str = "journal.db";
+const LOCK_NAME: &str = "journal.lock";
+
+/// Of the daemon's connection. A foreign writer (the command line) is waited for, for less than an
+/// operation may take; a long reader must not let the log grow for ever.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+     PRAGMA busy_timeout = 10000; PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -1024";
+/// Of a connection beside the daemon's.
+const GUEST_PRAGMAS: &str = "PRAGMA busy_timeout = 10000";
+const CHECK: &str = "PRAGMA quick_check(1)";
+/// Pages times their size.
+pub(super) const SIZE: &str =
+    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+
+impl Journal {
+    /// Opens the journal in `folder` for this process alone, made and brought up to date if need be.
+    /// Folder and file are for the owner only.
+    ///
+    /// # Errors
+    /// When another process has it, it is damaged, or it cannot be written to.
+    pub async fn open(folder: &Path) -> Result<Self> {
+        make_folder(folder)?;
+        let lock = lock(folder)?;
+        let path = folder.join(FILE_NAME);
+        let size = fs::metadata(&path).map(|data| data.len()).unwrap_or_default();
+        if size > 0 {
+            // Read-only, before anything could change it.
+            check(&path).await?;
+        }
+        make_file(&path)?;
+        let pool =
+            pool(&url(&path, "rw")?, PRAGMAS).await.map_err(|source| of_opening(&path, source))?;
+        schema::migrator().run(&pool).await?;
+        tracing::info!(bytes = size, "the journal is open");
+        Ok(Self { path: Some(path), _lock: Some(Arc::new(lock)), ..Self::of(pool) })
+    }
+
+    /// A journal that ends with the process: what the file costs is measured against it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn in_memory() -> Result<Self> {
+        let attempted = "be made in memory";
+        let pool = pool("sqlite::memory:", PRAGMAS)
+            .await
+            .map_err(|source| JournalError::Storage { attempted, source })?;
+        schema::migrator().run(&pool).await?;
+        Ok(Self::of(pool))
+    }
+
+    /// Opens the journal of a daemon that may be running, to read it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn open_read_only(folder: &Path) -> Result<Self> {
+        Self::open_as_guest(folder, "ro").await
+    }
+
+    /// Opens the journal of a daemon that may be running, to leave it a mark.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub async fn open_beside_daemon(folder: &Path) -> Result<Self> {
+        Self::open_as_guest(folder, "rw").await
+    }
+
+    async fn open_as_guest(folder: &Path, mode: &str) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        if !path.is_file() {
+            return Err(JournalError::Missing { path });
+        }
+        let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS)
+            .await
+            .map_err(|source| of_opening(&path, source))?;
+        Ok(Self { path: Some(path), ..Self::of(pool) })
+    }
+
+    fn of(pool: AnyPool) -> Self {
+        Self { pool, trouble: Arc::new(Mutex::new(None)), _lock: None, path: None }
+    }
+
+    /// Lets the file grow to so many pages and no further: a full disk, for tests.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn limit_pages(&self, pages: u32) -> Result<()> {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        self.read("limit its pages", self.pool.execute(sqlx::AssertSqlSafe(pragma))).await?;
+        Ok(())
+    }
+
+    /// Its file, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    let refused = |source| JournalError::Folder { what: "folder", path: folder.into(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+    // One that somebody else made, a volume for example, may belong to somebody else too.
+    if let Err(error) = fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
+        tracing::warn!("the journal's folder stays readable for others: {error}");
+    }
+    Ok(())
+}
+
+fn make_file(path: &Path) -> Result<()> {
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    let made = made.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)));
+    made.map_err(|source| JournalError::Folder { what: "file", path: path.into(), source })
+}
+
+/// The lock is the system's own: it ends with the process, however that ends.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK_NAME);
+    let refused = |source| JournalError::Folder { what: "lock", path: path.clone(), source };
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).open(&path).map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: folder.into() }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+/// Reads the whole file once; nothing is written, not even its log played back into it.
+async fn check(path: &Path) -> Result<()> {
+    let attempted = async {
+        let mut connection = options(&url(path, "ro")?).connect().await?;
+        let answer: String = sqlx::query(CHECK).fetch_one(&mut connection).await?.try_get(0)?;
+        connection.close().await?;
+        Ok(answer)
+    };
+    let detail = match attempted.await {
+        Ok(answer) if answer == "ok" => return Ok(()),
+        Ok(answer) => answer,
+        Err(Opening::Database(error)) if is_damage(&error) => error.to_string(),
+        Err(Opening::Database(error)) => return Err(of_opening(path, error)),
+        Err(Opening::Journal(error)) => return Err(error),
+    };
+    Err(JournalError::Corrupt {
+        path: path.into(),
+        detail: crate::domain::one_line(&detail).into(),
+    })
+}
+
+enum Opening {
+    Database(sqlx::Error),
+    Journal(JournalError),
+}
+
+impl From<sqlx::Error> for Opening {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<JournalError> for Opening {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// SQLITE_CORRUPT and SQLITE_NOTADB, with whatever detail in the higher bits.
+fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+fn of_opening(path: &Path, source: sqlx::Error) -> JournalError {
+    if is_damage(&source) {
+        return JournalError::Corrupt { path: path.into(), detail: source.to_string() };
+    }
+    JournalError::Storage { attempted: "be opened", source }
+}
+
+async fn pool(url: &str, pragmas: &'static str) -> sqlx::Result<AnyPool> {
+    // One connection: SQLite has one writer, and a database in memory lives in its connection.
+    AnyPoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(LIMIT)
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| Box::pin(set_up(connection, pragmas)))
+        .connect_with(options(url))
+        .await
+}
+
+async fn set_up(connection: &mut AnyConnection, pragmas: &'static str) -> sqlx::Result<()> {
+    connection.execute(sqlx::raw_sql(pragmas)).await?;
+    Ok(())
+}
+
+fn options(url: &str) -> AnyConnectOptions {
+    sqlx::any::install_default_drivers();
+    #[allow(clippy::expect_used, reason = "made of a scheme and an escaped path just before")]
+    let options: AnyConnectOptions = url.parse().expect("a database URL");
+    options.disable_statement_logging()
+}
+
+/// The file's URL, with every byte of its path escaped that a URL would take for its own.
+fn url(path: &Path, mode: &str) -> Result<String> {
+    let refused = |source| JournalError::Folder { what: "file", path: path.into(), source };
+    let absolute: PathBuf = std::path::absolute(path).map_err(refused)?;
+    let url = url::Url::from_file_path(&absolute)
+        .map_err(|()| refused(io::Error::from(io::ErrorKind::InvalidInput)))?;
+    Ok(format!("sqlite://{}?mode={mode}", url.path()))
+}

@@ -1,0 +1,197 @@
+//! Money: reserved before a request, settled after it, in the same transactions as the steps.
+//!
+//! An amount holds what was spent and what is reserved, in one number: the reservation of a request
+//! whose answer was lost stays, so the ledger is never below what was billed, kill -9 or not.
+
+use jiff::{Timestamp, tz::TimeZone};
+use sqlx::{Any, Row, Transaction};
+
+use super::{Journal, Result, bigint, count, steps};
+use crate::domain::{RunId, Usd, UserId};
+
+const FLEET: &str = "fleet";
+
+/// What may be spent; `None` is no cap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caps {
+    /// By all personas in a day (UTC).
+    pub daily: Option<Usd>,
+    /// By all personas in a month (UTC).
+    pub monthly: Option<Usd>,
+    /// By one persona in a day (UTC).
+    pub persona_daily: Option<Usd>,
+}
+
+/// A cap that a request does not fit under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// BUDGET_DAILY_USD.
+    Daily,
+    /// BUDGET_MONTHLY_USD.
+    Monthly,
+    /// PERSONA_DAILY_USD.
+    PersonaDaily,
+}
+
+impl Cap {
+    /// The variable that sets it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Daily => "BUDGET_DAILY_USD",
+            Self::Monthly => "BUDGET_MONTHLY_USD",
+            Self::PersonaDaily => "PERSONA_DAILY_USD",
+        }
+    }
+
+    /// Whether it stops every persona.
+    pub fn is_of_fleet(self) -> bool {
+        self != Self::PersonaDaily
+    }
+}
+
+/// Where a request's money is booked: a persona on a day.
+#[derive(Clone, Debug)]
+pub struct Spending {
+    accounts: [(String, String); 3],
+}
+
+impl Spending {
+    /// The accounts of this persona now.
+    pub fn of(persona: &UserId, now: Timestamp) -> Self {
+        let now = now.to_zoned(TimeZone::UTC);
+        let day = now.strftime("%Y-%m-%d").to_string();
+        let month = now.strftime("%Y-%m").to_string();
+        let accounts = [
+            (FLEET.to_owned(), day.clone()),
+            (FLEET.to_owned(), month),
+            (format!("persona:{persona}"), day),
+        ];
+        Self { accounts }
+    }
+}
+
+impl Journal {
+    /// Reserves `amount` and appends the step that says what for. Nothing is written where it does not
+    /// fit under a cap, which is returned.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is, then.
+    pub async fn reserve(
+        &self,
+        (run, number, body): (RunId, u32, &str),
+        spending: &Spending,
+        amount: Usd,
+        caps: &Caps,
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), Cap>> {
+        let limits = [
+            (Cap::Daily, caps.daily),
+            (Cap::Monthly, caps.monthly),
+            (Cap::PersonaDaily, caps.persona_daily),
+        ];
+        if let Some((cap, _)) = limits.iter().find(|(_, limit)| limit.is_some_and(|l| amount > l)) {
+            return Ok(Err(*cap));
+        }
+        self.write("reserve money", async {
+            let mut tx = self.pool.begin().await?;
+            if !steps::append(&mut tx, run, number, body, now).await? {
+                return Ok(Ok(()));
+            }
+            for ((cap, limit), (scope, period)) in limits.iter().zip(&spending.accounts) {
+                let booked = sqlx::query(
+                    "INSERT INTO ledger (scope, period, amount) VALUES ($1, $2, $3) \
+                     ON CONFLICT (scope, period) DO UPDATE \
+                     SET amount = ledger.amount + excluded.amount \
+                     WHERE ledger.amount + excluded.amount <= $4 RETURNING amount",
+                )
+                .bind(scope)
+                .bind(period)
+                .bind(bigint(amount.picodollars()))
+                .bind(bigint(limit.unwrap_or(Usd::MAX).picodollars()))
+                .fetch_optional(&mut *tx)
+                .await?;
+                if booked.is_none() {
+                    tx.rollback().await?;
+                    return Ok(Err(*cap));
+                }
+            }
+            add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
+            tx.commit().await?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Puts what a request cost in the place of what was reserved for it, and appends the step that
+    /// says what came of it.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is, then.
+    pub async fn settle(
+        &self,
+        (run, number, body): (RunId, u32, &str),
+        spending: &Spending,
+        reserved: Usd,
+        cost: Usd,
+        now: Timestamp,
+    ) -> Result<()> {
+        let difference = bigint(cost.picodollars()).saturating_sub(bigint(reserved.picodollars()));
+        self.write("settle a request", async {
+            let mut tx = self.pool.begin().await?;
+            if !steps::append(&mut tx, run, number, body, now).await? {
+                return Ok(());
+            }
+            for (scope, period) in &spending.accounts {
+                sqlx::query(
+                    "UPDATE ledger SET amount = amount + $3 WHERE scope = $1 AND period = $2",
+                )
+                .bind(scope)
+                .bind(period)
+                .bind(difference)
+                .execute(&mut *tx)
+                .await?;
+            }
+            add_to_run(&mut tx, run, difference).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// What the fleet has spent and reserved on the day and in the month of `now` (UTC).
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn fleet_spending(&self, now: Timestamp) -> Result<(Usd, Usd)> {
+        let now = now.to_zoned(TimeZone::UTC);
+        let day = now.strftime("%Y-%m-%d").to_string();
+        let month = now.strftime("%Y-%m").to_string();
+        let rows = self
+            .read("read the ledger", async {
+                let rows = sqlx::query(
+                    "SELECT period, amount FROM ledger WHERE scope = $1 AND period IN ($2, $3)",
+                )
+                .bind(FLEET)
+                .bind(&day)
+                .bind(&month)
+                .fetch_all(&self.pool)
+                .await?;
+                let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                rows.collect::<sqlx::Result<Vec<(String, i64)>>>()
+            })
+            .await?;
+        let of = |wanted: &str| {
+            let found = rows.iter().find(|(period, _)| period == wanted);
+            Usd::from_picodollars(found.map(|(_, amount)| count(*amount)).unwrap_or_default())
+        };
+        Ok((of(&day), of(&month)))
+    }
+}
+
+async fn add_to_run(tx: &mut Transaction<'_, Any>, run: RunId, amount: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE runs SET spent = spent + $2 WHERE id = $1")
+        .bind(run.to_string())
+        .bind(amount)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

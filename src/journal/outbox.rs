@@ -1,0 +1,304 @@
+//! The outbox: the exact bytes of every post to mana-auth until it has confirmed them.
+
+use jiff::Timestamp;
+use sqlx::{Any, Row, Transaction, any::AnyRow};
+
+use super::{Journal, JournalError, Result, bigint, count, millis, timestamp};
+pub use crate::clients::personas::Kind as PostKind;
+use crate::domain::RunId;
+
+/// Posts taken up at once.
+const MAX_DUE: i64 = 500;
+/// Posts that a list holds.
+const MAX_LIST: i64 = 1_000;
+
+/// A post that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPost<'a> {
+    /// Its place among the run's posts, from 0.
+    pub number: u32,
+    /// Who the rows are of.
+    pub persona: &'a str,
+    /// What it holds.
+    pub kind: PostKind,
+    /// How many rows.
+    pub rows: usize,
+    /// The body, byte for byte.
+    pub body: &'a str,
+}
+
+/// Names a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PostKey {
+    /// The run.
+    pub run: RunId,
+    /// Its place among the run's posts.
+    pub number: u32,
+}
+
+/// A post that was not confirmed yet.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// Which.
+    pub key: PostKey,
+    /// Who the rows are of.
+    pub persona: String,
+    /// What it holds.
+    pub kind: PostKind,
+    /// How many rows.
+    pub rows: usize,
+    /// The body, byte for byte.
+    pub body: String,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When it was written down.
+    pub created_at: Timestamp,
+    /// When it is to be tried next.
+    pub next_try_at: Timestamp,
+    /// Whether it was refused for good.
+    pub is_dead: bool,
+    /// What the last attempt came to.
+    pub reason: Option<String>,
+}
+
+/// How full the outbox is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxDepth {
+    /// Posts of actions on their way.
+    pub actions: u64,
+    /// Posts of feedback on their way.
+    pub feedback: u64,
+    /// Posts refused for good.
+    pub dead: u64,
+    /// When the oldest on its way was written down.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Journal {
+    /// What is to be posted now: of each run the first post on its way, if it is due at `now` or was
+    /// written down or tried by a clock that was ahead of this one.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn due_posts(&self, now: Timestamp) -> Result<Vec<Post>> {
+        self.posts(
+            "SELECT * FROM outbox WHERE is_dead = 0 AND (next_try_at <= $1 OR tried_at > $1) \
+             AND NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.run_id = outbox.run_id \
+             AND earlier.is_dead = 0 AND earlier.number < outbox.number) \
+             ORDER BY next_try_at, run_id LIMIT $2",
+            millis(now),
+            MAX_DUE,
+        )
+        .await
+    }
+
+    /// The first posts of all that are kept, refused ones first, then in the order they came.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn kept_posts(&self) -> Result<Vec<Post>> {
+        self.posts(
+            "SELECT * FROM outbox WHERE created_at >= $1 \
+             ORDER BY is_dead DESC, created_at, run_id, number LIMIT $2",
+            i64::MIN,
+            MAX_LIST,
+        )
+        .await
+    }
+
+    /// The posts of a run that are on their way, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn posts_of(&self, run: RunId) -> Result<Vec<Post>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query(
+                    "SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 ORDER BY number",
+                )
+                .bind(run.to_string())
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn posts(&self, sql: &'static str, time: i64, most: i64) -> Result<Vec<Post>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query(sql).bind(time).bind(most).fetch_all(&self.pool).await
+            })
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// mana-auth has confirmed a post: it need not be kept.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn confirm_post(&self, key: PostKey) -> Result<()> {
+        self.write("note a delivery", async {
+            sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND number = $2")
+                .bind(key.run.to_string())
+                .bind(bigint(key.number))
+                .execute(&self.pool)
+                .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// An attempt failed; there will be another one at `next_try_at`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn postpone_post(
+        &self,
+        key: PostKey,
+        reason: &str,
+        now: Timestamp,
+        next_try_at: Timestamp,
+    ) -> Result<()> {
+        self.write("postpone a delivery", async {
+            sqlx::query(
+                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
+                 next_try_at = $5 WHERE run_id = $1 AND number = $2",
+            )
+            .bind(key.run.to_string())
+            .bind(bigint(key.number))
+            .bind(reason)
+            .bind(millis(now))
+            .bind(millis(next_try_at))
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A post was refused for good: it stays, and is sent again only by command.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
+        self.write("note a refused delivery", async {
+            sqlx::query(
+                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
+                 WHERE run_id = $1 AND number = $2",
+            )
+            .bind(key.run.to_string())
+            .bind(bigint(key.number))
+            .bind(reason)
+            .bind(millis(now))
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Marks everything that is kept, refused or postponed, to be tried at once; returns how many.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn retry_posts(&self, now: Timestamp) -> Result<u64> {
+        let done = self
+            .write("mark deliveries", async {
+                sqlx::query(
+                    "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1",
+                )
+                .bind(millis(now))
+                .execute(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// How full the outbox is.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        self.read("count the outbox", async {
+            let rows = sqlx::query(
+                "SELECT kind, is_dead, COUNT(*) AS posts, MIN(created_at) AS oldest FROM outbox \
+                 GROUP BY kind, is_dead",
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            let mut depth = OutboxDepth::default();
+            for row in &rows {
+                let posts: u64 = count(row.try_get("posts")?);
+                if row.try_get::<i64, _>("is_dead")? != 0 {
+                    depth.dead += posts;
+                    continue;
+                }
+                match row.try_get::<String, _>("kind")?.as_str() {
+                    "feedback" => depth.feedback += posts,
+                    _ => depth.actions += posts,
+                }
+                let oldest = timestamp(row.try_get("oldest")?);
+                depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
+            }
+            Ok(depth)
+        })
+        .await
+    }
+}
+
+pub(super) async fn insert(
+    tx: &mut Transaction<'_, Any>,
+    run: RunId,
+    posts: &[NewPost<'_>],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    for post in posts {
+        // A run that is closed after a kill may have got this far before it.
+        sqlx::query(
+            "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+             created_at, tried_at, next_try_at, is_dead) \
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7, $7, 0) ON CONFLICT DO NOTHING",
+        )
+        .bind(run.to_string())
+        .bind(bigint(post.number))
+        .bind(post.persona)
+        .bind(post.kind.as_str())
+        .bind(bigint(post.rows))
+        .bind(post.body)
+        .bind(millis(now))
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<Post> {
+    let wrong = |detail: String| JournalError::Row { what: "the outbox", detail };
+    let fields = || -> sqlx::Result<_> {
+        let run: String = row.try_get("run_id")?;
+        let kind: String = row.try_get("kind")?;
+        let is_dead: i64 = row.try_get("is_dead")?;
+        Ok((run, kind, is_dead))
+    };
+    let (run, kind, is_dead) = fields().map_err(|error| wrong(error.to_string()))?;
+    let run = RunId::parse(&run).map_err(|error| wrong(error.to_string()))?;
+    let kind = PostKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let kind = kind.ok_or_else(|| wrong("an unknown kind".into()))?;
+    let rest = || -> sqlx::Result<Post> {
+        Ok(Post {
+            key: PostKey { run, number: count(row.try_get("number")?) },
+            persona: row.try_get("persona_id")?,
+            kind,
+            rows: count(row.try_get("row_count")?),
+            body: row.try_get("body")?,
+            attempts: count(row.try_get("attempts")?),
+            created_at: timestamp(row.try_get("created_at")?),
+            next_try_at: timestamp(row.try_get("next_try_at")?),
+            is_dead: is_dead != 0,
+            reason: row.try_get("reason")?,
+        })
+    };
+    rest().map_err(|error| wrong(error.to_string()))
+}

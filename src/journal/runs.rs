@@ -1,0 +1,351 @@
+//! Runs: who, for which slot, how far, how it ended.
+
+use jiff::Timestamp;
+use sqlx::{Row, any::AnyRow};
+
+use super::{Journal, JournalError, Result, bigint, count, millis, outbox, timestamp};
+use crate::domain::{Persona, RunId, Slot, Usd, UserId};
+
+/// Most runs that one list holds.
+const MAX_LIST: u32 = 10_000;
+
+/// A run that is about to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRun<'a> {
+    /// Its id, not used before.
+    pub id: RunId,
+    /// Who.
+    pub persona: &'a Persona,
+    /// What it stands for.
+    pub slot: &'a Slot,
+    /// From 1; counts the failed runs in a row before it.
+    pub attempt: u32,
+    /// The model asked.
+    pub model: &'a str,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It goes on, or the process was killed.
+    Running,
+    /// It was stopped after its main turn had begun: actions are handed in, the slot is used up, the
+    /// rating is still to be asked for.
+    RatingOwed,
+    /// It has used up its slot.
+    Finished,
+    /// It failed before anything happened; its slot is free.
+    Failed,
+}
+
+impl RunState {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::RatingOwed => "rating_owed",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Running, Self::RatingOwed, Self::Finished, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// How a run, or its main turn, ended.
+#[derive(Clone, Debug)]
+pub struct EndedRun {
+    /// Where it stands now.
+    pub state: RunState,
+    /// The stage it got to.
+    pub stage: &'static str,
+    /// Model replies.
+    pub replies: u32,
+    /// Tool calls.
+    pub calls: usize,
+    /// Those that failed.
+    pub call_errors: usize,
+    /// Ratings.
+    pub ratings: usize,
+    /// Why it ended, in words.
+    pub reason: Option<String>,
+    /// From when on the persona may run again, if it is held back.
+    pub next_eligible_at: Option<Timestamp>,
+}
+
+/// A run as stored.
+#[derive(Clone, Debug)]
+pub struct RunRow {
+    /// Its id.
+    pub id: RunId,
+    /// Who; `None` once its steps were deleted.
+    pub persona: Option<Persona>,
+    /// Who, by id.
+    pub persona_id: String,
+    /// What it stands for.
+    pub slot: Slot,
+    /// From 1.
+    pub attempt: u32,
+    /// The model asked.
+    pub model: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// The stage it got to.
+    pub stage: String,
+    /// What it cost, requests without an answer included.
+    pub spent: Usd,
+    /// Model replies.
+    pub replies: u32,
+    /// Tool calls.
+    pub calls: usize,
+    /// Those that failed.
+    pub call_errors: usize,
+    /// Ratings.
+    pub ratings: usize,
+    /// Why it ended.
+    pub end_reason: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last got on.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A persona that is held back after failed runs.
+#[derive(Clone, Debug)]
+pub struct HeldBack {
+    /// Who.
+    pub persona: UserId,
+    /// Failed runs in a row.
+    pub failures: u32,
+    /// When the last of them ended.
+    pub since: Timestamp,
+    /// From when on it may run again.
+    pub until: Timestamp,
+}
+
+impl Journal {
+    /// Writes down a run that is about to begin.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn begin_run(&self, run: NewRun<'_>, now: Timestamp) -> Result<()> {
+        // Strings and numbers always encode.
+        let persona = serde_json::to_string(run.persona).unwrap_or_default();
+        self.write("begin a run", async {
+            sqlx::query(
+                "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
+                 replies, calls, call_errors, ratings, started_at, updated_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'login', 0, 0, 0, 0, 0, $8, $8)",
+            )
+            .bind(run.id.to_string())
+            .bind(run.persona.user_id.as_str())
+            .bind(persona)
+            .bind(run.slot.as_str())
+            .bind(bigint(run.attempt))
+            .bind(run.model)
+            .bind(RunState::Running.as_str())
+            .bind(millis(now))
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Writes down how a run ended, and what is to be handed in for it, in one transaction.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is, then.
+    pub async fn end_run(
+        &self,
+        id: RunId,
+        ended: &EndedRun,
+        posts: &[outbox::NewPost<'_>],
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write("end a run", async {
+            let mut tx = self.pool.begin().await?;
+            sqlx::query(
+                "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
+                 call_errors = $6, ratings = $7, end_reason = $8, updated_at = $9, ended_at = $10, \
+                 held_since = $9, next_eligible_at = $11 WHERE id = $1",
+            )
+            .bind(id.to_string())
+            .bind(ended.state.as_str())
+            .bind(ended.stage)
+            .bind(bigint(ended.replies))
+            .bind(bigint(ended.calls))
+            .bind(bigint(ended.call_errors))
+            .bind(bigint(ended.ratings))
+            .bind(ended.reason.as_deref())
+            .bind(millis(now))
+            .bind((ended.state != RunState::Running).then(|| millis(now)))
+            .bind(ended.next_eligible_at.map(millis))
+            .execute(&mut *tx)
+            .await?;
+            outbox::insert(&mut tx, id, posts, now).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// The personas that need no run for this slot: they have one, finished or under way.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
+        self.read("look up a slot", async {
+            let rows = sqlx::query("SELECT persona_id FROM runs WHERE slot = $1 AND state <> $2")
+                .bind(slot.as_str())
+                .bind(RunState::Failed.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+            rows.iter().map(|row| row.try_get(0)).collect()
+        })
+        .await
+    }
+
+    /// The runs in this state, oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn runs_in(&self, state: RunState) -> Result<Vec<RunRow>> {
+        let rows = self
+            .read("list runs", async {
+                sqlx::query("SELECT * FROM runs WHERE state = $1 ORDER BY id")
+                    .bind(state.as_str())
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The latest runs, newest first, at most 10,000.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
+        let rows = self
+            .read("list runs", async {
+                sqlx::query("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT $1")
+                    .bind(i64::from(most.min(MAX_LIST)))
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// This run, if there is one.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
+        let row = self
+            .read("look up a run", async {
+                sqlx::query("SELECT * FROM runs WHERE id = $1")
+                    .bind(id.to_string())
+                    .fetch_optional(&self.pool)
+                    .await
+            })
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Holds a persona back that has no run of its own to say so: one that panicked, for example.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn hold_back(&self, id: RunId, since: Timestamp, until: Timestamp) -> Result<()> {
+        self.write("hold a persona back", async {
+            sqlx::query("UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1")
+                .bind(id.to_string())
+                .bind(millis(since))
+                .bind(millis(until))
+                .execute(&self.pool)
+                .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Every persona whose last run asked for it to be held back.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn held_back(&self) -> Result<Vec<HeldBack>> {
+        let rows = self
+            .read("look up who is held back", async {
+                sqlx::query(
+                    "SELECT persona_id, attempt, held_since, next_eligible_at FROM runs \
+                     WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
+                     WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at)",
+                )
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        let read = |row: &AnyRow| -> sqlx::Result<Option<HeldBack>> {
+            let Ok(persona) = UserId::parse(row.try_get("persona_id")?) else { return Ok(None) };
+            Ok(Some(HeldBack {
+                persona,
+                failures: count(row.try_get("attempt")?),
+                since: timestamp(row.try_get("held_since")?),
+                until: timestamp(row.try_get("next_eligible_at")?),
+            }))
+        };
+        let held = rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>();
+        let held = held.map_err(|error| unreadable(&error))?;
+        Ok(held.into_iter().flatten().collect())
+    }
+}
+
+fn read(row: &AnyRow) -> Result<RunRow> {
+    let wrong = |detail: String| JournalError::Row { what: "a run", detail };
+    let fields = || -> sqlx::Result<_> {
+        let id: String = row.try_get("id")?;
+        let persona: String = row.try_get("persona")?;
+        let state: String = row.try_get("state")?;
+        Ok((id, persona, state))
+    };
+    let (id, persona, state) = fields().map_err(|error| unreadable(&error))?;
+    let id = RunId::parse(&id).map_err(|error| wrong(error.to_string()))?;
+    let state = RunState::parse(&state).ok_or_else(|| wrong(format!("state {state:?}")))?;
+    let persona = match persona.as_str() {
+        "" => None,
+        json => Some(serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?),
+    };
+    let rest = || -> sqlx::Result<RunRow> {
+        Ok(RunRow {
+            id,
+            persona,
+            persona_id: row.try_get("persona_id")?,
+            slot: Slot::stored(row.try_get::<String, _>("slot")?),
+            attempt: count(row.try_get("attempt")?),
+            model: row.try_get("model")?,
+            state,
+            stage: row.try_get("stage")?,
+            spent: Usd::from_picodollars(count(row.try_get("spent")?)),
+            replies: count(row.try_get("replies")?),
+            calls: count(row.try_get("calls")?),
+            call_errors: count(row.try_get("call_errors")?),
+            ratings: count(row.try_get("ratings")?),
+            end_reason: row.try_get("end_reason")?,
+            started_at: timestamp(row.try_get("started_at")?),
+            updated_at: timestamp(row.try_get("updated_at")?),
+            ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(timestamp),
+        })
+    };
+    rest().map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &sqlx::Error) -> JournalError {
+    JournalError::Row { what: "a run", detail: error.to_string() }
+}

@@ -1,0 +1,127 @@
+//! Steps: what happened in a run, append-only, and the money that goes with them.
+
+use jiff::Timestamp;
+use sqlx::{Any, Row, Transaction};
+
+use super::{Journal, Result, bigint, count, millis, timestamp};
+use crate::domain::RunId;
+
+/// A step as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStep {
+    /// Its place in the run, from 0.
+    pub number: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What it says, as JSON.
+    pub body: String,
+}
+
+impl Journal {
+    /// Appends a step. One that is there already stays as it is: an attempt that seemed to fail may
+    /// have succeeded.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn append_step(
+        &self,
+        run: RunId,
+        number: u32,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write("write a step", async {
+            let mut tx = self.pool.begin().await?;
+            append(&mut tx, run, number, body, now).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// The steps of a run, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn steps(&self, run: RunId) -> Result<Vec<StoredStep>> {
+        self.read("read a run's steps", async {
+            let rows =
+                sqlx::query("SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number")
+                    .bind(run.to_string())
+                    .fetch_all(&self.pool)
+                    .await?;
+            let steps = rows.iter().map(|row| {
+                Ok(StoredStep {
+                    number: count(row.try_get("number")?),
+                    at: timestamp(row.try_get("at")?),
+                    body: row.try_get("body")?,
+                })
+            });
+            steps.collect()
+        })
+        .await
+    }
+
+    /// Keeps a list of tools that a run begins with, under its hash.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
+        self.write("keep a tool list", async {
+            sqlx::query(
+                "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+                 ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at",
+            )
+            .bind(hash)
+            .bind(tools)
+            .bind(millis(now))
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The list of tools kept under this hash.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn catalog(&self, hash: &str) -> Result<Option<String>> {
+        self.read("look up a tool list", async {
+            let row = sqlx::query("SELECT tools FROM catalogs WHERE hash = $1")
+                .bind(hash)
+                .fetch_optional(&self.pool)
+                .await?;
+            row.map(|row| row.try_get(0)).transpose()
+        })
+        .await
+    }
+}
+
+/// Appends a step; false if it is there already.
+pub(super) async fn append(
+    tx: &mut Transaction<'_, Any>,
+    run: RunId,
+    number: u32,
+    body: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO steps (run_id, number, at, body) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(run.to_string())
+    .bind(bigint(number))
+    .bind(millis(now))
+    .bind(body)
+    .execute(&mut **tx)
+    .await?;
+    if written.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE runs SET updated_at = $2 WHERE id = $1")
+        .bind(run.to_string())
+        .bind(millis(now))
+        .execute(&mut **tx)
+        .await?;
+    Ok(true)
+}

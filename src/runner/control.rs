@@ -1,0 +1,178 @@
+//! What an operator can do to a running daemon: pause, drain, resume, cancel a run.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    domain::{RunId, Slot, UserId},
+    journal::{Journal, JournalError, Pause, PauseMode},
+    shutdown::Shutdown,
+};
+
+/// Whether the runner is paused, and the runs in flight. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    clock: Clock,
+    /// RUNNER_PAUSED, which nothing at run time overrides.
+    held_by_environment: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    pause: Option<Pause>,
+    /// Asks the runs in flight to end after their current turn. Another one after each resume.
+    end_turn: CancellationToken,
+    in_flight: BTreeMap<RunId, InFlightRun>,
+}
+
+/// A run under way.
+#[derive(Clone, Debug)]
+pub struct InFlightRun {
+    /// Whose.
+    pub persona: UserId,
+    /// What it stands for.
+    pub slot: Slot,
+    /// Since when, in this process.
+    pub since: Timestamp,
+    shutdown: Shutdown,
+}
+
+/// A run's place among those in flight, until dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    control: Control,
+    run: RunId,
+    /// Asks the run to end after its current turn.
+    pub end_turn: CancellationToken,
+    /// Stops the run.
+    pub shutdown: Shutdown,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.control.state().in_flight.remove(&self.run);
+    }
+}
+
+/// Why the runner is paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PausedBy {
+    /// RUNNER_PAUSED is set.
+    Environment,
+    /// Somebody asked for it.
+    Request(Pause),
+}
+
+impl Control {
+    /// As an earlier process has left it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn load(
+        journal: Journal,
+        clock: Clock,
+        held_by_environment: bool,
+    ) -> Result<Self, JournalError> {
+        let pause = journal.pause().await?;
+        if let Some(pause) = &pause {
+            tracing::info!(by = pause.by, since = %pause.since, "paused by an earlier request");
+        }
+        let state = Mutex::new(State {
+            pause,
+            end_turn: CancellationToken::new(),
+            in_flight: BTreeMap::new(),
+        });
+        Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state })))
+    }
+
+    /// Why the runner is paused, if it is.
+    pub fn paused(&self) -> Option<PausedBy> {
+        if self.0.held_by_environment {
+            return Some(PausedBy::Environment);
+        }
+        self.state().pause.clone().map(PausedBy::Request)
+    }
+
+    /// Starts nothing from now on; what is in flight ends after its current turn, or comes to its own
+    /// end where this only drains. It holds in this process even where it cannot be written down.
+    ///
+    /// # Errors
+    /// When it could not be written down: a restart would not know of it.
+    pub async fn pause(
+        &self,
+        mode: PauseMode,
+        reason: Option<String>,
+        by: String,
+    ) -> Result<(), JournalError> {
+        let now = self.0.clock.now();
+        let pause = Pause { mode, reason, by, since: now };
+        {
+            let mut state = self.state();
+            state.pause = Some(pause.clone());
+            if mode == PauseMode::Pause {
+                state.end_turn.cancel();
+            }
+        }
+        self.0.journal.set_pause(Some(&pause), now).await
+    }
+
+    /// Goes on; false if RUNNER_PAUSED is set and therefore nothing does.
+    ///
+    /// # Errors
+    /// When it could not be written down: a restart would be paused.
+    pub async fn resume(&self) -> Result<bool, JournalError> {
+        {
+            let mut state = self.state();
+            state.pause = None;
+            state.end_turn = CancellationToken::new();
+        }
+        self.0.journal.set_pause(None, self.0.clock.now()).await?;
+        Ok(!self.0.held_by_environment)
+    }
+
+    /// Stops a run as a shutdown would; false if it is not in flight.
+    pub fn cancel(&self, run: RunId) -> bool {
+        let state = self.state();
+        let found = state.in_flight.get(&run);
+        if let Some(run) = found {
+            run.shutdown.stop();
+        }
+        found.is_some()
+    }
+
+    /// The runs in flight, oldest first.
+    pub fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
+        self.state().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
+    }
+
+    /// A run begins.
+    pub(super) fn enter(
+        &self,
+        run: RunId,
+        persona: &UserId,
+        slot: &Slot,
+        shutdown: &Shutdown,
+    ) -> Place {
+        let shutdown = shutdown.of_part();
+        let (persona, slot, since) = (persona.clone(), slot.clone(), self.0.clock.now());
+        let mut state = self.state();
+        let entry = InFlightRun { persona, slot, since, shutdown: shutdown.clone() };
+        state.in_flight.insert(run, entry);
+        Place { control: self.clone(), run, end_turn: state.end_turn.clone(), shutdown }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,326 @@
+//! The outbox at work: what a run came to is handed in, for as long as it takes.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::run_journal::RunJournal;
+use crate::{
+    clients::personas::{Batch, PersonasClient, PersonasError},
+    clock::Clock,
+    domain::{RunId, UserId, redact_emails},
+    http::retry::{RetryPolicy, Retryable, Verdict},
+    journal::{EndedRun, Journal, JournalError, NewPost, Post, PostKey},
+    shutdown::Shutdown,
+};
+
+/// Between looks into the outbox, and the first pause after a failed delivery.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between deliveries of a post.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// One delivery.
+const DELIVERY: Duration = Duration::from_secs(20);
+/// Deliveries at once, each of another run.
+const CONCURRENCY: usize = 8;
+/// Between attempts at a journal that cannot be written to.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Hands in what runs came to. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Outbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    clock: Clock,
+    personas: Arc<PersonasClient>,
+    /// Runs whose posts somebody is at already.
+    busy: Mutex<HashSet<RunId>>,
+    /// Ends of runs that could not be written down yet.
+    unsaved: tokio::sync::Mutex<Vec<Unsaved>>,
+    wake: Notify,
+}
+
+/// The end of a run that the journal does not know of yet.
+#[derive(Debug)]
+struct Unsaved {
+    run: RunJournal,
+    ended: EndedRun,
+    persona: UserId,
+    posts: Vec<(u32, Batch)>,
+}
+
+/// A run's posts, nobody else's until dropped.
+#[derive(Debug)]
+struct Claim {
+    outbox: Outbox,
+    run: RunId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.outbox.busy().remove(&self.run);
+        self.outbox.0.wake.notify_one();
+    }
+}
+
+/// What the first delivery of a run's rows came to.
+#[derive(Debug, Default)]
+pub(super) struct HandedIn {
+    /// Why rows will never be taken, if so.
+    pub refused: Option<PersonasError>,
+    /// Posts that wait for another delivery.
+    pub undelivered: usize,
+    /// Whether the end of the run could not be written down.
+    pub unsaved: bool,
+}
+
+impl Outbox {
+    /// An outbox over this journal.
+    pub fn new(journal: Journal, clock: Clock, personas: Arc<PersonasClient>) -> Self {
+        Self(Arc::new(Inner {
+            journal,
+            clock,
+            personas,
+            busy: Mutex::default(),
+            unsaved: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+        }))
+    }
+
+    /// Writes down how a run, or its main turn, ended, with what is to be handed in for it, and makes
+    /// the first delivery. What is not taken waits in the outbox; a stop does not end this, an abort
+    /// does.
+    pub(super) async fn hand_in(
+        &self,
+        run: &RunJournal,
+        persona: &UserId,
+        ended: &EndedRun,
+        posts: &[(u32, Batch)],
+        deadline: Instant,
+        shutdown: &Shutdown,
+    ) -> HandedIn {
+        let claim = self.claim(run.id);
+        let is_saved = self.save(run, persona, ended, posts).await.is_ok();
+        let mut handed_in = HandedIn { unsaved: !is_saved, ..HandedIn::default() };
+        if claim.is_none() {
+            // The worker is at an earlier post of this run; these come after it.
+            handed_in.undelivered = posts.len();
+            return handed_in;
+        }
+        let earlier = match self.0.journal.posts_of(run.id).await {
+            Ok(kept) => kept.iter().any(|p| posts.iter().all(|(n, _)| *n != p.key.number)),
+            Err(_) => false,
+        };
+        if earlier {
+            handed_in.undelivered = posts.len();
+            return handed_in;
+        }
+        for (place, (number, batch)) in posts.iter().enumerate() {
+            let key = PostKey { run: run.id, number: *number };
+            let post = self.0.personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
+            let result = tokio::select! {
+                biased;
+                result = post => result,
+                () = shutdown.aborted() => {
+                    handed_in.undelivered = posts.len() - place;
+                    return handed_in;
+                }
+            };
+            let goes_on = self.note(key, batch.rows(), &result, 0).await;
+            if let Err(error) = result {
+                if error.is_rejection() {
+                    handed_in.refused = Some(error);
+                }
+                if !goes_on {
+                    handed_in.undelivered = posts.len() - place;
+                    break;
+                }
+            }
+        }
+        handed_in
+    }
+
+    /// Keeps in memory what could not be written down, until it can be. Takes the run's own journal
+    /// along, with the steps it still has.
+    pub(super) async fn keep(
+        &self,
+        run: RunJournal,
+        persona: UserId,
+        ended: EndedRun,
+        posts: Vec<(u32, Batch)>,
+    ) {
+        tracing::error!(run.id = %run.id, "the end of a run is kept in memory only");
+        self.0.unsaved.lock().await.push(Unsaved { run, ended, persona, posts });
+    }
+
+    async fn save(
+        &self,
+        run: &RunJournal,
+        persona: &UserId,
+        ended: &EndedRun,
+        posts: &[(u32, Batch)],
+    ) -> Result<(), JournalError> {
+        run.flush().await?;
+        let bodies: Vec<_> = posts.iter().map(|(_, b)| String::from_utf8_lossy(b.body())).collect();
+        let posts: Vec<_> = posts
+            .iter()
+            .zip(&bodies)
+            .map(|((number, batch), body)| NewPost {
+                number: *number,
+                persona: persona.as_str(),
+                kind: batch.kind(),
+                rows: batch.rows(),
+                body,
+            })
+            .collect();
+        self.0.journal.end_run(run.id, ended, &posts, self.0.clock.now()).await
+    }
+
+    /// Delivers until a stop.
+    pub async fn work(self, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.stopping() => return,
+                () = self.deliver() => {}
+            }
+            let pause = if self.0.journal.trouble().is_some() { PROBE } else { FIRST_PAUSE };
+            tokio::select! {
+                biased;
+                () = shutdown.stopping() => return,
+                () = self.0.wake.notified() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Tries once whatever is due.
+    async fn deliver(&self) {
+        if self.0.journal.trouble().is_some() && self.0.journal.check_writable().await.is_err() {
+            return;
+        }
+        self.save_unsaved().await;
+        let due = match self.0.journal.due_posts(self.0.clock.now()).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return;
+            }
+        };
+        stream::iter(due).for_each_concurrent(CONCURRENCY, |post| self.deliver_one(post)).await;
+    }
+
+    async fn deliver_one(&self, post: Post) {
+        let Some(_claim) = self.claim(post.key.run) else { return };
+        let Ok(persona) = UserId::parse(&post.persona) else {
+            let reason = "the persona's id cannot be read";
+            self.report(self.0.journal.bury_post(post.key, reason, self.0.clock.now()).await);
+            return;
+        };
+        let batch = Batch::kept(post.kind, post.rows, post.body);
+        let deadline = Instant::now() + DELIVERY;
+        let result = self.0.personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
+        self.note(post.key, batch.rows(), &result, post.attempts).await;
+    }
+
+    /// Writes down what a delivery came to, after so many before it. Whether the run's next post may
+    /// follow.
+    async fn note(
+        &self,
+        key: PostKey,
+        rows: usize,
+        result: &Result<usize, PersonasError>,
+        attempts: u32,
+    ) -> bool {
+        let (journal, now) = (&self.0.journal, self.0.clock.now());
+        match result {
+            Ok(written) => {
+                if *written != rows {
+                    tracing::warn!(sent = rows, written, "the server confirmed another number");
+                }
+                self.report(journal.confirm_post(key).await);
+                true
+            }
+            Err(error) if error.is_rejection() => {
+                let reason = redact_emails(&error.to_string()).into_owned();
+                tracing::error!(
+                    run.id = %key.run,
+                    "rows are refused for good and kept: {reason}; `mana-persona-runner outbox` lists \
+                     them, `outbox retry` sends them again"
+                );
+                self.report(journal.bury_post(key, &reason, now).await);
+                true
+            }
+            Err(error) => {
+                let pause = pause_after(attempts, error);
+                let reason = redact_emails(&error.to_string()).into_owned();
+                tracing::warn!(
+                    run.id = %key.run,
+                    pause_ms = pause.as_millis() as u64,
+                    "rows wait in the outbox: {reason}"
+                );
+                let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
+                self.report(journal.postpone_post(key, &reason, now, next).await);
+                false
+            }
+        }
+    }
+
+    /// Delivered rows that stay in the outbox are delivered once more, which changes nothing.
+    fn report(&self, result: Result<(), JournalError>) {
+        if let Err(error) = result {
+            tracing::warn!("{error}");
+        }
+    }
+
+    async fn save_unsaved(&self) {
+        let mut unsaved = self.0.unsaved.lock().await;
+        while let Some(Unsaved { run, ended, persona, posts }) = unsaved.last() {
+            if self.save(run, persona, ended, posts).await.is_err() {
+                return;
+            }
+            tracing::info!(run.id = %run.id, "the end of a run is written down after all");
+            unsaved.pop();
+        }
+    }
+
+    fn claim(&self, run: RunId) -> Option<Claim> {
+        self.busy().insert(run).then(|| Claim { outbox: self.clone(), run })
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashSet<RunId>> {
+        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pause after a failed delivery with so many before it: from a second, doubled each time, to five
+/// minutes.
+fn pause_after(attempts: u32, error: &PersonasError) -> Duration {
+    let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
+    match error.verdict() {
+        Verdict::Transient { retry_after: Some(asked) } => own.max(asked.min(LONGEST_PAUSE)),
+        _ => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_from_a_second_to_five_minutes() {
+        let error = PersonasError::Unreadable { operation: "post_actions" };
+        let seconds: Vec<_> = (0..11).map(|n| pause_after(n, &error).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+}
