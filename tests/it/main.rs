@@ -14,6 +14,8 @@ mod hostile_clients;
 mod login;
 mod login_refused;
 mod main_turn;
+mod metrics_bounds;
+mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod natures;
