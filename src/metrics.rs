@@ -76,8 +76,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::version::COMMIT;
     use crate::domain::Usd;
+    use crate::version::COMMIT;
 
     #[test]
     fn every_family_is_there_from_the_start_with_closed_label_sets_at_zero() {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod budget;
+mod control;
 mod cost;
 mod diag;
 mod diag_guard;
