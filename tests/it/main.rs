@@ -10,6 +10,7 @@ mod diag_guard;
 mod echoes;
 mod env_example;
 mod fleet;
+mod full_disk;
 mod hard_day;
 mod health_and_metrics;
 mod hostile_clients;

@@ -3,13 +3,14 @@
 use std::{fmt::Write, sync::Arc};
 
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::report::{Failure, RunReport};
 use crate::{
     agent::{
         main_turn::{CalledTool, MainTurn},
         replay::{RatingStep, Replay},
+        step::Recorder,
     },
     clients::{claude::Patience, personas::Batch},
     config::PolicyMode,
@@ -32,6 +33,25 @@ pub(super) struct Live<'a> {
     pub end: Instant,
     /// The secrets known before the login.
     pub redactor: Redactor,
+}
+
+impl Live<'_> {
+    /// The outcome of free work, which a stop, a pause or the end of the run's time drops.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        stage: Stage,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.stopping() => Err(Failure::stopped(stage)),
+            () = self.journal.paused() => Err(Failure::stopped(stage)),
+            output = work => Ok(output),
+            () = sleep_until(self.work_end) => {
+                Err(Failure::at(stage, "the run's time (PERSONA_TIMEOUT_MS) was up"))
+            }
+        }
+    }
 }
 
 /// How far a run has come.

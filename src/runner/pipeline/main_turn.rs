@@ -1,0 +1,191 @@
+//! The paid part of a run: login, session, tools, and the day itself.
+
+use super::{
+    Pipeline, live,
+    live::{Live, Progress},
+    report::Failure,
+};
+use crate::{
+    agent::{
+        Scope,
+        catalog::Catalog,
+        conversation::Limits,
+        day::Day,
+        main_turn::{Ended, MainTurn, run_main_turn},
+        prompt,
+        step::{DayEnd, Opened, Recorder, Step},
+    },
+    clients::{
+        auth::Access,
+        mcp::{McpSession, Tool},
+    },
+    domain::Redactor,
+    metrics::Stage,
+    runner::persona_tools::{Opener, PersonaTools},
+};
+
+impl Pipeline {
+    /// Logs in, opens a session and plays the day, or the rest of one. An error is one before which
+    /// nothing has happened.
+    pub(super) async fn main_turn(
+        &self,
+        live: &Live<'_>,
+        opened: Option<Opened>,
+        day: Option<Day>,
+        progress: &mut Progress,
+    ) -> Result<(MainTurn, DayEnd), Failure> {
+        let (access, session) = match self.enter(live, progress).await {
+            Ok(entered) => entered,
+            Err(failure) if day.is_some() => return Ok(broken_off(day, failure, &live.redactor)),
+            Err(failure) => return Err(failure),
+        };
+        let has_begun = day.is_some();
+        let prepared = self.prepare(live, opened, day, &session, &access.redactor).await;
+        let opener = Opener {
+            mcp: &self.mcp,
+            auth: &self.auth,
+            metrics: &self.metrics,
+            email: &live.persona.email,
+            access: &access,
+        };
+        let tools = PersonaTools::new(opener, session);
+        let over = match prepared {
+            Ok((catalog, day)) => {
+                Ok(self.play(live, &tools, &catalog, day, &access, progress).await)
+            }
+            Err((failure, day)) if has_begun => Ok(broken_off(day, failure, &live.redactor)),
+            Err((failure, _)) => Err(failure),
+        };
+        // On every path: the server never forgets a session by itself.
+        tools.close(live.shutdown.courtesy()).await;
+        over
+    }
+
+    async fn enter(
+        &self,
+        live: &Live<'_>,
+        progress: &mut Progress,
+    ) -> Result<(Access, McpSession), Failure> {
+        let email = &live.persona.email;
+        let opening = self.auth.open(email, live.work_end);
+        let access = live.unless_stopped(Stage::Login, opening).await?;
+        let access = access.map_err(|error| Failure::of_auth(&error))?;
+        progress.redactor = Some(access.redactor.clone());
+        progress.logged_in = true;
+        // The persona's e-mail may be in its own words, which are kept byte for byte.
+        live.journal.redact_with(access.redactor.without(email));
+        let Access { jwt, space_id, redactor, .. } = &access;
+        let opening = self.mcp.open(jwt, space_id, redactor, live.work_end);
+        let session = live.unless_stopped(Stage::Mcp, opening).await?;
+        let session = session.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        Ok((access, session))
+    }
+
+    /// The tools on offer and the day: of the run as it was, or of this session and this morning. An
+    /// error comes with the day as it was.
+    async fn prepare(
+        &self,
+        live: &Live<'_>,
+        opened: Option<Opened>,
+        day: Option<Day>,
+        session: &McpSession,
+        redactor: &Redactor,
+    ) -> Result<(Catalog, Day), (Failure, Option<Day>)> {
+        let prepared = match (opened, day) {
+            (Some(opened), Some(day)) => match self.kept_tools(&opened.catalog).await {
+                Ok(tools) => {
+                    let tools = tools.as_deref().unwrap_or(session.tools());
+                    self.offer(tools, redactor).map(|catalog| (catalog, day))
+                }
+                Err(failure) => return Err((failure, Some(day))),
+            },
+            _ => self.open_day(live, session.tools(), redactor).await,
+        };
+        prepared.map_err(|failure| (failure, None))
+    }
+
+    async fn kept_tools(&self, hash: &str) -> Result<Option<Vec<Tool>>, Failure> {
+        let kept = self.journal.catalog(hash).await;
+        let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        Ok(kept.and_then(|tools| serde_json::from_str(&tools).ok()))
+    }
+
+    fn offer(&self, tools: &[Tool], redactor: &Redactor) -> Result<Catalog, Failure> {
+        let catalog = Catalog::new(tools, &self.policy, redactor);
+        if catalog.is_empty() {
+            let hidden = "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS";
+            return Err(Failure::at(Stage::Mcp, hidden));
+        }
+        Ok(catalog)
+    }
+
+    /// Writes down how the day begins: with which tools, asked to do what.
+    async fn open_day(
+        &self,
+        live: &Live<'_>,
+        tools: &[Tool],
+        redactor: &Redactor,
+    ) -> Result<(Catalog, Day), Failure> {
+        let catalog = self.offer(tools, redactor)?;
+        let now = self.clock.now();
+        let today = now.to_zoned(self.time_zone.clone()).date();
+        let opening = prompt::day(today, &live.persona.module_mix);
+        let day = Day::new(&opening, self.run_limits());
+        // Names, texts and schemas that were JSON before.
+        let tools = serde_json::to_string(tools).unwrap_or_default();
+        let tools = redactor.redact(&tools);
+        let hash = live::hash(&tools);
+        let kept = self.journal.keep_catalog(&hash, &tools, now).await;
+        kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        let opened = Step::Opened(Opened { opening, catalog: hash });
+        let written = live.unless_stopped(Stage::Mcp, live.journal.intend(&opened)).await?;
+        written.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        Ok((catalog, day))
+    }
+
+    async fn play(
+        &self,
+        live: &Live<'_>,
+        tools: &PersonaTools<'_>,
+        catalog: &Catalog,
+        day: Day,
+        access: &Access,
+        progress: &mut Progress,
+    ) -> (MainTurn, DayEnd) {
+        let scope = self.scope(live, &access.redactor, progress);
+        let (claude, system) = (&self.claude, &live.persona.system_prompt);
+        let turn = run_main_turn(claude, tools, catalog, system, day, &scope, &live.journal).await;
+        if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
+            claude.note_first_refusal(error);
+        }
+        live::record_calls(&self.metrics, &turn, self.policy.mode);
+        let end = turn.ended.summary(&access.redactor);
+        live.journal.note(&Step::DayEnded(end.clone())).await;
+        (turn, end)
+    }
+
+    pub(super) fn scope(&self, live: &Live<'_>, redactor: &Redactor, progress: &Progress) -> Scope {
+        Scope {
+            deadline: live.work_end,
+            limits: self.run_limits(),
+            policy: self.policy.clone(),
+            tool_timeout: self.limits.tool_timeout,
+            shutdown: live.shutdown.clone(),
+            redactor: redactor.clone(),
+            patience: progress.patience.clone(),
+        }
+    }
+}
+
+/// A day of an earlier process that cannot go on: it ends with what it has.
+fn broken_off(day: Option<Day>, failure: Failure, redactor: &Redactor) -> (MainTurn, DayEnd) {
+    let day = day.unwrap_or_else(|| Day::new("", Limits::NONE));
+    let error = redactor.redact(&failure.error).into_owned();
+    let end = DayEnd {
+        stopped: failure.stopped,
+        failure: (!failure.stopped).then(|| error.clone()),
+        reason: error,
+        ..DayEnd::default()
+    };
+    (MainTurn::of_earlier(day, redactor), end)
+}

@@ -1,0 +1,182 @@
+//! A journal that cannot be written to, and one that can again.
+
+use std::time::Duration;
+
+use devstack::{Devstack, claude::Scripted, fault::Fault};
+use mana_persona_runner::{
+    app::{App, Ended},
+    clock::Clock,
+    config::Config,
+    domain::RunId,
+    journal::{Journal, RunState},
+    shutdown::Shutdown,
+};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    script::{habits_list, outcomes},
+    support::{Setup, call, patiently, start_peers, variables},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Writes until nothing more fits, however small.
+async fn fill(journal: &Journal, clock: &Clock) {
+    journal.limit_pages(1).await.unwrap();
+    let mut number = 0;
+    for bytes in [100_000, 3_000, 300, 1] {
+        let run = RunId::new();
+        while journal.append_step(run, number, &"x".repeat(bytes), clock.now()).await.is_ok() {
+            number += 1;
+        }
+    }
+}
+
+/// A daemon among its peers, on a journal the test can fill.
+struct Scene {
+    peers: Devstack,
+    users: Vec<String>,
+    journal: Journal,
+    clock: Clock,
+    url: String,
+    client: Client,
+    shutdown: Shutdown,
+    daemon: JoinHandle<Ended>,
+}
+
+impl Scene {
+    async fn start(vars: &[(&'static str, String)]) -> Self {
+        let setup = Setup::one(&["habits"]);
+        let (peers, users) = start_peers(setup.peers, &setup.personas).await;
+        peers.claude.answer_with(|request| match request.turn() {
+            _ if request.is_rating() => None,
+            0 | 1 => Some(Scripted::tools(&[habits_list()])),
+            _ => Some(Scripted::text("Bis morgen!")),
+        });
+        let config = Config::from_vars(variables(&peers, vars)).unwrap();
+        let clock = Clock::manual("2026-03-09T11:00:00Z".parse().unwrap());
+        let journal = Journal::open(peers.data_folder()).await.unwrap();
+        let app = App::build_on(journal.clone(), config, clock.clone()).await.unwrap();
+        let url = format!("http://{}", app.local_addr().unwrap());
+        let shutdown = app.shutdown();
+        let daemon = tokio::spawn(app.run());
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { peers, users, journal, clock, url, client, shutdown, daemon }
+    }
+
+    async fn health(&self) -> Value {
+        call(&self.client, Method::GET, &format!("{}/health", self.url)).await.1
+    }
+
+    async fn becomes(&self, status: &str) {
+        patiently(status, async {
+            while self.health().await["status"] != status {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    fn begin_tick(&self) -> JoinHandle<(StatusCode, Value)> {
+        let (client, url) = (self.client.clone(), format!("{}/diag/tick", self.url));
+        tokio::spawn(async move { call(&client, Method::POST, &url).await })
+    }
+
+    /// Begins a tick and fills the disk while the model gives its answer to the `n`th request.
+    async fn fill_during_answer(&self, n: usize) -> JoinHandle<(StatusCode, Value)> {
+        let answer = CancellationToken::new();
+        let claude = &self.peers.claude.served;
+        let messages = 2 * n - 1;
+        claude.faults.inject(1, Fault::Hold(answer.clone()), move |request| {
+            request.json()["messages"].as_array().is_some_and(|m| m.len() == messages)
+        });
+        let tick = self.begin_tick();
+        patiently("the request", claude.recorder.wait_for(n, |_| true)).await;
+        fill(&self.journal, &self.clock).await;
+        answer.cancel();
+        self.becomes("degraded").await;
+        tick
+    }
+
+    async fn empty(&self) {
+        self.journal.limit_pages(1_000_000).await.unwrap();
+    }
+
+    fn asked(&self) -> usize {
+        self.peers.claude.served.recorder.all().len()
+    }
+
+    async fn end(self) {
+        self.shutdown.stop();
+        patiently("the end of the daemon", self.daemon).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself() {
+    let scene = Scene::start(&[]).await;
+    // It fills up while the model answers: the reply is kept, and nothing further is asked.
+    let tick = scene.fill_during_answer(1).await;
+    let reason = scene.health().await["reason"].to_string();
+    assert!(reason.contains("journal") && reason.contains("full"), "{reason}");
+    let ready = call(&scene.client, Method::GET, &format!("{}/ready", scene.url)).await;
+    assert_eq!(ready.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(scene.asked(), 1);
+
+    // There is space again: the run goes on by itself, with all that it had.
+    scene.empty().await;
+    let (status, body) = patiently("the tick", tick).await.unwrap();
+    assert_eq!((status, &body["result"]["ranSuccessfully"]), (StatusCode::OK, &json!(1)), "{body}");
+    assert_eq!(scene.health().await["status"], "ok");
+    assert_eq!(scene.peers.auth.actions().await.len(), 2);
+    assert_eq!(scene.peers.auth.feedback().await.len(), 1);
+    let run = scene.journal.latest_runs(1).await.unwrap().remove(0);
+    assert_eq!((run.state, run.replies, run.calls), (RunState::Finished, 3, 2));
+    let steps = scene.journal.steps(run.id).await.unwrap();
+    assert_eq!(steps.iter().filter(|step| step.body.starts_with("{\"replied\"")).count(), 4);
+
+    // Full from the beginning, nobody even logs in.
+    fill(&scene.journal, &scene.clock).await;
+    scene.peers.auth.set_last_active_at(&scene.users[0], None).await;
+    scene.peers.clock.advance(DAY);
+    let auth = &scene.peers.auth.served.recorder;
+    let upstream = (scene.asked(), auth.all().len());
+    let (status, body) = scene.begin_tick().await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    assert!(body["error"].to_string().contains("full"), "{body}");
+    assert_eq!((scene.asked(), auth.all().len()), upstream);
+    scene.empty().await;
+    scene.becomes("ok").await;
+    let (_, body) = scene.begin_tick().await.unwrap();
+    assert_eq!(body["result"]["ranSuccessfully"], 1, "{body}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_ends_on_a_full_disk_hands_in_what_it_has_and_is_written_down_later() {
+    let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "4000".into())]).await;
+    let tick = scene.fill_during_answer(2).await;
+    let (_, body) = patiently("the tick", tick).await.unwrap();
+    let error = body["result"]["failed"][0]["error"].to_string();
+    assert!(error.contains("record"), "{body}");
+    let actions = scene.peers.auth.actions().await;
+    assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("__run", "error")]);
+    let run = scene.journal.latest_runs(1).await.unwrap().remove(0);
+    assert_eq!(run.state, RunState::Running, "nobody could write down that it ended");
+
+    scene.empty().await;
+    patiently("the end of the run in the journal", async {
+        while scene.journal.run(run.id).await.unwrap().unwrap().state == RunState::Running {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let steps = scene.journal.steps(run.id).await.unwrap();
+    assert_eq!(steps.iter().filter(|step| step.body.starts_with("{\"replied\"")).count(), 2);
+    scene.becomes("ok").await;
+    assert_eq!(scene.peers.auth.actions().await, actions, "no row twice");
+    scene.end().await;
+}
