@@ -1,20 +1,26 @@
 # The builder compiles the daemon alone: devstack is a member of the workspace, but no part of it.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates tzdata \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
+# What --version, /health and build_info say; .git is not part of the build context.
+ARG RUNNER_COMMIT=unknown
 RUN cargo build --release --locked -p mana-persona-runner
+# The journal's folder is copied by itself, for its owner's sake.
+RUN ops/image/assemble-rootfs target/release/mana-persona-runner /rootfs && mv /rootfs/data /data
 
-FROM debian:bookworm-slim
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /src/target/release/mana-persona-runner /usr/local/bin/mana-persona-runner
+FROM scratch
+COPY --from=build /rootfs /
+COPY --from=build --chown=65532:65532 /data /data
 # Forgotten variables fail closed: in production the daemon refuses to start without its secrets.
 ENV RUNNER_ENV=production \
+    RUNNER_DATA_DIR=/data \
     HOST=0.0.0.0 \
     PORT=3070
 USER 65532:65532
+VOLUME /data
 EXPOSE 3070
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 \

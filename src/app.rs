@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +18,12 @@ use crate::{
         BackOff, Budget, Control, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
         TickSlot, interval::run_interval,
     },
-    server::{ServerState, Ticks, router},
+    server::{
+        ServerState, Ticks, router,
+        serve::{Limits, serve},
+    },
     shutdown::Shutdown,
+    version::VERSION,
 };
 
 /// For answers under way when everything else has ended.
@@ -54,7 +57,7 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// TLS cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be set up: {0}; does the system have CA certificates?")]
     Http(#[from] reqwest::Error),
     /// There is no price table.
     #[error(transparent)]
@@ -98,7 +101,7 @@ impl App {
             .await
             .map_err(|source| StartError::Bind { address, source })?;
         let shutdown = Shutdown::new(config.shutdown_grace);
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+        let metrics = Arc::new(Metrics::new(VERSION)?);
         let redactor = Redactor::new(config.secrets());
         let http = HttpClient::new(metrics.clone(), redactor.clone())?;
         let auth = Arc::new(AuthClient::new(
@@ -155,7 +158,7 @@ impl App {
     }
 
     /// Serves and ticks until a stop, then drains. The server answers until the drain has ended:
-    /// axum's graceful shutdown closes the listener at once, so it starts last.
+    /// ending it closes the listener at once, so that comes last.
     pub async fn run(self) -> Ended {
         let Self { listener, state, production, shutdown, outbox, retention } = self;
         let period = state.tick_interval;
@@ -166,18 +169,9 @@ impl App {
         };
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
-        let listener = listener.tap_io(|stream| {
-            // Only latency is at stake.
-            let _ = stream.set_nodelay(true);
-        });
-        let mut server = tokio::spawn(
-            axum::serve(
-                listener,
-                router(state, production).into_make_service_with_connect_info::<SocketAddr>(),
-            )
-            .with_graceful_shutdown(end_server.clone().cancelled_owned())
-            .into_future(),
-        );
+        let routes = router(state, production);
+        let mut server =
+            tokio::spawn(serve(listener, routes, Limits::default(), end_server.clone()));
         let grace = tokio::spawn({
             let shutdown = shutdown.clone();
             async move { shutdown.enforce_grace().await }

@@ -238,6 +238,14 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used.
+    pub fn from_env() -> Self {
+        let json = std::env::var("LOG_FORMAT").is_ok_and(|format| format.trim() == "json");
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
 /// One thing that is wrong with the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -6,7 +6,7 @@
 //! code is laid out.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`], [`pricing`] and [`shutdown`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
+//! [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
 //! [`server`] and [`app`].
 
 pub mod agent;
@@ -25,3 +25,4 @@ pub mod server;
 pub mod shutdown;
 pub mod signals;
 pub mod telemetry;
+pub mod version;

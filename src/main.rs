@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use mana_persona_runner::{
     app::{App, Ended, StartError},
     clock::Clock,
-    config::Config,
+    config::{Config, LogFormat},
     domain::Redactor,
     healthcheck::healthcheck,
     signals::Signals,
-    telemetry,
+    telemetry, version,
 };
 
 /// sysexits.h: something is wrong with the configuration.
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         [] => false,
         [Some("--healthcheck")] => true,
         [Some("--version")] => {
-            return say(concat!("mana-persona-runner ", env!("CARGO_PKG_VERSION")));
+            return say(&format!("mana-persona-runner {}", version::VERSION_AND_COMMIT));
         }
         [Some("--help")] => return say(USAGE),
         _ => return fail(EX_USAGE, USAGE),
@@ -36,8 +36,8 @@ fn main() -> ExitCode {
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(problems) => {
-            let lines: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
-            return fail(EX_CONFIG, &format!("bad configuration:\n{}", lines.join("\n")));
+            telemetry::complain(LogFormat::from_env(), "bad configuration:", &problems);
+            return ExitCode::from(EX_CONFIG);
         }
     };
     // The work is waiting for peers; two threads carry hundreds of personas.
@@ -64,7 +64,7 @@ async fn serve(config: Config) -> ExitCode {
     if let Err(error) = telemetry::init(&config.log, Redactor::new(config.secrets())) {
         return fail(1, &format!("logging cannot be started: {error}"));
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?config, "starting");
+    tracing::info!(version = version::VERSION_AND_COMMIT, config = ?config, "starting");
     // From here on a signal is kept until the daemon can stop.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -95,6 +95,6 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {
-    eprintln!("mana-persona-runner: {text}");
+    telemetry::complain(LogFormat::from_env(), text, &[]);
     ExitCode::from(code)
 }

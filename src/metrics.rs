@@ -13,7 +13,10 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
-use crate::domain::{Cost, Tokens};
+use crate::{
+    domain::{Cost, Tokens},
+    version::COMMIT,
+};
 
 pub use labels::{Label, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolLabels, ToolOutcome};
 
@@ -161,10 +164,10 @@ impl Metrics {
             registry: registry.clone(),
         };
         let build = IntGaugeVec::new(
-            Opts::new(full_name("build_info"), "Always 1; the version is in the label."),
-            &["version"],
+            Opts::new(full_name("build_info"), "Always 1; the labels say what was built."),
+            &["version", "commit"],
         )?;
-        build.with_label_values(&[version]).set(1);
+        build.with_label_values(&[version, COMMIT]).set(1);
         registry.register(Box::new(build))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.create_children();
@@ -383,13 +386,15 @@ mod tests {
     #[test]
     fn every_family_is_there_from_the_start_with_closed_label_sets_at_zero() {
         let text = Metrics::new("1.2.3").unwrap().render().unwrap();
+        let build =
+            format!("mana_persona_runner_build_info{{commit=\"{COMMIT}\",version=\"1.2.3\"}} 1");
         for line in [
             "mana_persona_runner_ticks_total{outcome=\"completed\"} 0",
             "mana_persona_runner_runs_total{outcome=\"failed\",stage=\"login\"} 0",
             "mana_persona_runner_claude_tokens_total{kind=\"cache_read\"} 0",
             "mana_persona_runner_rows_posted_total{kind=\"feedback\"} 0",
             "mana_persona_runner_runs_in_flight 0",
-            "mana_persona_runner_build_info{version=\"1.2.3\"} 1",
+            &build,
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

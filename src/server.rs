@@ -1,10 +1,12 @@
-//! The daemon's own HTTP: /health, /metrics and, outside production, /diag/*.
+//! The daemon's own HTTP: /health, /ready, /metrics and, outside production, /diag/*.
 
 mod control;
 mod diag;
 mod guard;
 mod health;
 mod observe;
+mod ready;
+pub mod serve;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +23,10 @@ use serde_json::json;
 
 use crate::{
     clock::Clock,
+    domain::redact_emails,
     journal::Journal,
     metrics::Metrics,
-    runner::{Budget, Control, LoginCheck, TickSlot},
+    runner::{Budget, Control, LoginCheck, PausedBy, TickSlot},
     shutdown::Shutdown,
 };
 
@@ -56,6 +59,30 @@ pub struct ServerState {
     pub diag_hosts: Arc<[String]>,
 }
 
+impl ServerState {
+    /// What is wrong, in words for /health and /ready.
+    fn trouble(&self) -> Option<String> {
+        let trouble = match &self.ticks {
+            Ticks::Ready(slot) => slot.trouble(),
+            missing @ Ticks::Missing(_) => missing.missing().or_else(|| self.journal.trouble()),
+        };
+        trouble.map(|trouble| redact_emails(&trouble).into_owned())
+    }
+
+    /// Why no tick can do its work now, in words: something is wrong, or somebody wants it so.
+    fn hindrance(&self) -> Option<String> {
+        if self.shutdown.is_stopping() {
+            return Some("the daemon is stopping".into());
+        }
+        self.trouble().or_else(|| {
+            self.control.paused().map(|paused| match paused {
+                PausedBy::Environment => "RUNNER_PAUSED is set".into(),
+                PausedBy::Request(_) => "paused on request".into(),
+            })
+        })
+    }
+}
+
 /// Whether ticks can run.
 #[derive(Clone, Debug)]
 pub enum Ticks {
@@ -83,8 +110,10 @@ impl Ticks {
 
 /// The routes. In production there is no /diag, without a service key no /control.
 pub fn router(state: ServerState, production: bool) -> Router {
-    let mut router =
-        Router::new().route("/health", get(health::health)).route("/metrics", get(metrics));
+    let mut router = Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(ready::ready))
+        .route("/metrics", get(metrics));
     if !production {
         let diag = Router::new()
             .route("/diag/login", get(diag::login).head(method_not_allowed))

@@ -4,8 +4,11 @@
 //! at lower levels they print headers and bodies, which carry JWTs and prompts. Every line passes the
 //! redactor besides.
 
+mod json;
+
 use std::io::{self, Write};
 
+use serde_json::{Map, Value};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -16,9 +19,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config::{LogConfig, LogFormat},
+    config::{LogConfig, LogFormat, Problem},
     domain::{Redactor, redact_emails},
 };
+use json::JsonLines;
 
 /// Starts logging to standard output for the rest of the process.
 ///
@@ -26,15 +30,11 @@ use crate::{
 /// When logging was started before, or the filter, checked by [`crate::config`], cannot be read.
 pub fn init(config: &LogConfig, redactor: Redactor) -> Result<(), TryInitError> {
     let filter = EnvFilter::new(&config.filter);
-    let writer = RedactingStdout(redactor);
     let lines = match config.format {
-        LogFormat::Text => fmt::layer().with_ansi(false).with_writer(writer).boxed(),
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_writer(writer)
-            .boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_ansi(false).with_writer(RedactingStdout(redactor)).boxed()
+        }
+        LogFormat::Json => JsonLines::new(redactor).boxed(),
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(may_be_logged)).with_filter(filter))
@@ -59,6 +59,26 @@ fn log_panics() {
         let message = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(panic.location = %location, "panic: {message}");
     }));
+}
+
+/// Tells on standard error why the process cannot run, where [`init`] may not have taken place: a line
+/// of its own for every problem in JSON, a list under `what` in text.
+pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
+    let mut stderr = io::stderr().lock();
+    // Where standard error is closed, the exit code says it alone.
+    let _ = match format {
+        LogFormat::Text => {
+            let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            writeln!(stderr, "{}: {what}{list}", env!("CARGO_PKG_NAME"))
+        }
+        LogFormat::Json if problems.is_empty() => {
+            json::write(&mut stderr, &Level::ERROR, what, &Map::new())
+        }
+        LogFormat::Json => problems.iter().try_for_each(|problem| {
+            let data = Map::from_iter([("variable".to_owned(), Value::from(problem.variable))]);
+            json::write(&mut stderr, &Level::ERROR, &format!("{what} {problem}"), &data)
+        }),
+    };
 }
 
 /// Standard output behind the redactor. One write is one whole line.

@@ -14,7 +14,7 @@ const SHORTEST: usize = 6;
 /// The secrets that must not appear in logs, errors, rows or prompts. Peers can echo what they were
 /// sent, so every text that comes from one passes through [`Redactor::redact`].
 ///
-/// Besides its list, it knows a JWT by its looks. Clones share the list, and with it what one of them
+/// Besides its list, it knows a JWT and the credentials in a URL by their looks. Clones share the list, and with it what one of them
 /// learns later; [`Redactor::with`] makes a list of its own.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -69,7 +69,7 @@ impl Redactor {
         self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// `text` with every secret and everything that looks like a JWT replaced.
+    /// `text` with every secret, everything that looks like a JWT and all credentials in URLs replaced.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for secret in self.known().iter() {
@@ -77,10 +77,12 @@ impl Redactor {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
         }
-        match redact_jwts(&text) {
-            Some(without) => Cow::Owned(without),
-            None => text,
+        for by_looks in [redact_jwts, redact_url_credentials] {
+            if let Some(without) = by_looks(&text) {
+                text = Cow::Owned(without);
+            }
         }
+        text
     }
 }
 
@@ -126,6 +128,30 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// What stands between `://` and the last `@` before the path; `None` if no URL has that.
+fn redact_url_credentials(text: &str) -> Option<String> {
+    let ends_authority = |c: char| c.is_whitespace() || "/?#\\\"'<>`".contains(c);
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + "://".len());
+        let end = after.find(ends_authority).unwrap_or(after.len());
+        out.push_str(before);
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                out.push_str(MARK);
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    if out.len() + rest.len() == text.len() && out == text[..out.len()] {
+        return None;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
 /// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
 fn redact_jwts(text: &str) -> Option<String> {
     let in_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -160,6 +186,23 @@ mod tests {
         );
         assert_eq!(redactor.redact("Bearer eyJhbGci.eyJzdWI.c2ln!"), "Bearer [redacted]!");
         assert_eq!(redactor.redact("eyJ is no token"), "eyJ is no token");
+    }
+
+    #[test]
+    fn credentials_in_urls_are_replaced_and_other_urls_stay() {
+        let redactor = Redactor::default();
+        for (text, without) in [
+            ("postgres://mana:p!w:x@db:5432/mana, ok", "postgres://[redacted]@db:5432/mana, ok"),
+            (
+                "a http://u@h, b https://u:a@b@h?c",
+                "a http://[redacted]@h, b https://[redacted]@h?c",
+            ),
+            (r#"{"url":"http://u:p@h\n"}"#, r#"{"url":"http://[redacted]@h\n"}"#),
+            ("http://h:1/path@2 and http://h/?q=a@b", "http://h:1/path@2 and http://h/?q=a@b"),
+            ("://", "://"),
+        ] {
+            assert_eq!(redactor.redact(text), without);
+        }
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Pipeline {
         let started = Instant::now();
         let _in_flight = self.metrics.start_run();
         let Start { id, persona, slot, replay, next_number, is_rating, close } = start;
+        tracing::Span::current().record("run.id", tracing::field::display(id));
         let place = self.control.enter(id, &persona.user_id, &slot, &self.shutdown);
         let end = started + self.limits.timeout;
         let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);

@@ -65,7 +65,7 @@ impl Recovery {
         tracing::info!(runs = to_do.len(), "going on with what an earlier process has left");
         fan_out(to_do, self.concurrency, &pipeline.shutdown, |Unfinished { run, close }| {
             let pipeline = pipeline.clone();
-            let span = tracing::info_span!("run", persona.id = run.persona_id);
+            let span = tracing::info_span!("run", persona.id = run.persona_id, run.id = %run.id);
             async move { pipeline.resume(run, close).await }.instrument(span)
         })
         .await;

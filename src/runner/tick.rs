@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use super::{
     fan_out::{Outcome, fan_out},
@@ -186,7 +186,7 @@ impl Tick {
             .collect();
         let outcomes = fan_out(runs, self.concurrency, shutdown, |(persona, slot)| {
             let pipeline = self.pipeline.clone();
-            let span = tracing::info_span!("run", persona.id = %persona.user_id);
+            let span = tracing::info_span!("run", persona.id = %persona.user_id, run.id = Empty);
             async move {
                 // Stopped in the middle of a tick, it need not log anybody in.
                 if most > 1 && pipeline.claude.stopped().is_some() || pipeline.is_held() {

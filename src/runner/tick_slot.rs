@@ -1,6 +1,9 @@
 //! The single slot for ticks, shared by the interval and by callers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -30,6 +33,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     trouble: Mutex<Option<Trouble>>,
+    /// Ticks started by this process; tells them apart in the log.
+    started: AtomicU64,
 }
 
 /// What was wrong with the last tick that could tell.
@@ -45,7 +50,8 @@ impl TickSlot {
     /// A free slot for this tick.
     pub fn new(tick: Tick, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
         let slot = Arc::new(Semaphore::new(1));
-        Self(Arc::new(Inner { tick, slot, metrics, shutdown, trouble: Mutex::default() }))
+        let (trouble, started) = (Mutex::default(), AtomicU64::default());
+        Self(Arc::new(Inner { tick, slot, metrics, shutdown, trouble, started }))
     }
 
     /// Starts a tick if none is in flight. The receiver gets what it came to, or nothing where a
@@ -69,6 +75,7 @@ impl TickSlot {
         ended: oneshot::Sender<Result<TickSummary, TickError>>,
     ) -> JoinHandle<()> {
         let inner = self.0.clone();
+        let number = inner.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
             let result = tokio::select! {
                 biased;
@@ -81,7 +88,7 @@ impl TickSlot {
             // Nobody may be waiting any more, which is fine.
             let _ = ended.send(result);
         };
-        tokio::spawn(work.instrument(tracing::info_span!("tick")))
+        tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number)))
     }
 
     /// Goes on with what an earlier process has left, if it has left anything, once no tick is in

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 
 use super::{ServerState, Ticks};
-use crate::domain::redact_emails;
+use crate::version::{COMMIT, VERSION};
 
 /// Answer of /health; always 200 while the daemon serves.
 #[derive(Debug, Serialize)]
@@ -13,6 +13,7 @@ pub(super) struct Health {
     status: &'static str,
     service: &'static str,
     version: &'static str,
+    commit: &'static str,
     paused: bool,
     tick_interval_ms: u64,
     concurrency: usize,
@@ -22,11 +23,8 @@ pub(super) struct Health {
 }
 
 pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
-    let trouble = match &state.ticks {
-        Ticks::Ready(slot) => slot.trouble(),
-        missing @ Ticks::Missing(_) => missing.missing().or_else(|| state.journal.trouble()),
-    };
-    let status = match &trouble {
+    let reason = state.trouble();
+    let status = match &reason {
         _ if state.shutdown.is_stopping() => "stopping",
         Some(_) => "degraded",
         None => "ok",
@@ -40,11 +38,12 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
     Json(Health {
         status,
         service: env!("CARGO_PKG_NAME"),
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
+        commit: COMMIT,
         paused: is_paused,
         tick_interval_ms: u64::try_from(state.tick_interval.as_millis()).unwrap_or(u64::MAX),
         concurrency: state.concurrency,
         tick_loop,
-        reason: trouble.map(|trouble| redact_emails(&trouble).into_owned()),
+        reason,
     })
 }

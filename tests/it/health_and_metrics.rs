@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
-use mana_persona_runner::{app::Ended, domain::derive_password};
+use mana_persona_runner::{
+    app::Ended,
+    domain::derive_password,
+    version::{COMMIT, VERSION},
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +17,7 @@ use crate::support::{SEED_SECRET, Setup, path, patiently, persona};
 /// What /health says in a world like this, with these differences from the ordinary answer.
 fn health(differences: Value) -> Value {
     let mut health = json!({
-        "status": "ok", "service": "mana-persona-runner", "version": env!("CARGO_PKG_VERSION"),
+        "status": "ok", "service": "mana-persona-runner", "version": VERSION, "commit": COMMIT,
         "paused": false, "tickIntervalMs": 31_536_000_000_u64, "concurrency": 2,
         "tickLoop": "running",
     });
@@ -278,7 +282,7 @@ async fn the_exposition_is_prometheus_text_with_every_family_named_and_explained
     for family in ["resident_memory_bytes", "cpu_seconds_total", "open_fds"] {
         assert!(families.contains(&format!("process_{family}")), "{family}");
     }
-    let build = [("version", env!("CARGO_PKG_VERSION"))];
+    let build = [("version", VERSION), ("commit", COMMIT)];
     assert_eq!(value(&text, "build_info", &build), 1.0);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let number = line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());

@@ -1,14 +1,18 @@
 //! The compiled binary as a process: arguments, signals, exit codes, environment and logs.
 
-mod daemon;
+pub mod daemon;
+mod json_logs;
 mod secrets;
 
 use std::net::TcpListener;
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
-use mana_persona_runner::config::DEV_SEED_SECRET;
+use mana_persona_runner::{
+    config::DEV_SEED_SECRET,
+    version::{COMMIT, VERSION},
+};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Setup, patiently, start_peers};
 use daemon::{Daemon, finish};
@@ -212,8 +216,8 @@ async fn the_healthcheck_tells_a_healthy_daemon_from_anything_else() {
 #[tokio::test]
 async fn the_version_and_the_usage_need_no_environment() {
     let ended = finish([("PORT".into(), "bad".into())], &["--version"]).await;
-    let expected = concat!("mana-persona-runner ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), expected));
+    let expected = format!("mana-persona-runner {VERSION} ({COMMIT})\n");
+    assert_eq!((ended.code, ended.stdout), (Some(0), expected));
     for arguments in [&["--nonsense"][..], &["--version", "now"], &["run"]] {
         let ended = finish([], arguments).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(64), ""), "{arguments:?}");
@@ -271,10 +275,7 @@ async fn every_log_line_is_one_record_whatever_peers_and_model_say() {
         for line in ended.stdout.lines() {
             assert!(!line.contains(['\u{1b}', '\0']), "{line:?}");
             if format == "json" {
-                let record: Value = serde_json::from_str(line).unwrap();
-                let level = record["level"].as_str().unwrap();
-                assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&level), "{line}");
-                assert!(record["timestamp"].is_string() && record["message"].is_string(), "{line}");
+                assert_eq!(json_logs::lines(line).len(), 1, "{line}");
             } else {
                 let (time, _) = line.split_once(' ').unwrap();
                 assert!(time.parse::<jiff::Timestamp>().is_ok(), "no record begins here: {line}");

@@ -1,0 +1,163 @@
+use std::net::SocketAddr;
+
+use axum::routing::get;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::interval,
+};
+
+use super::*;
+
+/// Bound of every wait; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ASK: &[u8] = b"GET /quick HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// A server with one route that answers and one that waits for a permit.
+struct Server {
+    address: SocketAddr,
+    gate: Arc<Semaphore>,
+    end: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (gate, end) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
+        let waits = {
+            let gate = gate.clone();
+            async move || {
+                gate.acquire().await.unwrap().forget();
+                "late"
+            }
+        };
+        let router = Router::new().route("/quick", get("quick")).route("/waits", get(waits));
+        let task = tokio::spawn(serve(listener, router, limits, end.clone()));
+        Self { address, gate, end, task }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Everything a server says on a connection until it ends it, one way or another.
+async fn to_the_end(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it ends");
+    // A connection that is cut off may end in a reset.
+    let _ = read;
+    String::from_utf8(said).unwrap()
+}
+
+/// What it says to a request on a connection that stays.
+async fn answer(stream: &mut TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
+    let mut said = vec![0; 4_096];
+    let length = timeout(PATIENCE, stream.read(&mut said)).await.expect("an answer").unwrap();
+    String::from_utf8_lossy(&said[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn headers_that_trickle_in_forever_end_the_connection() {
+    let limits = Limits { header_read: Duration::from_secs(1), ..Limits::default() };
+    let server = Server::start(limits).await;
+    let (mut hears, mut says) = server.connect().await.into_split();
+    let trickle = tokio::spawn(async move {
+        says.write_all(b"GET /quick HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        let mut pace = interval(Duration::from_millis(20));
+        while says.write_all(b"x").await.is_ok() {
+            pace.tick().await;
+        }
+    });
+    let mut said = Vec::new();
+    let ended = timeout(PATIENCE, hears.read_to_end(&mut said)).await;
+    assert!(ended.is_ok(), "the slow client is still connected");
+    timeout(PATIENCE, trickle).await.expect("it notices").unwrap();
+    // Who says nothing at all, or nothing more, is let go as well.
+    assert_eq!(to_the_end(&mut server.connect().await).await, "");
+    let mut kept = server.connect().await;
+    assert!(answer(&mut kept, ASK).await.ends_with("quick"));
+    assert_eq!(to_the_end(&mut kept).await, "");
+}
+
+#[tokio::test]
+async fn a_request_head_beyond_the_limits_is_refused() {
+    let server = Server::start(Limits::default()).await;
+    let long = format!("GET /quick HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(17 * 1024));
+    let many = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(65));
+    for request in [long, many] {
+        let mut stream = server.connect().await;
+        let said = answer(&mut stream, request.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+    }
+    let fits = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(64));
+    assert!(answer(&mut server.connect().await, fits.as_bytes()).await.ends_with("quick"));
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
+    let limits = Limits { body_read: Duration::from_secs(1), connections: 1, ..Limits::default() };
+    let server = Server::start(limits).await;
+    let request = b"POST /quick HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nbegin";
+    let mut slow = server.connect().await;
+    let said = answer(&mut slow, request).await;
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    assert_eq!(to_the_end(&mut slow).await, "");
+    let patient = Limits { body_read: PATIENCE, connections: 1, ..Limits::default() };
+    let server = Server::start(patient).await;
+    let mut slow = server.connect().await;
+    slow.write_all(request).await.unwrap();
+    assert!(answer(&mut server.connect().await, ASK).await.ends_with("quick"));
+    assert_eq!(to_the_end(&mut slow).await, "", "it made room");
+}
+
+#[tokio::test]
+async fn an_old_silent_connection_makes_room_and_one_at_work_does_not() {
+    let server = Server::start(Limits { connections: 5, ..Limits::default() }).await;
+    let mut at_work = server.connect().await;
+    at_work.write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        assert!(answer(&mut stream, ASK).await.ends_with("quick"));
+        kept.push(stream);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(server.connect().await);
+    }
+    kept.push(server.connect().await);
+    assert!(answer(&mut kept[2], ASK).await.ends_with("quick"), "there is room");
+    assert_eq!(to_the_end(&mut silent[0]).await, "", "the older one that never asked made it");
+    kept.push(server.connect().await);
+    assert!(answer(&mut kept[3], ASK).await.ends_with("quick"), "there is room");
+    assert_eq!(to_the_end(&mut kept[0]).await, "", "of many kept ones, the oldest made it");
+    for stream in &mut kept[1..] {
+        assert!(answer(stream, ASK).await.ends_with("quick"), "the others stay");
+    }
+    assert!(answer(&mut silent[1], ASK).await.ends_with("quick"), "the others stay");
+    server.gate.add_permits(1);
+    let mut said = vec![0; 4_096];
+    let length = timeout(PATIENCE, at_work.read(&mut said)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&said[..length]).ends_with("late"));
+}
+
+#[tokio::test]
+async fn at_the_end_the_port_is_closed_and_answers_under_way_arrive() {
+    let server = Server::start(Limits::default()).await;
+    let mut at_work = server.connect().await;
+    at_work.write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    // Answered after the other one was taken: connections are taken in order.
+    assert!(answer(&mut server.connect().await, ASK).await.ends_with("quick"));
+    server.end.cancel();
+    timeout(PATIENCE, async { while TcpStream::connect(server.address).await.is_ok() {} })
+        .await
+        .expect("the port is closed");
+    server.gate.add_permits(1);
+    assert!(to_the_end(&mut at_work).await.ends_with("late"));
+    timeout(PATIENCE, server.task).await.expect("serving ends").unwrap();
+}
