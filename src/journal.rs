@@ -44,7 +44,7 @@ pub struct Journal {
     /// What is wrong with it, if the last write failed.
     trouble: Arc<Mutex<Option<String>>>,
     /// Held for as long as the process lives; the system frees it even after kill -9.
-    _lock: Option<Arc<std::fs::File>>,
+    lock: Option<Arc<std::fs::File>>,
     path: Option<PathBuf>,
 }
 
@@ -158,9 +158,13 @@ impl Journal {
         Ok(u64::try_from(size).unwrap_or_default())
     }
 
-    /// Ends the connection, after what is under way.
+    /// Ends the connection, after what is under way, and leaves the file to others.
     pub async fn close(&self) {
         let _ = timeout(LIMIT, self.pool.close()).await;
+        if let Some(lock) = &self.lock {
+            // The end of the process would do the same.
+            let _ = lock.unlock();
+        }
     }
 
     async fn read<T>(

@@ -95,8 +95,13 @@ pub enum Ended {
     Deadline,
     /// It was stopped from outside: by a shutdown, a pause or on request.
     Stopped,
-    /// A cap leaves no room for another request; the variable that sets it.
-    Budget(&'static str),
+    /// A cap leaves no room for another request.
+    Budget {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// Whether it is the cap of this persona alone.
+        of_persona: bool,
+    },
     /// It could not be written down.
     Unrecorded(Unrecorded),
 }
@@ -110,7 +115,7 @@ impl Ended {
             Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Unrecorded(error) => Some(error.to_string()),
-            Self::Stopped | Self::Budget(_) => None,
+            Self::Stopped | Self::Budget { .. } => None,
         }
     }
 
@@ -119,11 +124,12 @@ impl Ended {
         let failure = self.failure().map(|error| redactor.redact(&error).into_owned());
         DayEnd {
             stopped: matches!(self, Self::Stopped),
-            out_of_money: matches!(self, Self::Closed(Closed::CostLimit) | Self::Budget(_)),
+            out_of_money: matches!(self, Self::Closed(Closed::CostLimit) | Self::Budget { .. }),
+            persona_is_broke: matches!(self, Self::Budget { of_persona: true, .. }),
             reason: match (self, &failure) {
                 (_, Some(failure)) => failure.clone(),
                 (Self::Closed(closed), None) => closed.describe().to_owned(),
-                (Self::Budget(variable), None) => format!("{variable} is used up"),
+                (Self::Budget { variable, .. }, None) => format!("{variable} is used up"),
                 (_, None) => "stopped from outside".to_owned(),
             },
             failure,
@@ -132,7 +138,9 @@ impl Ended {
 
     fn of_asking(error: ClaudeError) -> Self {
         match error {
-            ClaudeError::NotPaid(NotPaid::Budget { variable }) => Self::Budget(variable),
+            ClaudeError::NotPaid(NotPaid::Budget { variable, of_persona }) => {
+                Self::Budget { variable, of_persona }
+            }
             ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
             ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {
                 Self::Unrecorded(Unrecorded { reason })

@@ -88,6 +88,9 @@ pub struct DayEnd {
     pub stopped: bool,
     /// Whether money is short, so that there will be no rating.
     pub out_of_money: bool,
+    /// Whether it is this persona's own money of the day.
+    #[serde(default)]
+    pub persona_is_broke: bool,
     /// Why it ended, in a word.
     pub reason: String,
 }

@@ -52,7 +52,7 @@ impl Journal {
             pool(&url(&path, "rw")?, PRAGMAS).await.map_err(|source| of_opening(&path, source))?;
         schema::migrator().run(&pool).await?;
         tracing::info!(bytes = size, "the journal is open");
-        Ok(Self { path: Some(path), _lock: Some(Arc::new(lock)), ..Self::of(pool) })
+        Ok(Self { path: Some(path), lock: Some(Arc::new(lock)), ..Self::of(pool) })
     }
 
     /// A journal that ends with the process: what the file costs is measured against it.
@@ -101,7 +101,7 @@ impl Journal {
     }
 
     fn of(pool: AnyPool) -> Self {
-        Self { pool, trouble: Arc::new(Mutex::new(None)), _lock: None, path: None }
+        Self { pool, trouble: Arc::new(Mutex::new(None)), lock: None, path: None }
     }
 
     /// Lets the file grow to so many pages and no further: a full disk, for tests.

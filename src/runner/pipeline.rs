@@ -223,8 +223,9 @@ impl Pipeline {
         let mut progress = Progress::after(&replay);
         let finish = tokio::select! {
             biased;
-            finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
+            // First, so that nothing more is written down: the next process finds what a kill leaves.
             () = place.shutdown.aborted() => None,
+            finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
         };
         let took = started.elapsed();
         let report = match finish {
@@ -519,7 +520,10 @@ impl Pipeline {
         if end.out_of_money {
             // The rating would cost more than there is.
             self.metrics.record_unrated(used.len());
-            return Some(Finish { is_broke: nothing_paid, ..over(slot_is_used, None) });
+            return Some(Finish {
+                is_broke: nothing_paid && end.persona_is_broke,
+                ..over(slot_is_used, None)
+            });
         }
         if used.is_empty() {
             return Some(over(RunState::Finished, None));
@@ -599,8 +603,8 @@ fn broken_off(day: Option<Day>, failure: Failure, redactor: &Redactor) -> (MainT
     let end = DayEnd {
         stopped: failure.stopped,
         failure: (!failure.stopped).then(|| error.clone()),
-        out_of_money: false,
         reason: error,
+        ..DayEnd::default()
     };
     (MainTurn::of_earlier(day, redactor), end)
 }

@@ -34,10 +34,11 @@ impl Recovery {
         Self { pipeline, concurrency, max_age }
     }
 
-    /// What there is to be done: young runs go on, if the runner is not paused; older ones are closed.
+    /// What there is to be done: young runs go on, if the runner is not paused and the
+    /// model is in use; older ones are closed.
     pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
         let pipeline = &self.pipeline;
-        let is_paused = pipeline.control.paused().is_some();
+        let may_go_on = pipeline.control.paused().is_none() && pipeline.claude.stopped().is_none();
         let now = pipeline.clock.now();
         let under_way: Vec<_> = pipeline.control.in_flight().iter().map(|(id, _)| *id).collect();
         let mut unfinished = Vec::new();
@@ -54,7 +55,7 @@ impl Recovery {
             .into_iter()
             .filter(|run| !under_way.contains(&run.id))
             .map(|run| Unfinished { close: self.too_old(&run, now), run })
-            .filter(|unfinished| !is_paused || unfinished.close.is_some())
+            .filter(|unfinished| may_go_on || unfinished.close.is_some())
             .collect()
     }
 

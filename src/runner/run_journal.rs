@@ -21,7 +21,7 @@ use crate::{
     clients::claude::{Bill, Meter, NotPaid},
     clock::Clock,
     domain::{Redactor, RunId, Usd, UserId},
-    journal::{Journal, JournalError, Spending},
+    journal::{Cap, Journal, JournalError, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
@@ -178,20 +178,22 @@ impl Meter for RunJournal {
             match attempt.await {
                 Ok(Ok(())) => {
                     state.reserved = Some((spending, most, self.budget.reserved()));
+                    // Until an answer says otherwise.
+                    self.lost.fetch_add(most.picodollars(), SeqCst);
                     self.is_asking.send_replace(true);
                     return Ok(());
                 }
                 // Others have reserved more than they will need.
                 Ok(Err(cap)) if cap.is_of_fleet() && self.budget.may_get_some_back() => {
                     if timeout_at(self.give_up_at, settled).await.is_err() {
-                        return Err(NotPaid::Budget { variable: cap.variable() });
+                        return Err(refusal(cap));
                     }
                 }
                 Ok(Err(cap)) => {
                     if cap.is_of_fleet() {
                         self.budget.reach(cap, &self.journal).await;
                     }
-                    return Err(NotPaid::Budget { variable: cap.variable() });
+                    return Err(refusal(cap));
                 }
                 Err(error) => {
                     if !self.wait().await {
@@ -208,16 +210,20 @@ impl Meter for RunJournal {
         let (step, cost) = match bill {
             Bill::Replied(reply) => (Step::Replied(reply.clone()), reply.cost.total()),
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
-            Bill::Lost => {
-                self.lost.fetch_add(reserved.picodollars(), SeqCst);
-                (Step::Unanswered { lost: true }, reserved)
-            }
+            Bill::Lost => (Step::Unanswered { lost: true }, reserved),
         };
+        if !matches!(bill, Bill::Lost) {
+            self.lost.fetch_sub(reserved.picodollars(), SeqCst);
+        }
         let body = self.encode(&step);
         self.add(&mut state, body, Some((spending, reserved, cost))).await;
         drop(guard);
         self.is_asking.send_replace(false);
     }
+}
+
+fn refusal(cap: Cap) -> NotPaid {
+    NotPaid::Budget { variable: cap.variable(), of_persona: !cap.is_of_fleet() }
 }
 
 impl Recorder for RunJournal {

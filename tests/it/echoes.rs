@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     script::{
-        anything, calls_of, habits_list, make_due, only_failure, play_well, posts, spoil_rpc,
+        anything, calls_of, habits_list, make_due_after, only_failure, play_well, posts, spoil_rpc,
     },
     support::{SEED_SECRET, Setup, World},
 };
@@ -90,9 +90,18 @@ impl Secrets {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A persona with a run each hour: in days its session would end, and with it what is kept of it.
+fn hourly() -> Setup {
+    let mut setup = Setup::one(&["habits"]);
+    setup.personas[0].cadence = "hourly".into();
+    setup
+}
+
 #[tokio::test]
 async fn secrets_in_answers_of_tools_reach_neither_the_model_nor_a_row() {
-    let world = Setup::one(&["habits"]).start().await;
+    let world = hourly().start().await;
     let secrets = Secrets::of(&world).await;
     let echo = secrets.echo();
     let text = |text: &str| json!({"type": "text", "text": text});
@@ -141,7 +150,7 @@ async fn play_all(world: &World, tools: &[String]) {
     }
     let spelled: Vec<_> = tools.iter().map(|name| name.replace(['.', ' '], "_")).collect();
     let calls: Vec<_> = spelled.iter().map(|name| (name.as_str(), json!({}))).collect();
-    make_due(world).await;
+    make_due_after(world, HOUR).await;
     play_well(world, [Scripted::tools(&calls), Scripted::text("Seltsam.")]).await;
     let actions = world.actions().await;
     let called: Vec<_> = actions.iter().map(|row| &row.tool_name).collect();
@@ -150,7 +159,7 @@ async fn play_all(world: &World, tools: &[String]) {
 
 #[tokio::test]
 async fn a_secret_at_the_place_where_a_text_is_cut_does_not_show_in_part() {
-    let world = Setup::one(&["habits"]).start().await;
+    let world = hourly().start().await;
     let secrets = Secrets::of(&world).await;
     let mcp = &world.peers.mcp;
     let mut tools = Vec::new();
@@ -176,7 +185,7 @@ async fn a_secret_at_the_place_where_a_text_is_cut_does_not_show_in_part() {
 
 #[tokio::test]
 async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
-    let world = Setup::one(&["habits"]).start().await;
+    let world = hourly().start().await;
     let secrets = Secrets::of(&world).await;
     let echo = secrets.echo();
     let kind = json!({"type": echo, "message": echo, "details": {"error_code": echo}});
@@ -198,7 +207,7 @@ async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
         ("the token", &|| auth.on(1, Method::GET, "/api/auth/token", plain())),
     ];
     for (what, spoil) in spoils {
-        make_due(&world).await;
+        make_due_after(&world, HOUR).await;
         world.clock.advance(Duration::from_secs(7_200));
         spoil();
         let result = world.tick().await;

@@ -23,6 +23,7 @@ mod posting;
 mod process;
 mod rating;
 mod ready;
+mod resume;
 mod script;
 mod session_renewal;
 mod shutdown;

@@ -1,9 +1,6 @@
 //! Handing in rows: once, in order, whole, and for as long as it takes.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use devstack::{
     auth::ActionRow,
@@ -236,7 +233,7 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
 
 #[tokio::test]
 async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
-    let statuses = [400, 401, 403, 404, 413, 422];
+    let statuses = [400, 404, 413, 422];
     let names: Vec<_> = statuses.iter().map(|status| format!("p{status}")).collect();
     let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 6).start().await;
     for (user, status) in world.users.iter().zip(statuses) {
@@ -255,8 +252,11 @@ async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
     assert_eq!(world.peers.mcp.open_sessions(), 0);
     assert_eq!(
         world.metric("runs_total{outcome=\"failed\",stage=\"post_actions\"}").await,
-        Some(6.0)
+        Some(4.0)
     );
+    assert_eq!(result["undelivered"], 0, "there is nothing to wait for");
+    // They are due for ever, but their day is over.
+    assert_eq!(world.tick().await["skipped"], 4);
 }
 
 #[tokio::test]
@@ -293,28 +293,63 @@ async fn ratings_that_are_refused_leave_the_actions_where_they_are() {
 }
 
 #[tokio::test]
-async fn posting_goes_on_for_half_a_minute_through_silence_and_outage_and_then_gives_up() {
-    let world = Setup::many(&["down", "silent"]).short_days().start().await;
+async fn what_is_not_taken_waits_in_the_outbox_and_lands_later_without_asking_the_model_again() {
+    let names = ["down", "keyless", "forbidden", "broken", "well"];
+    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 5).start().await;
     let faults = &world.peers.auth.served.faults;
-    let path = |n: usize| format!("/{}/actions", world.users[n]);
-    faults.on(usize::MAX, Method::POST, &path(0), Fault::status(503, "{}"));
-    faults.on(1, Method::POST, &path(1), Fault::Hang);
-    let before = Instant::now();
-    let tick = tokio::time::timeout(Duration::from_secs(180), world.tick());
-    let result = tick.await.expect("it gives up at some time");
-    assert!(before.elapsed() >= Duration::from_secs(30), "gave up after {:?}", before.elapsed());
-    let error = failure_of(&result, "down").unwrap();
-    assert!(error.contains("post_actions") && error.contains("503"), "{error}");
-    let attempts = posts(&world, &world.users[0], "actions");
-    assert!((4..=20).contains(&attempts.len()), "pauses grow: {} attempts", attempts.len());
-    assert!(attempts.iter().all(|post| post.body == attempts[0].body));
+    for (user, status) in world.users.iter().zip([503, 401, 403, 500]) {
+        let fault = Fault::status(status, "{}");
+        faults.on(usize::MAX, Method::POST, &format!("/{user}/actions"), fault);
+    }
+    let result = world.good_tick().await;
+    let told = ["ranSuccessfully", "undelivered"].map(|count| result[count].clone());
+    assert_eq!(told, [5, 4].map(Value::from), "{result}");
+    assert_eq!(ratings_asked(&world), 5);
+    // Ratings never overtake actions.
+    for user in &world.users[..4] {
+        assert_eq!(posts(&world, user, "feedback").len(), 0);
+    }
+    // They are due still, but not paid for again.
+    assert_eq!(world.tick().await["skipped"], 4);
+    let asked = world.peers.claude.requests().len();
+    let attempts = posts(&world, &world.users[0], "actions").len();
+    world.clock.advance(Duration::from_secs(2));
+    patiently("a further attempt", async {
+        while posts(&world, &world.users[0], "actions").len() <= attempts {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 
-    assert_eq!(failure_of(&result, "silent"), None);
-    let silent = posts(&world, &world.users[1], "actions");
+    faults.clear();
+    patiently("all rows", async {
+        while world.feedback().await.len() < 5 {
+            world.clock.advance(Duration::from_secs(300));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for user in &world.users {
+        for kind in ["actions", "feedback"] {
+            let posts = posts(&world, user, kind);
+            assert!(posts.iter().all(|post| post.body == posts[0].body), "{kind}");
+        }
+        let first = &posts(&world, user, "actions")[0];
+        assert_eq!(actions_of(&world, user).await.len(), rows_of(first, "actions").len());
+    }
+    assert_eq!(world.feedback().await.len(), 5);
+    assert_eq!(world.peers.claude.requests().len(), asked);
+}
+
+#[tokio::test]
+async fn a_post_without_an_answer_is_made_again_within_the_run() {
+    let world = Setup::many(&["silent"]).short_days().start().await;
+    let path = format!("/{}/actions", world.users[0]);
+    world.peers.auth.served.faults.on(1, Method::POST, &path, Fault::Reset);
+    let result = world.good_tick().await;
+    assert_eq!(result["undelivered"], 0);
+    let silent = posts(&world, &world.users[0], "actions");
     assert_eq!((silent.len(), &silent[0].body), (2, &silent[1].body));
-    assert_eq!(
-        actions_of(&world, &world.users[1]).await.len(),
-        rows_of(&silent[0], "actions").len()
-    );
-    assert_eq!(ratings_asked(&world), 1, "of the one whose actions landed");
+    let landed = actions_of(&world, &world.users[0]).await.len();
+    assert_eq!(landed, rows_of(&silent[0], "actions").len());
 }

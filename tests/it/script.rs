@@ -1,8 +1,11 @@
 //! Days as a test scripts them, and what the peers saw of them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use devstack::{
@@ -30,6 +33,9 @@ pub fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
     }
 }
 
+/// What a daily persona is due for.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A tick in which Claude says this; whatever comes after, the scripted persona says.
 pub async fn play(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
     replies.into_iter().for_each(|reply| world.peers.claude.enqueue(reply));
@@ -43,8 +49,14 @@ pub async fn play_well(world: &World, replies: impl IntoIterator<Item = Scripted
     result
 }
 
-/// Makes every persona due, as if it had never run.
+/// Makes every persona due on a further day, as if it had never run.
 pub async fn make_due(world: &World) {
+    make_due_after(world, DAY).await;
+}
+
+/// Makes every persona due after this time, as if it had never run.
+pub async fn make_due_after(world: &World, time: Duration) {
+    world.peers.clock.advance(time);
     for user in &world.users {
         world.peers.auth.set_last_active_at(user, None).await;
     }

@@ -20,6 +20,7 @@ use mana_persona_runner::{
     clock::Clock,
     config::Config,
     domain::derive_password,
+    journal::Journal,
     shutdown::Shutdown,
 };
 use reqwest::{Client, Method, StatusCode};
@@ -152,6 +153,7 @@ pub struct World {
     pub shutdown: Shutdown,
     client: Client,
     daemon: JoinHandle<Ended>,
+    vars: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -165,12 +167,52 @@ impl World {
             elsewhere = Some(served);
         }
         let clock = Clock::manual(MONDAY.parse().unwrap());
-        let config = Config::from_vars(variables(&peers, &setup.vars)).unwrap();
-        let app = App::build(config, clock.clone()).await.unwrap();
-        let url = format!("http://{}", app.local_addr().unwrap());
-        let shutdown = app.shutdown();
-        let daemon = tokio::spawn(app.run());
-        Self { peers, users, elsewhere, clock, url, shutdown, client: client(), daemon }
+        let (url, shutdown, daemon) = start_daemon(&peers, &setup.vars, &clock).await;
+        let (client, vars) = (client(), setup.vars);
+        Self { peers, users, elsewhere, clock, url, shutdown, client, daemon, vars }
+    }
+
+    /// Drops the daemon as it is, in the middle of whatever it does. The next one will find what a
+    /// kill -9 leaves.
+    pub async fn kill(&mut self) {
+        self.shutdown.abort();
+        self.ended().await;
+    }
+
+    /// Starts another daemon in the place of one that has ended, with these variables changed.
+    pub async fn start_again(&mut self, changed: &[(&'static str, &str)]) {
+        for (name, value) in changed {
+            self.vars.retain(|(known, _)| known != name);
+            self.vars.push((name, (*value).to_owned()));
+        }
+        let started = start_daemon(&self.peers, &self.vars, &self.clock).await;
+        (self.url, self.shutdown, self.daemon) = started;
+    }
+
+    /// The daemon's journal, as its command line sees it.
+    pub async fn journal(&self) -> Journal {
+        Journal::open_read_only(self.peers.data_folder()).await.unwrap()
+    }
+
+    /// Calls a route of /control with the service key.
+    pub async fn control(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let key = variable(&self.peers, "MANA_SERVICE_KEY");
+        let request = self.client.request(method, format!("{}/control/{path}", self.url));
+        let response = patiently(path, request.header("x-service-key", key).send()).await.unwrap();
+        let status = response.status();
+        let body = patiently(path, response.bytes()).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Waits until a state of affairs of the journal is reached.
+    pub async fn journal_reaches(&self, what: &str, is_so: impl AsyncFn(&Journal) -> bool) {
+        let journal = self.journal().await;
+        patiently(what, async {
+            while !is_so(&journal).await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Calls the daemon.
@@ -289,6 +331,23 @@ impl Drop for World {
             assert_eq!(self.peers.claude.violations(), Vec::<String>::new());
         }
     }
+}
+
+async fn start_daemon(
+    peers: &Devstack,
+    vars: &[(&'static str, String)],
+    clock: &Clock,
+) -> (String, Shutdown, JoinHandle<Ended>) {
+    let config = Config::from_vars(variables(peers, vars)).unwrap();
+    let app = App::build(config, clock.clone()).await.unwrap();
+    let url = format!("http://{}", app.local_addr().unwrap());
+    (url, app.shutdown(), tokio::spawn(app.run()))
+}
+
+/// A variable that points a daemon at these peers.
+pub fn variable<'p>(peers: &'p Devstack, name: &str) -> &'p str {
+    let all = peers.environment();
+    all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap()
 }
 
 /// Peers on a Monday with these personas, and the personas' user ids.

@@ -34,6 +34,8 @@ pub enum NotPaid {
     Budget {
         /// The variable that sets the cap.
         variable: &'static str,
+        /// Whether it is the cap of this persona alone.
+        of_persona: bool,
     },
     /// It could not be written down first.
     #[error("no model request without a record of it: {reason}")]

@@ -1,26 +1,42 @@
 //! What the daemon logs during a test.
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    str::FromStr,
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer, filter::dynamic_filter_fn, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
+};
+
+thread_local! {
+    /// What this thread's test captures, if it does.
+    static CAPTURE: RefCell<Option<(LevelFilter, Text)>> = const { RefCell::new(None) };
+}
 
 /// The lines logged by this test's thread since the capture began. A `#[tokio::test]` runs all its
 /// tasks on one thread, the daemon's among them.
 pub struct Logs {
     text: Text,
-    _capturing: DefaultGuard,
 }
 
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Text {
+/// Writes to what the thread captures.
+struct ToCapture;
+
+impl io::Write for ToCapture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        CAPTURE.with_borrow(|capture| {
+            if let Some((_, Text(text))) = capture {
+                text.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            }
+        });
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -29,16 +45,12 @@ impl io::Write for Text {
 }
 
 impl Logs {
-    /// Captures what passes these directives of `RUST_LOG`.
-    pub fn capture(directives: &str) -> Self {
-        let text = Text::default();
-        let writer = text.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(directives))
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { text, _capturing: tracing::subscriber::set_default(subscriber) }
+    /// Captures what is of this level or above.
+    pub fn capture(level: &str) -> Self {
+        install();
+        let (text, level) = (Text::default(), LevelFilter::from_str(level).unwrap());
+        CAPTURE.set(Some((level, text.clone())));
+        Self { text }
     }
 
     /// The lines that contain `part`.
@@ -47,4 +59,25 @@ impl Logs {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
     }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        CAPTURE.set(None);
+    }
+}
+
+/// One subscriber for all threads: those that come and go with their tests make tracing forget, for a
+/// moment, what the others listen to.
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let is_captured = dynamic_filter_fn(|metadata, _| {
+            CAPTURE.with_borrow(|capture| {
+                capture.as_ref().is_some_and(|(level, _)| metadata.level() <= level)
+            })
+        });
+        let layer = fmt::layer().with_ansi(false).with_writer(|| ToCapture);
+        registry().with(layer.with_filter(is_captured)).init();
+    });
 }
