@@ -1,6 +1,9 @@
 //! What waits to be handed in, and what was refused for good.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -25,14 +28,16 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     let mut rows = Vec::with_capacity(posts.len());
     for post in &posts {
         let run = post.key.run;
-        if !personas.contains_key(&run) {
-            let row = journal.run(run).await?;
-            let name = row.as_ref().map_or(&*post.persona, persona).to_owned();
-            personas.insert(run, name);
-        }
+        let name = match personas.entry(run) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let row = journal.run(run).await?;
+                unknown.insert(row.as_ref().map_or(&*post.persona, persona).to_owned())
+            }
+        };
         rows.push([
             run.to_string(),
-            cell(&personas[&run], PERSONA),
+            cell(name, PERSONA),
             post.kind.as_str().to_owned(),
             post.rows.to_string(),
             post.attempts.to_string(),
