@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
+        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
         TickSlot, interval::run_interval,
     },
     server::{
@@ -38,6 +38,7 @@ pub struct App {
     shutdown: Shutdown,
     outbox: Option<Outbox>,
     retention: Retention,
+    gauges: Gauges,
 }
 
 /// Why the daemon cannot start.
@@ -102,6 +103,7 @@ impl App {
             .map_err(|source| StartError::Bind { address, source })?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
+        metrics.set_tick_interval(config.tick.interval);
         let redactor = Redactor::new(config.secrets());
         let http = HttpClient::new(metrics.clone(), redactor.clone())?;
         let auth = Arc::new(AuthClient::new(
@@ -125,6 +127,7 @@ impl App {
             control: control.clone(),
         };
         let (ticks, outbox) = ticks(&config, parts).await?;
+        let gauges = Gauges::new(journal.clone(), budget.clone(), clock.clone(), metrics.clone());
         let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
             ticks,
@@ -141,7 +144,7 @@ impl App {
             diag_hosts: config.diag_hosts.into(),
         };
         let production = config.environment.is_production();
-        Ok(Self { listener, state, production, shutdown, outbox, retention })
+        Ok(Self { listener, state, production, shutdown, outbox, retention, gauges })
     }
 
     /// Where it listens.
@@ -160,7 +163,7 @@ impl App {
     /// Serves and ticks until a stop, then drains. The server answers until the drain has ended:
     /// ending it closes the listener at once, so that comes last.
     pub async fn run(self) -> Ended {
-        let Self { listener, state, production, shutdown, outbox, retention } = self;
+        let Self { listener, state, production, shutdown, outbox, retention, gauges } = self;
         let period = state.tick_interval;
         let journal = state.journal.clone();
         let slot = match &state.ticks {
@@ -178,6 +181,7 @@ impl App {
         });
         let mut background = JoinSet::new();
         background.spawn(retention.work(shutdown.clone()));
+        background.spawn(gauges.work(shutdown.clone()));
         if let Some(outbox) = outbox {
             background.spawn(outbox.work(shutdown.clone()));
         }

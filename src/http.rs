@@ -258,6 +258,7 @@ pub fn status_class(status: StatusCode) -> &'static str {
         200..=299 => "2xx",
         300..=399 => "3xx",
         429 => "429",
+        529 => "529",
         400..=499 => "4xx",
         500..=599 => "5xx",
         _ => "other",

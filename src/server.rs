@@ -132,6 +132,7 @@ pub fn router(state: ServerState, production: bool) -> Router {
 }
 
 async fn metrics(State(state): State<ServerState>) -> Response {
+    state.metrics.set_paused(state.control.paused().is_some());
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -30,6 +30,8 @@ pub struct Replay {
     pub lost: Usd,
     /// Answers lost to the death of a process.
     pub losses: u32,
+    /// Whether the last of them was under way at the very end.
+    pub lost_an_answer: bool,
     /// What the request may cost that was under way.
     asking: Option<Usd>,
 }
@@ -50,6 +52,7 @@ impl Replay {
         for step in steps {
             replay.take(step);
         }
+        replay.lost_an_answer = replay.asking.is_some();
         replay.lose_answer();
         if let Some(day) = &mut replay.day {
             day.conversation.resume(limits, replay.lost);

@@ -178,7 +178,12 @@ impl ClaudeClient {
     pub fn note_first_refusal(&self, error: &ClaudeError) {
         if error.status() == Some(StatusCode::BAD_REQUEST) {
             self.gate.note_run(error);
+            self.show_stop();
         }
+    }
+
+    fn show_stop(&self) {
+        self.http.metrics().set_model_stopped(self.gate.stopped().is_some());
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
@@ -210,7 +215,11 @@ impl ClaudeClient {
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
             }
-            meter.settle(bill(&reply)).await;
+            let bill = bill(&reply);
+            if matches!(bill, Bill::Lost) {
+                self.http.metrics().record_lost_answer();
+            }
+            meter.settle(bill).await;
             reply.map_err(|error| patience.judge(error))
         };
         let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
@@ -288,6 +297,7 @@ impl ClaudeClient {
         if answer.status != StatusCode::OK {
             let error = ClaudeError::from_answer(&answer, &self.http);
             self.gate.note_refusal(&error, &answer.headers);
+            self.show_stop();
             return Err(error);
         }
         let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
@@ -295,6 +305,7 @@ impl ClaudeClient {
         })?;
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
+        self.show_stop();
         let stop_reason = reply.stop_reason.as_str();
         self.http.metrics().record_reply(stop_reason, &reply.usage, &reply.cost, took);
         Ok(reply)

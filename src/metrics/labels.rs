@@ -106,9 +106,29 @@ labels! {
     }
 }
 
+labels! {
+    /// What a budget is for.
+    BudgetScope {
+        /// A UTC day of the fleet.
+        Day = "day",
+        /// A UTC month of the fleet.
+        Month = "month",
+    }
+}
+
+labels! {
+    /// Which rows mana-auth is sent.
+    RowKind {
+        /// What a persona did.
+        Actions = "actions",
+        /// How it rated that.
+        Feedback = "feedback",
+    }
+}
+
 /// Distinct tool names that get a label of their own. Servers name their tools as they like; the
-/// number of time series must not be theirs to choose.
-const MAX_TOOLS: usize = 300;
+/// number of time series must not be theirs to choose. mana-mcp lists about sixty.
+const MAX_TOOLS: usize = 150;
 
 /// The tool names seen so far.
 #[derive(Debug, Default)]

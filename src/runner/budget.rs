@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     config::BudgetConfig,
-    domain::Usd,
     journal::{BudgetReached, Cap, Caps, Journal, JournalError},
 };
 
@@ -127,14 +126,6 @@ impl Budget {
         }
     }
 
-    /// What is spent and reserved of the day's and of the month's budget, 1 for all of it; 0 without a
-    /// cap.
-    pub fn used(&self, (day, month): (Usd, Usd)) -> (f64, f64) {
-        let ratio =
-            |spent: Usd, cap: Option<Usd>| cap.map_or(0.0, |c| spent.dollars() / c.dollars());
-        (ratio(day, self.caps.daily), ratio(month, self.caps.monthly))
-    }
-
     fn reached(&self) -> MutexGuard<'_, Option<BudgetReached>> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +149,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::Usd;
 
     const DAY: Duration = Duration::from_secs(86_400);
 

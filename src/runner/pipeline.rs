@@ -234,6 +234,9 @@ impl Pipeline {
             None => progress.report(id, Some(Failure::stopped(Stage::Due)), None),
         };
         self.metrics.record_run(report.outcome, report.stage, took, report.waited);
+        if report.outcome == RunOutcome::Ok {
+            self.metrics.record_finished_run(self.clock.now());
+        }
         report.log(took);
         report
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod budget;
+mod control;
 mod cost;
 mod diag;
 mod diag_guard;
@@ -14,6 +16,8 @@ mod hostile_clients;
 mod login;
 mod login_refused;
 mod main_turn;
+mod metrics_bounds;
+mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod natures;

@@ -148,7 +148,6 @@ async fn bytes_of_thinking_reminders_and_odd_json_are_the_same_after_a_kill() {
     world.start_again(&[]).await;
     everything_ends(&world).await;
     let all = world.peers.claude.served.recorder.matching(late);
-    assert_eq!(all.len(), 2);
     assert_eq!(all[0].body, all[1].body, "byte for byte");
     assert!(String::from_utf8_lossy(&all[0].body).contains("<reminder>"));
 }

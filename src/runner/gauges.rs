@@ -1,0 +1,66 @@
+//! What the metrics say of the journal, brought up to date every few seconds.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::Budget;
+use crate::{
+    clock::Clock,
+    journal::{Journal, JournalError},
+    metrics::{BudgetScope, Metrics, OutboxState},
+    shutdown::Shutdown,
+};
+
+/// Between readings. Scrapes are further apart, and must not wait for a disk.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Reads the journal for the metrics.
+#[derive(Debug)]
+pub struct Gauges {
+    journal: Journal,
+    budget: Arc<Budget>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Gauges {
+    /// Gauges of this journal and this budget.
+    pub fn new(journal: Journal, budget: Arc<Budget>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { journal, budget, clock, metrics }
+    }
+
+    /// Reads until a stop.
+    pub async fn work(self, shutdown: Shutdown) {
+        loop {
+            if let Err(error) = self.read().await {
+                tracing::debug!("the gauges of the journal stay as they are: {error}");
+            }
+            self.metrics.set_journal_writable(self.journal.trouble().is_none());
+            tokio::select! {
+                biased;
+                () = shutdown.stopping() => return,
+                () = sleep(PERIOD) => {}
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(), JournalError> {
+        let now = self.clock.now();
+        let depth = self.journal.outbox_depth().await?;
+        self.metrics.set_outbox(OutboxState {
+            actions: depth.actions,
+            feedback: depth.feedback,
+            oldest_age: depth
+                .oldest
+                .map(|oldest| now.duration_since(oldest).try_into().unwrap_or_default()),
+            dead_letters: depth.dead,
+        });
+        let (today, month) = self.journal.fleet_spending(now).await?;
+        let caps = self.budget.caps();
+        self.metrics.set_budget(BudgetScope::Day, today, caps.daily);
+        self.metrics.set_budget(BudgetScope::Month, month, caps.monthly);
+        self.metrics.set_journal_size(self.journal.size().await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What may be spent, and what happens when it is.
+
+use std::time::Duration;
+
+use devstack::fault::Fault;
+use serde_json::json;
+
+use crate::{
+    script::{make_due, outcomes},
+    support::{Setup, World, path, patiently},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What a whole day of one persona costs here is known from a run without a cap.
+async fn cost_of_a_day() -> f64 {
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    world.good_tick().await["costUsd"].as_f64().unwrap()
+}
+
+/// What is reserved for the first request of a day.
+async fn most_of_a_first_request() -> f64 {
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    world.peers.claude.served.faults.inject(1, Fault::Hang, |_| true);
+    drop(world.begin_tick());
+    patiently("the request", world.peers.claude.served.recorder.wait_for(1, |_| true)).await;
+    world.journal().await.latest_runs(1).await.unwrap()[0].spent.dollars()
+}
+
+#[tokio::test]
+async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart() {
+    let mut world =
+        Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", "0.0001").start().await;
+    let result = world.good_tick().await;
+    let told = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
+    assert_eq!(told, [json!(0), json!(2)], "{result}");
+    assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
+    let reason = world.health().await["reason"].to_string();
+    assert!(reason.contains("BUDGET_DAILY_USD"), "{reason}");
+
+    world.stop().await;
+    world.start_again(&[]).await;
+    assert_eq!(world.good_tick().await["skipped"], 2);
+    assert_eq!(
+        world.asked(crate::support::path::LOGIN, None).len(),
+        2,
+        "nobody logs in for nothing"
+    );
+
+    // Another cap is another budget.
+    world.stop().await;
+    world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
+    assert!(world.health().await["reason"].is_null());
+}
+
+#[tokio::test]
+async fn a_run_that_meets_a_cap_ends_cleanly_with_what_it_has() {
+    // Enough for what the first request may cost, and so not for what it did and the second may.
+    let cap = format!("{:.12}", most_of_a_first_request().await);
+    let world = Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", &cap).start().await;
+    world.peers.claude.answer_with(|request| {
+        (!request.is_rating())
+            .then(|| devstack::claude::Scripted::tools(&[("habits_list", json!({}))]))
+    });
+    let result = world.good_tick().await;
+    assert_eq!(result["ranSuccessfully"], 1, "{result}");
+    let actions = world.actions().await;
+    assert!(!actions.is_empty());
+    assert!(outcomes(&actions).iter().all(|(_, result)| *result == "ok"), "no mark of a failure");
+    assert_eq!(world.feedback().await.len(), 0, "no money for a rating");
+    let spent = result["costUsd"].as_f64().unwrap();
+    assert!(spent <= cap.parse().unwrap(), "{spent} of {cap}");
+    make_due(&world).await;
+    world.clock.advance(DAY);
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1, "another day, another budget");
+}
+
+#[tokio::test]
+async fn personas_at_once_wait_for_each_others_reservations_and_never_overshoot() {
+    let names: Vec<_> = (0..12).map(|n| format!("p{n}")).collect();
+    let day = cost_of_a_day().await;
+    // All of it fits, but not what twelve requests might cost at once.
+    let cap = day * 12.0 + 0.02;
+    let world = Setup::many(&names)
+        .short_days()
+        .var("PERSONA_CONCURRENCY", 12)
+        .var("BUDGET_DAILY_USD", format!("{cap:.6}"))
+        .start()
+        .await;
+    let result = world.good_tick().await;
+    assert_eq!(result["ranSuccessfully"], 12, "{result}");
+    let (today, _) = world.journal().await.fleet_spending(world.clock.now()).await.unwrap();
+    assert!(today.dollars() <= cap, "{today} of {cap}");
+    let told = result["costUsd"].as_f64().unwrap();
+    assert!((today.dollars() - told).abs() < 1e-9, "{today} in the ledger, {told} told");
+}

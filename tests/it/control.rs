@@ -1,0 +1,178 @@
+//! /control: pausing, draining, resuming, cancelling, with the service key.
+
+use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
+use mana_persona_runner::journal::{Journal, RunState};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    script::{habits_list, outcomes},
+    support::{Setup, World, patiently, variable},
+};
+
+/// A persona whose day is two reads and closing words.
+async fn anna() -> World {
+    let world = Setup::one(&["habits"]).start().await;
+    world.peers.claude.answer_with(|request| match request.turn() {
+        _ if request.is_rating() => None,
+        0 | 1 => Some(Scripted::tools(&[habits_list()])),
+        _ => Some(Scripted::text("Bis morgen!")),
+    });
+    world
+}
+
+fn first(request: &Recorded) -> bool {
+    !request.json()["tools"].is_null() && request.json()["messages"][1].is_null()
+}
+
+fn asked(world: &World) -> usize {
+    world.peers.claude.served.recorder.all().len()
+}
+
+/// Begins a tick whose first model request is answered once the token is cancelled.
+async fn hold_first_answer(world: &World) -> CancellationToken {
+    let answer = CancellationToken::new();
+    world.peers.claude.served.faults.inject(1, Fault::Hold(answer.clone()), first);
+    drop(world.begin_tick());
+    patiently("the first request", world.peers.claude.served.recorder.wait_for(1, first)).await;
+    answer
+}
+
+async fn post(world: &World, path: &str) -> Value {
+    let (status, body) = world.control(Method::POST, path).await;
+    assert_eq!((status, &body["ok"]), (StatusCode::OK, &json!(true)), "{path}: {body}");
+    body
+}
+
+async fn status(world: &World) -> Value {
+    let (status, body) = world.control(Method::GET, "status").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body
+}
+
+async fn nothing_in_flight(world: &World) {
+    patiently("the end of the tick", async {
+        while status(world).await["tickInFlight"] != json!(false) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn rated(world: &World) {
+    world
+        .journal_reaches("the end of all runs", async |journal: &Journal| {
+            let owed = journal.runs_in(RunState::RatingOwed).await.unwrap();
+            owed.is_empty() && journal.outbox_depth().await.unwrap().oldest.is_none()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_somebody_resumes() {
+    let mut world = anna().await;
+    let answer = hold_first_answer(&world).await;
+    post(&world, "pause").await;
+    let seen = status(&world).await;
+    assert_eq!(seen["paused"]["mode"], "pause");
+    assert_eq!(seen["runs"].as_array().unwrap().len(), 1);
+    answer.cancel();
+    nothing_in_flight(&world).await;
+    // The answer was paid for, so its call was made; nothing further was asked.
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+    assert_eq!(asked(&world), 1);
+    assert_eq!(world.health().await["tickLoop"], "paused");
+    assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+
+    world.stop().await;
+    world.start_again(&[]).await;
+    let upstream = world.upstream_requests();
+    let (_, body) = world.call(Method::POST, "/diag/tick").await;
+    assert_eq!(body["paused"], true);
+    assert_eq!(world.upstream_requests(), upstream);
+
+    post(&world, "resume").await;
+    rated(&world).await;
+    assert_eq!(world.feedback().await.len(), 1);
+    assert_eq!(asked(&world), 2, "the rating, and nothing else of that day");
+}
+
+#[tokio::test]
+async fn a_drain_lets_runs_come_to_their_own_end() {
+    let world = anna().await;
+    let answer = hold_first_answer(&world).await;
+    post(&world, "drain").await;
+    answer.cancel();
+    nothing_in_flight(&world).await;
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"); 2]);
+    assert_eq!(world.feedback().await.len(), 1);
+    assert_eq!(world.health().await["paused"], true);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_hands_in_what_it_has_and_uses_up_its_slot() {
+    let world = anna().await;
+    let _answer = hold_first_answer(&world).await;
+    let (run, state) = {
+        let run = status(&world).await["runs"][0]["id"].as_str().unwrap().to_owned();
+        let path = format!("runs/{run}/cancel");
+        (run, world.control(Method::POST, &path).await.0)
+    };
+    assert_eq!(state, StatusCode::OK);
+    nothing_in_flight(&world).await;
+    let rows = world.journal().await.latest_runs(5).await.unwrap();
+    assert_eq!((rows.len(), rows[0].id.to_string()), (1, run.clone()));
+    assert_eq!(rows[0].state, RunState::Finished, "its one request was paid for");
+    assert_eq!(world.tick().await["skipped"], 1);
+    let again = world.control(Method::POST, &format!("runs/{run}/cancel")).await;
+    assert_eq!(again.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.control(Method::POST, "runs/x/cancel").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_pause_by_environment_is_not_resumed_at_run_time() {
+    let world = Setup::one(&["habits"]).var("RUNNER_PAUSED", "true").start().await;
+    let body = post(&world, "resume").await;
+    assert_eq!(body["paused"], true);
+    assert_eq!(status(&world).await["paused"], json!({"by": "RUNNER_PAUSED"}));
+    assert_eq!(world.call(Method::POST, "/diag/tick").await.1["paused"], true);
+    assert_eq!(world.upstream_requests(), 0);
+}
+
+#[tokio::test]
+async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_nobody_does() {
+    let secrets = [("PERSONA_SEED_SECRET", "a-secret-of-production")];
+    let setup = Setup::one(&["habits"]).var("RUNNER_ENV", "production");
+    let world = setup.var(secrets[0].0, secrets[0].1).start().await;
+    assert_eq!(world.call(Method::POST, "/diag/tick").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(status(&world).await["paused"], Value::Null);
+    let key = variable(&world.peers, "MANA_SERVICE_KEY");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for wrong in ["", "x", &key[..key.len() - 1], &format!("{key}x")] {
+        for (method, path) in [
+            (Method::GET, "status"),
+            (Method::POST, "pause"),
+            (Method::POST, "resume"),
+            (Method::POST, "drain"),
+            (Method::POST, "tick"),
+        ] {
+            let request = client.request(method, format!("{}/control/{path}", world.url));
+            let answer = request.header("x-service-key", wrong).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path} with {wrong:?}");
+        }
+    }
+    assert_eq!(status(&world).await["paused"], Value::Null);
+
+    let keyless = Setup::one(&["habits"]).var("MANA_SERVICE_KEY", "").start().await;
+    for path in ["/control/status", "/control/pause"] {
+        assert_eq!(keyless.call(Method::GET, path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_tick_on_request_is_a_tick() {
+    let world = anna().await;
+    let (status, body) = world.control(Method::POST, "tick").await;
+    assert_eq!((status, &body["result"]["ranSuccessfully"]), (StatusCode::OK, &json!(1)));
+}
