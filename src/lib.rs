@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod app;
+pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;

@@ -1,9 +1,10 @@
 //! The process around the daemon: arguments, environment, signals, exit code.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use mana_persona_runner::{
     app::{App, Ended, StartError},
+    cli::{self, Request, Unparsed},
     clock::Clock,
     config::{Config, LogFormat},
     domain::Redactor,
@@ -17,28 +18,14 @@ const EX_CONFIG: u8 = 78;
 /// sysexits.h: something is wrong with the command line.
 const EX_USAGE: u8 = 64;
 
-const USAGE: &str = "\
-mana-persona-runner            run the daemon; README.md lists the environment variables
-mana-persona-runner --healthcheck   ask the daemon on this machine for /health
-mana-persona-runner --version";
-
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let check = match arguments.iter().map(|a| a.to_str()).collect::<Vec<_>>()[..] {
-        [] => false,
-        [Some("--healthcheck")] => true,
-        [Some("--version")] => {
-            return say(&format!("mana-persona-runner {}", version::VERSION_AND_COMMIT));
+    let request = match cli::parse(std::env::args_os()) {
+        Ok(Request::Version) => {
+            return say(&format!("mana-persona-runner {}\n", version::VERSION_AND_COMMIT));
         }
-        [Some("--help")] => return say(USAGE),
-        _ => return fail(EX_USAGE, USAGE),
-    };
-    let config = match Config::from_env() {
-        Ok(config) => config,
-        Err(problems) => {
-            telemetry::complain(LogFormat::from_env(), "bad configuration:", &problems);
-            return ExitCode::from(EX_CONFIG);
-        }
+        Ok(request) => request,
+        Err(Unparsed::Help(help)) => return say(&help),
+        Err(Unparsed::Wrong(usage)) => return fail(EX_USAGE, &usage),
     };
     // The work is waiting for peers; two threads carry hundreds of personas.
     let runtime =
@@ -47,13 +34,23 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the async runtime cannot be started: {error}")),
     };
-    let code = if check {
-        match runtime.block_on(healthcheck(config.listen)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, &format!("unhealthy: {error}")),
+    let code = match request {
+        Request::Tell(question) => {
+            runtime.block_on(cli::run(&question, &Config::data_dir_from_env()))
         }
-    } else {
-        runtime.block_on(serve(config))
+        request => match Config::from_env() {
+            Ok(config) if request == Request::Healthcheck => {
+                match runtime.block_on(healthcheck(config.listen)) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => fail(1, &format!("unhealthy: {error}")),
+                }
+            }
+            Ok(config) => runtime.block_on(serve(config)),
+            Err(problems) => {
+                telemetry::complain(LogFormat::from_env(), "bad configuration:", &problems);
+                ExitCode::from(EX_CONFIG)
+            }
+        },
     };
     // A name lookup that hangs in a thread of its own must not hold up the exit.
     runtime.shutdown_background();
@@ -90,8 +87,10 @@ async fn serve(config: Config) -> ExitCode {
 }
 
 fn say(text: &str) -> ExitCode {
-    println!("{text}");
-    ExitCode::SUCCESS
+    match cli::write(&mut io::stdout(), text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

@@ -26,6 +26,8 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
 /// Of a connection beside the daemon's.
 const GUEST_PRAGMAS: &str = "PRAGMA busy_timeout = 10000";
 const CHECK: &str = "PRAGMA quick_check(1)";
+/// Whether there is a journal in the file.
+const GUEST_CHECK: &str = "SELECT id FROM runs LIMIT 1";
 /// Pages times their size.
 pub(super) const SIZE: &str =
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
@@ -84,12 +86,17 @@ impl Journal {
 
     async fn open_as_guest(folder: &Path, mode: &str) -> Result<Self> {
         let path = folder.join(FILE_NAME);
-        if !path.is_file() {
-            return Err(JournalError::Missing { path });
+        match fs::metadata(&path) {
+            Ok(data) if data.is_file() => {}
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(JournalError::Folder { what: "file", path, source });
+            }
+            _ => return Err(JournalError::Missing { path }),
         }
-        let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS)
-            .await
-            .map_err(|source| of_opening(&path, source))?;
+        let opening = |source| of_opening(&path, source);
+        let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS).await.map_err(opening)?;
+        // SQLite looks into a file with the first question only.
+        pool.execute(GUEST_CHECK).await.map_err(opening)?;
         Ok(Self { path: Some(path), ..Self::of(pool) })
     }
 

@@ -259,6 +259,23 @@ impl Journal {
         row.as_ref().map(read).transpose()
     }
 
+    /// The runs whose ids begin with `prefix` (hex digits and hyphens), oldest first, at most so many.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
+        let rows = self
+            .read("look up a run", async {
+                sqlx::query("SELECT * FROM runs WHERE id LIKE $1 ORDER BY id LIMIT $2")
+                    .bind(format!("{prefix}%"))
+                    .bind(i64::from(most))
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Holds a persona back that has no run of its own to say so: one that panicked, for example.
     ///
     /// # Errors

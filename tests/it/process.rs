@@ -1,5 +1,6 @@
 //! The compiled binary as a process: arguments, signals, exit codes, environment and logs.
 
+mod command_line;
 pub mod daemon;
 mod json_logs;
 mod secrets;
@@ -180,6 +181,9 @@ async fn in_production_whoever_says_so_there_is_no_diag() {
             assert_eq!(status, StatusCode::NOT_FOUND, "{runner}/{node} {path}");
         }
         assert_eq!(daemon.call(Method::GET, "/health").await.1["status"], "ok");
+        // The next one needs its journal.
+        daemon.signal("TERM").await;
+        assert_eq!(daemon.ended().await.code, Some(0));
     }
     assert_eq!(peers.auth.served.recorder.all().len(), 0);
 }

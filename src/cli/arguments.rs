@@ -1,0 +1,243 @@
+//! What the process is asked to do.
+
+use std::{ffi::OsString, fmt, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use crate::domain::RunIdError;
+
+/// Length of a whole id.
+const ID_LEN: usize = 36;
+/// Shown with every usage error, so that `--healthcheck` is never far.
+const USAGE: &str = "\
+mana-persona-runner                      run the daemon; README.md lists the environment variables
+       mana-persona-runner --healthcheck        ask the daemon on this machine for /health
+       mana-persona-runner --version
+       mana-persona-runner <COMMAND>            read the journal in RUNNER_DATA_DIR";
+
+/// The daemon that brings Mana's test personas to life.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mana-persona-runner",
+    override_usage = USAGE,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    /// Ask the daemon on this machine for /health
+    #[arg(long, conflicts_with = "version")]
+    healthcheck: bool,
+    // clap's own would not mind what comes behind it.
+    /// Print the version
+    #[arg(long)]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the latest runs, newest first
+    #[command(args_conflicts_with_subcommands = true)]
+    Runs {
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        #[command(subcommand)]
+        command: Option<RunsCommand>,
+    },
+    /// Print one run as a conversation
+    Show(Show),
+    /// List the rows that mana-auth has not confirmed yet
+    Outbox {
+        #[command(subcommand)]
+        command: Option<OutboxCommand>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// Print one run as a conversation
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// The run's id, or a beginning of it that no other run has
+    run: RunPrefix,
+    /// Print long texts whole
+    #[arg(long)]
+    full: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum OutboxCommand {
+    /// Have everything in the outbox sent again at once, what was refused for good included
+    Retry,
+}
+
+/// What the process is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To be the daemon.
+    Serve,
+    /// To ask the daemon on this machine for /health.
+    Healthcheck,
+    /// To say its version.
+    Version,
+    /// To tell something of a journal.
+    Tell(Question),
+}
+
+/// What is to be told of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The latest runs.
+    Runs {
+        /// At most so many.
+        limit: u32,
+    },
+    /// One run.
+    Show {
+        /// Which.
+        run: RunPrefix,
+        /// Whether long texts are printed whole.
+        full: bool,
+    },
+    /// What waits in the outbox.
+    Outbox,
+    /// How much of it is marked to be sent again at once: it is marked.
+    RetryOutbox,
+}
+
+/// Why there is nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// Help was asked for; here it is.
+    Help(String),
+    /// The arguments make no sense.
+    Wrong(String),
+}
+
+/// The beginning of a run's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPrefix(String);
+
+impl RunPrefix {
+    /// The beginning as text: lower-case hex digits and hyphens.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RunPrefix {
+    type Err = RunIdError;
+
+    fn from_str(text: &str) -> Result<Self, RunIdError> {
+        let fits = (1..=ID_LEN).contains(&text.len());
+        let fits = fits && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(RunIdError) }
+    }
+}
+
+/// Reads the arguments of the process, its own name first.
+///
+/// # Errors
+/// When they ask for help or make no sense.
+pub fn parse<T: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = T>,
+) -> Result<Request, Unparsed> {
+    let arguments = Arguments::try_parse_from(arguments).map_err(|error| {
+        let text = error.to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp => Unparsed::Help(text),
+            _ => {
+                let text = text.trim_end();
+                Unparsed::Wrong(text.strip_prefix("error: ").unwrap_or(text).to_owned())
+            }
+        }
+    })?;
+    Ok(match arguments {
+        Arguments { version: true, .. } => Request::Version,
+        Arguments { healthcheck: true, .. } => Request::Healthcheck,
+        Arguments { command: None, .. } => Request::Serve,
+        Arguments { command: Some(command), .. } => Request::Tell(command.into()),
+    })
+}
+
+impl From<Command> for Question {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Show(show) | Command::Runs { command: Some(RunsCommand::Show(show)), .. } => {
+                Self::Show { run: show.run, full: show.full }
+            }
+            Command::Runs { limit, command: None } => Self::Runs { limit },
+            Command::Outbox { command: None } => Self::Outbox,
+            Command::Outbox { command: Some(OutboxCommand::Retry) } => Self::RetryOutbox,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(arguments: &[&str]) -> Result<Request, Unparsed> {
+        parse([&["mana-persona-runner"], arguments].concat())
+    }
+
+    fn prefix(text: &str) -> RunPrefix {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        let show = |full| Request::Tell(Question::Show { run: prefix("019a-b"), full });
+        for (arguments, expected) in [
+            (&[][..], Request::Serve),
+            (&["--healthcheck"], Request::Healthcheck),
+            (&["--version"], Request::Version),
+            (&["runs"], Request::Tell(Question::Runs { limit: 20 })),
+            (&["runs", "--limit", "7"], Request::Tell(Question::Runs { limit: 7 })),
+            (&["show", "019A-b"], show(false)),
+            (&["show", "--full", "019a-b"], show(true)),
+            (&["runs", "show", "019a-b", "--full"], show(true)),
+            (&["outbox"], Request::Tell(Question::Outbox)),
+            (&["outbox", "retry"], Request::Tell(Question::RetryOutbox)),
+        ] {
+            assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_usage() {
+        for arguments in [
+            &["--healthcheck", "runs"][..],
+            &["--healthcheck", "--version"],
+            &["--version", "now"],
+            &["runs", "--limit", "0"],
+            &["runs", "--limit", "5", "show", "019a"],
+            &["show"],
+            &["show", "not-an-id"],
+            &["show", "%"],
+            &["show", ""],
+            &["outbox", "drop"],
+        ] {
+            let Err(Unparsed::Wrong(text)) = request(arguments) else {
+                panic!("{arguments:?}: {:?}", request(arguments));
+            };
+            assert!(text.contains("--help") && !text.starts_with("error"), "{text}");
+        }
+    }
+
+    #[test]
+    fn help_tells_of_every_command() {
+        let Err(Unparsed::Help(text)) = request(&["--help"]) else { panic!("no help") };
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,92 @@
+//! What waits to be handed in, and what was refused for good.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    runs::persona,
+    text::{Column, cell, counted, table, wide},
+};
+use crate::journal::{Journal, Post, Result};
+
+/// Longest persona in the table, in characters.
+const PERSONA: usize = 32;
+/// Longest reason in the table, in characters.
+const REASON: usize = 160;
+
+/// Every post that mana-auth has not confirmed, refused ones first.
+pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
+    let posts = journal.kept_posts().await?;
+    if posts.is_empty() {
+        return Ok("The outbox is empty: mana-auth has confirmed every row.\n".into());
+    }
+    let mut personas = HashMap::new();
+    let mut rows = Vec::with_capacity(posts.len());
+    for post in &posts {
+        let run = post.key.run;
+        let name = match personas.entry(run) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let row = journal.run(run).await?;
+                unknown.insert(row.as_ref().map_or(&*post.persona, persona).to_owned())
+            }
+        };
+        rows.push([
+            run.to_string(),
+            cell(name, PERSONA),
+            post.kind.as_str().to_owned(),
+            post.rows.to_string(),
+            post.attempts.to_string(),
+            next_try(post, now),
+            cell(post.reason.as_deref().unwrap_or("not tried yet"), REASON),
+        ]);
+    }
+    let columns = [
+        Column::Left("RUN"),
+        Column::Left("PERSONA"),
+        Column::Left("KIND"),
+        Column::Right("ROWS"),
+        Column::Right("TRIES"),
+        Column::Left("NEXT TRY"),
+        Column::Left("REASON"),
+    ];
+    let depth = journal.outbox_depth().await?;
+    let waiting = counted(depth.actions + depth.feedback, "post");
+    let mut text = table(columns, &rows);
+    text.push_str(&format!("\n{waiting} on the way, {} refused for good.", depth.dead));
+    if wide(posts.len()) < depth.actions + depth.feedback + depth.dead {
+        text.push_str(&format!(" Only the first {} are listed.", posts.len()));
+    }
+    if depth.dead > 0 {
+        text.push_str(" `mana-persona-runner outbox retry` has all of them sent again.");
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// Marks everything to be sent again at once.
+pub(super) async fn retry(journal: &Journal, now: Timestamp) -> Result<String> {
+    Ok(match journal.retry_posts(now).await? {
+        0 => "The outbox is empty: there is nothing to send again.\n".into(),
+        marked => format!(
+            "{} marked. The daemon sends them within moments, or once it is started.\n",
+            counted(marked, "post")
+        ),
+    })
+}
+
+fn next_try(post: &Post, now: Timestamp) -> String {
+    if post.is_dead {
+        return "never".into();
+    }
+    let wait = Duration::try_from(post.next_try_at.duration_since(now)).unwrap_or_default();
+    match wait.as_secs_f64().ceil() {
+        0.0 => "now".into(),
+        seconds if seconds < 120.0 => format!("in {seconds} s"),
+        seconds => format!("in {} min", (seconds / 60.0).ceil()),
+    }
+}

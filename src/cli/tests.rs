@@ -1,0 +1,392 @@
+//! What the command line says, of journals made with the journal's own functions.
+
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    agent::{
+        main_turn::{CallRecord, CalledTool},
+        step::{Called, DayEnd, Opened, Step},
+    },
+    clients::claude::{Reply, ResultBlock},
+    domain::{
+        Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, Slot, ToolName, Usd, UserId,
+    },
+    journal::{Caps, EndedRun, NewPost, NewRun, PostKey, PostKind, RunState, Spending},
+};
+
+const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+/// What a terminal must not get to see raw.
+const ESCAPE: &str = "\u{1b}]0;owned\u{7}";
+
+fn usd(dollars: f64) -> Usd {
+    Usd::from_dollars(dollars).unwrap()
+}
+
+fn at(seconds: u64) -> Timestamp {
+    NOON + Duration::from_secs(seconds)
+}
+
+fn id(n: u32) -> RunId {
+    RunId::parse(&format!("019aa5b4-7f{n:02}-7cc3-9d5e-3f1f7a1c2b3d")).unwrap()
+}
+
+fn persona(name: &str) -> Persona {
+    Persona {
+        user_id: UserId::parse(&format!("user-{name}")).unwrap(),
+        email: format!("persona.{name}@mana.test"),
+        system_prompt: format!("Du bist {name}, 28,{ESCAPE}\nund schreibst kurz."),
+        module_mix: ModuleMix::new([(ModuleName::new("habits"), 1.0)]),
+        cadence: Cadence::Daily,
+    }
+}
+
+async fn begin(journal: &Journal, n: u32, name: &str, attempt: u32, now: Timestamp) -> RunId {
+    let (id, persona, slot) = (id(n), persona(name), Slot::stored("2026-11-21"));
+    let model = "claude-haiku-5-5";
+    let run = NewRun { id, persona: &persona, slot: &slot, attempt, model };
+    journal.begin_run(run, now).await.unwrap();
+    id
+}
+
+fn ended(state: RunState, reason: &str) -> EndedRun {
+    EndedRun {
+        state,
+        stage: "done",
+        replies: 2,
+        calls: 4,
+        call_errors: 2,
+        ratings: 1,
+        reason: Some(reason.into()),
+        next_eligible_at: None,
+    }
+}
+
+fn reply(content: serde_json::Value, stop_reason: &str) -> Reply {
+    let reply = json!({
+        "content": content, "stop_reason": stop_reason, "refusal": null,
+        "usage": {"input": 1_200, "output": 85, "cache_read": 14_000, "cache_write_5m": 0,
+            "cache_write_1h": 0},
+        "cost": {"input": 1_000_000_000u64, "output": 400_000_000u64, "cache_read": 100_000_000u64,
+            "cache_write": 0},
+    });
+    serde_json::from_str(&reply.to_string()).unwrap()
+}
+
+fn listed(name: &str) -> CalledTool {
+    CalledTool::Listed(ToolName::new(name))
+}
+
+fn called(number: u32, tool: CalledTool, error: Option<&str>, content: Vec<ResultBlock>) -> Step {
+    Step::Called(Called {
+        id: format!("toolu_{number}"),
+        record: CallRecord {
+            number,
+            tool,
+            input_hash: None,
+            error: error.map(str::to_owned),
+            outcome_unknown: error.is_some_and(|error| error.contains("unknown")),
+            excerpt: String::new(),
+            latency: Duration::from_millis(u64::from(number) * 110),
+            started: tokio::time::Instant::now(),
+            policy: Vec::new(),
+        },
+        content,
+        hints: Vec::new(),
+    })
+}
+
+fn asking() -> Step {
+    Step::Asking { reserved: usd(0.0115) }
+}
+
+/// A first turn with calls of every kind.
+fn first_turn() -> Vec<Step> {
+    let long = "Zeile mit Inhalt\n".repeat(90);
+    let list: Vec<_> = (0..40).map(|n| json!({"id": n, "title": format!("Eintrag {n}")})).collect();
+    let calls = json!([
+        {"type": "thinking", "thinking": "", "signature": "S=="},
+        {"type": "text", "text": format!("Guten Morgen!{ESCAPE}\nIch lege los.")},
+        {"type": "tool_use", "id": "toolu_1", "name": "habits_create", "input":
+            {"title": "Jeden Morgen zehn Minuten lesen", "frequency": "daily", "steps": [1, 2.5],
+             "notes": "vor dem Frühstück, am Fenster"}},
+        {"type": "tool_use", "id": "toolu_2", "name": "habits_list", "input": {}},
+        {"type": "tool_use", "id": "toolu_3", "name": "habits_dream", "input": {"a": "b"}},
+        {"type": "tool_use", "id": "toolu_4", "name": "notes_list", "input": {"limit": 40}},
+        {"type": "tool_use", "id": "toolu_5", "name": "journal_add", "input": {}},
+    ]);
+    let text = |text: &str| vec![ResultBlock::Text(text.into())];
+    let image = ResultBlock::Image { media_type: "image/png".into(), data: "AAAA".repeat(900) };
+    let invented = CalledTool::Invented(format!("habits_dream{ESCAPE}"));
+    let calling = |n: u32, name| Step::Calling { id: format!("toolu_{n}"), tool: listed(name) };
+    vec![
+        Step::Opened(Opened { opening: "Heute ist Samstag.".into(), catalog: "abc".into() }),
+        asking(),
+        Step::Replied(reply(calls, "tool_use")),
+        calling(1, "habits.create"),
+        calling(2, "habits.list"),
+        called(
+            1,
+            listed("habits.create"),
+            None,
+            text(&format!("{{\"ok\":true,\"x\":\"{ESCAPE}\"}}")),
+        ),
+        called(2, listed("habits.list"), None, vec![ResultBlock::Text(long), image]),
+        called(3, invented, Some("there is no such tool"), text("there is no such tool")),
+        calling(4, "notes.list"),
+        called(
+            4,
+            listed("notes.list"),
+            Some("outcome unknown: timed out"),
+            text(&json!(list).to_string()),
+        ),
+        calling(5, "journal.add"),
+    ]
+}
+
+/// A whole run, with a lost answer and a rating.
+fn whole_run() -> Vec<Step> {
+    let mut steps = first_turn();
+    let note = ModuleRating::new(
+        ModuleName::new("habits"),
+        Rating::nearest(4.0).unwrap(),
+        Some(&format!("Gut, aber die Liste ist lang.{ESCAPE}")),
+        vec![1, 2],
+    );
+    let reminder = "<reminder>Two of your calls failed.</reminder>".to_owned();
+    steps.extend([
+        called(5, listed("journal.add"), None, Vec::new()),
+        Step::Told { reminder: Some(reminder), as_system: true },
+        asking(),
+        Step::Unanswered { lost: false },
+        asking(),
+        asking(),
+        Step::ThinkingStripped,
+        Step::Replied(reply(
+            json!([{"type": "text", "text": "Das war es für heute."}]),
+            "end_turn",
+        )),
+        Step::DayEnded(DayEnd { reason: "done".into(), ..DayEnd::default() }),
+        asking(),
+        Step::Unanswered { lost: true },
+        asking(),
+        Step::Replied(reply(json!([{"type": "text", "text": "{\"ratings\":[]}"}]), "end_turn")),
+        Step::Rated { rows: vec![note] },
+    ]);
+    steps
+}
+
+async fn write_down(journal: &Journal, run: RunId, steps: &[Step]) {
+    for (number, step) in (0..).zip(steps) {
+        let body = serde_json::to_string(step).unwrap();
+        journal.append_step(run, number, &body, at(u64::from(number) * 2)).await.unwrap();
+    }
+}
+
+/// Books the request of [`first_turn`].
+async fn spend(journal: &Journal, run: RunId, name: &str, dollars: f64) {
+    let spending = Spending::of(&persona(name).user_id, NOON);
+    let body = serde_json::to_string(&asking()).unwrap();
+    let step = (run, 1, body.as_str());
+    journal.reserve(step, &spending, usd(dollars), &Caps::default(), NOON).await.unwrap().unwrap();
+}
+
+fn post(number: u32, kind: PostKind) -> NewPost<'static> {
+    NewPost { number, persona: "user-anna", kind, rows: 3, body: "{}" }
+}
+
+/// Four runs: a finished one, one that goes on, one that failed, one whose steps were deleted.
+async fn journal() -> Journal {
+    let journal = Journal::in_memory().await.unwrap();
+    let pruned = begin(&journal, 1, "dora", 1, NOON).await;
+    journal.end_run(pruned, &ended(RunState::Finished, "done"), &[], NOON).await.unwrap();
+    assert_eq!(journal.prune(at(1)).await.unwrap(), 1);
+    let finished = begin(&journal, 2, "anna", 1, at(60)).await;
+    spend(&journal, finished, "anna", 0.0276).await;
+    write_down(&journal, finished, &whole_run()).await;
+    let posts = [post(0, PostKind::Actions), post(1_000_000, PostKind::Feedback)];
+    let end = ended(RunState::Finished, "done");
+    journal.end_run(finished, &end, &posts, at(95)).await.unwrap();
+    let failed = begin(&journal, 3, "ben", 2, at(120)).await;
+    let why = format!("login: mana-auth answered 500{ESCAPE}: {}", "oh ".repeat(30));
+    let end = EndedRun {
+        stage: "login",
+        replies: 0,
+        calls: 0,
+        call_errors: 0,
+        ratings: 0,
+        ..ended(RunState::Failed, &why)
+    };
+    journal.end_run(failed, &end, &[], at(121)).await.unwrap();
+    let running = begin(&journal, 4, "cleo", 1, at(180)).await;
+    write_down(&journal, running, &first_turn()).await;
+    journal
+}
+
+async fn told(journal: &Journal, question: Question) -> String {
+    let text = tell(&question, journal, at(100)).await.unwrap();
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
+    text
+}
+
+fn show(n: u32, full: bool) -> Question {
+    Question::Show { run: id(n).to_string().parse().unwrap(), full }
+}
+
+#[tokio::test]
+async fn runs_are_listed_newest_first() {
+    let journal = journal().await;
+    insta::assert_snapshot!(told(&journal, Question::Runs { limit: 20 }).await);
+    let text = told(&journal, Question::Runs { limit: 1 }).await;
+    assert!(text.contains("cleo") && !text.contains("ben") && text.contains("1 run,"), "{text}");
+    let empty = Journal::in_memory().await.unwrap();
+    let text = told(&empty, Question::Runs { limit: 1 }).await;
+    assert!(text.starts_with("There are no runs yet"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_is_shown_as_a_conversation() {
+    insta::assert_snapshot!(told(&journal().await, show(2, false)).await);
+}
+
+#[tokio::test]
+async fn all_of_a_run_is_shown_if_it_is_asked_for() {
+    let journal = journal().await;
+    let text = told(&journal, show(2, true)).await;
+    assert_eq!(text.matches("Zeile mit Inhalt").count(), 90);
+    assert!(text.contains("Eintrag 39") && text.contains("{\"ratings\":[]}"), "{text}");
+    assert!(!text.contains("--full"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_is_shown_as_far_as_it_has_come() {
+    let journal = journal().await;
+    let text = told(&journal, show(4, false)).await;
+    assert!(text.contains("came to   1 turn, 4 tool calls (2 errors), 0 ratings"), "{text}");
+    assert!(text.contains("→ journal.add\n      {}\n    ← no result yet"), "{text}");
+    let asking = serde_json::to_string(&asking()).unwrap();
+    journal.append_step(id(4), 50, &asking, at(200)).await.unwrap();
+    let text = told(&journal, show(4, false)).await;
+    let expected =
+        "The model was asked at 12:03:20 UTC and has not answered yet; $0.0115 are reserved.";
+    assert!(text.ends_with(&format!("\n{expected}\n")), "{text}");
+    assert!(text.contains("cost      $0.0000\n"), "what is reserved is not lost: {text}");
+}
+
+#[tokio::test]
+async fn a_run_without_steps_says_why() {
+    let journal = journal().await;
+    let pruned = told(&journal, show(1, false)).await;
+    assert!(pruned.contains("Its steps are gone") && pruned.contains("user-dora"), "{pruned}");
+    assert!(!pruned.contains("Nothing was said"), "{pruned}");
+    let failed = told(&journal, show(3, false)).await;
+    assert!(failed.contains("Nothing was said") && failed.contains("attempt 2"), "{failed}");
+    assert!(failed.contains(r"500\u{1b}]0;owned\u{7}: oh oh"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_step_of_another_version_hides_no_other() {
+    let journal = journal().await;
+    journal.append_step(id(2), 60, "{\"dreamt\":{}}", at(90)).await.unwrap();
+    let day_end = Step::DayEnded(DayEnd { reason: "afterwards".into(), ..DayEnd::default() });
+    let day_end = serde_json::to_string(&day_end).unwrap();
+    journal.append_step(id(2), 61, &day_end, at(90)).await.unwrap();
+    let text = told(&journal, show(2, false)).await;
+    assert!(text.contains("[step 60 cannot be read: unknown variant `dreamt`"), "{text}");
+    assert!(text.contains("The day ended: afterwards"), "{text}");
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
+    let journal = journal().await;
+    let ask = |prefix: &str| {
+        let question = Question::Show { run: prefix.parse().unwrap(), full: false };
+        let journal = &journal;
+        async move { tell(&question, journal, NOON).await }
+    };
+    assert!(ask("019aa5b4-7f03").await.unwrap().contains("persona.ben@mana.test"));
+    let other = RunId::parse("119aa5b4-7f1e-7cc3-9d5e-3f1f7a1c0009").unwrap();
+    let (persona, slot) = (persona("emil"), Slot::stored("s"));
+    let run = NewRun { id: other, persona: &persona, slot: &slot, attempt: 1, model: "m" };
+    journal.begin_run(run, NOON).await.unwrap();
+    assert!(ask("119A").await.unwrap().contains("persona.emil@mana.test"));
+    assert!(matches!(ask("2").await, Err(Refusal::NoSuchRun(_))));
+    let Err(Refusal::Ambiguous(_, runs)) = ask("019aa5b4-").await else { panic!("not ambiguous") };
+    assert_eq!(runs, [1, 2, 3, 4].map(id));
+}
+
+#[tokio::test]
+async fn the_outbox_lists_what_was_refused_and_what_waits() {
+    let journal = journal().await;
+    let key = |number| PostKey { run: id(2), number };
+    let reason = format!("post_actions: 404{ESCAPE}");
+    journal.bury_post(key(0), &reason, at(96)).await.unwrap();
+    journal.postpone_post(key(1_000_000), "post_feedback: 503", at(97), at(105)).await.unwrap();
+    insta::assert_snapshot!(told(&journal, Question::Outbox).await);
+    let shown = told(&journal, show(2, false)).await;
+    assert!(shown.contains("outbox    1 post on the way, 1 refused for good"), "{shown}");
+
+    let text = told(&journal, Question::RetryOutbox).await;
+    assert!(text.starts_with("2 posts marked"), "{text}");
+    let due = journal.due_posts(at(100)).await.unwrap();
+    assert_eq!(due.iter().map(|post| post.key).collect::<Vec<_>>(), [key(0)]);
+    for number in [0, 1_000_000] {
+        journal.confirm_post(key(number)).await.unwrap();
+    }
+    for question in [Question::Outbox, Question::RetryOutbox] {
+        let text = told(&journal, question).await;
+        assert!(text.starts_with("The outbox is empty"), "{text}");
+    }
+}
+
+/// Takes so many bytes and then has nobody behind it.
+struct Pipe(Vec<u8>, usize);
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = bytes.len().min(self.1 - self.0.len());
+        if room == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.0.extend(&bytes[..room]);
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nobody_has_to_read_an_answer_to_its_end() {
+    let mut pipe = Pipe(Vec::new(), 3);
+    write(&mut pipe, "abcdef").unwrap();
+    assert_eq!(pipe.0, b"abc");
+}
+
+#[tokio::test]
+async fn what_is_no_journal_is_said_to_be_none() {
+    let folder = std::env::temp_dir().join(format!("mana-cli-{}", Uuid::now_v7()));
+    let ask = || async {
+        let mut output = Vec::new();
+        let error = answer(&Question::Outbox, &folder, &mut output).await.unwrap_err();
+        assert!(output.is_empty());
+        assert!(error.to_string().contains(&*folder.to_string_lossy()), "{error}");
+        error.to_string()
+    };
+    assert!(ask().await.contains("there is no journal"));
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join(crate::journal::FILE_NAME);
+    std::fs::write(&file, "no database, but long enough to be taken for one. ".repeat(40)).unwrap();
+    assert!(ask().await.contains("damaged"));
+    std::fs::write(&file, "").unwrap();
+    assert!(ask().await.contains("no such table"));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(ask().await.contains("there is no journal"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
