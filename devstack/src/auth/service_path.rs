@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Auth,
+    Auth, Listing,
     batch::{Actions, Feedback},
     refusal::{self, Refusal},
     store::iso,
@@ -46,6 +46,9 @@ async fn check_key(
 async fn due(State(auth): State<Arc<Auth>>) -> Result<Json<Value>, Refusal> {
     let now = auth.clock.now();
     let due = auth.store.due(now).await?;
+    let users = due.iter().map(|due| due.persona.user_id.clone()).collect();
+    let listing = Listing { server_time: now, users };
+    auth.listings.lock().unwrap_or_else(PoisonError::into_inner).push(listing);
     let mut personas: Vec<Value> = due
         .into_iter()
         .map(|due| {
