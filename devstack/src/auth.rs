@@ -108,6 +108,18 @@ pub struct Listing {
     pub users: Vec<String>,
 }
 
+/// A batch of actions that was taken, its rows new or there already: either way the persona counts as
+/// active from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub user: String,
+    /// The tick id of its first row.
+    pub tick_id: String,
+}
+
 /// Why mana-auth did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -146,6 +158,8 @@ struct Auth {
     raw_due_rows: Mutex<Vec<Value>>,
     /// Every answer of /due.
     listings: Mutex<Vec<Listing>>,
+    /// Every batch of actions that was taken.
+    deliveries: Mutex<Vec<Delivery>>,
     /// Base URL, the issuer of the JWTs; known once the socket is bound.
     url: OnceLock<String>,
 }
@@ -185,6 +199,7 @@ impl ManaAuth {
             vaults: Vaults::default(),
             raw_due_rows: Mutex::default(),
             listings: Mutex::default(),
+            deliveries: Mutex::default(),
             url: OnceLock::new(),
         });
         let router = Router::new()
@@ -302,6 +317,11 @@ impl ManaAuth {
     /// Every answer of /due so far, whether it arrived or not.
     pub fn listings(&self) -> Vec<Listing> {
         self.auth.listings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every batch of actions taken so far, whether the answer arrived or not.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// User ids of those who are due now.

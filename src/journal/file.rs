@@ -157,10 +157,7 @@ async fn check(path: &Path) -> Result<()> {
         Err(Opening::Database(error)) => return Err(of_opening(path, error)),
         Err(Opening::Journal(error)) => return Err(error),
     };
-    Err(JournalError::Corrupt {
-        path: path.into(),
-        detail: crate::domain::one_line(&detail).into(),
-    })
+    Err(JournalError::Corrupt { path: path.into(), detail: crate::domain::one_line(&detail) })
 }
 
 enum Opening {

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Auth, Listing,
+    Auth, Delivery, Listing,
     batch::{Actions, Feedback},
     refusal::{self, Refusal},
     store::iso,
@@ -74,7 +74,10 @@ async fn actions(
 ) -> Result<Json<Value>, Refusal> {
     let batch = Actions::parse(&body)?;
     known(&auth, &user_id).await?;
-    let written = batch.write(&auth.store, &user_id, auth.clock.now()).await?;
+    let now = auth.clock.now();
+    let written = batch.write(&auth.store, &user_id, now).await?;
+    let delivery = Delivery { at: now, user: user_id, tick_id: batch.tick_id().to_owned() };
+    auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
     Ok(Json(json!({"ok": true, "written": written})))
 }
 

@@ -43,7 +43,7 @@ pub async fn check(world: &World, course: &Course, most_lost: usize) -> Result<F
     let journal = ledger::open(world.peers.data_folder()).await?;
     let mut findings = Findings::default();
     let runs = all_runs(&journal).await?;
-    slots::check(world, &runs, &mut findings).await;
+    slots::check(world, &runs, &mut findings);
     rows::check(world, &runs, &mut findings).await;
     money::check(world, &journal, &runs, (course, most_lost), &mut findings).await?;
     let depth = journal.outbox_depth().await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mana_persona_runner::{
     agent::step::Step,
-    domain::{Tokens, Usd},
+    domain::{RunId, Tokens, Usd},
     journal::{Journal, JournalError, RunRow, RunState},
 };
 
@@ -20,8 +20,8 @@ pub struct Requests {
     pub replied: Vec<(Tokens, Usd)>,
     /// What was reserved for requests whose answer was lost.
     pub lost: Vec<Usd>,
-    /// What is reserved for the one under way.
-    pub under_way: Option<Usd>,
+    /// The number of the step of the one under way, and what is reserved for it.
+    pub under_way: Option<(u32, Usd)>,
     /// Ratings.
     pub rated: usize,
 }
@@ -36,15 +36,18 @@ impl Requests {
         for stored in journal.steps(run.id).await? {
             match serde_json::from_str(&stored.body)? {
                 Step::Asking { reserved } => {
-                    requests.lost.extend(requests.under_way.replace(reserved));
+                    requests.lose();
+                    requests.under_way = Some((stored.number, reserved));
                 }
                 Step::Replied(reply) => {
                     requests.under_way = None;
                     requests.replied.push((reply.usage, reply.cost.total()));
                 }
                 Step::Unanswered { lost } => {
-                    let reserved = requests.under_way.take();
-                    requests.lost.extend(reserved.filter(|_| lost));
+                    if lost {
+                        requests.lose();
+                    }
+                    requests.under_way = None;
                 }
                 Step::Rated { rows } => requests.rated = rows.len(),
                 _ => {}
@@ -55,8 +58,12 @@ impl Requests {
 
     /// Once the run has ended: no answer is waited for any more.
     pub fn ended(mut self) -> Self {
-        self.lost.extend(self.under_way.take());
+        self.lose();
         self
+    }
+
+    fn lose(&mut self) {
+        self.lost.extend(self.under_way.take().map(|(_, reserved)| reserved));
     }
 }
 
@@ -78,15 +85,16 @@ pub async fn runs(journal: &Journal) -> Result<Vec<RunRow>, Problem> {
     Ok(runs)
 }
 
-/// Model requests whose answer is waited for by runs under way.
+/// Model requests whose answer is waited for by runs under way: the run, and the number of the step.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn under_way(journal: &Journal) -> Result<usize, Problem> {
-    let mut under_way = 0;
+pub async fn under_way(journal: &Journal) -> Result<Vec<(RunId, u32)>, Problem> {
+    let mut under_way = Vec::new();
     for state in [RunState::Running, RunState::RatingOwed] {
         for run in journal.runs_in(state).await? {
-            under_way += usize::from(Requests::of(journal, &run).await?.under_way.is_some());
+            let requests = Requests::of(journal, &run).await?;
+            under_way.extend(requests.under_way.map(|(number, _)| (run.id, number)));
         }
     }
     Ok(under_way)

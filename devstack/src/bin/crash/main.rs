@@ -71,7 +71,7 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
     let log = fs::read_to_string(&launcher.log).unwrap_or_default();
     let course = course.map_err(|error| format!("{error} (log: {})", launcher.log.display()))?;
     let most_lost = match options.signal {
-        options::Signal::Kill => course.asking_at_kills,
+        options::Signal::Kill => course.asking_at_kills.len(),
         options::Signal::Term => options.kills * CONCURRENCY,
     };
     let mut findings = check::check(&world, &course, most_lost).await?;
@@ -86,7 +86,7 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
     );
     let panics = log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned);
     findings.violations.extend(panics);
-    if course.asking_at_kills > options.kills * CONCURRENCY {
+    if course.asking_at_kills.len() > options.kills * CONCURRENCY {
         findings.violations.push("more requests under way than personas at once".into());
     }
     if findings.violations.is_empty() {

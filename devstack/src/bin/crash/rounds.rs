@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use mana_persona_runner::{
-    domain::Slot,
+    domain::{RunId, Slot},
     journal::{Journal, JournalError, RunState},
 };
 use tokio::time::sleep;
@@ -22,8 +22,11 @@ use crate::{
     world::World,
 };
 
-/// Longest life of a daemon, in milliseconds.
-const LONGEST_LIFE: u64 = 1_000;
+/// Life of a daemon, in milliseconds: mostly short, at times long enough for retries to be used up.
+const SHORT_LIFE: (u64, u64) = (0, 1_000);
+const LONG_LIFE: (u64, u64) = (1_000, 5_000);
+/// Long lives of a hundred, with and without faults of mana-auth.
+const LONG_LIVES: (u64, u64) = (20, 2);
 /// Between looks at how far the runs are.
 const LOOK: Duration = Duration::from_millis(80);
 /// For the calm end.
@@ -34,8 +37,8 @@ const CALM_LIMIT: Duration = Duration::from_secs(120);
 pub struct Course {
     /// Kills.
     pub kills: usize,
-    /// Model requests under way at the kills, by the journal.
-    pub asking_at_kills: usize,
+    /// Model requests under way at the kills, by the journal: the run, and the number of the step.
+    pub asking_at_kills: HashSet<(RunId, u32)>,
     /// Kills that hit at least one.
     pub kills_while_asking: usize,
     /// How often the time was moved on to new slots.
@@ -55,7 +58,9 @@ pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Resul
         options.auth_faults.then(|| Weather::over(&world.peers.auth.served, options.seed));
     while course.kills < options.kills {
         let daemon = launcher.start().await?;
-        let killed_at = Instant::now() + chance.millis(0, LONGEST_LIFE);
+        let long_lives = if options.auth_faults { LONG_LIVES.0 } else { LONG_LIVES.1 };
+        let (least, most) = if chance.percent(long_lives) { LONG_LIFE } else { SHORT_LIFE };
+        let killed_at = Instant::now() + chance.millis(least, most);
         while Instant::now() < killed_at {
             sleep(LOOK.min(killed_at - Instant::now())).await;
             if is_round_over(world).await? {
@@ -64,9 +69,10 @@ pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Resul
         }
         daemon.end(options.signal).await?;
         course.kills += 1;
-        let asking = asking(world).await?;
-        course.asking_at_kills += asking;
-        course.kills_while_asking += usize::from(asking > 0);
+        // One that a daemon before has left is there still if this one did not get to its run.
+        let known = course.asking_at_kills.len();
+        course.asking_at_kills.extend(asking(world).await?);
+        course.kills_while_asking += usize::from(course.asking_at_kills.len() > known);
     }
     if let Some(weather) = weather {
         weather.end().await;
@@ -177,7 +183,7 @@ async fn left_in(journal: &Journal, world: &World, now: Timestamp) -> Result<Str
 }
 
 /// Model requests under way when the daemon was killed just now.
-async fn asking(world: &World) -> Result<usize, Problem> {
+async fn asking(world: &World) -> Result<Vec<(RunId, u32)>, Problem> {
     let is_first = world.peers.claude.requests().is_empty();
     let count = async {
         let journal = ledger::open(world.peers.data_folder()).await?;
@@ -187,7 +193,7 @@ async fn asking(world: &World) -> Result<usize, Problem> {
     };
     match count.await {
         // It was killed before its journal had tables.
-        Err(_) if is_first => Ok(0),
+        Err(_) if is_first => Ok(Vec::new()),
         other => other,
     }
 }

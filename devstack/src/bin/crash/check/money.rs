@@ -36,11 +36,11 @@ pub(super) async fn check(
     });
     findings.figure(format!(
         "model requests: {} served, {recorded} replies recorded once each, {extra} extra, {lost} lost by \
-         the journal (bound: {most_lost}); {} of {} kills hit requests under way, {} in all",
+         the journal (bound: {most_lost}); {} of {} kills hit new requests under way, {} in all",
         bills.len(),
         course.kills_while_asking,
         course.kills,
-        course.asking_at_kills,
+        course.asking_at_kills.len(),
     ));
     repeated(world, lost, findings);
     ledger(journal, runs, &bills, findings).await

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use devstack::auth::Delivery;
 use mana_persona_runner::{domain::Slot, journal::RunState};
 
 use super::{Findings, Run};
 use crate::world::World;
 
-pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) {
+pub(super) fn check(world: &World, runs: &[Run], findings: &mut Findings) {
     let mut finished: HashMap<(&str, &str), Vec<&Run>> = HashMap::new();
     for run in runs {
         match run.row.state {
@@ -19,7 +20,7 @@ pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) 
         }
     }
     let due = due(world);
-    let displaced = displaced(world, runs).await;
+    let displaced = displaced(world, runs);
     for ((persona, slot), of_slot) in &finished {
         let id = of_slot[0].row.id;
         findings.expect(of_slot.len() == 1, || {
@@ -68,16 +69,16 @@ fn due(world: &World) -> BTreeSet<(String, String)> {
     due.collect()
 }
 
-/// Slots in which a persona stopped being due because rows of an earlier slot arrived late.
-async fn displaced(world: &World, runs: &[Run]) -> BTreeSet<(String, String)> {
+/// Slots in which a persona stopped being due because rows of an earlier slot arrived late, or once more.
+fn displaced(world: &World, runs: &[Run]) -> BTreeSet<(String, String)> {
     let slots: HashMap<String, &Run> =
         runs.iter().map(|run| (run.row.id.to_string(), run)).collect();
     let mut displaced = BTreeSet::new();
-    for row in world.peers.auth.actions().await {
-        let Some(cadence) = world.cadences.get(&row.persona_id) else { continue };
-        let arrived = Slot::of(*cadence, row.created_at);
-        if slots.get(&row.tick_id).is_some_and(|run| run.row.slot < arrived) {
-            displaced.insert((row.persona_id, arrived.to_string()));
+    for Delivery { at, user, tick_id } in world.peers.auth.deliveries() {
+        let Some(cadence) = world.cadences.get(&user) else { continue };
+        let arrived = Slot::of(*cadence, at);
+        if slots.get(&tick_id).is_some_and(|run| run.row.slot < arrived) {
+            displaced.insert((user, arrived.to_string()));
         }
     }
     displaced
