@@ -126,17 +126,18 @@ impl Launcher {
 }
 
 impl Daemon {
-    /// Ends it with this signal, and waits until it is gone.
+    /// Ends it with this signal, and waits until it is gone. Whether it says that it came to its own end.
     ///
     /// # Errors
     /// When it was gone already, or does not go.
-    pub async fn end(self, signal: Signal) -> Result<(), Problem> {
+    pub async fn end(self, signal: Signal) -> Result<bool, Problem> {
         let mut child = match self {
             Self::Process(child) => child,
             Self::InProcess(runtime) => {
                 // Every task is dropped where it waits, the sooner the better.
                 let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(GRACE));
-                return Ok(ended.await?);
+                ended.await?;
+                return Ok(false);
             }
         };
         if let Some(status) = child.try_wait()? {
@@ -150,10 +151,7 @@ impl Daemon {
             }
         }
         match timeout(GRACE + EXIT_LIMIT, child.wait()).await {
-            Ok(status) => {
-                status?;
-                Ok(())
-            }
+            Ok(status) => Ok(status?.success()),
             Err(_) => Err(format!("the daemon does not end after {signal:?}").into()),
         }
     }

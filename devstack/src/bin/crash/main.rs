@@ -78,8 +78,9 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
     findings.figures.insert(
         0,
         format!(
-            "{} kills over {} rounds of slots, calm end after {:.1} s",
+            "{} kills ({} stopped in order) over {} rounds of slots, calm end after {:.1} s",
             course.kills,
+            course.in_order,
             course.rounds,
             course.calm_end.as_secs_f64(),
         ),

@@ -39,6 +39,8 @@ pub struct Course {
     pub kills: usize,
     /// Model requests under way at the kills, by the journal: the run, and the number of the step.
     pub asking_at_kills: HashSet<(RunId, u32)>,
+    /// Daemons that stopped in order, as kill -9 does not let them.
+    pub in_order: usize,
     /// Kills that hit at least one.
     pub kills_while_asking: usize,
     /// How often the time was moved on to new slots.
@@ -67,7 +69,7 @@ pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Resul
                 next_round(world, &mut course, &mut chance);
             }
         }
-        daemon.end(options.signal).await?;
+        course.in_order += usize::from(daemon.end(options.signal).await?);
         course.kills += 1;
         // One that a daemon before has left is there still if this one did not get to its run.
         let known = course.asking_at_kills.len();
@@ -131,10 +133,14 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
     }
 }
 
-/// Stops the daemon at the end; one that is asked to must succeed.
+/// Stops the daemon at the end: it owes nothing, so nothing is left for the grace to cut off.
 async fn end_calmly(daemon: Daemon, options: &Options) -> Result<(), Problem> {
-    let signal = if options.clock_steps { Signal::Kill } else { Signal::Term };
-    daemon.end(signal).await
+    if options.clock_steps {
+        daemon.end(Signal::Kill).await?;
+    } else if !daemon.end(Signal::Term).await? {
+        return Err("the daemon had nothing to do and did not stop in order".into());
+    }
+    Ok(())
 }
 
 /// Whether everybody who is due has a finished run for it, and no run is under way.
