@@ -126,11 +126,12 @@ impl Launcher {
 }
 
 impl Daemon {
-    /// Ends it with this signal, and waits until it is gone. Whether it says that it came to its own end.
+    /// Ends it with this signal, and waits until it is gone; where it is sent both, it has this long
+    /// between them. Whether it says that it came to its own end.
     ///
     /// # Errors
     /// When it was gone already, or does not go.
-    pub async fn end(self, signal: Signal) -> Result<bool, Problem> {
+    pub async fn end(self, signal: Signal, between: Duration) -> Result<bool, Problem> {
         let mut child = match self {
             Self::Process(child) => child,
             Self::InProcess(runtime) => {
@@ -143,12 +144,16 @@ impl Daemon {
         if let Some(status) = child.try_wait()? {
             return Err(format!("the daemon ended by itself with {status}").into());
         }
-        match signal {
-            Signal::Kill => child.start_kill()?,
-            Signal::Term => {
-                let pid = child.id().ok_or("no process id")?.to_string();
-                Command::new("kill").args(["-s", "TERM", &pid]).status().await?;
-            }
+        if signal != Signal::Kill {
+            let pid = child.id().ok_or("no process id")?.to_string();
+            Command::new("kill").args(["-s", "TERM", &pid]).status().await?;
+        }
+        if signal == Signal::Both {
+            // It may be faster.
+            let _ = timeout(between, child.wait()).await;
+        }
+        if signal != Signal::Term && child.try_wait()?.is_none() {
+            child.start_kill()?;
         }
         match timeout(GRACE + EXIT_LIMIT, child.wait()).await {
             Ok(status) => Ok(status?.success()),

@@ -72,7 +72,7 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
     let course = course.map_err(|error| format!("{error} (log: {})", launcher.log.display()))?;
     let most_lost = match options.signal {
         options::Signal::Kill => course.asking_at_kills.len(),
-        options::Signal::Term => options.kills * CONCURRENCY,
+        options::Signal::Term | options::Signal::Both => options.kills * CONCURRENCY,
     };
     let mut findings = check::check(&world, &course, most_lost).await?;
     findings.figures.insert(

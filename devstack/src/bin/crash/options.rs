@@ -7,8 +7,8 @@ pub const USAGE: &str = "\
 usage: crash [options] PATH_OF_THE_DAEMON
   --kills N        how often the daemon is killed (100)
   --seed N         of everything that is left to chance (1)
-  --signal kill|term
-                   kill -9, or SIGTERM (kill)
+  --signal kill|term|both
+                   kill -9, SIGTERM, or SIGTERM and soon after it kill -9 (kill)
   --auth-faults    mana-auth fails half of the time: 503, timeouts, resets
   --clock-steps    the daemon's clock is stepped an hour forth and back; the daemon then runs in this
                    process, on a runtime of its own that is torn down instead of killed, because only
@@ -22,6 +22,8 @@ pub enum Signal {
     Kill,
     /// It is asked to stop.
     Term,
+    /// It is asked to stop, and does not get the time.
+    Both,
 }
 
 /// What was asked for.
@@ -70,6 +72,7 @@ impl Options {
                     options.signal = match args.next().as_deref() {
                         Some("kill") => Signal::Kill,
                         Some("term") => Signal::Term,
+                        Some("both") => Signal::Both,
                         _ => return Err(USAGE),
                     }
                 }
@@ -80,7 +83,7 @@ impl Options {
         if options.daemon == PathBuf::new() && !options.clock_steps {
             return Err(USAGE);
         }
-        if options.clock_steps && options.signal == Signal::Term {
+        if options.clock_steps && options.signal != Signal::Kill {
             return Err("--clock-steps goes with --signal kill only");
         }
         Ok(options)

@@ -27,6 +27,8 @@ const SHORT_LIFE: (u64, u64) = (0, 1_000);
 const LONG_LIFE: (u64, u64) = (1_000, 5_000);
 /// Long lives of a hundred, with and without faults of mana-auth.
 const LONG_LIVES: (u64, u64) = (20, 2);
+/// Longest time between a SIGTERM and the kill -9 after it, in milliseconds.
+const DRAINING: u64 = 150;
 /// Between looks at how far the runs are.
 const LOOK: Duration = Duration::from_millis(80);
 /// For the calm end.
@@ -69,7 +71,8 @@ pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Resul
                 next_round(world, &mut course, &mut chance);
             }
         }
-        course.in_order += usize::from(daemon.end(options.signal).await?);
+        let between = chance.millis(0, DRAINING);
+        course.in_order += usize::from(daemon.end(options.signal, between).await?);
         course.kills += 1;
         // One that a daemon before has left is there still if this one did not get to its run.
         let known = course.asking_at_kills.len();
@@ -136,8 +139,8 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
 /// Stops the daemon at the end: it owes nothing, so nothing is left for the grace to cut off.
 async fn end_calmly(daemon: Daemon, options: &Options) -> Result<(), Problem> {
     if options.clock_steps {
-        daemon.end(Signal::Kill).await?;
-    } else if !daemon.end(Signal::Term).await? {
+        daemon.end(Signal::Kill, Duration::ZERO).await?;
+    } else if !daemon.end(Signal::Term, Duration::ZERO).await? {
         return Err("the daemon had nothing to do and did not stop in order".into());
     }
     Ok(())
