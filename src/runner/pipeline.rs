@@ -46,7 +46,7 @@ pub use report::RunReport;
 /// Kept at the end of a run's time for handing in its rows, retries included.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
 /// Why a run is closed that an earlier process began.
-const LOST_TWICE: &str = "the runner died twice while the model was answering";
+const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
 /// What a run needs, shared by all runs.
 #[derive(Debug)]
