@@ -79,8 +79,8 @@ impl TickSlot {
         let work = async move {
             let result = tokio::select! {
                 biased;
-                result = inner.tick.run() => result,
                 () = inner.shutdown.aborted() => return,
+                result = inner.tick.run() => result,
             };
             inner.note_trouble(&result);
             // The slot is free again before anybody learns that the tick has ended.
@@ -103,8 +103,8 @@ impl TickSlot {
             let _permit = inner.slot.clone().acquire_owned().await;
             tokio::select! {
                 biased;
-                () = inner.tick.recover() => {}
                 () = inner.shutdown.aborted() => {}
+                () = inner.tick.recover() => {}
             }
         };
         tokio::spawn(work.instrument(tracing::info_span!("recovery")))
