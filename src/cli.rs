@@ -1,7 +1,7 @@
 //! The command line: what the process is asked to do, and what is read from a journal for people.
 //!
 //! The journal may be a running daemon's. It is only read, but for the mark that `outbox retry` leaves.
-//! Whatever peers or the model wrote passes [`text::printable`] before it reaches a terminal.
+//! Whatever peers or the model wrote passes `text::printable` before it reaches a terminal.
 
 mod arguments;
 mod outbox;

@@ -3,7 +3,7 @@
 //!
 //! One SQLite file in RUNNER_DATA_DIR. All SQL of the program stands in this module, in the part that
 //! SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state
-//! changes by conditional `UPDATE`. What is SQLite's own (the file, its pragmas) is in [`mod@file`].
+//! changes by conditional `UPDATE`. What is SQLite's own (the file, its pragmas) is in `file`.
 //!
 //! A write has reached the operating system when it returns (WAL, synchronous=NORMAL): it survives the
 //! death of the process, not always the loss of power.
