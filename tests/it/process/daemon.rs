@@ -26,7 +26,9 @@ pub struct Finished {
 
 fn command(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mana-persona-runner"));
-    command.env_clear().envs(vars).kill_on_drop(true);
+    // The default would be a folder of the working directory, shared by all tests.
+    let data = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), uuid::Uuid::now_v7());
+    command.env_clear().env("RUNNER_DATA_DIR", data).envs(vars).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
