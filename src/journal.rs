@@ -172,31 +172,46 @@ impl Journal {
         attempted: &'static str,
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T> {
+        let result = self.attempt(attempted, work).await;
+        if let Err(error) = &result {
+            self.note_trouble(Some(error.to_string()));
+        }
+        result
+    }
+
+    /// As `read`, for what changes something: its success also tells that trouble is over.
+    async fn write<T>(
+        &self,
+        attempted: &'static str,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        let result = self.attempt(attempted, work).await;
+        self.note_trouble(result.as_ref().err().map(ToString::to_string));
+        result
+    }
+
+    async fn attempt<T>(
+        &self,
+        attempted: &'static str,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
         match timeout(LIMIT, work).await {
             Ok(result) => result.map_err(|source| JournalError::Storage { attempted, source }),
             Err(_) => Err(JournalError::Slow { attempted }),
         }
     }
 
-    /// As `read`, for what changes something: its outcome tells whether the journal is in trouble.
-    async fn write<T>(
-        &self,
-        attempted: &'static str,
-        work: impl Future<Output = sqlx::Result<T>>,
-    ) -> Result<T> {
-        let result = self.read(attempted, work).await;
-        let now = result.as_ref().err().map(ToString::to_string);
+    fn note_trouble(&self, now: Option<String>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*trouble, &now) {
             (None, Some(error)) => tracing::error!(
-                "{error}; no model request is made until it can be written again (disk full? \
-                 another process holding it?)"
+                "{error}; no model request is made until it works again (disk full? another process \
+                 holding it?)"
             ),
-            (Some(_), None) => tracing::warn!("the journal can be written again"),
+            (Some(_), None) => tracing::warn!("the journal works again"),
             _ => {}
         }
         *trouble = now;
-        result
     }
 }
 

@@ -57,6 +57,11 @@ impl Day {
         }
     }
 
+    /// Model replies so far.
+    pub fn replies(&self) -> u32 {
+        self.conversation.replies()
+    }
+
     /// What it has cost so far.
     pub fn spent(&self) -> Usd {
         self.conversation.spent()

@@ -121,7 +121,7 @@ impl Journal {
                 .await
             })
             .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows))
     }
 
     async fn posts(&self, sql: &'static str, time: i64, most: i64) -> Result<Vec<Post>> {
@@ -130,7 +130,7 @@ impl Journal {
                 sqlx::query(sql).bind(time).bind(most).fetch_all(&self.pool).await
             })
             .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows))
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -272,6 +272,12 @@ pub(super) async fn insert(
         .await?;
     }
     Ok(())
+}
+
+/// The rows that this program can read; one of another version must not hold up the others.
+fn readable(rows: &[AnyRow]) -> Vec<Post> {
+    let log = |error: &JournalError| tracing::error!("{error}; it is passed over");
+    rows.iter().filter_map(|row| read(row).inspect_err(log).ok()).collect()
 }
 
 fn read(row: &AnyRow) -> Result<Post> {

@@ -158,7 +158,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes down how a run ended, and what is to be handed in for it, in one transaction.
+    /// Writes down how a run ended, and what is to be handed in for it, in one transaction. A run ends
+    /// once: one that has ended stays as it is.
     ///
     /// # Errors
     /// When it cannot be written; nothing is, then.
@@ -171,10 +172,11 @@ impl Journal {
     ) -> Result<()> {
         self.write("end a run", async {
             let mut tx = self.pool.begin().await?;
-            sqlx::query(
+            let end = sqlx::query(
                 "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
                  call_errors = $6, ratings = $7, end_reason = $8, updated_at = $9, ended_at = $10, \
-                 held_since = $9, next_eligible_at = $11 WHERE id = $1",
+                 held_since = $9, next_eligible_at = $11 \
+                 WHERE id = $1 AND state IN ($12, $13) RETURNING id",
             )
             .bind(id.to_string())
             .bind(ended.state.as_str())
@@ -187,9 +189,11 @@ impl Journal {
             .bind(millis(now))
             .bind((ended.state != RunState::Running).then(|| millis(now)))
             .bind(ended.next_eligible_at.map(millis))
-            .execute(&mut *tx)
-            .await?;
-            outbox::insert(&mut tx, id, posts, now).await?;
+            .bind(RunState::Running.as_str())
+            .bind(RunState::RatingOwed.as_str());
+            if end.fetch_optional(&mut *tx).await?.is_some() {
+                outbox::insert(&mut tx, id, posts, now).await?;
+            }
             tx.commit().await
         })
         .await
@@ -224,7 +228,7 @@ impl Journal {
                     .await
             })
             .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows))
     }
 
     /// The latest runs, newest first, at most 10,000.
@@ -240,7 +244,7 @@ impl Journal {
                     .await
             })
             .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows))
     }
 
     /// This run, if there is one.
@@ -273,10 +277,48 @@ impl Journal {
                     .await
             })
             .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows))
     }
 
-    /// Holds a persona back that has no run of its own to say so: one that panicked, for example.
+    /// Ends a run of which nothing more can be made, not even a list of what happened.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn give_up(&self, id: RunId, now: Timestamp) -> Result<()> {
+        self.write("give a run up", async {
+            sqlx::query(
+                "UPDATE runs SET state = $2, end_reason = 'given up: it panicked when it was closed', \
+                 updated_at = $3, ended_at = $3 WHERE id = $1 AND state IN ($4, $5)",
+            )
+            .bind(id.to_string())
+            .bind(RunState::Finished.as_str())
+            .bind(millis(now))
+            .bind(RunState::Running.as_str())
+            .bind(RunState::RatingOwed.as_str())
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Writes down the stage a run has got to.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
+        self.write("note a stage", async {
+            sqlx::query("UPDATE runs SET stage = $2 WHERE id = $1")
+                .bind(id.to_string())
+                .bind(stage)
+                .execute(&self.pool)
+                .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Holds the persona of a run back that ended without saying so itself: it panicked.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -322,6 +364,12 @@ impl Journal {
         let held = held.map_err(|error| unreadable(&error))?;
         Ok(held.into_iter().flatten().collect())
     }
+}
+
+/// The rows that this program can read; one of another version must not hide the others.
+fn readable(rows: &[AnyRow]) -> Vec<RunRow> {
+    let log = |error: &JournalError| tracing::error!("{error}; it is passed over");
+    rows.iter().filter_map(|row| read(row).inspect_err(log).ok()).collect()
 }
 
 fn read(row: &AnyRow) -> Result<RunRow> {

@@ -33,7 +33,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_slot ON runs (slot, state);
 CREATE INDEX runs_by_persona ON runs (persona_id, started_at);
-CREATE INDEX runs_by_state ON runs (state);
+CREATE INDEX runs_by_state ON runs (state, updated_at);
 CREATE INDEX runs_by_start ON runs (started_at);
 
 -- What happened in a run, append-only.

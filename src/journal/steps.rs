@@ -97,7 +97,7 @@ impl Journal {
     }
 }
 
-/// Appends a step; false if it is there already.
+/// Appends a step; false if the very same is there already.
 pub(super) async fn append(
     tx: &mut Transaction<'_, Any>,
     run: RunId,
@@ -116,7 +116,15 @@ pub(super) async fn append(
     .execute(&mut **tx)
     .await?;
     if written.rows_affected() == 0 {
-        return Ok(false);
+        let there: String = sqlx::query("SELECT body FROM steps WHERE run_id = $1 AND number = $2")
+            .bind(run.to_string())
+            .bind(bigint(number))
+            .fetch_one(&mut **tx)
+            .await?
+            .try_get(0)?;
+        // Anything else in its place would mean that two write the same run.
+        let same = || Err(sqlx::Error::Protocol("another step has this number".into()));
+        return if there == body { Ok(false) } else { same() };
     }
     sqlx::query("UPDATE runs SET updated_at = $2 WHERE id = $1")
         .bind(run.to_string())

@@ -102,7 +102,8 @@ async fn a_step_is_never_written_over() {
     let journal = Journal::in_memory().await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     journal.append_step(id, 0, "1", NOON).await.unwrap();
-    journal.append_step(id, 0, "2", NOON).await.unwrap();
+    journal.append_step(id, 0, "1", NOON).await.unwrap();
+    assert!(journal.append_step(id, 0, "2", NOON).await.is_err());
     let steps = journal.steps(id).await.unwrap();
     assert_eq!(steps.len(), 1);
     assert_eq!(steps[0].body, "1");

@@ -98,8 +98,8 @@ impl Outbox {
     }
 
     /// Writes down how a run, or its main turn, ended, with what is to be handed in for it, and makes
-    /// the first delivery. What is not taken waits in the outbox; a stop does not end this, an abort
-    /// does.
+    /// the first delivery. What is not taken, or not written down, waits; a stop does not end this, an
+    /// abort does.
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
@@ -112,6 +112,11 @@ impl Outbox {
         let claim = self.claim(run.id);
         let is_saved = self.save(run, persona, ended, posts).await.is_ok();
         let mut handed_in = HandedIn { unsaved: !is_saved, ..HandedIn::default() };
+        if !is_saved {
+            // After a kill the run would go on from an older step, and its rows be others.
+            handed_in.undelivered = posts.len();
+            return handed_in;
+        }
         if claim.is_none() {
             // The worker is at an earlier post of this run; these come after it.
             handed_in.undelivered = posts.len();
@@ -285,13 +290,21 @@ impl Outbox {
 
     async fn save_unsaved(&self) {
         let mut unsaved = self.0.unsaved.lock().await;
-        while let Some(Unsaved { run, ended, persona, posts }) = unsaved.last() {
-            if self.save(run, persona, ended, posts).await.is_err() {
-                return;
+        let mut still = Vec::new();
+        for end in unsaved.drain(..) {
+            match self.save(&end.run, &end.persona, &end.ended, &end.posts).await {
+                Ok(()) => {
+                    tracing::info!(run.id = %end.run.id, "the end of a run is written down after all")
+                }
+                Err(_) => still.push(end),
             }
-            tracing::info!(run.id = %run.id, "the end of a run is written down after all");
-            unsaved.pop();
         }
+        *unsaved = still;
+    }
+
+    /// The runs whose ends are in memory only.
+    pub(super) async fn unsaved_runs(&self) -> Vec<RunId> {
+        self.0.unsaved.lock().await.iter().map(|end| end.run.id).collect()
     }
 
     fn claim(&self, run: RunId) -> Option<Claim> {

@@ -106,13 +106,20 @@ struct Finish {
     reason: String,
     /// Held back until the next day: there is no money for it today.
     is_broke: bool,
+    /// It stays unfinished, and is tried again later.
+    is_postponed: bool,
 }
 
 impl Finish {
     fn well(posts: Vec<(u32, Batch)>) -> Self {
         let reason = "done".to_owned();
         let (state, stage) = (RunState::Finished, Stage::Done);
-        Self { state, stage, failure: None, posts, reason, is_broke: false }
+        Self { state, stage, failure: None, posts, reason, is_broke: false, is_postponed: false }
+    }
+
+    /// What an earlier process began could not be gone on with now.
+    fn postponed(failure: Failure) -> Self {
+        Self { is_postponed: true, ..Self::failed(RunState::Running, failure) }
     }
 
     fn failed(state: RunState, failure: Failure) -> Self {
@@ -153,7 +160,7 @@ impl Pipeline {
         };
         let next_number = steps.last().map_or(0, |step| step.number + 1);
         let mut unreadable = None;
-        let read = steps.iter().map_while(|step| match serde_json::from_str::<Step>(&step.body) {
+        let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
             Ok(step) => Some(step),
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
@@ -233,8 +240,12 @@ impl Pipeline {
 
     /// Writes down how the run ended, and hands in what is left to be.
     async fn finish(&self, live: Live<'_>, finish: Finish, mut progress: Progress) -> RunReport {
-        let Finish { state, stage, mut failure, posts, reason, is_broke } = finish;
+        let Finish { state, stage, mut failure, posts, reason, is_broke, is_postponed } = finish;
         let user = &live.persona.user_id;
+        if is_postponed {
+            // Nothing of it is written down but its steps: it is where it was.
+            return self.postpone(live, failure, progress).await;
+        }
         let now = self.clock.now();
         let mut next_eligible_at = None;
         match (state, &failure) {
@@ -277,6 +288,24 @@ impl Pipeline {
         report
     }
 
+    async fn postpone(
+        &self,
+        live: Live<'_>,
+        failure: Option<Failure>,
+        progress: Progress,
+    ) -> RunReport {
+        // As far as it goes; what cannot be written now happened after the last step that could be.
+        let _ = live.journal.flush().await;
+        if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
+            let (wait, _) = self.back_off.failed(&live.persona.user_id, failure.hold);
+            tracing::info!(wait_s = wait.as_secs(), "the unfinished run is tried again later");
+        }
+        let redactor = progress.redactor.clone().unwrap_or_else(|| live.redactor.clone());
+        let mut report = progress.report(live.journal.id, failure, None);
+        report.error = report.error.map(|error| redactor.redact(&error).into_owned());
+        report
+    }
+
     /// From the login, or from where the run was, to its end.
     async fn stages(
         &self,
@@ -303,10 +332,14 @@ impl Pipeline {
                 let failure = Failure { stopped: true, ..Failure::at(Stage::Login, why) };
                 return Finish::failed(RunState::Failed, failure);
             }
-            (day, ..) => match self.main_turn(live, opened, day, progress).await {
-                Ok(over) => over,
-                Err(failure) => return Finish::failed(RunState::Failed, failure),
-            },
+            (day, ..) => {
+                let has_begun = day.is_some();
+                match self.main_turn(live, opened, day, progress).await {
+                    Ok(over) => over,
+                    Err(failure) if has_begun => return Finish::postponed(failure),
+                    Err(failure) => return Finish::failed(RunState::Failed, failure),
+                }
+            }
         };
         progress.note_turn(&turn, live.journal.lost());
         if is_rating {

@@ -44,6 +44,8 @@ pub(super) struct RunJournal {
     state: Mutex<State>,
     /// What requests without an answer may have cost, in picodollars.
     lost: AtomicU64,
+    /// Requests that may have been billed.
+    billed: AtomicU64,
     /// Whether a model request is under way.
     is_asking: watch::Sender<bool>,
 }
@@ -95,6 +97,7 @@ impl RunJournal {
             give_up_at,
             state: Mutex::new(State { next_number, backlog: VecDeque::new(), reserved: None }),
             lost: AtomicU64::new(lost.picodollars()),
+            billed: AtomicU64::new(0),
             is_asking: watch::Sender::new(false),
         }
     }
@@ -102,6 +105,16 @@ impl RunJournal {
     /// Keeps these secrets out of the file from now on.
     pub(super) fn redact_with(&self, redactor: Redactor) {
         *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+    }
+
+    /// Whether a request of this process may have been billed.
+    pub(super) fn has_paid(&self) -> bool {
+        self.billed.load(SeqCst) > 0
+    }
+
+    /// No request is under way any more: one that was dropped gives others no money back.
+    pub(super) async fn give_up_waiting(&self) {
+        self.state.lock().await.reserved = None;
     }
 
     /// Writes what could not be written before.
@@ -170,17 +183,23 @@ impl Meter for RunJournal {
             settled.as_mut().enable();
             let now = self.clock.now();
             let spending = Spending::of(&self.persona, now);
+            // Before it is written: a pause must not come between the record and the request.
+            self.is_asking.send_replace(true);
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
                 let step = (self.id, number, body.as_str());
                 self.journal.reserve(step, &spending, most, self.budget.caps(), now).await
             };
-            match attempt.await {
+            let attempt = attempt.await;
+            if !matches!(attempt, Ok(Ok(()))) {
+                self.is_asking.send_replace(false);
+            }
+            match attempt {
                 Ok(Ok(())) => {
                     state.reserved = Some((spending, most, self.budget.reserved()));
                     // Until an answer says otherwise.
                     self.lost.fetch_add(most.picodollars(), SeqCst);
-                    self.is_asking.send_replace(true);
+                    self.billed.fetch_add(1, SeqCst);
                     return Ok(());
                 }
                 // Others have reserved more than they will need.
@@ -214,6 +233,9 @@ impl Meter for RunJournal {
         };
         if !matches!(bill, Bill::Lost) {
             self.lost.fetch_sub(reserved.picodollars(), SeqCst);
+        }
+        if matches!(bill, Bill::Free) {
+            self.billed.fetch_sub(1, SeqCst);
         }
         let body = self.encode(&step);
         self.add(&mut state, body, Some((spending, reserved, cost))).await;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clients::{
-        claude::Admission,
+        claude::{Admission, ClaudeClient},
         personas::{Due, DueRow, PersonasClient, PersonasError},
     },
     domain::{Cadence, Persona, Slot, Usd},
@@ -91,6 +91,15 @@ pub enum TickError {
     Stopping,
 }
 
+/// Tells the client of the model that the tick is over.
+struct EndOfTick<'a>(&'a ClaudeClient);
+
+impl Drop for EndOfTick<'_> {
+    fn drop(&mut self) {
+        self.0.end_tick();
+    }
+}
+
 /// What is known of a due persona before its run.
 enum Entry {
     Run(Persona, Slot),
@@ -160,9 +169,12 @@ impl Tick {
             Admission::Probe => 1,
             Admission::Stopped(reason) => return Err(TickError::ModelStopped(reason)),
         };
-        let result = self.run_admitted(started, most).await;
-        claude.end_tick();
-        result
+        // However the tick ends, a panic included.
+        let _end = EndOfTick(claude);
+        if most > 1 {
+            self.recovery.run().await;
+        }
+        self.run_admitted(started, most).await
     }
 
     /// Runs the due personas, but no more than `most`.
@@ -241,7 +253,7 @@ impl Tick {
         let done = self.done_for(&rows, server_time).await?;
         let no_money = self.pipeline.budget.exhausted();
         if let Some(reason) = no_money.as_ref().filter(|_| !rows.is_empty()) {
-            tracing::info!("nobody runs: {reason}");
+            tracing::debug!("nobody runs: {reason}");
         }
         let mut running = 0;
         let mut seen = HashSet::new();

@@ -96,7 +96,9 @@ impl TickSlot {
     pub fn recover(&self) -> JoinHandle<()> {
         let inner = self.0.clone();
         let work = async move {
-            if inner.tick.unfinished().await.is_empty() {
+            // A run that a tick in flight is still at may be unfinished when that has ended.
+            let is_free = inner.slot.available_permits() > 0;
+            if is_free && inner.tick.unfinished().await.is_empty() {
                 return;
             }
             // The semaphore is never closed.

@@ -193,6 +193,61 @@ async fn a_run_killed_in_its_rating_hands_its_actions_in_once_and_asks_for_the_r
 }
 
 #[tokio::test]
+async fn an_unfinished_run_waits_for_peers_that_are_away_at_the_restart() {
+    let mut world = anna().await;
+    hang_at(&world, second).await;
+    world.kill().await;
+    world.peers.claude.served.faults.clear();
+    let faults = &world.peers.auth.served.faults;
+    faults.inject(usize::MAX, Fault::status(503, "{}"), |r| r.path().contains("/auth/"));
+    world.start_again(&[]).await;
+    // The tick finds out once more, then it is held back.
+    let failed = r#"runs_total{outcome="failed",stage="login"}"#;
+    world.metric_reaches(failed, 1.0).await;
+    assert_eq!(the_run(&world).await.state, RunState::Running);
+    assert_eq!(bodies(&world).len(), 2);
+    world.peers.auth.served.faults.clear();
+    patiently("the end of the recovery", async {
+        while world.call(Method::POST, "/diag/tick").await.0 == StatusCode::CONFLICT {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(the_run(&world).await.state, RunState::Running, "it is held back");
+    world.clock.advance(Duration::from_secs(60));
+    world.tick().await;
+    everything_ends(&world).await;
+    assert_eq!(asked(&world, is_main), 4, "nothing was paid for twice but the lost answer");
+    the_day_is_whole(&world).await;
+}
+
+#[tokio::test]
+async fn a_pause_and_a_resume_in_one_breath_leave_no_rating_behind() {
+    let world = anna().await;
+    hang_at(&world, second).await;
+    for path in ["pause", "resume"] {
+        assert_eq!(world.control(Method::POST, path).await.0, StatusCode::OK);
+    }
+    world.peers.claude.served.faults.clear();
+    let run = the_run(&world).await.id;
+    world.control(Method::POST, &format!("runs/{run}/cancel")).await;
+    everything_ends(&world).await;
+    assert_eq!(world.feedback().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_of_another_model_is_closed_with_what_it_has() {
+    let mut world = anna().await;
+    hang_at(&world, second).await;
+    world.kill().await;
+    world.peers.claude.served.faults.clear();
+    world.start_again(&[("ANTHROPIC_MODEL", "claude-sonnet-5-5")]).await;
+    everything_ends(&world).await;
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"), ("__run", "error")]);
+    assert_eq!(bodies(&world).len(), 2);
+}
+
+#[tokio::test]
 async fn a_run_whose_answer_is_lost_twice_is_closed_with_what_it_has() {
     let mut world = anna().await;
     hang_at(&world, second).await;

@@ -30,7 +30,8 @@ impl Pipeline {
     ) -> Option<Finish> {
         let used = turn.used_modules();
         let mut actions: Vec<_> = turn.calls.iter().map(|call| call.to_action()).collect();
-        let nothing_paid = turn.spent == Default::default() && actions.is_empty();
+        let nothing_paid =
+            turn.spent == Default::default() && !live.journal.has_paid() && actions.is_empty();
         match &end.failure {
             Some(reason) if !actions.is_empty() => actions.push(Action::failed_run(reason)),
             None if used.is_empty() && !end.stopped && !(end.out_of_money && nothing_paid) => {
@@ -48,6 +49,7 @@ impl Pipeline {
             posts: posts.clone(),
             reason: end.reason.clone(),
             is_broke: false,
+            is_postponed: false,
         };
         if let Some(reason) = &end.failure {
             return Some(over(slot_is_used, Some(Failure::at(stage, reason))));
@@ -112,7 +114,12 @@ impl Pipeline {
                 run_rating_turn(claude, system, turn, earlier, &scope, &live.journal).await
             }
         };
+        live.journal.give_up_waiting().await;
         progress.note_rating(ratings.spent, live.journal.lost());
+        if let (Some(Ended::Model(error)), true) = (&ratings.ended, progress.is_resumed) {
+            // It is owed still.
+            return Finish::postponed(Failure::at(Stage::RatingTurn, error));
+        }
         if matches!(ratings.ended, Some(Ended::Stopped)) {
             return Finish::failed(RunState::RatingOwed, Failure::stopped(Stage::RatingTurn));
         }

@@ -65,6 +65,8 @@ pub(super) struct Progress {
     cost: Usd,
     cost_before: Usd,
     lost_before_rating: Usd,
+    /// Whether an earlier process has begun with it.
+    pub is_resumed: bool,
     pub logged_in: bool,
     pub undelivered: bool,
     /// Rows that are in no journal yet.
@@ -79,7 +81,8 @@ impl Progress {
     /// Nothing yet, after what an earlier process has spent.
     pub(super) fn after(replay: &Replay) -> Self {
         let spent = spent(replay);
-        Self { cost: spent, cost_before: spent, ..Self::default() }
+        let is_resumed = replay.day.is_some();
+        Self { cost: spent, cost_before: spent, is_resumed, ..Self::default() }
     }
 
     /// The main turn is over; so much may have been lost until then.

@@ -9,7 +9,6 @@ use crate::{
     agent::{
         Scope,
         catalog::Catalog,
-        conversation::Limits,
         day::Day,
         main_turn::{Ended, MainTurn, run_main_turn},
         prompt,
@@ -20,13 +19,13 @@ use crate::{
         mcp::{McpSession, Tool},
     },
     domain::Redactor,
-    metrics::Stage,
+    metrics::{Label, Stage},
     runner::persona_tools::{Opener, PersonaTools},
 };
 
 impl Pipeline {
-    /// Logs in, opens a session and plays the day, or the rest of one. An error is one before which
-    /// nothing has happened.
+    /// Logs in, opens a session and plays the day, or the rest of one. After an error the run is where
+    /// it was before.
     pub(super) async fn main_turn(
         &self,
         live: &Live<'_>,
@@ -34,12 +33,7 @@ impl Pipeline {
         day: Option<Day>,
         progress: &mut Progress,
     ) -> Result<(MainTurn, DayEnd), Failure> {
-        let (access, session) = match self.enter(live, progress).await {
-            Ok(entered) => entered,
-            Err(failure) if day.is_some() => return Ok(broken_off(day, failure, &live.redactor)),
-            Err(failure) => return Err(failure),
-        };
-        let has_begun = day.is_some();
+        let (access, session) = self.enter(live, progress).await?;
         let prepared = self.prepare(live, opened, day, &session, &access.redactor).await;
         let opener = Opener {
             mcp: &self.mcp,
@@ -50,11 +44,8 @@ impl Pipeline {
         };
         let tools = PersonaTools::new(opener, session);
         let over = match prepared {
-            Ok((catalog, day)) => {
-                Ok(self.play(live, &tools, &catalog, day, &access, progress).await)
-            }
-            Err((failure, day)) if has_begun => Ok(broken_off(day, failure, &live.redactor)),
-            Err((failure, _)) => Err(failure),
+            Ok((catalog, day)) => self.play(live, &tools, &catalog, day, &access, progress).await,
+            Err(failure) => Err(failure),
         };
         // On every path: the server never forgets a session by itself.
         tools.close(live.shutdown.courtesy()).await;
@@ -81,8 +72,7 @@ impl Pipeline {
         Ok((access, session))
     }
 
-    /// The tools on offer and the day: of the run as it was, or of this session and this morning. An
-    /// error comes with the day as it was.
+    /// The tools on offer and the day: of the run as it was, or of this session and this morning.
     async fn prepare(
         &self,
         live: &Live<'_>,
@@ -90,18 +80,13 @@ impl Pipeline {
         day: Option<Day>,
         session: &McpSession,
         redactor: &Redactor,
-    ) -> Result<(Catalog, Day), (Failure, Option<Day>)> {
-        let prepared = match (opened, day) {
-            (Some(opened), Some(day)) => match self.kept_tools(&opened.catalog).await {
-                Ok(tools) => {
-                    let tools = tools.as_deref().unwrap_or(session.tools());
-                    self.offer(tools, redactor).map(|catalog| (catalog, day))
-                }
-                Err(failure) => return Err((failure, Some(day))),
-            },
-            _ => self.open_day(live, session.tools(), redactor).await,
+    ) -> Result<(Catalog, Day), Failure> {
+        let (Some(opened), Some(day)) = (opened, day) else {
+            return self.open_day(live, session.tools(), redactor).await;
         };
-        prepared.map_err(|failure| (failure, None))
+        let tools = self.kept_tools(&opened.catalog).await?;
+        let catalog = self.offer(tools.as_deref().unwrap_or(session.tools()), redactor)?;
+        Ok((catalog, day))
     }
 
     async fn kept_tools(&self, hash: &str) -> Result<Option<Vec<Tool>>, Failure> {
@@ -140,6 +125,8 @@ impl Pipeline {
         let opened = Step::Opened(Opened { opening, catalog: hash });
         let written = live.unless_stopped(Stage::Mcp, live.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        let noted = self.journal.set_stage(live.journal.id, Stage::MainTurn.as_str()).await;
+        noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
         Ok((catalog, day))
     }
 
@@ -151,17 +138,25 @@ impl Pipeline {
         day: Day,
         access: &Access,
         progress: &mut Progress,
-    ) -> (MainTurn, DayEnd) {
+    ) -> Result<(MainTurn, DayEnd), Failure> {
         let scope = self.scope(live, &access.redactor, progress);
+        let replies_before = day.replies();
         let (claude, system) = (&self.claude, &live.persona.system_prompt);
         let turn = run_main_turn(claude, tools, catalog, system, day, &scope, &live.journal).await;
         if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
             claude.note_first_refusal(error);
         }
+        live.journal.give_up_waiting().await;
         live::record_calls(&self.metrics, &turn, self.policy.mode);
+        if let (Ended::Model(error), true) =
+            (&turn.ended, replies_before > 0 && turn.replies == replies_before)
+        {
+            // What an earlier process paid for is not thrown away for a model that is away now.
+            return Err(Failure::at(Stage::MainTurn, error));
+        }
         let end = turn.ended.summary(&access.redactor);
         live.journal.note(&Step::DayEnded(end.clone())).await;
-        (turn, end)
+        Ok((turn, end))
     }
 
     pub(super) fn scope(&self, live: &Live<'_>, redactor: &Redactor, progress: &Progress) -> Scope {
@@ -175,17 +170,4 @@ impl Pipeline {
             patience: progress.patience.clone(),
         }
     }
-}
-
-/// A day of an earlier process that cannot go on: it ends with what it has.
-fn broken_off(day: Option<Day>, failure: Failure, redactor: &Redactor) -> (MainTurn, DayEnd) {
-    let day = day.unwrap_or_else(|| Day::new("", Limits::NONE));
-    let error = redactor.redact(&failure.error).into_owned();
-    let end = DayEnd {
-        stopped: failure.stopped,
-        failure: (!failure.stopped).then(|| error.clone()),
-        reason: error,
-        ..DayEnd::default()
-    };
-    (MainTurn::of_earlier(day, redactor), end)
 }
