@@ -36,7 +36,7 @@ impl Pipeline {
     ) -> Result<(MainTurn, DayEnd), Failure> {
         let (access, session) = match self.enter(live, progress).await {
             Ok(entered) => entered,
-            Err(failure) if day.is_some() => return Ok(broken_off(day, failure, &live.redactor)),
+            Err(failure) if day.is_some() => return Ok(broken_off(live, day, failure).await),
             Err(failure) => return Err(failure),
         };
         let has_begun = day.is_some();
@@ -53,7 +53,7 @@ impl Pipeline {
             Ok((catalog, day)) => {
                 Ok(self.play(live, &tools, &catalog, day, &access, progress).await)
             }
-            Err((failure, day)) if has_begun => Ok(broken_off(day, failure, &live.redactor)),
+            Err((failure, day)) if has_begun => Ok(broken_off(live, day, failure).await),
             Err((failure, _)) => Err(failure),
         };
         // On every path: the server never forgets a session by itself.
@@ -178,14 +178,16 @@ impl Pipeline {
 }
 
 /// A day of an earlier process that cannot go on: it ends with what it has.
-fn broken_off(day: Option<Day>, failure: Failure, redactor: &Redactor) -> (MainTurn, DayEnd) {
+async fn broken_off(live: &Live<'_>, day: Option<Day>, failure: Failure) -> (MainTurn, DayEnd) {
     let day = day.unwrap_or_else(|| Day::new("", Limits::NONE));
-    let error = redactor.redact(&failure.error).into_owned();
+    let error = live.redactor.redact(&failure.error).into_owned();
     let end = DayEnd {
         stopped: failure.stopped,
         failure: (!failure.stopped).then(|| error.clone()),
         reason: error,
         ..DayEnd::default()
     };
-    (MainTurn::of_earlier(day, redactor), end)
+    // Otherwise the next process would go on with a day whose actions are handed in already.
+    live.journal.note(&Step::DayEnded(end.clone())).await;
+    (MainTurn::of_earlier(day, &live.redactor), end)
 }
