@@ -39,6 +39,13 @@ impl Clock {
         }
     }
 
+    /// Puts a manual clock to `to`, forward or back; the machine's clock stays as it is.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Manual(time) = &self.0 {
+            *time.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        }
+    }
+
     /// Moves a manual clock forward; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(time) = &self.0 {

@@ -99,6 +99,27 @@ pub struct SeedPersona {
     pub cadence: String,
 }
 
+/// What one answer of /due said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its `serverTime`.
+    pub server_time: Timestamp,
+    /// User ids of those it listed, without rows that tests put there.
+    pub users: Vec<String>,
+}
+
+/// A batch of actions that was taken, its rows new or there already: either way the persona counts as
+/// active from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub user: String,
+    /// The tick id of its first row.
+    pub tick_id: String,
+}
+
 /// Why mana-auth did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -135,6 +156,10 @@ struct Auth {
     vaults: Vaults,
     /// Rows that tests put into the answer of /due as they are.
     raw_due_rows: Mutex<Vec<Value>>,
+    /// Every answer of /due.
+    listings: Mutex<Vec<Listing>>,
+    /// Every batch of actions that was taken.
+    deliveries: Mutex<Vec<Delivery>>,
     /// Base URL, the issuer of the JWTs; known once the socket is bound.
     url: OnceLock<String>,
 }
@@ -173,6 +198,8 @@ impl ManaAuth {
             guard: Guard::default(),
             vaults: Vaults::default(),
             raw_due_rows: Mutex::default(),
+            listings: Mutex::default(),
+            deliveries: Mutex::default(),
             url: OnceLock::new(),
         });
         let router = Router::new()
@@ -285,6 +312,22 @@ impl ManaAuth {
     /// now on.
     pub fn set_raw_due_rows(&self, rows: Vec<Value>) {
         *self.auth.raw_due_rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    /// Every answer of /due so far, whether it arrived or not.
+    pub fn listings(&self) -> Vec<Listing> {
+        self.auth.listings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every batch of actions taken so far, whether the answer arrived or not.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// User ids of those who are due now.
+    pub async fn due_now(&self) -> Vec<String> {
+        let due = readable(self.auth.store.due(self.auth.clock.now()).await);
+        due.into_iter().map(|due| due.persona.user_id).collect()
     }
 
     /// The database itself. Requests wait while it is held.

@@ -27,6 +27,7 @@ use axum::{
 
 use crate::{clock::Clock, wire::Served};
 
+mod bill;
 mod cache;
 mod memory;
 mod model;
@@ -41,6 +42,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use bill::Bill;
 pub use cache::CacheUsage;
 pub use rate_limit::RateLimit;
 pub use request::{ParsedRequest, ToolOutcome};
@@ -160,6 +162,11 @@ impl FakeClaude {
         self.state.lock().requests.clone()
     }
 
+    /// What each of [`FakeClaude::requests`] was billed with, in the same order.
+    pub fn bills(&self) -> Vec<Bill> {
+        self.state.lock().bills.clone()
+    }
+
     /// Lets every answer from now on take this long.
     pub fn set_latency(&self, latency: Duration) {
         self.state.lock().latency = latency;
@@ -195,6 +202,8 @@ struct Inner {
     rule: Option<Rule>,
     violations: Vec<String>,
     requests: Vec<ParsedRequest>,
+    /// Of each of them.
+    bills: Vec<Bill>,
     memory: Memory,
     cache: PromptCache,
     cache_usage: CacheUsage,
@@ -227,8 +236,9 @@ impl Shared {
         rate_limit::headers(self.lock().limiter.as_mut(), self.clock.now())
     }
 
-    /// Lets a valid request in: what it reads from the cache, or why it is not answered now.
-    fn admit(&self, request: &ParsedRequest) -> Result<Lookup, Box<Response>> {
+    /// Lets a valid request in: its number and what it reads from the cache, or why it is not answered
+    /// now.
+    fn admit(&self, request: &ParsedRequest) -> Result<(usize, Lookup), Box<Response>> {
         let prompt = Prompt::of(request);
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -249,13 +259,14 @@ impl Shared {
         }
         inner.cache.refresh(&lookup);
         inner.requests.push(request.clone());
-        Ok(lookup)
+        inner.bills.push(Bill::new(&request.model, &lookup));
+        Ok((inner.bills.len() - 1, lookup))
     }
 
     /// Answers a valid request.
     async fn answer(&self, request: &ParsedRequest) -> Response {
-        let lookup = match self.admit(request) {
-            Ok(lookup) => lookup,
+        let (number, lookup) = match self.admit(request) {
+            Ok(admitted) => admitted,
             Err(response) => return *response,
         };
         let _in_flight = InFlight::enter(self);
@@ -268,8 +279,9 @@ impl Shared {
             0 => Scripted::nothing("max_tokens"),
             _ => self.decide(request),
         };
+        let mut inner = self.lock();
         if let Scripted::Message { content, stop_reason, .. } = &scripted {
-            let mut inner = self.lock();
+            inner.bills[number].answered(reply::output_tokens(content));
             inner.memory.remember(request, content, stop_reason.as_deref());
             inner.cache.write(&lookup);
             if !request.tools.is_empty() {
@@ -278,7 +290,10 @@ impl Shared {
             if let Some(limiter) = &mut inner.limiter {
                 limiter.spend_output(reply::output_tokens(content), self.clock.now());
             }
+        } else {
+            inner.bills[number].waived();
         }
+        drop(inner);
         reply::served(request, scripted, &lookup, self.rate_limit_headers())
     }
 

@@ -77,6 +77,11 @@ impl Actions {
         if good { Ok(batch) } else { Err(INVALID) }
     }
 
+    /// The tick id of its first row.
+    pub fn tick_id(&self) -> &str {
+        self.actions.first().map_or("", |row| &row.tick_id)
+    }
+
     /// Writes the batch, all or nothing, and moves last_active_at. Returns the number of rows sent.
     pub async fn write(
         &self,

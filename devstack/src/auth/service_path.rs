@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Auth,
+    Auth, Delivery, Listing,
     batch::{Actions, Feedback},
     refusal::{self, Refusal},
     store::iso,
@@ -46,6 +46,9 @@ async fn check_key(
 async fn due(State(auth): State<Arc<Auth>>) -> Result<Json<Value>, Refusal> {
     let now = auth.clock.now();
     let due = auth.store.due(now).await?;
+    let users = due.iter().map(|due| due.persona.user_id.clone()).collect();
+    let listing = Listing { server_time: now, users };
+    auth.listings.lock().unwrap_or_else(PoisonError::into_inner).push(listing);
     let mut personas: Vec<Value> = due
         .into_iter()
         .map(|due| {
@@ -71,7 +74,10 @@ async fn actions(
 ) -> Result<Json<Value>, Refusal> {
     let batch = Actions::parse(&body)?;
     known(&auth, &user_id).await?;
-    let written = batch.write(&auth.store, &user_id, auth.clock.now()).await?;
+    let now = auth.clock.now();
+    let written = batch.write(&auth.store, &user_id, now).await?;
+    let delivery = Delivery { at: now, user: user_id, tick_id: batch.tick_id().to_owned() };
+    auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
     Ok(Json(json!({"ok": true, "written": written})))
 }
 

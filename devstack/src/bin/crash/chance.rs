@@ -1,0 +1,37 @@
+//! Chance that falls the same way for the same seed.
+
+use std::time::Duration;
+
+/// A generator of random numbers (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// Numbers of this seed, different for each purpose.
+    pub fn new(seed: u64, purpose: u64) -> Self {
+        let mut mixer = Self(seed);
+        Self(mixer.next() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from `low` to below `high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % high.saturating_sub(low).max(1)
+    }
+
+    /// As many milliseconds.
+    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.between(low, high))
+    }
+
+    /// True in so many of a hundred cases.
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.between(0, 100) < percent
+    }
+}

@@ -1,0 +1,66 @@
+//! What must hold after the crashes, by devstack's own counters and the journal.
+
+mod money;
+mod rows;
+mod slots;
+
+use mana_persona_runner::journal::{Journal, RunRow};
+
+use crate::{Problem, ledger, ledger::Requests, rounds::Course, world::World};
+
+/// Figures for the summary, and what does not hold.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Lines of figures.
+    pub figures: Vec<String>,
+    /// What does not hold.
+    pub violations: Vec<String>,
+}
+
+impl Findings {
+    fn expect(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.violations.push(otherwise());
+        }
+    }
+
+    fn figure(&mut self, figure: String) {
+        self.figures.push(figure);
+    }
+}
+
+/// A run and its model requests.
+struct Run {
+    row: RunRow,
+    requests: Requests,
+}
+
+/// Looks at everything; the daemon has ended.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn check(world: &World, course: &Course, most_lost: usize) -> Result<Findings, Problem> {
+    let journal = ledger::open(world.peers.data_folder()).await?;
+    let mut findings = Findings::default();
+    let runs = all_runs(&journal).await?;
+    slots::check(world, &runs, &mut findings);
+    rows::check(world, &runs, &mut findings).await;
+    money::check(world, &journal, &runs, (course, most_lost), &mut findings).await?;
+    let depth = journal.outbox_depth().await?;
+    findings.expect(depth.actions + depth.feedback + depth.dead == 0, || {
+        format!("the outbox is not empty: {depth:?}")
+    });
+    let violations = world.peers.claude.violations();
+    findings.expect(violations.is_empty(), || format!("requests Claude refuses: {violations:?}"));
+    journal.close().await;
+    Ok(findings)
+}
+
+async fn all_runs(journal: &Journal) -> Result<Vec<Run>, Problem> {
+    let mut runs = Vec::new();
+    for row in ledger::runs(journal).await? {
+        let requests = Requests::of(journal, &row).await?.ended();
+        runs.push(Run { row, requests });
+    }
+    Ok(runs)
+}

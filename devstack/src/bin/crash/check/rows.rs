@@ -1,0 +1,169 @@
+//! No row is lost or doubled, no call is carried out twice.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use devstack::auth::ActionRow;
+use mana_persona_runner::{domain::IDLE_TOOL, journal::RunState};
+
+use super::{Findings, Run};
+use crate::world::{Asked, World};
+
+/// Beginning of the names of rows that are no calls.
+const NO_CALL: &str = "__";
+
+pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) {
+    let asked = world.asked();
+    let executed = executed(world, findings);
+    let rows = world.peers.auth.actions().await;
+    let mut by_run: HashMap<&str, Vec<&ActionRow>> = HashMap::new();
+    let mut by_mark: HashMap<&str, &ActionRow> = HashMap::new();
+    for row in &rows {
+        by_run.entry(&row.tick_id).or_default().push(row);
+        if row.tool_name.starts_with(NO_CALL) {
+            continue;
+        }
+        match row.input_hash.as_ref().and_then(|hash| asked.get(hash)) {
+            None => findings.violations.push(format!("row {} is of no call asked for", row.id)),
+            Some(Asked { mark, tool }) => {
+                findings.expect(*tool == row.tool_name, || format!("row {} is of {tool}", row.id));
+                if let Some(other) = by_mark.insert(mark, row) {
+                    findings
+                        .violations
+                        .push(format!("{mark} has two rows: {} and {}", other.id, row.id));
+                }
+            }
+        }
+    }
+    let mut unknown = 0;
+    for (mark, (persona, is_error)) in &executed {
+        let Some(row) = by_mark.get(mark.as_str()) else {
+            findings
+                .violations
+                .push(format!("{mark} was carried out for {persona} and has no row"));
+            continue;
+        };
+        findings.expect(row.persona_id == *persona, || format!("row {} is another's", row.id));
+        if *is_error == Some(false) && row.result != "ok" {
+            let error = row.error_message.as_deref().unwrap_or_default();
+            findings.expect(error.contains("unknown") || error.contains("stop"), || {
+                format!("{mark} was carried out, and its row {} says: {error}", row.id)
+            });
+            unknown += 1;
+        }
+    }
+    for (mark, row) in &by_mark {
+        findings.expect(row.result != "ok" || executed.contains_key(*mark), || {
+            format!("row {} says ok, and {mark} was never carried out", row.id)
+        });
+    }
+    of_runs(runs, &mut by_run, findings);
+    for (run, rows) in by_run {
+        findings
+            .violations
+            .push(format!("{} rows are of {run}, which is no finished run", rows.len()));
+    }
+    feedback(world, runs, &rows, findings).await;
+    identical_bytes(world, findings);
+    let errors = by_mark.values().filter(|row| row.result != "ok").count();
+    findings.figure(format!(
+        "calls: {} carried out, each once; {} rows of calls, {errors} of them errors, of which {unknown} \
+         were carried out without anybody knowing; {} other rows",
+        executed.len(),
+        by_mark.len(),
+        rows.len() - by_mark.len(),
+    ));
+}
+
+/// Calls that reached a tool, by mark: whose, and with what result.
+fn executed(world: &World, findings: &mut Findings) -> HashMap<String, (String, Option<bool>)> {
+    let mut executed = HashMap::new();
+    for call in world.peers.mcp.calls() {
+        let mark = call.arguments["mark"].as_str().unwrap_or_default().to_owned();
+        if executed.insert(mark.clone(), (call.user_id, call.is_error)).is_some() {
+            findings.violations.push(format!("{mark} ({}) was carried out twice", call.tool));
+        }
+    }
+    executed
+}
+
+/// Each finished run has its rows, as many as its journal says, without a gap. Takes them away.
+fn of_runs(runs: &[Run], by_run: &mut HashMap<&str, Vec<&ActionRow>>, findings: &mut Findings) {
+    for run in runs.iter().filter(|run| run.row.state == RunState::Finished) {
+        let id = run.row.id.to_string();
+        let rows = by_run.remove(id.as_str()).unwrap_or_default();
+        let calls = rows.iter().filter(|row| !row.tool_name.starts_with(NO_CALL)).count();
+        findings.expect(calls == run.row.calls, || {
+            format!("run {id} has {calls} rows of calls, its journal says {}", run.row.calls)
+        });
+        findings.expect(!rows.is_empty(), || format!("run {id} is finished without a row"));
+        findings.expect(rows.len() - calls <= 1, || format!("run {id} has two closing rows"));
+        let idle = rows.iter().any(|row| row.tool_name == IDLE_TOOL);
+        findings.expect(!idle || calls == 0, || format!("run {id} was idle and has calls"));
+        for index in 0..rows.len() {
+            let place = format!("{id}-{index}-");
+            findings.expect(rows.iter().any(|row| row.id.starts_with(&place)), || {
+                format!("run {id} has no row {index}")
+            });
+        }
+    }
+}
+
+async fn feedback(world: &World, runs: &[Run], actions: &[ActionRow], findings: &mut Findings) {
+    let rows = world.peers.auth.feedback().await;
+    let mut ids = HashSet::new();
+    for row in &rows {
+        findings.expect(ids.insert(&row.id), || format!("feedback {} is there twice", row.id));
+    }
+    let mut by_run: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for row in &rows {
+        by_run.entry(&row.tick_id).or_default().insert(&row.module);
+    }
+    let mut rated_runs = 0;
+    for run in runs.iter().filter(|run| run.row.state == RunState::Finished) {
+        let id = run.row.id.to_string();
+        let rated = by_run.remove(id.as_str()).unwrap_or_default();
+        rated_runs += usize::from(!rated.is_empty());
+        findings.expect(
+            rated.len() == run.row.ratings && rated.len() == run.requests.rated,
+            || {
+                let Run { row, requests } = run;
+                format!(
+                    "run {id} has feedback of {} modules, its journal says {} and {}",
+                    rated.len(),
+                    row.ratings,
+                    requests.rated
+                )
+            },
+        );
+        if run.row.end_reason.as_deref() == Some("done") {
+            let of_run = actions.iter().filter(|row| row.tick_id == id);
+            let used = of_run.filter(|row| !row.tool_name.starts_with(NO_CALL));
+            let used: BTreeSet<_> =
+                used.filter_map(|row| row.tool_name.split('.').next()).collect();
+            findings
+                .expect(rated == used, || format!("run {id} rated {rated:?} and used {used:?}"));
+        }
+    }
+    for run in by_run.keys() {
+        findings.violations.push(format!("feedback is of {run}, which is no finished run"));
+    }
+    findings.figure(format!("feedback: {} rows of {rated_runs} runs", rows.len()));
+}
+
+/// A batch that is posted again is the same, byte for byte.
+fn identical_bytes(world: &World, findings: &mut Findings) {
+    let posts = world.peers.auth.served.recorder.matching(|request| {
+        request.path().ends_with("/actions") || request.path().ends_with("/feedback")
+    });
+    let mut first: HashMap<(String, String), &[u8]> = HashMap::new();
+    for post in &posts {
+        let body = post.json();
+        let row =
+            [&body["actions"][0], &body["feedback"][0]].into_iter().find(|row| row.is_object());
+        let id = row.and_then(|row| row["tickId"].as_str()).unwrap_or_default().to_owned();
+        let before = first.entry((post.path().to_owned(), id.clone())).or_insert(&post.body);
+        findings
+            .expect(*before == &*post.body, || format!("a post of {id} was sent in two versions"));
+    }
+    findings.figure(format!("posts: {} batches, sent {} times", first.len(), posts.len()));
+}

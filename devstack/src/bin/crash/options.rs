@@ -1,0 +1,113 @@
+//! The crash test's command line.
+
+use std::{path::PathBuf, time::Duration};
+
+/// How to call it.
+pub const USAGE: &str = "\
+usage: crash [options] PATH_OF_THE_DAEMON
+  --kills N        how often the daemon is killed (100)
+  --seed N         of everything that is left to chance (1)
+  --signal kill|term
+                   kill -9, or SIGTERM (kill)
+  --auth-faults    mana-auth fails half of the time: 503, timeouts, resets
+  --clock-steps    the daemon's clock is stepped an hour forth and back; the daemon then runs in this
+                   process, on a runtime of its own that is torn down instead of killed, because only
+                   there its clock can be moved
+  --limit SECONDS  gives up after this long (600)";
+
+/// How the daemon is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It gets no chance to do anything.
+    Kill,
+    /// It is asked to stop.
+    Term,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The compiled daemon; none is needed where it runs in this process.
+    pub daemon: PathBuf,
+    /// How often it is killed.
+    pub kills: usize,
+    /// Of chance.
+    pub seed: u64,
+    /// With what.
+    pub signal: Signal,
+    /// Whether mana-auth fails half of the time.
+    pub auth_faults: bool,
+    /// Whether the daemon's clock is stepped.
+    pub clock_steps: bool,
+    /// For all of it.
+    pub limit: Duration,
+}
+
+impl Options {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// The usage.
+    pub fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
+        let mut options = Self {
+            daemon: PathBuf::new(),
+            kills: 100,
+            seed: 1,
+            signal: Signal::Kill,
+            auth_faults: false,
+            clock_steps: false,
+            limit: Duration::from_secs(600),
+        };
+        while let Some(arg) = args.next() {
+            let mut number = || args.next().and_then(|text| text.parse::<u64>().ok()).ok_or(USAGE);
+            match arg.as_str() {
+                "--kills" => options.kills = usize::try_from(number()?).map_err(|_| USAGE)?,
+                "--seed" => options.seed = number()?,
+                "--limit" => options.limit = Duration::from_secs(number()?),
+                "--auth-faults" => options.auth_faults = true,
+                "--clock-steps" => options.clock_steps = true,
+                "--signal" => {
+                    options.signal = match args.next().as_deref() {
+                        Some("kill") => Signal::Kill,
+                        Some("term") => Signal::Term,
+                        _ => return Err(USAGE),
+                    }
+                }
+                _ if arg.starts_with('-') || options.daemon != PathBuf::new() => return Err(USAGE),
+                _ => options.daemon = arg.into(),
+            }
+        }
+        if options.daemon == PathBuf::new() && !options.clock_steps {
+            return Err(USAGE);
+        }
+        if options.clock_steps && options.signal == Signal::Term {
+            return Err("--clock-steps goes with --signal kill only");
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Options, &'static str> {
+        Options::from_args(args.iter().map(|arg| (*arg).to_owned()))
+    }
+
+    #[test]
+    fn a_path_is_needed_unless_the_daemon_runs_in_this_process() {
+        assert_eq!(read(&[]).unwrap_err(), USAGE);
+        assert_eq!(read(&["daemon"]).unwrap().kills, 100);
+        assert!(read(&["--clock-steps"]).unwrap().clock_steps);
+    }
+
+    #[test]
+    fn a_wrong_argument_is_refused() {
+        for bad in [&["--kills"][..], &["--kills", "x"], &["a", "b"], &["a", "--what"]] {
+            assert_eq!(read(bad).unwrap_err(), USAGE);
+        }
+        let term = read(&["a", "--signal", "term", "--kills", "3", "--auth-faults"]).unwrap();
+        assert_eq!((term.signal, term.kills, term.auth_faults), (Signal::Term, 3, true));
+    }
+}

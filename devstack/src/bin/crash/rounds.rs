@@ -1,0 +1,205 @@
+//! The course of the test: slot after slot, with kills in between, then a calm end.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use mana_persona_runner::{
+    domain::{RunId, Slot},
+    journal::{Journal, JournalError, RunState},
+};
+use tokio::time::sleep;
+
+use crate::{
+    Problem,
+    chance::Chance,
+    daemon::{Daemon, Launcher},
+    ledger,
+    options::{Options, Signal},
+    weather::Weather,
+    world::World,
+};
+
+/// Life of a daemon, in milliseconds: mostly short, at times long enough for retries to be used up.
+const SHORT_LIFE: (u64, u64) = (0, 1_000);
+const LONG_LIFE: (u64, u64) = (1_000, 5_000);
+/// Long lives of a hundred, with and without faults of mana-auth.
+const LONG_LIVES: (u64, u64) = (20, 2);
+/// Between looks at how far the runs are.
+const LOOK: Duration = Duration::from_millis(80);
+/// For the calm end.
+const CALM_LIMIT: Duration = Duration::from_secs(120);
+
+/// What happened on the way.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// Kills.
+    pub kills: usize,
+    /// Model requests under way at the kills, by the journal: the run, and the number of the step.
+    pub asking_at_kills: HashSet<(RunId, u32)>,
+    /// Daemons that stopped in order, as kill -9 does not let them.
+    pub in_order: usize,
+    /// Kills that hit at least one.
+    pub kills_while_asking: usize,
+    /// How often the time was moved on to new slots.
+    pub rounds: usize,
+    /// How long the calm end took.
+    pub calm_end: Duration,
+}
+
+/// Kills as often as told, then lets the daemon come to its end.
+///
+/// # Errors
+/// When something that must not happen does.
+pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Result<Course, Problem> {
+    let mut chance = Chance::new(options.seed, 4);
+    let mut course = Course { rounds: 1, ..Course::default() };
+    let weather =
+        options.auth_faults.then(|| Weather::over(&world.peers.auth.served, options.seed));
+    while course.kills < options.kills {
+        let daemon = launcher.start().await?;
+        let long_lives = if options.auth_faults { LONG_LIVES.0 } else { LONG_LIVES.1 };
+        let (least, most) = if chance.percent(long_lives) { LONG_LIFE } else { SHORT_LIFE };
+        let killed_at = Instant::now() + chance.millis(least, most);
+        while Instant::now() < killed_at {
+            sleep(LOOK.min(killed_at - Instant::now())).await;
+            if is_round_over(world).await? {
+                next_round(world, &mut course, &mut chance);
+            }
+        }
+        course.in_order += usize::from(daemon.end(options.signal).await?);
+        course.kills += 1;
+        // One that a daemon before has left is there still if this one did not get to its run.
+        let known = course.asking_at_kills.len();
+        course.asking_at_kills.extend(asking(world).await?);
+        course.kills_while_asking += usize::from(course.asking_at_kills.len() > known);
+    }
+    if let Some(weather) = weather {
+        weather.end().await;
+    }
+    let calm = Instant::now();
+    let daemon = launcher.start().await?;
+    let settled = settle(world, calm).await;
+    course.calm_end = calm.elapsed();
+    end_calmly(daemon, options).await?;
+    settled.map(|()| course)
+}
+
+fn next_round(world: &World, course: &mut Course, chance: &mut Chance) {
+    // Mostly the next hour; now and then the next day, for those who are due daily.
+    let minutes = if chance.percent(80) { 61 + chance.between(0, 20) } else { 24 * 60 + 5 };
+    world.peers.clock.advance(Duration::from_secs(minutes * 60));
+    course.rounds += 1;
+}
+
+/// Leaves the daemon alone until it owes nothing.
+async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
+    let folder = world.peers.data_folder();
+    // What waits in the outbox may wait for minutes; this is what `outbox retry` does.
+    let guest = loop {
+        match Journal::open_beside_daemon(folder).await {
+            Ok(guest) => break guest,
+            Err(error) if since.elapsed() > CALM_LIMIT => return Err(error.into()),
+            Err(_) => sleep(LOOK).await,
+        }
+    };
+    if guest.outbox_depth().await?.dead > 0 {
+        return Err("a post was refused for good".into());
+    }
+    guest.retry_posts(Timestamp::now()).await?;
+    guest.close().await;
+    loop {
+        sleep(LOOK).await;
+        let depth = match ledger::open(folder).await {
+            Ok(journal) => {
+                let depth = journal.outbox_depth().await?;
+                journal.close().await;
+                depth
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if depth.actions + depth.feedback == 0 && is_round_over(world).await? {
+            return Ok(());
+        }
+        if since.elapsed() > CALM_LIMIT {
+            return Err(format!(
+                "the calm end does not come: outbox {depth:?}, {}",
+                left(world).await?
+            )
+            .into());
+        }
+    }
+}
+
+/// Stops the daemon at the end: it owes nothing, so nothing is left for the grace to cut off.
+async fn end_calmly(daemon: Daemon, options: &Options) -> Result<(), Problem> {
+    if options.clock_steps {
+        daemon.end(Signal::Kill).await?;
+    } else if !daemon.end(Signal::Term).await? {
+        return Err("the daemon had nothing to do and did not stop in order".into());
+    }
+    Ok(())
+}
+
+/// Whether everybody who is due has a finished run for it, and no run is under way.
+async fn is_round_over(world: &World) -> Result<bool, Problem> {
+    Ok(left(world).await?.is_empty())
+}
+
+/// Who is not done.
+async fn left(world: &World) -> Result<String, Problem> {
+    let journal = match ledger::open(world.peers.data_folder()).await {
+        Ok(journal) => journal,
+        Err(JournalError::Missing { .. }) => return Ok("no journal yet".into()),
+        Err(error) => return Err(error.into()),
+    };
+    let now = world.peers.clock.now();
+    let result = left_in(&journal, world, now).await;
+    journal.close().await;
+    match result {
+        // The tables are being made.
+        Err(_) if world.peers.claude.requests().is_empty() => Ok("no tables yet".into()),
+        other => other,
+    }
+}
+
+async fn left_in(journal: &Journal, world: &World, now: Timestamp) -> Result<String, Problem> {
+    let mut left = Vec::new();
+    for state in [RunState::Running, RunState::RatingOwed] {
+        for run in journal.runs_in(state).await? {
+            left.push(format!("run {} of {} is {}", run.id, run.persona_id, state.as_str()));
+        }
+    }
+    let runs = ledger::runs(journal).await?;
+    let finished: HashSet<_> = runs
+        .iter()
+        .filter(|run| run.state == RunState::Finished)
+        .map(|run| (run.persona_id.as_str(), run.slot.as_str()))
+        .collect();
+    for user in world.peers.auth.due_now().await {
+        let cadence = *world.cadences.get(&user).ok_or("an unknown persona is due")?;
+        let slot = Slot::of(cadence, now);
+        if !finished.contains(&(user.as_str(), slot.as_str())) {
+            left.push(format!("{user} is due for {slot}"));
+        }
+    }
+    Ok(left.join("; "))
+}
+
+/// Model requests under way when the daemon was killed just now.
+async fn asking(world: &World) -> Result<Vec<(RunId, u32)>, Problem> {
+    let is_first = world.peers.claude.requests().is_empty();
+    let count = async {
+        let journal = ledger::open(world.peers.data_folder()).await?;
+        let count = ledger::under_way(&journal).await;
+        journal.close().await;
+        count
+    };
+    match count.await {
+        // It was killed before its journal had tables.
+        Err(_) if is_first => Ok(Vec::new()),
+        other => other,
+    }
+}

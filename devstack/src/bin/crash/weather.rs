@@ -1,0 +1,59 @@
+//! mana-auth fails half of the time.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use devstack::{fault::Fault, wire::Served};
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::chance::Chance;
+
+/// Longest stretch of good or bad weather, in milliseconds.
+const LONGEST: u64 = 1_200;
+
+/// Bad weather comes and goes until it is ended; then it stays good.
+pub struct Weather {
+    is_bad: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Weather {
+    /// Over this peer.
+    pub fn over(served: &Served, seed: u64) -> Self {
+        let is_bad = Arc::new(AtomicBool::new(false));
+        let faults = [
+            (20, Fault::Reset),
+            (25, Fault::HandledThenReset),
+            (25, Fault::HandledThenRespond { status: 503, body: r#"{"error":"busy"}"#.into() }),
+            (8, Fault::Hang),
+            // Whatever is left.
+            (100, Fault::status(503, r#"{"error":"unavailable"}"#)),
+        ];
+        for (purpose, (percent, fault)) in (100..).zip(faults) {
+            let (is_bad, chance) = (is_bad.clone(), Mutex::new(Chance::new(seed, purpose)));
+            served.faults.inject(usize::MAX, fault, move |_| {
+                let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+                is_bad.load(SeqCst) && chance.percent(percent)
+            });
+        }
+        let changing = is_bad.clone();
+        let mut chance = Chance::new(seed, 2);
+        let task = tokio::spawn(async move {
+            loop {
+                // Good and bad stretches are equally long on average.
+                sleep(chance.millis(100, LONGEST)).await;
+                changing.fetch_xor(true, SeqCst);
+            }
+        });
+        Self { is_bad, task }
+    }
+
+    /// It is good from now on.
+    pub async fn end(self) {
+        self.task.abort();
+        let _ = self.task.await;
+        self.is_bad.store(false, SeqCst);
+    }
+}

@@ -1,0 +1,200 @@
+//! Shows that the journal does not grow without bound: a quarter of a fleet's runs is written into one,
+//! old steps are deleted as the daemon deletes them, and the size of the file is looked at every week.
+//!
+//! `cargo run --bin retention -- [EVERY]`, where the fleet runs on every EVERY-th day only (1); it fails if the
+//! file grows in the last month by more than what is kept for ever accounts for.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use mana_persona_runner::{
+    clock::Clock,
+    domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
+    journal::{
+        Caps, EndedRun, FILE_NAME, Journal, JournalError, NewPost, NewRun, PostKey, PostKind,
+        RunState, Spending,
+    },
+};
+
+const PERSONAS: usize = 100;
+const DAYS: u32 = 91;
+/// JOURNAL_RETENTION_DAYS.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// Most growth in the last four weeks: runs and money are kept, at well below a kilobyte a run.
+const MOST_GROWTH: f64 = 0.05;
+
+/// A run of six turns with a call in each but the last; sizes in bytes, as runs against the devstack
+/// have them, rounded up.
+const TURNS: usize = 6;
+const OPENED: usize = 700;
+const REPLIED: usize = 1_400;
+const CALLING: usize = 120;
+const CALLED: usize = 2_000;
+const TOLD: usize = 200;
+const RATED: usize = 800;
+const ACTIONS: usize = 1_500;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let every = match std::env::args().nth(1).map(|every| every.parse()) {
+        None => 1,
+        Some(Ok(every)) if (1..=7).contains(&every) => every,
+        Some(_) => {
+            eprintln!("usage: retention [EVERY], with EVERY from 1 to 7");
+            return ExitCode::from(64);
+        }
+    };
+    let folder = Folder::new();
+    match simulate(&folder.0, every).await {
+        Ok(growth) if growth <= MOST_GROWTH => ExitCode::SUCCESS,
+        Ok(_) => {
+            println!("retention: that is more than {:.0} %", MOST_GROWTH * 100.0);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("retention: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes the quarter; returns by how much the file has grown in its last four weeks.
+async fn simulate(folder: &Path, every: u32) -> Result<f64, Box<dyn Error>> {
+    let started = Instant::now();
+    let clock = Clock::manual("2026-01-05T06:00:00Z".parse()?);
+    let journal = Journal::open(folder).await?;
+    let personas = (0..PERSONAS).map(persona).collect::<Result<Vec<_>, _>>()?;
+    let mut sizes = Vec::new();
+    let mut runs = 0_u32;
+    for day in 1..=DAYS {
+        for persona in personas.iter().filter(|_| day % every == 0) {
+            play(&journal, persona, clock.now()).await?;
+            runs += 1;
+        }
+        // What the daemon does every hour.
+        let cutoff = clock.now().checked_sub(KEPT)?;
+        while journal.prune(cutoff).await? > 0 {}
+        clock.advance(DAY);
+        if day % 7 == 0 {
+            let size = size(folder)?;
+            println!("week {:>2}: {:>6.1} MB after {runs} runs", day / 7, size / 1e6);
+            sizes.push(size);
+        }
+    }
+    journal.close().await;
+    let [.., month_ago, _, _, _, last] = sizes[..] else { return Err("too few weeks".into()) };
+    let growth = last / month_ago - 1.0;
+    println!(
+        "{PERSONAS} personas, {DAYS} days, a run every {every} days, steps kept for {} days: {:+.1} % in the last four weeks \
+         ({:.1} s)",
+        KEPT.as_hours() / 24,
+        growth * 100.0,
+        started.elapsed().as_secs_f64(),
+    );
+    Ok(growth)
+}
+
+fn persona(number: usize) -> Result<Persona, Box<dyn Error>> {
+    Ok(Persona {
+        user_id: UserId::parse(&format!("persona-{number:03}-of-the-simulated-fleet"))?,
+        email: format!("persona.{number}@mana.test"),
+        system_prompt: "Du bist eine Testperson und schreibst kurz. ".repeat(8),
+        module_mix: ModuleMix::new([
+            (ModuleName::new("todo"), 0.6),
+            (ModuleName::new("notes"), 0.4),
+        ]),
+        cadence: Cadence::Daily,
+    })
+}
+
+/// One run from its beginning to the confirmation of its rows.
+async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<(), JournalError> {
+    let id = RunId::new();
+    let slot = Slot::of(Cadence::Daily, now);
+    let new = NewRun { id, persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };
+    journal.begin_run(new, now).await?;
+    let mut number = 0..;
+    let mut next = || number.next().unwrap_or_default();
+    let spending = Spending::of(&persona.user_id, now);
+    let (reserved, cost) =
+        (Usd::from_picodollars(5_000_000_000), Usd::from_picodollars(400_000_000));
+    journal.append_step(id, next(), &step(OPENED), now).await?;
+    for turn in 1..=TURNS {
+        let asking = r#"{"asking":{"reserved":5000000000}}"#;
+        let caps = Caps::default();
+        // Without caps there is none to meet.
+        let _ = journal.reserve((id, next(), asking), &spending, reserved, &caps, now).await?;
+        let replied = step(REPLIED);
+        journal.settle((id, next(), &replied), &spending, reserved, cost, now).await?;
+        if turn < TURNS {
+            for size in [CALLING, CALLED, TOLD] {
+                journal.append_step(id, next(), &step(size), now).await?;
+            }
+        }
+    }
+    journal.append_step(id, next(), &step(RATED), now).await?;
+    let body = step(ACTIONS);
+    let post = |number| NewPost {
+        number,
+        persona: persona.user_id.as_str(),
+        kind: PostKind::Actions,
+        rows: TURNS,
+        body: &body,
+    };
+    let ended = EndedRun {
+        state: RunState::Finished,
+        stage: "done",
+        replies: 6,
+        calls: TURNS,
+        call_errors: 0,
+        ratings: 2,
+        reason: Some("done".into()),
+        next_eligible_at: None,
+    };
+    journal.end_run(id, &ended, &[post(0), post(1)], now).await?;
+    for number in [0, 1] {
+        journal.confirm_post(PostKey { run: id, number }).await?;
+    }
+    Ok(())
+}
+
+/// A step of this size.
+fn step(size: usize) -> String {
+    format!(r#"{{"text":"{}"}}"#, "x".repeat(size.saturating_sub(11)))
+}
+
+/// Of everything in the folder, as the file system has it.
+fn size(folder: &Path) -> Result<f64, Box<dyn Error>> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(FILE_NAME) {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "file sizes are far below 2^53")]
+    Ok(bytes as f64)
+}
+
+/// A folder of its own, in memory where the system has a place for that.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        Self(base.join(format!("mana-retention-{}", uuid::Uuid::now_v7())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
