@@ -7,11 +7,13 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod chance;
 pub mod claude;
 pub mod clock;
 pub mod daemon;
 pub mod fault;
 pub mod jwt;
+pub mod marked;
 pub mod mcp;
 pub mod recorder;
 pub mod wire;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devstack::Devstack;
+use devstack::{Devstack, chance::Chance, daemon::terminate};
 use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
     app::{App, StartError},
@@ -25,7 +25,6 @@ use tokio::{
 
 use crate::{
     Problem,
-    chance::Chance,
     options::{Options, Signal},
     world::SEED_SECRET,
 };
@@ -143,17 +142,15 @@ impl Daemon {
         if let Some(status) = child.try_wait()? {
             return Err(format!("the daemon ended by itself with {status}").into());
         }
-        match signal {
-            Signal::Kill => child.start_kill()?,
-            Signal::Term => {
-                let pid = child.id().ok_or("no process id")?.to_string();
-                Command::new("kill").args(["-s", "TERM", &pid]).status().await?;
+        let ended = match signal {
+            Signal::Kill => {
+                child.start_kill()?;
+                timeout(EXIT_LIMIT, child.wait()).await?
             }
-        }
-        match timeout(GRACE + EXIT_LIMIT, child.wait()).await {
-            Ok(status) => Ok(status?.success()),
-            Err(_) => Err(format!("the daemon does not end after {signal:?}").into()),
-        }
+            Signal::Term => terminate(&mut child, GRACE + EXIT_LIMIT).await,
+        };
+        let status = ended.map_err(|error| format!("it does not end after {signal:?}: {error}"))?;
+        Ok(status.success())
     }
 }
 

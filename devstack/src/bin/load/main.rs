@@ -16,9 +16,7 @@ use std::{
 };
 
 use devstack::{
-    Devstack, Options as PeerOptions,
-    auth::SeedPersona,
-    catalog,
+    Devstack, Options as PeerOptions, catalog,
     claude::ClaudeOptions,
     clock::Clock,
     daemon::{Daemon, Process},
@@ -120,7 +118,7 @@ async fn load(options: &Options) -> Result<bool, Box<dyn Error>> {
     peers.stop_recording();
     let users = peers
         .auth
-        .seed(&personas(options.personas), |email| derive_password(SEED_SECRET, email))
+        .seed(&catalog::crowd(options.personas), |email| derive_password(SEED_SECRET, email))
         .await?;
 
     let daemon = Daemon::start(&options.daemon, variables(options, &peers)).await?;
@@ -196,21 +194,6 @@ async fn load(options: &Options) -> Result<bool, Box<dyn Error>> {
 fn target(what: &str, measured: String, most: String, is_met: bool) -> bool {
     println!("  {} {what}: {measured}; at most {most}", if is_met { "ok    " } else { "MISSED" });
     is_met
-}
-
-/// The ten personas again and again, each time as other people.
-fn personas(count: usize) -> Vec<SeedPersona> {
-    let ten = catalog::personas();
-    let mut personas = Vec::with_capacity(count);
-    for (number, persona) in ten.iter().cycle().take(count).enumerate() {
-        let mut persona = persona.clone();
-        let name = format!("{} {number}", persona.name);
-        persona.email = format!("persona.{}.{number}@mana.test", persona.name.to_lowercase());
-        persona.system_prompt = persona.system_prompt.replacen(&persona.name, &name, 1);
-        persona.name = name;
-        personas.push(persona);
-    }
-    personas
 }
 
 fn variables(options: &Options, peers: &Devstack) -> Vec<(&'static str, String)> {
