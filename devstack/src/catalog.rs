@@ -11,6 +11,22 @@ pub fn personas() -> Vec<SeedPersona> {
     serde_json::from_str(include_str!("catalog/personas.json")).unwrap_or_default()
 }
 
+/// So many people: the ten personas again and again, each time with a name, an e-mail and a prompt of
+/// their own.
+pub fn crowd(count: usize) -> Vec<SeedPersona> {
+    let ten = personas();
+    let people = ten.iter().cycle().take(count).enumerate().map(|(number, persona)| {
+        let name = format!("{} {number}", persona.name);
+        SeedPersona {
+            email: format!("persona.{}.{number}@mana.test", persona.name.to_lowercase()),
+            system_prompt: persona.system_prompt.replacen(&persona.name, &name, 1),
+            name,
+            ..persona.clone()
+        }
+    });
+    people.collect()
+}
+
 /// How one persona writes: the phrases the scripted Claude speaks with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +91,16 @@ mod tests {
             let weights: f64 = persona.module_mix.values().filter_map(Value::as_f64).sum();
             assert!((weights - 1.0).abs() < 1e-9, "{name}: weights sum to {weights}");
         }
+    }
+
+    #[test]
+    fn no_two_people_of_a_crowd_are_the_same() {
+        let crowd = crowd(25);
+        for own in [|p: &SeedPersona| p.email.clone(), |p: &SeedPersona| p.system_prompt.clone()] {
+            let all: std::collections::BTreeSet<_> = crowd.iter().map(own).collect();
+            assert_eq!(all.len(), 25);
+        }
+        assert!(crowd[13].system_prompt.starts_with("Du bist Lena 13, "));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct ClaudeOptions {
     pub latency: Duration,
     /// What the account may use; `None` lets everything pass.
     pub rate_limit: Option<RateLimit>,
+    /// Whether [`FakeClaude::requests`] has them; without, there may be more than memory can hold.
+    pub keeps_requests: bool,
 }
 
 impl Default for ClaudeOptions {
@@ -75,6 +77,7 @@ impl Default for ClaudeOptions {
             replies: 5,
             latency: Duration::ZERO,
             rate_limit: None,
+            keeps_requests: true,
         }
     }
 }
@@ -102,6 +105,7 @@ impl FakeClaude {
         let state = Arc::new(Shared {
             api_key: options.api_key,
             replies: options.replies,
+            keeps_requests: options.keeps_requests,
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
             state: Mutex::new(Inner { latency: options.latency, limiter, ..Inner::default() }),
@@ -157,12 +161,12 @@ impl FakeClaude {
         self.state.lock().violations.clone()
     }
 
-    /// Every valid request within the rate limits so far, in order of arrival.
+    /// Every valid request within the rate limits so far, in order of arrival, where they are kept.
     pub fn requests(&self) -> Vec<ParsedRequest> {
         self.state.lock().requests.clone()
     }
 
-    /// What each of [`FakeClaude::requests`] was billed with, in the same order.
+    /// What each of these requests was billed with, in the same order, kept or not.
     pub fn bills(&self) -> Vec<Bill> {
         self.state.lock().bills.clone()
     }
@@ -189,6 +193,7 @@ type Rule = Arc<dyn Fn(&ParsedRequest) -> Option<Scripted> + Send + Sync>;
 struct Shared {
     api_key: String,
     replies: usize,
+    keeps_requests: bool,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
     clock: Clock,
@@ -258,7 +263,9 @@ impl Shared {
             return Err(Box::new(reply::refused(&refusal, headers)));
         }
         inner.cache.refresh(&lookup);
-        inner.requests.push(request.clone());
+        if self.keeps_requests {
+            inner.requests.push(request.clone());
+        }
         inner.bills.push(Bill::new(&request.model, &lookup));
         Ok((inner.bills.len() - 1, lookup))
     }

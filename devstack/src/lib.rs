@@ -7,10 +7,13 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod chance;
 pub mod claude;
 pub mod clock;
+pub mod daemon;
 pub mod fault;
 pub mod jwt;
+pub mod marked;
 pub mod mcp;
 pub mod recorder;
 pub mod wire;
@@ -35,6 +38,8 @@ pub struct Options {
     pub mcp: McpOptions,
     /// Claude.
     pub claude: ClaudeOptions,
+    /// The runner's folder is in memory, on a tmpfs, where the machine has one.
+    pub folder_in_memory: bool,
 }
 
 /// All three peers, which know of each other what the real ones do: mana-mcp accepts the JWTs and
@@ -57,9 +62,14 @@ pub struct Devstack {
 #[derive(Debug)]
 struct DataFolder(PathBuf);
 
+/// Where Linux keeps a tmpfs.
+const IN_MEMORY: &str = "/dev/shm";
+
 impl DataFolder {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("mana-devstack-{}", uuid::Uuid::now_v7())))
+    fn new(in_memory: bool) -> Self {
+        let tmpfs = Some(PathBuf::from(IN_MEMORY)).filter(|folder| in_memory && folder.is_dir());
+        let parent = tmpfs.unwrap_or_else(std::env::temp_dir);
+        Self(parent.join(format!("mana-devstack-{}", uuid::Uuid::now_v7())))
     }
 }
 
@@ -101,7 +111,7 @@ impl Devstack {
         let has_vault = Arc::new(move |user: &str| vaults.is_initialised(user));
         let mcp = ManaMcp::start(options.mcp, clock.clone(), keys, has_vault).await?;
         let claude = FakeClaude::start(options.claude, clock.clone()).await?;
-        let data = DataFolder::new();
+        let data = DataFolder::new(options.folder_in_memory);
         let environment = vec![
             ("MANA_AUTH_URL", auth.url().to_owned()),
             ("MANA_MCP_URL", mcp.url().to_owned()),
@@ -111,6 +121,14 @@ impl Devstack {
             ("RUNNER_DATA_DIR", data.0.to_string_lossy().into_owned()),
         ];
         Ok(Self { auth, mcp, claude, clock, environment, data })
+    }
+
+    /// Keeps no requests from now on, for more of them than memory can hold. Counts, rows, calls and
+    /// violations stay.
+    pub fn stop_recording(&self) {
+        for served in [&self.auth.served, &self.mcp.served, &self.claude.served] {
+            served.recorder.turn_off();
+        }
     }
 
     /// The folder for the journal of a runner among these peers.

@@ -1,7 +1,10 @@
 //! What a peer received, in order of arrival, and a way to wait for it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -52,12 +55,17 @@ pub struct Recorder(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     requests: Mutex<Vec<Recorded>>,
+    is_off: AtomicBool,
     changed: watch::Sender<usize>,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self(Arc::new(Inner { requests: Mutex::default(), changed: watch::Sender::new(0) }))
+        Self(Arc::new(Inner {
+            requests: Mutex::default(),
+            is_off: AtomicBool::default(),
+            changed: watch::Sender::new(0),
+        }))
     }
 }
 
@@ -82,6 +90,11 @@ impl Recorder {
         self.requests().clear();
     }
 
+    /// Keeps nothing that arrives from now on: for more requests than memory can hold.
+    pub fn turn_off(&self) {
+        self.0.is_off.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until `n` requests for which `matches` holds have arrived, and returns them. The caller
     /// bounds the wait.
     pub async fn wait_for(&self, n: usize, matches: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
@@ -99,13 +112,16 @@ impl Recorder {
     }
 
     /// Notes an arrival; the index is for [`Recorder::answered`].
-    pub(crate) fn arrived(&self, request: Recorded) -> usize {
+    pub(crate) fn arrived(&self, request: Recorded) -> Option<usize> {
+        if self.0.is_off.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut requests = self.requests();
         requests.push(request);
         let index = requests.len() - 1;
         drop(requests);
         self.0.changed.send_modify(|n| *n += 1);
-        index
+        Some(index)
     }
 
     /// Notes the status of the answer to an earlier arrival.

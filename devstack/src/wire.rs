@@ -163,7 +163,9 @@ async fn observe(
         Some(Fault::CutBody(after)) => shorten(handle.await, after, Some(connection)),
         Some(Fault::EndBody(after)) => shorten(handle.await, after, None),
     };
-    wire.recorder.answered(index, response.status());
+    if let Some(index) = index {
+        wire.recorder.answered(index, response.status());
+    }
     response
 }
 

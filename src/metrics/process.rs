@@ -6,7 +6,7 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::MetricFamily,
 };
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::families::{Families, Values, full_name};
 use crate::version::COMMIT;
@@ -16,6 +16,9 @@ const BUSY_HELP: &str = "Time the runtime's workers spent on tasks, all workers 
                          by the workers is the busy ratio; near 1 everything is late, /health included.";
 const WORKERS: &str = "runtime_workers";
 const WORKERS_HELP: &str = "Worker threads of the runtime. It follows the cores at the start.";
+const TASKS: &str = "runtime_tasks";
+const TASKS_HELP: &str = "Tasks of the runtime that have not ended. It follows the runs in flight and the \
+                          connections; growth between ticks is a leak.";
 
 pub(super) fn register(r: &mut Families, version: &str) -> prometheus::Result<()> {
     const HELP: &str = "Always 1; the labels say what was built. They change with a deployment.";
@@ -27,7 +30,10 @@ pub(super) fn register(r: &mut Families, version: &str) -> prometheus::Result<()
     ];
     r.add(("build_info", "gauge", HELP, labels), build)?;
     r.add((BUSY, "counter", BUSY_HELP, &[]), BusyTime::new()?)?;
-    r.add((WORKERS, "gauge", WORKERS_HELP, &[]), Workers::new()?)?;
+    let workers = Reading::new(WORKERS, WORKERS_HELP, RuntimeMetrics::num_workers)?;
+    r.add((WORKERS, "gauge", WORKERS_HELP, &[]), workers)?;
+    let tasks = Reading::new(TASKS, TASKS_HELP, RuntimeMetrics::num_alive_tasks)?;
+    r.add((TASKS, "gauge", TASKS_HELP, &[]), tasks)?;
     r.registry.register(Box::new(ProcessCollector::for_self()))
 }
 
@@ -60,24 +66,27 @@ impl Collector for BusyTime {
     }
 }
 
-/// How many workers the runtime has.
+/// A number of the runtime's, read when it is asked for.
 #[derive(Clone)]
-struct Workers(IntGauge);
+struct Reading {
+    gauge: IntGauge,
+    read: fn(&RuntimeMetrics) -> usize,
+}
 
-impl Workers {
-    fn new() -> prometheus::Result<Self> {
-        Ok(Self(IntGauge::new(full_name(WORKERS), WORKERS_HELP)?))
+impl Reading {
+    fn new(name: &str, help: &str, read: fn(&RuntimeMetrics) -> usize) -> prometheus::Result<Self> {
+        Ok(Self { gauge: IntGauge::new(full_name(name), help)?, read })
     }
 }
 
-impl Collector for Workers {
+impl Collector for Reading {
     fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
+        self.gauge.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let workers = Handle::try_current().map_or(0, |handle| handle.metrics().num_workers());
-        self.0.set(i64::try_from(workers).unwrap_or(i64::MAX));
-        self.0.collect()
+        let number = Handle::try_current().map_or(0, |handle| (self.read)(&handle.metrics()));
+        self.gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        self.gauge.collect()
     }
 }

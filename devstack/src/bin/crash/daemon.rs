@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devstack::Devstack;
+use devstack::{Devstack, chance::Chance};
 use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
     app::{App, StartError},
@@ -25,7 +25,6 @@ use tokio::{
 
 use crate::{
     Problem,
-    chance::Chance,
     options::{Options, Signal},
     world::SEED_SECRET,
 };

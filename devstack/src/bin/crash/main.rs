@@ -2,7 +2,6 @@
 //!
 //! `cargo run --bin crash -- --kills 100 PATH_OF_THE_DAEMON`; `.ci/crash` runs it in all its forms.
 
-mod chance;
 mod check;
 mod daemon;
 mod ledger;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use devstack::chance::Chance;
 use jiff::Timestamp;
 use mana_persona_runner::{
     domain::{RunId, Slot},
@@ -15,7 +16,6 @@ use tokio::time::sleep;
 
 use crate::{
     Problem,
-    chance::Chance,
     daemon::{Daemon, Launcher},
     ledger,
     options::{Options, Signal},

@@ -5,10 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use devstack::{fault::Fault, wire::Served};
+use devstack::{chance::Chance, fault::Fault, wire::Served};
 use tokio::{task::JoinHandle, time::sleep};
-
-use crate::chance::Chance;
 
 /// Longest stretch of good or bad weather, in milliseconds.
 const LONGEST: u64 = 1_200;

@@ -2,59 +2,28 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use devstack::auth::ActionRow;
-use mana_persona_runner::{domain::IDLE_TOOL, journal::RunState};
+use devstack::{
+    auth::ActionRow,
+    marked::{Comparison, NO_CALL},
+};
+use mana_persona_runner::{
+    domain::{IDLE_TOOL, InputHash},
+    journal::RunState,
+};
 
 use super::{Findings, Run};
-use crate::world::{Asked, World};
-
-/// Beginning of the names of rows that are no calls.
-const NO_CALL: &str = "__";
+use crate::world::World;
 
 pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) {
-    let asked = world.asked();
-    let executed = executed(world, findings);
     let rows = world.peers.auth.actions().await;
+    let hash = |input: &str| InputHash::of_json(input).map(|hash| hash.as_str().to_owned());
+    let calls = world.peers.mcp.calls();
+    let Comparison { executed, rows: of_calls, unknown, wrong, .. } =
+        world.marked.compare(calls, &rows, false, hash);
+    findings.violations.extend(wrong);
     let mut by_run: HashMap<&str, Vec<&ActionRow>> = HashMap::new();
-    let mut by_mark: HashMap<&str, &ActionRow> = HashMap::new();
     for row in &rows {
         by_run.entry(&row.tick_id).or_default().push(row);
-        if row.tool_name.starts_with(NO_CALL) {
-            continue;
-        }
-        match row.input_hash.as_ref().and_then(|hash| asked.get(hash)) {
-            None => findings.violations.push(format!("row {} is of no call asked for", row.id)),
-            Some(Asked { mark, tool }) => {
-                findings.expect(*tool == row.tool_name, || format!("row {} is of {tool}", row.id));
-                if let Some(other) = by_mark.insert(mark, row) {
-                    findings
-                        .violations
-                        .push(format!("{mark} has two rows: {} and {}", other.id, row.id));
-                }
-            }
-        }
-    }
-    let mut unknown = 0;
-    for (mark, (persona, is_error)) in &executed {
-        let Some(row) = by_mark.get(mark.as_str()) else {
-            findings
-                .violations
-                .push(format!("{mark} was carried out for {persona} and has no row"));
-            continue;
-        };
-        findings.expect(row.persona_id == *persona, || format!("row {} is another's", row.id));
-        if *is_error == Some(false) && row.result != "ok" {
-            let error = row.error_message.as_deref().unwrap_or_default();
-            findings.expect(error.contains("unknown") || error.contains("stop"), || {
-                format!("{mark} was carried out, and its row {} says: {error}", row.id)
-            });
-            unknown += 1;
-        }
-    }
-    for (mark, row) in &by_mark {
-        findings.expect(row.result != "ok" || executed.contains_key(*mark), || {
-            format!("row {} says ok, and {mark} was never carried out", row.id)
-        });
     }
     of_runs(runs, &mut by_run, findings);
     for (run, rows) in by_run {
@@ -64,26 +33,14 @@ pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) 
     }
     feedback(world, runs, &rows, findings).await;
     identical_bytes(world, findings);
-    let errors = by_mark.values().filter(|row| row.result != "ok").count();
+    let errors = of_calls.values().filter(|row| row.result != "ok").count();
     findings.figure(format!(
         "calls: {} carried out, each once; {} rows of calls, {errors} of them errors, of which {unknown} \
          were carried out without anybody knowing; {} other rows",
         executed.len(),
-        by_mark.len(),
-        rows.len() - by_mark.len(),
+        of_calls.len(),
+        rows.len() - of_calls.len(),
     ));
-}
-
-/// Calls that reached a tool, by mark: whose, and with what result.
-fn executed(world: &World, findings: &mut Findings) -> HashMap<String, (String, Option<bool>)> {
-    let mut executed = HashMap::new();
-    for call in world.peers.mcp.calls() {
-        let mark = call.arguments["mark"].as_str().unwrap_or_default().to_owned();
-        if executed.insert(mark.clone(), (call.user_id, call.is_error)).is_some() {
-            findings.violations.push(format!("{mark} ({}) was carried out twice", call.tool));
-        }
-    }
-    executed
 }
 
 /// Each finished run has its rows, as many as its journal says, without a gap. Takes them away.

@@ -1,0 +1,141 @@
+//! What goes wrong at the peers now and then.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use devstack::{Devstack, chance::Chance, fault::Fault, recorder::Recorded, wire::Served};
+use tokio::time::sleep;
+
+/// Between two losses of all sessions, in milliseconds.
+const SESSION_LOSS: (u64, u64) = (3_000, 9_000);
+/// What a slow tool takes.
+const SLOW: Duration = Duration::from_millis(800);
+
+/// How often each fault was met.
+#[derive(Clone, Debug, Default)]
+pub struct Met(Arc<Mutex<Vec<(&'static str, Count)>>>);
+
+type Count = Arc<AtomicUsize>;
+
+/// Faults that go on until they are ended.
+pub struct Faults<'a> {
+    peers: &'a Devstack,
+    met: Met,
+    lost: Count,
+    chance: Mutex<Chance>,
+}
+
+impl<'a> Faults<'a> {
+    /// At these peers, by the chance of this seed.
+    pub fn over(peers: &'a Devstack, seed: u64) -> Self {
+        let met = Met::default();
+        let overloaded =
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+        let limited =
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#;
+        let busy = Fault::HandledThenRespond { status: 503, body: r#"{"error":"busy"}"#.into() };
+        let down = Fault::status(503, r#"{"error":"unavailable"}"#);
+        let is_post = |request: &Recorded| {
+            request.path().ends_with("/actions") || request.path().ends_with("/feedback")
+        };
+        let is_message = |request: &Recorded| request.path() == "/v1/messages";
+        let is_call =
+            |request: &Recorded| request.body.windows(10).any(|part| part == b"tools/call");
+        let (auth, mcp, claude) = (&peers.auth.served, &peers.mcp.served, &peers.claude.served);
+        let mut rain = Rain { met: met.clone(), seed };
+        // In thousandths of the requests they could meet.
+        rain.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
+        rain.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
+        rain.on(auth, "503 of a post", 50, down, is_post);
+        rain.on(auth, "503 of a post that was taken", 20, busy, is_post);
+        rain.on(mcp, "slow tool", 20, Fault::Delay(SLOW), is_call);
+        let lost = met.add("loss of all sessions");
+        let chance = Mutex::new(Chance::new(seed, 50));
+        Self { peers, met, lost, chance }
+    }
+
+    /// Has mana-mcp lose all its sessions from time to time, as its restarts do, for as long as it is
+    /// polled.
+    pub async fn lose_sessions(&self) -> Infallible {
+        loop {
+            let (least, most) = SESSION_LOSS;
+            let pause = {
+                let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+                chance.millis(least, most)
+            };
+            sleep(pause).await;
+            self.peers.mcp.forget_sessions().await;
+            self.lost.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Nothing goes wrong any more. How often something did.
+    pub fn end(self) -> Met {
+        for served in [&self.peers.auth.served, &self.peers.mcp.served, &self.peers.claude.served] {
+            served.faults.clear();
+        }
+        self.met
+    }
+}
+
+struct Rain {
+    met: Met,
+    seed: u64,
+}
+
+impl Rain {
+    fn on(
+        &mut self,
+        served: &Served,
+        name: &'static str,
+        thousandths: u64,
+        fault: Fault,
+        is_it: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
+    ) {
+        let count = self.met.add(name);
+        // Each fault has chances of its own.
+        self.seed += 1;
+        let chance = Mutex::new(Chance::new(self.seed, thousandths));
+        served.faults.inject(usize::MAX, fault, move |request| {
+            let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+            let falls = is_it(request) && chance.between(0, 1_000) < thousandths;
+            count.fetch_add(usize::from(falls), SeqCst);
+            falls
+        });
+    }
+}
+
+impl Met {
+    fn add(&self, name: &'static str) -> Count {
+        let count = Count::default();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((name, count.clone()));
+        count
+    }
+
+    fn counts(&self) -> Vec<(&'static str, usize)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(name, count)| (*name, count.load(SeqCst))).collect()
+    }
+
+    /// Faults that nobody met: a soak without them shows nothing.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.counts().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
+    }
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.counts();
+        let texts: Vec<_> =
+            counts.iter().map(|(name, count)| format!("{count} x {name}")).collect();
+        f.write_str(&texts.join(", "))
+    }
+}
