@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     script::{make_due, outcomes},
-    support::{Setup, World, path, patiently},
+    support::{Setup, patiently},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);

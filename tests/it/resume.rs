@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     script::{calls_of, habits_list, main_requests, make_due, outcomes, posts, results},
-    support::{Setup, World, patiently},
+    support::{Setup, World, path, patiently},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -334,4 +334,30 @@ async fn a_second_daemon_on_the_same_folder_does_not_start() {
     let error = App::build(config, world.clock.clone()).await.unwrap_err();
     assert!(error.to_string().contains("another daemon"), "{error}");
     assert_eq!(world.call(Method::GET, "/health").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_killed_run_that_is_stopped_at_its_next_login_hands_in_its_day_and_does_not_go_on_with_it()
+ {
+    let mut world = anna().await;
+    hang_at(&world, second).await;
+    world.kill().await;
+    world.peers.claude.served.faults.clear();
+
+    let login = |r: &Recorded| r.path() == path::LOGIN;
+    world.peers.auth.served.faults.inject(1, Fault::Hang, login);
+    world.start_again(&[]).await;
+    let recorder = world.peers.auth.served.recorder.clone();
+    patiently("the second login", recorder.wait_for(2, login)).await;
+    world.stop().await;
+    assert_eq!(the_run(&world).await.state, RunState::RatingOwed);
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+
+    world.start_again(&[]).await;
+    everything_ends(&world).await;
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+    assert_eq!(world.peers.mcp.calls().len(), 1, "its day is over");
+    assert_eq!(asked(&world, is_rating), 1);
+    let run = the_run(&world).await;
+    assert_eq!((run.state, run.calls, run.ratings), (RunState::Finished, 1, 1));
 }
