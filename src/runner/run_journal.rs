@@ -112,9 +112,10 @@ impl RunJournal {
         self.billed.load(SeqCst) > 0
     }
 
-    /// No request is under way any more: one that was dropped gives others no money back.
+    /// No request is under way any more: one that was dropped, by a stop for example, may have been
+    /// billed, and gives others no money back.
     pub(super) async fn give_up_waiting(&self) {
-        self.state.lock().await.reserved = None;
+        self.settle(Bill::Lost).await;
     }
 
     /// Writes what could not be written before.
