@@ -175,6 +175,21 @@ mod tests {
         assert!(text.contains("\nmana_persona_runner_answers_lost_total 1\n"));
     }
 
+    #[tokio::test]
+    async fn the_tasks_of_the_runtime_are_those_that_have_not_ended() {
+        let metrics = Metrics::new("0").unwrap();
+        let tasks = |number: usize| {
+            let text = metrics.render().unwrap();
+            assert!(text.contains(&format!("_runtime_tasks {number}\n")), "{number} in\n{text}");
+        };
+        tasks(0);
+        let mut waiting = tokio::task::JoinSet::new();
+        (0..3).for_each(|_| drop(waiting.spawn(std::future::pending::<()>())));
+        tasks(3);
+        waiting.shutdown().await;
+        tasks(0);
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_busy_time_of_the_runtime_grows_with_the_work_of_its_tasks() {
         let metrics = Metrics::new("0").unwrap();

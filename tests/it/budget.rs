@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     script::{make_due, outcomes},
-    support::{Setup, patiently},
+    support::{Setup, World, path, patiently},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -15,6 +15,8 @@ use tokio::time::sleep;
 
 /// Between two losses of all sessions, in milliseconds.
 const SESSION_LOSS: (u64, u64) = (3_000, 9_000);
+/// The request that meets a fault if chance has spared those before it: a minute should see each.
+const SURE: u64 = 30;
 /// What a slow tool takes.
 const SLOW: Duration = Duration::from_millis(800);
 
@@ -102,10 +104,15 @@ impl Rain {
         let count = self.met.add(name);
         // Each fault has chances of its own.
         self.seed += 1;
-        let chance = Mutex::new(Chance::new(self.seed, thousandths));
+        let state = Mutex::new((Chance::new(self.seed, thousandths), 0));
         served.faults.inject(usize::MAX, fault, move |request| {
-            let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
-            let falls = is_it(request) && chance.between(0, 1_000) < thousandths;
+            if !is_it(request) {
+                return false;
+            }
+            let (chance, seen) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen += 1;
+            let falls_in_time = *seen == SURE && count.load(SeqCst) == 0;
+            let falls = chance.between(0, 1_000) < thousandths || falls_in_time;
             count.fetch_add(usize::from(falls), SeqCst);
             falls
         });

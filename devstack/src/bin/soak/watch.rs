@@ -14,9 +14,8 @@ const SETTLED: Duration = Duration::from_secs(300);
 /// Most the memory may grow by from then on.
 const GROWTH: f64 = 1.1;
 /// What is beyond that in a short soak, which is looked at after a third of its time: SQLite's page cache
-/// (2 MB a connection), the allocator's arenas and the journal's index of its log fill up in the first
-/// minutes and then stay. In MB.
-const FILLING: f64 = 6.0;
+/// (2 MB a connection) and the allocator's arenas fill up in the first minutes and then stay. In MB.
+const FILLING: f64 = 3.0;
 /// Lines about it.
 const LINES: u32 = 6;
 
