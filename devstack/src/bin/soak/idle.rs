@@ -15,10 +15,11 @@ use crate::{Problem, World};
 const LOOK: Duration = Duration::from_millis(250);
 /// For everything owed to be done. The outbox waits for up to some seconds between two deliveries.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// For idle connections to be given up, which takes 4 s, on a busy machine.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// How long everything stays as it is once the daemon is idle: longer than idle connections are kept.
-const UNCHANGED: Duration = Duration::from_secs(6);
+/// For idle connections to be given up, on a busy machine.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long everything stays as it is once the daemon is idle. The connection pool looks every 4 s for what
+/// was idle for 4 s, so that a connection is kept for up to 8.
+const UNCHANGED: Duration = Duration::from_secs(12);
 
 /// Waits until nobody is due, no run is under way and nothing waits in the outbox. The peers' clock
 /// stands still meanwhile.
