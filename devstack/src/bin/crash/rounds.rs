@@ -6,7 +6,7 @@ use std::{
 };
 
 use devstack::chance::Chance;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use mana_persona_runner::{
     domain::{RunId, Slot},
     journal::{Journal, JournalError, RunState},
@@ -36,6 +36,8 @@ const LONG_LIVES: (u64, u64) = (20, 2);
 const DRAINING: u64 = 150;
 /// Between looks at how far the runs are.
 const LOOK: Duration = Duration::from_millis(80);
+/// A minute from which on the next hour is near.
+const LATE_IN_THE_HOUR: u64 = 40;
 /// For the calm end.
 const CALM_LIMIT: Duration = Duration::from_secs(120);
 
@@ -116,7 +118,13 @@ fn moves(world: &World) -> usize {
 fn next_round(world: &World, course: &mut Course, chance: &mut Chance) {
     // Mostly the next hour; now and then the next day, for those who are due daily.
     let minutes = if chance.percent(80) { 61 + chance.between(0, 20) } else { 24 * 60 + 5 };
-    world.peers.clock.advance(Duration::from_secs(minutes * 60));
+    let clock = &world.peers.clock;
+    clock.advance(Duration::from_secs(minutes * 60));
+    // The clock goes on by itself: a slot must not pass while daemons are too short-lived to use it.
+    let minute = u64::from(clock.now().to_zoned(TimeZone::UTC).minute().unsigned_abs());
+    if minute >= LATE_IN_THE_HOUR {
+        clock.advance(Duration::from_secs((65 - minute) * 60));
+    }
     course.rounds += 1;
 }
 
