@@ -10,7 +10,9 @@ use std::{
 };
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
-use devstack::{Devstack, auth::SeedPersona, catalog, clock::Clock as PeerClock};
+use devstack::{
+    Devstack, Options, auth::SeedPersona, catalog, claude::ClaudeOptions, clock::Clock as PeerClock,
+};
 use jiff::Timestamp;
 use mana_persona_runner::{
     app::App,
@@ -117,7 +119,11 @@ async fn ticks() -> ExitCode {
 /// The peers of a fleet like the catalog's ten, only larger.
 async fn peers() -> Devstack {
     let clock = PeerClock::starting_at(MONDAY.parse().unwrap());
-    let peers = Devstack::start(Default::default(), clock).await.unwrap();
+    // Kept, the requests of all ticks would be gigabytes.
+    let claude = ClaudeOptions { keeps_requests: false, ..ClaudeOptions::default() };
+    let options = Options { claude, ..Options::default() };
+    let peers = Devstack::start(options, clock).await.unwrap();
+    peers.stop_recording();
     let fleet: Vec<_> = (0..PERSONAS)
         .zip(catalog::personas().into_iter().cycle())
         .map(|(n, persona)| SeedPersona {

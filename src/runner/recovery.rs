@@ -85,8 +85,11 @@ impl Recovery {
         let outcomes =
             fan_out(to_do, self.concurrency, &pipeline.shutdown, |Unfinished { run, close }| {
                 let pipeline = pipeline.clone();
-                let span =
-                    tracing::info_span!("run", persona.id = run.persona_id, run.id = %run.id);
+                let span = tracing::info_span!(
+                    "run",
+                    persona.id = run.persona_id,
+                    run.id = tracing::field::Empty
+                );
                 async move { pipeline.resume(run, close).await }.instrument(span)
             })
             .await;

@@ -44,7 +44,6 @@ impl RunReport {
         let took_ms = took.as_millis() as u64;
         match &self.error {
             None => tracing::info!(
-                run.id = %self.run,
                 run.calls = self.calls,
                 run.ratings = self.ratings,
                 run.cost = %self.cost,
@@ -54,7 +53,6 @@ impl RunReport {
             ),
             // On one line, whatever a peer put into it.
             Some(error) => tracing::warn!(
-                run.id = %self.run,
                 run.calls = self.calls,
                 run.ratings = self.ratings,
                 run.cost = %self.cost,
