@@ -40,11 +40,11 @@ impl Recovery {
         Self { pipeline, concurrency, max_age }
     }
 
-    /// What there is to be done: young runs go on, if the runner is not paused and the model is in use;
-    /// older ones are closed. Runs whose end is on its way to the journal are left alone.
+    /// What there is to be done: young runs go on, if the runner is not paused, there is money, and the
+    /// model is in use; older ones are closed. Runs whose end is on its way to the journal are left alone.
     pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
         let pipeline = &self.pipeline;
-        let may_go_on = pipeline.control.paused().is_none() && pipeline.claude.stopped().is_none();
+        let may_go_on = !pipeline.is_held() && pipeline.claude.stopped().is_none();
         let now = pipeline.clock.now();
         let unfinished = self.runs_of_nobody().await.into_iter().map(|run| {
             let close = self.too_old(&run, now).or_else(|| self.other_model(&run));
