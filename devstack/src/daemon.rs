@@ -48,7 +48,10 @@ impl Daemon {
         program: &Path,
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> io::Result<Self> {
-        let client = Client::builder().no_proxy().build().map_err(io::Error::other)?;
+        // A connection for each request: the daemon closes one that is idle for ten seconds, perhaps in
+        // the very moment the next request goes out on it.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0);
+        let client = client.build().map_err(io::Error::other)?;
         let log = Log::default();
         let started = Instant::now();
         let mut child = Command::new(program)
