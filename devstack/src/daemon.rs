@@ -19,6 +19,8 @@ use tokio::{
 
 /// Until it listens and is healthy.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a connection to it may be idle and is used again.
+const KEPT_IDLE: Duration = Duration::from_secs(4);
 /// Lines of its log that are kept.
 const KEPT_LINES: usize = 40;
 
@@ -48,9 +50,9 @@ impl Daemon {
         program: &Path,
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> io::Result<Self> {
-        // A connection for each request: the daemon closes one that is idle for ten seconds, perhaps in
-        // the very moment the next request goes out on it.
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0);
+        // The daemon closes a connection that is idle for ten seconds, perhaps in the very moment the next
+        // request goes out on it.
+        let client = Client::builder().no_proxy().pool_idle_timeout(KEPT_IDLE);
         let client = client.build().map_err(io::Error::other)?;
         let log = Log::default();
         let started = Instant::now();
