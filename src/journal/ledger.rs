@@ -3,8 +3,10 @@
 //! An amount holds what was spent and what is reserved, in one number: the reservation of a request
 //! whose answer was lost stays, so the ledger is never below what was billed, kill -9 or not.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, tz::TimeZone};
-use sqlx::{Any, Row, Transaction};
+use sqlx::{Any, Row, Transaction, any::AnyArguments, query::Query};
 
 use super::{Journal, Result, bigint, count, steps};
 use crate::domain::{RunId, Usd, UserId};
@@ -52,6 +54,7 @@ impl Cap {
 /// Where a request's money is booked: a persona on a day.
 #[derive(Clone, Debug)]
 pub struct Spending {
+    /// Scope and period of each, in the order of `Caps`.
     accounts: [(String, String); 3],
 }
 
@@ -67,6 +70,11 @@ impl Spending {
             (format!("persona:{persona}"), day),
         ];
         Self { accounts }
+    }
+
+    /// Binds scope and period of each account, in order.
+    fn bind_to<'q>(&'q self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
+        self.accounts.iter().fold(query, |query, (scope, period)| query.bind(scope).bind(period))
     }
 }
 
@@ -97,23 +105,22 @@ impl Journal {
             if !steps::append(&mut tx, run, number, body, now).await? {
                 return Ok(Ok(()));
             }
-            for ((cap, limit), (scope, period)) in limits.iter().zip(&spending.accounts) {
-                let booked = sqlx::query(
-                    "INSERT INTO ledger (scope, period, amount) VALUES ($1, $2, $3) \
-                     ON CONFLICT (scope, period) DO UPDATE \
-                     SET amount = ledger.amount + excluded.amount \
-                     WHERE ledger.amount + excluded.amount <= $4 RETURNING amount",
-                )
-                .bind(scope)
-                .bind(period)
-                .bind(bigint(amount.picodollars()))
-                .bind(bigint(limit.unwrap_or(Usd::MAX).picodollars()))
-                .fetch_optional(&mut *tx)
-                .await?;
-                if booked.is_none() {
-                    tx.rollback().await?;
-                    return Ok(Err(*cap));
-                }
+            let booking = sqlx::query(
+                "INSERT INTO ledger (amount, scope, period) VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
+                 ON CONFLICT (scope, period) DO UPDATE SET amount = ledger.amount + excluded.amount \
+                 RETURNING scope, period, amount",
+            );
+            let booking = booking.bind(bigint(amount.picodollars()));
+            let booked = spending.bind_to(booking).fetch_all(&mut *tx).await?;
+            let booked = booked.iter().map(|row| {
+                Ok(((row.try_get(0)?, row.try_get(1)?), Usd::from_picodollars(count(row.try_get(2)?))))
+            });
+            let booked = booked.collect::<sqlx::Result<HashMap<(String, String), Usd>>>()?;
+            let is_over = |account, limit: Option<Usd>| limit.is_some_and(|limit| booked[account] > limit);
+            let mut accounts = limits.iter().zip(&spending.accounts);
+            if let Some(((cap, _), _)) = accounts.find(|((_, limit), account)| is_over(account, *limit)) {
+                tx.rollback().await?;
+                return Ok(Err(*cap));
             }
             add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
             tx.commit().await?;
@@ -141,16 +148,11 @@ impl Journal {
             if !steps::append(&mut tx, run, number, body, now).await? {
                 return Ok(());
             }
-            for (scope, period) in &spending.accounts {
-                sqlx::query(
-                    "UPDATE ledger SET amount = amount + $3 WHERE scope = $1 AND period = $2",
-                )
-                .bind(scope)
-                .bind(period)
-                .bind(difference)
-                .execute(&mut *tx)
-                .await?;
-            }
+            let booking = sqlx::query(
+                "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \
+                 OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)",
+            );
+            spending.bind_to(booking.bind(difference)).execute(&mut *tx).await?;
             add_to_run(&mut tx, run, difference).await?;
             tx.commit().await
         })

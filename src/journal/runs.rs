@@ -1,7 +1,11 @@
 //! Runs: who, for which slot, how far, how it ended.
 
 use jiff::Timestamp;
-use sqlx::{Row, any::AnyRow};
+use sqlx::{
+    Any, AssertSqlSafe, Row,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
 
 use super::{Journal, JournalError, Result, bigint, count, millis, outbox, timestamp};
 use crate::domain::{Persona, RunId, Slot, Usd, UserId};
@@ -222,7 +226,7 @@ impl Journal {
     pub async fn runs_in(&self, state: RunState) -> Result<Vec<RunRow>> {
         let rows = self
             .read("list runs", async {
-                sqlx::query("SELECT * FROM runs WHERE state = $1 ORDER BY id")
+                select("WHERE state = $1 ORDER BY id")
                     .bind(state.as_str())
                     .fetch_all(&self.pool)
                     .await
@@ -238,7 +242,7 @@ impl Journal {
     pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
         let rows = self
             .read("list runs", async {
-                sqlx::query("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT $1")
+                select("ORDER BY started_at DESC, id DESC LIMIT $1")
                     .bind(i64::from(most.min(MAX_LIST)))
                     .fetch_all(&self.pool)
                     .await
@@ -254,10 +258,7 @@ impl Journal {
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
         let row = self
             .read("look up a run", async {
-                sqlx::query("SELECT * FROM runs WHERE id = $1")
-                    .bind(id.to_string())
-                    .fetch_optional(&self.pool)
-                    .await
+                select("WHERE id = $1").bind(id.to_string()).fetch_optional(&self.pool).await
             })
             .await?;
         row.as_ref().map(read).transpose()
@@ -270,7 +271,7 @@ impl Journal {
     pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
         let rows = self
             .read("look up a run", async {
-                sqlx::query("SELECT * FROM runs WHERE id LIKE $1 ORDER BY id LIMIT $2")
+                select("WHERE id LIKE $1 ORDER BY id LIMIT $2")
                     .bind(format!("{prefix}%"))
                     .bind(i64::from(most))
                     .fetch_all(&self.pool)
@@ -366,6 +367,14 @@ impl Journal {
     }
 }
 
+/// The runs that `which` says, each with the time of its last step: a step does not touch its run.
+fn select<'q>(which: &str) -> Query<'q, Any, AnyArguments> {
+    sqlx::query(AssertSqlSafe(format!(
+        "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) \
+         AS stepped_at FROM runs {which}"
+    )))
+}
+
 /// The rows that this program can read; one of another version must not hide the others.
 fn readable(rows: &[AnyRow]) -> Vec<RunRow> {
     let log = |error: &JournalError| tracing::error!("{error}; it is passed over");
@@ -388,6 +397,8 @@ fn read(row: &AnyRow) -> Result<RunRow> {
         json => Some(serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?),
     };
     let rest = || -> sqlx::Result<RunRow> {
+        let (changed_at, stepped_at): (i64, Option<i64>) =
+            (row.try_get("updated_at")?, row.try_get("stepped_at")?);
         Ok(RunRow {
             id,
             persona,
@@ -404,7 +415,7 @@ fn read(row: &AnyRow) -> Result<RunRow> {
             ratings: count(row.try_get("ratings")?),
             end_reason: row.try_get("end_reason")?,
             started_at: timestamp(row.try_get("started_at")?),
-            updated_at: timestamp(row.try_get("updated_at")?),
+            updated_at: timestamp(changed_at.max(stepped_at.unwrap_or(changed_at))),
             ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(timestamp),
         })
     };

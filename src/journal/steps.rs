@@ -1,7 +1,7 @@
 //! Steps: what happened in a run, append-only, and the money that goes with them.
 
 use jiff::Timestamp;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{AnyConnection, Row};
 
 use super::{Journal, Result, bigint, count, millis, timestamp};
 use crate::domain::RunId;
@@ -31,11 +31,11 @@ impl Journal {
         now: Timestamp,
     ) -> Result<()> {
         self.write("write a step", async {
-            let mut tx = self.pool.begin().await?;
-            append(&mut tx, run, number, body, now).await?;
-            tx.commit().await
+            let mut connection = self.pool.acquire().await?;
+            append(&mut connection, run, number, body, now).await
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// The steps of a run, in order.
@@ -99,7 +99,7 @@ impl Journal {
 
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
-    tx: &mut Transaction<'_, Any>,
+    connection: &mut AnyConnection,
     run: RunId,
     number: u32,
     body: &str,
@@ -113,23 +113,18 @@ pub(super) async fn append(
     .bind(bigint(number))
     .bind(millis(now))
     .bind(body)
-    .execute(&mut **tx)
+    .execute(&mut *connection)
     .await?;
     if written.rows_affected() == 0 {
         let there: String = sqlx::query("SELECT body FROM steps WHERE run_id = $1 AND number = $2")
             .bind(run.to_string())
             .bind(bigint(number))
-            .fetch_one(&mut **tx)
+            .fetch_one(connection)
             .await?
             .try_get(0)?;
         // Anything else in its place would mean that two write the same run.
         let same = || Err(sqlx::Error::Protocol("another step has this number".into()));
         return if there == body { Ok(false) } else { same() };
     }
-    sqlx::query("UPDATE runs SET updated_at = $2 WHERE id = $1")
-        .bind(run.to_string())
-        .bind(millis(now))
-        .execute(&mut **tx)
-        .await?;
     Ok(true)
 }
