@@ -186,7 +186,7 @@ impl App {
             background.spawn(outbox.work(shutdown.clone()));
         }
         if let Some(slot) = &slot {
-            drop(slot.recover());
+            slot.recover();
         }
         match &slot {
             Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,

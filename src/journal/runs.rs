@@ -336,7 +336,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Every persona whose last run asked for it to be held back.
+    /// Every persona whose last run asked for it to be held back. A run that was stopped before it
+    /// left a mark says nothing about that.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -346,8 +347,10 @@ impl Journal {
                 sqlx::query(
                     "SELECT persona_id, attempt, held_since, next_eligible_at FROM runs \
                      WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
-                     WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at)",
+                     WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
+                     AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))",
                 )
+                .bind(RunState::Failed.as_str())
                 .fetch_all(&self.pool)
                 .await
             })

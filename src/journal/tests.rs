@@ -311,8 +311,12 @@ async fn who_is_held_back_is_what_the_last_run_of_each_says() {
     let held = journal.held_back().await.unwrap();
     assert_eq!(held.len(), 1);
     assert_eq!((held[0].failures, held[0].since, held[0].until), (1, NOON, until));
-    let second = begin(&journal, "anna", "s", until).await;
-    journal.end_run(second, &ended(RunState::Finished), &[], until).await.unwrap();
+    let stopped = begin(&journal, "anna", "s", until).await;
+    journal.end_run(stopped, &ended(RunState::Failed), &[], until).await.unwrap();
+    assert_eq!(journal.held_back().await.unwrap().len(), 1, "a stop says nothing");
+    let later = until + Duration::from_secs(1);
+    let second = begin(&journal, "anna", "s", later).await;
+    journal.end_run(second, &ended(RunState::Finished), &[], later).await.unwrap();
     assert!(journal.held_back().await.unwrap().is_empty());
 }
 

@@ -26,6 +26,8 @@ struct Inner {
     /// RUNNER_PAUSED, which nothing at run time overrides.
     held_by_environment: bool,
     state: Mutex<State>,
+    /// Held while it is written down whether the runner is paused.
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,8 @@ impl Control {
             end_turn: CancellationToken::new(),
             in_flight: BTreeMap::new(),
         });
-        Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state })))
+        let writing = tokio::sync::Mutex::default();
+        Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state, writing })))
     }
 
     /// Why the runner is paused, if it is.
@@ -119,12 +122,12 @@ impl Control {
         let pause = Pause { mode, reason, by, since: now };
         {
             let mut state = self.state();
-            state.pause = Some(pause.clone());
+            state.pause = Some(pause);
             if mode == PauseMode::Pause {
                 state.end_turn.cancel();
             }
         }
-        self.0.journal.set_pause(Some(&pause), now).await
+        self.write_down().await
     }
 
     /// Goes on; false if RUNNER_PAUSED is set and therefore nothing does.
@@ -137,8 +140,15 @@ impl Control {
             state.pause = None;
             state.end_turn = CancellationToken::new();
         }
-        self.0.journal.set_pause(None, self.0.clock.now()).await?;
+        self.write_down().await?;
         Ok(!self.0.held_by_environment)
+    }
+
+    /// What is written last is how it is: two requests at once cannot leave it the other way round.
+    async fn write_down(&self) -> Result<(), JournalError> {
+        let _turn = self.0.writing.lock().await;
+        let pause = self.state().pause.clone();
+        self.0.journal.set_pause(pause.as_ref(), self.0.clock.now()).await
     }
 
     /// Stops a run as a shutdown would; false if it is not in flight.

@@ -83,6 +83,24 @@ pub struct Pipeline {
     pub redactor: Redactor,
 }
 
+/// How many runs may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Any number.
+    All,
+    /// One, to see whether Claude is to be had again.
+    Probe,
+}
+
+impl Admitted {
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Probe => 1,
+        }
+    }
+}
+
 /// A run that is to be carried out, from its beginning or from where it was.
 struct Start {
     id: RunId,
@@ -134,9 +152,8 @@ impl Finish {
 }
 
 impl Pipeline {
-    /// Runs `persona` once, for this slot.
-    pub async fn run(&self, persona: Persona, slot: Slot) -> RunReport {
-        let id = RunId::new();
+    /// Runs `persona` once, for this slot, under an id not used before.
+    pub async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.back_off.failures(&persona.user_id) + 1;
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
@@ -174,6 +191,9 @@ impl Pipeline {
             return self.not_begun(id, "the journal no longer says whose run it is");
         };
         let close = close.or(unreadable);
+        if close.is_none() {
+            self.metrics.record_resumed_run();
+        }
         let slot = row.slot;
         self.carry_out(Start { id, persona, slot, replay, next_number, is_rating, close }).await
     }
@@ -184,9 +204,11 @@ impl Pipeline {
         self.journal.trouble().or_else(|| self.budget.exhausted())
     }
 
-    /// Whether nobody further may begin: there is trouble, or the runner was paused meanwhile.
-    pub(super) fn is_held(&self) -> bool {
-        self.trouble().is_some() || self.control.paused().is_some()
+    /// Whether a further run may begin: there is no trouble, nobody has paused the runner, and Claude is
+    /// asked, or it is this run that finds out.
+    pub(super) fn may_begin(&self, admitted: Admitted) -> bool {
+        let may_ask = admitted == Admitted::Probe || self.claude.stopped().is_none();
+        may_ask && self.trouble().is_none() && self.control.paused().is_none()
     }
 
     fn run_limits(&self) -> Limits {
@@ -246,6 +268,7 @@ impl Pipeline {
             // Nothing of it is written down but its steps: it is where it was.
             return self.postpone(live, failure, progress).await;
         }
+        let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
         let now = self.clock.now();
         let mut next_eligible_at = None;
         match (state, &failure) {
@@ -264,7 +287,7 @@ impl Pipeline {
         }
         let ended = EndedRun {
             next_eligible_at,
-            ..progress.ended(state, stage, Some(live.redactor.redact(&reason).into_owned()))
+            ..progress.ended(state, stage, Some(redactor.redact(&reason).into_owned()))
         };
         let mut all = std::mem::take(&mut progress.unsaved_posts);
         all.extend(posts);
@@ -276,7 +299,6 @@ impl Pipeline {
             let stage = if progress.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
             failure = Some(Failure::at(stage, error));
         }
-        let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
         let id = live.journal.id;
         if handed_in.unsaved {
             outbox.keep(live.journal, user.clone(), ended, all).await;
@@ -298,6 +320,7 @@ impl Pipeline {
         let _ = live.journal.flush().await;
         if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
             let (wait, _) = self.back_off.failed(&live.persona.user_id, failure.hold);
+            self.metrics.record_backoff();
             tracing::info!(wait_s = wait.as_secs(), "the unfinished run is tried again later");
         }
         let redactor = progress.redactor.clone().unwrap_or_else(|| live.redactor.clone());

@@ -3,16 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     fan_out::{Outcome, fan_out},
-    pipeline::Pipeline,
+    pipeline::{Admitted, Pipeline},
 };
 use crate::{
     domain::{RunId, UserId},
     journal::{RunRow, RunState},
+    metrics::RunOutcome,
 };
+
+/// The span of a run's log lines; the run fills in its id.
+pub(super) fn run_span(persona: &str) -> Span {
+    tracing::info_span!("run", persona.id = persona, run.id = Empty)
+}
 
 /// How long a rating is owed.
 const MAX_AGE_OF_RATING: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -40,11 +46,11 @@ impl Recovery {
         Self { pipeline, concurrency, max_age }
     }
 
-    /// What there is to be done: young runs go on, if the runner is not paused, there is money, and the
-    /// model is in use; older ones are closed. Runs whose end is on its way to the journal are left alone.
-    pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
+    /// What there is to be done: young runs go on, if the runner is not paused, there is money, and
+    /// Claude is asked; older ones are closed. Runs whose end is on its way to the journal are left alone.
+    pub(super) async fn unfinished(&self, admitted: Admitted) -> Vec<Unfinished> {
         let pipeline = &self.pipeline;
-        let may_go_on = !pipeline.is_held() && pipeline.claude.stopped().is_none();
+        let mut places = if pipeline.may_begin(admitted) { admitted.most() } else { 0 };
         let now = pipeline.clock.now();
         let unfinished = self.runs_of_nobody().await.into_iter().map(|run| {
             let close = self.too_old(&run, now).or_else(|| self.other_model(&run));
@@ -54,7 +60,12 @@ impl Recovery {
             let persona = run.persona.as_ref();
             persona.is_some_and(|persona| pipeline.back_off.holds(&persona.user_id))
         };
-        unfinished.filter(|it| it.close.is_some() || may_go_on && !is_held(&it.run)).collect()
+        let mut takes_a_place = |run: &RunRow| {
+            let takes = places > 0 && !is_held(run);
+            places -= usize::from(takes);
+            takes
+        };
+        unfinished.filter(|it| it.close.is_some() || takes_a_place(&it.run)).collect()
     }
 
     /// Unfinished runs that no task of this process is at.
@@ -73,11 +84,11 @@ impl Recovery {
         runs
     }
 
-    /// Does it.
-    pub(super) async fn run(&self) {
-        let to_do = self.unfinished().await;
+    /// Does it. Returns how many runs went on.
+    pub(super) async fn run(&self, admitted: Admitted) -> usize {
+        let to_do = self.unfinished(admitted).await;
         if to_do.is_empty() {
-            return;
+            return 0;
         }
         let pipeline = &self.pipeline;
         tracing::info!(runs = to_do.len(), "going on with what an earlier process has left");
@@ -85,38 +96,48 @@ impl Recovery {
         let outcomes =
             fan_out(to_do, self.concurrency, &pipeline.shutdown, |Unfinished { run, close }| {
                 let pipeline = pipeline.clone();
-                let span = tracing::info_span!(
-                    "run",
-                    persona.id = run.persona_id,
-                    run.id = tracing::field::Empty
-                );
-                async move { pipeline.resume(run, close).await }.instrument(span)
+                let span = run_span(&run.persona_id);
+                async move {
+                    // Paused, stopped or out of money since: it stays as it is.
+                    if close.is_none() && !pipeline.may_begin(admitted) {
+                        return false;
+                    }
+                    let goes_on = close.is_none();
+                    pipeline.resume(run, close).await;
+                    goes_on
+                }
+                .instrument(span)
             })
             .await;
+        let mut went_on = 0;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
+            went_on += usize::from(!matches!(outcome, Outcome::NotStarted | Outcome::Ended(false)));
             if matches!(outcome, Outcome::Panicked) {
-                self.close(id).await;
+                self.close_panicked(id).await;
             }
         }
+        went_on
     }
 
-    /// Closes the run of a persona in whose task something panicked, so that what happened is handed
-    /// in. It may panic again next time; at least it is not paid for every minute.
-    pub(super) async fn close_panicked(&self, persona: &UserId) {
-        let runs = self.runs_of_nobody().await;
-        for run in runs.iter().filter(|run| run.persona_id == persona.as_str()) {
-            self.close(run.id).await;
-        }
-    }
-
-    async fn close(&self, id: RunId) {
+    /// Closes a run in whose task something panicked, so that what happened is handed in, and holds its
+    /// persona back: it may panic again next time, but is not paid for every minute. A run that was not
+    /// begun, or has ended before the panic, is left alone.
+    pub(super) async fn close_panicked(&self, id: RunId) {
         let pipeline = self.pipeline.clone();
-        let Ok(Some(run)) = pipeline.journal.run(id).await else { return };
+        let Ok(Some(run)) = pipeline.journal.run(id).await else {
+            pipeline.metrics.record_no_run(RunOutcome::Failed);
+            return;
+        };
+        if !matches!(run.state, RunState::Running | RunState::RatingOwed) {
+            return;
+        }
         let persona = UserId::parse(&run.persona_id);
         let why = "the run panicked; the log has the place".to_owned();
+        let span = run_span(&run.persona_id);
         // In a task of its own: what has panicked once may do so again.
         let closing = pipeline.clone();
-        let closed = tokio::spawn(async move { closing.resume(run, Some(why)).await }).await;
+        let closed = async move { closing.resume(run, Some(why)).await };
+        let closed = tokio::spawn(closed.instrument(span)).await;
         if closed.is_err() {
             pipeline.journal.give_up(id, pipeline.clock.now()).await.unwrap_or_else(|error| {
                 tracing::error!(run.id = %id, "{error}");
@@ -139,9 +160,11 @@ impl Recovery {
             RunState::RatingOwed => (now.duration_since(run.started_at), MAX_AGE_OF_RATING),
             _ => (now.duration_since(run.updated_at), self.max_age),
         };
-        (age > most).then(|| {
-            "the runner was down for longer than JOURNAL_RESUME_MAX_AGE_MS in the middle of this run"
-                .to_owned()
+        (age > most).then(|| match run.state {
+            RunState::RatingOwed => {
+                "its rating could not be asked for within seven days".to_owned()
+            }
+            _ => "it had not got on for longer than JOURNAL_RESUME_MAX_AGE_MS".to_owned(),
         })
     }
 

@@ -9,19 +9,19 @@ use std::{
 use jiff::Timestamp;
 
 use tokio::time::Instant;
-use tracing::{Instrument, field::Empty};
+use tracing::Instrument;
 
 use super::{
     fan_out::{Outcome, fan_out},
-    pipeline::Pipeline,
-    recovery::{Recovery, Unfinished},
+    pipeline::{Admitted, Pipeline},
+    recovery::{Recovery, Unfinished, run_span},
 };
 use crate::{
     clients::{
         claude::{Admission, ClaudeClient},
         personas::{Due, DueRow, PersonasClient, PersonasError},
     },
-    domain::{Cadence, Persona, Slot, Usd},
+    domain::{Cadence, Persona, RunId, Slot, Usd},
     journal::JournalError,
     metrics::{Metrics, RunOutcome, TickOutcome},
 };
@@ -102,7 +102,7 @@ impl Drop for EndOfTick<'_> {
 
 /// What is known of a due persona before its run.
 enum Entry {
-    Run(Persona, Slot),
+    Run(RunId, Persona, Slot),
     HeldBack,
     Failed(FailedRun),
 }
@@ -148,12 +148,12 @@ impl Tick {
 
     /// The runs an earlier process has left that there is something to be done about now.
     pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
-        self.recovery.unfinished().await
+        self.recovery.unfinished(Admitted::All).await
     }
 
     /// Goes on with them.
     pub(super) async fn recover(&self) {
-        self.recovery.run().await;
+        self.recovery.run(Admitted::All).await;
     }
 
     async fn run_due(&self, started: Instant) -> Result<TickSummary, TickError> {
@@ -164,21 +164,25 @@ impl Tick {
             self.pipeline.journal.check_writable().await?;
         }
         let claude = &self.pipeline.claude;
-        let most = match claude.begin_tick() {
-            Admission::Open => usize::MAX,
-            Admission::Probe => 1,
+        let admitted = match claude.begin_tick() {
+            Admission::Open => Admitted::All,
+            Admission::Probe => Admitted::Probe,
             Admission::Stopped(reason) => return Err(TickError::ModelStopped(reason)),
         };
         // However the tick ends, a panic included.
         let _end = EndOfTick(claude);
-        if most > 1 {
-            self.recovery.run().await;
-        }
-        self.run_admitted(started, most).await
+        let went_on = self.recovery.run(admitted).await;
+        let most = admitted.most().saturating_sub(went_on);
+        self.run_admitted(started, admitted, most).await
     }
 
     /// Runs the due personas, but no more than `most`.
-    async fn run_admitted(&self, started: Instant, most: usize) -> Result<TickSummary, TickError> {
+    async fn run_admitted(
+        &self,
+        started: Instant,
+        admitted: Admitted,
+        most: usize,
+    ) -> Result<TickSummary, TickError> {
         let shutdown = &self.pipeline.shutdown;
         let due = tokio::select! {
             biased;
@@ -192,19 +196,19 @@ impl Tick {
         let runs: Vec<_> = entries
             .iter()
             .filter_map(|entry| match entry {
-                Entry::Run(persona, slot) => Some((persona.clone(), slot.clone())),
+                Entry::Run(id, persona, slot) => Some((*id, persona.clone(), slot.clone())),
                 _ => None,
             })
             .collect();
-        let outcomes = fan_out(runs, self.concurrency, shutdown, |(persona, slot)| {
+        let outcomes = fan_out(runs, self.concurrency, shutdown, |(id, persona, slot)| {
             let pipeline = self.pipeline.clone();
-            let span = tracing::info_span!("run", persona.id = %persona.user_id, run.id = Empty);
+            let span = run_span(persona.user_id.as_str());
             async move {
-                // Stopped in the middle of a tick, it need not log anybody in.
-                if most > 1 && pipeline.claude.stopped().is_some() || pipeline.is_held() {
+                // Held up in the middle of a tick, it need not log anybody in.
+                if !pipeline.may_begin(admitted) {
                     return None;
                 }
-                Some(pipeline.run(persona, slot).await)
+                Some(pipeline.run(id, persona, slot).await)
             }
             .instrument(span)
         })
@@ -217,11 +221,10 @@ impl Tick {
             match entry {
                 Entry::HeldBack => summary.skipped += 1,
                 Entry::Failed(failed) => summary.failed.push(failed),
-                Entry::Run(persona, _) => match outcomes.next() {
+                Entry::Run(id, persona, _) => match outcomes.next() {
                     None | Some(Outcome::NotStarted | Outcome::Ended(None)) => summary.skipped += 1,
                     Some(Outcome::Panicked) => {
-                        self.metrics().record_no_run(RunOutcome::Failed);
-                        self.recovery.close_panicked(&persona.user_id).await;
+                        self.recovery.close_panicked(id).await;
                         let error = "the run panicked; the log has the place".to_owned();
                         summary.failed.push(FailedRun { persona: persona.email, error });
                     }
@@ -287,7 +290,7 @@ impl Tick {
                     return Entry::HeldBack;
                 }
                 running += 1;
-                Entry::Run(persona, slot)
+                Entry::Run(RunId::new(), persona, slot)
             }
         });
         Ok(sorted.collect())

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::{
@@ -32,26 +32,35 @@ struct Inner {
     slot: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
-    trouble: Mutex<Option<Trouble>>,
+    trouble: Mutex<Trouble>,
+    /// Whether a recovery waits for the slot: one is enough.
+    recovery_waits: AtomicBool,
     /// Ticks started by this process; tells them apart in the log.
     started: AtomicU64,
 }
 
 /// What was wrong with the last tick that could tell.
-#[derive(Debug)]
-enum Trouble {
-    /// Nobody knows who is due.
-    Due(String),
-    /// Every login was refused for its credentials.
-    SeedSecret,
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Why nobody knows who is due.
+    due: Option<String>,
+    /// Whether every login was refused for its credentials.
+    seed_secret: bool,
 }
 
 impl TickSlot {
     /// A free slot for this tick.
     pub fn new(tick: Tick, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
         let slot = Arc::new(Semaphore::new(1));
-        let (trouble, started) = (Mutex::default(), AtomicU64::default());
-        Self(Arc::new(Inner { tick, slot, metrics, shutdown, trouble, started }))
+        Self(Arc::new(Inner {
+            tick,
+            slot,
+            metrics,
+            shutdown,
+            trouble: Mutex::default(),
+            recovery_waits: AtomicBool::default(),
+            started: AtomicU64::default(),
+        }))
     }
 
     /// Starts a tick if none is in flight. The receiver gets what it came to, or nothing where a
@@ -93,7 +102,7 @@ impl TickSlot {
 
     /// Goes on with what an earlier process has left, if it has left anything, once no tick is in
     /// flight and in the place of one.
-    pub fn recover(&self) -> JoinHandle<()> {
+    pub fn recover(&self) {
         let inner = self.0.clone();
         let work = async move {
             // A run that a tick in flight is still at may be unfinished when that has ended.
@@ -101,15 +110,19 @@ impl TickSlot {
             if is_free && inner.tick.unfinished().await.is_empty() {
                 return;
             }
+            if inner.recovery_waits.swap(true, Ordering::SeqCst) {
+                return;
+            }
             // The semaphore is never closed.
             let _permit = inner.slot.clone().acquire_owned().await;
+            inner.recovery_waits.store(false, Ordering::SeqCst);
             tokio::select! {
                 biased;
                 () = inner.shutdown.aborted() => {}
                 () = inner.tick.recover() => {}
             }
         };
-        tokio::spawn(work.instrument(tracing::info_span!("recovery")))
+        tokio::spawn(work.instrument(tracing::info_span!("recovery")));
     }
 
     /// Whether a tick, or a recovery in its place, is in flight.
@@ -132,31 +145,24 @@ impl TickSlot {
             return Some(reason);
         }
         let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().map(|trouble| match trouble {
-            Trouble::Due(error) => error.clone(),
-            Trouble::SeedSecret => {
-                "every login was refused: PERSONA_SEED_SECRET does not match".to_owned()
-            }
-        })
+        let mismatch = "every login was refused: PERSONA_SEED_SECRET does not match";
+        trouble.due.clone().or_else(|| trouble.seed_secret.then(|| mismatch.to_owned()))
     }
 }
 
 impl Inner {
     fn note_trouble(&self, result: &Result<TickSummary, TickError>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = match result {
-            Ok(summary) if summary.seed_secret_mismatch => Some(Trouble::SeedSecret),
-            // Where everybody is held back, nobody has tried whether the secret matches by now.
-            Ok(summary)
-                if matches!(*trouble, Some(Trouble::SeedSecret))
-                    && summary.due > 0
-                    && summary.skipped == summary.due =>
-            {
-                Some(Trouble::SeedSecret)
-            }
-            Err(error @ TickError::Due(_)) => Some(Trouble::Due(error.to_string())),
+        trouble.due = match result {
+            Err(error @ TickError::Due(_)) => Some(error.to_string()),
             // The others say themselves what is wrong, for as long as it is.
             Ok(_) | Err(_) => None,
         };
+        if let Ok(summary) = result {
+            // Where everybody is held back, nobody has tried whether the secret matches by now.
+            let nobody_tried = summary.due > 0 && summary.skipped == summary.due;
+            trouble.seed_secret =
+                summary.seed_secret_mismatch || trouble.seed_secret && nobody_tried;
+        }
     }
 }

@@ -96,7 +96,7 @@ async fn resume(
     tracing::info!(%caller, "resumed on request");
     let resumed = state.control.resume().await;
     if let (Ok(true), Ticks::Ready(slot)) = (&resumed, &state.ticks) {
-        drop(slot.recover());
+        slot.recover();
     }
     answer(
         &state,

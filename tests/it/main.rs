@@ -22,6 +22,7 @@ mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod natures;
+mod owed_ratings;
 mod personal_space;
 mod policy;
 mod posting;

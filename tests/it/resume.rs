@@ -121,6 +121,7 @@ async fn a_run_killed_while_the_model_answers_goes_on_with_the_same_bytes_and_pa
     assert_eq!(asked(&world, is_main), 4);
     assert_eq!(asked(&world, is_rating), 1);
     the_day_is_whole(&world).await;
+    assert_eq!(world.metric("runs_resumed_total").await, Some(1.0));
     assert!(the_run(&world).await.spent > reserved, "the lost answer counts as spent");
     assert_eq!(world.tick().await["due"], 0);
 }

@@ -107,6 +107,19 @@ impl ClaudeError {
         self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
     }
 
+    /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
+    /// 413) never is.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { .. } => self.verdict() != Verdict::Final || self.lasting().is_some(),
+            Self::Http(source) => source.is_transient(),
+            Self::Stopped { .. }
+            | Self::WaitedEnough
+            | Self::NotPaid(_)
+            | Self::Unreadable { .. } => true,
+        }
+    }
+
     /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
     /// account, a model or a spend limit (contracts/anthropic-messages.md, section 6).
     pub(super) fn lasting(&self) -> Option<String> {

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{ClaudeError, halt::Halt};
@@ -114,9 +114,6 @@ impl Gate {
             let end = wait_until.unwrap_or(deadline);
             // Either way, the next look decides.
             let _ = timeout_at(end, changed).await;
-            if wait_until.is_some() {
-                sleep_until(end.min(Instant::now())).await;
-            }
         }
     }
 

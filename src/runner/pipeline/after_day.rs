@@ -116,9 +116,15 @@ impl Pipeline {
         };
         live.journal.give_up_waiting().await;
         progress.note_rating(ratings.spent, live.journal.lost());
-        if let (Some(Ended::Model(error)), true) = (&ratings.ended, progress.is_resumed) {
+        match &ratings.ended {
             // It is owed still.
-            return Finish::postponed(Failure::at(Stage::RatingTurn, error));
+            Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
+                return Finish::postponed(Failure::at(Stage::RatingTurn, error));
+            }
+            Some(Ended::Budget { of_persona: false, .. }) if progress.is_resumed => {
+                return Finish::postponed(Failure::stopped(Stage::RatingTurn));
+            }
+            _ => {}
         }
         if matches!(ratings.ended, Some(Ended::Stopped)) {
             return Finish::failed(RunState::RatingOwed, Failure::stopped(Stage::RatingTurn));
@@ -127,7 +133,8 @@ impl Pipeline {
         live.journal.note(&Step::Rated { rows: ratings.rows.clone() }).await;
         progress.ratings = ratings.rows.len();
         let posts = posts_of_ratings(live.journal.id, &ratings.rows);
-        match ratings.ended.as_ref().map(|ended| ended.summary(&live.redactor)) {
+        let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
+        match ratings.ended.as_ref().map(|ended| ended.summary(redactor)) {
             None => Finish::well(posts),
             Some(end) => match end.failure {
                 Some(error) => {

@@ -148,11 +148,14 @@ impl Pipeline {
         }
         live.journal.give_up_waiting().await;
         live::record_calls(&self.metrics, &turn, self.policy.mode);
-        if let (Ended::Model(error), true) =
-            (&turn.ended, replies_before > 0 && turn.replies == replies_before)
-        {
+        match &turn.ended {
             // What an earlier process paid for is not thrown away for a model that is away now.
-            return Err(Failure::at(Stage::MainTurn, error));
+            Ended::Model(error)
+                if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>
+            {
+                return Err(Failure::at(Stage::MainTurn, error));
+            }
+            _ => {}
         }
         let end = turn.ended.summary(&access.redactor);
         live.journal.note(&Step::DayEnded(end.clone())).await;
