@@ -38,7 +38,7 @@ pub struct App {
     shutdown: Shutdown,
     outbox: Option<Outbox>,
     retention: Retention,
-    gauges: Gauges,
+    gauges: Arc<Gauges>,
 }
 
 /// Why the daemon cannot start.
@@ -97,6 +97,8 @@ impl App {
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        // It logs itself what is wrong; then nothing is paid for until that is over.
+        let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
         let listener = TcpListener::bind(address)
             .await
@@ -115,6 +117,9 @@ impl App {
         let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
         let held = config.tick.paused;
         let control = Control::load(journal.clone(), clock.clone(), held).await?;
+        let gauges =
+            Gauges::load(journal.clone(), budget.clone(), clock.clone(), metrics.clone()).await?;
+        let gauges = Arc::new(gauges);
         let parts = Parts {
             clock: clock.clone(),
             http,
@@ -125,9 +130,9 @@ impl App {
             journal: journal.clone(),
             budget: budget.clone(),
             control: control.clone(),
+            gauges: gauges.clone(),
         };
         let (ticks, outbox) = ticks(&config, parts).await?;
-        let gauges = Gauges::new(journal.clone(), budget.clone(), clock.clone(), metrics.clone());
         let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
             ticks,
@@ -226,11 +231,13 @@ struct Parts {
     journal: Journal,
     budget: Arc<Budget>,
     control: Control,
+    gauges: Arc<Gauges>,
 }
 
 /// The ticks and the outbox, if every key they need is set.
 async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>), JournalError> {
-    let Parts { clock, http, auth, pricing, redactor, shutdown, journal, budget, control } = parts;
+    let Parts { clock, http, auth, pricing, redactor, shutdown, journal, budget, control, gauges } =
+        parts;
     let personas = config
         .peers
         .service_key
@@ -266,7 +273,7 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
     };
     let max_age = config.journal.resume_max_age;
     let tick = Tick::new(Arc::new(pipeline), personas, concurrency, max_age);
-    let slot = TickSlot::new(tick, http.metrics().clone(), shutdown);
+    let slot = TickSlot::new(tick, gauges, http.metrics().clone(), shutdown);
     Ok((Ticks::Ready(slot), Some(outbox)))
 }
 

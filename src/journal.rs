@@ -12,6 +12,7 @@ mod control;
 mod file;
 mod ledger;
 mod outbox;
+mod place;
 mod retention;
 mod runs;
 mod schema;
@@ -26,6 +27,8 @@ use std::{
 use jiff::Timestamp;
 use sqlx::{AnyPool, Row};
 use tokio::time::timeout;
+
+use place::Place;
 
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use file::FILE_NAME;
@@ -43,9 +46,8 @@ pub struct Journal {
     pool: AnyPool,
     /// What is wrong with it, if the last write failed.
     trouble: Arc<Mutex<Option<String>>>,
-    /// Held for as long as the process lives; the system frees it even after kill -9.
-    lock: Option<Arc<std::fs::File>>,
-    path: Option<PathBuf>,
+    /// Of a journal in a file, that this process has for itself.
+    place: Option<Arc<Place>>,
 }
 
 /// Why the journal cannot be used.
@@ -60,6 +62,16 @@ pub enum JournalError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Its files are no longer the ones that were opened.
+    #[error(
+        "the journal in {folder} was removed or replaced while the daemon runs, so what is written now is \
+         lost with the process: put the files back, or restart the daemon to begin an empty one",
+        folder = folder.display()
+    )]
+    Lost {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Another daemon works with it.
     #[error(
@@ -120,7 +132,9 @@ pub type Result<T> = std::result::Result<T, JournalError>;
 impl Journal {
     /// Why nothing can be written at present, if so.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let lost = self.place.as_ref().and_then(|place| place.trouble());
+        let noted = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lost.map(|error| error.to_string()).or_else(noted)
     }
 
     /// Whether something of a run's size can be written now. Tries it: a full disk has space again
@@ -130,6 +144,7 @@ impl Journal {
     /// When it cannot.
     pub async fn check_writable(&self) -> Result<()> {
         const PROBE_BYTES: usize = 64 << 10;
+        self.check_place().await?;
         let filler = "x".repeat(PROBE_BYTES);
         self.write("be written to", async {
             sqlx::query(
@@ -161,9 +176,8 @@ impl Journal {
     /// Ends the connection, after what is under way, and leaves the file to others.
     pub async fn close(&self) {
         let _ = timeout(LIMIT, self.pool.close()).await;
-        if let Some(lock) = &self.lock {
-            // The end of the process would do the same.
-            let _ = lock.unlock();
+        if let Some(place) = &self.place {
+            place.unlock();
         }
     }
 

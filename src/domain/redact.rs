@@ -14,8 +14,8 @@ const SHORTEST: usize = 6;
 /// The secrets that must not appear in logs, errors, rows or prompts. Peers can echo what they were
 /// sent, so every text that comes from one passes through [`Redactor::redact`].
 ///
-/// Besides its list, it knows a JWT and the credentials in a URL by their looks. Clones share the list, and with it what one of them
-/// learns later; [`Redactor::with`] makes a list of its own.
+/// Besides its list, it knows a JWT and the credentials in a URL by their looks. Clones share the list,
+/// and with it what one of them learns later; [`Redactor::with`] makes a list of its own.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<RwLock<Arc<[String]>>>,
@@ -37,17 +37,15 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
-        // A peer that echoes a secret in JSON escapes it.
-        let more = more.flat_map(|secret| [escaped(&secret), secret]);
-        Self::of(self.known().iter().cloned().chain(more))
+        Self::of(self.known().iter().cloned().chain(more.flat_map(forms)))
     }
 
     /// This redactor, but for one text that is not secret everywhere.
     #[must_use]
     pub fn without(&self, text: &str) -> Self {
-        let escaped = escaped(text);
+        let forms = forms(text.to_owned());
         let known = self.known();
-        Self::of(known.iter().filter(|&known| known != text && *known != escaped).cloned())
+        Self::of(known.iter().filter(|known| !forms.contains(known)).cloned())
     }
 
     /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
@@ -95,21 +93,35 @@ fn escape_len(rest: &str, after_backslash: bool) -> usize {
     }
 }
 
-/// `text` as it stands inside a JSON string.
-fn escaped(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
+/// `secret`, and how it stands in a JSON string, with and without escaped slashes, and in a URL: a peer
+/// may echo any of them.
+fn forms(secret: String) -> [String; 4] {
+    let quoted = serde_json::Value::from(secret.as_str()).to_string();
+    let in_json = quoted[1..quoted.len() - 1].to_owned();
+    let in_url = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    [in_json.replace('/', "\\/"), in_json, in_url, secret]
 }
 
+/// How an at sign may be written.
+const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
+
 /// `text` with everything that looks like an e-mail address replaced: e-mails are shown in answers of
-/// /diag only, and peers quote them where they like.
+/// /diag only, and peers quote them where they like, as they stand or as in a URL.
 pub fn redact_emails(text: &str) -> Cow<'_, str> {
     let in_address = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find('@') {
-        let (before, after) = (&rest[..at], &rest[at + 1..]);
-        let name = before.trim_end_matches(in_address);
+    let first_at = |rest: &str| {
+        let found = AT.iter().filter_map(|sign| rest.find(sign).map(|at| (at, sign.len())));
+        found.min()
+    };
+    while let Some((at, len)) = first_at(rest) {
+        let (before, after) = (&rest[..at], &rest[at + len..]);
+        let name = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
+            // A name in quotes may hold anything.
+            Some(quote) => &before[..quote],
+            None => before.trim_end_matches(in_address),
+        };
         // In text that is JSON already, what follows a backslash belongs to an escape.
         let name = &before[..name.len() + escape_len(&before[name.len()..], name.ends_with('\\'))];
         let domain_len = after.find(|c| !in_address(c)).unwrap_or(after.len());
@@ -117,7 +129,7 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
             out.push_str(name);
             out.push_str(MARK);
         } else {
-            out.push_str(&rest[..at + 1 + domain_len]);
+            out.push_str(&rest[..at + len + domain_len]);
         }
         rest = &after[domain_len..];
     }
@@ -130,14 +142,24 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
 
 /// What stands between `://` and the last `@` before the path; `None` if no URL has that.
 fn redact_url_credentials(text: &str) -> Option<String> {
-    let ends_authority = |c: char| c.is_whitespace() || "/?#\\\"'<>`".contains(c);
+    let ends_url = |c: char| c.is_whitespace() || "\\\"'<>`".contains(c);
+    let ends_authority = |c: char| ends_url(c) || "/?#".contains(c);
+    // A password that nobody encoded may hold what ends an authority: then no port follows the colon.
+    let has_no_port = |authority: &str| {
+        let port = authority.split_once(':').map_or("", |(_, port)| port);
+        !authority.starts_with('[') && !port.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let mut out = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + "://".len());
         let end = after.find(ends_authority).unwrap_or(after.len());
         out.push_str(before);
-        rest = match after[..end].rfind('@') {
+        let at = after[..end].rfind('@').or_else(|| {
+            let whole = &after[..after.find(ends_url).unwrap_or(after.len())];
+            has_no_port(&after[..end]).then(|| whole.rfind('@')).flatten()
+        });
+        rest = match at {
             Some(at) => {
                 out.push_str(MARK);
                 &after[at..]
@@ -199,6 +221,8 @@ mod tests {
             ),
             (r#"{"url":"http://u:p@h\n"}"#, r#"{"url":"http://[redacted]@h\n"}"#),
             ("http://h:1/path@2 and http://h/?q=a@b", "http://h:1/path@2 and http://h/?q=a@b"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
+            ("db postgres://mana:p/s#s:?@h@db/x down", "db postgres://[redacted]@db/x down"),
             ("://", "://"),
         ] {
             assert_eq!(redactor.redact(text), without);
@@ -221,6 +245,27 @@ mod tests {
         let redactor = Redactor::new(["a\"b\\c-secret"]);
         let echoed = serde_json::json!({"key": "a\"b\\c-secret"}).to_string();
         assert_eq!(redactor.redact(&echoed), "{\"key\":\"[redacted]\"}");
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_found_too() {
+        let redactor = Redactor::new(["p/ss wörd+"]);
+        assert_eq!(redactor.redact("?key=p%2Fss+w%C3%B6rd%2B&x"), "?key=[redacted]&x");
+        assert_eq!(redactor.redact(r#"{"key":"p\/ss wörd+"}"#), r#"{"key":"[redacted]"}"#);
+        assert_eq!(
+            redactor.without("p/ss wörd+").redact("?key=p%2Fss+w%C3%B6rd%2B"),
+            "?key=p%2Fss+w%C3%B6rd%2B"
+        );
+    }
+
+    #[test]
+    fn addresses_are_found_however_they_are_written() {
+        for text in
+            ["a%2Bb%40mana.test", "anna＠mana.test", r"anna\u0040mana.test", "\"a b\"@mana.test"]
+        {
+            assert_eq!(redact_emails(&format!("no {text}, sorry")), "no [redacted], sorry");
+        }
+        assert_eq!(redact_emails("100%40 times"), "100%40 times");
     }
 
     #[test]

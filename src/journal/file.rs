@@ -6,18 +6,22 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
+use tokio::time::{Instant, sleep};
 
-use super::{Journal, JournalError, LIMIT, Result, schema};
+use super::{Journal, JournalError, LIMIT, Result, place::Place, schema};
 
 /// The journal's file in RUNNER_DATA_DIR.
 pub const FILE_NAME: &str = "journal.db";
 const LOCK_NAME: &str = "journal.lock";
+/// What a process takes to end that was told to, or killed, a moment ago.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Of the daemon's connection. A foreign writer (the command line) is waited for, for less than an
 /// operation may take; a long reader must not let the log grow for ever.
@@ -40,7 +44,7 @@ impl Journal {
     /// When another process has it, it is damaged, or it cannot be written to.
     pub async fn open(folder: &Path) -> Result<Self> {
         make_folder(folder)?;
-        let lock = lock(folder)?;
+        let lock = wait_for_lock(folder).await?;
         let path = folder.join(FILE_NAME);
         let size = fs::metadata(&path).map(|data| data.len()).unwrap_or_default();
         if size > 0 {
@@ -52,7 +56,10 @@ impl Journal {
             pool(&url(&path, "rw")?, PRAGMAS).await.map_err(|source| of_opening(&path, source))?;
         schema::migrator().run(&pool).await?;
         tracing::info!(bytes = size, "the journal is open");
-        Ok(Self { path: Some(path), lock: Some(Arc::new(lock)), ..Self::of(pool) })
+        let refused = |source| JournalError::Folder { what: "file", path: path.clone(), source };
+        let place = Place::of(folder, [path.clone(), folder.join(LOCK_NAME)], lock);
+        let place = place.map_err(refused)?;
+        Ok(Self { place: Some(Arc::new(place)), ..Self::of(pool) })
     }
 
     /// A journal that ends with the process: what the file costs is measured against it.
@@ -97,11 +104,11 @@ impl Journal {
         let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS).await.map_err(opening)?;
         // SQLite looks into a file with the first question only.
         pool.execute(GUEST_CHECK).await.map_err(opening)?;
-        Ok(Self { path: Some(path), ..Self::of(pool) })
+        Ok(Self::of(pool))
     }
 
     fn of(pool: AnyPool) -> Self {
-        Self { pool, trouble: Arc::new(Mutex::new(None)), lock: None, path: None }
+        Self { pool, trouble: Arc::new(Mutex::new(None)), place: None }
     }
 
     /// Lets the file grow to so many pages and no further: a full disk, for tests.
@@ -112,11 +119,6 @@ impl Journal {
         let pragma = format!("PRAGMA max_page_count = {pages}");
         self.read("limit its pages", self.pool.execute(sqlx::AssertSqlSafe(pragma))).await?;
         Ok(())
-    }
-
-    /// Its file, if it has one.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
     }
 }
 
@@ -134,6 +136,17 @@ fn make_file(path: &Path) -> Result<()> {
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let made = made.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)));
     made.map_err(|source| JournalError::Folder { what: "file", path: path.into(), source })
+}
+
+/// The lock, as soon as a process that is just ending has let go of it.
+async fn wait_for_lock(folder: &Path) -> Result<File> {
+    let until = Instant::now() + ENDING;
+    loop {
+        match lock(folder) {
+            Err(JournalError::InUse { .. }) if Instant::now() < until => sleep(ENDING / 20).await,
+            other => return other,
+        }
+    }
 }
 
 /// The lock is the system's own: it ends with the process, however that ends.

@@ -235,6 +235,23 @@ impl Journal {
         Ok(readable(&rows))
     }
 
+    /// When the last run that went well to its end did so.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = self
+            .read("look up the last finished run", async {
+                sqlx::query("SELECT MAX(ended_at) FROM runs WHERE state = $1 AND stage = 'done'")
+                    .bind(RunState::Finished.as_str())
+                    .fetch_one(&self.pool)
+                    .await?
+                    .try_get(0)
+            })
+            .await?;
+        Ok(at.map(timestamp))
+    }
+
     /// The latest runs, newest first, at most 10,000.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ pub(super) struct Delivery {
     dead_letters: IntGauge,
     journal_size: IntGauge,
     journal_writable: IntGauge,
+    disk_free: IntGauge,
 }
 
 /// What the outbox holds.
@@ -68,6 +69,11 @@ impl Delivery {
                 "journal_size_bytes",
                 "Size of the journal's files. It levels off at what JOURNAL_RETENTION_DAYS keep.",
             )?,
+            disk_free: r.gauge(
+                "journal_disk_free_bytes",
+                "Room left on the disk the journal is on. At 0 no new run starts; the journal needs some \
+                 megabytes a day.",
+            )?,
             journal_writable: r.gauge(
                 "journal_writable",
                 "0 since the journal could not be written, 1 again once it can: meanwhile no new run \
@@ -108,6 +114,11 @@ impl Metrics {
     /// Size of the journal's files in bytes.
     pub fn set_journal_size(&self, bytes: u64) {
         self.delivery.journal_size.set(whole(bytes));
+    }
+
+    /// Bytes that may still be written on the journal's disk.
+    pub fn set_disk_free(&self, bytes: u64) {
+        self.delivery.disk_free.set(whole(bytes));
     }
 
     /// Whether the last write to the journal went well.

@@ -89,13 +89,13 @@ impl Scheduling {
             )?,
             runs_resumed: r.counter(
                 "runs_resumed_total",
-                "Runs continued from the journal. It grows when the process was killed in the middle \
-                 of runs.",
+                "Times an unfinished run was gone on with from the journal. It grows when the process \
+                 was killed or stopped in the middle of runs.",
             )?,
             last_finished_run: r.measure(
                 "last_finished_run_timestamp_seconds",
-                "When the last run ended well, in Unix time; 0 if none did since the start. Standing \
-                 still while personas are due, nothing gets done.",
+                "When the last run ended well, in Unix time, also before a restart; 0 if none ever did. \
+                 Standing still while personas are due, nothing gets done.",
             )?,
             backoffs: r.counter(
                 "run_backoffs_total",

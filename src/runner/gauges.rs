@@ -25,18 +25,27 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// Gauges of this journal and this budget.
-    pub fn new(journal: Journal, budget: Arc<Budget>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { journal, budget, clock, metrics }
+    /// Gauges of this journal and this budget, the time of the last finished run as an earlier process
+    /// has left it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn load(
+        journal: Journal,
+        budget: Arc<Budget>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, JournalError> {
+        if let Some(at) = journal.last_finished_run().await? {
+            metrics.record_finished_run(at);
+        }
+        Ok(Self { journal, budget, clock, metrics })
     }
 
     /// Reads until a stop.
-    pub async fn work(self, shutdown: Shutdown) {
+    pub async fn work(self: Arc<Self>, shutdown: Shutdown) {
         loop {
-            if let Err(error) = self.read().await {
-                tracing::debug!("the gauges of the journal stay as they are: {error}");
-            }
-            self.metrics.set_journal_writable(self.journal.trouble().is_none());
+            self.refresh().await;
             tokio::select! {
                 biased;
                 () = shutdown.stopping() => return,
@@ -45,8 +54,19 @@ impl Gauges {
         }
     }
 
+    /// Brings them up to date now.
+    pub async fn refresh(&self) {
+        if let Err(error) = self.read().await {
+            tracing::debug!("the gauges of the journal stay as they are: {error}");
+        }
+        self.metrics.set_journal_writable(self.journal.trouble().is_none());
+    }
+
     async fn read(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
+        if let Some(free) = self.journal.check_place().await? {
+            self.metrics.set_disk_free(free);
+        }
         let depth = self.journal.outbox_depth().await?;
         self.metrics.set_outbox(OutboxState {
             actions: depth.actions,

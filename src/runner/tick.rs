@@ -160,9 +160,9 @@ impl Tick {
         if self.pipeline.control.paused().is_some() {
             return Err(TickError::Paused);
         }
-        if self.pipeline.journal.trouble().is_some() {
-            self.pipeline.journal.check_writable().await?;
-        }
+        // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
+        // to be known by then.
+        self.pipeline.journal.check_writable().await?;
         let claude = &self.pipeline.claude;
         let admitted = match claude.begin_tick() {
             Admission::Open => Admitted::All,

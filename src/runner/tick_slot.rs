@@ -1,21 +1,31 @@
 //! The single slot for ticks, shared by the interval and by callers.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 use tracing::Instrument;
 
-use super::tick::{Tick, TickError, TickSummary};
+use super::{
+    gauges::Gauges,
+    tick::{Tick, TickError, TickSummary},
+};
 use crate::{
     metrics::{Metrics, TickOutcome},
     shutdown::Shutdown,
 };
+
+/// For the gauges to be brought up to date.
+const REFRESH_LIMIT: Duration = Duration::from_secs(1);
 
 /// A tick is in flight already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +39,7 @@ pub struct TickSlot(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tick: Tick,
+    gauges: Arc<Gauges>,
     slot: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -49,11 +60,12 @@ struct Trouble {
 }
 
 impl TickSlot {
-    /// A free slot for this tick.
-    pub fn new(tick: Tick, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+    /// A free slot for this tick, after which the gauges are brought up to date.
+    pub fn new(tick: Tick, gauges: Arc<Gauges>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
         let slot = Arc::new(Semaphore::new(1));
         Self(Arc::new(Inner {
             tick,
+            gauges,
             slot,
             metrics,
             shutdown,
@@ -92,6 +104,8 @@ impl TickSlot {
                 result = inner.tick.run() => result,
             };
             inner.note_trouble(&result);
+            // Who learns that the tick has ended finds the same in the metrics.
+            let _ = timeout(REFRESH_LIMIT, inner.gauges.refresh()).await;
             // The slot is free again before anybody learns that the tick has ended.
             drop(permit);
             // Nobody may be waiting any more, which is fine.

@@ -187,3 +187,34 @@ async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_down_and_h
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("__run", "error")]);
     scene.end().await;
 }
+
+#[tokio::test]
+async fn files_that_are_removed_under_the_daemon_stop_paid_work_until_they_are_back() {
+    let world = Setup::one(&["habits"]).start().await;
+    let folder = world.peers.data_folder().to_owned();
+    let elsewhere = folder.with_extension("away");
+    std::fs::rename(&folder, &elsewhere).unwrap();
+    let (status, body) = world.call(Method::POST, "/diag/tick").await;
+    assert_ne!(status, StatusCode::OK, "{body}");
+    assert!(body["error"].to_string().contains("removed or replaced"), "{body}");
+    assert_eq!(world.upstream_requests(), 0);
+    assert_eq!(world.metric("journal_writable").await, Some(0.0));
+    let (status, body) = world.call(Method::GET, "/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+
+    std::fs::rename(&elsewhere, &folder).unwrap();
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
+    assert_eq!(world.metric("journal_writable").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() {
+    let scene = Scene::start(&[]).await;
+    scene.begin_tick().await.unwrap();
+    fill(&scene.journal, &scene.clock).await;
+    scene.begin_tick().await.unwrap();
+    scene.becomes("degraded").await;
+    scene.journal.limit_pages(1_000_000).await.unwrap();
+    scene.begin_tick().await.unwrap();
+    scene.becomes("ok").await;
+}

@@ -11,6 +11,7 @@ mod echoes;
 mod env_example;
 mod fleet;
 mod full_disk;
+mod gauges;
 mod hard_day;
 mod health_and_metrics;
 mod hostile_clients;
