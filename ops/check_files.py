@@ -104,7 +104,8 @@ def main():
     dashboard = json.loads(dashboard_text)
     table = (OPS / "METRICS.md").read_text()
     check_alerts(rules, (OPS / "RUNBOOK.md").read_text())
-    check_alert_tests(rules, load_yaml("prometheus/alerts_test.yml")["tests"])
+    files = [path.relative_to(OPS) for path in sorted(OPS.glob("prometheus/*_test.yml"))]
+    check_alert_tests(rules, [test for file in files for test in load_yaml(file)["tests"]])
     check_dashboard(dashboard, json.loads((OPS / "grafana/dashboard.schema.json").read_text()))
     for rule in rules:
         check_names(rule["alert"], rule["expr"], table)
