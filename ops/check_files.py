@@ -58,7 +58,7 @@ def check_runbook(runbook, dashboard, readme):
         if " ".join(name.split()) not in panels:
             complain(f"runbook: the dashboard has no panel {name}")
     routes = re.findall(r"(?:\$RUNNER|GET |POST |`)(/(?:health|ready|metrics|diag|control)[a-z/]*)", runbook)
-    commands = re.findall(r"`(mana-persona-runner [a-z]+(?: retry)?)", runbook)
+    commands = re.findall(r"`(mana-persona-runner(?: [a-z]+)+)", runbook)
     variables = re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", runbook)
     for found in (routes, commands, variables):
         if not found:
