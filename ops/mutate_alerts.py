@@ -24,7 +24,9 @@ FLIPPED = {">": "<", "<": ">", ">=": "<", "<=": ">", "==": "!="}
 # The same comparison with the boundary on its other side.
 SHIFTED = {">": ">=", "<": "<=", ">=": ">", "<=": "<"}
 NEGATED = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}
-TOKEN = re.compile(r'\s*([a-zA-Z_]\w*|\d+[smhd](?:\d+[smhd])*\b|\d+(?:\.\d+)?|"[^"]*"|=~|!~|[<>=!]=|.)', re.DOTALL)
+TOKEN = re.compile(r'\s*([a-zA-Z_]\w*|(?:\d+[smhd])+\b|\d+(?:\.\d+)?|"[^"]*"|=~|!~|[<>=!]=|.)', re.DOTALL)
+# Seconds in a unit of a duration.
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # An operator, its operands, and what stands between: loosest first, as in the language.
 LEVELS = (("or",), ("and", "unless"), tuple(FLIPPED) + ("!=",), ("+", "-"), ("/", "*"))
 
@@ -123,12 +125,12 @@ def write(node):
             how = f" {grouping[0]} ({', '.join(grouping[1])}) " if grouping else ""
             return f"{name}{how}({', '.join(map(write, arguments))})"
         case ["binary", operator, words, left, right]:
-            how = "".join(f" {word}" + ("" if labels is None else f" ({', '.join(labels)})") for word, labels in words)
+            how = "".join(f" {word}" if labels is None else f" {word} ({', '.join(labels)})" for word, labels in words)
             return f"({write(left)} {operator}{how} {write(right)})"
 
 
 def duration(text, factor):
-    seconds = sum(int(n) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit] for n, unit in re.findall(r"(\d+)([smhd])", text))
+    seconds = sum(int(n) * UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text))
     return f"{round(seconds * factor)}s"
 
 
@@ -148,7 +150,8 @@ def own_changes(node):
             for n, (label, operator, value) in enumerate(matchers):
                 yield f"{write(node)}: {label} removed", ["series", name, matchers[:n] + matchers[n + 1 :]]
                 negated = [label, NEGATED[operator], value]
-                yield f"{write(node)}: {label} negated", ["series", name, matchers[:n] + [negated] + matchers[n + 1 :]]
+                others = [*matchers[:n], negated, *matchers[n + 1 :]]
+                yield f"{write(node)}: {label} negated", ["series", name, others]
         case ["window", inner, window, step]:
             for factor in (0.5, 2):
                 yield f"{write(node)} x {factor}", ["window", inner, duration(window, factor), step]
@@ -240,9 +243,11 @@ def main():
         results = pool.map(lambda job: passes(job[1], job[2]), jobs)
         for (name, mutant, _, expected), passed in zip(jobs, results):
             if passed != expected:
-                problems.append(f"{name}: {'no test notices' if passed else 'a test fails'}: {mutant['expr'].strip()}")
+                verdict = "no test notices" if passed else "a test fails"
+                problems.append(f"{name}: {verdict}: {mutant['expr'].strip()}")
     if not sys.argv[1:]:
-        problems += [f"{name}: said to make no difference, but there is no such change" for name in EQUIVALENT if name not in seen]
+        unknown = sorted(set(EQUIVALENT) - seen)
+        problems += [f"{name}: said to make no difference, but there is no such change" for name in unknown]
     for problem in problems:
         print(problem, file=sys.stderr)
     print(f"{len(jobs) - len(rules)} changes of {len(rules)} alerts: {len(problems)} problems")
