@@ -10,6 +10,12 @@ import jsonschema
 import yaml
 
 OPS = Path(__file__).parent
+# Families that no panel shows.
+NOT_SHOWN = {
+    "process_max_fds": "a limit that does not move; beside it the open ones would be a flat line",
+    "process_threads": "the same at all times",
+    "process_virtual_memory_bytes": "reserved addresses, of which nothing follows",
+}
 problems = []
 
 
@@ -43,6 +49,23 @@ def check_alerts(rules, runbook):
     for anchor in sorted(known):
         if anchor.startswith("personarunner") and anchor not in alerts:
             complain(f"the runbook has a section on {anchor}, which is no alert")
+
+
+def check_runbook(runbook, dashboard, readme):
+    """What the runbook names is there: panels (bold), routes, commands and variables (in README.md)."""
+    panels = {panel["title"] for panel in dashboard["panels"]}
+    for name in re.findall(r"\*\*(.+?)\*\*", runbook, re.DOTALL):
+        if " ".join(name.split()) not in panels:
+            complain(f"runbook: the dashboard has no panel {name}")
+    routes = re.findall(r"(?:\$RUNNER|GET |POST |`)(/(?:health|ready|metrics|diag|control)[a-z/]*)", runbook)
+    commands = re.findall(r"`(mana-persona-runner(?: [a-z]+)+)", runbook)
+    variables = re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", runbook)
+    for found in (routes, commands, variables):
+        if not found:
+            complain("runbook: it names no route, no command or no variable, or this check no longer sees them")
+        for name in sorted(set(found)):
+            if name.rstrip("/") not in readme:
+                complain(f"runbook: README.md does not know {name}")
 
 
 def instances(test):
@@ -98,13 +121,25 @@ def check_names(where, text, table):
             complain(f"{where}: METRICS.md does not know {name}")
 
 
+def check_families(table, dashboard_text):
+    """Each family is on the dashboard, or left out on purpose."""
+    for family in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE):
+        is_shown = re.search(rf"\b{family}(_bucket|_sum|_count)?\b", dashboard_text)
+        if bool(is_shown) == (family in NOT_SHOWN):
+            complain(f"dashboard: {family} is {'shown' if is_shown else 'not shown'}, unlike what NOT_SHOWN says")
+
+
 def main():
     rules = [rule for group in load_yaml("prometheus/alerts.yml")["groups"] for rule in group["rules"]]
     dashboard_text = (OPS / "grafana/persona-runner.json").read_text()
     dashboard = json.loads(dashboard_text)
     table = (OPS / "METRICS.md").read_text()
-    check_alerts(rules, (OPS / "RUNBOOK.md").read_text())
-    check_alert_tests(rules, load_yaml("prometheus/alerts_test.yml")["tests"])
+    runbook = (OPS / "RUNBOOK.md").read_text()
+    check_alerts(rules, runbook)
+    check_runbook(runbook, dashboard, (OPS.parent / "README.md").read_text())
+    check_families(table, dashboard_text)
+    files = [path.relative_to(OPS) for path in sorted(OPS.glob("prometheus/*_test.yml"))]
+    check_alert_tests(rules, [test for file in files for test in load_yaml(file)["tests"]])
     check_dashboard(dashboard, json.loads((OPS / "grafana/dashboard.schema.json").read_text()))
     for rule in rules:
         check_names(rule["alert"], rule["expr"], table)
