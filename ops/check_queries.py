@@ -13,8 +13,9 @@ from pathlib import Path
 DASHBOARD = Path(__file__).parent / "grafana/persona-runner.json"
 # What Grafana would put in. The window covers the whole run.
 VARIABLES = {"$__rate_interval": "2m", "$instance": ".*"}
-# Ends a query that a good day leaves empty; it would hide a query that is empty for a misspelt label, too.
-FALLBACK = " > 0) or on () vector(0)"
+# Ends of queries that a good day, or a Prometheus without a probe, leaves empty. They would hide a query that is
+# empty for a misspelt label, too, so the check looks behind them.
+FALLBACKS = {" > 0) or on () vector(0)": ")", " or on () vector(-1)": ""}
 
 
 def ask(prometheus, path, **parameters):
@@ -28,8 +29,9 @@ def ask(prometheus, path, **parameters):
 
 def trouble(prometheus, query, legend):
     """What is wrong with a query or the legend of its series, or None."""
-    if query.endswith(FALLBACK):
-        query = query.removesuffix(FALLBACK) + ")"
+    for fallback, rest in FALLBACKS.items():
+        if query.endswith(fallback):
+            query = query.removesuffix(fallback) + rest
     for variable, value in VARIABLES.items():
         query = query.replace(variable, value)
     if "$" in query:

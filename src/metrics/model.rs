@@ -78,7 +78,7 @@ impl Model {
             )?,
             answers_lost: r.counter(
                 "answers_lost_total",
-                "Model requests whose answer was lost when the process was killed; they count as spent \
+                "Model requests whose answer was lost on its way (timeouts, resets); they count as spent \
                  and are asked again.",
             )?,
             tokens: r.counters(

@@ -15,7 +15,7 @@ const BUSY: &str = "runtime_busy_seconds_total";
 const BUSY_HELP: &str = "Time the runtime's workers spent on tasks, all workers together. Its rate divided \
                          by the workers is the busy ratio; near 1 everything is late, /health included.";
 const WORKERS: &str = "runtime_workers";
-const WORKERS_HELP: &str = "Worker threads of the runtime. It follows the cores at the start.";
+const WORKERS_HELP: &str = "Worker threads of the runtime: two, whatever the machine has.";
 const TASKS: &str = "runtime_tasks";
 const TASKS_HELP: &str = "Tasks of the runtime that have not ended. It follows the runs in flight and the \
                           connections; growth between ticks is a leak.";

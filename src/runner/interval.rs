@@ -8,7 +8,7 @@ use super::TickSlot;
 use crate::shutdown::Shutdown;
 
 /// Starts a tick every `period` until a stop. The first one comes a whole period from now: a restart
-/// must not spend money by itself.
+/// begins no runs by itself, it only goes on with unfinished ones.
 pub async fn run_interval(period: Duration, slot: TickSlot, shutdown: Shutdown) {
     let mut heartbeat = interval_at(Instant::now() + period, period);
     // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
