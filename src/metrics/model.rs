@@ -78,7 +78,7 @@ impl Model {
             )?,
             answers_lost: r.counter(
                 "answers_lost_total",
-                "Model requests whose answer was lost on its way (timeouts, resets); they count as spent \
+                "Model requests whose answer was lost, on its way or with the process; they count as spent \
                  and are asked again.",
             )?,
             tokens: r.counters(
@@ -195,7 +195,7 @@ impl Metrics {
         duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
     }
 
-    /// The answer to a model request was lost with the process that waited for it.
+    /// The answer to a model request was lost, on its way or with the process that waited for it.
     pub fn record_lost_answer(&self) {
         self.model.answers_lost.inc();
     }

@@ -193,6 +193,9 @@ impl Pipeline {
         let close = close.or(unreadable);
         if close.is_none() {
             self.metrics.record_resumed_run();
+            if replay.lost_an_answer {
+                self.metrics.record_lost_answer();
+            }
         }
         let slot = row.slot;
         self.carry_out(Start { id, persona, slot, replay, next_number, is_rating, close }).await

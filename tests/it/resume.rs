@@ -121,7 +121,9 @@ async fn a_run_killed_while_the_model_answers_goes_on_with_the_same_bytes_and_pa
     assert_eq!(asked(&world, is_main), 4);
     assert_eq!(asked(&world, is_rating), 1);
     the_day_is_whole(&world).await;
-    assert_eq!(world.metric("runs_resumed_total").await, Some(1.0));
+    for counted in ["runs_resumed_total", "answers_lost_total"] {
+        assert_eq!(world.metric(counted).await, Some(1.0), "{counted}");
+    }
     assert!(the_run(&world).await.spent > reserved, "the lost answer counts as spent");
     assert_eq!(world.tick().await["due"], 0);
 }
