@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -62,6 +63,22 @@ enum WireCadence {
 struct Owner {
     email: Option<serde_json::Value>,
     user_id: Option<serde_json::Value>,
+}
+
+/// An error as the service words it. Others have more fields, or fewer.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Refusal {
+    status_code: u16,
+    #[serde(rename = "message")]
+    _message: String,
+}
+
+/// Whether an answer with this status is the service's own refusal, and no proxy's page or that of a
+/// path nobody serves.
+pub(super) fn is_refusal(status: StatusCode, body: &[u8]) -> bool {
+    let refusal = serde_json::from_slice::<Refusal>(body);
+    refusal.is_ok_and(|refusal| refusal.status_code == status.as_u16())
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
@@ -204,6 +221,23 @@ mod tests {
 
     fn parse(rows: Vec<Value>) -> Vec<DueRow> {
         parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap().0
+    }
+
+    #[test]
+    fn a_refusal_is_the_services_own_in_its_own_form_only() {
+        let is_own = |body: &str| is_refusal(StatusCode::NOT_FOUND, body.as_bytes());
+        assert!(is_own(r#"{"statusCode":404,"message":"Persona not found"}"#));
+        for foreign in [
+            "",
+            "404 Not Found",
+            "<html><h1>404 Not Found</h1></html>",
+            "{}",
+            r#"{"message":"Persona not found"}"#,
+            r#"{"statusCode":401,"message":"Invalid or missing service key"}"#,
+            r#"{"statusCode":404,"message":"Cannot POST /actions","error":"Not Found"}"#,
+        ] {
+            assert!(!is_own(foreign), "{foreign}");
+        }
     }
 
     #[test]
