@@ -18,6 +18,7 @@ mod schema;
 mod steps;
 
 use std::{
+    future::pending,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,11 +26,11 @@ use std::{
 
 use jiff::Timestamp;
 use sqlx::{AnyPool, Row};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use file::FILE_NAME;
-pub use ledger::{Cap, Caps, Spending};
+pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunState};
 pub use steps::StoredStep;
@@ -160,7 +161,18 @@ impl Journal {
 
     /// Ends the connection, after what is under way, and leaves the file to others.
     pub async fn close(&self) {
-        let _ = timeout(LIMIT, self.pool.close()).await;
+        self.close_or(pending()).await;
+    }
+
+    /// As [`Journal::close`], but waits for what is under way no longer than until `given_up`: a disk may
+    /// hang.
+    pub async fn close_or(&self, given_up: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.pool.close() => {}
+            () = given_up => {}
+            () = sleep(LIMIT) => {}
+        }
         if let Some(lock) = &self.lock {
             // The end of the process would do the same.
             let _ = lock.unlock();

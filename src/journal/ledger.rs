@@ -24,6 +24,17 @@ pub struct Caps {
     pub persona_daily: Option<Usd>,
 }
 
+impl Caps {
+    /// This one of them.
+    pub fn of(&self, cap: Cap) -> Option<Usd> {
+        match cap {
+            Cap::Daily => self.daily,
+            Cap::Monthly => self.monthly,
+            Cap::PersonaDaily => self.persona_daily,
+        }
+    }
+}
+
 /// A cap that a request does not fit under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cap {
@@ -49,6 +60,15 @@ impl Cap {
     pub fn is_of_fleet(self) -> bool {
         self != Self::PersonaDaily
     }
+}
+
+/// Why a reservation was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// With what is spent and reserved already it would be more than this cap.
+    Left(Cap),
+    /// It is more than this cap by itself: no other day changes that.
+    Ever(Cap),
 }
 
 /// Where a request's money is booked: a persona on a day.
@@ -80,7 +100,7 @@ impl Spending {
 
 impl Journal {
     /// Reserves `amount` and appends the step that says what for. Nothing is written where it does not
-    /// fit under a cap, which is returned.
+    /// fit under a cap.
     ///
     /// # Errors
     /// When it cannot be written; nothing is, then.
@@ -91,14 +111,14 @@ impl Journal {
         amount: Usd,
         caps: &Caps,
         now: Timestamp,
-    ) -> Result<std::result::Result<(), Cap>> {
+    ) -> Result<std::result::Result<(), NoRoom>> {
         let limits = [
             (Cap::Daily, caps.daily),
             (Cap::Monthly, caps.monthly),
             (Cap::PersonaDaily, caps.persona_daily),
         ];
         if let Some((cap, _)) = limits.iter().find(|(_, limit)| limit.is_some_and(|l| amount > l)) {
-            return Ok(Err(*cap));
+            return Ok(Err(NoRoom::Ever(*cap)));
         }
         self.write("reserve money", async {
             let mut tx = self.pool.begin().await?;
@@ -120,7 +140,7 @@ impl Journal {
             let mut accounts = limits.iter().zip(&spending.accounts);
             if let Some(((cap, _), _)) = accounts.find(|((_, limit), account)| is_over(account, *limit)) {
                 tx.rollback().await?;
-                return Ok(Err(*cap));
+                return Ok(Err(NoRoom::Left(*cap)));
             }
             add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
             tx.commit().await?;

@@ -221,9 +221,9 @@ async fn money_is_reserved_up_to_the_cap_and_no_further() {
             journal.reserve(step, spending, usd(dollars), &caps, NOON).await.unwrap()
         }
     };
-    assert_eq!(reserve(0, 1.01).await, Err(Cap::Daily));
+    assert_eq!(reserve(0, 1.01).await, Err(NoRoom::Ever(Cap::Daily)));
     assert_eq!(reserve(0, 0.6).await, Ok(()));
-    assert_eq!(reserve(1, 0.5).await, Err(Cap::Daily));
+    assert_eq!(reserve(1, 0.5).await, Err(NoRoom::Left(Cap::Daily)));
     assert_eq!(reserve(1, 0.4).await, Ok(()));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap(), (usd(1.0), usd(1.0)));
     // The first cost less than reserved; of the second no answer came.
@@ -247,7 +247,7 @@ async fn every_cap_holds_and_a_refused_reservation_books_nothing_anywhere() {
     ] {
         let step = (id, 0, "{}");
         let refused = journal.reserve(step, &spending, usd(0.6), &caps, NOON).await.unwrap();
-        assert_eq!(refused, Err(cap));
+        assert_eq!(refused, Err(NoRoom::Ever(cap)));
     }
     let caps = Caps { persona_daily: Some(usd(0.5)), ..Caps::default() };
     assert_eq!(
@@ -255,7 +255,7 @@ async fn every_cap_holds_and_a_refused_reservation_books_nothing_anywhere() {
         Ok(())
     );
     let refused = journal.reserve((id, 1, "{}"), &spending, usd(0.4), &caps, NOON).await.unwrap();
-    assert_eq!(refused, Err(Cap::PersonaDaily));
+    assert_eq!(refused, Err(NoRoom::Left(Cap::PersonaDaily)));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap(), (usd(0.4), usd(0.4)));
     // Somebody else, and the next day, have accounts of their own.
     let other = Spending::of(&UserId::parse("ben").unwrap(), NOON);
@@ -382,8 +382,27 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
     assert_eq!(journal.pause().await.unwrap(), Some(pause));
     journal.set_pause(None, NOON).await.unwrap();
     assert_eq!(journal.pause().await.unwrap(), None);
-    let reached =
-        BudgetReached { variable: "BUDGET_DAILY_USD".into(), limit: usd(5.0), until: NOON };
-    journal.set_budget_reached(&reached, NOON).await.unwrap();
-    assert_eq!(journal.budget_reached().await.unwrap(), Some(reached));
+    assert_eq!(journal.budgets_reached().await.unwrap(), []);
+    let reached = ["BUDGET_DAILY_USD", "BUDGET_MONTHLY_USD"].map(|variable| BudgetReached {
+        variable: variable.into(),
+        limit: usd(5.0),
+        until: NOON,
+    });
+    journal.set_budgets_reached(&reached, NOON).await.unwrap();
+    assert_eq!(journal.budgets_reached().await.unwrap(), reached);
+    // As an earlier version wrote it.
+    let one = serde_json::to_string(&reached[0]).unwrap();
+    let write = sqlx::query("UPDATE control SET value = $1 WHERE name = 'budget_reached'");
+    write.bind(one).execute(&journal.pool).await.unwrap();
+    assert_eq!(journal.budgets_reached().await.unwrap(), reached[..1]);
+}
+
+#[tokio::test]
+async fn a_journal_that_hangs_is_waited_for_no_longer_than_the_caller_can() {
+    let journal = Journal::in_memory().await.unwrap();
+    // What is under way keeps the one connection there is.
+    let under_way = journal.pool.acquire().await.unwrap();
+    let closed = timeout(LIMIT / 2, journal.close_or(std::future::ready(()))).await;
+    assert!(closed.is_ok(), "given up at once");
+    drop(under_way);
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use devstack::fault::Fault;
+use reqwest::Method;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::{make_due, outcomes},
-    support::{Setup, World, path, patiently},
+    support::{Setup, World, failure_of, path, patiently},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -27,16 +29,33 @@ async fn most_of_a_first_request() -> f64 {
     world.journal().await.latest_runs(1).await.unwrap()[0].spent.dollars()
 }
 
+/// Whether the metrics say that the cap of a day is reached.
+async fn shows_reached(world: &World, reached: bool) {
+    patiently("the metric of the cap", async {
+        let series = "budget_cap_reached{period=\"day\"}";
+        while world.metric(series).await != Some(f64::from(u8::from(reached))) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(world.metric("budget_cap_reached{period=\"month\"}").await, Some(0.0));
+}
+
 #[tokio::test]
 async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart() {
+    let cap = format!("{:.12}", most_of_a_first_request().await * 1.5);
     let mut world =
-        Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", "0.0001").start().await;
+        Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", &cap).start().await;
+    // Of the first request no answer comes, so all that was reserved for it counts as spent.
+    let claude = &world.peers.claude.served;
+    claude.faults.inject(1, Fault::status(200, "no message"), |_| true);
     let result = world.good_tick().await;
     let told = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
-    assert_eq!(told, [json!(0), json!(2)], "{result}");
-    assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
+    assert_eq!(told, [json!(1), json!(1)], "{result}");
+    assert_eq!(claude.recorder.all().len(), 1, "money is reserved first");
     let reason = world.health().await["reason"].to_string();
     assert!(reason.contains("BUDGET_DAILY_USD"), "{reason}");
+    shows_reached(&world, true).await;
 
     let logins = |world: &World| {
         world.asked(path::LOGIN, None).len() + world.asked(path::SIGN_IN, None).len()
@@ -44,14 +63,80 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     let before = logins(&world);
     world.stop().await;
     world.start_again(&[]).await;
-    assert_eq!(world.good_tick().await["skipped"], 2);
+    assert_eq!(world.good_tick().await["skipped"], 1);
     assert_eq!(logins(&world), before, "nobody logs in for nothing");
+    shows_reached(&world, true).await;
 
-    // Another cap is another budget.
+    let now = world.clock.now();
+    world.clock.advance(DAY);
+    assert!(world.health().await["reason"].is_null(), "another day is another budget");
+    shows_reached(&world, false).await;
+    world.clock.set(now);
+
+    // And so is another cap.
     world.stop().await;
     world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
-    assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
+    shows_reached(&world, false).await;
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
     assert!(world.health().await["reason"].is_null());
+}
+
+#[tokio::test]
+async fn a_request_that_is_more_than_the_fleets_cap_ends_its_own_run_and_nobody_elses() {
+    // Nothing fits: each run fails by itself, with the reason, and is not tried again at once.
+    let world =
+        Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", "0.0001").start().await;
+    let result = world.tick().await;
+    for name in ["anna", "ben"] {
+        let error = failure_of(&result, name).unwrap();
+        assert!(
+            error.contains("BUDGET_DAILY_USD ($0.0001)") && error.contains("raised"),
+            "{error}"
+        );
+    }
+    assert!(world.health().await["reason"].is_null());
+    let sessions = world.initializes().len();
+    assert_eq!(world.good_tick().await["skipped"], 2, "they are held back");
+    assert_eq!(world.initializes().len(), sessions);
+    assert_eq!(world.peers.claude.requests().len(), 0);
+
+    // The first request fits, and the second, longer one does not.
+    let cap = format!("{:.12}", most_of_a_first_request().await);
+    let world = Setup::many(&["anna"]).short_days().var("BUDGET_DAILY_USD", &cap).start().await;
+    world
+        .peers
+        .claude
+        .answer_with(|_| Some(devstack::claude::Scripted::tools(&[("habits_list", json!({}))])));
+    let result = world.tick().await;
+    assert!(failure_of(&result, "anna").unwrap().contains("BUDGET_DAILY_USD"), "{result}");
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"), ("__run", "error")]);
+    assert!(world.health().await["reason"].is_null());
+    // What was paid for has used the slot up: it is not paid for again.
+    world.peers.auth.set_last_active_at(&world.users[0], None).await;
+    assert_eq!(world.good_tick().await["skipped"], 1);
+    assert_eq!(world.peers.claude.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_persona_without_money_before_midnight_has_some_after_it() {
+    let world =
+        Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", "0.0001").start().await;
+    // The run takes until after midnight to come to its end.
+    let end = CancellationToken::new();
+    let mcp = &world.peers.mcp.served;
+    mcp.faults.inject(1, Fault::Hold(end.clone()), |r| r.method == Method::DELETE);
+    let tick = world.begin_tick();
+    let closing = mcp.recorder.wait_for(1, |r| r.method == Method::DELETE);
+    patiently("the end of the session", closing).await;
+    world.clock.advance(DAY / 2 + DAY / 24);
+    end.cancel();
+    let (_, body) = patiently("the tick", tick).await.unwrap();
+    assert_eq!(body["result"]["skipped"], 1, "{body}");
+    for runs in [2, 2] {
+        // Refused once more on the new day, it is held back for the rest of it.
+        assert_eq!(world.good_tick().await["skipped"], 1);
+        assert_eq!(world.initializes().len(), runs);
+    }
 }
 
 #[tokio::test]

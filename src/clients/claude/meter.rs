@@ -1,5 +1,7 @@
 //! Who is asked before money is spent, and told what came of it.
 
+use jiff::Timestamp;
+
 use super::Reply;
 use crate::domain::Usd;
 
@@ -34,8 +36,21 @@ pub enum NotPaid {
     Budget {
         /// The variable that sets the cap.
         variable: &'static str,
-        /// Whether it is the cap of this persona alone.
-        of_persona: bool,
+        /// If it is the cap of this persona alone: when the persona has money again.
+        persona_broke_until: Option<Timestamp>,
+    },
+    /// By itself it is more than a cap of the whole fleet.
+    #[error(
+        "a model request that may cost {most} is more than {variable} ({limit}) allows: the cap has \
+         to be raised"
+    )]
+    TooDear {
+        /// The variable that sets the cap.
+        variable: &'static str,
+        /// The cap.
+        limit: Usd,
+        /// What the request may cost.
+        most: Usd,
     },
     /// It could not be written down first.
     #[error("no model request without a record of it: {reason}")]
