@@ -20,7 +20,7 @@ pub(super) struct Delivery {
     rows: IntCounterVec,
     outbox: IntGaugeVec,
     oldest_age: Gauge,
-    /// Since when the oldest row of the outbox waits.
+    /// Since when the oldest post of the outbox waits.
     oldest_since: Mutex<Option<Instant>>,
     dead_letters: IntGauge,
     journal_size: IntGauge,
@@ -49,7 +49,7 @@ impl Delivery {
                 &[("kind", KINDS)],
             )?,
             outbox: r.gauges(
-                "outbox_rows",
+                "outbox_posts",
                 "Posts that mana-auth has not confirmed yet. It grows while mana-auth is away and falls \
                  by itself afterwards.",
                 &[("kind", KINDS)],
@@ -66,7 +66,8 @@ impl Delivery {
             )?,
             journal_size: r.gauge(
                 "journal_size_bytes",
-                "Size of the journal's files. It levels off at what JOURNAL_RETENTION_DAYS keep.",
+                "Size of the journal's database without its write-ahead log, which comes to a few MB. It \
+                 levels off at what JOURNAL_RETENTION_DAYS keep.",
             )?,
             journal_writable: r.gauge(
                 "journal_writable",
@@ -105,7 +106,7 @@ impl Metrics {
         *oldest = since;
     }
 
-    /// Size of the journal's files in bytes.
+    /// Size of the journal's database in bytes.
     pub fn set_journal_size(&self, bytes: u64) {
         self.delivery.journal_size.set(whole(bytes));
     }
