@@ -8,11 +8,12 @@ use mana_persona_runner::{
     clock::Clock,
     config::Config,
     domain::RunId,
-    journal::{Journal, RunState},
+    journal::{FILE_NAME, Journal, RunState},
     shutdown::Shutdown,
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -186,4 +187,39 @@ async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_down_and_h
     let actions = scene.peers.auth.actions().await;
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("__run", "error")]);
     scene.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_the_space() {
+    let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "4000".into())]).await;
+    let tick = scene.fill_during_answer(2).await;
+    patiently("the tick", tick).await.unwrap();
+    let run = scene.journal.latest_runs(1).await.unwrap().remove(0);
+    assert_eq!(run.state, RunState::Running, "nobody could write down that it ended");
+    // The outbox looks again every two seconds; the stop comes before that.
+    scene.empty().await;
+    scene.shutdown.stop();
+    let Scene { peers, daemon, .. } = scene;
+    assert_eq!(patiently("the end of the daemon", daemon).await.unwrap(), Ended::Drained);
+    let journal = Journal::open_read_only(peers.data_folder()).await.unwrap();
+    let run = journal.run(run.id).await.unwrap().unwrap();
+    assert_eq!((run.state, run.calls), (RunState::Finished, 1));
+    let kept = journal.kept_posts().await.unwrap();
+    assert!(!kept.is_empty() || !peers.auth.actions().await.is_empty(), "its rows are kept");
+}
+
+#[tokio::test]
+async fn a_forced_end_does_not_wait_for_a_journal_that_hangs() {
+    let mut world = Setup::one(&["habits"]).start().await;
+    // Somebody else has it: a write waits for ten seconds.
+    let path = world.peers.data_folder().join(FILE_NAME);
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut somebody = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut somebody).await.unwrap();
+    drop(world.begin_tick());
+    let due = world.peers.auth.served.recorder.wait_for(1, |r| r.path().ends_with("/due"));
+    patiently("the tick", due).await;
+    world.shutdown.abort();
+    let ended = tokio::time::timeout(Duration::from_secs(7), world.ended()).await;
+    assert_eq!(ended.expect("well within compose's stop_grace_period"), Ended::Forced);
 }
