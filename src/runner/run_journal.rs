@@ -189,8 +189,10 @@ impl Meter for RunJournal {
                 first.take().unwrap_or_else(|| (now, Spending::of(&self.persona, now)));
             // Before it is written: a pause must not come between the record and the request.
             self.is_asking.send_replace(true);
+            let mut may_be_booked = false;
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
+                may_be_booked = true;
                 let step = (self.id, number, body.as_str());
                 self.journal.reserve(step, &spending, most, self.budget.caps(), now).await
             };
@@ -231,7 +233,7 @@ impl Meter for RunJournal {
                 }
                 Err(error) => {
                     drop(turn);
-                    first = Some((at, spending));
+                    first = may_be_booked.then_some((at, spending));
                     if !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
                     }
