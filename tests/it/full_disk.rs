@@ -8,12 +8,11 @@ use mana_persona_runner::{
     clock::Clock,
     config::Config,
     domain::RunId,
-    journal::{FILE_NAME, Journal, RunState},
+    journal::{Journal, RunState},
     shutdown::Shutdown,
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -206,20 +205,4 @@ async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_
     assert_eq!((run.state, run.calls), (RunState::Finished, 1));
     let kept = journal.kept_posts().await.unwrap();
     assert!(!kept.is_empty() || !peers.auth.actions().await.is_empty(), "its rows are kept");
-}
-
-#[tokio::test]
-async fn a_forced_end_does_not_wait_for_a_journal_that_hangs() {
-    let mut world = Setup::one(&["habits"]).start().await;
-    // Somebody else has it: a write waits for ten seconds.
-    let path = world.peers.data_folder().join(FILE_NAME);
-    let options = SqliteConnectOptions::new().filename(path);
-    let mut somebody = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut somebody).await.unwrap();
-    drop(world.begin_tick());
-    let due = world.peers.auth.served.recorder.wait_for(1, |r| r.path().ends_with("/due"));
-    patiently("the tick", due).await;
-    world.shutdown.abort();
-    let ended = tokio::time::timeout(Duration::from_secs(7), world.ended()).await;
-    assert_eq!(ended.expect("well within compose's stop_grace_period"), Ended::Forced);
 }
