@@ -2,7 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,6 +32,9 @@ use crate::{
 
 /// For answers under way when everything else has ended.
 const SERVER_END: Duration = Duration::from_secs(1);
+/// For the journal to be closed in a forced end. With `SERVER_END` it stays within what
+/// docker-compose.yml grants beyond the grace.
+const FORCED_CLOSE: Duration = Duration::from_millis(500);
 
 /// The daemon, built and bound, not yet running.
 #[derive(Debug)]
@@ -187,8 +194,8 @@ impl App {
         let mut background = JoinSet::new();
         background.spawn(retention.work(shutdown.clone()));
         background.spawn(gauges.work(shutdown.clone()));
-        if let Some(outbox) = outbox {
-            background.spawn(outbox.work(shutdown.clone()));
+        if let Some(outbox) = &outbox {
+            background.spawn(outbox.clone().work(shutdown.clone()));
         }
         if let Some(slot) = &slot {
             slot.recover();
@@ -210,12 +217,23 @@ impl App {
             () = async { while background.join_next().await.is_some() {} } => {}
             () = shutdown.aborted() => {}
         }
-        grace.abort();
+        if let Some(outbox) = &outbox {
+            tokio::select! {
+                biased;
+                () = outbox.save_the_rest() => {}
+                () = shutdown.aborted() => {}
+            }
+        }
         end_server.cancel();
         if timeout(SERVER_END, &mut server).await.is_err() {
             server.abort();
         }
-        journal.close().await;
+        let given_up = async {
+            shutdown.aborted().await;
+            sleep(FORCED_CLOSE).await;
+        };
+        journal.close_or(given_up).await;
+        grace.abort();
         if shutdown.is_aborted() { Ended::Forced } else { Ended::Drained }
     }
 }

@@ -19,6 +19,7 @@ mod schema;
 mod steps;
 
 use std::{
+    future::pending,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -26,7 +27,7 @@ use std::{
 
 use jiff::Timestamp;
 use sqlx::{AnyPool, Row};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use place::Place;
 
@@ -175,7 +176,18 @@ impl Journal {
 
     /// Ends the connection, after what is under way, and leaves the file to others.
     pub async fn close(&self) {
-        let _ = timeout(LIMIT, self.pool.close()).await;
+        self.close_or(pending()).await;
+    }
+
+    /// As [`Journal::close`], but waits for what is under way no longer than until `given_up`: a disk may
+    /// hang.
+    pub async fn close_or(&self, given_up: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.pool.close() => {}
+            () = given_up => {}
+            () = sleep(LIMIT) => {}
+        }
         if let Some(place) = &self.place {
             place.unlock();
         }

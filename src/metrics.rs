@@ -139,18 +139,24 @@ mod tests {
         }
         metrics.set_budget(BudgetScope::Day, Usd::ZERO, Some(Usd::ZERO));
         assert!(metrics.render().unwrap().contains("budget_used_ratio{scope=\"day\"} 1\n"));
+        metrics.set_budget_reached(BudgetScope::Month, true);
+        let text = metrics.render().unwrap();
+        for line in ["{period=\"day\"} 0", "{period=\"month\"} 1"] {
+            let line = format!("\nmana_persona_runner_budget_cap_reached{line}\n");
+            assert!(text.contains(&line), "{line} in\n{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_row_of_the_outbox_ages_between_two_reports() {
+    async fn the_oldest_post_of_the_outbox_ages_between_two_reports() {
         let metrics = Metrics::new("0").unwrap();
         let oldest_age = Some(Duration::from_secs(100));
         metrics.set_outbox(OutboxState { actions: 2, feedback: 1, oldest_age, dead_letters: 3 });
         tokio::time::advance(Duration::from_secs(50)).await;
         let text = metrics.render().unwrap();
         for line in [
-            "outbox_rows{kind=\"actions\"} 2",
-            "outbox_rows{kind=\"feedback\"} 1",
+            "outbox_posts{kind=\"actions\"} 2",
+            "outbox_posts{kind=\"feedback\"} 1",
             "outbox_oldest_age_seconds 150",
             "outbox_dead_letters 3",
         ] {

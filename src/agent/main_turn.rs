@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
@@ -99,8 +100,8 @@ pub enum Ended {
     Budget {
         /// The variable that sets it.
         variable: &'static str,
-        /// Whether it is the cap of this persona alone.
-        of_persona: bool,
+        /// If it is the cap of this persona alone: when the persona has money again.
+        persona_broke_until: Option<Timestamp>,
     },
     /// It could not be written down.
     Unrecorded(Unrecorded),
@@ -122,10 +123,15 @@ impl Ended {
     /// What it means for the rest of the run.
     pub fn summary(&self, redactor: &Redactor) -> DayEnd {
         let failure = self.failure().map(|error| redactor.redact(&error).into_owned());
+        let broke_until = match self {
+            Self::Budget { persona_broke_until, .. } => *persona_broke_until,
+            _ => None,
+        };
         DayEnd {
             stopped: matches!(self, Self::Stopped),
             out_of_money: matches!(self, Self::Closed(Closed::CostLimit) | Self::Budget { .. }),
-            persona_is_broke: matches!(self, Self::Budget { of_persona: true, .. }),
+            persona_is_broke: broke_until.is_some(),
+            broke_until,
             reason: match (self, &failure) {
                 (_, Some(failure)) => failure.clone(),
                 (Self::Closed(closed), None) => closed.describe().to_owned(),
@@ -138,8 +144,8 @@ impl Ended {
 
     fn of_asking(error: ClaudeError) -> Self {
         match error {
-            ClaudeError::NotPaid(NotPaid::Budget { variable, of_persona }) => {
-                Self::Budget { variable, of_persona }
+            ClaudeError::NotPaid(NotPaid::Budget { variable, persona_broke_until }) => {
+                Self::Budget { variable, persona_broke_until }
             }
             ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
             ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {

@@ -3,6 +3,7 @@
 //! A step is written before it is acted on. From its steps the conversation is rebuilt byte for byte
 //! ([`super::replay`]).
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::main_turn::{CallRecord, CalledTool};
@@ -91,6 +92,9 @@ pub struct DayEnd {
     /// Whether it is this persona's own money of the day.
     #[serde(default)]
     pub persona_is_broke: bool,
+    /// When the persona has money again, if so; an earlier version did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke_until: Option<Timestamp>,
     /// Why it ended, in a word.
     pub reason: String,
 }

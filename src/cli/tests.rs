@@ -332,8 +332,8 @@ async fn the_outbox_lists_what_was_refused_and_what_waits() {
 
     let text = told(&journal, Question::RetryOutbox).await;
     assert!(text.starts_with("2 posts marked"), "{text}");
-    let due = journal.due_posts(at(100)).await.unwrap();
-    assert_eq!(due.iter().map(|post| post.key).collect::<Vec<_>>(), [key(0)]);
+    assert_eq!(journal.runs_with_due_posts(at(100)).await.unwrap(), [id(2)]);
+    assert_eq!(journal.due_post(id(2), at(100)).await.unwrap().unwrap().key, key(0));
     for number in [0, 1_000_000] {
         journal.confirm_post(key(number)).await.unwrap();
     }

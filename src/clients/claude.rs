@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use error::ClaudeError;
 pub use gate::Admission;
-use message::CacheControl;
+use message::{Attached, CacheControl};
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
 pub use meter::{Bill, Meter, NotPaid};
 pub use patience::Patience;
@@ -47,7 +47,9 @@ const API_VERSION: &str = "2026-10-21";
 const TIMEOUT: Duration = Duration::from_secs(120);
 const BODY_LIMIT: usize = 16 << 20;
 /// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
-const BYTES_PER_TOKEN: usize = 2;
+const BYTES_PER_TOKEN: u64 = 2;
+/// The largest context window there is, in tokens: a longer prompt is refused, not billed.
+const LARGEST_CONTEXT: u64 = 1_000_000;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
@@ -201,7 +203,8 @@ impl ClaudeClient {
     ) -> Result<Reply, ClaudeError> {
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
-        let most = self.most(body.len(), ask.max_tokens);
+        let attached = ask.messages.iter().map(Message::attached).sum();
+        let most = self.most(body.len(), attached, ask.max_tokens);
         let attempt = || async {
             let departure = match prefix {
                 Some(prefix) => Some(self.cold_start.depart(prefix).await),
@@ -276,8 +279,8 @@ impl ClaudeClient {
     }
 
     /// What a request may cost at most: its whole prompt written to the cache, every output token used.
-    fn most(&self, body_bytes: usize, max_tokens: NonZeroU32) -> Usd {
-        let prompt = (body_bytes / BYTES_PER_TOKEN) as u64;
+    fn most(&self, body_bytes: usize, attached: Attached, max_tokens: NonZeroU32) -> Usd {
+        let prompt = most_tokens(body_bytes, attached);
         let output = max_tokens.get().into();
         let usage = Tokens { cache_write_5m: prompt, output, ..Tokens::default() };
         self.pricing.cost(&usage).total()
@@ -312,6 +315,12 @@ impl ClaudeClient {
     }
 }
 
+/// What a prompt is billed as at most.
+fn most_tokens(body_bytes: usize, attached: Attached) -> u64 {
+    let text = (body_bytes as u64).saturating_sub(attached.bytes) / BYTES_PER_TOKEN;
+    text.saturating_add(attached.tokens).min(LARGEST_CONTEXT)
+}
+
 /// What a request that ended so is billed as.
 fn bill(reply: &Result<Reply, ClaudeError>) -> Bill<'_> {
     match reply {
@@ -321,5 +330,39 @@ fn bill(reply: &Result<Reply, ClaudeError>) -> Bill<'_> {
             Bill::Free
         }
         Err(_) => Bill::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user message with these attachments, and how long it is as JSON.
+    fn tokens_of(content: Vec<ResultBlock>) -> u64 {
+        let result = ToolResult { tool_use_id: "toolu_1".into(), content, is_error: false };
+        let message = Message::tool_results(&[result], None);
+        most_tokens(message.as_json().len(), message.attached())
+    }
+
+    #[test]
+    fn an_attachment_is_reserved_for_by_what_it_is_and_not_by_its_length_as_text() {
+        let image =
+            |bytes| ResultBlock::Image { media_type: "image/png".into(), data: "A".repeat(bytes) };
+        let pdf = |bytes| ResultBlock::Pdf { data: "A".repeat(bytes) };
+        let (small, large) = (tokens_of(vec![image(8)]), tokens_of(vec![image(3 << 20)]));
+        assert_eq!(small, large);
+        assert!((4_784..6_000).contains(&large), "{large}");
+        let all: Vec<_> = (0..5).map(|_| image(3 << 20)).collect();
+        assert!(tokens_of(all) < 30_000, "15 MB of images");
+        assert!((8_000..9_000).contains(&tokens_of(vec![pdf(900)])));
+        assert!((24_000..25_000).contains(&tokens_of(vec![pdf(2_500)])));
+        assert_eq!(
+            tokens_of(vec![pdf(3 << 20)]),
+            LARGEST_CONTEXT,
+            "no more than a prompt may have"
+        );
+        // Text stays what it was.
+        let text = tokens_of(vec![ResultBlock::Text("a".repeat(30_000))]);
+        assert!((15_000..15_100).contains(&text), "{text}");
     }
 }

@@ -140,6 +140,8 @@ pub enum PersonasError {
         detail: String,
         /// How long the answer asks to wait.
         retry_after: Option<Duration>,
+        /// Whether the answer is a page, as a proxy or an unknown path has them.
+        is_page: bool,
     },
     /// A 200 that is not the expected JSON. It may hold prompts and e-mails, so it is not quoted.
     #[error("{operation}: the personas endpoint answered 200, but not with the expected JSON")]
@@ -158,10 +160,14 @@ pub enum PersonasError {
 }
 
 impl PersonasError {
-    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md.
+    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md. A page that
+    /// says 404 says nothing about the persona: a wrong path or a proxy can be repaired.
     pub fn is_rejection(&self) -> bool {
-        let Self::Refused { status, .. } = self else { return false };
-        matches!(status.as_u16(), 400 | 404 | 410 | 413 | 422)
+        let Self::Refused { status, is_page, .. } = self else { return false };
+        match status.as_u16() {
+            404 => !is_page,
+            status => matches!(status, 400 | 410 | 413 | 422),
+        }
     }
 }
 
@@ -263,6 +269,7 @@ impl PersonasClient {
                     status: answer.status,
                     detail: self.http.snippet(&answer.body),
                     retry_after: crate::http::retry_after(&answer.headers),
+                    is_page: wire::is_page(&answer.body),
                 });
             }
             read(&answer).ok_or(PersonasError::Unreadable { operation: name })

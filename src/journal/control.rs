@@ -44,6 +44,14 @@ pub struct BudgetReached {
     pub until: Timestamp,
 }
 
+/// The budgets as they are kept. Earlier versions kept the last one only.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KeptBudgets {
+    All(Vec<BudgetReached>),
+    One(BudgetReached),
+}
+
 impl Journal {
     /// Whether the runner is paused.
     ///
@@ -61,19 +69,27 @@ impl Journal {
         self.set_control(PAUSE, pause, now).await
     }
 
-    /// The budget that is used up.
+    /// The budgets that are used up.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn budget_reached(&self) -> Result<Option<BudgetReached>> {
-        self.control(BUDGET).await
+    pub async fn budgets_reached(&self) -> Result<Vec<BudgetReached>> {
+        Ok(match self.control(BUDGET).await? {
+            Some(KeptBudgets::All(reached)) => reached,
+            Some(KeptBudgets::One(reached)) => vec![reached],
+            None => Vec::new(),
+        })
     }
 
-    /// Writes down that a budget is used up.
+    /// Writes down which budgets are used up.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn set_budget_reached(&self, reached: &BudgetReached, now: Timestamp) -> Result<()> {
+    pub async fn set_budgets_reached(
+        &self,
+        reached: &[BudgetReached],
+        now: Timestamp,
+    ) -> Result<()> {
         self.set_control(BUDGET, Some(reached), now).await
     }
 
@@ -91,7 +107,7 @@ impl Journal {
         Ok(value.and_then(|value| serde_json::from_str(&value).ok()))
     }
 
-    async fn set_control<T: Serialize>(
+    async fn set_control<T: Serialize + ?Sized>(
         &self,
         name: &'static str,
         value: Option<&T>,

@@ -24,6 +24,17 @@ pub struct Caps {
     pub persona_daily: Option<Usd>,
 }
 
+impl Caps {
+    /// This one of them.
+    pub fn of(&self, cap: Cap) -> Option<Usd> {
+        match cap {
+            Cap::Daily => self.daily,
+            Cap::Monthly => self.monthly,
+            Cap::PersonaDaily => self.persona_daily,
+        }
+    }
+}
+
 /// A cap that a request does not fit under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cap {

@@ -7,7 +7,7 @@ use super::{Journal, JournalError, Result, bigint, count, millis, timestamp};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::domain::RunId;
 
-/// Posts taken up at once.
+/// Runs looked up at once.
 const MAX_DUE: i64 = 500;
 /// Posts that a list holds.
 const MAX_LIST: i64 = 1_000;
@@ -75,21 +75,51 @@ pub struct OutboxDepth {
 }
 
 impl Journal {
-    /// What is to be posted now: of each run the first post on its way, if it is due at `now` or was
-    /// written down or tried by a clock that was ahead of this one.
+    /// The runs of which something is to be posted now: whose first post on its way is due at `now`, or
+    /// was written down or tried by a clock that was ahead of this one.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn due_posts(&self, now: Timestamp) -> Result<Vec<Post>> {
-        self.posts(
-            "SELECT * FROM outbox WHERE is_dead = 0 AND (next_try_at <= $1 OR tried_at > $1) \
-             AND NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.run_id = outbox.run_id \
-             AND earlier.is_dead = 0 AND earlier.number < outbox.number) \
-             ORDER BY next_try_at, run_id LIMIT $2",
-            millis(now),
-            MAX_DUE,
-        )
-        .await
+    pub async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query(
+                    "SELECT run_id FROM outbox WHERE is_dead = 0 \
+                     AND (next_try_at <= $1 OR tried_at > $1) \
+                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
+                     WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
+                     AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2",
+                )
+                .bind(millis(now))
+                .bind(MAX_DUE)
+                .fetch_all(&self.pool)
+                .await?
+                .iter()
+                .map(|row| row.try_get::<String, _>(0))
+                .collect::<sqlx::Result<Vec<_>>>()
+            })
+            .await?;
+        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+    }
+
+    /// The first post of a run that is on its way, if it is due as above.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query(
+                    "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
+                     ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2",
+                )
+                .bind(run.to_string())
+                .bind(millis(now))
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(readable(&rows).pop())
     }
 
     /// The first posts of all that are kept, refused ones first, then in the order they came.
@@ -97,13 +127,17 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts(&self) -> Result<Vec<Post>> {
-        self.posts(
-            "SELECT * FROM outbox WHERE created_at >= $1 \
-             ORDER BY is_dead DESC, created_at, run_id, number LIMIT $2",
-            i64::MIN,
-            MAX_LIST,
-        )
-        .await
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query(
+                    "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1",
+                )
+                .bind(MAX_LIST)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(readable(&rows))
     }
 
     /// The posts of a run that are on their way, in order.
@@ -119,15 +153,6 @@ impl Journal {
                 .bind(run.to_string())
                 .fetch_all(&self.pool)
                 .await
-            })
-            .await?;
-        Ok(readable(&rows))
-    }
-
-    async fn posts(&self, sql: &'static str, time: i64, most: i64) -> Result<Vec<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(sql).bind(time).bind(most).fetch_all(&self.pool).await
             })
             .await?;
         Ok(readable(&rows))

@@ -276,8 +276,11 @@ async fn posts_of_a_run_come_in_order_and_one_at_a_time() {
     let due = |now| {
         let journal = &journal;
         async move {
-            let posts = journal.due_posts(now).await.unwrap();
-            posts.into_iter().map(|post| post.body).collect::<Vec<_>>()
+            let mut posts = Vec::new();
+            for run in journal.runs_with_due_posts(now).await.unwrap() {
+                posts.push(journal.due_post(run, now).await.unwrap().unwrap().body);
+            }
+            posts
         }
     };
     assert_eq!(due(NOON).await, ["first", "other"]);
@@ -285,6 +288,7 @@ async fn posts_of_a_run_come_in_order_and_one_at_a_time() {
     let later = NOON + Duration::from_secs(60);
     journal.postpone_post(key, "503", NOON, later).await.unwrap();
     assert_eq!(due(NOON).await, ["other"]);
+    assert!(journal.due_post(a, NOON).await.unwrap().is_none(), "nor does a later one go first");
     assert_eq!(due(later).await, ["other", "first"]);
     // The clock went back: what was written by a clock ahead of it does not wait for that.
     assert_eq!(due(NOON - Duration::from_secs(3_600)).await, ["other", "first"]);
@@ -386,8 +390,27 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
     assert_eq!(journal.pause().await.unwrap(), Some(pause));
     journal.set_pause(None, NOON).await.unwrap();
     assert_eq!(journal.pause().await.unwrap(), None);
-    let reached =
-        BudgetReached { variable: "BUDGET_DAILY_USD".into(), limit: usd(5.0), until: NOON };
-    journal.set_budget_reached(&reached, NOON).await.unwrap();
-    assert_eq!(journal.budget_reached().await.unwrap(), Some(reached));
+    assert_eq!(journal.budgets_reached().await.unwrap(), []);
+    let reached = ["BUDGET_DAILY_USD", "BUDGET_MONTHLY_USD"].map(|variable| BudgetReached {
+        variable: variable.into(),
+        limit: usd(5.0),
+        until: NOON,
+    });
+    journal.set_budgets_reached(&reached, NOON).await.unwrap();
+    assert_eq!(journal.budgets_reached().await.unwrap(), reached);
+    // As an earlier version wrote it.
+    let one = serde_json::to_string(&reached[0]).unwrap();
+    let write = sqlx::query("UPDATE control SET value = $1 WHERE name = 'budget_reached'");
+    write.bind(one).execute(&journal.pool).await.unwrap();
+    assert_eq!(journal.budgets_reached().await.unwrap(), reached[..1]);
+}
+
+#[tokio::test]
+async fn a_journal_that_hangs_is_waited_for_no_longer_than_the_caller_can() {
+    let journal = Journal::in_memory().await.unwrap();
+    // What is under way keeps the one connection there is.
+    let under_way = journal.pool.acquire().await.unwrap();
+    let closed = timeout(LIMIT / 2, journal.close_or(std::future::ready(()))).await;
+    assert!(closed.is_ok(), "given up at once");
+    drop(under_way);
 }

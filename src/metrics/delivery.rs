@@ -20,7 +20,7 @@ pub(super) struct Delivery {
     rows: IntCounterVec,
     outbox: IntGaugeVec,
     oldest_age: Gauge,
-    /// Since when the oldest row of the outbox waits.
+    /// Since when the oldest post of the outbox waits.
     oldest_since: Mutex<Option<Instant>>,
     dead_letters: IntGauge,
     journal_size: IntGauge,
@@ -50,7 +50,7 @@ impl Delivery {
                 &[("kind", KINDS)],
             )?,
             outbox: r.gauges(
-                "outbox_rows",
+                "outbox_posts",
                 "Posts that mana-auth has not confirmed yet. It grows while mana-auth is away and falls \
                  by itself afterwards.",
                 &[("kind", KINDS)],
@@ -67,7 +67,8 @@ impl Delivery {
             )?,
             journal_size: r.gauge(
                 "journal_size_bytes",
-                "Size of the journal's files. It levels off at what JOURNAL_RETENTION_DAYS keep.",
+                "Size of the journal's database without its write-ahead log, which comes to a few MB. It \
+                 levels off at what JOURNAL_RETENTION_DAYS keep.",
             )?,
             disk_free: r.gauge(
                 "journal_disk_free_bytes",
@@ -111,7 +112,7 @@ impl Metrics {
         *oldest = since;
     }
 
-    /// Size of the journal's files in bytes.
+    /// Size of the journal's database in bytes.
     pub fn set_journal_size(&self, bytes: u64) {
         self.delivery.journal_size.set(whole(bytes));
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{
+    CounterVec, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::{
     BudgetScope, Label, Metrics, REQUEST_BUCKETS, ToolLabels, ToolOutcome,
@@ -47,6 +49,7 @@ pub(super) struct Model {
     budget_used: GaugeVec,
     budget_cap: GaugeVec,
     budget_ratio: GaugeVec,
+    budget_reached: IntGaugeVec,
     tool_calls: IntCounterVec,
     tool_duration: HistogramVec,
     tool_labels: ToolLabels,
@@ -106,8 +109,15 @@ impl Model {
             )?,
             budget_ratio: r.measures(
                 "budget_used_ratio",
-                "Used part of the cap: at 1 no run starts until the next day or month. 0 where no cap \
-                 is set.",
+                "Used part of the cap. It rarely gets to 1: money is reserved before it is spent, and what \
+                 does not fit any more is not asked (budget_cap_reached). 0 where no cap is set.",
+                &[("scope", SCOPES)],
+            )?,
+            budget_reached: r.gauges(
+                "budget_cap_reached",
+                "1 since a request did not fit under BUDGET_DAILY_USD or BUDGET_MONTHLY_USD any more: no \
+                 run starts until the next UTC day or month begins or the cap is raised, which makes it \
+                 0 again.",
                 &[("scope", SCOPES)],
             )?,
             tool_calls: r.counters(
@@ -209,6 +219,12 @@ impl Metrics {
         self.model.budget_used.with_label_values(&labels).set(used);
         self.model.budget_cap.with_label_values(&labels).set(cap.unwrap_or_default());
         self.model.budget_ratio.with_label_values(&labels).set(ratio);
+    }
+
+    /// Whether the fleet has reached this cap, so that no run starts.
+    pub fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
+        let labels = [period.as_str()];
+        self.model.budget_reached.with_label_values(&labels).set(reached.into());
     }
 
     /// The model asked for a tool that some server lists; `None` for an invented one.

@@ -1,12 +1,9 @@
 //! The money guard: what may be spent, and what happens when it is.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::SeqCst},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{RoundMode, Timestamp, ToSpan, Unit, ZonedRound, tz::TimeZone};
-use tokio::sync::Notify;
+use tokio::sync::{self, watch};
 
 use crate::{
     clock::Clock,
@@ -14,29 +11,46 @@ use crate::{
     journal::{BudgetReached, Cap, Caps, Journal, JournalError},
 };
 
-/// The caps, and whether the fleet has reached one.
+/// The caps, and which of them the fleet has reached.
 #[derive(Debug)]
 pub struct Budget {
     caps: Caps,
     clock: Clock,
-    reached: Mutex<Option<BudgetReached>>,
-    /// Requests that money is reserved for.
-    in_flight: Arc<AtomicUsize>,
-    /// Told whenever one of them is settled.
-    settled: Arc<Notify>,
+    /// One of each cap of the fleet at most.
+    reached: Mutex<Vec<BudgetReached>>,
+    /// Held while they are written down, so that what was reached last is written last.
+    saving: sync::Mutex<()>,
+    /// Held while money is being reserved, until [`Reserved`] says so.
+    turn: sync::Mutex<()>,
+    requests: Arc<watch::Sender<Requests>>,
+}
+
+/// Requests that money is reserved for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Requests {
+    in_flight: usize,
+    /// How many were settled so far.
+    settled: u64,
+}
+
+/// The right to reserve money, nobody else's until dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _turn: sync::MutexGuard<'a, ()>,
+    /// How many requests were settled before it.
+    pub settled: u64,
 }
 
 /// Money reserved for a request under way, until dropped.
 #[derive(Debug)]
-pub(super) struct Reserved {
-    in_flight: Arc<AtomicUsize>,
-    settled: Arc<Notify>,
-}
+pub(super) struct Reserved(Arc<watch::Sender<Requests>>);
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, SeqCst);
-        self.settled.notify_waiters();
+        self.0.send_modify(|requests| {
+            requests.in_flight -= 1;
+            requests.settled += 1;
+        });
     }
 }
 
@@ -51,13 +65,14 @@ impl Budget {
         clock: Clock,
     ) -> Result<Self, JournalError> {
         let BudgetConfig { daily, monthly, persona_daily } = *config;
-        let reached = journal.budget_reached().await?;
+        let reached = journal.budgets_reached().await?;
         Ok(Self {
             caps: Caps { daily, monthly, persona_daily },
             clock,
             reached: Mutex::new(reached),
-            in_flight: Arc::default(),
-            settled: Arc::default(),
+            saving: sync::Mutex::default(),
+            turn: sync::Mutex::default(),
+            requests: Arc::default(),
         })
     }
 
@@ -69,65 +84,89 @@ impl Budget {
     /// Why no run is begun for now, if the fleet's money is used up. A new day or month, or another cap
     /// than then, makes a new budget.
     pub fn exhausted(&self) -> Option<String> {
+        let now = self.clock.now();
         let reached = self.reached();
-        let reached = reached.as_ref().filter(|reached| {
-            let limits = [(Cap::Daily, self.caps.daily), (Cap::Monthly, self.caps.monthly)];
-            let stands = limits.iter().any(|(cap, limit)| {
-                cap.variable() == reached.variable && *limit == Some(reached.limit)
-            });
-            stands && self.clock.now() < reached.until
-        })?;
-        let (variable, limit) = (&reached.variable, reached.limit);
-        Some(format!(
-            "{variable} ({limit}) is used up; the next run begins after {}",
-            reached.until
-        ))
+        let standing = reached.iter().filter(|reached| self.stands(reached, now));
+        let BudgetReached { variable, limit, until } = standing.max_by_key(|it| it.until)?;
+        Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
+    }
+
+    /// Whether the fleet has reached this cap, and nothing has made a new budget since.
+    pub fn is_reached(&self, cap: Cap) -> bool {
+        let now = self.clock.now();
+        let is_it = |reached: &&BudgetReached| reached.variable == cap.variable();
+        self.reached().iter().find(is_it).is_some_and(|reached| self.stands(reached, now))
+    }
+
+    /// It was reached in the very period of `now`: a clock that was ahead then counts for nothing.
+    fn stands(&self, reached: &BudgetReached, now: Timestamp) -> bool {
+        [Cap::Daily, Cap::Monthly].into_iter().any(|cap| {
+            cap.variable() == reached.variable
+                && self.caps.of(cap) == Some(reached.limit)
+                && end_of_period(cap, now) == reached.until
+        })
+    }
+
+    /// Waits until nobody else is reserving money. In between nobody can tell money that comes back from
+    /// money that is gone.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        let turn = self.turn.lock().await;
+        Turn { _turn: turn, settled: self.requests.borrow().settled }
     }
 
     /// Money was reserved for a request.
     pub(super) fn reserved(&self) -> Reserved {
-        self.in_flight.fetch_add(1, SeqCst);
-        Reserved { in_flight: self.in_flight.clone(), settled: self.settled.clone() }
+        self.requests.send_modify(|requests| requests.in_flight += 1);
+        Reserved(self.requests.clone())
     }
 
-    /// Whether a request under way may give money back.
-    pub(super) fn may_get_some_back(&self) -> bool {
-        self.in_flight.load(SeqCst) > 0
+    /// Whether a request may give money back, or has, since so many were settled.
+    pub(super) fn may_get_some_back(&self, settled: u64) -> bool {
+        let now = *self.requests.borrow();
+        now.in_flight > 0 || now.settled != settled
     }
 
-    /// Told whenever a request is settled.
-    pub(super) fn settled(&self) -> &Notify {
-        &self.settled
+    /// Resolves when a further request than so many was settled.
+    pub(super) async fn settled_since(&self, settled: u64) {
+        // The sender is the budget's own, so it is there as long as the budget.
+        let _ = self.requests.subscribe().wait_for(|now| now.settled != settled).await;
     }
 
-    /// The fleet has reached a cap: said once, and kept for the next start.
-    pub(super) async fn reach(&self, cap: Cap, journal: &Journal) {
-        let now = self.clock.now();
-        let (limit, until) = match cap {
-            Cap::Monthly => (self.caps.monthly, next_month(now)),
-            _ => (self.caps.daily, next_day(now)),
-        };
-        let Some(limit) = limit else { return };
+    /// The fleet has reached a cap at this time: said once, and kept for the next start.
+    pub(super) async fn reach(&self, cap: Cap, at: Timestamp, journal: &Journal) {
+        let Some(limit) = self.caps.of(cap) else { return };
+        let until = end_of_period(cap, at);
         let found = BudgetReached { variable: cap.variable().into(), limit, until };
         {
             let mut reached = self.reached();
-            if reached.as_ref() == Some(&found) {
+            if reached.contains(&found) {
                 return;
             }
-            *reached = Some(found.clone());
+            reached.retain(|earlier| earlier.variable != found.variable);
+            reached.push(found);
         }
         tracing::warn!(
             budget.limit = %limit,
             budget.until = %until,
             "{} is used up: no run is begun until then", cap.variable()
         );
-        if let Err(error) = journal.set_budget_reached(&found, now).await {
+        let _saving = self.saving.lock().await;
+        let all = self.reached().clone();
+        if let Err(error) = journal.set_budgets_reached(&all, self.clock.now()).await {
             tracing::warn!("{error}; after a restart the first request finds it out again");
         }
     }
 
-    fn reached(&self) -> MutexGuard<'_, Option<BudgetReached>> {
+    fn reached(&self) -> MutexGuard<'_, Vec<BudgetReached>> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the period (UTC) that a cap is for ends.
+fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
+    match cap {
+        Cap::Monthly => next_month(now),
+        Cap::Daily | Cap::PersonaDaily => next_day(now),
     }
 }
 
@@ -177,12 +216,70 @@ mod tests {
         let load = async |config| Budget::load(&config, &journal, clock.clone()).await.unwrap();
         let budget = load(config).await;
         assert_eq!(budget.exhausted(), None);
-        budget.reach(Cap::Daily, &journal).await;
+        budget.reach(Cap::Daily, clock.now(), &journal).await;
         assert!(budget.exhausted().unwrap().contains("BUDGET_DAILY_USD"));
         assert!(load(config).await.exhausted().is_some());
         let raised = BudgetConfig { daily: Some(usd(6.0)), ..config };
         assert_eq!(load(raised).await.exhausted(), None);
         clock.advance(DAY / 2);
         assert_eq!(budget.exhausted(), None);
+    }
+
+    #[tokio::test]
+    async fn both_caps_may_be_reached_and_each_stands_for_its_own_period() {
+        let journal = Journal::in_memory().await.unwrap();
+        let clock = Clock::manual(at("2026-11-29T23:00:00Z"));
+        let config =
+            BudgetConfig { daily: Some(usd(5.0)), monthly: Some(usd(50.0)), persona_daily: None };
+        let load = async |config| Budget::load(&config, &journal, clock.clone()).await.unwrap();
+        let budget = load(config).await;
+        let told = |budget: &Budget| [Cap::Daily, Cap::Monthly].map(|cap| budget.is_reached(cap));
+        assert_eq!(told(&budget), [false, false]);
+        budget.reach(Cap::Monthly, clock.now(), &journal).await;
+        budget.reach(Cap::Daily, clock.now(), &journal).await;
+        assert_eq!(told(&budget), [true, true]);
+        assert_eq!(told(&load(config).await), [true, true], "after a restart, too");
+        let raised = BudgetConfig { monthly: Some(usd(60.0)), ..config };
+        assert_eq!(told(&load(raised).await), [true, false]);
+        assert!(budget.exhausted().unwrap().contains("BUDGET_MONTHLY_USD"), "the later end");
+        clock.advance(DAY);
+        assert_eq!(told(&budget), [false, true]);
+        assert!(budget.exhausted().is_some());
+        clock.advance(DAY);
+        assert_eq!(told(&budget), [false, false]);
+        assert_eq!(budget.exhausted(), None);
+    }
+
+    #[tokio::test]
+    async fn a_cap_that_was_met_before_midnight_is_not_the_next_days() {
+        let journal = Journal::in_memory().await.unwrap();
+        let refused_at = at("2026-11-30T23:59:59.999Z");
+        let clock = Clock::manual(at("2026-12-01T00:00:00.001Z"));
+        let config =
+            BudgetConfig { daily: Some(usd(5.0)), monthly: Some(usd(50.0)), persona_daily: None };
+        let budget = Budget::load(&config, &journal, clock.clone()).await.unwrap();
+        budget.reach(Cap::Daily, refused_at, &journal).await;
+        budget.reach(Cap::Monthly, refused_at, &journal).await;
+        assert_eq!(budget.exhausted(), None);
+        // Nor that of a day which a clock set ahead made believe.
+        budget.reach(Cap::Daily, clock.now() + DAY, &journal).await;
+        assert_eq!(budget.exhausted(), None);
+    }
+
+    #[tokio::test]
+    async fn a_request_settled_during_an_attempt_to_reserve_may_have_given_money_back() {
+        let journal = Journal::in_memory().await.unwrap();
+        let config = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+        let clock = Clock::manual(at("2026-11-21T13:00:00Z"));
+        let budget = Budget::load(&config, &journal, clock).await.unwrap();
+        assert!(!budget.may_get_some_back(budget.turn().await.settled));
+        let other = budget.reserved();
+        let turn = budget.turn().await;
+        assert!(budget.may_get_some_back(turn.settled), "it is under way");
+        drop(other);
+        assert!(budget.may_get_some_back(turn.settled), "it came to its end meanwhile");
+        budget.settled_since(turn.settled).await;
+        drop(turn);
+        assert!(!budget.may_get_some_back(budget.turn().await.settled), "that was before");
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::Budget;
 use crate::{
     clock::Clock,
-    journal::{Journal, JournalError},
+    journal::{Cap, Journal, JournalError},
     metrics::{BudgetScope, Metrics, OutboxState},
     shutdown::Shutdown,
 };
@@ -60,6 +60,9 @@ impl Gauges {
             tracing::debug!("the gauges of the journal stay as they are: {error}");
         }
         self.metrics.set_journal_writable(self.journal.trouble().is_none());
+        for (cap, scope) in [(Cap::Daily, BudgetScope::Day), (Cap::Monthly, BudgetScope::Month)] {
+            self.metrics.set_budget_reached(scope, self.budget.is_reached(cap));
+        }
     }
 
     async fn read(&self) -> Result<(), JournalError> {

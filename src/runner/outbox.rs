@@ -1,7 +1,7 @@
 //! The outbox at work: what a run came to is handed in, for as long as it takes.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,7 +46,7 @@ struct Inner {
     /// Runs whose posts somebody is at already.
     busy: Mutex<HashSet<RunId>>,
     /// Ends of runs that could not be written down yet.
-    unsaved: tokio::sync::Mutex<Vec<Unsaved>>,
+    unsaved: tokio::sync::Mutex<VecDeque<Unsaved>>,
     wake: Notify,
 }
 
@@ -64,12 +64,16 @@ struct Unsaved {
 struct Claim {
     outbox: Outbox,
     run: RunId,
+    /// Whether there may be something further to be done for the run.
+    wakes: bool,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         self.outbox.busy().remove(&self.run);
-        self.outbox.0.wake.notify_one();
+        if self.wakes {
+            self.outbox.0.wake.notify_one();
+        }
     }
 }
 
@@ -165,7 +169,7 @@ impl Outbox {
         posts: Vec<(u32, Batch)>,
     ) {
         tracing::error!(run.id = %run.id, "the end of a run is kept in memory only");
-        self.0.unsaved.lock().await.push(Unsaved { run, ended, persona, posts });
+        self.0.unsaved.lock().await.push_back(Unsaved { run, ended, persona, posts });
     }
 
     async fn save(
@@ -191,42 +195,68 @@ impl Outbox {
         self.0.journal.end_run(run.id, ended, &posts, self.0.clock.now()).await
     }
 
-    /// Delivers until a stop.
+    /// Delivers until a stop: a post that takes its time holds up no other, as long as there is room.
     pub async fn work(self, shutdown: Shutdown) {
+        let outbox = &self;
+        let deliveries = async {
+            let due = stream::unfold(outbox.look().await, |mut runs| async move {
+                let next = outbox.next_due(&mut runs).await;
+                Some((next, runs))
+            });
+            due.for_each_concurrent(CONCURRENCY, |(claim, post)| outbox.deliver(claim, post)).await;
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.stopping() => {}
+            () = deliveries => {}
+        }
+    }
+
+    /// The next post that is due, of one of these runs or else of those that turn up later.
+    async fn next_due(&self, runs: &mut VecDeque<RunId>) -> (Claim, Post) {
         loop {
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = self.deliver() => {}
+            while let Some(run) = runs.pop_front() {
+                if self.0.journal.trouble().is_some() {
+                    // Nobody could write down that it was delivered.
+                    runs.clear();
+                } else if let Some(next) = self.take(run).await {
+                    return next;
+                }
             }
             let pause = if self.0.journal.trouble().is_some() { PROBE } else { FIRST_PAUSE };
             tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
                 () = self.0.wake.notified() => {}
                 () = sleep(pause) => {}
             }
+            *runs = self.look().await;
         }
     }
 
-    /// Tries once whatever is due.
-    async fn deliver(&self) {
+    /// The runs that something is due of.
+    async fn look(&self) -> VecDeque<RunId> {
         if self.0.journal.trouble().is_some() && self.0.journal.check_writable().await.is_err() {
-            return;
+            return VecDeque::new();
         }
         self.save_unsaved().await;
-        let due = match self.0.journal.due_posts(self.0.clock.now()).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!("{error}");
-                return;
-            }
-        };
-        stream::iter(due).for_each_concurrent(CONCURRENCY, |post| self.deliver_one(post)).await;
+        let due = self.0.journal.runs_with_due_posts(self.0.clock.now()).await;
+        due.inspect_err(|error| tracing::warn!("{error}")).unwrap_or_default().into()
     }
 
-    async fn deliver_one(&self, post: Post) {
-        let Some(_claim) = self.claim(post.key.run) else { return };
+    /// The run's first due post, for this caller alone. It is read once the run is nobody else's: what was
+    /// due before may have been delivered meanwhile, by the run itself.
+    async fn take(&self, run: RunId) -> Option<(Claim, Post)> {
+        let mut claim = self.claim(run)?;
+        let due = self.0.journal.due_post(run, self.0.clock.now()).await;
+        match due.inspect_err(|error| tracing::warn!("{error}")) {
+            Ok(Some(post)) => Some((claim, post)),
+            _ => {
+                claim.wakes = false;
+                None
+            }
+        }
+    }
+
+    async fn deliver(&self, _claim: Claim, post: Post) {
         let Ok(persona) = UserId::parse(&post.persona) else {
             let reason = "the persona's id cannot be read";
             self.report(self.0.journal.bury_post(post.key, reason, self.0.clock.now()).await);
@@ -288,18 +318,30 @@ impl Outbox {
         }
     }
 
+    /// An end leaves the memory when it is in the journal, and not before: a stop may come in between.
     async fn save_unsaved(&self) {
         let mut unsaved = self.0.unsaved.lock().await;
-        let mut still = Vec::new();
-        for end in unsaved.drain(..) {
-            match self.save(&end.run, &end.persona, &end.ended, &end.posts).await {
-                Ok(()) => {
-                    tracing::info!(run.id = %end.run.id, "the end of a run is written down after all")
-                }
-                Err(_) => still.push(end),
+        let mut place = 0;
+        while let Some(end) = unsaved.get(place) {
+            if self.save(&end.run, &end.persona, &end.ended, &end.posts).await.is_err() {
+                place += 1;
+                continue;
             }
+            tracing::info!(run.id = %end.run.id, "the end of a run is written down after all");
+            unsaved.remove(place);
         }
-        *unsaved = still;
+    }
+
+    /// The last attempt at ends of runs that are in memory only, for the end of the process.
+    pub async fn save_the_rest(&self) {
+        self.save_unsaved().await;
+        for run in self.unsaved_runs().await {
+            tracing::error!(
+                run.id = %run,
+                "the end of a run is lost: the next start goes on with it from its last step in the \
+                 journal"
+            );
+        }
     }
 
     /// The runs whose ends are in memory only.
@@ -308,7 +350,7 @@ impl Outbox {
     }
 
     fn claim(&self, run: RunId) -> Option<Claim> {
-        self.busy().insert(run).then(|| Claim { outbox: self.clone(), run })
+        self.busy().insert(run).then(|| Claim { outbox: self.clone(), run, wakes: true })
     }
 
     fn busy(&self) -> MutexGuard<'_, HashSet<RunId>> {
@@ -329,6 +371,74 @@ fn pause_after(attempts: u32, error: &PersonasError) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clients::personas::Kind,
+        config::BaseUrl,
+        domain::{Cadence, ModuleMix, Persona, Redactor, Slot},
+        http::HttpClient,
+        journal::{NewRun, RunState},
+        metrics::Metrics,
+    };
+
+    fn outbox(journal: &Journal, clock: Clock) -> Outbox {
+        let metrics = Arc::new(Metrics::new("0").unwrap());
+        let http = HttpClient::new(metrics, Redactor::default()).unwrap();
+        let base = BaseUrl::parse("http://localhost").unwrap();
+        let personas = PersonasClient::new(http, base, &"key".into()).unwrap();
+        Outbox::new(journal.clone(), clock, Arc::new(personas))
+    }
+
+    /// A run with two posts.
+    async fn ended_run(journal: &Journal, now: Timestamp) -> RunId {
+        let id = RunId::new();
+        let persona = Persona {
+            user_id: UserId::parse("anna").unwrap(),
+            email: "persona.anna@mana.test".into(),
+            system_prompt: "Du bist Anna.".into(),
+            module_mix: ModuleMix::new([]),
+            cadence: Cadence::Daily,
+        };
+        let slot = Slot::stored("2026-11-21");
+        let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
+        journal.begin_run(run, now).await.unwrap();
+        let post =
+            |number| NewPost { number, persona: "anna", kind: Kind::Actions, rows: 1, body: "{}" };
+        let ended = EndedRun {
+            state: RunState::Finished,
+            stage: "done",
+            replies: 1,
+            calls: 1,
+            call_errors: 0,
+            ratings: 0,
+            reason: None,
+            next_eligible_at: None,
+        };
+        journal.end_run(id, &ended, &[post(0), post(1)], now).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_post_is_read_when_it_is_taken_and_not_when_it_was_seen_to_be_due() {
+        let now = Timestamp::constant(1_795_262_400, 0);
+        let journal = Journal::in_memory().await.unwrap();
+        let outbox = outbox(&journal, Clock::manual(now));
+        let id = ended_run(&journal, now).await;
+        let seen = outbox.look().await;
+        assert_eq!(seen, [id]);
+        let (claim, post) = outbox.take(id).await.unwrap();
+        assert_eq!(post.key.number, 0);
+        assert!(outbox.take(id).await.is_none(), "it is somebody's already");
+        drop(claim);
+        // Meanwhile the run itself has handed the first in, and put the second off.
+        journal.confirm_post(post.key).await.unwrap();
+        let (claim, post) = outbox.take(id).await.unwrap();
+        assert_eq!(post.key.number, 1);
+        drop(claim);
+        let later = now + Duration::from_secs(60);
+        journal.postpone_post(post.key, "503", now, later).await.unwrap();
+        assert!(outbox.take(id).await.is_none());
+        assert!(outbox.busy().is_empty(), "what is not taken is left to others");
+    }
 
     #[test]
     fn the_pause_doubles_from_a_second_to_five_minutes() {

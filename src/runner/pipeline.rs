@@ -11,7 +11,7 @@ mod report;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::Instant;
 
 use self::{
@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     back_off::BackOff,
-    budget::{Budget, next_day},
+    budget::Budget,
     control::Control,
     outbox::Outbox,
     run_journal::{Beginning, RunJournal},
@@ -122,8 +122,8 @@ struct Finish {
     /// What is to be handed in with it.
     posts: Vec<(u32, Batch)>,
     reason: String,
-    /// Held back until the next day: there is no money for it today.
-    is_broke: bool,
+    /// Held back until then: there is no money for it before.
+    broke_until: Option<Timestamp>,
     /// It stays unfinished, and is tried again later.
     is_postponed: bool,
 }
@@ -132,7 +132,7 @@ impl Finish {
     fn well(posts: Vec<(u32, Batch)>) -> Self {
         let reason = "done".to_owned();
         let (state, stage) = (RunState::Finished, Stage::Done);
-        Self { state, stage, failure: None, posts, reason, is_broke: false, is_postponed: false }
+        Self { state, stage, failure: None, posts, reason, broke_until: None, is_postponed: false }
     }
 
     /// What an earlier process began could not be gone on with now.
@@ -265,14 +265,13 @@ impl Pipeline {
 
     /// Writes down how the run ended, and hands in what is left to be.
     async fn finish(&self, live: Live<'_>, finish: Finish, mut progress: Progress) -> RunReport {
-        let Finish { state, stage, mut failure, posts, reason, is_broke, is_postponed } = finish;
+        let Finish { state, stage, mut failure, posts, reason, broke_until, is_postponed } = finish;
         let user = &live.persona.user_id;
         if is_postponed {
             // Nothing of it is written down but its steps: it is where it was.
             return self.postpone(live, failure, progress).await;
         }
         let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
-        let now = self.clock.now();
         let mut next_eligible_at = None;
         match (state, &failure) {
             (RunState::Failed, Some(failure)) if !failure.stopped => {
@@ -281,11 +280,12 @@ impl Pipeline {
                 self.metrics.record_backoff();
                 tracing::info!(wait_s = wait.as_secs(), "the persona is held back");
             }
-            (RunState::Failed, _) if is_broke => {
-                next_eligible_at = Some(next_day(now));
-                self.back_off.hold_until(user, next_day(now));
+            (RunState::Failed, _) => {
+                next_eligible_at = broke_until;
+                if let Some(until) = broke_until {
+                    self.back_off.hold_until(user, until);
+                }
             }
-            (RunState::Failed, _) => {}
             _ => self.back_off.succeeded(user),
         }
         let ended = EndedRun {

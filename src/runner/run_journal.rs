@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, watch},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Reserved};
+use super::budget::{Budget, Reserved, next_day};
 use crate::{
     agent::step::{Recorder, Step, Unrecorded},
     clients::claude::{Bill, Meter, NotPaid},
@@ -174,20 +175,27 @@ impl Meter for RunJournal {
         let body = self.encode(&Step::Asking { reserved: most });
         let number = state.next_number;
         state.next_number += 1;
+        // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
+        // whatever day it is by now.
+        let mut first = None;
         loop {
+            let Ok(turn) = timeout_at(self.give_up_at, self.budget.turn()).await else {
+                let reason = "the journal kept others waiting for too long".to_owned();
+                return Err(NotPaid::Unrecorded { reason });
+            };
+            let settled = turn.settled;
             if self.pause.is_cancelled() {
                 return Err(NotPaid::Paused);
             }
-            // Listening begins before the attempt, so that no settlement after it is missed.
-            let settled = self.budget.settled().notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
             let now = self.clock.now();
-            let spending = Spending::of(&self.persona, now);
+            let (at, spending) =
+                first.take().unwrap_or_else(|| (now, Spending::of(&self.persona, now)));
             // Before it is written: a pause must not come between the record and the request.
             self.is_asking.send_replace(true);
+            let mut may_be_booked = false;
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
+                may_be_booked = true;
                 let step = (self.id, number, body.as_str());
                 self.journal.reserve(step, &spending, most, self.budget.caps(), now).await
             };
@@ -203,19 +211,25 @@ impl Meter for RunJournal {
                     self.billed.fetch_add(1, SeqCst);
                     return Ok(());
                 }
+                // Another day has begun meanwhile, with accounts of its own.
+                Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
                 // Others have reserved more than they will need.
-                Ok(Err(cap)) if cap.is_of_fleet() && self.budget.may_get_some_back() => {
+                Ok(Err(cap)) if cap.is_of_fleet() && self.budget.may_get_some_back(settled) => {
+                    drop(turn);
+                    let settled = self.budget.settled_since(settled);
                     if timeout_at(self.give_up_at, settled).await.is_err() {
-                        return Err(refusal(cap));
+                        return Err(refusal(cap, at));
                     }
                 }
                 Ok(Err(cap)) => {
                     if cap.is_of_fleet() {
-                        self.budget.reach(cap, &self.journal).await;
+                        self.budget.reach(cap, at, &self.journal).await;
                     }
-                    return Err(refusal(cap));
+                    return Err(refusal(cap, at));
                 }
                 Err(error) => {
+                    drop(turn);
+                    first = may_be_booked.then_some((at, spending));
                     if !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
                     }
@@ -245,8 +259,10 @@ impl Meter for RunJournal {
     }
 }
 
-fn refusal(cap: Cap) -> NotPaid {
-    NotPaid::Budget { variable: cap.variable(), of_persona: !cap.is_of_fleet() }
+/// What it means that a request did not fit under a cap at this time.
+fn refusal(cap: Cap, at: Timestamp) -> NotPaid {
+    let persona_broke_until = (!cap.is_of_fleet()).then(|| next_day(at));
+    NotPaid::Budget { variable: cap.variable(), persona_broke_until }
 }
 
 impl Recorder for RunJournal {
@@ -285,5 +301,74 @@ impl Recorder for RunJournal {
         let mut is_asking = self.is_asking.subscribe();
         // The sender is this run's own, so it is there as long as the run.
         let _ = is_asking.wait_for(|is_asking| !is_asking).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BudgetConfig;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+
+    fn usd(dollars: f64) -> Usd {
+        Usd::from_dollars(dollars).unwrap()
+    }
+
+    async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
+        let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
+        RunJournal::new(
+            (RunId::new(), UserId::parse("anna").unwrap()),
+            Beginning { next_number: 0, lost: Usd::ZERO },
+            (journal.clone(), clock.clone(), Arc::new(budget)),
+            Redactor::default(),
+            CancellationToken::new(),
+            Instant::now() + DAY,
+        )
+    }
+
+    /// Writes until nothing more fits, however small.
+    async fn fill(journal: &Journal) {
+        journal.limit_pages(1).await.unwrap();
+        let mut number = 0;
+        for bytes in [100_000, 3_000, 300, 1] {
+            let run = RunId::new();
+            while journal.append_step(run, number, &"x".repeat(bytes), NOON).await.is_ok() {
+                number += 1;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reservation_tried_again_after_midnight_stays_on_the_accounts_of_its_first_attempt() {
+        let journal = Journal::in_memory().await.unwrap();
+        let clock = Clock::manual(NOON);
+        let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
+        let run = Arc::new(anna(&journal, &clock, config).await);
+        fill(&journal).await;
+        // Something that takes no room: the trouble until now is over, and the next is told apart.
+        journal.set_stage(run.id, "login").await.unwrap();
+        assert_eq!(journal.trouble(), None);
+        let reserving = tokio::spawn({
+            let run = run.clone();
+            async move { run.reserve(usd(1.0)).await }
+        });
+        while journal.trouble().is_none() {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(DAY);
+        journal.limit_pages(1_000_000).await.unwrap();
+        reserving.await.unwrap().unwrap();
+        let days = async || {
+            let today = journal.fleet_spending(NOON).await.unwrap().0;
+            (today, journal.fleet_spending(NOON + DAY).await.unwrap().0)
+        };
+        assert_eq!(days().await, (usd(1.0), Usd::ZERO));
+        run.settle(Bill::Free).await;
+        assert_eq!(days().await, (Usd::ZERO, Usd::ZERO));
+        // A further one is the new day's.
+        run.reserve(usd(1.0)).await.unwrap();
+        assert_eq!(days().await, (Usd::ZERO, usd(1.0)));
     }
 }

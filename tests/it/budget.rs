@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use devstack::fault::Fault;
+use reqwest::Method;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::{make_due, outcomes},
@@ -27,6 +29,18 @@ async fn most_of_a_first_request() -> f64 {
     world.journal().await.latest_runs(1).await.unwrap()[0].spent.dollars()
 }
 
+/// Whether the metrics say that the cap of a day is reached.
+async fn shows_reached(world: &World, reached: bool) {
+    patiently("the metric of the cap", async {
+        let series = "budget_cap_reached{scope=\"day\"}";
+        while world.metric(series).await != Some(f64::from(u8::from(reached))) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(world.metric("budget_cap_reached{scope=\"month\"}").await, Some(0.0));
+}
+
 #[tokio::test]
 async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart() {
     let mut world =
@@ -37,6 +51,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
     let reason = world.health().await["reason"].to_string();
     assert!(reason.contains("BUDGET_DAILY_USD"), "{reason}");
+    shows_reached(&world, true).await;
 
     let logins = |world: &World| {
         world.asked(path::LOGIN, None).len() + world.asked(path::SIGN_IN, None).len()
@@ -46,12 +61,42 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     world.start_again(&[]).await;
     assert_eq!(world.good_tick().await["skipped"], 2);
     assert_eq!(logins(&world), before, "nobody logs in for nothing");
+    shows_reached(&world, true).await;
 
-    // Another cap is another budget.
+    let now = world.clock.now();
+    world.clock.advance(DAY);
+    assert!(world.health().await["reason"].is_null(), "another day is another budget");
+    shows_reached(&world, false).await;
+    world.clock.set(now);
+
+    // And so is another cap.
     world.stop().await;
     world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
+    shows_reached(&world, false).await;
     assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
     assert!(world.health().await["reason"].is_null());
+}
+
+#[tokio::test]
+async fn a_persona_without_money_before_midnight_has_some_after_it() {
+    let world =
+        Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", "0.0001").start().await;
+    // The run takes until after midnight to come to its end.
+    let end = CancellationToken::new();
+    let mcp = &world.peers.mcp.served;
+    mcp.faults.inject(1, Fault::Hold(end.clone()), |r| r.method == Method::DELETE);
+    let tick = world.begin_tick();
+    let closing = mcp.recorder.wait_for(1, |r| r.method == Method::DELETE);
+    patiently("the end of the session", closing).await;
+    world.clock.advance(DAY / 2 + DAY / 24);
+    end.cancel();
+    let (_, body) = patiently("the tick", tick).await.unwrap();
+    assert_eq!(body["result"]["skipped"], 1, "{body}");
+    for runs in [2, 2] {
+        // Refused once more on the new day, it is held back for the rest of it.
+        assert_eq!(world.good_tick().await["skipped"], 1);
+        assert_eq!(world.initializes().len(), runs);
+    }
 }
 
 #[tokio::test]

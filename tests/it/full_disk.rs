@@ -218,3 +218,22 @@ async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() 
     scene.begin_tick().await.unwrap();
     scene.becomes("ok").await;
 }
+
+#[tokio::test]
+async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_the_space() {
+    let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "4000".into())]).await;
+    let tick = scene.fill_during_answer(2).await;
+    patiently("the tick", tick).await.unwrap();
+    let run = scene.journal.latest_runs(1).await.unwrap().remove(0);
+    assert_eq!(run.state, RunState::Running, "nobody could write down that it ended");
+    // The outbox looks again every two seconds; the stop comes before that.
+    scene.empty().await;
+    scene.shutdown.stop();
+    let Scene { peers, daemon, .. } = scene;
+    assert_eq!(patiently("the end of the daemon", daemon).await.unwrap(), Ended::Drained);
+    let journal = Journal::open_read_only(peers.data_folder()).await.unwrap();
+    let run = journal.run(run.id).await.unwrap().unwrap();
+    assert_eq!((run.state, run.calls), (RunState::Finished, 1));
+    let kept = journal.kept_posts().await.unwrap();
+    assert!(!kept.is_empty() || !peers.auth.actions().await.is_empty(), "its rows are kept");
+}

@@ -9,6 +9,7 @@ use devstack::{
     mcp::Behaviour,
     recorder::Recorded,
 };
+use mana_persona_runner::app::Ended;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -235,13 +236,84 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
     }
 }
 
+/// A refusal as mana-auth words it.
+fn refusal(status: u16) -> String {
+    format!(r#"{{"statusCode":{status},"message":"no {status}"}}"#)
+}
+
+#[tokio::test]
+async fn a_page_that_says_404_is_waited_out_like_a_wrong_key() {
+    let pages =
+        [("text/plain", "404 Not Found"), ("text/html", "<html><h1>404 Not Found</h1></html>")];
+    let names: Vec<_> = (0..pages.len()).map(|n| format!("p{n}")).collect();
+    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 3).start().await;
+    let faults = &world.peers.auth.served.faults;
+    for (user, (content_type, body)) in world.users.iter().zip(pages) {
+        let headers = vec![("content-type", content_type.to_owned())];
+        let fault = Fault::Respond { status: 404, headers, body: body.into() };
+        faults.on(usize::MAX, Method::POST, &format!("/{user}/actions"), fault);
+    }
+    let result = world.good_tick().await;
+    assert_eq!(result["undelivered"], 2, "{result}");
+    let depth = world.journal().await.outbox_depth().await.unwrap();
+    assert_eq!(depth.dead, 0, "{depth:?}");
+    // The path is right again: everything lands.
+    faults.clear();
+    patiently("all rows", async {
+        while world.feedback().await.len() < pages.len() {
+            world.clock.advance(Duration::from_secs(300));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for user in &world.users {
+        assert!(!actions_of(&world, user).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn posts_that_hang_hold_up_no_post_that_becomes_due_meanwhile() {
+    let names = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "late"];
+    let mut world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 8).start().await;
+    let faults = &world.peers.auth.served.faults;
+    for user in &world.users {
+        // What the run itself tries, and for the last the first delivery after that.
+        let refused = if user == &world.users[7] { 4 } else { 3 };
+        let path = format!("/{user}/actions");
+        faults.on(refused, Method::POST, &path, Fault::status(503, "{}"));
+        if refused == 3 {
+            faults.on(usize::MAX, Method::POST, &path, Fault::Hang);
+        }
+    }
+    assert_eq!(world.good_tick().await["undelivered"], 8);
+    world.clock.advance(Duration::from_secs(2));
+    patiently("a delivery of each", async {
+        while world.users.iter().any(|user| posts(&world, user, "actions").len() < 4) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let late = world.users[7].clone();
+    patiently("the late rows", async {
+        while actions_of(&world, &late).await.is_empty() {
+            world.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let labels = "operation=\"post_actions\",outcome=\"timeout\",peer=\"mana-personas\"";
+    let timeouts = world.metric(&format!("http_client_requests_total{{{labels}}}")).await;
+    assert_eq!(timeouts.unwrap_or_default(), 0.0, "the others hang still");
+    assert_eq!(world.stop().await, Ended::Drained);
+}
+
 #[tokio::test]
 async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
     let statuses = [400, 404, 413, 422];
     let names: Vec<_> = statuses.iter().map(|status| format!("p{status}")).collect();
     let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 6).start().await;
     for (user, status) in world.users.iter().zip(statuses) {
-        let fault = Fault::status(status, format!(r#"{{"message":"no {status}"}}"#));
+        let fault = Fault::status(status, refusal(status));
         world.peers.auth.served.faults.on(9, Method::POST, &format!("/{user}/actions"), fault);
     }
     let result = world.tick().await;
@@ -284,7 +356,8 @@ async fn ratings_that_are_refused_leave_the_actions_where_they_are() {
     let world = Setup::many(&["anna", "ben"]).short_days().start().await;
     for (user, status) in world.users.iter().zip([400, 404]) {
         let path = format!("/{user}/feedback");
-        world.peers.auth.served.faults.on(9, Method::POST, &path, Fault::status(status, "{}"));
+        let fault = Fault::status(status, refusal(status));
+        world.peers.auth.served.faults.on(9, Method::POST, &path, fault);
     }
     let result = world.tick().await;
     for (user, name) in world.users.iter().zip(["anna", "ben"]) {

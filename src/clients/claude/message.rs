@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
+    iter::Sum,
 };
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,13 +12,60 @@ use serde_json::{Map, Value, value::RawValue};
 use super::ToolUse;
 use crate::domain::Redactor;
 
+/// Most tokens an image is billed as. The API scales a larger one down first; models with a high
+/// resolution bill up to 4,784 tokens.
+const IMAGE_TOKENS: u64 = 5_000;
+/// Most tokens a page of a PDF is billed as: an image of it, and up to 3,000 tokens of its text.
+const PAGE_TOKENS: u64 = IMAGE_TOKENS + 3_000;
+/// Fewer base64 characters than a page of a PDF takes, with what it is drawn of: a full one has
+/// thousands of characters, however well packed.
+const PAGE_BYTES: u64 = 1_000;
+/// Most pages the API takes in one PDF.
+const MAX_PAGES: u64 = 600;
+
 /// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`].
 #[derive(Clone, Debug)]
-pub struct Message(Box<RawValue>);
+pub struct Message {
+    json: Box<RawValue>,
+    attached: Attached,
+}
+
+/// Images and PDFs: what they are billed as has nothing to do with how long they are as base64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// Base64 characters.
+    pub(super) bytes: u64,
+    /// Most tokens they are billed as.
+    pub(super) tokens: u64,
+}
+
+impl Attached {
+    fn of(block: &ResultBlock) -> Self {
+        let length = |data: &str| u64::try_from(data.len()).unwrap_or(u64::MAX);
+        match block {
+            ResultBlock::Text(_) => Self::default(),
+            ResultBlock::Image { data, .. } => Self { bytes: length(data), tokens: IMAGE_TOKENS },
+            ResultBlock::Pdf { data } => {
+                let bytes = length(data);
+                let pages = bytes.div_ceil(PAGE_BYTES).min(MAX_PAGES);
+                Self { bytes, tokens: pages * PAGE_TOKENS }
+            }
+        }
+    }
+}
+
+impl Sum for Attached {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, it| Self {
+            bytes: sum.bytes + it.bytes,
+            tokens: sum.tokens + it.tokens,
+        })
+    }
+}
 
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        self.json.serialize(serializer)
     }
 }
 
@@ -43,7 +91,8 @@ impl Message {
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
         let text = text.map(|text| encode(&WireBlock::Text { text }));
         let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
-        Self::of("user", blocks.as_slice())
+        let attached = results.iter().flat_map(|result| &result.content).map(Attached::of).sum();
+        Self { attached, ..Self::of("user", blocks.as_slice()) }
     }
 
     /// Said by the operator in the middle of a conversation. Only right behind a user message, as the
@@ -53,12 +102,17 @@ impl Message {
     }
 
     fn of<C: Serialize + ?Sized>(role: &'static str, content: &C) -> Self {
-        Self(encode(&Parts { role, content }))
+        Self { json: encode(&Parts { role, content }), attached: Attached::default() }
     }
 
     /// The message as JSON text.
     pub fn as_json(&self) -> &str {
-        self.0.get()
+        self.json.get()
+    }
+
+    /// Its images and PDFs.
+    pub(super) fn attached(&self) -> Attached {
+        self.attached
     }
 
     /// Takes all thinking out of the model's messages; everything else stays byte for byte. Whether there

@@ -1,5 +1,7 @@
 //! Who is asked before money is spent, and told what came of it.
 
+use jiff::Timestamp;
+
 use super::Reply;
 use crate::domain::Usd;
 
@@ -34,8 +36,8 @@ pub enum NotPaid {
     Budget {
         /// The variable that sets the cap.
         variable: &'static str,
-        /// Whether it is the cap of this persona alone.
-        of_persona: bool,
+        /// If it is the cap of this persona alone: when the persona has money again.
+        persona_broke_until: Option<Timestamp>,
     },
     /// It could not be written down first.
     #[error("no model request without a record of it: {reason}")]

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::domain::{
@@ -62,6 +62,11 @@ enum WireCadence {
 struct Owner {
     email: Option<serde_json::Value>,
     user_id: Option<serde_json::Value>,
+}
+
+/// Whether a refusal is a page, of a proxy or of a path nobody serves: the service answers in JSON.
+pub(super) fn is_page(body: &[u8]) -> bool {
+    !body.trim_ascii().is_empty() && serde_json::from_slice::<IgnoredAny>(body).is_err()
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
@@ -204,6 +209,16 @@ mod tests {
 
     fn parse(rows: Vec<Value>) -> Vec<DueRow> {
         parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap().0
+    }
+
+    #[test]
+    fn a_refusal_in_json_or_without_words_is_no_page() {
+        for body in ["", "\n", "{}", r#"{"statusCode":404,"message":"Persona not found"}"#] {
+            assert!(!is_page(body.as_bytes()), "{body}");
+        }
+        for page in ["404 Not Found", "<html><h1>404 Not Found</h1></html>"] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
     }
 
     #[test]

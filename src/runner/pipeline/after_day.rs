@@ -15,7 +15,10 @@ use crate::{
     domain::{Action, ModuleRating},
     journal::RunState,
     metrics::Stage,
-    runner::persist::{posts_of_actions, posts_of_ratings},
+    runner::{
+        budget::next_day,
+        persist::{posts_of_actions, posts_of_ratings},
+    },
 };
 
 impl Pipeline {
@@ -48,7 +51,7 @@ impl Pipeline {
             failure,
             posts: posts.clone(),
             reason: end.reason.clone(),
-            is_broke: false,
+            broke_until: None,
             is_postponed: false,
         };
         if let Some(reason) = &end.failure {
@@ -66,7 +69,8 @@ impl Pipeline {
             // The rating would cost more than there is.
             self.metrics.record_unrated(used.len());
             return Some(Finish {
-                is_broke: nothing_paid && end.persona_is_broke,
+                broke_until: (nothing_paid && end.persona_is_broke)
+                    .then(|| end.broke_until.unwrap_or_else(|| next_day(self.clock.now()))),
                 ..over(slot_is_used, None)
             });
         }
@@ -121,7 +125,7 @@ impl Pipeline {
             Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
                 return Finish::postponed(Failure::at(Stage::RatingTurn, error));
             }
-            Some(Ended::Budget { of_persona: false, .. }) if progress.is_resumed => {
+            Some(Ended::Budget { persona_broke_until: None, .. }) if progress.is_resumed => {
                 return Finish::postponed(Failure::stopped(Stage::RatingTurn));
             }
             _ => {}

@@ -122,7 +122,7 @@ async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_
     let daemon = Daemon::start(&peers, &[]).await;
     assert!(ask(&peers, &["outbox"]).await.starts_with("The outbox is empty"));
     assert!(ask(&peers, &["outbox", "retry"]).await.starts_with("The outbox is empty"));
-    let refusal = Fault::status(404, "{\"error\":\"no such persona\"}");
+    let refusal = Fault::status(404, r#"{"statusCode":404,"message":"Persona not found"}"#);
     peers.auth.served.faults.on(1, Method::POST, "/actions", refusal);
     tick(&daemon).await;
     assert!(peers.auth.actions().await.is_empty());

@@ -201,8 +201,13 @@ async fn one_value_the_database_refuses_loses_the_whole_batch_with_a_500() {
 #[tokio::test]
 async fn an_unknown_persona_is_a_404() {
     let f = Fixture::new(AuthOptions::default()).await;
-    assert_eq!(f.post_actions("nobody", &[action("t1", "todo.list")]).await.status, 404);
-    assert_eq!(f.post_feedback("nobody", &[rating("t1", "todo", 3)]).await.status, 404);
+    let own = json!({"statusCode": 404, "message": "Persona not found"});
+    for reply in [
+        f.post_actions("nobody", &[action("t1", "todo.list")]).await,
+        f.post_feedback("nobody", &[rating("t1", "todo", 3)]).await,
+    ] {
+        assert_eq!((reply.status, reply.body), (404, own.clone()));
+    }
 }
 
 #[tokio::test]
