@@ -141,7 +141,7 @@ mod tests {
         assert!(metrics.render().unwrap().contains("budget_used_ratio{scope=\"day\"} 1\n"));
         metrics.set_budget_reached(BudgetScope::Month, true);
         let text = metrics.render().unwrap();
-        for line in ["{period=\"day\"} 0", "{period=\"month\"} 1"] {
+        for line in ["{scope=\"day\"} 0", "{scope=\"month\"} 1"] {
             let line = format!("\nmana_persona_runner_budget_cap_reached{line}\n");
             assert!(text.contains(&line), "{line} in\n{text}");
         }
