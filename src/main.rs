@@ -58,9 +58,10 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::init(&config.log, Redactor::new(config.secrets())) {
-        return fail(1, &format!("logging cannot be started: {error}"));
-    }
+    let _last_lines = match telemetry::init(&config.log, Redactor::new(config.secrets())) {
+        Ok(last_lines) => last_lines,
+        Err(error) => return fail(1, &format!("logging cannot be started: {error}")),
+    };
     tracing::info!(version = version::VERSION_AND_COMMIT, config = ?config, "starting");
     // From here on a signal is kept until the daemon can stop.
     let signals = match Signals::listen() {

@@ -1,4 +1,5 @@
-//! The daemon's own HTTP: /health, /ready, /metrics and, outside production, /diag/*.
+//! The daemon's own HTTP: /health, /ready, /metrics, with a service key /control/* and, outside
+//! production, /diag/*.
 
 mod control;
 mod diag;
@@ -28,6 +29,7 @@ use crate::{
     metrics::Metrics,
     runner::{Budget, Control, LoginCheck, PausedBy, TickSlot},
     shutdown::Shutdown,
+    telemetry,
 };
 
 /// What the routes need.
@@ -133,6 +135,9 @@ pub fn router(state: ServerState, production: bool) -> Router {
 
 async fn metrics(State(state): State<ServerState>) -> Response {
     state.metrics.set_paused(state.control.paused().is_some());
+    // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
+    state.metrics.set_journal_writable(state.journal.trouble().is_none());
+    state.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -120,7 +120,7 @@ const PANICS: &str = "IT_PANICS_IN_JSON";
 async fn a_panic_is_a_record_too_and_shows_no_secret() {
     if std::env::var_os(PANICS).is_some() {
         let config = LogConfig { format: LogFormat::Json, filter: "info".into() };
-        telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
+        let _last_lines = telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
         // Spans of other crates are not logged.
         let id = tracing::field::Empty;
         let run = tracing::info_span!(target: "mana_persona_runner::runner", "run", persona.id = "p-1", run.id = id);
