@@ -2,6 +2,7 @@
 //! production, /diag/*.
 
 mod control;
+mod crowd;
 mod diag;
 mod guard;
 mod health;
@@ -21,6 +22,7 @@ use axum::{
 };
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
@@ -31,6 +33,11 @@ use crate::{
     shutdown::Shutdown,
     telemetry,
 };
+
+/// Requests to /diag and /control at once, in all.
+const SLOW_REQUESTS: usize = 16;
+/// Logins on demand at once.
+const LOGINS: usize = 4;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -116,15 +123,24 @@ pub fn router(state: ServerState, production: bool) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(ready::ready))
         .route("/metrics", get(metrics));
+    let places = |number| {
+        let places = Arc::new(Semaphore::new(number));
+        middleware::from_fn_with_state(places, crowd::while_there_is_room)
+    };
+    let slow = places(SLOW_REQUESTS);
+    // Of two layers the later one comes first: who may not come in takes no place.
     if !production {
+        let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
         let diag = Router::new()
-            .route("/diag/login", get(diag::login).head(method_not_allowed))
+            .route("/diag/login", login)
             .route("/diag/tick", post(diag::tick))
+            .route_layer(slow.clone())
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
     if let Some(key) = state.service_key.clone() {
-        router = router.merge(control::routes(&key));
+        let with_key_only = middleware::from_fn_with_state(key, control::with_key_only);
+        router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
         .fallback(not_found)
