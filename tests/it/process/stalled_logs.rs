@@ -47,7 +47,10 @@ async fn a_reader_that_stalls_holds_up_neither_ticks_nor_health_nor_the_end() {
         let ended = daemon.ended().await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(signalled.elapsed() < Duration::from_secs(8), "the grace has not passed");
-        assert!(!ended.stdout.contains("drained"), "the pipe was full, the last lines found no room");
+        assert!(
+            !ended.stdout.contains("drained"),
+            "the pipe was full, the last lines found no room"
+        );
     }
 }
 
