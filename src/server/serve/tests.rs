@@ -156,7 +156,8 @@ async fn a_client_that_never_reads_is_given_up_and_one_that_reads_is_not() {
 async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
     let patient = Limits { discard: PATIENCE, ..Limits::default() };
     let server = Server::start(patient).await;
-    let large = "x".repeat(2 << 20);
+    // More than the buffers of both sides hold.
+    let large = "x".repeat(12 << 20);
     let head = format!("GET /quick HTTP/1.1\r\nX: {large}\r\n\r\n");
     let body = format!("POST /quick HTTP/1.1\r\nContent-Length: {}\r\n\r\n{large}", large.len());
     for (request, status) in [(head, "431"), (body, "413")] {
