@@ -2,7 +2,7 @@
 //!
 //! Third-party crates are logged at warn and above only, whatever RUST_LOG says, and rmcp not at all:
 //! at lower levels they print headers and bodies, which carry JWTs and prompts. Every line passes the
-//! redactor besides. No thread of the daemon waits for whoever reads the log: see [`lines`].
+//! redactor besides. No thread of the daemon waits for whoever reads the log; `lines` has the one that does.
 
 mod json;
 mod lines;
