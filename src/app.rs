@@ -13,6 +13,7 @@ use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::PersonasClient},
     clock::Clock,
     config::{ClaudeConfig, Config},
+    descriptors,
     domain::Redactor,
     http::HttpClient,
     journal::{Journal, JournalError},
@@ -24,7 +25,7 @@ use crate::{
     },
     server::{
         ServerState, Ticks, router,
-        serve::{Limits, serve},
+        serve::{Limits, listen, serve},
     },
     shutdown::Shutdown,
     version::VERSION,
@@ -82,6 +83,8 @@ pub enum Ended {
     Drained,
     /// Something was dropped.
     Forced,
+    /// A part of the daemon panicked; what was in flight came to its end.
+    Broken,
 }
 
 impl App {
@@ -107,9 +110,7 @@ impl App {
         // It logs itself what is wrong; then nothing is paid for until that is over.
         let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| StartError::Bind { address, source })?;
+        let listener = listen(address).map_err(|source| StartError::Bind { address, source })?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
@@ -172,8 +173,8 @@ impl App {
         self.shutdown.clone()
     }
 
-    /// Serves and ticks until a stop, then drains. The server answers until the drain has ended:
-    /// ending it closes the listener at once, so that comes last.
+    /// Serves and ticks until a stop or a panic in the background, then drains. The server answers until the
+    /// drain has ended: ending it closes the listener at once, so that comes last.
     pub async fn run(self) -> Ended {
         let Self { listener, state, production, shutdown, outbox, retention, gauges } = self;
         let period = state.tick_interval;
@@ -184,9 +185,11 @@ impl App {
         };
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
-        let routes = router(state, production);
-        let mut server =
-            tokio::spawn(serve(listener, routes, Limits::default(), end_server.clone()));
+        let limits = Limits::within(descriptors::limit());
+        descriptors::warn_if_few(state.concurrency, limits.connections);
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, router(state, production), limits, end_server.clone()));
+        let mut server = tokio::spawn(see_to_its_end(server, shutdown.clone()));
         let grace = tokio::spawn({
             let shutdown = shutdown.clone();
             async move { shutdown.enforce_grace().await }
@@ -197,6 +200,7 @@ impl App {
         if let Some(outbox) = &outbox {
             background.spawn(outbox.clone().work(shutdown.clone()));
         }
+        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         if let Some(slot) = &slot {
             slot.recover();
         }
@@ -212,10 +216,11 @@ impl App {
                 () = shutdown.aborted() => {}
             }
         }
+        let mut is_sound = true;
         tokio::select! {
             biased;
-            () = async { while background.join_next().await.is_some() {} } => {}
-            () = shutdown.aborted() => {}
+            ended = &mut background => is_sound &= ended.unwrap_or(false),
+            () = shutdown.aborted() => background.abort(),
         }
         if let Some(outbox) = &outbox {
             tokio::select! {
@@ -225,8 +230,9 @@ impl App {
             }
         }
         end_server.cancel();
-        if timeout(SERVER_END, &mut server).await.is_err() {
-            server.abort();
+        match timeout(SERVER_END, &mut server).await {
+            Ok(ended) => is_sound &= ended.unwrap_or(false),
+            Err(_) => server.abort(),
         }
         let given_up = async {
             shutdown.aborted().await;
@@ -234,8 +240,31 @@ impl App {
         };
         journal.close_or(given_up).await;
         grace.abort();
-        if shutdown.is_aborted() { Ended::Forced } else { Ended::Drained }
+        match (shutdown.is_aborted(), is_sound) {
+            (true, _) => Ended::Forced,
+            (false, true) => Ended::Drained,
+            (false, false) => Ended::Broken,
+        }
     }
+}
+
+/// Waits for tasks that go on until a stop; returns whether none of them panicked.
+///
+/// The first that does stops the daemon in good order. Without its outbox or its server it would look alive
+/// and hand in nothing, and nobody would be told: an exit code is seen by everything that watches a
+/// process, and the restart that `restart: always` makes of it is the way back that is tested most.
+async fn see_to_its_end(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
+    let mut is_sound = true;
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            is_sound = false;
+            tracing::error!(
+                "a part of the daemon has panicked; it ends, so that it can be restarted"
+            );
+            shutdown.stop();
+        }
+    }
+    is_sound
 }
 
 /// What ticks are made of, besides the configuration.
@@ -320,5 +349,27 @@ fn log_tick_loop(state: &ServerState) {
             interval_ms = state.tick_interval.as_millis() as u64,
             "the first tick comes one interval from now"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_background_stops_the_daemon_and_is_not_taken_for_a_good_end() {
+        for panics in [false, true] {
+            let shutdown = Shutdown::new(Duration::from_secs(1));
+            let mut tasks = JoinSet::new();
+            let sound = shutdown.clone();
+            tasks.spawn(async move { sound.stopping().await });
+            tasks.spawn(async move { assert!(!panics, "as this test wants it") });
+            let end = tokio::spawn(see_to_its_end(tasks, shutdown.clone()));
+            if !panics {
+                shutdown.stop();
+            }
+            let ended = timeout(Duration::from_secs(30), end).await.expect("all of them end");
+            assert_eq!(ended.unwrap(), !panics);
+        }
     }
 }

@@ -67,6 +67,27 @@ pub struct ListenConfig {
     pub port: u16,
 }
 
+impl ListenConfig {
+    /// Reads PORT and HOST of the process's environment, for which the rest of it does not matter.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn from_env() -> Result<Self, Vec<Problem>> {
+        let own = std::env::vars_os().filter(|(name, _)| name == "PORT" || name == "HOST");
+        let (raw, problems) = Raw::from_vars(own);
+        let mut parser = Parser::new(problems);
+        let listen = Self::parse(&mut parser, raw.port, raw.host);
+        parser.finish(listen)
+    }
+
+    fn parse(p: &mut Parser, port: Option<String>, host: Option<String>) -> Self {
+        Self {
+            port: p.number("PORT", port, 3070, 0, 65_535),
+            host: p.ip("HOST", host, IpAddr::from([127, 0, 0, 1])),
+        }
+    }
+}
+
 /// Base URLs and the key of Mana's services.
 #[derive(Clone, Debug)]
 pub struct PeersConfig {
@@ -239,10 +260,12 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used.
+    /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used. Who has set it
+    /// to something else than `text` expects records, even where the value is one of the problems.
     pub fn from_env() -> Self {
-        let json = std::env::var("LOG_FORMAT").is_ok_and(|format| format.trim() == "json");
-        if json { Self::Json } else { Self::Text }
+        let format = std::env::var_os("LOG_FORMAT").unwrap_or_default();
+        let is_text = format.to_str().is_some_and(|format| matches!(format.trim(), "" | "text"));
+        if is_text { Self::Text } else { Self::Json }
     }
 }
 
@@ -291,10 +314,7 @@ impl Config {
     /// Reads every variable, then looks at what they mean together. Where a value is bad the parser
     /// has noted it and a stand-in goes on, which never leaves [`Config::from_vars`].
     fn parse(p: &mut Parser, raw: Raw) -> Self {
-        let listen = ListenConfig {
-            port: p.number("PORT", raw.port, 3070, 0, 65_535),
-            host: p.ip("HOST", raw.host, IpAddr::from([127, 0, 0, 1])),
-        };
+        let listen = ListenConfig::parse(p, raw.port, raw.host);
         let auth = p.url("MANA_AUTH_URL", raw.mana_auth_url, "http://localhost:3001");
         let personas = match raw.mana_personas_url {
             None => auth.join(["api", "v1", "internal", "personas"]),

@@ -5,8 +5,8 @@
 //! what it used, and hands actions and ratings back. README.md tells how to run it, CLAUDE.md how the
 //! code is laid out.
 //!
-//! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`telemetry`],
-//! [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
+//! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`descriptors`],
+//! [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
 //! [`server`] and [`app`].
 
 pub mod agent;
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod domain;
 pub mod healthcheck;
 pub mod http;

@@ -6,7 +6,8 @@ use mana_persona_runner::{
     app::{App, Ended, StartError},
     cli::{self, Request, Unparsed},
     clock::Clock,
-    config::{Config, LogFormat},
+    config::{Config, ListenConfig, LogFormat, Problem},
+    descriptors,
     domain::Redactor,
     healthcheck::healthcheck,
     signals::Signals,
@@ -38,18 +39,16 @@ fn main() -> ExitCode {
         Request::Tell(question) => {
             runtime.block_on(cli::run(&question, &Config::data_dir_from_env()))
         }
-        request => match Config::from_env() {
-            Ok(config) if request == Request::Healthcheck => {
-                match runtime.block_on(healthcheck(config.listen)) {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(error) => fail(1, &format!("unhealthy: {error}")),
-                }
-            }
+        Request::Healthcheck => match ListenConfig::from_env() {
+            Ok(listen) => match runtime.block_on(healthcheck(listen)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(1, &format!("unhealthy: {error}")),
+            },
+            Err(problems) => refuse(&problems),
+        },
+        Request::Serve | Request::Version => match Config::from_env() {
             Ok(config) => runtime.block_on(serve(config)),
-            Err(problems) => {
-                telemetry::complain(LogFormat::from_env(), "bad configuration:", &problems);
-                ExitCode::from(EX_CONFIG)
-            }
+            Err(problems) => refuse(&problems),
         },
     };
     // A name lookup that hangs in a thread of its own must not hold up the exit.
@@ -58,9 +57,11 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::init(&config.log, Redactor::new(config.secrets())) {
-        return fail(1, &format!("logging cannot be started: {error}"));
-    }
+    let _last_lines = match telemetry::init(&config.log, Redactor::new(config.secrets())) {
+        Ok(last_lines) => last_lines,
+        Err(error) => return fail(1, &format!("logging cannot be started: {error}")),
+    };
+    descriptors::raise_limit();
     tracing::info!(version = version::VERSION_AND_COMMIT, config = ?config, "starting");
     // From here on a signal is kept until the daemon can stop.
     let signals = match Signals::listen() {
@@ -82,7 +83,7 @@ async fn serve(config: Config) -> ExitCode {
             tracing::info!("drained");
             ExitCode::SUCCESS
         }
-        Ended::Forced => ExitCode::FAILURE,
+        Ended::Forced | Ended::Broken => ExitCode::FAILURE,
     }
 }
 
@@ -91,6 +92,11 @@ fn say(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    telemetry::complain(LogFormat::from_env(), "bad configuration:", problems);
+    ExitCode::from(EX_CONFIG)
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

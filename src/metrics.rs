@@ -12,7 +12,7 @@ mod process;
 mod scheduling;
 mod traffic;
 
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
@@ -36,6 +36,7 @@ pub struct Metrics {
     traffic: traffic::Traffic,
     model: model::Model,
     delivery: delivery::Delivery,
+    log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -49,9 +50,9 @@ impl Metrics {
         let model = model::Model::new(&mut families)?;
         let delivery = delivery::Delivery::new(&mut families)?;
         let traffic = traffic::Traffic::new(&mut families)?;
-        process::register(&mut families, version)?;
+        let log_lines_dropped = process::register(&mut families, version)?;
         let Families { registry, catalogue } = families;
-        Ok(Self { registry, catalogue, scheduling, traffic, model, delivery })
+        Ok(Self { registry, catalogue, scheduling, traffic, model, delivery, log_lines_dropped })
     }
 
     /// Every family of the daemon's own, in the order of their topics.

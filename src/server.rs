@@ -1,6 +1,8 @@
-//! The daemon's own HTTP: /health, /ready, /metrics and, outside production, /diag/*.
+//! The daemon's own HTTP: /health, /ready, /metrics, with a service key /control/* and, outside
+//! production, /diag/*.
 
 mod control;
+mod crowd;
 mod diag;
 mod guard;
 mod health;
@@ -20,6 +22,7 @@ use axum::{
 };
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
@@ -28,7 +31,13 @@ use crate::{
     metrics::Metrics,
     runner::{Budget, Control, LoginCheck, PausedBy, TickSlot},
     shutdown::Shutdown,
+    telemetry,
 };
+
+/// Requests to /diag and /control at once, in all.
+const SLOW_REQUESTS: usize = 16;
+/// Logins on demand at once.
+const LOGINS: usize = 4;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -114,15 +123,24 @@ pub fn router(state: ServerState, production: bool) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(ready::ready))
         .route("/metrics", get(metrics));
+    let places = |number| {
+        let places = Arc::new(Semaphore::new(number));
+        middleware::from_fn_with_state(places, crowd::while_there_is_room)
+    };
+    let slow = places(SLOW_REQUESTS);
+    // Of two layers the later one comes first: who may not come in takes no place.
     if !production {
+        let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
         let diag = Router::new()
-            .route("/diag/login", get(diag::login).head(method_not_allowed))
+            .route("/diag/login", login)
             .route("/diag/tick", post(diag::tick))
+            .route_layer(slow.clone())
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
     if let Some(key) = state.service_key.clone() {
-        router = router.merge(control::routes(&key));
+        let with_key_only = middleware::from_fn_with_state(key, control::with_key_only);
+        router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
         .fallback(not_found)
@@ -133,6 +151,9 @@ pub fn router(state: ServerState, production: bool) -> Router {
 
 async fn metrics(State(state): State<ServerState>) -> Response {
     state.metrics.set_paused(state.control.paused().is_some());
+    // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
+    state.metrics.set_journal_writable(state.journal.trouble().is_none());
+    state.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -1,14 +1,17 @@
 //! The process and its async runtime.
 
 use prometheus::{
-    Counter, IntGauge, IntGaugeVec, Opts,
+    Counter, IntCounter, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc},
     process_collector::ProcessCollector,
     proto::MetricFamily,
 };
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use super::families::{Families, Values, full_name};
+use super::{
+    Metrics,
+    families::{Families, Values, full_name},
+};
 use crate::version::COMMIT;
 
 const BUSY: &str = "runtime_busy_seconds_total";
@@ -20,7 +23,11 @@ const TASKS: &str = "runtime_tasks";
 const TASKS_HELP: &str = "Tasks of the runtime that have not ended. It follows the runs in flight and the \
                           connections; growth between ticks is a leak.";
 
-pub(super) fn register(r: &mut Families, version: &str) -> prometheus::Result<()> {
+const LOST_LINES_HELP: &str = "Log lines that were dropped because nobody read them in time, or that could not be \
+                               written. Growth means that the log collector stalls or its disk is full.";
+
+/// Registers what is read by itself, and returns the counter of log lines that were lost.
+pub(super) fn register(r: &mut Families, version: &str) -> prometheus::Result<IntCounter> {
     const HELP: &str = "Always 1; the labels say what was built. They change with a deployment.";
     let build = IntGaugeVec::new(Opts::new(full_name("build_info"), HELP), &["version", "commit"])?;
     build.with_label_values(&[version, COMMIT]).set(1);
@@ -34,7 +41,15 @@ pub(super) fn register(r: &mut Families, version: &str) -> prometheus::Result<()
     r.add((WORKERS, "gauge", WORKERS_HELP, &[]), workers)?;
     let tasks = Reading::new(TASKS, TASKS_HELP, RuntimeMetrics::num_alive_tasks)?;
     r.add((TASKS, "gauge", TASKS_HELP, &[]), tasks)?;
-    r.registry.register(Box::new(ProcessCollector::for_self()))
+    r.registry.register(Box::new(ProcessCollector::for_self()))?;
+    r.counter("log_lines_dropped_total", LOST_LINES_HELP)
+}
+
+impl Metrics {
+    /// So many further log lines were lost.
+    pub fn record_dropped_log_lines(&self, lines: u64) {
+        self.log_lines_dropped.inc_by(lines);
+    }
 }
 
 /// The runtime's own counter of busy time, read when it is asked for. A ratio computed here would

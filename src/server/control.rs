@@ -7,7 +7,7 @@ use axum::{
     body::Bytes,
     extract::{ConnectInfo, Path, Request, State},
     http::StatusCode,
-    middleware::{self, Next},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -26,8 +26,8 @@ use crate::{
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 300;
 
-/// The routes, for callers that have this key.
-pub(super) fn routes(key: &SecretString) -> Router<ServerState> {
+/// The routes; [`with_key_only`] belongs before them.
+pub(super) fn routes() -> Router<ServerState> {
     Router::new()
         .route("/control/status", get(status))
         .route("/control/pause", post(pause))
@@ -35,10 +35,14 @@ pub(super) fn routes(key: &SecretString) -> Router<ServerState> {
         .route("/control/resume", post(resume))
         .route("/control/tick", post(tick))
         .route("/control/runs/{id}/cancel", post(cancel))
-        .route_layer(middleware::from_fn_with_state(key.clone(), with_key_only))
 }
 
-async fn with_key_only(State(key): State<SecretString>, request: Request, next: Next) -> Response {
+/// Lets callers in that have this key.
+pub(super) async fn with_key_only(
+    State(key): State<SecretString>,
+    request: Request,
+    next: Next,
+) -> Response {
     let given = request.headers().get("x-service-key").map_or(&[][..], |key| key.as_bytes());
     if bool::from(given.ct_eq(key.expose_secret().as_bytes())) {
         return next.run(request).await;

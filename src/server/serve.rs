@@ -1,14 +1,15 @@
 //! Serving to whoever connects, those who mean no good included.
 //!
-//! A client that never ends its headers or its body is cut off, what is too large is refused before it is
-//! held in memory, and when too many are connected an old one that asks for nothing makes room: so
-//! /health answers, and no client takes the descriptors and the memory that runs need. What is refused here
-//! is in no metric.
+//! A client that never ends its headers or its body or never reads an answer is cut off, what is too large
+//! is refused before it is held in memory, and when too many are connected an old one that asks for nothing
+//! makes room: so /health answers, and no client takes the descriptors and the memory that runs need. What is
+//! refused here is in no metric.
 
 use std::{
-    io,
+    error::Error,
+    io, iter,
     net::SocketAddr,
-    pin::pin,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -29,13 +30,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, copy, sink},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{AbortHandle, Id, JoinSet, yield_now},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::failure;
+
+/// Connections that may wait to be taken. A burst that finds no place in it is seconds late, /health among
+/// it. The system has a limit of its own (net.core.somaxconn), which wins where it is lower.
+const BACKLOG: u32 = 4_096;
 
 /// Before the next try where the system takes no connection, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -54,6 +61,13 @@ pub struct Limits {
     pub body_read: Duration,
     /// Body of a request, in bytes.
     pub body_bytes: usize,
+    /// How long an answer may make no progress because the client does not read it.
+    pub write: Duration,
+    /// How long what a refused client still sends is thrown away. Closing on unread input would take the
+    /// refusal away from a client that has not read it yet.
+    pub discard: Duration,
+    /// The same in bytes.
+    pub discard_bytes: u64,
     /// Connections at once.
     pub connections: usize,
 }
@@ -66,9 +80,32 @@ impl Default for Limits {
             headers: 64,
             body_read: Duration::from_secs(10),
             body_bytes: 16 * 1024,
+            write: Duration::from_secs(30),
+            discard: Duration::from_secs(1),
+            discard_bytes: 16 << 20,
             connections: 256,
         }
     }
+}
+
+impl Limits {
+    /// Limits that leave most of so many descriptors to others.
+    pub fn within(descriptors: usize) -> Self {
+        let ordinary = Self::default();
+        Self { connections: ordinary.connections.min(descriptors / 4).max(1), ..ordinary }
+    }
+}
+
+/// Listens, with room for a burst.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `end`, then closes the port and lets the answers under way come to their end.
@@ -121,34 +158,56 @@ async fn converse(
 ) {
     // Only latency is at stake.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write));
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
-        let (router, requests) = (router.clone(), requests.clone());
-        request.extensions_mut().insert(ConnectInfo(caller));
-        async move {
-            match whole(request, limits).await {
-                Ok(request) => {
-                    // Only now does the connection count as at work: a body that trickles in is none.
-                    let _under_way = requests.begin();
-                    router.call(request).await
+    let service = service_fn({
+        let requests = requests.clone();
+        move |mut request: http::Request<Incoming>| {
+            let (router, requests) = (router.clone(), requests.clone());
+            request.extensions_mut().insert(ConnectInfo(caller));
+            async move {
+                match whole(request, limits).await {
+                    Ok(request) => {
+                        // Only now does the connection count as at work: a body that trickles in is none.
+                        let _under_way = requests.begin();
+                        router.call(request).await
+                    }
+                    Err(refusal) => {
+                        requests.refused.store(true, Ordering::Relaxed);
+                        Ok(refusal)
+                    }
                 }
-                Err(refusal) => Ok(refusal),
             }
         }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    // How a connection ends is the client's affair.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = end.cancelled() => connection.as_mut().graceful_shutdown(),
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = end.cancelled() => None,
+    };
+    // How a connection ends is the client's affair, unless it was refused.
+    let Some(ended) = ended else {
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = connection.await;
+        return;
+    };
+    if requests.refused.load(Ordering::Relaxed) || ended.is_err_and(|error| error.is_parse()) {
+        let rest = connection.into_parts().io.into_inner();
+        tokio::select! { () = discard(rest, limits) => {}, () = end.cancelled() => {} }
     }
-    let _ = connection.await;
+}
+
+/// Throws away what comes, until the other side has ended or has had enough time.
+async fn discard(rest: impl AsyncRead + Unpin, limits: Limits) {
+    let mut rest = rest.take(limits.discard_bytes);
+    // Whatever ends it, the connection is closed next.
+    let _ = timeout(limits.discard, copy(&mut rest, &mut sink())).await;
 }
 
 /// The request with all of its body.
@@ -160,9 +219,18 @@ async fn whole(
     match timeout(limits.body_read, to_bytes(Body::new(body), limits.body_bytes)).await {
         Ok(Ok(body)) => Ok(http::Request::from_parts(head, body.into())),
         // Or broken off; then nobody reads this.
+        Ok(Err(error)) if is_of_the_protocol(&error) => {
+            Err(failure(StatusCode::BAD_REQUEST, "the body is not what its headers say"))
+        }
         Ok(Err(_)) => Err(failure(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
         Err(_) => Err(failure(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     }
+}
+
+/// Whether it was hyper that could not read the body, and not the limit that ended it.
+fn is_of_the_protocol(error: &axum::Error) -> bool {
+    let error: &(dyn Error + 'static) = error;
+    iter::successors(Some(error), |error| (*error).source()).any(|cause| cause.is::<hyper::Error>())
 }
 
 /// Whether the client is to blame: it has gone before it was taken.
@@ -207,6 +275,8 @@ impl OpenConnections {
 struct Requests {
     under_way: AtomicUsize,
     any: AtomicBool,
+    /// Whether one was refused before its end; the client may still be sending it.
+    refused: AtomicBool,
 }
 
 impl Requests {

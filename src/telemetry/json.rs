@@ -22,9 +22,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
+use super::LINES;
 use crate::domain::{Redactor, redact_emails};
 
-/// Writes events to standard output.
+/// Makes lines of events.
 pub(super) struct JsonLines(Redactor);
 
 impl JsonLines {
@@ -82,8 +83,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
             }
         }
         data.extend(own.map);
-        // Nobody is left to be told that nobody can be told.
-        let _ = write(&mut io::stdout().lock(), event.metadata().level(), &message, &data);
+        let mut line = Vec::new();
+        if write(&mut line, event.metadata().level(), &message, &data).is_ok() {
+            LINES.push(&line);
+        }
     }
 }
 

@@ -124,6 +124,9 @@ async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself()
     assert!(reason.contains("journal") && reason.contains("full"), "{reason}");
     let ready = call(&scene.client, Method::GET, &format!("{}/ready", scene.url)).await;
     assert_eq!(ready.0, StatusCode::SERVICE_UNAVAILABLE);
+    let metrics = scene.client.get(format!("{}/metrics", scene.url)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("\nmana_persona_runner_journal_writable 0\n"), "as /ready tells it");
     assert_eq!(scene.asked(), 1);
 
     // There is space again: the run goes on by itself, with all that it had.

@@ -11,10 +11,11 @@ use tokio::{
     task::JoinSet,
     time::interval,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     process::daemon::{Daemon, finish},
-    support::{PATIENCE, Setup, patiently, start_peers},
+    support::{PATIENCE, Setup, path, patiently, start_peers},
 };
 
 /// Silent connections at once.
@@ -90,6 +91,75 @@ async fn ticks_and_health_go_on_among_slow_idle_and_oversized_clients() {
     assert!(open.parse::<f64>().unwrap() < 400.0, "{open} descriptors");
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn with_few_descriptors_there_are_fewer_connections_and_ticks_go_on() {
+    raise_the_descriptor_limit().await;
+    let names: Vec<_> = (0..10).map(|n| format!("p{n}")).collect();
+    let setup = Setup::many(&names).short_days();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let vars = [("PERSONA_CONCURRENCY", "10".to_owned())];
+    let daemon = Daemon::start_with_descriptors((160, 160), &peers, &vars).await;
+    let address: SocketAddr = daemon.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(patiently("a connection", TcpStream::connect(address)).await.unwrap());
+    }
+    let (status, body) = daemon.call(Method::POST, "/diag/tick").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["result"]["ranSuccessfully"], json!(names.len()), "{body}");
+    daemon.signal("TERM").await;
+    let ended = daemon.ended().await;
+    for complaint in ["descriptors", "no connection can be taken"] {
+        assert!(!ended.stdout.contains(complaint), "they are enough: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_descriptors_is_raised_and_too_low_a_one_is_warned_of() {
+    let (peers, _) = start_peers(Default::default(), &[]).await;
+    let vars = [("PERSONA_CONCURRENCY", "100".to_owned())];
+    for (hard, warned) in [(200, true), (1_024, false)] {
+        let daemon = Daemon::start_with_descriptors((128, hard), &peers, &vars).await;
+        assert!(daemon.metrics().await.contains(&format!("\nprocess_max_fds {hard}\n")));
+        daemon.signal("TERM").await;
+        let ended = daemon.ended().await;
+        let warnings = ended.stdout.lines().filter(|line| line.contains("PERSONA_CONCURRENCY;"));
+        assert_eq!(warnings.count(), usize::from(warned), "{}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn logins_that_hang_are_few_and_leave_room_for_health() {
+    const CALLERS: usize = 40;
+    const AT_ONCE: usize = 4;
+    let world = Setup::one(&["todo"]).start().await;
+    let answers = CancellationToken::new();
+    let held = devstack::fault::Fault::Hold(answers.clone());
+    world.peers.auth.served.faults.inject(CALLERS, held, |r| r.path() == path::LOGIN);
+    let mut callers = JoinSet::new();
+    let login = format!("{}/diag/login?email=persona.anna@mana.test", world.url);
+    for _ in 0..CALLERS {
+        let call = crate::support::client().get(&login).send();
+        callers.spawn(async move { call.await.unwrap() });
+    }
+    for _ in 0..CALLERS - AT_ONCE {
+        let refused = patiently("a refusal", callers.join_next()).await.unwrap().unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let body: serde_json::Value =
+            serde_json::from_slice(&refused.bytes().await.unwrap()).unwrap();
+        assert_eq!(body["ok"], json!(false));
+        assert!(body["error"].as_str().unwrap().contains("under way"), "{body}");
+    }
+    assert_eq!(world.health().await["status"], "ok");
+    answers.cancel();
+    while let Some(answer) = patiently("an answer", callers.join_next()).await {
+        assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    }
+    // Their places are free again.
+    let (status, _) = world.call(Method::GET, "/diag/login?email=persona.anna@mana.test").await;
+    assert_eq!(status, StatusCode::OK);
 }
 
 /// Whether it is refused before it is all sent. A refusal may overtake what is still being sent, and

@@ -4,6 +4,7 @@ mod command_line;
 pub mod daemon;
 mod json_logs;
 mod secrets;
+mod stalled_logs;
 
 use std::net::TcpListener;
 
@@ -24,13 +25,14 @@ fn shows_results(request: &Recorded) -> bool {
 }
 
 #[tokio::test]
-async fn either_signal_ends_an_idle_daemon_with_exit_code_0() {
+async fn every_signal_ends_an_idle_daemon_with_exit_code_0_and_a_last_line() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
-    for name in ["TERM", "INT"] {
+    for name in ["TERM", "INT", "HUP"] {
         let daemon = Daemon::start(&peers, &[]).await;
         daemon.signal(name).await;
         let ended = daemon.ended().await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{name}: {}", ended.stdout);
+        assert!(ended.stdout.ends_with(" drained\n"), "{name}: {}", ended.stdout);
     }
 }
 
@@ -117,11 +119,13 @@ async fn every_bad_value_is_named_at_once_and_none_is_shown() {
         ("LOG_FORMAT", "hush"),
         ("RUST_LOG", "hush=hush=hush"),
     ];
-    for arguments in [&[][..], &["--healthcheck"]] {
+    // The health check needs to know no more than where to ask.
+    for (arguments, needed) in [(&[][..], &bad[..]), (&["--healthcheck"], &bad[..2])] {
         let vars = bad.map(|(name, value)| (name.into(), value.into()));
         let ended = finish(vars, arguments).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""));
-        for (name, _) in bad {
+        assert_eq!(ended.stderr.lines().count(), needed.len(), "{}", ended.stderr);
+        for (name, _) in needed {
             let about = ended.stderr.lines().filter(|line| line.contains(&format!("{name}:")));
             assert_eq!(about.count(), 1, "{name} in: {}", ended.stderr);
         }
@@ -211,7 +215,8 @@ async fn the_healthcheck_tells_a_healthy_daemon_from_anything_else() {
         // A server, but no daemon of ours: its /health is a 404.
         (port_of(peers.auth.url()), false),
     ] {
-        let ended = finish([("PORT".into(), (&port).into())], &["--healthcheck"]).await;
+        let vars = [("PORT".into(), (&port).into()), ("TZ".into(), "No/Where".into())];
+        let ended = finish(vars, &["--healthcheck"]).await;
         assert_eq!(ended.code, Some(if healthy { 0 } else { 1 }), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), usize::from(!healthy), "{}", ended.stderr);
     }

@@ -1,6 +1,7 @@
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::routing::get;
+use futures_util::stream;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,
@@ -14,10 +15,12 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: &[u8] = b"GET /quick HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A server with one route that answers and one that waits for a permit.
+/// A server with one route that answers, one that waits for a permit and one that never stops answering.
 struct Server {
     address: SocketAddr,
     gate: Arc<Semaphore>,
+    /// Cancelled when an endless answer is given up.
+    given_up: CancellationToken,
     end: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -34,9 +37,23 @@ impl Server {
                 "late"
             }
         };
-        let router = Router::new().route("/quick", get("quick")).route("/waits", get(waits));
+        let given_up = CancellationToken::new();
+        let endless = {
+            let given_up = given_up.clone();
+            async move || {
+                let guard = given_up.drop_guard();
+                Body::from_stream(stream::repeat_with(move || {
+                    let _until_dropped = &guard;
+                    Ok::<_, Infallible>(vec![b'x'; 64 << 10])
+                }))
+            }
+        };
+        let router = Router::new()
+            .route("/quick", get("quick"))
+            .route("/waits", get(waits))
+            .route("/endless", get(endless));
         let task = tokio::spawn(serve(listener, router, limits, end.clone()));
-        Self { address, gate, end, task }
+        Self { address, gate, given_up, end, task }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -113,6 +130,89 @@ async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
     slow.write_all(request).await.unwrap();
     assert!(answer(&mut server.connect().await, ASK).await.ends_with("quick"));
     assert_eq!(to_the_end(&mut slow).await, "", "it made room");
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_given_up_and_one_that_reads_is_not() {
+    let limits = Limits { write: Duration::from_secs(1), ..Limits::default() };
+    let server = Server::start(limits).await;
+    let request = b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut reads = server.connect().await;
+    reads.write_all(request).await.unwrap();
+    let (mut some, begun) = (vec![0; 64 << 10], tokio::time::Instant::now());
+    while begun.elapsed() < limits.write * 3 {
+        let length = timeout(PATIENCE, reads.read(&mut some)).await.unwrap().unwrap();
+        assert_ne!(length, 0, "it is served as long as it reads");
+    }
+    drop(reads);
+    let server = Server::start(limits).await;
+    let mut stalls = server.connect().await;
+    stalls.write_all(request).await.unwrap();
+    timeout(PATIENCE, server.given_up.cancelled()).await.expect("it is given up");
+    drop(stalls);
+}
+
+#[tokio::test]
+async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
+    let patient = Limits { discard: PATIENCE, ..Limits::default() };
+    let server = Server::start(patient).await;
+    // More than the buffers of both sides hold.
+    let large = "x".repeat(12 << 20);
+    let head = format!("GET /quick HTTP/1.1\r\nX: {large}\r\n\r\n");
+    let body = format!("POST /quick HTTP/1.1\r\nContent-Length: {}\r\n\r\n{large}", large.len());
+    for (request, status) in [(head, "431"), (body, "413")] {
+        let mut stream = server.connect().await;
+        timeout(PATIENCE, stream.write_all(request.as_bytes())).await.unwrap().unwrap();
+        stream.shutdown().await.unwrap();
+        let mut said = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut said)).await.unwrap().expect("no reset");
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+    }
+    // Neither does it go on for ever.
+    let brief = Limits { discard: Duration::from_millis(50), ..Limits::default() };
+    let bounded = Limits { discard_bytes: 1_000, ..patient };
+    for limits in [brief, bounded] {
+        let server = Server::start(limits).await;
+        let (mut hears, mut says) = server.connect().await.into_split();
+        let endless = async { while says.write_all(&[b'x'; 4_096]).await.is_ok() {} };
+        timeout(PATIENCE, endless).await.expect("it is cut off");
+        let mut said = Vec::new();
+        let _ = timeout(PATIENCE, hears.read_to_end(&mut said)).await.expect("it ends");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_the_protocol_is_not_called_too_large() {
+    let server = Server::start(Limits::default()).await;
+    let request = |chunk: &str| {
+        format!("POST /quick HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n")
+    };
+    let too_large = format!("5000\r\n{}", "x".repeat(0x5000));
+    for (chunk, status) in [("zz", "400"), (too_large.as_str(), "413")] {
+        let said = answer(&mut server.connect().await, request(chunk).as_bytes()).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_waits_to_be_taken() {
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let system = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let burst = system.trim().parse().unwrap_or(usize::MAX).min(300);
+    let mut waiting = Vec::new();
+    for _ in 0..burst {
+        let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+        waiting.push(connected.expect("there is room").unwrap());
+    }
+}
+
+#[test]
+fn connections_take_a_quarter_of_the_descriptors_at_most() {
+    for (descriptors, connections) in [(20, 5), (256, 64), (1_024, 256), (usize::MAX, 256)] {
+        assert_eq!(Limits::within(descriptors).connections, connections, "{descriptors}");
+    }
 }
 
 #[tokio::test]

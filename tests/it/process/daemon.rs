@@ -13,6 +13,7 @@ use tokio::{
     process::{Child, Command},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{call, patiently, variables};
 
@@ -24,8 +25,20 @@ pub struct Finished {
     pub stderr: String,
 }
 
-fn command(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mana-persona-runner"));
+const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
+
+/// What the reader of the log does once it has been told the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// It reads on.
+    Reads,
+    /// It stops reading, until the process has ended.
+    Stalls,
+    /// It closes its end.
+    Leaves,
+}
+
+fn command(mut command: Command, vars: impl IntoIterator<Item = (OsString, OsString)>) -> Command {
     // The default would be a folder of the working directory, shared by all tests.
     let data = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), uuid::Uuid::now_v7());
     command.env_clear().env("RUNNER_DATA_DIR", data).envs(vars).kill_on_drop(true);
@@ -38,7 +51,7 @@ pub async fn finish(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
     arguments: &[&str],
 ) -> Finished {
-    let output = command(vars).args(arguments).output();
+    let output = command(Command::new(BINARY), vars).args(arguments).output();
     let Output { status, stdout, stderr } = patiently("the process", output).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Finished { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
@@ -51,13 +64,43 @@ pub struct Daemon {
     child: Child,
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
+    has_ended: CancellationToken,
     client: Client,
 }
 
 impl Daemon {
     /// Starts one among these peers, with these variables on top of the ordinary ones, on a free port.
     pub async fn start(peers: &Devstack, vars: &[(&'static str, String)]) -> Self {
-        let mut child = command(variables(peers, vars)).spawn().unwrap();
+        Self::start_as(Command::new(BINARY), peers, vars, Reader::Reads).await
+    }
+
+    /// As [`Daemon::start`], with a log that is read like this.
+    pub async fn start_for(
+        reader: Reader,
+        peers: &Devstack,
+        vars: &[(&'static str, String)],
+    ) -> Self {
+        Self::start_as(Command::new(BINARY), peers, vars, reader).await
+    }
+
+    /// As [`Daemon::start`], with this soft and this hard limit of open descriptors.
+    pub async fn start_with_descriptors(
+        (soft, hard): (u32, u32),
+        peers: &Devstack,
+        vars: &[(&'static str, String)],
+    ) -> Self {
+        let mut limited = Command::new("prlimit");
+        limited.args([&format!("--nofile={soft}:{hard}"), BINARY]);
+        Self::start_as(limited, peers, vars, Reader::Reads).await
+    }
+
+    async fn start_as(
+        program: Command,
+        peers: &Devstack,
+        vars: &[(&'static str, String)],
+        reader: Reader,
+    ) -> Self {
+        let mut child = command(program, variables(peers, vars)).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
         let url = patiently("the bound address", async {
@@ -72,9 +115,18 @@ impl Daemon {
             }
         })
         .await;
-        let stdout = tokio::spawn(async move {
-            lines.read_to_string(&mut said).await.unwrap();
-            said
+        let has_ended = CancellationToken::new();
+        let stdout = tokio::spawn({
+            let has_ended = has_ended.clone();
+            async move {
+                match reader {
+                    Reader::Reads => {}
+                    Reader::Stalls => has_ended.cancelled().await,
+                    Reader::Leaves => return said,
+                }
+                lines.read_to_string(&mut said).await.unwrap();
+                said
+            }
         });
         let mut stderr = child.stderr.take().unwrap();
         let stderr = tokio::spawn(async move {
@@ -82,7 +134,8 @@ impl Daemon {
             stderr.read_to_string(&mut said).await.unwrap();
             said
         });
-        let daemon = Self { url, child, stdout, stderr, client: crate::support::client() };
+        let client = crate::support::client();
+        let daemon = Self { url, child, stdout, stderr, has_ended, client };
         // Whoever answers also listens to signals.
         assert_eq!(daemon.call(Method::GET, "/health").await.0, StatusCode::OK);
         daemon
@@ -109,6 +162,7 @@ impl Daemon {
     /// Waits for its end.
     pub async fn ended(mut self) -> Finished {
         let status = patiently("the end of the process", self.child.wait()).await.unwrap();
+        self.has_ended.cancel();
         let stdout = patiently("its output", self.stdout).await.unwrap();
         let stderr = patiently("its errors", self.stderr).await.unwrap();
         Finished { code: status.code(), stdout, stderr }

@@ -100,7 +100,9 @@ async fn a_start_that_fails_says_why_in_records_on_standard_error() {
         let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
         let ended = finish(vars, &[]).await;
         assert_eq!(ended.code, Some(code), "{named:?}: {}", ended.stderr);
-        lines(&ended.stdout);
+        // Whatever was logged before the end has come out.
+        let has_begun = lines(&ended.stdout).iter().any(|line| line.msg == "starting");
+        assert_eq!(has_begun, !ended.stderr.contains("bad configuration"), "{}", ended.stderr);
         let told = lines(&ended.stderr);
         assert_eq!(told.len(), named.len(), "{told:#?}");
         for (line, name) in told.iter().zip(named) {
@@ -108,6 +110,20 @@ async fn a_start_that_fails_says_why_in_records_on_standard_error() {
             assert!(!line.msg.contains("hush"), "{line:?}");
             assert!(code == 1 || line.data.get("variable").is_none_or(|v| v == name), "{line:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_log_format_that_is_not_known_is_refused_in_records() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let odd = std::ffi::OsStr::from_bytes(b"\xffjson");
+    for format in ["JSON".as_ref(), "logfmt".as_ref(), odd] {
+        let ended = finish([("LOG_FORMAT".into(), format.to_owned())], &[]).await;
+        assert_eq!(ended.code, Some(78));
+        let told = lines(&ended.stderr);
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert_eq!(told[0].data["variable"], "LOG_FORMAT");
     }
 }
 
@@ -120,7 +136,7 @@ const PANICS: &str = "IT_PANICS_IN_JSON";
 async fn a_panic_is_a_record_too_and_shows_no_secret() {
     if std::env::var_os(PANICS).is_some() {
         let config = LogConfig { format: LogFormat::Json, filter: "info".into() };
-        telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
+        let _last_lines = telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
         // Spans of other crates are not logged.
         let id = tracing::field::Empty;
         let run = tracing::info_span!(target: "mana_persona_runner::runner", "run", persona.id = "p-1", run.id = id);

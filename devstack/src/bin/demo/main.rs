@@ -52,7 +52,8 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 
     let config = config(options, &peers)?;
     if std::env::var_os("RUST_LOG").is_some() {
-        telemetry::init(&config.log, Default::default())?;
+        // What is left at the end is of no interest: the report has been printed.
+        let _ = telemetry::init(&config.log, Default::default())?;
     }
     let app = App::build(config, Clock::system()).await?;
     let url = format!("http://{}", app.local_addr()?);

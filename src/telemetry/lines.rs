@@ -1,0 +1,258 @@
+//! The way of log lines to where they are read: a bounded queue, and one thread that writes.
+//!
+//! A reader that stalls blocks a write to its pipe for as long as it likes. Only that thread waits for
+//! it; when the queue is full, lines are dropped and counted, because a gap in the log is better than a
+//! daemon that stands still. tracing-appender has such a queue too, but counts its room in lines of any
+//! length, and prints to the very output that is stuck when the process ends.
+
+use std::{
+    io::Write,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Bytes that may wait, besides those being written.
+const ROOM: usize = 1 << 20;
+/// More of them for panics, and for the line that tells how many were dropped.
+const ROOM_IN_NEED: usize = 64 << 10;
+/// Name of the thread that writes.
+pub(super) const WRITER: &str = "log-writer";
+
+/// Lines on their way, in order.
+pub(super) struct Lines {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Lines nobody will read, since somebody last asked for their number.
+    dropped: AtomicU64,
+}
+
+struct Queue {
+    /// Whole lines.
+    text: Vec<u8>,
+    /// Lines there was no room for since the writer last took some.
+    dropped: u64,
+    /// Whether the writer has taken some and not finished with them.
+    writing: bool,
+}
+
+impl Lines {
+    pub(super) const fn new() -> Self {
+        let queue = Queue { text: Vec::new(), dropped: 0, writing: false };
+        Self { queue: Mutex::new(queue), changed: Condvar::new(), dropped: AtomicU64::new(0) }
+    }
+
+    /// Hands a line over, or drops it. Never waits for whoever reads.
+    pub(super) fn push(&self, line: &[u8]) {
+        let mut queue = self.lock();
+        let needed = queue.text.len() + line.len();
+        if needed <= ROOM || (is_in_need() && needed <= ROOM + ROOM_IN_NEED) {
+            queue.text.extend_from_slice(line);
+            drop(queue);
+            self.changed.notify_all();
+        } else {
+            queue.dropped += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what comes, for ever. After lines were lost, the first write that succeeds is followed by
+    /// `tell` with their number; a write that fails is not, as nobody could read it.
+    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+        let mut lost = 0;
+        loop {
+            let (text, dropped) = self.take();
+            lost += dropped;
+            if out.write_all(&text).and_then(|()| out.flush()).is_err() {
+                let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.dropped.fetch_add(lines, Ordering::Relaxed);
+                lost += lines;
+            } else if lost > 0 {
+                tell(lost);
+                lost = 0;
+            }
+        }
+    }
+
+    /// Waits for lines and takes them all, with the number of those that were dropped after them.
+    fn take(&self) -> (Vec<u8>, u64) {
+        let mut queue = self.lock();
+        queue.writing = false;
+        self.changed.notify_all();
+        let mut queue = self
+            .changed
+            .wait_while(queue, |queue| queue.text.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.writing = true;
+        (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
+    }
+
+    /// Waits until every line is written, for so long at most.
+    pub(super) fn flush(&self, limit: Duration) {
+        let is_behind = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
+        drop(self.changed.wait_timeout_while(self.lock(), limit, is_behind));
+    }
+
+    /// How many lines were lost since the last call.
+    pub(super) fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether this thread has something to say that must not be dropped.
+fn is_in_need() -> bool {
+    thread::panicking() || thread::current().name() == Some(WRITER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, mpsc},
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// Bound of every wait; reached only when something is broken.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// An output whose every write waits to be told how it ends, and then shows what was written.
+    struct Gated {
+        may_end: mpsc::Receiver<io::Result<()>>,
+        written: mpsc::Sender<String>,
+    }
+
+    impl Write for Gated {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.may_end.recv().expect("the test goes on")?;
+            self.written.send(String::from_utf8(text.to_vec()).unwrap()).unwrap();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Fixture {
+        lines: Arc<Lines>,
+        end_write: mpsc::Sender<io::Result<()>>,
+        written: mpsc::Receiver<String>,
+    }
+
+    impl Fixture {
+        /// A queue whose writer is busy with the line "first", which the reader does not read yet.
+        fn stalled() -> Self {
+            let (end_write, may_end) = mpsc::channel();
+            let (sent, written) = mpsc::channel();
+            let lines = Arc::new(Lines::new());
+            let queue = lines.clone();
+            let tell = {
+                let lines = lines.clone();
+                move |lost| lines.push(format!("lost {lost}\n").as_bytes())
+            };
+            let write = move || -> () { queue.write_to(Gated { may_end, written: sent }, tell) };
+            thread::Builder::new().name(WRITER.into()).spawn(write).unwrap();
+            let log = Self { lines, end_write, written };
+            log.push_and_see_taken("first\n");
+            log
+        }
+
+        /// Pushes a line and waits until the writer has begun to write it.
+        fn push_and_see_taken(&self, line: &str) {
+            self.lines.push(line.as_bytes());
+            let begun = Instant::now();
+            while !self.lines.lock().text.is_empty() {
+                assert!(begun.elapsed() < PATIENCE, "the writer does not take {line}");
+                thread::yield_now();
+            }
+        }
+
+        /// Lets one write succeed and returns what it wrote.
+        fn read(&self) -> String {
+            self.end_write.send(Ok(())).unwrap();
+            self.written.recv_timeout(PATIENCE).expect("something is written")
+        }
+    }
+
+    /// A line of this number, of a thousandth of the room.
+    fn line(number: usize) -> String {
+        format!("{number:>width$}\n", width = ROOM / 1_000 - 1)
+    }
+
+    #[test]
+    fn a_reader_that_stalls_loses_lines_and_is_told_how_many() {
+        let log = Fixture::stalled();
+        for number in 0..1_500 {
+            log.lines.push(line(number).as_bytes());
+        }
+        let kept = ROOM / line(0).len();
+        let lost = 1_500 - kept;
+        assert_eq!(log.lines.take_dropped(), lost as u64);
+        assert_eq!(log.lines.take_dropped(), 0, "each is counted once");
+        assert_eq!(log.read(), "first\n");
+        let expected: String = (0..kept).map(line).collect();
+        assert!(log.read() == expected, "what was there first is kept, in order");
+        assert_eq!(log.read(), format!("lost {lost}\n"));
+        log.lines.push(b"after\n");
+        assert_eq!(log.read(), "after\n", "it is told once");
+    }
+
+    #[test]
+    fn a_panic_finds_room_where_nothing_else_does() {
+        struct TellsWhenDropped(Arc<Lines>);
+        impl Drop for TellsWhenDropped {
+            fn drop(&mut self) {
+                self.0.push(b"panic\n");
+            }
+        }
+        let log = Fixture::stalled();
+        (0..1_500).for_each(|number| log.lines.push(line(number).as_bytes()));
+        let tells = TellsWhenDropped(log.lines.clone());
+        let panics = thread::spawn(move || {
+            let _tells = tells;
+            panic!("as this test wants it");
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(log.read(), "first\n");
+        assert!(log.read().ends_with("\npanic\n"));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_told_once_some_can() {
+        let log = Fixture::stalled();
+        let fail = |kind: io::ErrorKind| log.end_write.send(Err(kind.into())).unwrap();
+        fail(io::ErrorKind::StorageFull);
+        log.push_and_see_taken("second\n");
+        fail(io::ErrorKind::BrokenPipe);
+        log.push_and_see_taken("third\n");
+        assert_eq!(log.read(), "third\n");
+        assert_eq!(log.read(), "lost 2\n");
+        assert_eq!(log.lines.take_dropped(), 2);
+    }
+
+    #[test]
+    fn waiting_for_the_last_line_ends_with_it_or_at_the_limit() {
+        let log = Fixture::stalled();
+        log.lines.push(b"second\n");
+        log.lines.flush(Duration::from_millis(10));
+        assert!(log.lines.lock().writing, "it was the limit that ended it");
+        let (lines, (done, ended)) = (log.lines.clone(), mpsc::channel());
+        thread::spawn(move || {
+            lines.flush(PATIENCE * 2);
+            done.send(()).unwrap();
+        });
+        assert_eq!(log.read(), "first\n");
+        assert!(ended.try_recv().is_err(), "a line is left");
+        assert_eq!(log.read(), "second\n");
+        ended.recv_timeout(PATIENCE).expect("nothing is left");
+    }
+}
