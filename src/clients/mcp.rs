@@ -75,7 +75,7 @@ impl McpClient {
         Self { http, url: endpoint, openings }
     }
 
-    /// Opens a session and lists its tools, sorted by name. JWT and space are fixed at `initialize`:
+    /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space are fixed at `initialize`:
     /// others need another session (contracts/mana-mcp.md). `redactor` sees errors before they are cut,
     /// so that not even a part of a secret is left.
     ///
@@ -87,7 +87,7 @@ impl McpClient {
         space_id: &str,
         redactor: &Redactor,
         deadline: Instant,
-    ) -> Result<McpSession, McpError> {
+    ) -> Result<(McpSession, Vec<Tool>), McpError> {
         let http = self.http.with_redactor(redactor.clone());
         let Some(config) = session_config(&self.url, jwt, space_id) else {
             return Err(McpError::SpaceId);
@@ -99,7 +99,7 @@ impl McpClient {
         let (opened, outcome) = oneshot::channel();
         self.openings.spawn(
             async move {
-                if let Err(Ok(session)) = opened.send(opening.run().await) {
+                if let Err(Ok((session, _))) = opened.send(opening.run().await) {
                     session.close(CLOSE_TIMEOUT).await;
                 }
             }
@@ -121,18 +121,19 @@ pub struct McpSession {
     service: Service,
     client: ObservedClient,
     http: HttpClient,
-    tools: Vec<Tool>,
+    /// What its tools are called, in order. Their schemas are kept by whoever offers them.
+    names: Vec<ToolName>,
 }
 
 impl McpSession {
-    /// The tools, sorted by name, each name once; never empty.
-    pub fn tools(&self) -> &[Tool] {
-        &self.tools
+    /// The names of the tools the server listed, in order.
+    pub fn tools(&self) -> &[ToolName] {
+        &self.names
     }
 
     /// Whether the server listed this tool.
     pub fn offers(&self, tool: &ToolName) -> bool {
-        self.tools.binary_search_by(|listed| listed.name.cmp(tool)).is_ok()
+        self.names.binary_search(tool).is_ok()
     }
 
     /// Calls a tool. An answer is waited for at most as long as `patience`, and nothing is done after

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use memchr::memmem;
+
 /// Stands where a secret stood.
 const MARK: &str = "[redacted]";
 /// Anything shorter would black out ordinary words.
@@ -71,7 +73,8 @@ impl Redactor {
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for secret in self.known().iter() {
-            if text.contains(secret.as_str()) {
+            // Several times as fast as `str::contains`, and long texts pass here.
+            if memmem::find(text.as_bytes(), secret.as_bytes()).is_some() {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
         }

@@ -6,6 +6,9 @@ use sqlx::{AnyConnection, Row};
 use super::{Journal, Result, bigint, count, millis, timestamp};
 use crate::domain::RunId;
 
+/// How long a tool list counts as just kept, in milliseconds: nothing beside the days of its retention.
+const A_MOMENT: i64 = 3_600_000;
+
 /// A step as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStep {
@@ -61,11 +64,24 @@ impl Journal {
         .await
     }
 
-    /// Keeps a list of tools that a run begins with, under its hash.
+    /// Keeps a list of tools that a run begins with, under its hash. One that was kept a moment ago is not
+    /// written again: lists are long, and all runs have the same.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
+        let used_at = self
+            .read("look up a tool list", async {
+                let row = sqlx::query("SELECT used_at FROM catalogs WHERE hash = $1")
+                    .bind(hash)
+                    .fetch_optional(&self.pool)
+                    .await?;
+                row.map(|row| row.try_get::<i64, _>(0)).transpose()
+            })
+            .await?;
+        if used_at.is_some_and(|at| (0..A_MOMENT).contains(&(millis(now) - at))) {
+            return Ok(());
+        }
         self.write("keep a tool list", async {
             sqlx::query(
                 "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \

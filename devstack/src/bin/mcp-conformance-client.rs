@@ -47,8 +47,8 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + LIMIT;
     let jwt = "conformance".to_owned().into();
     match client.open(&jwt, "conformance", &Redactor::default(), deadline).await {
-        Ok(session) => {
-            let called = call_all(&session).await;
+        Ok((session, tools)) => {
+            let called = call_all(&session, &tools).await;
             let _ = session.close(CALL_LIMIT).await;
             called
         }
@@ -58,9 +58,9 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn call_all(session: &McpSession) -> Result<(), Box<dyn Error>> {
-    for tool in session.tools() {
-        let arguments = arguments_for(tool, session.tools());
+async fn call_all(session: &McpSession, tools: &[Tool]) -> Result<(), Box<dyn Error>> {
+    for tool in tools {
+        let arguments = arguments_for(tool, tools);
         let output =
             session.call(&tool.name, arguments, CALL_LIMIT, Instant::now() + CALL_LIMIT).await?;
         println!("{}: {output:?}", tool.name.as_str());

@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, SETUP_TIMEOUT, error::describe_initialize,
-    retried, transport::ObservedClient,
+    CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, SETUP_TIMEOUT, Tool,
+    error::describe_initialize, retried, transport::ObservedClient,
 };
 use crate::{
     config::BaseUrl,
@@ -62,17 +62,20 @@ impl Opening {
     }
 
     /// Opens the session and lists its tools. On every failure the server has none left.
-    pub(super) async fn run(self) -> Result<McpSession, McpError> {
+    pub(super) async fn run(self) -> Result<(McpSession, Vec<Tool>), McpError> {
         let (service, client) = RetryPolicy::READ
             .run(self.deadline, retried(&self.http, "initialize"), || self.shake_hands())
             .await?;
-        let session = McpSession { service, client, http: self.http.clone(), tools: Vec::new() };
+        let session = McpSession { service, client, http: self.http.clone(), names: Vec::new() };
         let listed = tokio::select! {
             tools = session.list_tools(self.deadline) => tools,
             () = self.given_up.cancelled() => Err(McpError::GivenUp),
         };
         match listed {
-            Ok(tools) => Ok(McpSession { tools, ..session }),
+            Ok(tools) => {
+                let names = tools.iter().map(|tool| tool.name.clone()).collect();
+                Ok((McpSession { names, ..session }, tools))
+            }
             Err(error) => {
                 session.close(CLOSE_TIMEOUT).await;
                 Err(error)

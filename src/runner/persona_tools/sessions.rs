@@ -89,7 +89,7 @@ impl Session {
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
     pub(super) fn new(opener: Opener<'a>, first: McpSession) -> Self {
-        let frozen = first.tools().iter().map(|tool| tool.name.clone()).collect();
+        let frozen = first.tools().to_vec();
         let current = Arc::new(Session { mcp: first, jwt: opener.access.jwt.clone(), number: 0 });
         let state = State {
             current,
@@ -224,7 +224,7 @@ impl Opener<'_> {
         };
         let Access { space_id, redactor, .. } = self.access;
         let opened = self.mcp.open(&jwt, space_id, redactor, deadline).await;
-        let mcp = opened.map_err(|error| error.to_string())?;
+        let (mcp, _) = opened.map_err(|error| error.to_string())?;
         Ok(Session { mcp, jwt, number: state.current.number + 1 })
     }
 

@@ -33,8 +33,9 @@ impl Pipeline {
         day: Option<Day>,
         progress: &mut Progress,
     ) -> Result<(MainTurn, DayEnd), Failure> {
-        let (access, session) = self.enter(live, progress).await?;
-        let prepared = self.prepare(live, opened, day, &session, &access.redactor).await;
+        let (access, session, tools) = self.enter(live, progress).await?;
+        // The schemas are gone again after this: the run needs them as it offers them only.
+        let prepared = self.prepare(live, opened, day, tools, &access.redactor).await;
         let opener = Opener {
             mcp: &self.mcp,
             auth: &self.auth,
@@ -56,7 +57,7 @@ impl Pipeline {
         &self,
         live: &Live<'_>,
         progress: &mut Progress,
-    ) -> Result<(Access, McpSession), Failure> {
+    ) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
         let email = &live.persona.email;
         let opening = self.auth.open(email, live.work_end);
         let access = live.unless_stopped(Stage::Login, opening).await?;
@@ -68,8 +69,8 @@ impl Pipeline {
         let Access { jwt, space_id, redactor, .. } = &access;
         let opening = self.mcp.open(jwt, space_id, redactor, live.work_end);
         let session = live.unless_stopped(Stage::Mcp, opening).await?;
-        let session = session.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        Ok((access, session))
+        let (session, tools) = session.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        Ok((access, session, tools))
     }
 
     /// The tools on offer and the day: of the run as it was, or of this session and this morning.
@@ -78,14 +79,14 @@ impl Pipeline {
         live: &Live<'_>,
         opened: Option<Opened>,
         day: Option<Day>,
-        session: &McpSession,
+        listed: Vec<Tool>,
         redactor: &Redactor,
     ) -> Result<(Catalog, Day), Failure> {
         let (Some(opened), Some(day)) = (opened, day) else {
-            return self.open_day(live, session.tools(), redactor).await;
+            return self.open_day(live, &listed, redactor).await;
         };
-        let tools = self.kept_tools(&opened.catalog).await?;
-        let catalog = self.offer(tools.as_deref().unwrap_or(session.tools()), redactor)?;
+        let tools = self.kept_tools(&opened.catalog).await?.unwrap_or(listed);
+        let catalog = self.offer(&tools, redactor)?;
         Ok((catalog, day))
     }
 
