@@ -225,9 +225,11 @@ impl App {
         if let Some(outbox) = &outbox {
             tokio::select! {
                 biased;
-                () = outbox.save_the_rest() => {}
+                // First, so that nothing more is written down.
                 () = shutdown.aborted() => {}
+                () = outbox.save_the_rest() => {}
             }
+            outbox.tell_of_lost_ends().await;
         }
         end_server.cancel();
         match timeout(SERVER_END, &mut server).await {

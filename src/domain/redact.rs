@@ -115,8 +115,11 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut rest = text;
     let first_at = |rest: &str| {
-        let found = AT.iter().filter_map(|sign| rest.find(sign).map(|at| (at, sign.len())));
-        found.min()
+        let mut begins = rest.match_indices(['@', '%', '\u{ff20}', '\\']);
+        begins.find_map(|(at, _)| {
+            let sign = AT.iter().find(|sign| rest[at..].starts_with(**sign))?;
+            Some((at, sign.len()))
+        })
     };
     while let Some((at, len)) = first_at(rest) {
         let (before, after) = (&rest[..at], &rest[at + len..]);
@@ -159,8 +162,12 @@ fn redact_url_credentials(text: &str) -> Option<String> {
         let end = after.find(ends_authority).unwrap_or(after.len());
         out.push_str(before);
         let at = after[..end].rfind('@').or_else(|| {
-            let whole = &after[..after.find(ends_url).unwrap_or(after.len())];
-            has_no_port(&after[..end]).then(|| whole.rfind('@')).flatten()
+            if !has_no_port(&after[..end]) {
+                return None;
+            }
+            // No further than to the next URL: each part of a long text is looked at once.
+            let until_next = &after[..after.find("://").unwrap_or(after.len())];
+            until_next[..until_next.find(ends_url).unwrap_or(until_next.len())].rfind('@')
         });
         rest = match at {
             Some(at) => {
@@ -280,6 +287,17 @@ mod tests {
         assert_eq!(redact_emails("nothing here"), "nothing here");
         assert_eq!(redact_emails(r#"{"a":"x\nfoo@b.de"}"#), r#"{"a":"x\n[redacted]"}"#);
         assert_eq!(redact_emails(r#"{"a":"x\u0041foo@b.de"}"#), r#"{"a":"x\u0041[redacted]"}"#);
+    }
+
+    /// With anything but a bounded look at each part of the text, this test would not end.
+    #[test]
+    fn long_texts_of_what_looks_like_urls_and_addresses_take_no_time() {
+        let redactor = Redactor::new(["very-secret"]);
+        for text in ["://", "://a:x/", "://a@", "eyJ", "%", "a%40", "@", "\"@", "\\"] {
+            let long = text.repeat(1_000_000 / text.len());
+            assert!(!redactor.redact(&long).is_empty(), "{text}");
+            assert!(!redact_emails(&long).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub enum Cap {
 }
 
 impl Cap {
+    /// All of them, in the order of the accounts of a [`Spending`].
+    const ALL: [Self; 3] = [Self::Daily, Self::Monthly, Self::PersonaDaily];
+
     /// The variable that sets it.
     pub fn variable(self) -> &'static str {
         match self {
@@ -65,7 +68,7 @@ impl Cap {
 /// Where a request's money is booked: a persona on a day.
 #[derive(Clone, Debug)]
 pub struct Spending {
-    /// Scope and period of each, in the order of `Caps`.
+    /// Scope and period of each, in the order of `Cap::ALL`.
     accounts: [(String, String); 3],
 }
 
@@ -103,11 +106,7 @@ impl Journal {
         caps: &Caps,
         now: Timestamp,
     ) -> Result<std::result::Result<(), Cap>> {
-        let limits = [
-            (Cap::Daily, caps.daily),
-            (Cap::Monthly, caps.monthly),
-            (Cap::PersonaDaily, caps.persona_daily),
-        ];
+        let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
         if let Some((cap, _)) = limits.iter().find(|(_, limit)| limit.is_some_and(|l| amount > l)) {
             return Ok(Err(*cap));
         }
@@ -117,19 +116,24 @@ impl Journal {
                 return Ok(Ok(()));
             }
             let booking = sqlx::query(
-                "INSERT INTO ledger (amount, scope, period) VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
+                "INSERT INTO ledger (amount, scope, period) \
+                 VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
                  ON CONFLICT (scope, period) DO UPDATE SET amount = ledger.amount + excluded.amount \
                  RETURNING scope, period, amount",
             );
             let booking = booking.bind(bigint(amount.picodollars()));
             let booked = spending.bind_to(booking).fetch_all(&mut *tx).await?;
             let booked = booked.iter().map(|row| {
-                Ok(((row.try_get(0)?, row.try_get(1)?), Usd::from_picodollars(count(row.try_get(2)?))))
+                let account = (row.try_get(0)?, row.try_get(1)?);
+                Ok((account, Usd::from_picodollars(count(row.try_get(2)?))))
             });
             let booked = booked.collect::<sqlx::Result<HashMap<(String, String), Usd>>>()?;
-            let is_over = |account, limit: Option<Usd>| limit.is_some_and(|limit| booked[account] > limit);
-            let mut accounts = limits.iter().zip(&spending.accounts);
-            if let Some(((cap, _), _)) = accounts.find(|((_, limit), account)| is_over(account, *limit)) {
+            let accounts = limits.iter().zip(&spending.accounts);
+            let over = accounts.into_iter().find(|((_, limit), account)| {
+                // An account that is not told counts as over its cap.
+                limit.is_some_and(|limit| booked.get(account).is_none_or(|amount| *amount > limit))
+            });
+            if let Some(((cap, _), _)) = over {
                 tx.rollback().await?;
                 return Ok(Err(*cap));
             }

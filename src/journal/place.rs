@@ -21,6 +21,8 @@ pub(super) struct Place {
     /// Held for as long as the process lives; the system frees it even after kill -9.
     lock: File,
     is_lost: AtomicBool,
+    /// Whether somebody is looking: one who waits for a disk that hangs is enough.
+    is_looked_at: AtomicBool,
 }
 
 /// Device and inode.
@@ -31,7 +33,13 @@ impl Place {
     pub(super) fn of(folder: &Path, files: [PathBuf; 2], lock: File) -> io::Result<Self> {
         let [journal, locked] = files;
         let files = [(journal.clone(), id_of(&journal)?), (locked.clone(), id_of(&locked)?)];
-        Ok(Self { folder: folder.into(), files, lock, is_lost: AtomicBool::new(false) })
+        Ok(Self {
+            folder: folder.into(),
+            files,
+            lock,
+            is_lost: AtomicBool::default(),
+            is_looked_at: AtomicBool::default(),
+        })
     }
 
     pub(super) fn unlock(&self) {
@@ -67,10 +75,17 @@ impl Journal {
     pub async fn check_place(&self) -> Result<Option<u64>> {
         let Some(place) = self.place.clone() else { return Ok(None) };
         let slow = || JournalError::Slow { attempted: "look after its files" };
+        if place.is_looked_at.swap(true, Relaxed) {
+            return place.trouble().map_or(Ok(None), Err);
+        }
         let looking = {
             let place = place.clone();
             // A disk may take its time.
-            spawn_blocking(move || place.look())
+            spawn_blocking(move || {
+                let looked = place.look();
+                place.is_looked_at.store(false, Relaxed);
+                looked
+            })
         };
         let looked = timeout(LIMIT, looking).await.map_err(|_| slow())?.map_err(|_| slow())?;
         if let Some(error) = place.trouble() {

@@ -235,18 +235,21 @@ impl Journal {
         Ok(readable(&rows))
     }
 
-    /// When the last run that went well to its end did so.
+    /// When the latest run that went well to its end did so.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
         let at: Option<i64> = self
             .read("look up the last finished run", async {
-                sqlx::query("SELECT MAX(ended_at) FROM runs WHERE state = $1 AND stage = 'done'")
-                    .bind(RunState::Finished.as_str())
-                    .fetch_one(&self.pool)
-                    .await?
-                    .try_get(0)
+                let row = sqlx::query(
+                    "SELECT ended_at FROM runs WHERE state = $1 AND stage = 'done' \
+                     ORDER BY started_at DESC LIMIT 1",
+                )
+                .bind(RunState::Finished.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+                row.map(|row| row.try_get(0)).transpose().map(Option::flatten)
             })
             .await?;
         Ok(at.map(timestamp))

@@ -67,9 +67,8 @@ impl Gauges {
 
     async fn read(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
-        if let Some(free) = self.journal.check_place().await? {
-            self.metrics.set_disk_free(free);
-        }
+        // What is wrong with the place says nothing about what the database knows.
+        let place = self.journal.check_place().await;
         let depth = self.journal.outbox_depth().await?;
         self.metrics.set_outbox(OutboxState {
             actions: depth.actions,
@@ -84,6 +83,9 @@ impl Gauges {
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);
         self.metrics.set_budget(BudgetScope::Month, month, caps.monthly);
         self.metrics.set_journal_size(self.journal.size().await?);
+        if let Some(free) = place? {
+            self.metrics.set_disk_free(free);
+        }
         Ok(())
     }
 }

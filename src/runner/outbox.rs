@@ -335,6 +335,10 @@ impl Outbox {
     /// The last attempt at ends of runs that are in memory only, for the end of the process.
     pub async fn save_the_rest(&self) {
         self.save_unsaved().await;
+    }
+
+    /// Logs the runs whose ends will be lost with the process.
+    pub async fn tell_of_lost_ends(&self) {
         for run in self.unsaved_runs().await {
             tracing::error!(
                 run.id = %run,

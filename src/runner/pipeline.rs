@@ -45,6 +45,8 @@ pub use report::RunReport;
 
 /// Kept at the end of a run's time for handing in its rows, retries included.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
+/// Why a run is closed that came to no end of its own.
+const PANICKED: &str = "the run panicked; the log has the place";
 /// Why a run is closed that an earlier process began.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
@@ -112,6 +114,8 @@ struct Start {
     is_rating: bool,
     /// Why it does not go on.
     close: Option<String>,
+    /// Whether something in it panicked before: then it has failed, however well it is closed.
+    has_panicked: bool,
 }
 
 /// How a run ends.
@@ -159,8 +163,16 @@ impl Pipeline {
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
         let begun = self.journal.begin_run(new, self.clock.now()).await;
         let replay = Replay::default();
-        let start =
-            Start { id, persona, slot, replay, next_number: 0, is_rating: false, close: None };
+        let start = Start {
+            id,
+            persona,
+            slot,
+            replay,
+            next_number: 0,
+            is_rating: false,
+            close: None,
+            has_panicked: false,
+        };
         match begun {
             Ok(()) => self.carry_out(start).await,
             Err(error) => self.not_begun(id, &error.to_string()),
@@ -171,10 +183,29 @@ impl Pipeline {
     /// handed in, and nothing further is asked.
     pub async fn resume(&self, row: RunRow, close: Option<String>) -> RunReport {
         let id = row.id;
-        let steps = match self.journal.steps(id).await {
-            Ok(steps) => steps,
-            Err(error) => return self.not_begun(id, &error.to_string()),
-        };
+        match self.start_of(row, close).await {
+            Ok(start) => {
+                if start.close.is_none() {
+                    self.metrics.record_resumed_run();
+                }
+                self.carry_out(start).await
+            }
+            Err(why) => self.not_begun(id, &why),
+        }
+    }
+
+    /// Closes a run in which something panicked.
+    pub async fn close_panicked(&self, row: RunRow) -> RunReport {
+        let id = row.id;
+        match self.start_of(row, Some(PANICKED.to_owned())).await {
+            Ok(start) => self.carry_out(Start { has_panicked: true, ..start }).await,
+            Err(why) => self.not_begun(id, &why),
+        }
+    }
+
+    async fn start_of(&self, row: RunRow, close: Option<String>) -> Result<Start, String> {
+        let id = row.id;
+        let steps = self.journal.steps(id).await.map_err(|error| error.to_string())?;
         let next_number = steps.last().map_or(0, |step| step.number + 1);
         let mut unreadable = None;
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
@@ -188,17 +219,12 @@ impl Pipeline {
         let is_rating =
             row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str();
         let Some(persona) = row.persona else {
-            return self.not_begun(id, "the journal no longer says whose run it is");
+            return Err("the journal no longer says whose run it is".to_owned());
         };
         let close = close.or(unreadable);
-        if close.is_none() {
-            self.metrics.record_resumed_run();
-            if replay.lost_an_answer {
-                self.metrics.record_lost_answer();
-            }
-        }
         let slot = row.slot;
-        self.carry_out(Start { id, persona, slot, replay, next_number, is_rating, close }).await
+        let has_panicked = false;
+        Ok(Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked })
     }
 
     /// Why no run may begin at present, if so: the journal cannot be written to, or the money is used
@@ -221,7 +247,8 @@ impl Pipeline {
     async fn carry_out(&self, start: Start) -> RunReport {
         let started = Instant::now();
         let _in_flight = self.metrics.start_run();
-        let Start { id, persona, slot, replay, next_number, is_rating, close } = start;
+        let Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked } =
+            start;
         tracing::Span::current().record("run.id", tracing::field::display(id));
         let place = self.control.enter(id, &persona.user_id, &slot, &self.shutdown);
         let end = started + self.limits.timeout;
@@ -250,11 +277,15 @@ impl Pipeline {
             finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
         };
         let took = started.elapsed();
-        let report = match finish {
+        let mut report = match finish {
             Some(finish) => self.finish(live, finish, progress).await,
             // As after kill -9: the next process goes on with it.
             None => progress.report(id, Some(Failure::stopped(Stage::Due)), None),
         };
+        if has_panicked {
+            (report.outcome, report.stage) = (RunOutcome::Failed, Stage::Due);
+            report.error = Some(PANICKED.to_owned());
+        }
         self.metrics.record_run(report.outcome, report.stage, took, report.waited);
         if report.outcome == RunOutcome::Ok {
             self.metrics.record_finished_run(self.clock.now());
@@ -270,6 +301,9 @@ impl Pipeline {
         if is_postponed {
             // Nothing of it is written down but its steps: it is where it was.
             return self.postpone(live, failure, progress).await;
+        }
+        if progress.lost_an_answer {
+            self.metrics.record_lost_answer();
         }
         let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
         let mut next_eligible_at = None;

@@ -132,11 +132,10 @@ impl Recovery {
             return;
         }
         let persona = UserId::parse(&run.persona_id);
-        let why = "the run panicked; the log has the place".to_owned();
         let span = run_span(&run.persona_id);
         // In a task of its own: what has panicked once may do so again.
         let closing = pipeline.clone();
-        let closed = async move { closing.resume(run, Some(why)).await };
+        let closed = async move { closing.close_panicked(run).await };
         let closed = tokio::spawn(closed.instrument(span)).await;
         if closed.is_err() {
             pipeline.journal.give_up(id, pipeline.clock.now()).await.unwrap_or_else(|error| {

@@ -214,7 +214,11 @@ impl Meter for RunJournal {
                 // Another day has begun meanwhile, with accounts of its own.
                 Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
                 // Others have reserved more than they will need.
-                Ok(Err(cap)) if cap.is_of_fleet() && self.budget.may_get_some_back(settled) => {
+                Ok(Err(cap))
+                    if cap.is_of_fleet()
+                        && self.budget.caps().of(cap) >= Some(most)
+                        && self.budget.may_get_some_back(settled) =>
+                {
                     drop(turn);
                     let settled = self.budget.settled_since(settled);
                     if timeout_at(self.give_up_at, settled).await.is_err() {

@@ -125,8 +125,10 @@ impl Pipeline {
             Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
                 return Finish::postponed(Failure::at(Stage::RatingTurn, error));
             }
-            Some(Ended::Budget { persona_broke_until: None, .. }) if progress.is_resumed => {
-                return Finish::postponed(Failure::stopped(Stage::RatingTurn));
+            Some(Ended::Budget { persona_broke_until: None, variable }) if progress.is_resumed => {
+                let error = format!("the rating waits until {variable} allows it");
+                let failure = Failure::at(Stage::RatingTurn, error);
+                return Finish::postponed(Failure { stopped: true, ..failure });
             }
             _ => {}
         }

@@ -67,6 +67,8 @@ pub(super) struct Progress {
     lost_before_rating: Usd,
     /// Whether an earlier process has begun with it.
     pub is_resumed: bool,
+    /// Whether that one died while an answer was under way.
+    pub lost_an_answer: bool,
     pub logged_in: bool,
     pub undelivered: bool,
     /// Rows that are in no journal yet.
@@ -82,7 +84,8 @@ impl Progress {
     pub(super) fn after(replay: &Replay) -> Self {
         let spent = spent(replay);
         let is_resumed = replay.day.is_some();
-        Self { cost: spent, cost_before: spent, is_resumed, ..Self::default() }
+        let lost_an_answer = replay.lost_an_answer;
+        Self { cost: spent, cost_before: spent, is_resumed, lost_an_answer, ..Self::default() }
     }
 
     /// The main turn is over; so much may have been lost until then.
