@@ -20,37 +20,65 @@ pub struct Budget {
     reached: Mutex<Vec<BudgetReached>>,
     /// Held while they are written down, so that what was reached last is written last.
     saving: sync::Mutex<()>,
-    /// Held while money is being reserved, until [`Reserved`] says so.
-    turn: sync::Mutex<()>,
     requests: Arc<watch::Sender<Requests>>,
 }
 
-/// Requests that money is reserved for.
+/// Requests that money is reserved for, or is being reserved.
 #[derive(Clone, Copy, Debug, Default)]
 struct Requests {
     in_flight: usize,
-    /// How many were settled so far.
+    /// How many that had money were settled so far.
     settled: u64,
 }
 
-/// The right to reserve money, nobody else's until dropped.
+/// Money for a request, from before the attempt to reserve it until dropped: what the ledger holds is never
+/// less than what these say, so nobody takes money that comes back for money that is gone.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    _turn: sync::MutexGuard<'a, ()>,
-    /// How many requests were settled before it.
-    pub settled: u64,
+pub(super) struct Reserved {
+    requests: Arc<watch::Sender<Requests>>,
+    /// Requests settled before it.
+    settled_before: u64,
+    is_in_flight: bool,
+    is_granted: bool,
 }
 
-/// Money reserved for a request under way, until dropped.
-#[derive(Debug)]
-pub(super) struct Reserved(Arc<watch::Sender<Requests>>);
+impl Reserved {
+    /// The ledger has it.
+    pub(super) fn grant(&mut self) {
+        self.is_granted = true;
+    }
+
+    /// Gives the attempt up, unless nobody else may give money back. Then there is nothing to wait for;
+    /// otherwise the future resolves when somebody has since the attempt began, or nobody is left who could.
+    pub(super) fn make_way(mut self) -> Option<impl Future<Output = ()>> {
+        let before = self.settled_before;
+        // In one step: of several that give up at once the last one sees that it is alone.
+        let makes_way = self.requests.send_if_modified(|requests| {
+            let makes_way = requests.in_flight > 1 || requests.settled != before;
+            requests.in_flight -= usize::from(makes_way);
+            makes_way
+        });
+        if !makes_way {
+            return None;
+        }
+        self.is_in_flight = false;
+        let mut requests = self.requests.subscribe();
+        Some(async move {
+            let over = |now: &Requests| now.settled != before || now.in_flight == 0;
+            // The sender is the budget's own, so it is there as long as the budget.
+            let _ = requests.wait_for(over).await;
+        })
+    }
+}
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.0.send_modify(|requests| {
-            requests.in_flight -= 1;
-            requests.settled += 1;
-        });
+        if self.is_in_flight {
+            self.requests.send_modify(|requests| {
+                requests.in_flight -= 1;
+                requests.settled += u64::from(self.is_granted);
+            });
+        }
     }
 }
 
@@ -71,7 +99,6 @@ impl Budget {
             clock,
             reached: Mutex::new(reached),
             saving: sync::Mutex::default(),
-            turn: sync::Mutex::default(),
             requests: Arc::default(),
         })
     }
@@ -107,29 +134,15 @@ impl Budget {
         })
     }
 
-    /// Waits until nobody else is reserving money. In between nobody can tell money that comes back from
-    /// money that is gone.
-    pub(super) async fn turn(&self) -> Turn<'_> {
-        let turn = self.turn.lock().await;
-        Turn { _turn: turn, settled: self.requests.borrow().settled }
-    }
-
-    /// Money was reserved for a request.
-    pub(super) fn reserved(&self) -> Reserved {
-        self.requests.send_modify(|requests| requests.in_flight += 1);
-        Reserved(self.requests.clone())
-    }
-
-    /// Whether a request may give money back, or has, since so many were settled.
-    pub(super) fn may_get_some_back(&self, settled: u64) -> bool {
-        let now = *self.requests.borrow();
-        now.in_flight > 0 || now.settled != settled
-    }
-
-    /// Resolves when a further request than so many was settled.
-    pub(super) async fn settled_since(&self, settled: u64) {
-        // The sender is the budget's own, so it is there as long as the budget.
-        let _ = self.requests.subscribe().wait_for(|now| now.settled != settled).await;
+    /// Money is about to be reserved for a request.
+    pub(super) fn reserving(&self) -> Reserved {
+        let mut settled_before = 0;
+        self.requests.send_modify(|requests| {
+            requests.in_flight += 1;
+            settled_before = requests.settled;
+        });
+        let requests = self.requests.clone();
+        Reserved { requests, settled_before, is_in_flight: true, is_granted: false }
     }
 
     /// The fleet has reached a cap at this time: said once, and kept for the next start.
@@ -267,19 +280,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_settled_during_an_attempt_to_reserve_may_have_given_money_back() {
+    async fn who_finds_no_room_waits_for_others_that_may_give_back_and_for_nobody_else() {
         let journal = Journal::in_memory().await.unwrap();
         let config = BudgetConfig { daily: None, monthly: None, persona_daily: None };
         let clock = Clock::manual(at("2026-11-21T13:00:00Z"));
         let budget = Budget::load(&config, &journal, clock).await.unwrap();
-        assert!(!budget.may_get_some_back(budget.turn().await.settled));
-        let other = budget.reserved();
-        let turn = budget.turn().await;
-        assert!(budget.may_get_some_back(turn.settled), "it is under way");
+        let granted = || {
+            let mut reserved = budget.reserving();
+            reserved.grant();
+            reserved
+        };
+        assert!(budget.reserving().make_way().is_none(), "it is alone");
+
+        let other = granted();
+        let refused = budget.reserving();
         drop(other);
-        assert!(budget.may_get_some_back(turn.settled), "it came to its end meanwhile");
-        budget.settled_since(turn.settled).await;
-        drop(turn);
-        assert!(!budget.may_get_some_back(budget.turn().await.settled), "that was before");
+        refused.make_way().expect("one came to its end meanwhile").await;
+        assert!(budget.reserving().make_way().is_none(), "that was before");
+
+        // Two that find no room wait for the third, not for each other.
+        let other = granted();
+        let (one, two) = (budget.reserving(), budget.reserving());
+        let (one, two) = (one.make_way().unwrap(), two.make_way().unwrap());
+        tokio::pin!(one, two);
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert!(futures_util::poll!(&mut two).is_pending());
+        drop(other);
+        one.await;
+        two.await;
+
+        // Of two without a third the last one has nothing to wait for, and then the other neither.
+        let (one, two) = (budget.reserving(), budget.reserving());
+        let one = one.make_way().unwrap();
+        assert!(two.make_way().is_none());
+        one.await;
     }
 }

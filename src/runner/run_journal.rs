@@ -179,11 +179,6 @@ impl Meter for RunJournal {
         // whatever day it is by now.
         let mut first = None;
         loop {
-            let Ok(turn) = timeout_at(self.give_up_at, self.budget.turn()).await else {
-                let reason = "the journal kept others waiting for too long".to_owned();
-                return Err(NotPaid::Unrecorded { reason });
-            };
-            let settled = turn.settled;
             if self.pause.is_cancelled() {
                 return Err(NotPaid::Paused);
             }
@@ -193,6 +188,7 @@ impl Meter for RunJournal {
             // Before it is written: a pause must not come between the record and the request.
             self.is_asking.send_replace(true);
             let mut may_be_booked = false;
+            let mut reserved = self.budget.reserving();
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
                 may_be_booked = true;
@@ -205,7 +201,8 @@ impl Meter for RunJournal {
             }
             match attempt {
                 Ok(Ok(())) => {
-                    state.reserved = Some((spending, most, self.budget.reserved()));
+                    reserved.grant();
+                    state.reserved = Some((spending, most, reserved));
                     // Until an answer says otherwise.
                     self.lost.fetch_add(most.picodollars(), SeqCst);
                     self.billed.fetch_add(1, SeqCst);
@@ -213,26 +210,23 @@ impl Meter for RunJournal {
                 }
                 // Another day has begun meanwhile, with accounts of its own.
                 Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
-                // Others have reserved more than they will need.
-                Ok(Err(cap))
-                    if cap.is_of_fleet()
-                        && self.budget.caps().of(cap) >= Some(most)
-                        && self.budget.may_get_some_back(settled) =>
-                {
-                    drop(turn);
-                    let settled = self.budget.settled_since(settled);
-                    if timeout_at(self.give_up_at, settled).await.is_err() {
-                        return Err(refusal(cap, at));
-                    }
-                }
                 Ok(Err(cap)) => {
+                    let may_fit = cap.is_of_fleet() && self.budget.caps().of(cap) >= Some(most);
+                    // Others may have reserved more than they will need.
+                    let others = if may_fit { reserved.make_way() } else { None };
+                    if let Some(others) = others {
+                        match timeout_at(self.give_up_at, others).await {
+                            Ok(()) => continue,
+                            Err(_) => return Err(refusal(cap, at)),
+                        }
+                    }
                     if cap.is_of_fleet() {
                         self.budget.reach(cap, at, &self.journal).await;
                     }
                     return Err(refusal(cap, at));
                 }
                 Err(error) => {
-                    drop(turn);
+                    drop(reserved);
                     first = may_be_booked.then_some((at, spending));
                     if !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
