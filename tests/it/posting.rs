@@ -13,7 +13,10 @@ use mana_persona_runner::app::Ended;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, failure_of, patiently};
+use crate::{
+    script::calls_that_meet,
+    support::{Setup, World, failure_of, patiently},
+};
 
 /// Everything posted to one of the two endpoints of a persona, in order of arrival.
 fn posts(world: &World, user: &str, kind: &str) -> Vec<Recorded> {
@@ -189,10 +192,8 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
     // As names the model made up, where Claude's API lets them pass, and as what a tool says.
     let named: Vec<_> = hostile.iter().filter(|text| !text.is_empty()).collect();
     let mut calls: Vec<_> = named.iter().map(|name| (name.to_string(), json!({}))).collect();
-    for text in hostile {
-        world.peers.mcp.override_tool("habits.list", 1, Behaviour::IsError(text.into()));
-        calls.push(("habits_list".into(), json!({})));
-    }
+    let said = calls_that_meet(&world, hostile.map(|text| Behaviour::IsError(text.into())));
+    calls.extend(said.iter().map(|name| (name.clone(), json!({}))));
     let count = calls.len();
     let inputs = hostile.map(|text| ("habits_create".to_owned(), json!({"name": text, text: 1})));
     calls.extend(inputs);
@@ -219,9 +220,9 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
         let plain = text.replace('\0', "");
         assert!(plain.is_empty() || plain.starts_with(&row.tool_name), "{text:?}: {row:?}");
     }
-    for (row, text) in actions[named.len()..count].iter().zip(hostile) {
+    for ((tool, text), row) in said.iter().zip(hostile).zip(&actions[named.len()..count]) {
         let message = row.error_message.as_deref().unwrap();
-        assert_eq!((row.tool_name.as_str(), row.result.as_str()), ("habits.list", "error"));
+        assert_eq!((row.tool_name.replace('.', "_"), row.result.as_str()), (tool.clone(), "error"));
         assert!(units(message) <= 500, "{text:?}: {row:?}");
         let plain = text.replace('\0', "");
         assert!(plain.is_empty() || plain.starts_with(message), "{text:?}: {row:?}");

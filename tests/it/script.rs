@@ -12,7 +12,7 @@ use devstack::{
     auth::ActionRow,
     claude::{ParsedRequest, Scripted},
     fault::Fault,
-    mcp::ToolSet,
+    mcp::{Behaviour, ToolSet},
     recorder::Recorded,
 };
 use serde_json::{Map, Value, json};
@@ -128,6 +128,23 @@ pub fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
 /// A schema that lets any object through.
 pub fn anything() -> Map<String, Value> {
     json!({"type": "object"}).as_object().unwrap().clone()
+}
+
+/// Adds a tool for each of these behaviours, and gives their names in Claude's spelling.
+///
+/// With one tool for all of them, which call meets which would depend on their order of arrival,
+/// and reads of one reply may arrive in any.
+pub fn calls_that_meet(
+    world: &World,
+    behaviours: impl IntoIterator<Item = Behaviour>,
+) -> Vec<String> {
+    let add = |(n, behaviour)| {
+        let tool = format!("t{n}.meets");
+        world.peers.mcp.add_tool(&tool, "", anything());
+        world.peers.mcp.override_tool(&tool, 1, behaviour);
+        tool.replace('.', "_")
+    };
+    behaviours.into_iter().enumerate().map(add).collect()
 }
 
 /// Whether a request calls this tool.

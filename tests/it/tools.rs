@@ -6,8 +6,10 @@ use devstack::{claude::Scripted, mcp::Behaviour};
 use serde_json::{Value, json};
 
 use crate::{
-    script::{anything, habits_list, main_requests, no_tools, play_well, rating_requests, results},
-    support::Setup,
+    script::{
+        anything, calls_that_meet, main_requests, no_tools, play_well, rating_requests, results,
+    },
+    support::World,
 };
 
 #[tokio::test]
@@ -138,13 +140,8 @@ async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
         (json!({"content": []}), Value::Null),
         (json!({}), Value::Null),
     ];
-    let world = Setup::one(&["habits"]).start().await;
-    for (result, _) in &cases {
-        world.peers.mcp.override_tool("habits.list", 1, Behaviour::Result(result.clone()));
-    }
-    let reply = Scripted::tools(&vec![habits_list(); cases.len()]);
-    play_well(&world, [reply, Scripted::text("Viel gesehen.")]).await;
-    let results = results(&main_requests(&world)[1]);
+    let world = no_tools().await;
+    let results = shown_of(&world, cases.iter().map(|(result, _)| result)).await;
     assert_eq!(results.len(), cases.len());
     for ((sent, expected), shown) in cases.iter().zip(&results) {
         assert_ne!(shown["is_error"], true, "{sent}");
@@ -176,13 +173,10 @@ async fn long_results_are_cut_at_thirty_thousand_characters_and_say_so() {
         (json!({"content": [{"type": "resource", "resource": {"uri": "r", "text": over}}]}), true),
         (json!({"content": [{"type": "text", "text": over}], "isError": true}), true),
     ];
-    let world = Setup::one(&["habits"]).start().await;
-    for (result, _) in &cases {
-        world.peers.mcp.override_tool("habits.list", 1, Behaviour::Result(result.clone()));
-    }
-    let reply = Scripted::tools(&vec![habits_list(); cases.len()]);
-    play_well(&world, [reply, Scripted::text("Viel gelesen.")]).await;
-    for ((_, cut), shown) in cases.iter().zip(results(&main_requests(&world)[1])) {
+    let world = no_tools().await;
+    let results = shown_of(&world, cases.iter().map(|(result, _)| result)).await;
+    assert_eq!(results.len(), cases.len());
+    for ((_, cut), shown) in cases.iter().zip(&results) {
         let blocks = shown["content"].as_array().unwrap();
         let texts: Vec<_> = blocks.iter().map(|block| block["text"].as_str().unwrap()).collect();
         let length: usize = texts.iter().map(|text| text.chars().count()).sum();
@@ -192,4 +186,13 @@ async fn long_results_are_cut_at_thirty_thousand_characters_and_say_so() {
     let rows = world.actions().await;
     let message = rows.last().unwrap().error_message.clone().unwrap();
     assert_eq!(message.encode_utf16().count(), 500);
+}
+
+/// What the model is shown of these answers of tools, in the same order.
+async fn shown_of(world: &World, answers: impl Iterator<Item = &Value>) -> Vec<Value> {
+    let answers = answers.map(|answer| Behaviour::Result(answer.clone()));
+    let calls = calls_that_meet(world, answers);
+    let calls: Vec<_> = calls.iter().map(|name| (name.as_str(), json!({}))).collect();
+    play_well(world, [Scripted::tools(&calls), Scripted::text("Viel gesehen.")]).await;
+    results(&main_requests(world)[1])
 }
