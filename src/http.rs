@@ -199,6 +199,20 @@ impl HttpClient {
         &self.redactor
     }
 
+    /// What counts and logs each further attempt at an operation, for [`retry::RetryPolicy::run`].
+    pub fn retried<E: fmt::Display>(
+        &self,
+        peer: Peer,
+        operation: &'static str,
+    ) -> impl Fn(&E, Duration) + use<E> {
+        let metrics = self.metrics.clone();
+        move |error, pause| {
+            metrics.record_client_retry(peer.0, operation);
+            let pause_ms = pause.as_millis() as u64;
+            tracing::warn!(peer = peer.0, operation, pause_ms, "{error}; trying again");
+        }
+    }
+
     /// Sends one request and reads the whole answer, whatever its status.
     ///
     /// # Errors

@@ -340,10 +340,7 @@ impl Account<'_> {
             }
             Err(error)
         };
-        let on_retry = |error: &AuthError, pause: Duration| {
-            self.http.metrics().record_client_retry(PEER.0, step.as_str());
-            tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
-        };
+        let on_retry = self.http.retried(PEER, step.as_str());
         RetryPolicy::READ.run(self.deadline, on_retry, attempt).await
     }
 

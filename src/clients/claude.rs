@@ -225,10 +225,10 @@ impl ClaudeClient {
             meter.settle(bill).await;
             reply.map_err(|error| patience.judge(error))
         };
+        let retried = self.http.retried(PEER, OPERATION);
         let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
             patience.spend(pause);
-            self.http.metrics().record_client_retry(PEER.0, OPERATION);
-            tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
+            retried(error, pause);
         };
         RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.error)
     }

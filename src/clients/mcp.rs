@@ -148,13 +148,7 @@ impl McpSession {
         patience: Duration,
         deadline: Instant,
     ) -> Result<ToolOutput, CallError> {
-        let on_retry = |error: &CallError, pause: Duration| {
-            self.http.metrics().record_client_retry(PEER.0, "tools_call");
-            tracing::warn!(
-                pause_ms = pause.as_millis() as u64,
-                "tools/call: {error}; trying again"
-            );
-        };
+        let on_retry = self.http.retried(PEER, "tools_call");
         let attempt = || {
             let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
             self.call_once(tool, arguments.clone(), limit)
@@ -199,7 +193,7 @@ impl McpSession {
         let mut size = 0;
         for _ in 0..MAX_PAGES {
             let page = RetryPolicy::READ
-                .run(deadline, retried(&self.http, "tools_list"), || async {
+                .run(deadline, self.http.retried(PEER, "tools_list"), || async {
                     self.list_page(cursor.clone(), deadline).await
                 })
                 .await?;
@@ -299,12 +293,4 @@ fn finish(mut tools: Vec<Tool>) -> Result<Vec<Tool>, McpError> {
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     tools.dedup_by(|later, first| later.name == first.name);
     if tools.is_empty() { Err(McpError::NoTools) } else { Ok(tools) }
-}
-
-fn retried(http: &HttpClient, operation: &'static str) -> impl Fn(&McpError, Duration) {
-    let metrics = http.metrics().clone();
-    move |error, pause| {
-        metrics.record_client_retry(PEER.0, operation);
-        tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
-    }
 }

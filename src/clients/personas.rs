@@ -274,11 +274,7 @@ impl PersonasClient {
             }
             read(&answer).ok_or(PersonasError::Unreadable { operation: name })
         };
-        let on_retry = |error: &PersonasError, pause: Duration| {
-            self.http.metrics().record_client_retry(PEER.0, name);
-            tracing::warn!(pause_ms = pause.as_millis() as u64, "{error}; trying again");
-        };
-        policy.run(deadline, on_retry, attempt).await
+        policy.run(deadline, self.http.retried(PEER, name), attempt).await
     }
 }
 

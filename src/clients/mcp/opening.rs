@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, SETUP_TIMEOUT, Tool,
-    error::describe_initialize, retried, transport::ObservedClient,
+    CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, PEER, SETUP_TIMEOUT, Tool,
+    error::describe_initialize, transport::ObservedClient,
 };
 use crate::{
     config::BaseUrl,
@@ -64,7 +64,7 @@ impl Opening {
     /// Opens the session and lists its tools. On every failure the server has none left.
     pub(super) async fn run(self) -> Result<(McpSession, Vec<Tool>), McpError> {
         let (service, client) = RetryPolicy::READ
-            .run(self.deadline, retried(&self.http, "initialize"), || self.shake_hands())
+            .run(self.deadline, self.http.retried(PEER, "initialize"), || self.shake_hands())
             .await?;
         let session = McpSession { service, client, http: self.http.clone(), names: Vec::new() };
         let listed = tokio::select! {
