@@ -6,10 +6,13 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
 use super::{Journal, JournalError, LIMIT, Result};
 
@@ -21,8 +24,8 @@ pub(super) struct Place {
     /// Held for as long as the process lives; the system frees it even after kill -9.
     lock: File,
     is_lost: AtomicBool,
-    /// Whether somebody is looking: one who waits for a disk that hangs is enough.
-    is_looked_at: AtomicBool,
+    /// Held while somebody looks: one thread that waits for a disk that hangs is enough.
+    looking: Arc<Mutex<()>>,
 }
 
 /// Device and inode.
@@ -38,7 +41,7 @@ impl Place {
             files,
             lock,
             is_lost: AtomicBool::default(),
-            is_looked_at: AtomicBool::default(),
+            looking: Arc::default(),
         })
     }
 
@@ -75,19 +78,18 @@ impl Journal {
     pub async fn check_place(&self) -> Result<Option<u64>> {
         let Some(place) = self.place.clone() else { return Ok(None) };
         let slow = || JournalError::Slow { attempted: "look after its files" };
-        if place.is_looked_at.swap(true, Relaxed) {
-            return place.trouble().map_or(Ok(None), Err);
-        }
-        let looking = {
+        let look = async {
+            // What another caller found may be older than this question.
+            let looking = place.looking.clone().lock_owned().await;
             let place = place.clone();
             // A disk may take its time.
-            spawn_blocking(move || {
-                let looked = place.look();
-                place.is_looked_at.store(false, Relaxed);
-                looked
-            })
+            let look = move || {
+                let _looking = looking;
+                place.look()
+            };
+            spawn_blocking(look).await
         };
-        let looked = timeout(LIMIT, looking).await.map_err(|_| slow())?.map_err(|_| slow())?;
+        let looked = timeout(LIMIT, look).await.map_err(|_| slow())?.map_err(|_| slow())?;
         if let Some(error) = place.trouble() {
             return Err(error);
         }
