@@ -19,7 +19,7 @@ use crate::{
 const MAX_ATTACHED: usize = 16 << 20;
 
 /// What a call is told whose result died with the process that made it.
-const UNKNOWN: &str = "The outcome of this call is unknown: the runner was restarted while it was under \
+const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
      way. It may or may not have taken effect; check before you repeat it.";
 
 /// A main turn under way.

@@ -24,6 +24,7 @@ mod model_failures;
 mod model_stopped;
 mod natures;
 mod owed_ratings;
+mod panics;
 mod personal_space;
 mod policy;
 mod posting;

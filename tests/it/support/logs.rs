@@ -15,6 +15,8 @@ use tracing_subscriber::{
 thread_local! {
     /// What this thread's test captures, if it does.
     static CAPTURE: RefCell<Option<(LevelFilter, Text)>> = const { RefCell::new(None) };
+    /// The lines that are yet to panic instead of being captured, by a part of them.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The lines logged by this test's thread since the capture began. A `#[tokio::test]` runs all its
@@ -31,6 +33,14 @@ struct ToCapture;
 
 impl io::Write for ToCapture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        let planned = PANICS.with_borrow_mut(|panics| {
+            let place = panics.iter().position(|part| line.contains(part));
+            place.map(|place| panics.remove(place))
+        });
+        if let Some(part) = planned {
+            panic!("planned by the test, at {part:?}");
+        }
         CAPTURE.with_borrow(|capture| {
             if let Some((_, Text(text))) = capture {
                 text.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
@@ -53,6 +63,11 @@ impl Logs {
         Self { text }
     }
 
+    /// Lets the code panic that logs the next line containing `part`: the daemon has no switch for it.
+    pub fn panic_at(&self, part: &str) {
+        PANICS.with_borrow_mut(|panics| panics.push(part.to_owned()));
+    }
+
     /// The lines that contain `part`.
     pub fn lines_with(&self, part: &str) -> Vec<String> {
         let bytes = self.text.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -64,6 +79,7 @@ impl Logs {
 impl Drop for Logs {
     fn drop(&mut self) {
         CAPTURE.set(None);
+        PANICS.take();
     }
 }
 
