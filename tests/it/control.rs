@@ -51,15 +51,6 @@ async fn status(world: &World) -> Value {
     body
 }
 
-async fn nothing_in_flight(world: &World) {
-    patiently("the end of the tick", async {
-        while status(world).await["tickInFlight"] != json!(false) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
 async fn rated(world: &World) {
     world
         .journal_reaches("the end of all runs", async |journal: &Journal| {
@@ -78,7 +69,7 @@ async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_somebody_resumes
     assert_eq!(seen["paused"]["mode"], "pause");
     assert_eq!(seen["runs"].as_array().unwrap().len(), 1);
     answer.cancel();
-    nothing_in_flight(&world).await;
+    world.nothing_in_flight().await;
     // The answer was paid for, so its call was made; nothing further was asked.
     assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
     assert_eq!(asked(&world), 1);
@@ -104,7 +95,7 @@ async fn a_drain_lets_runs_come_to_their_own_end() {
     let answer = hold_first_answer(&world).await;
     post(&world, "drain").await;
     answer.cancel();
-    nothing_in_flight(&world).await;
+    world.nothing_in_flight().await;
     assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"); 2]);
     assert_eq!(world.feedback().await.len(), 1);
     assert_eq!(world.health().await["paused"], true);
@@ -120,7 +111,7 @@ async fn a_cancelled_run_hands_in_what_it_has_and_uses_up_its_slot() {
         (run, world.control(Method::POST, &path).await.0)
     };
     assert_eq!(state, StatusCode::OK);
-    nothing_in_flight(&world).await;
+    world.nothing_in_flight().await;
     let rows = world.journal().await.latest_runs(5).await.unwrap();
     assert_eq!((rows.len(), rows[0].id.to_string()), (1, run.clone()));
     assert_eq!(rows[0].state, RunState::Finished, "its one request was paid for");

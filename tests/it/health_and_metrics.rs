@@ -36,8 +36,8 @@ async fn health_tells_the_settings_and_how_the_tick_loop_does() {
         (Setup::default(), json!({})),
         (paused(), json!({"paused": true, "tickLoop": "paused"})),
         (
-            Setup::default().var("TICK_INTERVAL_MS", 5_000).var("PERSONA_CONCURRENCY", 7),
-            json!({"tickIntervalMs": 5_000, "concurrency": 7}),
+            Setup::default().var("TICK_INTERVAL_MS", 50_000).var("PERSONA_CONCURRENCY", 7),
+            json!({"tickIntervalMs": 50_000, "concurrency": 7}),
         ),
         (Setup::default().var("MANA_SERVICE_KEY", ""), disabled),
         (Setup::default().var("RUNNER_ENV", "production"), json!({})),

@@ -234,7 +234,7 @@ async fn the_end_of_the_runs_time_while_claude_hangs_is_a_failure_that_keeps_wha
 
 /// A run whose n-th request to Claude, from 0, is never answered, and the rows it leaves.
 async fn hangs(nth: usize, rows: &[(&str, &str)]) {
-    let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 5_000).start().await;
+    let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 12_000).start().await;
     let seen = AtomicUsize::new(0);
     world
         .peers
@@ -260,7 +260,7 @@ async fn hangs(nth: usize, rows: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn the_end_of_the_runs_time_in_a_tool_call_is_an_unknown_outcome() {
-    let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 4_000).start().await;
+    let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 10_000).start().await;
     world.peers.mcp.override_tool("goals.create", 1, Behaviour::NeverAnswers);
     let goal = ("goals_create", json!({"title": "Mehr schlafen"}));
     // One of them writes, so they run one after the other.

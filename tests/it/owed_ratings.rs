@@ -54,6 +54,7 @@ async fn none_is_owed(world: &World) {
         owed(journal).await == 0 && journal.outbox_depth().await.unwrap().oldest.is_none()
     };
     world.journal_reaches("the last rating", all_landed).await;
+    world.nothing_in_flight().await;
 }
 
 #[tokio::test]
@@ -68,12 +69,7 @@ async fn a_drain_begins_no_further_of_them() {
     assert_eq!(world.control(Method::POST, "drain").await.0, StatusCode::OK);
     answer.cancel();
     world.journal_reaches("its end", async |journal| owed(journal).await == 2).await;
-    patiently("the end of the recovery", async {
-        while world.control(Method::GET, "status").await.1["tickInFlight"] != json!(false) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    world.nothing_in_flight().await;
     assert_eq!(ratings_asked(&world), 1);
     assert_eq!(world.control(Method::POST, "resume").await.0, StatusCode::OK);
     none_is_owed(&world).await;

@@ -12,6 +12,7 @@ use devstack::{
 use mana_persona_runner::app::Ended;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::calls_that_meet,
@@ -339,12 +340,14 @@ async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
 #[tokio::test]
 async fn a_persona_that_was_deleted_meanwhile_is_a_failed_entry() {
     let world = Setup::many(&["anna"]).short_days().start().await;
-    let space = world.peers.auth.space_of(&world.users[0]).await.unwrap();
-    world.peers.claude.set_latency(Duration::from_millis(100));
+    let posts_actions = |r: &Recorded| r.path().ends_with("/actions");
+    let is_deleted = CancellationToken::new();
+    let auth = &world.peers.auth.served;
+    auth.faults.inject(1, Fault::Hold(is_deleted.clone()), posts_actions);
     let tick = world.begin_tick();
-    let first_call = world.peers.mcp.wait_for_calls(1, |call| call.space_id == space);
-    patiently("a call", first_call).await;
+    patiently("the rows", auth.recorder.wait_for(1, posts_actions)).await;
     world.peers.auth.delete_user(&world.users[0]).await;
+    is_deleted.cancel();
     let (status, body) = patiently("the tick", tick).await.unwrap();
     assert_eq!(status, StatusCode::OK);
     let error = failure_of(&body["result"], "anna").unwrap();

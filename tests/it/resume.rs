@@ -83,6 +83,7 @@ async fn everything_ends(world: &World) {
         running.is_empty() && owed.is_empty() && outbox.oldest.is_none()
     };
     world.journal_reaches("the end of all runs", unfinished).await;
+    world.nothing_in_flight().await;
 }
 
 async fn the_run(world: &World) -> RunRow {

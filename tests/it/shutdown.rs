@@ -47,10 +47,12 @@ fn action(tool: &str, result: &str) -> (String, String) {
     (tool.to_owned(), result.to_owned())
 }
 
-/// Anna alone. Her tools never answer by the server's own doing.
+/// Anna alone. Her tools never answer by the server's own doing, and a stop has time for its farewells on
+/// a machine that stalls.
 fn anna() -> Setup {
     Setup::many(&["anna"])
         .short_days()
+        .var("SHUTDOWN_GRACE_MS", 60_000)
         .peers(|peers| peers.mcp = McpOptions { idle_timeout: None, ..peers.mcp.clone() })
 }
 
@@ -121,7 +123,7 @@ async fn a_running_call_may_finish_and_no_other_begins() {
 
 #[tokio::test]
 async fn a_running_call_gets_half_the_grace_and_then_counts_as_outcome_unknown() {
-    let grace = Duration::from_secs(4);
+    let grace = Duration::from_secs(12);
     let mut world = anna()
         .var("SHUTDOWN_GRACE_MS", grace.as_millis())
         .var("PERSONA_TOOL_TIMEOUT_MS", 60_000)

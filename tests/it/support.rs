@@ -204,6 +204,17 @@ impl World {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
+    /// Waits until no tick and no recovery is under way: until then another tick is refused. That a run
+    /// has ended is in the journal before.
+    pub async fn nothing_in_flight(&self) {
+        patiently("the end of the tick", async {
+            while self.control(Method::GET, "status").await.1["tickInFlight"] != json!(false) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until a state of affairs of the journal is reached.
     pub async fn journal_reaches(&self, what: &str, is_so: impl AsyncFn(&Journal) -> bool) {
         let journal = self.journal().await;

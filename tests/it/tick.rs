@@ -147,7 +147,7 @@ async fn one_personas_trouble_is_its_own_failed_entry_and_nothing_else() {
     let world = Setup::many(&names)
         .short_days()
         .var("PERSONA_CONCURRENCY", names.len())
-        .var("PERSONA_TIMEOUT_MS", 10_000)
+        .var("PERSONA_TIMEOUT_MS", 20_000)
         .start()
         .await;
     let user = |name: &str| &world.users[names.iter().position(|n| *n == name).unwrap()];

@@ -16,11 +16,11 @@ use crate::{
 
 #[tokio::test]
 async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
-    let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 1000).start().await;
+    let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 3_000).start().await;
     let mcp = &world.peers.mcp;
     for (tool, behaviour) in [
         ("t.silent", Behaviour::NeverAnswers),
-        ("t.slow", Behaviour::Delay(Duration::from_secs(2))),
+        ("t.slow", Behaviour::Delay(Duration::from_secs(8))),
         ("t.ended", Behaviour::EndsStream),
     ] {
         mcp.override_tool(tool, usize::MAX, behaviour);

@@ -136,7 +136,7 @@ const PANICS: &str = "IT_PANICS_IN_JSON";
 async fn a_panic_is_a_record_too_and_shows_no_secret() {
     if std::env::var_os(PANICS).is_some() {
         let config = LogConfig { format: LogFormat::Json, filter: "info".into() };
-        let _last_lines = telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
+        let last_lines = telemetry::init(&config, Redactor::new(["123456789"])).unwrap();
         // Spans of other crates are not logged.
         let id = tracing::field::Empty;
         let run = tracing::info_span!(target: "mana_persona_runner::runner", "run", persona.id = "p-1", run.id = id);
@@ -146,6 +146,7 @@ async fn a_panic_is_a_record_too_and_shows_no_secret() {
         };
         assert!(tokio::spawn(task.instrument(run)).await.unwrap_err().is_panic());
         assert!(catch_unwind(|| std::panic::panic_any(7)).is_err());
+        drop(last_lines);
         // The test harness has nothing to add.
         std::process::exit(0);
     }

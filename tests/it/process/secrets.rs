@@ -168,7 +168,9 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     let metrics = daemon.metrics().await;
     daemon.signal("TERM").await;
     let ended = daemon.ended().await;
-    assert!(ended.stdout.lines().count() > 300, "RUST_LOG=trace shows something");
+    let asked = peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len();
+    let told = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
+    assert!(told >= asked, "{told} of {asked} requests are in the log: {}", ended.stdout);
     let rows = format!("{:#?}{:#?}", peers.auth.actions().await, peers.auth.feedback().await);
     let prompts: Vec<_> = peers.claude.requests().into_iter().map(|request| request.raw).collect();
     let mut secrets = secrets(&peers, &anna);

@@ -43,10 +43,8 @@ async fn a_reader_that_stalls_holds_up_neither_ticks_nor_health_nor_the_end() {
             peers.clock.advance(Duration::from_secs(24 * 60 * 60));
         }
         daemon.signal("TERM").await;
-        let signalled = std::time::Instant::now();
         let ended = daemon.ended().await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-        assert!(signalled.elapsed() < Duration::from_secs(8), "the grace has not passed");
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "it was not forced");
         assert!(
             !ended.stdout.contains("drained"),
             "the pipe was full, the last lines found no room"
