@@ -1,6 +1,7 @@
 //! The command line: what the process is asked to do, and what is read from a journal for people.
 //!
-//! The journal may be a running daemon's. It is only read, but for the mark that `outbox retry` leaves.
+//! The journal may be a running daemon's. It is only read, but for what `outbox retry` marks and
+//! `outbox discard` throws away.
 //! Whatever peers or the model wrote passes `text::printable` before it reaches a terminal.
 
 mod arguments;
@@ -23,7 +24,7 @@ pub use arguments::{Question, Request, RunPrefix, Unparsed, parse};
 use crate::{
     config::LogFormat,
     domain::RunId,
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, RunRow},
     telemetry,
 };
 
@@ -81,7 +82,9 @@ pub async fn answer(
 ) -> Result<(), CliError> {
     let of_journal = |source| CliError::Journal { folder: folder.into(), source };
     let opened = match question {
-        Question::RetryOutbox => Journal::open_beside_daemon(folder).await,
+        Question::RetryOutbox | Question::DiscardFromOutbox { .. } => {
+            Journal::open_beside_daemon(folder).await
+        }
         _ => Journal::open_read_only(folder).await,
     };
     let journal = opened.map_err(of_journal)?;
@@ -127,18 +130,28 @@ async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<
     match question {
         Question::Runs { limit } => Ok(runs::tell(journal, *limit).await?),
         Question::Show { run, full } => {
-            let mut found = journal.runs_beginning_with(run.as_str(), CANDIDATES).await?;
-            match (found.pop(), found.is_empty()) {
-                (None, _) => Err(Refusal::NoSuchRun(run.clone())),
-                (Some(run), true) => Ok(show::tell(journal, &run, *full).await?),
-                (Some(last), false) => {
-                    let runs = found.iter().chain([&last]).map(|run| run.id).collect();
-                    Err(Refusal::Ambiguous(run.clone(), runs))
-                }
-            }
+            let run = the_run(journal, run).await?;
+            Ok(show::tell(journal, &run, *full).await?)
         }
         Question::Outbox => Ok(outbox::tell(journal, now).await?),
         Question::RetryOutbox => Ok(outbox::retry(journal, now).await?),
+        Question::DiscardFromOutbox { run } => {
+            let run = the_run(journal, run).await?;
+            Ok(outbox::discard(journal, &run).await?)
+        }
+    }
+}
+
+/// The only run that begins like this.
+async fn the_run(journal: &Journal, prefix: &RunPrefix) -> Result<RunRow, Refusal> {
+    let mut found = journal.runs_beginning_with(prefix.as_str(), CANDIDATES).await?;
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(Refusal::NoSuchRun(prefix.clone())),
+        (Some(run), true) => Ok(run),
+        (Some(last), false) => {
+            let runs = found.iter().chain([&last]).map(|run| run.id).collect();
+            Err(Refusal::Ambiguous(prefix.clone(), runs))
+        }
     }
 }
 

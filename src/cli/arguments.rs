@@ -73,6 +73,11 @@ struct Show {
 enum OutboxCommand {
     /// Have everything in the outbox sent again at once, what was refused for good included
     Retry,
+    /// Throw away what was refused for good of one run, where nothing can be repaired
+    Discard {
+        /// The run's id, or a beginning of it that no other run has
+        run: RunPrefix,
+    },
 }
 
 /// What the process is asked to do.
@@ -107,6 +112,11 @@ pub enum Question {
     Outbox,
     /// How much of it is marked to be sent again at once: it is marked.
     RetryOutbox,
+    /// How much of it is thrown away: what was refused for good of this run.
+    DiscardFromOutbox {
+        /// Which.
+        run: RunPrefix,
+    },
 }
 
 /// Why there is nothing to do.
@@ -179,6 +189,9 @@ impl From<Command> for Question {
             Command::Runs { limit, command: None } => Self::Runs { limit },
             Command::Outbox { command: None } => Self::Outbox,
             Command::Outbox { command: Some(OutboxCommand::Retry) } => Self::RetryOutbox,
+            Command::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
+                Self::DiscardFromOutbox { run }
+            }
         }
     }
 }
@@ -198,6 +211,7 @@ mod tests {
     #[test]
     fn every_command_is_understood() {
         let show = |full| Request::Tell(Question::Show { run: prefix("019a-b"), full });
+        let discard = Request::Tell(Question::DiscardFromOutbox { run: prefix("019a-b") });
         for (arguments, expected) in [
             (&[][..], Request::Serve),
             (&["--healthcheck"], Request::Healthcheck),
@@ -209,6 +223,7 @@ mod tests {
             (&["runs", "show", "019a-b", "--full"], show(true)),
             (&["outbox"], Request::Tell(Question::Outbox)),
             (&["outbox", "retry"], Request::Tell(Question::RetryOutbox)),
+            (&["outbox", "discard", "019a-b"], discard),
         ] {
             assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
         }
@@ -227,6 +242,7 @@ mod tests {
             &["show", "%"],
             &["show", ""],
             &["outbox", "drop"],
+            &["outbox", "discard"],
         ] {
             let Err(Unparsed::Wrong(text)) = request(arguments) else {
                 panic!("{arguments:?}: {:?}", request(arguments));

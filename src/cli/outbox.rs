@@ -11,7 +11,7 @@ use super::{
     runs::persona,
     text::{Column, cell, counted, table, wide},
 };
-use crate::journal::{Journal, Post, Result};
+use crate::journal::{Journal, Post, Result, RunRow};
 
 /// Longest persona in the table, in characters.
 const PERSONA: usize = 32;
@@ -62,7 +62,10 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
         text.push_str(&format!(" Only the first {} are listed.", posts.len()));
     }
     if depth.dead > 0 {
-        text.push_str(" `mana-persona-runner outbox retry` has all of them sent again.");
+        text.push_str(
+            " `mana-persona-runner outbox retry` has all of them sent again, `outbox discard RUN` throws \
+             those of one run away.",
+        );
     }
     text.push('\n');
     Ok(text)
@@ -76,6 +79,18 @@ pub(super) async fn retry(journal: &Journal, now: Timestamp) -> Result<String> {
             "{} marked. The daemon sends them within moments, or once it is started.\n",
             counted(marked, "post")
         ),
+    })
+}
+
+/// Throws away what was refused for good of a run. The run itself stays in the journal.
+pub(super) async fn discard(journal: &Journal, run: &RunRow) -> Result<String> {
+    let id = run.id;
+    Ok(match journal.discard_dead_posts(id).await? {
+        0 => format!("Nothing of run {id} was refused for good: nothing is thrown away.\n"),
+        gone => {
+            let posts = counted(gone, "post");
+            format!("{posts} of run {id} thrown away: mana-auth will not get the rows.\n")
+        }
     })
 }
 

@@ -326,6 +326,8 @@ impl Account<'_> {
                 let passed = self.auth.gate.pass(self.deadline).await;
                 passed.map_err(|wait| AuthError::TooLate { step, wait })?;
             }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let operation = Operation { timeout: operation.timeout.min(left), ..operation };
             let answer = self
                 .http
                 .send(operation, request())

@@ -241,6 +241,22 @@ impl Journal {
         Ok(done.rows_affected())
     }
 
+    /// Throws away what was refused for good of a run; returns how many posts.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
+        let done = self
+            .write("throw refused deliveries away", async {
+                sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1")
+                    .bind(run.to_string())
+                    .execute(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(done.rows_affected())
+    }
+
     /// How full the outbox is.
     ///
     /// # Errors

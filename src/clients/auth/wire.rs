@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::http::LONGEST_RETRY_AFTER;
+
 #[derive(Serialize)]
 pub(super) struct Credentials<'a> {
     pub email: &'a str,
@@ -106,7 +108,8 @@ impl Refusal {
     }
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after_sec.as_u64().map(Duration::from_secs)
+        let asked = self.retry_after_sec.as_u64().map(Duration::from_secs)?;
+        Some(asked.min(LONGEST_RETRY_AFTER))
     }
 }
 
@@ -164,6 +167,16 @@ mod tests {
         let secure = "__Secure-mana.session_token=x.y; Domain=mana.how; Secure";
         assert_eq!(cookie(&[secure]).as_deref(), Some("__Secure-mana.session_token=x.y"));
         assert_eq!(cookie(&["mana.session_token=; Max-Age=0", "a=b"]), None);
+    }
+
+    #[test]
+    fn no_lockout_is_longer_than_a_day() {
+        for (told, believed) in
+            [(json!(60), Some(60)), (json!(1_800_000), Some(86_400)), (json!("x"), None)]
+        {
+            let refusal: Refusal = serde_json::from_value(json!({"retryAfterSec": told})).unwrap();
+            assert_eq!(refusal.retry_after(), believed.map(Duration::from_secs));
+        }
     }
 
     #[test]

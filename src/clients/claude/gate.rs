@@ -153,11 +153,14 @@ impl Gate {
         }
     }
 
-    /// Takes in that the first request of a run was refused with 400.
+    /// Takes in that the first request of a run was refused with 400. A single one says enough where
+    /// it was a probe.
     pub(super) fn note_run(&self, error: &ClaudeError) {
         let mut state = self.state();
         state.refused_runs += 1;
-        if state.refused_runs >= REFUSED_RUNS {
+        if state.halt.is_some() {
+            self.halt(&mut state, format!("the last runs were refused at once: {error}"));
+        } else if state.refused_runs >= REFUSED_RUNS {
             let reason = format!("{REFUSED_RUNS} runs in a row were refused at once: {error}");
             self.halt(&mut state, reason);
         }

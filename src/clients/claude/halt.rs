@@ -15,13 +15,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 pub(super) struct Halt {
     reason: String,
     wait: Duration,
-    probe_at: Timestamp,
+    /// When the wait began.
+    since: Timestamp,
     probing: bool,
 }
 
 impl Halt {
     pub(super) fn new(reason: String, now: Timestamp) -> Self {
-        Self { reason, wait: FIRST_WAIT, probe_at: after(now, FIRST_WAIT), probing: false }
+        Self { reason, wait: FIRST_WAIT, since: now, probing: false }
     }
 
     /// The same again. Only a probe learns something new; others were on their way already.
@@ -31,7 +32,7 @@ impl Halt {
         }
         self.probing = false;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
-        self.probe_at = after(now, self.wait);
+        self.since = now;
         tracing::warn!(
             next_probe_s = self.wait.as_secs(),
             "the probe was refused too, the model stays unused: {reason}"
@@ -49,7 +50,9 @@ impl Halt {
     }
 
     pub(super) fn admit(&mut self, now: Timestamp) -> Admission {
-        if self.probing || now < self.probe_at {
+        // Set back behind the beginning, the clock no longer says how long it has been.
+        let waits = self.since <= now && now < after(self.since, self.wait);
+        if self.probing || waits {
             return Admission::Stopped(self.reason.clone());
         }
         self.probing = true;
@@ -85,6 +88,13 @@ mod tests {
             assert_eq!(halt.admit(now), Admission::Stopped("401".into()), "one at a time");
             halt.renew("401".into(), now);
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_put_the_probe_off() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut halt = Halt::new("401".into(), now + Duration::from_secs(86_400));
+        assert_eq!(halt.admit(now), Admission::Probe);
     }
 
     #[test]

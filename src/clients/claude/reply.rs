@@ -10,6 +10,9 @@ use crate::{
 
 /// Longest category of a refusal, in characters.
 const MAX_CATEGORY: usize = 64;
+/// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
+/// journal can hold, whatever a broken peer says.
+const MOST_TOKENS: u64 = 10_000_000;
 
 /// One reply. Serialized, it is what it takes to have it again: content, end and price.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,13 +149,13 @@ struct WireUsage {
 
 impl WireUsage {
     fn tokens(&self) -> Tokens {
-        let written = self.cache_creation_input_tokens.as_u64().unwrap_or_default();
-        let for_an_hour =
-            self.cache_creation["ephemeral_1h_input_tokens"].as_u64().unwrap_or_default();
+        let number = |value: &Value| value.as_u64().unwrap_or_default().min(MOST_TOKENS);
+        let written = number(&self.cache_creation_input_tokens);
+        let for_an_hour = number(&self.cache_creation["ephemeral_1h_input_tokens"]);
         Tokens {
-            input: self.input_tokens,
-            output: self.output_tokens,
-            cache_read: self.cache_read_input_tokens.as_u64().unwrap_or_default(),
+            input: self.input_tokens.min(MOST_TOKENS),
+            output: self.output_tokens.min(MOST_TOKENS),
+            cache_read: number(&self.cache_read_input_tokens),
             cache_write_5m: written.saturating_sub(for_an_hour),
             cache_write_1h: for_an_hour,
         }
@@ -296,6 +299,20 @@ mod tests {
             "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":-3,"cache_creation":7}}"#;
         let reply = parse(body.as_bytes()).unwrap();
         assert_eq!((reply.usage.prompt(), reply.refusal), (1, None));
+    }
+
+    #[test]
+    fn numbers_of_tokens_beyond_belief_are_cut() {
+        let body = format!(
+            r#"{{"content":[],"stop_reason":"end_turn","usage":{{"input_tokens":{0},
+            "output_tokens":{0},"cache_read_input_tokens":{0},"cache_creation_input_tokens":{0}}}}}"#,
+            u64::MAX
+        );
+        let reply = parse(body.as_bytes()).unwrap();
+        assert_eq!((reply.usage.input, reply.usage.prompt()), (MOST_TOKENS, 3 * MOST_TOKENS));
+        // Thousands of such replies still come to a number the journal can hold.
+        let most = reply.cost.total().picodollars().saturating_mul(1_000);
+        assert!(i64::try_from(most).is_ok(), "{most}");
     }
 
     #[test]

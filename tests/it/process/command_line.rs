@@ -151,6 +151,50 @@ async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_
 }
 
 #[tokio::test]
+async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_else_can() {
+    let setup = Setup::many(&["anna", "ben"]).short_days();
+    let (peers, users) = start_peers(setup.peers, &setup.personas).await;
+    let daemon = Daemon::start(&peers, &[]).await;
+    let (gone, away) = (
+        Fault::status(404, r#"{"statusCode":404,"message":"Persona not found"}"#),
+        Fault::status(503, "away"),
+    );
+    let faults = &peers.auth.served.faults;
+    faults.on(usize::MAX, Method::POST, &format!("/{}/actions", users[0]), gone);
+    faults.on(usize::MAX, Method::POST, &format!("/{}/actions", users[1]), away);
+    tick(&daemon).await;
+    let table = ask(&peers, &["outbox"]).await;
+    assert!(table.contains("2 posts on the way, 1 refused for good."), "{table}");
+    let of =
+        |email: &str| rows(&table).into_iter().find(|row| row[1] == email).unwrap()[0].to_owned();
+    let (refused, waiting) = (of("persona.anna@mana.test"), of("persona.ben@mana.test"));
+
+    let said = ask(&peers, &["outbox", "discard", &waiting]).await;
+    assert!(said.contains("nothing is thrown away"), "{said}");
+    let said = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(said.starts_with("1 post of run"), "{said}");
+    assert!(ask(&peers, &["outbox"]).await.contains("2 posts on the way, 0 refused for good."));
+    let said = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(said.contains("nothing is thrown away"), "{said}");
+
+    // What is on its way arrives, and what happened to both can still be read.
+    faults.clear();
+    ask(&peers, &["outbox", "retry"]).await;
+    patiently("the confirmation", async {
+        while !ask(&peers, &["outbox"]).await.starts_with("The outbox is empty") {}
+    })
+    .await;
+    assert!(peers.auth.actions().await.iter().all(|row| row.persona_id == users[1]));
+    assert_eq!(rows(&ask(&peers, &["runs"]).await).len(), 2);
+    patiently("the gauge", async {
+        while !daemon.metrics().await.contains("outbox_dead_letters 0") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
     let folder = peers.data_folder().to_string_lossy().into_owned();

@@ -148,3 +148,18 @@ fn three_runs_in_a_row_refused_at_once_stop_it_too() {
     gate.note_run(&error);
     assert!(gate.stopped().unwrap().contains("400"));
 }
+
+#[test]
+fn one_probe_that_is_refused_like_that_puts_the_next_one_off() {
+    let (gate, clock) = gate(4);
+    let error = refused(400, "invalid_request_error");
+    (0..3).for_each(|_| gate.note_run(&error));
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(gate.admit(), Admission::Probe);
+    gate.note_run(&error);
+    gate.end_probe();
+    clock.advance(Duration::from_secs(1_199));
+    assert!(matches!(gate.admit(), Admission::Stopped(_)), "twice as long");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(gate.admit(), Admission::Probe);
+}
