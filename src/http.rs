@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// one has an unknown outcome, so ours are given up before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest Retry-After that is believed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// Longest piece of a peer's answer in an error, in characters.
 const SNIPPET: usize = 300;
 

@@ -17,7 +17,7 @@ use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
 pub use labels::{
-    BudgetScope, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolLabels,
+    BudgetScope, DueBy, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolLabels,
     ToolOutcome,
 };
 pub use scheduling::InFlight;

@@ -47,6 +47,20 @@ labels! {
 }
 
 labels! {
+    /// The cadence a persona is due by.
+    DueBy {
+        /// Due every hour.
+        Hourly = "hourly",
+        /// Due every day.
+        Daily = "daily",
+        /// Due on working days.
+        Weekdays = "weekdays",
+        /// Its row of /due cannot be read.
+        Unknown = "unknown",
+    }
+}
+
+labels! {
     /// How a run ended.
     RunOutcome {
         /// With everything handed in.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
-    Label, Metrics, RunOutcome, Stage, TickOutcome,
+    DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome,
     families::{Families, Values, all},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Scheduling {
     tick_duration: HistogramVec,
     tick_interval: Gauge,
     paused: IntGauge,
-    due: IntGauge,
+    due: IntGaugeVec,
     runs: IntCounterVec,
     run_duration: HistogramVec,
     model_wait: HistogramVec,
@@ -55,10 +55,11 @@ impl Scheduling {
                 "paused",
                 "1 while the runner is paused and starts no tick, else 0. Somebody has to resume it.",
             )?,
-            due: r.gauge(
+            due: r.gauges(
                 "due_personas",
-                "Personas the last tick found due. Where it does not fall, runs fail or personas are \
-                 held back.",
+                "Personas the last tick found due, by their cadence; unknown is a row of /due that cannot \
+                 be read. Where it does not fall, runs fail or personas are held back.",
+                &[("cadence", Values::Closed(all::<DueBy>))],
             )?,
             runs: r.counters(
                 "runs_total",
@@ -129,9 +130,13 @@ impl Metrics {
         self.scheduling.paused.set(paused.into());
     }
 
-    /// /due listed this many personas.
-    pub fn set_due(&self, personas: usize) {
-        self.scheduling.due.set(i64::try_from(personas).unwrap_or(i64::MAX));
+    /// /due listed these personas.
+    pub fn set_due(&self, personas: impl Iterator<Item = DueBy> + Clone) {
+        for cadence in DueBy::ALL {
+            let due = personas.clone().filter(|persona| persona == cadence).count();
+            let gauge = self.scheduling.due.with_label_values(&[cadence.as_str()]);
+            gauge.set(i64::try_from(due).unwrap_or(i64::MAX));
+        }
     }
 
     /// A run began; it counts as in flight until the guard is dropped.

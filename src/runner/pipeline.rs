@@ -35,7 +35,7 @@ use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::Batch},
     clock::Clock,
     config::{PolicyConfig, RunLimits},
-    domain::{Persona, Redactor, RunId, Slot},
+    domain::{Persona, Redactor, RunId, Slot, Usd},
     journal::{EndedRun, Journal, NewRun, RunRow, RunState},
     metrics::{Label, Metrics, RunOutcome, Stage},
     shutdown::Shutdown,
@@ -45,7 +45,10 @@ pub use report::RunReport;
 
 /// Kept at the end of a run's time for handing in its rows, retries included.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
+/// For sessions to be ended that were being opened when nobody wanted them any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 /// Why a run is closed that came to no end of its own.
+const CANCELLED: &str = "cancelled on request";
 const PANICKED: &str = "the run panicked; the log has the place";
 /// Why a run is closed that an earlier process began.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
@@ -188,9 +191,24 @@ impl Pipeline {
                 if start.close.is_none() {
                     self.metrics.record_resumed_run();
                 }
-                self.carry_out(start).await
+                let report = self.carry_out(start).await;
+                let cancelled =
+                    report.outcome == RunOutcome::Stopped && !self.shutdown.is_stopping();
+                if cancelled { self.close_cancelled(id, report).await } else { report }
             }
             Err(why) => self.not_begun(id, &why),
+        }
+    }
+
+    /// Closes a run that was cancelled before it had got to where it was, so that nobody goes on with it.
+    async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
+        let Ok(Some(row)) = self.journal.run(id).await else { return report };
+        if row.state != RunState::Running {
+            return report;
+        }
+        match self.start_of(row, Some(CANCELLED.to_owned())).await {
+            Ok(start) => self.carry_out(start).await,
+            Err(_) => report,
         }
     }
 
@@ -225,6 +243,12 @@ impl Pipeline {
         let slot = row.slot;
         let has_panicked = false;
         Ok(Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked })
+    }
+
+    /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
+    pub(super) async fn sessions_settled(&self) {
+        let courtesy = self.shutdown.courtesy().saturating_mul(2);
+        self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
     /// Why no run may begin at present, if so: the journal cannot be written to, or the money is used
@@ -356,9 +380,13 @@ impl Pipeline {
         // As far as it goes; what cannot be written now happened after the last step that could be.
         let _ = live.journal.flush().await;
         if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
-            let (wait, _) = self.back_off.failed(&live.persona.user_id, failure.hold);
+            let (wait, until) = self.back_off.failed(&live.persona.user_id, failure.hold);
             self.metrics.record_backoff();
             tracing::info!(wait_s = wait.as_secs(), "the unfinished run is tried again later");
+            let now = self.clock.now();
+            if let Err(error) = self.journal.hold_back(live.journal.id, now, until).await {
+                tracing::warn!("{error}; a restart will not know of the back-off");
+            }
         }
         let redactor = progress.redactor.clone().unwrap_or_else(|| live.redactor.clone());
         let mut report = progress.report(live.journal.id, failure, None);
@@ -380,8 +408,10 @@ impl Pipeline {
         let close = close.or_else(|| lost_twice.then(|| LOST_TWICE.to_owned()));
         let (turn, end) = match (day, ended, &close) {
             (Some(day), Some(end), _) => {
-                // It was stopped then; now it goes on.
-                (MainTurn::of_earlier(day, &live.redactor), DayEnd { stopped: false, ..end })
+                let turn = MainTurn::of_earlier(day, &live.redactor);
+                // It was stopped then; now it goes on, if there is anything to go on with.
+                let has_begun = turn.replies > 0 || live.journal.lost() > Usd::ZERO;
+                (turn, DayEnd { stopped: end.stopped && !has_begun, ..end })
             }
             (Some(day), None, Some(why)) => {
                 let end =

@@ -109,6 +109,7 @@ impl Recovery {
                 .instrument(span)
             })
             .await;
+        pipeline.sessions_settled().await;
         let mut went_on = 0;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             went_on += usize::from(!matches!(outcome, Outcome::NotStarted | Outcome::Ended(false)));

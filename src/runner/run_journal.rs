@@ -28,6 +28,10 @@ use crate::{
 /// Between attempts to write while the journal cannot be written to.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// A request that may cost more than so many times the first one of its run, with an attachment for
+/// example, says nothing about those of others: where it does not fit, the fleet may go on.
+const ORDINARY: u64 = 4;
+
 /// Writes one run down.
 #[derive(Debug)]
 pub(super) struct RunJournal {
@@ -56,6 +60,8 @@ struct State {
     next_number: u32,
     /// What has happened and could not be written yet, in order.
     backlog: VecDeque<Entry>,
+    /// What was asked for with the first request.
+    first: Option<Usd>,
     /// What is reserved for the request under way.
     reserved: Option<(Spending, Usd, Reserved)>,
 }
@@ -96,7 +102,12 @@ impl RunJournal {
             redactor: RwLock::new(redactor),
             pause,
             give_up_at,
-            state: Mutex::new(State { next_number, backlog: VecDeque::new(), reserved: None }),
+            state: Mutex::new(State {
+                next_number,
+                backlog: VecDeque::new(),
+                first: None,
+                reserved: None,
+            }),
             lost: AtomicU64::new(lost.picodollars()),
             billed: AtomicU64::new(0),
             is_asking: watch::Sender::new(false),
@@ -172,6 +183,8 @@ impl RunJournal {
 impl Meter for RunJournal {
     async fn reserve(&self, most: Usd) -> Result<(), NotPaid> {
         let mut state = self.state.lock().await;
+        let first = *state.first.get_or_insert(most);
+        let is_ordinary = most.picodollars() / ORDINARY <= first.picodollars();
         let body = self.encode(&Step::Asking { reserved: most });
         let number = state.next_number;
         state.next_number += 1;
@@ -215,12 +228,14 @@ impl Meter for RunJournal {
                     // Others may have reserved more than they will need.
                     let others = if may_fit { reserved.make_way() } else { None };
                     if let Some(others) = others {
-                        match timeout_at(self.give_up_at, others).await {
+                        // Before the run's time is up: this end is one of money.
+                        let give_up_at = self.give_up_at - PAUSE;
+                        match timeout_at(give_up_at, others).await {
                             Ok(()) => continue,
                             Err(_) => return Err(refusal(cap, at)),
                         }
                     }
-                    if cap.is_of_fleet() {
+                    if cap.is_of_fleet() && is_ordinary {
                         self.budget.reach(cap, at, &self.journal).await;
                     }
                     return Err(refusal(cap, at));
@@ -368,5 +383,30 @@ mod tests {
         // A further one is the new day's.
         run.reserve(usd(1.0)).await.unwrap();
         assert_eq!(days().await, (Usd::ZERO, usd(1.0)));
+    }
+
+    #[tokio::test]
+    async fn a_request_far_above_the_first_one_does_not_speak_for_the_fleet() {
+        let journal = Journal::in_memory().await.unwrap();
+        let clock = Clock::manual(NOON);
+        let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
+        let run = anna(&journal, &clock, config).await;
+        run.reserve(usd(0.1)).await.unwrap();
+        run.settle(Bill::Free).await;
+        for (most, is_reached) in [(6.0, false), (0.4, false)] {
+            let granted = run.reserve(usd(most)).await;
+            assert_eq!(granted.is_ok(), most < 5.0, "{granted:?}");
+            run.settle(Bill::Lost).await;
+            assert_eq!(run.budget.is_reached(Cap::Daily), is_reached, "{most}");
+        }
+        // The rest of the day's money does not pay for an ordinary one.
+        run.reserve(usd(0.39)).await.unwrap();
+        run.settle(Bill::Lost).await;
+        for _ in 0..10 {
+            run.reserve(usd(0.4)).await.unwrap();
+            run.settle(Bill::Lost).await;
+        }
+        assert!(run.reserve(usd(0.4)).await.is_err());
+        assert!(run.budget.is_reached(Cap::Daily));
     }
 }

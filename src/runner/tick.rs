@@ -23,14 +23,11 @@ use crate::{
     },
     domain::{Cadence, Persona, RunId, Slot, Usd},
     journal::JournalError,
-    metrics::{Metrics, RunOutcome, TickOutcome},
+    metrics::{DueBy, Metrics, RunOutcome, Stage, TickOutcome},
 };
 
 /// For the list of due personas, retries included.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
-
-/// For sessions to be ended that were being opened when nobody wanted them any more.
-const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// Carries out ticks.
 #[derive(Debug)]
@@ -60,6 +57,8 @@ pub struct TickSummary {
     pub took: Duration,
     /// Whether every login was refused for its credentials.
     pub seed_secret_mismatch: bool,
+    /// What one of the runs came to, where none got a session at mana-mcp.
+    pub no_session: Option<String>,
 }
 
 /// A persona whose run did not end well.
@@ -189,7 +188,14 @@ impl Tick {
             () = shutdown.stopping() => return Err(TickError::Stopping),
             due = self.personas.fetch_due(started + DUE_LIMIT) => due?,
         };
-        self.metrics().set_due(due.rows.len());
+        self.metrics().set_due(due.rows.iter().map(|row| match row {
+            Ok(persona) => match persona.cadence {
+                Cadence::Hourly => DueBy::Hourly,
+                Cadence::Daily => DueBy::Daily,
+                Cadence::Weekdays => DueBy::Weekdays,
+            },
+            Err(_) => DueBy::Unknown,
+        }));
         let mut summary = TickSummary { due: due.rows.len(), ..Default::default() };
 
         let entries = self.sort_out(due, most).await?;
@@ -214,8 +220,9 @@ impl Tick {
         })
         .await;
 
-        self.pipeline.mcp.settled(SETTLE_LIMIT.min(shutdown.courtesy().saturating_mul(2))).await;
+        self.pipeline.sessions_settled().await;
         let (mut logged_in, mut refused) = (false, false);
+        let mut past_mcp = false;
         let mut outcomes = outcomes.into_iter();
         for entry in entries {
             match entry {
@@ -231,6 +238,12 @@ impl Tick {
                     Some(Outcome::Ended(Some(report))) => {
                         logged_in |= report.logged_in;
                         refused |= report.credentials_refused;
+                        match (report.outcome, report.stage) {
+                            (RunOutcome::Failed, Stage::Mcp) => {
+                                summary.no_session = report.error.clone();
+                            }
+                            _ => past_mcp = true,
+                        }
                         summary.cost += report.cost;
                         summary.undelivered += usize::from(report.undelivered);
                         match report.error {
@@ -246,6 +259,9 @@ impl Tick {
         }
         // Logins without an answer say nothing about the secret.
         summary.seed_secret_mismatch = refused && !logged_in;
+        if past_mcp {
+            summary.no_session = None;
+        }
         summary.took = started.elapsed();
         Ok(summary)
     }

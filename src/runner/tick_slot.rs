@@ -57,6 +57,8 @@ struct Trouble {
     due: Option<String>,
     /// Whether every login was refused for its credentials.
     seed_secret: bool,
+    /// Why no run got a session at mana-mcp.
+    no_session: Option<String>,
 }
 
 impl TickSlot {
@@ -160,7 +162,14 @@ impl TickSlot {
         }
         let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let mismatch = "every login was refused: PERSONA_SEED_SECRET does not match";
-        trouble.due.clone().or_else(|| trouble.seed_secret.then(|| mismatch.to_owned()))
+        let no_session = trouble.no_session.as_ref();
+        let no_session =
+            no_session.map(|error| format!("every run of the last tick failed: {error}"));
+        trouble
+            .due
+            .clone()
+            .or_else(|| trouble.seed_secret.then(|| mismatch.to_owned()))
+            .or(no_session)
     }
 }
 
@@ -173,10 +182,12 @@ impl Inner {
             Ok(_) | Err(_) => None,
         };
         if let Ok(summary) = result {
-            // Where everybody is held back, nobody has tried whether the secret matches by now.
+            // Where everybody is held back, nobody has tried whether it goes well by now.
             let nobody_tried = summary.due > 0 && summary.skipped == summary.due;
-            trouble.seed_secret =
-                summary.seed_secret_mismatch || trouble.seed_secret && nobody_tried;
+            if !nobody_tried {
+                trouble.seed_secret = summary.seed_secret_mismatch;
+                trouble.no_session = summary.no_session.clone();
+            }
         }
     }
 }

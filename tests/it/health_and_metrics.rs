@@ -132,6 +132,7 @@ async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
     assert_eq!(metric("ticks_total", &[]), 1);
     assert_eq!(metric("tick_duration_seconds_count", &[]), 1);
     assert_eq!(metric("due_personas", &[]), 4);
+    assert_eq!(metric("due_personas", &[("cadence", "daily")]), 4);
     assert_eq!(metric("runs_total", &[("outcome", "ok"), ("stage", "done")]), 3);
     assert_eq!(metric("runs_total", &[("outcome", "failed"), ("stage", "login")]), 1);
     assert_eq!(metric("runs_total", &[]), 4);

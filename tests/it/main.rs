@@ -32,6 +32,7 @@ mod process;
 mod rating;
 mod ready;
 mod resume;
+mod resume_cut_short;
 mod script;
 mod session_renewal;
 mod shutdown;

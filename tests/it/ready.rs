@@ -62,6 +62,30 @@ async fn it_takes_a_list_of_due_personas_and_a_model_that_may_be_used() {
 }
 
 #[tokio::test]
+async fn it_takes_a_session_at_mana_mcp_for_somebody() {
+    let world = Setup::many(&["anna", "ben"]).short_days().start().await;
+    let opens = |r: &Recorded| r.json()["method"] == "initialize";
+    let mcp = &world.peers.mcp.served.faults;
+    mcp.inject(usize::MAX, Fault::status(404, "no"), opens);
+    let result = world.tick().await;
+    assert_eq!(result["failed"].as_array().unwrap().len(), 2, "{result}");
+    let (status, reason) = ready(&world).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let says = ["every run of the last tick failed: initialize: ", "404"];
+    assert!(says.iter().all(|part| reason.as_str().unwrap().contains(part)), "{reason}");
+    // As long as both are held back, nobody knows better.
+    assert_eq!(world.tick().await["skipped"], json!(2));
+    assert_eq!(ready(&world).await.1, reason);
+
+    // One of them is enough.
+    mcp.clear();
+    mcp.inject(1, Fault::status(404, "no"), opens);
+    world.advance(std::time::Duration::from_secs(3_601));
+    world.tick().await;
+    assert_eq!(ready(&world).await, READY);
+}
+
+#[tokio::test]
 async fn a_daemon_that_stops_is_alive_and_not_ready() {
     let mut world = Setup::one(&["todo"]).var("SHUTDOWN_GRACE_MS", 50_000).start().await;
     world.peers.claude.enqueue(Scripted::text("Fertig."));

@@ -176,7 +176,9 @@ impl<'a> Sessions<'a> {
             return;
         }
         // The JWT ran out after the last call. Without another one the server keeps them for ever.
-        match opener.fresh_jwt(&mut tally, Instant::now() + JWT_FOR_END.min(limit)).await {
+        let deadline = Instant::now() + JWT_FOR_END.min(limit);
+        let jwt = timeout_at(deadline, opener.fresh_jwt(&mut tally, deadline)).await;
+        match jwt.unwrap_or_else(|_| Err("there was no fresh JWT in time".into())) {
             Ok(jwt) => {
                 join_all(still_open.into_iter().map(|session| session.end(&jwt))).await;
             }
