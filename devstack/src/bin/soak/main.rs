@@ -48,7 +48,7 @@ const TOOL_LATENCY: Duration = Duration::from_millis(10);
 const AROUND: Duration = Duration::from_secs(300);
 const USAGE: &str = "\
 usage: soak [options] PATH_OF_THE_DAEMON
-  --minutes N   how long (30)
+  --minutes N   how long, an hour at most (30)
   --seed N      of everything that is left to chance (1)";
 
 /// Why the soak could not be carried out.
@@ -66,7 +66,7 @@ impl Options {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--minutes" => {
-                    minutes = args.next()?.parse().ok().filter(|n| (1..=600).contains(n))?
+                    minutes = args.next()?.parse().ok().filter(|n| (1..=60).contains(n))?
                 }
                 "--seed" => seed = args.next()?.parse().ok()?,
                 _ if arg.starts_with('-') || daemon.is_some() => return None,
