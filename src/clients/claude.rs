@@ -8,6 +8,7 @@ mod cold_start;
 mod error;
 mod gate;
 mod halt;
+mod history;
 mod message;
 mod meter;
 mod patience;
@@ -30,6 +31,7 @@ pub use reply::{Block, Reply, StopReason, ToolUse};
 
 use cold_start::ColdStart;
 use gate::{Gate, Pass};
+use history::History;
 use patience::Judged;
 
 use crate::{
@@ -98,7 +100,7 @@ struct Body<'a> {
     system: [SystemBlock<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a ToolDefinitions>,
-    messages: &'a [Message],
+    messages: History<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,7 +257,7 @@ impl ClaudeClient {
             max_tokens: ask.max_tokens,
             system: [SystemBlock { r#type: "text", text: ask.system, cache_control }],
             tools: ask.tools,
-            messages: ask.messages,
+            messages: History::of(ask.messages, ask.cached),
             // On the request itself it stands for a marker that moves along with the history.
             cache_control,
             output_config,

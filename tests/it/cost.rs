@@ -1,10 +1,15 @@
 //! What a run costs: the prompt cache, prices, and the cap.
 
-use devstack::claude::{ParsedRequest, Scripted};
+use devstack::{
+    claude::{ParsedRequest, Scripted},
+    mcp::Behaviour,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    script::{habits_list, main_requests, outcomes, play_well, rating_requests},
+    script::{
+        anything, habits_list, main_requests, no_tools, outcomes, play_well, rating_requests,
+    },
     support::{Setup, logs::Logs},
 };
 
@@ -49,6 +54,22 @@ async fn the_prefix_is_the_same_from_turn_to_turn_and_its_tools_from_persona_to_
     for request in rating_requests(&world) {
         assert_eq!(markers(&request.body), 0, "a single request is not worth a cache write");
     }
+}
+
+#[tokio::test]
+async fn what_a_long_turn_follows_is_read_from_the_cache_too() {
+    let world = no_tools().await;
+    world.peers.mcp.add_tool("books.list", "", anything());
+    let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
+    world.peers.mcp.override_tool("books.list", 1, Behaviour::Result(text));
+    let calls = |number| Scripted::tools(&vec![("books_list", json!({})); number]);
+    play_well(&world, [calls(1), calls(12), calls(1), Scripted::text("Viel gelesen.")]).await;
+    let requests = main_requests(&world);
+    let marked: Vec<_> = requests.iter().map(|request| markers(&request.body)).collect();
+    assert_eq!(marked, [3, 3, 4, 3]);
+    // Each part of the last prompt was written once, at four characters a token.
+    let (written, last) = (world.peers.claude.cache_usage().written, requests[3].raw.len() as u64);
+    assert!(written * 4 < last + 2_000, "{written} tokens written of {last} characters");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     iter::Sum,
 };
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::ToolUse;
@@ -26,8 +26,20 @@ const MAX_PAGES: u64 = 600;
 /// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`].
 #[derive(Clone, Debug)]
 pub struct Message {
+    role: Role,
     json: Box<RawValue>,
+    /// How many blocks its content has.
+    blocks: usize,
     attached: Attached,
+}
+
+/// Who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    User,
+    Assistant,
+    System,
 }
 
 /// Images and PDFs: what they are billed as has nothing to do with how long they are as base64.
@@ -71,19 +83,20 @@ impl Serialize for Message {
 
 #[derive(Serialize)]
 struct Parts<'a, C: ?Sized> {
-    role: &'static str,
+    role: Role,
     content: &'a C,
 }
 
 impl Message {
     /// The user says `text`, which must not be blank.
     pub fn user(text: &str) -> Self {
-        Self::of("user", text)
+        Self::of(Role::User, 1, text)
     }
 
     /// The model said `content`: the bytes of a reply's content array.
     pub fn assistant(content: &RawValue) -> Self {
-        Self::of("assistant", content)
+        let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
+        Self::of(Role::Assistant, blocks.map_or(1, |blocks| blocks.len()), content)
     }
 
     /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
@@ -92,17 +105,34 @@ impl Message {
         let text = text.map(|text| encode(&WireBlock::Text { text }));
         let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
         let attached = results.iter().flat_map(|result| &result.content).map(Attached::of).sum();
-        Self { attached, ..Self::of("user", blocks.as_slice()) }
+        Self { attached, ..Self::of(Role::User, blocks.len(), blocks.as_slice()) }
     }
 
     /// Said by the operator in the middle of a conversation. Only right behind a user message, as the
     /// last one (section 5.3), and only for models that [`super::takes_system_messages`].
     pub fn system(text: &str) -> Self {
-        Self::of("system", text)
+        Self::of(Role::System, 1, text)
     }
 
-    fn of<C: Serialize + ?Sized>(role: &'static str, content: &C) -> Self {
-        Self { json: encode(&Parts { role, content }), attached: Attached::default() }
+    fn of<C: Serialize + ?Sized>(role: Role, blocks: usize, content: &C) -> Self {
+        let json = encode(&Parts { role, content });
+        Self { role, json, blocks, attached: Attached::default() }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// The same with a cache marker on its last block; `None` for a content that is no list of blocks.
+    pub(super) fn marked(&self) -> Option<Box<RawValue>> {
+        // As this module writes it: the ends of the block, the list and the message.
+        let open = self.as_json().strip_suffix("}]}")?;
+        let marker = encode(&CacheControl::EPHEMERAL);
+        RawValue::from_string(format!(r#"{open},"cache_control":{marker}}}]}}"#)).ok()
     }
 
     /// The message as JSON text.
@@ -126,7 +156,8 @@ impl Message {
         messages.retain_mut(|message| {
             let Some(blocks) = message.blocks_beside_thinking() else { return true };
             found = true;
-            let stripped = (!blocks.is_empty()).then(|| Self::of("assistant", blocks.as_slice()));
+            let stripped = (!blocks.is_empty())
+                .then(|| Self::of(Role::Assistant, blocks.len(), blocks.as_slice()));
             let stays = stripped.is_some();
             if let Some(stripped) = stripped {
                 *message = stripped;
@@ -141,8 +172,6 @@ impl Message {
         #[derive(Deserialize)]
         struct Said<'a> {
             #[serde(borrow)]
-            role: Cow<'a, str>,
-            #[serde(borrow)]
             content: &'a RawValue,
         }
         #[derive(Deserialize)]
@@ -150,10 +179,10 @@ impl Message {
             #[serde(borrow)]
             r#type: Cow<'a, str>,
         }
-        let said: Said<'_> = serde_json::from_str(self.as_json()).ok()?;
-        if said.role != "assistant" {
+        if self.role != Role::Assistant {
             return None;
         }
+        let said: Said<'_> = serde_json::from_str(self.as_json()).ok()?;
         let mut blocks: Vec<Box<RawValue>> = serde_json::from_str(said.content.get()).ok()?;
         let all = blocks.len();
         blocks.retain(|block| {

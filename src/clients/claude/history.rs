@@ -1,0 +1,111 @@
+//! The messages of a request, with a cache marker of their own in front of a long turn.
+//!
+//! The marker on the whole request stands for one on its last block, from where the API looks for what it
+//! has kept no further back than 20 blocks (contracts/anthropic-messages.md, 5.1). A reply with ten calls and
+//! their results is as long as that: without a marker nearer the old end, the whole history would be written
+//! anew, at more than ten times the price of reading it.
+
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde_json::value::RawValue;
+
+use super::message::{Message, Role};
+
+/// Blocks of a turn from which on the end of the one before is out of reach.
+const OUT_OF_REACH: usize = 20;
+
+/// Messages as they are sent.
+pub(super) struct History<'a> {
+    messages: &'a [Message],
+    /// The place of the message that carries a marker, and the message with it.
+    marked: Option<(usize, Box<RawValue>)>,
+}
+
+impl<'a> History<'a> {
+    /// These messages, marked if they are to be `cached`.
+    pub(super) fn of(messages: &'a [Message], cached: bool) -> Self {
+        let marked = cached.then(|| end_of_earlier(messages)).flatten();
+        let marked = marked.and_then(|place| Some((place, messages[place].marked()?)));
+        Self { messages, marked }
+    }
+}
+
+/// The last message of the user's before the latest turn, if that is a long one.
+fn end_of_earlier(messages: &[Message]) -> Option<usize> {
+    let replied = messages.iter().rposition(|message| message.role() == Role::Assistant)?;
+    let place = messages[..replied].iter().rposition(|message| message.role() == Role::User)?;
+    let appended: usize = messages[place + 1..].iter().map(Message::blocks).sum();
+    (appended >= OUT_OF_REACH).then_some(place)
+}
+
+impl Serialize for History<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(Some(self.messages.len()))?;
+        for (place, message) in self.messages.iter().enumerate() {
+            match &self.marked {
+                Some((marked, json)) if *marked == place => all.serialize_element(json)?,
+                _ => all.serialize_element(message)?,
+            }
+        }
+        all.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clients::claude::ToolResult;
+
+    /// A day of turns with so many calls each, as it is sent.
+    fn sent(turns: &[usize], reminded: bool) -> Vec<Value> {
+        let mut messages = vec![Message::user("Guten Morgen!")];
+        for calls in turns {
+            let call = json!({"type": "tool_use", "id": "t", "name": "n", "input": {}});
+            let reply = json!(vec![call; *calls]).to_string();
+            messages.push(Message::assistant(&RawValue::from_string(reply).unwrap()));
+            let result =
+                || ToolResult { tool_use_id: "t".into(), content: vec![], is_error: false };
+            let results: Vec<_> = (0..*calls).map(|_| result()).collect();
+            messages.push(Message::tool_results(&results, None));
+            if reminded {
+                messages.push(Message::system("Denk daran."));
+            }
+        }
+        let plain = serde_json::to_value(&messages).unwrap();
+        assert_eq!(serde_json::to_value(History::of(&messages, false)).unwrap(), plain);
+        match serde_json::to_value(History::of(&messages, true)).unwrap() {
+            Value::Array(sent) => sent,
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The places of messages whose last block carries a marker.
+    fn marked(messages: &[Value]) -> Vec<usize> {
+        let is_marked = |message: &Value| {
+            let blocks = message["content"].as_array();
+            blocks.and_then(|b| b.last()).is_some_and(|b| b["cache_control"]["type"] == "ephemeral")
+        };
+        (0..messages.len()).filter(|n| is_marked(&messages[*n])).collect()
+    }
+
+    #[test]
+    fn the_end_of_the_turn_before_a_long_one_is_marked() {
+        assert_eq!(marked(&sent(&[2, 9], false)), [0; 0]);
+        assert_eq!(marked(&sent(&[2, 10], false)), [2]);
+        assert_eq!(marked(&sent(&[2, 10, 1], false)), [0; 0], "it has done what it was for");
+        assert_eq!(marked(&sent(&[1, 30, 12], false)), [4]);
+    }
+
+    #[test]
+    fn reminders_count_and_are_left_out() {
+        // The one of the turn before, nine calls with their results, and another one.
+        assert_eq!(marked(&sent(&[2, 9], true)), [2]);
+    }
+
+    #[test]
+    fn in_front_of_the_first_turn_the_marker_of_the_system_text_is_near() {
+        assert_eq!(marked(&sent(&[40], false)), [0; 0]);
+        assert_eq!(marked(&sent(&[], false)), [0; 0]);
+    }
+}
