@@ -384,7 +384,7 @@ async fn what_is_no_journal_is_said_to_be_none() {
     std::fs::write(&file, "no database, but long enough to be taken for one. ".repeat(40)).unwrap();
     assert!(ask().await.contains("damaged"));
     std::fs::write(&file, "").unwrap();
-    assert!(ask().await.contains("no such table"));
+    assert!(ask().await.contains("there is no journal"));
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     assert!(ask().await.contains("there is no journal"));

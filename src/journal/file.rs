@@ -30,8 +30,8 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
 /// Of a connection beside the daemon's.
 const GUEST_PRAGMAS: &str = "PRAGMA busy_timeout = 10000";
 const CHECK: &str = "PRAGMA quick_check(1)";
-/// Whether there is a journal in the file.
-const GUEST_CHECK: &str = "SELECT id FROM runs LIMIT 1";
+/// Whether there is a journal in the file: one that was made a moment ago has no tables yet.
+const GUEST_CHECK: &str = "SELECT name FROM pragma_table_list WHERE name = 'runs'";
 /// Pages times their size.
 pub(super) const SIZE: &str =
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
@@ -103,8 +103,10 @@ impl Journal {
         let opening = |source| of_opening(&path, source);
         let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS).await.map_err(opening)?;
         // SQLite looks into a file with the first question only.
-        pool.execute(GUEST_CHECK).await.map_err(opening)?;
-        Ok(Self::of(pool))
+        match pool.fetch_optional(GUEST_CHECK).await.map_err(opening)? {
+            Some(_) => Ok(Self::of(pool)),
+            None => Err(JournalError::Missing { path }),
+        }
     }
 
     fn of(pool: AnyPool) -> Self {

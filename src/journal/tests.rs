@@ -154,6 +154,13 @@ async fn a_reader_without_a_journal_is_told_where_it_was_looked_for() {
     let error = Journal::open_read_only(folder.path()).await.unwrap_err();
     assert!(error.to_string().contains(FILE_NAME), "{error}");
     assert!(!folder.path().exists());
+
+    // A daemon that was killed at once has made the file and nothing in it.
+    fs::create_dir(folder.path()).unwrap();
+    fs::write(folder.path().join(FILE_NAME), "").unwrap();
+    let error = Journal::open_read_only(folder.path()).await.unwrap_err();
+    assert!(matches!(error, JournalError::Missing { .. }), "{error}");
+    Journal::open(folder.path()).await.unwrap();
 }
 
 #[tokio::test]
