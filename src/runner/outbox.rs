@@ -45,15 +45,20 @@ struct Inner {
     personas: Arc<PersonasClient>,
     /// Runs whose posts somebody is at already.
     busy: Mutex<HashSet<RunId>>,
-    /// Ends of runs that could not be written down yet.
+    /// What happened in runs and could not be written down yet.
     unsaved: tokio::sync::Mutex<VecDeque<Unsaved>>,
     wake: Notify,
 }
 
-/// The end of a run that the journal does not know of yet.
+/// Steps of a run that the journal does not know of yet, and its end, if it has come to one.
 #[derive(Debug)]
 struct Unsaved {
     run: RunJournal,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+struct End {
     ended: EndedRun,
     persona: UserId,
     posts: Vec<(u32, Batch)>,
@@ -169,7 +174,14 @@ impl Outbox {
         posts: Vec<(u32, Batch)>,
     ) {
         tracing::error!(run.id = %run.id, "the end of a run is kept in memory only");
-        self.0.unsaved.lock().await.push_back(Unsaved { run, ended, persona, posts });
+        let end = Some(End { ended, persona, posts });
+        self.0.unsaved.lock().await.push_back(Unsaved { run, end });
+    }
+
+    /// The same of a run that is to go on later: until its last steps can be written, nobody does.
+    pub(super) async fn keep_steps(&self, run: RunJournal) {
+        tracing::error!(run.id = %run.id, "the last steps of a run are kept in memory only");
+        self.0.unsaved.lock().await.push_back(Unsaved { run, end: None });
     }
 
     async fn save(
@@ -322,12 +334,16 @@ impl Outbox {
     async fn save_unsaved(&self) {
         let mut unsaved = self.0.unsaved.lock().await;
         let mut place = 0;
-        while let Some(end) = unsaved.get(place) {
-            if self.save(&end.run, &end.persona, &end.ended, &end.posts).await.is_err() {
+        while let Some(Unsaved { run, end }) = unsaved.get(place) {
+            let saved = match end {
+                Some(end) => self.save(run, &end.persona, &end.ended, &end.posts).await,
+                None => run.flush().await,
+            };
+            if saved.is_err() {
                 place += 1;
                 continue;
             }
-            tracing::info!(run.id = %end.run.id, "the end of a run is written down after all");
+            tracing::info!(run.id = %run.id, "what is left of a run is written down after all");
             unsaved.remove(place);
         }
     }
@@ -350,7 +366,7 @@ impl Outbox {
 
     /// The runs whose ends are in memory only.
     pub(super) async fn unsaved_runs(&self) -> Vec<RunId> {
-        self.0.unsaved.lock().await.iter().map(|end| end.run.id).collect()
+        self.0.unsaved.lock().await.iter().map(|it| it.run.id).collect()
     }
 
     fn claim(&self, run: RunId) -> Option<Claim> {
@@ -376,6 +392,7 @@ fn pause_after(attempts: u32, error: &PersonasError) -> Duration {
 mod tests {
     use super::*;
     use crate::{
+        agent::step::{Recorder, Step},
         clients::personas::Kind,
         config::BaseUrl,
         domain::{Cadence, ModuleMix, Persona, Redactor, Slot},
@@ -442,6 +459,25 @@ mod tests {
         journal.postpone_post(post.key, "503", now, later).await.unwrap();
         assert!(outbox.take(id).await.is_none());
         assert!(outbox.busy().is_empty(), "what is not taken is left to others");
+    }
+
+    #[tokio::test]
+    async fn steps_that_could_not_be_written_are_once_there_is_room() {
+        let now = Timestamp::constant(1_795_262_400, 0);
+        let (journal, clock) = (Journal::in_memory().await.unwrap(), Clock::manual(now));
+        let outbox = outbox(&journal, clock.clone());
+        let id = RunId::new();
+        let run = RunJournal::of_test(id, &journal, &clock).await;
+        journal.limit_pages(1).await.unwrap();
+        // Longer than what is left of the page that is there.
+        run.note(&Step::Told { reminder: Some("x".repeat(100_000)), as_system: false }).await;
+        outbox.keep_steps(run).await;
+        outbox.save_the_rest().await;
+        assert_eq!(outbox.unsaved_runs().await, [id], "nobody goes on with it");
+        journal.limit_pages(1_000_000).await.unwrap();
+        outbox.save_the_rest().await;
+        assert!(outbox.unsaved_runs().await.is_empty());
+        assert_eq!(journal.steps(id).await.unwrap().len(), 1);
     }
 
     #[test]

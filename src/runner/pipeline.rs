@@ -203,7 +203,7 @@ impl Pipeline {
     /// Closes a run that was cancelled before it had got to where it was, so that nobody goes on with it.
     async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
         let Ok(Some(row)) = self.journal.run(id).await else { return report };
-        if row.state != RunState::Running {
+        if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
         match self.start_of(row, Some(CANCELLED.to_owned())).await {
@@ -377,8 +377,6 @@ impl Pipeline {
         failure: Option<Failure>,
         progress: Progress,
     ) -> RunReport {
-        // As far as it goes; what cannot be written now happened after the last step that could be.
-        let _ = live.journal.flush().await;
         if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
             let (wait, until) = self.back_off.failed(&live.persona.user_id, failure.hold);
             self.metrics.record_backoff();
@@ -391,6 +389,9 @@ impl Pipeline {
         let redactor = progress.redactor.clone().unwrap_or_else(|| live.redactor.clone());
         let mut report = progress.report(live.journal.id, failure, None);
         report.error = report.error.map(|error| redactor.redact(&error).into_owned());
+        if live.journal.flush().await.is_err() {
+            self.outbox.keep_steps(live.journal).await;
+        }
         report
     }
 

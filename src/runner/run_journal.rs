@@ -330,15 +330,31 @@ mod tests {
     }
 
     async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
+        of(RunId::new(), journal, clock, config).await
+    }
+
+    async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
         let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
         RunJournal::new(
-            (RunId::new(), UserId::parse("anna").unwrap()),
+            (id, UserId::parse("anna").unwrap()),
             Beginning { next_number: 0, lost: Usd::ZERO },
             (journal.clone(), clock.clone(), Arc::new(budget)),
             Redactor::default(),
             CancellationToken::new(),
             Instant::now() + DAY,
         )
+    }
+
+    impl RunJournal {
+        /// That of a new run without caps, for tests of others.
+        pub(in crate::runner) async fn of_test(
+            id: RunId,
+            journal: &Journal,
+            clock: &Clock,
+        ) -> Self {
+            let config = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+            of(id, journal, clock, config).await
+        }
     }
 
     /// Writes until nothing more fits, however small.
