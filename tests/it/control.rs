@@ -102,6 +102,41 @@ async fn a_drain_lets_runs_come_to_their_own_end() {
 }
 
 #[tokio::test]
+async fn a_drain_begins_no_further_run() {
+    let setup = Setup::many(&["anna", "ben"]).short_days().var("PERSONA_CONCURRENCY", 1);
+    let world = setup.start().await;
+    let answer = hold_first_answer(&world).await;
+    post(&world, "drain").await;
+    answer.cancel();
+    world.nothing_in_flight().await;
+    assert_eq!(world.initializes().len(), 1, "the other one's turn had not come");
+    let upstream = world.upstream_requests();
+    assert_eq!(world.call(Method::POST, "/diag/tick").await.1["paused"], true);
+    assert_eq!(world.upstream_requests(), upstream);
+    post(&world, "resume").await;
+    world.nothing_in_flight().await;
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
+}
+
+#[tokio::test]
+async fn a_run_cancelled_between_two_turns_hands_in_the_rows_of_the_first() {
+    let world = anna().await;
+    let first = hold_first_answer(&world).await;
+    let held = Fault::Hold(CancellationToken::new());
+    let second = |r: &Recorded| r.json()["messages"].as_array().is_some_and(|m| m.len() == 3);
+    world.peers.claude.served.faults.inject(1, held, second);
+    first.cancel();
+    let recorder = world.peers.claude.served.recorder.clone();
+    patiently("the second request", recorder.wait_for(1, second)).await;
+    let run = status(&world).await["runs"][0]["id"].as_str().unwrap().to_owned();
+    post(&world, &format!("runs/{run}/cancel")).await;
+    world.nothing_in_flight().await;
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+    assert_eq!(asked(&world), 2, "nothing further is paid for");
+    assert_eq!(world.peers.mcp.open_sessions(), 0);
+}
+
+#[tokio::test]
 async fn a_cancelled_run_hands_in_what_it_has_and_uses_up_its_slot() {
     let world = anna().await;
     let _answer = hold_first_answer(&world).await;
