@@ -26,6 +26,8 @@ pub struct Replay {
     pub rating: Vec<RatingStep>,
     /// What the persona has rated, if it has.
     pub rated: Option<Vec<ModuleRating>>,
+    /// What its first request might have cost, if one was made.
+    pub first: Option<Usd>,
     /// What requests without an answer may have cost.
     pub lost: Usd,
     /// Answers lost to the death of a process.
@@ -75,6 +77,7 @@ impl Replay {
             }
             Step::Asking { reserved } => {
                 self.lose_answer();
+                self.first.get_or_insert(reserved);
                 self.asking = Some(reserved);
                 if let Some(day) = self.day.as_mut().filter(|_| is_day) {
                     day.spent_before = day.conversation.spent() + self.lost;

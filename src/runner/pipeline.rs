@@ -192,9 +192,10 @@ impl Pipeline {
                     self.metrics.record_resumed_run();
                 }
                 let report = self.carry_out(start).await;
-                let cancelled =
-                    report.outcome == RunOutcome::Stopped && !self.shutdown.is_stopping();
-                if cancelled { self.close_cancelled(id, report).await } else { report }
+                if report.cancelled_on_the_way {
+                    return self.close_cancelled(id, report).await;
+                }
+                report
             }
             Err(why) => self.not_begun(id, &why),
         }
@@ -279,7 +280,7 @@ impl Pipeline {
         let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);
         let journal = RunJournal::new(
             (id, persona.user_id.clone()),
-            Beginning { next_number, lost: replay.lost },
+            Beginning { next_number, lost: replay.lost, first: replay.first },
             (self.journal.clone(), self.clock.clone(), self.budget.clone()),
             self.redactor.clone(),
             place.end_turn.clone(),
@@ -301,6 +302,7 @@ impl Pipeline {
             finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
         };
         let took = started.elapsed();
+        let is_postponed = finish.as_ref().is_some_and(|finish| finish.is_postponed);
         let mut report = match finish {
             Some(finish) => self.finish(live, finish, progress).await,
             // As after kill -9: the next process goes on with it.
@@ -309,6 +311,12 @@ impl Pipeline {
         if has_panicked {
             (report.outcome, report.stage) = (RunOutcome::Failed, Stage::Due);
             report.error = Some(PANICKED.to_owned());
+        }
+        // A pause and want of money are no end: there it goes on later.
+        let is_cancelled = place.shutdown.is_stopping() && !self.shutdown.is_stopping();
+        if is_postponed && is_cancelled {
+            report.cancelled_on_the_way = true;
+            return report;
         }
         self.metrics.record_run(report.outcome, report.stage, took, report.waited);
         if report.outcome == RunOutcome::Ok {

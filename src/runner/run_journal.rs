@@ -81,6 +81,8 @@ pub(super) struct Beginning {
     pub next_number: u32,
     /// What requests without an answer may have cost before.
     pub lost: Usd,
+    /// What was reserved for its first request, if one was made.
+    pub first: Option<Usd>,
 }
 
 impl RunJournal {
@@ -92,7 +94,7 @@ impl RunJournal {
         pause: CancellationToken,
         give_up_at: Instant,
     ) -> Self {
-        let Beginning { next_number, lost } = beginning;
+        let Beginning { next_number, lost, first } = beginning;
         Self {
             id,
             persona,
@@ -105,7 +107,7 @@ impl RunJournal {
             state: Mutex::new(State {
                 next_number,
                 backlog: VecDeque::new(),
-                first: None,
+                first,
                 reserved: None,
             }),
             lost: AtomicU64::new(lost.picodollars()),
@@ -337,7 +339,7 @@ mod tests {
         let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
         RunJournal::new(
             (id, UserId::parse("anna").unwrap()),
-            Beginning { next_number: 0, lost: Usd::ZERO },
+            Beginning { next_number: 0, lost: Usd::ZERO, first: None },
             (journal.clone(), clock.clone(), Arc::new(budget)),
             Redactor::default(),
             CancellationToken::new(),

@@ -47,6 +47,8 @@ pub struct TickSummary {
     pub ran_successfully: usize,
     /// Personas held back, done for this day or hour, or not started because of a stop or a pause.
     pub skipped: usize,
+    /// Runs that were begun, however they ended.
+    pub begun: usize,
     /// Runs of which rows wait in the outbox.
     pub undelivered: usize,
     /// Runs that did not end well, in the order of /due.
@@ -242,8 +244,10 @@ impl Tick {
                             (RunOutcome::Failed, Stage::Mcp) => {
                                 summary.no_session = report.error.clone();
                             }
+                            (_, Stage::Due | Stage::Login | Stage::Space | Stage::Mcp) => {}
                             _ => past_mcp = true,
                         }
+                        summary.begun += 1;
                         summary.cost += report.cost;
                         summary.undelivered += usize::from(report.undelivered);
                         match report.error {

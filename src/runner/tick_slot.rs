@@ -183,7 +183,7 @@ impl Inner {
         };
         if let Ok(summary) = result {
             // Where everybody is held back, nobody has tried whether it goes well by now.
-            let nobody_tried = summary.due > 0 && summary.skipped == summary.due;
+            let nobody_tried = summary.due > 0 && summary.begun == 0;
             if !nobody_tried {
                 trouble.seed_secret = summary.seed_secret_mismatch;
                 trouble.no_session = summary.no_session.clone();

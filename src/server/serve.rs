@@ -167,13 +167,14 @@ async fn converse(
             let (router, requests) = (router.clone(), requests.clone());
             request.extensions_mut().insert(ConnectInfo(caller));
             async move {
-                // Requests may come in one burst: between two of them everybody else has a turn.
-                yield_now().await;
                 match whole(request, limits).await {
                     Ok(request) => {
                         // Only now does the connection count as at work: a body that trickles in is none.
                         let _under_way = requests.begin();
-                        router.call(request).await
+                        let answer = router.call(request).await;
+                        // Requests may come in one burst: between two of them everybody else has a turn.
+                        yield_now().await;
+                        answer
                     }
                     Err(refusal) => {
                         requests.refused.store(true, Ordering::Relaxed);

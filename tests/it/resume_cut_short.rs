@@ -28,18 +28,22 @@ fn lists_tools(request: &Recorded) -> bool {
     request.json()["method"] == "tools/list"
 }
 
-/// A world whose daemon was killed while Claude gave its second answer, and mana-mcp restarted with it.
 async fn killed_in_the_middle() -> World {
+    killed_while_answering(second).await
+}
+
+/// A world whose daemon was killed while Claude answered such a request, and mana-mcp restarted with it.
+async fn killed_while_answering(request: fn(&Recorded) -> bool) -> World {
     let mut world = Setup::one(&["habits"]).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {
         _ if request.is_rating() => None,
         0 => Some(Scripted::tools(&[habits_list()])),
         _ => Some(Scripted::text("Bis morgen!")),
     });
-    world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, second);
+    world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, request);
     drop(world.begin_tick());
     let recorder = world.peers.claude.served.recorder.clone();
-    patiently("the second request", recorder.wait_for(1, second)).await;
+    patiently("the request", recorder.wait_for(1, request)).await;
     world.kill().await;
     world.peers.claude.served.faults.clear();
     world.peers.mcp.forget_sessions().await;
@@ -100,6 +104,44 @@ async fn one_that_is_cancelled_before_it_goes_on_is_over() {
     world.tick().await;
     assert_eq!(world.peers.claude.served.recorder.all().len(), 2, "nobody goes on with it");
     assert_eq!(world.peers.mcp.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn one_that_is_paused_before_it_goes_on_does_so_after_the_pause() {
+    let mut world = killed_in_the_middle().await;
+    world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
+    world.start_again(&[]).await;
+    let recorder = world.peers.mcp.served.recorder.clone();
+    patiently("the second list", recorder.wait_for(2, lists_tools)).await;
+    assert_eq!(world.control(Method::POST, "pause").await.0, StatusCode::OK);
+    world.nothing_in_flight().await;
+    assert_eq!(the_run(&world).await.state, RunState::Running);
+    assert_eq!(world.actions().await.len(), 0);
+    assert_eq!(world.control(Method::POST, "resume").await.0, StatusCode::OK);
+    let over = async |journal: &Journal| {
+        journal.latest_runs(1).await.unwrap()[0].state == RunState::Finished
+            && journal.outbox_depth().await.unwrap().oldest.is_none()
+    };
+    world.journal_reaches("its end", over).await;
+    world.nothing_in_flight().await;
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+    assert_eq!(world.feedback().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rating_that_waits_for_money_is_not_given_up() {
+    let mut world = killed_while_answering(|r| r.json()["tools"].is_null()).await;
+    world.start_again(&[("BUDGET_DAILY_USD", "0.0001")]).await;
+    world.tick().await;
+    world.stop().await;
+    assert_eq!(the_run(&world).await.state, RunState::Running, "it waits");
+    world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
+    let over = async |journal: &Journal| {
+        journal.latest_runs(1).await.unwrap()[0].state == RunState::Finished
+    };
+    world.journal_reaches("its end", over).await;
+    world.nothing_in_flight().await;
+    assert_eq!(world.feedback().await.len(), 1);
 }
 
 #[tokio::test]

@@ -154,15 +154,15 @@ impl Gate {
     }
 
     /// Takes in that the first request of a run was refused with 400. A single one says enough where
-    /// it was a probe.
+    /// runs like it have stopped everything before.
     pub(super) fn note_run(&self, error: &ClaudeError) {
         let mut state = self.state();
         state.refused_runs += 1;
-        if state.halt.is_some() {
-            self.halt(&mut state, format!("the last runs were refused at once: {error}"));
-        } else if state.refused_runs >= REFUSED_RUNS {
+        let again = state.halt.as_ref().is_some_and(|halt| halt.of_runs);
+        if again || state.refused_runs >= REFUSED_RUNS {
             let reason = format!("{REFUSED_RUNS} runs in a row were refused at once: {error}");
             self.halt(&mut state, reason);
+            state.halt.iter_mut().for_each(|halt| halt.of_runs = true);
         }
     }
 

@@ -18,11 +18,14 @@ pub(super) struct Halt {
     /// When the wait began.
     since: Timestamp,
     probing: bool,
+    /// Whether it is runs that were refused, one after the other, and not the account or the key: one more of
+    /// them says that nothing has changed.
+    pub(super) of_runs: bool,
 }
 
 impl Halt {
     pub(super) fn new(reason: String, now: Timestamp) -> Self {
-        Self { reason, wait: FIRST_WAIT, since: now, probing: false }
+        Self { reason, wait: FIRST_WAIT, since: now, probing: false, of_runs: false }
     }
 
     /// The same again. Only a probe learns something new; others were on their way already.

@@ -4,6 +4,10 @@
 //! has kept no further back than 20 blocks (contracts/anthropic-messages.md, 5.1). A reply with ten calls and
 //! their results is as long as that: without a marker nearer the old end, the whole history would be written
 //! anew, at more than ten times the price of reading it.
+//!
+//! Where the turn before ended with a system message, what was kept lies behind that, and the marker in front of
+//! it only helps with what was kept before: one turn is written once more. A marker for that, too, would be one
+//! more than there may be.
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;

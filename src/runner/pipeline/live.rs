@@ -129,6 +129,7 @@ impl Progress {
         RunReport {
             run,
             outcome: outcome.unwrap_or(by_failure),
+            cancelled_on_the_way: false,
             stage: failure.as_ref().map_or(Stage::Done, |failure| failure.stage),
             credentials_refused: failure.as_ref().is_some_and(|f| f.credentials_refused),
             error: failure.map(|failure| failure.error),
@@ -162,7 +163,7 @@ pub(super) fn hash(tools: &str) -> String {
     })
 }
 
-pub(super) fn record_calls(metrics: &Metrics, turn: &MainTurn, mode: PolicyMode) {
+pub(super) fn record_calls(metrics: &Metrics, turn: &MainTurn) {
     for call in &turn.calls {
         let listed = match &call.tool {
             CalledTool::Listed(name) => Some(name.as_str()),
@@ -174,9 +175,13 @@ pub(super) fn record_calls(metrics: &Metrics, turn: &MainTurn, mode: PolicyMode)
             (Some(_), false) => ToolOutcome::Error,
         };
         metrics.record_tool_call(listed, outcome, call.latency);
-        for note in &call.policy {
-            metrics.record_policy(note.decision, note.reason, mode.as_str());
-        }
+    }
+}
+
+/// Counts what this process, and no earlier one, decided about calls and reminded the model of.
+pub(super) fn record_decisions(metrics: &Metrics, turn: &MainTurn, mode: PolicyMode) {
+    for note in turn.calls.iter().flat_map(|call| &call.policy) {
+        metrics.record_policy(note.decision, note.reason, mode.as_str());
     }
     for producer in &turn.reminders {
         metrics.record_reminder(producer);

@@ -148,6 +148,7 @@ impl Pipeline {
             claude.note_first_refusal(error);
         }
         live.journal.give_up_waiting().await;
+        live::record_decisions(&self.metrics, &turn, self.policy.mode);
         match &turn.ended {
             // What an earlier process paid for is not thrown away for a model that is away now.
             Ended::Model(error)
@@ -157,7 +158,7 @@ impl Pipeline {
             }
             _ => {}
         }
-        live::record_calls(&self.metrics, &turn, self.policy.mode);
+        live::record_calls(&self.metrics, &turn);
         let end = turn.ended.summary(&access.redactor);
         live.journal.note(&Step::DayEnded(end.clone())).await;
         Ok((turn, end))

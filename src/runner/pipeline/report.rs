@@ -19,6 +19,8 @@ pub struct RunReport {
     pub run: RunId,
     /// How it ended.
     pub outcome: RunOutcome,
+    /// Whether it was cancelled before it had got back to where an earlier process had left it.
+    pub cancelled_on_the_way: bool,
     /// Where it ended.
     pub stage: Stage,
     /// What went wrong, if anything.

@@ -163,3 +163,14 @@ fn one_probe_that_is_refused_like_that_puts_the_next_one_off() {
     clock.advance(Duration::from_secs(1));
     assert_eq!(gate.admit(), Admission::Probe);
 }
+
+#[test]
+fn a_probe_refused_like_that_says_nothing_of_a_key_that_was() {
+    let (gate, clock) = gate(4);
+    gate.note_refusal(&refused(401, "authentication_error"), &HeaderMap::new());
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(gate.admit(), Admission::Probe);
+    gate.note_run(&refused(400, "invalid_request_error"));
+    gate.end_probe();
+    assert_eq!(gate.admit(), Admission::Probe, "somebody else's turn");
+}
