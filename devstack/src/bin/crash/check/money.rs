@@ -119,7 +119,9 @@ async fn fleet(journal: &Journal, runs: &[Run]) -> Result<Usd, Problem> {
     else {
         return Ok(Usd::ZERO);
     };
-    let month = |time: jiff::Timestamp| time.to_zoned(TimeZone::UTC).first_of_month();
+    // At midnight: with its time of day, the month of a late hour would lie behind that of an early one.
+    let month =
+        |time: jiff::Timestamp| time.to_zoned(TimeZone::UTC).first_of_month()?.start_of_day();
     // A clock that is stepped may have shown another month an hour before or after.
     let (mut now, end) = (month(first.row.started_at - 1.hour())?, month(last + 1.hour())?);
     let mut total = Usd::ZERO;
