@@ -236,12 +236,42 @@ impl ManaAuth {
         personas: &[SeedPersona],
         password_of: impl Fn(&str) -> String,
     ) -> Result<Vec<String>, SeedError> {
-        let (as_string, now) = (self.auth.options.metadata_as_string, self.auth.clock.now());
         let mut users = Vec::with_capacity(personas.len());
         for persona in personas {
-            users.push(store::NewUser::new(persona, &password_of(&persona.email), as_string, now)?);
+            users.push(self.new_user(persona, &password_of)?);
         }
-        self.auth.store.insert(&users, now).await?;
+        self.insert(users).await
+    }
+
+    /// As [`Self::seed`], with the user ids that another mana-auth gave these personas.
+    ///
+    /// # Errors
+    /// As [`Self::seed`], and when an id is taken.
+    pub async fn seed_as(
+        &self,
+        personas: &[(&str, SeedPersona)],
+        password_of: impl Fn(&str) -> String,
+    ) -> Result<Vec<String>, SeedError> {
+        let mut users = Vec::with_capacity(personas.len());
+        for (id, persona) in personas {
+            let mut user = self.new_user(persona, &password_of)?;
+            user.id = (*id).to_owned();
+            users.push(user);
+        }
+        self.insert(users).await
+    }
+
+    fn new_user<'a>(
+        &self,
+        persona: &'a SeedPersona,
+        password_of: impl Fn(&str) -> String,
+    ) -> Result<store::NewUser<'a>, SeedError> {
+        let (as_string, now) = (self.auth.options.metadata_as_string, self.auth.clock.now());
+        Ok(store::NewUser::new(persona, &password_of(&persona.email), as_string, now)?)
+    }
+
+    async fn insert(&self, users: Vec<store::NewUser<'_>>) -> Result<Vec<String>, SeedError> {
+        self.auth.store.insert(&users, self.auth.clock.now()).await?;
         Ok(users.into_iter().map(|user| user.id).collect())
     }
 

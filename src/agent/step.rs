@@ -154,3 +154,45 @@ impl Recorder for Unrecording {
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A step of each kind, and of each form it has, as the daemon of commit cabd9f6 wrote it.
+    const OF_CABD9F6: &str = include_str!("../../tests/fixtures/steps-cabd9f6.jsonl");
+
+    #[test]
+    fn every_kind_of_step_of_an_earlier_version_is_read_and_would_be_written_the_same() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for line in OF_CABD9F6.lines() {
+            let written: Value = serde_json::from_str(line).unwrap();
+            let step: Step = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_value(&step).unwrap(), written, "{line}");
+            let name =
+                written.as_str().or_else(|| written.as_object()?.keys().next().map(|k| &**k));
+            kinds.insert(name.unwrap().to_owned());
+            if let (Step::Replied(reply), Value::Object(parts)) = (step, written) {
+                let content = parts["replied"]["content"].to_string();
+                let read: Value = serde_json::from_str(reply.content.get()).unwrap();
+                assert_eq!(read.to_string(), content);
+                assert!(line.contains(reply.content.get()), "byte for byte: {line}");
+            }
+        }
+        let all = [
+            "asking",
+            "called",
+            "calling",
+            "day_ended",
+            "opened",
+            "rated",
+            "replied",
+            "thinking_stripped",
+            "told",
+            "unanswered",
+        ];
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
+    }
+}

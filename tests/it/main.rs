@@ -7,6 +7,7 @@ mod control;
 mod cost;
 mod diag;
 mod diag_guard;
+mod earlier_version;
 mod echoes;
 mod env_example;
 mod fleet;

@@ -1,0 +1,115 @@
+//! A journal of the daemon of commit cabd9f6, made on [`MONDAY`](crate::support::MONDAY): this daemon opens it
+//! and goes on with its runs.
+
+use std::{fs, path::Path, time::Duration};
+
+use devstack::{claude::Scripted, recorder::Recorded};
+use mana_persona_runner::{
+    domain::derive_password,
+    journal::{FILE_NAME, Journal, RunState},
+};
+use serde_json::{Value, json, value::RawValue};
+
+use crate::{
+    script::outcomes,
+    support::{SEED_SECRET, Setup, World, persona},
+};
+
+/// Who has runs in it, and what they are: anna and ben have finished theirs, emil's rows are in the outbox,
+/// cara owes her rating. Dora's was killed while the model answered, fritz' during a call of `habits.list`.
+const PERSONAS: [(&str, &str); 6] = [
+    ("2yxtf51O3NnJqAGoE22j2F91PWWyKDTf", "anna"),
+    ("jGoM39JiMplQe8My73OIhl3BTbpSt1B8", "ben"),
+    ("4y1MB6ZbgFCtZZaQnzuhapfcIZ7RolX2", "cara"),
+    ("AT9mhvYbD7eaK2RUaMwoZaW9ZOOhJ74J", "dora"),
+    ("szco8nI4krl428PPdqqBxEiITiSHzC3T", "emil"),
+    ("KBvbdmZaMLn8sHiaRmnZDu1Qvh2BPGWP", "fritz"),
+];
+/// The request dora's run goes on with, as the daemon of cabd9f6 sent it: `system`, `tools`, `messages`.
+const REQUEST: &str = include_str!("../fixtures/request-cabd9f6.json");
+
+fn fixture() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal-cabd9f6.sqlite3")
+}
+
+/// A daemon on a copy of that journal.
+async fn daemon_of_today() -> World {
+    let mut world = Setup::default().start().await;
+    world.stop().await;
+    let personas = PERSONAS.map(|(id, name)| (id, persona(name, &["habits"])));
+    let password = |email: &str| derive_password(SEED_SECRET, email);
+    world.peers.auth.seed_as(&personas, password).await.unwrap();
+    let journal = world.peers.data_folder().join(FILE_NAME);
+    for rest in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{rest}", journal.display()));
+    }
+    fs::copy(fixture(), &journal).unwrap();
+    world.peers.claude.answer_with(|request| match request.turn() {
+        _ if request.is_rating() => None,
+        _ => Some(Scripted::text("Bis morgen!")),
+    });
+    // Cara was held back for a minute, and emil's rows were to be tried again within one.
+    world.advance(Duration::from_secs(120));
+    world.start_again(&[]).await;
+    let all_ended = async |journal: &Journal| {
+        let running = journal.runs_in(RunState::Running).await.unwrap();
+        let owed = journal.runs_in(RunState::RatingOwed).await.unwrap();
+        let outbox = journal.outbox_depth().await.unwrap();
+        running.is_empty() && owed.is_empty() && outbox.oldest.is_none()
+    };
+    world.journal_reaches("the end of all runs", all_ended).await;
+    world.nothing_in_flight().await;
+    world
+}
+
+fn is_of(request: &Recorded, name: &str) -> bool {
+    request.json()["system"][0]["text"].as_str().is_some_and(|text| text.contains(name))
+}
+
+/// The parts of a request that must be the same for ever, as they were sent.
+fn bound_parts(request: &Recorded) -> Value {
+    let body: std::collections::HashMap<String, Box<RawValue>> =
+        serde_json::from_slice(&request.body).unwrap();
+    let part = |name: &str| body[name].get().to_owned();
+    json!({"system": part("system"), "tools": part("tools"), "messages": part("messages")})
+}
+
+#[tokio::test]
+async fn its_unfinished_runs_go_on_and_its_rows_arrive_once() {
+    let world = daemon_of_today().await;
+    let runs = world.journal().await.latest_runs(10).await.unwrap();
+    assert!(runs.iter().all(|run| run.state == RunState::Finished), "{runs:?}");
+    assert_eq!(runs.len(), 6);
+    let actions = world.actions().await;
+    let of = |n: usize| {
+        let rows: Vec<_> =
+            actions.iter().filter(|row| row.persona_id == PERSONAS[n].0).cloned().collect();
+        outcomes(&rows).iter().map(|(tool, ok)| format!("{tool} {ok}")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(0), [""; 0], "anna's rows were handed in by the earlier daemon");
+    let begin = ["habits.list ok", "habits_delete_everything error"];
+    let dora = [&begin[..], &["habits.create ok", "habits.create error", "habits.create error"]];
+    assert_eq!(of(3), dora.concat());
+    assert_eq!(of(4), [&dora.concat()[..], &["habits.list ok"]].concat());
+    assert_eq!(of(5).last().unwrap(), "habits.list error", "nobody knows whether it ran");
+    let fritz = actions.iter().rfind(|row| row.persona_id == PERSONAS[5].0).unwrap();
+    assert!(fritz.error_message.as_ref().unwrap().contains("unknown"), "{fritz:?}");
+    let rated: Vec<_> = world.feedback().await.into_iter().map(|row| row.persona_id).collect();
+    for n in [2, 3, 4, 5] {
+        assert!(rated.iter().any(|id| id == PERSONAS[n].0), "{n}: {rated:?}");
+    }
+    assert_eq!(rated.len(), 4);
+    assert_eq!(world.peers.mcp.calls().len(), 0, "no call is made again");
+}
+
+#[tokio::test]
+async fn a_run_of_it_goes_on_with_the_same_bytes() {
+    let world = daemon_of_today().await;
+    let requests = world.peers.claude.served.recorder.all();
+    let dora = requests.iter().find(|r| is_of(r, "dora") && !r.json()["tools"].is_null()).unwrap();
+    let golden: Value = serde_json::from_str(REQUEST).unwrap();
+    let sent = bound_parts(dora);
+    for part in ["system", "tools", "messages"] {
+        assert_eq!(sent[part], golden[part], "{part}");
+    }
+}
