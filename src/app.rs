@@ -20,8 +20,8 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
-        TickSlot, interval::run_interval,
+        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, Retention,
+        SeedSecret, Tick, TickSlot, interval::run_interval,
     },
     server::{
         ServerState, Ticks, router,
@@ -120,7 +120,12 @@ impl App {
             http.clone(),
             config.peers.auth.clone(),
             config.seed_secret.clone(),
+            clock.clone(),
         ));
+        let (secret, url) = (&config.seed_secret, &config.peers.auth);
+        let seed_secret =
+            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), secret, url).await?;
+        let seed_secret = Arc::new(seed_secret);
         let pricing = load_prices(&config.claude)?;
         let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
         let held = config.tick.paused;
@@ -132,6 +137,7 @@ impl App {
             clock: clock.clone(),
             http,
             auth: auth.clone(),
+            seed_secret: seed_secret.clone(),
             pricing,
             redactor,
             shutdown: shutdown.clone(),
@@ -144,7 +150,7 @@ impl App {
         let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
             ticks,
-            login_check: LoginCheck::new(auth),
+            login_check: LoginCheck::new(auth, seed_secret),
             control,
             journal,
             budget,
@@ -274,6 +280,7 @@ struct Parts {
     clock: Clock,
     http: HttpClient,
     auth: Arc<AuthClient>,
+    seed_secret: Arc<SeedSecret>,
     pricing: Pricing,
     redactor: Redactor,
     shutdown: Shutdown,
@@ -285,13 +292,23 @@ struct Parts {
 
 /// The ticks and the outbox, if every key they need is set.
 async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>), JournalError> {
-    let Parts { clock, http, auth, pricing, redactor, shutdown, journal, budget, control, gauges } =
-        parts;
-    let personas = config
-        .peers
-        .service_key
-        .as_ref()
-        .and_then(|key| PersonasClient::new(http.clone(), config.peers.personas.clone(), key));
+    let Parts {
+        clock,
+        http,
+        auth,
+        seed_secret,
+        pricing,
+        redactor,
+        shutdown,
+        journal,
+        budget,
+        control,
+        gauges,
+    } = parts;
+    let personas = config.peers.service_key.as_ref().and_then(|key| {
+        let at = config.peers.personas.clone();
+        PersonasClient::new(http.clone(), at, key, clock.clone())
+    });
     let concurrency = config.tick.concurrency;
     let claude =
         ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
@@ -305,6 +322,7 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
     let held_back = journal.held_back().await?;
     let pipeline = Pipeline {
         auth,
+        seed_secret,
         mcp: McpClient::new(http.clone(), &config.peers.mcp),
         claude,
         back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),

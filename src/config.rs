@@ -93,12 +93,27 @@ impl ListenConfig {
 pub struct PeersConfig {
     /// MANA_AUTH_URL.
     pub auth: BaseUrl,
-    /// MANA_PERSONAS_URL: base of due, actions and feedback.
-    pub personas: BaseUrl,
+    /// MANA_PERSONAS_URL, MANA_API_URL: base of due, actions and feedback.
+    pub personas: PersonasUrl,
     /// MANA_MCP_URL, without /mcp.
     pub mcp: BaseUrl,
     /// MANA_SERVICE_KEY.
     pub service_key: Option<SecretString>,
+}
+
+/// Where due, actions and feedback are.
+#[derive(Clone, Debug)]
+pub struct PersonasUrl {
+    /// Their base.
+    pub base: BaseUrl,
+    /// The variable it comes from: what to look at where nobody answers there.
+    pub variable: &'static str,
+}
+
+impl fmt::Display for PersonasUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.base, self.variable)
+    }
 }
 
 /// How Claude is called.
@@ -316,10 +331,13 @@ impl Config {
     fn parse(p: &mut Parser, raw: Raw) -> Self {
         let listen = ListenConfig::parse(p, raw.port, raw.host);
         let auth = p.url("MANA_AUTH_URL", raw.mana_auth_url, "http://localhost:3001");
-        let personas = match raw.mana_personas_url {
-            None => auth.join(["api", "v1", "internal", "personas"]),
-            url => p.url("MANA_PERSONAS_URL", url, ""),
+        let api = raw.mana_api_url.map(|url| p.url("MANA_API_URL", Some(url), ""));
+        let (base, variable) = match (raw.mana_personas_url, api) {
+            (Some(url), _) => (p.url("MANA_PERSONAS_URL", Some(url), ""), "MANA_PERSONAS_URL"),
+            (None, Some(api)) => (api.join(["api", "v1", "personas", "internal"]), "MANA_API_URL"),
+            (None, None) => (auth.join(["api", "v1", "internal", "personas"]), "MANA_AUTH_URL"),
         };
+        let personas = PersonasUrl { base, variable };
         let peers = PeersConfig {
             auth,
             personas,

@@ -14,6 +14,7 @@ mod pipeline;
 mod recovery;
 mod retention;
 mod run_journal;
+mod seed_secret;
 mod tick;
 mod tick_slot;
 
@@ -25,5 +26,6 @@ pub use login_check::{LoginCheck, LoginDiagnosis};
 pub use outbox::Outbox;
 pub use pipeline::{Pipeline, RunReport};
 pub use retention::Retention;
-pub use tick::{FailedRun, Tick, TickError, TickSummary};
+pub use seed_secret::SeedSecret;
+pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
 pub use tick_slot::{SlotTaken, TickSlot};

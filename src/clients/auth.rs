@@ -6,6 +6,7 @@
 
 mod error;
 mod fresh_jwt;
+mod refusals;
 mod sign_in_gate;
 mod wire;
 
@@ -25,12 +26,15 @@ use tokio::{
 
 pub use error::{AuthError, Step};
 pub use fresh_jwt::FreshJwt;
+pub use refusals::RefusedTries;
+use refusals::{Came, Refusals};
 use sign_in_gate::SignInGate;
 
 use crate::{
+    clock::Clock,
     config::BaseUrl,
     domain::{Redactor, derive_password},
-    http::{Answer, HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
 const PEER: Peer = Peer("mana-auth");
@@ -79,11 +83,12 @@ pub struct AuthClient {
     finding_out: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
     gate: SignInGate,
+    refusals: Refusals,
 }
 
 impl AuthClient {
     /// A client of the service at `base`, for accounts seeded with `seed_secret`.
-    pub fn new(http: HttpClient, base: BaseUrl, seed_secret: SecretString) -> Self {
+    pub fn new(http: HttpClient, base: BaseUrl, seed_secret: SecretString, clock: Clock) -> Self {
         Self {
             http,
             base,
@@ -92,7 +97,18 @@ impl AuthClient {
             finding_out: Semaphore::new(1),
             sessions: Mutex::default(),
             gate: SignInGate::default(),
+            refusals: Refusals::new(clock),
         }
+    }
+
+    /// The tries that mana-auth has refused and counts still.
+    pub fn refused_tries(&self) -> RefusedTries {
+        self.refusals.refused()
+    }
+
+    /// Counts those of an earlier process too.
+    pub fn restore_refused_tries(&self, tries: RefusedTries) {
+        self.refusals.restore(tries);
     }
 
     /// Access for the persona with this e-mail: with a kept session where there is one, else by
@@ -326,13 +342,16 @@ impl Account<'_> {
                 let passed = self.auth.gate.pass(self.deadline).await;
                 passed.map_err(|wait| AuthError::TooLate { step, wait })?;
             }
+            let counted = step.is_sign_in().then(|| self.auth.refusals.begin(self.email));
+            let counted = counted.transpose();
+            let counted = counted.map_err(|until| AuthError::RefusedTooOften { step, until })?;
             let left = self.deadline.saturating_duration_since(Instant::now());
             let operation = Operation { timeout: operation.timeout.min(left), ..operation };
-            let answer = self
-                .http
-                .send(operation, request())
-                .await
-                .map_err(|source| AuthError::Http { step, source })?;
+            let answer = self.http.send(operation, request()).await;
+            if let Some(counted) = counted {
+                counted.came(came_of(&answer));
+            }
+            let answer = answer.map_err(|source| AuthError::Http { step, source })?;
             if answer.status == StatusCode::OK {
                 return Ok(answer);
             }
@@ -356,6 +375,19 @@ impl Account<'_> {
             let place = format!("line {} column {}", error.line(), error.column());
             AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
         })
+    }
+}
+
+/// What mana-auth counts a login as.
+fn came_of(answer: &Result<Answer, HttpError>) -> Came {
+    match answer {
+        Ok(answer) if answer.status == StatusCode::OK => Came::In,
+        Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => Came::Refused,
+        Ok(answer) if answer.status.is_server_error() => Came::Unknown,
+        Ok(_) | Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => {
+            Came::NotCounted
+        }
+        Err(_) => Came::Unknown,
     }
 }
 

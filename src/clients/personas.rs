@@ -2,7 +2,10 @@
 //!
 //! Row ids on the server are made of the batch's `tickId` and the index in it, so a batch is encoded
 //! once and a retry resends the identical bytes.
+//!
+//! A 429 is waited out by everybody who talks to the service ([`gate`]) and is no attempt.
 
+mod gate;
 mod wire;
 
 use std::time::Duration;
@@ -15,8 +18,10 @@ use tokio::time::Instant;
 
 pub use wire::{DueRow, RowError};
 
+use self::gate::Gate;
 use crate::{
-    config::BaseUrl,
+    clock::Clock,
+    config::PersonasUrl,
     domain::{Action, ModuleRating, RunId, UserId},
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
@@ -42,8 +47,9 @@ const ANSWER_LIMIT: usize = 1 << 20;
 #[derive(Debug)]
 pub struct PersonasClient {
     http: HttpClient,
-    base: BaseUrl,
+    at: PersonasUrl,
     headers: HeaderMap,
+    gate: Gate,
 }
 
 /// Rows for one of the two tables.
@@ -128,83 +134,122 @@ pub struct Due {
 
 /// Why the service did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum PersonasError {
-    /// Any status but 200.
-    #[error("{operation}: the personas endpoint answered {status}: {detail}", status = status.as_u16())]
+#[error("{operation}: {problem}; asked at {at}")]
+pub struct PersonasError {
+    /// What was asked.
+    operation: &'static str,
+    /// Where it was asked, with the variable that says so.
+    at: PersonasUrl,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// Any status but 200 and 429.
+    #[error(
+        "the personas endpoint answered {status}: {detail}{hint}",
+        status = .status.as_u16(),
+        hint = hint(*.status)
+    )]
     Refused {
-        /// What was asked.
-        operation: &'static str,
-        /// HTTP status.
         status: StatusCode,
         /// Beginning of the body.
         detail: String,
         /// How long the answer asks to wait.
         retry_after: Option<Duration>,
-        /// Whether the answer is a page, as a proxy or an unknown path has them.
-        is_page: bool,
+        /// Whether it says that there is no such persona.
+        no_persona: bool,
     },
+    /// A rate limit was met and leaves no time to wait for its end.
+    #[error("the personas endpoint has a rate limit (429) and is not asked again before {until}")]
+    Limited { until: Timestamp },
     /// A 200 that is not the expected JSON. It may hold prompts and e-mails, so it is not quoted.
-    #[error("{operation}: the personas endpoint answered 200, but not with the expected JSON")]
-    Unreadable {
-        /// What was asked.
-        operation: &'static str,
-    },
+    #[error("the personas endpoint answered 200, but not with the expected JSON")]
+    Unreadable,
     /// No answer.
-    #[error("{operation}: {source}")]
-    Http {
-        /// What was asked.
-        operation: &'static str,
-        /// Why.
-        source: HttpError,
-    },
+    #[error(transparent)]
+    Http(HttpError),
+}
+
+/// What to look at, where a configuration can be the reason.
+fn hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
+        404 => " (is the URL right?)",
+        _ => "",
+    }
 }
 
 impl PersonasError {
-    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md. A page that
-    /// says 404 says nothing about the persona: a wrong path or a proxy can be repaired.
+    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md. Any other 404,
+    /// and a 401, may be a wrong path or key, which can be repaired.
     pub fn is_rejection(&self) -> bool {
-        let Self::Refused { status, is_page, .. } = self else { return false };
+        let Problem::Refused { status, no_persona, .. } = &self.problem else { return false };
         match status.as_u16() {
-            404 => !is_page,
+            404 => *no_persona,
             status => matches!(status, 400 | 410 | 413 | 422),
+        }
+    }
+
+    /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
+    pub fn limited_until(&self) -> Option<Timestamp> {
+        match self.problem {
+            Problem::Limited { until } => Some(until),
+            _ => None,
         }
     }
 }
 
 impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
-        match self {
-            Self::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
-            Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
-            Self::Http { source, .. } if source.is_transient() => {
+        match &self.problem {
+            Problem::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
+            Problem::Unreadable => Verdict::Transient { retry_after: None },
+            Problem::Http(source) if source.is_transient() => {
                 Verdict::Transient { retry_after: None }
             }
-            Self::Http { .. } => Verdict::Final,
+            Problem::Http(_) | Problem::Limited { .. } => Verdict::Final,
         }
     }
 }
 
 impl PersonasClient {
-    /// A client of the endpoints below `base`, with the service key. `None` if the key does not fit in
+    /// A client of the endpoints at this URL, with the service key. `None` if the key does not fit in
     /// a header; [`crate::config`] makes sure that it does.
-    pub fn new(http: HttpClient, base: BaseUrl, service_key: &SecretString) -> Option<Self> {
-        let headers = secret_header("x-service-key", service_key)?;
-        Some(Self { http, base, headers: HeaderMap::from_iter([headers]) })
+    pub fn new(
+        http: HttpClient,
+        at: PersonasUrl,
+        service_key: &SecretString,
+        clock: Clock,
+    ) -> Option<Self> {
+        let headers = HeaderMap::from_iter([secret_header("x-service-key", service_key)?]);
+        Some(Self { http, at, headers, gate: Gate::new(clock) })
     }
 
-    /// Who is due. A row that cannot be read stands for itself; the others are not affected.
+    /// When the service's rate limit is over, while nobody may send because of it.
+    pub fn limited_until(&self) -> Option<Timestamp> {
+        self.gate.opens_at()
+    }
+
+    /// Who is due, where the service's rate limit allows it within `patience`. A row that cannot be read
+    /// stands for itself; the others are not affected.
     ///
     /// # Errors
     /// When the list as a whole, or the server's time with it, cannot be had.
-    pub async fn fetch_due(&self, deadline: Instant) -> Result<Due, PersonasError> {
+    pub async fn fetch_due(
+        &self,
+        patience: Duration,
+        deadline: Instant,
+    ) -> Result<Due, PersonasError> {
         let operation =
             Operation { peer: PEER, name: "fetch_due", timeout: TIMEOUT, body_limit: DUE_LIMIT };
-        let url = self.base.join(["due"]);
+        let url = self.at.base.join(["due"]);
+        let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner().get(url.as_url().clone());
-        self.call(operation, RetryPolicy::READ, deadline, request, |answer| {
+        self.call(operation, policy, deadline, request, |answer| {
             wire::parse_due(&answer.body).and_then(|(rows, server_time)| {
                 // A server that leaves it out still dates its answer.
-                let server_time = server_time.or_else(|| date_of(&answer.headers))?;
+                let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
                 Some(Due { rows, server_time })
             })
         })
@@ -229,7 +274,7 @@ impl PersonasClient {
             timeout: TIMEOUT,
             body_limit: ANSWER_LIMIT,
         };
-        let url = self.base.join([persona.as_str(), batch.kind.as_str()]);
+        let url = self.at.base.join([persona.as_str(), batch.kind.as_str()]);
         let request = || {
             self.http
                 .inner()
@@ -254,31 +299,34 @@ impl PersonasClient {
         read: impl Fn(&Answer) -> Option<T>,
     ) -> Result<T, PersonasError> {
         let name = operation.name;
+        let failed = |problem| PersonasError { operation: name, at: self.at.clone(), problem };
+        let latest = deadline.min(Instant::now() + policy.max_limit);
         let attempt = || async {
-            // Paid work gets an attempt even at the very end.
-            let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
-            let operation = Operation { timeout: operation.timeout.min(left), ..operation };
-            let answer = self
-                .http
-                .send(operation, request().headers(self.headers.clone()))
-                .await
-                .map_err(|source| PersonasError::Http { operation: name, source })?;
+            let answer = loop {
+                let passed = self.gate.pass(latest).await;
+                passed.map_err(|until| failed(Problem::Limited { until }))?;
+                // Paid work gets an attempt even at the very end.
+                let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
+                let operation = Operation { timeout: operation.timeout.min(left), ..operation };
+                let request = request().headers(self.headers.clone());
+                let answer = self.http.send(operation, request).await;
+                let answer = answer.map_err(|source| failed(Problem::Http(source)))?;
+                if answer.status != StatusCode::TOO_MANY_REQUESTS {
+                    break answer;
+                }
+                self.gate.hold(&answer.headers);
+            };
+            self.gate.note_passed();
             if answer.status != StatusCode::OK {
-                return Err(PersonasError::Refused {
-                    operation: name,
+                return Err(failed(Problem::Refused {
                     status: answer.status,
                     detail: self.http.snippet(&answer.body),
                     retry_after: crate::http::retry_after(&answer.headers),
-                    is_page: wire::is_page(&answer.body),
-                });
+                    no_persona: wire::says_no_persona(&answer.body),
+                }));
             }
-            read(&answer).ok_or(PersonasError::Unreadable { operation: name })
+            read(&answer).ok_or_else(|| failed(Problem::Unreadable))
         };
         policy.run(deadline, self.http.retried(PEER, name), attempt).await
     }
-}
-
-fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
 }

@@ -26,6 +26,7 @@ variables! {
     port = "PORT",
     host = "HOST",
     mana_auth_url = "MANA_AUTH_URL",
+    mana_api_url = "MANA_API_URL",
     mana_personas_url = "MANA_PERSONAS_URL",
     mana_mcp_url = "MANA_MCP_URL",
     mana_service_key = "MANA_SERVICE_KEY",

@@ -15,7 +15,8 @@ fn without_variables_the_defaults_hold() {
     let config = read(&[]).unwrap();
     assert_eq!((config.listen.port, config.listen.host.to_string()), (3070, "127.0.0.1".into()));
     assert_eq!(config.peers.auth.to_string(), "http://localhost:3001");
-    assert_eq!(config.peers.personas.to_string(), "http://localhost:3001/api/v1/internal/personas");
+    let personas = "http://localhost:3001/api/v1/internal/personas (MANA_AUTH_URL)";
+    assert_eq!(config.peers.personas.to_string(), personas);
     assert_eq!(config.peers.mcp.to_string(), "http://localhost:3069");
     assert_eq!(config.claude.base.to_string(), "https://api.anthropic.com");
     assert_eq!(config.claude.model, "claude-haiku-5-5");
@@ -56,6 +57,7 @@ fn all_problems_are_reported_at_once_and_none_shows_a_value() {
         ("PORT", "70000"),
         ("HOST", "s3cret.host"),
         ("MANA_AUTH_URL", "s3cret"),
+        ("MANA_API_URL", "s3cret:1"),
         ("MANA_PERSONAS_URL", "ftp://s3cret"),
         ("MANA_MCP_URL", "http://user:s3cret@host"),
         ("MANA_SERVICE_KEY", "s3cret\nkey"),

@@ -46,6 +46,8 @@ pub struct RetryPolicy {
     pub retries: u32,
     /// Longest wait a peer may ask for; above it there is no further attempt.
     pub max_retry_after: Duration,
+    /// Longest wait for the end of a rate limit that the whole process waits out, where there is such a one.
+    pub max_limit: Duration,
 }
 
 impl RetryPolicy {
@@ -55,13 +57,14 @@ impl RetryPolicy {
         cap: Duration::from_secs(8),
         retries: 2,
         max_retry_after: Duration::from_secs(60),
+        max_limit: Duration::from_secs(60),
     };
 
     /// The first delivery of a run's rows: what is not taken then waits in the outbox.
     pub const FIRST_POST: Self = Self::READ;
 
     /// A later delivery: the outbox sees to the next one itself.
-    pub const ONCE: Self = Self { retries: 0, ..Self::READ };
+    pub const ONCE: Self = Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };
 
     /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
@@ -70,6 +73,7 @@ impl RetryPolicy {
         cap: Duration::from_secs(8),
         retries: 2,
         max_retry_after: Duration::from_secs(60),
+        max_limit: Duration::from_secs(60),
     };
 
     /// Tool calls, sent again only when the server certainly did not run them.
@@ -78,6 +82,7 @@ impl RetryPolicy {
         cap: Duration::from_secs(2),
         retries: 2,
         max_retry_after: Duration::from_secs(10),
+        max_limit: Duration::ZERO,
     };
 
     /// The pause before the next attempt; `None` to give up.

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::Row;
 
 use super::{Journal, Result, millis};
-use crate::domain::Usd;
+use crate::{clients::auth::RefusedTries, domain::Usd};
 
 const PAUSE: &str = "pause";
 const BUDGET: &str = "budget_reached";
+const FITTING_SECRET: &str = "fitting_seed_secret";
+const REFUSED_TRIES: &str = "refused_logins";
 
 /// What happens to runs in flight when the runner is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +93,38 @@ impl Journal {
         now: Timestamp,
     ) -> Result<()> {
         self.set_control(BUDGET, Some(reached), now).await
+    }
+
+    /// The fingerprint of the seed secret that opened an account last.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn fitting_secret(&self) -> Result<Option<String>> {
+        self.control(FITTING_SECRET).await
+    }
+
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_fitting_secret(&self, fingerprint: &str, now: Timestamp) -> Result<()> {
+        self.set_control(FITTING_SECRET, Some(fingerprint), now).await
+    }
+
+    /// The logins that mana-auth has refused of late.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn refused_tries(&self) -> Result<RefusedTries> {
+        Ok(self.control(REFUSED_TRIES).await?.unwrap_or_default())
+    }
+
+    /// Writes them down.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_refused_tries(&self, tries: &RefusedTries, now: Timestamp) -> Result<()> {
+        self.set_control(REFUSED_TRIES, Some(tries), now).await
     }
 
     async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {

@@ -43,6 +43,8 @@ labels! {
         Paused = "paused",
         /// All use of the model has stopped.
         ModelStopped = "model_stopped",
+        /// The rate limit of the personas endpoint leaves no time for it.
+        RateLimited = "rate_limited",
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::TickSlot;
+use super::{TickSlot, tick::Patience};
 use crate::shutdown::Shutdown;
 
 /// Starts a tick every `period` until a stop. The first one comes a whole period from now: a restart
@@ -19,7 +19,7 @@ pub async fn run_interval(period: Duration, slot: TickSlot, shutdown: Shutdown) 
             () = shutdown.stopping() => return,
             _ = heartbeat.tick() => {}
         }
-        match slot.start() {
+        match slot.start(Patience::Scheduled) {
             // It runs by itself; its result is logged and counted there.
             Ok(_receiver) => {}
             Err(taken) => tracing::debug!("interval: {taken}"),

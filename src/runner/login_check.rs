@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use super::seed_secret::SeedSecret;
 use crate::clients::auth::{AuthClient, AuthError};
 
 /// For all of it, retries included.
@@ -13,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct LoginCheck {
     auth: Arc<AuthClient>,
+    seed_secret: Arc<SeedSecret>,
 }
 
 /// A login that worked.
@@ -26,8 +28,8 @@ pub struct LoginDiagnosis {
 
 impl LoginCheck {
     /// Checks logins with this client.
-    pub fn new(auth: Arc<AuthClient>) -> Self {
-        Self { auth }
+    pub fn new(auth: Arc<AuthClient>, seed_secret: Arc<SeedSecret>) -> Self {
+        Self { auth, seed_secret }
     }
 
     /// Derives the password, logs in and finds the personal space.
@@ -35,7 +37,9 @@ impl LoginCheck {
     /// # Errors
     /// Which step failed, and how.
     pub async fn run(&self, email: &str) -> Result<LoginDiagnosis, AuthError> {
-        let access = self.auth.log_in(email, Instant::now() + LIMIT).await?;
+        let access = self.auth.log_in(email, Instant::now() + LIMIT).await;
+        self.seed_secret.note(&access).await;
+        let access = access?;
         Ok(LoginDiagnosis { user_id: access.user_id, space_id: access.space_id })
     }
 }

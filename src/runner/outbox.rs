@@ -31,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const DELIVERY: Duration = Duration::from_secs(20);
 /// Deliveries at once, each of another run.
 const CONCURRENCY: usize = 8;
+/// Between looks, in a stop, whether a rate limit is in the way.
+const GLANCE: Duration = Duration::from_millis(50);
 /// Between attempts at a journal that cannot be written to.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -139,6 +141,13 @@ impl Outbox {
             handed_in.undelivered = posts.len();
             return handed_in;
         }
+        // A stop does not wait for the end of a rate limit.
+        let stopped_at_the_gate = async || {
+            shutdown.stopping().await;
+            while self.0.personas.limited_until().is_none() {
+                sleep(GLANCE).await;
+            }
+        };
         for (place, (number, batch)) in posts.iter().enumerate() {
             let key = PostKey { run: run.id, number: *number };
             let post = self.0.personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
@@ -146,6 +155,10 @@ impl Outbox {
                 biased;
                 result = post => result,
                 () = shutdown.aborted() => {
+                    handed_in.undelivered = posts.len() - place;
+                    return handed_in;
+                }
+                () = stopped_at_the_gate() => {
                     handed_in.undelivered = posts.len() - place;
                     return handed_in;
                 }
@@ -228,8 +241,8 @@ impl Outbox {
     async fn next_due(&self, runs: &mut VecDeque<RunId>) -> (Claim, Post) {
         loop {
             while let Some(run) = runs.pop_front() {
-                if self.0.journal.trouble().is_some() {
-                    // Nobody could write down that it was delivered.
+                // Nobody could write down that it was delivered, or nobody may send.
+                if self.0.journal.trouble().is_some() || self.0.personas.limited_until().is_some() {
                     runs.clear();
                 } else if let Some(next) = self.take(run).await {
                     return next;
@@ -308,8 +321,13 @@ impl Outbox {
                 self.report(journal.bury_post(key, &reason, now).await);
                 true
             }
+            // No attempt: the row is as due as it was, and the gate says when somebody may send.
+            Err(error) if error.limited_until().is_some() => {
+                tracing::debug!(run.id = %key.run, "rows wait in the outbox: {error}");
+                false
+            }
             Err(error) => {
-                let pause = pause_after(attempts, error);
+                let pause = pause_after(attempts, error.verdict());
                 let reason = redact_emails(&error.to_string()).into_owned();
                 tracing::warn!(
                     run.id = %key.run,
@@ -380,9 +398,9 @@ impl Outbox {
 
 /// The pause after a failed delivery with so many before it: from a second, doubled each time, to five
 /// minutes.
-fn pause_after(attempts: u32, error: &PersonasError) -> Duration {
+fn pause_after(attempts: u32, verdict: Verdict) -> Duration {
     let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
-    match error.verdict() {
+    match verdict {
         Verdict::Transient { retry_after: Some(asked) } => own.max(asked.min(LONGEST_PAUSE)),
         _ => own,
     }
@@ -394,7 +412,7 @@ mod tests {
     use crate::{
         agent::step::{Recorder, Step},
         clients::personas::Kind,
-        config::BaseUrl,
+        config::{BaseUrl, PersonasUrl},
         domain::{Cadence, ModuleMix, Persona, Redactor, Slot},
         http::HttpClient,
         journal::{NewRun, RunState},
@@ -405,7 +423,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new("0").unwrap());
         let http = HttpClient::new(metrics, Redactor::default()).unwrap();
         let base = BaseUrl::parse("http://localhost").unwrap();
-        let personas = PersonasClient::new(http, base, &"key".into()).unwrap();
+        let at = PersonasUrl { base, variable: "MANA_AUTH_URL" };
+        let personas = PersonasClient::new(http, at, &"key".into(), clock.clone()).unwrap();
         Outbox::new(journal.clone(), clock, Arc::new(personas))
     }
 
@@ -482,8 +501,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_from_a_second_to_five_minutes() {
-        let error = PersonasError::Unreadable { operation: "post_actions" };
-        let seconds: Vec<_> = (0..11).map(|n| pause_after(n, &error).as_secs()).collect();
+        let seconds: Vec<_> = (0..11).map(|n| pause_after(n, Verdict::Final).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 }

@@ -24,6 +24,7 @@ use super::{
     control::Control,
     outbox::Outbox,
     run_journal::{Beginning, RunJournal},
+    seed_secret::SeedSecret,
 };
 use crate::{
     agent::{
@@ -58,6 +59,8 @@ const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 pub struct Pipeline {
     /// Logins.
     pub auth: Arc<AuthClient>,
+    /// Whether their secret fits.
+    pub seed_secret: Arc<SeedSecret>,
     /// Tools.
     pub mcp: McpClient,
     /// Claude.
@@ -323,6 +326,9 @@ impl Pipeline {
             self.metrics.record_finished_run(self.clock.now());
         }
         report.log(took);
+        if report.credentials_refused && self.seed_secret.has_fitted() {
+            self.seed_secret.blame(&persona.user_id);
+        }
         report
     }
 

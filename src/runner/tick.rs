@@ -26,7 +26,7 @@ use crate::{
     metrics::{DueBy, Metrics, RunOutcome, Stage, TickOutcome},
 };
 
-/// For the list of due personas, retries included.
+/// For the list of due personas, retries included, after the wait for a rate limit.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Carries out ticks.
@@ -36,6 +36,24 @@ pub struct Tick {
     personas: Arc<PersonasClient>,
     recovery: Recovery,
     concurrency: usize,
+}
+
+/// How long a tick waits for the rate limit of the personas endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as the limit takes, mostly: nobody waits for this tick.
+    Scheduled,
+    /// Hardly: somebody waits for the answer.
+    Asked,
+}
+
+impl Patience {
+    fn limit(self) -> Duration {
+        match self {
+            Self::Scheduled => Duration::from_secs(60),
+            Self::Asked => Duration::from_millis(500),
+        }
+    }
 }
 
 /// What a tick came to.
@@ -57,7 +75,7 @@ pub struct TickSummary {
     pub cost: Usd,
     /// How long it took.
     pub took: Duration,
-    /// Whether every login was refused for its credentials.
+    /// Whether every login was refused for its credentials, and none has ever been accepted.
     pub seed_secret_mismatch: bool,
     /// What one of the runs came to, where none got a session at mana-mcp.
     pub no_session: Option<String>,
@@ -77,7 +95,10 @@ pub struct FailedRun {
 pub enum TickError {
     /// Nobody knows who is due.
     #[error("the due personas could not be fetched: {0}")]
-    Due(#[from] PersonasError),
+    Due(PersonasError),
+    /// A rate limit is in the way, which is nobody's failure.
+    #[error("{0}; a tick after that finds out who is due")]
+    RateLimited(PersonasError),
     /// Something that waiting does not heal stops all use of the model.
     #[error("the model is not used for now: {0}")]
     ModelStopped(String),
@@ -125,9 +146,9 @@ impl Tick {
     ///
     /// # Errors
     /// When the list of due personas cannot be had, or the runner is stopping.
-    pub async fn run(&self) -> Result<TickSummary, TickError> {
+    pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
-        let result = self.run_due(started).await;
+        let result = self.run_due(started, patience).await;
         match &result {
             Ok(summary) => {
                 self.metrics().record_tick(TickOutcome::Completed, started.elapsed());
@@ -137,6 +158,10 @@ impl Tick {
             Err(TickError::Paused) => self.metrics().record_skipped_tick(TickOutcome::Paused),
             Err(error @ TickError::ModelStopped(_)) => {
                 self.metrics().record_skipped_tick(TickOutcome::ModelStopped);
+                tracing::info!("no tick: {error}");
+            }
+            Err(error @ TickError::RateLimited(_)) => {
+                self.metrics().record_skipped_tick(TickOutcome::RateLimited);
                 tracing::info!("no tick: {error}");
             }
             Err(error) => {
@@ -157,7 +182,11 @@ impl Tick {
         self.recovery.run(Admitted::All).await;
     }
 
-    async fn run_due(&self, started: Instant) -> Result<TickSummary, TickError> {
+    async fn run_due(
+        &self,
+        started: Instant,
+        patience: Patience,
+    ) -> Result<TickSummary, TickError> {
         if self.pipeline.control.paused().is_some() {
             return Err(TickError::Paused);
         }
@@ -174,22 +203,29 @@ impl Tick {
         let _end = EndOfTick(claude);
         let went_on = self.recovery.run(admitted).await;
         let most = admitted.most().saturating_sub(went_on);
-        self.run_admitted(started, admitted, most).await
+        self.run_admitted(started, patience, admitted, most).await
     }
 
     /// Runs the due personas, but no more than `most`.
     async fn run_admitted(
         &self,
         started: Instant,
+        patience: Patience,
         admitted: Admitted,
         most: usize,
     ) -> Result<TickSummary, TickError> {
         let shutdown = &self.pipeline.shutdown;
+        let patience = patience.limit();
+        let deadline = Instant::now() + patience + DUE_LIMIT;
         let due = tokio::select! {
             biased;
             () = shutdown.stopping() => return Err(TickError::Stopping),
-            due = self.personas.fetch_due(started + DUE_LIMIT) => due?,
+            due = self.personas.fetch_due(patience, deadline) => due,
         };
+        let due = due.map_err(|error| match error.limited_until() {
+            Some(_) => TickError::RateLimited(error),
+            None => TickError::Due(error),
+        })?;
         self.metrics().set_due(due.rows.iter().map(|row| match row {
             Ok(persona) => match persona.cadence {
                 Cadence::Hourly => DueBy::Hourly,
@@ -223,7 +259,7 @@ impl Tick {
         .await;
 
         self.pipeline.sessions_settled().await;
-        let (mut logged_in, mut refused) = (false, false);
+        let (mut logged_in, mut refused) = (false, Vec::new());
         let mut past_mcp = false;
         let mut outcomes = outcomes.into_iter();
         for entry in entries {
@@ -239,7 +275,9 @@ impl Tick {
                     }
                     Some(Outcome::Ended(Some(report))) => {
                         logged_in |= report.logged_in;
-                        refused |= report.credentials_refused;
+                        if report.credentials_refused {
+                            refused.push(persona.user_id);
+                        }
                         match (report.outcome, report.stage) {
                             (RunOutcome::Failed, Stage::Mcp) => {
                                 summary.no_session = report.error.clone();
@@ -262,7 +300,12 @@ impl Tick {
             }
         }
         // Logins without an answer say nothing about the secret.
-        summary.seed_secret_mismatch = refused && !logged_in;
+        let seed_secret = &self.pipeline.seed_secret;
+        let fits = logged_in || seed_secret.has_fitted();
+        summary.seed_secret_mismatch = !refused.is_empty() && !fits;
+        if fits {
+            refused.iter().for_each(|persona| seed_secret.blame(persona));
+        }
         if past_mcp {
             summary.no_session = None;
         }
@@ -337,6 +380,11 @@ impl Tick {
     /// Why the model is not used at all for now, if so.
     pub fn model_stopped(&self) -> Option<String> {
         self.pipeline.claude.stopped()
+    }
+
+    /// When the rate limit is over that keeps everybody from asking who is due, if there is one.
+    pub fn limited_until(&self) -> Option<Timestamp> {
+        self.personas.limited_until()
     }
 
     /// As [`Pipeline::trouble`].

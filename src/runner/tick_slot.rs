@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::JoinHandle,
@@ -17,7 +18,7 @@ use tracing::Instrument;
 
 use super::{
     gauges::Gauges,
-    tick::{Tick, TickError, TickSummary},
+    tick::{Patience, Tick, TickError, TickSummary},
 };
 use crate::{
     metrics::{Metrics, TickOutcome},
@@ -82,18 +83,22 @@ impl TickSlot {
     ///
     /// # Errors
     /// When one is in flight.
-    pub fn start(&self) -> Result<oneshot::Receiver<Result<TickSummary, TickError>>, SlotTaken> {
+    pub fn start(
+        &self,
+        patience: Patience,
+    ) -> Result<oneshot::Receiver<Result<TickSummary, TickError>>, SlotTaken> {
         let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
             self.0.metrics.record_skipped_tick(TickOutcome::Overlap);
             return Err(SlotTaken);
         };
         let (ended, receiver) = oneshot::channel();
-        self.spawn(permit, ended);
+        self.spawn(patience, permit, ended);
         Ok(receiver)
     }
 
     fn spawn(
         &self,
+        patience: Patience,
         permit: OwnedSemaphorePermit,
         ended: oneshot::Sender<Result<TickSummary, TickError>>,
     ) -> JoinHandle<()> {
@@ -103,7 +108,7 @@ impl TickSlot {
             let result = tokio::select! {
                 biased;
                 () = inner.shutdown.aborted() => return,
-                result = inner.tick.run() => result,
+                result = inner.tick.run(patience) => result,
             };
             inner.note_trouble(&result);
             // Who learns that the tick has ended finds the same in the metrics.
@@ -152,6 +157,11 @@ impl TickSlot {
         let _ = self.0.slot.acquire().await;
     }
 
+    /// As [`Tick::limited_until`].
+    pub fn limited_until(&self) -> Option<Timestamp> {
+        self.0.tick.limited_until()
+    }
+
     /// What was wrong with the last tick, if anything was.
     pub fn trouble(&self) -> Option<String> {
         if let Some(reason) = self.0.tick.model_stopped() {
@@ -175,6 +185,10 @@ impl TickSlot {
 
 impl Inner {
     fn note_trouble(&self, result: &Result<TickSummary, TickError>) {
+        if matches!(result, Err(TickError::RateLimited(_))) {
+            // It says nothing about anything else.
+            return;
+        }
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.due = match result {
             Err(error @ TickError::Due(_)) => Some(error.to_string()),

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{ServerState, Ticks, failure};
 use crate::{
     metrics::TickOutcome,
-    runner::{TickError, TickSummary},
+    runner::{Patience, TickError, TickSummary},
 };
 
 #[derive(Deserialize)]
@@ -89,7 +89,15 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Response {
     if state.shutdown.is_stopping() {
         return failure(StatusCode::SERVICE_UNAVAILABLE, TickError::Stopping.to_string());
     }
-    let ended = match slot.start() {
+    if let Some(until) = slot.limited_until() {
+        // Also while a tick of the interval waits for it: whoever asks wants to know.
+        state.metrics.record_skipped_tick(TickOutcome::RateLimited);
+        let error = format!(
+            "no tick: the personas endpoint has a rate limit (429) and is not asked again before {until}"
+        );
+        return failure(StatusCode::SERVICE_UNAVAILABLE, error);
+    }
+    let ended = match slot.start(Patience::Asked) {
         Ok(ended) => ended,
         Err(taken) => return failure(StatusCode::CONFLICT, taken.to_string()),
     };

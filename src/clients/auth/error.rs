@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::wire;
 use crate::http::{
@@ -64,12 +65,24 @@ impl fmt::Display for Step {
 pub enum AuthError {
     /// Wrong password or no such account; mana-auth does not say which. Five of these lock it.
     #[error(
-        "{step}: mana-auth answered 401 INVALID_CREDENTIALS; check that PERSONA_SEED_SECRET is the \
-         secret the personas were seeded with"
+        "{step}: mana-auth answered 401 INVALID_CREDENTIALS: there is no such account, or its password is \
+         not the one that PERSONA_SEED_SECRET gives"
     )]
     InvalidCredentials {
         /// The request.
         step: Step,
+    },
+    /// Its credentials were refused so often of late that one more would lock it; it was not sent.
+    #[error(
+        "{step}: not sent before {until}: mana-auth has refused this account four times (401 \
+         INVALID_CREDENTIALS), the fifth within 15 minutes locks it for half an hour; is it deleted, or its \
+         password not the one that PERSONA_SEED_SECRET gives?"
+    )]
+    RefusedTooOften {
+        /// The request.
+        step: Step,
+        /// When it may be tried again.
+        until: Timestamp,
     },
     /// Too many wrong passwords.
     #[error("{step}: mana-auth answered 429 ACCOUNT_LOCKED for {} s", .retry_after.as_secs())]
@@ -169,6 +182,7 @@ impl AuthError {
     pub fn step(&self) -> Step {
         match self {
             Self::InvalidCredentials { step }
+            | Self::RefusedTooOften { step, .. }
             | Self::AccountLocked { step, .. }
             | Self::RateLimited { step, .. }
             | Self::TooLate { step, .. }

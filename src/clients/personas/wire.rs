@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
@@ -64,9 +64,18 @@ struct Owner {
     user_id: Option<serde_json::Value>,
 }
 
-/// Whether a refusal is a page, of a proxy or of a path nobody serves: the service answers in JSON.
-pub(super) fn is_page(body: &[u8]) -> bool {
-    !body.trim_ascii().is_empty() && serde_json::from_slice::<IgnoredAny>(body).is_err()
+/// What a refusal says: `message` at mana-auth, `error` at the newer service.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    error: serde_json::Value,
+    message: serde_json::Value,
+}
+
+/// Whether a refusal is about the persona, and not about a path or a proxy.
+pub(super) fn says_no_persona(body: &[u8]) -> bool {
+    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    [refusal.error, refusal.message].iter().any(|words| words == "Persona not found")
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
@@ -212,12 +221,28 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_in_json_or_without_words_is_no_page() {
-        for body in ["", "\n", "{}", r#"{"statusCode":404,"message":"Persona not found"}"#] {
-            assert!(!is_page(body.as_bytes()), "{body}");
+    fn only_persona_not_found_is_about_the_persona() {
+        for body in [
+            r#"{"error":"Persona not found"}"#,
+            r#"{"statusCode":404,"message":"Persona not found"}"#,
+            r#"{"error":"Not Found","message":"Persona not found","statusCode":404}"#,
+        ] {
+            assert!(says_no_persona(body.as_bytes()), "{body}");
         }
-        for page in ["404 Not Found", "<html><h1>404 Not Found</h1></html>"] {
-            assert!(is_page(page.as_bytes()), "{page}");
+        for body in [
+            "",
+            "\n",
+            "{}",
+            "null",
+            "\"Persona not found\"",
+            "Persona not found",
+            "<html>Persona not found</html>",
+            r#"{"error":"Not found","status":404}"#,
+            r#"{"error":{"message":"Persona not found"}}"#,
+            r#"{"error":"Persona not found"#,
+            r#"{"detail":"Persona not found"}"#,
+        ] {
+            assert!(!says_no_persona(body.as_bytes()), "{body}");
         }
     }
 

@@ -61,6 +61,7 @@ impl Pipeline {
         let email = &live.persona.email;
         let opening = self.auth.open(email, live.work_end);
         let access = live.unless_stopped(Stage::Login, opening).await?;
+        self.seed_secret.note(&access).await;
         let access = access.map_err(|error| Failure::of_auth(&error))?;
         progress.redactor = Some(access.redactor.clone());
         progress.logged_in = true;

@@ -53,6 +53,10 @@ impl RunReport {
                 took_ms,
                 "run ended"
             ),
+            // Told once a day, or once a tick where it is everybody's trouble.
+            Some(error) if self.credentials_refused => {
+                tracing::info!(took_ms, "run did not end well: {}", one_line(error))
+            }
             // On one line, whatever a peer put into it.
             Some(error) => tracing::warn!(
                 run.calls = self.calls,
@@ -95,7 +99,9 @@ impl Failure {
             _ => Stage::Login,
         };
         let (hold, credentials_refused) = match error {
-            AuthError::InvalidCredentials { .. } => (Some(INVALID_CREDENTIALS_HOLD), true),
+            AuthError::InvalidCredentials { .. } | AuthError::RefusedTooOften { .. } => {
+                (Some(INVALID_CREDENTIALS_HOLD), true)
+            }
             AuthError::AccountLocked { retry_after, .. } => (Some(*retry_after), false),
             _ => (None, false),
         };

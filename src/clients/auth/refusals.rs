@@ -1,0 +1,223 @@
+//! How often mana-auth has refused an account's credentials of late: five times lock it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+
+/// How long mana-auth counts a failure for (contracts/mana-auth.md).
+const WINDOW: Duration = Duration::from_secs(900);
+/// Failures in a window that are risked; one more locks the account.
+const MOST: usize = 4;
+
+/// Refused tries by e-mail, with their times.
+pub type RefusedTries = HashMap<String, Vec<Timestamp>>;
+
+/// Keeps the tries of each account below what locks it.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    clock: Clock,
+    accounts: Mutex<HashMap<String, Tries>>,
+}
+
+#[derive(Debug, Default)]
+struct Tries {
+    refused: Vec<Timestamp>,
+    /// Tries whose answer was lost: where others were refused, so were these, for all we know.
+    unknown: Vec<Timestamp>,
+    under_way: usize,
+}
+
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The account is open: mana-auth forgets its failures.
+    In,
+    /// The credentials were refused.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+    /// It was not looked at.
+    NotCounted,
+}
+
+/// A try under way. Dropped, it is one of which nobody knows what came.
+#[derive(Debug)]
+pub(super) struct Try<'a> {
+    refusals: &'a Refusals,
+    account: String,
+    came: Came,
+}
+
+impl Try<'_> {
+    pub(super) fn came(mut self, to: Came) {
+        self.came = to;
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        let now = self.refusals.clock.now();
+        let mut accounts = self.refusals.accounts();
+        let tries = accounts.entry(std::mem::take(&mut self.account)).or_default();
+        tries.under_way = tries.under_way.saturating_sub(1);
+        match self.came {
+            Came::In => (tries.refused, tries.unknown) = Default::default(),
+            Came::Refused => tries.refused.push(now),
+            Came::Unknown => tries.unknown.push(now),
+            Came::NotCounted => {}
+        }
+    }
+}
+
+impl Refusals {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, accounts: Mutex::default() }
+    }
+
+    /// Lets a try of this account begin.
+    ///
+    /// # Errors
+    /// When it may be tried again.
+    pub(super) fn begin(&self, email: &str) -> Result<Try<'_>, Timestamp> {
+        let now = self.clock.now();
+        // As mana-auth does: another spelling is the same account.
+        let account = email.to_lowercase();
+        let mut accounts = self.accounts();
+        accounts.retain(|_, tries| {
+            tries.forget(now);
+            tries.under_way > 0 || !tries.refused.is_empty() || !tries.unknown.is_empty()
+        });
+        let tries = accounts.entry(account.clone()).or_default();
+        if let Some(until) = tries.full_until(now) {
+            return Err(until);
+        }
+        tries.under_way += 1;
+        Ok(Try { refusals: self, account, came: Came::Unknown })
+    }
+
+    /// The refusals that count still, for the next process.
+    pub(super) fn refused(&self) -> RefusedTries {
+        let now = self.clock.now();
+        let mut accounts = self.accounts();
+        accounts.values_mut().for_each(|tries| tries.forget(now));
+        let refused = accounts.iter().filter(|(_, tries)| !tries.refused.is_empty());
+        refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
+    }
+
+    /// Those of the process before.
+    pub(super) fn restore(&self, refused: RefusedTries) {
+        let mut accounts = self.accounts();
+        for (email, refused) in refused {
+            accounts.entry(email).or_default().refused.extend(refused);
+        }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Tries>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tries {
+    /// Drops what no longer counts, or comes from a clock that was far ahead.
+    fn forget(&mut self, now: Timestamp) {
+        let counts = |at: &mut Timestamp| now.duration_since(*at).unsigned_abs() < WINDOW;
+        self.refused.retain_mut(counts);
+        self.unknown.retain_mut(counts);
+    }
+
+    /// Until when no further try may begin, if so.
+    fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let total = self.refused.len() + self.unknown.len() + self.under_way;
+        if total < MOST || (self.refused.is_empty() && self.under_way < MOST) {
+            return None;
+        }
+        let mut times: Vec<_> = self.refused.iter().chain(&self.unknown).copied().collect();
+        // Those under way end soon, one way or the other.
+        times.resize(total, now);
+        times.sort_unstable();
+        times.get(total - MOST).and_then(|at| at.checked_add(WINDOW).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const ANNA: &str = "persona.anna@mana.test";
+
+    fn refusals() -> (Refusals, Clock) {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH + 1_000 * MINUTE);
+        (Refusals::new(clock.clone()), clock)
+    }
+
+    #[test]
+    fn the_fifth_try_waits_until_the_first_refusal_no_longer_counts() {
+        let (refusals, clock) = refusals();
+        let first = clock.now();
+        for email in [ANNA, "Persona.Anna@mana.test", ANNA, ANNA] {
+            refusals.begin(email).unwrap().came(Came::Refused);
+            clock.advance(MINUTE);
+        }
+        assert_eq!(refusals.begin(ANNA).unwrap_err(), first + WINDOW);
+        refusals.begin("persona.ben@mana.test").unwrap().came(Came::In);
+        clock.set(first + WINDOW);
+        refusals.begin(ANNA).unwrap().came(Came::Refused);
+        assert_eq!(refusals.begin(ANNA).unwrap_err(), first + MINUTE + WINDOW);
+    }
+
+    #[test]
+    fn a_success_ends_the_count_and_what_was_not_looked_at_is_not_counted() {
+        let (refusals, _) = refusals();
+        for _ in 0..3 {
+            refusals.begin(ANNA).unwrap().came(Came::Refused);
+        }
+        for _ in 0..9 {
+            refusals.begin(ANNA).unwrap().came(Came::NotCounted);
+        }
+        refusals.begin(ANNA).unwrap().came(Came::In);
+        for _ in 0..4 {
+            refusals.begin(ANNA).unwrap().came(Came::Refused);
+        }
+        assert!(refusals.begin(ANNA).is_err());
+    }
+
+    #[test]
+    fn lost_answers_and_tries_under_way_count_where_they_could_lock_the_account() {
+        let (refusals, _) = refusals();
+        for _ in 0..9 {
+            drop(refusals.begin(ANNA).unwrap());
+        }
+        refusals.begin(ANNA).unwrap().came(Came::Refused);
+        assert!(refusals.begin(ANNA).is_err(), "nine may have been refused as well");
+        let ben = "persona.ben@mana.test";
+        let under_way: Vec<_> = (0..4).map(|_| refusals.begin(ben).unwrap()).collect();
+        assert!(refusals.begin(ben).is_err());
+        drop(under_way);
+        assert!(refusals.begin(ben).is_ok());
+    }
+
+    #[test]
+    fn the_count_outlives_a_restart_and_a_clock_far_ahead_does_not() {
+        let (refusals, clock) = refusals();
+        clock.advance(60 * MINUTE);
+        refusals.begin("persona.ben@mana.test").unwrap().came(Came::Refused);
+        clock.set(clock.now() - 60 * MINUTE);
+        for _ in 0..4 {
+            refusals.begin(ANNA).unwrap().came(Came::Refused);
+        }
+        let kept = refusals.refused();
+        assert_eq!(kept.keys().collect::<Vec<_>>(), [ANNA]);
+        let next = Refusals::new(clock.clone());
+        next.restore(kept);
+        assert!(next.begin(ANNA).is_err());
+        clock.advance(WINDOW);
+        assert!(next.begin(ANNA).is_ok());
+    }
+}

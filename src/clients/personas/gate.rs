@@ -1,0 +1,266 @@
+//! The rate limit of the service, one for the whole process: what one caller hears of it, all heed.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, header};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+
+/// How long nobody sends after a 429 that does not say.
+const UNSAID: Duration = Duration::from_secs(60);
+/// Longest pause a 429 gets, whatever it says.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Shortest pause after a 429, doubled with each one in a row that follows a pause, up to [`UNSAID`]: a
+/// clock of the peer's that is behind, or a pause of nothing, must not make requests without end.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Between requests once a limit was met: when the gate opens, not all who waited send at once.
+const SPACING: Duration = Duration::from_millis(100);
+/// Numbers up to here are seconds to wait, above it Unix seconds, above the next one Unix milliseconds.
+const LARGEST_DELTA: f64 = 1e8;
+const LARGEST_SECONDS: f64 = 1e11;
+
+/// Lets requests through at once until one is answered 429; from then on they wait until the limit is
+/// over and go one after the other.
+#[derive(Debug)]
+pub(super) struct Gate {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the last limit that was met is over; `None` before the first one.
+    opens: Option<Instant>,
+    /// The next free place of those who go one after the other.
+    next: Option<Instant>,
+    /// Limits met since a request last got through.
+    in_a_row: u32,
+}
+
+impl Gate {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// Resolves when the caller may send.
+    ///
+    /// # Errors
+    /// When that will be, at once, if it is after `latest`.
+    pub(super) async fn pass(&self, latest: Instant) -> Result<(), Timestamp> {
+        loop {
+            let turn = {
+                let mut state = self.state();
+                let Some(opens) = state.opens else { return Ok(()) };
+                let now = Instant::now();
+                let turn = state.next.map_or(opens, |next| next.max(opens)).max(now);
+                if turn > latest.max(now) {
+                    return Err(self.as_time(turn));
+                }
+                state.next = Some(turn + SPACING);
+                if turn == now {
+                    return Ok(());
+                }
+                turn
+            };
+            sleep_until(turn).await;
+            // Somebody before may have met the limit again.
+            if self.state().opens.is_none_or(|opens| opens <= turn) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// When the gate opens, while it is closed.
+    pub(super) fn opens_at(&self) -> Option<Timestamp> {
+        let opens = self.state().opens.filter(|opens| *opens > Instant::now())?;
+        Some(self.as_time(opens))
+    }
+
+    /// Takes in a 429.
+    pub(super) fn hold(&self, headers: &HeaderMap) {
+        let said = crate::http::retry_after(headers).or_else(|| until_reset(headers, &self.clock));
+        let mut state = self.state();
+        let now = Instant::now();
+        let was_open = state.opens.is_none_or(|opens| opens <= now);
+        // What was under way together meets the same limit together.
+        state.in_a_row += u32::from(was_open);
+        let shortest = SHORTEST.saturating_mul(2u32.saturating_pow(state.in_a_row.max(1) - 1));
+        let pause = said.unwrap_or(UNSAID).max(shortest.min(UNSAID)).min(LONGEST);
+        let opens = state.opens.map_or(now, |opens| opens.max(now)).max(now + pause);
+        (state.opens, state.next) = (Some(opens), Some(opens));
+        drop(state);
+        if was_open {
+            let until = self.as_time(opens);
+            tracing::info!(%until, "the personas endpoint has a rate limit; nobody asks it before");
+        }
+    }
+
+    /// Takes in any other answer.
+    pub(super) fn note_passed(&self) {
+        self.state().in_a_row = 0;
+    }
+
+    fn as_time(&self, at: Instant) -> Timestamp {
+        let wait = at.saturating_duration_since(Instant::now());
+        let time = self.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        // Whole seconds are easier to read, and whoever comes then is not too early.
+        Timestamp::from_second(time.as_second() + i64::from(time.subsec_nanosecond() > 0))
+            .unwrap_or(time)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long until the limit is reset, by the peer's clock where the answer shows it. `None` where no header
+/// can be read.
+fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
+    let number = |name: &str| -> Option<f64> {
+        let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+        (number >= 0.0).then_some(number)
+    };
+    let reset = number("ratelimit-reset").or_else(|| number("x-ratelimit-reset"))?;
+    // In whole seconds, as the headers are.
+    let now = date_of(headers).unwrap_or_else(|| clock.now()).as_second() as f64;
+    let wait = match reset {
+        delta if delta <= LARGEST_DELTA => delta,
+        seconds if seconds <= LARGEST_SECONDS => seconds - now,
+        millis => millis / 1_000.0 - now,
+    };
+    let most = LONGEST.as_secs_f64();
+    Some(Duration::from_secs_f64(wait.clamp(0.0, most)))
+}
+
+/// What the peer's clock shows.
+pub(super) fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const NOW: i64 = 1_795_262_400;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn gate() -> Gate {
+        Gate::new(Clock::manual(Timestamp::from_second(NOW).unwrap()))
+    }
+
+    fn headers(all: &[(&str, &str)]) -> HeaderMap {
+        let header = |(name, value): &(&str, &str)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        };
+        all.iter().map(header).collect()
+    }
+
+    /// How long a gate stays closed after a 429 with these headers.
+    async fn pause(all: &[(&str, &str)]) -> u64 {
+        let (gate, start) = (gate(), Instant::now());
+        gate.hold(&headers(all));
+        gate.pass(start + Duration::from_secs(86_400)).await.unwrap();
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_is_waited_out_until_its_reset_in_every_spelling() {
+        let in_a_while = (NOW + 42).to_string();
+        let in_an_hour = (NOW + 3_600).to_string();
+        let past = (NOW - 90).to_string();
+        let millis = format!("{in_a_while}000");
+        let reset = "x-ratelimit-reset";
+        let cases: [(&[(&str, &str)], u64); 17] = [
+            (&[(reset, &in_a_while)], 42),
+            (&[(reset, &millis)], 42),
+            (&[(reset, "17")], 17),
+            (&[("ratelimit-reset", "23")], 23),
+            (&[("ratelimit-reset", &in_a_while)], 42),
+            (&[("retry-after", "7"), (reset, &in_a_while)], 7),
+            (&[("retry-after", "0"), (reset, &in_a_while)], 42),
+            (&[], 60),
+            (&[(reset, "soon")], 60),
+            (&[(reset, "")], 60),
+            (&[(reset, "NaN")], 60),
+            (&[(reset, "-5")], 60),
+            (&[("ratelimit-reset", "?"), (reset, "9")], 9),
+            (&[(reset, "inf")], 600),
+            (&[(reset, &in_an_hour)], 600),
+            (&[("retry-after", "86400")], 600),
+            (&[(reset, &past)], 1),
+        ];
+        for (said, seconds) in cases {
+            assert_eq!(pause(said).await, seconds, "{said:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_is_a_time_of_the_peers_clock_where_the_answer_shows_it() {
+        // The peer is an hour ahead of this machine.
+        let date = Timestamp::from_second(NOW + 3_600).unwrap();
+        let date = jiff::fmt::rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+        let reset = (NOW + 3_630).to_string();
+        assert_eq!(pause(&[("date", &date), ("x-ratelimit-reset", &reset)]).await, 30);
+        assert_eq!(pause(&[("date", "today"), ("x-ratelimit-reset", &reset)]).await, 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_would_have_to_wait_too_long_is_told_at_once_until_when() {
+        let (gate, start) = (gate(), Instant::now());
+        assert_eq!(gate.opens_at(), None);
+        gate.hold(&headers(&[("retry-after", "30")]));
+        let until = Timestamp::from_second(NOW + 30).unwrap();
+        assert_eq!(gate.pass(start + 29 * SECOND).await, Err(until));
+        assert_eq!(gate.opens_at(), Some(until));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(gate.pass(start + 30 * SECOND).await, Ok(()));
+        assert_eq!((start.elapsed(), gate.opens_at()), (30 * SECOND, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_waited_go_one_after_the_other_and_wait_again_when_the_first_is_refused() {
+        let (gate, start) = (gate(), Instant::now());
+        gate.hold(&headers(&[("retry-after", "10")]));
+        let latest = start + 60 * SECOND;
+        let refused_again = async {
+            gate.pass(latest).await.unwrap();
+            gate.hold(&headers(&[("retry-after", "20")]));
+            start.elapsed()
+        };
+        let passed = async || {
+            gate.pass(latest).await.unwrap();
+            start.elapsed()
+        };
+        let (first, second, third) = tokio::join!(refused_again, passed(), passed());
+        assert_eq!(first, 10 * SECOND);
+        assert_eq!(second, 30 * SECOND);
+        assert_eq!(third, 30 * SECOND + SPACING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_in_a_row_make_for_longer_pauses_and_those_met_together_count_once() {
+        let gate = gate();
+        let paused = async || {
+            let start = Instant::now();
+            for _ in 0..20 {
+                gate.hold(&headers(&[("retry-after", "0.001")]));
+            }
+            gate.pass(start + 3_600 * SECOND).await.unwrap();
+            start.elapsed().as_secs()
+        };
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(paused().await, seconds);
+        }
+        gate.note_passed();
+        assert_eq!(paused().await, 1);
+    }
+}

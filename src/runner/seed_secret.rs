@@ -1,0 +1,92 @@
+//! What is known of PERSONA_SEED_SECRET: once it has opened an account, a refusal is the trouble of the
+//! persona that is refused, and not of all.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::{civil::Date, tz::TimeZone};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    clients::auth::{AuthClient, AuthError},
+    clock::Clock,
+    config::BaseUrl,
+    domain::{UserId, derive_password},
+    journal::{Journal, JournalError},
+};
+
+/// Remembers whether the secret fits, and how often it did not.
+#[derive(Debug)]
+pub struct SeedSecret {
+    journal: Journal,
+    clock: Clock,
+    auth: Arc<AuthClient>,
+    /// Tells this secret, at this mana-auth, from another one, and does not give it away.
+    fingerprint: String,
+    has_fitted: AtomicBool,
+    /// When a persona's refusal was last told.
+    told: Mutex<HashMap<UserId, Date>>,
+}
+
+impl SeedSecret {
+    /// As an earlier process has left it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn load(
+        journal: Journal,
+        clock: Clock,
+        auth: Arc<AuthClient>,
+        secret: &SecretString,
+        url: &BaseUrl,
+    ) -> Result<Self, JournalError> {
+        // Made like a password, but of what is no e-mail; 11 of 64 letters are 8 bytes.
+        let mut fingerprint = derive_password(secret.expose_secret(), &format!("fits {url}"));
+        fingerprint.truncate(11);
+        let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
+        auth.restore_refused_tries(journal.refused_tries().await?);
+        let has_fitted = AtomicBool::new(fits);
+        Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: Mutex::default() })
+    }
+
+    /// Whether it has opened an account, in this process or an earlier one.
+    pub(super) fn has_fitted(&self) -> bool {
+        self.has_fitted.load(Ordering::Relaxed)
+    }
+
+    /// Takes in what came of a login, and writes down what the next process has to know of it.
+    pub(super) async fn note<T>(&self, login: &Result<T, AuthError>) {
+        let now = self.clock.now();
+        let written = match login {
+            Ok(_) if !self.has_fitted.swap(true, Ordering::Relaxed) => {
+                self.journal.set_fitting_secret(&self.fingerprint, now).await
+            }
+            Err(AuthError::InvalidCredentials { .. }) => {
+                self.journal.set_refused_tries(&self.auth.refused_tries(), now).await
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = written {
+            tracing::warn!("{error}; a restart will not know what came of a login");
+        }
+    }
+
+    /// Tells, once a day, that it is this persona that cannot log in.
+    pub(super) fn blame(&self, persona: &UserId) {
+        let today = self.clock.now().to_zoned(TimeZone::UTC).date();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(persona.clone(), today) == Some(today) {
+            return;
+        }
+        tracing::warn!(
+            persona.id = %persona,
+            "mana-auth refuses this persona's login, while PERSONA_SEED_SECRET opens other accounts: was \
+             the user deleted, or given another password? It is tried again every half hour"
+        );
+    }
+}
