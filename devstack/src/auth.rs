@@ -7,6 +7,7 @@
 
 mod batch;
 mod guard;
+mod newer;
 mod password;
 mod refusal;
 mod rows;
@@ -21,7 +22,10 @@ mod tests;
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_lc_rs::error::Unspecified;
@@ -36,6 +40,7 @@ use crate::{clock::Clock, jwt::Keys, wire::Served};
 
 use self::{guard::Guard, session::SessionCookie, store::Store};
 pub use self::{
+    newer::NewerOptions,
     rows::{ActionRow, FeedbackRow, PersonaRow},
     store::Logins,
     vault::Vaults,
@@ -162,6 +167,8 @@ struct Auth {
     deliveries: Mutex<Vec<Delivery>>,
     /// Base URL, the issuer of the JWTs; known once the socket is bound.
     url: OnceLock<String>,
+    /// Whether another service has the personas: deleting a user leaves them there.
+    personas_are_elsewhere: AtomicBool,
 }
 
 impl Auth {
@@ -201,6 +208,7 @@ impl ManaAuth {
             listings: Mutex::default(),
             deliveries: Mutex::default(),
             url: OnceLock::new(),
+            personas_are_elsewhere: AtomicBool::default(),
         });
         let router = Router::new()
             .merge(user_path::router(auth.clone()))
@@ -211,14 +219,14 @@ impl ManaAuth {
     }
 
     /// Serves the three internal endpoints on a socket of their own under
-    /// `/api/v1/personas/internal`, where later versions of the product have them.
+    /// `/api/v1/personas/internal`, as the service of later versions of the product does. From then on
+    /// deleting a user leaves its persona, which stays due there.
     ///
     /// # Errors
     /// When no port can be bound.
-    pub async fn serve_personas_elsewhere(&self) -> io::Result<Served> {
-        let router = Router::new()
-            .nest("/api/v1/personas/internal", service_path::router(self.auth.clone()));
-        Served::start(refusal::with_not_found(router)).await
+    pub async fn serve_personas_elsewhere(&self, options: NewerOptions) -> io::Result<Served> {
+        self.auth.personas_are_elsewhere.store(true, Ordering::SeqCst);
+        Served::start(newer::router(self.auth.clone(), options)).await
     }
 
     /// The base URL, without a trailing slash.
@@ -328,9 +336,11 @@ impl ManaAuth {
         readable(self.auth.store.set_organizations(user_id, organizations).await);
     }
 
-    /// Deletes a user, with its sessions, spaces, persona, audit rows and ratings.
+    /// Deletes a user, with its sessions and spaces and, where they are mana-auth's, its persona, audit rows
+    /// and ratings.
     pub async fn delete_user(&self, user_id: &str) {
-        readable(self.auth.store.delete_user(user_id).await);
+        let keep_persona = self.auth.personas_are_elsewhere.load(Ordering::SeqCst);
+        readable(self.auth.store.delete_user(user_id, keep_persona).await);
     }
 
     /// Sets when this persona last acted; `None` is never.
@@ -356,7 +366,7 @@ impl ManaAuth {
 
     /// User ids of those who are due now.
     pub async fn due_now(&self) -> Vec<String> {
-        let due = readable(self.auth.store.due(self.auth.clock.now()).await);
+        let due = readable(self.auth.store.due(self.auth.clock.now(), false).await);
         due.into_iter().map(|due| due.persona.user_id).collect()
     }
 

@@ -43,6 +43,25 @@ fn without_variables_the_defaults_hold() {
 }
 
 #[test]
+fn the_personas_are_where_the_most_particular_variable_says() {
+    let (auth, api, own) = (
+        ("MANA_AUTH_URL", "http://auth:1"),
+        ("MANA_API_URL", "http://api:2/x/"),
+        ("MANA_PERSONAS_URL", "http://own:3/y"),
+    );
+    for (vars, at) in [
+        (&[auth][..], "http://auth:1/api/v1/internal/personas (MANA_AUTH_URL)"),
+        (&[auth, api], "http://api:2/x/api/v1/personas/internal (MANA_API_URL)"),
+        (&[auth, api, own], "http://own:3/y (MANA_PERSONAS_URL)"),
+        (&[own], "http://own:3/y (MANA_PERSONAS_URL)"),
+    ] {
+        let peers = read(vars).unwrap().peers;
+        assert_eq!(peers.personas.to_string(), at);
+        assert!(!peers.auth.to_string().contains("api"), "logins stay at mana-auth");
+    }
+}
+
+#[test]
 fn empty_means_unset() {
     let empty: Vec<_> = Raw::NAMES.iter().map(|name| (*name, "")).collect();
     let config = read(&empty).unwrap();

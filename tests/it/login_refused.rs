@@ -2,12 +2,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use devstack::{auth::Deployment, fault::Fault};
+use devstack::{
+    auth::{Deployment, NewerOptions},
+    fault::Fault,
+};
+use mana_persona_runner::domain::derive_password;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Setup, World, for_each,
+    SEED_SECRET, Setup, World, failure_of, for_each,
     logs::Logs,
     path::{LOGIN, SIGN_IN},
     persona,
@@ -173,4 +177,135 @@ async fn after_a_rate_limit_nobody_logs_in_for_ten_seconds_and_then_all_get_in()
         },
     )
     .await;
+}
+
+/// Anna and Ben have had a good day, then Ben was deleted; the newer service lists him for ever.
+async fn with_a_deleted_user() -> World {
+    let personas_elsewhere = Some(NewerOptions::default());
+    let setup = Setup { personas_elsewhere, ..Setup::many(&["anna", "ben"]).short_days() };
+    let world = setup.start().await;
+    world.peers.clock.set_speed(0.0);
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
+    world.peers.auth.delete_user(&world.users[1]).await;
+    world.advance(Duration::from_secs(25 * 3_600));
+    world
+}
+
+#[tokio::test]
+async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
+    let logs = Logs::capture("info");
+    let mut world = with_a_deleted_user().await;
+    let ben = world.users[1].clone();
+    let blamed = || logs.lines_with("WARN").iter().filter(|line| line.contains(&ben)).count();
+    let result = world.tick().await;
+    assert_eq!(result["ranSuccessfully"], 1, "{result}");
+    for day in 1..=2 {
+        for _ in 0..3 {
+            world.advance(HALF_AN_HOUR);
+            // He is alone.
+            let result = world.tick().await;
+            assert_eq!(result["due"], 1, "{result}");
+            let error = failure_of(&result, "ben").unwrap();
+            assert!(error.contains("401 INVALID_CREDENTIALS"), "{error}");
+            let (status, body) = world.call(Method::GET, "/ready").await;
+            assert_eq!((status, body), (StatusCode::OK, json!({"ready": true})));
+            assert_eq!(world.health().await["status"], "ok");
+        }
+        assert_eq!(blamed(), day, "{:?}", logs.lines_with("WARN"));
+        assert_eq!(logs.lines_with("ERROR"), Vec::<String>::new());
+        world.advance(Duration::from_secs(20 * 3_600));
+        world.peers.auth.set_last_active_at(&world.users[0], Some(world.peers.clock.now())).await;
+    }
+    // A restart knows that others got in; another secret has yet to show that it fits.
+    for (secret, is_ready) in [(SEED_SECRET, true), ("another-secret", false)] {
+        world.stop().await;
+        world.start_again(&[("PERSONA_SEED_SECRET", secret)]).await;
+        world.advance(HALF_AN_HOUR);
+        assert_eq!(world.tick().await["failed"].as_array().unwrap().len(), 1);
+        let (status, body) = world.call(Method::GET, "/ready").await;
+        assert_eq!(status == StatusCode::OK, is_ready, "{secret}: {body}");
+    }
+    assert_eq!(logs.lines_with("ERROR").len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_by_diag_shows_as_well_that_the_secret_fits() {
+    let world = Setup::default().start().await;
+    let seed = async |name: &str, secret: &'static str| {
+        let people = [persona(name, &["todo"])];
+        world.peers.auth.seed(&people, |email| derive_password(secret, email)).await.unwrap();
+    };
+    seed("ben", "another-secret").await;
+    world.tick().await;
+    assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    seed("anna", SEED_SECRET).await;
+    let (status, _) = world.call(Method::GET, "/diag/login?email=persona.anna@mana.test").await;
+    assert_eq!(status, StatusCode::OK);
+    // /ready tells of the last tick in which somebody was tried.
+    world.advance(HALF_AN_HOUR);
+    let anna = world.peers.auth.personas().await.pop().unwrap();
+    world.peers.auth.set_last_active_at(&anna.user_id, Some(world.peers.clock.now())).await;
+    assert!(failure_of(&world.tick().await, "ben").is_some());
+    assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn ticks_and_diag_logins_together_never_lock_an_account_over_a_restart_either() {
+    for_each([Deployment::Running, Deployment::Seeds], |deployment| async move {
+        let setup = Setup::default().peers(|peers| peers.auth.deployment = deployment);
+        let mut world = setup.start().await;
+        world.peers.clock.set_speed(0.0);
+        let ben = [persona("ben", &["todo"])];
+        world.peers.auth.seed(&ben, |_| "chosen by himself".into()).await.unwrap();
+        world.tick().await;
+        let diag = async |world: &World, email: &str| {
+            let path = format!("/diag/login?email={email}");
+            let (status, body) = world.call(Method::GET, &path).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
+            body["error"].as_str().unwrap().to_owned()
+        };
+        // mana-auth takes another spelling for the same account.
+        for email in [&*ben[0].email, "Persona.Ben@mana.test"] {
+            let error = diag(&world, email).await;
+            assert!(error.contains("401 INVALID_CREDENTIALS"), "{error}");
+        }
+        world.stop().await;
+        world.start_again(&[]).await;
+        diag(&world, &ben[0].email).await;
+        let sent = || world.asked(LOGIN, None).len() + world.asked(SIGN_IN, None).len();
+        assert_eq!(sent(), 4);
+        for _ in 0..3 {
+            let error = diag(&world, &ben[0].email).await;
+            let says = ["not sent before 2026-03-09T11:15:00Z", "locks it", "PERSONA_SEED_SECRET"];
+            assert!(says.iter().all(|part| error.contains(part)), "{error}");
+        }
+        assert_eq!(sent(), 4, "{deployment:?}");
+        // Others are not concerned, and a quarter of an hour later it is tried again.
+        assert!(diag(&world, "nobody@mana.test").await.contains("401"));
+        world.advance(Duration::from_secs(900));
+        assert!(diag(&world, &ben[0].email).await.contains("401 INVALID"), "not locked");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusals_of_the_cookie_form_count_like_those_of_the_login() {
+    let world = Setup::one(&["todo"]).start().await;
+    world.peers.clock.set_speed(0.0);
+    let refusal = r#"{"code":"INVALID_EMAIL_OR_PASSWORD","message":"Invalid email or password"}"#;
+    let faults = &world.peers.auth.served.faults;
+    faults.on(usize::MAX, Method::POST, SIGN_IN, Fault::status(401, refusal));
+    let path = "/diag/login?email=persona.anna@mana.test";
+    let errors: Vec<_> = {
+        let mut errors = Vec::new();
+        for _ in 0..6 {
+            let (_, body) = world.call(Method::GET, path).await;
+            errors.push(body["error"].as_str().unwrap().to_owned());
+        }
+        errors
+    };
+    // The login before each of them is good, with which mana-auth forgets what was before.
+    assert!(errors.iter().all(|error| error.contains("401")), "{errors:?}");
+    assert_eq!(world.asked(SIGN_IN, None).len(), 6);
+    assert_eq!(world.asked(LOGIN, None).len(), 6);
 }

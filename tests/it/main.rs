@@ -30,6 +30,7 @@ mod personal_space;
 mod policy;
 mod posting;
 mod process;
+mod rate_limit;
 mod rating;
 mod ready;
 mod resume;

@@ -96,8 +96,6 @@ async fn a_post_that_may_or_may_not_have_landed_is_repeated_byte_for_byte_and_la
         Fault::status(500, "{}"),
         Fault::status(502, "<html>"),
         Fault::status(503, "{}"),
-        Fault::status(429, "{}"),
-        Fault::retry_after(429, 1, "{}"),
         Fault::Reset,
         Fault::HandledThenReset,
         Fault::HandledThenRespond { status: 500, body: "{}".into() },
@@ -240,29 +238,45 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
 
 /// A refusal as mana-auth words it.
 fn refusal(status: u16) -> String {
-    format!(r#"{{"statusCode":{status},"message":"no {status}"}}"#)
+    let message = words(status);
+    format!(r#"{{"statusCode":{status},"message":"{message}"}}"#)
+}
+
+fn words(status: u16) -> &'static str {
+    if status == 404 { "Persona not found" } else { "no such thing" }
 }
 
 #[tokio::test]
-async fn a_page_that_says_404_is_waited_out_like_a_wrong_key() {
-    let pages =
-        [("text/plain", "404 Not Found"), ("text/html", "<html><h1>404 Not Found</h1></html>")];
-    let names: Vec<_> = (0..pages.len()).map(|n| format!("p{n}")).collect();
-    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 3).start().await;
+async fn a_404_that_is_not_about_the_persona_is_waited_out_like_a_wrong_key() {
+    let answers = [
+        (404, "404 Not Found"),
+        (404, "<html><h1>404 Not Found</h1></html>"),
+        (404, ""),
+        (404, "{}"),
+        (404, r#"{"error":"Not found","status":404}"#),
+        (404, r#"{"statusCode":404,"message":"Cannot POST /x"}"#),
+        (404, r#"{"error":{"message":"Persona not found"}}"#),
+        (401, r#"{"error":"Persona not found"}"#),
+        (401, r#"{"error":"Missing authorization header","status":401}"#),
+        (401, r#"{"error":"Invalid service key","status":401}"#),
+        (401, ""),
+    ];
+    let names: Vec<_> = (0..answers.len()).map(|n| format!("p{n}")).collect();
+    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 11).start().await;
     let faults = &world.peers.auth.served.faults;
-    for (user, (content_type, body)) in world.users.iter().zip(pages) {
-        let headers = vec![("content-type", content_type.to_owned())];
-        let fault = Fault::Respond { status: 404, headers, body: body.into() };
-        faults.on(usize::MAX, Method::POST, &format!("/{user}/actions"), fault);
+    for (user, (status, body)) in world.users.iter().zip(answers) {
+        let path = format!("/{user}/actions");
+        faults.on(usize::MAX, Method::POST, &path, Fault::status(status, body));
     }
     let result = world.good_tick().await;
-    assert_eq!(result["undelivered"], 2, "{result}");
+    assert_eq!(result["undelivered"], answers.len(), "{result}");
+    assert_eq!(ratings_asked(&world), answers.len());
     let depth = world.journal().await.outbox_depth().await.unwrap();
     assert_eq!(depth.dead, 0, "{depth:?}");
     // The path is right again: everything lands.
     faults.clear();
     patiently("all rows", async {
-        while world.feedback().await.len() < pages.len() {
+        while world.feedback().await.len() < answers.len() {
             world.clock.advance(Duration::from_secs(300));
             tokio::task::yield_now().await;
         }
@@ -311,7 +325,7 @@ async fn posts_that_hang_hold_up_no_post_that_becomes_due_meanwhile() {
 
 #[tokio::test]
 async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
-    let statuses = [400, 404, 413, 422];
+    let statuses = [400, 404, 410, 413, 422];
     let names: Vec<_> = statuses.iter().map(|status| format!("p{status}")).collect();
     let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 6).start().await;
     for (user, status) in world.users.iter().zip(statuses) {
@@ -322,7 +336,7 @@ async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
     for ((user, name), status) in world.users.iter().zip(&names).zip(statuses) {
         assert_eq!(posts(&world, user, "actions").len(), 1, "{status} is not tried again");
         let error = failure_of(&result, name).unwrap();
-        let says = ["post_actions".to_owned(), format!("{status}"), format!("no {status}")];
+        let says = ["post_actions".to_owned(), format!("{status}"), words(status).to_owned()];
         assert!(says.iter().all(|word| error.contains(word)), "{error}");
         assert_eq!(posts(&world, user, "feedback").len(), 0);
     }
@@ -330,11 +344,11 @@ async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
     assert_eq!(world.peers.mcp.open_sessions(), 0);
     assert_eq!(
         world.metric("runs_total{outcome=\"failed\",stage=\"post_actions\"}").await,
-        Some(4.0)
+        Some(5.0)
     );
     assert_eq!(result["undelivered"], 0, "there is nothing to wait for");
     // They are due for ever, but their day is over.
-    assert_eq!(world.tick().await["skipped"], 4);
+    assert_eq!(world.tick().await["skipped"], 5);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{ffi::OsString, time::Duration};
 
 use devstack::{
     Devstack, Options,
-    auth::{ActionRow, FeedbackRow, SeedPersona},
+    auth::{ActionRow, FeedbackRow, NewerOptions, SeedPersona},
     catalog,
     clock::Clock as PeerClock,
     mcp::ToolSet,
@@ -70,8 +70,8 @@ pub struct Setup {
     pub personas: Vec<SeedPersona>,
     /// Variables on top of the ordinary ones; an empty value unsets.
     pub vars: Vec<(&'static str, String)>,
-    /// Whether the three internal endpoints are at another service ([`World::elsewhere`]).
-    pub personas_elsewhere: bool,
+    /// The newer service that has the three internal endpoints, if not mana-auth ([`World::elsewhere`]).
+    pub personas_elsewhere: Option<NewerOptions>,
 }
 
 impl Setup {
@@ -160,10 +160,9 @@ impl World {
     async fn start(mut setup: Setup) -> Self {
         let (peers, users) = start_peers(setup.peers, &setup.personas).await;
         let mut elsewhere = None;
-        if setup.personas_elsewhere {
-            let served = peers.auth.serve_personas_elsewhere().await.unwrap();
-            let base = format!("{}/api/v1/personas/internal", served.url);
-            setup.vars.push(("MANA_PERSONAS_URL", base));
+        if let Some(options) = setup.personas_elsewhere {
+            let served = peers.auth.serve_personas_elsewhere(options).await.unwrap();
+            setup.vars.push(("MANA_API_URL", served.url.clone()));
             elsewhere = Some(served);
         }
         let clock = Clock::manual(MONDAY.parse().unwrap());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devstack::{fault::Fault, recorder::Recorded};
+use devstack::{auth::NewerOptions, fault::Fault, recorder::Recorded};
 use mana_persona_runner::app::Ended;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ async fn every_tick_asks_once_who_is_due() {
 #[tokio::test]
 async fn the_three_endpoints_may_be_at_another_service_under_another_path() {
     let setup = Setup::many(&["anna"]).short_days();
-    let world = Setup { personas_elsewhere: true, ..setup }.start().await;
+    let world = Setup { personas_elsewhere: Some(NewerOptions::default()), ..setup }.start().await;
     assert_eq!(counts(&world.good_tick().await), [1, 1, 0, 0]);
     let elsewhere = &world.elsewhere.as_ref().unwrap().recorder;
     let paths: Vec<_> = elsewhere.all().iter().map(|r| r.path().to_owned()).collect();

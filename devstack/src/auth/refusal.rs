@@ -2,7 +2,7 @@
 
 use aws_lc_rs::error::Unspecified;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     http::{StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
@@ -78,10 +78,14 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// What a refusal of the service path says, for a service that says it in another form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub &'static str);
+
 /// An error as the service path words it.
-fn service(status: StatusCode, message: &str) -> Response {
+fn service(status: StatusCode, message: &'static str) -> Response {
     let body = json!({"statusCode": status.as_u16(), "message": message});
-    (status, Json(body)).into_response()
+    (status, Extension(Refused(message)), Json(body)).into_response()
 }
 
 impl From<sqlx::Error> for Refusal {

@@ -112,14 +112,18 @@ impl Store {
             .await
     }
 
-    /// The personas whose cadence says they are due at `now`; never run counts as long ago.
-    pub async fn due(&self, now: Timestamp) -> Result<Vec<Due>, sqlx::Error> {
+    /// The personas whose cadence says they are due at `now`; never run counts as long ago. Those whose user
+    /// was deleted are among them only where that is asked for.
+    pub async fn due(&self, now: Timestamp, deleted: bool) -> Result<Vec<Due>, sqlx::Error> {
         type Row = (String, String, String, String, String, String, Option<String>, String);
         let weekday = now.to_zoned(TimeZone::UTC).weekday().to_monday_one_offset() <= 5;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT u.email, p.user_id, p.archetype, p.system_prompt, p.module_mix,
                     p.tick_cadence, p.last_active_at, p.created_at
-             FROM auth.personas p JOIN auth.users u ON u.id = p.user_id
+             FROM auth.personas p JOIN (
+                 SELECT id, email FROM auth.users
+                 UNION ALL SELECT id, email FROM auth.deleted_users WHERE $4
+             ) u ON u.id = p.user_id
              WHERE CASE p.tick_cadence
                  WHEN 'hourly' THEN p.last_active_at IS NULL OR p.last_active_at < $1
                  WHEN 'daily' THEN p.last_active_at IS NULL OR p.last_active_at < $2
@@ -130,6 +134,7 @@ impl Store {
         .bind(iso(now - SignedDuration::from_hours(1)))
         .bind(iso(now - SignedDuration::from_hours(24)))
         .bind(weekday)
+        .bind(deleted)
         .fetch_all(&mut *self.connection().await)
         .await?;
         rows.into_iter()

@@ -19,14 +19,20 @@ use super::{
     store::iso,
 };
 
-/// The three endpoints, relative to their base. Nothing below it is reached without the key.
+/// The three endpoints as mana-auth serves them. Nothing below their base is reached without the key.
 pub(super) fn router(auth: Arc<Auth>) -> Router {
-    let router = Router::new()
+    refusal::with_not_found(routes(auth.clone(), false))
+        .layer(middleware::from_fn_with_state(auth, check_key))
+}
+
+/// The three endpoints, relative to their base; whether /due lists deleted users too.
+pub(super) fn routes(auth: Arc<Auth>, with_deleted: bool) -> Router {
+    let due = move |auth| due(auth, with_deleted);
+    Router::new()
         .route("/due", get(due))
         .route("/{user_id}/actions", post(actions))
-        .route("/{user_id}/feedback", post(feedback));
-    refusal::with_not_found(router)
-        .layer(middleware::from_fn_with_state(auth.clone(), check_key))
+        .route("/{user_id}/feedback", post(feedback))
+        .route_layer(middleware::from_fn_with_state(auth.clone(), check_key))
         .with_state(auth)
 }
 
@@ -43,9 +49,9 @@ async fn check_key(
     }
 }
 
-async fn due(State(auth): State<Arc<Auth>>) -> Result<Json<Value>, Refusal> {
+async fn due(State(auth): State<Arc<Auth>>, with_deleted: bool) -> Result<Json<Value>, Refusal> {
     let now = auth.clock.now();
-    let due = auth.store.due(now).await?;
+    let due = auth.store.due(now, with_deleted).await?;
     let users = due.iter().map(|due| due.persona.user_id.clone()).collect();
     let listing = Listing { server_time: now, users };
     auth.listings.lock().unwrap_or_else(PoisonError::into_inner).push(listing);

@@ -30,6 +30,10 @@ CREATE TABLE auth.users (
     password_hash BLOB NOT NULL,
     created_at TEXT NOT NULL
 ) STRICT;
+CREATE TABLE auth.deleted_users (
+    id TEXT NOT NULL PRIMARY KEY,
+    email TEXT NOT NULL
+) STRICT;
 CREATE TABLE auth.sessions (
     id TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -311,11 +315,26 @@ impl Store {
         transaction.commit().await
     }
 
-    pub async fn delete_user(&self, user_id: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM auth.users WHERE id = $1")
-            .bind(user_id)
-            .execute(&mut *self.connection().await)
-            .await?;
+    /// Deletes a user with all that is its own, or leaves the persona and its rows where another service
+    /// keeps them, without foreign keys.
+    pub async fn delete_user(&self, user_id: &str, keep_persona: bool) -> Result<(), sqlx::Error> {
+        let mut connection = self.connection().await;
+        let statements: &[&'static str] = match keep_persona {
+            false => &["DELETE FROM auth.users WHERE id = $1"],
+            true => &[
+                "INSERT INTO auth.deleted_users SELECT id, email FROM auth.users WHERE id = $1",
+                "PRAGMA foreign_keys = OFF",
+                "DELETE FROM auth.sessions WHERE user_id = $1",
+                "DELETE FROM auth.organizations WHERE user_id = $1",
+                "DELETE FROM auth.users WHERE id = $1",
+                "PRAGMA foreign_keys = ON",
+            ],
+        };
+        for statement in statements.iter().copied() {
+            let query = sqlx::query(statement);
+            let query = if statement.contains("$1") { query.bind(user_id) } else { query };
+            query.execute(&mut *connection).await?;
+        }
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod batches;
 mod due;
 mod logging_in;
+mod newer;
 mod sessions;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use reqwest::{Method, header::HeaderMap};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::{AuthOptions, ManaAuth, SeedPersona};
+use super::{AuthOptions, ManaAuth, NewerOptions, SeedPersona};
 use crate::{clock::Clock, jwt::Keys};
 
 const FRIDAY: &str = "2026-11-20T10:00:00Z";

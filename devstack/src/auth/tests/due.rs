@@ -116,7 +116,7 @@ async fn a_trailing_slash_or_another_method_is_no_route() {
 #[tokio::test]
 async fn later_versions_serve_the_same_three_on_another_service_and_path() {
     let f = Fixture::new(AuthOptions::default()).await;
-    let served = f.mana.serve_personas_elsewhere().await.unwrap();
+    let served = f.mana.serve_personas_elsewhere(NewerOptions::default()).await.unwrap();
     let url = format!("{}/api/v1/personas/internal/due", served.url);
     let request = f.client.get(url).header("x-service-key", "devstack-service-key");
     let response = timeout(Duration::from_secs(20), request.send()).await.unwrap().unwrap();

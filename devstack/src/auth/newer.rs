@@ -1,0 +1,137 @@
+//! The service that later versions of the product serve due, actions and feedback from: the same three
+//! endpoints under another base, with other errors, a rate limit and no look at the users
+//! (contracts/mana-auth.md, last section).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header::DATE},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+
+use super::{Auth, refusal::Refused, service_path};
+
+/// How the newer service behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct NewerOptions {
+    /// Requests to anything under /api in a fixed window, per caller.
+    pub rate_limit: u32,
+    /// The window, 60 s but for tests that wait for its end.
+    pub window: SignedDuration,
+}
+
+impl Default for NewerOptions {
+    fn default() -> Self {
+        Self { rate_limit: 200, window: SignedDuration::from_secs(60) }
+    }
+}
+
+struct Limiter {
+    auth: Arc<Auth>,
+    options: NewerOptions,
+    /// End of the window and requests in it, by caller.
+    windows: Mutex<HashMap<String, (Timestamp, u32)>>,
+}
+
+/// All of the service.
+pub(super) fn router(auth: Arc<Auth>, options: NewerOptions) -> Router {
+    let three = service_path::routes(auth.clone(), true)
+        .fallback(jwt_gate)
+        .method_not_allowed_fallback(jwt_gate)
+        .layer(middleware::map_response(reworded));
+    let limiter = Arc::new(Limiter { auth, options, windows: Mutex::default() });
+    let api = Router::new()
+        .nest("/v1/personas/internal", three)
+        .fallback(jwt_gate)
+        .layer(middleware::from_fn_with_state(limiter.clone(), limited));
+    Router::new()
+        .nest("/api", api)
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(limiter, dated))
+}
+
+async fn not_found() -> Response {
+    let body = json!({"error": "Not found", "status": 404});
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}
+
+/// Nobody comes here with a JWT.
+async fn jwt_gate() -> Response {
+    let body = json!({"error": "Missing authorization header", "status": 401});
+    (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+}
+
+/// The errors of the three in this service's words.
+async fn reworded(response: Response) -> Response {
+    let Some(Refused(message)) = response.extensions().get().copied() else { return response };
+    let status = response.status();
+    let body = match status {
+        StatusCode::UNAUTHORIZED => json!({"error": "Invalid service key", "status": 401}),
+        StatusCode::INTERNAL_SERVER_ERROR => json!({"error": message, "status": 500}),
+        _ => json!({"error": message}),
+    };
+    (status, Json(body)).into_response()
+}
+
+/// Counts the request before anything else is looked at.
+async fn limited(
+    State(limiter): State<Arc<Limiter>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Response> {
+    match limiter.count(&caller(request.headers())) {
+        Some(refused) => Err(refused),
+        None => Ok(next.run(request).await),
+    }
+}
+
+/// Whom a request is counted for.
+fn caller(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let forwarded = text("x-forwarded-for").and_then(|all| all.split(',').next());
+    forwarded.or_else(|| text("x-real-ip")).unwrap_or("everybody").trim().to_owned()
+}
+
+impl Limiter {
+    /// The refusal of a request that is one too many.
+    fn count(&self, caller: &str) -> Option<Response> {
+        let now = self.auth.clock.now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = windows.entry(caller.to_owned()).or_insert((now + self.options.window, 0));
+        if window.0 <= now {
+            *window = (now + self.options.window, 0);
+        }
+        window.1 += 1;
+        let limit = self.options.rate_limit;
+        if window.1 <= limit {
+            return None;
+        }
+        let reset = window.0.as_second() + i64::from(window.0.subsec_nanosecond() > 0);
+        let headers = [
+            ("x-ratelimit-limit", limit.to_string()),
+            ("x-ratelimit-remaining", "0".to_owned()),
+            ("x-ratelimit-reset", reset.to_string()),
+        ];
+        let body: Json<Value> = Json(json!({"error": "Too many requests"}));
+        Some((StatusCode::TOO_MANY_REQUESTS, headers, body).into_response())
+    }
+}
+
+/// Dates every answer by the peers' clock, which the reset is a time of.
+async fn dated(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let now = limiter.auth.clock.now().to_zoned(TimeZone::UTC);
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
