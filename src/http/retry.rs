@@ -61,7 +61,7 @@ impl RetryPolicy {
     };
 
     /// The first delivery of a run's rows: what is not taken then waits in the outbox.
-    pub const FIRST_POST: Self = Self::READ;
+    pub const FIRST_POST: Self = Self { max_limit: Duration::from_secs(10), ..Self::READ };
 
     /// A later delivery: the outbox sees to the next one itself.
     pub const ONCE: Self = Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };

@@ -86,7 +86,7 @@ impl SeedSecret {
         tracing::warn!(
             persona.id = %persona,
             "mana-auth refuses this persona's login, while PERSONA_SEED_SECRET opens other accounts: was \
-             the user deleted, or given another password? It is tried again every half hour"
+             the user deleted, or given another password?"
         );
     }
 }

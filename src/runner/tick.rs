@@ -387,6 +387,11 @@ impl Tick {
         self.personas.limited_until()
     }
 
+    /// Whether PERSONA_SEED_SECRET has ever opened an account.
+    pub fn secret_has_fitted(&self) -> bool {
+        self.pipeline.seed_secret.has_fitted()
+    }
+
     /// As [`Pipeline::trouble`].
     pub fn trouble(&self) -> Option<String> {
         self.pipeline.trouble()

@@ -172,14 +172,12 @@ impl TickSlot {
         }
         let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let mismatch = "every login was refused: PERSONA_SEED_SECRET does not match";
+        // A login on demand can have shown since that it fits.
+        let is_mismatch = trouble.seed_secret && !self.0.tick.secret_has_fitted();
         let no_session = trouble.no_session.as_ref();
         let no_session =
             no_session.map(|error| format!("every run of the last tick failed: {error}"));
-        trouble
-            .due
-            .clone()
-            .or_else(|| trouble.seed_secret.then(|| mismatch.to_owned()))
-            .or(no_session)
+        trouble.due.clone().or_else(|| is_mismatch.then(|| mismatch.to_owned())).or(no_session)
     }
 }
 

@@ -173,8 +173,9 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
 
 #[tokio::test]
 async fn a_stop_leaves_rows_to_the_outbox_that_a_limit_keeps_from_being_handed_in() {
-    let mut world = Setup::many(&["anna"]).short_days().start().await;
-    world.peers.auth.served.faults.inject(1, limited(55), is_posted("/actions"));
+    let setup = Setup::many(&["anna"]).short_days().var("SHUTDOWN_GRACE_MS", 60_000);
+    let mut world = setup.start().await;
+    world.peers.auth.served.faults.inject(1, limited(9), is_posted("/actions"));
     let tick = world.begin_tick();
     let recorder = world.peers.auth.served.recorder.clone();
     let is_refused = |r: &Recorded| r.status == Some(StatusCode::TOO_MANY_REQUESTS);
