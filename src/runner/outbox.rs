@@ -141,11 +141,11 @@ impl Outbox {
             handed_in.undelivered = posts.len();
             return handed_in;
         }
-        // A stop does not wait for the end of a rate limit.
-        let stopped_at_the_gate = async || {
+        // An abort ends it, and a stop where it would wait for the end of a rate limit.
+        let given_up = async || {
             shutdown.stopping().await;
-            while self.0.personas.limited_until().is_none() {
-                sleep(GLANCE).await;
+            while !shutdown.is_aborted() && self.0.personas.limited_until().is_none() {
+                tokio::select! { () = shutdown.aborted() => {}, () = sleep(GLANCE) => {} }
             }
         };
         for (place, (number, batch)) in posts.iter().enumerate() {
@@ -154,11 +154,7 @@ impl Outbox {
             let result = tokio::select! {
                 biased;
                 result = post => result,
-                () = shutdown.aborted() => {
-                    handed_in.undelivered = posts.len() - place;
-                    return handed_in;
-                }
-                () = stopped_at_the_gate() => {
+                () = given_up() => {
                     handed_in.undelivered = posts.len() - place;
                     return handed_in;
                 }
