@@ -249,8 +249,11 @@ impl Conversation {
         if self.pauses > MAX_PAUSES {
             return State::Done(Closed::PauseLimit);
         }
-        self.messages.extend(Message::assistant(&reply.content, &[]));
-        Message::trim_end(&mut self.messages);
+        // An empty message at the end would be a prefill.
+        if !reply.blocks.is_empty() {
+            self.messages.extend(Message::assistant(&reply.content, &[]));
+            Message::trim_end(&mut self.messages);
+        }
         self.ask_again()
     }
 

@@ -1,6 +1,8 @@
 //! Replies and results with something odd about them: one odd part does not cost the whole, and what cannot be
 //! sent back is not sent back.
 
+use std::time::Duration;
+
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour};
 use mana_persona_runner::{domain::Usd, journal::RunState};
 use serde_json::{Value, json};
@@ -72,7 +74,7 @@ fn odd_day(turn: usize) -> Scripted {
         0 => raw(&format!("[{}]", text(r"Moment …\u00a0\n ")), Some("pause_turn")),
         1 => {
             let content = [&text(""), thinking, &text(r" \n"), &call("toolu_a"), &text("\u{2003}")];
-            raw(&format!("[{}]", content.map(String::as_str).join(" , ")), Some("tool_use"))
+            raw(&format!("[{}]", content.join(" , ")), Some("tool_use"))
         }
         2 => {
             let null = call("toolu_b").replace("{}}", "null}");
@@ -166,13 +168,13 @@ async fn a_call_that_is_announced_and_does_not_come_is_an_end_of_its_own() {
     let result = play(&world, [announced()]).await;
     assert!(only_failure(&result).contains("tool_use"), "{result}");
     assert_eq!((main_requests(&world).len(), rpc(&world, "tools/call").len()), (1, 0));
-    make_due(&world).await;
+    world.clock.advance(Duration::from_secs(61));
     play_well(&world, [Scripted::tools(&[habits_list()]), announced()]).await;
     assert_eq!(main_requests(&world).len(), 3, "no further request");
     assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
     assert_eq!(world.feedback().await.len(), 1);
     let run = world.journal().await.latest_runs(1).await.unwrap().remove(0);
-    assert_eq!(run.reason.as_deref(), Some("a call was announced, and none came"));
+    assert_eq!(run.end_reason.as_deref(), Some("a call was announced, and none came"));
     assert_eq!(logs.lines_with("the day ended before its time").len(), 2);
 }
 
