@@ -127,7 +127,7 @@ fn history() -> Vec<Message> {
             {"type": "thinking", "thinking": "", "signature": "EqoB".repeat(150)},
             {"type": "tool_use", "id": id, "name": "module001_create", "input": {"title": "Referat"}},
         ]);
-        let reply = Message::assistant(&to_raw_value(&said).unwrap());
+        let reply = Message::assistant(&to_raw_value(&said).unwrap(), &[]).unwrap();
         // Quotes and line breaks, as in the pretty-printed JSON that tools answer with.
         let line = "  \"title\": \"Müsli kaufen\",\n";
         let lines = round.saturating_sub(reply.as_json().len() + 150) / (line.len() + 5);

@@ -354,6 +354,12 @@ fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
             "the price table does not know this model; it is priced as the dearest (PRICING_FILE)"
         );
     }
+    if pricing.is_free() {
+        tracing::warn!(
+            model = config.model,
+            "PRICING_FILE prices tokens of this model at nothing: what they cost counts towards no budget"
+        );
+    }
     Ok(pricing)
 }
 

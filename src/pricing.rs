@@ -11,13 +11,18 @@ const EMBEDDED: &str = include_str!("pricing.toml");
 /// The form of the table this program reads.
 const VERSION: u32 = 1;
 
-/// Prices of one model.
-#[derive(Clone, Debug, PartialEq)]
+/// Prices of one model, and of those that may answer in its place.
+#[derive(Clone, Debug)]
 pub struct Pricing {
     bands: Vec<Band>,
     /// Whether the table knows the model; if not, these are the dearest prices it has.
     pub is_known: bool,
+    table: Prices,
 }
+
+/// The prices of each model, by its ids.
+#[derive(Clone, Debug)]
+struct Prices(Vec<(Vec<String>, Vec<Band>)>);
 
 /// Prices per million tokens that hold up to a length of the prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,27 +108,73 @@ impl Pricing {
             }
             all.push((entry.ids, bands));
         }
-        if let Some((_, bands)) = all.iter().find(|(ids, _)| ids.iter().any(|id| id == model)) {
-            return Ok(Self { bands: bands.clone(), is_known: true });
+        if all.is_empty() {
+            return Err(PricingError::Content("there must be at least one model"));
         }
-        let dearest = all.into_iter().map(|(_, bands)| bands).max_by_key(|bands| bands[0].output);
-        let bands = dearest.ok_or(PricingError::Content("there must be at least one model"))?;
-        Ok(Self { bands, is_known: false })
+        let table = Prices(all);
+        let known = table.of(model);
+        let is_known = known.is_some();
+        let bands = known.unwrap_or_else(|| table.dearest()).to_vec();
+        Ok(Self { bands, is_known, table })
+    }
+
+    /// Whether something of the model's is for nothing.
+    pub fn is_free(&self) -> bool {
+        self.bands.iter().any(|band| {
+            [band.input, band.write_5m, band.write_1h, band.read, band.output].contains(&Usd::ZERO)
+        })
     }
 
     /// What a reply with this usage cost. The band is that of its whole prompt, for all its tokens.
     pub fn cost(&self, usage: &Tokens) -> Cost {
-        let prompt = usage.prompt();
-        let Some(band) = self.bands.iter().find(|band| prompt <= band.up_to_prompt_tokens) else {
-            return Cost::default();
-        };
-        Cost {
-            input: band.input.per_million(usage.input),
-            output: band.output.per_million(usage.output),
-            cache_read: band.read.per_million(usage.cache_read),
-            cache_write: band.write_5m.per_million(usage.cache_write_5m)
-                + band.write_1h.per_million(usage.cache_write_1h),
-        }
+        cost(&self.bands, usage)
+    }
+
+    /// What a reply with this usage cost that `other` gave in the place of the model: by the dearer prices.
+    pub fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
+        let of_other = cost(self.table.of(other).unwrap_or_else(|| self.table.dearest()), usage);
+        let own = self.cost(usage);
+        if of_other.total() > own.total() { of_other } else { own }
+    }
+}
+
+impl Prices {
+    fn of(&self, model: &str) -> Option<&[Band]> {
+        let exact = self.0.iter().find(|(ids, _)| ids.iter().any(|id| id == model));
+        let alike = || self.0.iter().find(|(ids, _)| ids.iter().any(|id| is_same_model(id, model)));
+        exact.or_else(alike).map(|(_, bands)| bands.as_slice())
+    }
+
+    fn dearest(&self) -> &[Band] {
+        let all = self.0.iter().map(|(_, bands)| bands.as_slice());
+        all.max_by_key(|bands| bands.first().map(|band| band.output)).unwrap_or_default()
+    }
+}
+
+/// Whether both name one model: one may be dated, or spelled as a gateway spells it
+/// (`anthropic/claude-…`, `us.anthropic.claude-…-v1:0`, `claude-…@20251001`).
+pub fn is_same_model(a: &str, b: &str) -> bool {
+    fn plain(id: &str) -> &str {
+        let id = id.find("claude-").map_or(id, |start| &id[start..]);
+        let id = id.split([':', '@']).next().unwrap_or_default();
+        let id = id.strip_suffix("-v1").unwrap_or(id);
+        let is_date = |end: &str| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_digit());
+        id.rsplit_once('-').filter(|(_, end)| is_date(end)).map_or(id, |(name, _)| name)
+    }
+    plain(a) == plain(b)
+}
+
+fn cost(bands: &[Band], usage: &Tokens) -> Cost {
+    let prompt = usage.prompt();
+    let Some(band) = bands.iter().find(|band| prompt <= band.up_to_prompt_tokens) else {
+        return Cost::default();
+    };
+    Cost {
+        input: band.input.per_million(usage.input),
+        output: band.output.per_million(usage.output),
+        cache_read: band.read.per_million(usage.cache_read),
+        cache_write: band.write_5m.per_million(usage.cache_write_5m)
+            + band.write_1h.per_million(usage.cache_write_1h),
     }
 }
 
@@ -183,6 +234,39 @@ mod tests {
         let unknown = Pricing::load(None, "claude-next").unwrap();
         assert!(!unknown.is_known);
         assert_eq!(unknown.bands, Pricing::load(None, "claude-opus-5-5").unwrap().bands);
+    }
+
+    #[test]
+    fn a_dated_or_decorated_spelling_is_the_same_model() {
+        for (a, b) in [
+            ("claude-haiku-4-5", "claude-haiku-4-5-20251001"),
+            ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
+            ("claude-haiku-4-5", "claude-haiku-4-5@20251001"),
+            ("claude-haiku-4-5", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+            ("claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
+            ("gpt", "gpt"),
+        ] {
+            assert!(is_same_model(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("claude-haiku-4-5", "claude-haiku-5-5"),
+            ("claude-opus-5", "claude-opus-5-5"),
+            ("claude-haiku-4-5", "claude-haiku-4-5-fast"),
+            ("claude-haiku-4-5", ""),
+        ] {
+            assert!(!is_same_model(a, b), "{a} {b}");
+        }
+        assert!(Pricing::load(None, "claude-haiku-4-5@20251001").unwrap().is_known);
+    }
+
+    #[test]
+    fn a_price_of_nothing_is_noticed() {
+        let table = |read: &str| {
+            let band = format!("input=1.0,write_5m=1.0,write_1h=1.0,read={read},output=1.0");
+            format!("version=1\nas_of='x'\n[[models]]\nids=['m']\nbands=[{{{band}}}]")
+        };
+        let is_free = |read| Pricing::parse(&table(read), "m").unwrap().is_free();
+        assert_eq!(["0.0", "1e-30", "0.01"].map(is_free), [true, true, false]);
     }
 
     #[test]

@@ -71,8 +71,11 @@ pub enum Closed {
         /// The API's category, if it names one.
         category: Option<String>,
     },
-    /// Two calls carry the same id, so results cannot be told apart.
-    RepeatedCallId,
+    /// A reply said that it calls tools, and called none.
+    NoCall {
+        /// Whether none was called before either.
+        idle: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -195,9 +198,15 @@ impl Conversation {
                 self.closing_words = words;
             }
         }
+        let calls = reply.calls(&mut self.call_ids);
         self.state = match reply.stop_reason {
+            // What a reply holds decides, whatever reason it gives for its end.
+            _ if !calls.is_empty() => {
+                self.messages.extend(Message::assistant(&reply.content, &calls));
+                State::Calling(calls)
+            }
             StopReason::EndTurn | StopReason::StopSequence => State::Done(Closed::Finished),
-            StopReason::ToolUse => self.take_calls(&reply),
+            StopReason::ToolUse => State::Done(Closed::NoCall { idle: self.call_ids.is_empty() }),
             StopReason::PauseTurn => self.pause(&reply),
             StopReason::MaxTokens => State::Done(Closed::Truncated),
             StopReason::ContextWindowExceeded => State::Done(Closed::ContextWindow),
@@ -235,28 +244,16 @@ impl Conversation {
         self.state = self.ask_again();
     }
 
-    fn take_calls(&mut self, reply: &Reply) -> State {
-        let calls: Vec<_> = reply.tool_uses().cloned().collect();
-        if calls.is_empty() {
-            return State::Done(Closed::Finished);
-        }
-        if !calls.iter().all(|call| self.call_ids.insert(call.id.clone())) {
-            return State::Done(Closed::RepeatedCallId);
-        }
-        self.messages.push(Message::assistant(&reply.content));
-        State::Calling(calls)
-    }
-
     fn pause(&mut self, reply: &Reply) -> State {
-        // A call in it would stay without a result; the API says this does not happen.
-        if reply.tool_uses().next().is_some() {
-            return State::Done(Closed::UnknownStopReason);
-        }
         self.pauses += 1;
         if self.pauses > MAX_PAUSES {
             return State::Done(Closed::PauseLimit);
         }
-        self.messages.push(Message::assistant(&reply.content));
+        // An empty message at the end would be a prefill.
+        if !reply.blocks.is_empty() {
+            self.messages.extend(Message::assistant(&reply.content, &[]));
+            Message::trim_end(&mut self.messages);
+        }
         self.ask_again()
     }
 
@@ -293,7 +290,7 @@ impl Closed {
             Self::PauseLimit => "paused too often",
             Self::UnknownStopReason => "unknown stop reason",
             Self::Refused { .. } => "refused",
-            Self::RepeatedCallId => "a call id came twice",
+            Self::NoCall { .. } => "a call was announced, and none came",
         }
     }
 
@@ -307,12 +304,15 @@ impl Closed {
             | Self::CostLimit
             | Self::ContextLimit
             | Self::PauseLimit
-            | Self::UnknownStopReason => None,
+            | Self::UnknownStopReason
+            | Self::NoCall { idle: false } => None,
             Self::Refused { category } => {
                 let category = category.as_deref().unwrap_or("no category");
                 Some(format!("Claude declined to go on (refusal, {category})"))
             }
-            Self::RepeatedCallId => Some("Claude used the id of a tool call twice".into()),
+            Self::NoCall { idle: true } => {
+                Some("Claude announced a tool call (tool_use) and made none".into())
+            }
         }
     }
 }

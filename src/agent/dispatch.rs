@@ -369,7 +369,7 @@ async fn run(
                 let content = tool_result::to_blocks(&output, &scope.redactor);
                 let error = output.is_error.then(|| {
                     let text = tool_result::text_of(&content);
-                    if text.is_empty() { "the tool failed without saying why".to_owned() } else { text }
+                    if text.trim().is_empty() { "the tool failed without saying why".to_owned() } else { text }
                 });
                 Answer { content, error, outcome_unknown: false, ended: None }
             }

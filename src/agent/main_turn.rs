@@ -276,6 +276,7 @@ pub async fn run_main_turn(
     };
     if let Ended::Closed(
         closed @ (Closed::UnknownStopReason
+        | Closed::NoCall { .. }
         | Closed::PauseLimit
         | Closed::CostLimit
         | Closed::ContextLimit),

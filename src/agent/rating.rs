@@ -157,7 +157,7 @@ impl<'a> RatingTalk<'a> {
             // A tool call, which nobody offered, could not be answered in the history: it is left out.
             self.messages = vec![Message::user(&format!("{}\n\n{repair}", self.question))];
         } else {
-            self.messages.push(Message::assistant(&reply.content));
+            self.messages.extend(Message::assistant(&reply.content, &[]));
             self.messages.push(Message::user(&repair));
         }
     }

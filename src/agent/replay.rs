@@ -6,7 +6,7 @@ use super::{
     step::{Called, DayEnd, Opened, Step},
 };
 use crate::{
-    clients::claude::{Reply, ToolResult},
+    clients::claude::{Reply, ToolResult, sendable_id},
     domain::{ModuleRating, Usd},
 };
 
@@ -119,7 +119,8 @@ impl Replay {
 
     fn of_call(&mut self, id: String, call: Earlier) {
         if let Some(day) = &mut self.day {
-            day.earlier.insert(id, call);
+            // An earlier version left the ids of calls as they came.
+            day.earlier.insert(sendable_id(&id), call);
         }
     }
 

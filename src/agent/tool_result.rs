@@ -21,7 +21,7 @@ const MAX_ATTACHMENTS: usize = 4;
 const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// Maps an MCP result to content blocks: at most 30,000 characters of text, with a marker where it
-/// was cut, no secret, no empty block.
+/// was cut, no secret, no blank block.
 pub fn to_blocks(output: &ToolOutput, redactor: &Redactor) -> Vec<ResultBlock> {
     let mut blocks: Vec<_> = output.content.iter().filter_map(to_block).collect();
     if blocks.is_empty()
@@ -56,13 +56,13 @@ pub fn text_of(blocks: &[ResultBlock]) -> String {
 fn to_block(content: &Content) -> Option<ResultBlock> {
     let note = |text: String| Some(ResultBlock::Text(text));
     match content {
-        Content::Text(text) => (!text.is_empty()).then(|| ResultBlock::Text(text.clone())),
+        Content::Text(text) => (!text.trim().is_empty()).then(|| ResultBlock::Text(text.clone())),
         Content::Image { mime_type, data } => Some(image(mime_type, data)),
         Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
         Content::ResourceLink { uri, name, mime_type } => {
             note(format!("[resource: {name}, {uri}, {}]", or_unknown(mime_type.as_deref())))
         }
-        Content::TextResource { uri, text } if text.is_empty() => {
+        Content::TextResource { uri, text } if text.trim().is_empty() => {
             note(format!("[resource {uri} is empty]"))
         }
         Content::TextResource { text, .. } => Some(ResultBlock::Text(text.clone())),

@@ -1,6 +1,9 @@
 //! The steps of a run as a conversation.
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -58,6 +61,7 @@ impl Transcript {
             out: String::new(),
             lengths,
             calls,
+            call_ids: HashSet::new(),
             asking: None,
             lost: Usd::ZERO,
             turns: 0,
@@ -91,6 +95,8 @@ struct Teller<'a> {
     lengths: Lengths,
     /// By the ids of the model's blocks.
     calls: HashMap<&'a str, Known<'a>>,
+    /// Those told so far.
+    call_ids: HashSet<String>,
     /// The request under way: since when, and what is reserved for it.
     asking: Option<(Timestamp, Usd)>,
     lost: Usd,
@@ -170,10 +176,15 @@ impl Teller<'_> {
             // What it says is in the ratings below.
             return;
         }
+        let mut calls = match self.is_day_over {
+            true => Vec::new().into_iter(),
+            false => reply.calls(&mut self.call_ids).into_iter(),
+        };
         for block in &reply.blocks {
             match block {
                 Block::Text(text) if !text.trim().is_empty() => self.text(2, text, WORDS),
-                Block::ToolUse(call) => self.call(call),
+                // Under the id its result is kept by.
+                Block::ToolUse(call) => self.call(calls.next().as_ref().unwrap_or(call)),
                 _ => {}
             }
         }

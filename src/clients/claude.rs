@@ -12,9 +12,15 @@ mod history;
 mod message;
 mod meter;
 mod patience;
+mod replayed;
 mod reply;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    collections::HashSet,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -27,17 +33,18 @@ use message::{Attached, CacheControl};
 pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
 pub use meter::{Bill, Meter, NotPaid};
 pub use patience::Patience;
-pub use reply::{Block, Reply, StopReason, ToolUse};
+pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};
 
 use cold_start::ColdStart;
 use gate::{Gate, Pass};
 use history::History;
 use patience::Judged;
+use reply::{Read, Terms};
 
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
-    domain::{Tokens, Usd},
+    domain::Tokens,
     http::{HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
@@ -52,6 +59,9 @@ const BODY_LIMIT: usize = 16 << 20;
 const BYTES_PER_TOKEN: u64 = 2;
 /// The largest context window there is, in tokens: a longer prompt is refused, not billed.
 const LARGEST_CONTEXT: u64 = 1_000_000;
+
+/// Most things said of bills in a process: a peer may make up a model for each reply.
+const MOST_SAID: usize = 16;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
@@ -91,6 +101,8 @@ pub struct ClaudeClient {
     pricing: Pricing,
     gate: Gate,
     cold_start: ColdStart,
+    /// What was said of bills that are not what they should be: each once.
+    said: Mutex<HashSet<String>>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +169,7 @@ impl ClaudeClient {
             pricing,
             gate: Gate::new(clock.clone(), most),
             cold_start: ColdStart::new(clock),
+            said: Mutex::default(),
         })
     }
 
@@ -206,16 +219,16 @@ impl ClaudeClient {
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
         let attached = ask.messages.iter().map(Message::attached).sum();
-        let most = self.most(body.len(), attached, ask.max_tokens);
+        let most = most_usage(body.len(), attached, ask.max_tokens);
         let attempt = || async {
             let departure = match prefix {
                 Some(prefix) => Some(self.cold_start.depart(prefix).await),
                 None => None,
             };
             let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
-            let paid = meter.reserve(most).await;
+            let paid = meter.reserve(self.pricing.cost(&most).total()).await;
             paid.map_err(|refused| patience.judge(refused.into()))?;
-            let reply = self.exchange(body.clone()).await;
+            let reply = self.exchange(body.clone(), &most).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
@@ -280,15 +293,7 @@ impl ClaudeClient {
         pass
     }
 
-    /// What a request may cost at most: its whole prompt written to the cache, every output token used.
-    fn most(&self, body_bytes: usize, attached: Attached, max_tokens: NonZeroU32) -> Usd {
-        let prompt = most_tokens(body_bytes, attached);
-        let output = max_tokens.get().into();
-        let usage = Tokens { cache_write_5m: prompt, output, ..Tokens::default() };
-        self.pricing.cost(&usage).total()
-    }
-
-    async fn exchange(&self, body: Vec<u8>) -> Result<Reply, ClaudeError> {
+    async fn exchange(&self, body: Vec<u8>, most: &Tokens) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let request = self
@@ -305,9 +310,12 @@ impl ClaudeClient {
             self.show_stop();
             return Err(error);
         }
-        let reply = Reply::parse(&answer.body, &self.pricing).map_err(|problem| {
+        let terms = Terms { model: &self.model, most, pricing: &self.pricing };
+        let read = Reply::parse(&answer.body, &terms).map_err(|problem| {
             ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
         })?;
+        self.doubt(&read);
+        let reply = read.reply;
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
         self.show_stop();
@@ -315,6 +323,36 @@ impl ClaudeClient {
         self.http.metrics().record_reply(stop_reason, &reply.usage, &reply.cost, took);
         Ok(reply)
     }
+
+    /// Says once in a process what is wrong with the bills of replies.
+    fn doubt(&self, read: &Read) {
+        if let Some(why) = read.disbelieved.filter(|why| self.is_news(why)) {
+            tracing::warn!(
+                why,
+                "a reply does not say what it took: such replies are booked as what was reserved for them"
+            );
+        }
+        if let Some(other) = read.from_other.as_deref().filter(|other| self.is_news(other)) {
+            let answered = self.http.snippet(other.as_bytes());
+            tracing::warn!(
+                asked = self.model,
+                answered,
+                "another model answered than was asked: its replies are priced as the dearer of both \
+                 (PRICING_FILE); look at ANTHROPIC_MODEL and ANTHROPIC_BASE_URL"
+            );
+        }
+    }
+
+    fn is_news(&self, what: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < MOST_SAID && said.insert(what.to_owned())
+    }
+}
+
+/// What a request takes at most: its whole prompt written to the cache, every output token used.
+fn most_usage(body_bytes: usize, attached: Attached, max_tokens: NonZeroU32) -> Tokens {
+    let cache_write_5m = most_tokens(body_bytes, attached);
+    Tokens { cache_write_5m, output: max_tokens.get().into(), ..Tokens::default() }
 }
 
 /// What a prompt is billed as at most.

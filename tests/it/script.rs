@@ -33,6 +33,15 @@ pub fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
     }
 }
 
+/// A reply with exactly this content that says this of its length, as JSON text, and that this model gave it.
+pub fn billed(content: &str, stop_reason: &str, usage: &str, model: &str) -> Scripted {
+    let body = format!(
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"{model}","content":{content},"stop_reason":"{stop_reason}","usage":{usage}}}"#
+    );
+    let headers = vec![("content-type", "application/json".to_owned())];
+    Scripted::Raw { status: 200, headers, body }
+}
+
 /// What a daily persona is due for.
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     prompt::{is_thinking, without_markers},
     request::ParsedRequest,
-    validate::Refusal,
+    validate::{Refusal, check_call, is_blank},
 };
 
 /// The replies served so far.
@@ -30,6 +30,8 @@ struct Reply {
     /// Fingerprint of the whole request it answered.
     history: [u8; 32],
     paused: bool,
+    /// Ids of its calls that another call has, too.
+    repeated: Vec<String>,
 }
 
 /// Where an assistant message comes from.
@@ -60,13 +62,18 @@ impl Memory {
     pub(super) fn remember(&mut self, request: &ParsedRequest, content: &str, stop: Option<&str>) {
         let Some((blocks, values)) = split(content) else { return };
         let index = self.replies.len();
+        let mut repeated = Vec::new();
         for mark in values.iter().filter_map(mark) {
-            self.by_mark.entry(mark.to_owned()).or_default().push(index);
+            let served = self.by_mark.entry(mark.to_owned()).or_default();
+            if !served.is_empty() {
+                repeated.push(mark.to_owned());
+            }
+            served.push(index);
         }
         let history = History::of(&request.body).whole(&request.messages);
         let paused = stop == Some("pause_turn");
         let model = request.model.clone();
-        self.replies.push(Reply { blocks, values, model, history, paused });
+        self.replies.push(Reply { blocks, values, model, history, paused, repeated });
     }
 
     /// The origin of each message of `raw`, a body whose messages have a role and a content; `None`
@@ -99,11 +106,12 @@ impl Memory {
             .collect();
         let candidates = if marks.is_empty() {
             // A reply without ids is recognised by what it says, whatever its spelling.
-            (0..self.replies.len()).filter(|&i| self.replies[i].says(&values)).collect()
+            (0..self.replies.len()).filter(|&i| self.replies[i].is_said(&values, None)).collect()
         } else {
             marks
         };
-        if let Some(&found) = candidates.iter().find(|&&i| self.replies[i].allows(&blocks)) {
+        let is_replayed = |i: &&usize| self.replies[**i].is_said(&values, Some(&blocks));
+        if let Some(&found) = candidates.iter().find(is_replayed) {
             return Ok(Origin::Served(found));
         }
         match candidates.is_empty() {
@@ -161,20 +169,62 @@ impl Memory {
 }
 
 impl Reply {
-    /// Whether `values` is this reply, apart from spelling and thinking.
-    fn says(&self, values: &[Value]) -> bool {
-        let of = |values: &[Value]| {
-            values.iter().filter(|v| !is_thinking(v)).cloned().collect::<Vec<_>>()
-        };
-        of(&self.values) == of(values)
+    /// Whether `sent` is this reply: whole or without its thinking, and without what would be refused. With
+    /// `raw`, the text of each block, in its own bytes too.
+    fn is_said(&self, sent: &[Value], raw: Option<&[String]>) -> bool {
+        [true, false].into_iter().any(|thinks| {
+            let may_stay = |value: &Value| is_sendable(value) && (thinks || !is_thinking(value));
+            let said: Vec<usize> =
+                (0..self.values.len()).filter(|&i| may_stay(&self.values[i])).collect();
+            said.len() == sent.len()
+                && said.iter().enumerate().all(|(n, &i)| {
+                    let (served, sent) = (&self.values[i], &sent[n]);
+                    match raw {
+                        Some(raw) if self.blocks[i] == raw[n] => true,
+                        None if served == sent => true,
+                        _ => {
+                            self.mends(served, sent)
+                                || (n + 1 == said.len() && self.trims(served, sent))
+                        }
+                    }
+                })
+        })
     }
 
-    /// Whether `blocks` is this reply in its own bytes, whole or without its thinking.
-    fn allows(&self, blocks: &[String]) -> bool {
-        let without_thinking = || {
-            self.blocks.iter().zip(&self.values).filter(|(_, v)| !is_thinking(v)).map(|(b, _)| b)
+    /// Whether `sent` is this call, with what would be refused of it replaced.
+    fn mends(&self, served: &Value, sent: &Value) -> bool {
+        let (Some(from), Some(to)) = (served.as_object(), sent.as_object()) else { return false };
+        let is_repeated = || {
+            from.get("id")
+                .and_then(Value::as_str)
+                .is_some_and(|id| self.repeated.iter().any(|r| r == id))
         };
-        self.blocks == blocks || without_thinking().eq(blocks)
+        let is_call = served["type"] == "tool_use" && sent["type"] == "tool_use";
+        if !is_call || (check_call(from, "").is_ok() && !is_repeated()) {
+            return false;
+        }
+        let kept = |key: &str| from.get(key).is_none_or(|value| to.get(key) == Some(value));
+        let input_kept = kept("input") || !served["input"].is_object();
+        let name_kept = kept("name") || served["name"].as_str().is_none_or(str::is_empty);
+        check_call(to, "").is_ok() && input_kept && name_kept
+    }
+
+    /// Whether `sent` is the end of this unfinished reply, without the white space behind it.
+    fn trims(&self, served: &Value, sent: &Value) -> bool {
+        let trimmed = served["text"].as_str().map(str::trim_end);
+        self.paused
+            && sent["type"] == "text"
+            && trimmed.is_some()
+            && trimmed == sent["text"].as_str()
+    }
+}
+
+/// Whether a block can be sent back at all.
+fn is_sendable(block: &Value) -> bool {
+    match block["type"].as_str() {
+        None => false,
+        Some("text") => block["text"].as_str().is_some_and(|text| !is_blank(text)),
+        Some(_) => true,
     }
 }
 

@@ -16,6 +16,8 @@ mod schema;
 mod shape;
 mod tools;
 
+pub(super) use blocks::{check_call, is_blank};
+
 /// "32 MB", read in the stricter way.
 const BODY_LIMIT: usize = 32_000_000;
 

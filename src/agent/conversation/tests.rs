@@ -18,7 +18,7 @@ fn reply(content: Value, stop_reason: StopReason) -> Reply {
     let blocks = content.as_array().unwrap().iter().map(|block| match block["type"].as_str() {
         Some("text") => Block::Text(block["text"].as_str().unwrap().to_owned()),
         Some("tool_use") => Block::ToolUse(ToolUse {
-            id: block["id"].as_str().unwrap().to_owned(),
+            id: block["id"].as_str().unwrap_or_default().to_owned(),
             name: block["name"].as_str().unwrap().to_owned(),
             input: serde_json::value::to_raw_value(&block["input"]).unwrap(),
         }),
@@ -129,20 +129,45 @@ fn a_refusal_runs_nothing_and_its_words_are_not_used() {
 }
 
 #[test]
-fn reasons_that_end_a_reply_without_calls_run_none() {
-    for (reason, end) in [
-        (StopReason::EndTurn, Closed::Finished),
-        (StopReason::StopSequence, Closed::Finished),
-        (StopReason::ContextWindowExceeded, Closed::ContextWindow),
-        (StopReason::Unknown, Closed::UnknownStopReason),
-    ] {
+fn what_a_complete_reply_holds_decides_and_not_the_reason_it_gives() {
+    use StopReason::{ContextWindowExceeded, EndTurn, MaxTokens, PauseTurn, Refusal, StopSequence};
+    for reason in [EndTurn, StopSequence, PauseTurn, StopReason::ToolUse] {
         let mut day = day();
         day.record_reply(reply(json!([call("a")]), reason));
-        assert_eq!(closed(&day), Some(end));
+        answer(&mut day);
+        assert!(asked_tokens(&day).is_some(), "{reason:?}");
+        assert_eq!(day.messages().len(), 3);
     }
+    for reason in [ContextWindowExceeded, StopReason::Unknown, Refusal, MaxTokens] {
+        let mut day = day();
+        day.record_reply(reply(json!([call("a")]), reason));
+        assert!(!matches!(day.next(), Next::CallTools(_)), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_call_that_is_announced_and_does_not_come_fails_a_day_without_any() {
     let mut day = day();
+    day.record_reply(reply(json!([text("Gleich.")]), StopReason::ToolUse));
+    assert_eq!(closed(&day), Some(Closed::NoCall { idle: true }));
+    assert!(closed(&day).unwrap().failure().unwrap().contains("tool_use"));
+    day = Conversation::new("Los", LIMITS);
+    day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
+    answer(&mut day);
     day.record_reply(reply(json!([]), StopReason::ToolUse));
-    assert_eq!(closed(&day), Some(Closed::Finished));
+    assert_eq!(closed(&day), Some(Closed::NoCall { idle: false }));
+    assert_eq!(closed(&day).unwrap().failure(), None);
+}
+
+#[test]
+fn a_pause_that_says_nothing_leaves_the_history_as_it_was() {
+    let mut day = day();
+    day.record_reply(reply(json!([text(" \n")]), StopReason::PauseTurn));
+    day.record_reply(reply(json!([]), StopReason::PauseTurn));
+    assert_eq!((day.messages().len(), asked_tokens(&day)), (1, Some(8_192)));
+    day.record_reply(reply(json!([text("Moment \n")]), StopReason::PauseTurn));
+    let last: Value = serde_json::from_str(day.messages()[1].as_json()).unwrap();
+    assert_eq!(last["content"], json!([text("Moment")]));
 }
 
 /// A reply with one call that cost so much and left the context so long.
@@ -228,12 +253,23 @@ fn thinking_is_stripped_once_in_a_conversation_and_calls_stay_answered() {
 }
 
 #[test]
-fn a_repeated_call_id_ends_the_conversation() {
+fn calls_whose_ids_are_repeated_or_missing_are_told_apart() {
     let mut day = day();
-    day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
+    day.record_reply(reply(json!([call("a"), call("a"), call("")]), StopReason::ToolUse));
     answer(&mut day);
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
-    assert_eq!(closed(&day), Some(Closed::RepeatedCallId));
+    answer(&mut day);
+    let said =
+        |place: usize| serde_json::from_str::<Value>(day.messages()[place].as_json()).unwrap();
+    let ids = |place: usize, key: &str| {
+        let blocks = said(place)["content"].as_array().cloned().unwrap();
+        blocks.iter().map(|block| block[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (reply, own) in [(1, &["a", "a_1", "call"][..]), (3, &["a_3"])] {
+        assert_eq!(ids(reply, "id"), own);
+        assert_eq!(ids(reply + 1, "tool_use_id"), own);
+    }
+    assert!(asked_tokens(&day).is_some());
 }
 
 proptest! {

@@ -67,7 +67,7 @@ mod tests {
         for calls in turns {
             let call = json!({"type": "tool_use", "id": "t", "name": "n", "input": {}});
             let reply = json!(vec![call; *calls]).to_string();
-            messages.push(Message::assistant(&RawValue::from_string(reply).unwrap()));
+            messages.extend(Message::assistant(&RawValue::from_string(reply).unwrap(), &[]));
             let result =
                 || ToolResult { tool_use_id: "t".into(), content: vec![], is_error: false };
             let results: Vec<_> = (0..*calls).map(|_| result()).collect();

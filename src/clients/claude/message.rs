@@ -9,7 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::ToolUse;
+use super::{
+    ToolUse,
+    replayed::{is_blank, mend, trimmed},
+};
 use crate::domain::Redactor;
 
 /// Most tokens an image is billed as. The API scales a larger one down first; models with a high
@@ -93,15 +96,39 @@ impl Message {
         Self::of(Role::User, 1, text)
     }
 
-    /// The model said `content`: the bytes of a reply's content array.
-    pub fn assistant(content: &RawValue) -> Self {
+    /// The model said `content`, the bytes of a reply's content array, and `calls` are its calls as they are
+    /// answered. `None` where it says something, and nothing that can be sent back.
+    pub fn assistant(content: &RawValue, calls: &[ToolUse]) -> Option<Self> {
+        if let Some(blocks) = mend(content, calls) {
+            return Self::of_blocks(&blocks);
+        }
         let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
-        Self::of(Role::Assistant, blocks.map_or(1, |blocks| blocks.len()), content)
+        Some(Self::of(Role::Assistant, blocks.map_or(1, |blocks| blocks.len()), content))
+    }
+
+    /// The model said `blocks`; `None` where that is nothing.
+    fn of_blocks(blocks: &[Box<RawValue>]) -> Option<Self> {
+        (!blocks.is_empty()).then(|| Self::of(Role::Assistant, blocks.len(), blocks))
+    }
+
+    /// Takes the white space from the end of the last message if the model has said that: as the end of a
+    /// request it is refused.
+    pub fn trim_end(messages: &mut [Self]) {
+        let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant) else {
+            return;
+        };
+        let Some(mut blocks) = last.blocks_said() else { return };
+        let Some(block) = blocks.last_mut() else { return };
+        if let Some(trimmed) = trimmed(block) {
+            *block = trimmed;
+            *last = Self::of(Role::Assistant, blocks.len(), blocks.as_slice());
+        }
     }
 
     /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
     /// behind them (section 4).
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
+        let text = text.filter(|text| !is_blank(text));
         let text = text.map(|text| encode(&WireBlock::Text { text }));
         let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
         let attached = results.iter().flat_map(|result| &result.content).map(Attached::of).sum();
@@ -156,40 +183,46 @@ impl Message {
         messages.retain_mut(|message| {
             let Some(blocks) = message.blocks_beside_thinking() else { return true };
             found = true;
-            let stripped = (!blocks.is_empty())
-                .then(|| Self::of(Role::Assistant, blocks.len(), blocks.as_slice()));
+            let stripped = Self::of_blocks(&blocks);
             let stays = stripped.is_some();
             if let Some(stripped) = stripped {
                 *message = stripped;
             }
             stays
         });
+        if found {
+            Self::trim_end(messages);
+        }
         found
     }
 
     /// The blocks that are no thinking; `None` for a message without thinking, or not of the model's.
     fn blocks_beside_thinking(&self) -> Option<Vec<Box<RawValue>>> {
         #[derive(Deserialize)]
-        struct Said<'a> {
-            #[serde(borrow)]
-            content: &'a RawValue,
-        }
-        #[derive(Deserialize)]
         struct Kind<'a> {
             #[serde(borrow)]
             r#type: Cow<'a, str>,
         }
-        if self.role != Role::Assistant {
-            return None;
-        }
-        let said: Said<'_> = serde_json::from_str(self.as_json()).ok()?;
-        let mut blocks: Vec<Box<RawValue>> = serde_json::from_str(said.content.get()).ok()?;
+        let mut blocks = self.blocks_said()?;
         let all = blocks.len();
         blocks.retain(|block| {
             let kind = serde_json::from_str::<Kind<'_>>(block.get());
             !kind.is_ok_and(|kind| matches!(&*kind.r#type, "thinking" | "redacted_thinking"))
         });
         (blocks.len() < all).then_some(blocks)
+    }
+
+    /// The blocks of a message of the model's.
+    fn blocks_said(&self) -> Option<Vec<Box<RawValue>>> {
+        #[derive(Deserialize)]
+        struct Said {
+            content: Vec<Box<RawValue>>,
+        }
+        if self.role != Role::Assistant {
+            return None;
+        }
+        let said: Said = serde_json::from_str(self.as_json()).ok()?;
+        Some(said.content)
     }
 }
 
@@ -204,11 +237,14 @@ pub struct ToolResult {
     pub is_error: bool,
 }
 
+/// What is shown of a failed call that says nothing.
+const SILENT: &str = "The tool failed without saying why.";
+
 /// A block inside a tool result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultBlock {
-    /// Text; never empty.
+    /// Text; left out where it is blank.
     Text(String),
     /// A base64 image of a type the API takes.
     Image {
@@ -262,19 +298,24 @@ impl ToolResult {
 
     fn encode(&self) -> Box<RawValue> {
         let base64 = |media_type, data| Source { r#type: "base64", media_type, data };
-        let content = self.content.iter().map(|block| match block {
-            ResultBlock::Text(text) => WireBlock::Text { text },
+        let content = self.content.iter().filter_map(|block| match block {
+            ResultBlock::Text(text) if is_blank(text) => None,
+            ResultBlock::Text(text) => Some(WireBlock::Text { text }),
             ResultBlock::Image { media_type, data } => {
-                WireBlock::Image { source: base64(media_type, data) }
+                Some(WireBlock::Image { source: base64(media_type, data) })
             }
             ResultBlock::Pdf { data } => {
-                WireBlock::Document { source: base64("application/pdf", data) }
+                Some(WireBlock::Document { source: base64("application/pdf", data) })
             }
         });
+        let mut content: Vec<_> = content.collect();
+        if content.is_empty() && self.is_error {
+            content.push(WireBlock::Text { text: SILENT });
+        }
         encode(&WireToolResult {
             r#type: "tool_result",
             tool_use_id: &self.tool_use_id,
-            content: content.collect(),
+            content,
             is_error: self.is_error,
         })
     }
@@ -355,7 +396,7 @@ impl ToolDefinitions {
 }
 
 /// JSON of our own making from strings, booleans and JSON that was read before.
-fn encode(value: &impl Serialize) -> Box<RawValue> {
+pub(super) fn encode(value: &impl Serialize) -> Box<RawValue> {
     #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
     serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
@@ -386,26 +427,65 @@ mod tests {
     }
 
     #[test]
+    fn a_result_is_never_blank_and_a_failed_one_never_silent() {
+        let result = |texts: &[&str], is_error| {
+            let content = texts.iter().map(|text| ResultBlock::Text((*text).into())).collect();
+            let result = ToolResult { tool_use_id: "t".into(), content, is_error };
+            let message: Value =
+                serde_json::from_str(Message::tool_results(&[result], Some(" \n")).as_json())
+                    .unwrap();
+            assert_eq!(message["content"].as_array().unwrap().len(), 1, "no blank reminder");
+            message["content"][0]["content"].clone()
+        };
+        let text = |text: &str| serde_json::json!([{"type": "text", "text": text}]);
+        for blank in [&[][..], &[""], &["\n"], &["\u{2003}", " "]] {
+            assert_eq!(result(blank, false), Value::Null, "{blank:?}");
+            assert_eq!(result(blank, true), text(SILENT), "{blank:?}");
+        }
+        assert_eq!(result(&["\n", " a\n"], true), text(" a\n"));
+    }
+
+    #[test]
+    fn a_history_that_the_model_ends_ends_without_white_space_stripped_or_not() {
+        let said = |content: &str| {
+            Message::assistant(&RawValue::from_string(content.into()).unwrap(), &[])
+        };
+        let text = r#"{"type":"text","text":"Moment …\u00a0\n"}"#;
+        let trimmed = r#"{"role":"assistant","content":[{"type":"text","text":"Moment …"}]}"#;
+        let mut messages = vec![said(&format!("[{text}]")).unwrap()];
+        Message::trim_end(&mut messages);
+        assert_eq!(messages[0].as_json(), trimmed);
+        let thinking = r#"{"type":"thinking","thinking":"","signature":"s"}"#;
+        let mut messages = vec![said(&format!("[{text},{thinking}]")).unwrap()];
+        Message::trim_end(&mut messages);
+        assert!(messages[0].as_json().contains(text), "it does not end the message");
+        assert!(Message::strip_thinking(&mut messages));
+        assert_eq!(messages[0].as_json(), trimmed);
+        assert!(said(r#"[{"type":"text","text":" "}]"#).is_none());
+    }
+
+    #[test]
     fn the_models_own_words_are_replayed_byte_for_byte() {
-        let content = r#"[ {"type":"thinking","thinking":"","signature":"Eq=="}, {"new":1.0} ]"#;
+        let content =
+            r#"[ {"type":"thinking","thinking":"","signature":"Eq=="}, {"type":"new","new":1.0} ]"#;
         let raw: Box<RawValue> = serde_json::from_str(content).unwrap();
-        let message = Message::assistant(&raw);
+        let message = Message::assistant(&raw, &[]).unwrap();
         assert_eq!(message.as_json(), format!(r#"{{"role":"assistant","content":{content}}}"#));
     }
     #[test]
     fn thinking_is_taken_out_of_the_models_messages_and_the_rest_stays_byte_for_byte() {
-        let said =
-            |content: &str| Message::assistant(&RawValue::from_string(content.into()).unwrap());
+        let said = |content: &str| {
+            Message::assistant(&RawValue::from_string(content.into()).unwrap(), &[]).unwrap()
+        };
         let mut messages = vec![
             Message::user("{\"type\":\"thinking\"}"),
             said(
                 r#"[ {"thinking":"","type":"thinking","signature":"Eq=="} ,{"type":"text", "text":"a\u00fc"},
-                {"type":"redacted_thinking","data":"x"},{ "type":"tool_use","id":"t","input":{"n":1.0} } ]"#,
+                {"type":"redacted_thinking","data":"x"},{ "type":"tool_use","id":"t","name":"n","input":{"n":1.0} } ]"#,
             ),
             Message::tool_results(&[], None),
             said(r#"[ {"type":"thinking","thinking":"nur das"}]"#),
-            said(r#"[ {"type":"text","text":"ohne"} , {"new":"thinking"}]"#),
-            said("[]"),
+            said(r#"[ {"type":"text","text":"ohne"} , {"type":"new","new":"thinking"}]"#),
         ];
         assert!(Message::strip_thinking(&mut messages));
         let json: Vec<_> = messages.iter().map(Message::as_json).collect();
@@ -413,10 +493,9 @@ mod tests {
             json,
             [
                 r#"{"role":"user","content":"{\"type\":\"thinking\"}"}"#,
-                r#"{"role":"assistant","content":[{"type":"text", "text":"a\u00fc"},{ "type":"tool_use","id":"t","input":{"n":1.0} }]}"#,
+                r#"{"role":"assistant","content":[{"type":"text", "text":"a\u00fc"},{ "type":"tool_use","id":"t","name":"n","input":{"n":1.0} }]}"#,
                 r#"{"role":"user","content":[]}"#,
-                r#"{"role":"assistant","content":[ {"type":"text","text":"ohne"} , {"new":"thinking"}]}"#,
-                r#"{"role":"assistant","content":[]}"#,
+                r#"{"role":"assistant","content":[ {"type":"text","text":"ohne"} , {"type":"new","new":"thinking"}]}"#,
             ]
         );
         assert!(!Message::strip_thinking(&mut messages), "there is none left");

@@ -1,11 +1,14 @@
 //! What the model said.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
+use super::replayed::{Members, no_input};
 use crate::{
     domain::{Cost, Tokens, clip, one_line},
-    pricing::Pricing,
+    pricing::{Pricing, is_same_model},
 };
 
 /// Longest category of a refusal, in characters.
@@ -61,16 +64,18 @@ pub enum Block {
     ToolUse(ToolUse),
     /// Anything else: thinking, and types to come. Replayed, never read.
     Other,
+    /// No block at all, or a text block without text. It could not be sent back.
+    Unusable,
 }
 
 /// A tool call as the model wrote it.
 #[derive(Clone, Debug)]
 pub struct ToolUse {
-    /// Pairs it with its result.
+    /// Pairs it with its result. May be empty, or not the only one, until [`Reply::calls`] has mended that.
     pub id: String,
-    /// The tool, in Claude's spelling.
+    /// The tool, in Claude's spelling; empty where it is missing.
     pub name: String,
-    /// Its input, byte for byte.
+    /// Its input, byte for byte; `{}` where it is missing.
     pub input: Box<RawValue>,
 }
 
@@ -128,64 +133,116 @@ impl StopReason {
 #[derive(Deserialize)]
 struct WireReply {
     content: Box<RawValue>,
-    stop_reason: Option<String>,
-    // What the contract calls optional may also be of an unexpected kind; the reply counts.
+    // Beside the content, whatever is missing or of an unexpected kind; the reply counts.
+    #[serde(default)]
+    stop_reason: Value,
     #[serde(default)]
     stop_details: Value,
-    usage: WireUsage,
+    #[serde(default)]
+    usage: Value,
+    #[serde(default)]
+    model: Value,
 }
 
-#[derive(Deserialize)]
-struct WireUsage {
-    input_tokens: u64,
-    output_tokens: u64,
-    #[serde(default)]
-    cache_creation_input_tokens: Value,
-    #[serde(default)]
-    cache_read_input_tokens: Value,
-    #[serde(default)]
-    cache_creation: Value,
+/// A reply, and what is odd about it.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) reply: Reply,
+    /// Why what it says of its length is not believed, if so.
+    pub(super) disbelieved: Option<&'static str>,
+    /// Who answered in the place of the model asked, if somebody did.
+    pub(super) from_other: Option<String>,
 }
 
-impl WireUsage {
-    fn tokens(&self) -> Tokens {
-        let number = |value: &Value| value.as_u64().unwrap_or_default().min(MOST_TOKENS);
-        let written = number(&self.cache_creation_input_tokens);
-        let for_an_hour = number(&self.cache_creation["ephemeral_1h_input_tokens"]);
-        Tokens {
-            input: self.input_tokens.min(MOST_TOKENS),
-            output: self.output_tokens.min(MOST_TOKENS),
-            cache_read: number(&self.cache_read_input_tokens),
-            cache_write_5m: written.saturating_sub(for_an_hour),
-            cache_write_1h: for_an_hour,
+/// What a reply is priced by.
+pub(super) struct Terms<'a> {
+    /// The model asked.
+    pub(super) model: &'a str,
+    /// What was reserved for: booked where the reply does not say what it took.
+    pub(super) most: &'a Tokens,
+    pub(super) pricing: &'a Pricing,
+}
+
+/// How long a reply and its prompt were, or why that cannot be told from what it says.
+fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
+    let read = || {
+        let needed = |value: &Value| Some(value.as_u64()?.min(MOST_TOKENS));
+        let optional = |value: &Value| if value.is_null() { Some(0) } else { needed(value) };
+        let split = &usage["cache_creation"];
+        if !split.is_null() && !split.is_object() {
+            return None;
         }
+        let for_minutes = optional(&split["ephemeral_5m_input_tokens"])?;
+        let for_an_hour = optional(&split["ephemeral_1h_input_tokens"])?;
+        let written = optional(&usage["cache_creation_input_tokens"])?;
+        let written = written.max(for_minutes + for_an_hour).min(MOST_TOKENS);
+        Some(Tokens {
+            input: needed(&usage["input_tokens"])?,
+            output: needed(&usage["output_tokens"])?,
+            cache_read: optional(&usage["cache_read_input_tokens"])?,
+            cache_write_5m: written - for_an_hour,
+            cache_write_1h: for_an_hour,
+        })
+    };
+    let tokens = read().ok_or("usage is missing or holds what is no number of tokens")?;
+    if has_content && (tokens.prompt() == 0 || tokens.output == 0) {
+        return Err("usage counts nothing for a reply that says something");
     }
+    Ok(tokens)
 }
 
-#[derive(Deserialize)]
-struct WireBlock {
-    text: Option<String>,
-    id: Option<String>,
-    name: Option<String>,
-    input: Option<Box<RawValue>>,
+/// An id as the API takes it back; others lose what it refuses.
+pub fn sendable_id(id: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.is_empty() { "call".into() } else { id.replace(|c| !fits(c), "_") }
 }
 
 impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
-    pub(super) fn parse(body: &[u8], pricing: &Pricing) -> Result<Self, String> {
+    pub(super) fn parse(body: &[u8], terms: &Terms<'_>) -> Result<Read, String> {
         let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let blocks = Block::parse_all(&wire.content)?;
-        let usage = wire.usage.tokens();
-        Ok(Self {
+        let (usage, disbelieved) = match count(&wire.usage, !blocks.is_empty()) {
+            Ok(usage) => (usage, None),
+            Err(why) => (*terms.most, Some(why)),
+        };
+        let model = wire.model.as_str().filter(|model| !model.is_empty());
+        let from_other = model.filter(|model| !is_same_model(model, terms.model));
+        let reply = Self {
             content: wire.content,
             blocks,
-            stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
+            stop_reason: StopReason::parse(wire.stop_reason.as_str()),
             refusal: wire.stop_details["category"]
                 .as_str()
                 .map(|category| clip(&one_line(category), MAX_CATEGORY)),
-            cost: pricing.cost(&usage),
+            cost: match from_other {
+                Some(other) => terms.pricing.cost_of_either(other, &usage),
+                None => terms.pricing.cost(&usage),
+            },
             usage,
-        })
+        };
+        let from_other = from_other.map(str::to_owned);
+        Ok(Read { reply, disbelieved, from_other })
+    }
+
+    /// Whether it came to its end by itself, so that its calls are whole.
+    pub fn is_complete(&self) -> bool {
+        use StopReason::{EndTurn, PauseTurn, StopSequence, ToolUse};
+        matches!(self.stop_reason, EndTurn | ToolUse | StopSequence | PauseTurn)
+    }
+
+    /// The calls of a complete reply, in order, each with an id of its own: `known` has those of the calls
+    /// before.
+    pub fn calls(&self, known: &mut HashSet<String>) -> Vec<ToolUse> {
+        let own_id = |call: &ToolUse| {
+            let mut id = sendable_id(&call.id);
+            while !known.insert(id.clone()) {
+                id = format!("{id}_{}", known.len());
+            }
+            ToolUse { id, ..call.clone() }
+        };
+        let calls = self.tool_uses().filter(|_| self.is_complete());
+        calls.map(own_id).collect()
     }
 
     /// The text blocks, one after the other.
@@ -213,47 +270,41 @@ impl Reply {
 
 impl Block {
     fn parse_all(content: &RawValue) -> Result<Vec<Self>, String> {
-        let blocks: Vec<Box<RawValue>> = from_raw(content)?;
-        blocks.iter().map(|block| Self::parse(block)).collect()
+        let blocks: Result<Vec<Box<RawValue>>, _> = serde_json::from_str(content.get());
+        let blocks = blocks.map_err(|error| error.to_string())?;
+        Ok(blocks.iter().map(|block| Self::parse(block)).collect())
     }
 
-    fn parse(raw: &RawValue) -> Result<Self, String> {
-        // Only the type is read of a block the runner does not look into.
-        #[derive(Deserialize)]
-        struct Type<'a> {
-            #[serde(borrow)]
-            r#type: std::borrow::Cow<'a, str>,
-        }
-        let kind: Type<'_> = from_raw(raw)?;
-        match &*kind.r#type {
-            "text" => {
-                let block: WireBlock = from_raw(raw)?;
-                block.text.map(Self::Text).ok_or_else(|| "a text block without text".to_owned())
-            }
-            "tool_use" => {
-                let block: WireBlock = from_raw(raw)?;
-                match (block.id, block.name, block.input) {
-                    (Some(id), Some(name), Some(input)) => {
-                        Ok(Self::ToolUse(ToolUse { id, name, input }))
-                    }
-                    _ => Err("a tool_use block without id, name or input".to_owned()),
-                }
-            }
-            _ => Ok(Self::Other),
+    /// Reads a block. Only the type is read of one the runner does not look into.
+    pub(super) fn parse(raw: &RawValue) -> Self {
+        let Some(block) = Members::of(raw) else { return Self::Unusable };
+        match (block.text("type").as_deref(), block.text("text")) {
+            (Some("text"), Some(text)) => Self::Text(text),
+            (None, _) | (Some("text"), None) => Self::Unusable,
+            (Some("tool_use"), _) => Self::ToolUse(ToolUse {
+                id: block.text("id").unwrap_or_default(),
+                name: block.text("name").unwrap_or_default(),
+                input: block.raw("input").map_or_else(no_input, RawValue::to_owned),
+            }),
+            _ => Self::Other,
         }
     }
-}
-
-fn from_raw<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, String> {
-    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MOST: Tokens =
+        Tokens { input: 0, output: 8_192, cache_read: 0, cache_write_5m: 5_000, cache_write_1h: 0 };
+
+    fn read(model: &str, body: &[u8]) -> Result<Read, String> {
+        let pricing = Pricing::load(None, model).unwrap();
+        Reply::parse(body, &Terms { model, most: &MOST, pricing: &pricing })
+    }
+
     fn parse(body: &[u8]) -> Result<Reply, String> {
-        Reply::parse(body, &Pricing::load(None, "claude-haiku-5-5").unwrap())
+        read("claude-haiku-5-5", body).map(|read| read.reply)
     }
 
     fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
@@ -262,6 +313,116 @@ mod tests {
             format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
                 .as_bytes(),
         )
+    }
+
+    /// A reply of some words with this usage, by this model.
+    fn billed(usage: &str, model: &str) -> Read {
+        let content = r#"[{"type":"text","text":"Gut."}]"#;
+        let body = format!(r#"{{"content":{content},"usage":{usage},"model":{model}}}"#);
+        read("claude-haiku-5-5", body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
+        for usage in [
+            "null",
+            "[]",
+            "\"none\"",
+            "{}",
+            r#"{"input_tokens":12}"#,
+            r#"{"output_tokens":12}"#,
+            r#"{"input_tokens":"12","output_tokens":3}"#,
+            r#"{"input_tokens":12,"output_tokens":"3"}"#,
+            r#"{"input_tokens":12.5,"output_tokens":3}"#,
+            r#"{"input_tokens":-12,"output_tokens":3}"#,
+            r#"{"input_tokens":12,"output_tokens":-3}"#,
+            r#"{"input_tokens":null,"output_tokens":3}"#,
+            r#"{"input_tokens":true,"output_tokens":3}"#,
+            r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":"9"}"#,
+            r#"{"input_tokens":12,"output_tokens":3,"cache_creation_input_tokens":-1}"#,
+            r#"{"input_tokens":12,"output_tokens":3,"cache_creation":7}"#,
+            r#"{"input_tokens":12,"output_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":0.5}}"#,
+            r#"{"input_tokens":0,"output_tokens":3}"#,
+            r#"{"input_tokens":12,"output_tokens":0}"#,
+            r#"{"input_tokens":0,"output_tokens":0,"cache_read_input_tokens":0}"#,
+        ] {
+            let Read { reply, disbelieved, .. } = billed(usage, "null");
+            assert!(disbelieved.is_some(), "{usage}");
+            let reserved = Pricing::load(None, "claude-haiku-5-5").unwrap().cost(&MOST);
+            assert_eq!((reply.usage, reply.cost), (MOST, reserved), "{usage}");
+        }
+        for usage in [
+            r#"{"input_tokens":1,"output_tokens":1}"#,
+            r#"{"input_tokens":0,"output_tokens":1,"cache_read_input_tokens":9,"server_tool_use":"?"}"#,
+        ] {
+            assert_eq!(billed(usage, "null").disbelieved, None, "{usage}");
+        }
+        let nothing = r#"{"content":[],"usage":{"input_tokens":0,"output_tokens":0}}"#;
+        let nothing = read("claude-haiku-5-5", nothing.as_bytes()).unwrap();
+        assert_eq!((nothing.disbelieved, nothing.reply.cost), (None, Cost::default()));
+    }
+
+    #[test]
+    fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or_smaller() {
+        let written = |sum: &str, parts: &str| {
+            let counts = r#""input_tokens":1,"output_tokens":1"#;
+            let usage = billed(&format!("{{{counts}{sum},\"cache_creation\":{parts}}}"), "null")
+                .reply
+                .usage;
+            (usage.cache_write_5m, usage.cache_write_1h)
+        };
+        let parts = r#"{"ephemeral_5m_input_tokens":700,"ephemeral_1h_input_tokens":200}"#;
+        assert_eq!(written("", parts), (700, 200));
+        assert_eq!(written(",\"cache_creation_input_tokens\":null", parts), (700, 200));
+        assert_eq!(written(",\"cache_creation_input_tokens\":0", parts), (700, 200));
+        assert_eq!(written(",\"cache_creation_input_tokens\":1000", parts), (800, 200));
+        assert_eq!(written(",\"cache_creation_input_tokens\":1000", "null"), (1_000, 0));
+    }
+
+    #[test]
+    fn an_answer_of_another_model_is_priced_as_the_dearer() {
+        let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
+        let cost = |model: &str| {
+            let Read { reply, from_other, .. } = billed(usage, &format!("\"{model}\""));
+            (reply.cost.input.dollars(), from_other.is_some())
+        };
+        // A prompt this long has the second price.
+        for same in
+            ["claude-haiku-5-5", "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""]
+        {
+            assert_eq!(cost(same), (0.5, false), "{same}");
+        }
+        assert_eq!(cost("claude-opus-5-5"), (4.0, true));
+        assert_eq!(cost("claude-of-tomorrow"), (4.0, true), "as the dearest");
+        let cheaper = format!(r#"{{"content":[],"usage":{usage},"model":"claude-haiku-5-5"}}"#);
+        let cheaper = read("claude-opus-5-5", cheaper.as_bytes()).unwrap();
+        assert_eq!((cheaper.reply.cost.input.dollars(), cheaper.from_other.is_some()), (4.0, true));
+    }
+
+    #[test]
+    fn calls_get_the_ids_and_inputs_they_lack() {
+        let call = |id: &str, rest: &str| format!(r#"{{"type":"tool_use"{id}{rest}}}"#);
+        let (a, name) = (r#","id":"a""#, r#","name":"n","input":{}"#);
+        let content = [
+            call(a, name),
+            call(a, name),
+            call("", name),
+            call(r#","id":"x.y:0""#, name),
+            call(r#","id":7"#, r#","name":null"#),
+            call(r#","id":"b""#, r#","name":"n","input":null"#),
+            call(r#","id":"c""#, r#","name":"n","input":[1]"#),
+        ];
+        let reply = reply(&format!("[{}]", content.join(",")), "\"end_turn\"").unwrap();
+        let mut known = HashSet::from(["b".to_owned()]);
+        let calls = reply.calls(&mut known);
+        let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
+        assert_eq!(ids, ["a", "a_2", "call", "x_y_0", "call_5", "b_6", "c"]);
+        let inputs: Vec<_> = calls.iter().map(|call| call.input.get()).collect();
+        assert_eq!(inputs, ["{}", "{}", "{}", "{}", "{}", "{}", "[1]"]);
+        assert_eq!(calls[4].name, "");
+        assert_eq!(reply.calls(&mut HashSet::from(["b".to_owned()])).len(), 7, "again the same");
+        let cut = Reply { stop_reason: StopReason::MaxTokens, ..reply };
+        assert!(cut.calls(&mut known).is_empty());
     }
 
     #[test]
@@ -294,11 +455,12 @@ mod tests {
     }
 
     #[test]
-    fn odd_optional_fields_do_not_spoil_a_paid_reply() {
-        let body = r#"{"content":[],"stop_reason":"end_turn","stop_details":"none","usage":{
-            "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":-3,"cache_creation":7}}"#;
+    fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
+        let body = r#"{"content":[],"stop_reason":17,"stop_details":"none","model":[],"usage":{
+            "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null,"speed":7}}"#;
         let reply = parse(body.as_bytes()).unwrap();
         assert_eq!((reply.usage.prompt(), reply.refusal), (1, None));
+        assert_eq!(reply.stop_reason, StopReason::Unknown);
     }
 
     #[test]
@@ -335,19 +497,23 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_paired_or_read_is_an_error() {
-        for content in [
-            "null",
-            "{}",
-            "[1]",
-            "[{}]",
-            r#"[{"type":"text"}]"#,
-            r#"[{"type":"tool_use","name":"x","input":{}}]"#,
-            r#"[{"type":"tool_use","id":"x","input":{}}]"#,
-        ] {
+    fn what_is_no_message_is_an_error_and_an_odd_block_is_not() {
+        for content in ["null", "{}", "\"Gut.\"", "7"] {
             assert!(reply(content, "\"end_turn\"").is_err(), "{content}");
         }
         assert!(parse(b"<html>").is_err());
-        assert!(parse(br#"{"content":[],"stop_reason":"end_turn"}"#).is_err());
+        assert!(parse(br#"{"stop_reason":"end_turn"}"#).is_err());
+        for odd in [
+            "1",
+            "null",
+            "{}",
+            r#"{"type":"text"}"#,
+            r#"{"type":"text","text":7}"#,
+            r#"{"type":7}"#,
+        ] {
+            let content = format!(r#"[{odd},{{"type":"text","text":"a","text":"Gut."}}]"#);
+            let reply = reply(&content, "\"end_turn\"").unwrap();
+            assert_eq!((reply.text().as_str(), reply.content.get()), ("Gut.", content.as_str()));
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::claude::Scripted;
+
 use super::fixture::{Client, assistant, talk, tool_result, tool_use, user, with_model};
 
 #[tokio::test]
@@ -20,6 +22,61 @@ async fn the_conversation_begins_and_ends_with_the_user() {
     client.refuses(talk(role), "messages.0.role: ").await;
     client.refuses(talk(json!([user(Value::Null)])), "messages.0.content: ").await;
     client.accepts(talk(json!([user(json!("x")), user(json!("y"))]))).await;
+}
+
+const EMPTY: &str = "text content blocks must be non-empty";
+const BLANK: &str = "text content blocks must contain non-whitespace text";
+
+#[tokio::test]
+async fn what_claude_said_is_sent_back_without_what_it_refuses() {
+    let client = Client::start().await;
+    let blank = json!({"type": "text", "text": " \n"});
+    let words = json!({"type": "text", "text": "Moment. \n"});
+    let odd_call = |id: Value, name: &str, input: Value| json!({"type": "tool_use", "id": id, "name": name, "input": input});
+    let served = |blocks: Value, stop: &str| {
+        client.claude.enqueue(Scripted::blocks(blocks.as_array().unwrap(), stop));
+        client.accepts(talk(json!([user(json!("x"))])))
+    };
+    let behind = |said: Value, next: Option<Value>| {
+        let mut messages = vec![user(json!("x")), assistant(said)];
+        messages.extend(next.map(user));
+        talk(messages.into())
+    };
+
+    served(json!([blank, words]), "pause_turn").await;
+    client
+        .refuses(behind(json!([blank, words]), None), &format!("messages.1.content.0: {BLANK}"))
+        .await;
+    client
+        .refuses(
+            behind(json!([words]), None),
+            "messages: final assistant content cannot end with trailing whitespace",
+        )
+        .await;
+    client.accepts(behind(json!([{"type": "text", "text": "Moment."}]), None)).await;
+    let changed = behind(json!([{"type": "text", "text": "Moment!"}]), None);
+    client.refuses(changed, "messages: This model does not support assistant").await;
+
+    let results = |id: &str| Some(json!([tool_result(id)]));
+    served(json!([blank, odd_call(json!("toolu_n"), "todo_list", Value::Null)]), "tool_use").await;
+    let null = json!([odd_call(json!("toolu_n"), "todo_list", Value::Null)]);
+    client.refuses(behind(null, results("toolu_n")), "messages.1.content.0.input: ").await;
+    let mended = |name: &str| json!([odd_call(json!("toolu_n"), name, json!({}))]);
+    client.accepts(behind(mended("todo_list"), results("toolu_n"))).await;
+    client
+        .refuses(
+            behind(mended("other"), results("toolu_n")),
+            "messages.1.content: this reply was changed",
+        )
+        .await;
+
+    let twice = json!([tool_use("toolu_2"), tool_use("toolu_2")]);
+    served(twice.clone(), "tool_use").await;
+    client
+        .refuses(behind(twice, results("toolu_2")), "messages.1: `tool_use` ids must be unique")
+        .await;
+    let both = Some(json!([tool_result("toolu_2"), tool_result("toolu_2b")]));
+    client.accepts(behind(json!([tool_use("toolu_2"), tool_use("toolu_2b")]), both)).await;
 }
 
 #[tokio::test]
@@ -153,8 +210,17 @@ async fn results_hold_texts_images_or_nothing() {
         ]))
     };
     let path = "messages.2.content.0";
-    for fine in [json!(""), json!([]), json!([{"type": "text", "text": ""}])] {
+    for fine in [json!(""), json!([])] {
         client.accepts(result(fine)).await;
+    }
+    let text = |text: &str| json!([{"type": "text", "text": text}]);
+    client.refuses(result(text("")), &format!("{path}.content.0: {EMPTY}")).await;
+    client.refuses(result(text("\u{a0}\n\u{2003}")), &format!("{path}.content.0: {BLANK}")).await;
+    client.refuses(result(json!(" ")), &format!("{path}.content: {BLANK}")).await;
+    for nothing in [json!(""), json!([])] {
+        let mut body = result(nothing);
+        body["messages"][2]["content"][0]["is_error"] = true.into();
+        client.refuses(body, &format!("{path}: content cannot be empty if is_error is true")).await;
     }
     client.refuses(result(Value::Null), &format!("{path}.content: ")).await;
     client

@@ -38,13 +38,14 @@ fn check_system_text(block: &Value, path: &str) -> Checked {
     not_blank(string(map, path, "text")?, path)
 }
 
-/// The content of every message. What Claude itself said is not looked at again.
+/// The content of every message. Of what Claude itself said, which may hold types of its own, only that is
+/// looked at that makes the API refuse what it has said before.
 pub(super) fn check_messages(request: &ParsedRequest, origins: &[Option<Origin>]) -> Checked {
     for (index, (message, origin)) in request.messages.iter().zip(origins).enumerate() {
         let path = format!("messages.{index}.content");
         let content = &message["content"];
         match (message["role"].as_str(), origin) {
-            (_, Some(Origin::Served(_))) => {}
+            (_, Some(Origin::Served(_))) => check_served(content, &path)?,
             (_, Some(Origin::Foreign)) => check_assistant(content, &path)?,
             (Some("system"), _) => check_reminder(content, &path)?,
             _ => {
@@ -121,14 +122,20 @@ fn check_tool_result(block: &Value, path: &str, request: &ParsedRequest) -> Chec
     let map = object(block, path, &keys)?;
     string(map, path, "tool_use_id")?;
     optional_bool(map, path, "is_error")?;
+    let content = map.get("content");
+    if map.get("is_error") == Some(&Value::Bool(true)) && content.is_none_or(is_empty) {
+        return Err(Refusal::invalid(path, "content cannot be empty if is_error is true"));
+    }
     let path = under(path, "content");
-    match map.get("content") {
-        None | Some(Value::String(_)) => Ok(()),
+    match content {
+        None => Ok(()),
+        // A result may say nothing.
+        Some(Value::String(text)) if text.is_empty() => Ok(()),
+        Some(Value::String(text)) => not_blank(text, &path),
         Some(parts) => array(parts, &path)?.iter().enumerate().try_for_each(|(index, part)| {
             let path = under(&path, index);
             match string(any_object(part, &path)?, &path, "type")? {
-                // A result may say nothing.
-                "text" => check_text(part, &path).map(drop),
+                "text" => not_blank(check_text(part, &path)?, &path),
                 "tool_reference" => {
                     let map = object(part, &path, &["type", "tool_name", "cache_control"])?;
                     let name = string(map, &path, "tool_name")?;
@@ -164,10 +171,12 @@ fn check_media(block: &Value, path: &str) -> Checked {
             string(map, path, "source")?;
             string(map, path, "title")?;
             let texts = under(path, "content");
-            array(required(map, path, "content")?, &texts)?
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, part)| check_text(part, &under(&texts, index)).map(drop))
+            array(required(map, path, "content")?, &texts)?.iter().enumerate().try_for_each(
+                |(index, part)| {
+                    let path = under(&texts, index);
+                    not_blank(check_text(part, &path)?, &path)
+                },
+            )
         }
         kind => Err(unknown_tag(kind, path)),
     }
@@ -234,14 +243,14 @@ fn decode(map: &Map<String, Value>, path: &str) -> Result<Vec<u8>, Refusal> {
 /// An assistant message that this Claude never served.
 fn check_assistant(content: &Value, path: &str) -> Checked {
     match content {
-        Value::String(text) => not_empty(text, path),
+        Value::String(text) => not_blank(text, path),
         _ => array(content, path)?.iter().enumerate().try_for_each(|(index, block)| {
             let path = under(path, index);
             let map = any_object(block, &path)?;
             match string(map, &path, "type")? {
                 "text" => {
                     object(block, &path, &["type", "text", "citations", "cache_control"])?;
-                    not_empty(string(map, &path, "text")?, &path)
+                    not_blank(string(map, &path, "text")?, &path)
                 }
                 "tool_use" => check_tool_use(block, &path),
                 // Nobody else can sign; the check of thinking blocks says so in its own words.
@@ -259,28 +268,50 @@ fn check_assistant(content: &Value, path: &str) -> Checked {
     }
 }
 
+/// An assistant message that this Claude has served.
+fn check_served(content: &Value, path: &str) -> Checked {
+    array(content, path)?.iter().enumerate().try_for_each(|(index, block)| {
+        let path = under(path, index);
+        let map = any_object(block, &path)?;
+        match string(map, &path, "type")? {
+            "text" => not_blank(string(map, &path, "text")?, &path),
+            "tool_use" => check_call(map, &path),
+            _ => Ok(()),
+        }
+    })
+}
+
 fn check_tool_use(block: &Value, path: &str) -> Checked {
     let keys = ["type", "id", "name", "input", "caller", "toolset_name", "cache_control"];
-    let map = object(block, path, &keys)?;
+    check_call(object(block, path, &keys)?, path)
+}
+
+/// What every call must have, whoever wrote it.
+pub(in crate::claude) fn check_call(map: &Map<String, Value>, path: &str) -> Checked {
     let id = string(map, path, "id")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if id.is_empty() || !id.chars().all(fits) {
         let message = "String should match pattern '^[a-zA-Z0-9_-]+$'";
         return Err(Refusal::invalid(&under(path, "id"), message));
     }
-    not_empty(string(map, path, "name")?, &under(path, "name"))?;
+    if string(map, path, "name")?.is_empty() {
+        let message = "String should have at least 1 character";
+        return Err(Refusal::invalid(&under(path, "name"), message));
+    }
     any_object(required(map, path, "input")?, &under(path, "input")).map(drop)
 }
 
 fn not_blank(text: &str, path: &str) -> Checked {
-    if text.trim().is_empty() { Err(Refusal::invalid(path, BLANK)) } else { Ok(()) }
+    match text {
+        "" => Err(Refusal::invalid(path, "text content blocks must be non-empty")),
+        _ if is_blank(text) => Err(Refusal::invalid(path, BLANK)),
+        _ => Ok(()),
+    }
 }
 
-fn not_empty(text: &str, path: &str) -> Checked {
-    match text.is_empty() {
-        true => Err(Refusal::invalid(path, "text content blocks must be non-empty")),
-        false => Ok(()),
-    }
+/// Whether it is empty, or nothing but Unicode white space.
+pub(in crate::claude) fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 fn unknown_tag(kind: Option<&str>, path: &str) -> Refusal {

@@ -60,12 +60,6 @@ fn collect<'a>(blocks: &'a Value, path: &str, found: &mut Vec<(String, &'a str)>
         let Some(marker) = block.get("cache_control") else { continue };
         let path = under(&path, "cache_control");
         let ttl = time_to_live(marker, &path)?;
-        if block["type"] == "text" && block["text"] == "" {
-            return Err(Refusal::invalid(
-                &path,
-                "cache_control cannot be set for empty text blocks",
-            ));
-        }
         found.push((path, ttl));
     }
     Ok(())

@@ -68,6 +68,10 @@ pub(super) fn check_order(
                        must end with a user message.";
         return Err(Refusal::invalid("messages", message));
     }
+    if role(last) == Some("assistant") && ends_in_white_space(&messages[last]["content"]) {
+        let message = "final assistant content cannot end with trailing whitespace";
+        return Err(Refusal::invalid("messages", message));
+    }
     for (index, message) in messages.iter().enumerate() {
         let content: Vec<&Value> = message["content"].as_array().into_iter().flatten().collect();
         let calls = ids(&content, "tool_use", "id");
@@ -77,6 +81,12 @@ pub(super) fn check_order(
         }
     }
     check_pairing(&merged(messages))
+}
+
+fn ends_in_white_space(content: &Value) -> bool {
+    let last = content.as_array().and_then(|blocks| blocks.last());
+    let text = last.map_or(content, |block| &block["text"]).as_str();
+    text.is_some_and(|text| text.ends_with(char::is_whitespace))
 }
 
 /// Neighbouring messages of one role, as the API merges them.
