@@ -114,8 +114,7 @@ impl App {
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
-        let redactor = Redactor::new(config.secrets());
-        let http = HttpClient::new(metrics.clone(), redactor.clone())?;
+        let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
         let auth = Arc::new(AuthClient::new(
             http.clone(),
             config.peers.auth.clone(),
@@ -133,7 +132,6 @@ impl App {
             http,
             auth: auth.clone(),
             pricing,
-            redactor,
             shutdown: shutdown.clone(),
             journal: journal.clone(),
             budget: budget.clone(),
@@ -275,7 +273,6 @@ struct Parts {
     http: HttpClient,
     auth: Arc<AuthClient>,
     pricing: Pricing,
-    redactor: Redactor,
     shutdown: Shutdown,
     journal: Journal,
     budget: Arc<Budget>,
@@ -285,8 +282,7 @@ struct Parts {
 
 /// The ticks and the outbox, if every key they need is set.
 async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>), JournalError> {
-    let Parts { clock, http, auth, pricing, redactor, shutdown, journal, budget, control, gauges } =
-        parts;
+    let Parts { clock, http, auth, pricing, shutdown, journal, budget, control, gauges } = parts;
     let personas = config
         .peers
         .service_key
@@ -297,8 +293,9 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
     let personas = personas.map(Arc::new);
     // Rows that were paid for are handed in even where the key to pay for more is missing.
-    let outbox =
-        personas.clone().map(|personas| Outbox::new(journal.clone(), clock.clone(), personas));
+    let outbox = personas
+        .clone()
+        .map(|personas| Outbox::new(journal.clone(), clock.clone(), personas, auth.clone()));
     let (Some(personas), Some(claude), Some(outbox)) = (personas, claude, outbox.clone()) else {
         return Ok((Ticks::Missing(config.missing_keys()), outbox));
     };
@@ -314,11 +311,11 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         control,
         limits: config.run,
         policy: Arc::new(config.policy.clone()),
+        misnamed: Default::default(),
         shutdown: shutdown.clone(),
         clock,
         time_zone: config.time_zone.clone(),
         metrics: http.metrics().clone(),
-        redactor,
     };
     let max_age = config.journal.resume_max_age;
     let tick = Tick::new(Arc::new(pipeline), personas, concurrency, max_age);

@@ -17,7 +17,7 @@ pub use wire::{DueRow, RowError};
 
 use crate::{
     config::BaseUrl,
-    domain::{Action, ModuleRating, RunId, UserId},
+    domain::{Action, ModuleRating, Redactor, RunId, UserId},
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
         retry::{self, RetryPolicy, Retryable, Verdict},
@@ -192,6 +192,14 @@ impl PersonasClient {
         Some(Self { http, base, headers: HeaderMap::from_iter([headers]) })
     }
 
+    /// This client with another redactor, of a persona whose rows it is to hand in: the server knows all
+    /// that is secret of it.
+    #[must_use]
+    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+        let http = self.http.with_redactor(redactor);
+        Self { http, base: self.base.clone(), headers: self.headers.clone() }
+    }
+
     /// Who is due. A row that cannot be read stands for itself; the others are not affected.
     ///
     /// # Errors
@@ -205,6 +213,8 @@ impl PersonasClient {
             wire::parse_due(&answer.body).and_then(|(rows, server_time)| {
                 // A server that leaves it out still dates its answer.
                 let server_time = server_time.or_else(|| date_of(&answer.headers))?;
+                let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
+                let rows = rows.into_iter().map(clean).collect();
                 Some(Due { rows, server_time })
             })
         })

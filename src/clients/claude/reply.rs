@@ -1,10 +1,10 @@
 //! What the model said.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
-    domain::{Cost, Tokens, clip, one_line},
+    domain::{Cost, Redactor, Tokens, one_line},
     pricing::Pricing,
 };
 
@@ -13,6 +13,9 @@ const MAX_CATEGORY: usize = 64;
 /// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
 /// journal can hold, whatever a broken peer says.
 const MOST_TOKENS: u64 = 10_000_000;
+
+/// What holds a history together: these are no text of the model, and a secret may be a word.
+const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 
 /// One reply. Serialized, it is what it takes to have it again: content, end and price.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -180,9 +183,12 @@ impl Reply {
             content: wire.content,
             blocks,
             stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
+            // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
+            // could end in a part of one.
             refusal: wire.stop_details["category"]
                 .as_str()
-                .map(|category| clip(&one_line(category), MAX_CATEGORY)),
+                .filter(|category| category.chars().count() <= MAX_CATEGORY)
+                .map(one_line),
             cost: pricing.cost(&usage),
             usage,
         })
@@ -203,6 +209,21 @@ impl Reply {
             Block::ToolUse(call) => Some(call),
             _ => None,
         })
+    }
+
+    /// The same without secrets in what the model wrote. Where there are none, byte for byte the same.
+    pub fn redacted(&self, redactor: &Redactor) -> Self {
+        let refusal = self.refusal.as_ref().map(|text| redactor.redact(text).into_owned());
+        let Ok(mut blocks) = from_raw::<Vec<Map<String, Value>>>(&self.content) else {
+            return Self { refusal, ..self.clone() };
+        };
+        let texts =
+            blocks.iter_mut().flatten().filter(|(key, _)| !STRUCTURE.contains(&key.as_str()));
+        let changed = texts.map(|(_, value)| redactor.redact_values(value));
+        let is_changed = changed.filter(|changed| *changed).count() > 0;
+        let content = is_changed.then(|| serde_json::value::to_raw_value(&blocks).ok()).flatten();
+        let content = content.unwrap_or_else(|| self.content.clone());
+        Self { content, refusal, ..self.clone() }
     }
 
     /// Whether the last block is a tool call: cut off there, its input is incomplete.
@@ -349,5 +370,21 @@ mod tests {
         }
         assert!(parse(b"<html>").is_err());
         assert!(parse(br#"{"content":[],"stop_reason":"end_turn"}"#).is_err());
+    }
+
+    #[test]
+    fn what_the_model_wrote_loses_secrets_and_the_structure_and_other_replies_stay() {
+        let content = r#"[ {"type":"tool_use","id":"toolu_1","name":"todo_create",
+            "input":{"s3cret-pw":"s3cret-pw","n":[1.0,"text"]}},{"type":"text","text":"a\u00fc s3cret-pw"} ]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        for other in ["toolu_1", "todo_create", "tool_use", "elsewhere"] {
+            let redacted = reply.redacted(&Redactor::new([other]));
+            assert_eq!(redacted.content.get(), content, "{other}");
+        }
+        let redacted = reply.redacted(&Redactor::new(["s3cret-pw"]));
+        assert_eq!(
+            redacted.content.get(),
+            r#"[{"type":"tool_use","id":"toolu_1","name":"todo_create","input":{"s3cret-pw":"[redacted]","n":[1.0,"text"]}},{"type":"text","text":"aü [redacted]"}]"#
+        );
     }
 }
