@@ -114,8 +114,7 @@ impl App {
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
-        let redactor = Redactor::new(config.secrets());
-        let http = HttpClient::new(metrics.clone(), redactor.clone())?;
+        let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
         let auth = Arc::new(AuthClient::new(
             http.clone(),
             config.peers.auth.clone(),
@@ -139,7 +138,6 @@ impl App {
             auth: auth.clone(),
             seed_secret: seed_secret.clone(),
             pricing,
-            redactor,
             shutdown: shutdown.clone(),
             journal: journal.clone(),
             budget: budget.clone(),
@@ -282,7 +280,6 @@ struct Parts {
     auth: Arc<AuthClient>,
     seed_secret: Arc<SeedSecret>,
     pricing: Pricing,
-    redactor: Redactor,
     shutdown: Shutdown,
     journal: Journal,
     budget: Arc<Budget>,
@@ -298,7 +295,6 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         auth,
         seed_secret,
         pricing,
-        redactor,
         shutdown,
         journal,
         budget,
@@ -314,8 +310,9 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
     let personas = personas.map(Arc::new);
     // Rows that were paid for are handed in even where the key to pay for more is missing.
-    let outbox =
-        personas.clone().map(|personas| Outbox::new(journal.clone(), clock.clone(), personas));
+    let outbox = personas
+        .clone()
+        .map(|personas| Outbox::new(journal.clone(), clock.clone(), personas, auth.clone()));
     let (Some(personas), Some(claude), Some(outbox)) = (personas, claude, outbox.clone()) else {
         return Ok((Ticks::Missing(config.missing_keys()), outbox));
     };
@@ -332,11 +329,11 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         control,
         limits: config.run,
         policy: Arc::new(config.policy.clone()),
+        misnamed: Default::default(),
         shutdown: shutdown.clone(),
         clock,
         time_zone: config.time_zone.clone(),
         metrics: http.metrics().clone(),
-        redactor,
     };
     let max_age = config.journal.resume_max_age;
     let tick = Tick::new(Arc::new(pipeline), personas, concurrency, max_age);

@@ -190,10 +190,22 @@ pub struct PolicyConfig {
     pub allow_destructive: Vec<String>,
     /// POLICY_TOOL_RATE: calls of one tool by one persona in a rolling minute, ≥ 1.
     pub tool_rate: usize,
-    /// POLICY_HIDDEN_TOOLS: tools that are not offered.
+    /// POLICY_HIDDEN_TOOLS: tools that are not offered, the default's among them where it is added to.
     pub hidden_tools: Vec<String>,
     /// PERSONA_READ_TOOLS: tools that only read, besides those whose name says so.
     pub read_tools: Vec<String>,
+}
+
+impl PolicyConfig {
+    /// The tools these settings name, each with its variable; but for those that are hidden by default,
+    /// which not every version of the product has.
+    pub fn named_tools(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let hidden = self.hidden_tools.iter().filter(|name| !PAID_TOOLS.contains(&name.as_str()));
+        let of = |variable| move |name| (variable, String::as_str(name));
+        let hidden = hidden.map(of("POLICY_HIDDEN_TOOLS"));
+        let allowed = self.allow_destructive.iter().map(of("POLICY_ALLOW_DESTRUCTIVE"));
+        hidden.chain(allowed).chain(self.read_tools.iter().map(of("PERSONA_READ_TOOLS")))
+    }
 }
 
 /// What may be spent on model replies; `None` is no cap. Days and months are UTC's.
@@ -386,10 +398,7 @@ impl Config {
             ),
             allow_destructive: list(raw.policy_allow_destructive),
             tool_rate: p.number("POLICY_TOOL_RATE", raw.policy_tool_rate, 30, 1, 10_000),
-            hidden_tools: match raw.policy_hidden_tools {
-                None => PAID_TOOLS.map(str::to_owned).to_vec(),
-                names => list(names),
-            },
+            hidden_tools: hidden(raw.policy_hidden_tools),
             read_tools: list(raw.persona_read_tools),
         };
         let budget = BudgetConfig {
@@ -472,6 +481,16 @@ impl Config {
 
 fn folder(raw: Option<String>) -> PathBuf {
     raw.map_or_else(|| "data".into(), |folder| folder.trim().into())
+}
+
+/// The tools that are hidden by default, or these; with a plus sign before one of them, both.
+fn hidden(text: Option<String>) -> Vec<String> {
+    let adds = text
+        .as_ref()
+        .is_none_or(|text| list(Some(text.clone())).iter().any(|name| name.starts_with('+')));
+    let paid = PAID_TOOLS.map(str::to_owned).into_iter().filter(|_| adds);
+    let names = list(text).into_iter().map(|name| name.trim_start_matches(['+', ' ']).to_owned());
+    paid.chain(names.filter(|name| !name.is_empty())).collect()
 }
 
 /// Names separated by commas.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use crate::{
-    domain::{Redactor, clip, one_line},
+    domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
 
@@ -245,10 +245,11 @@ impl HttpClient {
         result
     }
 
-    /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret.
+    /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret and no
+    /// e-mail, not even a part of one where it is cut.
     pub fn snippet(&self, body: &[u8]) -> String {
-        let text = one_line(&String::from_utf8_lossy(body));
-        clip(&self.redactor.redact(&text), SNIPPET)
+        let text = String::from_utf8_lossy(body);
+        clip(&one_line(&redact_emails(&self.redactor.redact(&text))), SNIPPET)
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     clients::{claude::ToolDefinitions, mcp::Tool},
     config::PolicyConfig,
-    domain::{Redactor, ToolName},
+    domain::ToolName,
 };
 
 /// Longest name Claude takes everywhere (contracts/anthropic-messages.md, section 2).
@@ -42,19 +42,27 @@ pub struct CatalogTool {
     pub is_admin: bool,
 }
 
-/// Verbs of tools that only read (contracts/mana-mcp.md).
+/// First words of what tools do that only read (contracts/mana-mcp.md).
 const READ_VERBS: [&str; 11] = [
     "list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count", "consult",
 ];
-/// Ending of further ones.
-const READ_ENDING: &str = "Recap";
-/// Beginnings of verbs that destroy.
-const DESTRUCTIVE_VERBS: [&str; 5] = ["delete", "remove", "purge", "clear", "reset"];
+/// Last word of further ones.
+const READ_ENDING: &str = "recap";
+/// Words of what does something else besides, such as `getOrCreate`.
+const WRITING: [&str; 24] = [
+    "and", "or", "then", "add", "create", "new", "make", "generate", "insert", "update", "upsert",
+    "edit", "change", "set", "put", "write", "save", "store", "replace", "move", "rename", "merge",
+    "mark", "send",
+];
+/// Words of what destroys.
+const DESTRUCTIVE: [&str; 10] =
+    ["delete", "remove", "purge", "clear", "reset", "wipe", "destroy", "erase", "drop", "truncate"];
+/// Words of what is for administrators.
+const ADMIN: [&str; 2] = ["admin", "administrator"];
 
 impl Catalog {
     /// The catalog of these tools, which are sorted by name and distinct, without the hidden ones.
-    /// What a server may have put into them of the persona's secrets is not offered on.
-    pub fn new(tools: &[Tool], config: &PolicyConfig, redactor: &Redactor) -> Self {
+    pub fn new(tools: &[Tool], config: &PolicyConfig) -> Self {
         let is_offered =
             |tool: &&Tool| !config.hidden_tools.iter().any(|n| n == tool.name.as_str());
         let tools: Vec<_> = tools.iter().filter(is_offered).collect();
@@ -66,8 +74,7 @@ impl Catalog {
         let definitions = ToolDefinitions::new(tools.iter().map(|tool| {
             let spelling = spellings[&tool.name].as_str();
             (spelling, tool.description.as_str(), &tool.input_schema)
-        }))
-        .redacted(redactor);
+        }));
         let by_spelling =
             natures.into_iter().map(|tool| (spellings[&tool.name].clone(), tool)).collect();
         Self { definitions, by_spelling }
@@ -92,28 +99,27 @@ impl Catalog {
 impl CatalogTool {
     fn of(tool: &Tool, server_annotates: bool, read_tools: &[String]) -> Self {
         let name = tool.name.as_str();
-        let verb = name.split_once('.').map_or(name, |(_, verb)| verb);
+        let words = tool.name.words();
+        let has_any = |of: &[&str]| words.iter().any(|word| of.contains(&word.as_str()));
+        let is_destructive = has_any(&DESTRUCTIVE) || tool.hints.destructive == Some(true);
         let reads = match server_annotates {
             true => tool.hints.read_only == Some(true),
-            false => reads_by_convention(verb),
+            false => reads_by_convention(&tool.name.verb()),
         };
-        let destroys = DESTRUCTIVE_VERBS.iter().any(|destructive| verb.starts_with(destructive));
         Self {
             name: tool.name.clone(),
-            is_read_only: reads || read_tools.iter().any(|read| read == name),
-            is_destructive: destroys || tool.hints.destructive == Some(true),
-            is_admin: tool.hints.is_admin || tool.name.module().as_str() == "admin",
+            is_read_only: reads && !is_destructive || read_tools.iter().any(|read| read == name),
+            is_destructive,
+            is_admin: tool.hints.is_admin || has_any(&ADMIN),
         }
     }
 }
 
 /// Whether a verb says that it only reads: `list`, `listStories`, `yearRecap`, not `listen`.
-fn reads_by_convention(verb: &str) -> bool {
-    verb.ends_with(READ_ENDING)
-        || READ_VERBS.iter().any(|read| {
-            let rest = verb.strip_prefix(read);
-            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_lowercase()))
-        })
+fn reads_by_convention(verb: &[String]) -> bool {
+    let is_read = verb.last().is_some_and(|word| word == READ_ENDING)
+        || verb.first().is_some_and(|word| READ_VERBS.contains(&word.as_str()));
+    is_read && !verb.iter().any(|word| WRITING.contains(&word.as_str()))
 }
 
 /// A spelling for each name: as it is where Claude takes it, else with `_` for every other character,
@@ -220,7 +226,7 @@ mod tests {
             hidden_tools: vec!["me.generateWithReference".into()],
             read_tools: vec!["odd.peek".into()],
         };
-        Catalog::new(tools, &config, &Redactor::new(["s3cret-jwt"]))
+        Catalog::new(tools, &config)
     }
 
     #[test]
@@ -240,7 +246,34 @@ mod tests {
             ("todo.removeTag", false, true),
             ("mail.purge", false, true),
             ("chat.clearHistory", false, true),
+            ("todo.items.delete", false, true),
+            ("todo_delete", false, true),
+            ("todo.Delete", false, true),
+            ("todo.DELETE", false, true),
+            ("todo.bulkDelete", false, true),
+            ("todo.HTTPDelete", false, true),
+            ("todo.delete2", false, true),
+            ("todo/erase-all", false, true),
+            ("todo:drop", false, true),
+            ("todo.wipe", false, true),
+            ("todo.listAndDelete", false, true),
+            ("db.truncate", false, true),
+            ("delete", false, true),
             ("todo.undelete", false, false),
+            ("habits.archive", false, false),
+            ("x.listDeleted", true, false),
+            ("x.clearance", false, false),
+            ("x.preset", false, false),
+            ("todo.items.list", true, false),
+            ("todo.List", true, false),
+            ("list_todos", true, false),
+            ("todo.getOrCreate", false, false),
+            ("todo.findAndUpdate", false, false),
+            ("todo.getNew", false, false),
+            ("augur.saveRecap", false, false),
+            ("todo.markRead", false, false),
+            ("list.rename", false, false),
+            ("store.list", true, false),
         ] {
             let catalog = catalog(&[tool(name)]);
             let found = catalog.by_spelling.values().next().unwrap();
@@ -249,7 +282,24 @@ mod tests {
     }
 
     #[test]
-    fn annotations_of_the_server_win_over_verbs() {
+    fn what_is_for_administrators_says_so_in_a_word_of_its_name() {
+        for (name, is_admin) in [
+            ("admin.users", true),
+            ("Admin.users", true),
+            ("admin_users", true),
+            ("users.listForAdmin", true),
+            ("users/administrator-reset", true),
+            ("ADMIN", true),
+            ("users.administer", false),
+            ("badminton.list", false),
+        ] {
+            let catalog = catalog(&[tool(name)]);
+            assert_eq!(catalog.by_spelling.values().next().unwrap().is_admin, is_admin, "{name}");
+        }
+    }
+
+    #[test]
+    fn annotations_of_the_server_win_over_verbs_except_of_what_destroys() {
         let annotated = |name, read_only, destructive| Tool {
             hints: ToolHints { read_only, destructive, is_admin: false },
             ..tool(name)
@@ -257,7 +307,9 @@ mod tests {
         let catalog = catalog(&[
             annotated("a.list", None, None),
             annotated("a.make", Some(true), None),
-            annotated("a.wipe", Some(false), Some(true)),
+            annotated("a.burn", Some(false), Some(true)),
+            annotated("a.wipe", Some(true), Some(false)),
+            annotated("a.look", Some(true), Some(true)),
         ]);
         let nature = |name| {
             let tool = catalog.resolve(name).unwrap();
@@ -265,14 +317,9 @@ mod tests {
         };
         assert_eq!(nature("a_list"), (false, false));
         assert_eq!(nature("a_make"), (true, false));
-        assert_eq!(nature("a_wipe"), (false, true));
-    }
-
-    #[test]
-    fn a_secret_in_a_description_is_not_passed_on() {
-        let leaky = Tool { description: "Uses \"s3cret-jwt\".".into(), ..tool("a.b") };
-        let definitions = catalog(&[leaky]).definitions().as_json().to_owned();
-        assert!(definitions.contains(r#"Uses \"[redacted]\"."#), "{definitions}");
+        for name in ["a_burn", "a_wipe", "a_look"] {
+            assert_eq!(nature(name), (false, true), "{name}");
+        }
     }
 
     #[test]

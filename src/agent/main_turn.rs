@@ -307,7 +307,7 @@ impl Scope {
             biased;
             () = self.shutdown.stopping() => Err(Ended::Stopped),
             () = sleep_until(self.deadline) => Err(Ended::Deadline),
-            reply = claude.ask(ask, self.deadline, &self.patience, recorder) => {
+            reply = claude.ask(ask, self.deadline, &self.patience, &self.redactor, recorder) => {
                 reply.map_err(Ended::of_asking)
             }
             () = recorder.paused() => Err(Ended::Stopped),

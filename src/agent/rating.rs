@@ -141,12 +141,12 @@ impl<'a> RatingTalk<'a> {
     fn hear(&mut self, reply: Reply) {
         self.replies += 1;
         self.spent += reply.cost.total();
-        self.came_back = describe(&reply);
+        self.came_back = describe(&reply, self.redactor);
         if reply.stop_reason == StopReason::Refusal {
             self.refused = true;
             return;
         }
-        let found = parse_ratings(&self.redactor.redact(&reply.text()), &self.missing);
+        let found = parse_ratings(&reply.text(), &self.missing, self.redactor);
         self.missing.retain(|module| found.iter().all(|rating| rating.module != *module));
         self.rows.extend(found);
         if self.is_over() {
@@ -174,7 +174,7 @@ impl<'a> RatingTalk<'a> {
     fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {
         // Without any answer there is nothing to mark; the request's failure is reported instead.
         if self.rows.is_empty() && !self.came_back.is_empty() {
-            self.rows.push(ModuleRating::unreadable(&self.redactor.redact(&self.came_back)));
+            self.rows.push(ModuleRating::unreadable(&self.came_back));
         }
         self.missing.extend(self.beyond);
         Ratings { rows: self.rows, unrated: self.missing, ended, spent: self.spent }
@@ -207,12 +207,12 @@ fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
 }
 
 /// What came back, for the mark of an unreadable answer.
-fn describe(reply: &Reply) -> String {
+fn describe(reply: &Reply, redactor: &Redactor) -> String {
     let reason = match (&reply.stop_reason, &reply.refusal) {
-        (StopReason::Refusal, Some(category)) => format!("refusal, {category}"),
+        (StopReason::Refusal, Some(category)) => format!("refusal, {}", redactor.redact(category)),
         (reason, _) => reason.as_str().to_owned(),
     };
-    let text = clip(&one_line(&reply.text()), CAME_BACK);
+    let text = clip(&one_line(&redactor.redact(&reply.text())), CAME_BACK);
     if text.is_empty() {
         format!("no rating came back, and no text ({reason})")
     } else {

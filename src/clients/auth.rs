@@ -132,14 +132,20 @@ impl AuthClient {
         self.account(email, deadline).log_in().await
     }
 
-    /// Creates the encryption vault of the persona this JWT belongs to. Idempotent.
+    /// Creates the encryption vault of the persona this JWT belongs to, whose secrets `redactor` knows.
+    /// Idempotent.
     ///
     /// # Errors
     /// What failed; nothing is tried after `deadline`.
-    pub async fn init_vault(&self, jwt: &SecretString, deadline: Instant) -> Result<(), AuthError> {
+    pub async fn init_vault(
+        &self,
+        jwt: &SecretString,
+        redactor: &Redactor,
+        deadline: Instant,
+    ) -> Result<(), AuthError> {
         let account = Account {
             auth: self,
-            http: self.http.redacting([jwt.expose_secret()]),
+            http: self.http.with_redactor(redactor.clone()),
             email: "",
             password: String::new(),
             deadline,
@@ -151,6 +157,16 @@ impl AuthClient {
             })
             .await
             .map(drop)
+    }
+
+    /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
+    /// or without a login.
+    pub fn redactor_of(&self, email: &str) -> Redactor {
+        let redactor = self.account(email, Instant::now()).http.redactor().clone();
+        match self.sessions().get(email) {
+            Some(session) => redactor.with(wire::spellings_of_cookie(&session.cookie)),
+            None => redactor,
+        }
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {

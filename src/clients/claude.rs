@@ -44,7 +44,7 @@ use reply::{Read, Terms};
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
-    domain::Tokens,
+    domain::{Redactor, Tokens},
     http::{HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
@@ -208,14 +208,17 @@ impl ClaudeClient {
     ///
     /// # Errors
     /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`, or when
-    /// waiting for it would use up `patience`.
+    /// waiting for it would use up `patience`. `redactor`, which knows the persona's secrets, sees what is
+    /// said before it is cut.
     pub async fn ask(
         &self,
         ask: Ask<'_>,
         deadline: Instant,
         patience: &Patience,
+        redactor: &Redactor,
         meter: &impl Meter,
     ) -> Result<Reply, ClaudeError> {
+        let http = self.http.with_redactor(redactor.clone());
         let body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
         let attached = ask.messages.iter().map(Message::attached).sum();
@@ -228,7 +231,7 @@ impl ClaudeClient {
             let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
             let paid = meter.reserve(self.pricing.cost(&most).total()).await;
             paid.map_err(|refused| patience.judge(refused.into()))?;
-            let reply = self.exchange(body.clone(), &most).await;
+            let reply = self.exchange(&http, body.clone(), &most).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
@@ -293,7 +296,12 @@ impl ClaudeClient {
         pass
     }
 
-    async fn exchange(&self, body: Vec<u8>, most: &Tokens) -> Result<Reply, ClaudeError> {
+    async fn exchange(
+        &self,
+        http: &HttpClient,
+        body: Vec<u8>,
+        most: &Tokens,
+    ) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
         let request = self
@@ -305,14 +313,14 @@ impl ClaudeClient {
         let started = Instant::now();
         let answer = self.http.send(operation, request).await?;
         if answer.status != StatusCode::OK {
-            let error = ClaudeError::from_answer(&answer, &self.http);
+            let error = ClaudeError::from_answer(&answer, http);
             self.gate.note_refusal(&error, &answer.headers);
             self.show_stop();
             return Err(error);
         }
         let terms = Terms { model: &self.model, most, pricing: &self.pricing };
         let read = Reply::parse(&answer.body, &terms).map_err(|problem| {
-            ClaudeError::Unreadable { problem: self.http.snippet(problem.as_bytes()) }
+            ClaudeError::Unreadable { problem: http.snippet(problem.as_bytes()) }
         })?;
         self.doubt(&read);
         let reply = read.reply;

@@ -2,6 +2,7 @@
 //! it is opened with, its tools, and calls whose outcome is named honestly.
 
 mod error;
+mod listed;
 mod opening;
 mod transport;
 mod wire;
@@ -75,9 +76,10 @@ impl McpClient {
         Self { http, url: endpoint, openings }
     }
 
-    /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space are fixed at `initialize`:
-    /// others need another session (contracts/mana-mcp.md). `redactor` sees errors before they are cut,
-    /// so that not even a part of a secret is left.
+    /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
+    /// are fixed at `initialize`: others need another session (contracts/mana-mcp.md). `redactor` sees
+    /// errors before they are cut, so that not even a part of a secret is left, and takes secrets out of
+    /// the list.
     ///
     /// # Errors
     /// When there is no usable session by `deadline`; one that was opened is ended again.
@@ -206,7 +208,7 @@ impl McpSession {
                 return Err(McpError::Oversized("more than 1,000 tools"));
             }
             match page.next_cursor {
-                None => return finish(tools),
+                None => return listed::finish(tools, self.http.redactor()),
                 Some(next) if cursors.insert(next.clone()) => cursor = Some(next),
                 Some(_) => return Err(McpError::Oversized("a page points back to an earlier one")),
             }
@@ -287,10 +289,4 @@ impl StillOpen {
     pub async fn end(self, jwt: &SecretString) {
         let _ = timeout(CLOSE_TIMEOUT, self.client.end_again(self.session, jwt)).await;
     }
-}
-
-fn finish(mut tools: Vec<Tool>) -> Result<Vec<Tool>, McpError> {
-    tools.sort_by(|a, b| a.name.cmp(&b.name));
-    tools.dedup_by(|later, first| later.name == first.name);
-    if tools.is_empty() { Err(McpError::NoTools) } else { Ok(tools) }
 }

@@ -8,7 +8,7 @@
 mod gate;
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use self::gate::Gate;
 use crate::{
     clock::Clock,
     config::PersonasUrl,
-    domain::{Action, ModuleRating, RunId, UserId},
+    domain::{Action, ModuleRating, Redactor, RunId, UserId},
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
         retry::{self, RetryPolicy, Retryable, Verdict},
@@ -49,7 +49,7 @@ pub struct PersonasClient {
     http: HttpClient,
     at: PersonasUrl,
     headers: HeaderMap,
-    gate: Gate,
+    gate: Arc<Gate>,
 }
 
 /// Rows for one of the two tables.
@@ -223,7 +223,15 @@ impl PersonasClient {
         clock: Clock,
     ) -> Option<Self> {
         let headers = HeaderMap::from_iter([secret_header("x-service-key", service_key)?]);
-        Some(Self { http, at, headers, gate: Gate::new(clock) })
+        Some(Self { http, at, headers, gate: Arc::new(Gate::new(clock)) })
+    }
+
+    /// This client with another redactor, of a persona whose rows it is to hand in: the server knows all
+    /// that is secret of it. The rate limit is that of all.
+    #[must_use]
+    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+        let http = self.http.with_redactor(redactor);
+        Self { http, at: self.at.clone(), headers: self.headers.clone(), gate: self.gate.clone() }
     }
 
     /// When the service's rate limit is over, while nobody may send because of it.
@@ -250,6 +258,8 @@ impl PersonasClient {
             wire::parse_due(&answer.body).and_then(|(rows, server_time)| {
                 // A server that leaves it out still dates its answer.
                 let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
+                let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
+                let rows = rows.into_iter().map(clean).collect();
                 Some(Due { rows, server_time })
             })
         })

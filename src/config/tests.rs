@@ -170,3 +170,35 @@ fn debug_output_shows_no_secret() {
     .unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
 }
+
+#[test]
+fn a_plus_sign_adds_to_the_tools_that_are_hidden_by_default() {
+    let hidden = |value| read(&[("POLICY_HIDDEN_TOOLS", value)]).unwrap().policy.hidden_tools;
+    let with = |more: &[&'static str]| [&PAID_TOOLS, more].concat();
+    assert_eq!(hidden("todo.odd, me.list"), ["todo.odd", "me.list"]);
+    assert_eq!(hidden("+todo.odd"), with(&["todo.odd"]));
+    assert_eq!(hidden(" + todo.odd , me.list"), with(&["todo.odd", "me.list"]));
+    assert_eq!(hidden("todo.odd,+me.list,"), with(&["todo.odd", "me.list"]));
+    assert_eq!(hidden("+"), PAID_TOOLS);
+    assert_eq!(hidden(","), [""; 0]);
+}
+
+#[test]
+fn the_tools_named_by_settings_are_known_by_variable_without_those_of_the_default() {
+    let policy = read(&[
+        ("POLICY_HIDDEN_TOOLS", "+todo.odd"),
+        ("POLICY_ALLOW_DESTRUCTIVE", "todo.wipe,wardrobe.tryOn"),
+        ("PERSONA_READ_TOOLS", "todo.peek"),
+    ]);
+    let policy = policy.unwrap().policy;
+    assert_eq!(
+        policy.named_tools().collect::<Vec<_>>(),
+        [
+            ("POLICY_HIDDEN_TOOLS", "todo.odd"),
+            ("POLICY_ALLOW_DESTRUCTIVE", "todo.wipe"),
+            ("POLICY_ALLOW_DESTRUCTIVE", "wardrobe.tryOn"),
+            ("PERSONA_READ_TOOLS", "todo.peek"),
+        ]
+    );
+    assert_eq!(read(&[]).unwrap().policy.named_tools().count(), 0);
+}

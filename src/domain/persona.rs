@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ModuleName;
+use super::{ModuleName, Redactor};
 
 /// The persona's account id in mana-auth. Safe as one segment of a URL path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +72,11 @@ impl ModuleMix {
         Self(mix)
     }
 
+    fn redacted(self, redactor: &Redactor) -> Self {
+        let without = |name: ModuleName| ModuleName::new(redactor.redact(name.as_str()));
+        Self(self.0.into_iter().map(|(name, weight)| (without(name), weight)).collect())
+    }
+
     /// The modules, heaviest first.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
         self.0.iter().map(|(module, _)| module)
@@ -85,12 +90,24 @@ pub struct Persona {
     pub user_id: UserId,
     /// E-mail it logs in with. Shown in answers of /diag only.
     pub email: String,
-    /// Who it is, in its own words; Claude's system prompt, unchanged.
+    /// Who it is, in its own words; Claude's system prompt, unchanged but for secrets.
     pub system_prompt: String,
     /// What it likes to use.
     pub module_mix: ModuleMix,
     /// How often it is due.
     pub cadence: Cadence,
+}
+
+impl Persona {
+    /// The same without secrets in what the model is told of it.
+    #[must_use]
+    pub fn redacted(self, redactor: &Redactor) -> Self {
+        Self {
+            system_prompt: redactor.redact(&self.system_prompt).into_owned(),
+            module_mix: self.module_mix.redacted(redactor),
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,39 @@ impl ToolName {
         let module = self.0.split('.').next().filter(|module| !module.is_empty());
         ModuleName::new(module.unwrap_or(&self.0))
     }
+
+    /// The words it consists of, in lower case: `todo.HTTPDelete2_all` is todo, http, delete, 2, all.
+    pub fn words(&self) -> Vec<String> {
+        words(&self.0)
+    }
+
+    /// The words of what it does: of its last part behind a dot, slash or colon.
+    pub fn verb(&self) -> Vec<String> {
+        words(self.0.rsplit(['.', '/', ':']).next().unwrap_or_default())
+    }
+}
+
+/// Words end where something stands that is neither letter nor digit, where letters and digits meet, and
+/// where a capital begins the next one.
+fn words(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut words = vec![String::new()];
+    for (place, &c) in chars.iter().enumerate() {
+        let before = place.checked_sub(1).map(|before| chars[before]);
+        let next_is_small = chars.get(place + 1).is_some_and(|next| next.is_lowercase());
+        let begins = before.is_some_and(|before| {
+            before.is_numeric() != c.is_numeric()
+                || c.is_uppercase() && (!before.is_uppercase() || next_is_small)
+        });
+        if begins || !c.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (c.is_alphanumeric(), words.last_mut()) {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 impl fmt::Display for ToolName {
@@ -59,6 +92,38 @@ impl fmt::Display for ModuleName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_split_at_case_digits_and_whatever_is_no_letter() {
+        for (name, words) in [
+            ("todo.items.delete", "todo items delete"),
+            ("todo_delete", "todo delete"),
+            ("todo.Delete", "todo delete"),
+            ("TODO_DELETE", "todo delete"),
+            ("todo.bulkDelete", "todo bulk delete"),
+            ("x/HTTPDelete", "x http delete"),
+            ("x:deleteURL", "x delete url"),
+            ("x-delete2all", "x delete 2 all"),
+            ("v2Delete", "v 2 delete"),
+            ("listDeleted", "list deleted"),
+            ("todo.undelete", "todo undelete"),
+            ("Überblick.ÄndereÖl", "überblick ändere öl"),
+            ("a  b..c", "a b c"),
+            ("A", "a"),
+            ("", ""),
+            ("._-/:", ""),
+        ] {
+            assert_eq!(ToolName::new(name).words().join(" "), words, "{name}");
+        }
+        for (name, verb) in [
+            ("todo.items.listAll", "list all"),
+            ("todo/list_all", "list all"),
+            ("list_todos", "list todos"),
+            ("todo.", ""),
+        ] {
+            assert_eq!(ToolName::new(name).verb().join(" "), verb, "{name}");
+        }
+    }
 
     #[test]
     fn the_module_is_the_text_before_the_first_dot() {

@@ -15,7 +15,10 @@ use tokio::{
 
 use super::run_journal::RunJournal;
 use crate::{
-    clients::personas::{Batch, PersonasClient, PersonasError},
+    clients::{
+        auth::AuthClient,
+        personas::{Batch, PersonasClient, PersonasError},
+    },
     clock::Clock,
     domain::{RunId, UserId, redact_emails},
     http::retry::{RetryPolicy, Retryable, Verdict},
@@ -45,6 +48,8 @@ struct Inner {
     journal: Journal,
     clock: Clock,
     personas: Arc<PersonasClient>,
+    /// Knows what is secret of the personas whose rows are handed in.
+    auth: Arc<AuthClient>,
     /// Runs whose posts somebody is at already.
     busy: Mutex<HashSet<RunId>>,
     /// What happened in runs and could not be written down yet.
@@ -97,11 +102,17 @@ pub(super) struct HandedIn {
 
 impl Outbox {
     /// An outbox over this journal.
-    pub fn new(journal: Journal, clock: Clock, personas: Arc<PersonasClient>) -> Self {
+    pub fn new(
+        journal: Journal,
+        clock: Clock,
+        personas: Arc<PersonasClient>,
+        auth: Arc<AuthClient>,
+    ) -> Self {
         Self(Arc::new(Inner {
             journal,
             clock,
             personas,
+            auth,
             busy: Mutex::default(),
             unsaved: tokio::sync::Mutex::default(),
             wake: Notify::new(),
@@ -148,9 +159,10 @@ impl Outbox {
                 tokio::select! { () = shutdown.aborted() => {}, () = sleep(GLANCE) => {} }
             }
         };
+        let personas = self.0.personas.with_redactor(run.redactor());
         for (place, (number, batch)) in posts.iter().enumerate() {
             let key = PostKey { run: run.id, number: *number };
-            let post = self.0.personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
+            let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
             let result = tokio::select! {
                 biased;
                 result = post => result,
@@ -285,8 +297,18 @@ impl Outbox {
         };
         let batch = Batch::kept(post.kind, post.rows, post.body);
         let deadline = Instant::now() + DELIVERY;
-        let result = self.0.personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
+        let personas = self.personas_of(post.key.run).await;
+        let result = personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
         self.note(post.key, batch.rows(), &result, post.attempts).await;
+    }
+
+    /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
+    /// says whose it is, one that knows the secrets of the process.
+    async fn personas_of(&self, run: RunId) -> PersonasClient {
+        let run = self.0.journal.run(run).await.inspect_err(|error| tracing::warn!("{error}"));
+        let persona = run.ok().flatten().and_then(|run| run.persona);
+        let email = persona.map(|persona| persona.email).unwrap_or_default();
+        self.0.personas.with_redactor(self.0.auth.redactor_of(&email))
     }
 
     /// Writes down what a delivery came to, after so many before it. Whether the run's next post may
@@ -419,9 +441,10 @@ mod tests {
         let metrics = Arc::new(Metrics::new("0").unwrap());
         let http = HttpClient::new(metrics, Redactor::default()).unwrap();
         let base = BaseUrl::parse("http://localhost").unwrap();
-        let at = PersonasUrl { base, variable: "MANA_AUTH_URL" };
+        let at = PersonasUrl { base: base.clone(), variable: "MANA_AUTH_URL" };
+        let auth = AuthClient::new(http.clone(), base, "seed".into(), clock.clone());
         let personas = PersonasClient::new(http, at, &"key".into(), clock.clone()).unwrap();
-        Outbox::new(journal.clone(), clock, Arc::new(personas))
+        Outbox::new(journal.clone(), clock, Arc::new(personas), Arc::new(auth))
     }
 
     /// A run with two posts.

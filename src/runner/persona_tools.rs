@@ -62,7 +62,8 @@ impl<'a> PersonaTools<'a> {
             Vault::Unavailable => return false,
             Vault::Unasked => {}
         }
-        match self.opener.auth.init_vault(jwt, deadline).await {
+        let redactor = &self.opener.access.redactor;
+        match self.opener.auth.init_vault(jwt, redactor, deadline).await {
             Ok(()) => {
                 tracing::info!("initialised the persona's vault");
                 *vault = Vault::InitialisedAt(Instant::now());

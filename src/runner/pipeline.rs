@@ -9,7 +9,11 @@ mod live;
 mod main_turn;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::Instant;
@@ -36,7 +40,7 @@ use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::Batch},
     clock::Clock,
     config::{PolicyConfig, RunLimits},
-    domain::{Persona, Redactor, RunId, Slot, Usd},
+    domain::{Persona, RunId, Slot, Usd},
     journal::{EndedRun, Journal, NewRun, RunRow, RunState},
     metrics::{Label, Metrics, RunOutcome, Stage},
     shutdown::Shutdown,
@@ -79,6 +83,8 @@ pub struct Pipeline {
     pub limits: RunLimits,
     /// What personas may do with tools.
     pub policy: Arc<PolicyConfig>,
+    /// Settings whose tool no server lists, by variable and name: warned about once.
+    pub misnamed: Mutex<HashSet<(&'static str, String)>>,
     /// Stop and abort.
     pub shutdown: Shutdown,
     /// Today.
@@ -87,8 +93,6 @@ pub struct Pipeline {
     pub time_zone: TimeZone,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Secrets of the process.
-    pub redactor: Redactor,
 }
 
 /// How many runs may begin.
@@ -165,6 +169,9 @@ impl Pipeline {
     /// Runs `persona` once, for this slot, under an id not used before.
     pub async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.back_off.failures(&persona.user_id) + 1;
+        // Its e-mail may be in its own words, which are kept byte for byte.
+        let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
+        let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
         let begun = self.journal.begin_run(new, self.clock.now()).await;
@@ -281,11 +288,12 @@ impl Pipeline {
         let place = self.control.enter(id, &persona.user_id, &slot, &self.shutdown);
         let end = started + self.limits.timeout;
         let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);
+        let redactor = self.auth.redactor_of(&persona.email);
         let journal = RunJournal::new(
             (id, persona.user_id.clone()),
             Beginning { next_number, lost: replay.lost, first: replay.first },
             (self.journal.clone(), self.clock.clone(), self.budget.clone()),
-            self.redactor.clone(),
+            (redactor.clone(), &persona.email),
             place.end_turn.clone(),
             work_end,
         );
@@ -295,7 +303,7 @@ impl Pipeline {
             shutdown: place.shutdown.clone(),
             work_end,
             end,
-            redactor: self.redactor.with([&*persona.email]),
+            redactor,
         };
         let mut progress = Progress::after(&replay);
         let finish = tokio::select! {

@@ -40,8 +40,10 @@ pub(super) struct RunJournal {
     journal: Journal,
     clock: Clock,
     budget: Arc<Budget>,
-    /// Keeps secrets out of the file. The persona's e-mail is none.
+    /// Keeps secrets out of the file, and of what is said of its rows.
     redactor: RwLock<Redactor>,
+    /// The persona's, which is no secret in its own words.
+    email: String,
     /// Asks the run to end after its current turn.
     pause: CancellationToken,
     /// Until when it waits for a journal that cannot be written to.
@@ -90,7 +92,7 @@ impl RunJournal {
         (id, persona): (RunId, UserId),
         beginning: Beginning,
         (journal, clock, budget): (Journal, Clock, Arc<Budget>),
-        redactor: Redactor,
+        (redactor, email): (Redactor, &str),
         pause: CancellationToken,
         give_up_at: Instant,
     ) -> Self {
@@ -102,6 +104,7 @@ impl RunJournal {
             clock,
             budget,
             redactor: RwLock::new(redactor),
+            email: email.to_owned(),
             pause,
             give_up_at,
             state: Mutex::new(State {
@@ -119,6 +122,11 @@ impl RunJournal {
     /// Keeps these secrets out of the file from now on.
     pub(super) fn redact_with(&self, redactor: Redactor) {
         *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+    }
+
+    /// What knows the secrets of its persona.
+    pub(super) fn redactor(&self) -> Redactor {
+        self.redactor.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a request of this process may have been billed.
@@ -156,13 +164,6 @@ impl RunJournal {
         Ok(())
     }
 
-    fn encode(&self, step: &Step) -> String {
-        // Names, texts, numbers and JSON that was read before: it encodes.
-        let body = serde_json::to_string(step).unwrap_or_default();
-        let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        redactor.redact(&body).into_owned()
-    }
-
     /// What has happened goes behind what could not be written before, and is written if possible.
     async fn add(&self, state: &mut State, body: String, bill: Option<(Spending, Usd, Usd)>) {
         let number = state.next_number;
@@ -187,7 +188,7 @@ impl Meter for RunJournal {
         let mut state = self.state.lock().await;
         let first = *state.first.get_or_insert(most);
         let is_ordinary = most.picodollars() / ORDINARY <= first.picodollars();
-        let body = self.encode(&Step::Asking { reserved: most });
+        let body = encode(&Step::Asking { reserved: most });
         let number = state.next_number;
         state.next_number += 1;
         // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
@@ -257,7 +258,10 @@ impl Meter for RunJournal {
         let mut state = self.state.lock().await;
         let Some((spending, reserved, guard)) = state.reserved.take() else { return };
         let (step, cost) = match bill {
-            Bill::Replied(reply) => (Step::Replied(reply.clone()), reply.cost.total()),
+            Bill::Replied(reply) => {
+                let redactor = self.redactor().without(&self.email);
+                (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
+            }
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, reserved),
         };
@@ -267,11 +271,18 @@ impl Meter for RunJournal {
         if matches!(bill, Bill::Free) {
             self.billed.fetch_sub(1, SeqCst);
         }
-        let body = self.encode(&step);
+        let body = encode(&step);
         self.add(&mut state, body, Some((spending, reserved, cost))).await;
         drop(guard);
         self.is_asking.send_replace(false);
     }
+}
+
+/// A step as it is stored. All its texts were redacted when they came up, but for what the model wrote:
+/// redacted here, a secret that is a word could hit the structure.
+fn encode(step: &Step) -> String {
+    // Names, texts, numbers and JSON that was read before: it encodes.
+    serde_json::to_string(step).unwrap_or_default()
 }
 
 /// What it means that a request did not fit under a cap at this time.
@@ -283,7 +294,7 @@ fn refusal(cap: Cap, at: Timestamp) -> NotPaid {
 impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
         let mut state = self.state.lock().await;
-        let body = self.encode(step);
+        let body = encode(step);
         let number = state.next_number;
         state.next_number += 1;
         loop {
@@ -303,7 +314,7 @@ impl Recorder for RunJournal {
 
     async fn note(&self, step: &Step) {
         let mut state = self.state.lock().await;
-        let body = self.encode(step);
+        let body = encode(step);
         self.add(&mut state, body, None).await;
     }
 
@@ -341,7 +352,7 @@ mod tests {
             (id, UserId::parse("anna").unwrap()),
             Beginning { next_number: 0, lost: Usd::ZERO, first: None },
             (journal.clone(), clock.clone(), Arc::new(budget)),
-            Redactor::default(),
+            (Redactor::default(), ""),
             CancellationToken::new(),
             Instant::now() + DAY,
         )

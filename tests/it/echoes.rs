@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, wire::Served};
-use mana_persona_runner::domain::derive_password;
+use devstack::{auth::Deployment, claude::Scripted, fault::Fault, mcp::Behaviour, wire::Served};
+use mana_persona_runner::{agent::step::Step, domain::derive_password};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     script::{
-        anything, calls_of, habits_list, make_due_after, only_failure, play_well, posts, spoil_rpc,
+        answer_rpc, anything, calls_of, habits_list, make_due_after, only_failure, play_well,
+        posts, spoil_rpc,
     },
     support::{SEED_SECRET, Setup, World},
 };
@@ -216,4 +217,147 @@ async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
     }
     let rows = world.actions().await;
     assert!(rows.iter().any(|row| row.tool_name == "__run"), "one of them reached a row");
+}
+
+/// Words of structure: of definitions, of steps in the journal, of the model's blocks, of ratings.
+const WORDS: [&str; 12] = [
+    "description",
+    "object",
+    "string",
+    "properties",
+    "input_schema",
+    "tool_use",
+    "end_turn",
+    "content",
+    "replied",
+    "stop_reason",
+    "rating",
+    "module",
+];
+
+#[tokio::test]
+async fn a_secret_that_is_a_word_of_some_structure_breaks_nothing() {
+    let setup = hourly().peers(|peers| peers.auth.deployment = Deployment::Seeds);
+    let world = setup.start().await;
+    let schema = json!({
+        "type": "object",
+        "description": "The object and its description.",
+        "properties": {"description": {"type": "string", "description": "a string"}},
+        "required": ["description"],
+    });
+    let schema = schema.as_object().unwrap();
+    world.peers.mcp.add_tool("odd.create", "A description.", schema.clone());
+    let client = reqwest::Client::new();
+    for word in WORDS {
+        make_due_after(&world, HOUR).await;
+        world.clock.advance(Duration::from_secs(7_200));
+        let credentials = json!({"email": EMAIL, "password": derive_password(SEED_SECRET, EMAIL)});
+        let url = format!("{}/api/v1/auth/login", world.peers.auth.served.url);
+        let request = client.post(url).header("content-type", "application/json");
+        let answer = request.body(credentials.to_string()).send().await.unwrap();
+        let mut answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        answer["refreshToken"] = json!(word);
+        let faults = &world.peers.auth.served.faults;
+        faults.on(1, Method::POST, "/auth/login", Fault::status(200, answer.to_string()));
+        let input = json!({"description": "x"});
+        play_well(&world, [Scripted::tools(&[("odd_create", input)]), Scripted::text("Ok.")]).await;
+        assert!(faults.is_empty(), "{word}");
+        let request = world.peers.claude.requests().into_iter().rev().find(|r| !r.is_rating());
+        let tools: Value = serde_json::from_str(&request.unwrap().raw).unwrap();
+        let tools = tools["tools"].as_array().unwrap().clone();
+        let tool = tools.iter().find(|tool| tool["name"] == "odd_create").unwrap();
+        let told = tool["input_schema"]["properties"].clone();
+        assert_eq!(told["description"]["type"], "string", "{word}: {told}");
+        let journal = world.journal().await;
+        let run = journal.latest_runs(1).await.unwrap().remove(0);
+        for step in journal.steps(run.id).await.unwrap() {
+            let read = serde_json::from_str::<Step>(&step.body);
+            assert!(read.is_ok(), "{word} in step {}: {read:?}", step.number);
+        }
+        let (rows, ratings) = (world.actions().await, world.feedback().await);
+        assert_eq!(rows.last().map(|row| row.result.as_str()), Some("ok"), "{word}");
+        assert_eq!(ratings.last().map(|row| row.module.as_str()), Some("odd"), "{word}");
+    }
+    assert_eq!(world.actions().await.len(), WORDS.len());
+}
+
+#[tokio::test]
+async fn a_secret_in_the_name_of_a_tool_reaches_neither_the_model_nor_a_metric() {
+    let world = hourly().start().await;
+    let secrets = Secrets::of(&world).await;
+    let mut names = vec!["eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln".to_owned()];
+    names.extend(secrets.0.iter().map(|(_, value)| value.clone()));
+    names.retain(|name| name.len() < 120);
+    let mut tools = vec![json!({"name": "todo.fine", "inputSchema": anything()})];
+    for name in &names {
+        for name in [name.clone(), format!("todo.{name}")] {
+            tools.push(json!({"name": name, "inputSchema": anything()}));
+        }
+    }
+    assert!(tools.len() > 10);
+    world.peers.mcp.add_tool("todo.fine", "", anything());
+    answer_rpc(&world, "tools/list", &[json!({ "tools": tools })]);
+    make_due_after(&world, HOUR).await;
+    play_well(&world, [Scripted::tools(&[("todo_fine", json!({}))]), Scripted::text("Ok.")]).await;
+    let request = world.peers.claude.requests().into_iter().rev().find(|r| !r.is_rating()).unwrap();
+    assert_eq!(request.tool_names(), ["todo_fine"]);
+    secrets.assert_kept(&world, &json!({"failed": []})).await;
+}
+
+#[tokio::test]
+async fn the_category_of_a_refusal_shows_no_part_of_a_secret() {
+    let world = hourly().start().await;
+    let secrets = Secrets::of(&world).await;
+    for (kind, value) in &secrets.0 {
+        let padding = 64_usize.saturating_sub(value.len() * 3 / 4);
+        for category in [format!("{}{value}", ".".repeat(padding)), value.clone()] {
+            make_due_after(&world, HOUR).await;
+            world.clock.advance(Duration::from_secs(7_200));
+            world.peers.claude.enqueue(Scripted::refusal(&category));
+            let result = world.tick().await;
+            assert!(only_failure(&result).contains("declined"), "{kind}: {result}");
+            secrets.assert_kept(&world, &result).await;
+            let runs = world.journal().await.latest_runs(1).await.unwrap();
+            let steps = world.journal().await.steps(runs[0].id).await.unwrap();
+            let steps: String = steps.into_iter().map(|step| step.body).collect();
+            let found = secrets.found_in(&steps);
+            assert!(found.iter().all(|kind| *kind == "e-mail"), "{found:?} in {steps}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_mana_auth_echoes_of_a_persona_at_a_delivery_is_not_kept_also_of_an_earlier_process() {
+    let mut world = hourly().start().await;
+    let secrets = Secrets::of(&world).await;
+    let auth = &world.peers.auth.served.faults;
+    let away = |body: &str| Fault::status(503, body);
+    auth.on(usize::MAX, Method::POST, "/actions", away(&secrets.echo()));
+    make_due_after(&world, HOUR).await;
+    world.clock.advance(Duration::from_secs(7_200));
+    world.tick().await;
+    let reasons = async |world: &World| -> Vec<String> {
+        let kept = world.journal().await.kept_posts().await.unwrap();
+        kept.into_iter().filter_map(|post| post.reason).collect()
+    };
+    let kept = reasons(&world).await;
+    assert!(!kept.is_empty());
+    assert_eq!(secrets.found_in(&kept.concat()), [""; 0], "{kept:?}");
+    world.kill().await;
+    let auth = &world.peers.auth.served.faults;
+    auth.clear();
+    // The password ends up where the text is cut, and in other spellings.
+    let password = derive_password(SEED_SECRET, EMAIL);
+    let hex: String = password.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let echo = format!("{hex} {} {password}", ".".repeat(300 - 10 - 3 - 24));
+    auth.on(usize::MAX, Method::POST, "/actions", Fault::status(400, echo));
+    world.clock.advance(Duration::from_secs(600));
+    world.start_again(&[]).await;
+    let is_dead = async |journal: &mana_persona_runner::journal::Journal| {
+        journal.kept_posts().await.unwrap().iter().any(|post| post.is_dead)
+    };
+    world.journal_reaches("a refused post", is_dead).await;
+    let kept = reasons(&world).await.concat();
+    assert!(kept.contains("[redacted]"), "{kept}");
+    assert!(!kept.contains(&password[..8]) && !kept.contains(&hex[..16]), "{kept}");
 }

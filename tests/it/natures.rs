@@ -70,3 +70,20 @@ async fn tools_that_destroy_or_are_for_administrators_by_annotation_are_denied()
     }
     assert_eq!(world.peers.mcp.calls().len(), 1);
 }
+
+#[tokio::test]
+async fn of_two_tools_of_one_name_the_stricter_is_believed() {
+    for admin_first in [false, true] {
+        let world = Setup::one(&["habits"]).start().await;
+        world.peers.mcp.add_tool("t.twice", "", anything());
+        let plain = json!({"name": "t.twice", "inputSchema": anything()});
+        let mut admin = plain.clone();
+        admin["_meta"] = json!({"scope": "admin"});
+        let tools = if admin_first { [admin, plain] } else { [plain, admin] };
+        answer_rpc(&world, "tools/list", &[json!({ "tools": tools })]);
+        play_well(&world, [Scripted::tools(&[("t_twice", json!({}))]), Scripted::text("Na gut.")])
+            .await;
+        assert_eq!(outcomes(&world.actions().await), [("t.twice", "error")], "{admin_first}");
+        assert!(world.peers.mcp.calls().is_empty(), "{admin_first}");
+    }
+}

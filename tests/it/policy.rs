@@ -71,15 +71,58 @@ async fn what_is_allowed_by_name_or_only_logged_runs() {
 }
 
 #[tokio::test]
+async fn what_destroys_or_administers_is_denied_however_its_name_is_spelled() {
+    let destructive = "destructive-not-allowed";
+    let admin = "admin-scope-not-invokable";
+    let tools = [
+        ("todo.items.delete", Some(destructive)),
+        ("todo_delete", Some(destructive)),
+        ("todo.Delete", Some(destructive)),
+        ("todo.bulkDelete", Some(destructive)),
+        ("todo.wipe", Some(destructive)),
+        ("todo.HTTPDelete2", Some(destructive)),
+        ("todo.listAndDelete", Some(destructive)),
+        ("todo/erase-all", Some(destructive)),
+        ("Admin.users", Some(admin)),
+        ("admin_users", Some(admin)),
+        ("users.administrator.list", Some(admin)),
+        ("habits.archive2", None),
+        ("todo.undelete", None),
+        ("x.listDeleted", None),
+    ];
+    let world = Setup::one(&["habits"]).start().await;
+    for (name, _) in tools {
+        world.peers.mcp.add_tool(name, "", nothing());
+    }
+    let spelled: Vec<_> = tools.iter().map(|(name, _)| name.replace(['.', '/'], "_")).collect();
+    let asked = |name: &String| Scripted::tools(&[(name, json!({}))]);
+    let days = spelled.iter().map(asked).chain([Scripted::text("Na gut.")]);
+    play_well(&world, days).await;
+    let rows = world.actions().await;
+    assert_eq!(rows.len(), tools.len());
+    for ((name, reason), row) in tools.iter().zip(&rows) {
+        assert_eq!(row.tool_name, *name);
+        let said = row.error_message.as_deref().unwrap_or_default();
+        let calls = world.peers.mcp.served.recorder.matching(calls_of(name)).len();
+        match reason {
+            Some(reason) => assert!(said.contains(reason) && calls == 0, "{name}: {said}"),
+            None => assert_eq!((row.result.as_str(), calls), ("ok", 1), "{name}: {said}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn tools_that_cost_the_product_money_are_not_offered_unless_asked_for() {
     let paid = ["me_generateWithReference", "wardrobe_tryOn", "comic_generatePanel"];
-    for (hidden, offered) in [("", 0), ("habits.archive", 3)] {
+    for (hidden, offered, is_archive_offered) in
+        [("", 0, true), ("habits.archive", 3, false), ("+habits.archive", 0, false)]
+    {
         let world = Setup::one(&["habits"]).var("POLICY_HIDDEN_TOOLS", hidden).start().await;
         play_well(&world, [Scripted::text("Nichts.")]).await;
         let request = &main_requests(&world)[0];
         let names = request.tool_names();
-        assert_eq!(paid.iter().filter(|tool| names.contains(tool)).count(), offered);
-        assert_eq!(names.contains(&"habits_archive"), offered == 0);
+        assert_eq!(paid.iter().filter(|tool| names.contains(tool)).count(), offered, "{hidden}");
+        assert_eq!(names.contains(&"habits_archive"), is_archive_offered, "{hidden}");
     }
 }
 

@@ -58,7 +58,7 @@ fn catalog() -> Catalog {
         input_schema: Map::new(),
         hints: ToolHints::default(),
     });
-    Catalog::new(&tools, &policy(PolicyMode::Enforce), &Redactor::default())
+    Catalog::new(&tools, &policy(PolicyMode::Enforce))
 }
 
 fn scope(mode: PolicyMode) -> Scope {

@@ -5,16 +5,17 @@
 
 use serde_json::Value;
 
-use crate::domain::{ModuleName, ModuleRating, Rating};
+use crate::domain::{ModuleName, ModuleRating, Rating, Redactor};
 
 /// Longest answer that is looked at, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// The ratings of `asked` modules in `answer`, in the order found; the first for a module counts.
-pub fn parse_ratings(answer: &str, asked: &[ModuleName]) -> Vec<ModuleRating> {
+/// The ratings of `asked` modules in `answer`, in the order found; the first for a module counts. Notes
+/// are redacted when they have been read: before, a secret that is a word could hit the JSON.
+pub fn parse_ratings(answer: &str, asked: &[ModuleName], redactor: &Redactor) -> Vec<ModuleRating> {
     let mut ratings: Vec<ModuleRating> = Vec::new();
     for value in json_values(answer) {
-        collect(&value, asked, &mut ratings);
+        collect(&value, asked, redactor, &mut ratings);
     }
     ratings
 }
@@ -44,22 +45,31 @@ fn json_values(text: &str) -> Vec<Value> {
 }
 
 /// Takes ratings out of a value, however deep they are.
-fn collect(value: &Value, asked: &[ModuleName], ratings: &mut Vec<ModuleRating>) {
+fn collect(
+    value: &Value,
+    asked: &[ModuleName],
+    redactor: &Redactor,
+    ratings: &mut Vec<ModuleRating>,
+) {
     match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, asked, ratings)),
+        Value::Array(items) => {
+            items.iter().for_each(|item| collect(item, asked, redactor, ratings));
+        }
         Value::Object(members) if members.contains_key("module") => {
-            if let Some(rating) = read(value, asked)
+            if let Some(rating) = read(value, asked, redactor)
                 && ratings.iter().all(|earlier| earlier.module != rating.module)
             {
                 ratings.push(rating);
             }
         }
-        Value::Object(members) => members.values().for_each(|v| collect(v, asked, ratings)),
+        Value::Object(members) => {
+            members.values().for_each(|member| collect(member, asked, redactor, ratings));
+        }
         _ => {}
     }
 }
 
-fn read(value: &Value, asked: &[ModuleName]) -> Option<ModuleRating> {
+fn read(value: &Value, asked: &[ModuleName], redactor: &Redactor) -> Option<ModuleRating> {
     let name = value["module"].as_str()?.trim();
     let module = asked
         .iter()
@@ -68,7 +78,8 @@ fn read(value: &Value, asked: &[ModuleName]) -> Option<ModuleRating> {
     let rating = Rating::nearest(number(&value["rating"])?)?;
     let calls = value["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     let calls = calls.iter().filter_map(|call| u32::try_from(call.as_u64()?).ok()).collect();
-    Some(ModuleRating::new(module.clone(), rating, value["notes"].as_str(), calls))
+    let notes = value["notes"].as_str().map(|notes| redactor.redact(notes));
+    Some(ModuleRating::new(module.clone(), rating, notes.as_deref(), calls))
 }
 
 /// A number, or one at the beginning of a string: `4`, `"4"`, `"4,5"`, `"4/5"`, `"4 (gut)"`.
@@ -98,7 +109,7 @@ mod tests {
     }
 
     fn parse(answer: &str) -> Vec<(String, u8, Option<String>)> {
-        let ratings = parse_ratings(answer, &asked()).into_iter();
+        let ratings = parse_ratings(answer, &asked(), &Redactor::default()).into_iter();
         ratings.map(|r| (r.module.as_str().to_owned(), r.rating.get(), r.notes)).collect()
     }
 
@@ -107,10 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn notes_lose_secrets_before_they_are_cut_and_names_of_the_shape_stay() {
+        let redactor = Redactor::new(["module", "rating", "newsResearch", "s3cret-password"]);
+        let notes = format!("{}s3cret-password", "x".repeat(990));
+        let answer = serde_json::json!({"ratings": [
+            {"module": "newsResearch", "rating": 4, "notes": "the module hides s3cret-password"},
+            {"module": "todo", "rating": 2, "notes": notes},
+        ]});
+        let ratings = parse_ratings(&answer.to_string(), &asked(), &redactor);
+        let notes: Vec<_> = ratings.iter().map(|r| r.notes.as_deref().unwrap()).collect();
+        assert_eq!(notes[0], "the [redacted] hides [redacted]");
+        assert_eq!(notes[1], format!("{}[redacted]", "x".repeat(990)));
+    }
+
+    #[test]
     fn the_asked_for_shape_is_read_whole() {
         let answer = r#"{"ratings":[{"module":"todo","notes":"Gut.","calls":[1,3],"rating":4},
             {"module":"notes","notes":"Naja.","calls":[2],"rating":2}]}"#;
-        let ratings = parse_ratings(answer, &asked());
+        let ratings = parse_ratings(answer, &asked(), &Redactor::default());
         assert_eq!(ratings[0].calls, [1, 3]);
         assert_eq!(
             parse(answer),
@@ -183,7 +208,7 @@ mod tests {
                 r#"(\{"ratings":\[)?(\{"module":"(todo|notes|x)","rating":"?-?[0-9]{1,20}(\.[0-9]+)?"?\},?){0,5}(\]\})?"#,
             ]
         ) {
-            let ratings = parse_ratings(&answer, &asked());
+            let ratings = parse_ratings(&answer, &asked(), &Redactor::default());
             let mut modules: Vec<_> = ratings.iter().map(|r| r.module.clone()).collect();
             prop_assert!(modules.iter().all(|module| asked().contains(module)));
             prop_assert!(ratings.iter().all(|r| (1..=5).contains(&r.rating.get())));

@@ -13,7 +13,6 @@ use super::{
     ToolUse,
     replayed::{is_blank, mend, trimmed},
 };
-use crate::domain::Redactor;
 
 /// Most tokens an image is billed as. The API scales a larger one down first; models with a high
 /// resolution bill up to 4,784 tokens.
@@ -370,16 +369,6 @@ impl ToolDefinitions {
             last.cache_control = Some(CacheControl::EPHEMERAL);
         }
         Self(encode(&tools))
-    }
-
-    /// The same without the secrets that a server may have put into them.
-    #[must_use]
-    pub fn redacted(self, redactor: &Redactor) -> Self {
-        match redactor.redact(self.0.get()) {
-            Cow::Borrowed(_) => self,
-            // The mark has no character that JSON escapes, so this is JSON still.
-            Cow::Owned(text) => RawValue::from_string(text).map_or(self, Self),
-        }
     }
 
     /// A number that differs for other definitions.

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::replayed::{Members, no_input};
 use crate::{
-    domain::{Cost, Tokens, clip, one_line},
+    domain::{Cost, Redactor, Tokens, one_line},
     pricing::{Pricing, is_same_model},
 };
 
@@ -16,6 +16,9 @@ const MAX_CATEGORY: usize = 64;
 /// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
 /// journal can hold, whatever a broken peer says.
 const MOST_TOKENS: u64 = 10_000_000;
+
+/// What holds a history together: these are no text of the model, and a secret may be a word.
+const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 
 /// One reply. Serialized, it is what it takes to have it again: content, end and price.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -212,9 +215,12 @@ impl Reply {
             content: wire.content,
             blocks,
             stop_reason: StopReason::parse(wire.stop_reason.as_str()),
+            // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
+            // could end in a part of one.
             refusal: wire.stop_details["category"]
                 .as_str()
-                .map(|category| clip(&one_line(category), MAX_CATEGORY)),
+                .filter(|category| category.chars().count() <= MAX_CATEGORY)
+                .map(one_line),
             cost: match from_other {
                 Some(other) => terms.pricing.cost_of_either(other, &usage),
                 None => terms.pricing.cost(&usage),
@@ -260,6 +266,30 @@ impl Reply {
             Block::ToolUse(call) => Some(call),
             _ => None,
         })
+    }
+
+    /// The same without secrets in what the model wrote. Where there are none, byte for byte the same.
+    pub fn redacted(&self, redactor: &Redactor) -> Self {
+        let refusal = self.refusal.as_ref().map(|text| redactor.redact(text).into_owned());
+        let Ok(mut blocks) = serde_json::from_str::<Vec<Value>>(self.content.get()) else {
+            return Self { refusal, ..self.clone() };
+        };
+        let mut is_changed = false;
+        for block in &mut blocks {
+            let texts: Vec<_> = match block {
+                Value::Object(members) => {
+                    let is_text = |key: &str| !STRUCTURE.contains(&key);
+                    members.iter_mut().filter(|(key, _)| is_text(key)).map(|(_, v)| v).collect()
+                }
+                other => vec![other],
+            };
+            for text in texts {
+                is_changed |= redactor.redact_values(text);
+            }
+        }
+        let content = is_changed.then(|| serde_json::value::to_raw_value(&blocks).ok()).flatten();
+        let content = content.unwrap_or_else(|| self.content.clone());
+        Self { content, refusal, ..self.clone() }
     }
 
     /// Whether the last block is a tool call: cut off there, its input is incomplete.
@@ -515,5 +545,21 @@ mod tests {
             let reply = reply(&content, "\"end_turn\"").unwrap();
             assert_eq!((reply.text().as_str(), reply.content.get()), ("Gut.", content.as_str()));
         }
+    }
+
+    #[test]
+    fn what_the_model_wrote_loses_secrets_and_the_structure_and_other_replies_stay() {
+        let content = r#"[ {"type":"tool_use","id":"toolu_1","name":"todo_create",
+            "input":{"s3cret-pw":"s3cret-pw","n":[1.0,"text"]}},{"type":"text","text":"a\u00fc s3cret-pw"} ]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        for other in ["toolu_1", "todo_create", "tool_use", "elsewhere"] {
+            let redacted = reply.redacted(&Redactor::new([other]));
+            assert_eq!(redacted.content.get(), content, "{other}");
+        }
+        let redacted = reply.redacted(&Redactor::new(["s3cret-pw"]));
+        assert_eq!(
+            redacted.content.get(),
+            r#"[{"type":"tool_use","id":"toolu_1","name":"todo_create","input":{"s3cret-pw":"[redacted]","n":[1.0,"text"]}},{"type":"text","text":"aü [redacted]"}]"#
+        );
     }
 }

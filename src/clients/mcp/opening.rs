@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     config::BaseUrl,
-    domain::one_line,
     http::{HttpClient, retry::RetryPolicy},
 };
 
@@ -95,7 +94,7 @@ impl Opening {
             () = self.given_up_with_session(&client) => None,
         };
         let (reason, transient) = match served {
-            Some(Ok(Ok(service))) => return Ok((accept(service).await?, client)),
+            Some(Ok(Ok(service))) => return Ok((self.accept(service).await?, client)),
             Some(Ok(Err(error))) => describe_initialize(&error),
             Some(Err(_)) => (format!("no answer within {} ms", SETUP_TIMEOUT.as_millis()), true),
             None => (String::new(), false),
@@ -113,22 +112,22 @@ impl Opening {
         Err(McpError::Failed { step: "initialize", reason, transient })
     }
 
+    /// Takes a session whose revision of the protocol this client speaks.
+    async fn accept(&self, service: Service) -> Result<Service, McpError> {
+        let revision = service.peer_info().map(|info| info.protocol_version.clone());
+        if revision.as_ref().is_some_and(|revision| REVISIONS.contains(revision)) {
+            return Ok(service);
+        }
+        end(service, CLOSE_TIMEOUT).await;
+        let spoken = revision.map_or_else(|| "nothing".to_owned(), |spoken| spoken.to_string());
+        Err(McpError::Revision(self.http.snippet(spoken.as_bytes())))
+    }
+
     /// Resolves when nobody waits any more and the server has said which session it opened.
     async fn given_up_with_session(&self, client: &ObservedClient) {
         self.given_up.cancelled().await;
         client.session_opened().await;
     }
-}
-
-/// Takes a session whose revision of the protocol this client speaks.
-async fn accept(service: Service) -> Result<Service, McpError> {
-    let revision = service.peer_info().map(|info| info.protocol_version.clone());
-    if revision.as_ref().is_some_and(|revision| REVISIONS.contains(revision)) {
-        return Ok(service);
-    }
-    end(service, CLOSE_TIMEOUT).await;
-    let spoken = revision.map_or_else(|| "nothing".to_owned(), |revision| revision.to_string());
-    Err(McpError::Revision(one_line(&spoken)))
 }
 
 /// How a session is opened and kept: JWT and space go with every request. `None` if the space id does

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Action, ActionResult, Cadence, InputHash, ModuleMix, ModuleName, ModuleRating, Persona, RunId,
-    UserId, clip,
+    Action, ActionResult, Cadence, InputHash, ModuleMix, ModuleName, ModuleRating, Persona,
+    Redactor, RunId, UserId, clip,
 };
 
 /// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
@@ -27,6 +27,14 @@ pub struct RowError {
     pub problem: String,
     /// Its place in the list, from 1.
     pub place: usize,
+}
+
+impl RowError {
+    /// The same without secrets in what it quotes.
+    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
+        let without = |text: String| redactor.redact(&text).into_owned();
+        Self { persona: without(self.persona), problem: without(self.problem), ..self }
+    }
 }
 
 #[derive(Deserialize)]

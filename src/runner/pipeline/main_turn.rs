@@ -1,5 +1,7 @@
 //! The paid part of a run: login, session, tools, and the day itself.
 
+use std::sync::PoisonError;
+
 use super::{
     Pipeline, live,
     live::{Live, Progress},
@@ -34,8 +36,9 @@ impl Pipeline {
         progress: &mut Progress,
     ) -> Result<(MainTurn, DayEnd), Failure> {
         let (access, session, tools) = self.enter(live, progress).await?;
+        self.warn_of_misnamed(&tools);
         // The schemas are gone again after this: the run needs them as it offers them only.
-        let prepared = self.prepare(live, opened, day, tools, &access.redactor).await;
+        let prepared = self.prepare(live, opened, day, tools).await;
         let opener = Opener {
             mcp: &self.mcp,
             auth: &self.auth,
@@ -65,8 +68,7 @@ impl Pipeline {
         let access = access.map_err(|error| Failure::of_auth(&error))?;
         progress.redactor = Some(access.redactor.clone());
         progress.logged_in = true;
-        // The persona's e-mail may be in its own words, which are kept byte for byte.
-        live.journal.redact_with(access.redactor.without(email));
+        live.journal.redact_with(access.redactor.clone());
         let Access { jwt, space_id, redactor, .. } = &access;
         let opening = self.mcp.open(jwt, space_id, redactor, live.work_end);
         let session = live.unless_stopped(Stage::Mcp, opening).await?;
@@ -81,13 +83,12 @@ impl Pipeline {
         opened: Option<Opened>,
         day: Option<Day>,
         listed: Vec<Tool>,
-        redactor: &Redactor,
     ) -> Result<(Catalog, Day), Failure> {
         let (Some(opened), Some(day)) = (opened, day) else {
-            return self.open_day(live, &listed, redactor).await;
+            return self.open_day(live, &listed).await;
         };
         let tools = self.kept_tools(&opened.catalog).await?.unwrap_or(listed);
-        let catalog = self.offer(&tools, redactor)?;
+        let catalog = self.offer(&tools)?;
         Ok((catalog, day))
     }
 
@@ -97,8 +98,25 @@ impl Pipeline {
         Ok(kept.and_then(|tools| serde_json::from_str(&tools).ok()))
     }
 
-    fn offer(&self, tools: &[Tool], redactor: &Redactor) -> Result<Catalog, Failure> {
-        let catalog = Catalog::new(tools, &self.policy, redactor);
+    /// A setting that names no tool there is does nothing: a slip of the pen, or a version of the product
+    /// without it.
+    fn warn_of_misnamed(&self, listed: &[Tool]) {
+        for (variable, name) in self.policy.named_tools() {
+            let is_listed = listed.iter().any(|tool| tool.name.as_str() == name);
+            let mut told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+            if !is_listed && told.insert((variable, name.to_owned())) {
+                tracing::warn!(
+                    variable,
+                    tool = name,
+                    "mana-mcp lists no tool of this name, so the setting does nothing: look for it in \
+                     tools/list, or take it out"
+                );
+            }
+        }
+    }
+
+    fn offer(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
+        let catalog = Catalog::new(tools, &self.policy);
         if catalog.is_empty() {
             let hidden = "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS";
             return Err(Failure::at(Stage::Mcp, hidden));
@@ -107,20 +125,14 @@ impl Pipeline {
     }
 
     /// Writes down how the day begins: with which tools, asked to do what.
-    async fn open_day(
-        &self,
-        live: &Live<'_>,
-        tools: &[Tool],
-        redactor: &Redactor,
-    ) -> Result<(Catalog, Day), Failure> {
-        let catalog = self.offer(tools, redactor)?;
+    async fn open_day(&self, live: &Live<'_>, tools: &[Tool]) -> Result<(Catalog, Day), Failure> {
+        let catalog = self.offer(tools)?;
         let now = self.clock.now();
         let today = now.to_zoned(self.time_zone.clone()).date();
         let opening = prompt::day(today, &live.persona.module_mix);
         let day = Day::new(&opening, self.run_limits());
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(tools).unwrap_or_default();
-        let tools = redactor.redact(&tools);
         let hash = live::hash(&tools);
         let kept = self.journal.keep_catalog(&hash, &tools, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;

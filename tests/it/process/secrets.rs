@@ -5,6 +5,7 @@ use std::time::Duration;
 use devstack::{
     Devstack,
     auth::SeedPersona,
+    claude::Scripted,
     fault::{Fault, Faults},
     recorder::Recorded,
 };
@@ -13,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::daemon::Daemon;
-use crate::support::{SEED_SECRET, Setup, patiently, start_peers};
+use crate::support::{SEED_SECRET, Setup, path::VAULT, patiently, start_peers};
 
 type Matcher = fn(&Recorded) -> bool;
 
@@ -79,6 +80,13 @@ fn secrets(peers: &Devstack, persona: &SeedPersona) -> Secrets {
     secrets
 }
 
+/// A text in base64, in hex, and in base64 behind a user name.
+fn encodings(text: &str) -> [String; 3] {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    [STANDARD.encode(text), hex, STANDARD.encode(format!("user:{text}"))]
+}
+
 /// The lines of `text` that tell a secret, with its name.
 fn leaks(place: &str, text: &str, secrets: &Secrets) -> Vec<String> {
     let of_line = |line: &str| {
@@ -118,14 +126,18 @@ async fn fail_everywhere(
         operations.iter().partition(|(name, ..)| FIRST_LOGIN.contains(name));
     for (round, for_good) in [first, later].into_iter().enumerate() {
         if round == 1 {
-            for (_, faults, matches) in &operations {
-                faults.inject(1, transient.clone(), *matches);
+            for (name, faults, matches) in &operations {
+                // Of which persona it tells something there, nobody knows.
+                let fault = if *name == "due" { Fault::Echo(503) } else { transient.clone() };
+                faults.inject(1, fault, *matches);
             }
             let (_, body) = tick(daemon).await;
             assert_eq!(body["result"]["ranSuccessfully"], 1, "{body}");
             assert!(operations.iter().all(|(_, faults, _)| faults.is_empty()), "all were met");
         }
         for (name, faults, matches) in for_good {
+            let of_no_persona = known.splitn(3, '\n').last().unwrap();
+            let known = if *name == "due" { of_no_persona } else { known };
             for fault in [Fault::Echo(400), Fault::status(400, known)] {
                 peers.clock.advance(DAY);
                 faults.inject(1, fault, *matches);
@@ -151,7 +163,9 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
         ("RUN_BACKOFF_MS", "1".into()),
     ];
     let daemon = Daemon::start(&peers, &vars).await;
-    let known = format!("{}\n{}", anna.email, json!(peers.environment()));
+    let password = derive_password(SEED_SECRET, &anna.email);
+    let encoded = encodings(&password);
+    let known = format!("{password}\n{encoded:?}\n{}\n{}", anna.email, json!(peers.environment()));
     let mut answers = fail_everywhere(&peers, &daemon, &transient(&known), &known).await;
 
     // Answers that break off and rows that are none hold e-mails too.
@@ -174,6 +188,9 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     let rows = format!("{:#?}{:#?}", peers.auth.actions().await, peers.auth.feedback().await);
     let prompts: Vec<_> = peers.claude.requests().into_iter().map(|request| request.raw).collect();
     let mut secrets = secrets(&peers, &anna);
+    // What stands beside it may share a character with it.
+    let middle = |encoded: String| encoded[8..encoded.len() - 4].to_owned();
+    secrets.extend(encoded.map(|encoded| ("password, encoded,", middle(encoded))));
     let mut found = leaks("an answer of /diag", &answers, &secrets);
     // An e-mail may stand in answers of /diag, and nowhere else.
     secrets.push(("e-mail", anna.email));
@@ -198,4 +215,54 @@ async fn nothing_that_peers_echo_leaves_the_process_in_text() {
 #[tokio::test]
 async fn nothing_that_peers_know_leaves_the_process_in_json() {
     peers_tell_everything("json", |known| Fault::status(503, known)).await;
+}
+
+#[tokio::test]
+async fn what_mana_auth_echoes_where_a_vault_is_set_up_is_not_logged() {
+    let setup = Setup::one(&["todo"]);
+    let anna = setup.personas[0].clone();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    peers.auth.vaults().initialise_all(false);
+    let password = derive_password(SEED_SECRET, &anna.email);
+    let refusal = || Fault::status(400, format!("{password} {} is wrong", anna.email));
+    peers.auth.served.faults.on(1, Method::POST, VAULT, refusal());
+    let create = Scripted::tools(&[("todo_create", json!({"title": "Lernen"}))]);
+    peers.claude.enqueue(create);
+    peers.claude.enqueue(Scripted::text("Fertig."));
+    let daemon = Daemon::start(&peers, &[]).await;
+    tick(&daemon).await;
+    assert!(peers.auth.served.faults.is_empty());
+    daemon.signal("TERM").await;
+    let log = daemon.ended().await.stdout;
+    assert!(log.contains("400: [redacted] [redacted] is wrong"), "{log}");
+    assert!(!log.contains(&password), "{log}");
+}
+
+#[tokio::test]
+async fn a_setting_that_names_no_tool_is_warned_about_once_and_the_default_never() {
+    let setup = Setup::many(&["anna", "ben"]).short_days();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let vars = [
+        ("POLICY_HIDDEN_TOOLS", "+todo.odd".to_owned()),
+        ("POLICY_ALLOW_DESTRUCTIVE", "todo.odd,habits.create".into()),
+        ("PERSONA_READ_TOOLS", "habits.list,habits.peek".into()),
+    ];
+    let daemon = Daemon::start(&peers, &vars).await;
+    for _ in 0..2 {
+        assert_eq!(tick(&daemon).await.1["result"]["ranSuccessfully"], 2);
+        peers.clock.advance(DAY);
+    }
+    daemon.signal("TERM").await;
+    let log = daemon.ended().await.stdout;
+    let warned: Vec<_> = log.lines().filter(|line| line.contains("lists no tool of")).collect();
+    assert_eq!(warned.len(), 3, "{warned:#?}");
+    for (variable, name) in [
+        ("POLICY_HIDDEN_TOOLS", "todo.odd"),
+        ("POLICY_ALLOW_DESTRUCTIVE", "todo.odd"),
+        ("PERSONA_READ_TOOLS", "habits.peek"),
+    ] {
+        let is_it = |line: &&&str| line.contains(variable) && line.contains(name);
+        assert_eq!(warned.iter().filter(is_it).count(), 1, "{variable}: {warned:#?}");
+        assert!(warned.iter().all(|line| line.contains("WARN")), "{warned:#?}");
+    }
 }

@@ -1,0 +1,195 @@
+//! What becomes of a tool list before anybody sees it: sorted, each name once, no secret in it.
+
+use serde_json::{Map, Value};
+
+use super::{McpError, Tool, ToolHints};
+use crate::domain::{Redactor, redact_emails};
+
+/// Keywords of JSON Schema whose values are for programs: they stay as they are, or the tool goes.
+const CONTRACT: [&str; 14] = [
+    "type",
+    "required",
+    "enum",
+    "const",
+    "format",
+    "pattern",
+    "$ref",
+    "$id",
+    "$schema",
+    "$anchor",
+    "$dynamicRef",
+    "$dynamicAnchor",
+    "contentEncoding",
+    "contentMediaType",
+];
+
+/// The usable ones of these tools: sorted by name, each name once, at least one.
+pub(super) fn finish(tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
+    let clean = |mut tool: Tool| {
+        if is_clean(&mut tool, redactor) {
+            return Some(tool);
+        }
+        tracing::warn!("mana-mcp lists a tool with a secret in its name or schema; it is left out");
+        None
+    };
+    let mut tools: Vec<_> = tools.into_iter().filter_map(clean).collect();
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    tools.dedup_by(|later, first| {
+        let is_same = later.name == first.name;
+        if is_same {
+            first.hints = first.hints.stricter(later.hints);
+        }
+        is_same
+    });
+    if tools.is_empty() { Err(McpError::NoTools) } else { Ok(tools) }
+}
+
+/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is:
+/// the name, and in the schema names of properties and values to choose from.
+fn is_clean(tool: &mut Tool, redactor: &Redactor) -> bool {
+    let name = tool.name.as_str();
+    // A metric label and a row, where no e-mail is told.
+    if redactor.is_told_by(name) || redact_emails(name) != name {
+        return false;
+    }
+    tool.description = redactor.redact(&tool.description).into_owned();
+    are_clean(&mut tool.input_schema, false, redactor)
+}
+
+fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
+    members.iter_mut().all(|(key, value)| {
+        let is_contract = is_contract || CONTRACT.contains(&key.as_str());
+        !redactor.is_told_by(key) && is_clean_value(value, is_contract, redactor)
+    })
+}
+
+fn is_clean_value(value: &mut Value, is_contract: bool, redactor: &Redactor) -> bool {
+    match value {
+        Value::String(text) if is_contract => !redactor.is_told_by(text),
+        Value::Array(items) => {
+            items.iter_mut().all(|item| is_clean_value(item, is_contract, redactor))
+        }
+        Value::Object(members) => are_clean(members, is_contract, redactor),
+        text => {
+            redactor.redact_values(text);
+            true
+        }
+    }
+}
+
+impl ToolHints {
+    /// Of two tools of one name nobody knows which one a call reaches. Both silent, they stay so: a
+    /// server that annotates means what it leaves out.
+    fn stricter(self, other: Self) -> Self {
+        let read_only = match self.read_only == other.read_only {
+            true => self.read_only,
+            false => Some(false),
+        };
+        let destructive = match [self.destructive, other.destructive].contains(&Some(true)) {
+            true => Some(true),
+            false => self.destructive.and(other.destructive),
+        };
+        Self { read_only, destructive, is_admin: self.is_admin || other.is_admin }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::ToolName;
+
+    fn tool(name: &str, schema: Value) -> Tool {
+        Tool {
+            name: ToolName::new(name),
+            description: "Uses \"s3cret-jwt\" and a description.".into(),
+            input_schema: schema.as_object().cloned().unwrap(),
+            hints: ToolHints::default(),
+        }
+    }
+
+    fn finished(tools: Vec<Tool>) -> Vec<Tool> {
+        finish(tools, &Redactor::new(["s3cret-jwt", "description", "object", "enough"])).unwrap()
+    }
+
+    #[test]
+    fn texts_lose_secrets_and_structure_stays_even_where_a_secret_is_a_word_of_it() {
+        let schema = |text: &str, default: &str| {
+            json!({
+                "$schema": "http://json-schema.org/draft-07/schema#",
+                "type": "object",
+                "description": text,
+                "properties": {
+                    "description": {"type": "string", "enum": ["enough", "more"], "default": default},
+                    "object": {"type": ["object", "null"], "title": text, "examples": [[text], 1.0]},
+                },
+                "required": ["description", "object"],
+                "x-unknown": {"enough": [default]},
+            })
+        };
+        let tools = finished(vec![tool("todo.description", schema("s3cret-jwt!", "enough"))]);
+        assert_eq!(tools[0].description, "Uses \"[redacted]\" and a [redacted].");
+        let expected = schema("[redacted]!", "[redacted]");
+        assert_eq!(Value::from(tools[0].input_schema.clone()), expected);
+        let order = |value: &Value| value.to_string();
+        assert_eq!(order(&tools[0].input_schema.clone().into()), order(&expected));
+    }
+
+    #[test]
+    fn a_tool_that_cannot_be_used_without_telling_a_secret_is_left_out() {
+        let jwt = "eyJhbGci.eyJzdWI.c2ln";
+        let mut tools: Vec<_> = [
+            json!({"properties": {"s3cret-jwt": {}}}),
+            json!({"properties": {"a": {"enum": [1, jwt]}}}),
+            json!({"anyOf": [{"const": {"deep": jwt}}, {"const": [jwt]}]}),
+            json!({"required": ["s3cret-jwt"]}),
+            json!({"$defs": {jwt: {}}}),
+            json!({"x-unknown": {"s3cret-jwt": 1}}),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(n, schema)| tool(&format!("odd.{n}"), schema))
+        .collect();
+        let is_told = |tool: &Tool| serde_json::to_string(tool).unwrap().contains(jwt);
+        for name in [jwt, "todo.s3cret-jwt", &format!("todo.{jwt}"), "todo.anna@mana.test"] {
+            tools.push(tool(name, json!({})));
+        }
+        tools.push(tool("todo.create", json!({})));
+        let left: Vec<_> = finished(tools);
+        assert!(left.iter().all(|tool| !is_told(tool)), "{left:?}");
+        let names: Vec<_> = left.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, ["todo.create"]);
+        assert!(finish(vec![tool(jwt, json!({}))], &Redactor::default()).is_err());
+    }
+
+    #[test]
+    fn of_two_tools_of_one_name_the_stricter_hints_count() {
+        for (a, b, stricter) in [
+            ((None, None, false), (None, None, false), (None, None, false)),
+            ((Some(true), None, false), (None, None, false), (Some(false), None, false)),
+            ((Some(true), Some(false), false), (Some(true), None, true), (Some(true), None, true)),
+            (
+                (Some(true), Some(false), false),
+                (None, Some(true), false),
+                (Some(false), Some(true), false),
+            ),
+            (
+                (Some(true), Some(false), true),
+                (Some(true), Some(false), false),
+                (Some(true), Some(false), true),
+            ),
+            ((Some(false), None, false), (None, Some(true), true), (Some(false), Some(true), true)),
+        ] {
+            let hinted = |(read_only, destructive, is_admin)| Tool {
+                hints: ToolHints { read_only, destructive, is_admin },
+                ..tool("a.b", json!({}))
+            };
+            for pair in [[a, b], [b, a]] {
+                let tools = finished(pair.map(hinted).into());
+                assert_eq!(tools.len(), 1);
+                assert_eq!(tools[0].hints, hinted(stricter).hints, "{pair:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How a peer may write a secret that it was sent.
+
+use std::fmt::Write;
+
+use base64::{
+    Engine,
+    alphabet::{self, Alphabet},
+    engine::{GeneralPurpose, general_purpose::PAD},
+};
+
+/// What encoders leave as it is in a URL beside letters and digits: those of forms, of JavaScript and of
+/// RFC 3986.
+const KEPT_IN_URLS: [&str; 3] = ["*-._", "-_.!~*'()", "-_.~"];
+
+/// `secret` as it stands, in a JSON string, in a URL, in base64 and in hex.
+pub(super) fn forms(secret: String) -> Vec<String> {
+    let bytes = secret.as_bytes();
+    let mut forms = in_json(&secret);
+    for kept in KEPT_IN_URLS {
+        let upper = in_url(bytes, kept, |out, byte| write!(out, "%{byte:02X}"));
+        let lower = in_url(bytes, kept, |out, byte| write!(out, "%{byte:02x}"));
+        for encoded in [upper, lower] {
+            forms.push(encoded.replace("%20", "+"));
+            forms.push(encoded);
+        }
+    }
+    for alphabet in [alphabet::STANDARD, alphabet::URL_SAFE] {
+        forms.extend(in_base64(bytes, &alphabet));
+    }
+    let hex: String = in_url(bytes, "", |out, byte| write!(out, "{byte:02x}"));
+    forms.extend([hex.to_uppercase(), hex, secret]);
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// Between quotes: as short as possible, with what other encoders escape besides, and in ASCII alone.
+fn in_json(secret: &str) -> Vec<String> {
+    let quoted = serde_json::Value::from(secret).to_string();
+    let plain = quoted[1..quoted.len() - 1].to_owned();
+    let escaped = |is_escaped: fn(char) -> bool| {
+        plain.chars().fold(String::new(), |mut out, c| {
+            if !is_escaped(c) {
+                out.push(c);
+                return out;
+            }
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+            out
+        })
+    };
+    let html_safe = escaped(|c| matches!(c, '<' | '>' | '&'));
+    let ascii = escaped(|c| !c.is_ascii());
+    vec![plain.replace('/', "\\/"), html_safe, ascii, plain]
+}
+
+/// With every byte encoded but letters, digits and those `kept`; without a kept one, all of them.
+fn in_url(
+    bytes: &[u8],
+    kept: &str,
+    encode: impl Fn(&mut String, u8) -> std::fmt::Result,
+) -> String {
+    bytes.iter().fold(String::new(), |mut out, &byte| {
+        let is_kept = byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte);
+        if is_kept && !kept.is_empty() {
+            out.push(byte.into());
+        } else {
+            // Writing to a String cannot fail.
+            let _ = encode(&mut out, byte);
+        }
+        out
+    })
+}
+
+/// As a whole, and the characters that stand for it alone in the encoding of a longer text, as of user
+/// and password together: they depend on how many bytes come before it.
+fn in_base64(bytes: &[u8], alphabet: &Alphabet) -> Vec<String> {
+    let engine = GeneralPurpose::new(alphabet, PAD);
+    let within = (0..3).map(|before| {
+        let text = engine.encode([&[0; 2][..before], bytes].concat());
+        text[(before * 8).div_ceil(6)..(before + bytes.len()) * 8 / 6].to_owned()
+    });
+    within.chain([engine.encode(bytes)]).collect()
+}
