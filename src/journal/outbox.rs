@@ -1,5 +1,7 @@
 //! The outbox: the exact bytes of every post to mana-auth until it has confirmed them.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{Any, Row, Transaction, any::AnyRow};
 
@@ -138,6 +140,40 @@ impl Journal {
             })
             .await?;
         Ok(readable(&rows))
+    }
+
+    /// All posts of a run that are kept, refused ones among them, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number")
+                    .bind(run.to_string())
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(readable(&rows))
+    }
+
+    /// The runs of which rows were refused for good and are kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query("SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1")
+                    .fetch_all(&self.pool)
+                    .await?
+                    .iter()
+                    .map(|row| row.try_get::<String, _>(0))
+                    .collect::<sqlx::Result<Vec<_>>>()
+            })
+            .await?;
+        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
     }
 
     /// The posts of a run that are on their way, in order.
