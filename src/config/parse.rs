@@ -260,8 +260,10 @@ impl Parser {
                         program through, such as info,mana_persona_runner::http=debug; its name has \
                         underscores there";
         self.read(variable, text, default.to_owned(), expected, |text| {
-            let fits = EnvFilter::try_new(text).is_ok() && is_meant(text);
-            fits.then(|| text.to_owned())
+            // White space would be part of a name to the filter.
+            let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
+            let fits = EnvFilter::try_new(&text).is_ok() && is_meant(&text);
+            fits.then_some(text)
         })
     }
 }
@@ -277,7 +279,7 @@ fn is_meant(filter: &str) -> bool {
         include_str!("../lib.rs").lines().any(|line| line == format!("pub mod {module};"))
     };
     let mut lets_through = false;
-    for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+    for directive in filter.split(',').filter(|directive| !directive.is_empty()) {
         if directive.bytes().all(|b| b.is_ascii_digit()) {
             return false;
         }

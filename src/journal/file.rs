@@ -311,3 +311,6 @@ fn url(path: &Path, mode: &str) -> Result<String> {
         .map_err(|()| refused(io::Error::from(io::ErrorKind::InvalidInput)))?;
     Ok(format!("sqlite://{}?mode={mode}", url.path()))
 }
+
+#[cfg(test)]
+mod tests;

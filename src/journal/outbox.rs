@@ -277,13 +277,23 @@ impl Journal {
         Ok(done.rows_affected())
     }
 
-    /// Throws away what was refused for good of a run; returns how many posts.
+    /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
+    /// how many posts.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
         let done = self
             .write("throw refused deliveries away", async {
+                // Its kind tells the stage it would have got to.
+                sqlx::query(
+                    "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox WHERE run_id = $1 \
+                     AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS (SELECT 1 FROM outbox \
+                     WHERE run_id = $1 AND is_dead = 1)",
+                )
+                .bind(run.to_string())
+                .execute(&self.pool)
+                .await?;
                 sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1")
                     .bind(run.to_string())
                     .execute(&self.pool)

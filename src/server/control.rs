@@ -57,21 +57,13 @@ impl Door {
         Self { key, refused: Mutex::default() }
     }
 
-    /// Warns of a refused caller, once a minute.
-    fn note_refused(&self, caller: SocketAddr, is_missing: bool) {
+    /// How many refused callers were not told of since the last warning, where it is time for another one.
+    fn refuse(&self) -> Option<u64> {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let (warned, untold) = *refused;
-        if warned.is_some_and(|at| at.elapsed() < WARNING_PAUSE) {
-            refused.1 += 1;
-            return;
-        }
-        *refused = (Some(Instant::now()), 0);
-        let key = if is_missing { "no" } else { "a wrong" };
-        tracing::warn!(
-            %caller,
-            not_told = untold,
-            "/control was called with {key} X-Service-Key; such calls are told once a minute"
-        );
+        let is_time = warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
+        *refused = if is_time { (Some(Instant::now()), 0) } else { (warned, untold + 1) };
+        is_time.then_some(untold)
     }
 }
 
@@ -86,7 +78,14 @@ pub(super) async fn with_key_only(
     if bool::from(given.unwrap_or_default().ct_eq(door.key.expose_secret().as_bytes())) {
         return next.run(request).await;
     }
-    door.note_refused(caller, given.is_none());
+    if let Some(untold) = door.refuse() {
+        let key = if given.is_none() { "no" } else { "a wrong" };
+        tracing::warn!(
+            %caller,
+            not_told = untold,
+            "/control was called with {key} X-Service-Key; such calls are told once a minute"
+        );
+    }
     failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong")
 }
 
@@ -225,5 +224,24 @@ fn answer(state: &ServerState, result: Result<Value, JournalError>) -> Response 
             let error = format!("{error}; this process is {held}, a restart may not know of it");
             failure(StatusCode::INTERNAL_SERVER_ERROR, error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_callers_are_told_of_once_a_minute_and_counted_in_between() {
+        let door = Door::new("service-key".into());
+        assert_eq!(door.refuse(), Some(0));
+        for _ in 0..50 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(door.refuse(), None);
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(door.refuse(), Some(50));
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!((door.refuse(), door.refuse()), (Some(0), None));
     }
 }
