@@ -157,6 +157,7 @@ impl App {
             tick_interval: config.tick.interval,
             concurrency: config.tick.concurrency,
             metrics,
+            metrics_page: Arc::default(),
             shutdown: shutdown.clone(),
             diag_hosts: config.diag_hosts.into(),
         };

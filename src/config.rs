@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use base_url::BaseUrl;
 use parse::Parser;
+pub use parse::host_name;
 pub use raw::Raw;
 
 use crate::domain::Usd;
@@ -52,7 +53,7 @@ pub struct Config {
     pub environment: Environment,
     /// TZ: the zone of "today" in the prompt.
     pub time_zone: TimeZone,
-    /// DIAG_HOSTS: further host names under which /diag may be called, in lower case.
+    /// DIAG_HOSTS: further hosts under which /diag may be called, as [`host_name`] writes them.
     pub diag_hosts: Vec<String>,
     /// LOG_FORMAT and RUST_LOG.
     pub log: LogConfig,

@@ -64,6 +64,29 @@ pub enum JournalError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Something else lies where the folder or a file belongs. Followed, a link would lead elsewhere, and a
+    /// FIFO would never answer.
+    #[error(
+        "{path} is {found}, and the journal is not kept there: move it away, or name another folder in RUNNER_DATA_DIR",
+        path = path.display()
+    )]
+    Unfit {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// It was left with a log, where nothing can be written.
+    #[error(
+        "the journal {path} cannot be read where it lies: the daemon left a log beside it when it ended (-wal), \
+         and to read that, SQLite must be able to write there; copy the two files into a folder of yours and \
+         name it in RUNNER_DATA_DIR",
+        path = path.display()
+    )]
+    Unplayed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its files are no longer the ones that were opened.
     #[error(
         "the journal in {folder} was removed or replaced while the daemon runs, so what is written now is \

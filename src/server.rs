@@ -9,11 +9,13 @@ mod health;
 mod observe;
 mod ready;
 pub mod serve;
+mod shared;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::State,
     http::{StatusCode, header},
     middleware,
@@ -33,6 +35,7 @@ use crate::{
     shutdown::Shutdown,
     telemetry,
 };
+pub use shared::Shared;
 
 /// Requests to /diag and /control at once, in all.
 const SLOW_REQUESTS: usize = 16;
@@ -62,6 +65,8 @@ pub struct ServerState {
     pub concurrency: usize,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Them as text, or why there is none: one for all scrapes that wait, however many there are.
+    pub metrics_page: Arc<Shared<Result<Bytes, String>>>,
     /// Stop and abort.
     pub shutdown: Shutdown,
     /// DIAG_HOSTS.
@@ -139,7 +144,8 @@ pub fn router(state: ServerState, production: bool) -> Router {
         router = router.merge(diag);
     }
     if let Some(key) = state.service_key.clone() {
-        let with_key_only = middleware::from_fn_with_state(key, control::with_key_only);
+        let door = Arc::new(control::Door::new(key));
+        let with_key_only = middleware::from_fn_with_state(door, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
@@ -150,15 +156,19 @@ pub fn router(state: ServerState, production: bool) -> Router {
 }
 
 async fn metrics(State(state): State<ServerState>) -> Response {
+    match state.metrics_page.get(|| render(&state)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+fn render(state: &ServerState) -> Result<Bytes, String> {
     state.metrics.set_paused(state.control.paused().is_some());
     // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
     state.metrics.set_journal_writable(state.journal.trouble().is_none());
     state.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
-    match state.metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-            .into_response(),
-        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}")),
-    }
+    state.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
 }
 
 async fn not_found() -> Response {

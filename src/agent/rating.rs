@@ -76,6 +76,22 @@ pub async fn run_rating_turn(
     talk.into_ratings(ended)
 }
 
+/// What the persona was asked for its ratings, in order: one question, and one more where these answers left
+/// something out.
+pub fn questions<'a>(
+    turn: &MainTurn,
+    answers: impl IntoIterator<Item = &'a Reply>,
+    redactor: &Redactor,
+) -> Vec<String> {
+    let mut talk = RatingTalk::new(turn, redactor);
+    let mut asked = vec![talk.question.clone()];
+    for answer in answers {
+        talk.hear(answer.clone());
+        asked.extend((!talk.is_over()).then(|| prompt::repair(&talk.missing)));
+    }
+    asked
+}
+
 /// A rating turn: what was said, and what is still missing.
 struct RatingTalk<'a> {
     question: String,

@@ -6,6 +6,7 @@ use super::text::{Column, cell, counted, table, time, wide};
 use crate::{
     agent::step::Step,
     journal::{Journal, Result, RunRow, RunState},
+    metrics::{Label, Stage},
 };
 
 /// Longest persona in the table, in characters.
@@ -24,6 +25,7 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
     if runs.is_empty() {
         return Ok("There are no runs yet: nobody was due since this journal was begun.\n".into());
     }
+    let refused = journal.runs_with_dead_posts().await?;
     let mut rows = Vec::with_capacity(runs.len());
     for run in &runs {
         let so_far = Counts::of(journal, run).await?;
@@ -31,7 +33,7 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
         rows.push([
             cell(persona(run), PERSONA),
             cell(run.slot.as_str(), PERSONA),
-            run.state.as_str().to_owned(),
+            state(run, refused.contains(&run.id)).to_owned(),
             so_far.replies.to_string(),
             so_far.calls.to_string(),
             so_far.errors.to_string(),
@@ -64,6 +66,17 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
 /// Whose run it is.
 pub(super) fn persona(run: &RunRow) -> &str {
     run.persona.as_ref().map_or(&run.persona_id, |persona| &persona.email)
+}
+
+/// How a run stands, for people: one that has used up its slot may have failed all the same, or its rows may
+/// have been refused for good.
+pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
+    match (run.state, run.stage.as_str()) {
+        (RunState::Finished, "post_actions" | "post_feedback") => "refused",
+        (RunState::Finished, _) if is_refused => "refused",
+        (RunState::Finished, stage) if stage != Stage::Done.as_str() => "failed",
+        (state, _) => state.as_str(),
+    }
 }
 
 /// So many characters of their ids tell these runs apart.

@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
-    runs::{Counts, persona},
+    runs::{Counts, persona, state},
     text::{Lengths, cell, counted, indent, time, wide},
     transcript::Transcript,
 };
@@ -21,8 +21,7 @@ const VALUE: usize = 1_000;
 pub(super) async fn tell(journal: &Journal, run: &RunRow, full: bool) -> Result<String> {
     let steps = journal.steps(run.id).await?;
     let counts = Counts::of(journal, run).await?;
-    let mut posts = journal.kept_posts().await?;
-    posts.retain(|post| post.key.run == run.id);
+    let posts = journal.kept_posts_of(run.id).await?;
     let lengths = Lengths { full };
     let transcript = Transcript::of(&steps, run.state == RunState::Running, lengths);
     let mut out = head(run, counts, transcript.lost, &posts);
@@ -40,7 +39,30 @@ pub(super) async fn tell(journal: &Journal, run: &RunRow, full: bool) -> Result<
         out.push_str("\nNothing was said: its day had not begun.\n");
     }
     out.push_str(&transcript.text);
+    out.push_str(&refusals(run, &posts));
     Ok(out)
+}
+
+/// That rows of a run were refused for good, if they were: its conversation says nothing about that.
+fn refusals(run: &RunRow, posts: &[Post]) -> String {
+    let dead: Vec<_> = posts.iter().filter(|post| post.is_dead).collect();
+    if dead.is_empty() {
+        return match state(run, false) {
+            "refused" => {
+                "\nmana-auth refused rows of this run for good; they are no longer kept.\n".into()
+            }
+            _ => String::new(),
+        };
+    }
+    let rows = dead.iter().map(|post| {
+        let reason = cell(post.reason.as_deref().unwrap_or("-"), VALUE);
+        format!("\n  {} of {}: {reason}", counted(wide(post.rows), "row"), post.kind.as_str())
+    });
+    let rows: String = rows.collect();
+    format!(
+        "\nmana-auth refused rows of this run for good:{rows}\n`mana-persona-runner outbox retry` has them sent \
+         again, `outbox discard RUN` throws them away.\n"
+    )
 }
 
 fn head(run: &RunRow, counts: Counts, lost: Usd, posts: &[Post]) -> String {
@@ -55,7 +77,8 @@ fn head(run: &RunRow, counts: Counts, lost: Usd, posts: &[Post]) -> String {
     }
     say("slot", &format!("{}, attempt {}", run.slot, run.attempt));
     say("model", &run.model);
-    say("state", &format!("{}, stage {}", run.state.as_str(), run.stage));
+    let dead = posts.iter().filter(|post| post.is_dead).count();
+    say("state", &format!("{}, stage {}", state(run, dead > 0), run.stage));
     let begun = time(run.started_at, "%Y-%m-%d %H:%M:%S UTC");
     match run.ended_at {
         None => say("begun", &begun),
@@ -75,7 +98,6 @@ fn head(run: &RunRow, counts: Counts, lost: Usd, posts: &[Post]) -> String {
     };
     say("cost", &format!("{}{of_lost}", run.spent));
     say("end", run.end_reason.as_deref().unwrap_or("-"));
-    let dead = posts.iter().filter(|post| post.is_dead).count();
     if !posts.is_empty() {
         let waiting = counted(wide(posts.len() - dead), "post");
         say("outbox", &format!("{waiting} on the way, {dead} refused for good"));

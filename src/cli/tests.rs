@@ -263,6 +263,127 @@ async fn all_of_a_run_is_shown_if_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_the_ratings_is_shown_as_it_was_asked() {
+    let journal = journal().await;
+    let text = told(&journal, show(2, true)).await;
+    let (before, question) = text.split_once("\nWhat it is asked to rate\n").unwrap();
+    assert!(before.contains("The day ended: done"), "{before}");
+    assert!(question.starts_with("  Dein Tag in der Mana-App ist vorbei."), "{question}");
+    for part in ["1. habits.create – ok", "4. notes.list – Fehler", "„Das war es für heute.“"]
+    {
+        assert!(question.contains(part), "{part} in {question}");
+    }
+    assert!(question.contains("jedes dieser Module: habits, notes, journal."), "{question}");
+    let (question, _) = question.split_once("\nRating, answer 1:").unwrap();
+    assert!(question.contains("No answer came"), "it is not repeated with the same request");
+    assert_eq!(text.matches("What it is asked to rate").count(), 1);
+
+    // The answer left everything out: it is asked once more, for what is missing.
+    let mut steps = whole_run();
+    let rated = steps.pop().unwrap();
+    let some = r#"{"ratings":[{"module":"notes","notes":"gut","calls":[4],"rating":4}]}"#;
+    steps.extend([
+        asking(),
+        Step::Replied(reply(json!([{"type": "text", "text": some}]), "end_turn")),
+        rated,
+    ]);
+    let run = begin(&journal, 5, "emil", 1, at(300)).await;
+    write_down(&journal, run, &steps).await;
+    let text = told(&journal, show(5, false)).await;
+    let questions: Vec<_> = text.split("\nWhat it is asked to rate\n").collect();
+    let [_, first, second] = questions[..] else { panic!("{text}") };
+    assert!(first.contains("Rating, answer 1:") && !first.contains("Rating, answer 2:"), "{text}");
+    assert!(second.starts_with("  In deiner Antwort fehlt noch"), "{second}");
+    assert!(second.contains("habits, notes, journal") && second.contains("Rating, answer 2:"));
+}
+
+#[tokio::test]
+async fn a_day_that_is_not_rated_has_no_question() {
+    let journal = journal().await;
+    let steps = whole_run();
+    let end = steps.iter().position(|step| matches!(step, Step::DayEnded(_))).unwrap();
+    let run = begin(&journal, 5, "emil", 1, at(300)).await;
+    write_down(&journal, run, &steps[..=end]).await;
+    let text = told(&journal, show(5, true)).await;
+    assert!(text.ends_with("\nThe day ended: done\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finished_one() {
+    let journal = Journal::in_memory().await.unwrap();
+    let kinds = [(0, PostKind::Actions), (1_000_000, PostKind::Feedback)];
+    let posts = kinds.map(|(number, kind)| post(number, kind));
+    for (n, stage) in
+        [(1, "done"), (2, "main_turn"), (3, "rating_turn"), (4, "post_actions"), (5, "due")]
+    {
+        let run = begin(&journal, n, "anna", 1, at(u64::from(n))).await;
+        let end = EndedRun { stage, ..ended(RunState::Finished, "done") };
+        journal.end_run(run, &end, if n == 1 { &posts } else { &[] }, at(10)).await.unwrap();
+    }
+    let states = async || {
+        let table = told(&journal, Question::Runs { limit: 9 }).await;
+        let rows = table.lines().skip(1).take(5);
+        let mut states: Vec<_> =
+            rows.map(|row| row.split_whitespace().nth(2).unwrap().to_owned()).collect();
+        states.reverse();
+        states
+    };
+    assert_eq!(states().await, ["finished", "failed", "failed", "refused", "failed"]);
+    let shown = told(&journal, show(1, false)).await;
+    assert!(
+        shown.contains("state     finished, stage done") && !shown.contains("refused rows"),
+        "{shown}"
+    );
+
+    let key = |number| PostKey { run: id(1), number };
+    let reason = format!("post_feedback: 404{ESCAPE}");
+    journal.bury_post(key(1_000_000), &reason, at(11)).await.unwrap();
+    assert_eq!(states().await[0], "refused");
+    let shown = told(&journal, show(1, false)).await;
+    assert!(shown.contains("state     refused, stage done"), "{shown}");
+    let (_, end) = shown.split_once("\nmana-auth refused rows of this run for good:\n").unwrap();
+    assert!(
+        end.starts_with("  3 rows of feedback: post_feedback: 404\\u{1b}]0;owned\\u{7}\n"),
+        "{end}"
+    );
+    assert!(end.contains("outbox retry") && end.contains("outbox discard RUN"), "{end}");
+
+    // Sent again and taken, it is a finished one; thrown away, it never is.
+    told(&journal, Question::RetryOutbox).await;
+    assert_eq!(states().await[0], "finished");
+    journal.bury_post(key(1_000_000), &reason, at(11)).await.unwrap();
+    told(&journal, Question::DiscardFromOutbox { run: id(1).to_string().parse().unwrap() }).await;
+    assert_eq!(states().await[0], "refused");
+    let shown = told(&journal, show(1, false)).await;
+    assert!(shown.contains("state     refused, stage post_feedback"), "{shown}");
+    assert!(
+        shown.ends_with("refused rows of this run for good; they are no longer kept.\n"),
+        "{shown}"
+    );
+    let shown = told(&journal, show(4, false)).await;
+    assert!(
+        shown.ends_with("refused rows of this run for good; they are no longer kept.\n"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn the_posts_of_a_run_are_counted_however_many_others_wait() {
+    let journal = Journal::in_memory().await.unwrap();
+    let end = ended(RunState::Finished, "done");
+    for (n, number_of_posts) in [(1, 1_100), (2, 2)] {
+        let run = begin(&journal, n, "anna", 1, at(u64::from(n))).await;
+        let posts: Vec<_> = (0..number_of_posts).map(|n| post(n, PostKind::Actions)).collect();
+        journal.end_run(run, &end, &posts, at(10 * u64::from(n))).await.unwrap();
+    }
+    for (n, posts) in [(1, "1,100"), (2, "2")] {
+        let shown = told(&journal, show(n, false)).await;
+        let expected = format!("outbox    {posts} posts on the way, 0 refused for good");
+        assert!(shown.contains(&expected), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_goes_on_is_shown_as_far_as_it_has_come() {
     let journal = journal().await;
     let text = told(&journal, show(4, false)).await;
@@ -387,6 +508,6 @@ async fn what_is_no_journal_is_said_to_be_none() {
     assert!(ask().await.contains("there is no journal"));
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
-    assert!(ask().await.contains("there is no journal"));
+    assert!(ask().await.contains("no regular file"));
     std::fs::remove_dir_all(&folder).unwrap();
 }

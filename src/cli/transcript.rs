@@ -11,11 +11,14 @@ use serde_json::Value;
 use super::text::{Lengths, cell, grouped, indent, time, wide};
 use crate::{
     agent::{
-        main_turn::CalledTool,
+        conversation::Limits,
+        main_turn::{CalledTool, MainTurn},
+        rating,
+        replay::{RatingStep, Replay},
         step::{Called, DayEnd, Step},
     },
     clients::claude::{Block, Reply, ResultBlock, ToolUse},
-    domain::{ModuleRating, Usd},
+    domain::{ModuleRating, Redactor, Usd},
     journal::StoredStep,
 };
 
@@ -66,6 +69,8 @@ impl Transcript {
             lost: Usd::ZERO,
             turns: 0,
             rating_answers: 0,
+            questions: questions(&steps),
+            asked: 0,
             is_day_over: false,
             is_running,
         };
@@ -81,6 +86,22 @@ impl Transcript {
         teller.end();
         Self { text: teller.out, lost: teller.lost }
     }
+}
+
+/// What the model is asked for the ratings is in no step: it follows from what happened.
+fn questions(steps: &[(&StoredStep, serde_json::Result<Step>)]) -> Vec<String> {
+    let readable = steps.iter().filter_map(|(_, step)| step.as_ref().ok().cloned());
+    let Replay { day: Some(day), ended: Some(_), rating, .. } = Replay::of(readable, Limits::NONE)
+    else {
+        return Vec::new();
+    };
+    let answers = rating.iter().filter_map(|step| match step {
+        RatingStep::Replied(reply) => Some(reply),
+        RatingStep::ThinkingStripped => None,
+    });
+    // Secrets were kept out of what is in a journal.
+    let redactor = Redactor::default();
+    rating::questions(&MainTurn::of_earlier(day, &redactor), answers, &redactor)
 }
 
 /// What is known of a call.
@@ -101,7 +122,10 @@ struct Teller<'a> {
     asking: Option<(Timestamp, Usd)>,
     lost: Usd,
     turns: u32,
-    rating_answers: u32,
+    rating_answers: usize,
+    /// What the model is asked for the ratings, and how much of it is shown.
+    questions: Vec<String>,
+    asked: usize,
     is_day_over: bool,
     is_running: bool,
 }
@@ -116,6 +140,7 @@ impl Teller<'_> {
             }
             Step::Asking { reserved } => {
                 self.died_asking();
+                self.question();
                 self.asking = Some((at, *reserved));
             }
             Step::Replied(reply) => self.reply(reply, at),
@@ -146,6 +171,18 @@ impl Teller<'_> {
                 self.day_end(end);
             }
             Step::Rated { rows } => self.ratings(rows),
+        }
+    }
+
+    /// What the model is about to be asked for the ratings, unless it is the same once more.
+    fn question(&mut self) {
+        if self.is_day_over
+            && self.asked <= self.rating_answers
+            && let Some(question) = self.questions.get_mut(self.asked).map(std::mem::take)
+        {
+            self.asked += 1;
+            self.line("What it is asked to rate");
+            self.text(2, &question, OTHER);
         }
     }
 

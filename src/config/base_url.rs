@@ -37,6 +37,31 @@ impl BaseUrl {
         Self(url)
     }
 
+    /// This URL without what is at its end of one of these paths, all of it or its beginning. `*` stands for any
+    /// segment, and `api` alone may be anybody's.
+    pub(super) fn without(&self, paths: &[&[&str]]) -> Self {
+        let mut url = self.0.clone();
+        loop {
+            let segments = url.path_segments().into_iter().flatten();
+            let own: Vec<_> =
+                segments.filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
+            let parts = paths.iter().flat_map(|path| {
+                let least = if path.first() == Some(&"*") { path.len() } else { 1 };
+                (least..=path.len()).map(|length| &path[..length]).filter(|part| *part != ["api"])
+            });
+            let is_end = |part: &&[&str]| {
+                let end = own.len().checked_sub(part.len()).map(|start| own[start..].iter());
+                end.is_some_and(|mut end| {
+                    part.iter().all(|p| end.next().is_some_and(|s| *p == "*" || s == p))
+                })
+            };
+            let Some(longest) = parts.filter(is_end).map(<[&str]>::len).max() else {
+                return Self(url);
+            };
+            url.set_path(&own[..own.len() - longest].join("/"));
+        }
+    }
+
     /// The URL.
     pub fn as_url(&self) -> &Url {
         &self.0
@@ -66,6 +91,29 @@ mod tests {
             assert_eq!(url.to_string(), "http://h:1/x/v1/a%2Fb%20%3F");
         }
         assert_eq!(BaseUrl::parse("http://h").unwrap().join(["mcp"]).to_string(), "http://h/mcp");
+    }
+
+    #[test]
+    fn the_end_of_a_path_is_taken_off_as_far_as_it_is_appended_anyway() {
+        let appended: &[&[&str]] = &[&["api", "v1", "x"], &["mcp"], &["*", "actions"]];
+        for (url, base) in [
+            ("http://h/api/v1/x", "http://h"),
+            ("http://h/api/v1/x//", "http://h"),
+            ("http://h/a/api/v1/", "http://h/a"),
+            ("http://h/mcp/mcp", "http://h"),
+            ("http://h/a/7/actions", "http://h/a"),
+            ("http://h/api", "http://h/api"),
+            ("http://h/api/", "http://h/api"),
+            ("http://h/v1/x", "http://h/v1/x"),
+            ("http://h/actions", "http://h/actions"),
+            ("http://h/mcp/a", "http://h/mcp/a"),
+            ("http://h/xmcp", "http://h/xmcp"),
+            ("http://mcp", "http://mcp"),
+        ] {
+            let url = BaseUrl::parse(url).unwrap();
+            assert_eq!(url.without(appended).to_string(), base, "{url}");
+            assert_eq!(url.without(&[]), url);
+        }
     }
 
     #[test]

@@ -1,16 +1,47 @@
 //! Field parsers that note problems instead of stopping at the first.
 
-use std::{collections::HashSet, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, Targets},
+};
 
 use super::{BaseUrl, Environment, Problem};
 use crate::domain::Usd;
 
 /// Longest duration a variable can ask for: a year, in milliseconds. Beyond it, clocks overflow.
 const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
+/// Shortest key that is sent in a header. A shorter one is a slip, and could not be told from the words of a
+/// text it is to be kept out of.
+const MIN_KEY: usize = 6;
+
+/// What is appended to each base URL; `*` is an id. A base that ends in one of them, or in its beginning, has
+/// it twice in every request. `api` alone is not refused: proxies have services under it.
+const APPENDED: [(&str, &[&[&str]]); 5] = [
+    (
+        "MANA_AUTH_URL",
+        &[
+            &["api", "auth", "sign-in", "email"],
+            &["api", "auth", "token"],
+            &["api", "auth", "organization", "list"],
+            &["api", "v1", "auth", "login"],
+            &["api", "v1", "me", "encryption-vault", "init"],
+            &["api", "v1", "internal", "personas"],
+        ],
+    ),
+    ("MANA_API_URL", &[&["api", "v1", "personas", "internal"]]),
+    ("MANA_PERSONAS_URL", &[&["due"], &["*", "actions"], &["*", "feedback"]]),
+    ("MANA_MCP_URL", &[&["mcp"]]),
+    ("ANTHROPIC_BASE_URL", &[&["v1", "messages"]]),
+];
 
 /// Collects problems while fields are read. A bad value yields the default, which is thrown away with
 /// the whole configuration at the end.
@@ -118,13 +149,22 @@ impl Parser {
         default: &str,
     ) -> BaseUrl {
         let text = text.unwrap_or_else(|| default.to_owned());
-        BaseUrl::parse(&text).unwrap_or_else(|| {
+        let Some(url) = BaseUrl::parse(&text) else {
             self.problem(
                 variable,
                 "expected an http:// or https:// URL without user, password, query or fragment",
             );
-            stand_in_url()
-        })
+            return stand_in_url();
+        };
+        let appended = APPENDED.iter().find(|(name, _)| *name == variable);
+        let base = url.without(appended.map_or(&[], |(_, paths)| paths));
+        if base != url {
+            self.problem(
+                variable,
+                format!("the end of its path is appended by the daemon itself; write {base}"),
+            );
+        }
+        url
     }
 
     /// A secret that is sent as a header value.
@@ -133,9 +173,11 @@ impl Parser {
         variable: &'static str,
         text: Option<String>,
     ) -> Option<SecretString> {
-        let expected = "visible ASCII characters only, as it is sent in a header";
-        self.read(variable, text, None, expected, |text| {
-            text.bytes().all(|b| b.is_ascii_graphic()).then(|| Some(text.into()))
+        let expected =
+            format!("at least {MIN_KEY} characters, visible ASCII only, as it is sent in a header");
+        self.read(variable, text, None, &expected, |text| {
+            let fits = text.len() >= MIN_KEY && text.bytes().all(|b| b.is_ascii_graphic());
+            fits.then(|| Some(text.into()))
         })
     }
 
@@ -197,14 +239,13 @@ impl Parser {
         variable: &'static str,
         text: Option<String>,
     ) -> Vec<String> {
-        let expected = "host names separated by commas, without scheme and port";
+        let expected = "host names or addresses separated by commas, without scheme and port";
         self.read(variable, text, Vec::new(), expected, |text| {
-            text.split(',')
-                .map(|name| name.trim().to_ascii_lowercase())
-                .filter(|name| !name.is_empty())
-                .map(|name| {
-                    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-                    name.bytes().all(fits).then_some(name)
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names
+                .map(|name| match name.parse::<Ipv6Addr>() {
+                    Ok(address) => Some(address.to_string()),
+                    Err(_) => host_name(name),
                 })
                 .collect()
         })
@@ -216,11 +257,57 @@ impl Parser {
         text: Option<String>,
         default: &str,
     ) -> String {
-        let expected = "filter directives such as info or mana_persona_runner=debug";
+        let expected = "off, error, warn, info, debug or trace, or directives that let something of this \
+                        program through, such as info,mana_persona_runner::http=debug; its name has \
+                        underscores there";
         self.read(variable, text, default.to_owned(), expected, |text| {
-            EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+            // White space would be part of a name to the filter.
+            let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
+            let fits = EnvFilter::try_new(&text).is_ok() && is_meant(&text);
+            fits.then_some(text)
         })
     }
+}
+
+/// Whether a filter lets something of this program through, or says `off` of it. Every other word is taken for
+/// the name of a crate that is to be logged, and nothing else is then.
+fn is_meant(filter: &str) -> bool {
+    const PROGRAM: &str = env!("CARGO_CRATE_NAME");
+    let is_module = |target: &str| {
+        let module = target.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix("::"));
+        let module = module.and_then(|path| path.split("::").next()).unwrap_or_default();
+        // Its own list of modules, so that a misspelt one is found.
+        include_str!("../lib.rs").lines().any(|line| line == format!("pub mod {module};"))
+    };
+    let mut lets_through = false;
+    for directive in filter.split(',').filter(|directive| !directive.is_empty()) {
+        if directive.bytes().all(|b| b.is_ascii_digit()) {
+            return false;
+        }
+        // A span, with or without fields, is no target; what is in it counts like what is around it.
+        let (target, rest) = directive.split_once('[').unwrap_or((directive, ""));
+        let level = rest.split_once(']').map_or(rest, |(_, level)| level);
+        let Ok(targets) = format!("{target}{level}").parse::<Targets>() else { continue };
+        let says_off = |(target, level): (&str, LevelFilter)| {
+            level == LevelFilter::OFF && PROGRAM.starts_with(target)
+        };
+        lets_through |= targets.would_enable(PROGRAM, &tracing::Level::ERROR)
+            || targets.default_level() == Some(LevelFilter::OFF)
+            || targets.iter().any(says_off)
+            || targets.iter().any(|(target, level)| level != LevelFilter::OFF && is_module(target));
+    }
+    lets_through
+}
+
+/// A host as a Host header names it, in one spelling: in lower case, an IPv6 address without its brackets and
+/// in its shortest form. `None` if it can be no host.
+pub fn host_name(text: &str) -> Option<String> {
+    if let Some(address) = text.strip_prefix('[') {
+        return Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string());
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let name = text.strip_suffix('.').unwrap_or(text);
+    (!name.is_empty() && name.bytes().all(fits)).then(|| name.to_ascii_lowercase())
 }
 
 /// Stands where a URL could not be read, until the problems are reported.

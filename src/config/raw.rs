@@ -66,7 +66,8 @@ variables! {
 
 impl Raw {
     /// Picks the known variables out of `vars`. White space around a value is dropped, except of the
-    /// seed secret, whose every byte counts; what is empty then is unset.
+    /// seed secret, whose every byte counts; what is empty then is unset. Of no variable a value has quotes
+    /// around it, and a key or a name with them would be wrong without a word.
     pub(super) fn from_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> (Self, Vec<Problem>) {
@@ -79,6 +80,14 @@ impl Raw {
                 return None;
             };
             let trimmed = value.trim();
+            if let [quote @ (b'"' | b'\''), .., end] = trimmed.as_bytes()
+                && quote == end
+            {
+                let expected = "expected a value without quotes around it; docker's --env-file keeps \
+                                them, where a shell takes them away";
+                problems.push(Problem { variable, expected: expected.to_owned() });
+                return None;
+            }
             let kept = if variable == "PERSONA_SEED_SECRET" { &value } else { trimmed };
             (!trimmed.is_empty()).then(|| (variable.to_owned(), kept.to_owned()))
         });

@@ -123,8 +123,11 @@ fn text_that_is_not_utf8_is_a_problem_of_its_variable() {
 
 #[test]
 fn production_is_what_either_variable_says() {
-    let keys =
-        [("MANA_SERVICE_KEY", "k"), ("ANTHROPIC_API_KEY", "a"), ("PERSONA_SEED_SECRET", "rotated")];
+    let keys = [
+        ("MANA_SERVICE_KEY", "key-of-it"),
+        ("ANTHROPIC_API_KEY", "sk-ant"),
+        ("PERSONA_SEED_SECRET", "rotated"),
+    ];
     for vars in [
         &[("RUNNER_ENV", "production")][..],
         &[("NODE_ENV", "production")],
@@ -155,9 +158,16 @@ fn the_seed_secret_keeps_its_white_space_and_other_values_lose_it() {
 #[test]
 fn effort_none_sends_no_effort_and_hosts_are_a_list() {
     let config =
-        read(&[("ANTHROPIC_EFFORT", "none"), ("DIAG_HOSTS", "Runner, mana.local,")]).unwrap();
+        read(&[("ANTHROPIC_EFFORT", "none"), ("DIAG_HOSTS", "Runner, mana.local.,")]).unwrap();
     assert_eq!(config.claude.effort, None);
     assert_eq!(config.diag_hosts, ["runner", "mana.local"]);
+    let addresses = "10.1.2.3, fd00:0::A, [::0001], 0.0.0.0";
+    let config = read(&[("DIAG_HOSTS", addresses)]).unwrap();
+    assert_eq!(config.diag_hosts, ["10.1.2.3", "fd00::a", "::1", "0.0.0.0"]);
+    for bad in ["localhost:3070", "[::1]:3070", "[10.1.2.3]", "fe80::1%lo", "http://h", "a/b", "."]
+    {
+        assert_eq!(problems(&[("DIAG_HOSTS", bad)]).len(), 1, "{bad}");
+    }
 }
 
 #[test]
@@ -201,4 +211,145 @@ fn the_tools_named_by_settings_are_known_by_variable_without_those_of_the_defaul
         ]
     );
     assert_eq!(read(&[]).unwrap().policy.named_tools().count(), 0);
+}
+
+#[test]
+fn a_log_filter_that_would_silence_this_program_is_refused_unless_it_says_off() {
+    for silent in [
+        "warning",
+        "WARNING",
+        "verbose",
+        "true",
+        "all",
+        "*",
+        "mana-persona-runner=debug",
+        "mana-persona-runner",
+        "mana_persona_runners=info",
+        "mana_persona_runner::htpp=debug",
+        "mana_persona_runner::=debug",
+        "persona_runner=info",
+        "hyper=debug",
+        "hyper=off",
+        "warning,hyper=off",
+        "0",
+        "1",
+        "3",
+        "10",
+        "info,3",
+        "-1",
+        "2.5",
+        "info=debug",
+        "hyper[tick]=info",
+        ",",
+    ] {
+        let problems = problems(&[("RUST_LOG", silent)]);
+        let [problem] = &problems[..] else { panic!("{silent}: {problems:?}") };
+        assert!(problem.starts_with("RUST_LOG: expected off, error, warn, info"), "{problem}");
+    }
+    for fine in [
+        "off",
+        "OFF",
+        "error",
+        "Warn",
+        "trace",
+        "info,hyper",
+        "info,warning",
+        "warning,info",
+        "off,mana_persona_runner=warn",
+        "mana_persona_runner",
+        "mana_persona_runner=off",
+        "mana_persona_runner=off,hyper=warn",
+        "mana_persona_runner=debug",
+        "mana=info",
+        "mana_persona_runner::http=debug",
+        "mana_persona_runner::runner::outbox=debug",
+        "mana_persona_runner[run]=debug",
+        "[run{persona.id}]=debug",
+        "info, mana_persona_runner=debug",
+        "warning, info",
+    ] {
+        assert_eq!(
+            read(&[("RUST_LOG", fine)]).map(|config| config.log.filter),
+            Ok(fine.replace(' ', ""))
+        );
+    }
+}
+
+#[test]
+fn a_value_in_quotes_is_refused_whatever_the_variable() {
+    for name in Raw::NAMES {
+        for value in ["\"s3cret-value\"", "'s3cret-value'", " 's3cret-value' ", "\"\"", "''"] {
+            let problems = problems(&[(name, value)]);
+            let [problem] = &problems[..] else { panic!("{name}: {problems:?}") };
+            assert!(problem.starts_with(&format!("{name}: ")), "{problem}");
+            assert!(problem.contains("quotes") && !problem.contains("s3cret"), "{problem}");
+        }
+    }
+    for value in ["it's-a-key", "'key-of-it", "key-of-it\"", "\"key-of-it'", "`key-of-it`"] {
+        assert!(read(&[("MANA_SERVICE_KEY", value), ("PERSONA_SEED_SECRET", value)]).is_ok());
+    }
+    assert!(read(&[("PERSONA_SEED_SECRET", "'")]).is_ok(), "one is around nothing");
+}
+
+#[test]
+fn a_key_has_at_least_six_characters() {
+    for name in ["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY"] {
+        for short in ["k", "12345", "  12345  "] {
+            let problems = problems(&[(name, short)]);
+            let expected = format!("{name}: expected at least 6 characters");
+            assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{problems:?}");
+            assert!(!problems[0].contains("12345"));
+        }
+        assert!(read(&[(name, "123456")]).is_ok());
+    }
+}
+
+#[test]
+fn a_base_url_that_ends_in_what_is_appended_is_refused_and_what_to_write_is_said() {
+    for (name, ends) in [
+        ("ANTHROPIC_BASE_URL", &["v1", "v1/messages"][..]),
+        ("MANA_MCP_URL", &["mcp"]),
+        ("MANA_API_URL", &["api/v1", "api/v1/personas", "api/v1/personas/internal"]),
+        ("MANA_PERSONAS_URL", &["due", "7/actions", "7/feedback"]),
+        (
+            "MANA_AUTH_URL",
+            &[
+                "api/auth",
+                "api/auth/token",
+                "api/auth/sign-in",
+                "api/auth/sign-in/email",
+                "api/auth/organization",
+                "api/auth/organization/list",
+                "api/v1",
+                "api/v1/auth",
+                "api/v1/auth/login",
+                "api/v1/me",
+                "api/v1/me/encryption-vault",
+                "api/v1/me/encryption-vault/init",
+                "api/v1/internal",
+                "api/v1/internal/personas",
+            ],
+        ),
+    ] {
+        for base in ["https://mana.example", "http://localhost:1/under/it"] {
+            for end in ends {
+                for slash in ["", "/", "//"] {
+                    let problems = problems(&[(name, &format!("{base}/{end}{slash}"))]);
+                    let [problem] = &problems[..] else { panic!("{end}: {problems:?}") };
+                    assert!(problem.starts_with(&format!("{name}: ")), "{problem}");
+                    assert!(problem.ends_with(&format!("; write {base}")), "{problem}");
+                }
+            }
+            assert!(read(&[(name, base)]).is_ok());
+        }
+    }
+    for (name, url) in [
+        ("MANA_AUTH_URL", "https://mana.example/api"),
+        ("MANA_AUTH_URL", "https://mana.example/auth/"),
+        ("MANA_PERSONAS_URL", "https://mana.example/api/v1/internal/personas"),
+        ("MANA_MCP_URL", "https://mcp.mana.example/v1"),
+        ("ANTHROPIC_BASE_URL", "https://proxy.example/anthropic/"),
+    ] {
+        assert!(read(&[(name, url)]).is_ok(), "{url}");
+    }
 }

@@ -3,12 +3,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use rustix::fs::OFlags;
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row,
     any::{AnyConnectOptions, AnyPoolOptions},
@@ -20,6 +21,9 @@ use super::{Journal, JournalError, LIMIT, Result, place::Place, schema};
 /// The journal's file in RUNNER_DATA_DIR.
 pub const FILE_NAME: &str = "journal.db";
 const LOCK_NAME: &str = "journal.lock";
+const LOG_NAME: &str = "journal.db-wal";
+/// All that this module and SQLite have in the folder.
+const NAMES: [&str; 5] = [FILE_NAME, LOG_NAME, "journal.db-shm", "journal.db-journal", LOCK_NAME];
 /// What a process takes to end that was told to, or killed, a moment ago.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -38,12 +42,13 @@ pub(super) const SIZE: &str =
 
 impl Journal {
     /// Opens the journal in `folder` for this process alone, made and brought up to date if need be.
-    /// Folder and file are for the owner only.
+    /// A folder and a file that are made are for the owner only.
     ///
     /// # Errors
-    /// When another process has it, it is damaged, or it cannot be written to.
+    /// When another process has it, it is damaged, something else is in its place, or it cannot be written to.
     pub async fn open(folder: &Path) -> Result<Self> {
         make_folder(folder)?;
+        check_names(folder)?;
         let lock = wait_for_lock(folder).await?;
         let path = folder.join(FILE_NAME);
         let size = fs::metadata(&path).map(|data| data.len()).unwrap_or_default();
@@ -80,7 +85,18 @@ impl Journal {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn open_read_only(folder: &Path) -> Result<Self> {
-        Self::open_as_guest(folder, "ro").await
+        match Self::open_as_guest(folder, "ro").await {
+            // SQLite shares an index of the log with other readers, in a file that it cannot make here.
+            Err(JournalError::Storage { source, .. }) if is_for_want_of_writing(&source) => {
+                let log = folder.join(LOG_NAME);
+                if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+                    return Err(JournalError::Unplayed { path: folder.join(FILE_NAME) });
+                }
+                // Without a log there is nothing to share: the daemon has ended, or could not write either.
+                Self::open_as_guest(folder, "ro&immutable=true").await
+            }
+            opened => opened,
+        }
     }
 
     /// Opens the journal of a daemon that may be running, to leave it a mark.
@@ -92,13 +108,10 @@ impl Journal {
     }
 
     async fn open_as_guest(folder: &Path, mode: &str) -> Result<Self> {
+        check_names(folder)?;
         let path = folder.join(FILE_NAME);
-        match fs::metadata(&path) {
-            Ok(data) if data.is_file() => {}
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(JournalError::Folder { what: "file", path, source });
-            }
-            _ => return Err(JournalError::Missing { path }),
+        if !path.exists() {
+            return Err(JournalError::Missing { path });
         }
         let opening = |source| of_opening(&path, source);
         let pool = pool(&url(&path, mode)?, GUEST_PRAGMAS).await.map_err(opening)?;
@@ -126,18 +139,62 @@ impl Journal {
 
 fn make_folder(folder: &Path) -> Result<()> {
     let refused = |source| JournalError::Folder { what: "folder", path: folder.into(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
-    // One that somebody else made, a volume for example, may belong to somebody else too.
-    if let Err(error) = fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
-        tracing::warn!("the journal's folder stays readable for others: {error}");
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)
+        }
+        Err(error) => Err(refused(error)),
+        Ok(data) if !data.is_dir() => {
+            Err(JournalError::Unfit { path: folder.into(), found: "no folder" })
+        }
+        // It may be somebody else's, or shared on purpose.
+        Ok(data) => {
+            if data.mode() & 0o077 != 0 {
+                tracing::warn!(
+                    "others may look into the journal's folder {} (mode {:o}), where conversations are kept; \
+                     it stays so",
+                    folder.display(),
+                    data.mode() & 0o7777
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Looks whether what lies where files of the journal belong are such files. One with a second name would have
+/// a second log beside that, of which nobody here knows.
+fn check_names(folder: &Path) -> Result<()> {
+    for path in NAMES.map(|name| folder.join(name)) {
+        let found = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(JournalError::Folder { what: "file", path, source }),
+            Ok(data) if data.is_symlink() => "a link",
+            Ok(data) if !data.is_file() => "no regular file",
+            Ok(data) if data.nlink() > 1 => "a file that has another name too (a hard link)",
+            Ok(_) => continue,
+        };
+        return Err(JournalError::Unfit { path, found });
     }
     Ok(())
 }
 
+/// Opens a file to be appended to, made for the owner only if there is none. What has taken its place since
+/// [`check_names`] is not followed and not waited for.
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+}
+
 fn make_file(path: &Path) -> Result<()> {
-    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    let made = made.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)));
-    made.map_err(|source| JournalError::Folder { what: "file", path: path.into(), source })
+    let refused = |source| JournalError::Folder { what: "file", path: path.into(), source };
+    open_or_make(path).map(drop).map_err(refused)
 }
 
 /// The lock, as soon as a process that is just ending has let go of it.
@@ -155,8 +212,7 @@ async fn wait_for_lock(folder: &Path) -> Result<File> {
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_NAME);
     let refused = |source| JournalError::Folder { what: "lock", path: path.clone(), source };
-    let mut options = OpenOptions::new();
-    let file = options.create(true).append(true).mode(0o600).open(&path).map_err(refused)?;
+    let file = open_or_make(&path).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: folder.into() }),
@@ -199,11 +255,20 @@ impl From<JournalError> for Opening {
     }
 }
 
-/// SQLITE_CORRUPT and SQLITE_NOTADB, with whatever detail in the higher bits.
+/// SQLite's code, without the detail in its higher bits.
+fn code_of(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.parse::<u32>().ok()? & 0xff)
+}
+
+/// SQLITE_CORRUPT and SQLITE_NOTADB.
 fn is_damage(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    let code = code.and_then(|code| code.parse::<u32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+    matches!(code_of(error), Some(11 | 26))
+}
+
+/// SQLITE_READONLY and SQLITE_CANTOPEN.
+fn is_for_want_of_writing(error: &sqlx::Error) -> bool {
+    matches!(code_of(error), Some(8 | 14))
 }
 
 fn of_opening(path: &Path, source: sqlx::Error) -> JournalError {
@@ -246,3 +311,6 @@ fn url(path: &Path, mode: &str) -> Result<String> {
         .map_err(|()| refused(io::Error::from(io::ErrorKind::InvalidInput)))?;
     Ok(format!("sqlite://{}?mode={mode}", url.path()))
 }
+
+#[cfg(test)]
+mod tests;

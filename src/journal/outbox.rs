@@ -1,5 +1,7 @@
 //! The outbox: the exact bytes of every post to mana-auth until it has confirmed them.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{Any, Row, Transaction, any::AnyRow};
 
@@ -140,6 +142,40 @@ impl Journal {
         Ok(readable(&rows))
     }
 
+    /// All posts of a run that are kept, refused ones among them, in order.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number")
+                    .bind(run.to_string())
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(readable(&rows))
+    }
+
+    /// The runs of which rows were refused for good and are kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
+        let rows = self
+            .read("read the outbox", async {
+                sqlx::query("SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1")
+                    .fetch_all(&self.pool)
+                    .await?
+                    .iter()
+                    .map(|row| row.try_get::<String, _>(0))
+                    .collect::<sqlx::Result<Vec<_>>>()
+            })
+            .await?;
+        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+    }
+
     /// The posts of a run that are on their way, in order.
     ///
     /// # Errors
@@ -241,13 +277,23 @@ impl Journal {
         Ok(done.rows_affected())
     }
 
-    /// Throws away what was refused for good of a run; returns how many posts.
+    /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
+    /// how many posts.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
         let done = self
             .write("throw refused deliveries away", async {
+                // Its kind tells the stage it would have got to.
+                sqlx::query(
+                    "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox WHERE run_id = $1 \
+                     AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS (SELECT 1 FROM outbox \
+                     WHERE run_id = $1 AND is_dead = 1)",
+                )
+                .bind(run.to_string())
+                .execute(&self.pool)
+                .await?;
                 sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1")
                     .bind(run.to_string())
                     .execute(&self.pool)

@@ -312,6 +312,10 @@ impl Pipeline {
             () = place.shutdown.aborted() => None,
             finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
         };
+        let finish = finish.map(|finish| match has_panicked {
+            true => Finish { stage: Stage::Due, ..finish },
+            false => finish,
+        });
         let took = started.elapsed();
         let is_postponed = finish.as_ref().is_some_and(|finish| finish.is_postponed);
         let mut report = match finish {

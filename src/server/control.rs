@@ -1,6 +1,10 @@
 //! /control: what an operator can do at run time, in production too, with the service key.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -15,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use super::{ServerState, Ticks, diag, failure};
 use crate::{
@@ -25,6 +30,8 @@ use crate::{
 
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 300;
+/// Between warnings of wrong keys: whoever tries them is to be seen, and is not to fill the log.
+const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 /// The routes; [`with_key_only`] belongs before them.
 pub(super) fn routes() -> Router<ServerState> {
@@ -37,15 +44,47 @@ pub(super) fn routes() -> Router<ServerState> {
         .route("/control/runs/{id}/cancel", post(cancel))
 }
 
+/// What opens /control, and who was refused.
+#[derive(Debug)]
+pub(super) struct Door {
+    key: SecretString,
+    /// When the last warning was, and how many were refused since.
+    refused: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Door {
+    pub(super) fn new(key: SecretString) -> Self {
+        Self { key, refused: Mutex::default() }
+    }
+
+    /// How many refused callers were not told of since the last warning, where it is time for another one.
+    fn refuse(&self) -> Option<u64> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (warned, untold) = *refused;
+        let is_time = warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
+        *refused = if is_time { (Some(Instant::now()), 0) } else { (warned, untold + 1) };
+        is_time.then_some(untold)
+    }
+}
+
 /// Lets callers in that have this key.
 pub(super) async fn with_key_only(
-    State(key): State<SecretString>,
+    State(door): State<Arc<Door>>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response {
-    let given = request.headers().get("x-service-key").map_or(&[][..], |key| key.as_bytes());
-    if bool::from(given.ct_eq(key.expose_secret().as_bytes())) {
+    let given = request.headers().get("x-service-key").map(|key| key.as_bytes());
+    if bool::from(given.unwrap_or_default().ct_eq(door.key.expose_secret().as_bytes())) {
         return next.run(request).await;
+    }
+    if let Some(untold) = door.refuse() {
+        let key = if given.is_none() { "no" } else { "a wrong" };
+        tracing::warn!(
+            %caller,
+            not_told = untold,
+            "/control was called with {key} X-Service-Key; such calls are told once a minute"
+        );
     }
     failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong")
 }
@@ -185,5 +224,24 @@ fn answer(state: &ServerState, result: Result<Value, JournalError>) -> Response 
             let error = format!("{error}; this process is {held}, a restart may not know of it");
             failure(StatusCode::INTERNAL_SERVER_ERROR, error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_callers_are_told_of_once_a_minute_and_counted_in_between() {
+        let door = Door::new("service-key".into());
+        assert_eq!(door.refuse(), Some(0));
+        for _ in 0..50 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(door.refuse(), None);
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(door.refuse(), Some(50));
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!((door.refuse(), door.refuse()), (Some(0), None));
     }
 }

@@ -1,8 +1,10 @@
 //! Who may call /diag: people and programs on this machine's side, never a web page of another origin.
 //!
 //! A page can make a browser send requests here. It cannot hide where they come from: the browser
-//! adds Origin and Sec-Fetch-Site, and Host holds the name the page was loaded under, which is how a
-//! rebound DNS name shows.
+//! adds Origin, Sec-Fetch-Site and Referer, and Host holds the name the request goes to, which is how a
+//! rebound DNS name shows. Of a GET for an image or a frame, browsers send Sec-Fetch-Site to this machine's own
+//! names only (localhost, 127.0.0.0/8, ::1) and nothing that a page could not leave out to any other address,
+//! 0.0.0.0 among them: so whoever wants another address names it in DIAG_HOSTS.
 
 use std::net::IpAddr;
 
@@ -14,6 +16,7 @@ use axum::{
 };
 
 use super::{ServerState, failure};
+use crate::config::host_name;
 
 pub(super) async fn local_callers_only(
     State(state): State<ServerState>,
@@ -36,45 +39,50 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<&
         || named.is_some_and(|named| !is_known_host(named, further_hosts))
     {
         return Some(
-            "Host must be an IP address, localhost or a name listed in DIAG_HOSTS, with any port",
+            "Host must be localhost, an address of 127.0.0.0/8, ::1, or a name or address listed in \
+             DIAG_HOSTS, with any port",
         );
     }
     if headers.get_all(header::HOST).iter().count() > 1 {
         return Some("more than one Host header");
     }
-    if let Some(site) = headers.get("sec-fetch-site")
-        && site != "same-origin"
-        && site != "none"
-    {
+    // Of a header that is there twice, each must do.
+    let all = |name: &str, fits: &dyn Fn(&str) -> bool| {
+        headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(fits))
+    };
+    if !all("sec-fetch-site", &|site| matches!(site, "same-origin" | "none")) {
         return Some("requests from pages of another origin are refused (Sec-Fetch-Site)");
     }
-    if let Some(origin) = text(header::ORIGIN)
-        && !is_same_origin(origin, host)
-    {
+    if !all("origin", &|origin| is_same_origin(origin, host)) {
         return Some("requests from pages of another origin are refused (Origin)");
+    }
+    if !all("referer", &|page| is_same_origin(origin_of(page), host)) {
+        return Some("requests from pages of another origin are refused (Referer)");
     }
     None
 }
 
 /// `name`, `name:port`, `1.2.3.4:port` or `[::1]:port` of a host that is no stranger's.
 fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
-                return is_port(port);
-            }
-            _ => return false,
-        },
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
+    let (name, port) = host.split_at(end.unwrap_or(host.len()));
+    let Some(name) = host_name(name) else { return false };
+    let is_here = match name.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => name == "localhost",
     };
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    let known =
-        name == "localhost" || name.parse::<IpAddr>().is_ok() || further_hosts.contains(&name);
-    known && is_port(port)
+    (is_here || further_hosts.contains(&name)) && is_port(port)
 }
 
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+/// The origin of a page, which ends where its path, query or fragment begins.
+fn origin_of(page: &str) -> &str {
+    let host = page.find("://").map_or(0, |scheme| scheme + 3);
+    let end = page[host..].find(['/', '?', '#']).map_or(page.len(), |end| host + end);
+    &page[..end]
 }
 
 /// Whether a page of this origin was loaded from the host it now talks to.
@@ -94,7 +102,8 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        refusal(&Uri::from_static("/diag/tick"), &map, &["runner.local".into()]).is_none()
+        let listed = ["runner.local", "192.168.1.7", "fd00::7"].map(str::to_owned);
+        refusal(&Uri::from_static("/diag/tick"), &map, &listed).is_none()
     }
 
     #[test]
@@ -103,12 +112,18 @@ mod tests {
             "localhost",
             "localhost:3070",
             "LOCALHOST:1",
+            "localhost.:3070",
             "127.0.0.1:3070",
-            "10.1.2.3",
+            "127.255.255.254",
+            "127.0.0.1.",
             "[::1]:3070",
             "[::1]",
+            "[0:0:0:0:0:0:0:1]:1",
             "runner.local:80",
             "Runner.Local",
+            "192.168.1.7:3070",
+            "[fd00::7]:3070",
+            "[FD00:0::0007]",
         ] {
             assert!(allowed(&[("host", host)]), "{host}");
         }
@@ -127,6 +142,34 @@ mod tests {
             "[localhost]:1",
             "localhost:1:2",
             "user@localhost",
+            // Addresses that reach this machine, of which a browser says nothing.
+            "0.0.0.0",
+            "0.0.0.0:3070",
+            "[::]:3070",
+            "[::ffff:0.0.0.0]",
+            "[::ffff:127.0.0.1]:3070",
+            "[::ffff:192.168.1.7]",
+            "10.1.2.3",
+            "192.168.1.8:3070",
+            "[fd00::8]",
+            "169.254.1.1",
+            // Spellings that some take for addresses.
+            "2130706433",
+            "0177.0.0.1",
+            "0x7f.0.0.1",
+            "127.1",
+            "127.0.0.01",
+            "0",
+            "::1",
+            "fd00::7",
+            "[127.0.0.1]",
+            "[::1%25lo]",
+            "[::1]x",
+            "[::1]:",
+            "[::1]]:1",
+            "[[::1]]",
+            "localhost..",
+            "app.localhost",
         ] {
             assert!(!allowed(&[("host", host)]), "{host:?}");
         }
@@ -150,8 +193,36 @@ mod tests {
             ("sec-fetch-site", "none", true),
             ("sec-fetch-site", "same-site", false),
             ("sec-fetch-site", "cross-site", false),
+            ("referer", "http://localhost:3070", true),
+            ("referer", "http://localhost:3070/diag/login?email=a@b", true),
+            ("referer", "http://LOCALHOST:3070/#x", true),
+            ("referer", "http://localhost:3071/", false),
+            ("referer", "http://localhost/", false),
+            ("referer", "http://127.0.0.1:3070/", false),
+            ("referer", "http://runner.local:3070/", false),
+            ("referer", "https://evil.example/localhost:3070", false),
+            ("referer", "http://localhost:3070@evil.example/", false),
+            ("referer", "http://localhost:3070.evil.example/", false),
+            ("referer", "http://evil.example?http://localhost:3070", false),
+            ("referer", "file:///tmp/page.html", false),
+            ("referer", "about:blank", false),
+            ("referer", "", false),
         ] {
             assert_eq!(allowed(&[host, (name, value)]), allow, "{name}: {value}");
+        }
+        for (name, good, bad) in [
+            ("origin", "http://localhost:3070", "https://evil.example"),
+            ("sec-fetch-site", "none", "cross-site"),
+            ("referer", "http://localhost:3070/", "https://evil.example/"),
+        ] {
+            for values in [[good, bad], [bad, good]] {
+                let mut headers = HeaderMap::from_iter([(header::HOST, host.1.parse().unwrap())]);
+                for value in values {
+                    headers.append(name, value.parse().unwrap());
+                }
+                let uri = Uri::from_static("/diag/tick");
+                assert!(refusal(&uri, &headers, &[]).is_some(), "{name}: {values:?}");
+            }
         }
     }
 }

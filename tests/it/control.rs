@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::{habits_list, outcomes},
-    support::{Setup, World, patiently, variable},
+    support::{Setup, World, logs::Logs, patiently, variable},
 };
 
 /// A persona whose day is two reads and closing words.
@@ -194,6 +194,24 @@ async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_n
     for path in ["/control/status", "/control/pause"] {
         assert_eq!(keyless.call(Method::GET, path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn whoever_tries_keys_is_told_of_with_the_address_and_without_the_key() {
+    let logs = Logs::capture("warn");
+    let world = Setup::one(&["habits"]).var("RUNNER_PAUSED", "true").start().await;
+    assert_eq!(world.control(Method::GET, "status").await.0, StatusCode::OK);
+    assert_eq!(logs.lines_with("/control"), [""; 0], "the right key is no reason");
+    let client = crate::support::client();
+    for n in 0..50 {
+        let request = client.get(format!("{}/control/status", world.url));
+        let answer = request.header("x-service-key", format!("guess-number-{n}")).send().await;
+        assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    let lines = logs.lines_with("/control was called");
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("a wrong X-Service-Key") && line.contains("caller=127.0.0.1:"), "{line}");
+    assert!(!line.contains("guess"), "{line}");
 }
 
 #[tokio::test]

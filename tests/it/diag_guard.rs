@@ -29,7 +29,7 @@ fn status_of(answer: &str) -> StatusCode {
 
 /// Ticks are paused, so that one that is let in costs nothing.
 async fn paused() -> World {
-    let hosts = "runner.local, Other.Test";
+    let hosts = "runner.local, Other.Test, 192.168.1.7, fd00::7";
     Setup::one(&["todo"]).var("RUNNER_PAUSED", "true").var("DIAG_HOSTS", hosts).start().await
 }
 
@@ -47,7 +47,21 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
         &["Host:"],
         &["Host: localhost", "Host: evil.example"],
         &["Host: evil.example", "Host: localhost"],
+        // Addresses of this machine, of which browsers say less.
+        &["Host: 0.0.0.0"],
+        &["Host: 0.0.0.0:3070"],
+        &["Host: [::]:3070"],
+        &["Host: [::ffff:127.0.0.1]:3070"],
+        &["Host: 192.168.1.7"],
+        &["Host: 2130706433"],
+        &["Host: 0177.0.0.1"],
+        &["Host: 127.1"],
         // Pages of another origin.
+        &["Host: localhost", "Referer: https://evil.example/page"],
+        &["Host: localhost:3070", "Referer: http://localhost:5173/"],
+        &["Host: localhost", "Referer: http://localhost@evil.example/"],
+        &["Host: localhost", "Referer: http://localhost/", "Referer: https://evil.example/"],
+        &["Host: localhost", "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"],
         &["Host: localhost", "Origin: https://evil.example"],
         &["Host: localhost:3070", "Origin: http://localhost:5173"],
         &["Host: localhost", "Origin: null"],
@@ -68,6 +82,7 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
     for line in [
         "POST http://evil.example/diag/tick HTTP/1.1",
         "POST http://evil.example:1/diag/tick HTTP/1.1",
+        "POST http://0.0.0.0:1/diag/tick HTTP/1.1",
     ] {
         let answer = send(&world, &[line, "Host: localhost"]).await;
         assert_eq!(status_of(&answer), StatusCode::FORBIDDEN, "{line}");
@@ -86,7 +101,11 @@ async fn the_same_requests_come_in_from_here_and_from_listed_names() {
         &["Host: localhost"],
         &["Host: LocalHost:1"],
         &["Host: 127.0.0.1:3070"],
+        &["Host: 127.1.2.3"],
+        &["Host: localhost."],
         &["Host: 192.168.1.7"],
+        &["Host: 192.168.1.7:3070"],
+        &["Host: [FD00::0007]:3070"],
         &["Host: [::1]:3070"],
         &["Host: runner.local"],
         &["Host: Runner.Local:8080"],
@@ -95,6 +114,8 @@ async fn the_same_requests_come_in_from_here_and_from_listed_names() {
         &["Host: runner.local", "Origin: https://runner.local"],
         &["Host: localhost", "Sec-Fetch-Site: same-origin", "Origin: http://localhost"],
         &["Host: localhost", "Sec-Fetch-Site: none"],
+        &["Host: localhost:3070", "Referer: http://localhost:3070/"],
+        &["Host: runner.local", "Referer: http://runner.local/diag/login?email=a"],
     ];
     for headers in known {
         let answer = send(&world, &[&[TICK], *headers].concat()).await;

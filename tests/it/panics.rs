@@ -42,6 +42,11 @@ async fn a_run_that_panics_is_closed_and_its_persona_held_back() {
     assert_eq!(only_failure(&result), "the run panicked; the log has the place");
     assert_failed_runs(&world, 1.0).await;
     assert_eq!(world.metric("run_backoffs_total").await, Some(1.0));
+    let runs = world.journal().await.latest_runs(9).await.unwrap();
+    let mut stages: Vec<_> = runs.iter().map(|run| (run.state, run.stage.as_str())).collect();
+    stages.sort_by_key(|(_, stage)| *stage);
+    let expected = [(RunState::Finished, "done"), (RunState::Finished, "due")];
+    assert_eq!(stages, expected, "it has used up its slot and did not go well");
 
     let (failed, well): (Vec<_>, Vec<_>) = {
         let (actions, rated) = (world.actions().await, world.feedback().await);

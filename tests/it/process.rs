@@ -1,5 +1,6 @@
 //! The compiled binary as a process: arguments, signals, exit codes, environment and logs.
 
+mod bad_start;
 mod command_line;
 pub mod daemon;
 mod json_logs;

@@ -6,7 +6,10 @@ use devstack::{Devstack, fault::Fault, recorder::Recorded};
 use reqwest::{Method, StatusCode};
 use tokio::process::Command;
 
-use super::daemon::{Daemon, Finished, finish};
+use super::{
+    daemon::{Daemon, Finished, finish},
+    shows_results,
+};
 use crate::support::{Setup, patiently, persona, start_peers};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
@@ -98,7 +101,6 @@ async fn runs_and_show_tell_what_the_peers_have_seen_beside_the_daemon_and_after
 async fn a_run_is_told_as_far_as_it_has_come_also_when_the_daemon_was_killed() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
-    let shows_results = |r: &Recorded| String::from_utf8_lossy(&r.body).contains("\"tool_result\"");
     peers.claude.served.faults.inject(9, Fault::Hang, shows_results);
     let daemon = Daemon::start(&peers, &[("TICK_INTERVAL_MS", "50".into())]).await;
     let recorder = &peers.claude.served.recorder;
@@ -135,6 +137,8 @@ async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_
     assert!(table.contains("404") && table.contains("1 refused for good"), "{table}");
     let shown = ask(&peers, &["show", listed[0][0]]).await;
     assert!(shown.contains("outbox    0 posts on the way, 1 refused for good"), "{shown}");
+    assert!(shown.contains("\nmana-auth refused rows of this run for good:\n"), "{shown}");
+    assert_eq!(rows(&ask(&peers, &["runs"]).await)[0][2], "refused");
 
     assert!(ask(&peers, &["outbox", "retry"]).await.starts_with("1 post marked"));
     let answered = |r: &Recorded| {
@@ -192,6 +196,21 @@ async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_els
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_run_that_the_tick_calls_failed_is_called_so_by_runs_too() {
+    let setup = Setup::many(&["anna"]).short_days();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let refusal =
+        Fault::status(400, r#"{"type":"error","error":{"type":"invalid_request_error"}}"#);
+    peers.claude.served.faults.inject(9, refusal, shows_results);
+    let daemon = Daemon::start(&peers, &[]).await;
+    let result = tick(&daemon).await;
+    assert_eq!(result["failed"].as_array().map(Vec::len), Some(1), "{result}");
+    assert!(!peers.auth.actions().await.is_empty(), "its slot is used up");
+    assert_eq!(rows(&ask(&peers, &["runs"]).await)[0][2], "failed");
+    assert!(ask(&peers, &["show", "0"]).await.contains("state     failed, stage main_turn"));
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_start_that_fails_says_why_in_records_on_standard_error() {
             78,
         ),
         (&[("PORT", &port)], &[&port], 1),
-        (&[("PRICING_FILE", "no/such/file")], &["PRICING_FILE"], 78),
+        (&[("PORT", "0"), ("PRICING_FILE", "no/such/file")], &["PRICING_FILE"], 78),
     ];
     for (vars, named, code) in cases {
         let vars = [&[("LOG_FORMAT", "json")][..], vars].concat();

@@ -1,0 +1,213 @@
+//! What lies where the journal belongs, and journals that can only be read.
+
+use std::{
+    fs::Permissions,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
+    thread,
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    thread::{CapabilityFlags, capabilities, set_capabilities},
+};
+use uuid::Uuid;
+
+use super::*;
+
+/// A folder that goes with the test, unless it may not.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("mana-place-{}", Uuid::now_v7()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn set_mode(&self, mode: u32) {
+        fs::set_permissions(&self.0, Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.set_mode(0o700);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Does it in a thread that no mode is waived for, whoever runs the tests.
+fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
+    let in_thread = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilityFlags::DAC_OVERRIDE);
+        set_capabilities(None, sets).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work())
+    };
+    thread::scope(|scope| scope.spawn(in_thread).join().unwrap())
+}
+
+/// Copies these files of a journal to where nothing can be written.
+fn copy_read_only(from: &Path, names: &[&str]) -> Folder {
+    let folder = Folder::new();
+    for name in names {
+        let copy = folder.file(name);
+        fs::copy(from.join(name), &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o444)).unwrap();
+    }
+    folder.set_mode(0o555);
+    folder
+}
+
+async fn mark(journal: &Journal) {
+    sqlx::query("INSERT INTO control (name, value, at) VALUES ('mark', 'x', 0)")
+        .execute(&journal.pool)
+        .await
+        .unwrap();
+}
+
+async fn is_marked(journal: &Journal) -> bool {
+    let marks = sqlx::query("SELECT 1 FROM control WHERE name = 'mark'");
+    marks.fetch_optional(&journal.pool).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_mode_that_somebody_else_has_set_stays() {
+    let folder = Folder::new();
+    for wanted in [0o1777, 0o755, 0o750, 0o700] {
+        folder.set_mode(wanted);
+        let journal = Journal::open(&folder.0).await.unwrap();
+        assert_eq!(mode(&folder.0), wanted);
+        journal.close().await;
+        fs::set_permissions(folder.file(FILE_NAME), Permissions::from_mode(0o640)).unwrap();
+        Journal::open(&folder.0).await.unwrap().close().await;
+        assert_eq!(mode(&folder.file(FILE_NAME)), 0o640);
+        fs::remove_file(folder.file(FILE_NAME)).unwrap();
+    }
+    let made = folder.file("a/b");
+    Journal::open(&made).await.unwrap();
+    assert_eq!(
+        [mode(&folder.file("a")), mode(&made), mode(&made.join(FILE_NAME))],
+        [0o700, 0o700, 0o600]
+    );
+}
+
+#[tokio::test]
+async fn the_folder_may_be_a_link() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let link = folder.file("link");
+    symlink(&other.0, &link).unwrap();
+    let journal = Journal::open(&link).await.unwrap();
+    mark(&journal).await;
+    assert!(other.file(FILE_NAME).is_file());
+    assert!(is_marked(&Journal::open_read_only(&link).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn what_is_no_folder_is_refused_as_one() {
+    let folder = Folder::new();
+    let file = folder.file("file");
+    fs::write(&file, "mine").unwrap();
+    let fifo = folder.file("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    for path in [&file, &fifo, Path::new("/dev/null")] {
+        let error = Journal::open(path).await.unwrap_err();
+        assert!(matches!(error, JournalError::Unfit { .. }), "{error}");
+        assert!(error.to_string().contains("RUNNER_DATA_DIR"), "{error}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn links_and_what_is_no_regular_file_are_refused_and_left_as_they_are() {
+    type Make = fn(&Path, &Path);
+    let kinds: [(&str, Make); 7] = [
+        ("link", |path, target| symlink(target, path).unwrap()),
+        ("link", |path, _| symlink("/nowhere/at/all", path).unwrap()),
+        ("link", |path, _| symlink("/dev/null", path).unwrap()),
+        ("hard link", |path, target| fs::hard_link(target, path).unwrap()),
+        ("regular", |path, _| fs::create_dir(path).unwrap()),
+        ("regular", |path, _| drop(UnixListener::bind(path).unwrap())),
+        ("regular", |path, _| mknodat(CWD, path, FileType::Fifo, Mode::from(0o600), 0).unwrap()),
+    ];
+    for name in NAMES {
+        for (found, make) in kinds {
+            let (folder, other) = (Folder::new(), Folder::new());
+            let target = other.file("target");
+            fs::write(&target, "mine").unwrap();
+            fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
+            let path = folder.file(name);
+            make(&path, &target);
+            let before = fs::symlink_metadata(&path).unwrap().ino();
+            let opened = [
+                Journal::open(&folder.0).await,
+                Journal::open_read_only(&folder.0).await,
+                Journal::open_beside_daemon(&folder.0).await,
+            ];
+            for error in opened.map(|opened| opened.unwrap_err()) {
+                assert!(matches!(error, JournalError::Unfit { .. }), "{name}, {found}: {error}");
+                let said = error.to_string();
+                assert!(said.contains(found) && said.contains(name), "{said}");
+            }
+            assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before);
+            assert_eq!(
+                (fs::read(&target).unwrap().as_slice(), mode(&target)),
+                (&b"mine"[..], 0o644)
+            );
+            assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is made beside it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_journal_of_a_stopped_daemon_is_read_where_nothing_can_be_written() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    mark(&journal).await;
+    journal.close().await;
+    for log in [None, Some("")] {
+        let copy = copy_read_only(&folder.0, &[FILE_NAME]);
+        if let Some(log) = log {
+            copy.set_mode(0o755);
+            fs::write(copy.file(LOG_NAME), log).unwrap();
+            copy.set_mode(0o555);
+        }
+        as_anybody(async || {
+            fs::write(copy.file("x"), "").expect_err("nothing can be written there");
+            let journal = Journal::open_read_only(&copy.0).await.unwrap();
+            assert!(is_marked(&journal).await);
+            assert!(journal.latest_runs(1).await.unwrap().is_empty());
+            journal.close().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_a_killed_daemon_left_is_read_too_or_it_is_said_why_not() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    mark(&journal).await;
+    let with_index = copy_read_only(&folder.0, &[FILE_NAME, LOG_NAME, "journal.db-shm"]);
+    let without = copy_read_only(&folder.0, &[FILE_NAME, LOG_NAME]);
+    assert!(fs::metadata(without.file(LOG_NAME)).unwrap().len() > 0);
+    as_anybody(async || {
+        let journal = Journal::open_read_only(&with_index.0).await.unwrap();
+        assert!(is_marked(&journal).await, "it is in the log alone");
+        journal.close().await;
+        let error = Journal::open_read_only(&without.0).await.unwrap_err();
+        assert!(matches!(error, JournalError::Unplayed { .. }), "{error}");
+        assert!(error.to_string().contains("copy the two files"), "{error}");
+    });
+}
