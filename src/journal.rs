@@ -33,7 +33,7 @@ use place::Place;
 
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use file::FILE_NAME;
-pub use ledger::{Cap, Caps, Spending};
+pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunState};
 pub use steps::StoredStep;

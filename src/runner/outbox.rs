@@ -470,7 +470,12 @@ mod tests {
         let run = RunJournal::of_test(id, &journal, &clock).await;
         journal.limit_pages(1).await.unwrap();
         // Longer than what is left of the page that is there.
-        run.note(&Step::Told { reminder: Some("x".repeat(100_000)), as_system: false }).await;
+        run.note(&Step::Told {
+            reminder: Some("x".repeat(100_000)),
+            as_system: false,
+            cut: vec![],
+        })
+        .await;
         outbox.keep_steps(run).await;
         outbox.save_the_rest().await;
         assert_eq!(outbox.unsaved_runs().await, [id], "nobody goes on with it");

@@ -280,7 +280,12 @@ impl Pipeline {
         let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);
         let journal = RunJournal::new(
             (id, persona.user_id.clone()),
-            Beginning { next_number, lost: replay.lost, first: replay.first },
+            Beginning {
+                next_number,
+                lost: replay.lost,
+                booked: live::spent(&replay),
+                max_cost: self.limits.max_cost,
+            },
             (self.journal.clone(), self.clock.clone(), self.budget.clone()),
             self.redactor.clone(),
             place.end_turn.clone(),

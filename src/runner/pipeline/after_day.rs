@@ -12,6 +12,7 @@ use crate::{
         replay::RatingStep,
         step::{DayEnd, Recorder, Step},
     },
+    config::PERSONA_MAX_COST_USD,
     domain::{Action, ModuleRating},
     journal::RunState,
     metrics::Stage,
@@ -125,7 +126,10 @@ impl Pipeline {
             Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
                 return Finish::postponed(Failure::at(Stage::RatingTurn, error));
             }
-            Some(Ended::Budget { persona_broke_until: None, variable }) if progress.is_resumed => {
+            Some(
+                Ended::Budget { persona_broke_until: None, variable }
+                | Ended::TooDear { variable, .. },
+            ) if progress.is_resumed && *variable != PERSONA_MAX_COST_USD => {
                 let error = format!("the rating waits until {variable} allows it");
                 let failure = Failure::at(Stage::RatingTurn, error);
                 return Finish::postponed(Failure { stopped: true, ..failure });

@@ -144,7 +144,7 @@ impl Progress {
 }
 
 /// What a run had cost before this process.
-fn spent(replay: &Replay) -> Usd {
+pub(super) fn spent(replay: &Replay) -> Usd {
     let day = replay.day.as_ref().map_or(replay.lost, |day| day.spent());
     let rating = replay.rating.iter().map(|step| match step {
         RatingStep::Replied(reply) => reply.cost.total(),
