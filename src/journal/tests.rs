@@ -1,5 +1,7 @@
 //! What the journal promises, on files in folders of their own.
 
+mod odd_rows;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

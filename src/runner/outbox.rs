@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     domain::{RunId, UserId, redact_emails},
     http::retry::{RetryPolicy, Retryable, Verdict},
-    journal::{EndedRun, Journal, JournalError, NewPost, Post, PostKey},
+    journal::{EndedRun, Journal, JournalError, NewPost, Post, PostKey, PostKind},
     shutdown::Shutdown,
 };
 
@@ -274,7 +274,13 @@ impl Outbox {
             self.report(self.0.journal.bury_post(post.key, reason, self.0.clock.now()).await);
             return;
         };
-        let batch = Batch::kept(post.kind, post.rows, post.body);
+        let Some(kind) = PostKind::ALL.into_iter().find(|kind| kind.as_str() == post.kind) else {
+            let reason = format!("this version knows no posts of the kind {:?}", post.kind);
+            tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
+            self.report(self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await);
+            return;
+        };
+        let batch = Batch::kept(kind, post.rows, post.body);
         let deadline = Instant::now() + DELIVERY;
         let result = self.0.personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
         self.note(post.key, batch.rows(), &result, post.attempts).await;

@@ -142,12 +142,19 @@ impl RunJournal {
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
         while let Some(Entry { number, body, bill }) = state.backlog.front() {
             let now = self.clock.now();
-            match bill {
-                None => self.journal.append_step(self.id, *number, body, now).await?,
+            let written = match bill {
+                None => self.journal.append_step(self.id, *number, body, now).await,
                 Some((spending, reserved, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.journal.settle(step, spending, *reserved, *cost, now).await?;
+                    self.journal.settle(step, spending, *reserved, *cost, now).await
                 }
+            };
+            match written {
+                // Its place is taken: what comes after it, and the run's end, are written all the same.
+                Err(error) if error.is_of_a_row() => {
+                    tracing::error!(run.id = %self.id, "a step is not kept: {error}");
+                }
+                written => written?,
             }
             state.backlog.pop_front();
         }
@@ -255,7 +262,7 @@ impl Meter for RunJournal {
                 Err(error) => {
                     drop(reserved);
                     first = may_be_booked.then_some((at, spending));
-                    if !self.wait().await {
+                    if error.is_of_a_row() || !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
                     }
                 }
@@ -305,7 +312,7 @@ impl Recorder for RunJournal {
             };
             match attempt.await {
                 Ok(()) => return Ok(()),
-                Err(error) if !self.wait().await => {
+                Err(error) if error.is_of_a_row() || !self.wait().await => {
                     return Err(Unrecorded { reason: error.to_string() });
                 }
                 Err(_) => {}

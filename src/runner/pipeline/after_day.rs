@@ -14,7 +14,7 @@ use crate::{
     },
     config::PERSONA_MAX_COST_USD,
     domain::{Action, ModuleRating},
-    journal::RunState,
+    journal::{CANCELLED, RunState},
     metrics::Stage,
     runner::{
         budget::next_day,
@@ -59,6 +59,9 @@ impl Pipeline {
             return Some(over(slot_is_used, Some(Failure::at(stage, reason))));
         }
         if end.stopped {
+            if live.cancelled.is_cancelled() {
+                self.metrics.record_unrated(used.len());
+            }
             let state = match (nothing_paid, used.is_empty()) {
                 (true, _) => RunState::Failed,
                 (false, true) => RunState::Finished,
@@ -136,13 +139,19 @@ impl Pipeline {
             }
             _ => {}
         }
-        if matches!(ratings.ended, Some(Ended::Stopped)) {
+        let is_stopped = matches!(ratings.ended, Some(Ended::Stopped));
+        if is_stopped && !live.cancelled.is_cancelled() {
             return Finish::failed(RunState::RatingOwed, Failure::stopped(Stage::RatingTurn));
         }
         self.metrics.record_unrated(ratings.unrated.len());
         live.journal.note(&Step::Rated { rows: ratings.rows.clone() }).await;
         progress.ratings = ratings.rows.len();
         let posts = posts_of_ratings(live.journal.id, &ratings.rows);
+        if is_stopped {
+            let failure = Failure::stopped(Stage::RatingTurn);
+            let reason = CANCELLED.to_owned();
+            return Finish { posts, reason, ..Finish::failed(RunState::Finished, failure) };
+        }
         let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
         match ratings.ended.as_ref().map(|ended| ended.summary(redactor)) {
             None => Finish::well(posts),
