@@ -116,10 +116,11 @@ impl Journal {
         now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
         let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
-        for (cap, limit) in limits {
-            if let Some(left) = limit.filter(|limit| amount > *limit) {
-                return Ok(Err(NoRoom { cap, left }));
-            }
+        let too_small = limits.into_iter().filter_map(|(cap, limit)| {
+            limit.filter(|limit| amount > *limit).map(|left| NoRoom { cap, left })
+        });
+        if let Some(no_room) = too_small.min_by_key(|no_room| no_room.left) {
+            return Ok(Err(no_room));
         }
         self.write("reserve money", async {
             let mut tx = self.pool.begin().await?;
@@ -142,14 +143,14 @@ impl Journal {
             });
             let booked = booked.collect::<sqlx::Result<HashMap<(String, String), Usd>>>()?;
             let accounts = limits.iter().zip(&spending.accounts);
-            let over = accounts.into_iter().find_map(|((cap, limit), account)| {
+            let over = accounts.into_iter().filter_map(|((cap, limit), account)| {
                 // An account that is not told counts as over its cap.
                 let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
                 let limit = limit.filter(|limit| booked > *limit)?;
                 let left = limit.saturating_sub(booked.saturating_sub(amount));
                 Some(NoRoom { cap: *cap, left })
             });
-            if let Some(no_room) = over {
+            if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
                 tx.rollback().await?;
                 return Ok(Err(no_room));
             }

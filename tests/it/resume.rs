@@ -6,6 +6,7 @@ use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorde
 use mana_persona_runner::journal::{Journal, RunRow, RunState};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::{calls_of, habits_list, main_requests, make_due, outcomes, posts, results},
