@@ -39,6 +39,7 @@ fn main() {
         max_tokens: NonZeroU32::new(8_192).unwrap(),
         format: None,
         cached: true,
+        spare: Default::default(),
     };
     let body = claude.encode(ask);
     // What is measured is what would be sent.

@@ -10,6 +10,7 @@ mod dispatch;
 pub mod main_turn;
 pub mod policy;
 pub mod prompt;
+mod purse;
 pub mod rating;
 pub mod reminder;
 pub mod replay;

@@ -22,6 +22,9 @@ use crate::domain::Usd;
 /// The seed secret of development; production refuses it.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
 
+/// The variable of what a run may cost.
+pub const PERSONA_MAX_COST_USD: &str = "PERSONA_MAX_COST_USD";
+
 /// Tools that cost the product money although nothing on the wire says so (contracts/mana-mcp.md).
 const PAID_TOOLS: [&str; 4] =
     ["me.generateWithReference", "wardrobe.tryOn", "comic.generatePanel", "comic.generateVariant"];
@@ -387,7 +390,7 @@ impl Config {
             max_turns: p.number("PERSONA_MAX_TURNS", raw.persona_max_turns, 15, 1, 1_000),
             timeout: p.millis("PERSONA_TIMEOUT_MS", raw.persona_timeout_ms, 600_000),
             tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", raw.persona_tool_timeout_ms, 15_000),
-            max_cost: p.dollars("PERSONA_MAX_COST_USD", raw.persona_max_cost_usd, 0.25),
+            max_cost: p.dollars(PERSONA_MAX_COST_USD, raw.persona_max_cost_usd, 0.25),
         };
         let policy = PolicyConfig {
             mode: p.choice(

@@ -19,6 +19,7 @@ mod schema;
 mod steps;
 
 use std::{
+    collections::HashSet,
     future::pending,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -26,20 +27,23 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sqlx::{AnyPool, Row};
+use sqlx::{AnyPool, Row, any::AnyRow};
 use tokio::time::{sleep, timeout};
 
 use place::Place;
 
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use file::FILE_NAME;
-pub use ledger::{Cap, Caps, Spending};
+pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
-pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunState};
+pub use runs::{CANCELLED, EndedRun, HeldBack, NewRun, RunRow, RunState};
 pub use steps::StoredStep;
 
 /// One operation, waiting for its turn included.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Most rows that the log tells of.
+const MOST_TOLD: usize = 1_000;
 
 /// The journal of this process, or somebody else's opened to be read. Clones share it.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Journal {
     pool: AnyPool,
     /// What is wrong with it, if the last write failed.
     trouble: Arc<Mutex<Option<String>>>,
+    /// Rows that cannot be read and were told of.
+    told: Arc<Mutex<HashSet<String>>>,
     /// Of a journal in a file, that this process has for itself.
     place: Option<Arc<Place>>,
 }
@@ -140,6 +146,16 @@ pub enum JournalError {
         /// What was attempted.
         attempted: &'static str,
     },
+    /// Of all rows one does not say what this program writes; the others do.
+    #[error(
+        "the journal could not {attempted}: a row does not say what this program writes: {detail}"
+    )]
+    Odd {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A row does not say what this program writes.
     #[error("the journal's row of {what} cannot be read: {detail}")]
     Row {
@@ -222,7 +238,7 @@ impl Journal {
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T> {
         let result = self.attempt(attempted, work).await;
-        if let Err(error) = &result {
+        if let Some(error) = result.as_ref().err().filter(|error| !error.is_of_a_row()) {
             self.note_trouble(Some(error.to_string()));
         }
         result
@@ -235,7 +251,11 @@ impl Journal {
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T> {
         let result = self.attempt(attempted, work).await;
-        self.note_trouble(result.as_ref().err().map(ToString::to_string));
+        match &result {
+            Ok(_) => self.note_trouble(None),
+            Err(error) if error.is_of_a_row() => {}
+            Err(error) => self.note_trouble(Some(error.to_string())),
+        }
         result
     }
 
@@ -245,9 +265,27 @@ impl Journal {
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T> {
         match timeout(LIMIT, work).await {
-            Ok(result) => result.map_err(|source| JournalError::Storage { attempted, source }),
+            Ok(result) => result.map_err(|source| match source {
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                    JournalError::Odd { attempted, detail: source.to_string() }
+                }
+                source => JournalError::Storage { attempted, source },
+            }),
             Err(_) => Err(JournalError::Slow { attempted }),
         }
+    }
+
+    /// The row as `read` makes it; of one that cannot be read the log tells once.
+    fn readable<T>(&self, row: &AnyRow, read: impl FnOnce(&AnyRow) -> Result<T>) -> Option<T> {
+        let log = |error: &JournalError| {
+            let id = |column| row.try_get::<String, _>(column).ok();
+            let whose = id("run_id").or_else(|| id("id")).unwrap_or_default();
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < MOST_TOLD && told.insert(format!("{whose} {error}")) {
+                tracing::error!(run.id = whose, "{error}; it is passed over");
+            }
+        };
+        read(row).inspect_err(log).ok()
     }
 
     fn note_trouble(&self, now: Option<String>) {
@@ -262,6 +300,18 @@ impl Journal {
         }
         *trouble = now;
     }
+}
+
+impl JournalError {
+    /// Whether it is the trouble of one row, and no other is the worse for it.
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Row { .. } | Self::Odd { .. })
+    }
+}
+
+/// A stored number; `None` for what is none.
+fn int(row: &AnyRow, column: &str) -> Option<i64> {
+    row.try_get(column).ok()
 }
 
 /// Milliseconds since 1970, as they are stored.

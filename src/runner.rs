@@ -20,7 +20,7 @@ mod tick_slot;
 
 pub use back_off::BackOff;
 pub use budget::Budget;
-pub use control::{Control, InFlightRun, PausedBy};
+pub use control::{Cancelled, Control, InFlightRun, PausedBy};
 pub use gauges::Gauges;
 pub use login_check::{LoginCheck, LoginDiagnosis};
 pub use outbox::Outbox;

@@ -1,7 +1,7 @@
 //! The main turn, performed: Claude is asked and tools are called until the conversation ends or
 //! something ends it.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,13 @@ use super::{
     conversation::{Closed, Next},
     day::Day,
     dispatch::Dispatcher,
+    purse::{self, Purse},
     reminder::{self, Snapshot},
     step::{DayEnd, Recorder, Step, Unrecorded},
 };
 use crate::{
     clients::claude::{Ask, ClaudeClient, ClaudeError, NotPaid, Reply},
+    config::PERSONA_MAX_COST_USD,
     domain::{Action, InputHash, ModuleName, Redactor, ToolName, Usd},
 };
 
@@ -103,6 +105,15 @@ pub enum Ended {
         /// If it is the cap of this persona alone: when the persona has money again.
         persona_broke_until: Option<Timestamp>,
     },
+    /// The next request is too dear for a cap that others may still fit under.
+    TooDear {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// What the request may cost.
+        most: Usd,
+        /// Whether nothing was paid for before it.
+        is_first: bool,
+    },
     /// It could not be written down.
     Unrecorded(Unrecorded),
 }
@@ -116,7 +127,10 @@ impl Ended {
             Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Unrecorded(error) => Some(error.to_string()),
-            Self::Stopped | Self::Budget { .. } => None,
+            Self::TooDear { variable, most, is_first: true } => {
+                Some(NotPaid::TooDear { variable, most: *most }.to_string())
+            }
+            Self::Stopped | Self::Budget { .. } | Self::TooDear { .. } => None,
         }
     }
 
@@ -129,13 +143,19 @@ impl Ended {
         };
         DayEnd {
             stopped: matches!(self, Self::Stopped),
-            out_of_money: matches!(self, Self::Closed(Closed::CostLimit) | Self::Budget { .. }),
+            out_of_money: matches!(self, Self::Budget { .. }),
             persona_is_broke: broke_until.is_some(),
             broke_until,
             reason: match (self, &failure) {
                 (_, Some(failure)) => failure.clone(),
                 (Self::Closed(closed), None) => closed.describe().to_owned(),
                 (Self::Budget { variable, .. }, None) => format!("{variable} is used up"),
+                (Self::TooDear { variable: PERSONA_MAX_COST_USD, .. }, None) => {
+                    Closed::CostLimit.describe().to_owned()
+                }
+                (Self::TooDear { variable, most, .. }, None) => {
+                    NotPaid::TooDear { variable, most: *most }.to_string()
+                }
                 (_, None) => "stopped from outside".to_owned(),
             },
             failure,
@@ -147,11 +167,27 @@ impl Ended {
             ClaudeError::NotPaid(NotPaid::Budget { variable, persona_broke_until }) => {
                 Self::Budget { variable, persona_broke_until }
             }
+            ClaudeError::NotPaid(NotPaid::TooDear { variable, most }) => {
+                Self::TooDear { variable, most, is_first: false }
+            }
             ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
             ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {
                 Self::Unrecorded(Unrecorded { reason })
             }
             error => Self::Model(error),
+        }
+    }
+
+    /// After so much was paid for.
+    fn after(self, spent: Usd) -> Self {
+        match self {
+            Self::TooDear { variable: PERSONA_MAX_COST_USD, .. } if spent > Usd::ZERO => {
+                Self::Closed(Closed::CostLimit)
+            }
+            Self::TooDear { variable, most, .. } => {
+                Self::TooDear { variable, most, is_first: spent == Usd::ZERO }
+            }
+            ended => ended,
         }
     }
 
@@ -193,17 +229,22 @@ impl MainTurn {
 
     /// The modules of the listed tools that were called, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
-        let mut used = Vec::new();
-        for call in &self.calls {
-            if let CalledTool::Listed(name) = &call.tool {
-                let module = name.module();
-                if !used.contains(&module) {
-                    used.push(module);
-                }
+        used_modules(&self.calls)
+    }
+}
+
+/// The modules of the listed tools that these calls went to, in order of first use.
+pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
+    let mut used = Vec::new();
+    for call in calls {
+        if let CalledTool::Listed(name) = &call.tool {
+            let module = name.module();
+            if !used.contains(&module) {
+                used.push(module);
             }
         }
-        used
     }
+    used
 }
 
 /// Plays a persona's day, or the rest of one: `system` is who it is.
@@ -220,19 +261,14 @@ pub async fn run_main_turn(
     let mut dispatcher =
         Dispatcher::new(tools, catalog, scope, recorder).after(calls, earlier, attached);
     let mut reminders = Vec::new();
+    let purse = Purse { claude, catalog, system };
     let ended = loop {
         match conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel { max_tokens } => {
                 spent_before = conversation.spent();
-                let ask = Ask {
-                    system,
-                    tools: Some(catalog.definitions()),
-                    messages: conversation.messages(),
-                    max_tokens,
-                    format: None,
-                    cached: true,
-                };
+                let (messages, words) = (conversation.messages(), conversation.closing_words());
+                let ask = purse.ask(messages, max_tokens, &dispatcher.calls, words);
                 let reply = scope.ask(claude, ask, recorder).await;
                 conversation.note_lost(recorder.lost());
                 match reply {
@@ -241,13 +277,13 @@ pub async fn run_main_turn(
                         tracing::warn!("the request is sent once more without thinking blocks");
                         recorder.note(&Step::ThinkingStripped).await;
                     }
-                    Err(ended) => break ended,
+                    Err(ended) => break ended.after(conversation.spent()),
                 }
             }
             Next::CallTools(asked) => {
                 let asked = asked.to_vec();
                 let calls_before = dispatcher.calls.len();
-                let turn = match dispatcher.carry_out(&asked).await {
+                let mut turn = match dispatcher.carry_out(&asked).await {
                     Ok(turn) => turn,
                     Err(ended) => break ended,
                 };
@@ -269,11 +305,22 @@ pub async fn run_main_turn(
                 let text = reminder::wrap(&told);
                 reminders.extend(told.iter().map(|reminder| reminder.producer));
                 let as_system = claude.takes_system_messages();
+                let mut cut = Vec::new();
+                if conversation.goes_on() {
+                    let (messages, words) = (conversation.messages(), conversation.closing_words());
+                    let ask = purse.ask(messages, NonZeroU32::MIN, &dispatcher.calls, words);
+                    let left = recorder.left();
+                    cut = purse.beyond(ask, &turn.results, text.as_deref(), left);
+                }
+                purse::cut(&mut turn.results, &cut);
                 conversation.record_results(&turn.results, text.as_deref(), as_system);
-                recorder.note(&Step::Told { reminder: text, as_system }).await;
+                recorder.note(&Step::Told { reminder: text, as_system, cut }).await;
             }
         }
     };
+    if let Ended::TooDear { most, .. } = &ended {
+        tracing::warn!(end = ?ended, cost = %conversation.spent(), %most, "the next request is too dear");
+    }
     if let Ended::Closed(
         closed @ (Closed::UnknownStopReason
         | Closed::NoCall { .. }

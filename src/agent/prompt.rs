@@ -7,8 +7,14 @@ use jiff::civil::Date;
 use super::main_turn::CallRecord;
 use crate::domain::{ModuleMix, ModuleName, clip, one_line};
 
-/// Calls of a run that the recap lists; a run this long is rare.
-const RECAP_CALLS: usize = 500;
+/// Longest recap, in bytes: it is part of what the rating may cost, which is kept back in the main turn.
+const RECAP: usize = 24 << 10;
+/// Longest closing words in it, in characters.
+const CLOSING_WORDS: usize = 1_000;
+/// Bytes that one more turn may add to the question, modules included.
+pub(super) const GROWTH: u64 = 32 << 10;
+/// Longest name of a tool in it, in characters; the model may have made it up.
+const TOOL_NAME: usize = 200;
 /// Longest excerpt of a result in the recap, in characters.
 const RECAP_EXCERPT: usize = 120;
 
@@ -33,18 +39,28 @@ pub fn day(today: Date, likes: &ModuleMix) -> String {
 /// does not make it up.
 pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> String {
     let mut text = String::from("Dein Tag in der Mana-App ist vorbei. Das ist passiert:\n");
-    for call in calls.iter().take(RECAP_CALLS) {
+    let mut told = 0;
+    for call in calls {
+        if text.len() >= RECAP {
+            break;
+        }
+        told += 1;
         let outcome = if call.error.is_some() { "Fehler" } else { "ok" };
         let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{}. {} – {outcome}", call.number, one_line(call.tool_name()));
+        let name = clip(&one_line(call.tool_name()), TOOL_NAME);
+        let _ = write!(text, "{}. {name} – {outcome}", call.number);
         let _ = if excerpt.is_empty() { writeln!(text) } else { writeln!(text, ": {excerpt}") };
     }
-    if let Some(more) = calls.len().checked_sub(RECAP_CALLS).filter(|more| *more > 0) {
-        let _ = writeln!(text, "(und {more} weitere Aufrufe)");
+    if calls.len() > told {
+        let _ = writeln!(text, "(und {} weitere Aufrufe)", calls.len() - told);
     }
     if !closing_words.is_empty() {
-        let _ = writeln!(text, "Am Ende hast du gesagt: „{}“", one_line(closing_words));
+        let _ = writeln!(
+            text,
+            "Am Ende hast du gesagt: „{}“",
+            clip(&one_line(closing_words), CLOSING_WORDS)
+        );
     }
     let _ = write!(
         text,
@@ -131,8 +147,9 @@ mod tests {
             })
             .collect();
         let text = rate(&calls, "", &[ModuleName::new("todo")]);
-        assert!(text.contains("500. x") && !text.contains("501. x"));
-        assert!(text.contains("30 weitere"));
-        assert!(text.len() < 100_000);
+        let told = text.lines().filter(|line| line.contains(". x – ok")).count();
+        assert!((150..530).contains(&told), "{told}");
+        assert!(text.contains(&format!("(und {} weitere Aufrufe)", 530 - told)));
+        assert!(text.len() < 28 << 10);
     }
 }

@@ -10,13 +10,13 @@ pub use parse::parse_ratings;
 
 use super::{
     Scope,
-    main_turn::{Ended, MainTurn},
+    main_turn::{CallRecord, Ended, MainTurn, used_modules},
     prompt,
     replay::RatingStep,
     step::{Recorder, Step},
 };
 use crate::{
-    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
+    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason, Weight},
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
 };
 
@@ -92,6 +92,34 @@ pub fn questions<'a>(
     asked
 }
 
+/// What the first answer may cost at most where the day ends with its next reply.
+pub(super) fn most(
+    claude: &ClaudeClient,
+    system: &str,
+    calls: &[CallRecord],
+    closing_words: &str,
+) -> Usd {
+    let mut used = used_modules(calls);
+    used.truncate(MAX_MODULES);
+    let messages = [Message::user(&prompt::rate(calls, closing_words, &used))];
+    let schema = answer_schema(&used);
+    let growth = Weight::of_bytes(prompt::GROWTH);
+    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + growth, OUTPUT_TOKENS)
+}
+
+fn to_ask<'a>(system: &'a str, messages: &'a [Message], schema: &'a RawValue) -> Ask<'a> {
+    Ask {
+        system,
+        tools: None,
+        messages,
+        max_tokens: OUTPUT_TOKENS,
+        format: Some(schema),
+        // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
+        cached: false,
+        spare: Usd::ZERO,
+    }
+}
+
 /// A rating turn: what was said, and what is still missing.
 struct RatingTalk<'a> {
     question: String,
@@ -141,16 +169,7 @@ impl<'a> RatingTalk<'a> {
         recorder: &impl Recorder,
     ) -> Result<Reply, Ended> {
         let schema = answer_schema(&self.missing);
-        let ask = Ask {
-            system,
-            tools: None,
-            messages: &self.messages,
-            max_tokens: OUTPUT_TOKENS,
-            format: Some(&schema),
-            // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
-            cached: false,
-        };
-        scope.ask(claude, ask, recorder).await
+        scope.ask(claude, to_ask(system, &self.messages, &schema), recorder).await
     }
 
     /// Takes in an answer, and asks for what is still missing.

@@ -3,6 +3,7 @@
 use super::{
     conversation::{Limits, Next},
     day::{Day, Earlier, ration_attachments},
+    purse,
     step::{Called, DayEnd, Opened, Step},
 };
 use crate::{
@@ -26,8 +27,6 @@ pub struct Replay {
     pub rating: Vec<RatingStep>,
     /// What the persona has rated, if it has.
     pub rated: Option<Vec<ModuleRating>>,
-    /// What its first request might have cost, if one was made.
-    pub first: Option<Usd>,
     /// What requests without an answer may have cost.
     pub lost: Usd,
     /// Answers lost to the death of a process.
@@ -77,7 +76,6 @@ impl Replay {
             }
             Step::Asking { reserved } => {
                 self.lose_answer();
-                self.first.get_or_insert(reserved);
                 self.asking = Some(reserved);
                 if let Some(day) = self.day.as_mut().filter(|_| is_day) {
                     day.spent_before = day.conversation.spent() + self.lost;
@@ -104,9 +102,9 @@ impl Replay {
             Step::Called(called) => {
                 self.of_call(called.id.clone(), Earlier::Called(Box::new(called)));
             }
-            Step::Told { reminder, as_system } => {
+            Step::Told { reminder, as_system, cut } => {
                 if let Some(day) = &mut self.day {
-                    tell(day, reminder.as_deref(), as_system);
+                    tell(day, reminder.as_deref(), as_system, &cut);
                 }
             }
             Step::DayEnded(end) => {
@@ -133,7 +131,7 @@ impl Replay {
 }
 
 /// The results of the turn under way went into the history, in the order asked.
-fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool) {
+fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool, cut: &[usize]) {
     let Next::CallTools(asked) = day.conversation.next() else { return };
     let mut results = Vec::with_capacity(asked.len());
     for call in asked {
@@ -143,5 +141,6 @@ fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool) {
         results.push(ToolResult::of(call, content, record.error.is_some()));
         day.calls.push(record);
     }
+    purse::cut(&mut results, cut);
     day.conversation.record_results(&results, reminder, as_system);
 }

@@ -48,6 +48,9 @@ pub enum Step {
         reminder: Option<String>,
         /// Whether as a system message.
         as_system: bool,
+        /// The places of results that there was no money to send whole.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cut: Vec<usize>,
     },
     /// The main turn is over.
     DayEnded(DayEnd),
@@ -131,7 +134,14 @@ pub(super) struct Unrecording;
 
 #[cfg(test)]
 impl Meter for Unrecording {
-    async fn reserve(&self, _: Usd) -> Result<(), crate::clients::claude::NotPaid> {
+    fn left(&self) -> Usd {
+        Usd::MAX
+    }
+
+    async fn reserve(
+        &self,
+        _: crate::clients::claude::Price,
+    ) -> Result<(), crate::clients::claude::NotPaid> {
         Ok(())
     }
 

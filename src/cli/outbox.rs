@@ -21,7 +21,9 @@ const REASON: usize = 160;
 /// Every post that mana-auth has not confirmed, refused ones first.
 pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     let posts = journal.kept_posts().await?;
-    if posts.is_empty() {
+    let depth = journal.outbox_depth().await?;
+    let kept = depth.actions + depth.feedback + depth.dead;
+    if kept == 0 {
         return Ok("The outbox is empty: mana-auth has confirmed every row.\n".into());
     }
     let mut personas = HashMap::new();
@@ -31,14 +33,15 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
         let name = match personas.entry(run) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let row = journal.run(run).await?;
+                // Of an odd row of the run its id will do.
+                let row = journal.run(run).await.ok().flatten();
                 unknown.insert(row.as_ref().map_or(&*post.persona, persona).to_owned())
             }
         };
         rows.push([
             run.to_string(),
             cell(name, PERSONA),
-            post.kind.as_str().to_owned(),
+            cell(&post.kind, PERSONA),
             post.rows.to_string(),
             post.attempts.to_string(),
             next_try(post, now),
@@ -54,12 +57,15 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
         Column::Left("NEXT TRY"),
         Column::Left("REASON"),
     ];
-    let depth = journal.outbox_depth().await?;
     let waiting = counted(depth.actions + depth.feedback, "post");
     let mut text = table(columns, &rows);
     text.push_str(&format!("\n{waiting} on the way, {} refused for good.", depth.dead));
-    if wide(posts.len()) < depth.actions + depth.feedback + depth.dead {
-        text.push_str(&format!(" Only the first {} are listed.", posts.len()));
+    if wide(posts.len()) < kept {
+        let further = kept - wide(posts.len());
+        text.push_str(&format!(
+            " {further} further are not listed: they are beyond the first 1,000, or their rows cannot be \
+             read."
+        ));
     }
     if depth.dead > 0 {
         text.push_str(

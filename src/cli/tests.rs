@@ -159,7 +159,7 @@ fn whole_run() -> Vec<Step> {
     let reminder = "<reminder>Two of your calls failed.</reminder>".to_owned();
     steps.extend([
         called(5, listed("journal.add"), None, Vec::new()),
-        Step::Told { reminder: Some(reminder), as_system: true },
+        Step::Told { reminder: Some(reminder), as_system: true, cut: vec![] },
         asking(),
         Step::Unanswered { lost: false },
         asking(),

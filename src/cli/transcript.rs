@@ -161,7 +161,7 @@ impl Teller<'_> {
             // Told with the reply that asked for it.
             Step::Calling { .. } | Step::Called(_) => {}
             Step::Told { reminder: None, .. } => {}
-            Step::Told { reminder: Some(reminder), as_system } => {
+            Step::Told { reminder: Some(reminder), as_system, .. } => {
                 let how = if *as_system { " (as the system)" } else { "" };
                 self.line(&format!("Reminder{how}"));
                 self.text(2, reminder, OTHER);

@@ -29,9 +29,9 @@ use tokio::time::Instant;
 
 pub use error::ClaudeError;
 pub use gate::Admission;
-use message::{Attached, CacheControl};
-pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult};
-pub use meter::{Bill, Meter, NotPaid};
+use message::CacheControl;
+pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult, Weight};
+pub use meter::{Bill, Meter, NotPaid, Price};
 pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};
 
@@ -44,7 +44,7 @@ use reply::{Read, Terms};
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
-    domain::{Redactor, Tokens},
+    domain::{Redactor, Tokens, Usd},
     http::{HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
@@ -65,6 +65,11 @@ const MOST_SAID: usize = 16;
 
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
+
+/// Fewest output tokens that are worth asking for.
+const LEAST_OUTPUT_TOKENS: u32 = 1_024;
+/// System prompt and first message of an ordinary request, in bytes.
+const ORDINARY_BYTES: u64 = 8 << 10;
 
 /// Whether the model takes system messages in the middle of a conversation (section 5.3).
 pub fn takes_system_messages(model: &str) -> bool {
@@ -88,6 +93,8 @@ pub struct Ask<'a> {
     pub format: Option<&'a RawValue>,
     /// Whether more requests with the same beginning follow, so that caching it pays.
     pub cached: bool,
+    /// What must be left beside it of the run's money.
+    pub spare: Usd,
 }
 
 /// Talks to Claude with one model and one key.
@@ -204,7 +211,8 @@ impl ClaudeClient {
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
-    /// sending it again after a lost answer, does no harm.
+    /// sending it again after a lost answer, does no harm. Where the run's money asks for it, the reply
+    /// may be shorter than wanted.
     ///
     /// # Errors
     /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`, or when
@@ -219,19 +227,29 @@ impl ClaudeClient {
         meter: &impl Meter,
     ) -> Result<Reply, ClaudeError> {
         let http = self.http.with_redactor(redactor.clone());
-        let body = self.encode(ask);
+        let mut body = self.encode(ask);
         let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
-        let attached = ask.messages.iter().map(Message::attached).sum();
-        let most = most_usage(body.len(), attached, ask.max_tokens);
+        let weight = Weight { bytes: body.len() as u64, ..Weight::attached(ask.messages) };
+        let room = meter.left().saturating_sub(ask.spare);
+        let max_tokens = self.affordable(weight, ask.max_tokens, room);
+        if max_tokens != ask.max_tokens {
+            body = self.encode(Ask { max_tokens, ..ask });
+        }
+        let usage = most_usage(weight, max_tokens);
+        let most = self.pricing.cost(&usage).total();
+        let tools = ask.tools.map_or(0, |tools| tools.as_json().len() as u64);
+        let plain = Weight::of_bytes(tools + ORDINARY_BYTES);
+        let ordinary = self.most(plain, ask.max_tokens).min(most);
+        let price = Price { most, spare: ask.spare, ordinary };
         let attempt = || async {
             let departure = match prefix {
                 Some(prefix) => Some(self.cold_start.depart(prefix).await),
                 None => None,
             };
             let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
-            let paid = meter.reserve(self.pricing.cost(&most).total()).await;
+            let paid = meter.reserve(price).await;
             paid.map_err(|refused| patience.judge(refused.into()))?;
-            let reply = self.exchange(&http, body.clone(), &most).await;
+            let reply = self.exchange(&http, body.clone(), &usage).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
@@ -296,6 +314,24 @@ impl ClaudeClient {
         pass
     }
 
+    /// How long a request's prompt is.
+    pub fn weigh(&self, ask: Ask<'_>) -> Weight {
+        Weight { bytes: self.encode(ask).len() as u64, ..Weight::attached(ask.messages) }
+    }
+
+    /// What a request may cost at most.
+    pub fn most(&self, prompt: Weight, max_tokens: NonZeroU32) -> Usd {
+        self.pricing.cost(&most_usage(prompt, max_tokens)).total()
+    }
+
+    /// As many output tokens as fit into `room`, halved from those wanted; those wanted if none do.
+    fn affordable(&self, prompt: Weight, wanted: NonZeroU32, room: Usd) -> NonZeroU32 {
+        let halves = std::iter::successors(Some(wanted), |tokens| {
+            NonZeroU32::new(tokens.get() / 2).filter(|half| half.get() >= LEAST_OUTPUT_TOKENS)
+        });
+        halves.into_iter().find(|tokens| self.most(prompt, *tokens) <= room).unwrap_or(wanted)
+    }
+
     async fn exchange(
         &self,
         http: &HttpClient,
@@ -358,15 +394,15 @@ impl ClaudeClient {
 }
 
 /// What a request takes at most: its whole prompt written to the cache, every output token used.
-fn most_usage(body_bytes: usize, attached: Attached, max_tokens: NonZeroU32) -> Tokens {
-    let cache_write_5m = most_tokens(body_bytes, attached);
-    Tokens { cache_write_5m, output: max_tokens.get().into(), ..Tokens::default() }
+fn most_usage(prompt: Weight, max_tokens: NonZeroU32) -> Tokens {
+    let output = max_tokens.get().into();
+    Tokens { cache_write_5m: most_tokens(prompt), output, ..Tokens::default() }
 }
 
 /// What a prompt is billed as at most.
-fn most_tokens(body_bytes: usize, attached: Attached) -> u64 {
-    let text = (body_bytes as u64).saturating_sub(attached.bytes) / BYTES_PER_TOKEN;
-    text.saturating_add(attached.tokens).min(LARGEST_CONTEXT)
+fn most_tokens(prompt: Weight) -> u64 {
+    let text = prompt.bytes.saturating_sub(prompt.attached_bytes) / BYTES_PER_TOKEN;
+    text.saturating_add(prompt.attached_tokens).min(LARGEST_CONTEXT)
 }
 
 /// What a request that ended so is billed as.
@@ -389,7 +425,7 @@ mod tests {
     fn tokens_of(content: Vec<ResultBlock>) -> u64 {
         let result = ToolResult { tool_use_id: "toolu_1".into(), content, is_error: false };
         let message = Message::tool_results(&[result], None);
-        most_tokens(message.as_json().len(), message.attached())
+        most_tokens(message.weight())
     }
 
     #[test]

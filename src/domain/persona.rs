@@ -108,6 +108,13 @@ impl Persona {
             ..self
         }
     }
+
+    /// One of whom nothing else is known any more: rows can be handed in for it, and that is all.
+    pub fn known_by_id(user_id: UserId) -> Self {
+        let module_mix = ModuleMix::default();
+        let (email, system_prompt) = (String::new(), String::new());
+        Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily }
+    }
 }
 
 #[cfg(test)]

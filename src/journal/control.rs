@@ -128,7 +128,7 @@ impl Journal {
     }
 
     async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
-        let value: Option<String> = self
+        let value: Result<Option<String>> = self
             .read("read its control table", async {
                 let row = sqlx::query("SELECT value FROM control WHERE name = $1")
                     .bind(name)
@@ -136,9 +136,17 @@ impl Journal {
                     .await?;
                 row.map(|row| row.try_get(0)).transpose()
             })
-            .await?;
+            .await;
+        let value = match value {
+            Err(error) if error.is_of_a_row() => Some(String::new()),
+            value => value?,
+        };
         // A value of another version of this program says nothing to this one.
-        Ok(value.and_then(|value| serde_json::from_str(&value).ok()))
+        let read = value.as_deref().map(serde_json::from_str);
+        if let Some(Err(error)) = &read {
+            tracing::warn!("the journal's control value {name:?} is left aside: {error}");
+        }
+        Ok(read.and_then(std::result::Result::ok))
     }
 
     async fn set_control<T: Serialize + ?Sized>(

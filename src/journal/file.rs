@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -123,7 +123,7 @@ impl Journal {
     }
 
     fn of(pool: AnyPool) -> Self {
-        Self { pool, trouble: Arc::new(Mutex::new(None)), place: None }
+        Self { pool, trouble: Arc::default(), told: Arc::default(), place: None }
     }
 
     /// Lets the file grow to so many pages and no further: a full disk, for tests.

@@ -65,6 +65,15 @@ impl Cap {
     }
 }
 
+/// A request does not fit under a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// The cap.
+    pub cap: Cap,
+    /// What it has left, beside what is spent and reserved; all of it where a request is larger than that.
+    pub left: Usd,
+}
+
 /// Where a request's money is booked: a persona on a day.
 #[derive(Clone, Debug)]
 pub struct Spending {
@@ -105,10 +114,13 @@ impl Journal {
         amount: Usd,
         caps: &Caps,
         now: Timestamp,
-    ) -> Result<std::result::Result<(), Cap>> {
+    ) -> Result<std::result::Result<(), NoRoom>> {
         let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
-        if let Some((cap, _)) = limits.iter().find(|(_, limit)| limit.is_some_and(|l| amount > l)) {
-            return Ok(Err(*cap));
+        let too_small = limits.into_iter().filter_map(|(cap, limit)| {
+            limit.filter(|limit| amount > *limit).map(|left| NoRoom { cap, left })
+        });
+        if let Some(no_room) = too_small.min_by_key(|no_room| no_room.left) {
+            return Ok(Err(no_room));
         }
         self.write("reserve money", async {
             let mut tx = self.pool.begin().await?;
@@ -118,8 +130,10 @@ impl Journal {
             let booking = sqlx::query(
                 "INSERT INTO ledger (amount, scope, period) \
                  VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
-                 ON CONFLICT (scope, period) DO UPDATE SET amount = ledger.amount + excluded.amount \
-                 RETURNING scope, period, amount",
+                 ON CONFLICT (scope, period) DO UPDATE SET amount = excluded.amount + \
+                 CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
+                 ELSE CAST(ledger.amount AS BIGINT) END \
+                 RETURNING scope, period, CAST(amount AS BIGINT)",
             );
             let booking = booking.bind(bigint(amount.picodollars()));
             let booked = spending.bind_to(booking).fetch_all(&mut *tx).await?;
@@ -129,13 +143,16 @@ impl Journal {
             });
             let booked = booked.collect::<sqlx::Result<HashMap<(String, String), Usd>>>()?;
             let accounts = limits.iter().zip(&spending.accounts);
-            let over = accounts.into_iter().find(|((_, limit), account)| {
+            let over = accounts.into_iter().filter_map(|((cap, limit), account)| {
                 // An account that is not told counts as over its cap.
-                limit.is_some_and(|limit| booked.get(account).is_none_or(|amount| *amount > limit))
+                let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
+                let limit = limit.filter(|limit| booked > *limit)?;
+                let left = limit.saturating_sub(booked.saturating_sub(amount));
+                Some(NoRoom { cap: *cap, left })
             });
-            if let Some(((cap, _), _)) = over {
+            if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
                 tx.rollback().await?;
-                return Ok(Err(*cap));
+                return Ok(Err(no_room));
             }
             add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
             tx.commit().await?;
@@ -185,7 +202,7 @@ impl Journal {
         let rows = self
             .read("read the ledger", async {
                 let rows = sqlx::query(
-                    "SELECT period, amount FROM ledger WHERE scope = $1 AND period IN ($2, $3)",
+                    "SELECT period, CAST(amount AS BIGINT) FROM ledger WHERE scope = $1 AND period IN ($2, $3)",
                 )
                 .bind(FLEET)
                 .bind(&day)

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::{Any, Row, Transaction, any::AnyRow};
 
-use super::{Journal, JournalError, Result, bigint, count, millis, timestamp};
+use super::{Journal, JournalError, Result, bigint, count, int, millis, timestamp};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::domain::RunId;
 
@@ -45,8 +45,8 @@ pub struct Post {
     pub key: PostKey,
     /// Who the rows are of.
     pub persona: String,
-    /// What it holds.
-    pub kind: PostKind,
+    /// What it holds: a [`PostKind`], or what another version knows.
+    pub kind: String,
     /// How many rows.
     pub rows: usize,
     /// The body, byte for byte.
@@ -121,7 +121,7 @@ impl Journal {
                 .await
             })
             .await?;
-        Ok(readable(&rows).pop())
+        Ok(rows.iter().find_map(|row| self.readable(row, read)))
     }
 
     /// The first posts of all that are kept, refused ones first, then in the order they came.
@@ -139,7 +139,7 @@ impl Journal {
                 .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// All posts of a run that are kept, refused ones among them, in order.
@@ -155,7 +155,7 @@ impl Journal {
                     .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// The runs of which rows were refused for good and are kept.
@@ -191,7 +191,7 @@ impl Journal {
                 .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -317,16 +317,16 @@ impl Journal {
             .await?;
             let mut depth = OutboxDepth::default();
             for row in &rows {
-                let posts: u64 = count(row.try_get("posts")?);
-                if row.try_get::<i64, _>("is_dead")? != 0 {
+                let posts: u64 = count(int(row, "posts").unwrap_or_default());
+                if int(row, "is_dead").unwrap_or_default() != 0 {
                     depth.dead += posts;
                     continue;
                 }
-                match row.try_get::<String, _>("kind")?.as_str() {
-                    "feedback" => depth.feedback += posts,
+                match row.try_get::<String, _>("kind").as_deref() {
+                    Ok("feedback") => depth.feedback += posts,
                     _ => depth.actions += posts,
                 }
-                let oldest = timestamp(row.try_get("oldest")?);
+                let oldest = timestamp(int(row, "oldest").unwrap_or_default());
                 depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
             }
             Ok(depth)
@@ -361,37 +361,24 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// The rows that this program can read; one of another version must not hold up the others.
-fn readable(rows: &[AnyRow]) -> Vec<Post> {
-    let log = |error: &JournalError| tracing::error!("{error}; it is passed over");
-    rows.iter().filter_map(|row| read(row).inspect_err(log).ok()).collect()
-}
-
 fn read(row: &AnyRow) -> Result<Post> {
     let wrong = |detail: String| JournalError::Row { what: "the outbox", detail };
-    let fields = || -> sqlx::Result<_> {
-        let run: String = row.try_get("run_id")?;
-        let kind: String = row.try_get("kind")?;
-        let is_dead: i64 = row.try_get("is_dead")?;
-        Ok((run, kind, is_dead))
-    };
-    let (run, kind, is_dead) = fields().map_err(|error| wrong(error.to_string()))?;
-    let run = RunId::parse(&run).map_err(|error| wrong(error.to_string()))?;
-    let kind = PostKind::ALL.into_iter().find(|known| known.as_str() == kind);
-    let kind = kind.ok_or_else(|| wrong("an unknown kind".into()))?;
-    let rest = || -> sqlx::Result<Post> {
-        Ok(Post {
-            key: PostKey { run, number: count(row.try_get("number")?) },
-            persona: row.try_get("persona_id")?,
-            kind,
-            rows: count(row.try_get("row_count")?),
-            body: row.try_get("body")?,
-            attempts: count(row.try_get("attempts")?),
-            created_at: timestamp(row.try_get("created_at")?),
-            next_try_at: timestamp(row.try_get("next_try_at")?),
-            is_dead: is_dead != 0,
-            reason: row.try_get("reason")?,
-        })
-    };
-    rest().map_err(|error| wrong(error.to_string()))
+    let text =
+        |column: &str| row.try_get::<String, _>(column).map_err(|error| wrong(error.to_string()));
+    let number = |column| int(row, column).unwrap_or_default();
+    let run = RunId::parse(&text("run_id")?).map_err(|error| wrong(error.to_string()))?;
+    let place = int(row, "number").and_then(|number| u32::try_from(number).ok());
+    let place = place.ok_or_else(|| wrong("its number is none of a post".into()))?;
+    Ok(Post {
+        key: PostKey { run, number: place },
+        persona: text("persona_id")?,
+        kind: text("kind")?,
+        rows: count(number("row_count")),
+        body: text("body")?,
+        attempts: count(number("attempts")),
+        created_at: timestamp(number("created_at")),
+        next_try_at: timestamp(number("next_try_at")),
+        is_dead: number("is_dead") != 0,
+        reason: text("reason").ok(),
+    })
 }

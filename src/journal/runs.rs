@@ -7,8 +7,11 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Journal, JournalError, Result, bigint, count, millis, outbox, timestamp};
+use super::{Journal, JournalError, Result, bigint, count, int, millis, outbox, timestamp};
 use crate::domain::{Persona, RunId, Slot, Usd, UserId};
+
+/// Why a run ended that was cancelled; until it has ended, that it is to.
+pub const CANCELLED: &str = "cancelled on request";
 
 /// Most runs that one list holds.
 const MAX_LIST: u32 = 10_000;
@@ -86,7 +89,7 @@ pub struct EndedRun {
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
-    /// Who; `None` once its steps were deleted.
+    /// Who; `None` once its steps were deleted, or where the row does not say.
     pub persona: Option<Persona>,
     /// Who, by id.
     pub persona_id: String,
@@ -131,6 +134,13 @@ pub struct HeldBack {
     pub since: Timestamp,
     /// From when on it may run again.
     pub until: Timestamp,
+}
+
+impl RunRow {
+    /// Whether it was cancelled, and is to be closed if it has not ended.
+    pub fn is_cancelled(&self) -> bool {
+        self.end_reason.as_deref() == Some(CANCELLED)
+    }
 }
 
 impl Journal {
@@ -178,7 +188,7 @@ impl Journal {
             let mut tx = self.pool.begin().await?;
             let end = sqlx::query(
                 "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
-                 call_errors = $6, ratings = $7, end_reason = $8, updated_at = $9, ended_at = $10, \
+                 call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, ended_at = $10, \
                  held_since = $9, next_eligible_at = $11 \
                  WHERE id = $1 AND state IN ($12, $13) RETURNING id",
             )
@@ -214,7 +224,7 @@ impl Journal {
                 .bind(RunState::Failed.as_str())
                 .fetch_all(&self.pool)
                 .await?;
-            rows.iter().map(|row| row.try_get(0)).collect()
+            Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
         })
         .await
     }
@@ -232,7 +242,7 @@ impl Journal {
                     .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// When the latest run that went well to its end did so.
@@ -249,10 +259,29 @@ impl Journal {
                 .bind(RunState::Finished.as_str())
                 .fetch_optional(&self.pool)
                 .await?;
-                row.map(|row| row.try_get(0)).transpose().map(Option::flatten)
+                Ok(row.and_then(|row| int(&row, "ended_at")))
             })
             .await?;
         Ok(at.map(timestamp))
+    }
+
+    /// Marks an unfinished run to be closed, whatever becomes of this process; false if there is no such.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn cancel_run(&self, id: RunId) -> Result<bool> {
+        let done = self
+            .write("cancel a run", async {
+                sqlx::query("UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ($3, $4)")
+                    .bind(id.to_string())
+                    .bind(CANCELLED)
+                    .bind(RunState::Running.as_str())
+                    .bind(RunState::RatingOwed.as_str())
+                    .execute(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// The latest runs, newest first, at most 10,000.
@@ -268,7 +297,7 @@ impl Journal {
                     .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// This run, if there is one.
@@ -298,24 +327,25 @@ impl Journal {
                     .await
             })
             .await?;
-        Ok(readable(&rows))
+        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
     }
 
     /// Ends a run of which nothing more can be made, not even a list of what happened.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn give_up(&self, id: RunId, now: Timestamp) -> Result<()> {
+    pub async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
         self.write("give a run up", async {
             sqlx::query(
-                "UPDATE runs SET state = $2, end_reason = 'given up: it panicked when it was closed', \
-                 updated_at = $3, ended_at = $3 WHERE id = $1 AND state IN ($4, $5)",
+                "UPDATE runs SET state = $2, end_reason = $6, updated_at = $3, ended_at = $3 \
+                 WHERE id = $1 AND state IN ($4, $5)",
             )
             .bind(id.to_string())
             .bind(RunState::Finished.as_str())
             .bind(millis(now))
             .bind(RunState::Running.as_str())
             .bind(RunState::RatingOwed.as_str())
+            .bind(why)
             .execute(&self.pool)
             .await
         })
@@ -375,18 +405,15 @@ impl Journal {
                 .await
             })
             .await?;
-        let read = |row: &AnyRow| -> sqlx::Result<Option<HeldBack>> {
-            let Ok(persona) = UserId::parse(row.try_get("persona_id")?) else { return Ok(None) };
-            Ok(Some(HeldBack {
-                persona,
-                failures: count(row.try_get("attempt")?),
-                since: timestamp(row.try_get("held_since")?),
-                until: timestamp(row.try_get("next_eligible_at")?),
-            }))
+        let read = |row: &AnyRow| {
+            Some(HeldBack {
+                persona: UserId::parse(row.try_get("persona_id").ok()?).ok()?,
+                failures: count(int(row, "attempt")?),
+                since: timestamp(int(row, "held_since")?),
+                until: timestamp(int(row, "next_eligible_at")?),
+            })
         };
-        let held = rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>();
-        let held = held.map_err(|error| unreadable(&error))?;
-        Ok(held.into_iter().flatten().collect())
+        Ok(rows.iter().filter_map(read).collect())
     }
 }
 
@@ -396,12 +423,6 @@ fn select<'q>(which: &str) -> Query<'q, Any, AnyArguments> {
         "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) \
          AS stepped_at FROM runs {which}"
     )))
-}
-
-/// The rows that this program can read; one of another version must not hide the others.
-fn readable(rows: &[AnyRow]) -> Vec<RunRow> {
-    let log = |error: &JournalError| tracing::error!("{error}; it is passed over");
-    rows.iter().filter_map(|row| read(row).inspect_err(log).ok()).collect()
 }
 
 fn read(row: &AnyRow) -> Result<RunRow> {
@@ -415,31 +436,27 @@ fn read(row: &AnyRow) -> Result<RunRow> {
     let (id, persona, state) = fields().map_err(|error| unreadable(&error))?;
     let id = RunId::parse(&id).map_err(|error| wrong(error.to_string()))?;
     let state = RunState::parse(&state).ok_or_else(|| wrong(format!("state {state:?}")))?;
-    let persona = match persona.as_str() {
-        "" => None,
-        json => Some(serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?),
-    };
+    let number = |column| int(row, column).unwrap_or_default();
     let rest = || -> sqlx::Result<RunRow> {
-        let (changed_at, stepped_at): (i64, Option<i64>) =
-            (row.try_get("updated_at")?, row.try_get("stepped_at")?);
+        let (changed_at, stepped_at) = (number("updated_at"), number("stepped_at"));
         Ok(RunRow {
             id,
-            persona,
+            persona: serde_json::from_str(&persona).ok(),
             persona_id: row.try_get("persona_id")?,
             slot: Slot::stored(row.try_get::<String, _>("slot")?),
-            attempt: count(row.try_get("attempt")?),
+            attempt: count(number("attempt")),
             model: row.try_get("model")?,
             state,
             stage: row.try_get("stage")?,
-            spent: Usd::from_picodollars(count(row.try_get("spent")?)),
-            replies: count(row.try_get("replies")?),
-            calls: count(row.try_get("calls")?),
-            call_errors: count(row.try_get("call_errors")?),
-            ratings: count(row.try_get("ratings")?),
+            spent: Usd::from_picodollars(count(number("spent"))),
+            replies: count(number("replies")),
+            calls: count(number("calls")),
+            call_errors: count(number("call_errors")),
+            ratings: count(number("ratings")),
             end_reason: row.try_get("end_reason")?,
-            started_at: timestamp(row.try_get("started_at")?),
-            updated_at: timestamp(changed_at.max(stepped_at.unwrap_or(changed_at))),
-            ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(timestamp),
+            started_at: timestamp(number("started_at")),
+            updated_at: timestamp(changed_at.max(stepped_at)),
+            ended_at: int(row, "ended_at").map(timestamp),
         })
     };
     rest().map_err(|error| unreadable(&error))

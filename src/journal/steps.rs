@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row};
 
-use super::{Journal, Result, bigint, count, millis, timestamp};
+use super::{Journal, Result, bigint, int, millis, timestamp};
 use crate::domain::RunId;
 
 /// How long a tool list counts as just kept, in milliseconds: nothing beside the days of its retention.
@@ -16,7 +16,7 @@ pub struct StoredStep {
     pub number: u32,
     /// When it was written.
     pub at: Timestamp,
-    /// What it says, as JSON.
+    /// What it says, as JSON; nothing if its row is not as this program writes it.
     pub body: String,
 }
 
@@ -53,13 +53,15 @@ impl Journal {
                     .fetch_all(&self.pool)
                     .await?;
             let steps = rows.iter().map(|row| {
-                Ok(StoredStep {
-                    number: count(row.try_get("number")?),
-                    at: timestamp(row.try_get("at")?),
-                    body: row.try_get("body")?,
-                })
+                let number = int(row, "number").and_then(|number| u32::try_from(number).ok());
+                let body = number.and_then(|_| row.try_get("body").ok());
+                StoredStep {
+                    number: number.unwrap_or(u32::MAX),
+                    at: timestamp(int(row, "at").unwrap_or_default()),
+                    body: body.unwrap_or_default(),
+                }
             });
-            steps.collect()
+            Ok(steps.collect())
         })
         .await
     }
@@ -139,7 +141,7 @@ pub(super) async fn append(
             .await?
             .try_get(0)?;
         // Anything else in its place would mean that two write the same run.
-        let same = || Err(sqlx::Error::Protocol("another step has this number".into()));
+        let same = || Err(sqlx::Error::Decode("another step has this number".into()));
         return if there == body { Ok(false) } else { same() };
     }
     Ok(true)

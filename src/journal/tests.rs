@@ -1,5 +1,7 @@
 //! What the journal promises, on files in folders of their own.
 
+mod odd_rows;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -225,12 +227,13 @@ async fn money_is_reserved_up_to_the_cap_and_no_further() {
         let (journal, spending) = (&journal, &spending);
         async move {
             let step = (id, number, "{}");
-            journal.reserve(step, spending, usd(dollars), &caps, NOON).await.unwrap()
+            let reserved = journal.reserve(step, spending, usd(dollars), &caps, NOON).await;
+            reserved.unwrap().map_err(|full| (full.cap, full.left))
         }
     };
-    assert_eq!(reserve(0, 1.01).await, Err(Cap::Daily));
+    assert_eq!(reserve(0, 1.01).await, Err((Cap::Daily, usd(1.0))));
     assert_eq!(reserve(0, 0.6).await, Ok(()));
-    assert_eq!(reserve(1, 0.5).await, Err(Cap::Daily));
+    assert_eq!(reserve(1, 0.5).await, Err((Cap::Daily, usd(0.4))));
     assert_eq!(reserve(1, 0.4).await, Ok(()));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap(), (usd(1.0), usd(1.0)));
     // The first cost less than reserved; of the second no answer came.
@@ -254,7 +257,7 @@ async fn every_cap_holds_and_a_refused_reservation_books_nothing_anywhere() {
     ] {
         let step = (id, 0, "{}");
         let refused = journal.reserve(step, &spending, usd(0.6), &caps, NOON).await.unwrap();
-        assert_eq!(refused, Err(cap));
+        assert_eq!(refused, Err(NoRoom { cap, left: usd(0.5) }));
     }
     let caps = Caps { persona_daily: Some(usd(0.5)), ..Caps::default() };
     assert_eq!(
@@ -262,7 +265,7 @@ async fn every_cap_holds_and_a_refused_reservation_books_nothing_anywhere() {
         Ok(())
     );
     let refused = journal.reserve((id, 1, "{}"), &spending, usd(0.4), &caps, NOON).await.unwrap();
-    assert_eq!(refused, Err(Cap::PersonaDaily));
+    assert_eq!(refused, Err(NoRoom { cap: Cap::PersonaDaily, left: usd(0.1) }));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap(), (usd(0.4), usd(0.4)));
     // Somebody else, and the next day, have accounts of their own.
     let other = Spending::of(&UserId::parse("ben").unwrap(), NOON);

@@ -1,7 +1,7 @@
 //! What an operator can do to a running daemon: pause, drain, resume, cancel a run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -36,6 +36,8 @@ struct State {
     /// Asks the runs in flight to end after their current turn. Another one after each resume.
     end_turn: CancellationToken,
     in_flight: BTreeMap<RunId, InFlightRun>,
+    /// Cancelled while they were not: whoever is about to go on with one learns of it.
+    cancelled: HashSet<RunId>,
 }
 
 /// A run under way.
@@ -48,6 +50,7 @@ pub struct InFlightRun {
     /// Since when, in this process.
     pub since: Timestamp,
     shutdown: Shutdown,
+    cancelled: CancellationToken,
 }
 
 /// A run's place among those in flight, until dropped.
@@ -59,12 +62,25 @@ pub(super) struct Place {
     pub end_turn: CancellationToken,
     /// Stops the run.
     pub shutdown: Shutdown,
+    /// Whether it was cancelled, which is final.
+    pub cancelled: CancellationToken,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.control.state().in_flight.remove(&self.run);
     }
+}
+
+/// What was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// A run in flight: it comes to its end.
+    InFlight,
+    /// An unfinished run that nobody is at: the next recovery closes it.
+    Waiting,
+    /// There is no unfinished run of this id.
+    Nothing,
 }
 
 /// Why the runner is paused.
@@ -94,6 +110,7 @@ impl Control {
             pause,
             end_turn: CancellationToken::new(),
             in_flight: BTreeMap::new(),
+            cancelled: HashSet::new(),
         });
         let writing = tokio::sync::Mutex::default();
         Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state, writing })))
@@ -151,14 +168,30 @@ impl Control {
         self.0.journal.set_pause(pause.as_ref(), self.0.clock.now()).await
     }
 
-    /// Stops a run as a shutdown would; false if it is not in flight.
-    pub fn cancel(&self, run: RunId) -> bool {
-        let state = self.state();
-        let found = state.in_flight.get(&run);
-        if let Some(run) = found {
-            run.shutdown.stop();
+    /// Ends a run for good, in flight or not.
+    ///
+    /// # Errors
+    /// When it could not be written down: a restart would not know of it.
+    pub async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
+        let is_in_flight = {
+            let mut state = self.state();
+            if let Some(run) = state.in_flight.get(&run) {
+                run.cancelled.cancel();
+                run.shutdown.stop();
+            } else {
+                state.cancelled.insert(run);
+            }
+            state.in_flight.contains_key(&run)
+        };
+        let is_unfinished = self.0.journal.cancel_run(run).await?;
+        if !is_unfinished {
+            self.state().cancelled.remove(&run);
         }
-        found.is_some()
+        Ok(match (is_in_flight, is_unfinished) {
+            (true, _) => Cancelled::InFlight,
+            (false, true) => Cancelled::Waiting,
+            (false, false) => Cancelled::Nothing,
+        })
     }
 
     /// The runs in flight, oldest first.
@@ -177,9 +210,16 @@ impl Control {
         let shutdown = shutdown.of_part();
         let (persona, slot, since) = (persona.clone(), slot.clone(), self.0.clock.now());
         let mut state = self.state();
-        let entry = InFlightRun { persona, slot, since, shutdown: shutdown.clone() };
+        let cancelled = CancellationToken::new();
+        if state.cancelled.remove(&run) {
+            cancelled.cancel();
+            shutdown.stop();
+        }
+        let (stop, is_cancelled) = (shutdown.clone(), cancelled.clone());
+        let entry = InFlightRun { persona, slot, since, shutdown: stop, cancelled: is_cancelled };
         state.in_flight.insert(run, entry);
-        Place { control: self.clone(), run, end_turn: state.end_turn.clone(), shutdown }
+        let end_turn = state.end_turn.clone();
+        Place { control: self.clone(), run, end_turn, shutdown, cancelled }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     domain::{RunId, UserId, redact_emails},
     http::retry::{RetryPolicy, Retryable, Verdict},
-    journal::{EndedRun, Journal, JournalError, NewPost, Post, PostKey},
+    journal::{EndedRun, Journal, JournalError, NewPost, Post, PostKey, PostKind},
     shutdown::Shutdown,
 };
 
@@ -295,7 +295,13 @@ impl Outbox {
             self.report(self.0.journal.bury_post(post.key, reason, self.0.clock.now()).await);
             return;
         };
-        let batch = Batch::kept(post.kind, post.rows, post.body);
+        let Some(kind) = PostKind::ALL.into_iter().find(|kind| kind.as_str() == post.kind) else {
+            let reason = format!("this version knows no posts of the kind {:?}", post.kind);
+            tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
+            self.report(self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await);
+            return;
+        };
+        let batch = Batch::kept(kind, post.rows, post.body);
         let deadline = Instant::now() + DELIVERY;
         let personas = self.personas_of(post.key.run).await;
         let result = personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
@@ -508,7 +514,12 @@ mod tests {
         let run = RunJournal::of_test(id, &journal, &clock).await;
         journal.limit_pages(1).await.unwrap();
         // Longer than what is left of the page that is there.
-        run.note(&Step::Told { reminder: Some("x".repeat(100_000)), as_system: false }).await;
+        run.note(&Step::Told {
+            reminder: Some("x".repeat(100_000)),
+            as_system: false,
+            cut: vec![],
+        })
+        .await;
         outbox.keep_steps(run).await;
         outbox.save_the_rest().await;
         assert_eq!(outbox.unsaved_runs().await, [id], "nobody goes on with it");

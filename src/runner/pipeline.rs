@@ -40,8 +40,8 @@ use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::Batch},
     clock::Clock,
     config::{PolicyConfig, RunLimits},
-    domain::{Persona, RunId, Slot, Usd},
-    journal::{EndedRun, Journal, NewRun, RunRow, RunState},
+    domain::{Persona, RunId, Slot, Usd, UserId},
+    journal::{CANCELLED, EndedRun, Journal, NewRun, RunRow, RunState},
     metrics::{Label, Metrics, RunOutcome, Stage},
     shutdown::Shutdown,
 };
@@ -53,7 +53,7 @@ const PERSIST_RESERVE: Duration = Duration::from_secs(45);
 /// For sessions to be ended that were being opened when nobody wanted them any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 /// Why a run is closed that came to no end of its own.
-const CANCELLED: &str = "cancelled on request";
+const NOBODYS: &str = "the journal does not say whose run it is";
 const PANICKED: &str = "the run panicked; the log has the place";
 /// Why a run is closed that an earlier process began.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
@@ -154,6 +154,16 @@ impl Finish {
         Self { is_postponed: true, ..Self::failed(RunState::Running, failure) }
     }
 
+    /// That of a cancelled run: it does not come back, nor does its persona in this slot.
+    fn for_good(self) -> Self {
+        match self.state {
+            RunState::Failed | RunState::RatingOwed => {
+                Self { state: RunState::Finished, reason: CANCELLED.to_owned(), ..self }
+            }
+            _ => self,
+        }
+    }
+
     fn failed(state: RunState, failure: Failure) -> Self {
         Self {
             state,
@@ -187,7 +197,7 @@ impl Pipeline {
             has_panicked: false,
         };
         match begun {
-            Ok(()) => self.carry_out(start).await,
+            Ok(()) => self.to_its_end(start).await,
             Err(error) => self.not_begun(id, &error.to_string()),
         }
     }
@@ -201,18 +211,20 @@ impl Pipeline {
                 if start.close.is_none() {
                     self.metrics.record_resumed_run();
                 }
-                let report = self.carry_out(start).await;
-                if report.cancelled_on_the_way {
-                    return self.close_cancelled(id, report).await;
-                }
-                report
+                self.to_its_end(start).await
             }
             Err(why) => self.not_begun(id, &why),
         }
     }
 
-    /// Closes a run that was cancelled before it had got to where it was, so that nobody goes on with it.
-    async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
+    /// Carries it out. One that was cancelled before it had got to where it was is closed, so that nobody
+    /// goes on with it.
+    async fn to_its_end(&self, start: Start) -> RunReport {
+        let id = start.id;
+        let report = self.carry_out(start).await;
+        if !report.cancelled_on_the_way {
+            return report;
+        }
         let Ok(Some(row)) = self.journal.run(id).await else { return report };
         if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
@@ -235,7 +247,8 @@ impl Pipeline {
     async fn start_of(&self, row: RunRow, close: Option<String>) -> Result<Start, String> {
         let id = row.id;
         let steps = self.journal.steps(id).await.map_err(|error| error.to_string())?;
-        let next_number = steps.last().map_or(0, |step| step.number + 1);
+        let numbers = steps.iter().map(|step| step.number);
+        let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));
         let mut unreadable = None;
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
             Ok(step) => Some(step),
@@ -247,13 +260,30 @@ impl Pipeline {
         let replay = Replay::of(read, self.run_limits());
         let is_rating =
             row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str();
-        let Some(persona) = row.persona else {
-            return Err("the journal no longer says whose run it is".to_owned());
+        let persona = match (row.persona, UserId::parse(&row.persona_id)) {
+            (Some(persona), _) => persona,
+            // To close it, and hand in what happened, its id will do.
+            (None, Ok(user_id)) => {
+                unreadable = Some(NOBODYS.to_owned());
+                Persona::known_by_id(user_id)
+            }
+            (None, Err(_)) => {
+                self.give_up(id, NOBODYS).await;
+                return Err(NOBODYS.to_owned());
+            }
         };
         let close = close.or(unreadable);
         let slot = row.slot;
         let has_panicked = false;
         Ok(Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked })
+    }
+
+    /// Ends a run of which nothing more can be made, not even a list of what happened.
+    pub(super) async fn give_up(&self, id: RunId, why: &str) {
+        tracing::error!(run.id = %id, "a run is given up: {why}");
+        if let Err(error) = self.journal.give_up(id, why, self.clock.now()).await {
+            tracing::error!(run.id = %id, "{error}");
+        }
     }
 
     /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
@@ -291,7 +321,12 @@ impl Pipeline {
         let redactor = self.auth.redactor_of(&persona.email);
         let journal = RunJournal::new(
             (id, persona.user_id.clone()),
-            Beginning { next_number, lost: replay.lost, first: replay.first },
+            Beginning {
+                next_number,
+                lost: replay.lost,
+                booked: live::spent(&replay),
+                max_cost: self.limits.max_cost,
+            },
             (self.journal.clone(), self.clock.clone(), self.budget.clone()),
             (redactor.clone(), &persona.email),
             place.end_turn.clone(),
@@ -304,7 +339,9 @@ impl Pipeline {
             work_end,
             end,
             redactor,
+            cancelled: place.cancelled.clone(),
         };
+        let is_closed_as_cancelled = close.as_deref() == Some(CANCELLED);
         let mut progress = Progress::after(&replay);
         let finish = tokio::select! {
             biased;
@@ -317,6 +354,8 @@ impl Pipeline {
             false => finish,
         });
         let took = started.elapsed();
+        let is_cancelled = place.cancelled.is_cancelled() || is_closed_as_cancelled;
+        let finish = finish.map(|finish| if is_cancelled { finish.for_good() } else { finish });
         let is_postponed = finish.as_ref().is_some_and(|finish| finish.is_postponed);
         let mut report = match finish {
             Some(finish) => self.finish(live, finish, progress).await,
@@ -327,8 +366,6 @@ impl Pipeline {
             (report.outcome, report.stage) = (RunOutcome::Failed, Stage::Due);
             report.error = Some(PANICKED.to_owned());
         }
-        // A pause and want of money are no end: there it goes on later.
-        let is_cancelled = place.shutdown.is_stopping() && !self.shutdown.is_stopping();
         if is_postponed && is_cancelled {
             report.cancelled_on_the_way = true;
             return report;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{RunId, UserId},
-    journal::{RunRow, RunState},
+    journal::{CANCELLED, RunRow, RunState},
     metrics::RunOutcome,
 };
 
@@ -53,7 +53,9 @@ impl Recovery {
         let mut places = if pipeline.may_begin(admitted) { admitted.most() } else { 0 };
         let now = pipeline.clock.now();
         let unfinished = self.runs_of_nobody().await.into_iter().map(|run| {
-            let close = self.too_old(&run, now).or_else(|| self.other_model(&run));
+            let cancelled = run.is_cancelled().then(|| CANCELLED.to_owned());
+            let close = cancelled.or_else(|| self.too_old(&run, now));
+            let close = close.or_else(|| self.other_model(&run));
             Unfinished { run, close }
         });
         let is_held = |run: &RunRow| {
@@ -139,9 +141,7 @@ impl Recovery {
         let closed = async move { closing.close_panicked(run).await };
         let closed = tokio::spawn(closed.instrument(span)).await;
         if closed.is_err() {
-            pipeline.journal.give_up(id, pipeline.clock.now()).await.unwrap_or_else(|error| {
-                tracing::error!(run.id = %id, "{error}");
-            });
+            pipeline.give_up(id, "given up: it panicked when it was closed").await;
         }
         let Ok(persona) = persona else { return };
         if pipeline.back_off.holds(&persona) {

@@ -19,18 +19,15 @@ use tokio_util::sync::CancellationToken;
 use super::budget::{Budget, Reserved, next_day};
 use crate::{
     agent::step::{Recorder, Step, Unrecorded},
-    clients::claude::{Bill, Meter, NotPaid},
+    clients::claude::{Bill, Meter, NotPaid, Price},
     clock::Clock,
+    config::PERSONA_MAX_COST_USD,
     domain::{Redactor, RunId, Usd, UserId},
-    journal::{Cap, Journal, JournalError, Spending},
+    journal::{Cap, Journal, JournalError, NoRoom, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// A request that may cost more than so many times the first one of its run, with an attachment for
-/// example, says nothing about those of others: where it does not fit, the fleet may go on.
-const ORDINARY: u64 = 4;
 
 /// Writes one run down.
 #[derive(Debug)]
@@ -49,6 +46,10 @@ pub(super) struct RunJournal {
     /// Until when it waits for a journal that cannot be written to.
     give_up_at: Instant,
     state: Mutex<State>,
+    /// What the run may cost.
+    max_cost: Usd,
+    /// What the ledger holds of the run, in picodollars.
+    booked: AtomicU64,
     /// What requests without an answer may have cost, in picodollars.
     lost: AtomicU64,
     /// Requests that may have been billed.
@@ -62,8 +63,6 @@ struct State {
     next_number: u32,
     /// What has happened and could not be written yet, in order.
     backlog: VecDeque<Entry>,
-    /// What was asked for with the first request.
-    first: Option<Usd>,
     /// What is reserved for the request under way.
     reserved: Option<(Spending, Usd, Reserved)>,
 }
@@ -83,8 +82,10 @@ pub(super) struct Beginning {
     pub next_number: u32,
     /// What requests without an answer may have cost before.
     pub lost: Usd,
-    /// What was reserved for its first request, if one was made.
-    pub first: Option<Usd>,
+    /// What it has cost before, such requests included.
+    pub booked: Usd,
+    /// What it may cost.
+    pub max_cost: Usd,
 }
 
 impl RunJournal {
@@ -96,7 +97,7 @@ impl RunJournal {
         pause: CancellationToken,
         give_up_at: Instant,
     ) -> Self {
-        let Beginning { next_number, lost, first } = beginning;
+        let Beginning { next_number, lost, booked, max_cost } = beginning;
         Self {
             id,
             persona,
@@ -107,12 +108,9 @@ impl RunJournal {
             email: email.to_owned(),
             pause,
             give_up_at,
-            state: Mutex::new(State {
-                next_number,
-                backlog: VecDeque::new(),
-                first,
-                reserved: None,
-            }),
+            state: Mutex::new(State { next_number, backlog: VecDeque::new(), reserved: None }),
+            max_cost,
+            booked: AtomicU64::new(booked.picodollars()),
             lost: AtomicU64::new(lost.picodollars()),
             billed: AtomicU64::new(0),
             is_asking: watch::Sender::new(false),
@@ -152,12 +150,19 @@ impl RunJournal {
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
         while let Some(Entry { number, body, bill }) = state.backlog.front() {
             let now = self.clock.now();
-            match bill {
-                None => self.journal.append_step(self.id, *number, body, now).await?,
+            let written = match bill {
+                None => self.journal.append_step(self.id, *number, body, now).await,
                 Some((spending, reserved, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.journal.settle(step, spending, *reserved, *cost, now).await?;
+                    self.journal.settle(step, spending, *reserved, *cost, now).await
                 }
+            };
+            match written {
+                // Its place is taken: what comes after it, and the run's end, are written all the same.
+                Err(error) if error.is_of_a_row() => {
+                    tracing::error!(run.id = %self.id, "a step is not kept: {error}");
+                }
+                written => written?,
             }
             state.backlog.pop_front();
         }
@@ -184,10 +189,16 @@ impl RunJournal {
 }
 
 impl Meter for RunJournal {
-    async fn reserve(&self, most: Usd) -> Result<(), NotPaid> {
+    fn left(&self) -> Usd {
+        self.max_cost.saturating_sub(Usd::from_picodollars(self.booked.load(SeqCst)))
+    }
+
+    async fn reserve(&self, price: Price) -> Result<(), NotPaid> {
+        let Price { most, spare, ordinary } = price;
         let mut state = self.state.lock().await;
-        let first = *state.first.get_or_insert(most);
-        let is_ordinary = most.picodollars() / ORDINARY <= first.picodollars();
+        if most + spare > self.left() {
+            return Err(NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, most });
+        }
         let body = encode(&Step::Asking { reserved: most });
         let number = state.next_number;
         state.next_number += 1;
@@ -221,12 +232,13 @@ impl Meter for RunJournal {
                     state.reserved = Some((spending, most, reserved));
                     // Until an answer says otherwise.
                     self.lost.fetch_add(most.picodollars(), SeqCst);
+                    self.booked.fetch_add(most.picodollars(), SeqCst);
                     self.billed.fetch_add(1, SeqCst);
                     return Ok(());
                 }
                 // Another day has begun meanwhile, with accounts of its own.
                 Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
-                Ok(Err(cap)) => {
+                Ok(Err(NoRoom { cap, left })) => {
                     let may_fit = cap.is_of_fleet() && self.budget.caps().of(cap) >= Some(most);
                     // Others may have reserved more than they will need.
                     let others = if may_fit { reserved.make_way() } else { None };
@@ -238,7 +250,12 @@ impl Meter for RunJournal {
                             Err(_) => return Err(refusal(cap, at)),
                         }
                     }
-                    if cap.is_of_fleet() && is_ordinary {
+                    // Nobody else gives money back: what is not left is spent. It stops the others only where
+                    // they would find no more room than this run did.
+                    if cap.is_of_fleet() && ordinary <= left {
+                        return Err(NotPaid::TooDear { variable: cap.variable(), most });
+                    }
+                    if cap.is_of_fleet() {
                         self.budget.reach(cap, at, &self.journal).await;
                     }
                     return Err(refusal(cap, at));
@@ -246,7 +263,7 @@ impl Meter for RunJournal {
                 Err(error) => {
                     drop(reserved);
                     first = may_be_booked.then_some((at, spending));
-                    if !self.wait().await {
+                    if error.is_of_a_row() || !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
                     }
                 }
@@ -265,6 +282,8 @@ impl Meter for RunJournal {
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, reserved),
         };
+        self.booked.fetch_add(cost.picodollars(), SeqCst);
+        self.booked.fetch_sub(reserved.picodollars(), SeqCst);
         if !matches!(bill, Bill::Lost) {
             self.lost.fetch_sub(reserved.picodollars(), SeqCst);
         }
@@ -304,7 +323,7 @@ impl Recorder for RunJournal {
             };
             match attempt.await {
                 Ok(()) => return Ok(()),
-                Err(error) if !self.wait().await => {
+                Err(error) if error.is_of_a_row() || !self.wait().await => {
                     return Err(Unrecorded { reason: error.to_string() });
                 }
                 Err(_) => {}
@@ -342,6 +361,11 @@ mod tests {
         Usd::from_dollars(dollars).unwrap()
     }
 
+    /// Of an ordinary request.
+    fn price(dollars: f64) -> Price {
+        Price { most: usd(dollars), spare: Usd::ZERO, ordinary: usd(dollars) }
+    }
+
     async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
         of(RunId::new(), journal, clock, config).await
     }
@@ -350,7 +374,7 @@ mod tests {
         let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
         RunJournal::new(
             (id, UserId::parse("anna").unwrap()),
-            Beginning { next_number: 0, lost: Usd::ZERO, first: None },
+            Beginning { next_number: 0, lost: Usd::ZERO, booked: Usd::ZERO, max_cost: usd(100.0) },
             (journal.clone(), clock.clone(), Arc::new(budget)),
             (Redactor::default(), ""),
             CancellationToken::new(),
@@ -394,7 +418,7 @@ mod tests {
         assert_eq!(journal.trouble(), None);
         let reserving = tokio::spawn({
             let run = run.clone();
-            async move { run.reserve(usd(1.0)).await }
+            async move { run.reserve(price(1.0)).await }
         });
         while journal.trouble().is_none() {
             tokio::task::yield_now().await;
@@ -410,32 +434,75 @@ mod tests {
         run.settle(Bill::Free).await;
         assert_eq!(days().await, (Usd::ZERO, Usd::ZERO));
         // A further one is the new day's.
-        run.reserve(usd(1.0)).await.unwrap();
+        run.reserve(price(1.0)).await.unwrap();
         assert_eq!(days().await, (Usd::ZERO, usd(1.0)));
     }
 
     #[tokio::test]
-    async fn a_request_far_above_the_first_one_does_not_speak_for_the_fleet() {
+    async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_dear() {
         let journal = Journal::in_memory().await.unwrap();
         let clock = Clock::manual(NOON);
         let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
         let run = anna(&journal, &clock, config).await;
-        run.reserve(usd(0.1)).await.unwrap();
-        run.settle(Bill::Free).await;
-        for (most, is_reached) in [(6.0, false), (0.4, false)] {
-            let granted = run.reserve(usd(most)).await;
-            assert_eq!(granted.is_ok(), most < 5.0, "{granted:?}");
+        let ask = async |most, ordinary| {
+            let price = Price { ordinary: usd(ordinary), ..price(most) };
+            let granted = run.reserve(price).await;
             run.settle(Bill::Lost).await;
-            assert_eq!(run.budget.is_reached(Cap::Daily), is_reached, "{most}");
+            granted
+        };
+        let too_dear =
+            |most| Err(NotPaid::TooDear { variable: Cap::Daily.variable(), most: usd(most) });
+        assert_eq!(ask(0.03, 0.03).await, Ok(()));
+        // Larger than the whole cap, and than what is left of it.
+        assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));
+        assert_eq!(ask(4.98, 0.4).await, too_dear(4.98));
+        assert!(!run.budget.is_reached(Cap::Daily));
+        for _ in 0..11 {
+            assert_eq!(ask(0.4, 0.4).await, Ok(()));
         }
-        // The rest of the day's money does not pay for an ordinary one.
-        run.reserve(usd(0.39)).await.unwrap();
-        run.settle(Bill::Lost).await;
-        for _ in 0..10 {
-            run.reserve(usd(0.4)).await.unwrap();
-            run.settle(Bill::Lost).await;
-        }
-        assert!(run.reserve(usd(0.4)).await.is_err());
+        assert_eq!(ask(0.6, 0.4).await, too_dear(0.6));
+        assert!(!run.budget.is_reached(Cap::Daily));
+        // Of what is left nobody's request can be paid for.
+        assert_eq!(ask(0.2, 0.2).await, Ok(()));
+        assert!(matches!(ask(0.6, 0.4).await, Err(NotPaid::Budget { .. })));
         assert!(run.budget.is_reached(Cap::Daily));
+    }
+
+    #[tokio::test]
+    async fn a_cap_that_pays_for_nobody_is_reached_at_once() {
+        let journal = Journal::in_memory().await.unwrap();
+        let clock = Clock::manual(NOON);
+        for (daily, monthly, cap) in [(0.1, 9.0, Cap::Daily), (9.0, 0.1, Cap::Monthly)] {
+            let (daily, monthly) = (Some(usd(daily)), Some(usd(monthly)));
+            let config = BudgetConfig { daily, monthly, persona_daily: None };
+            let run = anna(&journal, &clock, config).await;
+            let price = Price { ordinary: usd(0.4), ..price(12.0) };
+            assert!(matches!(run.reserve(price).await, Err(NotPaid::Budget { .. })));
+            assert!(run.budget.is_reached(cap));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_ledger_holds_of_a_run_never_exceeds_its_cap_and_the_spare_is_left_alone() {
+        let journal = Journal::in_memory().await.unwrap();
+        let clock = Clock::manual(NOON);
+        let none = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+        let run = anna(&journal, &clock, none).await;
+        let with_spare = |most, spare| Price { spare: usd(spare), ..price(most) };
+        let too_dear =
+            |most| Err(NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, most: usd(most) });
+        assert_eq!(run.reserve(price(100.5)).await, too_dear(100.5));
+        assert_eq!(run.reserve(with_spare(99.0, 2.0)).await, too_dear(99.0));
+        assert_eq!(run.reserve(with_spare(98.0, 2.0)).await, Ok(()));
+        assert_eq!(run.left(), usd(2.0));
+        run.settle(Bill::Lost).await;
+        assert_eq!(
+            run.reserve(price(2.5)).await,
+            too_dear(2.5),
+            "a lost answer may have been billed"
+        );
+        assert_eq!(run.reserve(price(2.0)).await, Ok(()));
+        run.settle(Bill::Free).await;
+        assert_eq!(run.left(), usd(2.0));
     }
 }

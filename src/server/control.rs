@@ -25,7 +25,7 @@ use super::{ServerState, Ticks, diag, failure};
 use crate::{
     domain::{RunId, clip, one_line},
     journal::{JournalError, PauseMode},
-    runner::PausedBy,
+    runner::{Cancelled, PausedBy},
 };
 
 /// Longest reason that is kept, in characters.
@@ -163,11 +163,15 @@ async fn cancel(
     let Ok(run) = RunId::parse(&run) else {
         return failure(StatusCode::BAD_REQUEST, "that is not the id of a run");
     };
-    if !state.control.cancel(run) {
-        return failure(StatusCode::NOT_FOUND, "no such run is in flight");
+    let cancelled = state.control.cancel(run).await;
+    if matches!(cancelled, Ok(Cancelled::Nothing)) {
+        return failure(StatusCode::NOT_FOUND, "no such run is in flight or unfinished");
     }
     tracing::info!(%caller, run.id = %run, "a run is cancelled on request");
-    Json(json!({"ok": true})).into_response()
+    if let (Ok(Cancelled::Waiting), Ticks::Ready(slot)) = (&cancelled, &state.ticks) {
+        slot.recover();
+    }
+    answer(&state, cancelled.map(|_| json!({"ok": true})))
 }
 
 async fn status(State(state): State<ServerState>) -> Response {

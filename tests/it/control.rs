@@ -156,6 +156,126 @@ async fn a_cancelled_run_hands_in_what_it_has_and_uses_up_its_slot() {
     assert_eq!(world.control(Method::POST, "runs/x/cancel").await.0, StatusCode::BAD_REQUEST);
 }
 
+/// The state and end of the only run.
+async fn the_end(world: &World) -> (RunState, Option<String>) {
+    let mut runs = world.journal().await.latest_runs(5).await.unwrap();
+    assert_eq!(runs.len(), 1);
+    let run = runs.remove(0);
+    (run.state, run.end_reason)
+}
+
+fn cancelled() -> (RunState, Option<String>) {
+    (RunState::Finished, Some("cancelled on request".into()))
+}
+
+fn rating(request: &Recorded) -> bool {
+    request.json()["tools"].is_null()
+}
+
+async fn cancel_the_run(world: &World) {
+    let run = world.journal().await.latest_runs(1).await.unwrap()[0].id;
+    post(world, &format!("runs/{run}/cancel")).await;
+}
+
+/// A persona whose run hangs at such a request.
+async fn hanging(at: fn(&Recorded) -> bool) -> World {
+    let world = anna().await;
+    world.peers.claude.served.faults.inject(1, Fault::Hang, at);
+    drop(world.begin_tick());
+    patiently("the request", world.peers.claude.served.recorder.wait_for(1, at)).await;
+    world
+}
+
+fn second(request: &Recorded) -> bool {
+    request.json()["messages"].as_array().is_some_and(|messages| messages.len() == 3)
+}
+
+#[tokio::test]
+async fn a_run_cancelled_after_it_has_used_tools_is_never_rated_also_after_a_restart() {
+    let mut world = hanging(second).await;
+    cancel_the_run(&world).await;
+    world.nothing_in_flight().await;
+    assert_eq!(the_end(&world).await, cancelled());
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
+    world.tick().await;
+    world.stop().await;
+    world.start_again(&[]).await;
+    world.tick().await;
+    world.nothing_in_flight().await;
+    assert_eq!((asked(&world), world.feedback().await.len()), (2, 0), "nothing further is asked");
+    assert_eq!(the_end(&world).await, cancelled());
+}
+
+#[tokio::test]
+async fn a_run_cancelled_in_its_rating_is_not_asked_again() {
+    let mut world = hanging(rating).await;
+    cancel_the_run(&world).await;
+    world.nothing_in_flight().await;
+    assert_eq!(the_end(&world).await, cancelled());
+    assert_eq!(outcomes(&world.actions().await).len(), 2);
+    for _ in 0..2 {
+        world.tick().await;
+    }
+    world.stop().await;
+    world.start_again(&[]).await;
+    world.tick().await;
+    assert_eq!(world.peers.claude.served.recorder.matching(rating).len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_leaves_the_rating_owed_until_it_is_cancelled_while_nobody_is_at_it() {
+    let mut world = hanging(rating).await;
+    post(&world, "pause").await;
+    world.stop().await;
+    world.start_again(&[]).await;
+    assert_eq!(the_end(&world).await.0, RunState::RatingOwed, "a stop is no cancel");
+    cancel_the_run(&world).await;
+    world.nothing_in_flight().await;
+    world
+        .journal_reaches("its end", async |journal: &Journal| {
+            journal.latest_runs(1).await.unwrap()[0].state == RunState::Finished
+        })
+        .await;
+    post(&world, "resume").await;
+    world.tick().await;
+    assert_eq!(world.peers.claude.served.recorder.matching(rating).len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancel_outlives_the_death_of_the_process_before_the_run_has_ended() {
+    let mut world = hanging(second).await;
+    // The end of the session takes until after the kill.
+    let mcp = &world.peers.mcp.served;
+    mcp.faults.inject(1, Fault::Hang, |r| r.method == Method::DELETE);
+    cancel_the_run(&world).await;
+    let closing = mcp.recorder.wait_for(1, |r| r.method == Method::DELETE);
+    patiently("the end of the session", closing).await;
+    world.kill().await;
+    world.start_again(&[]).await;
+    world
+        .journal_reaches("its end", async |journal: &Journal| {
+            journal.latest_runs(1).await.unwrap()[0].state == RunState::Finished
+        })
+        .await;
+    world.nothing_in_flight().await;
+    world.tick().await;
+    assert_eq!((asked(&world), world.feedback().await.len()), (2, 0));
+    assert_eq!(outcomes(&world.actions().await)[0], ("habits.list", "ok"));
+}
+
+#[tokio::test]
+async fn a_run_cancelled_before_anything_was_paid_does_not_begin_anew() {
+    let world = anna().await;
+    let lists = |r: &Recorded| r.json()["method"] == "tools/list";
+    world.peers.mcp.served.faults.inject(1, Fault::Hang, lists);
+    drop(world.begin_tick());
+    patiently("the list", world.peers.mcp.served.recorder.wait_for(1, lists)).await;
+    cancel_the_run(&world).await;
+    world.nothing_in_flight().await;
+    assert_eq!(world.tick().await["skipped"], 1);
+    assert_eq!((the_end(&world).await, asked(&world)), (cancelled(), 0));
+}
+
 #[tokio::test]
 async fn a_pause_by_environment_is_not_resumed_at_run_time() {
     let world = Setup::one(&["habits"]).var("RUNNER_PAUSED", "true").start().await;

@@ -2,15 +2,18 @@
 
 use devstack::{
     claude::{ParsedRequest, Scripted},
+    fault::Fault,
     mcp::Behaviour,
+    recorder::Recorded,
 };
+use mana_persona_runner::journal::{RunRow, RunState};
 use serde_json::{Value, json};
 
 use crate::{
     script::{
-        anything, habits_list, main_requests, no_tools, outcomes, play_well, rating_requests,
+        anything, main_requests, no_tools, only_failure, play_well, rating_requests, results,
     },
-    support::{Setup, logs::Logs},
+    support::{Setup, World, failure_of, logs::Logs, patiently, persona},
 };
 
 /// The raw bytes of a request before its first message.
@@ -101,15 +104,119 @@ async fn a_tick_says_what_it_cost_and_so_do_the_metrics() {
     assert!(said > 0.0 && (said - sum).abs() < 1e-9, "{said} and {sum}");
 }
 
+/// The only run there is.
+async fn the_run(world: &World) -> RunRow {
+    world.journal().await.latest_runs(2).await.unwrap().remove(0)
+}
+
 #[tokio::test]
-async fn a_run_that_has_cost_what_it_may_keeps_its_actions_and_asks_for_nothing_more() {
-    let world = Setup::one(&["habits"]).var("PERSONA_MAX_COST_USD", "0.0000001").start().await;
-    let result = play_well(&world, [Scripted::tools(&[habits_list(), habits_list()])]).await;
+async fn a_run_whose_next_request_might_exceed_its_cap_keeps_its_actions_and_is_rated() {
+    // A first request may cost less than a cent, and so may the rating.
+    let world = Setup::one(&["habits"]).var("PERSONA_MAX_COST_USD", "0.02").start().await;
+    let books = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
+    world.peers.mcp.add_tool("books.list", "", anything());
+    world.peers.mcp.override_tool("books.list", usize::MAX, Behaviour::Result(books));
+    let reads = || Scripted::tools(&[("books_list", json!({}))]);
+    let result = play_well(&world, std::iter::repeat_with(reads).take(9)).await;
     assert_eq!(result["ranSuccessfully"], 1);
-    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"); 2]);
-    assert_eq!(world.peers.claude.requests().len(), 1);
-    assert_eq!(world.metric("unrated_modules_total").await, Some(1.0));
-    assert_eq!(world.tick().await["due"], json!(0));
+    let asked = main_requests(&world).len();
+    assert!((2..9).contains(&asked), "{asked}");
+    assert_eq!(world.actions().await.len(), asked);
+    assert_eq!(world.feedback().await.len(), 1, "the rating's share was left alone");
+    assert_eq!(the_run(&world).await.end_reason.as_deref(), Some("done"));
+    assert!(the_run(&world).await.spent.dollars() <= 0.02);
+}
+
+#[tokio::test]
+async fn a_first_request_above_the_cap_is_not_made_and_its_persona_is_named_and_held_back() {
+    let world = Setup::many(&["anna"]).var("PERSONA_MAX_COST_USD", "0.0000001").start().await;
+    let result = world.tick().await;
+    let error = only_failure(&result);
+    assert!(error.contains("PERSONA_MAX_COST_USD"), "{error}");
+    assert_eq!(world.peers.claude.requests().len(), 0);
+    assert_eq!((world.actions().await.len(), the_run(&world).await.state), (0, RunState::Failed));
+    assert_eq!(world.tick().await["skipped"], 1, "it is not tried every minute");
+}
+
+#[tokio::test]
+async fn a_turn_of_many_results_is_cut_visibly_to_what_the_cap_allows() {
+    let world = no_tools().await;
+    world.peers.mcp.add_tool("books.list", "", anything());
+    let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_900)}]});
+    world.peers.mcp.override_tool("books.list", usize::MAX, Behaviour::Result(text));
+    world.peers.mcp.add_tool("books.lost", "", anything());
+    let lost =
+        json!({"content": [{"type": "text", "text": "weg ".repeat(7_000)}], "isError": true});
+    world.peers.mcp.override_tool("books.lost", usize::MAX, Behaviour::Result(lost));
+    let mut calls = vec![("books_list", json!({})); 99];
+    calls.push(("books_lost", json!({})));
+    play_well(&world, [Scripted::tools(&calls), Scripted::text("Viel gelesen.")]).await;
+    let requests = main_requests(&world);
+    let results = results(&requests[1]);
+    assert_eq!(results.len(), 100, "every call has its result");
+    let is_cut = |result: &&Value| result.to_string().contains("[cut: ");
+    let cut = results.iter().filter(is_cut).count();
+    assert!((50..95).contains(&cut), "{cut}");
+    assert!(!is_cut(&&results[0]) && is_cut(&&results[99]));
+    assert_eq!(results[99]["is_error"], true);
+    assert_eq!(world.feedback().await.len(), 1);
+    let spent = the_run(&world).await.spent.dollars();
+    assert!(spent > 0.03 && spent <= 0.25, "{spent}");
+}
+
+#[tokio::test]
+async fn a_cut_turn_is_replayed_as_it_was_said() {
+    let mut world = no_tools().await;
+    world.peers.mcp.add_tool("books.list", "", anything());
+    let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_900)}]});
+    world.peers.mcp.override_tool("books.list", usize::MAX, Behaviour::Result(text));
+    let calls = vec![("books_list", json!({})); 60];
+    world.peers.claude.enqueue(Scripted::tools(&calls));
+    let second = |r: &Recorded| !r.json()["tools"].is_null() && !r.json()["messages"][1].is_null();
+    let recorder = world.peers.claude.served.recorder.clone();
+    world.peers.claude.served.faults.inject(1, Fault::Hang, second);
+    drop(world.begin_tick());
+    patiently("the second request", recorder.wait_for(1, second)).await;
+    world.kill().await;
+    world.peers.claude.answer_with(|r| (!r.is_rating()).then(|| Scripted::text("Viel gelesen.")));
+    world.start_again(&[("PERSONA_MAX_COST_USD", "9")]).await;
+    patiently("the same once more", recorder.wait_for(2, second)).await;
+    world.nothing_in_flight().await;
+    let told = recorder.matching(second);
+    assert!(told[0].json().to_string().contains("[cut: "));
+    assert_eq!(told[0].json()["messages"], told[1].json()["messages"]);
+}
+
+#[tokio::test]
+async fn lost_answers_count_towards_the_cap() {
+    let world = Setup::one(&["habits"]).var("PERSONA_MAX_COST_USD", "0.012").start().await;
+    let broken = || Scripted::Raw { status: 200, headers: vec![], body: "{}".into() };
+    for _ in 0..9 {
+        world.peers.claude.enqueue(broken());
+    }
+    world.tick().await;
+    let run = the_run(&world).await;
+    assert!(run.spent.dollars() > 0.0 && run.spent.dollars() <= 0.012, "{}", run.spent);
+    assert_eq!(run.end_reason.as_deref(), Some("PERSONA_MAX_COST_USD reached"));
+}
+
+#[tokio::test]
+async fn a_persona_that_is_too_dear_costs_the_others_nothing() {
+    let mut setup = Setup::many(&["anna", "ben"]).short_days();
+    setup.personas.extend(["huge", "liked"].map(|name| persona(name, &["habits"])));
+    setup.personas[2].system_prompt = "x".repeat(2_200_000);
+    setup.personas[3].module_mix = (0..101).map(|n| (format!("m{n}"), json!(0.1))).collect();
+    // Within the bounds, but dear for what the day allows.
+    setup.personas.push(persona("dear", &["habits"]));
+    setup.personas[4].system_prompt = "Du schreibst gern. ".repeat(3_400);
+    let world = setup.var("BUDGET_DAILY_USD", "0.007").start().await;
+    let result = world.tick().await;
+    assert_eq!(result["ranSuccessfully"], 2, "{result}");
+    assert!(failure_of(&result, "huge").unwrap().contains("65536"), "{result}");
+    assert!(failure_of(&result, "liked").unwrap().contains("100"), "{result}");
+    assert!(failure_of(&result, "dear").unwrap().contains("BUDGET_DAILY_USD"), "{result}");
+    assert!(world.health().await["reason"].is_null(), "{}", world.health().await);
+    assert_eq!(world.journal().await.latest_runs(9).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

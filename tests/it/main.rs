@@ -25,6 +25,7 @@ mod model_failures;
 mod model_stopped;
 mod natures;
 mod odd_replies;
+mod odd_rows;
 mod owed_ratings;
 mod panics;
 mod personal_space;

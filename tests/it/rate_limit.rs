@@ -132,7 +132,7 @@ async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     world.clock.advance(Duration::from_secs(600));
     let posts = world.journal().await.kept_posts().await.unwrap();
-    let actions = posts.iter().find(|post| post.kind == PostKind::Actions).unwrap();
+    let actions = posts.iter().find(|post| post.kind == PostKind::Actions.as_str()).unwrap();
     assert_eq!(actions.attempts, 1, "the run's own");
     assert!(actions.reason.as_ref().unwrap().contains("503"), "{actions:?}");
 }

@@ -6,6 +6,7 @@ use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorde
 use mana_persona_runner::journal::{Journal, RunRow, RunState};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::{calls_of, habits_list, main_requests, make_due, outcomes, posts, results},
@@ -228,13 +229,14 @@ async fn an_unfinished_run_waits_for_peers_that_are_away_at_the_restart() {
 #[tokio::test]
 async fn a_pause_and_a_resume_in_one_breath_leave_no_rating_behind() {
     let world = anna().await;
-    hang_at(&world, second).await;
+    let answer = CancellationToken::new();
+    world.peers.claude.served.faults.inject(1, Fault::Hold(answer.clone()), second);
+    drop(world.begin_tick());
+    request_arrives(&world, second, 1).await;
     for path in ["pause", "resume"] {
         assert_eq!(world.control(Method::POST, path).await.0, StatusCode::OK);
     }
-    world.peers.claude.served.faults.clear();
-    let run = the_run(&world).await.id;
-    world.control(Method::POST, &format!("runs/{run}/cancel")).await;
+    answer.cancel();
     everything_ends(&world).await;
     assert_eq!(world.feedback().await.len(), 1);
 }

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
     iter::Sum,
+    ops::Add,
 };
 
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
@@ -24,6 +25,8 @@ const PAGE_TOKENS: u64 = IMAGE_TOKENS + 3_000;
 const PAGE_BYTES: u64 = 1_000;
 /// Most pages the API takes in one PDF.
 const MAX_PAGES: u64 = 600;
+/// What stands for a result that there is no money to send.
+const CUT: &str = "[cut: this result is not shown, the run's money allows no more]";
 
 /// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`].
 #[derive(Clone, Debug)]
@@ -32,7 +35,7 @@ pub struct Message {
     json: Box<RawValue>,
     /// How many blocks its content has.
     blocks: usize,
-    attached: Attached,
+    attached: Weight,
 }
 
 /// Who says something.
@@ -44,36 +47,57 @@ pub(super) enum Role {
     System,
 }
 
-/// Images and PDFs: what they are billed as has nothing to do with how long they are as base64.
+/// How long a prompt or a part of one is. What images and PDFs are billed as has nothing to do with how
+/// long they are as base64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attached {
+pub struct Weight {
+    /// As JSON, base64 included.
+    pub bytes: u64,
     /// Base64 characters.
-    pub(super) bytes: u64,
-    /// Most tokens they are billed as.
-    pub(super) tokens: u64,
+    pub(super) attached_bytes: u64,
+    /// Most tokens the images and PDFs are billed as.
+    pub(super) attached_tokens: u64,
 }
 
-impl Attached {
-    fn of(block: &ResultBlock) -> Self {
-        let length = |data: &str| u64::try_from(data.len()).unwrap_or(u64::MAX);
-        match block {
-            ResultBlock::Text(_) => Self::default(),
-            ResultBlock::Image { data, .. } => Self { bytes: length(data), tokens: IMAGE_TOKENS },
+impl Weight {
+    /// So many bytes of JSON without attachments.
+    pub fn of_bytes(bytes: u64) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    /// The images and PDFs of these messages alone.
+    pub(super) fn attached(messages: &[Message]) -> Self {
+        messages.iter().map(|message| message.attached).sum()
+    }
+
+    fn of_block(block: &ResultBlock) -> Self {
+        let (data, tokens) = match block {
+            ResultBlock::Text(_) => return Self::default(),
+            ResultBlock::Image { data, .. } => (data.len() as u64, IMAGE_TOKENS),
             ResultBlock::Pdf { data } => {
-                let bytes = length(data);
-                let pages = bytes.div_ceil(PAGE_BYTES).min(MAX_PAGES);
-                Self { bytes, tokens: pages * PAGE_TOKENS }
+                let pages = (data.len() as u64).div_ceil(PAGE_BYTES).min(MAX_PAGES);
+                (data.len() as u64, pages * PAGE_TOKENS)
             }
+        };
+        Self { bytes: 0, attached_bytes: data, attached_tokens: tokens }
+    }
+}
+
+impl Add for Weight {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            attached_bytes: self.attached_bytes + other.attached_bytes,
+            attached_tokens: self.attached_tokens + other.attached_tokens,
         }
     }
 }
 
-impl Sum for Attached {
+impl Sum for Weight {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, it| Self {
-            bytes: sum.bytes + it.bytes,
-            tokens: sum.tokens + it.tokens,
-        })
+        all.fold(Self::default(), Add::add)
     }
 }
 
@@ -130,7 +154,8 @@ impl Message {
         let text = text.filter(|text| !is_blank(text));
         let text = text.map(|text| encode(&WireBlock::Text { text }));
         let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
-        let attached = results.iter().flat_map(|result| &result.content).map(Attached::of).sum();
+        let attached =
+            results.iter().flat_map(|result| &result.content).map(Weight::of_block).sum();
         Self { attached, ..Self::of(Role::User, blocks.len(), blocks.as_slice()) }
     }
 
@@ -142,7 +167,7 @@ impl Message {
 
     fn of<C: Serialize + ?Sized>(role: Role, blocks: usize, content: &C) -> Self {
         let json = encode(&Parts { role, content });
-        Self { role, json, blocks, attached: Attached::default() }
+        Self { role, json, blocks, attached: Weight::default() }
     }
 
     pub(super) fn role(&self) -> Role {
@@ -166,9 +191,9 @@ impl Message {
         self.json.get()
     }
 
-    /// Its images and PDFs.
-    pub(super) fn attached(&self) -> Attached {
-        self.attached
+    /// How long it is.
+    pub fn weight(&self) -> Weight {
+        Weight { bytes: self.as_json().len() as u64, ..self.attached }
     }
 
     /// Takes all thinking out of the model's messages; everything else stays byte for byte. Whether there
@@ -293,6 +318,19 @@ impl ToolResult {
     /// An error that says `text`.
     pub fn error(call: &ToolUse, text: &str) -> Self {
         Self::of(call, vec![ResultBlock::Text(text.to_owned())], true)
+    }
+
+    /// The same in a few words, for want of money.
+    #[must_use]
+    pub fn as_cut(&self) -> Self {
+        let (tool_use_id, is_error) = (self.tool_use_id.clone(), self.is_error);
+        Self { tool_use_id, content: vec![ResultBlock::Text(CUT.to_owned())], is_error }
+    }
+
+    /// How long it is.
+    pub fn weight(&self) -> Weight {
+        let attached: Weight = self.content.iter().map(Weight::of_block).sum();
+        Weight { bytes: self.encode().get().len() as u64 + 1, ..attached }
     }
 
     fn encode(&self) -> Box<RawValue> {

@@ -7,14 +7,29 @@ use crate::domain::Usd;
 
 /// Keeps the account of a run. Asked before every request, retries included.
 pub trait Meter: Sync {
-    /// A request is about to be sent that may cost up to `most`.
+    /// What the run may still cost.
+    fn left(&self) -> Usd;
+
+    /// A request is about to be sent that may cost so much.
     ///
     /// # Errors
     /// When it must not be sent.
-    fn reserve(&self, most: Usd) -> impl Future<Output = Result<(), NotPaid>> + Send;
+    fn reserve(&self, price: Price) -> impl Future<Output = Result<(), NotPaid>> + Send;
 
     /// What came of the request that was reserved for.
     fn settle(&self, bill: Bill<'_>) -> impl Future<Output = ()> + Send;
+}
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Price {
+    /// At most.
+    pub most: Usd,
+    /// What must be left beside it of the run's money.
+    pub spare: Usd,
+    /// What it might cost at most with a short system prompt and no history: where not even that much is
+    /// left, nobody's request fits.
+    pub ordinary: Usd,
 }
 
 /// What came of a request, as far as money goes.
@@ -38,6 +53,14 @@ pub enum NotPaid {
         variable: &'static str,
         /// If it is the cap of this persona alone: when the persona has money again.
         persona_broke_until: Option<Timestamp>,
+    },
+    /// It is too dear for a cap that others may still fit under.
+    #[error("a model request of this run may cost {most}, more than {variable} has left for it")]
+    TooDear {
+        /// The variable that sets the cap.
+        variable: &'static str,
+        /// What the request may cost.
+        most: Usd,
     },
     /// It could not be written down first.
     #[error("no model request without a record of it: {reason}")]

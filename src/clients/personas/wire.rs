@@ -11,6 +11,10 @@ use crate::domain::{
     Redactor, RunId, UserId, clip,
 };
 
+/// Longest system prompt, in bytes: it is paid for with each request.
+const MAX_SYSTEM_PROMPT: usize = 64 << 10;
+/// Most modules a persona may like.
+const MAX_MODULES: usize = 100;
 /// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
 const MAX_MODULE: usize = 128;
 
@@ -115,6 +119,16 @@ fn parse_row(row: &str, place: usize) -> DueRow {
     }
     if row.system_prompt.trim().is_empty() {
         return Err(malformed(&"systemPrompt is empty"));
+    }
+    for (what, size, most) in [
+        ("bytes in systemPrompt", row.system_prompt.len(), MAX_SYSTEM_PROMPT),
+        ("modules in moduleMix", row.module_mix.len(), MAX_MODULES),
+    ] {
+        if size > most {
+            return Err(malformed(&format!(
+                "{size} {what} are too many: at most {most} are taken"
+            )));
+        }
     }
     let mix = row.module_mix.into_iter();
     Ok(Persona {
@@ -299,6 +313,24 @@ mod tests {
         let anna = "persona.anna@mana.test";
         assert_eq!(owners, [anna, anna, anna, anna, "u1", "row 6", "row 7"]);
         assert!(rows[7].is_ok());
+    }
+
+    #[test]
+    fn a_persona_beyond_the_bounds_is_refused_with_the_bound_and_one_at_them_is_taken() {
+        let of = |prompt: usize, modules: usize| {
+            let mut row = row();
+            row["systemPrompt"] = json!("x".repeat(prompt));
+            row["moduleMix"] = (0..modules).map(|n| (format!("m{n}"), json!(0.1))).collect();
+            parse(vec![row]).remove(0)
+        };
+        assert!(of(65_536, 100).is_ok());
+        for (prompt, modules, bound) in
+            [(65_537, 1, "65536"), (2_200_000, 1, "65536"), (1, 101, "100"), (1, 100_000, "100")]
+        {
+            let error = of(prompt, modules).unwrap_err();
+            assert_eq!(error.persona, "persona.anna@mana.test");
+            assert!(error.problem.contains(bound) && error.problem.len() < 100, "{error}");
+        }
     }
 
     #[test]

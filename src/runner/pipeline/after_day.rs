@@ -12,8 +12,9 @@ use crate::{
         replay::RatingStep,
         step::{DayEnd, Recorder, Step},
     },
+    config::PERSONA_MAX_COST_USD,
     domain::{Action, ModuleRating},
-    journal::RunState,
+    journal::{CANCELLED, RunState},
     metrics::Stage,
     runner::{
         budget::next_day,
@@ -58,6 +59,9 @@ impl Pipeline {
             return Some(over(slot_is_used, Some(Failure::at(stage, reason))));
         }
         if end.stopped {
+            if live.cancelled.is_cancelled() {
+                self.metrics.record_unrated(used.len());
+            }
             let state = match (nothing_paid, used.is_empty()) {
                 (true, _) => RunState::Failed,
                 (false, true) => RunState::Finished,
@@ -125,20 +129,29 @@ impl Pipeline {
             Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
                 return Finish::postponed(Failure::at(Stage::RatingTurn, error));
             }
-            Some(Ended::Budget { persona_broke_until: None, variable }) if progress.is_resumed => {
+            Some(
+                Ended::Budget { persona_broke_until: None, variable }
+                | Ended::TooDear { variable, .. },
+            ) if progress.is_resumed && *variable != PERSONA_MAX_COST_USD => {
                 let error = format!("the rating waits until {variable} allows it");
                 let failure = Failure::at(Stage::RatingTurn, error);
                 return Finish::postponed(Failure { stopped: true, ..failure });
             }
             _ => {}
         }
-        if matches!(ratings.ended, Some(Ended::Stopped)) {
+        let is_stopped = matches!(ratings.ended, Some(Ended::Stopped));
+        if is_stopped && !live.cancelled.is_cancelled() {
             return Finish::failed(RunState::RatingOwed, Failure::stopped(Stage::RatingTurn));
         }
         self.metrics.record_unrated(ratings.unrated.len());
         live.journal.note(&Step::Rated { rows: ratings.rows.clone() }).await;
         progress.ratings = ratings.rows.len();
         let posts = posts_of_ratings(live.journal.id, &ratings.rows);
+        if is_stopped {
+            let failure = Failure::stopped(Stage::RatingTurn);
+            let reason = CANCELLED.to_owned();
+            return Finish { posts, reason, ..Finish::failed(RunState::Finished, failure) };
+        }
         let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
         match ratings.ended.as_ref().map(|ended| ended.summary(redactor)) {
             None => Finish::well(posts),

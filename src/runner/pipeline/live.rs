@@ -4,6 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::report::{Failure, RunReport};
 use crate::{
@@ -33,6 +34,8 @@ pub(super) struct Live<'a> {
     pub end: Instant,
     /// The secrets known before the login.
     pub redactor: Redactor,
+    /// Whether it was cancelled, which is final.
+    pub cancelled: CancellationToken,
 }
 
 impl Live<'_> {
@@ -144,7 +147,7 @@ impl Progress {
 }
 
 /// What a run had cost before this process.
-fn spent(replay: &Replay) -> Usd {
+pub(super) fn spent(replay: &Replay) -> Usd {
     let day = replay.day.as_ref().map_or(replay.lost, |day| day.spent());
     let rating = replay.rating.iter().map(|step| match step {
         RatingStep::Replied(reply) => reply.cost.total(),

@@ -1,0 +1,87 @@
+//! What a run's money allows in its main turn: the rating's share is left alone, and results that there is
+//! no money to send are cut.
+
+use std::num::NonZeroU32;
+
+use super::{catalog::Catalog, main_turn::CallRecord, rating};
+use crate::{
+    clients::claude::{Ask, ClaudeClient, Message, ToolResult, Weight},
+    domain::Usd,
+};
+
+/// Output tokens that results are to leave room for.
+const ROOM: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+/// What a message has beside its results, a cache marker included, in bytes.
+const FRAME: u64 = 300;
+
+/// Prices what the main turn is about to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purse<'a> {
+    pub claude: &'a ClaudeClient,
+    pub catalog: &'a Catalog,
+    /// Who the persona is.
+    pub system: &'a str,
+}
+
+impl<'a> Purse<'a> {
+    /// The next request, that leaves room for the rating of these calls.
+    pub(super) fn ask(
+        &self,
+        messages: &'a [Message],
+        max_tokens: NonZeroU32,
+        calls: &[CallRecord],
+        words: &str,
+    ) -> Ask<'a> {
+        Ask {
+            system: self.system,
+            tools: Some(self.catalog.definitions()),
+            messages,
+            max_tokens,
+            format: None,
+            cached: true,
+            spare: rating::most(self.claude, self.system, calls, words),
+        }
+    }
+
+    /// The places of the results that do not fit, in the order asked, where the run has so much left;
+    /// none where leaving them out does not help.
+    pub(super) fn beyond(
+        &self,
+        ask: Ask<'_>,
+        results: &[ToolResult],
+        reminder: Option<&str>,
+        left: Usd,
+    ) -> Vec<usize> {
+        let room = left.saturating_sub(ask.spare);
+        let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
+        let said = reminder.map_or(0, |text| 2 * text.len() as u64);
+        let frame = Weight::of_bytes(FRAME + said);
+        let history = self.claude.weigh(ask) + frame;
+        if fits(history + results.iter().map(ToolResult::weight).sum()) {
+            return Vec::new();
+        }
+        let mut shown = history + results.iter().map(|result| result.as_cut().weight()).sum();
+        if !fits(shown) {
+            return Vec::new();
+        }
+        let is_beyond = |result: &ToolResult| {
+            let with = shown + result.weight();
+            let fits = fits(with);
+            if fits {
+                shown = with;
+            }
+            !fits
+        };
+        let are_beyond: Vec<_> = results.iter().map(is_beyond).collect();
+        (0..).zip(are_beyond).filter_map(|(place, is)| is.then_some(place)).collect()
+    }
+}
+
+/// Puts a note in the place of these results.
+pub(super) fn cut(results: &mut [ToolResult], places: &[usize]) {
+    for place in places {
+        if let Some(result) = results.get_mut(*place) {
+            *result = result.as_cut();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Rows of the journal that do not say what this program writes: the trouble of their run alone.
+
+use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
+use mana_persona_runner::{
+    domain::RunId,
+    journal::{FILE_NAME, Journal, RunState},
+};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+
+use crate::{
+    script::{habits_list, outcomes},
+    support::{Setup, World, logs::Logs, patiently},
+};
+
+/// Changes the journal of a daemon that is down as somebody with a shell would.
+async fn spoil(world: &World, statements: &[String]) {
+    let file = world.peers.data_folder().join(FILE_NAME);
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    for sql in statements {
+        sqlx::query(AssertSqlSafe(sql.clone())).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+/// Two personas, of whom one was killed after it had used a tool; the other's day is still to come.
+async fn killed() -> (World, RunId) {
+    let mut world = Setup::many(&["anna", "ben"]).var("PERSONA_CONCURRENCY", 1).start().await;
+    world.peers.claude.answer_with(|request| match request.turn() {
+        _ if request.is_rating() => None,
+        0 => Some(Scripted::tools(&[habits_list()])),
+        _ => Some(Scripted::text("Bis morgen!")),
+    });
+    let second = |r: &Recorded| r.json()["messages"].as_array().is_some_and(|m| m.len() == 3);
+    world.peers.claude.served.faults.inject(1, Fault::Hang, second);
+    drop(world.begin_tick());
+    patiently("the request", world.peers.claude.served.recorder.wait_for(1, second)).await;
+    world.kill().await;
+    let id = world.journal().await.latest_runs(1).await.unwrap()[0].id;
+    (world, id)
+}
+
+async fn over(world: &World, run: RunId) -> String {
+    let over = async |journal: &Journal| {
+        journal.run(run).await.unwrap().unwrap().state == RunState::Finished
+    };
+    world.journal_reaches("its end", over).await;
+    world.nothing_in_flight().await;
+    world.journal().await.run(run).await.unwrap().unwrap().end_reason.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_day() {
+    for number in ["-1", "4294967296", "9223372036854775808"] {
+        let (mut world, run) = killed().await;
+        spoil(&world, &[format!("INSERT INTO steps VALUES ('{run}', {number}, 0, '{{}}')")]).await;
+        world.start_again(&[]).await;
+        let reason = over(&world, run).await;
+        assert!(reason.contains("cannot be read"), "{number}: {reason}");
+        assert_eq!(outcomes(&world.actions().await)[0], ("habits.list", "ok"));
+        assert_eq!(world.good_tick().await["ranSuccessfully"], 1, "{number}");
+        assert_eq!(world.health().await["reason"], json!(null), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_of_nobody_is_closed_and_its_rows_are_handed_in() {
+    let (mut world, run) = killed().await;
+    spoil(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
+    world.start_again(&[]).await;
+    let reason = over(&world, run).await;
+    assert!(reason.contains("whose run"), "{reason}");
+    assert_eq!(outcomes(&world.actions().await)[0], ("habits.list", "ok"));
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
+}
+
+#[tokio::test]
+async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_on() {
+    let logs = Logs::capture("warn");
+    let (mut world, run) = killed().await;
+    let other = RunId::new();
+    spoil(
+        &world,
+        &[
+            format!("DELETE FROM steps WHERE run_id = '{run}'"),
+            format!(
+                "INSERT INTO outbox VALUES ('{other}', 0, 'u1', 'dreams', 1, '{{}}', 0, 0, 0, 0, 0, NULL)"
+            ),
+        ],
+    )
+    .await;
+    world.start_again(&[]).await;
+    let buried = async |journal: &Journal| journal.outbox_depth().await.unwrap().dead == 1;
+    world.journal_reaches("the refusal", buried).await;
+    world.nothing_in_flight().await;
+    let kept = world.journal().await.kept_posts().await.unwrap();
+    assert_eq!((kept.len(), kept[0].kind.as_str(), kept[0].is_dead), (1, "dreams", true));
+    assert!(world.good_tick().await["ranSuccessfully"].as_u64() >= Some(1));
+    assert_eq!(logs.lines_with("dreams").len(), 1);
+    assert_eq!(world.health().await["reason"], json!(null));
+}
