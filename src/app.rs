@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, Retention, Tick,
+        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, PutOff, Retention, Tick,
         TickSlot, interval::run_interval,
     },
     server::{
@@ -200,10 +200,11 @@ impl App {
         if let Some(outbox) = &outbox {
             background.spawn(outbox.clone().work(shutdown.clone()));
         }
-        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         if let Some(slot) = &slot {
             slot.recover();
+            background.spawn(slot.clone().go_on_with_put_off());
         }
+        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         match &slot {
             Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,
             None => shutdown.stopping().await,
@@ -308,6 +309,7 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         mcp: McpClient::new(http.clone(), &config.peers.mcp),
         claude,
         back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),
+        put_off: PutOff::default(),
         journal,
         budget,
         outbox: outbox.clone(),
