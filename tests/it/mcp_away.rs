@@ -296,6 +296,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
     faults.inject(usize::MAX, Fault::status(503, "no upstream"), |_| true);
     released.cancel();
     assert_eq!(counts(&tick.result().await), [0, 0, 1, 0]);
+    world.peers.mcp.forget_sessions().await;
     faults.clear();
     world.good_tick().await;
     all_runs_end(&world).await;
@@ -314,7 +315,7 @@ async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
             "pause" => drop(world.control(Method::POST, "pause").await),
             _ => {
                 let (_, status) = world.control(Method::GET, "status").await;
-                let id = status["runsInFlight"][0]["id"].as_str().unwrap().to_owned();
+                let id = status["runs"][0]["id"].as_str().unwrap().to_owned();
                 world.control(Method::POST, &format!("runs/{id}/cancel")).await;
             }
         }
