@@ -20,8 +20,8 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, PutOff, Retention, Tick,
-        TickSlot, interval::run_interval,
+        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, PutOff,
+        Retention, Tick, TickSlot, interval::run_interval,
     },
     server::{
         ServerState, Ticks, router,

@@ -202,6 +202,11 @@ impl MainTurn {
         }
     }
 
+    /// Whether no listed tool was called, whatever came of it.
+    pub fn is_idle(&self) -> bool {
+        !self.calls.iter().any(|call| matches!(call.tool, CalledTool::Listed(_)))
+    }
+
     /// The modules of the listed tools that a call reached, or may have, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
         let mut used = Vec::new();

@@ -180,7 +180,7 @@ impl Pipeline {
             has_panicked: false,
         };
         match begun {
-            Ok(()) => self.carry_out(start).await,
+            Ok(()) => self.carry_out_or_cancel(start).await,
             Err(error) => self.not_begun(id, &error.to_string()),
         }
     }
@@ -194,17 +194,19 @@ impl Pipeline {
                 if start.close.is_none() {
                     self.metrics.record_resumed_run();
                 }
-                let report = self.carry_out(start).await;
-                if report.cancelled_on_the_way {
-                    return self.close_cancelled(id, report).await;
-                }
-                report
+                self.carry_out_or_cancel(start).await
             }
             Err(why) => self.not_begun(id, &why),
         }
     }
 
-    /// Closes a run that was cancelled before it had got to where it was, so that nobody goes on with it.
+    async fn carry_out_or_cancel(&self, start: Start) -> RunReport {
+        let id = start.id;
+        let report = self.carry_out(start).await;
+        if report.cancelled_on_the_way { self.close_cancelled(id, report).await } else { report }
+    }
+
+    /// Closes a run that was cancelled when it could not go on, so that nobody goes on with it.
     async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
         let Ok(Some(row)) = self.journal.run(id).await else { return report };
         if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {

@@ -285,6 +285,15 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
         faults.clear();
         assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0], "{status}");
     }
+    // The handshake went well just before it.
+    let world = impatient(anna()).short_days().start().await;
+    let lists = |r: &Recorded| r.method == Method::GET || r.json()["method"] == "tools/list";
+    world.peers.mcp.served.faults.inject(usize::MAX, Fault::status(503, ""), lists);
+    assert_eq!(counts(&world.tick().await), [0, 0, 1, 0]);
+    assert_eq!(world.peers.mcp.open_sessions(), 0);
+    world.peers.mcp.served.faults.clear();
+    assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0]);
+
     // A call that such a proxy refuses has not run only where it says 503.
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);

@@ -21,7 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, PEER, SETUP_TIMEOUT, Tool,
-    error::{describe_initialize, why_away}, transport::ObservedClient,
+    error::{describe_initialize, why_away},
+    transport::ObservedClient,
 };
 use crate::{
     config::BaseUrl,

@@ -84,7 +84,14 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn at(stage: Stage, error: impl ToString) -> Self {
         let error = error.to_string();
-        Self { stage, error, stopped: false, put_off: false, hold: None, credentials_refused: false }
+        Self {
+            stage,
+            error,
+            stopped: false,
+            put_off: false,
+            hold: None,
+            credentials_refused: false,
+        }
     }
 
     pub(super) fn stopped(stage: Stage) -> Self {
