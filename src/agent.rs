@@ -66,6 +66,16 @@ pub enum ToolError {
     SessionsLost,
 }
 
+impl ToolError {
+    /// Whether nothing was done for the call.
+    pub fn was_not_run(&self) -> bool {
+        match self {
+            Self::Call(error) => error.was_not_run(),
+            Self::Vanished | Self::SessionsLost => true,
+        }
+    }
+}
+
 /// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
 /// implementor's business.
 pub trait ToolHost {
@@ -76,4 +86,8 @@ pub trait ToolHost {
         arguments: Map<String, Value>,
         limit: Duration,
     ) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
+
+    /// Waits until a server that a call did not reach has been there at some time after `since`; false if
+    /// it has not by `deadline`.
+    fn returns(&self, since: Instant, deadline: Instant) -> impl Future<Output = bool> + Send;
 }

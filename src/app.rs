@@ -20,8 +20,8 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, Retention,
-        SeedSecret, Tick, TickSlot, interval::run_interval,
+        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, PutOff,
+        Retention, SeedSecret, Tick, TickSlot, interval::run_interval,
     },
     server::{
         ServerState, Ticks, router,
@@ -205,10 +205,11 @@ impl App {
         if let Some(outbox) = &outbox {
             background.spawn(outbox.clone().work(shutdown.clone()));
         }
-        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         if let Some(slot) = &slot {
             slot.recover();
+            background.spawn(slot.clone().go_on_with_put_off());
         }
+        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         match &slot {
             Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,
             None => shutdown.stopping().await,
@@ -324,6 +325,7 @@ async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>),
         mcp: McpClient::new(http.clone(), &config.peers.mcp),
         claude,
         back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),
+        put_off: PutOff::default(),
         journal,
         budget,
         outbox: outbox.clone(),

@@ -5,6 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Instant,
 };
@@ -22,7 +23,7 @@ use futures_util::Stream;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{AbortHandle, JoinHandle},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -44,8 +45,18 @@ pub struct Served {
     pub recorder: Recorder,
     /// What goes wrong.
     pub faults: Faults,
+    app: Router,
+    addr: SocketAddr,
+    listening: Mutex<Listening>,
+}
+
+/// What a peer that is up consists of, and one that is down.
+#[derive(Debug)]
+struct Listening {
     task: JoinHandle<()>,
     connections: CancellationToken,
+    /// Keeps the port for a peer that is to come back; nobody listens at it.
+    _kept: Option<TcpSocket>,
 }
 
 impl Served {
@@ -65,16 +76,39 @@ impl Served {
         let (recorder, faults) = (Recorder::default(), Faults::default());
         let layer = Wire { recorder: recorder.clone(), faults: faults.clone() };
         let app = router.layer(middleware::from_fn_with_state(layer, observe));
-        let socket = TcpListener::bind(addr).await?;
-        let url = format!("http://{}", socket.local_addr()?);
-        let connections = CancellationToken::new();
-        let listener = ResettableListener { socket, all: connections.clone() };
-        let task = tokio::spawn(async move {
-            let service = app.into_make_service_with_connect_info::<Connection>();
-            // The listener retries its own errors, so serving ends only with the task.
-            let _ = axum::serve(listener, service).await;
-        });
-        Ok(Self { url, recorder, faults, task, connections })
+        let socket = bind(addr)?.listen(BACKLOG)?;
+        let addr = socket.local_addr()?;
+        let listening = Mutex::new(Listening::begin(socket, app.clone()));
+        Ok(Self { url: format!("http://{addr}"), recorder, faults, app, addr, listening })
+    }
+
+    /// Closes the socket and resets every connection, so that further ones are refused; the port stays this
+    /// peer's own.
+    ///
+    /// # Errors
+    /// When the port cannot be kept.
+    pub async fn refuse_connections(&self) -> io::Result<()> {
+        let kept = Some(bind(self.addr)?);
+        self.stop();
+        while !self.listening().task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        self.listening()._kept = kept;
+        Ok(())
+    }
+
+    /// Serves again where connections were refused, with everything the peer knew.
+    ///
+    /// # Errors
+    /// When the port is not to be had any more.
+    pub fn accept_again(&self) -> io::Result<()> {
+        let socket = bind(self.addr)?.listen(BACKLOG)?;
+        *self.listening() = Listening::begin(socket, self.app.clone());
+        Ok(())
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the socket and resets every connection: the peer is down.
@@ -84,7 +118,34 @@ impl Served {
 
     /// A handle to stop it with from elsewhere, say from another peer's answer.
     pub fn switch(&self) -> Switch {
-        Switch { task: self.task.abort_handle(), connections: self.connections.clone() }
+        let listening = self.listening();
+        let task = listening.task.abort_handle();
+        Switch { task, connections: listening.connections.clone() }
+    }
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// A port that a second socket of this peer may have too: one keeps it while the other is closed.
+fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+impl Listening {
+    fn begin(socket: TcpListener, app: Router) -> Self {
+        let connections = CancellationToken::new();
+        let listener = ResettableListener { socket, all: connections.clone() };
+        let task = tokio::spawn(async move {
+            let service = app.into_make_service_with_connect_info::<Connection>();
+            // The listener retries its own errors, so serving ends only with the task.
+            let _ = axum::serve(listener, service).await;
+        });
+        Self { task, connections, _kept: None }
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
             input_hash: InputHash::of_json(call.input.get()),
             error: Some(UNKNOWN.into()),
             outcome_unknown: true,
+            not_run: false,
             excerpt: UNKNOWN.into(),
             latency: Duration::ZERO,
             started: Instant::now(),

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use futures_util::{StreamExt, stream};
@@ -24,7 +21,7 @@ use super::{
 use crate::{
     clients::{
         claude::{ResultBlock, ToolResult, ToolUse},
-        mcp::CallError,
+        mcp::{CallError, ToolOutput},
     },
     config::PolicyMode,
     domain::{InputHash, clip, one_line},
@@ -109,8 +106,24 @@ struct Answer {
     content: Vec<ResultBlock>,
     error: Option<String>,
     outcome_unknown: bool,
+    not_run: bool,
     /// Set if the run has to end with it.
     ended: Option<Ended>,
+}
+
+/// Why no further call of a turn is begun.
+enum NoMore {
+    SessionsLost,
+    Away(String),
+}
+
+impl NoMore {
+    fn end(&self) -> Ended {
+        match self {
+            Self::SessionsLost => Ended::SessionsLost,
+            Self::Away(reason) => Ended::Away { reason: reason.clone() },
+        }
+    }
 }
 
 struct Performed {
@@ -148,8 +161,8 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
         let plans = self.plan(asked);
         let width = if plans.iter().all(Planned::is_read_only) { CONCURRENT_READS } else { 1 };
         let (tools, scope, recorder) = (self.tools, self.scope, self.recorder);
-        let no_more_sessions = AtomicBool::new(false);
-        let perform = |plan| perform(tools, scope, recorder, plan, &no_more_sessions);
+        let no_more = OnceLock::new();
+        let perform = |plan| perform(tools, scope, recorder, plan, &no_more);
         let mut performed = stream::iter(plans).map(perform).buffered(width);
         let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
         let mut end = None;
@@ -288,7 +301,7 @@ async fn perform(
     scope: &Scope,
     recorder: &impl Recorder,
     planned: Planned,
-    no_more_sessions: &AtomicBool,
+    no_more: &OnceLock<NoMore>,
 ) -> Result<Performed, Ended> {
     // What an earlier process has done stands, whatever ends this one.
     let plan = match planned {
@@ -299,8 +312,8 @@ async fn perform(
             return Ok(Performed::of(&call, *called));
         }
     };
-    if no_more_sessions.load(Relaxed) {
-        return Err(Ended::SessionsLost);
+    if let Some(why) = no_more.get() {
+        return Err(why.end());
     }
     if scope.shutdown.is_stopping() {
         return Err(Ended::Stopped);
@@ -313,17 +326,16 @@ async fn perform(
     let answer = match step {
         Step::Run(listed, arguments) => {
             let intent = step::Step::Calling { id: call.id.clone(), tool: tool.clone() };
-            tokio::select! {
-                biased;
-                written = recorder.intend(&intent) => written.map_err(Ended::Unrecorded)?,
-                (_, ended) = scope.cut_off() => return Err(ended),
+            let answer = run(tools, scope, recorder, &intent, &listed, arguments).await;
+            if let Err(Ended::Away { reason }) = &answer {
+                no_more.get_or_init(|| NoMore::Away(reason.clone()));
             }
-            run(tools, scope, &listed, arguments).await
+            answer?
         }
-        Step::Refuse(text) => Answer::error(text, false),
+        Step::Refuse(text) => Answer { not_run: true, ..Answer::error(text) },
     };
     if matches!(answer.ended, Some(Ended::SessionsLost)) {
-        no_more_sessions.store(true, Relaxed);
+        no_more.get_or_init(|| NoMore::SessionsLost);
     }
     let excerpt = tool_result::text_of(&answer.content);
     if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&excerpt) {
@@ -338,6 +350,7 @@ async fn perform(
         input_hash: InputHash::of_json(call.input.get()),
         error: answer.error,
         outcome_unknown: answer.outcome_unknown,
+        not_run: answer.not_run,
         excerpt: clip(&excerpt, EXCERPT),
         latency: started.elapsed(),
         started,
@@ -355,37 +368,66 @@ async fn perform(
     Ok(Performed { ended: answer.ended, ..Performed::of(&call, called) })
 }
 
+/// Makes a call. Where the server is away, it is made once that is back, within the time of a tool call.
 async fn run(
     tools: &impl ToolHost,
     scope: &Scope,
+    recorder: &impl Recorder,
+    intent: &step::Step,
     tool: &CatalogTool,
     arguments: Map<String, Value>,
-) -> Answer {
-    let limit = scope.tool_timeout.min(scope.deadline.saturating_duration_since(Instant::now()));
-    tokio::select! {
-        biased;
-        result = tools.call(tool, arguments, limit) => match result {
-            Ok(output) => {
-                let content = tool_result::to_blocks(&output, &scope.redactor);
-                let error = output.is_error.then(|| {
-                    let text = tool_result::text_of(&content);
-                    if text.trim().is_empty() { "the tool failed without saying why".to_owned() } else { text }
-                });
-                Answer { content, error, outcome_unknown: false, ended: None }
+) -> Result<Answer, Ended> {
+    let mut give_up_at = None;
+    loop {
+        tokio::select! {
+            biased;
+            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded)?,
+            (_, ended) = scope.cut_off() => return Err(ended),
+        }
+        let left = scope.deadline.saturating_duration_since(Instant::now());
+        let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
+        let result = tokio::select! {
+            biased;
+            result = call => result,
+            (reason, ended) = scope.cut_off() => {
+                let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
+                return Ok(Answer { ended: Some(ended), ..Answer::of_error(&error, scope) });
             }
-            Err(error) => Answer::of_error(&error, scope),
-        },
-        (reason, ended) = scope.cut_off() => {
-            let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
-            Answer { ended: Some(ended), ..Answer::of_error(&error, scope) }
+        };
+        let reason = match result {
+            Ok(output) => return Ok(Answer::of_output(&output, scope)),
+            Err(ToolError::Call(CallError::Away { reason })) => reason,
+            Err(error) => return Ok(Answer::of_error(&error, scope)),
+        };
+        if let step::Step::Calling { id, .. } = intent {
+            recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
+        }
+        let now = Instant::now();
+        let give_up_at = *give_up_at.get_or_insert((now + scope.tool_timeout).min(scope.deadline));
+        tokio::select! {
+            biased;
+            () = scope.shutdown.stopping() => return Err(Ended::Stopped),
+            () = recorder.paused() => return Err(Ended::Stopped),
+            is_back = tools.returns(now, give_up_at) => if !is_back {
+                return Err(Ended::Away { reason });
+            }
         }
     }
 }
 
 impl Answer {
-    fn error(text: String, outcome_unknown: bool) -> Self {
+    fn of_output(output: &ToolOutput, scope: &Scope) -> Self {
+        let content = tool_result::to_blocks(output, &scope.redactor);
+        let error = output.is_error.then(|| {
+            let text = tool_result::text_of(&content);
+            if text.trim().is_empty() { "the tool failed without saying why".to_owned() } else { text }
+        });
+        Self { content, error, outcome_unknown: false, not_run: false, ended: None }
+    }
+
+    fn error(text: String) -> Self {
         let content = vec![ResultBlock::Text(text.clone())];
-        Self { content, error: Some(text), outcome_unknown, ended: None }
+        Self { content, error: Some(text), outcome_unknown: false, not_run: false, ended: None }
     }
 
     fn of_error(error: &ToolError, scope: &Scope) -> Self {
@@ -399,7 +441,8 @@ impl Answer {
         };
         let ended = matches!(error, ToolError::SessionsLost).then_some(Ended::SessionsLost);
         let text = scope.redactor.redact(&format!("{error}.{hint}")).into_owned();
-        Self { ended, ..Self::error(text, unknown) }
+        let not_run = error.was_not_run();
+        Self { ended, outcome_unknown: unknown, not_run, ..Self::error(text) }
     }
 }
 

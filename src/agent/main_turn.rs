@@ -53,6 +53,10 @@ pub struct CallRecord {
     pub error: Option<String>,
     /// Whether nobody knows if it ran.
     pub outcome_unknown: bool,
+    /// Whether it certainly did nothing: refused at the door, denied or invented. An earlier version did not
+    /// say, and asked for a rating all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_run: bool,
     /// The beginning of the result's text.
     pub excerpt: String,
     /// How long it took.
@@ -94,6 +98,12 @@ pub enum Ended {
     Model(ClaudeError),
     /// mana-mcp lost one session after the other.
     SessionsLost,
+    /// mana-mcp was away for longer than a tool call may take. The call that did not reach it is still to be
+    /// made, by whoever goes on with the run.
+    Away {
+        /// What happened.
+        reason: String,
+    },
     /// The run's time was up.
     Deadline,
     /// It was stopped from outside: by a shutdown, a pause or on request.
@@ -125,6 +135,7 @@ impl Ended {
             Self::Closed(closed) => closed.failure(),
             Self::Model(error) => Some(error.to_string()),
             Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
+            Self::Away { reason } => Some(reason.clone()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Unrecorded(error) => Some(error.to_string()),
             Self::TooDear { variable, most, is_first: true } => {
@@ -227,16 +238,21 @@ impl MainTurn {
         }
     }
 
-    /// The modules of the listed tools that were called, in order of first use.
+    /// Whether no listed tool was called, whatever came of it.
+    pub fn is_idle(&self) -> bool {
+        !self.calls.iter().any(|call| matches!(call.tool, CalledTool::Listed(_)))
+    }
+
+    /// The modules of the listed tools that a call reached, or may have, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
         used_modules(&self.calls)
     }
 }
 
-/// The modules of the listed tools that these calls went to, in order of first use.
+/// The modules of the listed tools that these calls reached, or may have, in order of first use.
 pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
     let mut used = Vec::new();
-    for call in calls {
+    for call in calls.iter().filter(|call| !call.not_run) {
         if let CalledTool::Listed(name) = &call.tool {
             let module = name.module();
             if !used.contains(&module) {

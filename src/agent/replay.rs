@@ -99,6 +99,9 @@ impl Replay {
                 None => self.rating.push(RatingStep::ThinkingStripped),
             },
             Step::Calling { id, tool } => self.of_call(id, Earlier::Calling(tool)),
+            Step::NotCalled { id } => {
+                self.day.as_mut().and_then(|day| day.earlier.remove(&id));
+            }
             Step::Called(called) => {
                 self.of_call(called.id.clone(), Earlier::Called(Box::new(called)));
             }

@@ -40,6 +40,11 @@ pub enum Step {
         /// What is called.
         tool: CalledTool,
     },
+    /// It was not: the server was away. Until it is about to be called again, the call is as if not begun.
+    NotCalled {
+        /// The id of the model's `tool_use` block.
+        id: String,
+    },
     /// It answered, or was not called for a reason.
     Called(Called),
     /// The results of a turn's calls went into the history.

@@ -89,6 +89,7 @@ fn called(number: u32, tool: CalledTool, error: Option<&str>, content: Vec<Resul
             input_hash: None,
             error: error.map(str::to_owned),
             outcome_unknown: error.is_some_and(|error| error.contains("unknown")),
+            not_run: false,
             excerpt: String::new(),
             latency: Duration::from_millis(u64::from(number) * 110),
             started: tokio::time::Instant::now(),

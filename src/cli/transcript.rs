@@ -52,6 +52,7 @@ impl Transcript {
         for (_, step) in &steps {
             match step {
                 Ok(Step::Calling { id, tool }) => calls.entry(id).or_default().tool = Some(tool),
+                Ok(Step::NotCalled { id }) => drop(calls.remove(id.as_str())),
                 Ok(Step::Called(called)) => {
                     let known = calls.entry(&called.id).or_default();
                     known.tool = Some(&called.record.tool);
@@ -159,7 +160,7 @@ impl Teller<'_> {
                 self.line("The request was refused; it was sent once more without the thinking.");
             }
             // Told with the reply that asked for it.
-            Step::Calling { .. } | Step::Called(_) => {}
+            Step::Calling { .. } | Step::NotCalled { .. } | Step::Called(_) => {}
             Step::Told { reminder: None, .. } => {}
             Step::Told { reminder: Some(reminder), as_system, .. } => {
                 let how = if *as_system { " (as the system)" } else { "" };

@@ -3,6 +3,7 @@
 
 mod error;
 mod listed;
+mod look;
 mod opening;
 mod transport;
 mod wire;
@@ -28,6 +29,7 @@ use tracing::Instrument;
 
 use error::describe_transport;
 pub use error::{CallError, McpError};
+use look::Look;
 use opening::{Opening, Service, end, session_config};
 use transport::ObservedClient;
 pub use wire::{Content, Tool, ToolHints, ToolOutput};
@@ -44,6 +46,8 @@ pub const PEER: Peer = Peer("mana-mcp");
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ending the session: best effort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a look at a server that is not known to be away.
+const GLANCE: Duration = Duration::from_secs(1);
 /// Largest single answer, in bytes.
 const EVENT_LIMIT: usize = 8 << 20;
 /// Most pages of a tool list.
@@ -60,6 +64,7 @@ pub struct McpClient {
     url: BaseUrl,
     /// Sessions being opened, those nobody waits for any more included.
     openings: TaskTracker,
+    look: Look,
 }
 
 impl McpClient {
@@ -73,7 +78,20 @@ impl McpClient {
         let openings = TaskTracker::new();
         // Closed trackers still take tasks; only now can they be waited for.
         openings.close();
-        Self { http, url: endpoint, openings }
+        let look = Look::new(http.clone(), endpoint.clone());
+        Self { http, url: endpoint, openings, look }
+    }
+
+    /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
+    /// All who wait share one look.
+    pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
+        self.look.returns(since, deadline).await
+    }
+
+    /// Whether the server is there now.
+    pub async fn is_there(&self) -> bool {
+        let now = Instant::now();
+        self.returns(now, now + GLANCE).await
     }
 
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
@@ -107,7 +125,13 @@ impl McpClient {
             }
             .in_current_span(),
         );
-        outcome.await.unwrap_or(Err(McpError::GivenUp))
+        match outcome.await.unwrap_or(Err(McpError::GivenUp)) {
+            // A proxy has answered for it.
+            Err(McpError::Failed { step, reason, transient: true }) if !self.is_there().await => {
+                Err(McpError::Away { step, reason })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Resolves when no session is being opened that nobody waits for, at the latest after `limit`.
@@ -139,7 +163,8 @@ impl McpSession {
     }
 
     /// Calls a tool. An answer is waited for at most as long as `patience`, and nothing is done after
-    /// `deadline`. It is sent again only if the server certainly did not run it and may do so later.
+    /// `deadline`. It is sent again only if the server certainly did not run it and may do so later, and
+    /// not while the server is away: see [`McpClient::returns`].
     ///
     /// # Errors
     /// When there is no result, and what that means.
@@ -226,15 +251,19 @@ impl McpSession {
             request.params = Some(PaginatedRequestParams::default().with_cursor(cursor));
         }
         let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+        let step = "tools/list";
         let failed = |reason: String, transient| McpError::Failed {
-            step: "tools/list",
+            step,
             reason: self.http.snippet(reason.as_bytes()),
             transient,
         };
         let result = self.request(ClientRequest::ListToolsRequest(request), limit).await.map_err(
-            |error| {
-                let (reason, transient) = self.describe_call(error).into_setup_failure();
-                failed(reason, transient)
+            |error| match self.describe_call(error) {
+                CallError::Away { reason } => McpError::Away { step, reason },
+                error => {
+                    let (reason, transient) = error.into_setup_failure();
+                    failed(reason, transient)
+                }
             },
         )?;
         wire::read_tools(result).ok_or_else(|| failed("the answer is no tool list".into(), false))

@@ -73,6 +73,8 @@ labels! {
         Stopped = "stopped",
         /// It did not begin: the persona is held back.
         Skipped = "skipped",
+        /// It goes on when mana-mcp is there again.
+        PutOff = "put_off",
     }
 }
 

@@ -64,7 +64,7 @@ impl Scheduling {
             runs: r.counters(
                 "runs_total",
                 "Runs of personas by outcome and the stage they ended in. Growth of failed at one stage \
-                 points to the peer that this stage needs.",
+                 points to the peer that this stage needs; put_off waits for mana-mcp and is counted at each tick.",
                 &[
                     ("outcome", Values::Closed(all::<RunOutcome>)),
                     ("stage", Values::Closed(all::<Stage>)),

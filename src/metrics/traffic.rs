@@ -24,6 +24,7 @@ const OPERATIONS_OF: &[(&str, &[&str])] = &[
             "response",
             "resume_stream",
             "delete_session",
+            "look",
         ],
     ),
     ("mana-personas", &["fetch_due", "post_actions", "post_feedback"]),

@@ -108,9 +108,21 @@ impl ToolHost for PersonaTools<'_> {
                 Next::InitVault => self.ensure_vault(&session.jwt, began, deadline).await,
             };
             if !is_repeated || Instant::now() >= deadline {
-                return Ok(result?);
+                return match result {
+                    // A proxy has answered for it.
+                    Err(CallError::NotRun { reason, transient: true, .. })
+                        if !self.opener.mcp.is_there().await =>
+                    {
+                        Err(CallError::Away { reason }.into())
+                    }
+                    result => Ok(result?),
+                };
             }
             self.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
         }
+    }
+
+    async fn returns(&self, since: Instant, deadline: Instant) -> bool {
+        self.opener.mcp.returns(since, deadline).await
     }
 }

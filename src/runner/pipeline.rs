@@ -27,6 +27,7 @@ use super::{
     budget::Budget,
     control::Control,
     outbox::Outbox,
+    put_off::PutOff,
     run_journal::{Beginning, RunJournal},
     seed_secret::SeedSecret,
 };
@@ -79,6 +80,8 @@ pub struct Pipeline {
     pub control: Control,
     /// Who is held back.
     pub back_off: BackOff,
+    /// Who waits for mana-mcp.
+    pub put_off: PutOff,
     /// Bounds.
     pub limits: RunLimits,
     /// What personas may do with tools.
@@ -315,6 +318,7 @@ impl Pipeline {
         let Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked } =
             start;
         tracing::Span::current().record("run.id", tracing::field::display(id));
+        self.put_off.remove(&persona.user_id);
         let place = self.control.enter(id, &persona.user_id, &slot, &self.shutdown);
         let end = started + self.limits.timeout;
         let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);
@@ -395,6 +399,9 @@ impl Pipeline {
         let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
         let mut next_eligible_at = None;
         match (state, &failure) {
+            (RunState::Failed, Some(failure)) if failure.put_off => {
+                self.put_off.add(user, failure.error.clone());
+            }
             (RunState::Failed, Some(failure)) if !failure.stopped => {
                 let (wait, until) = self.back_off.failed(user, failure.hold);
                 next_eligible_at = Some(until);
@@ -440,7 +447,9 @@ impl Pipeline {
         failure: Option<Failure>,
         progress: Progress,
     ) -> RunReport {
-        if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
+        if let Some(failure) = failure.as_ref().filter(|failure| failure.put_off) {
+            self.put_off.add(&live.persona.user_id, failure.error.clone());
+        } else if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
             let (wait, until) = self.back_off.failed(&live.persona.user_id, failure.hold);
             self.metrics.record_backoff();
             tracing::info!(wait_s = wait.as_secs(), "the unfinished run is tried again later");
@@ -490,7 +499,12 @@ impl Pipeline {
                 let has_begun = day.is_some();
                 match self.main_turn(live, opened, day, progress).await {
                     Ok(over) => over,
-                    Err(failure) if has_begun => return Finish::postponed(failure),
+                    // Paid for, and where it was.
+                    Err(failure)
+                        if has_begun || (failure.put_off && failure.stage == Stage::MainTurn) =>
+                    {
+                        return Finish::postponed(failure);
+                    }
                     Err(failure) => return Finish::failed(RunState::Failed, failure),
                 }
             }

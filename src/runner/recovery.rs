@@ -10,7 +10,7 @@ use super::{
     pipeline::{Admitted, Pipeline},
 };
 use crate::{
-    domain::{RunId, UserId},
+    domain::{Persona, RunId, UserId},
     journal::{CANCELLED, RunRow, RunState},
     metrics::RunOutcome,
 };
@@ -60,7 +60,9 @@ impl Recovery {
         });
         let is_held = |run: &RunRow| {
             let persona = run.persona.as_ref();
-            persona.is_some_and(|persona| pipeline.back_off.holds(&persona.user_id))
+            persona.is_some_and(|Persona { user_id, .. }| {
+                pipeline.back_off.holds(user_id) || pipeline.put_off.why(user_id).is_some()
+            })
         };
         let mut takes_a_place = |run: &RunRow| {
             let takes = places > 0 && !is_held(run);
@@ -93,7 +95,7 @@ impl Recovery {
             return 0;
         }
         let pipeline = &self.pipeline;
-        tracing::info!(runs = to_do.len(), "going on with what an earlier process has left");
+        tracing::info!(runs = to_do.len(), "going on with unfinished runs");
         let ids: Vec<_> = to_do.iter().map(|it| it.run.id).collect();
         let outcomes =
             fan_out(to_do, self.concurrency, &pipeline.shutdown, |Unfinished { run, close }| {

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     fan_out::{Outcome, fan_out},
     pipeline::{Admitted, Pipeline},
+    put_off::PutOff,
     recovery::{Recovery, Unfinished, run_span},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub struct TickSummary {
     pub ran_successfully: usize,
     /// Personas held back, done for this day or hour, or not started because of a stop or a pause.
     pub skipped: usize,
+    /// Personas whose run waits for mana-mcp.
+    pub put_off: usize,
     /// Runs that were begun, however they ended.
     pub begun: usize,
     /// Runs of which rows wait in the outbox.
@@ -77,7 +80,7 @@ pub struct TickSummary {
     pub took: Duration,
     /// Whether every login was refused for its credentials, and none has ever been accepted.
     pub seed_secret_mismatch: bool,
-    /// What one of the runs came to, where none got a session at mana-mcp.
+    /// What one of the runs came to, and how many did, where none got anything out of mana-mcp.
     pub no_session: Option<String>,
 }
 
@@ -126,6 +129,8 @@ impl Drop for EndOfTick<'_> {
 enum Entry {
     Run(RunId, Persona, Slot),
     HeldBack,
+    /// Until mana-mcp is there again.
+    PutOff(String),
     Failed(FailedRun),
 }
 
@@ -177,6 +182,20 @@ impl Tick {
         self.recovery.unfinished(Admitted::All).await
     }
 
+    /// Who waits for mana-mcp.
+    pub(super) fn put_off(&self) -> &PutOff {
+        &self.pipeline.put_off
+    }
+
+    /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
+    pub(super) async fn look_for_mcp(&self) -> bool {
+        let is_there = !self.put_off().is_empty() && self.pipeline.mcp.is_there().await;
+        if is_there {
+            self.put_off().clear();
+        }
+        is_there
+    }
+
     /// Goes on with them.
     pub(super) async fn recover(&self) {
         self.recovery.run(Admitted::All).await;
@@ -201,6 +220,7 @@ impl Tick {
         };
         // However the tick ends, a panic included.
         let _end = EndOfTick(claude);
+        self.look_for_mcp().await;
         let went_on = self.recovery.run(admitted).await;
         let most = admitted.most().saturating_sub(went_on);
         self.run_admitted(started, patience, admitted, most).await
@@ -265,6 +285,10 @@ impl Tick {
         for entry in entries {
             match entry {
                 Entry::HeldBack => summary.skipped += 1,
+                Entry::PutOff(why) => {
+                    summary.put_off += 1;
+                    summary.no_session = Some(nothing("was put off", &why));
+                }
                 Entry::Failed(failed) => summary.failed.push(failed),
                 Entry::Run(id, persona, _) => match outcomes.next() {
                     None | Some(Outcome::NotStarted | Outcome::Ended(None)) => summary.skipped += 1,
@@ -278,9 +302,13 @@ impl Tick {
                         if report.credentials_refused {
                             refused.push(persona.user_id);
                         }
+                        let error = report.error.as_deref().unwrap_or_default();
                         match (report.outcome, report.stage) {
                             (RunOutcome::Failed, Stage::Mcp) => {
-                                summary.no_session = report.error.clone();
+                                summary.no_session = Some(nothing("failed", error));
+                            }
+                            (RunOutcome::PutOff, _) => {
+                                summary.no_session = Some(nothing("was put off", error));
                             }
                             (_, Stage::Due | Stage::Login | Stage::Space | Stage::Mcp) => {}
                             _ => past_mcp = true,
@@ -289,6 +317,7 @@ impl Tick {
                         summary.cost += report.cost;
                         summary.undelivered += usize::from(report.undelivered);
                         match report.error {
+                            _ if report.outcome == RunOutcome::PutOff => summary.put_off += 1,
                             None if report.outcome == RunOutcome::Skipped => summary.skipped += 1,
                             None => summary.ran_successfully += 1,
                             Some(error) => {
@@ -342,6 +371,10 @@ impl Tick {
             }
             Ok(persona) => {
                 let slot = Slot::of(persona.cadence, server_time);
+                if let Some(why) = self.put_off().why(&persona.user_id) {
+                    self.metrics().record_no_run(RunOutcome::PutOff);
+                    return Entry::PutOff(why);
+                }
                 let is_done = done
                     .get(&slot)
                     .is_some_and(|personas| personas.contains(persona.user_id.as_str()));
@@ -402,12 +435,18 @@ impl Tick {
     }
 }
 
+/// Why a tick got nothing out of mana-mcp.
+fn nothing(what: &str, why: &str) -> String {
+    format!("every run of the last tick {what}: {why}")
+}
+
 impl TickSummary {
     fn log(&self) {
         tracing::info!(
             tick.due = self.due,
             tick.ran_successfully = self.ran_successfully,
             tick.skipped = self.skipped,
+            tick.put_off = self.put_off,
             tick.failed = self.failed.len(),
             tick.undelivered = self.undelivered,
             tick.cost = %self.cost,

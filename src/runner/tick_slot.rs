@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::Instrument;
 
 use super::{
     gauges::Gauges,
+    put_off::LOOK_AGAIN,
     tick::{Patience, Tick, TickError, TickSummary},
 };
 use crate::{
@@ -124,6 +125,37 @@ impl TickSlot {
     /// Goes on with what an earlier process has left, if it has left anything, once no tick is in
     /// flight and in the place of one.
     pub fn recover(&self) {
+        tokio::spawn(self.recovering());
+    }
+
+    /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
+    /// growing pauses, once for all of them; a tick looks too.
+    pub async fn go_on_with_put_off(self) {
+        let Inner { tick, shutdown, trouble, .. } = &*self.0;
+        let work = async {
+            loop {
+                tick.put_off().somebody().await;
+                let (mut pause, longest) = LOOK_AGAIN;
+                while !tick.put_off().is_empty() {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                    if tick.look_for_mcp().await {
+                        trouble.lock().unwrap_or_else(PoisonError::into_inner).no_session = None;
+                    }
+                    // Also where it is away still: a run may have got too old meanwhile.
+                    // A task of its own, so that a stop does not drop the runs.
+                    let _ = tokio::spawn(self.recovering()).await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.stopping() => {}
+            () = work => {}
+        }
+    }
+
+    fn recovering(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.0.clone();
         let work = async move {
             // A run that a tick in flight is still at may be unfinished when that has ended.
@@ -143,7 +175,7 @@ impl TickSlot {
                 () = inner.tick.recover() => {}
             }
         };
-        tokio::spawn(work.instrument(tracing::info_span!("recovery")));
+        work.instrument(tracing::info_span!("recovery"))
     }
 
     /// Whether a tick, or a recovery in its place, is in flight.
@@ -174,10 +206,8 @@ impl TickSlot {
         let mismatch = "every login was refused: PERSONA_SEED_SECRET does not match";
         // A login on demand can have shown since that it fits.
         let is_mismatch = trouble.seed_secret && !self.0.tick.secret_has_fitted();
-        let no_session = trouble.no_session.as_ref();
-        let no_session =
-            no_session.map(|error| format!("every run of the last tick failed: {error}"));
-        trouble.due.clone().or_else(|| is_mismatch.then(|| mismatch.to_owned())).or(no_session)
+        let mismatch = is_mismatch.then(|| mismatch.to_owned());
+        trouble.due.clone().or(mismatch).or_else(|| trouble.no_session.clone())
     }
 }
 
@@ -198,6 +228,8 @@ impl Inner {
             let nobody_tried = summary.due > 0 && summary.begun == 0;
             if !nobody_tried {
                 trouble.seed_secret = summary.seed_secret_mismatch;
+            }
+            if !nobody_tried || summary.put_off > 0 {
                 trouble.no_session = summary.no_session.clone();
             }
         }

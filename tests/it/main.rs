@@ -19,6 +19,7 @@ mod hostile_clients;
 mod login;
 mod login_refused;
 mod main_turn;
+mod mcp_away;
 mod metrics_bounds;
 mod metrics_table;
 mod model_failures;

@@ -132,7 +132,13 @@ async fn one_that_is_paused_before_it_goes_on_does_so_after_the_pause() {
 async fn a_rating_that_waits_for_money_is_not_given_up() {
     let mut world = killed_while_answering(|r| r.json()["tools"].is_null()).await;
     world.start_again(&[("BUDGET_DAILY_USD", "0.0001")]).await;
-    world.tick().await;
+    // The recovery at the start may be in flight.
+    patiently("the tick", async {
+        while world.call(Method::POST, "/diag/tick").await.0 == StatusCode::CONFLICT {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     world.stop().await;
     assert_eq!(the_run(&world).await.state, RunState::Running, "it waits");
     world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;

@@ -106,30 +106,6 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_tried_again_and_told_as_not_run() {
-    let world = Setup::one(&["habits"]).start().await;
-    let mcp = &world.peers.mcp;
-    let switch = mcp.served.switch();
-    world.peers.claude.answer_with(move |request| match request.turn() {
-        _ if request.is_rating() => None,
-        1 => {
-            switch.off();
-            Some(Scripted::tools(&[habits_list()]))
-        }
-        _ => Some(Scripted::text("Dann eben nicht.")),
-    });
-    play_well(&world, [Scripted::tools(&[habits_list()])]).await;
-    let actions = world.actions().await;
-    assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("habits.list", "error")]);
-    let message = actions[1].error_message.as_deref().unwrap();
-    assert!(message.contains("not run") && message.contains("cannot be reached"), "{message}");
-    assert_eq!(mcp.calls().len(), 1);
-    let labels = r#"operation="tools_call",outcome="unreachable",peer="mana-mcp""#;
-    let attempts = world.metric(&format!("http_client_requests_total{{{labels}}}")).await;
-    assert_eq!(attempts, Some(3.0));
-}
-
-#[tokio::test]
 async fn errors_that_answer_no_request_in_particular_end_the_call_at_once() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;

@@ -39,6 +39,10 @@ impl ToolHost for Slow {
         let text = format!("{} {order}", tool.name);
         Ok(ToolOutput { content: vec![Content::Text(text)], ..ToolOutput::default() })
     }
+
+    async fn returns(&self, _: Instant, _: Instant) -> bool {
+        false
+    }
 }
 
 fn policy(mode: PolicyMode) -> PolicyConfig {

@@ -27,6 +27,14 @@ pub enum McpError {
         /// Whether it may succeed later.
         transient: bool,
     },
+    /// The server could not be reached, so it has seen nothing of it.
+    #[error("{step}: {reason}")]
+    Away {
+        /// `initialize` or `tools/list`.
+        step: &'static str,
+        /// What happened.
+        reason: String,
+    },
     /// The space id cannot be sent.
     #[error("initialize: the space id does not fit in a header")]
     SpaceId,
@@ -74,6 +82,12 @@ pub enum CallError {
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
     },
+    /// The server could not be reached, so it did not run it.
+    #[error("not run: {reason}")]
+    Away {
+        /// What happened instead.
+        reason: String,
+    },
     /// The server no longer knows the session, so it did not run it. Another session is needed.
     #[error("not run: {SESSION_LOST}")]
     SessionLost,
@@ -104,12 +118,18 @@ impl Retryable for CallError {
 }
 
 impl CallError {
+    /// Whether the server certainly did nothing for it.
+    pub fn was_not_run(&self) -> bool {
+        !matches!(self, Self::Rejected { .. } | Self::OutcomeUnknown { .. })
+    }
+
     /// The same with every text from outside cleaned.
     pub(super) fn cleaned(self, clean: impl Fn(&str) -> String) -> Self {
         match self {
             Self::NotRun { reason, transient, retry_after } => {
                 Self::NotRun { reason: clean(&reason), transient, retry_after }
             }
+            Self::Away { reason } => Self::Away { reason: clean(&reason) },
             Self::Unauthorized { reason } => Self::Unauthorized { reason: clean(&reason) },
             Self::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason: clean(&reason) },
             other => other,
@@ -121,7 +141,7 @@ impl CallError {
     pub(super) fn into_setup_failure(self) -> (String, bool) {
         match self {
             Self::NotRun { reason, transient, .. } => (reason, transient),
-            Self::OutcomeUnknown { reason } => (reason, true),
+            Self::OutcomeUnknown { reason } | Self::Away { reason } => (reason, true),
             Self::Unauthorized { reason } => (reason, false),
             Self::SessionLost => (SESSION_LOST.into(), false),
             rejected @ Self::Rejected { .. } => (rejected.to_string(), false),
@@ -139,7 +159,7 @@ pub(super) fn describe_transport(error: &StreamableHttpError<reqwest::Error>) ->
     };
     match error {
         StreamableHttpError::Client(error) if error.is_connect() => {
-            not_run(format!("mana-mcp cannot be reached ({})", root_cause(error)), true, None)
+            CallError::Away { reason: away(error) }
         }
         StreamableHttpError::Client(error) => CallError::OutcomeUnknown {
             reason: format!("the connection to mana-mcp broke ({})", root_cause(error)),
@@ -174,6 +194,19 @@ pub(super) fn describe_transport(error: &StreamableHttpError<reqwest::Error>) ->
         }
         StreamableHttpError::SessionExpired => CallError::SessionLost,
         other => CallError::OutcomeUnknown { reason: other.to_string() },
+    }
+}
+
+fn away(error: &reqwest::Error) -> String {
+    format!("mana-mcp cannot be reached ({})", root_cause(error))
+}
+
+/// Why a handshake did not reach the server, if it did not.
+pub(super) fn why_away(error: &ClientInitializeError) -> Option<String> {
+    let ClientInitializeError::TransportError { error, .. } = error else { return None };
+    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(error)) if error.is_connect() => Some(away(error)),
+        _ => None,
     }
 }
 

@@ -21,7 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     CLOSE_TIMEOUT, EVENT_LIMIT, McpError, McpSession, PEER, SETUP_TIMEOUT, Tool,
-    error::describe_initialize, transport::ObservedClient,
+    error::{describe_initialize, why_away},
+    transport::ObservedClient,
 };
 use crate::{
     config::BaseUrl,
@@ -95,6 +96,10 @@ impl Opening {
         };
         let (reason, transient) = match served {
             Some(Ok(Ok(service))) => return Ok((self.accept(service).await?, client)),
+            Some(Ok(Err(error))) if let Some(why) = why_away(&error) => {
+                let reason = self.http.snippet(why.as_bytes());
+                return Err(McpError::Away { step: "initialize", reason });
+            }
             Some(Ok(Err(error))) => describe_initialize(&error),
             Some(Err(_)) => (format!("no answer within {} ms", SETUP_TIMEOUT.as_millis()), true),
             None => (String::new(), false),

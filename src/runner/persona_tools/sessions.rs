@@ -16,7 +16,7 @@ use crate::{
     agent::ToolError,
     clients::{
         auth::{Access, AuthClient},
-        mcp::{CallError, McpClient, McpSession, ToolOutput},
+        mcp::{CallError, McpClient, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
     http::retry::{Retryable, Verdict},
@@ -55,7 +55,7 @@ struct State {
     frozen: Vec<ToolName>,
     tally: Tally,
     /// When the last attempt to replace the current one failed, and why.
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, CallError)>,
 }
 
 /// A session of a run.
@@ -141,25 +141,27 @@ impl<'a> Sessions<'a> {
         if let Some((at, failure)) = &state.failed
             && began < *at
         {
-            return Err(not_run(failure.clone()));
+            return Err(failure.clone().into());
         }
         let opened = timeout_at(deadline, self.opener.open(&mut state, reason, deadline)).await;
-        let opened = opened.unwrap_or_else(|_| Err("there was no time for it".into()));
+        let opened = opened.unwrap_or_else(|_| Err(not_run("there was no time for it".into())));
         match opened {
             Ok(next) => {
                 state.replace(next, reason);
                 self.opener.metrics.record_session_renewal(reason);
                 Ok(())
             }
-            Err(why) => {
-                let what = match reason {
-                    SessionRenewal::Lost => "the session was lost",
-                    SessionRenewal::Unauthorized => "the JWT is no longer accepted (401)",
-                };
-                let failure = format!("{what} and there is no new session: {why}");
-                tracing::warn!("{failure}");
-                state.failed = Some((Instant::now(), failure.clone()));
-                Err(not_run(failure))
+            Err(mut why) => {
+                if let CallError::NotRun { reason: why, .. } = &mut why {
+                    let what = match reason {
+                        SessionRenewal::Lost => "the session was lost",
+                        SessionRenewal::Unauthorized => "the JWT is no longer accepted (401)",
+                    };
+                    *why = format!("{what} and there is no new session: {why}");
+                    tracing::warn!("{why}");
+                }
+                state.failed = Some((Instant::now(), why.clone()));
+                Err(why.into())
             }
         }
     }
@@ -189,7 +191,7 @@ impl<'a> Sessions<'a> {
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {
         timeout_at(deadline, self.state.lock())
             .await
-            .map_err(|_| not_run("there was no session in time".into()))
+            .map_err(|_| not_run("there was no session in time".into()).into())
     }
 }
 
@@ -219,14 +221,19 @@ impl Opener<'_> {
         state: &mut State,
         reason: SessionRenewal,
         deadline: Instant,
-    ) -> Result<Session, String> {
+    ) -> Result<Session, CallError> {
         let jwt = match reason {
             SessionRenewal::Lost => state.current.jwt.clone(),
-            SessionRenewal::Unauthorized => self.fresh_jwt(&mut state.tally, deadline).await?,
+            SessionRenewal::Unauthorized => {
+                self.fresh_jwt(&mut state.tally, deadline).await.map_err(not_run)?
+            }
         };
         let Access { space_id, redactor, .. } = self.access;
         let opened = self.mcp.open(&jwt, space_id, redactor, deadline).await;
-        let (mcp, _) = opened.map_err(|error| error.to_string())?;
+        let (mcp, _) = opened.map_err(|error| match error {
+            McpError::Away { reason, .. } => CallError::Away { reason },
+            error => not_run(error.to_string()),
+        })?;
         Ok(Session { mcp, jwt, number: state.current.number + 1 })
     }
 
@@ -254,6 +261,6 @@ impl Opener<'_> {
     }
 }
 
-fn not_run(reason: String) -> ToolError {
-    CallError::NotRun { reason, transient: false, retry_after: None }.into()
+fn not_run(reason: String) -> CallError {
+    CallError::NotRun { reason, transient: false, retry_after: None }
 }

@@ -38,7 +38,7 @@ impl Pipeline {
             turn.spent == Default::default() && !live.journal.has_paid() && actions.is_empty();
         match &end.failure {
             Some(reason) if !actions.is_empty() => actions.push(Action::failed_run(reason)),
-            None if used.is_empty() && !end.stopped && !(end.out_of_money && nothing_paid) => {
+            None if turn.is_idle() && !end.stopped && !(end.out_of_money && nothing_paid) => {
                 actions.push(Action::idle());
             }
             _ => {}

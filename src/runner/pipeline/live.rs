@@ -127,6 +127,7 @@ impl Progress {
         let by_failure = match &failure {
             None => RunOutcome::Ok,
             Some(failure) if failure.stopped => RunOutcome::Stopped,
+            Some(failure) if failure.put_off => RunOutcome::PutOff,
             Some(_) => RunOutcome::Failed,
         };
         RunReport {

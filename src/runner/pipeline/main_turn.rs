@@ -2,6 +2,8 @@
 
 use std::sync::PoisonError;
 
+use tokio::time::Instant;
+
 use super::{
     Pipeline, live,
     live::{Live, Progress},
@@ -18,7 +20,7 @@ use crate::{
     },
     clients::{
         auth::Access,
-        mcp::{McpSession, Tool},
+        mcp::{McpError, McpSession, Tool},
     },
     domain::Redactor,
     metrics::{Label, Stage},
@@ -70,9 +72,22 @@ impl Pipeline {
         progress.logged_in = true;
         live.journal.redact_with(access.redactor.clone());
         let Access { jwt, space_id, redactor, .. } = &access;
-        let opening = self.mcp.open(jwt, space_id, redactor, live.work_end);
-        let session = live.unless_stopped(Stage::Mcp, opening).await?;
-        let (session, tools) = session.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        let mut give_up_at = None;
+        let opening = async {
+            loop {
+                let opened = self.mcp.open(jwt, space_id, redactor, live.work_end).await;
+                let Err(error @ McpError::Away { .. }) = &opened else {
+                    break opened.map_err(|error| Failure::at(Stage::Mcp, error));
+                };
+                // As long as a tool call would wait for it.
+                let now = Instant::now();
+                let longest = (now + self.limits.tool_timeout).min(live.work_end);
+                if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
+                    break Err(Failure::put_off(Stage::Mcp, error));
+                }
+            }
+        };
+        let (session, tools) = live.unless_stopped(Stage::Mcp, opening).await??;
         Ok((access, session, tools))
     }
 
@@ -163,6 +178,10 @@ impl Pipeline {
         live.journal.give_up_waiting().await;
         live::record_decisions(&self.metrics, &turn, self.policy.mode);
         match &turn.ended {
+            Ended::Away { reason } => {
+                progress.note_turn(&turn, live.journal.lost());
+                return Err(Failure::put_off(Stage::MainTurn, reason));
+            }
             // What an earlier process paid for is not thrown away for a model that is away now.
             Ended::Model(error)
                 if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>

@@ -78,6 +78,8 @@ pub(super) struct Failure {
     pub error: String,
     /// Whether it was stopped from outside, which is nobody's failure.
     pub stopped: bool,
+    /// Whether it only waits for mana-mcp, which is nobody's failure either.
+    pub put_off: bool,
     /// The least the persona is to be held back for.
     pub hold: Option<Duration>,
     pub credentials_refused: bool,
@@ -86,11 +88,24 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn at(stage: Stage, error: impl ToString) -> Self {
         let error = error.to_string();
-        Self { stage, error, stopped: false, hold: None, credentials_refused: false }
+        Self {
+            stage,
+            error,
+            stopped: false,
+            put_off: false,
+            hold: None,
+            credentials_refused: false,
+        }
     }
 
     pub(super) fn stopped(stage: Stage) -> Self {
         Self { stopped: true, ..Self::at(stage, "stopped before its end") }
+    }
+
+    /// Mana-mcp is away.
+    pub(super) fn put_off(stage: Stage, why: impl ToString) -> Self {
+        let error = format!("put off until mana-mcp is there again: {}", why.to_string());
+        Self { put_off: true, ..Self::at(stage, error) }
     }
 
     pub(super) fn of_auth(error: &AuthError) -> Self {

@@ -37,6 +37,21 @@ async fn nobody_enters_without_a_valid_jwt_and_a_space() {
 }
 
 #[tokio::test]
+async fn a_closed_door_refuses_connections_and_opens_again_at_the_same_port() {
+    let world = World::start(McpOptions::default()).await;
+    let knock = async || world.post(&initialize("2025-11-25")).send().await;
+    for _ in 0..2 {
+        knock().await.unwrap();
+        world.mcp.served.refuse_connections().await.unwrap();
+        let refused = knock().await.unwrap_err();
+        assert!(refused.is_connect(), "{refused:?}");
+        world.mcp.served.accept_again().unwrap();
+    }
+    knock().await.unwrap();
+    assert_eq!(world.mcp.open_sessions(), 3, "it knows what it knew");
+}
+
+#[tokio::test]
 async fn initialize_opens_a_session_and_says_who_the_server_is() {
     let world = World::start(McpOptions::default()).await;
     let answer = world.post(&initialize("2025-11-25")).send().await.unwrap();
