@@ -27,7 +27,7 @@ use crate::{
         mcp::CallError,
     },
     config::PolicyMode,
-    domain::{InputHash, clip, one_line},
+    domain::{clip, one_line},
 };
 
 /// Longest excerpt kept of a result, in characters; rows and recap cut it further.
@@ -36,6 +36,10 @@ const EXCERPT: usize = 500;
 const CONCURRENT_READS: usize = 10;
 /// Calls a reminder looks back on.
 const LOOK_BACK: usize = 5;
+
+/// Why a call is not made whose input could not be read whole.
+const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
+                                too deep. Call the tool again with a simpler input.";
 
 /// Carries out calls and keeps the record of all of them.
 pub(super) struct Dispatcher<'a, H, R> {
@@ -229,6 +233,9 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
             return refuse(CalledTool::Invented(name), text);
         };
         let tool = CalledTool::Listed(listed.name.clone());
+        if call.is_lossy() {
+            return refuse(tool, UNREADABLE_INPUT);
+        }
         let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
             return refuse(tool, "Not run: the input must be a JSON object.");
         };
@@ -335,7 +342,7 @@ async fn perform(
     let record = CallRecord {
         number,
         tool,
-        input_hash: InputHash::of_json(call.input.get()),
+        input_hash: call.input_hash(),
         error: answer.error,
         outcome_unknown: answer.outcome_unknown,
         excerpt: clip(&excerpt, EXCERPT),
@@ -373,11 +380,11 @@ async fn run(
                 });
                 Answer { content, error, outcome_unknown: false, ended: None }
             }
-            Err(error) => Answer::of_error(&error, scope),
+            Err(error) => Answer::of_error(&error, tool, scope),
         },
         (reason, ended) = scope.cut_off() => {
             let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
-            Answer { ended: Some(ended), ..Answer::of_error(&error, scope) }
+            Answer { ended: Some(ended), ..Answer::of_error(&error, tool, scope) }
         }
     }
 }
@@ -388,12 +395,17 @@ impl Answer {
         Self { content, error: Some(text), outcome_unknown, ended: None }
     }
 
-    fn of_error(error: &ToolError, scope: &Scope) -> Self {
-        let unknown = matches!(error, ToolError::Call(CallError::OutcomeUnknown { .. }));
+    fn of_error(error: &ToolError, tool: &CatalogTool, scope: &Scope) -> Self {
+        let unknown = match error {
+            ToolError::Call(CallError::OutcomeUnknown { .. }) => true,
+            ToolError::Call(CallError::Oversized { .. }) => !tool.is_read_only,
+            _ => false,
+        };
         let hint = match error {
             _ if unknown => {
                 " The call may or may not have taken effect; check before you repeat it."
             }
+            ToolError::Call(CallError::Oversized { .. }) => " Ask for less.",
             ToolError::Vanished => " Go on without it.",
             _ => "",
         };

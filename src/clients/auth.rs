@@ -29,7 +29,7 @@ use sign_in_gate::SignInGate;
 
 use crate::{
     config::BaseUrl,
-    domain::{Redactor, derive_password},
+    domain::{Redactor, derive_password, json_text},
     http::{Answer, HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
@@ -352,7 +352,7 @@ impl Account<'_> {
         answer: &Answer,
     ) -> Result<T, AuthError> {
         // serde's own message can quote the body, which holds tokens.
-        serde_json::from_slice(&answer.body).map_err(|error| {
+        json_text::parse(&answer.body).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
         })

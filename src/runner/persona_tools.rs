@@ -107,7 +107,8 @@ impl ToolHost for PersonaTools<'_> {
                 Next::InitVault => self.ensure_vault(&session.jwt, began, deadline).await,
             };
             if !is_repeated || Instant::now() >= deadline {
-                return Ok(result?);
+                return Ok(result
+                    .map_err(|error| course.judge(error, limit, Instant::now() >= deadline))?);
             }
             self.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
         }

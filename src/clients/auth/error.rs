@@ -5,9 +5,12 @@ use std::{fmt, time::Duration};
 use http::StatusCode;
 
 use super::wire;
-use crate::http::{
-    Answer, HttpClient, HttpError, retry,
-    retry::{Retryable, Verdict},
+use crate::{
+    domain::json_text,
+    http::{
+        Answer, HttpClient, HttpError, retry,
+        retry::{Retryable, Verdict},
+    },
 };
 
 /// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
@@ -142,7 +145,7 @@ impl AuthError {
     /// Reads an answer that is not 200.
     pub(super) fn from_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
         let asked = crate::http::retry_after(&answer.headers);
-        let refusal: wire::Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let refusal: wire::Refusal = json_text::parse(&answer.body).unwrap_or_default();
         match answer.status {
             StatusCode::UNAUTHORIZED if step.is_sign_in() => Self::InvalidCredentials { step },
             StatusCode::TOO_MANY_REQUESTS if refusal.is_lockout() => Self::AccountLocked {

@@ -1,10 +1,12 @@
 //! What the model said.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    domain::{Cost, Tokens, clip, one_line},
+    domain::{Cost, InputHash, JsonText, Tokens, clip, one_line},
     pricing::Pricing,
 };
 
@@ -18,7 +20,7 @@ const MOST_TOKENS: u64 = 10_000_000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "StoredReply")]
 pub struct Reply {
-    /// The content array, byte for byte.
+    /// The content array, byte for byte as it came, or as it can be read ([`JsonText`]).
     pub content: Box<RawValue>,
     /// A view of its blocks, in order.
     #[serde(skip)]
@@ -31,6 +33,20 @@ pub struct Reply {
     pub usage: Tokens,
     /// What it cost.
     pub cost: Cost,
+    /// What is known only of the bytes received of inputs that could not be read as they came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub odd_inputs: Vec<OddInput>,
+}
+
+/// An input of a tool call as it was received, where that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddInput {
+    /// The id of the `tool_use` block.
+    id: String,
+    /// The input's hash, as received.
+    hash: Option<InputHash>,
+    /// Whether a value in it was too deep or out of range: the call would not do what was asked.
+    is_lossy: bool,
 }
 
 /// A reply as it was serialized.
@@ -41,14 +57,21 @@ struct StoredReply {
     refusal: Option<String>,
     usage: Tokens,
     cost: Cost,
+    #[serde(default)]
+    odd_inputs: Vec<OddInput>,
 }
 
 impl TryFrom<StoredReply> for Reply {
     type Error = String;
 
     fn try_from(stored: StoredReply) -> Result<Self, String> {
-        let StoredReply { content, stop_reason, refusal, usage, cost } = stored;
-        Ok(Self { blocks: Block::parse_all(&content)?, content, stop_reason, refusal, usage, cost })
+        let StoredReply { content, stop_reason, refusal, usage, cost, mut odd_inputs } = stored;
+        // An earlier version kept what could not be sent again.
+        let json = JsonText::of(content.get().as_bytes());
+        let content: Box<RawValue> = from_raw(json.as_str())?;
+        odd_inputs.extend(OddInput::of(&json, json.as_str()));
+        let blocks = Block::parse_all(content.get(), &odd_inputs)?;
+        Ok(Self { blocks, content, stop_reason, refusal, usage, cost, odd_inputs })
     }
 }
 
@@ -70,8 +93,25 @@ pub struct ToolUse {
     pub id: String,
     /// The tool, in Claude's spelling.
     pub name: String,
-    /// Its input, byte for byte.
+    /// Its input, as it can be read.
     pub input: Box<RawValue>,
+    /// What is known of the input as it was received, if that is not the same.
+    pub odd: Option<OddInput>,
+}
+
+impl ToolUse {
+    /// The hash of the input as the model wrote it.
+    pub fn input_hash(&self) -> Option<InputHash> {
+        match &self.odd {
+            Some(odd) => odd.hash.clone(),
+            None => InputHash::of_json(self.input.get()),
+        }
+    }
+
+    /// Whether the input lacks a value that could not be read.
+    pub fn is_lossy(&self) -> bool {
+        self.odd.as_ref().is_some_and(|odd| odd.is_lossy)
+    }
 }
 
 /// Why a reply ended (section 3).
@@ -126,8 +166,9 @@ impl StopReason {
 }
 
 #[derive(Deserialize)]
-struct WireReply {
-    content: Box<RawValue>,
+struct WireReply<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
     stop_reason: Option<String>,
     // What the contract calls optional may also be of an unexpected kind; the reply counts.
     #[serde(default)]
@@ -173,12 +214,15 @@ struct WireBlock {
 impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
     pub(super) fn parse(body: &[u8], pricing: &Pricing) -> Result<Self, String> {
-        let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let blocks = Block::parse_all(&wire.content)?;
+        let json = JsonText::of(body);
+        let wire: WireReply<'_> = from_raw(json.as_str())?;
+        let odd_inputs = OddInput::of(&json, wire.content.get());
+        let blocks = Block::parse_all(wire.content.get(), &odd_inputs)?;
         let usage = wire.usage.tokens();
         Ok(Self {
-            content: wire.content,
+            content: wire.content.to_owned(),
             blocks,
+            odd_inputs,
             stop_reason: StopReason::parse(wire.stop_reason.as_deref()),
             refusal: wire.stop_details["category"]
                 .as_str()
@@ -211,13 +255,31 @@ impl Reply {
     }
 }
 
+impl OddInput {
+    /// The inputs in `content`, a piece of this text, that could not be read as they came.
+    fn of(json: &JsonText<'_>, content: &str) -> Vec<Self> {
+        if !json.received(content).is_odd {
+            return Vec::new();
+        }
+        let blocks: Vec<&RawValue> = from_raw(content).unwrap_or_default();
+        let read = |block: &&RawValue| {
+            let block: HashMap<String, &RawValue> = from_raw(block.get()).ok()?;
+            let received = json.received(block.get("input")?.get());
+            let id = from_raw(block.get("id")?.get()).ok()?;
+            let hash = InputHash::of_json(received.text);
+            received.is_odd.then_some(Self { id, hash, is_lossy: received.is_lossy })
+        };
+        blocks.iter().filter_map(read).collect()
+    }
+}
+
 impl Block {
-    fn parse_all(content: &RawValue) -> Result<Vec<Self>, String> {
-        let blocks: Vec<Box<RawValue>> = from_raw(content)?;
-        blocks.iter().map(|block| Self::parse(block)).collect()
+    fn parse_all(content: &str, odd: &[OddInput]) -> Result<Vec<Self>, String> {
+        let blocks: Vec<&RawValue> = from_raw(content)?;
+        blocks.iter().map(|block| Self::parse(block.get(), odd)).collect()
     }
 
-    fn parse(raw: &RawValue) -> Result<Self, String> {
+    fn parse(raw: &str, odd: &[OddInput]) -> Result<Self, String> {
         // Only the type is read of a block the runner does not look into.
         #[derive(Deserialize)]
         struct Type<'a> {
@@ -234,7 +296,8 @@ impl Block {
                 let block: WireBlock = from_raw(raw)?;
                 match (block.id, block.name, block.input) {
                     (Some(id), Some(name), Some(input)) => {
-                        Ok(Self::ToolUse(ToolUse { id, name, input }))
+                        let odd = odd.iter().find(|odd| odd.id == id).cloned();
+                        Ok(Self::ToolUse(ToolUse { id, name, input, odd }))
                     }
                     _ => Err("a tool_use block without id, name or input".to_owned()),
                 }
@@ -244,8 +307,8 @@ impl Block {
     }
 }
 
-fn from_raw<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, String> {
-    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
+fn from_raw<'de, T: Deserialize<'de>>(raw: &'de str) -> Result<T, String> {
+    serde_json::from_str(raw).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -291,6 +354,34 @@ mod tests {
         assert_eq!(again.stop_reason, StopReason::ToolUse);
         assert_eq!((again.usage, again.cost), (reply.usage, reply.cost));
         assert_eq!(again.tool_uses().count(), 1);
+    }
+
+    #[test]
+    fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() {
+        let content = r#"[{"type":"text","text":"a\ud83d"},{"type":"tool_use","id":"t1","name":"n",
+            "input":{"t":"\ud83d"}},{"type":"tool_use","id":"t2","name":"n","input":{"n":1e400}},
+            {"type":"tool_use","id":"t3","name":"n","input":{}}]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        assert_eq!(reply.text(), "a\u{fffd}");
+        let again: Reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
+        // Kept as it came by an earlier version.
+        let kept = format!(
+            r#"{{"content":{content},"stop_reason":"tool_use","refusal":null,"usage":{},"cost":{}}}"#,
+            serde_json::to_string(&reply.usage).unwrap(),
+            serde_json::to_string(&reply.cost).unwrap()
+        );
+        let kept: Reply = serde_json::from_str(&kept).unwrap();
+        for reply in [&reply, &again, &kept] {
+            let calls: Vec<_> = reply.tool_uses().collect();
+            let inputs: Vec<_> = calls.iter().map(|call| call.input.get()).collect();
+            assert_eq!(inputs, [r#"{"t":"\ufffd"}"#, r#"{"n":null}"#, "{}"]);
+            let hashes: Vec<_> =
+                calls.iter().map(|call| call.input_hash().unwrap().to_string()).collect();
+            // As Node gives them for the inputs received.
+            assert_eq!(hashes, ["3c265f4d42b969ac", "5b4da02351c1c209", "44136fa355b3678a"]);
+            let lossy: Vec<_> = calls.iter().map(|call| call.is_lossy()).collect();
+            assert_eq!(lossy, [false, true, false]);
+        }
     }
 
     #[test]

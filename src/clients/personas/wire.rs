@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Action, ActionResult, Cadence, InputHash, ModuleMix, ModuleName, ModuleRating, Persona, RunId,
-    UserId, clip,
+    Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
+    Persona, RunId, UserId, clip, json_text,
 };
 
 /// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
@@ -66,12 +66,13 @@ struct Owner {
 
 /// Whether a refusal is a page, of a proxy or of a path nobody serves: the service answers in JSON.
 pub(super) fn is_page(body: &[u8]) -> bool {
-    !body.trim_ascii().is_empty() && serde_json::from_slice::<IgnoredAny>(body).is_err()
+    !body.trim_ascii().is_empty() && json_text::parse::<IgnoredAny>(body).is_err()
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
-    let due: Due<'_> = serde_json::from_slice(body).ok()?;
+    let json = JsonText::of(body);
+    let due: Due<'_> = serde_json::from_str(json.as_str()).ok()?;
     let rows = due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
@@ -185,7 +186,7 @@ struct Written {
 
 /// Rows the server confirmed; `None` if the answer confirms nothing.
 pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
-    let answer: Written = serde_json::from_slice(body).ok()?;
+    let answer: Written = json_text::parse(body).ok()?;
     answer.ok.then(|| answer.written.unwrap_or(sent))
 }
 
@@ -266,6 +267,18 @@ mod tests {
         let anna = "persona.anna@mana.test";
         assert_eq!(owners, [anna, anna, anna, anna, "u1", "row 6", "row 7"]);
         assert!(rows[7].is_ok());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_or_a_number_out_of_range_costs_nothing_but_itself() {
+        let row = row().to_string().replace("Du bist Anna.", "Du bist \\ud83d.");
+        let huge = row.replace("0.2", "1e400");
+        let body = format!(r#"{{"personas":[{row},{huge}],"serverTime":"\udc00"}}"#);
+        let mut rows = parse_due(body.as_bytes()).unwrap().0;
+        assert_eq!(rows.remove(0).unwrap().system_prompt, "Du bist \u{fffd}.");
+        assert_eq!(rows.remove(0).unwrap_err().persona, "persona.anna@mana.test");
+        assert_eq!(parse_written(b"{\"ok\":true,\"written\":3,\"x\":\"\\ud83d\xff\"}", 3), Some(3));
+        assert!(!is_page(br#"{"error":"Persona \ud83d"}"#));
     }
 
     #[test]
