@@ -214,6 +214,7 @@ impl Account<'_> {
         let answer = self.sign_in(Step::Login, &["api", "v1", "auth", "login"]).await?;
         let login: wire::Login = self.read(Step::Login, &answer)?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
+        let jwt = usable(Step::Login, jwt)?;
         let account = self.hiding(login.secrets());
         match account.personal_space(&bearer(&jwt)).await {
             Ok(space_id) => {
@@ -265,7 +266,7 @@ impl Account<'_> {
             })
             .await?;
         let token: wire::Token = self.read(Step::Token, &answer)?;
-        Ok(token.token)
+        usable(Step::Token, token.token)
     }
 
     /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to
@@ -357,6 +358,15 @@ impl Account<'_> {
             AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
         })
     }
+}
+
+/// A JWT that can be sent.
+fn usable(step: Step, jwt: SecretString) -> Result<SecretString, AuthError> {
+    let text = jwt.expose_secret();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(AuthError::unreadable(step, "the JWT in it does not fit in a header"));
+    }
+    Ok(jwt)
 }
 
 fn bearer(jwt: &SecretString) -> HeaderMap {

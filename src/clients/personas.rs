@@ -267,7 +267,7 @@ impl PersonasClient {
                 return Err(PersonasError::Refused {
                     operation: name,
                     status: answer.status,
-                    detail: self.http.snippet(&answer.body),
+                    detail: self.http.detail(&answer),
                     retry_after: crate::http::retry_after(&answer.headers),
                     is_page: wire::is_page(&answer.body),
                 });

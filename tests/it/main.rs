@@ -24,6 +24,7 @@ mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod natures;
+mod odd_answers;
 mod odd_text;
 mod owed_ratings;
 mod panics;

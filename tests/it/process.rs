@@ -3,6 +3,7 @@
 mod command_line;
 pub mod daemon;
 mod json_logs;
+mod memory;
 mod secrets;
 mod stalled_logs;
 

@@ -157,7 +157,7 @@ impl AuthError {
                 retry_after: asked.unwrap_or_default().max(RATE_LIMIT_WAIT),
             },
             status => {
-                let detail = http.snippet(&answer.body);
+                let detail = http.detail(answer);
                 Self::Refused { step, status, detail, retry_after: asked }
             }
         }

@@ -85,7 +85,7 @@ impl ClaudeError {
                 let code = error.details.and_then(|details| details.error_code);
                 (error.r#type, code, http.snippet(error.message.as_bytes()))
             }
-            None => ("unknown".to_owned(), None, http.snippet(&answer.body)),
+            None => ("unknown".to_owned(), None, http.detail(answer)),
         };
         let verdict = verdict(answer.status, &answer.headers, code.as_deref());
         let kind = match &code {
