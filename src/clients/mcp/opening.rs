@@ -96,7 +96,7 @@ impl<L: Fn() -> Option<Link>> Opening<L> {
         });
         let result = link.request(INITIALIZE, params, SETUP_TIMEOUT).await.map_err(failed)?;
         link.speak(spoken(&result)?);
-        let ready = link.notify("notifications/initialized", None::<()>);
+        let ready = link.notify("notifications/initialized", json!({}));
         let ready = tokio::time::timeout(SETUP_TIMEOUT, ready).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} ms", SETUP_TIMEOUT.as_millis());
             Err(CallError::OutcomeUnknown { reason })

@@ -80,8 +80,7 @@ struct Outgoing<'a, P> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<P>,
+    params: P,
 }
 
 /// A message of the server, as far as it tells what it is.
@@ -172,7 +171,7 @@ impl Link {
         method: &str,
         params: impl Serialize,
     ) -> Result<(), CallError> {
-        let message = Outgoing { jsonrpc: "2.0", id: None, method, params: Some(params) };
+        let message = Outgoing { jsonrpc: "2.0", id: None, method, params };
         self.post("notification", encode(&message)).await.map(drop)
     }
 
@@ -311,7 +310,7 @@ impl Link {
         method: &'static str,
         params: impl Serialize,
     ) -> Result<Box<RawValue>, CallError> {
-        let message = Outgoing { jsonrpc: "2.0", id: Some(id), method, params: Some(params) };
+        let message = Outgoing { jsonrpc: "2.0", id: Some(id), method, params };
         let operation = match method {
             "tools/list" => "tools_list",
             "tools/call" => "tools_call",
