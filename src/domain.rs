@@ -6,6 +6,7 @@
 mod action;
 mod feedback;
 mod input_hash;
+pub mod json_text;
 mod money;
 mod password;
 mod persona;
@@ -18,6 +19,7 @@ mod tool;
 pub use action::{Action, ActionResult, IDLE_TOOL, RUN_TOOL};
 pub use feedback::{ModuleRating, PARSE_MODULE, Rating};
 pub use input_hash::InputHash;
+pub use json_text::JsonText;
 pub use money::{Cost, Tokens, Usd};
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId, UserIdError};

@@ -184,7 +184,7 @@ impl HttpClient {
         Self { redactor, ..self.clone() }
     }
 
-    /// The client underneath, to build requests with and for rmcp's transport.
+    /// The client underneath, to build requests with.
     pub fn inner(&self) -> &Client {
         &self.inner
     }
@@ -243,6 +243,18 @@ impl HttpClient {
             )
         });
         result
+    }
+
+    /// What an answer that is no success says for an error: where a redirection points to, which is never
+    /// followed, and else the beginning of its body.
+    pub fn detail(&self, answer: &Answer) -> String {
+        match answer.headers.get(http::header::LOCATION) {
+            Some(target) if answer.status.is_redirection() => {
+                let target = self.snippet(target.as_bytes());
+                format!("it points to {target}; check the URL that is configured")
+            }
+            _ => self.snippet(&answer.body),
+        }
     }
 
     /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret and no

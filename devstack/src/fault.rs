@@ -38,6 +38,18 @@ pub enum Fault {
     Delay(Duration),
     /// Handled once this token is cancelled: a peer that takes as long as the test wants.
     Hold(CancellationToken),
+    /// Handled; the first JSON object of the answer begins with these bytes more: members of it, as odd as
+    /// the test wants.
+    Spliced(Vec<u8>),
+    /// Answered with this status, media type and body, which need not be text; not handled.
+    Bytes {
+        /// HTTP status.
+        status: u16,
+        /// `content-type` of the answer.
+        media_type: &'static str,
+        /// Body of the answer.
+        body: Vec<u8>,
+    },
     /// Never answered; not handled either.
     Hang,
     /// The connection is reset; not handled.

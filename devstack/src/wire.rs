@@ -215,6 +215,10 @@ async fn observe(
             released.cancelled().await;
             handle.await
         }
+        Some(Fault::Spliced(members)) => splice(handle.await, &members).await,
+        Some(Fault::Bytes { status, media_type, body }) => {
+            respond(status, vec![("content-type", media_type.into())], body)
+        }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => connection.reset().await,
         Some(Fault::HandledThenReset) => {
@@ -230,8 +234,8 @@ async fn observe(
     response
 }
 
-fn respond(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn respond(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -239,6 +243,17 @@ fn respond(status: u16, headers: Vec<(&'static str, String)>, body: String) -> R
         }
     }
     response
+}
+
+/// The response with these bytes behind the first bracket of an object in it.
+async fn splice(response: Response, members: &[u8]) -> Response {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    let mut body = to_bytes(body, BODY_LIMIT).await.unwrap_or_default().to_vec();
+    if let Some(bracket) = body.iter().position(|byte| *byte == b'{') {
+        body.splice(bracket + 1..bracket + 1, members.iter().copied());
+    }
+    Response::from_parts(parts, body.into())
 }
 
 /// All that a request said.

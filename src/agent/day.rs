@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clients::claude::{ResultBlock, ToolUse},
-    domain::{InputHash, Usd},
+    domain::Usd,
 };
 
 /// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
@@ -98,7 +98,7 @@ pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
         record: CallRecord {
             number,
             tool,
-            input_hash: InputHash::of_json(call.input.get()),
+            input_hash: call.input_hash(),
             error: Some(UNKNOWN.into()),
             outcome_unknown: true,
             not_run: false,

@@ -24,7 +24,7 @@ use crate::{
         mcp::{CallError, ToolOutput},
     },
     config::PolicyMode,
-    domain::{InputHash, clip, one_line},
+    domain::{clip, one_line},
 };
 
 /// Longest excerpt kept of a result, in characters; rows and recap cut it further.
@@ -33,6 +33,10 @@ const EXCERPT: usize = 500;
 const CONCURRENT_READS: usize = 10;
 /// Calls a reminder looks back on.
 const LOOK_BACK: usize = 5;
+
+/// Why a call is not made whose input could not be read whole.
+const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
+                                too deep. Call the tool again with a simpler input.";
 
 /// Carries out calls and keeps the record of all of them.
 pub(super) struct Dispatcher<'a, H, R> {
@@ -242,6 +246,9 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
             return refuse(CalledTool::Invented(name), text);
         };
         let tool = CalledTool::Listed(listed.name.clone());
+        if call.is_lossy() {
+            return refuse(tool, UNREADABLE_INPUT);
+        }
         let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
             return refuse(tool, "Not run: the input must be a JSON object.");
         };
@@ -347,7 +354,7 @@ async fn perform(
     let record = CallRecord {
         number,
         tool,
-        input_hash: InputHash::of_json(call.input.get()),
+        input_hash: call.input_hash(),
         error: answer.error,
         outcome_unknown: answer.outcome_unknown,
         not_run: answer.not_run,
@@ -391,13 +398,13 @@ async fn run(
             result = call => result,
             (reason, ended) = scope.cut_off() => {
                 let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
-                return Ok(Answer { ended: Some(ended), ..Answer::of_error(&error, scope) });
+                return Ok(Answer { ended: Some(ended), ..Answer::of_error(&error, tool, scope) });
             }
         };
         let reason = match result {
             Ok(output) => return Ok(Answer::of_output(&output, scope)),
             Err(ToolError::Call(CallError::Away { reason })) => reason,
-            Err(error) => return Ok(Answer::of_error(&error, scope)),
+            Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
         };
         if let step::Step::Calling { id, .. } = intent {
             recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
@@ -430,12 +437,17 @@ impl Answer {
         Self { content, error: Some(text), outcome_unknown: false, not_run: false, ended: None }
     }
 
-    fn of_error(error: &ToolError, scope: &Scope) -> Self {
-        let unknown = matches!(error, ToolError::Call(CallError::OutcomeUnknown { .. }));
+    fn of_error(error: &ToolError, tool: &CatalogTool, scope: &Scope) -> Self {
+        let unknown = match error {
+            ToolError::Call(CallError::OutcomeUnknown { .. }) => true,
+            ToolError::Call(CallError::Oversized { .. }) => !tool.is_read_only,
+            _ => false,
+        };
         let hint = match error {
             _ if unknown => {
                 " The call may or may not have taken effect; check before you repeat it."
             }
+            ToolError::Call(CallError::Oversized { .. }) => " Ask for less.",
             ToolError::Vanished => " Go on without it.",
             _ => "",
         };

@@ -27,7 +27,7 @@ pub fn to_blocks(output: &ToolOutput, redactor: &Redactor) -> Vec<ResultBlock> {
     if blocks.is_empty()
         && let Some(structured) = &output.structured
     {
-        blocks.push(ResultBlock::Text(structured.to_string()));
+        blocks.push(ResultBlock::Text(structured.clone()));
     }
     let mut attachments = 0;
     for block in &mut blocks {
@@ -76,6 +76,7 @@ fn to_block(content: &Content) -> Option<ResultBlock> {
                 note(format!("[resource {uri}, {mime_type}, {} bytes]", data.len() / 4 * 3))
             }
         }
+        Content::More(blocks) => note(format!("[{blocks} further blocks are not shown]")),
         Content::Other(kind) => note(format!("[content of type {kind} is not shown]")),
     }
 }
@@ -150,7 +151,6 @@ pub fn as_arguments(input: &str) -> Option<serde_json::Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn structured_content_stands_in_for_missing_content_only() {
-        let structured = Some(json!({"n": 1}));
+        let structured = Some(r#"{"n":1}"#.to_owned());
         let output = ToolOutput { structured: structured.clone(), ..Default::default() };
         assert_eq!(to_blocks(&output, &Redactor::default()), [text("{\"n\":1}")]);
         let content = vec![Content::Text("a".into())];

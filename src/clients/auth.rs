@@ -33,7 +33,7 @@ use sign_in_gate::SignInGate;
 use crate::{
     clock::Clock,
     config::BaseUrl,
-    domain::{Redactor, derive_password},
+    domain::{Redactor, derive_password, json_text},
     http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
@@ -246,6 +246,7 @@ impl Account<'_> {
         let answer = self.sign_in(Step::Login, &["api", "v1", "auth", "login"]).await?;
         let login: wire::Login = self.read(Step::Login, &answer)?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
+        let jwt = usable(Step::Login, jwt)?;
         let account = self.hiding(login.secrets());
         match account.personal_space(&bearer(&jwt)).await {
             Ok(space_id) => {
@@ -297,7 +298,7 @@ impl Account<'_> {
             })
             .await?;
         let token: wire::Token = self.read(Step::Token, &answer)?;
-        Ok(token.token)
+        usable(Step::Token, token.token)
     }
 
     /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to
@@ -387,7 +388,7 @@ impl Account<'_> {
         answer: &Answer,
     ) -> Result<T, AuthError> {
         // serde's own message can quote the body, which holds tokens.
-        serde_json::from_slice(&answer.body).map_err(|error| {
+        json_text::parse(&answer.body).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
         })
@@ -405,6 +406,15 @@ fn came_of(answer: &Result<Answer, HttpError>) -> Came {
         }
         Err(_) => Came::Unknown,
     }
+}
+
+/// A JWT that can be sent.
+fn usable(step: Step, jwt: SecretString) -> Result<SecretString, AuthError> {
+    let text = jwt.expose_secret();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(AuthError::unreadable(step, "the JWT in it does not fit in a header"));
+    }
+    Ok(jwt)
 }
 
 fn bearer(jwt: &SecretString) -> HeaderMap {

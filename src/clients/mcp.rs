@@ -1,25 +1,18 @@
-//! mana-mcp, through rmcp (contracts/mcp-client.md, section 4): a session with the JWT and the space
-//! it is opened with, its tools, and calls whose outcome is named honestly.
+//! mana-mcp (contracts/mcp-client.md): a session with the JWT and the space it is opened with, its tools,
+//! and calls whose outcome is named honestly.
 
 mod error;
 mod listed;
 mod look;
 mod opening;
+mod sse;
 mod transport;
 mod wire;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use rmcp::{
-    model::{
-        CallToolRequest, CallToolRequestParams, ClientRequest, ListToolsRequest,
-        PaginatedRequestParams, ServerResult,
-    },
-    service::{PeerRequestOptions, ServiceError},
-    transport::streamable_http_client::StreamableHttpError,
-};
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -27,17 +20,16 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use error::describe_transport;
 pub use error::{CallError, McpError};
 use look::Look;
-use opening::{Opening, Service, end, session_config};
-use transport::ObservedClient;
+use opening::Opening;
+use transport::Link;
 pub use wire::{Content, Tool, ToolHints, ToolOutput};
 
 use crate::{
     config::BaseUrl,
     domain::{Redactor, ToolName},
-    http::{HttpClient, Peer, retry::RetryPolicy, root_cause},
+    http::{HttpClient, Peer, retry::RetryPolicy},
 };
 
 /// The service.
@@ -48,8 +40,8 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a look at a server that is not known to be away.
 const GLANCE: Duration = Duration::from_secs(1);
-/// Largest single answer, in bytes.
-const EVENT_LIMIT: usize = 8 << 20;
+/// Largest single answer, in bytes: an attachment of the largest kind fits, and ten at once bear it.
+const ANSWER_LIMIT: usize = 4 << 20;
 /// Most pages of a tool list.
 const MAX_PAGES: usize = 64;
 /// Most tools of a server.
@@ -62,7 +54,7 @@ const MAX_CATALOG: usize = 1_000_000;
 pub struct McpClient {
     http: HttpClient,
     url: BaseUrl,
-    /// Sessions being opened, those nobody waits for any more included.
+    /// Sessions being opened or ended, those nobody waits for any more included.
     openings: TaskTracker,
     look: Look,
 }
@@ -109,10 +101,12 @@ impl McpClient {
         deadline: Instant,
     ) -> Result<(McpSession, Vec<Tool>), McpError> {
         let http = self.http.with_redactor(redactor.clone());
-        let Some(config) = session_config(&self.url, jwt, space_id) else {
-            return Err(McpError::SpaceId);
+        let link = {
+            let (http, url, tasks) = (http.clone(), self.url.clone(), self.openings.clone());
+            let (jwt, space_id) = (jwt.clone(), space_id.to_owned());
+            move || Link::new(http.clone(), url.clone(), &jwt, &space_id, tasks.clone())
         };
-        let opening = Opening::new(http, config, deadline);
+        let opening = Opening::new(http, link, deadline);
         // If nobody waits any more, because of a stop or the end of the run's time, the task learns of
         // it and leaves no session behind.
         let _waiting = opening.waiting();
@@ -144,8 +138,7 @@ impl McpClient {
 /// An open session. Dropped, it is ended in the background.
 #[derive(Debug)]
 pub struct McpSession {
-    service: Service,
-    client: ObservedClient,
+    link: Arc<Link>,
     http: HttpClient,
     /// What its tools are called, in order. Their schemas are kept by whoever offers them.
     names: Vec<ToolName>,
@@ -189,28 +182,24 @@ impl McpSession {
         arguments: Map<String, Value>,
         limit: Duration,
     ) -> Result<ToolOutput, CallError> {
-        let mut params = CallToolRequestParams::new(tool.as_str().to_owned());
         // Without arguments mana-mcp refuses the call; an empty object is the least.
-        params.arguments = Some(arguments);
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        let result =
-            self.request(request, limit).await.map_err(|error| self.describe_call(error))?;
-        wire::read_output(result).ok_or_else(|| CallError::OutcomeUnknown {
+        let params = json!({"name": tool.as_str(), "arguments": arguments});
+        let result = self.link.request("tools/call", params, limit).await?;
+        wire::read_output(&result).ok_or_else(|| CallError::OutcomeUnknown {
             reason: "the answer is no tool result".into(),
         })
     }
 
     /// The session will be ended with this JWT, as the one it was opened with is no longer accepted.
     pub fn end_with(&self, jwt: &SecretString) {
-        self.client.end_with(jwt);
+        self.link.end_with(jwt);
     }
 
     /// Ends the session on the server, within `limit` and never longer than 3 s. Best effort: the server
     /// forgets it at its next restart anyway. Returns it if it takes a fresh JWT to end it.
     pub async fn close(self, limit: Duration) -> Option<StillOpen> {
-        end(self.service, limit.min(CLOSE_TIMEOUT)).await;
-        let session = self.client.take_unended()?;
-        Some(StillOpen { client: self.client, session })
+        let session = self.link.end(limit.min(CLOSE_TIMEOUT)).await?;
+        Some(StillOpen { link: self.link.clone(), session })
     }
 
     async fn list_tools(&self, deadline: Instant) -> Result<Vec<Tool>, McpError> {
@@ -224,7 +213,7 @@ impl McpSession {
                     self.list_page(cursor.clone(), deadline).await
                 })
                 .await?;
-            size += page.tools.iter().map(Tool::size).sum::<usize>();
+            size += page.size;
             if size > MAX_CATALOG {
                 return Err(McpError::Oversized("more than 1 MB of descriptions and schemas"));
             }
@@ -246,76 +235,32 @@ impl McpSession {
         cursor: Option<String>,
         deadline: Instant,
     ) -> Result<wire::ToolPage, McpError> {
-        let mut request = ListToolsRequest::default();
-        if cursor.is_some() {
-            request.params = Some(PaginatedRequestParams::default().with_cursor(cursor));
-        }
         let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let step = "tools/list";
-        let failed = |reason: String, transient| McpError::Failed {
-            step,
-            reason: self.http.snippet(reason.as_bytes()),
-            transient,
-        };
-        let result = self.request(ClientRequest::ListToolsRequest(request), limit).await.map_err(
-            |error| match self.describe_call(error) {
-                CallError::Away { reason } => McpError::Away { step, reason },
-                error => {
-                    let (reason, transient) = error.into_setup_failure();
-                    failed(reason, transient)
-                }
-            },
-        )?;
-        wire::read_tools(result).ok_or_else(|| failed("the answer is no tool list".into(), false))
+        let failed = |reason, transient| McpError::Failed { step, reason, transient };
+        let params = cursor.map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
+        let result = self.link.request(step, params, limit).await;
+        let result = result.map_err(|error| error.of_setup(step))?;
+        wire::read_tools(&result)?.ok_or_else(|| failed("the answer is no tool list".into(), false))
     }
+}
 
-    async fn request(
-        &self,
-        request: ClientRequest,
-        limit: Duration,
-    ) -> Result<ServerResult, ServiceError> {
-        let options = PeerRequestOptions::with_timeout(limit);
-        // Sending waits for the transport's queue, so it is bounded along with the answer.
-        timeout(limit, async {
-            self.service.send_request_with_option(request, options).await?.await_response().await
-        })
-        .await
-        .unwrap_or(Err(ServiceError::Timeout { timeout: limit }))
-    }
-
-    fn describe_call(&self, error: ServiceError) -> CallError {
-        let clean = |text: &str| self.http.snippet(text.as_bytes());
-        match error {
-            ServiceError::McpError(error) => {
-                CallError::Rejected { code: error.code.0, message: clean(&error.message) }
-            }
-            ServiceError::Timeout { timeout } => CallError::OutcomeUnknown {
-                reason: format!("no answer within {} ms", timeout.as_millis()),
-            },
-            ServiceError::TransportClosed => CallError::OutcomeUnknown {
-                reason: "the answer stream ended without an answer".into(),
-            },
-            ServiceError::TransportSend(error) => {
-                match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
-                    Some(error) => describe_transport(error).cleaned(clean),
-                    None => CallError::OutcomeUnknown { reason: clean(&root_cause(&*error.error)) },
-                }
-            }
-            other => CallError::OutcomeUnknown { reason: clean(&other.to_string()) },
-        }
+impl Drop for McpSession {
+    fn drop(&mut self) {
+        self.link.end_in_background();
     }
 }
 
 /// A session whose server did not accept the JWT it was to be ended with.
 #[derive(Debug)]
 pub struct StillOpen {
-    client: ObservedClient,
+    link: Arc<Link>,
     session: transport::Unended,
 }
 
 impl StillOpen {
     /// Ends it with this JWT. Best effort.
     pub async fn end(self, jwt: &SecretString) {
-        let _ = timeout(CLOSE_TIMEOUT, self.client.end_again(self.session, jwt)).await;
+        self.link.end_again(self.session, jwt).await;
     }
 }

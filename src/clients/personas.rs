@@ -330,7 +330,7 @@ impl PersonasClient {
             if answer.status != StatusCode::OK {
                 return Err(failed(Problem::Refused {
                     status: answer.status,
-                    detail: self.http.snippet(&answer.body),
+                    detail: self.http.detail(&answer),
                     retry_after: crate::http::retry_after(&answer.headers),
                     no_persona: wire::says_no_persona(&answer.body),
                 }));

@@ -1,6 +1,6 @@
 //! The hash of a tool call's input, comparable with the rows of the runner this one replaces.
 
-use std::{collections::HashMap, fmt, fmt::Write, iter::Peekable, str::Chars};
+use std::{collections::HashMap, fmt, fmt::Write, iter::Peekable, ops::Range, str::Chars};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub struct InputHash(String);
 
 impl InputHash {
-    /// The hash of `raw`, one JSON value. `None` if it is not JSON or nests deeper than 128 levels.
+    /// The hash of `raw`, one JSON value. `None` if it is not JSON or nests deeper than 3,000 levels.
     pub fn of_json(raw: &str) -> Option<Self> {
         let digest = Sha256::digest(stringify(raw)?);
         let mut hex = String::with_capacity(16);
@@ -35,8 +35,8 @@ impl fmt::Display for InputHash {
     }
 }
 
-/// Deepest nesting that is read; serde_json draws the line at the same depth.
-const MAX_DEPTH: usize = 128;
+/// Deepest nesting that is read; JavaScript itself gives up somewhat above it.
+const MAX_DEPTH: usize = 3_000;
 /// Largest array index of JavaScript: keys up to it are enumerated first, in numeric order.
 const MAX_ARRAY_INDEX: u64 = u32::MAX as u64 - 1;
 
@@ -44,7 +44,7 @@ const MAX_ARRAY_INDEX: u64 = u32::MAX as u64 - 1;
 fn stringify(raw: &str) -> Option<String> {
     let mut parser = Parser { chars: raw.chars().peekable() };
     let mut out = String::with_capacity(raw.len());
-    parser.value(&mut out, 0)?;
+    parser.value(&mut out)?;
     parser.skip_white_space();
     parser.chars.next().is_none().then_some(out)
 }
@@ -55,91 +55,78 @@ struct Parser<'a> {
     chars: Peekable<Chars<'a>>,
 }
 
+/// An object or array whose end was not read yet.
+struct Open {
+    close: char,
+    /// Where its content begins in what is written.
+    begin: usize,
+    /// Of an object: each key with the place of its value.
+    members: Vec<(Vec<u16>, Range<usize>)>,
+}
+
 impl Parser<'_> {
-    fn value(&mut self, out: &mut String, depth: usize) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        self.skip_white_space();
-        match *self.chars.peek()? {
-            '{' => self.object(out, depth),
-            '[' => self.array(out, depth),
-            '"' => {
-                quote(&self.string()?, out);
-                Some(())
-            }
-            't' => self.literal("true", out),
-            'f' => self.literal("false", out),
-            'n' => self.literal("null", out),
-            _ => self.number(out),
-        }
-    }
-
-    fn object(&mut self, out: &mut String, depth: usize) -> Option<()> {
-        self.expect('{')?;
-        let mut members: Vec<(Vec<u16>, String)> = Vec::new();
-        let mut places: HashMap<Vec<u16>, usize> = HashMap::new();
-        self.skip_white_space();
-        if self.chars.next_if_eq(&'}').is_none() {
-            loop {
-                self.skip_white_space();
-                let key = self.string()?;
-                self.skip_white_space();
-                self.expect(':')?;
-                let mut value = String::new();
-                self.value(&mut value, depth + 1)?;
-                match places.get(&key) {
-                    Some(&place) => members[place].1 = value,
-                    None => {
-                        places.insert(key.clone(), members.len());
-                        members.push((key, value));
+    /// One value, without recursion: how deep others nest is not for them to decide.
+    fn value(&mut self, out: &mut String) -> Option<()> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            self.skip_white_space();
+            match *self.chars.peek()? {
+                bracket @ ('{' | '[') => {
+                    self.chars.next();
+                    out.push(bracket);
+                    let close = if bracket == '{' { '}' } else { ']' };
+                    self.skip_white_space();
+                    if self.chars.next_if_eq(&close).is_none() {
+                        open.push(Open { close, begin: out.len(), members: Vec::new() });
+                        self.key(open.last_mut()?, out)?;
+                        if open.len() > MAX_DEPTH {
+                            return None;
+                        }
+                        continue;
                     }
+                    out.push(close);
                 }
-                if self.ends_with('}')? {
-                    break;
-                }
+                '"' => quote(&self.string()?, out),
+                't' => self.literal("true", out)?,
+                'f' => self.literal("false", out)?,
+                'n' => self.literal("null", out)?,
+                _ => self.number(out)?,
             }
-        }
-        // The sort is stable: keys that are no index keep their order, behind those that are.
-        members.sort_by_key(|(key, _)| array_index(key).unwrap_or(u64::MAX));
-        out.push('{');
-        for (n, (key, value)) in members.iter().enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            quote(key, out);
-            out.push(':');
-            out.push_str(value);
-        }
-        out.push('}');
-        Some(())
-    }
-
-    fn array(&mut self, out: &mut String, depth: usize) -> Option<()> {
-        self.expect('[')?;
-        out.push('[');
-        self.skip_white_space();
-        if self.chars.next_if_eq(&']').is_none() {
             loop {
-                self.value(out, depth + 1)?;
-                if self.ends_with(']')? {
-                    break;
+                let Some(inner) = open.last_mut() else { return Some(()) };
+                if let Some((_, value)) = inner.members.last_mut() {
+                    value.end = out.len();
                 }
-                out.push(',');
+                self.skip_white_space();
+                match self.chars.next()? {
+                    ',' => {
+                        out.push(',');
+                        self.key(inner, out)?;
+                        break;
+                    }
+                    c if c == inner.close => {
+                        inner.arrange(out);
+                        out.push(c);
+                        open.pop();
+                    }
+                    _ => return None,
+                }
             }
         }
-        out.push(']');
-        Some(())
     }
 
-    /// After an element: true at the closing bracket, false at a comma.
-    fn ends_with(&mut self, close: char) -> Option<bool> {
-        self.skip_white_space();
-        match self.chars.next()? {
-            ',' => Some(false),
-            c if c == close => Some(true),
-            _ => None,
+    /// The key of a member, where it is one that comes next.
+    fn key(&mut self, open: &mut Open, out: &mut String) -> Option<()> {
+        if open.close == '}' {
+            self.skip_white_space();
+            let key = self.string()?;
+            self.skip_white_space();
+            self.expect(':')?;
+            quote(&key, out);
+            out.push(':');
+            open.members.push((key, out.len()..out.len()));
         }
+        Some(())
     }
 
     fn string(&mut self) -> Option<Vec<u16>> {
@@ -203,6 +190,40 @@ impl Parser<'_> {
 
     fn skip_white_space(&mut self) {
         while self.chars.next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r')).is_some() {}
+    }
+}
+
+impl Open {
+    /// Writes an object's members as JavaScript enumerates them, where that is not how they were read.
+    fn arrange(&self, out: &mut String) {
+        let mut places: HashMap<&[u16], usize> = HashMap::new();
+        let mut members: Vec<(&[u16], &Range<usize>)> = Vec::new();
+        for (key, value) in &self.members {
+            match places.get(&**key) {
+                Some(&place) => members[place].1 = value,
+                None => {
+                    places.insert(key, members.len());
+                    members.push((key, value));
+                }
+            }
+        }
+        let is_index = |(key, _): &(&[u16], _)| array_index(key).is_some();
+        if members.len() == self.members.len() && !members.iter().any(is_index) {
+            return;
+        }
+        // The sort is stable: keys that are no index keep their order, behind those that are.
+        members.sort_by_key(|(key, _)| array_index(key).unwrap_or(u64::MAX));
+        let mut arranged = String::with_capacity(out.len() - self.begin);
+        for (n, (key, value)) in members.into_iter().enumerate() {
+            if n > 0 {
+                arranged.push(',');
+            }
+            quote(key, &mut arranged);
+            arranged.push(':');
+            arranged.push_str(&out[value.clone()]);
+        }
+        out.truncate(self.begin);
+        out.push_str(&arranged);
     }
 }
 
@@ -313,10 +334,23 @@ mod tests {
                 r#"{"n":9007199254740992,"m":0.1,"k":5e-324}"#,
                 "6dcfc080d4eb0c94",
             ),
+            (r#"{"t":"\ud83d"}"#, r#"{"t":"\ud83d"}"#, "3c265f4d42b969ac"),
+            (r#"{"t":"\uDE00x","\uD83D":1}"#, r#"{"t":"\ude00x","\ud83d":1}"#, "5a8f157bca71192b"),
+            (r#"{"n":1e400}"#, r#"{"n":null}"#, "5b4da02351c1c209"),
+            ("{\"t\":\"a\u{fffd}b\"}", "{\"t\":\"a\u{fffd}b\"}", "143c4c0844a34b4b"),
         ] {
             assert_eq!(stringify(raw).as_deref(), Some(canonical));
             assert_eq!(InputHash::of_json(raw).map(|h| h.0).as_deref(), Some(hash), "{raw}");
         }
+    }
+
+    #[test]
+    fn deep_input_has_the_hash_javascript_gives_it() {
+        let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let hash = |raw: &str| InputHash::of_json(raw).unwrap().0;
+        assert_eq!(hash(&deep(1_000)), "e68ba67b8ae789ea");
+        assert_eq!(hash(&format!(r#"{{"d":{}}}"#, deep(200))), "49009e8653a99edd");
+        assert_eq!(InputHash::of_json(&deep(3_002)), None);
     }
 
     #[test]

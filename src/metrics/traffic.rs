@@ -20,7 +20,6 @@ const OPERATIONS_OF: &[(&str, &[&str])] = &[
             "notification",
             "tools_list",
             "tools_call",
-            "other_request",
             "response",
             "resume_stream",
             "delete_session",
@@ -41,7 +40,6 @@ const ANSWERS: &[&str] = &[
     "timeout",
     "interrupted",
     "too_large",
-    "unreadable",
     "unsendable",
 ];
 const PEERS: Values = Values::Known(|| OPERATIONS_OF.iter().map(|(peer, _)| *peer).collect());

@@ -115,7 +115,10 @@ impl ToolHost for PersonaTools<'_> {
                     {
                         Err(CallError::Away { reason }.into())
                     }
-                    result => Ok(result?),
+                    result => {
+                        let is_late = Instant::now() >= deadline;
+                        Ok(result.map_err(|error| course.judge(error, limit, is_late))?)
+                    }
                 };
             }
             self.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");

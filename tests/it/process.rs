@@ -4,6 +4,7 @@ mod bad_start;
 mod command_line;
 pub mod daemon;
 mod json_logs;
+mod memory;
 mod secrets;
 mod stalled_logs;
 

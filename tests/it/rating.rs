@@ -74,7 +74,7 @@ async fn the_question_is_a_fresh_one_with_a_recap_of_what_happened() {
         (1, "habits.list", "ok", "Zeile eins Zeile zwei ö"),
         (2, "goals.list", "Fehler", "Ziele sind weg"),
         (3, "erfunden", "Fehler", "no such tool"),
-        (4, "dreams.list", "Fehler", "outcome unknown"),
+        (4, "dreams.list", "Fehler", "asked twice"),
         (5, "habits.list", "ok", "total"),
     ]) {
         let parts = [format!("{number}. {tool} "), format!(" {outcome}"), excerpt.to_owned()];

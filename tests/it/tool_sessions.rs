@@ -265,11 +265,10 @@ async fn more_pages_or_tools_than_anyone_needs_are_refused_before_anything_is_pa
 }
 
 #[tokio::test]
-async fn an_answer_of_more_than_8_mib_is_an_error_and_the_day_goes_on() {
+async fn an_answer_of_more_than_4_mib_is_an_error_and_the_day_goes_on() {
     let world = Setup::one(&["habits"]).start().await;
-    let huge = json!({"content": [{"type": "text", "text": "x".repeat(8 << 20)}]});
-    // A read, so it is asked once more.
-    world.peers.mcp.override_tool("habits.list", 2, Behaviour::Result(huge));
+    let huge = json!({"content": [{"type": "text", "text": "x".repeat(4 << 20)}]});
+    world.peers.mcp.override_tool("habits.list", 1, Behaviour::Result(huge));
     let day = [Scripted::tools(&[habits_list()]), Scripted::tools(&[habits_list()])];
     play_well(&world, day.into_iter().chain([Scripted::text("Ok.")])).await;
     let rows = world.actions().await;

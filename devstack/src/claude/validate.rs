@@ -72,7 +72,16 @@ pub(super) fn request(
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
     }
     headers::check(headers, api_key)?;
-    let unreadable = |error: String| Refusal::invalid("body", &format!("invalid JSON: {error}"));
+    let unreadable = |error: String| {
+        // What the real one says of half a pair; of other things it says as much.
+        let what = if error.contains("hex escape") {
+            format!("no low surrogate in string: {error}")
+        } else {
+            error
+        };
+        let message = format!("The request body is not valid JSON: {what}");
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    };
     let raw = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
     let body: Value = serde_json::from_str(raw).map_err(|error| unreadable(error.to_string()))?;
 

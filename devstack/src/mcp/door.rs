@@ -98,7 +98,8 @@ impl Door {
         })?;
         let message: Value = serde_json::from_slice(&body)
             .map_err(|_| Refusal::message(-32700, "Parse error: Invalid JSON"))?;
-        if message["jsonrpc"] != "2.0" || !message.is_object() {
+        let has_odd_params = message.get("params").is_some_and(|params| !params.is_object());
+        if message["jsonrpc"] != "2.0" || !message.is_object() || has_odd_params {
             return Err(Refusal::message(-32700, "Parse error: Invalid JSON-RPC message"));
         }
         let session = text(&parts.headers, SESSION).map(str::to_owned);

@@ -21,6 +21,7 @@ fn reply(content: Value, stop_reason: StopReason) -> Reply {
             id: block["id"].as_str().unwrap_or_default().to_owned(),
             name: block["name"].as_str().unwrap().to_owned(),
             input: serde_json::value::to_raw_value(&block["input"]).unwrap(),
+            odd: None,
         }),
         _ => Block::Other,
     });
@@ -31,6 +32,7 @@ fn reply(content: Value, stop_reason: StopReason) -> Reply {
         refusal: None,
         usage: Default::default(),
         cost: Default::default(),
+        odd_inputs: Vec::new(),
     }
 }
 

@@ -82,6 +82,7 @@ fn calls(names: &[&str]) -> Vec<ToolUse> {
         id: format!("id{n}"),
         name: (*name).to_owned(),
         input: serde_json::value::to_raw_value(&json!({"n": n})).unwrap(),
+        odd: None,
     });
     asked.collect()
 }

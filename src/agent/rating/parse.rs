@@ -5,10 +5,12 @@
 
 use serde_json::Value;
 
-use crate::domain::{ModuleName, ModuleRating, Rating, Redactor};
+use crate::domain::{ModuleName, ModuleRating, Rating, Redactor, json_text};
 
 /// Longest answer that is looked at, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
+/// Most places where an odd text is tried to be read as JSON: each may take a walk over all of it.
+const MAX_REPAIRS: usize = 64;
 
 /// The ratings of `asked` modules in `answer`, in the order found; the first for a module counts. Notes
 /// are redacted when they have been read: before, a secret that is a word could hit the JSON.
@@ -28,6 +30,7 @@ fn json_values(text: &str) -> Vec<Value> {
     }
     let mut rest = &text[..end];
     let mut values = Vec::new();
+    let mut repairs = 0;
     while let Some(start) = rest.find(['{', '[']) {
         rest = &rest[start..];
         let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
@@ -36,8 +39,17 @@ fn json_values(text: &str) -> Vec<Value> {
                 values.push(value);
                 stream.byte_offset()
             }
-            // Not JSON from here; perhaps from the next bracket.
-            _ => 1,
+            // Not JSON from here, unless a part of it is odd; perhaps from the next bracket.
+            _ => {
+                repairs += 1;
+                let first =
+                    (repairs <= MAX_REPAIRS).then(|| json_text::first_value(rest)).flatten();
+                let read = first.and_then(|(value, length)| {
+                    values.push(serde_json::from_str(&value).ok()?);
+                    Some(length)
+                });
+                read.unwrap_or(1)
+            }
         };
         rest = &rest[length..];
     }
@@ -151,6 +163,13 @@ mod tests {
             "[{\"module\":\"todo\",\"rating\":4}]",
             "{\"module\":\"todo\",\"rating\":4}",
             "{\"ergebnis\":{\"ratings\":[{\"module\":\"Todo\",\"rating\":4}]}}",
+            // Parts that JavaScript would read.
+            r#"{"ratings":[{"module":"todo","rating":4,"notes":"a\ud83d"}],"x":1e400}"#,
+            &format!(
+                r#"{{"ratings":[{{"module":"todo","rating":4}}],"x":{}1{}}}"#,
+                "[".repeat(300),
+                "]".repeat(300)
+            ),
             // Cut off in the middle: what was complete counts.
             "{\"ratings\":[{\"module\":\"todo\",\"rating\":4},{\"module\":\"no",
         ] {

@@ -6,9 +6,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
-use crate::http::{
-    Answer, HttpClient, HttpError, retry,
-    retry::{Retryable, Verdict},
+use crate::{
+    domain::json_text,
+    http::{
+        Answer, HttpClient, HttpError, retry,
+        retry::{Retryable, Verdict},
+    },
 };
 
 /// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
@@ -155,7 +158,7 @@ impl AuthError {
     /// Reads an answer that is not 200.
     pub(super) fn from_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
         let asked = crate::http::retry_after(&answer.headers);
-        let refusal: wire::Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let refusal: wire::Refusal = json_text::parse(&answer.body).unwrap_or_default();
         match answer.status {
             StatusCode::UNAUTHORIZED if step.is_sign_in() => Self::InvalidCredentials { step },
             StatusCode::TOO_MANY_REQUESTS if refusal.is_lockout() => Self::AccountLocked {
@@ -167,7 +170,7 @@ impl AuthError {
                 retry_after: asked.unwrap_or_default().max(RATE_LIMIT_WAIT),
             },
             status => {
-                let detail = http.snippet(&answer.body);
+                let detail = http.detail(answer);
                 Self::Refused { step, status, detail, retry_after: asked }
             }
         }

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::http::LONGEST_RETRY_AFTER;
+use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
 
 #[derive(Serialize)]
 pub(super) struct Credentials<'a> {
@@ -85,7 +85,7 @@ impl Space {
         let parsed: Value;
         let metadata = match &self.metadata {
             Value::String(text) => {
-                parsed = serde_json::from_str(text).unwrap_or_default();
+                parsed = json_text::parse(text.as_bytes()).unwrap_or_default();
                 &parsed
             }
             object => object,

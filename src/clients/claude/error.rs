@@ -4,9 +4,12 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::NotPaid;
-use crate::http::{
-    Answer, HttpClient, HttpError,
-    retry::{self, Retryable, Verdict},
+use crate::{
+    domain::json_text,
+    http::{
+        Answer, HttpClient, HttpError,
+        retry::{self, Retryable, Verdict},
+    },
 };
 
 /// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
@@ -76,13 +79,13 @@ struct WireDetails {
 impl ClaudeError {
     /// Reads an answer that is not 200. Proxies in between may send bodies of their own.
     pub(super) fn from_answer(answer: &Answer, http: &HttpClient) -> Self {
-        let wire: Option<WireError> = serde_json::from_slice(&answer.body).ok();
+        let wire: Option<WireError> = json_text::parse(&answer.body).ok();
         let (kind, code, message) = match wire {
             Some(WireError { error }) => {
                 let code = error.details.and_then(|details| details.error_code);
                 (error.r#type, code, http.snippet(error.message.as_bytes()))
             }
-            None => ("unknown".to_owned(), None, http.snippet(&answer.body)),
+            None => ("unknown".to_owned(), None, http.detail(answer)),
         };
         let verdict = verdict(answer.status, &answer.headers, code.as_deref());
         let kind = match &code {

@@ -47,7 +47,7 @@ pub(super) fn mend(content: &RawValue, calls: &[ToolUse]) -> Option<Vec<Box<RawV
     let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).ok()?;
     let (all, mut is_changed) = (blocks.len(), false);
     let mut calls = calls.iter();
-    let kept = blocks.into_iter().filter_map(|raw| match Block::parse(&raw) {
+    let kept = blocks.into_iter().filter_map(|raw| match Block::parse(&raw, &[]) {
         Block::Unusable => None,
         Block::Text(text) if is_blank(&text) => None,
         Block::ToolUse(asked) => {
@@ -86,7 +86,7 @@ pub(super) fn no_input() -> Box<RawValue> {
 
 /// A text block that ends in white space, without that; `None` for any other block.
 pub(super) fn trimmed(block: &RawValue) -> Option<Box<RawValue>> {
-    let Block::Text(text) = Block::parse(block) else { return None };
+    let Block::Text(text) = Block::parse(block, &[]) else { return None };
     let kept = text.trim_end();
     (kept.len() < text.len()).then(|| encode(&Mended::Text { text: kept }))
 }
@@ -103,7 +103,7 @@ mod tests {
     fn sent(content: &str) -> Option<String> {
         let content = raw(content);
         let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).unwrap();
-        let calls = blocks.iter().filter_map(|block| match Block::parse(block) {
+        let calls = blocks.iter().filter_map(|block| match Block::parse(block, &[]) {
             Block::ToolUse(call) => Some(ToolUse { id: call.id.replace('.', "_"), ..call }),
             _ => None,
         });

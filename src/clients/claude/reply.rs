@@ -1,13 +1,13 @@
 //! What the model said.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::replayed::{Members, no_input};
 use crate::{
-    domain::{Cost, Redactor, Tokens, one_line},
+    domain::{Cost, InputHash, JsonText, Redactor, Tokens, one_line},
     pricing::{Pricing, is_same_model},
 };
 
@@ -24,7 +24,7 @@ const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "StoredReply")]
 pub struct Reply {
-    /// The content array, byte for byte.
+    /// The content array, byte for byte as it came, or as it can be read ([`JsonText`]).
     pub content: Box<RawValue>,
     /// A view of its blocks, in order.
     #[serde(skip)]
@@ -37,6 +37,20 @@ pub struct Reply {
     pub usage: Tokens,
     /// What it cost.
     pub cost: Cost,
+    /// What is known only of the bytes received of inputs that could not be read as they came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub odd_inputs: Vec<OddInput>,
+}
+
+/// An input of a tool call as it was received, where that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddInput {
+    /// The id of the `tool_use` block.
+    id: String,
+    /// The input's hash, as received.
+    hash: Option<InputHash>,
+    /// Whether a value in it was too deep or out of range: the call would not do what was asked.
+    is_lossy: bool,
 }
 
 /// A reply as it was serialized.
@@ -47,14 +61,21 @@ struct StoredReply {
     refusal: Option<String>,
     usage: Tokens,
     cost: Cost,
+    #[serde(default)]
+    odd_inputs: Vec<OddInput>,
 }
 
 impl TryFrom<StoredReply> for Reply {
     type Error = String;
 
     fn try_from(stored: StoredReply) -> Result<Self, String> {
-        let StoredReply { content, stop_reason, refusal, usage, cost } = stored;
-        Ok(Self { blocks: Block::parse_all(&content)?, content, stop_reason, refusal, usage, cost })
+        let StoredReply { content, stop_reason, refusal, usage, cost, mut odd_inputs } = stored;
+        // An earlier version kept what could not be sent again.
+        let json = JsonText::of(content.get().as_bytes());
+        let content: Box<RawValue> = from_raw(json.as_str())?;
+        odd_inputs.extend(OddInput::of(&json, json.as_str()));
+        let blocks = Block::parse_all(&content, &odd_inputs)?;
+        Ok(Self { blocks, content, stop_reason, refusal, usage, cost, odd_inputs })
     }
 }
 
@@ -78,8 +99,25 @@ pub struct ToolUse {
     pub id: String,
     /// The tool, in Claude's spelling; empty where it is missing.
     pub name: String,
-    /// Its input, byte for byte; `{}` where it is missing.
+    /// Its input, as it can be read; `{}` where it is missing.
     pub input: Box<RawValue>,
+    /// What is known of the input as it was received, if that is not the same.
+    pub odd: Option<OddInput>,
+}
+
+impl ToolUse {
+    /// The hash of the input as the model wrote it.
+    pub fn input_hash(&self) -> Option<InputHash> {
+        match &self.odd {
+            Some(odd) => odd.hash.clone(),
+            None => InputHash::of_json(self.input.get()),
+        }
+    }
+
+    /// Whether the input lacks a value that could not be read.
+    pub fn is_lossy(&self) -> bool {
+        self.odd.as_ref().is_some_and(|odd| odd.is_lossy)
+    }
 }
 
 /// Why a reply ended (section 3).
@@ -134,8 +172,9 @@ impl StopReason {
 }
 
 #[derive(Deserialize)]
-struct WireReply {
-    content: Box<RawValue>,
+struct WireReply<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
     // Beside the content, whatever is missing or of an unexpected kind; the reply counts.
     #[serde(default)]
     stop_reason: Value,
@@ -203,8 +242,10 @@ pub fn sendable_id(id: &str) -> String {
 impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
     pub(super) fn parse(body: &[u8], terms: &Terms<'_>) -> Result<Read, String> {
-        let wire: WireReply = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let blocks = Block::parse_all(&wire.content)?;
+        let json = JsonText::of(body);
+        let wire: WireReply<'_> = from_raw(json.as_str())?;
+        let odd_inputs = OddInput::of(&json, wire.content.get());
+        let blocks = Block::parse_all(wire.content, &odd_inputs)?;
         let (usage, disbelieved) = match count(&wire.usage, !blocks.is_empty()) {
             Ok(usage) => (usage, None),
             Err(why) => (*terms.most, Some(why)),
@@ -212,8 +253,9 @@ impl Reply {
         let model = wire.model.as_str().filter(|model| !model.is_empty());
         let from_other = model.filter(|model| !is_same_model(model, terms.model));
         let reply = Self {
-            content: wire.content,
+            content: wire.content.to_owned(),
             blocks,
+            odd_inputs,
             stop_reason: StopReason::parse(wire.stop_reason.as_str()),
             // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
             // could end in a part of one.
@@ -298,27 +340,50 @@ impl Reply {
     }
 }
 
+impl OddInput {
+    /// The inputs in `content`, a piece of this text, that could not be read as they came.
+    fn of(json: &JsonText<'_>, content: &str) -> Vec<Self> {
+        if !json.received(content).is_odd {
+            return Vec::new();
+        }
+        let blocks: Vec<&RawValue> = from_raw(content).unwrap_or_default();
+        let read = |block: &&RawValue| {
+            let block: HashMap<String, &RawValue> = from_raw(block.get()).ok()?;
+            let received = json.received(block.get("input")?.get());
+            let id = from_raw(block.get("id")?.get()).ok()?;
+            let hash = InputHash::of_json(received.text);
+            received.is_odd.then_some(Self { id, hash, is_lossy: received.is_lossy })
+        };
+        blocks.iter().filter_map(read).collect()
+    }
+}
+
 impl Block {
-    fn parse_all(content: &RawValue) -> Result<Vec<Self>, String> {
-        let blocks: Result<Vec<Box<RawValue>>, _> = serde_json::from_str(content.get());
-        let blocks = blocks.map_err(|error| error.to_string())?;
-        Ok(blocks.iter().map(|block| Self::parse(block)).collect())
+    fn parse_all(content: &RawValue, odd: &[OddInput]) -> Result<Vec<Self>, String> {
+        let blocks: Vec<&RawValue> = from_raw(content.get())?;
+        Ok(blocks.iter().map(|block| Self::parse(block, odd)).collect())
     }
 
     /// Reads a block. Only the type is read of one the runner does not look into.
-    pub(super) fn parse(raw: &RawValue) -> Self {
+    pub(super) fn parse(raw: &RawValue, odd: &[OddInput]) -> Self {
         let Some(block) = Members::of(raw) else { return Self::Unusable };
         match (block.text("type").as_deref(), block.text("text")) {
             (Some("text"), Some(text)) => Self::Text(text),
             (None, _) | (Some("text"), None) => Self::Unusable,
-            (Some("tool_use"), _) => Self::ToolUse(ToolUse {
-                id: block.text("id").unwrap_or_default(),
-                name: block.text("name").unwrap_or_default(),
-                input: block.raw("input").map_or_else(no_input, RawValue::to_owned),
-            }),
+            (Some("tool_use"), _) => {
+                let id = block.text("id").unwrap_or_default();
+                let odd = odd.iter().find(|odd| odd.id == id).cloned();
+                let name = block.text("name").unwrap_or_default();
+                let input = block.raw("input").map_or_else(no_input, RawValue::to_owned);
+                Self::ToolUse(ToolUse { id, name, input, odd })
+            }
             _ => Self::Other,
         }
     }
+}
+
+fn from_raw<'de, T: Deserialize<'de>>(raw: &'de str) -> Result<T, String> {
+    serde_json::from_str(raw).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -485,6 +550,33 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() {
+        let content = r#"[{"type":"text","text":"a\ud83d"},{"type":"tool_use","id":"t1","name":"n",
+            "input":{"t":"\ud83d"}},{"type":"tool_use","id":"t2","name":"n","input":{"n":1e400}},
+            {"type":"tool_use","id":"t3","name":"n","input":{}}]"#;
+        let reply = reply(content, "\"tool_use\"").unwrap();
+        assert_eq!(reply.text(), "a\u{fffd}");
+        let again: Reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
+        // Kept as it came by an earlier version.
+        let kept = format!(
+            r#"{{"content":{content},"stop_reason":"tool_use","refusal":null,"usage":{},"cost":{}}}"#,
+            serde_json::to_string(&reply.usage).unwrap(),
+            serde_json::to_string(&reply.cost).unwrap()
+        );
+        let kept: Reply = serde_json::from_str(&kept).unwrap();
+        for reply in [&reply, &again, &kept] {
+            let calls: Vec<_> = reply.tool_uses().collect();
+            let inputs: Vec<_> = calls.iter().map(|call| call.input.get()).collect();
+            assert_eq!(inputs, [r#"{"t":"\ufffd"}"#, r#"{"n":null}"#, "{}"]);
+            let hashes: Vec<_> =
+                calls.iter().map(|call| call.input_hash().unwrap().to_string()).collect();
+            // As Node gives them for the inputs received.
+            assert_eq!(hashes, ["3c265f4d42b969ac", "5b4da02351c1c209", "44136fa355b3678a"]);
+            let lossy: Vec<_> = calls.iter().map(|call| call.is_lossy()).collect();
+            assert_eq!(lossy, [false, true, false]);
+        }
+    }
+
     fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
         let body = r#"{"content":[],"stop_reason":17,"stop_details":"none","model":[],"usage":{
             "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null,"speed":7}}"#;

@@ -1,68 +1,130 @@
-//! The HTTP side of an MCP session: rmcp's own client, observed, with one gap closed.
+//! The HTTP side of an MCP session (contracts/mcp-client.md, section 2): each message is a request of its
+//! own, and its answer is JSON or a stream of events.
+//!
+//! What is read is bounded, and read no further than the answer: of a message no more than its envelope
+//! becomes anything but text here.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use futures_util::stream::BoxStream;
-use http::{HeaderName, HeaderValue, StatusCode};
-use rmcp::{
-    model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, RequestId},
-    transport::streamable_http_client::{
-        StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
-use sse_stream::{Error as SseError, Sse};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
-use super::{EVENT_LIMIT, PEER, error::describe_setup};
-use crate::http::{HttpClient, status_class};
+use super::{ANSWER_LIMIT, CLOSE_TIMEOUT, PEER, error::CallError, sse::Events};
+use crate::{
+    config::BaseUrl,
+    domain::JsonText,
+    http::{HttpClient, retry_after, root_cause, secret_header, status_class},
+};
 
-const INITIALIZE: &str = "initialize";
-const NOTIFICATION: &str = "notification";
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const SPACE: HeaderName = HeaderName::from_static("x-mana-space");
+pub(super) const INITIALIZE: &str = "initialize";
+/// Longest body of a refusal that is looked at.
+const REFUSAL_LIMIT: usize = 64 << 10;
+/// How often in a row an answer stream is resumed that breaks without anything new.
+const MAX_RECONNECTS: u32 = 3;
+/// The pause before that, where the server names none, and the longest it may name.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Most requests of the server to us in one answer stream: this client offers it nothing to ask for.
+const MAX_SERVER_REQUESTS: u32 = 100;
+/// Longest wait for the body of a refusal, and until the server takes the answer to a request of its own.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-type Failure = StreamableHttpError<reqwest::Error>;
-type Headers = HashMap<HeaderName, HeaderValue>;
-
-/// rmcp's client on the shared connection pool. It counts every request, and gives errors that the
-/// server sends with `id: null` the id of the request they answer; without it such a call would only
-/// end by its timeout (contracts/mcp-client.md, 4.3).
-///
-/// It also knows whether the server has a session open, whatever rmcp made of the handshake.
-#[derive(Clone, Debug)]
-pub(super) struct ObservedClient {
+/// A session's way to the server.
+#[derive(Debug)]
+pub(super) struct Link {
     http: HttpClient,
-    seen: Arc<Mutex<Seen>>,
+    url: BaseUrl,
+    /// What goes with every request.
+    headers: HeaderMap,
+    last_id: AtomicU64,
+    state: Mutex<State>,
     opened: CancellationToken,
+    /// What is sent when nobody waits for it.
+    background: TaskTracker,
 }
 
-/// What passed by.
 #[derive(Debug, Default)]
-struct Seen {
+struct State {
     /// The session the server opened and did not end.
-    session: Option<Arc<str>>,
-    /// Why it refused a notification, and whether it may take it later.
-    refusal: Option<(String, bool)>,
+    session: Option<HeaderValue>,
+    /// The revision it speaks.
+    revision: Option<HeaderValue>,
     /// The JWT the session is to be ended with, if not the one it was opened with.
     jwt_for_end: Option<SecretString>,
-    /// A session that is still open, because the server did not accept the JWT it was to be ended with.
-    unended: Option<Unended>,
 }
 
-/// A session that could not be ended.
+/// A session that is still open: the server did not accept the JWT it was to be ended with.
 #[derive(Debug)]
-pub(super) struct Unended {
-    uri: Arc<str>,
-    session_id: Arc<str>,
-    custom_headers: Headers,
+pub(super) struct Unended(HeaderValue);
+
+#[derive(Serialize)]
+struct Outgoing<'a, P> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    method: &'a str,
+    params: P,
 }
 
-impl ObservedClient {
-    pub(super) fn new(http: HttpClient) -> Self {
-        Self { http, seen: Arc::default(), opened: CancellationToken::new() }
+/// A message of the server, as far as it tells what it is.
+#[derive(Deserialize)]
+struct Incoming<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    error: Option<RpcError>,
+}
+
+#[derive(Deserialize)]
+struct RpcError {
+    #[serde(default)]
+    code: i32,
+    #[serde(default)]
+    message: String,
+}
+
+/// What a message of the server means for the request under way.
+enum Heard {
+    Answer(Result<Box<RawValue>, CallError>),
+    /// The server wants an answer to a request of its own.
+    Asked(Vec<u8>),
+    Nothing,
+}
+
+impl Link {
+    /// The way to the server at `url` with this JWT and space, which go with every request. `None` if the
+    /// space or the JWT does not fit in a header.
+    pub(super) fn new(
+        http: HttpClient,
+        url: BaseUrl,
+        jwt: &SecretString,
+        space_id: &str,
+        background: TaskTracker,
+    ) -> Option<Self> {
+        let headers =
+            HeaderMap::from_iter([bearer(jwt)?, (SPACE, HeaderValue::from_str(space_id).ok()?)]);
+        let (last_id, state, opened) = Default::default();
+        Some(Self { http, url, headers, last_id, state, opened, background })
     }
 
     /// Resolves once the server has said which session it opened.
@@ -70,260 +132,355 @@ impl ObservedClient {
         self.opened.cancelled().await;
     }
 
-    /// Why the server refused a notification, if it did.
-    pub(super) fn take_refusal(&self) -> Option<(String, bool)> {
-        self.seen().refusal.take()
+    /// Every further request names this revision.
+    pub(super) fn speak(&self, revision: &'static str) {
+        self.state().revision = Some(HeaderValue::from_static(revision));
     }
 
     /// The session will be ended with this JWT.
     pub(super) fn end_with(&self, jwt: &SecretString) {
-        self.seen().jwt_for_end = Some(jwt.clone());
+        self.state().jwt_for_end = Some(jwt.clone());
     }
 
-    /// The session, if the server did not accept the JWT it was to be ended with.
-    pub(super) fn take_unended(&self) -> Option<Unended> {
-        self.seen().unended.take()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and waits for its result, at most as long as `limit`. A request nobody waits for
+    /// any more is cancelled on the server.
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        method: &'static str,
+        params: impl Serialize,
+        limit: Duration,
+    ) -> Result<Box<RawValue>, CallError> {
+        let id = self.last_id.fetch_add(1, Relaxed);
+        // The protocol forbids it for the first request.
+        let mut cancel = CancelOnDrop { link: self.clone(), id, is_over: method == INITIALIZE };
+        let answer = timeout(limit, self.ask(id, method, params)).await;
+        cancel.is_over |= answer.is_ok();
+        answer.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} ms", limit.as_millis());
+            Err(CallError::OutcomeUnknown { reason })
+        })
+    }
+
+    /// Sends a notification.
+    pub(super) async fn notify(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<(), CallError> {
+        let message = Outgoing { jsonrpc: "2.0", id: None, method, params };
+        self.post("notification", encode(&message)).await.map(drop)
+    }
+
+    /// Ends the session, if the server has one open. Returns it if it takes another JWT to end it.
+    pub(super) async fn end(&self, limit: Duration) -> Option<Unended> {
+        let session = self.state().session.take()?;
+        self.delete(session, limit).await
     }
 
     /// Ends a session that could not be ended, with this JWT.
     pub(super) async fn end_again(&self, unended: Unended, jwt: &SecretString) {
         self.end_with(jwt);
-        let Unended { uri, session_id, custom_headers } = unended;
         // Best effort: there is nothing else to do about a failure.
-        let _ = self.delete_session(uri, session_id, None, custom_headers).await;
+        self.delete(unended.0, CLOSE_TIMEOUT).await;
     }
 
-    /// Ends the session, if the server has one open.
-    pub(super) async fn end_session(
-        &self,
-        uri: Arc<str>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-    ) {
-        let session = self.seen().session.take();
-        if let Some(session) = session {
-            // Best effort: there is nothing else to do about a failure.
-            let _ = self.delete_session(uri, session, auth_header, custom_headers).await;
+    async fn delete(&self, session: HeaderValue, limit: Duration) -> Option<Unended> {
+        let mut headers = self.request_headers();
+        headers.insert(SESSION, session.clone());
+        if let Some((name, value)) = self.state().jwt_for_end.as_ref().and_then(bearer) {
+            headers.insert(name, value);
+        }
+        let delete = self.http.inner().delete(self.url.as_url().clone()).headers(headers);
+        let sent = timeout(limit, self.send("delete_session", delete)).await;
+        let refused = matches!(sent, Ok(Ok(r)) if r.status() == StatusCode::UNAUTHORIZED);
+        refused.then_some(Unended(session))
+    }
+
+    /// Ends the session when nobody waits for it.
+    pub(super) fn end_in_background(self: &Arc<Self>) {
+        let link = self.clone();
+        if link.state().session.is_some() {
+            self.spawn(async move { drop(link.end(CLOSE_TIMEOUT).await) });
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // What is dropped after the runtime has nobody to send it.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.background.spawn(task.in_current_span());
+        }
     }
 
-    /// Counts one request; its duration ends with the head of the answer, as the rest may stream.
-    async fn observe<T>(
+    fn request_headers(&self) -> HeaderMap {
+        let state = self.state();
+        let mut headers = self.headers.clone();
+        headers.extend(state.session.clone().map(|session| (SESSION, session)));
+        headers.extend(state.revision.clone().map(|revision| (REVISION, revision)));
+        headers
+    }
+
+    /// Sends one request and counts it; its duration ends with the head of the answer, as the rest may
+    /// stream.
+    async fn send(
         &self,
         operation: &'static str,
-        request: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        request: RequestBuilder,
+    ) -> Result<Response, CallError> {
         let started = Instant::now();
-        let result = request.await;
-        let outcome = match &result {
-            Ok(_) => "2xx",
-            Err(StreamableHttpError::Client(error)) if error.is_connect() => "unreachable",
-            Err(StreamableHttpError::Client(error)) => {
-                error.status().map_or("interrupted", status_class)
+        let sent = request.send().await;
+        let (outcome, result) = match sent {
+            Ok(response) => (status_class(response.status()), Ok(response)),
+            Err(error) if error.is_connect() => {
+                let reason = format!("mana-mcp cannot be reached ({})", root_cause(&error));
+                ("unreachable", Err(CallError::Away { reason }))
             }
-            Err(StreamableHttpError::HttpStatus(error)) if error.status == 429 => "429",
-            Err(StreamableHttpError::HttpStatus(error)) if error.status >= 500 => "5xx",
-            Err(StreamableHttpError::ResponseBodyTooLarge { .. }) => "too_large",
-            Err(
-                StreamableHttpError::UnexpectedContentType(_) | StreamableHttpError::Deserialize(_),
-            ) => "unreadable",
-            Err(_) => "4xx",
+            Err(error) => {
+                let reason = format!("the connection to mana-mcp broke ({})", root_cause(&error));
+                ("interrupted", Err(CallError::OutcomeUnknown { reason }))
+            }
         };
         self.http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
         result
     }
-}
 
-impl StreamableHttpClient for ObservedClient {
-    type Error = reqwest::Error;
-
-    async fn post_message(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session_id: Option<Arc<str>>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
-        self.post_message_with_max_sse_event_size(
-            uri,
-            message,
-            session_id,
-            auth_header,
-            custom_headers,
-            EVENT_LIMIT,
-        )
-        .await
+    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, CallError> {
+        let headers = self.request_headers();
+        let has_session = headers.contains_key(SESSION);
+        let request = self
+            .http
+            .inner()
+            .post(self.url.as_url().clone())
+            .headers(headers)
+            .header(header::ACCEPT, "application/json, text/event-stream")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        let response = self.send(operation, request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(response, has_session).await)
     }
 
-    async fn post_message_with_max_sse_event_size(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session_id: Option<Arc<str>>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-        max_sse_event_size: usize,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
-        let (operation, id) = identify(&message);
-        let post = self.http.inner().post_message_with_max_sse_event_size(
-            uri,
-            message,
-            session_id,
-            auth_header,
-            custom_headers,
-            max_sse_event_size,
-        );
-        let mut response = self.observe(operation, post).await.inspect_err(|error| {
-            if operation == NOTIFICATION {
-                self.seen().refusal = Some(describe_setup(error));
-            }
-        })?;
-        match &mut response {
-            StreamableHttpPostResponse::Json(_, Some(session))
-            | StreamableHttpPostResponse::Sse(_, Some(session))
-                if operation == INITIALIZE =>
-            {
-                self.seen().session = Some(session.as_str().into());
-                self.opened.cancel();
-            }
-            _ => {}
+    /// What an answer that is no success says of its request: a refusal at the door means that it did not
+    /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
+    async fn refusal(&self, response: Response, has_session: bool) -> CallError {
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status == StatusCode::NOT_FOUND && has_session {
+            return CallError::SessionLost;
         }
-        if id.is_some() {
-            correlate(&mut response, id)?;
-        }
-        Ok(response)
-    }
-
-    async fn delete_session(
-        &self,
-        uri: Arc<str>,
-        session_id: Arc<str>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<(), Failure> {
-        let auth_header = {
-            let mut seen = self.seen();
-            seen.session = None;
-            let jwt = seen.jwt_for_end.as_ref().map(|jwt| jwt.expose_secret().to_owned());
-            jwt.or(auth_header)
-        };
-        let delete = self.http.inner().delete_session(
-            uri.clone(),
-            session_id.clone(),
-            auth_header,
-            custom_headers.clone(),
-        );
-        let deleted = self.observe("delete_session", delete).await;
-        let status = match &deleted {
-            Err(StreamableHttpError::Client(error)) => error.status(),
-            _ => None,
-        };
+        let body = timeout(RESPONSE_TIMEOUT, read(response, REFUSAL_LIMIT)).await;
+        let body = body.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
+        let code = status.as_u16();
+        let said = self.http.snippet(&body);
+        let colon = if said.is_empty() { "" } else { ": " };
+        let reason = format!("mana-mcp answered {code}{colon}{said}");
+        let not_run =
+            |reason, transient, retry_after| CallError::NotRun { reason, transient, retry_after };
         match status {
-            // It is gone, which is all that was wanted.
-            Some(StatusCode::NOT_FOUND) => Ok(()),
-            // rmcp could only log it; whoever ends the session may have another JWT.
-            Some(StatusCode::UNAUTHORIZED) => {
-                self.seen().unended = Some(Unended { uri, session_id, custom_headers });
-                Ok(())
+            StatusCode::UNAUTHORIZED => CallError::Unauthorized { reason },
+            StatusCode::FORBIDDEN => not_run(reason, false, None),
+            StatusCode::TOO_MANY_REQUESTS => not_run(reason, true, retry_after(&headers)),
+            status if status.is_redirection() => {
+                let target = headers.get(header::LOCATION).map_or(&b""[..], HeaderValue::as_bytes);
+                let target = self.http.snippet(target);
+                let reason = format!(
+                    "mana-mcp answered {code} and points to {target:?}: check MANA_MCP_URL"
+                );
+                not_run(reason, false, None)
             }
-            _ => deleted,
+            status => match self.hear(&body) {
+                Heard::Answer(Err(error @ CallError::Rejected { .. })) => error,
+                _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                    not_run(reason, true, retry_after(&headers))
+                }
+                _ if status.is_client_error() => not_run(reason, false, None),
+                _ => CallError::OutcomeUnknown { reason },
+            },
         }
     }
 
-    async fn get_stream(
+    async fn ask(
         &self,
-        uri: Arc<str>,
-        session_id: Option<Arc<str>>,
-        last_event_id: Option<String>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
-        self.get_stream_with_max_sse_event_size(
-            uri,
-            session_id,
-            last_event_id,
-            auth_header,
-            custom_headers,
-            EVENT_LIMIT,
-        )
-        .await
-    }
-
-    /// Resumes an answer. The standing stream for notifications, which is optional, is never opened:
-    /// the tool list is frozen for a session, and nothing else could come.
-    async fn get_stream_with_max_sse_event_size(
-        &self,
-        uri: Arc<str>,
-        session_id: Option<Arc<str>>,
-        last_event_id: Option<String>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-        max_sse_event_size: usize,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
-        if last_event_id.is_none() {
-            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        id: u64,
+        method: &'static str,
+        params: impl Serialize,
+    ) -> Result<Box<RawValue>, CallError> {
+        let message = Outgoing { jsonrpc: "2.0", id: Some(id), method, params };
+        let operation = match method {
+            "tools/list" => "tools_list",
+            "tools/call" => "tools_call",
+            method => method,
+        };
+        let response = self.post(operation, encode(&message)).await?;
+        if method == INITIALIZE
+            && let Some(session) = response.headers().get(SESSION)
+        {
+            self.state().session = Some(session.clone());
+            self.opened.cancel();
         }
-        let get = self.http.inner().get_stream_with_max_sse_event_size(
-            uri,
-            session_id,
-            last_event_id,
-            auth_header,
-            custom_headers,
-            max_sse_event_size,
-        );
-        self.observe("resume_stream", get).await.map_err(|error| match error {
-            // rmcp would go on trying; the answer is lost for good.
-            StreamableHttpError::HttpStatus(_)
-            | StreamableHttpError::UnexpectedServerResponse(_) => {
-                StreamableHttpError::ServerDoesNotSupportSse
+        let unknown = |reason: String| Err(CallError::OutcomeUnknown { reason });
+        let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        let kind = String::from_utf8_lossy(kind.split(|b| *b == b';').next().unwrap_or_default())
+            .trim()
+            .to_ascii_lowercase();
+        match &*kind {
+            "text/event-stream" => self.follow(response).await,
+            "application/json" => {
+                let body = read(response, ANSWER_LIMIT).await?;
+                match self.hear(&body) {
+                    Heard::Answer(answer) => answer,
+                    _ => unknown("the answer of mana-mcp is no JSON-RPC response".into()),
+                }
             }
-            StreamableHttpError::Client(error) if error.is_status() => {
-                StreamableHttpError::ServerDoesNotSupportSse
+            _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                unknown("the request was accepted without an answer".into())
             }
-            error => error,
-        })
-    }
-}
-
-/// Gives the answer to a request that request's id: it belongs to the exchange it came in, whatever it
-/// says. An exchange without an answer is an error, or the caller would wait for its timeout.
-fn correlate(
-    response: &mut StreamableHttpPostResponse,
-    id: Option<RequestId>,
-) -> Result<(), Failure> {
-    match response {
-        StreamableHttpPostResponse::Accepted => {
-            return Err(StreamableHttpError::UnexpectedServerResponse(
-                "the request was accepted without an answer".into(),
-            ));
+            kind => {
+                let kind = self.http.snippet(kind.as_bytes());
+                unknown(format!(
+                    "the answer of mana-mcp is neither JSON nor an event stream but {kind:?}"
+                ))
+            }
         }
-        StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) => error.id = id,
-        StreamableHttpPostResponse::Json(JsonRpcMessage::Response(response), _) => {
-            response.id = id.unwrap_or_else(|| response.id.clone());
-        }
-        _ => {}
     }
-    Ok(())
-}
 
-/// Metric label of a message, and its id if it is a request.
-fn identify(message: &ClientJsonRpcMessage) -> (&'static str, Option<RequestId>) {
-    match message {
-        JsonRpcMessage::Request(request) => {
-            let operation = match &request.request {
-                ClientRequest::InitializeRequest(_) => INITIALIZE,
-                ClientRequest::ListToolsRequest(_) => "tools_list",
-                ClientRequest::CallToolRequest(_) => "tools_call",
-                _ => "other_request",
+    /// Reads the answer out of a stream, and out of those it is resumed by.
+    async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, CallError> {
+        let mut events = Events::default();
+        let (mut reconnects, mut asked) = (0, 0);
+        loop {
+            let resumed_behind = events.last_id.clone();
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let mut chunk = &*chunk;
+                while let Some(data) = events.next(&mut chunk) {
+                    if data.len() > ANSWER_LIMIT {
+                        return Err(CallError::Oversized { limit: ANSWER_LIMIT });
+                    }
+                    match self.hear(&data) {
+                        Heard::Answer(answer) => return answer,
+                        Heard::Asked(_) if asked == MAX_SERVER_REQUESTS => {
+                            let reason =
+                                format!("mana-mcp asked for {asked} things instead of answering");
+                            return Err(CallError::OutcomeUnknown { reason });
+                        }
+                        Heard::Asked(answer) => {
+                            asked += 1;
+                            // One after the other, so that the server sets no pace but its own.
+                            let _ = timeout(RESPONSE_TIMEOUT, self.post("response", answer)).await;
+                        }
+                        Heard::Nothing => {}
+                    }
+                }
+                if events.pending() > ANSWER_LIMIT {
+                    return Err(CallError::Oversized { limit: ANSWER_LIMIT });
+                }
+            }
+            reconnects = if events.last_id == resumed_behind { reconnects + 1 } else { 1 };
+            response = match self.resume(&mut events, reconnects).await {
+                Some(response) => response,
+                None => {
+                    let reason = "the answer stream ended without an answer".into();
+                    return Err(CallError::OutcomeUnknown { reason });
+                }
             };
-            (operation, Some(request.id.clone()))
         }
-        JsonRpcMessage::Notification(_) => (NOTIFICATION, None),
-        _ => ("response", None),
+    }
+
+    /// The rest of a broken answer stream, where the server keeps it.
+    async fn resume(&self, events: &mut Events, from: u32) -> Option<Response> {
+        let last_id = events.last_id.as_ref().filter(|id| !id.is_empty())?;
+        let last_id = HeaderValue::from_bytes(last_id).ok()?;
+        events.restart();
+        for _ in from..=MAX_RECONNECTS {
+            sleep(events.retry.unwrap_or(RECONNECT_PAUSE).min(LONGEST_PAUSE)).await;
+            let request = self
+                .http
+                .inner()
+                .request(Method::GET, self.url.as_url().clone())
+                .headers(self.request_headers())
+                .header(header::ACCEPT, "text/event-stream")
+                .header(LAST_EVENT_ID, last_id.clone());
+            if let Ok(response) = self.send("resume_stream", request).await {
+                return response.status().is_success().then_some(response);
+            }
+        }
+        None
+    }
+
+    /// What a message of the server says. It belongs to the exchange it came in, whatever id it carries.
+    fn hear(&self, message: &[u8]) -> Heard {
+        let json = JsonText::of(message);
+        let Ok(message) = serde_json::from_str::<Incoming<'_>>(json.as_str()) else {
+            return Heard::Nothing;
+        };
+        match message {
+            Incoming { method: Some(method), id: Some(id), .. } => {
+                let answer = if method == "ping" {
+                    r#""result":{}"#
+                } else {
+                    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
+                };
+                Heard::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
+            }
+            Incoming { method: Some(_), .. } => Heard::Nothing,
+            Incoming { error: Some(RpcError { code, message }), .. } => {
+                let message = self.http.snippet(message.as_bytes());
+                Heard::Answer(Err(CallError::Rejected { code, message }))
+            }
+            Incoming { result: Some(result), .. } => Heard::Answer(Ok(result.to_owned())),
+            _ => Heard::Nothing,
+        }
+    }
+}
+
+/// Tells the server that nobody waits for a request any more, unless the request is over.
+struct CancelOnDrop {
+    link: Arc<Link>,
+    id: u64,
+    is_over: bool,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let (link, id) = (self.link.clone(), self.id);
+        self.link.spawn(async move {
+            let params = serde_json::json!({"requestId": id, "reason": "given up"});
+            // Best effort: the server ends the request by itself sooner or later.
+            let _ = timeout(CLOSE_TIMEOUT, link.notify("notifications/cancelled", params)).await;
+        });
+    }
+}
+
+fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+    secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
+}
+
+/// Structs of strings, integers and JSON always encode.
+fn encode(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).unwrap_or_default()
+}
+
+/// A body of at most `limit` bytes.
+async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
+                return Err(CallError::Oversized { limit });
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => {
+                let reason = format!("the connection to mana-mcp broke ({})", root_cause(&error));
+                return Err(CallError::OutcomeUnknown { reason });
+            }
+        }
     }
 }

@@ -1,16 +1,25 @@
 //! Tools and their results as this program sees them.
 //!
-//! rmcp's own types refuse a whole list for one odd tool and a whole result for one content block of
-//! a type they do not know; read from JSON, only the odd part is passed over.
+//! One odd tool costs no list, one odd content block no result: only the odd part is passed over. And what
+//! is not shown is not unfolded: a few megabytes of tiny values would take a gigabyte.
 
-use rmcp::model::ServerResult;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::{fmt, marker::PhantomData};
 
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{MAX_TOOLS, McpError};
 use crate::domain::ToolName;
 
 /// Longest tool name MCP allows.
 const MAX_NAME: usize = 128;
+/// Most content blocks that are looked at; a result with more names the number of the others.
+const MAX_BLOCKS: usize = 1_000;
+/// Most values in the schemas of one page, counted by their commas and brackets.
+const MAX_VALUES: usize = 50_000;
 
 /// A tool as listed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,14 +32,6 @@ pub struct Tool {
     pub input_schema: Map<String, Value>,
     /// What the server says of its nature.
     pub hints: ToolHints,
-}
-
-impl Tool {
-    /// How large it is as the model is to be told of it, in bytes.
-    pub(super) fn size(&self) -> usize {
-        let schema = serde_json::to_string(&self.input_schema).unwrap_or_default();
-        self.name.as_str().len() + self.description.len() + schema.len()
-    }
 }
 
 /// A tool's nature in the server's own words; `None` where it says nothing.
@@ -49,8 +50,8 @@ pub struct ToolHints {
 pub struct ToolOutput {
     /// Content blocks, in order.
     pub content: Vec<Content>,
-    /// The result as data, where the server sends it beside or instead of content.
-    pub structured: Option<Value>,
+    /// The result as data, in JSON, where the server sends it beside or instead of content.
+    pub structured: Option<String>,
     /// Whether the tool says that it failed.
     pub is_error: bool,
 }
@@ -84,94 +85,240 @@ pub enum Content {
     },
     /// A type this program does not know, by its name.
     Other(String),
+    /// So many further blocks.
+    More(usize),
 }
 
 /// One page of a tool list.
 pub(super) struct ToolPage {
     pub tools: Vec<Tool>,
+    /// How long names, descriptions and schemas are, in bytes.
+    pub size: usize,
     pub next_cursor: Option<String>,
 }
 
-/// Reads a page; `None` if the result is no tool list.
-pub(super) fn read_tools(result: ServerResult) -> Option<ToolPage> {
-    let mut result = serde_json::to_value(result).ok()?;
-    let Value::Array(tools) = result.get_mut("tools")?.take() else { return None };
-    let next_cursor = result["nextCursor"].as_str().filter(|c| !c.is_empty()).map(str::to_owned);
-    Some(ToolPage { tools: tools.into_iter().filter_map(read_tool).collect(), next_cursor })
+/// The first values of an array, as they stand, and the number of the others.
+struct First<'a, const MOST: usize>(Vec<&'a RawValue>, usize);
+
+impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for First<'a, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<'a, const MOST: usize>(PhantomData<&'a RawValue>);
+
+        impl<'de: 'a, 'a, const MOST: usize> Visitor<'de> for Reader<'a, MOST> {
+            type Value = First<'a, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let (mut first, mut others) = (Vec::new(), 0);
+                while first.len() < MOST
+                    && let Some(item) = items.next_element()?
+                {
+                    first.push(item);
+                }
+                while first.len() == MOST && items.next_element::<IgnoredAny>()?.is_some() {
+                    others += 1;
+                }
+                Ok(First(first, others))
+            }
+        }
+
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
 }
 
-fn read_tool(mut tool: Value) -> Option<Tool> {
-    let name = tool["name"].as_str().unwrap_or_default().to_owned();
+/// A member of an object, as it stands; one that is missing or null is neither.
+type Member<'a> = Option<&'a RawValue>;
+
+/// The value of a member, if it is of the kind wanted.
+fn get<T: DeserializeOwned>(member: Member<'_>) -> Option<T> {
+    serde_json::from_str(member?.get()).ok()
+}
+
+fn text(member: Member<'_>) -> String {
+    get(member).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPage<'a> {
+    #[serde(borrow)]
+    tools: First<'a, MAX_TOOLS>,
+    #[serde(borrow)]
+    next_cursor: Member<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawTool<'a> {
+    #[serde(borrow)]
+    name: Member<'a>,
+    #[serde(borrow)]
+    description: Member<'a>,
+    #[serde(borrow)]
+    input_schema: Member<'a>,
+    #[serde(borrow)]
+    annotations: Member<'a>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Member<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawAnnotations<'a> {
+    #[serde(borrow)]
+    read_only_hint: Member<'a>,
+    #[serde(borrow)]
+    destructive_hint: Member<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawMeta<'a> {
+    #[serde(borrow)]
+    scope: Member<'a>,
+}
+
+/// Reads a page; `None` if the result is no tool list.
+///
+/// # Errors
+/// When it holds more than any real one.
+pub(super) fn read_tools(result: &RawValue) -> Result<Option<ToolPage>, McpError> {
+    let Ok(page) = serde_json::from_str::<RawPage<'_>>(result.get()) else { return Ok(None) };
+    let First(tools, others) = page.tools;
+    if others > 0 {
+        return Err(McpError::Oversized("more than 1,000 tools"));
+    }
+    let tools: Vec<RawTool<'_>> =
+        tools.iter().map(|tool| serde_json::from_str(tool.get()).unwrap_or_default()).collect();
+    let schemas = || tools.iter().filter_map(|tool| tool.input_schema).map(RawValue::get);
+    let values = schemas().flat_map(str::bytes).filter(|b| matches!(b, b',' | b':' | b'[' | b'{'));
+    if values.count() > MAX_VALUES {
+        return Err(McpError::Oversized("more than 50,000 values in schemas"));
+    }
+    let sizes = tools.iter().flat_map(|tool| [tool.name, tool.description, tool.input_schema]);
+    let size = sizes.flatten().map(|member| member.get().len()).sum();
+    let next_cursor = get(page.next_cursor).filter(|cursor: &String| !cursor.is_empty());
+    Ok(Some(ToolPage { tools: tools.iter().filter_map(read_tool).collect(), size, next_cursor }))
+}
+
+fn read_tool(tool: &RawTool<'_>) -> Option<Tool> {
+    let name = text(tool.name);
     if name.is_empty() || name.chars().count() > MAX_NAME {
         tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
         return None;
     }
-    let Value::Object(mut input_schema) = tool["inputSchema"].take() else {
+    let Some(mut input_schema) = get::<Map<String, Value>>(tool.input_schema) else {
         // Without its name: no redactor has seen it.
         tracing::warn!("mana-mcp lists a tool without an input schema; it is left out");
         return None;
     };
     // Claude refuses a whole request for one schema that is not an object's.
     input_schema.insert("type".into(), "object".into());
-    let description = tool["description"].as_str().unwrap_or_default().to_owned();
-    let hint = |name: &str| tool["annotations"][name].as_bool();
+    let annotations = tool.annotations.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let RawAnnotations { read_only_hint, destructive_hint } = annotations.unwrap_or_default();
+    let meta = tool.meta.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let RawMeta { scope } = meta.unwrap_or_default();
     let hints = ToolHints {
-        read_only: hint("readOnlyHint"),
-        destructive: hint("destructiveHint"),
-        is_admin: tool["_meta"]["scope"] == "admin",
+        read_only: get(read_only_hint),
+        destructive: get(destructive_hint),
+        is_admin: text(scope) == "admin",
     };
-    Some(Tool { name: ToolName::new(name), description, input_schema, hints })
+    Some(Tool {
+        name: ToolName::new(name),
+        description: text(tool.description),
+        input_schema,
+        hints,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawOutput<'a> {
+    #[serde(borrow)]
+    content: Member<'a>,
+    #[serde(borrow)]
+    structured_content: Member<'a>,
+    #[serde(borrow)]
+    is_error: Member<'a>,
+}
+
+/// A content block, or the resource in one.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawBlock<'a> {
+    #[serde(borrow)]
+    r#type: Member<'a>,
+    #[serde(borrow)]
+    text: Member<'a>,
+    #[serde(borrow)]
+    data: Member<'a>,
+    #[serde(borrow)]
+    mime_type: Member<'a>,
+    #[serde(borrow)]
+    uri: Member<'a>,
+    #[serde(borrow)]
+    name: Member<'a>,
+    #[serde(borrow)]
+    resource: Member<'a>,
+    #[serde(borrow)]
+    blob: Member<'a>,
 }
 
 /// Reads a tool's answer; `None` if the result is none.
-pub(super) fn read_output(result: ServerResult) -> Option<ToolOutput> {
-    let result = serde_json::to_value(result).ok()?;
-    let result = result.as_object()?;
-    let content = match result.get("content") {
-        Some(Value::Array(blocks)) => blocks.iter().map(Content::read).collect(),
-        _ => Vec::new(),
-    };
-    let known = ["content", "structuredContent", "isError"];
-    if !result.is_empty() && !known.iter().any(|key| result.contains_key(*key)) {
+pub(super) fn read_output(result: &RawValue) -> Option<ToolOutput> {
+    let output: RawOutput<'_> = serde_json::from_str(result.get()).ok()?;
+    let is_empty = || result.get()[1..].trim_start().starts_with('}');
+    if output.content.is_none()
+        && output.structured_content.is_none()
+        && output.is_error.is_none()
+        && !is_empty()
+    {
         return None;
     }
+    let blocks = output.content.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let First::<MAX_BLOCKS>(blocks, others) = blocks.unwrap_or(First(Vec::new(), 0));
+    let mut content: Vec<_> = blocks.into_iter().map(Content::read).collect();
+    content.extend((others > 0).then_some(Content::More(others)));
+    // It only stands in for content.
+    let structured = output.structured_content.filter(|_| content.is_empty());
     Some(ToolOutput {
         content,
-        structured: result.get("structuredContent").filter(|v| !v.is_null()).cloned(),
-        is_error: result.get("isError").and_then(Value::as_bool).unwrap_or_default(),
+        structured: structured.map(|raw| raw.get().to_owned()),
+        is_error: get(output.is_error).unwrap_or_default(),
     })
 }
 
 impl Content {
-    fn read(block: &Value) -> Self {
-        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        let mime_type = |value: &Value| value["mimeType"].as_str().map(str::to_owned);
-        let kind = block["type"].as_str().unwrap_or("untyped");
-        match kind {
-            "text" => Self::Text(text(block, "text")),
-            "image" => {
-                Self::Image { mime_type: text(block, "mimeType"), data: text(block, "data") }
-            }
+    fn read(block: &RawValue) -> Self {
+        let block: RawBlock<'_> = serde_json::from_str(block.get()).unwrap_or_default();
+        let kind = get(block.r#type).unwrap_or_else(|| "untyped".to_owned());
+        match &*kind {
+            "text" => Self::Text(text(block.text)),
+            "image" => Self::Image { mime_type: text(block.mime_type), data: text(block.data) },
             "audio" => {
                 // Four base64 characters hold three bytes.
-                let bytes = block["data"].as_str().map_or(0, |data| data.len() / 4 * 3);
-                Self::Audio { mime_type: text(block, "mimeType"), bytes }
+                let bytes = text(block.data).len() / 4 * 3;
+                Self::Audio { mime_type: text(block.mime_type), bytes }
             }
             "resource_link" => Self::ResourceLink {
-                uri: text(block, "uri"),
-                name: text(block, "name"),
-                mime_type: mime_type(block),
+                uri: text(block.uri),
+                name: text(block.name),
+                mime_type: get(block.mime_type),
             },
             "resource" => {
-                let resource = &block["resource"];
-                let uri = text(resource, "uri");
-                if resource["text"].is_string() {
-                    return Self::TextResource { uri, text: text(resource, "text") };
+                let resource = block.resource.and_then(|raw| serde_json::from_str(raw.get()).ok());
+                let resource: RawBlock<'_> = resource.unwrap_or_default();
+                let uri = text(resource.uri);
+                if let Some(text) = get(resource.text) {
+                    return Self::TextResource { uri, text };
                 }
-                let mime_type = mime_type(resource);
-                Self::BlobResource { uri, mime_type, data: text(resource, "blob") }
+                let mime_type = get(resource.mime_type);
+                Self::BlobResource { uri, mime_type, data: text(resource.blob) }
             }
-            other => Self::Other(other.to_owned()),
+            _ => Self::Other(kind),
         }
     }
 }
@@ -182,13 +329,17 @@ mod tests {
 
     use super::*;
 
-    fn result(value: Value) -> ServerResult {
-        serde_json::from_value(value).unwrap()
+    fn result(value: Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(&value).unwrap()
+    }
+
+    fn tools(result: &RawValue) -> Option<ToolPage> {
+        read_tools(result).unwrap()
     }
 
     #[test]
     fn an_odd_tool_is_left_out_and_the_others_stay() {
-        let page = read_tools(result(json!({
+        let page = tools(&result(json!({
             "tools": [
                 {"name": "todo.list", "description": "Lists.", "inputSchema": {"$schema": "x", "properties": {}}},
                 {"name": "", "inputSchema": {"type": "object"}},
@@ -204,7 +355,8 @@ mod tests {
         assert_eq!(page.tools[0].name.as_str(), "todo.list");
         assert_eq!(page.tools[0].input_schema["type"], "object");
         assert_eq!(page.next_cursor.as_deref(), Some("2"));
-        assert!(read_tools(result(json!({"tools": 5}))).is_none());
+        assert!(tools(&result(json!({"tools": 5}))).is_none());
+        assert!(tools(&result(json!([]))).is_none());
     }
 
     #[test]
@@ -212,13 +364,13 @@ mod tests {
         // Known ones and others, in an order no map would have by itself.
         let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","required":["z","a"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3,"default":null},"m":{"const":1.0}},"$defs":{"b":{"$anchor":"b","prefixItems":[{"type":"integer"}],"items":false}},"allOf":[{"if":{"required":["m"]},"then":{"minProperties":2},"else":true}],"dependentSchemas":{"z":{}},"unevaluatedProperties":false,"x-unknown":{"b":1,"a":[]}}"##;
         let page = format!(r#"{{"tools":[{{"inputSchema":{schema},"name":"a.b"}}]}}"#);
-        let page = read_tools(serde_json::from_str(&page).unwrap()).unwrap();
+        let page = tools(&RawValue::from_string(page).unwrap()).unwrap();
         assert_eq!(serde_json::to_string(&page.tools[0].input_schema).unwrap(), schema);
     }
 
     #[test]
     fn a_block_of_an_unknown_type_does_not_spoil_the_result() {
-        let output = read_output(result(json!({
+        let output = read_output(&result(json!({
             "content": [{"type": "text", "text": "a"}, {"type": "hologram", "rays": 9}],
             "isError": true,
         })))
@@ -229,8 +381,31 @@ mod tests {
 
     #[test]
     fn an_empty_result_is_a_result_and_something_else_is_not() {
-        assert_eq!(read_output(result(json!({}))), Some(ToolOutput::default()));
-        assert_eq!(read_output(result(json!({"content": []}))), Some(ToolOutput::default()));
-        assert_eq!(read_output(result(json!({"prompts": []}))), None);
+        assert_eq!(read_output(&result(json!({}))), Some(ToolOutput::default()));
+        assert_eq!(read_output(&result(json!({"content": []}))), Some(ToolOutput::default()));
+        assert_eq!(read_output(&result(json!({"prompts": []}))), None);
+    }
+
+    #[test]
+    fn of_very_many_blocks_or_values_the_first_are_read_and_the_rest_is_counted() {
+        let blocks = json!({"content": vec![json!({"type": "text", "text": "a"}); 1_500]});
+        let output = read_output(&result(blocks)).unwrap();
+        assert_eq!(output.content.len(), MAX_BLOCKS + 1);
+        assert_eq!(output.content.last(), Some(&Content::More(500)));
+        let tool = |schema: Value| json!({"name": "a.b", "inputSchema": schema});
+        let many = json!({"tools": vec![tool(json!({})); 1_001]});
+        assert!(matches!(read_tools(&result(many)), Err(McpError::Oversized(_))));
+        let tiny = json!({"tools": [tool(json!({"enum": vec![json!({}); 60_000]}))]});
+        assert!(matches!(read_tools(&result(tiny)), Err(McpError::Oversized(_))));
+    }
+
+    #[test]
+    fn structured_content_is_kept_as_text_where_there_is_no_content() {
+        let raw = r#"{"structuredContent":{"b":1.0, "a":[]},"content":[]}"#;
+        let output = read_output(&RawValue::from_string(raw.into()).unwrap()).unwrap();
+        assert_eq!(output.structured.as_deref(), Some(r#"{"b":1.0, "a":[]}"#));
+        let both =
+            json!({"structuredContent": {"a": 1}, "content": [{"type": "text", "text": "a"}]});
+        assert_eq!(read_output(&result(both)).unwrap().structured, None);
     }
 }

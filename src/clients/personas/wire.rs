@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{
-    Action, ActionResult, Cadence, InputHash, ModuleMix, ModuleName, ModuleRating, Persona,
-    Redactor, RunId, UserId, clip,
+    Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
+    Persona, Redactor, RunId, UserId, clip, json_text,
 };
 
 /// Longest system prompt, in bytes: it is paid for with each request.
@@ -86,13 +86,14 @@ struct Refusal {
 
 /// Whether a refusal is about the persona, and not about a path or a proxy.
 pub(super) fn says_no_persona(body: &[u8]) -> bool {
-    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    let refusal: Refusal = json_text::parse(body).unwrap_or_default();
     [refusal.error, refusal.message].iter().any(|words| words == "Persona not found")
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
-    let due: Due<'_> = serde_json::from_slice(body).ok()?;
+    let json = JsonText::of(body);
+    let due: Due<'_> = serde_json::from_str(json.as_str()).ok()?;
     let rows = due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
@@ -216,7 +217,7 @@ struct Written {
 
 /// Rows the server confirmed; `None` if the answer confirms nothing.
 pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
-    let answer: Written = serde_json::from_slice(body).ok()?;
+    let answer: Written = json_text::parse(body).ok()?;
     answer.ok.then(|| answer.written.unwrap_or(sent))
 }
 
@@ -331,6 +332,17 @@ mod tests {
             assert_eq!(error.persona, "persona.anna@mana.test");
             assert!(error.problem.contains(bound) && error.problem.len() < 100, "{error}");
         }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_or_a_number_out_of_range_costs_nothing_but_itself() {
+        let row = row().to_string().replace("Du bist Anna.", "Du bist \\ud83d.");
+        let huge = row.replace("0.2", "1e400");
+        let body = format!(r#"{{"personas":[{row},{huge}],"serverTime":"\udc00"}}"#);
+        let mut rows = parse_due(body.as_bytes()).unwrap().0;
+        assert_eq!(rows.remove(0).unwrap().system_prompt, "Du bist \u{fffd}.");
+        assert_eq!(rows.remove(0).unwrap_err().persona, "persona.anna@mana.test");
+        assert_eq!(parse_written(b"{\"ok\":true,\"written\":3,\"x\":\"\\ud83d\xff\"}", 3), Some(3));
     }
 
     #[test]

@@ -63,6 +63,21 @@ impl Course {
         };
         if std::mem::replace(tried, true) { Next::Over } else { next }
     }
+
+    /// The error of a call that had so long, as it is told. A read has done nothing, whatever its outcome.
+    pub(super) fn judge(&self, error: CallError, limit: Duration, is_late: bool) -> CallError {
+        match error {
+            CallError::OutcomeUnknown { reason } if self.only_reads => {
+                let reason = match is_late {
+                    true => format!("no answer within {} s", limit.as_secs_f64()),
+                    false => reason,
+                };
+                let times = if self.asked_again { "twice" } else { "once" };
+                CallError::Unanswered { reason: format!("{reason} (asked {times})") }
+            }
+            error => error,
+        }
+    }
 }
 
 fn misses_vault(result: &Result<ToolOutput, CallError>) -> bool {
@@ -142,6 +157,24 @@ mod tests {
         assert_eq!(course(true, &[unknown(), unknown()]), [Next::AskAgain, Next::Over]);
         assert_eq!(course(false, &[unknown()]), [Next::Over]);
         assert_eq!(course(false, &[lost(), unknown()]), [LOST, Next::Over]);
+    }
+
+    #[test]
+    fn a_read_without_an_answer_is_told_as_that_and_a_write_as_unknown() {
+        let limit = Duration::from_secs(15);
+        let silence = || CallError::OutcomeUnknown { reason: "silence".into() };
+        let mut read = Course::new(true);
+        let told = |course: &Course, is_late| course.judge(silence(), limit, is_late).to_string();
+        assert_eq!(told(&read, false), "silence (asked once)");
+        read.after(&unknown());
+        assert_eq!(told(&read, false), "silence (asked twice)");
+        assert_eq!(told(&read, true), "no answer within 15 s (asked twice)");
+        assert_eq!(told(&Course::new(false), true), "outcome unknown: silence");
+    }
+
+    #[test]
+    fn an_answer_that_was_too_long_is_not_asked_for_again() {
+        assert_eq!(course(true, &[Err(CallError::Oversized { limit: 1 })]), [Next::Over]);
     }
 
     #[test]

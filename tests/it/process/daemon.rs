@@ -74,6 +74,14 @@ impl Daemon {
         Self::start_as(Command::new(BINARY), peers, vars, Reader::Reads).await
     }
 
+    /// The most memory it has had so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// As [`Daemon::start`], with a log that is read like this.
     pub async fn start_for(
         reader: Reader,

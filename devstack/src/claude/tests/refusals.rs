@@ -34,6 +34,27 @@ async fn exactly_one_credential_is_accepted_in_either_header() {
 }
 
 #[tokio::test]
+async fn a_body_with_half_a_surrogate_pair_or_bytes_that_are_no_utf_8_is_no_json() {
+    let client = Client::start().await;
+    let body = base().to_string();
+    let first_text = body.find("Hallo").unwrap();
+    for (odd, says) in [
+        (&br"\ud83d"[..], "no low surrogate in string"),
+        (br"\uDE00", "no low surrogate in string"),
+        (b"\xff", "utf-8"),
+    ] {
+        let mut bytes = body.clone().into_bytes();
+        bytes.splice(first_text..first_text, odd.iter().copied());
+        let request = client.request("/v1/messages", &[KEY, VERSION, JSON]).body(bytes);
+        let answer = client.send(request).await;
+        assert_eq!(answer.status, 400);
+        let message = answer.json["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("The request body is not valid JSON: "), "{message}");
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn version_content_type_and_betas_are_checked() {
     let client = Client::start().await;
     let wrong: [(&[(&str, &str)], &str); 5] = [

@@ -119,6 +119,9 @@ async fn a_post_must_accept_both_forms_and_be_json_of_at_most_4_mib() {
     assert_rpc(post(both, "text/plain", good.clone()), 415, -32000).await;
     assert_rpc(post(both, json, "{".into()), 400, -32700).await;
     assert_rpc(post(both, json, format!("[{good}]")), 400, -32700).await;
+    // What the official schema says of `params`: an object, or none.
+    let odd = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":null}"#;
+    assert_rpc(post(both, json, odd.into()), 400, -32700).await;
     assert_rpc(post(both, json, " ".repeat((4 << 20) + 1)), 413, -32000).await;
     assert_eq!(world.mcp.open_sessions(), 0);
 }

@@ -1,0 +1,125 @@
+//! A stream of server-sent events, as far as an answer of mana-mcp needs it.
+
+use std::time::Duration;
+
+/// Reads events out of a stream, chunk by chunk.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
+    /// Whether the last chunk ended in the middle of a CR LF.
+    after_cr: bool,
+    /// The data of the event under way.
+    data: Vec<u8>,
+    /// The last event id the server gave: the stream can be resumed behind it.
+    pub last_id: Option<Vec<u8>>,
+    /// How long the server wants us to wait before that.
+    pub retry: Option<Duration>,
+}
+
+impl Events {
+    /// How much of an event has come whose end has not.
+    pub(super) fn pending(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
+    /// Takes what is new of a stream up to the end of an event; returns its data and removes from `chunk`
+    /// what was read.
+    pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Option<Vec<u8>> {
+        if std::mem::take(&mut self.after_cr) {
+            *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
+        }
+        while let Some(end) = memchr::memchr2(b'\r', b'\n', chunk) {
+            self.line.extend_from_slice(&chunk[..end]);
+            let rest = &chunk[end + 1..];
+            let is_cr = chunk[end] == b'\r';
+            self.after_cr = is_cr && rest.is_empty();
+            *chunk = if is_cr { rest.strip_prefix(b"\n").unwrap_or(rest) } else { rest };
+            let line = std::mem::take(&mut self.line);
+            if !line.is_empty() {
+                self.field(line);
+            } else if !self.data.is_empty() {
+                return Some(std::mem::take(&mut self.data));
+            }
+        }
+        self.line.extend_from_slice(chunk);
+        *chunk = &[];
+        None
+    }
+
+    /// A new stream begins, behind the last event.
+    pub(super) fn restart(&mut self) {
+        self.line.clear();
+        self.data.clear();
+        self.after_cr = false;
+    }
+
+    fn field(&mut self, mut line: Vec<u8>) {
+        let colon = memchr::memchr(b':', &line).unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &line[..colon] {
+            b"data" if self.data.is_empty() => {
+                // Large data comes in one line; it is not copied.
+                let begin = line.len() - value.len();
+                line.drain(..begin);
+                self.data = line;
+            }
+            b"data" => {
+                self.data.push(b'\n');
+                self.data.extend_from_slice(value);
+            }
+            b"id" if !value.contains(&0) => self.last_id = Some(value.to_vec()),
+            b"retry" => {
+                let millis = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                self.retry = millis.map(Duration::from_millis).or(self.retry);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(chunks: &[&[u8]]) -> (Vec<String>, Events) {
+        let mut events = Events::default();
+        let mut all = Vec::new();
+        for chunk in chunks {
+            let mut chunk = *chunk;
+            while let Some(data) = events.next(&mut chunk) {
+                all.push(String::from_utf8(data).unwrap());
+            }
+        }
+        (all, events)
+    }
+
+    const STREAM: &[u8] = b": hello\r\nid: 7\rretry: 20\ndata:\n\nevent: message\r\ndata: {\"a\":\r\ndata:1}\r\n\r\nid\n\ndata: x\n\n\ndata: never ended\n";
+
+    #[test]
+    fn events_are_told_apart_whatever_ends_their_lines() {
+        let (all, events) = read(&[STREAM]);
+        assert_eq!(all, ["{\"a\":\n1}", "x"]);
+        assert_eq!(events.last_id.as_deref(), Some(&b""[..]));
+        assert_eq!(events.retry, Some(Duration::from_millis(20)));
+        assert_eq!(events.pending(), "never ended".len());
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_chunks_end_does_not_matter(cuts in prop::collection::vec(0..STREAM.len(), 0..9)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let mut chunks = Vec::new();
+            let mut from = 0;
+            for cut in cuts.into_iter().chain([STREAM.len()]) {
+                chunks.push(&STREAM[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(read(&chunks).0, read(&[STREAM]).0);
+        }
+    }
+}

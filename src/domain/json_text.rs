@@ -1,0 +1,454 @@
+//! JSON of others made readable before anything is parsed: one odd part must not cost the whole.
+//!
+//! JavaScript writes what serde_json refuses: half of a surrogate pair, which a `slice` through an emoji
+//! leaves, numbers beyond `f64`, nesting without a bound. Such a part becomes U+FFFD or `null` where it
+//! stands, as do bytes that are no UTF-8; what is no JSON at all stays what it is, for the parser to refuse.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+/// Deepest nesting that is kept; serde_json reads up to 127 levels.
+const MAX_DEPTH: usize = 120;
+/// Digits that no number beyond `f64` can do without, unless it has an exponent.
+const LONG_NUMBER: usize = 300;
+/// U+FFFD as JSON writes it: as long as the escape it stands for.
+const REPLACEMENT: &[u8] = b"\\ufffd";
+const NULL: &str = "null";
+/// Most values that become `null`: a text that holds more is not worth the memory.
+const MAX_NULLS: usize = 100_000;
+
+/// JSON as it was received, and as it can be read.
+#[derive(Debug)]
+pub struct JsonText<'a> {
+    received: Cow<'a, str>,
+    /// What can be read instead, if that is not the same.
+    readable: Option<String>,
+    nulls: Vec<Null>,
+}
+
+/// A value that became `null`. What else is changed keeps its length.
+#[derive(Debug)]
+struct Null {
+    /// Where it stood in the text received.
+    odd: Range<usize>,
+    /// Where `null` begins in the readable text.
+    place: usize,
+}
+
+/// What was received where a part of the readable text stands now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Its text, as JavaScript would have decoded it.
+    pub text: &'a str,
+    /// Whether it is not the same.
+    pub is_odd: bool,
+    /// Whether a value in it was too deep or out of range and is `null` now.
+    pub is_lossy: bool,
+}
+
+impl<'a> JsonText<'a> {
+    /// The text of these bytes.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let received = String::from_utf8_lossy(bytes);
+        let found = Scan::value(&received)
+            .filter(|found| skip_white_space(received.as_bytes(), found.end) == received.len());
+        let (readable, nulls) = found.map_or_else(Default::default, |found| found.apply(&received));
+        Self { received, readable, nulls }
+    }
+
+    /// The text as it can be read.
+    pub fn as_str(&self) -> &str {
+        self.readable.as_deref().unwrap_or(&self.received)
+    }
+
+    /// What was received where `part`, a piece of [`Self::as_str`], stands.
+    pub fn received(&self, part: &str) -> Received<'_> {
+        let begin = (part.as_ptr() as usize).saturating_sub(self.as_str().as_ptr() as usize);
+        let end = begin + part.len();
+        let before = |place: usize| self.nulls.partition_point(|null| null.place < place);
+        // The same distance behind the last null before it.
+        let there = |place: usize| match self.nulls[..before(place)].last() {
+            Some(null) => place - (null.place + NULL.len()) + null.odd.end,
+            None => place,
+        };
+        let text = self.received.get(there(begin)..there(end)).unwrap_or_default();
+        Received { text, is_odd: text != part, is_lossy: before(begin) < before(end) }
+    }
+}
+
+/// Reads JSON of others.
+///
+/// # Errors
+/// When it is none, or not what is wanted.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_str(JsonText::of(bytes).as_str())
+}
+
+/// The JSON value at the beginning of `text`, made readable, and its length there.
+pub fn first_value(text: &str) -> Option<(Cow<'_, str>, usize)> {
+    let found = Scan::value(text)?;
+    let end = found.end;
+    let value = &text[..end];
+    Some((found.apply(value).0.map_or(Cow::Borrowed(value), Cow::Owned), end))
+}
+
+fn skip_white_space(bytes: &[u8], from: usize) -> usize {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
+    bytes[from..].iter().position(|b| !is_space(b)).map_or(bytes.len(), |n| from + n)
+}
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    CommaOrEnd,
+}
+
+/// A walk over one JSON value, without recursion, that notes what is odd in it.
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    /// The closing brackets due, innermost last.
+    open: Vec<u8>,
+    /// Where the value begins that is too deep.
+    too_deep: Option<usize>,
+    /// The text with no half of a surrogate pair in it, once one was found.
+    well_formed: Option<Vec<u8>>,
+    nulls: Vec<Null>,
+}
+
+/// A value that is JSON, and what is odd in it.
+struct Found {
+    end: usize,
+    well_formed: Option<Vec<u8>>,
+    nulls: Vec<Null>,
+}
+
+impl Found {
+    /// The text as it can be read, if that is not `text`, and where it has nulls now.
+    fn apply(mut self, text: &str) -> (Option<String>, Vec<Null>) {
+        // Only escapes were replaced, by escapes, so it is UTF-8 still.
+        let well_formed = self.well_formed.and_then(|bytes| String::from_utf8(bytes).ok());
+        if self.nulls.is_empty() {
+            let cut = well_formed.map(|mut whole| {
+                whole.truncate(text.len());
+                whole
+            });
+            return (cut, self.nulls);
+        }
+        let text = well_formed.as_deref().map_or(text, |whole| &whole[..text.len()]);
+        let mut readable = String::with_capacity(text.len());
+        let mut done = 0;
+        for Null { odd, place } in &mut self.nulls {
+            readable.push_str(&text[done..odd.start]);
+            *place = readable.len();
+            readable.push_str(NULL);
+            done = odd.end;
+        }
+        readable.push_str(&text[done..]);
+        (Some(readable), self.nulls)
+    }
+}
+
+impl<'a> Scan<'a> {
+    /// The first value of `text`; `None` if it is no JSON, or hardly any.
+    fn value(text: &'a str) -> Option<Found> {
+        let (open, nulls) = (Vec::new(), Vec::new());
+        let mut scan = Self { text, at: 0, open, too_deep: None, well_formed: None, nulls };
+        let mut expect = Expect::Value;
+        loop {
+            scan.at = skip_white_space(text.as_bytes(), scan.at);
+            expect = scan.step(expect, scan.peek()?)?;
+            if scan.open.is_empty() {
+                let Self { at: end, well_formed, nulls, .. } = scan;
+                return Some(Found { end, well_formed, nulls });
+            }
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn step(&mut self, expect: Expect, next: u8) -> Option<Expect> {
+        use Expect::{CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
+        match (expect, next) {
+            (Value | ValueOrEnd, b'{') => self.enter(b'}', KeyOrEnd),
+            (Value | ValueOrEnd, b'[') => self.enter(b']', ValueOrEnd),
+            (ValueOrEnd | KeyOrEnd | CommaOrEnd, b']' | b'}') => self.leave(next),
+            (CommaOrEnd, b',') => {
+                self.at += 1;
+                Some(if self.open.last() == Some(&b'}') { Key } else { Value })
+            }
+            (Key | KeyOrEnd, b'"') => {
+                self.string()?;
+                self.at = skip_white_space(self.text.as_bytes(), self.at);
+                (self.peek() == Some(b':')).then(|| self.at += 1)?;
+                Some(Value)
+            }
+            (Value | ValueOrEnd, b'"') => self.string().map(|()| CommaOrEnd),
+            (Value | ValueOrEnd, b't' | b'f' | b'n') => self.word().map(|()| CommaOrEnd),
+            (Value | ValueOrEnd, b'-' | b'0'..=b'9') => self.number().map(|()| CommaOrEnd),
+            _ => None,
+        }
+    }
+
+    fn enter(&mut self, close: u8, expect: Expect) -> Option<Expect> {
+        if self.open.len() == MAX_DEPTH {
+            self.too_deep = Some(self.at);
+        }
+        self.open.push(close);
+        self.at += 1;
+        Some(expect)
+    }
+
+    fn leave(&mut self, close: u8) -> Option<Expect> {
+        (self.open.pop() == Some(close)).then_some(())?;
+        self.at += 1;
+        if self.open.len() == MAX_DEPTH
+            && let Some(begin) = self.too_deep.take()
+        {
+            self.null(begin)?;
+        }
+        Some(Expect::CommaOrEnd)
+    }
+
+    fn word(&mut self) -> Option<()> {
+        let rest = &self.text[self.at..];
+        let word = ["true", "false", NULL].into_iter().find(|word| rest.starts_with(word))?;
+        self.at += word.len();
+        Some(())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let rest = &self.text[self.at..];
+        let is_part = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+        let number = &rest[..rest.bytes().position(|b| !is_part(b)).unwrap_or(rest.len())];
+        let begin = self.at;
+        self.at += number.len();
+        if (number.len() > LONG_NUMBER || number.contains(['e', 'E']))
+            && serde_json::from_str::<f64>(number).is_err()
+            && serde_json::from_str::<IgnoredAny>(number).is_ok()
+        {
+            self.null(begin)?;
+        }
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        loop {
+            self.at += memchr::memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
+            if bytes[self.at] == b'"' {
+                self.at += 1;
+                return Some(());
+            }
+            match unit(bytes, self.at) {
+                None => self.at += 2,
+                Some(first) => {
+                    let begin = self.at;
+                    self.at += 6;
+                    match (first, unit(bytes, self.at)) {
+                        (0xd800..0xdc00, Some(0xdc00..0xe000)) => self.at += 6,
+                        (0xd800..0xe000, _) => self.replace(begin),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What stands from `begin` to here becomes null, unless it goes with something larger.
+    fn null(&mut self, begin: usize) -> Option<()> {
+        if self.too_deep.is_none() {
+            self.nulls.push(Null { odd: begin..self.at, place: 0 });
+        }
+        (self.nulls.len() <= MAX_NULLS).then_some(())
+    }
+
+    /// The escape from `begin` to here becomes U+FFFD.
+    fn replace(&mut self, begin: usize) {
+        let bytes = self.well_formed.get_or_insert_with(|| self.text.as_bytes().to_vec());
+        bytes[begin..self.at].copy_from_slice(REPLACEMENT);
+    }
+}
+
+/// The UTF-16 unit of the escape at `at`, if `\uXXXX` stands there.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    let digit = |n: u16, b: &u8| Some(n << 4 | char::from(*b).to_digit(16)? as u16);
+    digits.iter().try_fold(0, digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn readable(text: &str) -> String {
+        JsonText::of(text.as_bytes()).as_str().to_owned()
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_a_replacement_character_wherever_it_stands() {
+        for (odd, read) in [
+            (r#""\ud83d""#, r#""\ufffd""#),
+            (r#""\uDE00""#, r#""\ufffd""#),
+            (r#"{"\uD83d":"a\ud83dz"}"#, r#"{"\ufffd":"a\ufffdz"}"#),
+            // What JavaScript's toWellFormed makes of these.
+            (
+                r#""\ud83d\ud83d\ude00 \ude00 \\ud83d \ud83dA \uDBFF""#,
+                r#""\ufffd\ud83d\ude00 \ufffd \\ud83d \ufffdA \ufffd""#,
+            ),
+            (r#""\ud83d\n\ude00\"""#, r#""\ufffd\n\ufffd\"""#),
+            (r#"["\ud83d\u0041","\\\ud83d"]"#, r#"["\ufffd\u0041","\\\ufffd"]"#),
+        ] {
+            assert_eq!(readable(odd), read);
+            assert!(serde_json::from_str::<Value>(read).is_ok(), "{read}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_become_replacement_characters_and_a_mark_at_the_front_goes() {
+        assert_eq!(
+            JsonText::of(b"{\"a\":\"\xffz\xf0\x9f\x98\"}").as_str(),
+            "{\"a\":\"\u{fffd}z\u{fffd}\"}"
+        );
+        assert_eq!(JsonText::of(b"\xef\xbb\xbf{}").as_str(), "{}");
+    }
+
+    #[test]
+    fn what_is_too_deep_or_out_of_range_becomes_null_where_it_stands() {
+        for (odd, read) in [
+            ("[1e400,-1E+999,1e308,0e999,5e-999]", "[null,null,1e308,0e999,5e-999]"),
+            (r#"{"maximum":1e400,"a":"1e400"}"#, r#"{"maximum":null,"a":"1e400"}"#),
+            (&format!("[{},7]", "9".repeat(400)), "[null,7]"),
+            ("1e400", "null"),
+            (
+                &format!(r#"{{"a":{},"b":1}}"#, nested(200)),
+                &format!(r#"{{"a":{}null{},"b":1}}"#, "[".repeat(119), "]".repeat(119)),
+            ),
+        ] {
+            assert_eq!(readable(odd), read);
+        }
+        assert_eq!(readable(&nested(120)), nested(120));
+        assert!(serde_json::from_str::<Value>(&readable(&nested(100_000))).is_ok());
+        assert_eq!(readable("[1.7976931348623157e308]"), "[1.7976931348623157e308]");
+    }
+
+    #[test]
+    fn what_is_no_json_stays_as_it_is() {
+        for text in [
+            "",
+            "<html>\"\\ud83d\"</html>",
+            "{\"a\":\"\\ud83d\"",
+            "[1e400,]",
+            "[1e400}",
+            "{\"a\" 1e400}",
+            "\"\\ud83d",
+            "\"\\",
+            "\"\\u",
+            "[\"\\ud83d\"] x",
+            "{1e400:2}",
+            "nul",
+            "[",
+            "]",
+            "[01e400]",
+        ] {
+            assert_eq!(readable(text), text);
+        }
+        assert!(parse::<Value>(&nested(50_000).as_bytes()[..60_000]).is_err());
+    }
+
+    #[test]
+    fn what_was_received_can_be_told_of_every_part() {
+        let text = r#"{"x":"\ud83d","deep":1e400,"a":{"t":"\ud83d"},"b":[1e400,[]],"c":"plain"}"#;
+        let json = JsonText::of(text.as_bytes());
+        let part = |piece: &str| {
+            let at = json.as_str().find(piece).unwrap();
+            json.received(&json.as_str()[at..at + piece.len()])
+        };
+        let received = |text, is_odd, is_lossy| Received { text, is_odd, is_lossy };
+        assert_eq!(part(r#"{"t":"\ufffd"}"#), received(r#"{"t":"\ud83d"}"#, true, false));
+        assert_eq!(part("[null,[]]"), received("[1e400,[]]", true, true));
+        assert_eq!(part("\"plain\""), received("\"plain\"", false, false));
+        assert_eq!(part("null"), received("1e400", true, true));
+    }
+
+    #[test]
+    fn the_first_value_of_a_text_is_found() {
+        let (value, length) = first_value(r#"{"a":"\ud83d"} and [more"#).unwrap();
+        assert_eq!((&*value, length), (r#"{"a":"\ufffd"}"#, 14));
+        assert!(first_value("{so} it goes").is_none());
+    }
+
+    /// A JSON value with odd parts in it.
+    fn odd_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("1e400".to_owned()),
+            Just("-12.5e-3".to_owned()),
+            r#"([a-z ]|\\u[dD][89abcdefABCDEF][0-9a-fA-F]{2}|\\u0041|\\n|\\\\|\\"){0,6}"#
+                .prop_map(|text| format!("\"{text}\"")),
+            (118usize..124).prop_map(nested),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6)
+                    .prop_map(|items| format!("[{}]", items.join(" , "))),
+                prop::collection::vec((r#"([a-z]|\\u[dD]83[dD]){0,3}"#, inner), 0..6).prop_map(
+                    |members| {
+                        let members =
+                            members.iter().map(|(key, value)| format!("\"{key}\":{value}"));
+                        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+                    }
+                ),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn odd_json_can_be_read_and_stays_what_it_then_is(text in odd_json()) {
+            let once = readable(&text);
+            prop_assert!(serde_json::from_str::<Value>(&once).is_ok(), "{text} became {once}");
+            prop_assert_eq!(&readable(&once), &once);
+            let json = JsonText::of(text.as_bytes());
+            prop_assert_eq!(json.received(json.as_str()).text, &text);
+        }
+
+        #[test]
+        fn strings_become_what_javascript_makes_well_formed(units in prop::collection::vec(
+            prop_oneof![Just(0x5c_u16), Just(0x22), Just(0x61), 0xd7fe_u16..0xe002], 0..12,
+        )) {
+            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let read: String = serde_json::from_str(&readable(&format!("\"{escaped}\""))).unwrap();
+            prop_assert_eq!(read, String::from_utf16_lossy(&units));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let json = JsonText::of(&bytes);
+            prop_assert_eq!(&readable(json.as_str()), json.as_str());
+        }
+
+        #[test]
+        fn text_of_json_characters_is_only_changed_where_it_then_is_json(text in r#"[\[\]{}",:\\ue0-9dD ]{0,40}"#) {
+            let once = readable(&text);
+            prop_assert!(once == text || serde_json::from_str::<Value>(&once).is_ok());
+            prop_assert!(serde_json::from_str::<Value>(&text).is_err() || once == text);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Answers that are too long, point elsewhere, never come, or ask for something themselves.
+
+use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{
+    script::{
+        anything, calls_of, main_requests, no_tools, only_failure, play_well, results, rpc,
+        spoil_rpc,
+    },
+    support::{Setup, path},
+};
+
+/// A result of this many bytes of text, as JSON or as an event.
+fn of_length(bytes: usize, as_event: bool) -> Fault {
+    let text = "a".repeat(bytes);
+    let result = json!({"content": [{"type": "text", "text": text}]});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string();
+    let (media_type, body) = match as_event {
+        true => ("text/event-stream", format!("data: {body}\n\n")),
+        false => ("application/json", body),
+    };
+    Fault::Bytes { status: 200, media_type, body: body.into_bytes() }
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_says_so_and_is_not_asked_for_again_by_stream_and_by_json() {
+    let world = no_tools().await;
+    let mcp = &world.peers.mcp;
+    let mut asked = Vec::new();
+    for tool in ["j.list", "j.create", "e.list", "e.create"] {
+        mcp.add_tool(tool, "", anything());
+        let fault = of_length((4 << 20) + 1, tool.starts_with('e'));
+        mcp.served.faults.inject(usize::MAX, fault, calls_of(tool));
+        asked.push(tool);
+    }
+    mcp.add_tool("fits.list", "", anything());
+    mcp.served.faults.inject(9, of_length((4 << 20) - 200, true), calls_of("fits.list"));
+    asked.push("fits.list");
+    let spelled: Vec<_> = asked.iter().map(|tool| tool.replace('.', "_")).collect();
+    let calls: Vec<_> = spelled.iter().map(|name| (name.as_str(), json!({}))).collect();
+    play_well(&world, [Scripted::tools(&calls), Scripted::text("Lang.")]).await;
+    let (actions, told) = (world.actions().await, results(&main_requests(&world)[1]));
+    for (n, tool) in asked.iter().enumerate().take(4) {
+        let message = actions[n].error_message.as_deref().unwrap();
+        assert!(message.contains("longer than 4 MB"), "{tool}: {message}");
+        assert_eq!(told[n].to_string().contains("may or may not"), tool.ends_with("create"));
+        assert_eq!(mcp.served.recorder.matching(calls_of(tool)).len(), 1, "{tool}");
+    }
+    assert_eq!(actions[4].result, "ok");
+}
+
+#[tokio::test]
+async fn a_tool_list_over_the_limit_is_told_and_not_asked_for_again() {
+    let world = Setup::one(&["habits"]).start().await;
+    spoil_rpc(&world, "tools/list", 9, of_length(5 << 20, true));
+    let result = world.tick().await;
+    let error = only_failure(&result);
+    assert!(error.contains("tools/list") && error.contains("longer than 4 MB"), "{error}");
+    assert_eq!(rpc(&world, "tools/list").len(), 1);
+    assert_eq!(world.peers.mcp.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_redirection_is_final_and_names_its_target() {
+    let away = || Fault::Respond {
+        status: 307,
+        headers: vec![("location", "http://elsewhere.test/x".into())],
+        body: String::new(),
+    };
+    for method in ["initialize", "tools/list"] {
+        let world = Setup::one(&["habits"]).start().await;
+        spoil_rpc(&world, method, 9, away());
+        let result = world.tick().await;
+        let error = only_failure(&result);
+        assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
+        assert_eq!(rpc(&world, method).len(), 1, "{method}");
+    }
+    let world = Setup::one(&["habits"]).start().await;
+    world.peers.auth.served.faults.on(9, Method::POST, path::LOGIN, away());
+    let result = world.tick().await;
+    let error = only_failure(&result);
+    assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
+    let logins = world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path::LOGIN));
+    assert_eq!(logins.len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_without_an_answer_is_told_as_that() {
+    let world = no_tools().await;
+    let mcp = &world.peers.mcp;
+    for tool in ["t.list", "u.list"] {
+        mcp.add_tool(tool, "", anything());
+    }
+    mcp.override_tool("t.list", usize::MAX, Behaviour::EndsStream);
+    mcp.served.faults.inject(9, Fault::HandledThenReset, calls_of("u.list"));
+    let calls = Scripted::tools(&[("t_list", json!({})), ("u_list", json!({}))]);
+    play_well(&world, [calls, Scripted::text("Nichts.")]).await;
+    let told = results(&main_requests(&world)[1]);
+    for (n, row) in world.actions().await.iter().enumerate() {
+        let message = row.error_message.as_deref().unwrap();
+        assert!(message.contains("(asked twice)"), "{message}");
+        assert!(!told[n].to_string().contains("may or may not"), "{}", told[n]);
+    }
+}
+
+#[tokio::test]
+async fn a_jwt_that_fits_in_no_header_is_the_fault_of_mana_auth() {
+    for jwt in ["a\nb", "a\u{e9}b\\ud83d"] {
+        let world = Setup::one(&["habits"]).start().await;
+        let body = json!({"user": {"id": "u"}, "accessToken": jwt, "token": "t"}).to_string();
+        let fault = Fault::status(200, body.replace("\\\\u", "\\u"));
+        world.peers.auth.served.faults.on(9, Method::POST, path::LOGIN, fault);
+        let result = world.tick().await;
+        let error = only_failure(&result);
+        assert!(error.contains("login: mana-auth answered 200, but the JWT"), "{error}");
+        assert!(!error.contains("personal space"), "{error}");
+        let logins = world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path::LOGIN));
+        assert_eq!(logins.len(), 1);
+    }
+}
+
+/// A stream with so many requests of the server, and a result behind them.
+fn asking(times: usize) -> Fault {
+    let mut body = String::new();
+    for n in 0..times {
+        let method = if n % 2 == 0 { "ping" } else { "roots/list" };
+        body += &format!(
+            "data: {}\n\n",
+            json!({"jsonrpc": "2.0", "id": format!("s{n}"), "method": method})
+        );
+    }
+    let result = json!({"content": [{"type": "text", "text": "da"}]});
+    body += &format!("data: {}\n\n", json!({"jsonrpc": "2.0", "id": 1, "result": result}));
+    Fault::Bytes { status: 200, media_type: "text/event-stream", body: body.into_bytes() }
+}
+
+#[tokio::test]
+async fn requests_of_the_server_are_answered_and_too_many_end_the_stream() {
+    let world = no_tools().await;
+    let mcp = &world.peers.mcp;
+    mcp.add_tool("few.create", "", anything());
+    mcp.add_tool("many.create", "", anything());
+    mcp.served.faults.inject(1, asking(4), calls_of("few.create"));
+    mcp.served.faults.inject(1, asking(200_000), calls_of("many.create"));
+    let answers = |r: &Recorded| r.method == Method::POST && r.json()["method"].is_null();
+    play_well(&world, [Scripted::tools(&[("few_create", json!({}))]), Scripted::text("Ok.")]).await;
+    let given: Vec<_> = mcp.served.recorder.matching(answers).iter().map(Recorded::json).collect();
+    assert_eq!(given.len(), 4);
+    assert_eq!((&given[0]["id"], &given[0]["result"]), (&json!("s0"), &json!({})));
+    assert_eq!((&given[1]["id"], &given[1]["error"]["code"]), (&json!("s1"), &json!(-32601)));
+    crate::script::make_due(&world).await;
+    play_well(&world, [Scripted::tools(&[("many_create", json!({}))]), Scripted::text("Ok.")])
+        .await;
+    assert_eq!(mcp.served.recorder.matching(answers).len(), 104);
+    let rows = world.actions().await;
+    let message = rows[1].error_message.as_deref().unwrap();
+    assert!(message.contains("outcome unknown") && message.contains("asked for 100"), "{message}");
+}
