@@ -10,6 +10,7 @@ use mana_persona_runner::{
     descriptors,
     domain::Redactor,
     healthcheck::healthcheck,
+    journal::JournalError,
     signals::Signals,
     telemetry, version,
 };
@@ -73,7 +74,9 @@ async fn serve(config: Config) -> ExitCode {
             Ok(address) => (app, address),
             Err(error) => return fail(1, &format!("the bound address is unknown: {error}")),
         },
-        Err(error @ StartError::Pricing(_)) => return fail(EX_CONFIG, &error.to_string()),
+        Err(error @ (StartError::Pricing(_) | StartError::Journal(JournalError::Newer { .. }))) => {
+            return fail(EX_CONFIG, &error.to_string());
+        }
         Err(error) => return fail(1, &error.to_string()),
     };
     tracing::info!(%address, "listening on http://{address}");
