@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::{
     Scope, ToolError, ToolHost,
+    attachment::Attached,
     catalog::{Catalog, CatalogTool},
-    day::{Earlier, number_after, ration_attachments, unknown},
+    day::{Earlier, number_after, unknown},
     main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
     policy::{self, Decision, RecentCall},
     step::{self, Called, Recorder},
@@ -40,15 +41,16 @@ const LOOK_BACK: usize = 5;
 /// Carries out calls and keeps the record of all of them.
 pub(super) struct Dispatcher<'a, H, R> {
     tools: &'a H,
-    catalog: &'a Catalog,
+    /// What is on offer.
+    pub catalog: Catalog,
     scope: &'a Scope,
     recorder: &'a R,
     /// Every call so far, in the order asked.
     pub calls: Vec<CallRecord>,
     /// What an earlier process has left of the turn's calls.
     earlier: HashMap<String, Earlier>,
-    /// Base64 characters of images and PDFs in the history.
-    attached: usize,
+    /// Images and PDFs in the history.
+    attached: Attached,
 }
 
 /// What came of a turn's calls.
@@ -121,14 +123,9 @@ struct Performed {
 }
 
 impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
-    pub(super) fn new(
-        tools: &'a H,
-        catalog: &'a Catalog,
-        scope: &'a Scope,
-        recorder: &'a R,
-    ) -> Self {
-        let earlier = HashMap::new();
-        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached: 0 }
+    pub(super) fn new(tools: &'a H, catalog: Catalog, scope: &'a Scope, recorder: &'a R) -> Self {
+        let (earlier, attached) = (HashMap::new(), Attached::default());
+        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached }
     }
 
     /// Goes on after these calls, and with what is known of those of the turn that was under way.
@@ -136,9 +133,18 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
         self,
         calls: Vec<CallRecord>,
         earlier: HashMap<String, Earlier>,
-        attached: usize,
+        attached: Attached,
     ) -> Self {
         Self { calls, earlier, attached, ..self }
+    }
+
+    /// Takes out what this step says was taken out after a refusal.
+    pub(super) fn take_out(&mut self, taken: &step::Step) {
+        match taken {
+            step::Step::ToolLeftOut { tool } => self.catalog.leave_out(tool),
+            step::Step::AttachmentsReplaced => self.attached.refuse(),
+            _ => {}
+        }
     }
 
     /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
@@ -158,7 +164,7 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
         while let Some(performed) = performed.next().await {
             match performed {
                 Ok(mut call) => {
-                    ration_attachments(&mut attached, &mut call.result.content);
+                    attached.ration(&mut call.result.content);
                     self.calls.push(call.record);
                     turn.results.push(call.result);
                     turn.hints.extend(call.hints);
@@ -366,7 +372,8 @@ async fn run(
         biased;
         result = tools.call(tool, arguments, limit) => match result {
             Ok(output) => {
-                let content = tool_result::to_blocks(&output, &scope.redactor);
+                let note = |why| scope.left_out.note_attachment(&tool.name, why);
+                let content = tool_result::to_blocks(&output, &scope.redactor, note);
                 let error = output.is_error.then(|| {
                     let text = tool_result::text_of(&content);
                     if text.is_empty() { "the tool failed without saying why".to_owned() } else { text }

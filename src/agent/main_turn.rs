@@ -36,6 +36,8 @@ pub struct MainTurn {
     pub spent: Usd,
     /// What gave cause for each reminder.
     pub reminders: Vec<&'static str>,
+    /// Tools that Claude refused and that no run had met before.
+    pub refused_tools: u64,
 }
 
 /// One tool call and what came of it.
@@ -155,9 +157,12 @@ impl Ended {
         }
     }
 
-    /// Whether Claude refused the request itself, not its sender.
-    pub(super) fn is_bad_request(&self) -> bool {
-        matches!(self, Self::Model(error) if error.is_bad_request())
+    /// The refusal, where Claude refused the request itself, not its sender.
+    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
+        match self {
+            Self::Model(error) if error.is_bad_request() => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -187,6 +192,7 @@ impl MainTurn {
             spent: day.conversation.spent(),
             ended: Ended::Stopped,
             reminders: Vec::new(),
+            refused_tools: 0,
             calls: day.into_calls(),
         }
     }
@@ -210,16 +216,16 @@ impl MainTurn {
 pub async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
-    catalog: &Catalog,
+    catalog: Catalog,
     system: &str,
     day: Day,
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> MainTurn {
-    let Day { mut conversation, calls, earlier, mut spent_before, attached } = day;
+    let Day { mut conversation, calls, earlier, mut spent_before, attached, .. } = day;
     let mut dispatcher =
         Dispatcher::new(tools, catalog, scope, recorder).after(calls, earlier, attached);
-    let mut reminders = Vec::new();
+    let (mut reminders, mut refused_tools) = (Vec::new(), 0);
     let ended = loop {
         match conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
@@ -227,7 +233,7 @@ pub async fn run_main_turn(
                 spent_before = conversation.spent();
                 let ask = Ask {
                     system,
-                    tools: Some(catalog.definitions()),
+                    tools: Some(dispatcher.catalog.definitions()),
                     messages: conversation.messages(),
                     max_tokens,
                     format: None,
@@ -237,11 +243,16 @@ pub async fn run_main_turn(
                 conversation.note_lost(recorder.lost());
                 match reply {
                     Ok(reply) => conversation.record_reply(reply),
-                    Err(ended) if ended.is_bad_request() && conversation.strip_thinking() => {
-                        tracing::warn!("the request is sent once more without thinking blocks");
-                        recorder.note(&Step::ThinkingStripped).await;
-                    }
-                    Err(ended) => break ended,
+                    Err(ended) => match conversation.mend(&ended, &dispatcher.catalog) {
+                        Some(step) => {
+                            recorder.note(&step).await;
+                            if let Step::ToolLeftOut { tool } = &step {
+                                refused_tools += u64::from(scope.left_out.refuse(tool));
+                            }
+                            dispatcher.take_out(&step);
+                        }
+                        None => break ended,
+                    },
                 }
             }
             Next::CallTools(asked) => {
@@ -290,6 +301,7 @@ pub async fn run_main_turn(
         replies: conversation.replies(),
         spent: conversation.spent(),
         reminders,
+        refused_tools,
     }
 }
 

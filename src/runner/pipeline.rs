@@ -28,6 +28,7 @@ use super::{
 use crate::{
     agent::{
         conversation::Limits,
+        left_out::LeftOut,
         main_turn::MainTurn,
         replay::Replay,
         step::{DayEnd, Recorder, Step},
@@ -76,6 +77,8 @@ pub struct Pipeline {
     pub limits: RunLimits,
     /// What personas may do with tools.
     pub policy: Arc<PolicyConfig>,
+    /// Tools that are offered to nobody.
+    pub left_out: Arc<LeftOut>,
     /// Stop and abort.
     pub shutdown: Shutdown,
     /// Today.

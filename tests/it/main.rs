@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod attachments;
 mod budget;
 mod control;
 mod cost;
@@ -24,6 +25,7 @@ mod metrics_table;
 mod model_failures;
 mod model_stopped;
 mod natures;
+mod odd_tools;
 mod owed_ratings;
 mod panics;
 mod personal_space;
