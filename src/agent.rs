@@ -3,17 +3,21 @@
 //! [`conversation::Conversation`] decides and does no I/O; [`main_turn`] and [`rating`] perform. This
 //! module knows nothing of mana-auth, of metrics, or of where it runs.
 
+pub mod attachment;
 pub mod catalog;
 pub mod conversation;
 pub mod day;
 mod dispatch;
+pub mod left_out;
 pub mod main_turn;
+mod nets;
 pub mod policy;
 pub mod prompt;
 mod purse;
 pub mod rating;
 pub mod reminder;
 pub mod replay;
+pub mod schema;
 pub mod step;
 pub mod tool_result;
 
@@ -22,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use self::catalog::CatalogTool;
+use self::{catalog::CatalogTool, left_out::LeftOut};
 use crate::{
     clients::{
         claude::Patience,
@@ -46,6 +50,8 @@ pub struct Scope {
     pub tool_timeout: Duration,
     /// Stop and abort.
     pub shutdown: Shutdown,
+    /// Tools that are not offered.
+    pub left_out: Arc<LeftOut>,
     /// How long the run waits for Claude's limits in all.
     pub patience: Arc<Patience>,
     /// Keeps this persona's secrets out of prompts and rows.

@@ -123,6 +123,18 @@ pub enum JournalError {
         /// What SQLite found.
         detail: String,
     },
+    /// A later version of this program has worked with it.
+    #[error(
+        "the journal {path} is one of a newer version of mana-persona-runner (migration {migration}); it was \
+         left as it is: start that version, or put back the copy made before it was first started",
+        path = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The first that this version does not know.
+        migration: i64,
+    },
     /// Its tables could not be brought up to date.
     #[error("the journal's tables cannot be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

@@ -77,7 +77,8 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => {
             let of_config = matches!(
                 error,
-                StartError::Pricing(_) | StartError::Journal(JournalError::Unfit { .. })
+                StartError::Pricing(_)
+                    | StartError::Journal(JournalError::Unfit { .. } | JournalError::Newer { .. })
             );
             return fail(if of_config { EX_CONFIG } else { 1 }, &error.to_string());
         }

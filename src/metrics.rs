@@ -17,8 +17,8 @@ use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
 pub use labels::{
-    BudgetScope, DueBy, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolLabels,
-    ToolOutcome,
+    BudgetScope, DueBy, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolFault,
+    ToolLabels, ToolOutcome,
 };
 pub use scheduling::InFlight;
 

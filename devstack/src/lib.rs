@@ -15,6 +15,7 @@ pub mod fault;
 pub mod jwt;
 pub mod marked;
 pub mod mcp;
+pub mod picture;
 pub mod recorder;
 pub mod wire;
 

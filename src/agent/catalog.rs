@@ -90,6 +90,24 @@ impl Catalog {
         self.by_spelling.is_empty()
     }
 
+    /// The tool in place `n` of the definitions, counted from 0.
+    pub fn nth(&self, n: usize) -> Option<&ToolName> {
+        self.resolve(&self.definitions.name(n)?).map(|tool| &tool.name)
+    }
+
+    /// No longer offers this tool. The others keep their spellings.
+    pub fn leave_out(&mut self, name: &ToolName) {
+        let tool = self.by_spelling.iter().find(|(_, tool)| tool.name == *name);
+        let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
+        self.by_spelling.remove(&spelling);
+        self.definitions = self.definitions.without(&spelling);
+    }
+
+    /// Whether nothing would be left without one.
+    pub(super) fn is_single(&self) -> bool {
+        self.by_spelling.len() <= 1
+    }
+
     /// The tool the model means; `None` if it made the name up.
     pub fn resolve(&self, spelling: &str) -> Option<&CatalogTool> {
         self.by_spelling.get(spelling)
@@ -320,6 +338,19 @@ mod tests {
         for name in ["a_burn", "a_wipe", "a_look"] {
             assert_eq!(nature(name), (false, true), "{name}");
         }
+    }
+
+    #[test]
+    fn a_tool_that_is_left_out_changes_nothing_for_the_others() {
+        let mut catalog = catalog(&[tool("a.b"), tool("a_b"), tool("c")]);
+        assert_eq!(catalog.nth(0).map(ToolName::as_str), Some("a.b"));
+        catalog.leave_out(&ToolName::new("a_b"));
+        assert!(catalog.resolve("a_b").is_none());
+        assert_eq!(catalog.resolve("a_b_2").map(|tool| tool.name.as_str()), Some("a.b"));
+        assert_eq!(catalog.nth(1).map(ToolName::as_str), Some("c"));
+        assert_eq!(catalog.nth(2), None);
+        catalog.leave_out(&ToolName::new("none"));
+        assert!(!catalog.is_single());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The main turn as a state machine: it holds the history and says what comes next.
 //!
 //! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
-//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). The one thing
-//! ever taken out of it is thinking, all of it at once ([`Conversation::strip_thinking`]).
+//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). What is
+//! ever taken out of it, after a refusal, is all of its kind ([`super::nets`]).
 
 use std::{collections::HashSet, num::NonZeroU32};
 
+use super::{catalog::Catalog, main_turn::Ended, nets::Nets, step::Step};
 use crate::{
     clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse},
     domain::Usd,
@@ -100,7 +101,7 @@ pub struct Conversation {
     pauses: u32,
     call_ids: HashSet<String>,
     closing_words: String,
-    stripped: bool,
+    nets: Nets,
 }
 
 impl Conversation {
@@ -118,7 +119,7 @@ impl Conversation {
             pauses: 0,
             call_ids: HashSet::new(),
             closing_words: String::new(),
-            stripped: false,
+            nets: Nets::default(),
         }
     }
 
@@ -167,15 +168,14 @@ impl Conversation {
         &self.closing_words
     }
 
-    /// Takes all thinking out of the history, after a request with it was refused: its blocks are bound to
-    /// what precedes them, and without them the same request may pass (section 5.4). Once in a
-    /// conversation. Whether anything has changed, so that asking again makes sense.
-    pub fn strip_thinking(&mut self) -> bool {
-        if self.stripped {
-            return false;
-        }
-        self.stripped = Message::strip_thinking(&mut self.messages);
-        self.stripped
+    /// Takes out what the request may have been refused for; `None` if there is nothing to try.
+    pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
+        self.nets.mend(refused, Some(tools), &mut self.messages)
+    }
+
+    /// Takes out what this step says. Whether anything has changed.
+    pub(super) fn take_out(&mut self, step: &Step) -> bool {
+        self.nets.take_out(step, &mut self.messages)
     }
 
     /// Takes in the reply that was asked for.

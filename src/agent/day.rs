@@ -6,17 +6,15 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    attachment::Attached,
     conversation::{Conversation, Limits, Next},
     main_turn::{CallRecord, CalledTool},
-    step::Called,
+    step::{Called, Step},
 };
 use crate::{
     clients::claude::{ResultBlock, ToolUse},
-    domain::Usd,
+    domain::{ToolName, Usd},
 };
-
-/// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
-const MAX_ATTACHED: usize = 16 << 20;
 
 /// What a call is told whose result died with the process that made it.
 const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
@@ -32,8 +30,10 @@ pub struct Day {
     pub(super) earlier: HashMap<String, Earlier>,
     /// What it had cost before the last reply.
     pub(super) spent_before: Usd,
-    /// Base64 characters of images and PDFs in the history.
-    pub(super) attached: usize,
+    /// Images and PDFs in the history.
+    pub(super) attached: Attached,
+    /// The tools it is no longer offered.
+    pub left_out: Vec<ToolName>,
 }
 
 /// What an earlier process has left of a call.
@@ -53,7 +53,8 @@ impl Day {
             calls: Vec::new(),
             earlier: HashMap::new(),
             spent_before: Usd::ZERO,
-            attached: 0,
+            attached: Attached::default(),
+            left_out: Vec::new(),
         }
     }
 
@@ -65,6 +66,16 @@ impl Day {
     /// What it has cost so far.
     pub fn spent(&self) -> Usd {
         self.conversation.spent()
+    }
+
+    /// Takes out what this step says was taken out after a refusal.
+    pub(super) fn take_out(&mut self, step: &Step) {
+        self.conversation.take_out(step);
+        match step {
+            Step::ToolLeftOut { tool } => self.left_out.push(tool.clone()),
+            Step::AttachmentsReplaced => self.attached.refuse(),
+            _ => {}
+        }
     }
 
     /// The calls of all turns, those of a turn that will not go on included: each that was answered or
@@ -109,19 +120,5 @@ pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
         },
         content: vec![ResultBlock::Text(UNKNOWN.into())],
         hints: Vec::new(),
-    }
-}
-
-/// Leaves out images and PDFs beyond what a history can carry: they are sent again with each turn.
-pub(super) fn ration_attachments(attached: &mut usize, content: &mut [ResultBlock]) {
-    for block in content {
-        let (ResultBlock::Image { data, .. } | ResultBlock::Pdf { data }) = &*block else {
-            continue;
-        };
-        if *attached + data.len() > MAX_ATTACHED {
-            *block = ResultBlock::Text("[attachment not shown: there were too many]".into());
-        } else {
-            *attached += data.len();
-        }
     }
 }

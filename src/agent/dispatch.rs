@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     Scope, ToolError, ToolHost,
+    attachment::Attached,
     catalog::{Catalog, CatalogTool},
-    day::{Earlier, number_after, ration_attachments, unknown},
+    day::{Earlier, number_after, unknown},
     main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
     policy::{self, Decision, RecentCall},
     step::{self, Called, Recorder},
@@ -41,15 +42,16 @@ const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too la
 /// Carries out calls and keeps the record of all of them.
 pub(super) struct Dispatcher<'a, H, R> {
     tools: &'a H,
-    catalog: &'a Catalog,
+    /// What is on offer.
+    pub catalog: Catalog,
     scope: &'a Scope,
     recorder: &'a R,
     /// Every call so far, in the order asked.
     pub calls: Vec<CallRecord>,
     /// What an earlier process has left of the turn's calls.
     earlier: HashMap<String, Earlier>,
-    /// Base64 characters of images and PDFs in the history.
-    attached: usize,
+    /// Images and PDFs in the history.
+    attached: Attached,
 }
 
 /// What came of a turn's calls.
@@ -138,14 +140,9 @@ struct Performed {
 }
 
 impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
-    pub(super) fn new(
-        tools: &'a H,
-        catalog: &'a Catalog,
-        scope: &'a Scope,
-        recorder: &'a R,
-    ) -> Self {
-        let earlier = HashMap::new();
-        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached: 0 }
+    pub(super) fn new(tools: &'a H, catalog: Catalog, scope: &'a Scope, recorder: &'a R) -> Self {
+        let (earlier, attached) = (HashMap::new(), Attached::default());
+        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached }
     }
 
     /// Goes on after these calls, and with what is known of those of the turn that was under way.
@@ -153,9 +150,18 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
         self,
         calls: Vec<CallRecord>,
         earlier: HashMap<String, Earlier>,
-        attached: usize,
+        attached: Attached,
     ) -> Self {
         Self { calls, earlier, attached, ..self }
+    }
+
+    /// Takes out what this step says was taken out after a refusal.
+    pub(super) fn take_out(&mut self, taken: &step::Step) {
+        match taken {
+            step::Step::ToolLeftOut { tool } => self.catalog.leave_out(tool),
+            step::Step::AttachmentsReplaced => self.attached.refuse(),
+            _ => {}
+        }
     }
 
     /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
@@ -175,7 +181,7 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
         while let Some(performed) = performed.next().await {
             match performed {
                 Ok(mut call) => {
-                    ration_attachments(&mut attached, &mut call.result.content);
+                    attached.ration(&mut call.result.content);
                     self.calls.push(call.record);
                     turn.results.push(call.result);
                     turn.hints.extend(call.hints);
@@ -402,7 +408,7 @@ async fn run(
             }
         };
         let reason = match result {
-            Ok(output) => return Ok(Answer::of_output(&output, scope)),
+            Ok(output) => return Ok(Answer::of_output(&output, tool, scope)),
             Err(ToolError::Call(CallError::Away { reason })) => reason,
             Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
         };
@@ -423,11 +429,16 @@ async fn run(
 }
 
 impl Answer {
-    fn of_output(output: &ToolOutput, scope: &Scope) -> Self {
-        let content = tool_result::to_blocks(output, &scope.redactor);
+    fn of_output(output: &ToolOutput, tool: &CatalogTool, scope: &Scope) -> Self {
+        let note = |why| scope.left_out.note_attachment(&tool.name, why);
+        let content = tool_result::to_blocks(output, &scope.redactor, note);
         let error = output.is_error.then(|| {
             let text = tool_result::text_of(&content);
-            if text.trim().is_empty() { "the tool failed without saying why".to_owned() } else { text }
+            if text.trim().is_empty() {
+                "the tool failed without saying why".to_owned()
+            } else {
+                text
+            }
         });
         Self { content, error, outcome_unknown: false, not_run: false, ended: None }
     }

@@ -38,6 +38,8 @@ pub struct MainTurn {
     pub spent: Usd,
     /// What gave cause for each reminder.
     pub reminders: Vec<&'static str>,
+    /// Tools that Claude refused and that no run had met before.
+    pub refused_tools: u64,
 }
 
 /// One tool call and what came of it.
@@ -202,9 +204,12 @@ impl Ended {
         }
     }
 
-    /// Whether Claude refused the request itself, not its sender.
-    pub(super) fn is_bad_request(&self) -> bool {
-        matches!(self, Self::Model(error) if error.is_bad_request())
+    /// The refusal, where Claude refused the request itself, not its sender.
+    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
+        match self {
+            Self::Model(error) if error.is_bad_request() => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -234,6 +239,7 @@ impl MainTurn {
             spent: day.conversation.spent(),
             ended: Ended::Stopped,
             reminders: Vec::new(),
+            refused_tools: 0,
             calls: day.into_calls(),
         }
     }
@@ -267,33 +273,38 @@ pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
 pub async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
-    catalog: &Catalog,
+    catalog: Catalog,
     system: &str,
     day: Day,
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> MainTurn {
-    let Day { mut conversation, calls, earlier, mut spent_before, attached } = day;
+    let Day { mut conversation, calls, earlier, mut spent_before, attached, .. } = day;
     let mut dispatcher =
         Dispatcher::new(tools, catalog, scope, recorder).after(calls, earlier, attached);
-    let mut reminders = Vec::new();
-    let purse = Purse { claude, catalog, system };
+    let (mut reminders, mut refused_tools) = (Vec::new(), 0);
     let ended = loop {
         match conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel { max_tokens } => {
                 spent_before = conversation.spent();
+                let purse = Purse { claude, catalog: &dispatcher.catalog, system };
                 let (messages, words) = (conversation.messages(), conversation.closing_words());
                 let ask = purse.ask(messages, max_tokens, &dispatcher.calls, words);
                 let reply = scope.ask(claude, ask, recorder).await;
                 conversation.note_lost(recorder.lost());
                 match reply {
                     Ok(reply) => conversation.record_reply(reply),
-                    Err(ended) if ended.is_bad_request() && conversation.strip_thinking() => {
-                        tracing::warn!("the request is sent once more without thinking blocks");
-                        recorder.note(&Step::ThinkingStripped).await;
-                    }
-                    Err(ended) => break ended.after(conversation.spent()),
+                    Err(ended) => match conversation.mend(&ended, &dispatcher.catalog) {
+                        Some(step) => {
+                            recorder.note(&step).await;
+                            if let Step::ToolLeftOut { tool } = &step {
+                                refused_tools += u64::from(scope.left_out.refuse(tool));
+                            }
+                            dispatcher.take_out(&step);
+                        }
+                        None => break ended.after(conversation.spent()),
+                    },
                 }
             }
             Next::CallTools(asked) => {
@@ -323,6 +334,7 @@ pub async fn run_main_turn(
                 let as_system = claude.takes_system_messages();
                 let mut cut = Vec::new();
                 if conversation.goes_on() {
+                    let purse = Purse { claude, catalog: &dispatcher.catalog, system };
                     let (messages, words) = (conversation.messages(), conversation.closing_words());
                     let ask = purse.ask(messages, NonZeroU32::MIN, &dispatcher.calls, words);
                     let left = recorder.left();
@@ -354,6 +366,7 @@ pub async fn run_main_turn(
         replies: conversation.replies(),
         spent: conversation.spent(),
         reminders,
+        refused_tools,
     }
 }
 

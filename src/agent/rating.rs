@@ -11,6 +11,7 @@ pub use parse::parse_ratings;
 use super::{
     Scope,
     main_turn::{CallRecord, Ended, MainTurn, used_modules},
+    nets::Nets,
     prompt,
     replay::RatingStep,
     step::{Recorder, Step},
@@ -56,21 +57,22 @@ pub async fn run_rating_turn(
     for step in earlier {
         match step {
             RatingStep::Replied(reply) => talk.hear(reply),
-            RatingStep::ThinkingStripped => drop(talk.strip_thinking()),
+            RatingStep::ThinkingStripped => {
+                talk.nets.take_out(&Step::ThinkingStripped, &mut talk.messages);
+            }
         }
     }
     let mut ended = None;
     while !talk.is_over() {
         match talk.ask(claude, system, scope, recorder).await {
             Ok(reply) => talk.hear(reply),
-            Err(end) if end.is_bad_request() && talk.strip_thinking() => {
-                tracing::warn!("the rating request is sent once more without thinking blocks");
-                recorder.note(&Step::ThinkingStripped).await;
-            }
-            Err(end) => {
-                ended = Some(end);
-                break;
-            }
+            Err(end) => match talk.nets.mend(&end, None, &mut talk.messages) {
+                Some(step) => recorder.note(&step).await,
+                None => {
+                    ended = Some(end);
+                    break;
+                }
+            },
         }
     }
     talk.into_ratings(ended)
@@ -133,7 +135,7 @@ struct RatingTalk<'a> {
     spent: Usd,
     came_back: String,
     refused: bool,
-    stripped: bool,
+    nets: Nets,
 }
 
 impl<'a> RatingTalk<'a> {
@@ -152,7 +154,7 @@ impl<'a> RatingTalk<'a> {
             spent: Usd::ZERO,
             came_back: String::new(),
             refused: false,
-            stripped: false,
+            nets: Nets::default(),
         }
     }
 
@@ -195,15 +197,6 @@ impl<'a> RatingTalk<'a> {
             self.messages.extend(Message::assistant(&reply.content, &[]));
             self.messages.push(Message::user(&repair));
         }
-    }
-
-    /// As [`super::conversation::Conversation::strip_thinking`].
-    fn strip_thinking(&mut self) -> bool {
-        if self.stripped {
-            return false;
-        }
-        self.stripped = Message::strip_thinking(&mut self.messages);
-        self.stripped
     }
 
     fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {

@@ -2,7 +2,7 @@
 
 use super::{
     conversation::{Limits, Next},
-    day::{Day, Earlier, ration_attachments},
+    day::{Day, Earlier},
     purse,
     step::{Called, DayEnd, Opened, Step},
 };
@@ -94,10 +94,12 @@ impl Replay {
                     None => self.rating.push(RatingStep::Replied(reply)),
                 }
             }
-            Step::ThinkingStripped => match self.day.as_mut().filter(|_| is_day) {
-                Some(day) => drop(day.conversation.strip_thinking()),
-                None => self.rating.push(RatingStep::ThinkingStripped),
-            },
+            Step::ThinkingStripped if !is_day => self.rating.push(RatingStep::ThinkingStripped),
+            Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
+                if let Some(day) = &mut self.day {
+                    day.take_out(&step);
+                }
+            }
             Step::Calling { id, tool } => self.of_call(id, Earlier::Calling(tool)),
             Step::NotCalled { id } => {
                 self.day.as_mut().and_then(|day| day.earlier.remove(&id));
@@ -140,7 +142,7 @@ fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool, cut: &[usize]) {
     for call in asked {
         let Some(Earlier::Called(called)) = day.earlier.remove(&call.id) else { return };
         let Called { record, mut content, .. } = *called;
-        ration_attachments(&mut day.attached, &mut content);
+        day.attached.ration(&mut content);
         results.push(ToolResult::of(call, content, record.error.is_some()));
         day.calls.push(record);
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::main_turn::{CallRecord, CalledTool};
 use crate::{
     clients::claude::{Meter, Reply, ResultBlock},
-    domain::{ModuleRating, Usd},
+    domain::{ModuleRating, ToolName, Usd},
 };
 
 /// One step of a run. Adding a kind is fine, changing one is not: runs of the version before this one
@@ -33,6 +33,13 @@ pub enum Step {
     },
     /// All thinking was taken out of the history.
     ThinkingStripped,
+    /// A tool was taken out of those on offer, for which a request was refused, and all thinking with it.
+    ToolLeftOut {
+        /// Which.
+        tool: ToolName,
+    },
+    /// Notes were put in the place of all images and PDFs in the history, and all thinking was taken out.
+    AttachmentsReplaced,
     /// A tool is about to be called.
     Calling {
         /// The id of the model's `tool_use` block.

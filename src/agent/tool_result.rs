@@ -1,6 +1,5 @@
 //! What the model gets to see of a tool's answer (contracts/mcp-client.md, section 2).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
@@ -11,19 +10,21 @@ use crate::{
     domain::Redactor,
 };
 
+use super::attachment::look;
+
 /// Most characters of text in one result, the marker included.
 const MAX_TEXT: usize = 30_000;
-/// Largest image or PDF, in base64 characters; larger ones are named, not shown.
-const MAX_ATTACHMENT: usize = 3 << 20;
 /// Most images and PDFs in one result.
 const MAX_ATTACHMENTS: usize = 4;
 
-const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
-
 /// Maps an MCP result to content blocks: at most 30,000 characters of text, with a marker where it
-/// was cut, no secret, no blank block.
-pub fn to_blocks(output: &ToolOutput, redactor: &Redactor) -> Vec<ResultBlock> {
-    let mut blocks: Vec<_> = output.content.iter().filter_map(to_block).collect();
+/// was cut, no secret, no blank block. `note` is told why an attachment is not shown.
+pub fn to_blocks(
+    output: &ToolOutput,
+    redactor: &Redactor,
+    note: impl Fn(&'static str),
+) -> Vec<ResultBlock> {
+    let mut blocks: Vec<_> = output.content.iter().filter_map(|it| to_block(it, &note)).collect();
     if blocks.is_empty()
         && let Some(structured) = &output.structured
     {
@@ -53,11 +54,22 @@ pub fn text_of(blocks: &[ResultBlock]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-fn to_block(content: &Content) -> Option<ResultBlock> {
+fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlock> {
     let note = |text: String| Some(ResultBlock::Text(text));
+    let attach = |media_type: &str, data: &str, what: &str| match look(media_type, data) {
+        Ok(_) if media_type == "application/pdf" => Some(ResultBlock::Pdf { data: data.into() }),
+        Ok(_) => {
+            Some(ResultBlock::Image { media_type: media_type.to_owned(), data: data.to_owned() })
+        }
+        Err(why) => {
+            tell(why);
+            let bytes = data.len() / 4 * 3;
+            note(format!("[{what}, {media_type}, {bytes} bytes, not shown: {why}]"))
+        }
+    };
     match content {
         Content::Text(text) => (!text.trim().is_empty()).then(|| ResultBlock::Text(text.clone())),
-        Content::Image { mime_type, data } => Some(image(mime_type, data)),
+        Content::Image { mime_type, data } => attach(mime_type, data, "image"),
         Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
         Content::ResourceLink { uri, name, mime_type } => {
             note(format!("[resource: {name}, {uri}, {}]", or_unknown(mime_type.as_deref())))
@@ -68,10 +80,8 @@ fn to_block(content: &Content) -> Option<ResultBlock> {
         Content::TextResource { text, .. } => Some(ResultBlock::Text(text.clone())),
         Content::BlobResource { uri, mime_type, data } => {
             let mime_type = or_unknown(mime_type.as_deref());
-            if IMAGE_TYPES.contains(&mime_type) {
-                Some(image(mime_type, data))
-            } else if mime_type == "application/pdf" && is_showable(mime_type, data) {
-                Some(ResultBlock::Pdf { data: data.clone() })
+            if mime_type == "application/pdf" || mime_type.starts_with("image/") {
+                attach(mime_type, data, &format!("resource {uri}"))
             } else {
                 note(format!("[resource {uri}, {mime_type}, {} bytes]", data.len() / 4 * 3))
             }
@@ -83,30 +93,6 @@ fn to_block(content: &Content) -> Option<ResultBlock> {
 
 fn or_unknown(mime_type: Option<&str>) -> &str {
     mime_type.unwrap_or("unknown type")
-}
-
-fn image(mime_type: &str, data: &str) -> ResultBlock {
-    if IMAGE_TYPES.contains(&mime_type) && is_showable(mime_type, data) {
-        return ResultBlock::Image { media_type: mime_type.to_owned(), data: data.to_owned() };
-    }
-    ResultBlock::Text(format!("[image, {mime_type}, {} bytes]", data.len() / 4 * 3))
-}
-
-/// Whether the API would take this data for what it is said to be: one broken block fails the whole
-/// request, and with it the run.
-fn is_showable(mime_type: &str, data: &str) -> bool {
-    if data.len() > MAX_ATTACHMENT {
-        return false;
-    }
-    let Ok(bytes) = STANDARD.decode(data) else { return false };
-    match mime_type {
-        "image/png" => bytes.starts_with(b"\x89PNG"),
-        "image/jpeg" => bytes.starts_with(b"\xff\xd8\xff"),
-        "image/gif" => bytes.starts_with(b"GIF8"),
-        "image/webp" => bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"),
-        "application/pdf" => bytes.starts_with(b"%PDF"),
-        _ => false,
-    }
 }
 
 /// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
@@ -150,12 +136,18 @@ pub fn as_arguments(input: &str) -> Option<serde_json::Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use devstack::picture;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn png_data() -> String {
+        STANDARD.encode(picture::png(1, 1))
+    }
+
     fn blocks(content: Vec<Content>) -> Vec<ResultBlock> {
-        to_blocks(&ToolOutput { content, ..Default::default() }, &Redactor::default())
+        to_blocks(&ToolOutput { content, ..Default::default() }, &Redactor::default(), |_| {})
     }
 
     fn text(text: &str) -> ResultBlock {
@@ -164,7 +156,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_content_has_its_form() {
-        let png = || Content::Image { mime_type: "image/png".into(), data: "iVBORw0KGgo=".into() };
+        let png = || Content::Image { mime_type: "image/png".into(), data: png_data() };
+        let pdf = STANDARD.encode(picture::pdf(""));
         let blob = |mime_type: &str, data: &str| Content::BlobResource {
             uri: "mana://x".into(),
             mime_type: Some(mime_type.into()),
@@ -173,25 +166,22 @@ mod tests {
         assert_eq!(blocks(vec![Content::Text("a".into()), Content::Text("".into())]), [text("a")]);
         assert_eq!(
             blocks(vec![png()]),
-            [ResultBlock::Image { media_type: "image/png".into(), data: "iVBORw0KGgo=".into() }]
+            [ResultBlock::Image { media_type: "image/png".into(), data: png_data() }]
         );
         assert_eq!(
             blocks(vec![Content::Image { mime_type: "image/tiff".into(), data: "AAAA".into() }]),
-            [text("[image, image/tiff, 3 bytes]")]
+            [text("[image, image/tiff, 3 bytes, not shown: images of this type are not shown]")]
         );
         assert_eq!(
             blocks(vec![Content::Image {
                 mime_type: "image/png".into(),
                 data: "no base64!".into()
             }]),
-            [text("[image, image/png, 6 bytes]")]
+            [text("[image, image/png, 6 bytes, not shown: it is no base64]")]
         );
         assert_eq!(
-            blocks(vec![Content::Image {
-                mime_type: "image/jpeg".into(),
-                data: "iVBORw0KGgo=".into()
-            }]),
-            [text("[image, image/jpeg, 9 bytes]")]
+            blocks(vec![Content::Image { mime_type: "image/jpeg".into(), data: png_data() }]),
+            [text("[image, image/jpeg, 72 bytes, not shown: it is not what it is said to be]")]
         );
         assert_eq!(
             blocks(vec![Content::Audio { mime_type: "audio/wav".into(), bytes: 9 }]),
@@ -206,8 +196,8 @@ mod tests {
             [text("[resource: Notiz, mana://n/1, unknown type]")]
         );
         assert_eq!(
-            blocks(vec![blob("application/pdf", "JVBERi0x")]),
-            [ResultBlock::Pdf { data: "JVBERi0x".into() }]
+            blocks(vec![blob("application/pdf", &pdf)]),
+            [ResultBlock::Pdf { data: pdf.clone() }]
         );
         assert_eq!(
             blocks(vec![blob("application/zip", "AAAA")]),
@@ -223,16 +213,16 @@ mod tests {
     fn structured_content_stands_in_for_missing_content_only() {
         let structured = Some(r#"{"n":1}"#.to_owned());
         let output = ToolOutput { structured: structured.clone(), ..Default::default() };
-        assert_eq!(to_blocks(&output, &Redactor::default()), [text("{\"n\":1}")]);
+        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}), [text("{\"n\":1}")]);
         let content = vec![Content::Text("a".into())];
         let output = ToolOutput { content, structured, is_error: false };
-        assert_eq!(to_blocks(&output, &Redactor::default()), [text("a")]);
+        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}), [text("a")]);
         assert!(blocks(vec![]).is_empty());
     }
 
     #[test]
     fn attachments_are_limited_in_number() {
-        let png = Content::Image { mime_type: "image/png".into(), data: "iVBORw0KGgo=".into() };
+        let png = Content::Image { mime_type: "image/png".into(), data: png_data() };
         let shown = blocks(vec![png; 9]);
         let images = shown.iter().filter(|b| matches!(b, ResultBlock::Image { .. })).count();
         assert_eq!((images, shown.len()), (4, 9));
@@ -245,7 +235,7 @@ mod tests {
             ..Default::default()
         };
         let redactor = Redactor::new(["hunter2hunter2"]);
-        assert_eq!(to_blocks(&output, &redactor), [text("jwt=[redacted] pw=[redacted]")]);
+        assert_eq!(to_blocks(&output, &redactor, |_| {}), [text("jwt=[redacted] pw=[redacted]")]);
     }
 
     proptest! {

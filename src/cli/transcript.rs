@@ -159,6 +159,15 @@ impl Teller<'_> {
             Step::ThinkingStripped => {
                 self.line("The request was refused; it was sent once more without the thinking.");
             }
+            Step::ToolLeftOut { tool } => {
+                let tool = cell(tool.as_str(), NAME);
+                self.line(&format!(
+                    "The request was refused for the tool {tool}; it was sent once more without that."
+                ));
+            }
+            Step::AttachmentsReplaced => {
+                self.line("The request was refused; it was sent once more without attachments.");
+            }
             // Told with the reply that asked for it.
             Step::Calling { .. } | Step::NotCalled { .. } | Step::Called(_) => {}
             Step::Told { reminder: None, .. } => {}

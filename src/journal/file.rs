@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row,
     any::{AnyConnectOptions, AnyPoolOptions},
+    migrate::MigrateError,
 };
 use tokio::time::{Instant, sleep};
 
@@ -59,7 +60,12 @@ impl Journal {
         make_file(&path)?;
         let pool =
             pool(&url(&path, "rw")?, PRAGMAS).await.map_err(|source| of_opening(&path, source))?;
-        schema::migrator().run(&pool).await?;
+        schema::migrator().run(&pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(migration) => {
+                JournalError::Newer { path: path.clone(), migration }
+            }
+            error => error.into(),
+        })?;
         tracing::info!(bytes = size, "the journal is open");
         let refused = |source| JournalError::Folder { what: "file", path: path.clone(), source };
         let place = Place::of(folder, [path.clone(), folder.join(LOCK_NAME)], lock);

@@ -6,7 +6,8 @@ use sqlx::{
 };
 
 /// Never changed once released: a further change is a further entry.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "runs", RUNS)];
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "runs", RUNS), (2, "steps of requests sent once more", STEPS)];
 
 const RUNS: &str = "
 -- One run of one persona. Never deleted; `persona` is emptied with its steps.
@@ -85,6 +86,10 @@ CREATE TABLE control (
     at BIGINT NOT NULL
 );
 ";
+
+/// Changes no table. A step may now be of a kind that the version before cannot read, which would close the run;
+/// that version refuses a journal with this entry.
+const STEPS: &str = "-- Kinds of steps: ToolLeftOut, AttachmentsReplaced";
 
 pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {

@@ -125,6 +125,16 @@ labels! {
 }
 
 labels! {
+    /// Why a tool is offered to nobody.
+    ToolFault {
+        /// Its input schema is one that Claude does not take.
+        Schema = "schema",
+        /// Claude refused a request for it.
+        Refused = "refused",
+    }
+}
+
+labels! {
     /// What a budget is for.
     BudgetScope {
         /// A UTC day of the fleet.

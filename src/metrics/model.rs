@@ -7,7 +7,7 @@ use prometheus::{
 };
 
 use super::{
-    BudgetScope, Label, Metrics, REQUEST_BUCKETS, ToolLabels, ToolOutcome,
+    BudgetScope, Label, Metrics, REQUEST_BUCKETS, ToolFault, ToolLabels, ToolOutcome,
     families::{Families, Values, all},
 };
 use crate::domain::{Cost, Tokens, Usd};
@@ -53,6 +53,7 @@ pub(super) struct Model {
     tool_calls: IntCounterVec,
     tool_duration: HistogramVec,
     tool_labels: ToolLabels,
+    tools_left_out: IntCounterVec,
     policy_decisions: IntCounterVec,
     reminders: IntCounterVec,
     unrated_modules: IntCounter,
@@ -142,6 +143,12 @@ impl Model {
                 REQUEST_BUCKETS,
             )?,
             tool_labels: ToolLabels::default(),
+            tools_left_out: r.counters(
+                "tools_left_out_total",
+                "Tools that mana-mcp lists and no persona is offered, by why Claude does not take them, each \
+                 counted once. The log names each in a warning.",
+                &[("reason", Values::Closed(all::<ToolFault>))],
+            )?,
             policy_decisions: r.counters(
                 "policy_decisions_total",
                 "Tool calls the policy gate denied or flagged, and tool results it flagged. It grows \
@@ -237,6 +244,11 @@ impl Metrics {
         }
         let duration = &self.model.tool_duration;
         duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    /// So many tools are offered to nobody any more.
+    pub fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
+        self.model.tools_left_out.with_label_values(&[why.as_str()]).inc_by(tools);
     }
 
     /// The policy gate denied or flagged a call, or flagged a result.

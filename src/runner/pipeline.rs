@@ -34,6 +34,7 @@ use super::{
 use crate::{
     agent::{
         conversation::Limits,
+        left_out::LeftOut,
         main_turn::MainTurn,
         replay::Replay,
         step::{DayEnd, Recorder, Step},
@@ -88,6 +89,8 @@ pub struct Pipeline {
     pub policy: Arc<PolicyConfig>,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     pub misnamed: Mutex<HashSet<(&'static str, String)>>,
+    /// Tools that are offered to nobody.
+    pub left_out: Arc<LeftOut>,
     /// Stop and abort.
     pub shutdown: Shutdown,
     /// Today.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod attachments;
 mod budget;
 mod control;
 mod cost;
@@ -29,6 +30,7 @@ mod odd_answers;
 mod odd_replies;
 mod odd_rows;
 mod odd_text;
+mod odd_tools;
 mod owed_ratings;
 mod panics;
 mod personal_space;

@@ -13,12 +13,14 @@ use std::net::TcpListener;
 use devstack::{Devstack, claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
 use mana_persona_runner::{
     config::DEV_SEED_SECRET,
+    journal::Journal,
     version::{COMMIT, VERSION},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
-use crate::support::{Setup, patiently, start_peers};
+use crate::support::{Setup, patiently, start_peers, variables};
 use daemon::{Daemon, finish};
 
 /// Whether a request to Claude shows it the results of calls.
@@ -210,6 +212,25 @@ async fn a_taken_port_is_one_clear_line_and_a_failure() {
     assert_eq!(ended.code, Some(1));
     let lines: Vec<_> = ended.stderr.lines().collect();
     assert!(matches!(lines[..], [line] if line.contains(&address.to_string())), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_journal_of_a_newer_version_is_refused_with_exit_code_78_and_left_as_it_is() {
+    let (peers, _) = start_peers(Default::default(), &[]).await;
+    Journal::open(peers.data_folder()).await.unwrap().close().await;
+    let file = peers.data_folder().join("journal.db");
+    let url = format!("sqlite://{}", file.display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 SELECT 1000, 'newer', 1, x'00', 0";
+    sqlx::query(newer).execute(&mut connection).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let before = std::fs::read(&file).unwrap();
+    let ended = finish(variables(&peers, &[]), &[]).await;
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains("newer version") && ended.stderr.contains("1000"));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
 #[tokio::test]

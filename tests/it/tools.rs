@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use devstack::{claude::Scripted, mcp::Behaviour};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use devstack::{claude::Scripted, mcp::Behaviour, picture};
 use serde_json::{Value, json};
 
 use crate::{
@@ -101,8 +102,8 @@ async fn a_schema_reaches_claude_with_its_keywords_in_their_order() {
 
 #[tokio::test]
 async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
-    const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
-    const PDF: &str = "JVBERi0xLjcK";
+    let png = &*STANDARD.encode(picture::png(1, 1));
+    let pdf = &*STANDARD.encode(picture::pdf(""));
     let one = |block: Value| json!({"content": [block]});
     let media = |kind: &str, mime: &str, data: &str| {
         one(json!({"type": kind, "mimeType": mime, "data": data}))
@@ -122,15 +123,15 @@ async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
     // What the tool answers, and what the model is shown. Of a note, what it must name.
     let cases = [
         (json!({"content": [text("a"), text(""), text("b")]}), json!([text("a"), text("b")])),
-        (media("image", "image/png", PNG), base64("image", "image/png", PNG)),
+        (media("image", "image/png", png), base64("image", "image/png", png)),
         (media("image", "image/tiff", "AAAA"), json!("image/tiff")),
         (media("image", "image/png", "no base64!"), json!("image/png")),
-        (media("image", "image/jpeg", PNG), json!("image/jpeg")),
+        (media("image", "image/jpeg", png), json!("image/jpeg")),
         (media("audio", "audio/wav", "AAAAAAAAAAAA"), json!("audio/wav, 9 bytes")),
         (link, json!("Notiz, mana://n/1, text/plain")),
         (resource(json!({"uri": "mana://r", "text": "Inhalt"})), json!([text("Inhalt")])),
-        (blob("image/png", PNG), base64("image", "image/png", PNG)),
-        (blob("application/pdf", PDF), base64("document", "application/pdf", PDF)),
+        (blob("image/png", png), base64("image", "image/png", png)),
+        (blob("application/pdf", pdf), base64("document", "application/pdf", pdf)),
         (blob("application/pdf", "AAAA"), json!("mana://r, application/pdf")),
         (blob("application/zip", "AAAA"), json!("mana://r, application/zip")),
         (one(json!({"type": "hologram", "rays": 9})), json!("hologram")),

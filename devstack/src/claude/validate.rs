@@ -10,7 +10,9 @@ use super::{memory::Memory, model, request::ParsedRequest};
 mod blocks;
 mod cache;
 mod conversation;
+mod draft;
 mod headers;
+mod media;
 mod options;
 mod schema;
 mod shape;
@@ -95,6 +97,7 @@ pub(super) fn request(
     let origins = memory.trace(raw)?;
     blocks::check_system(&request.body["system"])?;
     blocks::check_messages(&request, &origins)?;
+    media::check_sizes(&request.messages)?;
     conversation::check_order(&request.messages, &origins, memory, model)?;
     cache::check(&request)?;
     memory.check_thinking(&request.body, &request.messages, &origins, model.binds_thinking)?;

@@ -236,13 +236,16 @@ fn a_reminder_follows_the_results_and_stays_there() {
 fn thinking_is_stripped_once_in_a_conversation_and_calls_stay_answered() {
     let thought = || json!({"type": "thinking", "thinking": "", "signature": "s"});
     let mut day = day();
-    assert!(!day.strip_thinking(), "there is none yet, and that does not use up the one time");
+    assert!(
+        !day.take_out(&Step::ThinkingStripped),
+        "there is none yet, and that does not use up the one time"
+    );
     day.record_reply(reply(json!([thought(), call("a")]), StopReason::ToolUse));
     answer(&mut day);
     // A message of nothing else would end the history with the model's own turn.
     day.record_reply(reply(json!([thought()]), StopReason::PauseTurn));
     let before: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
-    assert!(day.strip_thinking());
+    assert!(day.take_out(&Step::ThinkingStripped));
     let after: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
     let stripped = format!(r#"{{"role":"assistant","content":[{}]}}"#, call("a"));
     assert_eq!(after, [before[0].clone(), stripped, before[2].clone()]);
@@ -250,7 +253,7 @@ fn thinking_is_stripped_once_in_a_conversation_and_calls_stay_answered() {
     assert_eq!(day.replies(), 2);
     day.record_reply(reply(json!([thought(), call("b")]), StopReason::ToolUse));
     answer(&mut day);
-    assert!(!day.strip_thinking(), "once");
+    assert!(!day.take_out(&Step::ThinkingStripped), "once");
     assert!(day.messages()[3].as_json().contains("thinking"), "what came later stays as it was");
 }
 

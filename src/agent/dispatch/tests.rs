@@ -73,6 +73,7 @@ fn scope(mode: PolicyMode) -> Scope {
         tool_timeout: Duration::from_secs(15),
         shutdown: Shutdown::new(Duration::from_secs(1)),
         redactor: Redactor::default(),
+        left_out: Default::default(),
         patience: Default::default(),
     }
 }
@@ -94,7 +95,7 @@ fn ids(turn: &Turn) -> Vec<&str> {
 #[tokio::test(start_paused = true)]
 async fn reads_run_ten_at_a_time_and_come_back_in_the_order_asked() {
     let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
     let asked = calls(&["todo_list"; 12]);
     let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
     assert_eq!(tools.peak.load(SeqCst), 10);
@@ -112,7 +113,7 @@ async fn one_write_makes_the_whole_turn_sequential() {
         [["todo_create", "todo_list", "todo_list"], ["todo_list", "todo_list", "todo_create"]]
     {
         let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-        let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+        let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
         let turn = dispatcher.carry_out(&calls(&names)).await;
         assert!(turn.is_ok());
         assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (1, 3), "{names:?}");
@@ -122,7 +123,7 @@ async fn one_write_makes_the_whole_turn_sequential() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_does_not_run_does_not_slow_the_reads_beside_it() {
     let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
     let asked = calls(&["todo_list", "notes_delete", "invented", "todo_list"]);
     let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
     assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (2, 2));
@@ -135,7 +136,7 @@ async fn a_stop_ends_all_reads_and_each_one_begun_is_recorded_as_unknown() {
     let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
     scope.shutdown.clone().stop();
     let scope = Scope { shutdown: Shutdown::new(Duration::from_millis(200)), ..scope };
-    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
     let asked = calls(&["todo_list"; 12]);
     let stop = async {
         sleep(Duration::from_millis(500)).await;
@@ -155,7 +156,7 @@ async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
         (PolicyMode::Off, 1, None, 0),
     ] {
         let (tools, catalog, scope) = (Slow::default(), catalog(), scope(mode));
-        let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+        let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
         let turn = dispatcher.carry_out(&calls(&["notes_delete"])).await;
         let turn = turn.unwrap_or_else(|end| panic!("{end:?}"));
         assert_eq!(tools.begun.load(SeqCst), runs, "{mode:?}");
@@ -170,7 +171,7 @@ async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
     let (tools, catalog) = (Slow::default(), catalog());
     let limited = PolicyConfig { tool_rate: 3, ..policy(PolicyMode::Enforce) };
     let scope = Scope { policy: Arc::new(limited), ..scope(PolicyMode::Enforce) };
-    let mut dispatcher = Dispatcher::new(&tools, &catalog, &scope, &Unrecording);
+    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
     let ran = |dispatcher: &Dispatcher<'_, Slow, Unrecording>| {
         dispatcher.calls.iter().filter(|call| call.error.is_none()).count()
     };

@@ -110,6 +110,18 @@ impl ClaudeError {
         self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
     }
 
+    /// The tool that a refusal of the request itself names, by its place in the request's list: `tools.3.…`.
+    pub fn named_tool(&self) -> Option<usize> {
+        let Self::Refused { message, .. } = self else { return None };
+        let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        message.match_indices("tools.").find_map(|(at, path)| {
+            let number = &message[at + path.len()..];
+            let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+            let is_path = !message[..at].ends_with(in_word);
+            is_path.then(|| number[..end].parse().ok()).flatten()
+        })
+    }
+
     /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
     /// 413) never is.
     pub fn may_pass(&self) -> bool {
@@ -189,6 +201,29 @@ mod tests {
         }
         assert!(retries(429, &[], Some("ramp_limit_exceeded")));
     }
+
+    #[test]
+    fn a_refusal_names_a_tool_by_its_place() {
+        let named = |message: &str| {
+            let (status, verdict) = (StatusCode::BAD_REQUEST, Verdict::Final);
+            let (kind, message) = ("invalid_request_error".to_owned(), message.to_owned());
+            ClaudeError::Refused { status, kind, code: None, message, verdict }.named_tool()
+        };
+        assert_eq!(named("tools.12.custom.input_schema: JSON schema is invalid"), Some(12));
+        assert_eq!(named("error from upstream: \"tools.0: no\""), Some(0));
+        assert_eq!(named("tools.0"), Some(0));
+        for nothing in [
+            "tools: Tool names must be unique.",
+            "tools.x",
+            "messages.1.tools.2",
+            "my_tools.1",
+            "tools.99999999999999999999999",
+            "messages.1.content.0: Could not process image",
+        ] {
+            assert_eq!(named(nothing), None, "{nothing}");
+        }
+    }
+
     #[test]
     fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
         let (peer, detail) = (crate::http::Peer("claude"), String::new());

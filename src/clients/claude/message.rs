@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     ToolUse,
@@ -28,7 +28,8 @@ const MAX_PAGES: u64 = 600;
 /// What stands for a result that there is no money to send.
 const CUT: &str = "[cut: this result is not shown, the run's money allows no more]";
 
-/// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`].
+/// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`] and
+/// [`Message::replace_attachments`].
 #[derive(Clone, Debug)]
 pub struct Message {
     role: Role,
@@ -216,6 +217,32 @@ impl Message {
         });
         if found {
             Self::trim_end(messages);
+        }
+        found
+    }
+
+    /// Puts notes in the place of all images and PDFs in results; everything else stays byte for byte. Whether
+    /// there were any.
+    pub fn replace_attachments(messages: &mut [Self]) -> bool {
+        let mut found = false;
+        for message in messages.iter_mut().filter(|m| m.attached != Weight::default()) {
+            // As this module wrote it, and as it writes it again.
+            let Ok(mut said) = serde_json::from_str::<Value>(message.as_json()) else { continue };
+            let results = said["content"].as_array_mut().into_iter().flatten();
+            // Indexing would put a null where there is no content.
+            let contents = results.filter_map(|result| result.get_mut("content")?.as_array_mut());
+            for block in contents.flatten() {
+                let what = match block["type"].as_str() {
+                    Some("image") => "image",
+                    Some("document") => "PDF",
+                    _ => continue,
+                };
+                let note = format!("[{what} taken out: a request with it was refused]");
+                *block = json!({"type": "text", "text": note});
+            }
+            let blocks = message.blocks;
+            *message = Self::of(Role::User, blocks, &said["content"]);
+            found = true;
         }
         found
     }
@@ -409,6 +436,38 @@ impl ToolDefinitions {
         Self(encode(&tools))
     }
 
+    /// The name of tool `n`, counted from 0.
+    pub fn name(&self, n: usize) -> Option<String> {
+        self.names().nth(n)
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let tools: Vec<Named> = serde_json::from_str(self.as_json()).unwrap_or_default();
+        tools.into_iter().map(|tool| tool.name)
+    }
+
+    /// The same without the tool of this name; the others stay byte for byte.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let n = self.names().position(|known| known == name);
+        let tools = serde_json::from_str::<Vec<Box<RawValue>>>(self.as_json());
+        let (Some(n), Ok(mut tools)) = (n, tools) else { return self.clone() };
+        tools.remove(n);
+        // The marker goes with the last one.
+        let end = format!(r#","cache_control":{}}}"#, encode(&CacheControl::EPHEMERAL));
+        if let Some(last) = tools.last_mut().filter(|last| !last.get().ends_with(&end))
+            && let Some(open) = last.get().strip_suffix('}')
+            && let Ok(marked) = RawValue::from_string(format!("{open}{end}"))
+        {
+            *last = marked;
+        }
+        Self(encode(&tools))
+    }
+
     /// A number that differs for other definitions.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -526,5 +585,50 @@ mod tests {
             ]
         );
         assert!(!Message::strip_thinking(&mut messages), "there is none left");
+    }
+
+    #[test]
+    fn attachments_are_replaced_by_notes_and_the_rest_stays_byte_for_byte() {
+        let result = |content| ToolResult { tool_use_id: "t".into(), content, is_error: false };
+        let text = || ResultBlock::Text("\u{1f600} \"ä\" 1.0".into());
+        let image = ResultBlock::Image { media_type: "image/png".into(), data: "AAAA".into() };
+        let pdf = ResultBlock::Pdf { data: "BBBB".into() };
+        let note =
+            |what| ResultBlock::Text(format!("[{what} taken out: a request with it was refused]"));
+        let say = |content, beside| {
+            let results = [result(vec![]), result(content)];
+            Message::tool_results(&results, beside)
+        };
+        let mut messages = vec![
+            Message::user("{\"type\":\"image\"}"),
+            say(vec![text(), image, text(), pdf], Some("Denk daran.")),
+            say(vec![text()], None),
+        ];
+        let expected = [
+            messages[0].clone(),
+            say(vec![text(), note("image"), text(), note("PDF")], Some("Denk daran.")),
+            messages[2].clone(),
+        ];
+        assert!(Message::replace_attachments(&mut messages));
+        let json = |messages: &[Message]| -> Vec<_> {
+            messages.iter().map(|message| message.as_json().to_owned()).collect()
+        };
+        assert_eq!(json(&messages), json(&expected));
+        assert_eq!(messages[1].blocks(), 3);
+        assert!(!Message::replace_attachments(&mut messages), "there are none left");
+    }
+
+    #[test]
+    fn definitions_without_a_tool_are_those_of_the_others() {
+        let schema = Map::from_iter([("type".to_owned(), "object".into())]);
+        let of = |names: &[&str]| {
+            ToolDefinitions::new(names.iter().map(|name| (*name, "\u{e4} \"x\"", &schema)))
+        };
+        let all = of(&["a", "b", "c"]);
+        for (without, left) in [("a", ["b", "c"]), ("b", ["a", "c"]), ("c", ["a", "b"])] {
+            assert_eq!(all.without(without).as_json(), of(&left).as_json());
+        }
+        assert_eq!(all.without("d").as_json(), all.as_json());
+        assert_eq!((all.name(1).as_deref(), all.name(3)), (Some("b"), None));
     }
 }

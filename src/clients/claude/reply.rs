@@ -577,6 +577,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
         let body = r#"{"content":[],"stop_reason":17,"stop_details":"none","model":[],"usage":{
             "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null,"speed":7}}"#;

@@ -12,9 +12,7 @@ use super::{
     error::CallError,
     transport::{INITIALIZE, Link},
 };
-use crate::{
-    http::{HttpClient, retry::RetryPolicy},
-};
+use crate::http::{HttpClient, retry::RetryPolicy};
 
 /// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).
 const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];

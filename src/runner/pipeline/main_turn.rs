@@ -23,7 +23,7 @@ use crate::{
         mcp::{McpError, McpSession, Tool},
     },
     domain::Redactor,
-    metrics::{Label, Stage},
+    metrics::{Label, Stage, ToolFault},
     runner::persona_tools::{Opener, PersonaTools},
 };
 
@@ -50,7 +50,7 @@ impl Pipeline {
         };
         let tools = PersonaTools::new(opener, session);
         let over = match prepared {
-            Ok((catalog, day)) => self.play(live, &tools, &catalog, day, &access, progress).await,
+            Ok((catalog, day)) => self.play(live, &tools, catalog, day, &access, progress).await,
             Err(failure) => Err(failure),
         };
         // On every path: the server never forgets a session by itself.
@@ -100,11 +100,28 @@ impl Pipeline {
         listed: Vec<Tool>,
     ) -> Result<(Catalog, Day), Failure> {
         let (Some(opened), Some(day)) = (opened, day) else {
-            return self.open_day(live, &listed).await;
+            let tools = self.sift(listed);
+            return self.open_day(live, &tools).await;
         };
-        let tools = self.kept_tools(&opened.catalog).await?.unwrap_or(listed);
-        let catalog = self.offer(&tools)?;
+        let kept = self.kept_tools(&opened.catalog).await?;
+        let tools = kept.unwrap_or_else(|| self.sift(listed));
+        let mut catalog = self.offer(&tools)?;
+        for tool in &day.left_out {
+            catalog.leave_out(tool);
+            self.note_refused_tools(self.left_out.refuse(tool).into());
+        }
         Ok((catalog, day))
+    }
+
+    /// The tools of a session that Claude would take.
+    fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
+        let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
+        self.metrics.record_tools_left_out(ToolFault::Schema, newly);
+        tools
+    }
+
+    fn note_refused_tools(&self, newly: u64) {
+        self.metrics.record_tools_left_out(ToolFault::Refused, newly);
     }
 
     async fn kept_tools(&self, hash: &str) -> Result<Option<Vec<Tool>>, Failure> {
@@ -133,8 +150,9 @@ impl Pipeline {
     fn offer(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
         let catalog = Catalog::new(tools, &self.policy);
         if catalog.is_empty() {
-            let hidden = "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS";
-            return Err(Failure::at(Stage::Mcp, hidden));
+            let nothing =
+                "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS or left out for its schema";
+            return Err(Failure::at(Stage::Mcp, nothing));
         }
         Ok(catalog)
     }
@@ -163,7 +181,7 @@ impl Pipeline {
         &self,
         live: &Live<'_>,
         tools: &PersonaTools<'_>,
-        catalog: &Catalog,
+        catalog: Catalog,
         day: Day,
         access: &Access,
         progress: &mut Progress,
@@ -176,6 +194,7 @@ impl Pipeline {
             claude.note_first_refusal(error);
         }
         live.journal.give_up_waiting().await;
+        self.note_refused_tools(turn.refused_tools);
         live::record_decisions(&self.metrics, &turn, self.policy.mode);
         match &turn.ended {
             Ended::Away { reason } => {
@@ -201,6 +220,7 @@ impl Pipeline {
             deadline: live.work_end,
             limits: self.run_limits(),
             policy: self.policy.clone(),
+            left_out: self.left_out.clone(),
             tool_timeout: self.limits.tool_timeout,
             shutdown: live.shutdown.clone(),
             redactor: redactor.clone(),

@@ -275,7 +275,10 @@ async fn tools_have_sound_unique_names_and_object_schemas() {
     client.refuses(schema(json!({})), &format!("{path}.type: ")).await;
     client.refuses(schema(json!({"type": "array"})), &format!("{path}.type: ")).await;
     client
-        .refuses(schema(json!({"type": "object", "required": "x"})), &format!("{path}.required: "))
+        .refuses(
+            schema(json!({"type": "object", "required": "x"})),
+            &format!("{path}: JSON schema is invalid"),
+        )
         .await;
     client.refuses(tools(json!([{"name": "a"}])), &format!("{path}: Field required")).await;
     let mut strange = tool("a");
@@ -285,6 +288,69 @@ async fn tools_have_sound_unique_names_and_object_schemas() {
     strict["strict"] = true.into();
     client.refuses(tools(json!([strict])), &format!("{path}: For 'object' type")).await;
     client.accepts(tools(json!([tool(&"a".repeat(64)), tool("todo_create-2")]))).await;
+}
+
+#[tokio::test]
+async fn an_input_schema_is_draft_2020_12_and_has_plain_names_at_its_top() {
+    let client = Client::start().await;
+    let request = |schema: &Value| {
+        let mut schema = schema.clone();
+        schema["type"] = "object".into();
+        with("tools", json!([tool("a"), {"name": "b", "input_schema": schema}]))
+    };
+    let path = "tools.1.custom.input_schema";
+    let long = "a".repeat(65);
+    for key in ["$top", "", "a b", "ä", &long] {
+        let schema = json!({"properties": {key: {}}});
+        let message = "Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'";
+        client.refuses(request(&schema), &format!("{path}.properties: {message}")).await;
+        client.accepts(request(&json!({"properties": {"a": {"properties": {key: {}}}}}))).await;
+    }
+    for combinator in ["oneOf", "allOf", "anyOf"] {
+        let message = "input_schema does not support oneOf, allOf, or anyOf at the top level";
+        client.refuses(request(&json!({combinator: [{}]})), &format!("{path}: {message}")).await;
+        client.accepts(request(&json!({"properties": {"a": {combinator: [{}]}}}))).await;
+    }
+    let invalid =
+        format!("{path}: JSON schema is invalid. It must match JSON Schema draft 2020-12");
+    for wrong in [
+        json!({"items": [{}]}),
+        json!({"prefixItems": []}),
+        json!({"exclusiveMinimum": true, "minimum": 1}),
+        json!({"exclusiveMaximum": false}),
+        json!({"type": "any"}),
+        json!({"type": []}),
+        json!({"type": ["string", "string"]}),
+        json!({"required": true}),
+        json!({"required": ["a", "a"]}),
+        json!({"enum": "a"}),
+        json!({"minLength": -1}),
+        json!({"maxItems": 0.5}),
+        json!({"multipleOf": 0}),
+        json!({"maximum": null}),
+        json!({"properties": null}),
+        json!({"properties": {"a": null}}),
+        json!({"properties": ["a"]}),
+        json!({"pattern": 1}),
+        json!({"$ref": 1}),
+        json!({"$id": "a#b"}),
+        json!({"$anchor": "1"}),
+        json!({"dependencies": {"a": 1}}),
+        json!({"dependentRequired": {"a": {}}}),
+        json!({"uniqueItems": 1}),
+    ] {
+        for schema in [
+            json!({"properties": {"a": wrong}}),
+            json!({"$defs": {"a": {"items": {"not": {"allOf": [wrong]}}}}}),
+            json!({"patternProperties": {"a": {"if": {"dependencies": {"a": wrong}}}}}),
+        ] {
+            client.refuses(request(&schema), &invalid).await;
+        }
+        // What only looks like a schema is not looked at.
+        let values =
+            json!({"default": wrong, "const": wrong, "enum": [wrong], "examples": [wrong]});
+        client.accepts(request(&json!({"properties": {"a": values}, "x-own": wrong}))).await;
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Messages: roles, contents, pairing of calls and results.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::claude::Scripted;
 
 use super::fixture::{Client, assistant, talk, tool_result, tool_use, user, with_model};
+use crate::picture;
 
 #[tokio::test]
 async fn the_conversation_begins_and_ends_with_the_user() {
@@ -142,7 +144,7 @@ async fn images_are_of_a_known_type_and_are_what_they_say() {
         let source = json!({"type": "base64", "media_type": media_type, "data": data});
         talk(json!([user(json!([{"type": "image", "source": source}]))]))
     };
-    let png = "iVBORw0KGgoAAAANSUhEUg==";
+    let png = &*STANDARD.encode(picture::png(3, 2));
     client.accepts(image("image/png", png)).await;
     let path = "messages.0.content.0.source";
     client.refuses(image("image/svg+xml", png), &format!("{path}.media_type: ")).await;
@@ -151,6 +153,76 @@ async fn images_are_of_a_known_type_and_are_what_they_say() {
         .refuses(image("image/png", "%%"), &format!("{path}.data: Input should be valid base64"))
         .await;
     client.refuses(image("image/png", ""), &format!("{path}.data: ")).await;
+}
+
+#[tokio::test]
+async fn images_and_pdfs_are_decoded_and_measured_wherever_they_are() {
+    let client = Client::start().await;
+    let block = |kind: &str, media_type: &str, bytes: &[u8]| {
+        let data = STANDARD.encode(bytes);
+        json!({"type": kind, "source":
+            {"type": "base64", "media_type": media_type, "data": data}})
+    };
+    let image = |media_type: &str, bytes: &[u8]| block("image", media_type, bytes);
+    let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 6].to_vec();
+    let block_path = "messages.0.content.0";
+    let unreadable = "Could not process image";
+    let large = "image.source.base64.data: At least one of the image dimensions exceed max allowed \
+                 size: 8000 pixels";
+    let pdf_data = "pdf.source.base64.data: The PDF specified";
+    let mut flipped = picture::png(9, 9);
+    flipped[20] ^= 1;
+    for (block, message) in [
+        (image("image/png", &cut(picture::png(9, 9))), format!(": {unreadable}")),
+        (image("image/png", &flipped), format!(": {unreadable}")),
+        (image("image/png", b"\x89PNG\r\n\x1a\n"), format!(": {unreadable}")),
+        (image("image/jpeg", &cut(picture::jpeg(9, 9))), format!(": {unreadable}")),
+        (image("image/gif", &cut(picture::gif(9, 9))), format!(": {unreadable}")),
+        (image("image/webp", &cut(picture::webp(9, 9))), format!(": {unreadable}")),
+        (image("image/png", b"<svg/>"), format!(": {unreadable}")),
+        (image("image/png", &picture::png(1_200, 9_000)), format!(".{large}")),
+        (image("image/jpeg", &picture::jpeg(8_001, 1)), format!(".{large}")),
+        (image("image/gif", &picture::gif(8_001, 1)), format!(".{large}")),
+        (image("image/webp", &picture::webp(1, 8_001)), format!(".{large}")),
+        (image("image/webp", &picture::webp_lossless(1, 8_001)), format!(".{large}")),
+        (image("image/webp", &picture::webp_extended(8_001, 1)), format!(".{large}")),
+        (
+            block("document", "application/pdf", b"%PDF-1.4 not really a pdf"),
+            format!(".{pdf_data} was not valid"),
+        ),
+        (
+            block("document", "application/pdf", &picture::pdf("/Encrypt 9 0 R")),
+            format!(".{pdf_data} is password protected"),
+        ),
+    ] {
+        let in_result =
+            json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [block]}]);
+        let message_of = |path: &str| format!("{path}{message}");
+        client.refuses(talk(json!([user(json!([block]))])), &message_of(block_path)).await;
+        let asked =
+            json!([user(json!("x")), assistant(json!([tool_use("toolu_1")])), user(in_result)]);
+        client.refuses(talk(asked), &message_of("messages.2.content.0.content.0")).await;
+    }
+    for sound in [
+        image("image/png", &picture::png(8_000, 1)),
+        image("image/jpeg", &picture::jpeg(9, 9)),
+        image("image/gif", &picture::gif(9, 9)),
+        image("image/webp", &picture::webp(9, 9)),
+        image("image/webp", &picture::webp_lossless(9, 9)),
+        image("image/webp", &picture::webp_extended(9, 9)),
+        block("document", "application/pdf", &picture::pdf("")),
+    ] {
+        client.accepts(talk(json!([user(json!([sound]))]))).await;
+    }
+    let with_large = |images: usize| {
+        let mut blocks = vec![image("image/png", &picture::png(9, 9)); images];
+        blocks[images - 1] = image("image/png", &picture::png(2_001, 9));
+        talk(json!([user(json!(blocks))]))
+    };
+    client.accepts(with_large(20)).await;
+    let many = "messages.0.content.20.image.source.base64.data: At least one of the image dimensions \
+                exceed max allowed size for many-image requests: 2000 pixels";
+    client.refuses(with_large(21), many).await;
 }
 
 #[tokio::test]

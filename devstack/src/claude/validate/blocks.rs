@@ -5,19 +5,12 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{memory::Origin, request::ParsedRequest},
-    Checked, Refusal,
+    Checked, Refusal, media,
     shape::{
         any_object, array, choice, object, optional_bool, optional_string, required, string, under,
     },
 };
 
-/// Accepted image types and the bytes such a file begins with.
-const IMAGES: [(&str, &[u8]); 4] = [
-    ("image/jpeg", b"\xff\xd8\xff"),
-    ("image/png", b"\x89PNG\r\n\x1a\n"),
-    ("image/gif", b"GIF8"),
-    ("image/webp", b"RIFF"),
-];
 const BLANK: &str = "text content blocks must contain non-whitespace text";
 
 /// `system`: a text, or text blocks.
@@ -156,14 +149,14 @@ fn check_media(block: &Value, path: &str) -> Checked {
     match map.get("type").and_then(Value::as_str) {
         Some("image") => {
             object(block, path, &["type", "source", "cache_control"])?;
-            check_image(required(map, path, "source")?, &under(path, "source"))
+            check_image(required(map, path, "source")?, path)
         }
         Some("document") => {
             let keys = ["type", "source", "title", "context", "citations", "cache_control"];
             object(block, path, &keys)?;
             optional_string(map, path, "title")?;
             optional_string(map, path, "context")?;
-            check_document(required(map, path, "source")?, &under(path, "source"))
+            check_document(required(map, path, "source")?, path)
         }
         Some("search_result") => {
             let keys = ["type", "source", "title", "content", "citations", "cache_control"];
@@ -182,36 +175,28 @@ fn check_media(block: &Value, path: &str) -> Checked {
     }
 }
 
-fn check_image(source: &Value, path: &str) -> Checked {
+/// `block` is the path of the block that the source is in.
+fn check_image(source: &Value, block: &str) -> Checked {
+    let path = &under(block, "source");
     let map = any_object(source, path)?;
     match choice(map, path, "type", &["base64", "url", "file"])? {
         "base64" => {
             object(source, path, &["type", "media_type", "data"])?;
-            let types: Vec<&str> = IMAGES.iter().map(|(name, _)| *name).collect();
-            let media_type = choice(map, path, "media_type", &types)?;
-            let bytes = decode(map, path)?;
-            let begins =
-                |(name, start): &(&str, &[u8])| *name == media_type && bytes.starts_with(start);
-            match IMAGES.iter().any(begins) {
-                true => Ok(()),
-                false => {
-                    let message =
-                        format!("Image does not match the provided media type {media_type}");
-                    Err(Refusal::invalid(&under(path, "data"), &message))
-                }
-            }
+            let media_type = choice(map, path, "media_type", &media::IMAGES)?;
+            media::check_image(&decode(map, path)?, media_type, block)
         }
         kind => check_link(source, path, kind),
     }
 }
 
-fn check_document(source: &Value, path: &str) -> Checked {
+fn check_document(source: &Value, block: &str) -> Checked {
+    let path = &under(block, "source");
     let map = any_object(source, path)?;
     match choice(map, path, "type", &["base64", "text", "content", "url", "file"])? {
         "base64" => {
             object(source, path, &["type", "media_type", "data"])?;
             choice(map, path, "media_type", &["application/pdf"])?;
-            decode(map, path).map(drop)
+            media::check_pdf(&decode(map, path)?, block)
         }
         "text" => {
             object(source, path, &["type", "media_type", "data"])?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Checked, Refusal,
+    Checked, Refusal, draft,
     shape::{any_object, under},
 };
 
@@ -24,6 +24,10 @@ const UNSUPPORTED: [&str; 13] = [
     "not",
 ];
 
+/// What the names of an input's own properties match; deeper ones may be any.
+const KEY_PATTERN: &str = "^[a-zA-Z0-9_.-]{1,64}$";
+const COMBINATORS: [&str; 3] = ["oneOf", "allOf", "anyOf"];
+
 /// Keywords that hold a schema, a list of schemas, schemas by name.
 const INNER: [&str; 2] = ["items", "contains"];
 const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
@@ -35,24 +39,27 @@ pub(super) fn check_input(schema: &Value, path: &str) -> Checked {
     if map.get("type").and_then(Value::as_str) != Some("object") {
         return Err(Refusal::invalid(&under(path, "type"), "Input should be 'object'"));
     }
-    if let Some(properties) = map.get("properties") {
-        let path = under(path, "properties");
-        for (name, property) in any_object(properties, &path)? {
-            if !property.is_object() && !property.is_boolean() {
-                let message = "JSON schema is invalid: a property must be a schema";
-                return Err(Refusal::invalid(&under(&path, name), message));
-            }
-        }
+    if let Some(properties) = map.get("properties").and_then(Value::as_object)
+        && !properties.keys().all(|key| is_key(key))
+    {
+        let message = format!("Property keys should match pattern '{KEY_PATTERN}'");
+        return Err(Refusal::invalid(&under(path, "properties"), &message));
     }
-    let is_name_list =
-        |value: &Value| value.as_array().is_some_and(|names| names.iter().all(Value::is_string));
-    match map.get("required") {
-        Some(required) if !is_name_list(required) => {
-            let message = "JSON schema is invalid: an array of names";
-            Err(Refusal::invalid(&under(path, "required"), message))
-        }
-        _ => Ok(()),
+    if COMBINATORS.iter().any(|combinator| map.contains_key(*combinator)) {
+        let message = "input_schema does not support oneOf, allOf, or anyOf at the top level";
+        return Err(Refusal::invalid(path, message));
     }
+    if !draft::is_schema(schema) {
+        let message = "JSON schema is invalid. It must match JSON Schema draft 2020-12 \
+                       (https://json-schema.org/draft/2020-12).";
+        return Err(Refusal::invalid(path, message));
+    }
+    Ok(())
+}
+
+fn is_key(key: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    !key.is_empty() && key.len() <= 64 && key.chars().all(fits)
 }
 
 /// What a strict schema adds to the limits of its request.

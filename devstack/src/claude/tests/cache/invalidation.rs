@@ -1,5 +1,6 @@
 //! What makes a prefix another one, and what does not.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{super::fixture::Client, big_tool, for_an_hour, marked, persona, short_lived, words};
@@ -55,8 +56,8 @@ async fn messages_and_how_they_are_answered_lose_only_the_messages() {
             body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}});
         },
         |body| {
-            let source =
-                json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="});
+            let data = STANDARD.encode(crate::picture::png(1, 1));
+            let source = json!({"type": "base64", "media_type": "image/png", "data": data});
             let image = json!({"type": "image", "source": source});
             let messages = body["messages"].as_array_mut().unwrap();
             messages.push(json!({"role": "user", "content": [image]}));

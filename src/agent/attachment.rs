@@ -1,0 +1,365 @@
+//! Images and PDFs: whether Claude can show them to the model (contracts/anthropic-messages.md, section 11).
+//!
+//! One that it cannot read, or that is too large, costs the whole request, and with it the run. Headers and
+//! ends are looked at; nothing is unpacked.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use memchr::memmem;
+
+use crate::clients::claude::ResultBlock;
+
+/// Largest image or PDF, in base64 characters.
+const MAX_DATA: usize = 3 << 20;
+/// Widest and highest image, in pixels.
+const MAX_SIDE: u32 = 8_000;
+/// The same in a request with more images than [`FEW`].
+const MAX_SIDE_AMONG_MANY: u32 = 2_000;
+const FEW: usize = 20;
+/// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
+const MAX_ATTACHED: usize = 16 << 20;
+/// Where a PDF's end is looked for, in bytes from its last one.
+const PDF_END: usize = 2_048;
+
+/// Why an attachment cannot be shown to the model.
+pub(super) type Unshown = &'static str;
+
+const CUT: Unshown = "it is cut off or broken";
+const OTHER: Unshown = "it is not what it is said to be";
+
+/// Looks at base64 `data` of this type; gives an image's longer side in pixels, 0 for a PDF.
+pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
+    let of: fn(&[u8]) -> Option<Sides> = match media_type {
+        "image/png" => png,
+        "image/jpeg" => jpeg,
+        "image/gif" => gif,
+        "image/webp" => webp,
+        "application/pdf" => |_| None,
+        _ => return Err("images of this type are not shown"),
+    };
+    if data.len() > MAX_DATA {
+        return Err("it is too large");
+    }
+    let bytes = STANDARD.decode(data).map_err(|_| "it is no base64")?;
+    if media_type == "application/pdf" {
+        return pdf(&bytes).map(|()| 0);
+    }
+    if !begins_as(media_type, &bytes) {
+        return Err(OTHER);
+    }
+    let (width, height) = of(&bytes).ok_or(CUT)?;
+    match width.max(height) {
+        0 => Err(CUT),
+        _ if width == 0 || height == 0 => Err(CUT),
+        side if side > MAX_SIDE => Err("it is wider or higher than 8,000 pixels"),
+        side => Ok(side),
+    }
+}
+
+/// Width and height.
+type Sides = (u32, u32);
+
+fn begins_as(media_type: &str, bytes: &[u8]) -> bool {
+    match media_type {
+        "image/png" => bytes.starts_with(b"\x89PNG\r\n\x1a\n"),
+        "image/jpeg" => bytes.starts_with(b"\xff\xd8\xff"),
+        "image/gif" => bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a"),
+        _ => bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"),
+    }
+}
+
+/// The sides of a PNG whose chunks are all there, up to its end.
+fn png(bytes: &[u8]) -> Option<Sides> {
+    let (mut rest, mut sides, mut has_data) = (bytes.get(8..)?, None, false);
+    loop {
+        let length = usize::try_from(be32(rest)?).ok()?;
+        // With its checksum.
+        let body = rest.get(8..)?.get(..length.checked_add(4)?)?;
+        match rest.get(4..8)? {
+            b"IHDR" if sides.is_none() => sides = Some((be32(body)?, be32(body.get(4..)?)?)),
+            b"IDAT" => has_data = true,
+            b"IEND" => return sides.filter(|_| has_data),
+            _ => {}
+        }
+        rest = rest.get(length.checked_add(12)?..)?;
+    }
+}
+
+/// The sides of a JPEG whose picture comes to its end.
+fn jpeg(bytes: &[u8]) -> Option<Sides> {
+    let (mut rest, mut sides) = (bytes.get(2..)?, None);
+    loop {
+        let kind = match rest.get(..2)? {
+            // Any number of these may stand in front of a marker.
+            [0xff, 0xff] => {
+                rest = rest.get(1..)?;
+                continue;
+            }
+            [0xff, kind] => *kind,
+            _ => return None,
+        };
+        let length = usize::from(be16(rest.get(2..)?)?);
+        let segment = rest.get(2..)?.get(..length)?;
+        match kind {
+            // A frame; the four in between are tables.
+            0xc0..=0xcf if !matches!(kind, 0xc4 | 0xc8 | 0xcc) => {
+                let (height, width) = (be16(segment.get(3..)?)?, be16(segment.get(5..)?)?);
+                sides = Some((width.into(), height.into()));
+            }
+            // The picture, and behind it the end.
+            0xda => return memmem::find(rest, b"\xff\xd9").and(sides),
+            _ => {}
+        }
+        rest = rest.get(2 + length.max(2)..)?;
+    }
+}
+
+/// The sides of a GIF whose blocks are all there, up to its end.
+fn gif(bytes: &[u8]) -> Option<Sides> {
+    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 6_usize << (flags & 7) };
+    let sides = (le16(bytes.get(6..)?)?.into(), le16(bytes.get(8..)?)?.into());
+    let (mut rest, mut has_picture) = (bytes.get(13 + table(*bytes.get(10)?)..)?, false);
+    loop {
+        rest = match rest.first()? {
+            0x3b => return has_picture.then_some(sides),
+            0x21 => rest.get(2..)?,
+            0x2c => {
+                has_picture = true;
+                rest.get(11 + table(*rest.get(9)?)..)?
+            }
+            _ => return None,
+        };
+        // Pieces of up to 255 bytes, and one of none.
+        loop {
+            let length = usize::from(*rest.first()?);
+            rest = rest.get(1 + length..)?;
+            if length == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// The sides of a WebP as long as it says.
+fn webp(bytes: &[u8]) -> Option<Sides> {
+    let length = usize::try_from(le32(bytes.get(4..)?)?).ok()?;
+    let chunks = bytes.get(12..length.checked_add(8)?)?;
+    let size = usize::try_from(le32(chunks.get(4..)?)?).ok()?;
+    let body = chunks.get(8..)?.get(..size)?;
+    match chunks.get(..4)? {
+        b"VP8 " if body.get(3..6)? == b"\x9d\x01\x2a" => {
+            let side = |at: usize| Some(u32::from(le16(body.get(at..)?)? & 0x3fff));
+            Some((side(6)?, side(8)?))
+        }
+        b"VP8L" if *body.first()? == 0x2f => {
+            let bits = le32(body.get(1..)?)?;
+            Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+        }
+        // The picture is in chunks behind this one.
+        b"VP8X" if chunks.len() > size + 16 => {
+            let side = |at: usize| Some((le32(body.get(at..)?)? & 0xff_ffff) + 1);
+            Some((side(4)?, le32(body.get(6..)?).map(|bits| (bits >> 8) + 1)?))
+        }
+        _ => None,
+    }
+}
+
+/// Whether there is a header, an end that says where the objects are listed, and no password.
+fn pdf(bytes: &[u8]) -> Result<(), Unshown> {
+    if !bytes.starts_with(b"%PDF-") {
+        return Err(OTHER);
+    }
+    let end = &bytes[bytes.len().saturating_sub(PDF_END)..];
+    let listed = memmem::rfind(end, b"startxref").map(|at| &end[at..]);
+    if listed.is_none_or(|listed| memmem::find(listed, b"%%EOF").is_none()) {
+        return Err(CUT);
+    }
+    let is_name_over = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'/' | b'%'))
+    };
+    const ENCRYPT: &[u8] = b"/Encrypt";
+    let encrypted =
+        memmem::find_iter(bytes, ENCRYPT).any(|at| is_name_over(bytes.get(at + ENCRYPT.len())));
+    if encrypted { Err("it is encrypted") } else { Ok(()) }
+}
+
+fn be16(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+fn be32(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().copied().map(u32::from_be_bytes)
+}
+
+fn le16(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().copied().map(u16::from_le_bytes)
+}
+
+fn le32(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+/// What a history has of images and PDFs, which are sent again with each turn. A new one that would break a
+/// rule is left out; those before it stay as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attached {
+    /// Base64 characters.
+    bytes: usize,
+    images: usize,
+    has_large: bool,
+    /// Whether a request with some was refused.
+    refused: bool,
+}
+
+impl Attached {
+    /// Leaves out of `content` what the history cannot carry beside what it has.
+    pub(super) fn ration(&mut self, content: &mut [ResultBlock]) {
+        for block in content {
+            let (data, side) = match &*block {
+                ResultBlock::Text(_) => continue,
+                ResultBlock::Image { media_type, data } => {
+                    (data, Some(look(media_type, data).unwrap_or_default()))
+                }
+                ResultBlock::Pdf { data } => (data, None),
+            };
+            let is_large = side.is_some_and(|side| side > MAX_SIDE_AMONG_MANY);
+            let is_one_of_many = side.is_some() && self.images >= FEW;
+            let why = if self.refused {
+                "a request with attachments was refused"
+            } else if self.bytes + data.len() > MAX_ATTACHED {
+                "there were too many"
+            } else if is_one_of_many && (is_large || self.has_large) {
+                "of more than 20 images, none may be wider or higher than 2,000 pixels"
+            } else {
+                self.bytes += data.len();
+                self.images += usize::from(side.is_some());
+                self.has_large |= is_large;
+                continue;
+            };
+            *block = ResultBlock::Text(format!("[attachment not shown: {why}]"));
+        }
+    }
+
+    /// All of them were taken out of the history, after a request with them was refused: no further one is
+    /// shown.
+    pub(super) fn refuse(&mut self) {
+        *self = Self { refused: true, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use devstack::picture;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Make = fn(u32, u32) -> Vec<u8>;
+    const KINDS: [(&str, Make); 6] = [
+        ("image/png", picture::png),
+        ("image/jpeg", picture::jpeg),
+        ("image/gif", picture::gif),
+        ("image/webp", picture::webp),
+        ("image/webp", picture::webp_lossless),
+        ("image/webp", picture::webp_extended),
+    ];
+
+    fn seen(media_type: &str, bytes: &[u8]) -> Result<u32, Unshown> {
+        look(media_type, &STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn the_longer_side_of_each_kind_of_image_is_read() {
+        for (media_type, make) in KINDS {
+            for (width, height) in [(1, 1), (640, 480), (300, 8_000), (8_000, 2)] {
+                let side = seen(media_type, &make(width, height));
+                assert_eq!(side, Ok(width.max(height)), "{media_type} {width}x{height}");
+            }
+            for (width, height) in [(8_001, 1), (1_200, 9_000)] {
+                let side = seen(media_type, &make(width, height));
+                assert_eq!(side, Err("it is wider or higher than 8,000 pixels"), "{media_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_cut_anywhere_or_another_is_not_shown() {
+        for (media_type, make) in KINDS {
+            let whole = make(20, 10);
+            for length in 0..whole.len() {
+                assert!(seen(media_type, &whole[..length]).is_err(), "{media_type} of {length}");
+            }
+            for (other, _) in KINDS.iter().filter(|(other, _)| *other != media_type) {
+                assert_eq!(seen(other, &whole), Err(OTHER), "{other} for {media_type}");
+            }
+            let more = [&whole[..], b"\n and what some camera writes behind it"].concat();
+            assert_eq!(seen(media_type, &more), Ok(20), "{media_type}");
+        }
+        for empty in [picture::png(0, 7), picture::png(7, 0)] {
+            assert_eq!(seen("image/png", &empty), Err(CUT));
+        }
+        assert!(look("image/png", "no base64!").is_err());
+        assert!(look("image/tiff", "AAAA").is_err());
+        assert!(look("image/png", &"A".repeat(MAX_DATA + 4)).is_err());
+    }
+
+    #[test]
+    fn a_pdf_has_a_header_an_end_and_no_password() {
+        const PDF: &str = "application/pdf";
+        let whole = picture::pdf("");
+        assert_eq!(seen(PDF, &whole), Ok(0));
+        assert_eq!(seen(PDF, b"%PDF-1.4 not really a pdf"), Err(CUT));
+        assert_eq!(seen(PDF, b"<html>"), Err(OTHER));
+        assert_eq!(seen(PDF, &whole[..whole.len() - 8]), Err(CUT));
+        for encrypted in ["/Encrypt 9 0 R ", "/Encrypt<</Filter/Standard>>", "/Encrypt\n9 0 R"] {
+            assert_eq!(seen(PDF, &picture::pdf(encrypted)), Err("it is encrypted"));
+        }
+        assert_eq!(seen(PDF, &picture::pdf("/EncryptMetadata true ")), Ok(0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(noise in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..100) {
+            for (media_type, make) in KINDS {
+                let mut bytes = make(20, 10);
+                let at = at.min(bytes.len());
+                let end = (at + noise.len()).min(bytes.len());
+                bytes.splice(at..end, noise.clone());
+                let _ = seen(media_type, &bytes);
+                let _ = seen("application/pdf", &[b"%PDF-", &noise[..]].concat());
+            }
+        }
+    }
+
+    fn image(side: u32) -> ResultBlock {
+        let data = STANDARD.encode(picture::png(side, 1));
+        ResultBlock::Image { media_type: "image/png".into(), data }
+    }
+
+    /// Which of these images are shown, one after the other.
+    fn shown(sides: impl IntoIterator<Item = u32>) -> Vec<bool> {
+        let mut attached = Attached::default();
+        let mut content: Vec<_> = sides.into_iter().map(image).collect();
+        content.chunks_mut(4).for_each(|result| attached.ration(result));
+        content.iter().map(|block| !matches!(block, ResultBlock::Text(_))).collect()
+    }
+
+    #[test]
+    fn of_more_than_twenty_images_the_new_one_gives_way_and_the_earlier_ones_stay() {
+        let few = |first: u32| std::iter::once(first).chain([9; 19]);
+        assert!(shown(few(8_000)).iter().all(|shown| *shown));
+        // The 21st is too large for so many; the next, which is not, is shown.
+        assert_eq!(shown(few(2_000).chain([2_001, 2_000]))[20..], [false, true]);
+        // An earlier one is: none beyond the 20th is shown.
+        assert_eq!(shown(few(2_001).chain([1, 2_000, 8_000]))[20..], [false; 3]);
+    }
+
+    #[test]
+    fn after_a_refusal_no_attachment_is_shown_any_more() {
+        let mut attached = Attached::default();
+        attached.refuse();
+        let mut content = vec![image(1), ResultBlock::Text("a".into())];
+        attached.ration(&mut content);
+        assert!(matches!(&content[0], ResultBlock::Text(note) if note.contains("not shown")));
+        assert_eq!(content[1], ResultBlock::Text("a".into()));
+    }
+}

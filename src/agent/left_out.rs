@@ -1,0 +1,87 @@
+//! Tools that are not offered to the model, for as long as the process lives, and what was said of them.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::schema;
+use crate::{
+    clients::mcp::Tool,
+    domain::{ToolName, one_line},
+};
+
+/// Most tools that are remembered, of each kind: names are the server's to choose.
+const MAX_KNOWN: usize = 1_000;
+
+/// The tools that cost other tools, or a request, their place; each is told of once.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Claude refused a request for them.
+    refused: HashSet<ToolName>,
+    /// Their schemas were such as Claude does not take.
+    unfit: HashSet<ToolName>,
+    /// They answered with an attachment that cannot be shown.
+    unshown: HashSet<ToolName>,
+}
+
+impl LeftOut {
+    /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
+    /// for their schemas for the first time. Hidden ones are not looked at.
+    pub fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
+        let mut newly = 0;
+        let fits = |mut tool: Tool| {
+            if hidden.iter().any(|name| name == tool.name.as_str()) {
+                return Some(tool);
+            }
+            if self.known().refused.contains(&tool.name) {
+                return None;
+            }
+            match schema::fit(&mut tool.input_schema) {
+                Ok(()) => Some(tool),
+                Err(unfit) => {
+                    if remember(&mut self.known().unfit, &tool.name) {
+                        newly += 1;
+                        tracing::warn!(
+                            tool = one_line(tool.name.as_str()),
+                            "Claude would refuse a tool's input schema, so no persona is offered it: {unfit}"
+                        );
+                    }
+                    None
+                }
+            }
+        };
+        let offered = tools.into_iter().filter_map(fits).collect();
+        (offered, newly)
+    }
+
+    /// Claude refused a request for this tool. Whether that is new.
+    pub fn refuse(&self, tool: &ToolName) -> bool {
+        let is_new = remember(&mut self.known().refused, tool);
+        if is_new {
+            let tool = one_line(tool.as_str());
+            tracing::warn!(tool, "Claude refused a tool, so no persona is offered it any more");
+        }
+        is_new
+    }
+
+    /// This tool answered with an attachment that cannot be shown to the model.
+    pub(super) fn note_attachment(&self, tool: &ToolName, why: &'static str) {
+        if remember(&mut self.known().unshown, tool) {
+            let tool = one_line(tool.as_str());
+            tracing::warn!(tool, "an image or PDF is not shown to the model: {why}");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it was not known before.
+fn remember(known: &mut HashSet<ToolName>, tool: &ToolName) -> bool {
+    known.len() < MAX_KNOWN && known.insert(tool.clone())
+}

@@ -1,0 +1,350 @@
+//! Whether Claude takes a tool's input schema: JSON Schema draft 2020-12 at every depth, and two rules of its
+//! own for the top (contracts/anthropic-messages.md, section 11).
+//!
+//! One schema that it does not take costs the whole request. What older drafts wrote in other words, with one
+//! meaning only, is written in today's; nothing else is changed.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+/// Longest name of a property at the top.
+const MAX_KEY: usize = 64;
+/// Most schemas inside one another: JSON is read no deeper.
+const MAX_DEPTH: usize = 128;
+const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+
+/// Claude does not take the schema, for what this keyword holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A property's name is one that it does not take.
+    #[error("a property's name is empty, too long or has other characters than a-z A-Z 0-9 _ . -")]
+    Key,
+    /// This keyword may not stand at the top.
+    #[error("`{0}` stands at the top of the schema")]
+    AtTop(&'static str),
+    /// This keyword holds what draft 2020-12 does not let it hold.
+    #[error("`{0}` holds what JSON Schema draft 2020-12 does not allow")]
+    Keyword(String),
+    /// There are too many schemas inside one another.
+    #[error("its schemas are nested too deep")]
+    Depth,
+}
+
+type Checked = Result<(), Unfit>;
+
+/// Makes `schema` one that Claude takes, where it has one meaning.
+///
+/// # Errors
+/// When it has none, or Claude takes no such schema.
+pub fn fit(schema: &mut Map<String, Value>) -> Checked {
+    if let Some(combinator) = ["oneOf", "allOf", "anyOf"].iter().find(|c| schema.contains_key(**c))
+    {
+        return Err(Unfit::AtTop(combinator));
+    }
+    if let Some(Value::Object(properties)) = schema.get("properties")
+        && !properties.keys().all(|key| is_key(key))
+    {
+        return Err(Unfit::Key);
+    }
+    draft(schema, 0)
+}
+
+fn is_key(key: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(fits)
+}
+
+/// Looks at each keyword that draft 2020-12 knows. Others may hold anything.
+fn draft(schema: &mut Map<String, Value>, depth: usize) -> Checked {
+    if depth >= MAX_DEPTH {
+        return Err(Unfit::Depth);
+    }
+    modernise(schema)?;
+    for (keyword, value) in schema {
+        let is_sound = match keyword.as_str() {
+            "items"
+            | "contains"
+            | "additionalProperties"
+            | "propertyNames"
+            | "if"
+            | "then"
+            | "else"
+            | "not"
+            | "unevaluatedItems"
+            | "unevaluatedProperties"
+            | "contentSchema" => inner(value, depth)?,
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => match value {
+                Value::Array(list) if !list.is_empty() => all(list, |value| inner(value, depth))?,
+                _ => false,
+            },
+            "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
+                by_name(value, |value| inner(value, depth))?
+            }
+            "dependencies" => by_name(value, |value| match value {
+                Value::Array(_) => Ok(names(value)),
+                schema => inner(schema, depth),
+            })?,
+            "dependentRequired" => by_name(value, |value| Ok(names(value)))?,
+            "required" => names(value),
+            "type" => match value {
+                Value::String(name) => TYPES.contains(&name.as_str()),
+                list => {
+                    names(list)
+                        && list.as_array().is_some_and(|list| {
+                            let is_type = |name: &Value| TYPES.iter().any(|known| name == known);
+                            !list.is_empty() && list.iter().all(is_type)
+                        })
+                }
+            },
+            "enum" | "examples" => value.is_array(),
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => value.is_number(),
+            "multipleOf" => value.as_f64().is_some_and(|number| number > 0.0),
+            "minLength" | "maxLength" | "minItems" | "maxItems" | "minContains" | "maxContains"
+            | "minProperties" | "maxProperties" => {
+                value.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0)
+            }
+            "uniqueItems" | "deprecated" | "readOnly" | "writeOnly" => value.is_boolean(),
+            "pattern" | "format" | "title" | "description" | "contentEncoding"
+            | "contentMediaType" | "$comment" | "$schema" | "$ref" | "$dynamicRef"
+            | "$recursiveRef" => value.is_string(),
+            "$id" => {
+                let is_id = |id: &str| id.find('#').is_none_or(|place| place + 1 == id.len());
+                value.as_str().is_some_and(is_id)
+            }
+            "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => {
+                value.as_str().is_some_and(is_anchor)
+            }
+            "$vocabulary" => by_name(value, |value| Ok(value.is_boolean()))?,
+            _ => true,
+        };
+        if !is_sound {
+            return Err(Unfit::Keyword(keyword.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes in today's words what older drafts wrote otherwise: tuples, and bounds that are exclusive.
+fn modernise(schema: &mut Map<String, Value>) -> Checked {
+    if schema.get("items").is_some_and(Value::is_array) {
+        if schema.contains_key("prefixItems") {
+            return Err(Unfit::Keyword("items".to_owned()));
+        }
+        let tuple = schema.shift_remove("items").filter(|tuple| tuple != &Value::Array(Vec::new()));
+        let rest = schema.shift_remove("additionalItems");
+        schema.extend(tuple.map(|tuple| ("prefixItems".to_owned(), tuple)));
+        schema.extend(rest.map(|rest| ("items".to_owned(), rest)));
+    }
+    for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        match schema.get(exclusive) {
+            Some(Value::Bool(false)) => drop(schema.shift_remove(exclusive)),
+            Some(Value::Bool(true)) => {
+                // Without a bound, nobody can say what excludes.
+                let Some(bound) = schema.shift_remove(bound) else {
+                    return Err(Unfit::Keyword(exclusive.to_owned()));
+                };
+                schema.insert(exclusive.to_owned(), bound);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A schema inside another: an object, or true or false.
+fn inner(value: &mut Value, depth: usize) -> Result<bool, Unfit> {
+    match value {
+        Value::Object(schema) => draft(schema, depth + 1).map(|()| true),
+        value => Ok(value.is_boolean()),
+    }
+}
+
+fn by_name(
+    value: &mut Value,
+    check: impl FnMut(&mut Value) -> Result<bool, Unfit>,
+) -> Result<bool, Unfit> {
+    match value {
+        Value::Object(by_name) => all(by_name.values_mut(), check),
+        _ => Ok(false),
+    }
+}
+
+fn all<'v>(
+    values: impl IntoIterator<Item = &'v mut Value>,
+    mut check: impl FnMut(&mut Value) -> Result<bool, Unfit>,
+) -> Result<bool, Unfit> {
+    for value in values {
+        if !check(value)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A list of texts. One that comes twice says no more than once, and is left out the second time.
+fn names(value: &mut Value) -> bool {
+    let Value::Array(list) = value else { return false };
+    let mut seen = HashSet::new();
+    list.iter().all(Value::is_string) && {
+        list.retain(|name| seen.insert(name.clone()));
+        true
+    }
+}
+
+fn is_anchor(text: &str) -> bool {
+    let begins = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let goes_on = |byte: u8| begins(byte) || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    text.bytes().next().is_some_and(begins) && text.bytes().all(goes_on)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fitted(schema: Value) -> Result<Value, Unfit> {
+        let Value::Object(mut schema) = schema else { panic!("{schema}") };
+        fit(&mut schema).map(|()| schema.into())
+    }
+
+    /// `schema` at the top, as a property, and a few levels down.
+    fn everywhere(schema: &Value) -> [Value; 4] {
+        let property = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
+        [
+            schema.clone(),
+            property(schema.clone()),
+            property(json!({"items": {"anyOf": [{"$ref": "#/x"}, {"not": schema}]}})),
+            json!({"definitions": {"$weird": {"patternProperties": {"^x": {"if": schema}}}}}),
+        ]
+    }
+
+    #[test]
+    fn what_older_drafts_wrote_with_one_meaning_is_written_in_todays_words_at_any_depth() {
+        for (old, new) in [
+            (
+                json!({"items": [{"type": "null"}, true]}),
+                json!({"prefixItems": [{"type": "null"}, true]}),
+            ),
+            (
+                json!({"items": [{}], "additionalItems": false, "minItems": 1}),
+                json!({"minItems": 1, "prefixItems": [{}], "items": false}),
+            ),
+            (
+                json!({"items": [], "additionalItems": {"type": "string"}}),
+                json!({"items": {"type": "string"}}),
+            ),
+            (json!({"items": []}), json!({})),
+            (
+                json!({"items": [{"items": [{"exclusiveMinimum": true, "minimum": 1}]}]}),
+                json!({"prefixItems": [{"prefixItems": [{"exclusiveMinimum": 1}]}]}),
+            ),
+            (json!({"minimum": 0, "exclusiveMinimum": true}), json!({"exclusiveMinimum": 0})),
+            (json!({"maximum": 1.5, "exclusiveMaximum": true}), json!({"exclusiveMaximum": 1.5})),
+            (json!({"maximum": 3, "exclusiveMaximum": false}), json!({"maximum": 3})),
+            (json!({"exclusiveMinimum": false}), json!({})),
+            (json!({"required": ["a", "b", "a"]}), json!({"required": ["a", "b"]})),
+            (json!({"type": ["string", "null", "null"]}), json!({"type": ["string", "null"]})),
+        ] {
+            for (old, new) in everywhere(&old).into_iter().zip(everywhere(&new)) {
+                assert_eq!(fitted(old.clone()), Ok(new), "{old}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_draft_2020_12_is_not_taken_at_any_depth() {
+        let keyword = |schema: &Value| schema.as_object().unwrap().keys().next().unwrap().clone();
+        for wrong in [
+            json!({"type": "any"}),
+            json!({"type": []}),
+            json!({"type": ["string", "any"]}),
+            json!({"type": {"type": "string"}}),
+            json!({"type": null}),
+            json!({"exclusiveMinimum": true}),
+            json!({"exclusiveMaximum": true, "maximum": null}),
+            json!({"maximum": null}),
+            json!({"minimum": "0"}),
+            json!({"multipleOf": 0}),
+            json!({"minLength": -1}),
+            json!({"maxItems": 1.5}),
+            json!({"maxProperties": "3"}),
+            json!({"uniqueItems": "yes"}),
+            json!({"required": true}),
+            json!({"required": "a"}),
+            json!({"required": ["a", 1]}),
+            json!({"enum": "a"}),
+            json!({"enum": {"a": 1}}),
+            json!({"examples": "a"}),
+            json!({"properties": ["a"]}),
+            json!({"properties": {"a": "string"}}),
+            json!({"properties": null}),
+            json!({"properties": {"a": null}}),
+            json!({"patternProperties": {"a": 1}}),
+            json!({"$defs": []}),
+            json!({"definitions": {"a": []}}),
+            json!({"dependencies": {"a": "b"}}),
+            json!({"dependentRequired": {"a": true}}),
+            json!({"dependentSchemas": {"a": ["b"]}}),
+            json!({"items": null}),
+            json!({"items": "string"}),
+            json!({"items": [{}], "prefixItems": [{}]}),
+            json!({"prefixItems": []}),
+            json!({"prefixItems": {}}),
+            json!({"not": []}),
+            json!({"if": "x"}),
+            json!({"additionalProperties": "no"}),
+            json!({"pattern": ["a"]}),
+            json!({"format": 1}),
+            json!({"title": 1}),
+            json!({"description": {"de": "x"}}),
+            json!({"deprecated": "since 3"}),
+            json!({"$ref": {"x": 1}}),
+            json!({"$id": "a#b"}),
+            json!({"$schema": true}),
+            json!({"$anchor": "#a"}),
+            json!({"$comment": ["a"]}),
+        ] {
+            for schema in everywhere(&wrong) {
+                let unfit = Err(Unfit::Keyword(keyword(&wrong)));
+                assert_eq!(fitted(schema.clone()), unfit, "{schema}");
+            }
+        }
+        // At the top, these have a refusal of their own.
+        for wrong in [json!({"anyOf": []}), json!({"allOf": {}}), json!({"oneOf": [1]})] {
+            let schema = json!({"properties": {"a": wrong}});
+            assert_eq!(fitted(schema), Err(Unfit::Keyword(keyword(&wrong))));
+        }
+    }
+
+    #[test]
+    fn what_is_draft_2020_12_stays_byte_for_byte() {
+        let schema = r##"{"$schema":"http://json-schema.org/draft-07/schema#","$id":"x#","type":"object","required":[],"properties":{"z.-_9":{"$ref":"#/$defs/b","description":""},"a":{"type":["string","null"],"maxLength":3.0,"default":{"type":"any"},"enum":[{"type":"any"}],"const":{"items":[1]},"examples":[{"required":true}],"nullable":true},"t":{"prefixItems":[true],"items":false,"additionalItems":[]},"n":{"oneOf":[{"exclusiveMinimum":0.5},{"multipleOf":1e-9}]}},"definitions":{"$b":{"$anchor":"_b","minItems":0}},"dependencies":{"a":["z.-_9"],"t":{}},"additionalProperties":{},"x-unknown":{"type":"any"}}"##;
+        let fitted = fitted(serde_json::from_str(schema).unwrap()).unwrap();
+        assert_eq!(fitted.to_string(), schema);
+    }
+
+    #[test]
+    fn the_top_has_rules_of_its_own() {
+        for combinator in ["oneOf", "allOf", "anyOf"] {
+            assert_eq!(fitted(json!({combinator: [{}]})), Err(Unfit::AtTop(combinator)));
+            assert!(fitted(json!({"properties": {"a": {combinator: [{}]}}})).is_ok());
+        }
+        let long = "a".repeat(65);
+        for key in ["$top", "", "a b", "ä", "a/b", "a[]", "@type", &long] {
+            assert_eq!(fitted(json!({"properties": {key: {}}})), Err(Unfit::Key), "{key}");
+            assert!(fitted(json!({"properties": {"a": {"properties": {key: {}}}}})).is_ok());
+        }
+        assert!(fitted(json!({"properties": {"a".repeat(64): {}}})).is_ok());
+    }
+
+    #[test]
+    fn a_schema_of_a_thousand_levels_is_not_taken() {
+        // json! would copy what it puts in, at every level.
+        let around = |inner: Value, _| Value::Object(Map::from_iter([("not".to_owned(), inner)]));
+        let deep = |levels| (0..levels).fold(json!({}), around);
+        assert_eq!(fitted(deep(1_000)), Err(Unfit::Depth));
+        assert!(fitted(deep(120)).is_ok());
+    }
+}
