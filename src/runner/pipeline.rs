@@ -513,6 +513,7 @@ impl Pipeline {
             }
         };
         progress.note_turn(&turn, live.journal.lost());
+        progress.day_ended = (!end.stopped).then(|| end.reason.clone());
         if is_rating {
             return self.rate(live, &turn, rating, rated, close.as_deref(), progress).await;
         }

@@ -224,7 +224,8 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
         assert_eq!((row.tool_name.replace('.', "_"), row.result.as_str()), (tool.clone(), "error"));
         assert!(units(message) <= 500, "{text:?}: {row:?}");
         let plain = text.replace('\0', "");
-        assert!(plain.is_empty() || plain.starts_with(message), "{text:?}: {row:?}");
+        // Of a tool that says nothing but white space, the row says that.
+        assert!(plain.trim().is_empty() || plain.starts_with(message), "{text:?}: {row:?}");
     }
     assert!(actions[..].iter().all(|row| row.input_hash.as_ref().is_some_and(|h| h.len() == 16)));
     let feedback = world.feedback().await;

@@ -154,7 +154,11 @@ impl Pipeline {
         }
         let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
         match ratings.ended.as_ref().map(|ended| ended.summary(redactor)) {
-            None => Finish::well(posts),
+            // Rated or not, a day that ended oddly is told from one that was done.
+            None => match progress.day_ended.take() {
+                Some(reason) => Finish { reason, ..Finish::well(posts) },
+                None => Finish::well(posts),
+            },
             Some(end) => match end.failure {
                 Some(error) => {
                     let failure = Failure::at(Stage::RatingTurn, error);

@@ -68,6 +68,8 @@ pub(super) struct Progress {
     cost: Usd,
     cost_before: Usd,
     lost_before_rating: Usd,
+    /// Why the main turn ended, if not by a stop.
+    pub day_ended: Option<String>,
     /// Whether an earlier process has begun with it.
     pub is_resumed: bool,
     /// Whether that one died while an answer was under way.
