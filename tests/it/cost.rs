@@ -123,7 +123,8 @@ async fn a_run_whose_next_request_might_exceed_its_cap_keeps_its_actions_and_is_
     assert!((2..9).contains(&asked), "{asked}");
     assert_eq!(world.actions().await.len(), asked);
     assert_eq!(world.feedback().await.len(), 1, "the rating's share was left alone");
-    assert_eq!(the_run(&world).await.end_reason.as_deref(), Some("done"));
+    let reason = the_run(&world).await.end_reason;
+    assert_eq!(reason.as_deref(), Some("PERSONA_MAX_COST_USD reached"));
     assert!(the_run(&world).await.spent.dollars() <= 0.02);
 }
 
@@ -136,6 +137,23 @@ async fn a_first_request_above_the_cap_is_not_made_and_its_persona_is_named_and_
     assert_eq!(world.peers.claude.requests().len(), 0);
     assert_eq!((world.actions().await.len(), the_run(&world).await.state), (0, RunState::Failed));
     assert_eq!(world.tick().await["skipped"], 1, "it is not tried every minute");
+}
+
+#[tokio::test]
+async fn a_day_of_fifteen_turns_and_a_full_context_is_not_cut_by_the_ordinary_cap() {
+    let world = no_tools().await;
+    world.peers.mcp.add_tool("books.list", "", anything());
+    let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_400)}]});
+    world.peers.mcp.override_tool("books.list", usize::MAX, Behaviour::Result(text));
+    let reads = || Scripted::tools(&[("books_list", json!({}))]);
+    play_well(&world, std::iter::repeat_with(reads).take(15)).await;
+    let requests = main_requests(&world);
+    assert_eq!(requests.len(), 15);
+    let last = &requests[14];
+    assert!(last.raw.len() > 360_000 && !last.raw.contains("[cut: "), "{}", last.raw.len());
+    assert!(requests.iter().all(|request| request.body["max_tokens"] == 8_192));
+    assert_eq!(world.feedback().await.len(), 1);
+    assert_eq!(the_run(&world).await.end_reason.as_deref(), Some("done"));
 }
 
 #[tokio::test]
