@@ -153,7 +153,7 @@ async fn a_day_of_fifteen_turns_and_a_full_context_is_not_cut_by_the_ordinary_ca
     assert!(last.raw.len() > 360_000 && !last.raw.contains("[cut: "), "{}", last.raw.len());
     assert!(requests.iter().all(|request| request.body["max_tokens"] == 8_192));
     assert_eq!(world.feedback().await.len(), 1);
-    assert_eq!(the_run(&world).await.end_reason.as_deref(), Some("done"));
+    assert_eq!(the_run(&world).await.end_reason.as_deref(), Some("PERSONA_MAX_TURNS reached"));
 }
 
 #[tokio::test]
