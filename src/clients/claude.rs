@@ -5,6 +5,7 @@
 //! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
 
 mod cold_start;
+mod definitions;
 mod error;
 mod gate;
 mod halt;
@@ -27,10 +28,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use definitions::CacheControl;
+pub use definitions::ToolDefinitions;
 pub use error::ClaudeError;
 pub use gate::Admission;
-use message::CacheControl;
-pub use message::{Message, ResultBlock, ToolDefinitions, ToolResult, Weight};
+pub use message::{Message, ResultBlock, ToolResult, Weight};
 pub use meter::{Bill, Meter, NotPaid, Price};
 pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};

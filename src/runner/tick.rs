@@ -362,7 +362,11 @@ impl Tick {
         };
         let sorted = rows.into_iter().map(|row| match row {
             Err(error) => {
-                tracing::warn!(due.row = error.place, "a row of /due is malformed");
+                tracing::warn!(
+                    due.row = error.place,
+                    "a row of /due is no run: {}",
+                    error.in_log()
+                );
                 refuse(error.persona.clone(), error.to_string())
             }
             Ok(persona) if !seen.insert(persona.user_id.clone()) => {

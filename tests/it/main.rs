@@ -27,6 +27,7 @@ mod model_failures;
 mod model_stopped;
 mod natures;
 mod odd_answers;
+mod odd_day;
 mod odd_replies;
 mod odd_rows;
 mod odd_text;

@@ -27,13 +27,20 @@ pub type DueRow = Result<Persona, RowError>;
 pub struct RowError {
     /// Who it is about, as far as the row says: e-mail, else user id, else its place.
     pub persona: String,
-    /// What is wrong with it. It can quote the row: for /diag only.
+    /// What is wrong with it.
     pub problem: String,
+    /// Whether that can quote the row: then it is for /diag only.
+    quotes: bool,
     /// Its place in the list, from 1.
     pub place: usize,
 }
 
 impl RowError {
+    /// What is wrong with it, as far as it may stand in a log.
+    pub fn in_log(&self) -> &str {
+        if self.quotes { "it cannot be read" } else { &self.problem }
+    }
+
     /// The same without secrets in what it quotes.
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         let without = |text: String| redactor.redact(&text).into_owned();
@@ -100,7 +107,7 @@ pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)>
 }
 
 fn parse_row(row: &str, place: usize) -> DueRow {
-    let malformed = |problem: &dyn fmt::Display| {
+    let refused = |problem: String, quotes| {
         let owner: Owner = serde_json::from_str(row).unwrap_or_default();
         let text = |value: Option<serde_json::Value>| {
             value.as_ref().and_then(|v| v.as_str()).filter(|s| !s.is_empty()).map(str::to_owned)
@@ -109,26 +116,27 @@ fn parse_row(row: &str, place: usize) -> DueRow {
             persona: text(owner.email)
                 .or_else(|| text(owner.user_id))
                 .unwrap_or_else(|| format!("row {}", place + 1)),
-            problem: problem.to_string(),
+            problem,
+            quotes,
             place: place + 1,
         }
     };
+    let malformed = |error: &dyn fmt::Display| refused(error.to_string(), true);
     let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
     let user_id = UserId::parse(&row.user_id).map_err(|error| malformed(&error))?;
     if row.email.trim().is_empty() {
-        return Err(malformed(&"email is empty"));
+        return Err(refused("email is empty".into(), false));
     }
     if row.system_prompt.trim().is_empty() {
-        return Err(malformed(&"systemPrompt is empty"));
+        return Err(refused("systemPrompt is empty".into(), false));
     }
     for (what, size, most) in [
         ("bytes in systemPrompt", row.system_prompt.len(), MAX_SYSTEM_PROMPT),
         ("modules in moduleMix", row.module_mix.len(), MAX_MODULES),
     ] {
         if size > most {
-            return Err(malformed(&format!(
-                "{size} {what} are too many: at most {most} are taken"
-            )));
+            let problem = format!("{size} {what} are too many: at most {most} are taken");
+            return Err(refused(problem, false));
         }
     }
     let mix = row.module_mix.into_iter();

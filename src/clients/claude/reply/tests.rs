@@ -1,0 +1,260 @@
+use super::*;
+
+const MOST: Tokens =
+    Tokens { input: 0, output: 8_192, cache_read: 0, cache_write_5m: 5_000, cache_write_1h: 0 };
+
+fn read(model: &str, body: &[u8]) -> Result<Read, String> {
+    let pricing = Pricing::load(None, model).unwrap();
+    Reply::parse(body, &Terms { model, most: &MOST, pricing: &pricing })
+}
+
+fn parse(body: &[u8]) -> Result<Reply, String> {
+    read("claude-haiku-5-5", body).map(|read| read.reply)
+}
+
+fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
+    let usage = r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":null}"#;
+    parse(
+        format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
+            .as_bytes(),
+    )
+}
+
+/// A reply of some words with this usage, by this model.
+fn billed(usage: &str, model: &str) -> Read {
+    let content = r#"[{"type":"text","text":"Gut."}]"#;
+    let body = format!(r#"{{"content":{content},"usage":{usage},"model":{model}}}"#);
+    read("claude-haiku-5-5", body.as_bytes()).unwrap()
+}
+
+#[test]
+fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
+    for usage in [
+        "null",
+        "[]",
+        "\"none\"",
+        "{}",
+        r#"{"input_tokens":12}"#,
+        r#"{"output_tokens":12}"#,
+        r#"{"input_tokens":"12","output_tokens":3}"#,
+        r#"{"input_tokens":12,"output_tokens":"3"}"#,
+        r#"{"input_tokens":12.5,"output_tokens":3}"#,
+        r#"{"input_tokens":-12,"output_tokens":3}"#,
+        r#"{"input_tokens":12,"output_tokens":-3}"#,
+        r#"{"input_tokens":null,"output_tokens":3}"#,
+        r#"{"input_tokens":true,"output_tokens":3}"#,
+        r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":"9"}"#,
+        r#"{"input_tokens":12,"output_tokens":3,"cache_creation_input_tokens":-1}"#,
+        r#"{"input_tokens":12,"output_tokens":3,"cache_creation":7}"#,
+        r#"{"input_tokens":12,"output_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":0.5}}"#,
+        r#"{"input_tokens":0,"output_tokens":3}"#,
+        r#"{"input_tokens":12,"output_tokens":0}"#,
+        r#"{"input_tokens":0,"output_tokens":0,"cache_read_input_tokens":0}"#,
+    ] {
+        let Read { reply, disbelieved, .. } = billed(usage, "null");
+        assert!(disbelieved.is_some(), "{usage}");
+        let reserved = Pricing::load(None, "claude-haiku-5-5").unwrap().cost(&MOST);
+        assert_eq!((reply.usage, reply.cost), (MOST, reserved), "{usage}");
+    }
+    for usage in [
+        r#"{"input_tokens":1,"output_tokens":1}"#,
+        r#"{"input_tokens":0,"output_tokens":1,"cache_read_input_tokens":9,"server_tool_use":"?"}"#,
+    ] {
+        assert_eq!(billed(usage, "null").disbelieved, None, "{usage}");
+    }
+    let nothing = r#"{"content":[],"usage":{"input_tokens":0,"output_tokens":0}}"#;
+    let nothing = read("claude-haiku-5-5", nothing.as_bytes()).unwrap();
+    assert_eq!((nothing.disbelieved, nothing.reply.cost), (None, Cost::default()));
+}
+
+#[test]
+fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or_smaller() {
+    let written = |sum: &str, parts: &str| {
+        let counts = r#""input_tokens":1,"output_tokens":1"#;
+        let usage =
+            billed(&format!("{{{counts}{sum},\"cache_creation\":{parts}}}"), "null").reply.usage;
+        (usage.cache_write_5m, usage.cache_write_1h)
+    };
+    let parts = r#"{"ephemeral_5m_input_tokens":700,"ephemeral_1h_input_tokens":200}"#;
+    assert_eq!(written("", parts), (700, 200));
+    assert_eq!(written(",\"cache_creation_input_tokens\":null", parts), (700, 200));
+    assert_eq!(written(",\"cache_creation_input_tokens\":0", parts), (700, 200));
+    assert_eq!(written(",\"cache_creation_input_tokens\":1000", parts), (800, 200));
+    assert_eq!(written(",\"cache_creation_input_tokens\":1000", "null"), (1_000, 0));
+}
+
+#[test]
+fn an_answer_of_another_model_is_priced_as_the_dearer() {
+    let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
+    let cost = |model: &str| {
+        let Read { reply, from_other, .. } = billed(usage, &format!("\"{model}\""));
+        (reply.cost.input.dollars(), from_other.is_some())
+    };
+    // A prompt this long has the second price.
+    for same in ["claude-haiku-5-5", "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""]
+    {
+        assert_eq!(cost(same), (0.5, false), "{same}");
+    }
+    assert_eq!(cost("claude-opus-5-5"), (4.0, true));
+    assert_eq!(cost("claude-of-tomorrow"), (4.0, true), "as the dearest");
+    let cheaper = format!(r#"{{"content":[],"usage":{usage},"model":"claude-haiku-5-5"}}"#);
+    let cheaper = read("claude-opus-5-5", cheaper.as_bytes()).unwrap();
+    assert_eq!((cheaper.reply.cost.input.dollars(), cheaper.from_other.is_some()), (4.0, true));
+}
+
+#[test]
+fn calls_get_the_ids_and_inputs_they_lack() {
+    let call = |id: &str, rest: &str| format!(r#"{{"type":"tool_use"{id}{rest}}}"#);
+    let (a, name) = (r#","id":"a""#, r#","name":"n","input":{}"#);
+    let content = [
+        call(a, name),
+        call(a, name),
+        call("", name),
+        call(r#","id":"x.y:0""#, name),
+        call(r#","id":7"#, r#","name":null"#),
+        call(r#","id":"b""#, r#","name":"n","input":null"#),
+        call(r#","id":"c""#, r#","name":"n","input":[1]"#),
+    ];
+    let reply = reply(&format!("[{}]", content.join(",")), "\"end_turn\"").unwrap();
+    let mut known = HashSet::from(["b".to_owned()]);
+    let calls = reply.calls(&mut known);
+    let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["a", "a_2", "call", "x_y_0", "call_5", "b_6", "c"]);
+    let inputs: Vec<_> = calls.iter().map(|call| call.input.get()).collect();
+    assert_eq!(inputs, ["{}", "{}", "{}", "{}", "{}", "{}", "[1]"]);
+    assert_eq!(calls[4].name, "");
+    assert_eq!(reply.calls(&mut HashSet::from(["b".to_owned()])).len(), 7, "again the same");
+    let cut = Reply { stop_reason: StopReason::MaxTokens, ..reply };
+    assert!(cut.calls(&mut known).is_empty());
+}
+
+#[test]
+fn content_is_kept_as_bytes_and_viewed_by_type() {
+    let content = r#"[{"type":"thinking","thinking":"","signature":"S"},
+        {"type":"text","text":" Hallo ","citations":null}, {"type":"from_the_future","a":[1]},
+        {"type":"tool_use","id":"t1","name":"todo_list","input":{"b":1.0, "a":2},"caller":{}}]"#;
+    let reply = reply(content, "\"tool_use\"").unwrap();
+    assert_eq!(reply.content.get(), content);
+    assert_eq!(reply.text(), "Hallo");
+    let calls: Vec<_> = reply.tool_uses().collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!((calls[0].id.as_str(), calls[0].name.as_str()), ("t1", "todo_list"));
+    assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
+    assert!(reply.ends_in_tool_use());
+    assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
+}
+
+#[test]
+fn a_reply_is_the_same_after_it_was_stored() {
+    let content = r#"[{"type":"thinking","signature":"S=="}, {"type":"tool_use",
+        "id":"t1","name":"todo_list","input":{"b":1.0,"a":"\u0000"}}]"#;
+    let reply = reply(content, "\"tool_use\"").unwrap();
+    let stored = serde_json::to_string(&reply).unwrap();
+    let again: Reply = serde_json::from_str(&stored).unwrap();
+    assert_eq!(again.content.get(), content);
+    assert_eq!(again.stop_reason, StopReason::ToolUse);
+    assert_eq!((again.usage, again.cost), (reply.usage, reply.cost));
+    assert_eq!(again.tool_uses().count(), 1);
+}
+
+#[test]
+fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() {
+    let content = r#"[{"type":"text","text":"a\ud83d"},{"type":"tool_use","id":"t1","name":"n",
+        "input":{"t":"\ud83d"}},{"type":"tool_use","id":"t2","name":"n","input":{"n":1e400}},
+        {"type":"tool_use","id":"t3","name":"n","input":{}}]"#;
+    let reply = reply(content, "\"tool_use\"").unwrap();
+    assert_eq!(reply.text(), "a\u{fffd}");
+    let again: Reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
+    // Kept as it came by an earlier version.
+    let kept = format!(
+        r#"{{"content":{content},"stop_reason":"tool_use","refusal":null,"usage":{},"cost":{}}}"#,
+        serde_json::to_string(&reply.usage).unwrap(),
+        serde_json::to_string(&reply.cost).unwrap()
+    );
+    let kept: Reply = serde_json::from_str(&kept).unwrap();
+    for reply in [&reply, &again, &kept] {
+        let calls: Vec<_> = reply.tool_uses().collect();
+        let inputs: Vec<_> = calls.iter().map(|call| call.input.get()).collect();
+        assert_eq!(inputs, [r#"{"t":"\ufffd"}"#, r#"{"n":null}"#, "{}"]);
+        let hashes: Vec<_> =
+            calls.iter().map(|call| call.input_hash().unwrap().to_string()).collect();
+        // As Node gives them for the inputs received.
+        assert_eq!(hashes, ["3c265f4d42b969ac", "5b4da02351c1c209", "44136fa355b3678a"]);
+        let lossy: Vec<_> = calls.iter().map(|call| call.is_lossy()).collect();
+        assert_eq!(lossy, [false, true, false]);
+    }
+}
+
+#[test]
+fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
+    let body = r#"{"content":[],"stop_reason":17,"stop_details":"none","model":[],"usage":{
+        "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null,"speed":7}}"#;
+    let reply = parse(body.as_bytes()).unwrap();
+    assert_eq!((reply.usage.prompt(), reply.refusal), (1, None));
+    assert_eq!(reply.stop_reason, StopReason::Unknown);
+}
+
+#[test]
+fn numbers_of_tokens_beyond_belief_are_cut() {
+    let body = format!(
+        r#"{{"content":[],"stop_reason":"end_turn","usage":{{"input_tokens":{0},
+        "output_tokens":{0},"cache_read_input_tokens":{0},"cache_creation_input_tokens":{0}}}}}"#,
+        u64::MAX
+    );
+    let reply = parse(body.as_bytes()).unwrap();
+    assert_eq!((reply.usage.input, reply.usage.prompt()), (MOST_TOKENS, 3 * MOST_TOKENS));
+    // Thousands of such replies still come to a number the journal can hold.
+    let most = reply.cost.total().picodollars().saturating_mul(1_000);
+    assert!(i64::try_from(most).is_ok(), "{most}");
+}
+
+#[test]
+fn every_stop_reason_is_known_or_unknown() {
+    for name in [
+        "end_turn",
+        "tool_use",
+        "max_tokens",
+        "stop_sequence",
+        "pause_turn",
+        "refusal",
+        "model_context_window_exceeded",
+    ] {
+        let reason = reply("[]", &format!("\"{name}\"")).unwrap().stop_reason;
+        assert_eq!(reason.as_str(), name);
+    }
+    for unknown in ["null", "\"compaction\"", "\"\""] {
+        assert_eq!(reply("[]", unknown).unwrap().stop_reason, StopReason::Unknown);
+    }
+}
+
+#[test]
+fn what_is_no_message_is_an_error_and_an_odd_block_is_not() {
+    for content in ["null", "{}", "\"Gut.\"", "7"] {
+        assert!(reply(content, "\"end_turn\"").is_err(), "{content}");
+    }
+    assert!(parse(b"<html>").is_err());
+    assert!(parse(br#"{"stop_reason":"end_turn"}"#).is_err());
+    for odd in
+        ["1", "null", "{}", r#"{"type":"text"}"#, r#"{"type":"text","text":7}"#, r#"{"type":7}"#]
+    {
+        let content = format!(r#"[{odd},{{"type":"text","text":"a","text":"Gut."}}]"#);
+        let reply = reply(&content, "\"end_turn\"").unwrap();
+        assert_eq!((reply.text().as_str(), reply.content.get()), ("Gut.", content.as_str()));
+    }
+}
+
+#[test]
+fn what_the_model_wrote_loses_secrets_and_the_structure_and_other_replies_stay() {
+    let content = r#"[ {"type":"tool_use","id":"toolu_1","name":"todo_create",
+        "input":{"s3cret-pw":"s3cret-pw","n":[1.0,"text"]}},{"type":"text","text":"a\u00fc s3cret-pw"} ]"#;
+    let reply = reply(content, "\"tool_use\"").unwrap();
+    for other in ["toolu_1", "todo_create", "tool_use", "elsewhere"] {
+        let redacted = reply.redacted(&Redactor::new([other]));
+        assert_eq!(redacted.content.get(), content, "{other}");
+    }
+    let redacted = reply.redacted(&Redactor::new(["s3cret-pw"]));
+    assert_eq!(
+        redacted.content.get(),
+        r#"[{"type":"tool_use","id":"toolu_1","name":"todo_create","input":{"s3cret-pw":"[redacted]","n":[1.0,"text"]}},{"type":"text","text":"aü [redacted]"}]"#
+    );
+}
