@@ -1,8 +1,7 @@
 //! Logs: set up once, in text or JSON, with secrets kept out.
 //!
-//! Third-party crates are logged at warn and above only, whatever RUST_LOG says, and rmcp not at all:
-//! at lower levels they print headers and bodies, which carry JWTs and prompts. Every line passes the
-//! redactor besides. No thread of the daemon waits for whoever reads the log; `lines` has the one that does.
+//! Third-party crates are logged at warn and above only, whatever RUST_LOG says: at lower levels they print
+//! headers and bodies, which carry JWTs and prompts. Every line passes the redactor besides. No thread of the daemon waits for whoever reads the log; `lines` has the one that does.
 
 mod json;
 mod lines;
@@ -94,11 +93,8 @@ pub fn take_dropped_lines() -> u64 {
 
 /// Whether a line of this origin and level can be trusted not to carry what must stay inside.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    if target.starts_with("rmcp") {
-        return false;
-    }
-    target.starts_with(env!("CARGO_CRATE_NAME")) || *metadata.level() <= Level::WARN
+    let is_own = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
+    is_own || *metadata.level() <= Level::WARN
 }
 
 /// A panic becomes a log line like any other error, instead of text on standard error.
