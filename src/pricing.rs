@@ -157,7 +157,10 @@ pub fn is_same_model(a: &str, b: &str) -> bool {
     fn plain(id: &str) -> &str {
         let id = id.find("claude-").map_or(id, |start| &id[start..]);
         let id = id.split([':', '@']).next().unwrap_or_default();
-        let id = id.strip_suffix("-v1").unwrap_or(id);
+        let id = id.strip_suffix("-latest").unwrap_or(id);
+        let is_version = |end: &str| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit());
+        let version = id.rsplit_once("-v").filter(|(_, end)| is_version(end));
+        let id = version.map_or(id, |(name, _)| name);
         let is_date = |end: &str| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_digit());
         id.rsplit_once('-').filter(|(_, end)| is_date(end)).map_or(id, |(name, _)| name)
     }
@@ -243,6 +246,8 @@ mod tests {
             ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
             ("claude-haiku-4-5", "claude-haiku-4-5@20251001"),
             ("claude-haiku-4-5", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+            ("claude-haiku-4-5", "us.anthropic.claude-haiku-4-5-20251001-v2:0"),
+            ("claude-haiku-4-5", "claude-haiku-4-5-latest"),
             ("claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
             ("gpt", "gpt"),
         ] {

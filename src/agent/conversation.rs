@@ -180,6 +180,7 @@ impl Conversation {
 
     /// Takes in the reply that was asked for.
     pub fn record_reply(&mut self, reply: Reply) {
+        self.nets.answered();
         self.spent += reply.cost.total();
         self.context = reply.usage.context();
         let cut_off_call =

@@ -10,7 +10,7 @@ use crate::clients::claude::Message;
 /// Most tools that a run goes on without.
 const MAX_TOOLS: u32 = 20;
 
-/// What was tried in a conversation: thinking and attachments are each taken out once.
+/// What was tried since the last reply: each net once for a request, and so many tools in a conversation.
 #[derive(Debug, Default)]
 pub(super) struct Nets {
     tools: u32,
@@ -40,6 +40,11 @@ impl Nets {
         };
         tracing::warn!("the request is sent once more without {without}: {error}");
         Some(tried)
+    }
+
+    /// The request was answered: the next one has all nets again.
+    pub(super) fn answered(&mut self) {
+        *self = Self { tools: self.tools, ..Self::default() };
     }
 
     /// Takes out of `messages` what this step says. Whether anything has changed.

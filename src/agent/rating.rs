@@ -176,6 +176,7 @@ impl<'a> RatingTalk<'a> {
 
     /// Takes in an answer, and asks for what is still missing.
     fn hear(&mut self, reply: Reply) {
+        self.nets.answered();
         self.replies += 1;
         self.spent += reply.cost.total();
         self.came_back = describe(&reply, self.redactor);

@@ -208,6 +208,21 @@ async fn an_odd_call_costs_that_call_at_most() {
         ),
         (vec![of(r#""id":"a""#), call("b")], vec![("unnamed", "error"), ok], Some(NONE)),
         (
+            vec![of(r#""id":"a","name":"habits.list","input":{}"#), call("b")],
+            vec![("habits.list", "error"), ok],
+            Some(NONE),
+        ),
+        // An odd input is that of its own block, whatever id it shares.
+        (
+            vec![
+                of(r#""id":"a","name":"habits_list","input":{"n":1e400}"#),
+                call("a"),
+                of(r#""name":"habits_list","input":{"n":1e400}"#),
+            ],
+            vec![error, ok, error],
+            None,
+        ),
+        (
             vec!["7".into(), "{}".into(), r#"{"type":"text"}"#.into(), call("a")],
             vec![ok],
             Some(NONE),

@@ -100,15 +100,29 @@ async fn what_claude_itself_refuses_for_its_thinking_it_takes_without() {
 }
 
 #[tokio::test]
-async fn a_second_refusal_ends_the_run_and_keeps_what_happened() {
+async fn every_request_that_is_refused_for_its_thinking_is_sent_once_more() {
     let world = Setup::one(&["habits"]).start().await;
     let faults = &world.peers.claude.served.faults;
     faults.inject(usize::MAX, refusal(), |request| thinks(&request.json()));
+    let day = [thoughtful_call(0), thoughtful_call(1), Scripted::text("Fertig.")];
+    play_well(&world, day).await;
+    let carried: Vec<_> = sent(&world).iter().map(thinks).collect();
+    assert_eq!(carried, [false, true, false, true, false, false], "the last one is the rating");
+    assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"); 2]);
+}
+
+#[tokio::test]
+async fn a_second_refusal_of_a_request_ends_the_run_and_keeps_what_happened() {
+    let world = Setup::one(&["habits"]).start().await;
+    let faults = &world.peers.claude.served.faults;
+    faults.inject(usize::MAX, refusal(), |request| {
+        request.json()["messages"].as_array().is_some_and(|messages| messages.len() == 5)
+    });
     let day = [thoughtful_call(0), thoughtful_call(1), thoughtful_call(2)];
     let result = play(&world, day).await;
     assert!(only_failure(&result).contains("400 invalid_request_error"), "{result}");
     let carried: Vec<_> = sent(&world).iter().map(thinks).collect();
-    assert_eq!(carried, [false, true, false, true], "stripped once, and not asked again");
+    assert_eq!(carried, [false, true, true, false], "stripped once, and not asked again");
     let rows = [("habits.list", "ok"), ("habits.list", "ok"), ("__run", "error")];
     assert_eq!(outcomes(&world.actions().await), rows);
 }

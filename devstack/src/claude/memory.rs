@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     prompt::{is_thinking, without_markers},
     request::ParsedRequest,
-    validate::{Refusal, check_call, is_blank},
+    validate::{Refusal, check_call, is_blank, is_name},
 };
 
 /// The replies served so far.
@@ -205,7 +205,7 @@ impl Reply {
         }
         let kept = |key: &str| from.get(key).is_none_or(|value| to.get(key) == Some(value));
         let input_kept = kept("input") || !served["input"].is_object();
-        let name_kept = kept("name") || served["name"].as_str().is_none_or(str::is_empty);
+        let name_kept = kept("name") || !served["name"].as_str().is_some_and(is_name);
         check_call(to, "").is_ok() && input_kept && name_kept
     }
 

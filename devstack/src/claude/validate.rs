@@ -18,7 +18,7 @@ mod schema;
 mod shape;
 mod tools;
 
-pub(super) use blocks::{check_call, is_blank};
+pub(super) use blocks::{check_call, is_blank, is_name};
 
 /// "32 MB", read in the stricter way.
 const BODY_LIMIT: usize = 32_000_000;

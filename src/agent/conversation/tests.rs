@@ -233,7 +233,7 @@ fn a_reminder_follows_the_results_and_stays_there() {
 }
 
 #[test]
-fn thinking_is_stripped_once_in_a_conversation_and_calls_stay_answered() {
+fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     let thought = || json!({"type": "thinking", "thinking": "", "signature": "s"});
     let mut day = day();
     assert!(
@@ -249,12 +249,13 @@ fn thinking_is_stripped_once_in_a_conversation_and_calls_stay_answered() {
     let after: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
     let stripped = format!(r#"{{"role":"assistant","content":[{}]}}"#, call("a"));
     assert_eq!(after, [before[0].clone(), stripped, before[2].clone()]);
+    assert!(!day.take_out(&Step::ThinkingStripped), "once");
     assert_eq!(asked_tokens(&day), Some(8_192), "it is the same request");
     assert_eq!(day.replies(), 2);
     day.record_reply(reply(json!([thought(), call("b")]), StopReason::ToolUse));
     answer(&mut day);
-    assert!(!day.take_out(&Step::ThinkingStripped), "once");
-    assert!(day.messages()[3].as_json().contains("thinking"), "what came later stays as it was");
+    assert!(day.take_out(&Step::ThinkingStripped), "the next request has its own");
+    assert!(!day.messages()[3].as_json().contains("thinking"));
 }
 
 #[test]

@@ -117,7 +117,9 @@ impl ClaudeError {
         message.match_indices("tools.").find_map(|(at, path)| {
             let number = &message[at + path.len()..];
             let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
-            let is_path = !message[..at].ends_with(in_word);
+            // The marker is ours, whatever tool carries it.
+            let is_of_tool = !number[end..].starts_with(".cache_control");
+            let is_path = !message[..at].ends_with(in_word) && is_of_tool;
             is_path.then(|| number[..end].parse().ok()).flatten()
         })
     }
@@ -215,6 +217,7 @@ mod tests {
         for nothing in [
             "tools: Tool names must be unique.",
             "tools.x",
+            "tools.32.cache_control: Extra inputs are not permitted",
             "messages.1.tools.2",
             "my_tools.1",
             "tools.99999999999999999999999",

@@ -7,7 +7,10 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Block, ToolUse, message::encode};
+use super::{Block, ToolUse, message::encode, sendable_id};
+
+/// Longest name of a tool that the API takes everywhere (contracts/anthropic-messages.md, section 2).
+const MAX_NAME: usize = 64;
 
 /// Whether a text is one that the API refuses: empty, or nothing but Unicode white space.
 pub(super) fn is_blank(text: &str) -> bool {
@@ -47,7 +50,7 @@ pub(super) fn mend(content: &RawValue, calls: &[ToolUse]) -> Option<Vec<Box<RawV
     let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).ok()?;
     let (all, mut is_changed) = (blocks.len(), false);
     let mut calls = calls.iter();
-    let kept = blocks.into_iter().filter_map(|raw| match Block::parse(&raw, &[]) {
+    let kept = blocks.into_iter().filter_map(|raw| match Block::parse(&raw, None) {
         Block::Unusable => None,
         Block::Text(text) if is_blank(&text) => None,
         Block::ToolUse(asked) => {
@@ -65,7 +68,7 @@ pub(super) fn mend(content: &RawValue, calls: &[ToolUse]) -> Option<Vec<Box<RawV
 /// The block of this call where it could not be sent back as it came.
 fn mended_call(raw: &RawValue, call: &ToolUse) -> Option<Box<RawValue>> {
     let members = Members::of(raw)?;
-    let name = members.text("name").filter(|name| !name.is_empty());
+    let name = members.text("name").filter(|name| sendable_name(name) == *name);
     let is_object = |input: &RawValue| input.get().starts_with('{');
     if members.text("id").as_ref() == Some(&call.id)
         && name.is_some()
@@ -73,10 +76,19 @@ fn mended_call(raw: &RawValue, call: &ToolUse) -> Option<Box<RawValue>> {
     {
         return None;
     }
-    let name = name.as_deref().unwrap_or("unnamed");
+    let name = &*sendable_name(&call.name);
     let empty = no_input();
     let input = if is_object(&call.input) { &*call.input } else { &*empty };
     Some(encode(&Mended::ToolUse { id: &call.id, name, input }))
+}
+
+/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,64}$`.
+fn sendable_name(name: &str) -> String {
+    let spelled = sendable_id(name);
+    match name.is_empty() {
+        true => "unnamed".into(),
+        false => spelled.chars().take(MAX_NAME).collect(),
+    }
 }
 
 /// The input of a call that has none.
@@ -86,7 +98,7 @@ pub(super) fn no_input() -> Box<RawValue> {
 
 /// A text block that ends in white space, without that; `None` for any other block.
 pub(super) fn trimmed(block: &RawValue) -> Option<Box<RawValue>> {
-    let Block::Text(text) = Block::parse(block, &[]) else { return None };
+    let Block::Text(text) = Block::parse(block, None) else { return None };
     let kept = text.trim_end();
     (kept.len() < text.len()).then(|| encode(&Mended::Text { text: kept }))
 }
@@ -103,7 +115,7 @@ mod tests {
     fn sent(content: &str) -> Option<String> {
         let content = raw(content);
         let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).unwrap();
-        let calls = blocks.iter().filter_map(|block| match Block::parse(block, &[]) {
+        let calls = blocks.iter().filter_map(|block| match Block::parse(block, None) {
             Block::ToolUse(call) => Some(ToolUse { id: call.id.replace('.', "_"), ..call }),
             _ => None,
         });

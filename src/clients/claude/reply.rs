@@ -45,8 +45,8 @@ pub struct Reply {
 /// An input of a tool call as it was received, where that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddInput {
-    /// The id of the `tool_use` block.
-    id: String,
+    /// The place of the `tool_use` block in the content, from 0.
+    place: usize,
     /// The input's hash, as received.
     hash: Option<InputHash>,
     /// Whether a value in it was too deep or out of range: the call would not do what was asked.
@@ -347,35 +347,35 @@ impl OddInput {
             return Vec::new();
         }
         let blocks: Vec<&RawValue> = from_raw(content).unwrap_or_default();
-        let read = |block: &&RawValue| {
+        let read = |(place, block): (usize, &&RawValue)| {
             let block: HashMap<String, &RawValue> = from_raw(block.get()).ok()?;
             let received = json.received(block.get("input")?.get());
-            let id = from_raw(block.get("id")?.get()).ok()?;
             let hash = InputHash::of_json(received.text);
-            received.is_odd.then_some(Self { id, hash, is_lossy: received.is_lossy })
+            received.is_odd.then_some(Self { place, hash, is_lossy: received.is_lossy })
         };
-        blocks.iter().filter_map(read).collect()
+        blocks.iter().enumerate().filter_map(read).collect()
     }
 }
 
 impl Block {
     fn parse_all(content: &RawValue, odd: &[OddInput]) -> Result<Vec<Self>, String> {
         let blocks: Vec<&RawValue> = from_raw(content.get())?;
-        Ok(blocks.iter().map(|block| Self::parse(block, odd)).collect())
+        let odd_at = |place| odd.iter().find(|odd| odd.place == place);
+        let read = |(place, block): (usize, &&RawValue)| Self::parse(block, odd_at(place));
+        Ok(blocks.iter().enumerate().map(read).collect())
     }
 
     /// Reads a block. Only the type is read of one the runner does not look into.
-    pub(super) fn parse(raw: &RawValue, odd: &[OddInput]) -> Self {
+    pub(super) fn parse(raw: &RawValue, odd: Option<&OddInput>) -> Self {
         let Some(block) = Members::of(raw) else { return Self::Unusable };
         match (block.text("type").as_deref(), block.text("text")) {
             (Some("text"), Some(text)) => Self::Text(text),
             (None, _) | (Some("text"), None) => Self::Unusable,
             (Some("tool_use"), _) => {
                 let id = block.text("id").unwrap_or_default();
-                let odd = odd.iter().find(|odd| odd.id == id).cloned();
                 let name = block.text("name").unwrap_or_default();
                 let input = block.raw("input").map_or_else(no_input, RawValue::to_owned);
-                Self::ToolUse(ToolUse { id, name, input, odd })
+                Self::ToolUse(ToolUse { id, name, input, odd: odd.cloned() })
             }
             _ => Self::Other,
         }

@@ -58,13 +58,15 @@ impl Gate {
                 let Some(opens) = state.opens else { return Ok(()) };
                 let now = Instant::now();
                 let turn = state.next.map_or(opens, |next| next.max(opens)).max(now);
+                if turn == now {
+                    // Nobody waits any more: the limit is over, and with it the queue.
+                    (state.opens, state.next) = (None, None);
+                    return Ok(());
+                }
                 if turn > latest.max(now) {
                     return Err(self.as_time(turn));
                 }
                 state.next = Some(turn + SPACING);
-                if turn == now {
-                    return Ok(());
-                }
                 turn
             };
             sleep_until(turn).await;
@@ -224,6 +226,17 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert_eq!(gate.pass(start + 30 * SECOND).await, Ok(()));
         assert_eq!((start.elapsed(), gate.opens_at()), (30 * SECOND, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_nobody_waits_any_more_all_go_at_once_again() {
+        let (gate, start) = (gate(), Instant::now());
+        gate.hold(&headers(&[("retry-after", "10")]));
+        gate.pass(start + 60 * SECOND).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+        for _ in 0..100 {
+            assert_eq!(gate.pass(Instant::now()).await, Ok(()));
+        }
     }
 
     #[tokio::test(start_paused = true)]

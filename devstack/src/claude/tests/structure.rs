@@ -134,7 +134,8 @@ async fn blocks_stand_only_where_they_belong() {
     };
     client.refuses(call("id", json!("toolu.1")), "messages.1.content.0.id: ").await;
     client.refuses(call("input", json!("{}")), "messages.1.content.0.input: ").await;
-    client.accepts(call("name", json!("a.name.the.model.invented"))).await;
+    client.accepts(call("name", json!("a_name_the_model_invented"))).await;
+    client.refuses(call("name", json!("habits.list")), "messages.1.content.0.name: String").await;
 }
 
 #[tokio::test]

@@ -279,11 +279,17 @@ pub(in crate::claude) fn check_call(map: &Map<String, Value>, path: &str) -> Che
         let message = "String should match pattern '^[a-zA-Z0-9_-]+$'";
         return Err(Refusal::invalid(&under(path, "id"), message));
     }
-    if string(map, path, "name")?.is_empty() {
-        let message = "String should have at least 1 character";
+    if !is_name(string(map, path, "name")?) {
+        let message = "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'";
         return Err(Refusal::invalid(&under(path, "name"), message));
     }
     any_object(required(map, path, "input")?, &under(path, "input")).map(drop)
+}
+
+/// Whether a tool can have this name.
+pub(in crate::claude) fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (1..=128).contains(&name.len()) && name.chars().all(fits)
 }
 
 fn not_blank(text: &str, path: &str) -> Checked {
