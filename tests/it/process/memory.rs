@@ -39,7 +39,7 @@ fn is_for(request: &Recorded, what: &str) -> bool {
 }
 
 /// What the daemon's memory grows by at most, in KiB, in a tick of so many personas at once whose requests
-/// of this kind meet this. `patience`: how many of the requests there have to be at least.
+/// of this kind meet this.
 async fn growth(personas: usize, peer: Peer, what: &'static str, fault: Fault) -> u64 {
     let names: Vec<_> = (0..personas).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();
@@ -74,134 +74,86 @@ fn answers() -> Vec<Case> {
         .collect()
 }
 
-/// The answers of the other peers: JSON of this status.
-fn others() -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    let mut add = |name: String, peer, what, status, body: String| {
-        let media_type = "application/json";
-        cases.push((
-            name,
-            peer,
-            what,
-            Fault::Bytes { status, media_type, body: body.into_bytes() },
-        ));
+fn json(status: u16, body: impl Into<Vec<u8>>) -> Fault {
+    Fault::Bytes { status, media_type: "application/json", body: body.into() }
+}
+
+/// Answers of the other peers to each persona.
+fn to_each() -> Vec<Case> {
+    let reply = |content: &str| {
+        let usage = r#"{"input_tokens":9,"output_tokens":9}"#;
+        json(200, format!(r#"{{"content":{content},"stop_reason":"tool_use","usage":{usage}}}"#))
     };
-    let pieces = [r#"{"a":{}}"#, "{}", "1e400", r#"{"a":1,"b":"c"}"#, r#""\ud83d""#, "[[[[]]]]"];
-    for bytes in [3_900_000, 15 << 20] {
-        for piece in pieces {
-            let tiny = list(piece, bytes);
-            let reply = |content: &str, more: &str| {
-                format!(
-                    r#"{{"type":"message","role":"assistant","model":"m","content":{content},"stop_reason":"tool_use","usage":{{"input_tokens":9,"output_tokens":9}}{more}}}"#
-                )
-            };
-            let call = |input: &str| {
-                reply(
-                    &format!(
-                        r#"[{{"type":"tool_use","id":"t1","name":"habits_list","input":{{"a":{input}}}}}]"#
-                    ),
-                    "",
-                )
-            };
-            let kinds = [
-                ("content", reply(&tiny, "")),
-                ("input", call(&tiny)),
-                ("thinking", reply(&format!(r#"[{{"type":"thinking","x":{tiny}}}]"#), "")),
-                ("stop_details", reply("[]", &format!(r#","stop_details":{tiny}"#))),
-            ];
-            for (kind, body) in kinds {
-                add(format!("{kind} of {piece} {bytes}"), Peer::Claude, "/v1/messages", 200, body);
-            }
-            let refusal = format!(r#"{{"type":"error","error":{{"type":"x","message":{tiny}}}}}"#);
-            add(format!("refusal {piece} {bytes}"), Peer::Claude, "/v1/messages", 400, refusal);
-        }
-    }
-    for piece in pieces {
-        let tiny = list(piece, 1_000_000);
-        add(
-            format!("login {piece}"),
-            Peer::Auth,
+    let call = |input: &str| {
+        let block = r#"{"type":"tool_use","id":"t1","name":"habits_list""#;
+        reply(&format!(r#"[{block},"input":{{"a":{input}}}}}]"#))
+    };
+    let text = |text: &str| reply(&format!(r#"[{{"type":"text","text":"{text}"}}]"#));
+    let tiny = list(r#"{"a":{}}"#, 1_900_000);
+    let no_text = [br#"{"content":[""#.as_slice(), &vec![0xff; 1_900_000], br#""]}"#].concat();
+    let spaces = |bytes| json(200, list(r#"{"id":"s","metadata":{}}"#, bytes));
+    let claude = [
+        ("tiny content", reply(&tiny)),
+        ("tiny input", call(&tiny)),
+        // As much as a reply may hold.
+        ("most blocks", reply(&list("{}", 4_900 * 3))),
+        ("most objects", call(&list(r#"{"a":1}"#, 4_400 * 8))),
+        ("most numbers", call(&list("1", 49_000 * 2))),
+        ("text", text(&"x".repeat(1_900_000))),
+        ("halves of pairs", text(&r"\ud83d".repeat(1_900_000 / 6))),
+        ("no text", json(200, no_text)),
+        ("too long", reply(&list("{}", 15 << 20))),
+        ("refusal", json(400, format!(r#"{{"error":{{"type":"x","message":{tiny}}}}}"#))),
+        ("refusal in words", json(400, "a ".repeat(8 << 20))),
+    ];
+    let auth = [
+        ("/organization/list", spaces(1_000_000)),
+        ("/organization/list", spaces(2_400 * 25)),
+        (
             "/login",
-            200,
-            format!(r#"{{"user":{{"id":"u","x":{tiny}}},"accessToken":"a.b.c","token":{tiny}}}"#),
-        );
-        add(
-            format!("login 429 {piece}"),
-            Peer::Auth,
-            "/login",
-            429,
-            format!(r#"{{"error":{tiny},"code":{tiny}}}"#),
-        );
-        add(format!("spaces {piece}"), Peer::Auth, "/organization/list", 200, tiny.clone());
-        add(
-            format!("actions {piece}"),
-            Peer::Auth,
-            "/actions",
-            200,
-            format!(r#"{{"ok":true,"written":{tiny}}}"#),
-        );
-        add(
-            format!("actions 400 {piece}"),
-            Peer::Auth,
-            "/actions",
-            400,
-            format!(r#"{{"error":{tiny},"message":{tiny}}}"#),
-        );
-    }
-    let row = |n: usize, prompt: &str, mix: &str| {
-        format!(
-            r#"{{"userId":"u{n}","email":"p{n}@x.example","systemPrompt":"{prompt}","moduleMix":{mix},"tickCadence":"daily"}}"#
-        )
+            json(200, format!(r#"{{"user":{{"id":"u"}},"token":{}}}"#, list("{}", 1_000_000))),
+        ),
+        ("/login", json(429, list("{}", 8 << 20))),
+        ("/actions", json(200, format!(r#"{{"ok":true,"written":{}}}"#, list("{}", 1_000_000)))),
+        ("/actions", json(400, list("{}", 8 << 20))),
+    ];
+    let claude = claude.map(|(name, fault)| (name.into(), Peer::Claude, "/v1/messages", fault));
+    let auth = auth.map(|(path, fault)| (String::new(), Peer::Auth, path, fault));
+    claude.into_iter().chain(auth).collect()
+}
+
+/// Lists of due personas, each as long as one may be.
+fn due() -> Vec<Case> {
+    const BYTES: usize = 19 << 20;
+    let list_of = |rows: &str| {
+        json(200, format!(r#"{{"personas":{rows},"serverTime":"2026-03-09T10:00:00Z"}}"#))
     };
-    let due = |rows: &str| format!(r#"{{"personas":{rows},"serverTime":"2026-03-09T10:00:00Z"}}"#);
-    let rows = |count: usize, prompt: &str, mix: &str| {
-        let rows: Vec<_> = (0..count).map(|n| row(n, prompt, mix)).collect();
-        due(&format!("[{}]", rows.join(",")))
-    };
-    for bytes in [15 << 20, 31 << 20] {
-        for piece in pieces {
-            add(format!("due {piece} {bytes}"), Peer::Auth, "/due", 200, due(&list(piece, bytes)));
-        }
-        let mix: Vec<_> = (0..bytes / 10).map(|n| format!(r#""m{n:x}":1"#)).collect();
-        let mix = format!("{{{}}}", mix.join(","));
-        add(format!("due, one mix {bytes}"), Peer::Auth, "/due", 200, rows(1, "x", &mix));
-        let mix: Vec<_> = (0..100).map(|n| format!(r#""m{n:x}":1"#)).collect();
-        let mix = format!("{{{}}}", mix.join(","));
-        add(format!("due, mixes {bytes}"), Peer::Auth, "/due", 200, rows(bytes / 1_000, "x", &mix));
-        add(format!("due, minimal {bytes}"), Peer::Auth, "/due", 200, rows(bytes / 100, "x", "{}"));
-        add(
-            format!("due, prompts {bytes}"),
-            Peer::Auth,
-            "/due",
-            200,
-            rows(10_000, &"x".repeat(bytes / 10_000 - 120), "{}"),
+    let rows = |count: usize, prompt: &str, modules: usize, cadence: &str| {
+        let mix: Vec<_> = (0..modules).map(|n| format!(r#""m{n:x}":1"#)).collect();
+        let rest = format!(
+            r#""systemPrompt":"{prompt}","moduleMix":{{{}}},"tickCadence":"{cadence}"}}"#,
+            mix.join(",")
         );
-        add(
-            format!("due, half a pair {bytes}"),
-            Peer::Auth,
-            "/due",
-            200,
-            rows(10_000, &format!("\\ud83d{}", "x".repeat(bytes / 10_000 - 120)), "{}"),
-        );
-        let cadence = due(&list(
-            r#"{"userId":"u","email":"e","systemPrompt":"x","moduleMix":{},"tickCadence":"$"}"#,
-            1,
-        )
-        .replace('$', &"x".repeat(bytes)));
-        add(format!("due, cadence {bytes}"), Peer::Auth, "/due", 200, cadence);
-        let time = format!(r#"{{"personas":[],"serverTime":{}}}"#, list("{}", bytes));
-        add(format!("due, time {bytes}"), Peer::Auth, "/due", 200, time);
-        let refusal = format!(r#"{{"error":{}}}"#, list("{}", bytes));
-        add(format!("due, refused {bytes}"), Peer::Auth, "/due", 400, refusal);
-    }
-    let bad = |bytes: usize| Fault::Bytes {
-        status: 200,
-        media_type: "application/json",
-        body: [br#"{"personas":[""#.as_slice(), &vec![0xff; bytes], br#""]}"#].concat(),
+        let row = |n| format!(r#"{{"userId":"u{n}","email":"p{n}@x.example",{rest}"#);
+        list_of(&format!("[{}]", (0..count).map(row).collect::<Vec<_>>().join(",")))
     };
-    cases.push(("due, no text 31 MB".into(), Peer::Auth, "/due", bad(31 << 20)));
-    cases.push(("reply, no text 15 MB".into(), Peer::Claude, "/v1/messages", bad(15 << 20)));
-    cases
+    let prompt = "x".repeat(BYTES / 10_000 - 120);
+    let no_text = [br#"{"personas":[""#.as_slice(), &vec![0xff; BYTES], br#""]}"#].concat();
+    let cases = [
+        ("tiny rows", list_of(&list("{}", BYTES))),
+        ("most rows", list_of(&list("{}", 49_000 * 3))),
+        ("numbers out of range", list_of(&list("1e400", BYTES))),
+        ("one mix", rows(1, "x", 1_500_000, "daily")),
+        ("mixes", rows(4_000, "x", 100, "daily")),
+        ("minimal", rows(20_000, "x", 0, "daily")),
+        ("prompts", rows(10_000, &prompt, 8, "daily")),
+        ("half a pair in each", rows(10_000, &format!(r"\ud83d{prompt}"), 8, "daily")),
+        ("an odd cadence", rows(1, "x", 0, &"x".repeat(BYTES))),
+        ("odd cadences", rows(38, "x", 0, &"x".repeat(BYTES / 40))),
+        ("no text", json(200, no_text)),
+        ("refused", json(400, list("{}", BYTES))),
+    ];
+    cases.map(|(name, fault)| (name.into(), Peer::Auth, "/due", fault)).into()
 }
 
 fn of_mcp() -> Vec<(&'static str, &'static str, Fault)> {
@@ -265,11 +217,16 @@ async fn nor_do_ten_at_once() {
 }
 
 #[tokio::test]
-async fn no_answer_of_another_peer_takes_more_than_its_share_of_memory() {
-    check(1, ALONE, others()).await;
+async fn no_answer_of_claude_or_mana_auth_takes_more_than_its_share_of_memory() {
+    check(1, ALONE, to_each()).await;
 }
 
 #[tokio::test]
-async fn nor_do_ten_at_once_of_the_other_peers() {
-    check(10, TEN_AT_ONCE, others()).await;
+async fn nor_do_ten_of_them_at_once() {
+    check(10, TEN_AT_ONCE, to_each()).await;
+}
+
+#[tokio::test]
+async fn no_list_of_due_personas_does() {
+    check(1, ALONE, due()).await;
 }
