@@ -39,8 +39,8 @@ const PEER: Peer = Peer("mana-personas");
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Least time for an attempt.
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
-/// Ten thousand personas fit, with prompts of 2 kB each.
-const DUE_LIMIT: usize = 20 << 20;
+/// Ten thousand personas fit, with prompts of 1.5 kB each.
+const DUE_LIMIT: usize = 16 << 20;
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Talks to the three internal endpoints.

@@ -331,6 +331,28 @@ mod tests {
         JsonText::of(text.as_bytes()).as_str().to_owned()
     }
 
+    #[test]
+    fn what_holds_too_much_is_not_read_and_what_is_no_json_says_where() {
+        let read = |text: &str, most| JsonText::of(text.as_bytes()).read::<Value>(most).is_ok();
+        for (text, weight) in [
+            ("1", 1),
+            ("{}", 10),
+            ("[]", 1),
+            (r#"[1,"a,{[",null,[true]]"#, 6),
+            (r#"{"a":{"b":1},"c":[{}]}"#, 32),
+        ] {
+            assert!(read(text, weight) && !read(text, weight - 1), "{text}");
+        }
+        let many = format!("[{}1]", "{},".repeat(100_000));
+        assert!(parse::<Value>(many.as_bytes()).unwrap_err().to_string().contains("more values"));
+        // Its end decides, and nothing is unfolded before that is seen.
+        let error = parse::<Value>(many[..many.len() - 1].as_bytes()).unwrap_err();
+        assert!(error.is_eof(), "{error}");
+        let odd = [b"\"".as_slice(), &[0xff; MAX_ODD_BYTES], b"\""].concat();
+        assert!(parse::<Value>(&odd).is_err());
+        assert!(parse::<Value>(&[&odd[..MAX_ODD_BYTES], b"\""].concat()).is_ok());
+    }
+
     fn nested(levels: usize) -> String {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
     }

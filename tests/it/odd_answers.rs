@@ -98,7 +98,7 @@ async fn a_redirection_of_the_personas_endpoint_names_the_url_and_the_variable_t
     world.peers.auth.served.faults.on(9, Method::GET, "/due", fault);
     let (_, answer) = world.call(Method::POST, "/diag/tick").await;
     let error = answer.to_string();
-    for part in ["308", "http://elsewhere.test/x", "/due", "MANA_AUTH_URL"] {
+    for part in ["308", "http://elsewhere.test/x", "MANA_AUTH_URL"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert_eq!(world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len(), 1);
