@@ -346,7 +346,7 @@ mod tests {
         let many = format!("[{}1]", "{},".repeat(100_000));
         assert!(parse::<Value>(many.as_bytes()).unwrap_err().to_string().contains("more values"));
         // Its end decides, and nothing is unfolded before that is seen.
-        let error = parse::<Value>(many[..many.len() - 1].as_bytes()).unwrap_err();
+        let error = parse::<Value>(&many.as_bytes()[..many.len() - 1]).unwrap_err();
         assert!(error.is_eof(), "{error}");
         let odd = [b"\"".as_slice(), &[0xff; MAX_ODD_BYTES], b"\""].concat();
         assert!(parse::<Value>(&odd).is_err());
