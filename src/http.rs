@@ -27,6 +27,9 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// Longest piece of a peer's answer in an error, in characters.
 const SNIPPET: usize = 300;
 
+/// What is read of an answer that is no success, in bytes.
+const ERROR_LIMIT: usize = 64 << 10;
+
 /// A service the runner talks to; a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub &'static str);
@@ -57,7 +60,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body; of one that is no success the beginning.
     pub body: Vec<u8>,
 }
 
@@ -270,7 +273,12 @@ async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answe
     let failed = |error| HttpError::from_reqwest(peer, error);
     let mut response = request.send().await.map_err(failed)?;
     let mut body = Vec::new();
+    let is_success = response.status().is_success();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if !is_success && body.len() + chunk.len() > ERROR_LIMIT {
+            body.extend_from_slice(&chunk[..ERROR_LIMIT - body.len()]);
+            break;
+        }
         if body.len() + chunk.len() > limit {
             return Err(HttpError::TooLarge { peer, limit });
         }

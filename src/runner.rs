@@ -18,6 +18,7 @@ mod run_journal;
 mod seed_secret;
 mod tick;
 mod tick_slot;
+mod tool_tally;
 
 pub use back_off::BackOff;
 pub use budget::Budget;
@@ -31,3 +32,4 @@ pub use retention::Retention;
 pub use seed_secret::SeedSecret;
 pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
 pub use tick_slot::{SlotTaken, TickSlot};
+pub use tool_tally::ToolTally;

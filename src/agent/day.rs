@@ -116,6 +116,7 @@ pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
             excerpt: UNKNOWN.into(),
             latency: Duration::ZERO,
             started: Instant::now(),
+            reached: false,
             policy: Vec::new(),
         },
         content: vec![ResultBlock::Text(UNKNOWN.into())],

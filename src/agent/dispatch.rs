@@ -113,6 +113,7 @@ struct Answer {
     error: Option<String>,
     outcome_unknown: bool,
     not_run: bool,
+    reached: bool,
     /// Set if the run has to end with it.
     ended: Option<Ended>,
 }
@@ -367,6 +368,7 @@ async fn perform(
         excerpt: clip(&excerpt, EXCERPT),
         latency: started.elapsed(),
         started,
+        reached: answer.reached,
         policy: notes,
     };
     tracing::debug!(
@@ -404,7 +406,8 @@ async fn run(
             result = call => result,
             (reason, ended) = scope.cut_off() => {
                 let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
-                return Ok(Answer { ended: Some(ended), ..Answer::of_error(&error, tool, scope) });
+                let answer = Answer::of_error(&error, tool, scope);
+                return Ok(Answer { ended: Some(ended), reached: false, ..answer });
             }
         };
         let reason = match result {
@@ -440,12 +443,17 @@ impl Answer {
                 text
             }
         });
-        Self { content, error, outcome_unknown: false, not_run: false, ended: None }
+        Self { error, reached: true, ..Self::of(content) }
+    }
+
+    fn of(content: Vec<ResultBlock>) -> Self {
+        let (outcome_unknown, not_run, reached) = (false, false, false);
+        Self { content, error: None, outcome_unknown, not_run, reached, ended: None }
     }
 
     fn error(text: String) -> Self {
         let content = vec![ResultBlock::Text(text.clone())];
-        Self { content, error: Some(text), outcome_unknown: false, not_run: false, ended: None }
+        Self { error: Some(text), ..Self::of(content) }
     }
 
     fn of_error(error: &ToolError, tool: &CatalogTool, scope: &Scope) -> Self {
@@ -465,7 +473,8 @@ impl Answer {
         let ended = matches!(error, ToolError::SessionsLost).then_some(Ended::SessionsLost);
         let text = scope.redactor.redact(&format!("{error}.{hint}")).into_owned();
         let not_run = error.was_not_run();
-        Self { ended, outcome_unknown: unknown, not_run, ..Self::error(text) }
+        let reached = matches!(error, ToolError::Call(_));
+        Self { ended, outcome_unknown: unknown, not_run, reached, ..Self::error(text) }
     }
 }
 

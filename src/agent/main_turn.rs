@@ -66,6 +66,9 @@ pub struct CallRecord {
     /// When it began; of a call of an earlier process, when it was read back.
     #[serde(skip, default = "Instant::now")]
     pub started: Instant,
+    /// Whether this process made it and the product failed or did it: not denied, invented or cut off.
+    #[serde(skip)]
+    pub reached: bool,
     /// What the policy gate had to say of it and of its result. Counted by the process that made the
     /// call.
     #[serde(skip)]

@@ -120,6 +120,7 @@ mod tests {
             excerpt: excerpt.to_owned(),
             latency: Duration::ZERO,
             started: Instant::now(),
+            reached: true,
             policy: Vec::new(),
         };
         let calls = [
@@ -145,6 +146,7 @@ mod tests {
                 excerpt: "y".repeat(5_000),
                 latency: Duration::ZERO,
                 started: Instant::now(),
+                reached: true,
                 policy: Vec::new(),
             })
             .collect();

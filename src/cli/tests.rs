@@ -93,6 +93,7 @@ fn called(number: u32, tool: CalledTool, error: Option<&str>, content: Vec<Resul
             excerpt: String::new(),
             latency: Duration::from_millis(u64::from(number) * 110),
             started: tokio::time::Instant::now(),
+            reached: false,
             policy: Vec::new(),
         },
         content,

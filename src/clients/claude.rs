@@ -56,7 +56,8 @@ const OPERATION: &str = "messages";
 const API_VERSION: &str = "2026-10-21";
 /// One request; replies are short, thinking is at low effort.
 const TIMEOUT: Duration = Duration::from_secs(120);
-const BODY_LIMIT: usize = 16 << 20;
+/// Many times what the output tokens of a reply can say.
+const BODY_LIMIT: usize = 2 << 20;
 /// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
 const BYTES_PER_TOKEN: u64 = 2;
 /// The largest context window there is, in tokens: a longer prompt is refused, not billed.

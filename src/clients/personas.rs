@@ -39,8 +39,8 @@ const PEER: Peer = Peer("mana-personas");
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Least time for an attempt.
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
-/// A thousand personas with long prompts fit many times over.
-const DUE_LIMIT: usize = 32 << 20;
+/// Ten thousand personas fit, with prompts of 1.5 kB each.
+const DUE_LIMIT: usize = 16 << 20;
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Talks to the three internal endpoints.

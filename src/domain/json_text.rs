@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Error, IgnoredAny},
+};
 
 /// Deepest nesting that is kept; serde_json reads up to 127 levels.
 const MAX_DEPTH: usize = 120;
@@ -17,6 +20,12 @@ const REPLACEMENT: &[u8] = b"\\ufffd";
 const NULL: &str = "null";
 /// Most values that become `null`: a text that holds more is not worth the memory.
 const MAX_NULLS: usize = 100_000;
+/// Most pieces that are no UTF-8: each becomes three bytes.
+const MAX_ODD_BYTES: usize = 100_000;
+/// What an object weighs, where any other value weighs one: that much more memory it takes, unfolded.
+const OBJECT: usize = 10;
+/// What an ordinary answer weighs at most, many times what any is known to.
+const ORDINARY: usize = 50_000;
 
 /// JSON as it was received, and as it can be read.
 #[derive(Debug)]
@@ -25,6 +34,8 @@ pub struct JsonText<'a> {
     /// What can be read instead, if that is not the same.
     readable: Option<String>,
     nulls: Vec<Null>,
+    /// `None` where it is no JSON.
+    weight: Option<usize>,
 }
 
 /// A value that became `null`. What else is changed keeps its length.
@@ -51,11 +62,28 @@ impl<'a> JsonText<'a> {
     /// The text of these bytes.
     pub fn of(bytes: &'a [u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let odd = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
+        let bytes = if odd.take(MAX_ODD_BYTES).count() < MAX_ODD_BYTES { bytes } else { b"" };
         let received = String::from_utf8_lossy(bytes);
         let found = Scan::value(&received)
             .filter(|found| skip_white_space(received.as_bytes(), found.end) == received.len());
+        let weight = found.as_ref().map(|found| found.weight);
         let (readable, nulls) = found.map_or_else(Default::default, |found| found.apply(&received));
-        Self { received, readable, nulls }
+        Self { received, readable, nulls, weight }
+    }
+
+    /// Reads it, if what it holds weighs at most so much: an object ten, any other value one. A few megabytes
+    /// of tiny values, unfolded, would take a gigabyte.
+    ///
+    /// # Errors
+    /// When it is no JSON, not what is wanted, or heavier.
+    pub fn read<'t, T: Deserialize<'t>>(&'t self, most: usize) -> serde_json::Result<T> {
+        if self.weight.is_none_or(|weight| weight > most) {
+            // What is no JSON says where; nothing is unfolded for that.
+            serde_json::from_str::<IgnoredAny>(self.as_str())?;
+            return Err(serde_json::Error::custom("it holds more values than any such answer"));
+        }
+        serde_json::from_str(self.as_str())
     }
 
     /// The text as it can be read.
@@ -81,9 +109,9 @@ impl<'a> JsonText<'a> {
 /// Reads JSON of others.
 ///
 /// # Errors
-/// When it is none, or not what is wanted.
+/// When it is none, not what is wanted, or holds more than an ordinary answer.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_str(JsonText::of(bytes).as_str())
+    JsonText::of(bytes).read(ORDINARY)
 }
 
 /// The JSON value at the beginning of `text`, made readable, and its length there.
@@ -120,6 +148,7 @@ struct Scan<'a> {
     /// The text with no half of a surrogate pair in it, once one was found.
     well_formed: Option<Vec<u8>>,
     nulls: Vec<Null>,
+    weight: usize,
 }
 
 /// A value that is JSON, and what is odd in it.
@@ -127,6 +156,7 @@ struct Found {
     end: usize,
     well_formed: Option<Vec<u8>>,
     nulls: Vec<Null>,
+    weight: usize,
 }
 
 impl Found {
@@ -159,14 +189,15 @@ impl<'a> Scan<'a> {
     /// The first value of `text`; `None` if it is no JSON, or hardly any.
     fn value(text: &'a str) -> Option<Found> {
         let (open, nulls) = (Vec::new(), Vec::new());
-        let mut scan = Self { text, at: 0, open, too_deep: None, well_formed: None, nulls };
+        let (too_deep, well_formed) = (None, None);
+        let mut scan = Self { text, at: 0, open, too_deep, well_formed, nulls, weight: 0 };
         let mut expect = Expect::Value;
         loop {
             scan.at = skip_white_space(text.as_bytes(), scan.at);
             expect = scan.step(expect, scan.peek()?)?;
             if scan.open.is_empty() {
-                let Self { at: end, well_formed, nulls, .. } = scan;
-                return Some(Found { end, well_formed, nulls });
+                let Self { at: end, well_formed, nulls, weight, .. } = scan;
+                return Some(Found { end, well_formed, nulls, weight });
             }
         }
     }
@@ -177,6 +208,9 @@ impl<'a> Scan<'a> {
 
     fn step(&mut self, expect: Expect, next: u8) -> Option<Expect> {
         use Expect::{CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
+        if matches!(expect, Value | ValueOrEnd) {
+            self.weight += if next == b'{' { OBJECT } else { 1 };
+        }
         match (expect, next) {
             (Value | ValueOrEnd, b'{') => self.enter(b'}', KeyOrEnd),
             (Value | ValueOrEnd, b'[') => self.enter(b']', ValueOrEnd),
@@ -295,6 +329,28 @@ mod tests {
 
     fn readable(text: &str) -> String {
         JsonText::of(text.as_bytes()).as_str().to_owned()
+    }
+
+    #[test]
+    fn what_holds_too_much_is_not_read_and_what_is_no_json_says_where() {
+        let read = |text: &str, most| JsonText::of(text.as_bytes()).read::<Value>(most).is_ok();
+        for (text, weight) in [
+            ("1", 1),
+            ("{}", 10),
+            ("[]", 1),
+            (r#"[1,"a,{[",null,[true]]"#, 6),
+            (r#"{"a":{"b":1},"c":[{}]}"#, 32),
+        ] {
+            assert!(read(text, weight) && !read(text, weight - 1), "{text}");
+        }
+        let many = format!("[{}1]", "{},".repeat(100_000));
+        assert!(parse::<Value>(many.as_bytes()).unwrap_err().to_string().contains("more values"));
+        // Its end decides, and nothing is unfolded before that is seen.
+        let error = parse::<Value>(&many.as_bytes()[..many.len() - 1]).unwrap_err();
+        assert!(error.is_eof(), "{error}");
+        let odd = [b"\"".as_slice(), &[0xff; MAX_ODD_BYTES], b"\""].concat();
+        assert!(parse::<Value>(&odd).is_err());
+        assert!(parse::<Value>(&[&odd[..MAX_ODD_BYTES], b"\""].concat()).is_ok());
     }
 
     fn nested(levels: usize) -> String {

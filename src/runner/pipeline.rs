@@ -11,7 +11,7 @@ mod report;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use super::{
     put_off::PutOff,
     run_journal::{Beginning, RunJournal},
     seed_secret::SeedSecret,
+    tool_tally::ToolTally,
 };
 use crate::{
     agent::{
@@ -89,6 +90,8 @@ pub struct Pipeline {
     pub policy: Arc<PolicyConfig>,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     pub misnamed: Mutex<HashSet<(&'static str, String)>>,
+    /// What tools came to, until a tick tells of it.
+    pub tools: Mutex<ToolTally>,
     /// Tools that are offered to nobody.
     pub left_out: Arc<LeftOut>,
     /// Stop and abort.
@@ -296,6 +299,11 @@ impl Pipeline {
     pub(super) async fn sessions_settled(&self) {
         let courtesy = self.shutdown.courtesy().saturating_mul(2);
         self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
+    }
+
+    /// The tools that have failed since this was last asked.
+    pub(super) fn tools(&self) -> MutexGuard<'_, ToolTally> {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why no run may begin at present, if so: the journal cannot be written to, or the money is used

@@ -154,6 +154,7 @@ impl Tick {
     pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let result = self.run_due(started, patience).await;
+        self.pipeline.tools().tell();
         match &result {
             Ok(summary) => {
                 self.metrics().record_tick(TickOutcome::Completed, started.elapsed());
@@ -199,6 +200,7 @@ impl Tick {
     /// Goes on with them.
     pub(super) async fn recover(&self) {
         self.recovery.run(Admitted::All).await;
+        self.pipeline.tools().tell();
     }
 
     async fn run_due(

@@ -11,6 +11,7 @@ mod diag_guard;
 mod earlier_version;
 mod echoes;
 mod env_example;
+mod failing_tools;
 mod fleet;
 mod full_disk;
 mod gauges;

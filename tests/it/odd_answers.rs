@@ -77,13 +77,31 @@ async fn a_redirection_is_final_and_names_its_target() {
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
         assert_eq!(rpc(&world, method).len(), 1, "{method}");
     }
+    for path in [path::LOGIN, "/organization/list", "/v1/messages"] {
+        let world = Setup::one(&["habits"]).start().await;
+        let (auth, claude) = (&world.peers.auth.served, &world.peers.claude.served);
+        let peer = if path == "/v1/messages" { claude } else { auth };
+        let is_it = move |r: &Recorded| r.path().ends_with(path);
+        peer.faults.inject(9, away(), is_it);
+        let result = world.tick().await;
+        let error = only_failure(&result);
+        assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
+        assert_eq!(peer.recorder.matching(is_it).len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirection_of_the_personas_endpoint_names_the_url_and_the_variable_too() {
     let world = Setup::one(&["habits"]).start().await;
-    world.peers.auth.served.faults.on(9, Method::POST, path::LOGIN, away());
-    let result = world.tick().await;
-    let error = only_failure(&result);
-    assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
-    let logins = world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path::LOGIN));
-    assert_eq!(logins.len(), 1);
+    let headers = vec![("location", "http://elsewhere.test/x".into())];
+    let fault = Fault::Respond { status: 308, headers, body: String::new() };
+    world.peers.auth.served.faults.on(9, Method::GET, "/due", fault);
+    let (_, answer) = world.call(Method::POST, "/diag/tick").await;
+    let error = answer.to_string();
+    for part in ["308", "http://elsewhere.test/x", "MANA_AUTH_URL"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!(world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len(), 1);
 }
 
 #[tokio::test]

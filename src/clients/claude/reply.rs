@@ -17,6 +17,9 @@ const MAX_CATEGORY: usize = 64;
 /// journal can hold, whatever a broken peer says.
 const MOST_TOKENS: u64 = 10_000_000;
 
+/// Most that a reply weighs ([`JsonText::read`]): several times what the output tokens of one can say.
+const MAX_WEIGHT: usize = 50_000;
+
 /// What holds a history together: these are no text of the model, and a secret may be a word.
 const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 
@@ -243,7 +246,7 @@ impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
     pub(super) fn parse(body: &[u8], terms: &Terms<'_>) -> Result<Read, String> {
         let json = JsonText::of(body);
-        let wire: WireReply<'_> = from_raw(json.as_str())?;
+        let wire: WireReply<'_> = json.read(MAX_WEIGHT).map_err(|error| error.to_string())?;
         let odd_inputs = OddInput::of(&json, wire.content.get());
         let blocks = Block::parse_all(wire.content, &odd_inputs)?;
         let (usage, disbelieved) = match count(&wire.usage, !blocks.is_empty()) {

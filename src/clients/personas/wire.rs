@@ -18,6 +18,13 @@ const MAX_MODULES: usize = 100;
 /// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
 const MAX_MODULE: usize = 128;
 
+/// Most that the list of due personas weighs ([`JsonText::read`]): 10,000 with eight modules each fit.
+const MAX_LIST: usize = 500_000;
+/// Longest row, in bytes: the longest prompt fits, however it is escaped.
+const MAX_ROW: usize = 512 << 10;
+/// Longest piece of a row in an error, in UTF-16 units.
+const MAX_QUOTED: usize = 500;
+
 /// One row of /due.
 pub type DueRow = Result<Persona, RowError>;
 
@@ -43,7 +50,7 @@ impl RowError {
 
     /// The same without secrets in what it quotes.
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
-        let without = |text: String| redactor.redact(&text).into_owned();
+        let without = |text: String| clip(&redactor.redact(&text), MAX_QUOTED);
         Self { persona: without(self.persona), problem: without(self.problem), ..self }
     }
 }
@@ -100,7 +107,7 @@ pub(super) fn says_no_persona(body: &[u8]) -> bool {
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let json = JsonText::of(body);
-    let due: Due<'_> = serde_json::from_str(json.as_str()).ok()?;
+    let due: Due<'_> = json.read(MAX_LIST).ok()?;
     let rows = due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
@@ -122,6 +129,10 @@ fn parse_row(row: &str, place: usize) -> DueRow {
         }
     };
     let malformed = |error: &dyn fmt::Display| refused(error.to_string(), true);
+    if row.len() > MAX_ROW {
+        let problem = format!("it has {} bytes; at most {MAX_ROW} are read", row.len());
+        return Err(refused(problem, false));
+    }
     let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
     let user_id = UserId::parse(&row.user_id).map_err(|error| malformed(&error))?;
     if row.email.trim().is_empty() {

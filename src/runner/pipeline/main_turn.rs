@@ -195,6 +195,7 @@ impl Pipeline {
         }
         live.journal.give_up_waiting().await;
         self.note_refused_tools(turn.refused_tools);
+        self.tools().count(&turn.calls);
         live::record_decisions(&self.metrics, &turn, self.policy.mode);
         match &turn.ended {
             Ended::Away { reason } => {
