@@ -18,6 +18,7 @@ mod run_journal;
 mod seed_secret;
 mod tick;
 mod tick_slot;
+mod work;
 
 pub use back_off::BackOff;
 pub use budget::Budget;
