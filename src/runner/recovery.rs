@@ -35,6 +35,8 @@ pub(super) struct Unfinished {
     pub list: Vec<Work>,
     /// How many of the list go on, and are not just closed.
     pub go_on: usize,
+    /// Ids of the personas with an unfinished run that somebody is at.
+    pub busy: HashSet<String>,
     /// Ids of all personas with a run that is unfinished or under way: none of them begins another.
     pub personas: HashSet<String>,
 }
@@ -55,7 +57,7 @@ impl Recovery {
     pub(super) async fn unfinished(&self, admitted: Admitted) -> Result<Unfinished, JournalError> {
         let pipeline = &self.pipeline;
         let _listing = self.listing.lock().await;
-        let busy = self.claims.personas();
+        let claimed = self.claims.personas();
         let unsaved = pipeline.outbox.unsaved_runs().await;
         let mut runs = pipeline.journal.runs_in(RunState::Running).await?;
         runs.extend(pipeline.journal.runs_in(RunState::RatingOwed).await?);
@@ -63,10 +65,15 @@ impl Recovery {
         let may_begin = pipeline.why_not_begin(admitted).is_none();
         let most = if may_begin { admitted.most() } else { 0 };
         let now = pipeline.clock.now();
-        let (mut list, mut go_on, mut personas) = (Vec::new(), 0, busy.clone());
+        let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
+        let mut busy = HashSet::new();
         for run in runs {
             personas.insert(run.persona_id.clone());
-            if busy.contains(&run.persona_id) || unsaved.contains(&run.id) {
+            if claimed.contains(&run.persona_id) {
+                busy.insert(run.persona_id);
+                continue;
+            }
+            if unsaved.contains(&run.id) {
                 continue;
             }
             let close = self.why_closed(&run, now);
@@ -82,7 +89,7 @@ impl Recovery {
         if !list.is_empty() {
             tracing::info!(runs = list.len(), "going on with unfinished runs");
         }
-        Ok(Unfinished { list, go_on, personas })
+        Ok(Unfinished { list, go_on, busy, personas })
     }
 
     fn is_held(&self, run: &RunRow) -> bool {

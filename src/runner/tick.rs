@@ -2,7 +2,11 @@
 
 mod entries;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
@@ -185,12 +189,24 @@ impl Tick {
         is_there
     }
 
-    /// Goes on with unfinished runs, beside a tick if one is in flight.
-    pub(super) async fn recover(&self) {
+    /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
+    /// was at: what is left of their runs is known when they are free.
+    pub(super) async fn recover(&self) -> HashSet<String> {
         match self.recovery.unfinished(Admitted::All).await {
-            Ok(Unfinished { list, .. }) => drop(self.carry_out(list, Admitted::All).await),
-            Err(error) => tracing::error!("unfinished runs stay as they are: {error}"),
+            Ok(Unfinished { list, busy, .. }) => {
+                self.carry_out(list, Admitted::All).await;
+                busy
+            }
+            Err(error) => {
+                tracing::error!("unfinished runs stay as they are: {error}");
+                HashSet::new()
+            }
         }
+    }
+
+    /// Resolves when nobody is at a run of these personas.
+    pub(super) async fn all_free(&self, personas: &HashSet<String>) {
+        self.claims.all_free(personas).await;
     }
 
     async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
@@ -235,7 +251,7 @@ impl Tick {
             () = shutdown.stopping() => return Err(TickError::Stopping),
             due = self.personas.fetch_due(patience, deadline) => due,
         };
-        let Unfinished { mut list, go_on, personas: unfinished } =
+        let Unfinished { mut list, go_on, personas: unfinished, .. } =
             self.recovery.unfinished(admitted).await?;
         let due = match due {
             Ok(due) => due,

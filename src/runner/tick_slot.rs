@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ struct Inner {
     trouble: Mutex<Trouble>,
     /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
     recoveries: RwLock<()>,
+    /// Whether one waits for the end of runs that somebody else is at: one is enough.
+    recovery_waits: AtomicBool,
     /// Ticks started by this process; tells them apart in the log.
     started: AtomicU64,
 }
@@ -75,6 +77,7 @@ impl TickSlot {
             shutdown,
             trouble: Mutex::default(),
             recoveries: RwLock::default(),
+            recovery_waits: AtomicBool::default(),
             started: AtomicU64::default(),
         }))
     }
@@ -127,14 +130,27 @@ impl TickSlot {
     pub fn recover(&self) {
         let inner = self.0.clone();
         let work = async move {
-            let _under_way = inner.recoveries.read().await;
-            if inner.shutdown.is_stopping() {
-                return;
-            }
-            tokio::select! {
-                biased;
-                () = inner.shutdown.aborted() => {}
-                () = inner.tick.recover() => {}
+            loop {
+                let under_way = inner.recoveries.read().await;
+                if inner.shutdown.is_stopping() {
+                    return;
+                }
+                let busy = tokio::select! {
+                    biased;
+                    () = inner.shutdown.aborted() => return,
+                    busy = inner.tick.recover() => busy,
+                };
+                drop(under_way);
+                // A run that ends by a pause that is over by then leaves its rating.
+                if busy.is_empty() || inner.recovery_waits.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                tokio::select! {
+                    biased;
+                    () = inner.shutdown.stopping() => return,
+                    () = inner.tick.all_free(&busy) => {}
+                }
+                inner.recovery_waits.store(false, Ordering::SeqCst);
             }
         };
         tokio::spawn(work.instrument(tracing::info_span!("recovery")));

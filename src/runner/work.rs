@@ -1,13 +1,9 @@
 //! Runs to be carried out, new and unfinished ones in one list: at most one of a persona at a time.
 
-use std::{
-    collections::HashSet,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
@@ -45,7 +41,7 @@ pub(super) enum Came {
 
 /// Personas of which a run is under way or about to be, by their ids as the journal has them.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<HashSet<String>>);
+pub(super) struct Claims(watch::Sender<HashSet<String>>);
 
 /// Nobody else carries out a run of this persona until this is dropped.
 #[derive(Debug)]
@@ -58,23 +54,25 @@ impl Claims {
     /// `None` where somebody has it already.
     pub(super) fn claim(self: &Arc<Self>, persona: &str) -> Option<Claim> {
         let persona = persona.to_owned();
-        let is_free = self.all().insert(persona.clone());
+        let is_free = self.0.send_if_modified(|all| all.insert(persona.clone()));
         is_free.then(|| Claim { claims: self.clone(), persona })
     }
 
     /// All that are claimed now.
     pub(super) fn personas(&self) -> HashSet<String> {
-        self.all().clone()
+        self.0.borrow().clone()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Resolves when none of these is claimed.
+    pub(super) async fn all_free(&self, personas: &HashSet<String>) {
+        // The sender is there as long as this is.
+        let _ = self.0.subscribe().wait_for(|all| all.is_disjoint(personas)).await;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.all().remove(&self.persona);
+        self.claims.0.send_if_modified(|all| all.remove(&self.persona));
     }
 }
 
@@ -169,5 +167,21 @@ async fn close_panicked(pipeline: &Arc<Pipeline>, id: RunId) {
     tracing::info!(persona.id = %persona, %until, "the persona is held back: its run panicked");
     if let Err(error) = pipeline.journal.hold_back(id, pipeline.clock.now(), until).await {
         tracing::warn!("{error}; a restart will not know of the back-off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_persona_is_claimed_once_at_a_time() {
+        let claims = Arc::<Claims>::default();
+        let anna = claims.claim("anna").unwrap();
+        assert!(claims.claim("anna").is_none() && claims.claim("ben").is_some());
+        assert_eq!(claims.personas(), HashSet::from(["anna".to_owned()]));
+        drop(anna);
+        claims.all_free(&HashSet::from(["anna".to_owned()])).await;
+        assert!(claims.claim("anna").is_some());
     }
 }

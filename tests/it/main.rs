@@ -54,3 +54,4 @@ mod tool_sessions;
 mod tools;
 mod vault;
 mod whole_day;
+mod work_list;
