@@ -95,7 +95,7 @@ async fn one_probe_run_after_ten_minutes_and_doubling_finds_out_when_it_is_over(
     }
     let probe = world.good_tick().await;
     assert_eq!((&probe["ranSuccessfully"], &probe["skipped"]), (&json!(1), &json!(2)), "{probe}");
-    assert_eq!(probe["skippedBecause"], json!({"held-back": 1, "model-stopped": 1}), "{probe}");
+    assert_eq!(probe["skippedBecause"], json!({"model-stopped": 2}), "{probe}");
     assert_eq!(health(&world).await["status"], "ok");
     assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
 }
