@@ -18,7 +18,7 @@ pub use delivery::OutboxState;
 pub use families::{Family, Values};
 pub use labels::{
     BudgetScope, DueBy, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolFault,
-    ToolLabels, ToolOutcome,
+    ToolLabels, ToolOutcome, WhyNotRun,
 };
 pub use scheduling::InFlight;
 

@@ -19,6 +19,7 @@ mod seed_secret;
 mod tick;
 mod tick_slot;
 mod tool_tally;
+mod work;
 
 pub use back_off::BackOff;
 pub use budget::Budget;

@@ -395,7 +395,7 @@ impl Journal {
         let rows = self
             .read("look up who is held back", async {
                 sqlx::query(
-                    "SELECT persona_id, attempt, held_since, next_eligible_at FROM runs \
+                    "SELECT persona_id, stage, attempt, held_since, next_eligible_at FROM runs \
                      WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
                      WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
                      AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))",
@@ -406,9 +406,11 @@ impl Journal {
             })
             .await?;
         let read = |row: &AnyRow| {
+            // Held back for its money alone: no run of it has failed.
+            let is_broke = row.try_get::<String, _>("stage").ok()? == "done";
             Some(HeldBack {
                 persona: UserId::parse(row.try_get("persona_id").ok()?).ok()?,
-                failures: count(int(row, "attempt")?),
+                failures: if is_broke { 0 } else { count(int(row, "attempt")?) },
                 since: timestamp(int(row, "held_since")?),
                 until: timestamp(int(row, "next_eligible_at")?),
             })

@@ -319,12 +319,17 @@ async fn posts_of_a_run_come_in_order_and_one_at_a_time() {
 async fn who_is_held_back_is_what_the_last_run_of_each_says() {
     let journal = Journal::in_memory().await.unwrap();
     let until = NOON + Duration::from_secs(60);
-    let failed = EndedRun { next_eligible_at: Some(until), ..ended(RunState::Failed) };
-    let first = begin(&journal, "anna", "s", NOON).await;
-    journal.end_run(first, &failed, &[], NOON).await.unwrap();
-    let held = journal.held_back().await.unwrap();
-    assert_eq!(held.len(), 1);
-    assert_eq!((held[0].failures, held[0].since, held[0].until), (1, NOON, until));
+    let broke = EndedRun { next_eligible_at: Some(until), ..ended(RunState::Failed) };
+    let failed = EndedRun { stage: "main_turn", ..broke.clone() };
+    // Without money nothing has failed.
+    for (end, failures) in [(broke, 0), (failed, 1)] {
+        let run = begin(&journal, "anna", "s", NOON + Duration::from_millis(failures)).await;
+        journal.end_run(run, &end, &[], NOON).await.unwrap();
+        let held = journal.held_back().await.unwrap();
+        assert_eq!(held.len(), 1);
+        let expected = (u32::try_from(failures).unwrap(), NOON, until);
+        assert_eq!((held[0].failures, held[0].since, held[0].until), expected);
+    }
     let stopped = begin(&journal, "anna", "s", until).await;
     journal.end_run(stopped, &ended(RunState::Failed), &[], until).await.unwrap();
     assert_eq!(journal.held_back().await.unwrap().len(), 1, "a stop says nothing");

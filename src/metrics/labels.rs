@@ -17,7 +17,7 @@ pub trait Label: Copy + Sized + 'static {
 macro_rules! labels {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$variant_meta])* $variant),* }
 
         impl Label for $name {
@@ -75,6 +75,30 @@ labels! {
         Skipped = "skipped",
         /// It goes on when mana-mcp is there again.
         PutOff = "put_off",
+    }
+}
+
+labels! {
+    /// Why a due persona does not run.
+    WhyNotRun {
+        /// It has had its run for this day or hour.
+        SlotUsed = "slot-used",
+        /// Its last runs failed.
+        HeldBack = "held-back",
+        /// A run of it is under way, or has to come to its end first.
+        Unfinished = "unfinished",
+        /// Somebody has paused the runner.
+        Paused = "paused",
+        /// The money of the fleet is used up.
+        Budget = "budget",
+        /// Its own money is used up.
+        PersonaBudget = "persona-budget",
+        /// Claude is not asked for now.
+        ModelStopped = "model-stopped",
+        /// The runner is stopping.
+        RunnerDown = "runner-down",
+        /// The journal cannot be written to.
+        Other = "other",
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use prometheus::{Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
-    DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome,
+    DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun,
     families::{Families, Values, all},
 };
 
@@ -22,6 +22,7 @@ pub(super) struct Scheduling {
     tick_interval: Gauge,
     paused: IntGauge,
     due: IntGaugeVec,
+    skipped: IntCounterVec,
     runs: IntCounterVec,
     run_duration: HistogramVec,
     model_wait: HistogramVec,
@@ -60,6 +61,12 @@ impl Scheduling {
                 "Personas the last tick found due, by their cadence; unknown is a row of /due that cannot \
                  be read. Where it does not fall, runs fail or personas are held back.",
                 &[("cadence", Values::Closed(all::<DueBy>))],
+            )?,
+            skipped: r.counters(
+                "personas_skipped_total",
+                "Due personas that a tick did not run, by the reason, at each tick anew. Growth of held-back \
+                 means that runs fail, of budget and model-stopped that nobody runs.",
+                &[("why", Values::Closed(all::<WhyNotRun>))],
             )?,
             runs: r.counters(
                 "runs_total",
@@ -137,6 +144,12 @@ impl Metrics {
             let gauge = self.scheduling.due.with_label_values(&[cadence.as_str()]);
             gauge.set(i64::try_from(due).unwrap_or(i64::MAX));
         }
+    }
+
+    /// A tick did not run so many due personas, for this reason.
+    pub fn record_skipped(&self, why: WhyNotRun, personas: usize) {
+        let counter = self.scheduling.skipped.with_label_values(&[why.as_str()]);
+        counter.inc_by(u64::try_from(personas).unwrap_or(u64::MAX));
     }
 
     /// A run began; it counts as in flight until the guard is dropped.

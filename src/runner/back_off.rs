@@ -39,13 +39,20 @@ impl BackOff {
         Self { clock, first, held: Mutex::new(held.collect()) }
     }
 
-    /// Whether this persona is held back now. A clock that was set back does not hold it any longer.
+    /// Whether this persona is held back now.
     pub(super) fn holds(&self, persona: &UserId) -> bool {
-        let now = self.clock.now();
-        self.held().get(persona).is_some_and(|held| held.since <= now && now < held.until)
+        self.until(persona).is_some()
     }
 
-    /// Failed runs of this persona in a row.
+    /// Until when this persona is held back, if it is. A clock that was set back does not hold it any longer.
+    pub(super) fn until(&self, persona: &UserId) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let all = self.held();
+        let held = all.get(persona).filter(|held| held.since <= now && now < held.until)?;
+        Some(held.until)
+    }
+
+    /// Failed runs of this persona in a row: none where it is held back for its money.
     pub(super) fn failures(&self, persona: &UserId) -> u32 {
         self.held().get(persona).map_or(0, |held| held.failures)
     }

@@ -20,12 +20,12 @@ pub(super) enum Outcome<T> {
     NotStarted,
 }
 
-/// Runs `job` on every item, at most `concurrency` at once, as a sliding window: a slow one never
-/// holds up the others. The outcomes are in the order of the items. After a stop no further job is
+/// Runs `job` on every item, at most as many at once as there are permits, as a sliding window: a slow one
+/// never holds up the others. Whoever shares the permits shares that bound. The outcomes are in the order of the items. After a stop no further job is
 /// started. Dropping the future ends all jobs.
 pub(super) async fn fan_out<I, T, F>(
     items: Vec<I>,
-    concurrency: usize,
+    permits: &Arc<Semaphore>,
     shutdown: &Shutdown,
     job: impl Fn(I) -> F,
 ) -> Vec<Outcome<T>>
@@ -34,7 +34,6 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     let mut outcomes: Vec<_> = items.iter().map(|_| Outcome::NotStarted).collect();
-    let permits = Arc::new(Semaphore::new(concurrency));
     let mut jobs = JoinSet::new();
     let mut places: HashMap<Id, usize> = HashMap::new();
     for (place, item) in items.into_iter().enumerate() {
@@ -76,6 +75,10 @@ mod tests {
 
     use super::*;
 
+    fn at_once(number: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(number))
+    }
+
     fn running() -> Shutdown {
         Shutdown::new(Duration::from_secs(1))
     }
@@ -84,7 +87,7 @@ mod tests {
     async fn a_slow_item_never_holds_up_the_others() {
         let start = Instant::now();
         let seconds = vec![10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
-        let ended = fan_out(seconds, 2, &running(), move |s| async move {
+        let ended = fan_out(seconds, &at_once(2), &running(), move |s| async move {
             sleep(Duration::from_secs(s)).await;
             start.elapsed().as_secs()
         })
@@ -103,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn never_more_than_allowed_run_at_once() {
         let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        fan_out((0..50).collect(), 7, &running(), |n: u64| {
+        fan_out((0..50).collect(), &at_once(7), &running(), |n: u64| {
             let (now, peak) = (now.clone(), peak.clone());
             async move {
                 peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -117,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_the_outcome_of_its_item_and_nothing_else() {
-        let outcomes = fan_out(vec![1, 2, 3], 1, &running(), |n| async move {
+        let outcomes = fan_out(vec![1, 2, 3], &at_once(1), &running(), |n| async move {
             assert!(n != 2, "two is too much");
             n
         })
@@ -129,7 +132,7 @@ mod tests {
     async fn after_a_stop_nothing_more_is_started() {
         let shutdown = running();
         let stop = shutdown.clone();
-        let outcomes = fan_out(vec![1, 2, 3], 1, &shutdown, move |n| {
+        let outcomes = fan_out(vec![1, 2, 3], &at_once(1), &shutdown, move |n| {
             let stop = stop.clone();
             async move {
                 stop.stop();

@@ -45,7 +45,7 @@ use crate::{
     config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, Slot, Usd, UserId},
     journal::{CANCELLED, EndedRun, Journal, NewRun, RunRow, RunState},
-    metrics::{Label, Metrics, RunOutcome, Stage},
+    metrics::{Label, Metrics, RunOutcome, Stage, WhyNotRun},
     shutdown::Shutdown,
 };
 
@@ -147,6 +147,8 @@ struct Finish {
     reason: String,
     /// Held back until then: there is no money for it before.
     broke_until: Option<Timestamp>,
+    /// For whose lack of money nothing was done, if so.
+    broke: Option<WhyNotRun>,
     /// It stays unfinished, and is tried again later.
     is_postponed: bool,
 }
@@ -155,7 +157,16 @@ impl Finish {
     fn well(posts: Vec<(u32, Batch)>) -> Self {
         let reason = "done".to_owned();
         let (state, stage) = (RunState::Finished, Stage::Done);
-        Self { state, stage, failure: None, posts, reason, broke_until: None, is_postponed: false }
+        Self {
+            state,
+            stage,
+            failure: None,
+            posts,
+            reason,
+            broke_until: None,
+            broke: None,
+            is_postponed: false,
+        }
     }
 
     /// What an earlier process began could not be gone on with now.
@@ -312,11 +323,16 @@ impl Pipeline {
         self.journal.trouble().or_else(|| self.budget.exhausted())
     }
 
-    /// Whether a further run may begin: there is no trouble, nobody has paused the runner, and Claude is
-    /// asked, or it is this run that finds out.
-    pub(super) fn may_begin(&self, admitted: Admitted) -> bool {
-        let may_ask = admitted == Admitted::Probe || self.claude.stopped().is_none();
-        may_ask && self.trouble().is_none() && self.control.paused().is_none()
+    /// Why no further run may begin, if so. Where Claude is not asked, a probe finds out.
+    pub(super) fn why_not_begin(&self, admitted: Admitted) -> Option<WhyNotRun> {
+        let is_stopped = admitted == Admitted::All && self.claude.stopped().is_some();
+        let reasons = [
+            (self.control.paused().is_some(), WhyNotRun::Paused),
+            (is_stopped, WhyNotRun::ModelStopped),
+            (self.budget.exhausted().is_some(), WhyNotRun::Budget),
+            (self.journal.trouble().is_some(), WhyNotRun::Other),
+        ];
+        reasons.into_iter().find_map(|(is_so, why)| is_so.then_some(why))
     }
 
     fn run_limits(&self) -> Limits {
@@ -398,7 +414,8 @@ impl Pipeline {
 
     /// Writes down how the run ended, and hands in what is left to be.
     async fn finish(&self, live: Live<'_>, finish: Finish, mut progress: Progress) -> RunReport {
-        let Finish { state, stage, mut failure, posts, reason, broke_until, is_postponed } = finish;
+        let Finish { state, stage, mut failure, posts, reason, broke_until, broke, is_postponed } =
+            finish;
         let user = &live.persona.user_id;
         if is_postponed {
             // Nothing of it is written down but its steps: it is where it was.
@@ -417,12 +434,13 @@ impl Pipeline {
                 let (wait, until) = self.back_off.failed(user, failure.hold);
                 next_eligible_at = Some(until);
                 self.metrics.record_backoff();
-                tracing::info!(wait_s = wait.as_secs(), "the persona is held back");
+                tracing::info!(wait_s = wait.as_secs(), %until, "the persona is held back");
             }
             (RunState::Failed, _) => {
                 next_eligible_at = broke_until;
                 if let Some(until) = broke_until {
                     self.back_off.hold_until(user, until);
+                    tracing::info!(%until, "the persona is held back: PERSONA_DAILY_USD is used up");
                 }
             }
             _ => self.back_off.succeeded(user),
@@ -449,6 +467,7 @@ impl Pipeline {
             (state == RunState::Failed && failure.is_none()).then_some(RunOutcome::Skipped);
         let mut report = progress.report(id, failure, outcome);
         report.error = report.error.map(|error| redactor.redact(&error).into_owned());
+        report.broke = broke;
         report
     }
 
@@ -463,7 +482,7 @@ impl Pipeline {
         } else if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
             let (wait, until) = self.back_off.failed(&live.persona.user_id, failure.hold);
             self.metrics.record_backoff();
-            tracing::info!(wait_s = wait.as_secs(), "the unfinished run is tried again later");
+            tracing::info!(wait_s = wait.as_secs(), %until, "the unfinished run is tried again later");
             let now = self.clock.now();
             if let Err(error) = self.journal.hold_back(live.journal.id, now, until).await {
                 tracing::warn!("{error}; a restart will not know of the back-off");

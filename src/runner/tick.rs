@@ -1,30 +1,31 @@
 //! One tick: who is due, and a run for each.
 
+mod entries;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
+use tokio::{sync::Semaphore, time::Instant};
 
-use tokio::time::Instant;
-use tracing::Instrument;
-
+use self::entries::Entry;
 use super::{
-    fan_out::{Outcome, fan_out},
     pipeline::{Admitted, Pipeline},
     put_off::PutOff,
-    recovery::{Recovery, Unfinished, run_span},
+    recovery::{Recovery, Unfinished},
+    work::{Came, Claims, Work, carry_out},
 };
 use crate::{
     clients::{
         claude::{Admission, ClaudeClient},
-        personas::{Due, DueRow, PersonasClient, PersonasError},
+        personas::{PersonasClient, PersonasError},
     },
-    domain::{Cadence, Persona, RunId, Slot, Usd},
+    domain::{Cadence, Usd},
     journal::JournalError,
-    metrics::{DueBy, Metrics, RunOutcome, Stage, TickOutcome},
+    metrics::{DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun},
 };
 
 /// For the list of due personas, retries included, after the wait for a rate limit.
@@ -36,7 +37,9 @@ pub struct Tick {
     pipeline: Arc<Pipeline>,
     personas: Arc<PersonasClient>,
     recovery: Recovery,
-    concurrency: usize,
+    claims: Arc<Claims>,
+    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
+    permits: Arc<Semaphore>,
 }
 
 /// How long a tick waits for the rate limit of the personas endpoint.
@@ -64,8 +67,10 @@ pub struct TickSummary {
     pub due: usize,
     /// Runs that ended well.
     pub ran_successfully: usize,
-    /// Personas held back, done for this day or hour, or not started because of a stop or a pause.
-    pub skipped: usize,
+    /// Personas that did not run, by the reason.
+    pub skipped: BTreeMap<WhyNotRun, usize>,
+    /// When the first of those that are held back is so no longer.
+    pub first_hold_ends: Option<Timestamp>,
     /// Personas whose run waits for mana-mcp.
     pub put_off: usize,
     /// Runs that were begun, however they ended.
@@ -125,15 +130,6 @@ impl Drop for EndOfTick<'_> {
     }
 }
 
-/// What is known of a due persona before its run.
-enum Entry {
-    Run(RunId, Persona, Slot),
-    HeldBack,
-    /// Until mana-mcp is there again.
-    PutOff(String),
-    Failed(FailedRun),
-}
-
 impl Tick {
     /// Ticks with this pipeline, at most `concurrency` runs at once. Unfinished runs of an earlier
     /// process go on if they are younger than `resume_max_age`.
@@ -143,8 +139,10 @@ impl Tick {
         concurrency: usize,
         resume_max_age: Duration,
     ) -> Self {
-        let recovery = Recovery::new(pipeline.clone(), concurrency, resume_max_age);
-        Self { pipeline, personas, recovery, concurrency }
+        let claims = Arc::<Claims>::default();
+        let recovery = Recovery::new(pipeline.clone(), claims.clone(), resume_max_age);
+        let permits = Arc::new(Semaphore::new(concurrency));
+        Self { pipeline, personas, recovery, claims, permits }
     }
 
     /// Runs every due persona that is not held back.
@@ -178,11 +176,6 @@ impl Tick {
         result
     }
 
-    /// The runs an earlier process has left that there is something to be done about now.
-    pub(super) async fn unfinished(&self) -> Vec<Unfinished> {
-        self.recovery.unfinished(Admitted::All).await
-    }
-
     /// Who waits for mana-mcp.
     pub(super) fn put_off(&self) -> &PutOff {
         &self.pipeline.put_off
@@ -197,10 +190,29 @@ impl Tick {
         is_there
     }
 
-    /// Goes on with them.
-    pub(super) async fn recover(&self) {
-        self.recovery.run(Admitted::All).await;
-        self.pipeline.tools().tell();
+    /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
+    /// was at: what is left of their runs is known when they are free.
+    pub(super) async fn recover(&self) -> HashSet<String> {
+        match self.recovery.unfinished(Admitted::All).await {
+            Ok(Unfinished { list, busy, .. }) => {
+                self.carry_out(list, Admitted::All).await;
+                self.pipeline.tools().tell();
+                busy
+            }
+            Err(error) => {
+                tracing::error!("unfinished runs stay as they are: {error}");
+                HashSet::new()
+            }
+        }
+    }
+
+    /// Resolves when nobody is at a run of these personas.
+    pub(super) async fn all_free(&self, personas: &HashSet<String>) {
+        self.claims.all_free(personas).await;
+    }
+
+    async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
+        carry_out(&self.pipeline, &self.permits, list, admitted).await
     }
 
     async fn run_due(
@@ -223,18 +235,15 @@ impl Tick {
         // However the tick ends, a panic included.
         let _end = EndOfTick(claude);
         self.look_for_mcp().await;
-        let went_on = self.recovery.run(admitted).await;
-        let most = admitted.most().saturating_sub(went_on);
-        self.run_admitted(started, patience, admitted, most).await
+        self.run_admitted(started, patience, admitted).await
     }
 
-    /// Runs the due personas, but no more than `most`.
+    /// Goes on with unfinished runs, and runs the due personas that have none.
     async fn run_admitted(
         &self,
         started: Instant,
         patience: Patience,
         admitted: Admitted,
-        most: usize,
     ) -> Result<TickSummary, TickError> {
         let shutdown = &self.pipeline.shutdown;
         let patience = patience.limit();
@@ -244,10 +253,19 @@ impl Tick {
             () = shutdown.stopping() => return Err(TickError::Stopping),
             due = self.personas.fetch_due(patience, deadline) => due,
         };
-        let due = due.map_err(|error| match error.limited_until() {
-            Some(_) => TickError::RateLimited(error),
-            None => TickError::Due(error),
-        })?;
+        let Unfinished { mut list, go_on, personas: unfinished, .. } =
+            self.recovery.unfinished(admitted).await?;
+        let due = match due {
+            Ok(due) => due,
+            Err(error) => {
+                // They need nobody who is due.
+                self.carry_out(list, admitted).await;
+                return Err(match error.limited_until() {
+                    Some(_) => TickError::RateLimited(error),
+                    None => TickError::Due(error),
+                });
+            }
+        };
         self.metrics().set_due(due.rows.iter().map(|row| match row {
             Ok(persona) => match persona.cadence {
                 Cadence::Hourly => DueBy::Hourly,
@@ -258,48 +276,29 @@ impl Tick {
         }));
         let mut summary = TickSummary { due: due.rows.len(), ..Default::default() };
 
-        let entries = self.sort_out(due, most).await?;
-        let runs: Vec<_> = entries
-            .iter()
-            .filter_map(|entry| match entry {
-                Entry::Run(id, persona, slot) => Some((*id, persona.clone(), slot.clone())),
-                _ => None,
-            })
-            .collect();
-        let outcomes = fan_out(runs, self.concurrency, shutdown, |(id, persona, slot)| {
-            let pipeline = self.pipeline.clone();
-            let span = run_span(persona.user_id.as_str());
-            async move {
-                // Held up in the middle of a tick, it need not log anybody in.
-                if !pipeline.may_begin(admitted) {
-                    return None;
-                }
-                Some(pipeline.run(id, persona, slot).await)
-            }
-            .instrument(span)
-        })
-        .await;
-
-        self.pipeline.sessions_settled().await;
+        let most = admitted.most().saturating_sub(go_on);
+        let resumed = list.len();
+        let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
+        let came = self.carry_out(list, admitted).await;
         let (mut logged_in, mut refused) = (false, Vec::new());
         let mut past_mcp = false;
-        let mut outcomes = outcomes.into_iter();
+        let mut came = came.into_iter().skip(resumed);
         for entry in entries {
             match entry {
-                Entry::HeldBack => summary.skipped += 1,
+                Entry::Skipped(why) => summary.skip(why),
                 Entry::PutOff(why) => {
                     summary.put_off += 1;
                     summary.no_session = Some(nothing("was put off", &why));
                 }
                 Entry::Failed(failed) => summary.failed.push(failed),
-                Entry::Run(id, persona, _) => match outcomes.next() {
-                    None | Some(Outcome::NotStarted | Outcome::Ended(None)) => summary.skipped += 1,
-                    Some(Outcome::Panicked) => {
-                        self.recovery.close_panicked(id).await;
+                Entry::Run(persona) => match came.next() {
+                    None => summary.skip(WhyNotRun::Other),
+                    Some(Came::NotBegun(why)) => summary.skip(why),
+                    Some(Came::Panicked) => {
                         let error = "the run panicked; the log has the place".to_owned();
                         summary.failed.push(FailedRun { persona: persona.email, error });
                     }
-                    Some(Outcome::Ended(Some(report))) => {
+                    Some(Came::Ended(report)) => {
                         logged_in |= report.logged_in;
                         if report.credentials_refused {
                             refused.push(persona.user_id);
@@ -320,7 +319,9 @@ impl Tick {
                         summary.undelivered += usize::from(report.undelivered);
                         match report.error {
                             _ if report.outcome == RunOutcome::PutOff => summary.put_off += 1,
-                            None if report.outcome == RunOutcome::Skipped => summary.skipped += 1,
+                            None if report.outcome == RunOutcome::Skipped => {
+                                summary.skip(report.broke.unwrap_or(WhyNotRun::Other));
+                            }
                             None => summary.ran_successfully += 1,
                             Some(error) => {
                                 summary.failed.push(FailedRun { persona: persona.email, error });
@@ -340,80 +341,11 @@ impl Tick {
         if past_mcp {
             summary.no_session = None;
         }
+        for (why, personas) in &summary.skipped {
+            self.metrics().record_skipped(*why, *personas);
+        }
         summary.took = started.elapsed();
         Ok(summary)
-    }
-
-    /// Who runs, who is held back, and which rows are nobody.
-    async fn sort_out(&self, due: Due, most: usize) -> Result<Vec<Entry>, TickError> {
-        let Due { rows, server_time } = due;
-        let done = self.done_for(&rows, server_time).await?;
-        let no_money = self.pipeline.budget.exhausted();
-        if let Some(reason) = no_money.as_ref().filter(|_| !rows.is_empty()) {
-            tracing::debug!("nobody runs: {reason}");
-        }
-        let mut running = 0;
-        let mut seen = HashSet::new();
-        let refuse = |persona, error| {
-            self.metrics().record_no_run(RunOutcome::Failed);
-            Entry::Failed(FailedRun { persona, error })
-        };
-        let hold_back = || {
-            self.metrics().record_no_run(RunOutcome::Skipped);
-            Entry::HeldBack
-        };
-        let sorted = rows.into_iter().map(|row| match row {
-            Err(error) => {
-                tracing::warn!(
-                    due.row = error.place,
-                    "a row of /due is no run: {}",
-                    error.in_log()
-                );
-                refuse(error.persona.clone(), error.to_string())
-            }
-            Ok(persona) if !seen.insert(persona.user_id.clone()) => {
-                tracing::warn!(persona.id = %persona.user_id, "/due lists a persona twice");
-                refuse(persona.email, "/due lists this persona twice; it runs once".into())
-            }
-            Ok(persona) => {
-                let slot = Slot::of(persona.cadence, server_time);
-                if let Some(why) = self.put_off().why(&persona.user_id) {
-                    self.metrics().record_no_run(RunOutcome::PutOff);
-                    return Entry::PutOff(why);
-                }
-                let is_done = done
-                    .get(&slot)
-                    .is_some_and(|personas| personas.contains(persona.user_id.as_str()));
-                let is_held = self.pipeline.back_off.holds(&persona.user_id);
-                if is_done || is_held || no_money.is_some() {
-                    return hold_back();
-                }
-                if running >= most {
-                    return Entry::HeldBack;
-                }
-                running += 1;
-                Entry::Run(RunId::new(), persona, slot)
-            }
-        });
-        Ok(sorted.collect())
-    }
-
-    /// For each slot somebody is due for, the personas that have their run for it.
-    async fn done_for(
-        &self,
-        rows: &[DueRow],
-        server_time: Timestamp,
-    ) -> Result<HashMap<Slot, HashSet<String>>, TickError> {
-        let mut done = HashMap::new();
-        for cadence in [Cadence::Hourly, Cadence::Daily, Cadence::Weekdays] {
-            let slot = Slot::of(cadence, server_time);
-            let is_due = rows.iter().flatten().any(|persona| persona.cadence == cadence);
-            if is_due && !done.contains_key(&slot) {
-                let personas = self.pipeline.journal.personas_done_for(&slot).await?;
-                done.insert(slot, personas.into_iter().collect());
-            }
-        }
-        Ok(done)
     }
 
     /// Why the model is not used at all for now, if so.
@@ -447,11 +379,24 @@ fn nothing(what: &str, why: &str) -> String {
 }
 
 impl TickSummary {
+    /// How many personas did not run.
+    pub fn all_skipped(&self) -> usize {
+        self.skipped.values().sum()
+    }
+
+    fn skip(&mut self, why: WhyNotRun) {
+        *self.skipped.entry(why).or_default() += 1;
+    }
+
     fn log(&self) {
+        let because = self.skipped.iter().map(|(why, number)| format!("{} {number}", why.as_str()));
+        let because: Vec<_> = because.collect();
         tracing::info!(
             tick.due = self.due,
             tick.ran_successfully = self.ran_successfully,
-            tick.skipped = self.skipped,
+            tick.skipped = self.all_skipped(),
+            tick.skipped_because = (!because.is_empty()).then_some(because.join(", ")),
+            tick.first_hold_ends = self.first_hold_ends.map(tracing::field::display),
             tick.put_off = self.put_off,
             tick.failed = self.failed.len(),
             tick.undelivered = self.undelivered,

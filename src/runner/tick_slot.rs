@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, RwLock, Semaphore, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -46,7 +46,9 @@ struct Inner {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     trouble: Mutex<Trouble>,
-    /// Whether a recovery waits for the slot: one is enough.
+    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
+    recoveries: RwLock<()>,
+    /// Whether one waits for the end of runs that somebody else is at: one is enough.
     recovery_waits: AtomicBool,
     /// Ticks started by this process; tells them apart in the log.
     started: AtomicU64,
@@ -74,6 +76,7 @@ impl TickSlot {
             metrics,
             shutdown,
             trouble: Mutex::default(),
+            recoveries: RwLock::default(),
             recovery_waits: AtomicBool::default(),
             started: AtomicU64::default(),
         }))
@@ -122,10 +125,35 @@ impl TickSlot {
         tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number)))
     }
 
-    /// Goes on with what an earlier process has left, if it has left anything, once no tick is in
-    /// flight and in the place of one.
+    /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
+    /// flight.
     pub fn recover(&self) {
-        tokio::spawn(self.recovering());
+        let inner = self.0.clone();
+        let work = async move {
+            loop {
+                let under_way = inner.recoveries.read().await;
+                if inner.shutdown.is_stopping() {
+                    return;
+                }
+                let busy = tokio::select! {
+                    biased;
+                    () = inner.shutdown.aborted() => return,
+                    busy = inner.tick.recover() => busy,
+                };
+                drop(under_way);
+                // A run that ends by a pause that is over by then leaves its rating.
+                if busy.is_empty() || inner.recovery_waits.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                tokio::select! {
+                    biased;
+                    () = inner.shutdown.stopping() => return,
+                    () = inner.tick.all_free(&busy) => {}
+                }
+                inner.recovery_waits.store(false, Ordering::SeqCst);
+            }
+        };
+        tokio::spawn(work.instrument(tracing::info_span!("recovery")));
     }
 
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
@@ -143,8 +171,7 @@ impl TickSlot {
                         trouble.lock().unwrap_or_else(PoisonError::into_inner).no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
-                    // A task of its own, so that a stop does not drop the runs.
-                    let _ = tokio::spawn(self.recovering()).await;
+                    self.recover();
                 }
             }
         };
@@ -155,38 +182,16 @@ impl TickSlot {
         }
     }
 
-    fn recovering(&self) -> impl Future<Output = ()> + Send + use<> {
-        let inner = self.0.clone();
-        let work = async move {
-            // A run that a tick in flight is still at may be unfinished when that has ended.
-            let is_free = inner.slot.available_permits() > 0;
-            if is_free && inner.tick.unfinished().await.is_empty() {
-                return;
-            }
-            if inner.recovery_waits.swap(true, Ordering::SeqCst) {
-                return;
-            }
-            // The semaphore is never closed.
-            let _permit = inner.slot.clone().acquire_owned().await;
-            inner.recovery_waits.store(false, Ordering::SeqCst);
-            tokio::select! {
-                biased;
-                () = inner.shutdown.aborted() => {}
-                () = inner.tick.recover() => {}
-            }
-        };
-        work.instrument(tracing::info_span!("recovery"))
+    /// Whether a tick or a recovery is under way.
+    pub fn is_busy(&self) -> bool {
+        self.0.slot.available_permits() == 0 || self.0.recoveries.try_write().is_err()
     }
 
-    /// Whether a tick, or a recovery in its place, is in flight.
-    pub fn is_taken(&self) -> bool {
-        self.0.slot.available_permits() == 0
-    }
-
-    /// Resolves when no tick is in flight. No tick must be started while this is awaited.
+    /// Resolves when neither a tick nor a recovery is under way. After a stop none begins.
     pub async fn idle(&self) {
         // The semaphore is never closed, so this only waits.
         let _ = self.0.slot.acquire().await;
+        drop(self.0.recoveries.write().await);
     }
 
     /// As [`Tick::limited_until`].

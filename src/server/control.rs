@@ -194,8 +194,8 @@ async fn status(State(state): State<ServerState>) -> Response {
             "slot": run.slot.as_str(), "since": run.since,
         })
     });
-    let (is_taken, trouble) = match &state.ticks {
-        Ticks::Ready(slot) => (slot.is_taken(), slot.trouble()),
+    let (is_busy, trouble) = match &state.ticks {
+        Ticks::Ready(slot) => (slot.is_busy(), slot.trouble()),
         missing @ Ticks::Missing(_) => (false, missing.missing()),
     };
     let caps = state.budget.caps();
@@ -203,7 +203,7 @@ async fn status(State(state): State<ServerState>) -> Response {
     Json(json!({
         "ok": true,
         "paused": paused,
-        "tickInFlight": is_taken,
+        "tickInFlight": is_busy,
         "runs": runs.collect::<Vec<Value>>(),
         "outbox": {
             "actions": depth.actions, "feedback": depth.feedback, "dead": depth.dead,

@@ -1,5 +1,7 @@
 //! /diag/login and /diag/tick: trying things out during development.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{Query, State},
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use super::{ServerState, Ticks, failure};
 use crate::{
-    metrics::TickOutcome,
+    metrics::{Label, TickOutcome},
     runner::{Patience, TickError, TickSummary},
 };
 
@@ -46,6 +48,7 @@ struct TickResult {
     due: usize,
     ran_successfully: usize,
     skipped: usize,
+    skipped_because: BTreeMap<&'static str, usize>,
     put_off: usize,
     undelivered: usize,
     failed: Vec<FailedPersona>,
@@ -61,11 +64,14 @@ struct FailedPersona {
 
 impl From<TickSummary> for TickResult {
     fn from(summary: TickSummary) -> Self {
+        let skipped = summary.all_skipped();
         let failed = summary.failed.into_iter();
+        let because = summary.skipped.iter().map(|(why, number)| (why.as_str(), *number));
         Self {
             due: summary.due,
             ran_successfully: summary.ran_successfully,
-            skipped: summary.skipped,
+            skipped,
+            skipped_because: because.collect(),
             put_off: summary.put_off,
             undelivered: summary.undelivered,
             failed: failed.map(|f| FailedPersona { persona: f.persona, error: f.error }).collect(),

@@ -48,6 +48,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     let result = world.good_tick().await;
     let told = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
     assert_eq!(told, [json!(0), json!(2)], "{result}");
+    assert_eq!(result["skippedBecause"], json!({"budget": 2}));
     assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
     let reason = world.health().await["reason"].to_string();
     assert!(reason.contains("BUDGET_DAILY_USD"), "{reason}");
@@ -59,7 +60,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     let before = logins(&world);
     world.stop().await;
     world.start_again(&[]).await;
-    assert_eq!(world.good_tick().await["skipped"], 2);
+    assert_eq!(world.good_tick().await["skippedBecause"], json!({"budget": 2}));
     assert_eq!(logins(&world), before, "nobody logs in for nothing");
     shows_reached(&world, true).await;
 
@@ -79,7 +80,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
 
 #[tokio::test]
 async fn a_persona_without_money_before_midnight_has_some_after_it() {
-    let world =
+    let mut world =
         Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", "0.0001").start().await;
     // The run takes until after midnight to come to its end.
     let end = CancellationToken::new();
@@ -91,12 +92,16 @@ async fn a_persona_without_money_before_midnight_has_some_after_it() {
     world.clock.advance(DAY / 2 + DAY / 24);
     end.cancel();
     let (_, body) = patiently("the tick", tick).await.unwrap();
-    assert_eq!(body["result"]["skipped"], 1, "{body}");
+    let for_its_money = json!({"persona-budget": 1});
+    assert_eq!(body["result"]["skippedBecause"], for_its_money, "{body}");
     for runs in [2, 2] {
         // Refused once more on the new day, it is held back for the rest of it.
-        assert_eq!(world.good_tick().await["skipped"], 1);
+        assert_eq!(world.good_tick().await["skippedBecause"], for_its_money);
         assert_eq!(world.initializes().len(), runs);
     }
+    world.stop().await;
+    world.start_again(&[]).await;
+    assert_eq!(world.good_tick().await["skippedBecause"], for_its_money, "after a restart too");
 }
 
 #[tokio::test]

@@ -143,13 +143,14 @@ async fn a_tick_answers_with_exactly_what_it_came_to() {
     let error = first["result"]["failed"][0]["error"].clone();
     assert!(error.as_str().is_some_and(|error| error.contains("401")), "{first}");
     let expected = json!({"ok": true, "result": {
-        "due": 2, "ranSuccessfully": 1, "skipped": 0, "putOff": 0, "undelivered": 0,
+        "due": 2, "ranSuccessfully": 1, "skipped": 0, "skippedBecause": {}, "putOff": 0, "undelivered": 0,
         "failed": [{"persona": ben[0].email, "error": error}], "durationMs": null, "costUsd": null,
     }});
     assert_eq!(first, expected);
     // Anna is not due any more, Ben is held back.
     let expected = json!({"ok": true, "result": {
-        "due": 1, "ranSuccessfully": 0, "skipped": 1, "putOff": 0, "undelivered": 0, "failed": [],
+        "due": 1, "ranSuccessfully": 0, "skipped": 1,
+        "skippedBecause": {"held-back": 1}, "putOff": 0, "undelivered": 0, "failed": [],
         "durationMs": null, "costUsd": null,
     }});
     assert_eq!(tick().await, expected);
@@ -255,7 +256,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_tick() {
 async fn paused_a_tick_is_an_empty_result_and_calls_nobody() {
     let world = Setup::one(&["todo"]).var("RUNNER_PAUSED", "1").start().await;
     let expected = json!({"ok": true, "paused": true, "result": {
-        "due": 0, "ranSuccessfully": 0, "skipped": 0, "putOff": 0, "undelivered": 0, "failed": [],
+        "due": 0, "ranSuccessfully": 0, "skipped": 0, "skippedBecause": {}, "putOff": 0, "undelivered": 0, "failed": [],
         "durationMs": 0, "costUsd": 0.0,
     }});
     assert_eq!(world.call(Method::POST, "/diag/tick").await, (StatusCode::OK, expected));

@@ -55,3 +55,4 @@ mod tool_sessions;
 mod tools;
 mod vault;
 mod whole_day;
+mod work_list;

@@ -47,6 +47,7 @@ async fn the_first_refusal_stops_everybody_before_they_log_in() {
         let counts =
             (&result["due"], &result["skipped"], result["failed"].as_array().map(Vec::len));
         assert_eq!(counts, (&json!(3), &json!(2), Some(1)), "{status}: {result}");
+        assert_eq!(result["skippedBecause"], json!({"model-stopped": 2}), "{status}");
         assert_eq!(world.initializes().len(), 1, "only the first one logged in");
         let before = world.upstream_requests();
         let (answer, body) = world.call(Method::POST, "/diag/tick").await;
@@ -94,6 +95,7 @@ async fn one_probe_run_after_ten_minutes_and_doubling_finds_out_when_it_is_over(
     }
     let probe = world.good_tick().await;
     assert_eq!((&probe["ranSuccessfully"], &probe["skipped"]), (&json!(1), &json!(2)), "{probe}");
+    assert_eq!(probe["skippedBecause"], json!({"model-stopped": 2}), "{probe}");
     assert_eq!(health(&world).await["status"], "ok");
     assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
 }

@@ -243,6 +243,7 @@ async fn personas_whose_turn_has_not_come_are_not_started() {
     let result = result_of(tick).await;
     assert_eq!((&result["due"], &result["ranSuccessfully"]), (&json!(5), &json!(0)));
     assert_eq!((&result["skipped"], result["failed"].as_array().unwrap().len()), (&json!(3), 2));
+    assert_eq!(result["skippedBecause"], json!({"runner-down": 3}));
     for name in &names[2..] {
         let logins = world.peers.auth.logins(&format!("persona.{name}@mana.test")).await;
         assert_eq!((logins.login, logins.sign_in_email), (0, 0), "{name}");

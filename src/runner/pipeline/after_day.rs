@@ -15,7 +15,7 @@ use crate::{
     config::PERSONA_MAX_COST_USD,
     domain::{Action, ModuleRating},
     journal::{CANCELLED, RunState},
-    metrics::Stage,
+    metrics::{Stage, WhyNotRun},
     runner::{
         budget::next_day,
         persist::{posts_of_actions, posts_of_ratings},
@@ -53,6 +53,7 @@ impl Pipeline {
             posts: posts.clone(),
             reason: end.reason.clone(),
             broke_until: None,
+            broke: None,
             is_postponed: false,
         };
         if let Some(reason) = &end.failure {
@@ -75,6 +76,10 @@ impl Pipeline {
             return Some(Finish {
                 broke_until: (nothing_paid && end.persona_is_broke)
                     .then(|| end.broke_until.unwrap_or_else(|| next_day(self.clock.now()))),
+                broke: Some(match end.persona_is_broke {
+                    true => WhyNotRun::PersonaBudget,
+                    false => WhyNotRun::Budget,
+                }),
                 ..over(slot_is_used, None)
             });
         }

@@ -139,6 +139,7 @@ impl Progress {
             stage: failure.as_ref().map_or(Stage::Done, |failure| failure.stage),
             credentials_refused: failure.as_ref().is_some_and(|f| f.credentials_refused),
             error: failure.map(|failure| failure.error),
+            broke: None,
             logged_in: self.logged_in,
             calls: self.calls,
             ratings: self.ratings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clients::auth::{AuthError, Step},
     domain::{RunId, Usd, one_line},
-    metrics::{RunOutcome, Stage},
+    metrics::{RunOutcome, Stage, WhyNotRun},
 };
 
 /// How long wrong credentials hold a persona back: five of them lock the account, and only a
@@ -29,6 +29,8 @@ pub struct RunReport {
     pub logged_in: bool,
     /// Whether the login was refused for its credentials (not for a lock).
     pub credentials_refused: bool,
+    /// For whose lack of money nothing was done, if so.
+    pub broke: Option<WhyNotRun>,
     /// Tool calls made.
     pub calls: usize,
     /// Ratings given.
