@@ -15,6 +15,13 @@ use crate::domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, U
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
 
+impl Journal {
+    /// Changes rows as somebody with a shell would.
+    pub(crate) async fn spoil(&self, sql: impl Into<String>) {
+        sqlx::query(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
+    }
+}
+
 /// A folder that goes with the test.
 struct Folder(PathBuf);
 
