@@ -93,8 +93,8 @@ impl Planned {
     fn earlier(number: u32, call: &ToolUse, earlier: Earlier) -> Self {
         match earlier {
             Earlier::Called(called) => Self::Made(call.clone(), called),
-            Earlier::Calling(tool) => {
-                Self::Uncertain(call.clone(), Box::new(unknown(number, call, tool)))
+            Earlier::Calling(tool, at) => {
+                Self::Uncertain(call.clone(), Box::new(unknown((number, at), call, tool)))
             }
         }
     }
@@ -206,7 +206,7 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
 
     fn plan(&mut self, asked: &[ToolUse]) -> Vec<Planned> {
         let now = Instant::now();
-        let dispatched = |call: &&CallRecord| !call.policy.iter().any(PolicyNote::is_denial);
+        let dispatched = |call: &&CallRecord| !call.not_run;
         let mut recent: Vec<_> = self
             .calls
             .iter()
@@ -299,12 +299,6 @@ impl Performed {
         let Called { record, content, hints, .. } = called;
         let result = ToolResult::of(call, content, record.error.is_some());
         Self { record, result, hints, ended: None }
-    }
-}
-
-impl PolicyNote {
-    fn is_denial(&self) -> bool {
-        self.decision == "deny"
     }
 }
 

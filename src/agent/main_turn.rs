@@ -63,7 +63,7 @@ pub struct CallRecord {
     pub excerpt: String,
     /// How long it took.
     pub latency: Duration,
-    /// When it began; of a call of an earlier process, when it was read back.
+    /// When it began; of a call of an earlier process, by the times of its steps.
     #[serde(skip, default = "Instant::now")]
     pub started: Instant,
     /// What the policy gate had to say of it and of its result. Counted by the process that made the

@@ -256,8 +256,14 @@ impl Pipeline {
         let numbers = steps.iter().map(|step| step.number);
         let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));
         let mut unreadable = None;
+        let (now, today) = (Instant::now(), self.clock.now());
+        // A clock that was set back meanwhile makes a step one of just now.
+        let at = |time| {
+            let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
+            now.checked_sub(age).unwrap_or(now)
+        };
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
-            Ok(step) => Some(step),
+            Ok(read) => Some((at(step.at), read)),
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
                 None
