@@ -386,10 +386,15 @@ async fn run(
 ) -> Result<Answer, Ended> {
     let mut give_up_at = None;
     loop {
-        tokio::select! {
+        let written = tokio::select! {
             biased;
-            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded)?,
-            (_, ended) = scope.cut_off() => return Err(ended),
+            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded),
+            (_, ended) = scope.cut_off() => Err(ended),
+        };
+        if let Err(ended) = written {
+            // It may be written down all the same.
+            not_called(recorder, intent).await;
+            return Err(ended);
         }
         let left = scope.deadline.saturating_duration_since(Instant::now());
         let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
@@ -406,9 +411,7 @@ async fn run(
             Err(ToolError::Call(CallError::Away { reason })) => reason,
             Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
         };
-        if let step::Step::Calling { id, .. } = intent {
-            recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
-        }
+        not_called(recorder, intent).await;
         let now = Instant::now();
         let give_up_at = *give_up_at.get_or_insert((now + scope.tool_timeout).min(scope.deadline));
         tokio::select! {
@@ -419,6 +422,12 @@ async fn run(
                 return Err(Ended::Away { reason });
             }
         }
+    }
+}
+
+async fn not_called(recorder: &impl Recorder, intent: &step::Step) {
+    if let step::Step::Calling { id, .. } = intent {
+        recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
     }
 }
 

@@ -153,11 +153,16 @@ impl Meter for Unrecording {
     async fn reserve(
         &self,
         _: crate::clients::claude::Price,
-    ) -> Result<(), crate::clients::claude::NotPaid> {
-        Ok(())
+    ) -> Result<impl crate::clients::claude::Reservation, crate::clients::claude::NotPaid> {
+        Ok(Unrecording)
     }
+}
 
-    async fn settle(&self, _: crate::clients::claude::Bill<'_>) {}
+#[cfg(test)]
+impl crate::clients::claude::Reservation for Unrecording {
+    fn send(&self) {}
+
+    async fn settle(self, _: crate::clients::claude::Bill<'_>) {}
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use definitions::ToolDefinitions;
 pub use error::ClaudeError;
 pub use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
-pub use meter::{Bill, Meter, NotPaid, Price};
+pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
 pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};
 
@@ -254,7 +254,8 @@ impl ClaudeClient {
             };
             let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
             let paid = meter.reserve(price).await;
-            paid.map_err(|refused| patience.judge(refused.into()))?;
+            let paid = paid.map_err(|refused| patience.judge(refused.into()))?;
+            paid.send();
             let reply = self.exchange(&http, body.clone(), &usage).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
@@ -264,7 +265,7 @@ impl ClaudeClient {
             if matches!(bill, Bill::Lost) {
                 self.http.metrics().record_lost_answer();
             }
-            meter.settle(bill).await;
+            paid.settle(bill).await;
             reply.map_err(|error| patience.judge(error))
         };
         let retried = self.http.retried(PEER, OPERATION);
