@@ -33,6 +33,8 @@ pub struct Replay {
     pub lost: Usd,
     /// Answers lost to the death of a process.
     pub losses: u32,
+    /// Sessions at mana-mcp that may be open.
+    pub sessions: Vec<String>,
     /// Whether the last of them was under way at the very end.
     pub lost_an_answer: bool,
     /// What the request may cost that was under way.
@@ -120,6 +122,8 @@ impl Replay {
                 self.lose_answer();
                 self.ended = Some(end);
             }
+            Step::SessionOpened { session } => self.sessions.push(session),
+            Step::SessionsEnded => self.sessions.clear(),
             Step::Rated { rows } => self.rated = Some(rows),
         }
     }

@@ -66,6 +66,13 @@ pub enum Step {
     },
     /// The main turn is over.
     DayEnded(DayEnd),
+    /// mana-mcp has opened a session, which is to be ended whatever becomes of this process.
+    SessionOpened {
+        /// Its id there.
+        session: String,
+    },
+    /// All of them so far are ended.
+    SessionsEnded,
     /// The persona has rated what it used.
     Rated {
         /// What is handed in.

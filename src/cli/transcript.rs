@@ -173,6 +173,7 @@ impl Teller<'_> {
             // Told with the reply that asked for it.
             Step::Calling { .. } | Step::NotCalled { .. } | Step::Called(_) => {}
             Step::Told { reminder: None, .. } => {}
+            Step::SessionOpened { .. } | Step::SessionsEnded => {}
             Step::Told { reminder: Some(reminder), as_system, .. } => {
                 let how = if *as_system { " (as the system)" } else { "" };
                 self.line(&format!("Reminder{how}"));

@@ -356,11 +356,18 @@ impl Pipeline {
         };
         let is_closed_as_cancelled = close.as_deref() == Some(CANCELLED);
         let mut progress = Progress::after(&replay);
+        let stages = async {
+            let finish = self.stages(&live, replay, is_rating, close, &mut progress).await;
+            if !finish.is_postponed {
+                self.end_left_sessions(&live, &mut progress).await;
+            }
+            finish
+        };
         let finish = tokio::select! {
             biased;
             // First, so that nothing more is written down: the next process finds what a kill leaves.
             () = place.shutdown.aborted() => None,
-            finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
+            finish = stages => Some(finish),
         };
         let finish = finish.map(|finish| match has_panicked {
             true => Finish { stage: Stage::Due, ..finish },

@@ -162,6 +162,17 @@ impl RunJournal {
         self.billed.load(SeqCst) > 0
     }
 
+    /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
+    /// not.
+    pub(super) async fn note_session(&self, session: String) -> Result<(), String> {
+        // One that tells a secret is not kept: changed, it would be none.
+        if self.redactor().redact(&session) != session {
+            return Ok(());
+        }
+        let written = self.intend(&Step::SessionOpened { session }).await;
+        written.map_err(|error| error.to_string())
+    }
+
     /// No request is under way any more: one that was dropped, by a stop for example, is settled.
     pub(super) async fn give_up_waiting(&self) {
         // What cannot be written stays in memory.
