@@ -41,8 +41,8 @@ pub struct Day {
 pub(super) enum Earlier {
     /// Its result.
     Called(Box<Called>),
-    /// That it was about to be made; whether it was, nobody knows.
-    Calling(CalledTool),
+    /// That it was about to be made, and when; whether it was, nobody knows.
+    Calling(CalledTool, Instant),
 }
 
 impl Day {
@@ -86,8 +86,8 @@ impl Day {
                 let number = number_after(self.calls.len());
                 match self.earlier.remove(&call.id) {
                     Some(Earlier::Called(called)) => self.calls.push(called.record),
-                    Some(Earlier::Calling(tool)) => {
-                        self.calls.push(unknown(number, call, tool).record);
+                    Some(Earlier::Calling(tool, at)) => {
+                        self.calls.push(unknown((number, at), call, tool).record);
                     }
                     None => {}
                 }
@@ -102,8 +102,12 @@ pub(super) fn number_after(calls: usize) -> u32 {
     u32::try_from(calls + 1).unwrap_or(u32::MAX)
 }
 
-/// A call that was about to be made when the process died. It is not made again, whatever it does.
-pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
+/// A call that was about to be made, then, when the process died. It is not made again, whatever it does.
+pub(super) fn unknown(
+    (number, started): (u32, Instant),
+    call: &ToolUse,
+    tool: CalledTool,
+) -> Called {
     Called {
         id: call.id.clone(),
         record: CallRecord {
@@ -115,7 +119,7 @@ pub(super) fn unknown(number: u32, call: &ToolUse, tool: CalledTool) -> Called {
             not_run: false,
             excerpt: UNKNOWN.into(),
             latency: Duration::ZERO,
-            started: Instant::now(),
+            started,
             reached: false,
             policy: Vec::new(),
         },

@@ -93,8 +93,8 @@ impl Planned {
     fn earlier(number: u32, call: &ToolUse, earlier: Earlier) -> Self {
         match earlier {
             Earlier::Called(called) => Self::Made(call.clone(), called),
-            Earlier::Calling(tool) => {
-                Self::Uncertain(call.clone(), Box::new(unknown(number, call, tool)))
+            Earlier::Calling(tool, at) => {
+                Self::Uncertain(call.clone(), Box::new(unknown((number, at), call, tool)))
             }
         }
     }
@@ -207,7 +207,7 @@ impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
 
     fn plan(&mut self, asked: &[ToolUse]) -> Vec<Planned> {
         let now = Instant::now();
-        let dispatched = |call: &&CallRecord| !call.policy.iter().any(PolicyNote::is_denial);
+        let dispatched = |call: &&CallRecord| !call.not_run;
         let mut recent: Vec<_> = self
             .calls
             .iter()
@@ -303,12 +303,6 @@ impl Performed {
     }
 }
 
-impl PolicyNote {
-    fn is_denial(&self) -> bool {
-        self.decision == "deny"
-    }
-}
-
 /// Carries out one call, unless the run has come to its end before it could begin.
 async fn perform(
     tools: &impl ToolHost,
@@ -394,10 +388,15 @@ async fn run(
 ) -> Result<Answer, Ended> {
     let mut give_up_at = None;
     loop {
-        tokio::select! {
+        let written = tokio::select! {
             biased;
-            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded)?,
-            (_, ended) = scope.cut_off() => return Err(ended),
+            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded),
+            (_, ended) = scope.cut_off() => Err(ended),
+        };
+        if let Err(ended) = written {
+            // It may be written down all the same.
+            not_called(recorder, intent).await;
+            return Err(ended);
         }
         let left = scope.deadline.saturating_duration_since(Instant::now());
         let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
@@ -415,9 +414,7 @@ async fn run(
             Err(ToolError::Call(CallError::Away { reason })) => reason,
             Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
         };
-        if let step::Step::Calling { id, .. } = intent {
-            recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
-        }
+        not_called(recorder, intent).await;
         let now = Instant::now();
         let give_up_at = *give_up_at.get_or_insert((now + scope.tool_timeout).min(scope.deadline));
         tokio::select! {
@@ -428,6 +425,12 @@ async fn run(
                 return Err(Ended::Away { reason });
             }
         }
+    }
+}
+
+async fn not_called(recorder: &impl Recorder, intent: &step::Step) {
+    if let step::Step::Calling { id, .. } = intent {
+        recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
     }
 }
 

@@ -63,7 +63,7 @@ pub struct CallRecord {
     pub excerpt: String,
     /// How long it took.
     pub latency: Duration,
-    /// When it began; of a call of an earlier process, when it was read back.
+    /// When it began; of a call of an earlier process, by the times of its steps.
     #[serde(skip, default = "Instant::now")]
     pub started: Instant,
     /// Whether this process made it and the product failed or did it: not denied, invented or cut off.

@@ -1,5 +1,7 @@
 //! A run rebuilt from its steps.
 
+use tokio::time::Instant;
+
 use super::{
     conversation::{Limits, Next},
     day::{Day, Earlier},
@@ -31,6 +33,8 @@ pub struct Replay {
     pub lost: Usd,
     /// Answers lost to the death of a process.
     pub losses: u32,
+    /// Sessions at mana-mcp that may be open.
+    pub sessions: Vec<String>,
     /// Whether the last of them was under way at the very end.
     pub lost_an_answer: bool,
     /// What the request may cost that was under way.
@@ -47,11 +51,11 @@ pub enum RatingStep {
 }
 
 impl Replay {
-    /// How far the run had come that left these steps, and may take so much.
-    pub fn of(steps: impl IntoIterator<Item = Step>, limits: Limits) -> Self {
+    /// How far the run had come that left these steps, each at its time, and may take so much.
+    pub fn of(steps: impl IntoIterator<Item = (Instant, Step)>, limits: Limits) -> Self {
         let mut replay = Self::default();
-        for step in steps {
-            replay.take(step);
+        for (at, step) in steps {
+            replay.take(step, at);
         }
         replay.lost_an_answer = replay.asking.is_some();
         replay.lose_answer();
@@ -66,7 +70,7 @@ impl Replay {
         self.losses >= MAX_LOSSES
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Step, at: Instant) {
         let is_day = self.ended.is_none();
         match step {
             Step::Opened(opened) => {
@@ -100,11 +104,13 @@ impl Replay {
                     day.take_out(&step);
                 }
             }
-            Step::Calling { id, tool } => self.of_call(id, Earlier::Calling(tool)),
+            Step::Calling { id, tool } => self.of_call(id, Earlier::Calling(tool, at)),
             Step::NotCalled { id } => {
                 self.day.as_mut().and_then(|day| day.earlier.remove(&id));
             }
-            Step::Called(called) => {
+            Step::Called(mut called) => {
+                let latency = called.record.latency;
+                called.record.started = at.checked_sub(latency).unwrap_or(at);
                 self.of_call(called.id.clone(), Earlier::Called(Box::new(called)));
             }
             Step::Told { reminder, as_system, cut } => {
@@ -116,15 +122,23 @@ impl Replay {
                 self.lose_answer();
                 self.ended = Some(end);
             }
+            Step::SessionOpened { session } => self.sessions.push(session),
+            Step::SessionsEnded => self.sessions.clear(),
             Step::Rated { rows } => self.rated = Some(rows),
         }
     }
 
-    fn of_call(&mut self, id: String, call: Earlier) {
-        if let Some(day) = &mut self.day {
-            // An earlier version left the ids of calls as they came.
-            day.earlier.insert(sendable_id(&id), call);
+    fn of_call(&mut self, id: String, mut call: Earlier) {
+        let Some(day) = &mut self.day else { return };
+        // An earlier version left the ids of calls as they came.
+        let id = sendable_id(&id);
+        // The result of one that a process was killed in was written down by the next.
+        if let (Some(Earlier::Calling(_, at)), Earlier::Called(called)) =
+            (day.earlier.get(&id), &mut call)
+        {
+            called.record.started = *at;
         }
+        day.earlier.insert(id, call);
     }
 
     fn lose_answer(&mut self) {
@@ -148,4 +162,43 @@ fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool, cut: &[usize]) {
     }
     purse::cut(&mut results, cut);
     day.conversation.record_results(&results, reminder, as_system);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::agent::main_turn::CalledTool;
+
+    #[test]
+    fn earlier_calls_are_as_old_as_their_steps() {
+        let start = Instant::now();
+        let step = |second, json| {
+            (start + Duration::from_secs(second), serde_json::from_value::<Step>(json).unwrap())
+        };
+        let calling = json!({"id": "toolu_1", "tool": {"listed": "habits.list"}});
+        let called = |id: &str| {
+            json!({"called": {"id": id, "content": [], "hints": [], "record": {
+                "number": 1, "tool": {"listed": "habits.list"}, "input_hash": null, "error": null,
+                "outcome_unknown": false, "excerpt": "", "latency": {"secs": 2, "nanos": 0}}}})
+        };
+        let steps = [
+            step(0, json!({"opened": {"opening": "", "catalog": ""}})),
+            step(10, json!({"calling": calling})),
+            // The next process has written down that nobody knows what came of it.
+            step(90, called("toolu_1")),
+            step(100, called("toolu_2")),
+            step(110, json!({"calling": {"id": "toolu_3", "tool": {"listed": "habits.list"}}})),
+        ];
+        let day = Replay::of(steps, Limits::NONE).day.unwrap();
+        let age = |id| match &day.earlier[id] {
+            Earlier::Called(called) => called.record.started - start,
+            Earlier::Calling(CalledTool::Listed(_), at) => *at - start,
+            Earlier::Calling(..) => panic!("{id}"),
+        };
+        assert_eq!(["toolu_1", "toolu_2", "toolu_3"].map(|id| age(id).as_secs()), [10, 98, 110]);
+    }
 }

@@ -66,6 +66,13 @@ pub enum Step {
     },
     /// The main turn is over.
     DayEnded(DayEnd),
+    /// mana-mcp has opened a session, which is to be ended whatever becomes of this process.
+    SessionOpened {
+        /// Its id there.
+        session: String,
+    },
+    /// All of them so far are ended.
+    SessionsEnded,
     /// The persona has rated what it used.
     Rated {
         /// What is handed in.
@@ -153,11 +160,16 @@ impl Meter for Unrecording {
     async fn reserve(
         &self,
         _: crate::clients::claude::Price,
-    ) -> Result<(), crate::clients::claude::NotPaid> {
-        Ok(())
+    ) -> Result<impl crate::clients::claude::Reservation, crate::clients::claude::NotPaid> {
+        Ok(Unrecording)
     }
+}
 
-    async fn settle(&self, _: crate::clients::claude::Bill<'_>) {}
+#[cfg(test)]
+impl crate::clients::claude::Reservation for Unrecording {
+    fn send(&self) {}
+
+    async fn settle(self, _: crate::clients::claude::Bill<'_>) {}
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::text::{Lengths, cell, grouped, indent, time, wide};
 use crate::{
@@ -91,7 +92,8 @@ impl Transcript {
 
 /// What the model is asked for the ratings is in no step: it follows from what happened.
 fn questions(steps: &[(&StoredStep, serde_json::Result<Step>)]) -> Vec<String> {
-    let readable = steps.iter().filter_map(|(_, step)| step.as_ref().ok().cloned());
+    let now = Instant::now();
+    let readable = steps.iter().filter_map(|(_, step)| Some((now, step.as_ref().ok()?.clone())));
     let Replay { day: Some(day), ended: Some(_), rating, .. } = Replay::of(readable, Limits::NONE)
     else {
         return Vec::new();
@@ -171,6 +173,7 @@ impl Teller<'_> {
             // Told with the reply that asked for it.
             Step::Calling { .. } | Step::NotCalled { .. } | Step::Called(_) => {}
             Step::Told { reminder: None, .. } => {}
+            Step::SessionOpened { .. } | Step::SessionsEnded => {}
             Step::Told { reminder: Some(reminder), as_system, .. } => {
                 let how = if *as_system { " (as the system)" } else { "" };
                 self.line(&format!("Reminder{how}"));

@@ -23,7 +23,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::RequestBuilder;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -33,7 +35,7 @@ pub use definitions::ToolDefinitions;
 pub use error::ClaudeError;
 pub use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
-pub use meter::{Bill, Meter, NotPaid, Price};
+pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
 pub use patience::Patience;
 pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};
 
@@ -243,6 +245,8 @@ impl ClaudeClient {
         let tools = ask.tools.map_or(0, |tools| tools.as_json().len() as u64);
         let plain = Weight::of_bytes(tools + ORDINARY_BYTES);
         let ordinary = self.most(plain, ask.max_tokens).min(most);
+        // Megabytes at times, which all attempts share.
+        let body = Bytes::from(body);
         let price = Price { most, spare: ask.spare, ordinary };
         let attempt = || async {
             let departure = match prefix {
@@ -251,7 +255,8 @@ impl ClaudeClient {
             };
             let pass = self.enter(deadline, patience).await.map_err(|e| patience.judge(e))?;
             let paid = meter.reserve(price).await;
-            paid.map_err(|refused| patience.judge(refused.into()))?;
+            let paid = paid.map_err(|refused| patience.judge(refused.into()))?;
+            paid.send();
             let reply = self.exchange(&http, body.clone(), &usage).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
@@ -261,7 +266,7 @@ impl ClaudeClient {
             if matches!(bill, Bill::Lost) {
                 self.http.metrics().record_lost_answer();
             }
-            meter.settle(bill).await;
+            paid.settle(bill).await;
             reply.map_err(|error| patience.judge(error))
         };
         let retried = self.http.retried(PEER, OPERATION);
@@ -338,19 +343,13 @@ impl ClaudeClient {
     async fn exchange(
         &self,
         http: &HttpClient,
-        body: Vec<u8>,
+        body: Bytes,
         most: &Tokens,
     ) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
-        let request = self
-            .http
-            .inner()
-            .post(self.url.as_url().clone())
-            .headers(self.headers.clone())
-            .body(body);
         let started = Instant::now();
-        let answer = self.http.send(operation, request).await?;
+        let answer = self.http.send(operation, self.request(body)).await?;
         if answer.status != StatusCode::OK {
             let error = ClaudeError::from_answer(&answer, http);
             self.gate.note_refusal(&error, &answer.headers);
@@ -369,6 +368,11 @@ impl ClaudeClient {
         let stop_reason = reply.stop_reason.as_str();
         self.http.metrics().record_reply(stop_reason, &reply.usage, &reply.cost, took);
         Ok(reply)
+    }
+
+    fn request(&self, body: Bytes) -> RequestBuilder {
+        let post = self.http.inner().post(self.url.as_url().clone());
+        post.headers(self.headers.clone()).body(body)
     }
 
     /// Says once in a process what is wrong with the bills of replies.
@@ -422,13 +426,37 @@ fn bill(reply: &Result<Reply, ClaudeError>) -> Bill<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::metrics::Metrics;
 
     /// A user message with these attachments, and how long it is as JSON.
     fn tokens_of(content: Vec<ResultBlock>) -> u64 {
         let result = ToolResult { tool_use_id: "toolu_1".into(), content, is_error: false };
         let message = Message::tool_results(&[result], None);
         most_tokens(message.weight())
+    }
+
+    #[test]
+    fn all_attempts_at_a_request_share_one_body() {
+        let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
+        let config = ClaudeConfig {
+            base: BaseUrl::parse("http://localhost").unwrap(),
+            api_key: Some("key".into()),
+            model: "claude-haiku-5-5".into(),
+            effort: None,
+            pricing_file: None,
+        };
+        let pricing = Pricing::load(None, &config.model).unwrap();
+        let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+        let claude = ClaudeClient::new(http.unwrap(), &config, pricing, clock, 1).unwrap();
+        let body = Bytes::from("x".repeat(1 << 20));
+        for _ in 0..2 {
+            let attempt = claude.request(body.clone()).build().unwrap();
+            let sent = attempt.body().and_then(|body| body.as_bytes()).unwrap();
+            assert_eq!(sent.as_ptr(), body.as_ptr());
+        }
     }
 
     #[test]

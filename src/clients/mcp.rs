@@ -14,7 +14,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::{
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,7 @@ use tracing::Instrument;
 pub use error::{CallError, McpError};
 use look::Look;
 use opening::Opening;
-use transport::Link;
+use transport::{INITIALIZE, Link};
 pub use wire::{Content, Tool, ToolHints, ToolOutput};
 
 use crate::{
@@ -89,16 +89,16 @@ impl McpClient {
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
     /// are fixed at `initialize`: others need another session (contracts/mana-mcp.md). `redactor` sees
     /// errors before they are cut, so that not even a part of a secret is left, and takes secrets out of
-    /// the list.
+    /// the list. `note` writes down the id of each session before that is used.
     ///
     /// # Errors
     /// When there is no usable session by `deadline`; one that was opened is ended again.
-    pub async fn open(
+    pub async fn open<N: Future<Output = Result<(), String>>>(
         &self,
-        jwt: &SecretString,
-        space_id: &str,
+        (jwt, space_id): (&SecretString, &str),
         redactor: &Redactor,
         deadline: Instant,
+        note: impl Fn(String) -> N,
     ) -> Result<(McpSession, Vec<Tool>), McpError> {
         let http = self.http.with_redactor(redactor.clone());
         let link = {
@@ -106,25 +106,53 @@ impl McpClient {
             let (jwt, space_id) = (jwt.clone(), space_id.to_owned());
             move || Link::new(http.clone(), url.clone(), &jwt, &space_id, tasks.clone())
         };
-        let opening = Opening::new(http, link, deadline);
+        let (sessions, mut new_sessions) = mpsc::channel(1);
+        let opening = Opening::new(http, link, deadline, sessions);
         // If nobody waits any more, because of a stop or the end of the run's time, the task learns of
         // it and leaves no session behind.
         let _waiting = opening.waiting();
-        let (opened, outcome) = oneshot::channel();
+        let (opened, mut outcome) = oneshot::channel();
         self.openings.spawn(
             async move {
                 if let Err(Ok((session, _))) = opened.send(opening.run().await) {
-                    session.close(CLOSE_TIMEOUT).await;
+                    let _ = session.close(CLOSE_TIMEOUT).await;
                 }
             }
             .in_current_span(),
         );
-        match outcome.await.unwrap_or(Err(McpError::GivenUp)) {
+        let outcome = loop {
+            tokio::select! {
+                Some((session, noted)) = new_sessions.recv() => {
+                    note(session).await.map_err(|reason| {
+                        McpError::Failed { step: INITIALIZE, reason, transient: false }
+                    })?;
+                    // Who is not there any more ends the session.
+                    let _ = noted.send(());
+                }
+                outcome = &mut outcome => break outcome.unwrap_or(Err(McpError::GivenUp)),
+            }
+        };
+        match outcome {
             // A proxy has answered for it.
             Err(McpError::Failed { step, reason, transient: true }) if !self.is_there().await => {
                 Err(McpError::Away { step, reason })
             }
             outcome => outcome,
+        }
+    }
+
+    /// Ends a session of an earlier process, with a JWT and a space of the same persona. Best effort: whether
+    /// the server says that it has none of this id any more.
+    pub async fn end(
+        &self,
+        (jwt, space_id): (&SecretString, &str),
+        redactor: &Redactor,
+        session: &str,
+    ) -> bool {
+        let http = self.http.with_redactor(redactor.clone());
+        match Link::new(http, self.url.clone(), jwt, space_id, self.openings.clone()) {
+            Some(link) => link.end_left(session).await,
+            None => false,
         }
     }
 
@@ -196,10 +224,13 @@ impl McpSession {
     }
 
     /// Ends the session on the server, within `limit` and never longer than 3 s. Best effort: the server
-    /// forgets it at its next restart anyway. Returns it if it takes a fresh JWT to end it.
-    pub async fn close(self, limit: Duration) -> Option<StillOpen> {
-        let session = self.link.end(limit.min(CLOSE_TIMEOUT)).await?;
-        Some(StillOpen { link: self.link.clone(), session })
+    /// forgets it at its next restart anyway. Whether the server says that it has ended.
+    ///
+    /// # Errors
+    /// When it takes a fresh JWT to end it.
+    pub async fn close(self, limit: Duration) -> Result<bool, StillOpen> {
+        let ended = self.link.end(limit.min(CLOSE_TIMEOUT)).await;
+        ended.map_err(|session| StillOpen { link: self.link.clone(), session })
     }
 
     async fn list_tools(&self, deadline: Instant) -> Result<Vec<Tool>, McpError> {
@@ -259,8 +290,8 @@ pub struct StillOpen {
 }
 
 impl StillOpen {
-    /// Ends it with this JWT. Best effort.
-    pub async fn end(self, jwt: &SecretString) {
-        self.link.end_again(self.session, jwt).await;
+    /// Ends it with this JWT. Best effort: whether the server says that it has ended.
+    pub async fn end(self, jwt: &SecretString) -> bool {
+        self.link.end_again(self.session, jwt).await
     }
 }

@@ -10,6 +10,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
@@ -86,25 +87,26 @@ impl Kind {
 pub struct Batch {
     kind: Kind,
     rows: usize,
-    body: Vec<u8>,
+    /// Shared by all attempts.
+    body: Bytes,
 }
 
 impl Batch {
     /// A batch of at most [`MAX_ACTIONS`] actions.
     pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
-        let body = wire::encode_actions(run, actions);
+        let body = wire::encode_actions(run, actions).into();
         Self { kind: Kind::Actions, rows: actions.len(), body }
     }
 
     /// A batch of at most [`MAX_RATINGS`] ratings.
     pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
-        let body = wire::encode_ratings(run, ratings);
+        let body = wire::encode_ratings(run, ratings).into();
         Self { kind: Kind::Feedback, rows: ratings.len(), body }
     }
 
     /// A batch as it was kept.
     pub fn kept(kind: Kind, rows: usize, body: String) -> Self {
-        Self { kind, rows, body: body.into_bytes() }
+        Self { kind, rows, body: body.into() }
     }
 
     /// What it holds.

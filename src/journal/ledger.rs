@@ -161,17 +161,17 @@ impl Journal {
         .await
     }
 
-    /// Puts what a request cost in the place of what was reserved for it, and appends the step that
-    /// says what came of it.
+    /// Puts what a request cost in the place of what was reserved for it with the step of this number, and
+    /// appends the step that says what came of it. Nothing is written where nothing was reserved.
     ///
     /// # Errors
     /// When it cannot be written; nothing is, then.
     pub async fn settle(
         &self,
         (run, number, body): (RunId, u32, &str),
+        asking: u32,
         spending: &Spending,
-        reserved: Usd,
-        cost: Usd,
+        (reserved, cost): (Usd, Usd),
         now: Timestamp,
     ) -> Result<()> {
         let difference = bigint(cost.picodollars()).saturating_sub(bigint(reserved.picodollars()));
@@ -179,6 +179,10 @@ impl Journal {
             let mut tx = self.pool.begin().await?;
             if !steps::append(&mut tx, run, number, body, now).await? {
                 return Ok(());
+            }
+            // Behind the first write, and so behind all that was under way.
+            if !steps::is_written(&mut tx, run, asking).await? {
+                return tx.rollback().await;
             }
             let booking = sqlx::query(
                 "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \

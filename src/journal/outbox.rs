@@ -176,22 +176,20 @@ impl Journal {
         Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
     }
 
-    /// The posts of a run that are on their way, in order.
+    /// The numbers of a run's posts that are on their way; `None` for one that is no number.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn posts_of(&self, run: RunId) -> Result<Vec<Post>> {
+    pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let rows = self
             .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 ORDER BY number",
-                )
-                .bind(run.to_string())
-                .fetch_all(&self.pool)
-                .await
+                sqlx::query("SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0")
+                    .bind(run.to_string())
+                    .fetch_all(&self.pool)
+                    .await
             })
             .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        Ok(rows.iter().map(|row| u32::try_from(int(row, "number")?).ok()).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.

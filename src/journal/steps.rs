@@ -115,6 +115,18 @@ impl Journal {
     }
 }
 
+/// Whether the run has a step of this number.
+pub(super) async fn is_written(
+    connection: &mut AnyConnection,
+    run: RunId,
+    number: u32,
+) -> sqlx::Result<bool> {
+    let step = sqlx::query("SELECT at FROM steps WHERE run_id = $1 AND number = $2")
+        .bind(run.to_string())
+        .bind(bigint(number));
+    Ok(step.fetch_optional(connection).await?.is_some())
+}
+
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
     connection: &mut AnyConnection,

@@ -15,6 +15,13 @@ use crate::domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, U
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
 
+impl Journal {
+    /// Changes rows as somebody with a shell would.
+    pub(crate) async fn spoil(&self, sql: impl Into<String>) {
+        sqlx::query(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
+    }
+}
+
 /// A folder that goes with the test.
 struct Folder(PathBuf);
 
@@ -117,7 +124,7 @@ async fn a_step_is_never_written_over() {
         journal.reserve(step, &spending, usd(0.5), &caps, NOON).await.unwrap().unwrap();
     }
     for _ in 0..2 {
-        journal.settle((id, 2, "{}"), &spending, usd(0.5), usd(0.2), NOON).await.unwrap();
+        journal.settle((id, 2, "{}"), 1, &spending, (usd(0.5), usd(0.2)), NOON).await.unwrap();
     }
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.2));
 }
@@ -237,7 +244,7 @@ async fn money_is_reserved_up_to_the_cap_and_no_further() {
     assert_eq!(reserve(1, 0.4).await, Ok(()));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap(), (usd(1.0), usd(1.0)));
     // The first cost less than reserved; of the second no answer came.
-    journal.settle((id, 2, "{}"), &spending, usd(0.6), usd(0.1), NOON).await.unwrap();
+    journal.settle((id, 2, "{}"), 0, &spending, (usd(0.6), usd(0.1)), NOON).await.unwrap();
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.5));
     assert_eq!(journal.run(id).await.unwrap().unwrap().spent, usd(0.5));
     // Refused reservations left no step and no money behind.

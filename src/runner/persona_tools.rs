@@ -48,9 +48,9 @@ impl<'a> PersonaTools<'a> {
         Self { opener, sessions, vault: Mutex::new(Vault::Unasked) }
     }
 
-    /// Ends every session of the run on the server.
-    pub(super) async fn close(self, limit: Duration) {
-        self.sessions.close(limit).await;
+    /// Ends every session of the run on the server. Whether that says so.
+    pub(super) async fn close(self, limit: Duration) -> bool {
+        self.sessions.close(limit).await
     }
 
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is

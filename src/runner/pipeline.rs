@@ -270,8 +270,14 @@ impl Pipeline {
         let numbers = steps.iter().map(|step| step.number);
         let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));
         let mut unreadable = None;
+        let (now, today) = (Instant::now(), self.clock.now());
+        // A clock that was set back meanwhile makes a step one of just now.
+        let at = |time| {
+            let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
+            now.checked_sub(age).unwrap_or(now)
+        };
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
-            Ok(step) => Some(step),
+            Ok(read) => Some((at(step.at), read)),
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
                 None
@@ -374,11 +380,18 @@ impl Pipeline {
         };
         let is_closed_as_cancelled = close.as_deref() == Some(CANCELLED);
         let mut progress = Progress::after(&replay);
+        let stages = async {
+            let finish = self.stages(&live, replay, is_rating, close, &mut progress).await;
+            if !finish.is_postponed {
+                self.end_left_sessions(&live, &mut progress).await;
+            }
+            finish
+        };
         let finish = tokio::select! {
             biased;
             // First, so that nothing more is written down: the next process finds what a kill leaves.
             () = place.shutdown.aborted() => None,
-            finish = self.stages(&live, replay, is_rating, close, &mut progress) => Some(finish),
+            finish = stages => Some(finish),
         };
         let finish = finish.map(|finish| match has_panicked {
             true => Finish { stage: Stage::Due, ..finish },

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::{Budget, Reserved, next_day};
 use crate::{
     agent::step::{Recorder, Step, Unrecorded},
-    clients::claude::{Bill, Meter, NotPaid, Price},
+    clients::claude::{Bill, Meter, NotPaid, Price, Reservation},
     clock::Clock,
     config::PERSONA_MAX_COST_USD,
     domain::{Redactor, RunId, Usd, UserId},
@@ -56,6 +56,8 @@ pub(super) struct RunJournal {
     billed: AtomicU64,
     /// Whether a model request is under way.
     is_asking: watch::Sender<bool>,
+    /// Whether the last one that money was reserved for was sent.
+    is_sent: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -63,16 +65,43 @@ struct State {
     next_number: u32,
     /// What has happened and could not be written yet, in order.
     backlog: VecDeque<Entry>,
-    /// What is reserved for the request under way.
-    reserved: Option<(Spending, Usd, Reserved)>,
+    /// The request that money was reserved for, or may have been, and that is not settled.
+    asking: Option<Asking>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    /// The number of its step.
+    number: u32,
+    spending: Spending,
+    most: Usd,
+    /// Whether it certainly is reserved; who waited for that may have been dropped.
+    is_granted: bool,
+    guard: Option<Reserved>,
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u32,
     body: String,
-    /// Accounts, what was reserved, and what it cost.
-    bill: Option<(Spending, Usd, Usd)>,
+    /// Of the end of a request: that, and what it cost.
+    bill: Option<(Asking, Usd)>,
+}
+
+/// Says that a request is under way, until dropped.
+#[derive(Debug)]
+struct UnderWay<'a>(&'a watch::Sender<bool>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+/// Money for the request under way. What is left of it when it is dropped is settled with the next step.
+struct Paid<'a> {
+    journal: &'a RunJournal,
+    _under_way: UnderWay<'a>,
 }
 
 /// What a run's journal begins with.
@@ -108,12 +137,13 @@ impl RunJournal {
             email: email.to_owned(),
             pause,
             give_up_at,
-            state: Mutex::new(State { next_number, backlog: VecDeque::new(), reserved: None }),
+            state: Mutex::new(State { next_number, backlog: VecDeque::new(), asking: None }),
             max_cost,
             booked: AtomicU64::new(booked.picodollars()),
             lost: AtomicU64::new(lost.picodollars()),
             billed: AtomicU64::new(0),
             is_asking: watch::Sender::new(false),
+            is_sent: AtomicBool::new(false),
         }
     }
 
@@ -132,10 +162,21 @@ impl RunJournal {
         self.billed.load(SeqCst) > 0
     }
 
-    /// No request is under way any more: one that was dropped, by a stop for example, may have been
-    /// billed, and gives others no money back.
+    /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
+    /// not.
+    pub(super) async fn note_session(&self, session: String) -> Result<(), String> {
+        // One that tells a secret is not kept: changed, it would be none.
+        if self.redactor().redact(&session) != session {
+            return Ok(());
+        }
+        let written = self.intend(&Step::SessionOpened { session }).await;
+        written.map_err(|error| error.to_string())
+    }
+
+    /// No request is under way any more: one that was dropped, by a stop for example, is settled.
     pub(super) async fn give_up_waiting(&self) {
-        self.settle(Bill::Lost).await;
+        // What cannot be written stays in memory.
+        let _ = self.flush().await;
     }
 
     /// Writes what could not be written before.
@@ -144,7 +185,47 @@ impl RunJournal {
     /// When it still cannot be.
     pub(super) async fn flush(&self) -> Result<(), JournalError> {
         let mut state = self.state.lock().await;
+        self.settle_dropped(&mut state);
         self.flush_backlog(&mut state).await
+    }
+
+    /// The number of the next step. A request that was dropped before is settled first.
+    fn next_number(&self, state: &mut State) -> u32 {
+        self.settle_dropped(state);
+        let number = state.next_number;
+        state.next_number += 1;
+        number
+    }
+
+    fn settle_dropped(&self, state: &mut State) {
+        if let Some(asking) = state.asking.take() {
+            let bill = if self.is_sent.load(SeqCst) { Bill::Lost } else { Bill::Free };
+            self.end_request(state, asking, bill);
+        }
+    }
+
+    /// What came of a request goes behind what could not be written before.
+    fn end_request(&self, state: &mut State, asking: Asking, bill: Bill<'_>) {
+        let (step, cost) = match bill {
+            Bill::Replied(reply) => {
+                let redactor = self.redactor().without(&self.email);
+                (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
+            }
+            Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
+            Bill::Lost => (Step::Unanswered { lost: true }, asking.most),
+        };
+        if asking.is_granted {
+            self.booked.fetch_add(cost.picodollars(), SeqCst);
+            self.booked.fetch_sub(asking.most.picodollars(), SeqCst);
+            if !matches!(bill, Bill::Lost) {
+                self.lost.fetch_sub(asking.most.picodollars(), SeqCst);
+            }
+            if matches!(bill, Bill::Free) {
+                self.billed.fetch_sub(1, SeqCst);
+            }
+        }
+        let number = self.next_number(state);
+        state.backlog.push_back(Entry { number, body: encode(&step), bill: Some((asking, cost)) });
     }
 
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
@@ -152,9 +233,9 @@ impl RunJournal {
             let now = self.clock.now();
             let written = match bill {
                 None => self.journal.append_step(self.id, *number, body, now).await,
-                Some((spending, reserved, cost)) => {
+                Some((Asking { number: asking, spending, most, .. }, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.journal.settle(step, spending, *reserved, *cost, now).await
+                    self.journal.settle(step, *asking, spending, (*most, *cost), now).await
                 }
             };
             match written {
@@ -167,15 +248,6 @@ impl RunJournal {
             state.backlog.pop_front();
         }
         Ok(())
-    }
-
-    /// What has happened goes behind what could not be written before, and is written if possible.
-    async fn add(&self, state: &mut State, body: String, bill: Option<(Spending, Usd, Usd)>) {
-        let number = state.next_number;
-        state.next_number += 1;
-        state.backlog.push_back(Entry { number, body, bill });
-        // The journal says itself what is wrong with it; the step stays in memory.
-        let _ = self.flush_backlog(state).await;
     }
 
     /// Waits for another attempt at the journal; false if there is no time for one.
@@ -193,15 +265,16 @@ impl Meter for RunJournal {
         self.max_cost.saturating_sub(Usd::from_picodollars(self.booked.load(SeqCst)))
     }
 
-    async fn reserve(&self, price: Price) -> Result<(), NotPaid> {
+    async fn reserve(&self, price: Price) -> Result<impl Reservation, NotPaid> {
         let Price { most, spare, ordinary } = price;
         let mut state = self.state.lock().await;
+        self.settle_dropped(&mut state);
         if most + spare > self.left() {
             return Err(NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, most });
         }
         let body = encode(&Step::Asking { reserved: most });
-        let number = state.next_number;
-        state.next_number += 1;
+        let number = self.next_number(&mut state);
+        self.is_sent.store(false, SeqCst);
         // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
         // whatever day it is by now.
         let mut first = None;
@@ -214,34 +287,39 @@ impl Meter for RunJournal {
                 first.take().unwrap_or_else(|| (now, Spending::of(&self.persona, now)));
             // Before it is written: a pause must not come between the record and the request.
             self.is_asking.send_replace(true);
-            let mut may_be_booked = false;
-            let mut reserved = self.budget.reserving();
-            let attempt = async {
-                self.flush_backlog(&mut state).await?;
-                may_be_booked = true;
-                let step = (self.id, number, body.as_str());
-                self.journal.reserve(step, &spending, most, self.budget.caps(), now).await
+            let under_way = UnderWay(&self.is_asking);
+            let guard = Some(self.budget.reserving());
+            let attempt = match self.flush_backlog(&mut state).await {
+                Ok(()) => {
+                    // Dropped from here on, it may be in the journal all the same.
+                    let asking = Asking { number, spending, most, is_granted: false, guard };
+                    let asking = state.asking.insert(asking);
+                    let step = (self.id, number, body.as_str());
+                    let (journal, caps) = (&self.journal, self.budget.caps());
+                    journal.reserve(step, &asking.spending, most, caps, now).await
+                }
+                Err(error) => Err(error),
             };
-            let attempt = attempt.await;
-            if !matches!(attempt, Ok(Ok(()))) {
-                self.is_asking.send_replace(false);
-            }
+            let refused = matches!(attempt, Ok(Err(_))).then(|| state.asking.take()).flatten();
             match attempt {
                 Ok(Ok(())) => {
-                    reserved.grant();
-                    state.reserved = Some((spending, most, reserved));
+                    if let Some(asking) = &mut state.asking {
+                        asking.is_granted = true;
+                        asking.guard.iter_mut().for_each(Reserved::grant);
+                    }
                     // Until an answer says otherwise.
                     self.lost.fetch_add(most.picodollars(), SeqCst);
                     self.booked.fetch_add(most.picodollars(), SeqCst);
                     self.billed.fetch_add(1, SeqCst);
-                    return Ok(());
+                    return Ok(Paid { journal: self, _under_way: under_way });
                 }
                 // Another day has begun meanwhile, with accounts of its own.
                 Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
                 Ok(Err(NoRoom { cap, left })) => {
+                    drop(under_way);
                     let may_fit = cap.is_of_fleet() && self.budget.caps().of(cap) >= Some(most);
                     // Others may have reserved more than they will need.
-                    let others = if may_fit { reserved.make_way() } else { None };
+                    let others = refused.filter(|_| may_fit).and_then(|it| it.guard?.make_way());
                     if let Some(others) = others {
                         // Before the run's time is up: this end is one of money.
                         let give_up_at = self.give_up_at - PAUSE;
@@ -261,8 +339,14 @@ impl Meter for RunJournal {
                     return Err(refusal(cap, at));
                 }
                 Err(error) => {
-                    drop(reserved);
-                    first = may_be_booked.then_some((at, spending));
+                    drop(under_way);
+                    if error.is_of_a_row() {
+                        state.asking = None;
+                    }
+                    first = state.asking.as_mut().map(|asking| {
+                        asking.guard = None;
+                        (at, asking.spending.clone())
+                    });
                     if error.is_of_a_row() || !self.wait().await {
                         return Err(NotPaid::Unrecorded { reason: error.to_string() });
                     }
@@ -270,30 +354,20 @@ impl Meter for RunJournal {
             }
         }
     }
+}
 
-    async fn settle(&self, bill: Bill<'_>) {
-        let mut state = self.state.lock().await;
-        let Some((spending, reserved, guard)) = state.reserved.take() else { return };
-        let (step, cost) = match bill {
-            Bill::Replied(reply) => {
-                let redactor = self.redactor().without(&self.email);
-                (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
-            }
-            Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
-            Bill::Lost => (Step::Unanswered { lost: true }, reserved),
-        };
-        self.booked.fetch_add(cost.picodollars(), SeqCst);
-        self.booked.fetch_sub(reserved.picodollars(), SeqCst);
-        if !matches!(bill, Bill::Lost) {
-            self.lost.fetch_sub(reserved.picodollars(), SeqCst);
+impl Reservation for Paid<'_> {
+    fn send(&self) {
+        self.journal.is_sent.store(true, SeqCst);
+    }
+
+    async fn settle(self, bill: Bill<'_>) {
+        let mut state = self.journal.state.lock().await;
+        if let Some(asking) = state.asking.take() {
+            self.journal.end_request(&mut state, asking, bill);
+            // The journal says itself what is wrong with it; the step stays in memory.
+            let _ = self.journal.flush_backlog(&mut state).await;
         }
-        if matches!(bill, Bill::Free) {
-            self.billed.fetch_sub(1, SeqCst);
-        }
-        let body = encode(&step);
-        self.add(&mut state, body, Some((spending, reserved, cost))).await;
-        drop(guard);
-        self.is_asking.send_replace(false);
     }
 }
 
@@ -314,8 +388,7 @@ impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
         let mut state = self.state.lock().await;
         let body = encode(step);
-        let number = state.next_number;
-        state.next_number += 1;
+        let number = self.next_number(&mut state);
         loop {
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
@@ -333,8 +406,10 @@ impl Recorder for RunJournal {
 
     async fn note(&self, step: &Step) {
         let mut state = self.state.lock().await;
-        let body = encode(step);
-        self.add(&mut state, body, None).await;
+        let number = self.next_number(&mut state);
+        state.backlog.push_back(Entry { number, body: encode(step), bill: None });
+        // The journal says itself what is wrong with it; the step stays in memory.
+        let _ = self.flush_backlog(&mut state).await;
     }
 
     fn lost(&self) -> Usd {
@@ -350,159 +425,4 @@ impl Recorder for RunJournal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::BudgetConfig;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
-
-    fn usd(dollars: f64) -> Usd {
-        Usd::from_dollars(dollars).unwrap()
-    }
-
-    /// Of an ordinary request.
-    fn price(dollars: f64) -> Price {
-        Price { most: usd(dollars), spare: Usd::ZERO, ordinary: usd(dollars) }
-    }
-
-    async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
-        of(RunId::new(), journal, clock, config).await
-    }
-
-    async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
-        let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
-        RunJournal::new(
-            (id, UserId::parse("anna").unwrap()),
-            Beginning { next_number: 0, lost: Usd::ZERO, booked: Usd::ZERO, max_cost: usd(100.0) },
-            (journal.clone(), clock.clone(), Arc::new(budget)),
-            (Redactor::default(), ""),
-            CancellationToken::new(),
-            Instant::now() + DAY,
-        )
-    }
-
-    impl RunJournal {
-        /// That of a new run without caps, for tests of others.
-        pub(in crate::runner) async fn of_test(
-            id: RunId,
-            journal: &Journal,
-            clock: &Clock,
-        ) -> Self {
-            let config = BudgetConfig { daily: None, monthly: None, persona_daily: None };
-            of(id, journal, clock, config).await
-        }
-    }
-
-    /// Writes until nothing more fits, however small.
-    async fn fill(journal: &Journal) {
-        journal.limit_pages(1).await.unwrap();
-        let mut number = 0;
-        for bytes in [100_000, 3_000, 300, 1] {
-            let run = RunId::new();
-            while journal.append_step(run, number, &"x".repeat(bytes), NOON).await.is_ok() {
-                number += 1;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reservation_tried_again_after_midnight_stays_on_the_accounts_of_its_first_attempt() {
-        let journal = Journal::in_memory().await.unwrap();
-        let clock = Clock::manual(NOON);
-        let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
-        let run = Arc::new(anna(&journal, &clock, config).await);
-        fill(&journal).await;
-        // Something that takes no room: the trouble until now is over, and the next is told apart.
-        journal.set_stage(run.id, "login").await.unwrap();
-        assert_eq!(journal.trouble(), None);
-        let reserving = tokio::spawn({
-            let run = run.clone();
-            async move { run.reserve(price(1.0)).await }
-        });
-        while journal.trouble().is_none() {
-            tokio::task::yield_now().await;
-        }
-        clock.advance(DAY);
-        journal.limit_pages(1_000_000).await.unwrap();
-        reserving.await.unwrap().unwrap();
-        let days = async || {
-            let today = journal.fleet_spending(NOON).await.unwrap().0;
-            (today, journal.fleet_spending(NOON + DAY).await.unwrap().0)
-        };
-        assert_eq!(days().await, (usd(1.0), Usd::ZERO));
-        run.settle(Bill::Free).await;
-        assert_eq!(days().await, (Usd::ZERO, Usd::ZERO));
-        // A further one is the new day's.
-        run.reserve(price(1.0)).await.unwrap();
-        assert_eq!(days().await, (Usd::ZERO, usd(1.0)));
-    }
-
-    #[tokio::test]
-    async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_dear() {
-        let journal = Journal::in_memory().await.unwrap();
-        let clock = Clock::manual(NOON);
-        let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
-        let run = anna(&journal, &clock, config).await;
-        let ask = async |most, ordinary| {
-            let price = Price { ordinary: usd(ordinary), ..price(most) };
-            let granted = run.reserve(price).await;
-            run.settle(Bill::Lost).await;
-            granted
-        };
-        let too_dear =
-            |most| Err(NotPaid::TooDear { variable: Cap::Daily.variable(), most: usd(most) });
-        assert_eq!(ask(0.03, 0.03).await, Ok(()));
-        // Larger than the whole cap, and than what is left of it.
-        assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));
-        assert_eq!(ask(4.98, 0.4).await, too_dear(4.98));
-        assert!(!run.budget.is_reached(Cap::Daily));
-        for _ in 0..11 {
-            assert_eq!(ask(0.4, 0.4).await, Ok(()));
-        }
-        assert_eq!(ask(0.6, 0.4).await, too_dear(0.6));
-        assert!(!run.budget.is_reached(Cap::Daily));
-        // Of what is left nobody's request can be paid for.
-        assert_eq!(ask(0.2, 0.2).await, Ok(()));
-        assert!(matches!(ask(0.6, 0.4).await, Err(NotPaid::Budget { .. })));
-        assert!(run.budget.is_reached(Cap::Daily));
-    }
-
-    #[tokio::test]
-    async fn a_cap_that_pays_for_nobody_is_reached_at_once() {
-        let journal = Journal::in_memory().await.unwrap();
-        let clock = Clock::manual(NOON);
-        for (daily, monthly, cap) in [(0.1, 9.0, Cap::Daily), (9.0, 0.1, Cap::Monthly)] {
-            let (daily, monthly) = (Some(usd(daily)), Some(usd(monthly)));
-            let config = BudgetConfig { daily, monthly, persona_daily: None };
-            let run = anna(&journal, &clock, config).await;
-            let price = Price { ordinary: usd(0.4), ..price(12.0) };
-            assert!(matches!(run.reserve(price).await, Err(NotPaid::Budget { .. })));
-            assert!(run.budget.is_reached(cap));
-        }
-    }
-
-    #[tokio::test]
-    async fn what_the_ledger_holds_of_a_run_never_exceeds_its_cap_and_the_spare_is_left_alone() {
-        let journal = Journal::in_memory().await.unwrap();
-        let clock = Clock::manual(NOON);
-        let none = BudgetConfig { daily: None, monthly: None, persona_daily: None };
-        let run = anna(&journal, &clock, none).await;
-        let with_spare = |most, spare| Price { spare: usd(spare), ..price(most) };
-        let too_dear =
-            |most| Err(NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, most: usd(most) });
-        assert_eq!(run.reserve(price(100.5)).await, too_dear(100.5));
-        assert_eq!(run.reserve(with_spare(99.0, 2.0)).await, too_dear(99.0));
-        assert_eq!(run.reserve(with_spare(98.0, 2.0)).await, Ok(()));
-        assert_eq!(run.left(), usd(2.0));
-        run.settle(Bill::Lost).await;
-        assert_eq!(
-            run.reserve(price(2.5)).await,
-            too_dear(2.5),
-            "a lost answer may have been billed"
-        );
-        assert_eq!(run.reserve(price(2.0)).await, Ok(()));
-        run.settle(Bill::Free).await;
-        assert_eq!(run.left(), usd(2.0));
-    }
-}
+mod tests;

@@ -46,6 +46,7 @@ mod resume;
 mod resume_cut_short;
 mod script;
 mod session_renewal;
+mod sessions_left;
 mod shutdown;
 mod support;
 mod thinking;

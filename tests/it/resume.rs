@@ -361,3 +361,26 @@ async fn a_killed_run_that_is_stopped_at_its_next_login_goes_on_with_the_login_a
     everything_ends(&world).await;
     the_day_is_whole(&world).await;
 }
+
+#[tokio::test]
+async fn the_rate_of_a_resumed_run_counts_its_earlier_calls_at_their_own_time() {
+    for (later, denied) in [(61, 0.0), (30, 1.0)] {
+        let mut world = Setup::one(&["habits"]).var("POLICY_TOOL_RATE", 1).start().await;
+        world.peers.claude.answer_with(|request| match request.turn() {
+            _ if request.is_rating() => None,
+            0 | 1 => Some(Scripted::tools(&[habits_list()])),
+            _ => Some(Scripted::text("Bis morgen!")),
+        });
+        hang_at(&world, second).await;
+        world.kill().await;
+        world.peers.claude.served.faults.clear();
+        world.clock.advance(Duration::from_secs(later));
+        world.start_again(&[]).await;
+        everything_ends(&world).await;
+        let denials = world.metrics().await;
+        let denials = denials.lines().filter(|line| line.contains(r#"decision="deny""#));
+        let denials: f64 =
+            denials.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        assert_eq!(denials, denied, "{later} s later");
+    }
+}

@@ -46,7 +46,9 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     let client = McpClient::at(http, endpoint);
     let deadline = Instant::now() + LIMIT;
     let jwt = "conformance".to_owned().into();
-    match client.open(&jwt, "conformance", &Redactor::default(), deadline).await {
+    let access = (&jwt, "conformance");
+    let opened = client.open(access, &Redactor::default(), deadline, async |_| Ok(())).await;
+    match opened {
         Ok((session, tools)) => {
             let called = call_all(&session, &tools).await;
             let _ = session.close(CALL_LIMIT).await;

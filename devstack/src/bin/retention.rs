@@ -129,9 +129,10 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
         let asking = r#"{"asking":{"reserved":5000000000}}"#;
         let caps = Caps::default();
         // Without caps there is none to meet.
-        let _ = journal.reserve((id, next(), asking), &spending, reserved, &caps, now).await?;
+        let number = next();
+        let _ = journal.reserve((id, number, asking), &spending, reserved, &caps, now).await?;
         let replied = step(REPLIED);
-        journal.settle((id, next(), &replied), &spending, reserved, cost, now).await?;
+        journal.settle((id, next(), &replied), number, &spending, (reserved, cost), now).await?;
         if turn < TURNS {
             for size in [CALLING, CALLED, TOLD] {
                 journal.append_step(id, next(), &step(size), now).await?;

@@ -10,14 +10,25 @@ pub trait Meter: Sync {
     /// What the run may still cost.
     fn left(&self) -> Usd;
 
-    /// A request is about to be sent that may cost so much.
+    /// A request is about to be sent that may cost so much. Dropped on the way, nothing stays reserved.
     ///
     /// # Errors
     /// When it must not be sent.
-    fn reserve(&self, price: Price) -> impl Future<Output = Result<(), NotPaid>> + Send;
+    fn reserve(
+        &self,
+        price: Price,
+    ) -> impl Future<Output = Result<impl Reservation, NotPaid>> + Send;
+}
 
-    /// What came of the request that was reserved for.
-    fn settle(&self, bill: Bill<'_>) -> impl Future<Output = ()> + Send;
+/// Money for one request. Dropped without being settled, it is given back if the request was not sent, and
+/// else counts as lost.
+#[must_use]
+pub trait Reservation: Send + Sync {
+    /// From now on the request may be billed.
+    fn send(&self);
+
+    /// What came of the request.
+    fn settle(self, bill: Bill<'_>) -> impl Future<Output = ()> + Send;
 }
 
 /// What a request may cost.

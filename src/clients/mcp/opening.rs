@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use tokio::time::Instant;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -25,7 +28,11 @@ pub(super) struct Opening<L> {
     link: L,
     deadline: Instant,
     given_up: CancellationToken,
+    sessions: mpsc::Sender<NewSession>,
 }
+
+/// The id of a session that is about to be used, and whom to tell that it is written down.
+pub(super) type NewSession = (String, oneshot::Sender<()>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,8 +41,13 @@ struct Initialized {
 }
 
 impl<L: Fn() -> Option<Link>> Opening<L> {
-    pub(super) fn new(http: HttpClient, link: L, deadline: Instant) -> Self {
-        Self { http, link, deadline, given_up: CancellationToken::new() }
+    pub(super) fn new(
+        http: HttpClient,
+        link: L,
+        deadline: Instant,
+        sessions: mpsc::Sender<NewSession>,
+    ) -> Self {
+        Self { http, link, deadline, given_up: CancellationToken::new(), sessions }
     }
 
     /// Held by whoever waits for the session; dropped, it says that nobody does any more.
@@ -59,7 +71,8 @@ impl<L: Fn() -> Option<Link>> Opening<L> {
                 Ok((session, tools))
             }
             Err(error) => {
-                session.close(CLOSE_TIMEOUT).await;
+                // Best effort.
+                let _ = session.close(CLOSE_TIMEOUT).await;
                 Err(error)
             }
         }
@@ -75,7 +88,7 @@ impl<L: Fn() -> Option<Link>> Opening<L> {
             () = self.given_up_with_session(&link) => Err(McpError::GivenUp),
         };
         if let Err(error) = result {
-            link.end(CLOSE_TIMEOUT).await;
+            let _ = link.end(CLOSE_TIMEOUT).await;
             return Err(if self.given_up.is_cancelled() { McpError::GivenUp } else { error });
         }
         Ok(link)
@@ -95,6 +108,13 @@ impl<L: Fn() -> Option<Link>> Opening<L> {
             McpError::Revision(self.http.snippet(offered.as_bytes()))
         })?;
         link.speak(spoken);
+        if let Some(session) = link.session() {
+            let (noted, is_noted) = oneshot::channel();
+            let is_told = self.sessions.send((session, noted)).await.is_ok();
+            if !is_told || is_noted.await.is_err() {
+                return Err(McpError::GivenUp);
+            }
+        }
         let ready = link.notify("notifications/initialized", json!({}));
         let ready = tokio::time::timeout(SETUP_TIMEOUT, ready).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} ms", SETUP_TIMEOUT.as_millis());

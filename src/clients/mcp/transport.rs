@@ -175,29 +175,52 @@ impl Link {
         self.post("notification", encode(&message)).await.map(drop)
     }
 
-    /// Ends the session, if the server has one open. Returns it if it takes another JWT to end it.
-    pub(super) async fn end(&self, limit: Duration) -> Option<Unended> {
-        let session = self.state().session.take()?;
-        self.delete(session, limit).await
+    /// The id of the session, if the server opened one.
+    pub(super) fn session(&self) -> Option<String> {
+        self.state().session.as_ref()?.to_str().ok().map(str::to_owned)
+    }
+
+    /// Ends the session, if the server has one open; whether it says that it has none any more.
+    ///
+    /// # Errors
+    /// When it takes another JWT to end it.
+    pub(super) async fn end(&self, limit: Duration) -> Result<bool, Unended> {
+        let session = self.state().session.take();
+        match session {
+            Some(session) => self.delete(session, limit).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Ends a session that an earlier process has left, likewise.
+    pub(super) async fn end_left(&self, session: &str) -> bool {
+        match HeaderValue::from_str(session) {
+            Ok(session) => self.delete(session, CLOSE_TIMEOUT).await.unwrap_or(false),
+            Err(_) => true,
+        }
     }
 
     /// Ends a session that could not be ended, with this JWT.
-    pub(super) async fn end_again(&self, unended: Unended, jwt: &SecretString) {
+    pub(super) async fn end_again(&self, unended: Unended, jwt: &SecretString) -> bool {
         self.end_with(jwt);
-        // Best effort: there is nothing else to do about a failure.
-        self.delete(unended.0, CLOSE_TIMEOUT).await;
+        self.delete(unended.0, CLOSE_TIMEOUT).await.unwrap_or(false)
     }
 
-    async fn delete(&self, session: HeaderValue, limit: Duration) -> Option<Unended> {
+    async fn delete(&self, session: HeaderValue, limit: Duration) -> Result<bool, Unended> {
         let mut headers = self.request_headers();
         headers.insert(SESSION, session.clone());
         if let Some((name, value)) = self.state().jwt_for_end.as_ref().and_then(bearer) {
             headers.insert(name, value);
         }
         let delete = self.http.inner().delete(self.url.as_url().clone()).headers(headers);
-        let sent = timeout(limit, self.send("delete_session", delete)).await;
-        let refused = matches!(sent, Ok(Ok(r)) if r.status() == StatusCode::UNAUTHORIZED);
-        refused.then_some(Unended(session))
+        let Ok(Ok(answer)) = timeout(limit, self.send("delete_session", delete)).await else {
+            return Ok(false);
+        };
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Err(Unended(session)),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(true),
+            status => Ok(status.is_success()),
+        }
     }
 
     /// Ends the session when nobody waits for it.

@@ -2,11 +2,6 @@
 
 use super::*;
 
-/// Changes a row as somebody with a shell would.
-async fn spoil(journal: &Journal, sql: &'static str) {
-    sqlx::query(sql).execute(&journal.pool).await.unwrap();
-}
-
 #[tokio::test]
 async fn an_odd_step_is_the_trouble_of_its_run_alone() {
     for number in ["-1", "4294967296", "9223372036854775808", "2.5", "'x'"] {
@@ -14,8 +9,7 @@ async fn an_odd_step_is_the_trouble_of_its_run_alone() {
         let (odd, other) =
             (begin(&journal, "anna", "s", NOON).await, begin(&journal, "ben", "s", NOON).await);
         journal.append_step(odd, 0, "1", NOON).await.unwrap();
-        let sql = format!("INSERT INTO steps VALUES ('{odd}', {number}, 'x', '2')");
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&journal.pool).await.unwrap();
+        journal.spoil(format!("INSERT INTO steps VALUES ('{odd}', {number}, 'x', '2')")).await;
         let steps = journal.steps(odd).await.unwrap();
         let bodies: Vec<_> = steps.iter().map(|step| step.body.as_str()).collect();
         assert!(bodies.contains(&"1") && bodies.contains(&""), "{number}: {bodies:?}");
@@ -38,17 +32,18 @@ async fn odd_numbers_in_a_run_hide_neither_it_nor_the_others() {
         "UPDATE runs SET started_at = 'soon', ended_at = 'never', next_eligible_at = 'x', \
          held_since = 1e300 WHERE persona_id = 'anna'",
     ] {
-        spoil(&journal, sql).await;
+        journal.spoil(sql).await;
     }
     assert_eq!(journal.runs_in(RunState::Running).await.unwrap().len(), 2);
     let row = journal.run(a).await.unwrap().unwrap();
     assert_eq!((row.persona, row.replies, row.spent), (None, 0, Usd::ZERO));
     assert_eq!(journal.held_back().await.unwrap().len(), 0);
     assert_eq!(journal.last_finished_run().await.unwrap(), None);
-    spoil(&journal, "UPDATE runs SET state = 'of tomorrow' WHERE persona_id = 'anna'").await;
+    journal.spoil("UPDATE runs SET state = 'of tomorrow' WHERE persona_id = 'anna'").await;
     assert!(journal.run(a).await.unwrap_err().is_of_a_row());
     assert_eq!(journal.latest_runs(9).await.unwrap()[0].id, b);
-    spoil(&journal, "UPDATE runs SET slot = x'ff', persona_id = x'ff' WHERE state = 'of tomorrow'")
+    journal
+        .spoil("UPDATE runs SET slot = x'ff', persona_id = x'ff' WHERE state = 'of tomorrow'")
         .await;
     assert_eq!(journal.personas_done_for(&Slot::stored("s")).await.unwrap(), ["ben"]);
     assert_eq!(journal.trouble(), None);
@@ -61,19 +56,19 @@ async fn an_odd_post_is_kept_and_listed_and_holds_up_no_other_run() {
     for run in [a, b] {
         journal.end_run(run, &ended(RunState::Finished), &[post(0, "x")], NOON).await.unwrap();
     }
-    spoil(
-        &journal,
-        "UPDATE outbox SET kind = 'dreams', attempts = -1, row_count = 1e300, created_at = 'x' \
+    journal
+        .spoil(
+            "UPDATE outbox SET kind = 'dreams', attempts = -1, row_count = 1e300, created_at = 'x' \
          WHERE run_id = (SELECT MIN(run_id) FROM outbox)",
-    )
-    .await;
+        )
+        .await;
     let kept = journal.kept_posts().await.unwrap();
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().any(|post| post.kind == "dreams"));
     assert_eq!(journal.outbox_depth().await.unwrap().actions, 2);
     assert!(journal.due_post(b, NOON).await.unwrap().is_some());
     // One that cannot even be named is at least counted.
-    spoil(&journal, "UPDATE outbox SET number = -1 WHERE kind = 'dreams'").await;
+    journal.spoil("UPDATE outbox SET number = -1 WHERE kind = 'dreams'").await;
     assert_eq!(journal.kept_posts().await.unwrap().len(), 1);
     assert_eq!(journal.outbox_depth().await.unwrap().actions, 2);
     assert_eq!(journal.trouble(), None);

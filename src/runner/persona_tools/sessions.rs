@@ -21,6 +21,7 @@ use crate::{
     domain::ToolName,
     http::retry::{Retryable, Verdict},
     metrics::{Metrics, SessionRenewal},
+    runner::run_journal::RunJournal,
 };
 
 /// For a JWT that is needed only to end a session with.
@@ -33,6 +34,8 @@ pub(in crate::runner) struct Opener<'a> {
     pub auth: &'a AuthClient,
     pub metrics: &'a Metrics,
     pub email: &'a str,
+    /// Where sessions are written down.
+    pub journal: &'a RunJournal,
     /// Of the beginning of the run; the space stays, the JWT may be replaced.
     pub access: &'a Access,
 }
@@ -166,25 +169,35 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// Ends all of them on the server, each step within `limit`.
-    pub(super) async fn close(self, limit: Duration) {
+    /// Ends all of them on the server, each step within `limit`. Whether the server says that it did.
+    pub(super) async fn close(self, limit: Duration) -> bool {
         let Self { opener, state } = self;
         let State { current, mut retired, mut tally, .. } = state.into_inner();
         retired.push(current);
         // No call is under way any more, so nobody else holds one.
         let ends = retired.into_iter().filter_map(Arc::into_inner).map(|it| it.mcp.close(limit));
-        let still_open: Vec<_> = join_all(ends).await.into_iter().flatten().collect();
+        let (mut all_ended, mut still_open) = (true, Vec::new());
+        for end in join_all(ends).await {
+            match end {
+                Ok(is_ended) => all_ended &= is_ended,
+                Err(session) => still_open.push(session),
+            }
+        }
         if still_open.is_empty() {
-            return;
+            return all_ended;
         }
         // The JWT ran out after the last call. Without another one the server keeps them for ever.
         let deadline = Instant::now() + JWT_FOR_END.min(limit);
         let jwt = timeout_at(deadline, opener.fresh_jwt(&mut tally, deadline)).await;
         match jwt.unwrap_or_else(|_| Err("there was no fresh JWT in time".into())) {
             Ok(jwt) => {
-                join_all(still_open.into_iter().map(|session| session.end(&jwt))).await;
+                let ends = still_open.into_iter().map(|session| session.end(&jwt));
+                join_all(ends).await.into_iter().all(|is_ended| is_ended) && all_ended
             }
-            Err(why) => tracing::warn!("an MCP session stays open on the server: {why}"),
+            Err(why) => {
+                tracing::warn!("an MCP session stays open on the server: {why}");
+                false
+            }
         }
     }
 
@@ -229,7 +242,8 @@ impl Opener<'_> {
             }
         };
         let Access { space_id, redactor, .. } = self.access;
-        let opened = self.mcp.open(&jwt, space_id, redactor, deadline).await;
+        let note = |session| self.journal.note_session(session);
+        let opened = self.mcp.open((&jwt, space_id), redactor, deadline, note).await;
         let (mcp, _) = opened.map_err(|error| match error {
             McpError::Away { reason, .. } => CallError::Away { reason },
             error => not_run(error.to_string()),

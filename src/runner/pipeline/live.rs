@@ -74,6 +74,8 @@ pub(super) struct Progress {
     pub is_resumed: bool,
     /// Whether that one died while an answer was under way.
     pub lost_an_answer: bool,
+    /// Sessions that earlier processes may have left open at mana-mcp.
+    pub sessions: Vec<String>,
     pub logged_in: bool,
     pub undelivered: bool,
     /// Rows that are in no journal yet.
@@ -89,8 +91,9 @@ impl Progress {
     pub(super) fn after(replay: &Replay) -> Self {
         let spent = spent(replay);
         let is_resumed = replay.day.is_some();
-        let lost_an_answer = replay.lost_an_answer;
-        Self { cost: spent, cost_before: spent, is_resumed, lost_an_answer, ..Self::default() }
+        let (lost_an_answer, sessions) = (replay.lost_an_answer, replay.sessions.clone());
+        let (cost, cost_before) = (spent, spent);
+        Self { cost, cost_before, is_resumed, lost_an_answer, sessions, ..Self::default() }
     }
 
     /// The main turn is over; so much may have been lost until then.

@@ -1,8 +1,9 @@
 //! The paid part of a run: login, session, tools, and the day itself.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
-use tokio::time::Instant;
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Pipeline, live,
@@ -22,10 +23,13 @@ use crate::{
         auth::Access,
         mcp::{McpError, McpSession, Tool},
     },
-    domain::Redactor,
+    domain::{Persona, Redactor},
     metrics::{Label, Stage, ToolFault},
     runner::persona_tools::{Opener, PersonaTools},
 };
+
+/// For a login that is needed only to end sessions with.
+const LOGIN_FOR_END: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     /// Logs in, opens a session and plays the day, or the rest of one. After an error the run is where
@@ -46,6 +50,7 @@ impl Pipeline {
             auth: &self.auth,
             metrics: &self.metrics,
             email: &live.persona.email,
+            journal: &live.journal,
             access: &access,
         };
         let tools = PersonaTools::new(opener, session);
@@ -54,7 +59,9 @@ impl Pipeline {
             Err(failure) => Err(failure),
         };
         // On every path: the server never forgets a session by itself.
-        tools.close(live.shutdown.courtesy()).await;
+        if tools.close(live.shutdown.courtesy()).await && progress.sessions.is_empty() {
+            live.journal.note(&Step::SessionsEnded).await;
+        }
         over
     }
 
@@ -67,15 +74,19 @@ impl Pipeline {
         let opening = self.auth.open(email, live.work_end);
         let access = live.unless_stopped(Stage::Login, opening).await?;
         self.seed_secret.note(&access).await;
+        let left = std::mem::take(&mut progress.sessions);
         let access = access.map_err(|error| Failure::of_auth(&error))?;
         progress.redactor = Some(access.redactor.clone());
         progress.logged_in = true;
         live.journal.redact_with(access.redactor.clone());
+        self.end_sessions(live, &access, left, progress).await;
         let Access { jwt, space_id, redactor, .. } = &access;
         let mut give_up_at = None;
         let opening = async {
             loop {
-                let opened = self.mcp.open(jwt, space_id, redactor, live.work_end).await;
+                let note = |session| live.journal.note_session(session);
+                let access = (jwt, space_id.as_str());
+                let opened = self.mcp.open(access, redactor, live.work_end, note).await;
                 let Err(error @ McpError::Away { .. }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error));
                 };
@@ -89,6 +100,47 @@ impl Pipeline {
         };
         let (session, tools) = live.unless_stopped(Stage::Mcp, opening).await??;
         Ok((access, session, tools))
+    }
+
+    /// Ends sessions that earlier processes have left. Best effort: those that may be open still are left to
+    /// whoever comes next.
+    async fn end_sessions(
+        &self,
+        live: &Live<'_>,
+        Access { jwt, space_id, redactor, .. }: &Access,
+        left: Vec<String>,
+        progress: &mut Progress,
+    ) {
+        if left.is_empty() {
+            return;
+        }
+        let ends = left.iter().map(|session| self.mcp.end((jwt, space_id), redactor, session));
+        if join_all(ends).await.into_iter().all(|is_ended| is_ended) {
+            live.journal.note(&Step::SessionsEnded).await;
+        } else {
+            tracing::debug!("an MCP session of an earlier process may still be open");
+            progress.sessions = left;
+        }
+    }
+
+    /// The same of a run that has not logged in, and does so for this only.
+    pub(super) async fn end_left_sessions(&self, live: &Live<'_>, progress: &mut Progress) {
+        let left = std::mem::take(&mut progress.sessions);
+        let Persona { user_id, email, .. } = live.persona;
+        if left.is_empty() || email.is_empty() {
+            return;
+        }
+        let limit = LOGIN_FOR_END.min(live.shutdown.courtesy());
+        let deadline = (Instant::now() + limit).min(live.end);
+        // Who is held back may be so for its password, and a further attempt may lock the account.
+        let access = match self.back_off.holds(user_id) {
+            true => None,
+            false => timeout_at(deadline, self.auth.open(email, deadline)).await.ok(),
+        };
+        match access {
+            Some(Ok(access)) => self.end_sessions(live, &access, left, progress).await,
+            _ => tracing::debug!("no login to end the MCP sessions of an earlier process with"),
+        }
     }
 
     /// The tools on offer and the day: of the run as it was, or of this session and this morning.
