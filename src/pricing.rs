@@ -130,6 +130,12 @@ impl Pricing {
         cost(&self.bands, usage)
     }
 
+    /// Whether the first of these models costs more than the second.
+    pub fn is_dearer(&self, a: &str, b: &str) -> bool {
+        let sample = Tokens { cache_write_5m: 1_000, output: 1_000, ..Tokens::default() };
+        self.cost_of_either(a, &sample).total() > self.cost_of_either(b, &sample).total()
+    }
+
     /// What a reply with this usage cost that `other` gave in the place of the model: by the dearer prices.
     pub fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
         let of_other = cost(self.table.of(other).unwrap_or_else(|| self.table.dearest()), usage);

@@ -7,6 +7,7 @@ mod fan_out;
 mod gauges;
 pub mod interval;
 mod login_check;
+mod once_a_day;
 mod outbox;
 mod persist;
 mod persona_tools;

@@ -182,10 +182,12 @@ impl Conversation {
     pub fn record_reply(&mut self, reply: Reply) {
         self.nets.answered();
         self.spent += reply.cost.total();
-        self.context = reply.usage.context();
+        // A guess is made for money: what a request could take is twice what its text is.
+        let context = reply.usage.context();
+        self.context = if reply.is_guessed { context / 2 } else { context };
         let cut_off_call =
             reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
-        if cut_off_call && self.max_tokens < MAX_OUTPUT_TOKENS {
+        if cut_off_call && !reply.is_rationed && self.max_tokens < MAX_OUTPUT_TOKENS {
             // The reply is left out of the history, and asked for once more with more room.
             self.max_tokens = MAX_OUTPUT_TOKENS;
             self.replies += 1;
@@ -209,6 +211,8 @@ impl Conversation {
             StopReason::EndTurn | StopReason::StopSequence => State::Done(Closed::Finished),
             StopReason::ToolUse => State::Done(Closed::NoCall { idle: self.call_ids.is_empty() }),
             StopReason::PauseTurn => self.pause(&reply),
+            // Asked again, it would get no more room than its money allows.
+            StopReason::MaxTokens if reply.is_rationed => State::Done(Closed::CostLimit),
             StopReason::MaxTokens => State::Done(Closed::Truncated),
             StopReason::ContextWindowExceeded => State::Done(Closed::ContextWindow),
             StopReason::Refusal => State::Done(Closed::Refused { category: reply.refusal }),

@@ -75,6 +75,8 @@ pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
 const LEAST_OUTPUT_TOKENS: u32 = 1_024;
 /// System prompt and first message of an ordinary request, in bytes.
 const ORDINARY_BYTES: u64 = 8 << 10;
+/// Output tokens of an ordinary request.
+const ORDINARY_OUTPUT: NonZeroU32 = NonZeroU32::new(8_192).unwrap();
 
 /// Whether the model takes system messages in the middle of a conversation (section 5.3).
 pub fn takes_system_messages(model: &str) -> bool {
@@ -115,6 +117,8 @@ pub struct ClaudeClient {
     cold_start: ColdStart,
     /// What was said of bills that are not what they should be: each once.
     said: Mutex<HashSet<String>>,
+    /// The dearest model that has answered in the place of the one asked.
+    other: Mutex<Option<String>>,
 }
 
 #[derive(Serialize)]
@@ -182,6 +186,7 @@ impl ClaudeClient {
             gate: Gate::new(clock.clone(), most),
             cold_start: ColdStart::new(clock),
             said: Mutex::default(),
+            other: Mutex::default(),
         })
     }
 
@@ -241,10 +246,11 @@ impl ClaudeClient {
             body = self.encode(Ask { max_tokens, ..ask });
         }
         let usage = most_usage(weight, max_tokens);
-        let most = self.pricing.cost(&usage).total();
+        let most = self.price(&usage);
+        let is_rationed = max_tokens != ask.max_tokens;
         let tools = ask.tools.map_or(0, |tools| tools.as_json().len() as u64);
         let plain = Weight::of_bytes(tools + ORDINARY_BYTES);
-        let ordinary = self.most(plain, ask.max_tokens).min(most);
+        let ordinary = self.most(plain, ask.max_tokens.min(ORDINARY_OUTPUT)).min(most);
         // Megabytes at times, which all attempts share.
         let body = Bytes::from(body);
         let price = Price { most, spare: ask.spare, ordinary };
@@ -257,7 +263,7 @@ impl ClaudeClient {
             let paid = meter.reserve(price).await;
             let paid = paid.map_err(|refused| patience.judge(refused.into()))?;
             paid.send();
-            let reply = self.exchange(&http, body.clone(), &usage).await;
+            let reply = self.exchange(&http, body.clone(), &usage, is_rationed).await;
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
@@ -329,7 +335,14 @@ impl ClaudeClient {
 
     /// What a request may cost at most.
     pub fn most(&self, prompt: Weight, max_tokens: NonZeroU32) -> Usd {
-        self.pricing.cost(&most_usage(prompt, max_tokens)).total()
+        self.price(&most_usage(prompt, max_tokens))
+    }
+
+    /// What so much costs: by the dearer prices where another model has answered before.
+    fn price(&self, usage: &Tokens) -> Usd {
+        let other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = other.as_ref().map(|other| self.pricing.cost_of_either(other, usage));
+        cost.unwrap_or_else(|| self.pricing.cost(usage)).total()
     }
 
     /// As many output tokens as fit into `room`, halved from those wanted; those wanted if none do.
@@ -345,6 +358,7 @@ impl ClaudeClient {
         http: &HttpClient,
         body: Bytes,
         most: &Tokens,
+        is_rationed: bool,
     ) -> Result<Reply, ClaudeError> {
         let operation =
             Operation { peer: PEER, name: OPERATION, timeout: TIMEOUT, body_limit: BODY_LIMIT };
@@ -356,7 +370,7 @@ impl ClaudeClient {
             self.show_stop();
             return Err(error);
         }
-        let terms = Terms { model: &self.model, most, pricing: &self.pricing };
+        let terms = Terms { model: &self.model, most, is_rationed, pricing: &self.pricing };
         let read = Reply::parse(&answer.body, &terms).map_err(|problem| {
             ClaudeError::Unreadable { problem: http.snippet(problem.as_bytes()) }
         })?;
@@ -382,6 +396,12 @@ impl ClaudeClient {
                 why,
                 "a reply does not say what it took: such replies are booked as what was reserved for them"
             );
+        }
+        if let Some(other) = &read.from_other {
+            let mut known = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.as_ref().is_none_or(|known| self.pricing.is_dearer(other, known)) {
+                *known = Some(other.clone());
+            }
         }
         if let Some(other) = read.from_other.as_deref().filter(|other| self.is_news(other)) {
             let answered = self.http.snippet(other.as_bytes());

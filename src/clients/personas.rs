@@ -312,8 +312,9 @@ impl PersonasClient {
     ) -> Result<T, PersonasError> {
         let name = operation.name;
         let failed = |problem| PersonasError { operation: name, at: self.at.clone(), problem };
-        let latest = deadline.min(Instant::now() + policy.max_limit);
         let attempt = || async {
+            let mut latest = deadline.min(Instant::now() + policy.max_limit);
+            let mut is_limited = false;
             let answer = loop {
                 let passed = self.gate.pass(latest).await;
                 passed.map_err(|until| failed(Problem::Limited { until }))?;
@@ -327,6 +328,11 @@ impl PersonasClient {
                     break answer;
                 }
                 self.gate.hold(&answer.headers);
+                if !std::mem::replace(&mut is_limited, true) {
+                    // The limit counts from its answer, and its end is told in whole seconds.
+                    let end = Instant::now() + policy.max_limit + Duration::from_secs(1);
+                    latest = deadline.min(end);
+                }
             };
             self.gate.note_passed();
             if answer.status != StatusCode::OK {

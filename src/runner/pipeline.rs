@@ -178,7 +178,13 @@ impl Finish {
     fn for_good(self) -> Self {
         match self.state {
             RunState::Failed | RunState::RatingOwed => {
-                Self { state: RunState::Finished, reason: CANCELLED.to_owned(), ..self }
+                // Nobody waits for mana-mcp with it any more.
+                let end = |failure: Failure| match failure.put_off {
+                    true => Failure { put_off: false, stopped: true, ..failure },
+                    false => failure,
+                };
+                let (state, failure) = (RunState::Finished, self.failure.map(end));
+                Self { state, failure, reason: CANCELLED.to_owned(), ..self }
             }
             _ => self,
         }

@@ -193,7 +193,7 @@ impl RunJournal {
     fn next_number(&self, state: &mut State) -> u32 {
         self.settle_dropped(state);
         let number = state.next_number;
-        state.next_number += 1;
+        state.next_number = state.next_number.saturating_add(1);
         number
     }
 

@@ -1,17 +1,14 @@
 //! What is known of PERSONA_SEED_SECRET: once it has opened an account, a refusal is the trouble of the
 //! persona that is refused, and not of all.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use jiff::{civil::Date, tz::TimeZone};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::once_a_day::OnceADay;
 use crate::{
     clients::auth::{AuthClient, AuthError},
     clock::Clock,
@@ -29,8 +26,8 @@ pub struct SeedSecret {
     /// Tells this secret, at this mana-auth, from another one, and does not give it away.
     fingerprint: String,
     has_fitted: AtomicBool,
-    /// When a persona's refusal was last told.
-    told: Mutex<HashMap<UserId, Date>>,
+    /// Whose refusals.
+    told: OnceADay,
 }
 
 impl SeedSecret {
@@ -51,7 +48,7 @@ impl SeedSecret {
         let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
         auth.restore_refused_tries(journal.refused_tries().await?);
         let has_fitted = AtomicBool::new(fits);
-        Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: Mutex::default() })
+        Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
     }
 
     /// Whether it has opened an account, in this process or an earlier one.
@@ -78,9 +75,7 @@ impl SeedSecret {
 
     /// Tells, once a day, that it is this persona that cannot log in.
     pub(super) fn blame(&self, persona: &UserId) {
-        let today = self.clock.now().to_zoned(TimeZone::UTC).date();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(persona.clone(), today) == Some(today) {
+        if !self.told.is_news(persona.as_str(), self.clock.now()) {
             return;
         }
         tracing::warn!(

@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use self::entries::Entry;
 use super::{
+    once_a_day::OnceADay,
     pipeline::{Admitted, Pipeline},
     put_off::PutOff,
     recovery::{Recovery, Unfinished},
@@ -40,6 +41,8 @@ pub struct Tick {
     claims: Arc<Claims>,
     /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
     permits: Arc<Semaphore>,
+    /// Rows of /due that are no run.
+    told: OnceADay,
 }
 
 /// How long a tick waits for the rate limit of the personas endpoint.
@@ -87,6 +90,8 @@ pub struct TickSummary {
     pub seed_secret_mismatch: bool,
     /// What one of the runs came to, and how many did, where none got anything out of mana-mcp.
     pub no_session: Option<String>,
+    /// Whether mana-mcp was found to be there again, for whom somebody had waited.
+    pub mcp_is_back: bool,
 }
 
 /// A persona whose run did not end well.
@@ -142,7 +147,8 @@ impl Tick {
         let claims = Arc::<Claims>::default();
         let recovery = Recovery::new(pipeline.clone(), claims.clone(), resume_max_age);
         let permits = Arc::new(Semaphore::new(concurrency));
-        Self { pipeline, personas, recovery, claims, permits }
+        let told = OnceADay::default();
+        Self { pipeline, personas, recovery, claims, permits, told }
     }
 
     /// Runs every due persona that is not held back.
@@ -234,8 +240,9 @@ impl Tick {
         };
         // However the tick ends, a panic included.
         let _end = EndOfTick(claude);
-        self.look_for_mcp().await;
-        self.run_admitted(started, patience, admitted).await
+        let mcp_is_back = self.look_for_mcp().await;
+        let summary = self.run_admitted(started, patience, admitted).await?;
+        Ok(TickSummary { mcp_is_back, ..summary })
     }
 
     /// Goes on with unfinished runs, and runs the due personas that have none.

@@ -234,7 +234,7 @@ impl Inner {
             if !nobody_tried {
                 trouble.seed_secret = summary.seed_secret_mismatch;
             }
-            if !nobody_tried || summary.put_off > 0 {
+            if !nobody_tried || summary.put_off > 0 || summary.mcp_is_back {
                 trouble.no_session = summary.no_session.clone();
             }
         }

@@ -33,6 +33,8 @@ fn reply(content: Value, stop_reason: StopReason) -> Reply {
         usage: Default::default(),
         cost: Default::default(),
         odd_inputs: Vec::new(),
+        is_guessed: false,
+        is_rationed: false,
     }
 }
 

@@ -43,6 +43,12 @@ pub struct Reply {
     /// What is known only of the bytes received of inputs that could not be read as they came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
+    /// Whether its length is not what the API says but the most that the request could take.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_guessed: bool,
+    /// Whether the run's money allowed it fewer output tokens than were wanted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_rationed: bool,
 }
 
 /// An input of a tool call as it was received, where that could not be read.
@@ -66,19 +72,34 @@ struct StoredReply {
     cost: Cost,
     #[serde(default)]
     odd_inputs: Vec<OddInput>,
+    #[serde(default)]
+    is_guessed: bool,
+    #[serde(default)]
+    is_rationed: bool,
 }
 
 impl TryFrom<StoredReply> for Reply {
     type Error = String;
 
     fn try_from(stored: StoredReply) -> Result<Self, String> {
-        let StoredReply { content, stop_reason, refusal, usage, cost, mut odd_inputs } = stored;
+        let StoredReply { content, stop_reason, refusal, usage, cost, mut odd_inputs, .. } = stored;
+        let (is_guessed, is_rationed) = (stored.is_guessed, stored.is_rationed);
         // An earlier version kept what could not be sent again.
         let json = JsonText::of(content.get().as_bytes());
         let content: Box<RawValue> = from_raw(json.as_str())?;
         odd_inputs.extend(OddInput::of(&json, json.as_str()));
         let blocks = Block::parse_all(&content, &odd_inputs)?;
-        Ok(Self { blocks, content, stop_reason, refusal, usage, cost, odd_inputs })
+        Ok(Self {
+            blocks,
+            content,
+            stop_reason,
+            refusal,
+            usage,
+            cost,
+            odd_inputs,
+            is_guessed,
+            is_rationed,
+        })
     }
 }
 
@@ -205,6 +226,8 @@ pub(super) struct Terms<'a> {
     pub(super) model: &'a str,
     /// What was reserved for: booked where the reply does not say what it took.
     pub(super) most: &'a Tokens,
+    /// Whether the run's money allowed fewer output tokens than were wanted.
+    pub(super) is_rationed: bool,
     pub(super) pricing: &'a Pricing,
 }
 
@@ -271,6 +294,8 @@ impl Reply {
                 None => terms.pricing.cost(&usage),
             },
             usage,
+            is_guessed: disbelieved.is_some(),
+            is_rationed: terms.is_rationed,
         };
         let from_other = from_other.map(str::to_owned);
         Ok(Read { reply, disbelieved, from_other })

@@ -40,8 +40,12 @@ impl Tick {
         let no_money = self.pipeline.budget.exhausted();
         let most = list.len().saturating_add(most);
         let mut seen = HashSet::new();
-        let refuse = |persona, error| {
-            self.metrics().record_no_run(RunOutcome::Failed);
+        // It may stand there for ever: it is told and counted once a day.
+        let refuse = |persona: String, error: String, in_log: &str| {
+            if self.told.is_news(&persona, self.pipeline.clock.now()) {
+                self.metrics().record_no_run(RunOutcome::Failed);
+                tracing::warn!("{in_log}");
+            }
             Entry::Failed(FailedRun { persona, error })
         };
         let skip = |persona: &UserId, why: WhyNotRun, because: &dyn Display| {
@@ -51,16 +55,13 @@ impl Tick {
         };
         let sorted = rows.into_iter().map(|row| match row {
             Err(error) => {
-                tracing::warn!(
-                    due.row = error.place,
-                    "a row of /due is no run: {}",
-                    error.in_log()
-                );
-                refuse(error.persona.clone(), error.to_string())
+                let in_log = format!("row {} of /due is no run: {}", error.place, error.in_log());
+                refuse(error.persona.clone(), error.to_string(), &in_log)
             }
             Ok(persona) if !seen.insert(persona.user_id.clone()) => {
-                tracing::warn!(persona.id = %persona.user_id, "/due lists a persona twice");
-                refuse(persona.email, "/due lists this persona twice; it runs once".into())
+                let in_log = format!("/due lists persona {} twice", persona.user_id);
+                let error = "/due lists this persona twice; it runs once".into();
+                refuse(persona.email, error, &in_log)
             }
             Ok(persona) => {
                 let id = &persona.user_id;

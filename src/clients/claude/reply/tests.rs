@@ -5,7 +5,7 @@ const MOST: Tokens =
 
 fn read(model: &str, body: &[u8]) -> Result<Read, String> {
     let pricing = Pricing::load(None, model).unwrap();
-    Reply::parse(body, &Terms { model, most: &MOST, pricing: &pricing })
+    Reply::parse(body, &Terms { model, most: &MOST, is_rationed: false, pricing: &pricing })
 }
 
 fn parse(body: &[u8]) -> Result<Reply, String> {
