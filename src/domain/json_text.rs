@@ -208,7 +208,7 @@ impl<'a> Scan<'a> {
 
     fn step(&mut self, expect: Expect, next: u8) -> Option<Expect> {
         use Expect::{CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
-        if matches!(expect, Value | ValueOrEnd) {
+        if matches!(expect, Value | ValueOrEnd) && next != b']' {
             self.weight += if next == b'{' { OBJECT } else { 1 };
         }
         match (expect, next) {

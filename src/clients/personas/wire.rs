@@ -130,7 +130,11 @@ fn parse_row(row: &str, place: usize) -> DueRow {
     };
     let malformed = |error: &dyn fmt::Display| refused(error.to_string(), true);
     if row.len() > MAX_ROW {
-        let problem = format!("it has {} bytes; at most {MAX_ROW} are read", row.len());
+        let problem = format!(
+            "its {} bytes are too many: a systemPrompt may have {MAX_SYSTEM_PROMPT}, and {MAX_MODULES} \
+             modules are taken",
+            row.len()
+        );
         return Err(refused(problem, false));
     }
     let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
