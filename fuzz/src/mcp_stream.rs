@@ -19,7 +19,8 @@ pub fn mcp_stream(stream: &[u8]) {
     assert_eq!(whole, hear(stream.chunks(1)), "a byte at a time");
     let seed =
         stream.iter().fold(7, |seed: usize, byte| seed.wrapping_mul(31) + usize::from(*byte));
-    assert_eq!(whole, hear(stream.chunks(2 + seed % 97)), "in pieces");
+    let pieces = stream.chunks(2 + seed % 97).flat_map(|piece| [piece, &[]]);
+    assert_eq!(whole, hear(pieces), "in pieces, and empty ones between them");
 
     let told = whole.iter().filter(|heard| heard.starts_with("asked")).count();
     assert!(told <= MOST_SAID, "{told} requests of the server");

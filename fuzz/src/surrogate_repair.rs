@@ -146,13 +146,12 @@ impl Model<'_> {
             text.extend(self.rest.next_if(|c| matches!(c, '+' | '-')));
             self.digits(&mut text)?;
         }
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(serde_json::from_str(&text).unwrap()),
-            _ => {
-                self.is_changed = true;
-                Ok(Value::Null)
-            }
-        }
+        let number: f64 = text.parse().unwrap();
+        // serde_json gives up a little before the largest number there is.
+        let read = serde_json::from_str(&text).ok();
+        assert!(read.is_some() || number.abs() > 1.797e308, "{text}");
+        self.is_changed |= read.is_none();
+        Ok(read.filter(|_| number.is_finite()).unwrap_or_default())
     }
 
     fn digits(&mut self, text: &mut String) -> Read<()> {

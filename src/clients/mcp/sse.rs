@@ -32,7 +32,7 @@ impl Events {
         chunk: &mut &[u8],
         limit: usize,
     ) -> Result<Option<Vec<u8>>, TooLong> {
-        if std::mem::take(&mut self.after_cr) {
+        if !chunk.is_empty() && std::mem::take(&mut self.after_cr) {
             *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
         }
         while let Some(end) = memchr::memchr2(b'\r', b'\n', chunk) {
@@ -120,6 +120,38 @@ mod tests {
         assert_eq!(events.last_id.as_deref(), Some(&b""[..]));
         assert_eq!(events.retry, Some(Duration::from_millis(20)));
         assert_eq!(events.data, b"never ended");
+    }
+
+    #[test]
+    fn an_empty_chunk_does_not_part_a_cr_from_its_lf() {
+        let (all, _) = read(&[b"data: a\r", b"", b"\ndata: b\r\n\r", b"", b"\n"]);
+        assert_eq!(all, ["a\nb"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_so_wherever_the_chunks_end() {
+        let is_taken = |stream: &str, size| {
+            let mut events = Events::default();
+            stream.as_bytes().chunks(size).all(|mut chunk| {
+                while let Ok(event) = events.next(&mut chunk, 8) {
+                    if event.is_none() {
+                        return true;
+                    }
+                }
+                false
+            })
+        };
+        let comment = format!(":{}\n", "x".repeat(2_000));
+        for (stream, taken) in [
+            ("event: message\ndata: 12345678\nid: 1234567\n\n", true),
+            ("event: message\ndata: 123456789\n\n", false),
+            ("data: 1234\ndata: 5678\n\n", false),
+            (&*comment, false),
+        ] {
+            for size in [1, 2, 7, stream.len() - 1, stream.len()] {
+                assert_eq!(is_taken(stream, size), taken, "{stream} {size}");
+            }
+        }
     }
 
     proptest! {
