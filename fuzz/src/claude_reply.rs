@@ -38,7 +38,12 @@ fn facts(reply: &Reply) -> String {
 fn goes_on(reply: &Reply) -> Vec<u8> {
     let mut talk = Conversation::new("Guten Morgen!", Limits::NONE);
     let mut desk = Desk::default();
-    for _ in 0..2 {
+    // Nobody would think twice under one signature.
+    let blocks: Vec<serde_json::Value> = serde_json::from_str(reply.content.get()).unwrap();
+    let thinks = |block: &serde_json::Value| {
+        ["thinking", "redacted_thinking"].iter().any(|kind| block["type"] == *kind)
+    };
+    for _ in 0..if blocks.iter().any(thinks) { 1 } else { 2 } {
         let Next::AskModel { .. } = talk.next() else { break };
         let asked = ask(&desk, talk.messages());
         desk.replied(&asked, reply.content.get(), Some(reply.stop_reason.as_str()));
