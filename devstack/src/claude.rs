@@ -29,6 +29,7 @@ use crate::{clock::Clock, wire::Served};
 
 mod bill;
 mod cache;
+mod desk;
 mod memory;
 mod model;
 mod persona;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use bill::Bill;
 pub use cache::CacheUsage;
+pub use desk::Desk;
 pub use rate_limit::RateLimit;
 pub use request::{ParsedRequest, ToolOutcome};
 pub use script::Scripted;

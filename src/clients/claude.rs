@@ -370,12 +370,7 @@ impl ClaudeClient {
             self.show_stop();
             return Err(error);
         }
-        let terms = Terms { model: &self.model, most, is_rationed, pricing: &self.pricing };
-        let read = Reply::parse(&answer.body, &terms).map_err(|problem| {
-            ClaudeError::Unreadable { problem: http.snippet(problem.as_bytes()) }
-        })?;
-        self.doubt(&read);
-        let reply = read.reply;
+        let reply = self.read(&answer.body, most, is_rationed, http)?;
         let took = started.elapsed();
         self.gate.note_reply(&answer.headers, reply.usage.prompt() - reply.usage.cache_read);
         self.show_stop();
@@ -387,6 +382,26 @@ impl ClaudeClient {
     fn request(&self, body: Bytes) -> RequestBuilder {
         let post = self.http.inner().post(self.url.as_url().clone());
         post.headers(self.headers.clone()).body(body)
+    }
+
+    /// The reply in the body of an answer, booked as `most` where it does not say what it took. Public for the
+    /// fuzz target of it.
+    ///
+    /// # Errors
+    /// When it is no message.
+    pub fn read(
+        &self,
+        body: &[u8],
+        most: &Tokens,
+        is_rationed: bool,
+        http: &HttpClient,
+    ) -> Result<Reply, ClaudeError> {
+        let terms = Terms { model: &self.model, most, is_rationed, pricing: &self.pricing };
+        let read = Reply::parse(body, &terms).map_err(|problem| ClaudeError::Unreadable {
+            problem: http.snippet(problem.as_bytes()),
+        })?;
+        self.doubt(&read);
+        Ok(read.reply)
     }
 
     /// Says once in a process what is wrong with the bills of replies.

@@ -2,6 +2,7 @@
 //! and calls whose outcome is named honestly.
 
 mod error;
+mod hearing;
 mod listed;
 mod look;
 mod opening;
@@ -21,10 +22,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use error::{CallError, McpError};
+pub use hearing::{Heard, Hearing};
 use look::Look;
 use opening::Opening;
 use transport::{INITIALIZE, Link};
-pub use wire::{Content, Tool, ToolHints, ToolOutput};
+pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read_tools};
 
 use crate::{
     config::BaseUrl,

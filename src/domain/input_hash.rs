@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, fmt::Write, iter::Peekable, ops::Range, str::Chars};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 
 /// First 16 hex digits of the SHA-256 of what JavaScript's `JSON.stringify(JSON.parse(input))` gives.
@@ -168,11 +168,7 @@ impl Parser<'_> {
         {
             text.push(c);
         }
-        let starts =
-            text.strip_prefix('-').unwrap_or(&text).starts_with(|c: char| c.is_ascii_digit());
-        if !starts {
-            return None;
-        }
+        serde_json::from_str::<IgnoredAny>(&text).ok()?;
         write_number(text.parse().ok()?, out)
     }
 
@@ -355,7 +351,9 @@ mod tests {
 
     #[test]
     fn what_is_not_json_has_no_hash() {
-        for raw in ["", "{", "[1,]", "{\"a\"}", "nul", "\"\n\"", "1 2", "-", "+1", "\"\\x\""] {
+        for raw in
+            ["", "{", "[1,]", "{\"a\"}", "nul", "\"\n\"", "1 2", "-", "+1", "01", "1.", "\"\\x\""]
+        {
             assert_eq!(InputHash::of_json(raw), None, "{raw:?}");
         }
         assert_eq!(InputHash::of_json(&"[".repeat(100_000)), None);

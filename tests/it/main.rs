@@ -14,6 +14,7 @@ mod env_example;
 mod failing_tools;
 mod fleet;
 mod full_disk;
+mod fuzz_corpora;
 mod gauges;
 mod hard_day;
 mod health_and_metrics;

@@ -310,9 +310,11 @@ impl Reply {
     /// The calls of a complete reply, in order, each with an id of its own: `known` has those of the calls
     /// before.
     pub fn calls(&self, known: &mut HashSet<String>) -> Vec<ToolUse> {
+        let given: HashSet<&str> = self.tool_uses().map(|call| &*call.id).collect();
         let own_id = |call: &ToolUse| {
             let mut id = sendable_id(&call.id);
-            while !known.insert(id.clone()) {
+            // One that is mended does not take the one that another call came with.
+            while (id != call.id && given.contains(&*id)) || !known.insert(id.clone()) {
                 id = format!("{id}_{}", known.len());
             }
             ToolUse { id, ..call.clone() }

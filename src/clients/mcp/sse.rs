@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// What stands around the data of an event, at most.
+const FRAMING: usize = 1 << 10;
+
+/// An event is longer than is taken.
+#[derive(Debug)]
+pub(super) struct TooLong;
+
 /// Reads events out of a stream, chunk by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -18,19 +25,18 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// How much of an event has come whose end has not.
-    pub(super) fn pending(&self) -> usize {
-        self.line.len() + self.data.len()
-    }
-
-    /// Takes what is new of a stream up to the end of an event; returns its data and removes from `chunk`
-    /// what was read.
-    pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Option<Vec<u8>> {
-        if std::mem::take(&mut self.after_cr) {
+    /// Takes what is new of a stream up to the end of an event; returns its data, at most `limit` bytes, and
+    /// removes from `chunk` what was read.
+    pub(super) fn next(
+        &mut self,
+        chunk: &mut &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, TooLong> {
+        if !chunk.is_empty() && std::mem::take(&mut self.after_cr) {
             *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
         }
         while let Some(end) = memchr::memchr2(b'\r', b'\n', chunk) {
-            self.line.extend_from_slice(&chunk[..end]);
+            self.take(&chunk[..end], limit)?;
             let rest = &chunk[end + 1..];
             let is_cr = chunk[end] == b'\r';
             self.after_cr = is_cr && rest.is_empty();
@@ -38,13 +44,21 @@ impl Events {
             let line = std::mem::take(&mut self.line);
             if !line.is_empty() {
                 self.field(line);
+            } else if self.data.len() > limit {
+                return Err(TooLong);
             } else if !self.data.is_empty() {
-                return Some(std::mem::take(&mut self.data));
+                return Ok(Some(std::mem::take(&mut self.data)));
             }
         }
-        self.line.extend_from_slice(chunk);
+        self.take(chunk, limit)?;
         *chunk = &[];
-        None
+        Ok(None)
+    }
+
+    /// Adds to the line under way. What is too long is so wherever the chunks end.
+    fn take(&mut self, part: &[u8], limit: usize) -> Result<(), TooLong> {
+        let pending = self.line.len() + self.data.len() + part.len();
+        (pending <= limit + FRAMING).then(|| self.line.extend_from_slice(part)).ok_or(TooLong)
     }
 
     /// A new stream begins, behind the last event.
@@ -90,7 +104,7 @@ mod tests {
         let mut all = Vec::new();
         for chunk in chunks {
             let mut chunk = *chunk;
-            while let Some(data) = events.next(&mut chunk) {
+            while let Some(data) = events.next(&mut chunk, 1 << 10).unwrap() {
                 all.push(String::from_utf8(data).unwrap());
             }
         }
@@ -105,7 +119,39 @@ mod tests {
         assert_eq!(all, ["{\"a\":\n1}", "x"]);
         assert_eq!(events.last_id.as_deref(), Some(&b""[..]));
         assert_eq!(events.retry, Some(Duration::from_millis(20)));
-        assert_eq!(events.pending(), "never ended".len());
+        assert_eq!(events.data, b"never ended");
+    }
+
+    #[test]
+    fn an_empty_chunk_does_not_part_a_cr_from_its_lf() {
+        let (all, _) = read(&[b"data: a\r", b"", b"\ndata: b\r\n\r", b"", b"\n"]);
+        assert_eq!(all, ["a\nb"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_so_wherever_the_chunks_end() {
+        let is_taken = |stream: &str, size| {
+            let mut events = Events::default();
+            stream.as_bytes().chunks(size).all(|mut chunk| {
+                while let Ok(event) = events.next(&mut chunk, 8) {
+                    if event.is_none() {
+                        return true;
+                    }
+                }
+                false
+            })
+        };
+        let comment = format!(":{}\n", "x".repeat(2_000));
+        for (stream, taken) in [
+            ("event: message\ndata: 12345678\nid: 1234567\n\n", true),
+            ("event: message\ndata: 123456789\n\n", false),
+            ("data: 1234\ndata: 5678\n\n", false),
+            (&*comment, false),
+        ] {
+            for size in [1, 2, 7, stream.len() - 1, stream.len()] {
+                assert_eq!(is_taken(stream, size), taken, "{stream} {size}");
+            }
+        }
     }
 
     proptest! {

@@ -5,7 +5,6 @@
 //! becomes anything but text here.
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,16 +15,20 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
-use super::{ANSWER_LIMIT, CLOSE_TIMEOUT, PEER, error::CallError, sse::Events};
+use super::{
+    ANSWER_LIMIT, CLOSE_TIMEOUT, PEER,
+    error::CallError,
+    hearing::{Heard, Hearing},
+    sse::Events,
+};
 use crate::{
     config::BaseUrl,
-    domain::JsonText,
     http::{HttpClient, retry_after, root_cause, secret_header, status_class},
 };
 
@@ -41,8 +44,6 @@ const MAX_RECONNECTS: u32 = 3;
 /// The pause before that, where the server names none, and the longest it may name.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// Most requests of the server to us in one answer stream: this client offers it nothing to ask for.
-const MAX_SERVER_REQUESTS: u32 = 100;
 /// Longest wait for the body of a refusal, and until the server takes the answer to a request of its own.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -81,34 +82,6 @@ struct Outgoing<'a, P> {
     id: Option<u64>,
     method: &'a str,
     params: P,
-}
-
-/// A message of the server, as far as it tells what it is.
-#[derive(Deserialize)]
-struct Incoming<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    error: Option<RpcError>,
-}
-
-#[derive(Deserialize)]
-struct RpcError {
-    #[serde(default)]
-    code: i32,
-    #[serde(default)]
-    message: String,
-}
-
-/// What a message of the server means for the request under way.
-enum Heard {
-    Answer(Result<Box<RawValue>, CallError>),
-    /// The server wants an answer to a request of its own.
-    Asked(Vec<u8>),
-    Nothing,
 }
 
 impl Link {
@@ -315,7 +288,7 @@ impl Link {
                 );
                 not_run(reason, false, None)
             }
-            status => match self.hear(&body) {
+            status => match Heard::of(&body, &self.http) {
                 Heard::Answer(Err(error @ CallError::Rejected { .. })) => error,
                 _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                     not_run(reason, true, retry_after(&headers))
@@ -354,7 +327,7 @@ impl Link {
             "text/event-stream" => self.follow(response).await,
             "application/json" => {
                 let body = read(response, ANSWER_LIMIT).await?;
-                match self.hear(&body) {
+                match Heard::of(&body, &self.http) {
                     Heard::Answer(answer) => answer,
                     _ => unknown("the answer of mana-mcp is no JSON-RPC response".into()),
                 }
@@ -373,37 +346,26 @@ impl Link {
 
     /// Reads the answer out of a stream, and out of those it is resumed by.
     async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, CallError> {
-        let mut events = Events::default();
-        let (mut reconnects, mut asked) = (0, 0);
+        let mut hearing = Hearing::new(ANSWER_LIMIT);
+        let mut reconnects = 0;
         loop {
-            let resumed_behind = events.last_id.clone();
+            let resumed_behind = hearing.events.last_id.clone();
             while let Ok(Some(chunk)) = response.chunk().await {
                 let mut chunk = &*chunk;
-                while let Some(data) = events.next(&mut chunk) {
-                    if data.len() > ANSWER_LIMIT {
-                        return Err(CallError::Oversized { limit: ANSWER_LIMIT });
-                    }
-                    match self.hear(&data) {
+                while let Some(heard) = hearing.next(&mut chunk, &self.http)? {
+                    match heard {
                         Heard::Answer(answer) => return answer,
-                        Heard::Asked(_) if asked == MAX_SERVER_REQUESTS => {
-                            let reason =
-                                format!("mana-mcp asked for {asked} things instead of answering");
-                            return Err(CallError::OutcomeUnknown { reason });
-                        }
+                        // One after the other, so that the server sets no pace but its own.
                         Heard::Asked(answer) => {
-                            asked += 1;
-                            // One after the other, so that the server sets no pace but its own.
                             let _ = timeout(RESPONSE_TIMEOUT, self.post("response", answer)).await;
                         }
                         Heard::Nothing => {}
                     }
                 }
-                if events.pending() > ANSWER_LIMIT {
-                    return Err(CallError::Oversized { limit: ANSWER_LIMIT });
-                }
             }
+            let events = &mut hearing.events;
             reconnects = if events.last_id == resumed_behind { reconnects + 1 } else { 1 };
-            response = match self.resume(&mut events, reconnects).await {
+            response = match self.resume(events, reconnects).await {
                 Some(response) => response,
                 None => {
                     let reason = "the answer stream ended without an answer".into();
@@ -432,31 +394,6 @@ impl Link {
             }
         }
         None
-    }
-
-    /// What a message of the server says. It belongs to the exchange it came in, whatever id it carries.
-    fn hear(&self, message: &[u8]) -> Heard {
-        let json = JsonText::of(message);
-        let Ok(message) = serde_json::from_str::<Incoming<'_>>(json.as_str()) else {
-            return Heard::Nothing;
-        };
-        match message {
-            Incoming { method: Some(method), id: Some(id), .. } => {
-                let answer = if method == "ping" {
-                    r#""result":{}"#
-                } else {
-                    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
-                };
-                Heard::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
-            }
-            Incoming { method: Some(_), .. } => Heard::Nothing,
-            Incoming { error: Some(RpcError { code, message }), .. } => {
-                let message = self.http.snippet(message.as_bytes());
-                Heard::Answer(Err(CallError::Rejected { code, message }))
-            }
-            Incoming { result: Some(result), .. } => Heard::Answer(Ok(result.to_owned())),
-            _ => Heard::Nothing,
-        }
     }
 }
 

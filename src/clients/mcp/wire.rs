@@ -89,11 +89,13 @@ pub enum Content {
     More(usize),
 }
 
-/// One page of a tool list.
-pub(super) struct ToolPage {
+/// One page of a tool list. Public, as is how it is read, for the fuzz target of it.
+pub struct ToolPage {
+    /// Its usable tools.
     pub tools: Vec<Tool>,
     /// How long names, descriptions and schemas are, in bytes.
     pub size: usize,
+    /// Where the next page begins.
     pub next_cursor: Option<String>,
 }
 
@@ -185,7 +187,7 @@ struct RawMeta<'a> {
 ///
 /// # Errors
 /// When it holds more than any real one.
-pub(super) fn read_tools(result: &RawValue) -> Result<Option<ToolPage>, McpError> {
+pub fn read_tools(result: &RawValue) -> Result<Option<ToolPage>, McpError> {
     let Ok(page) = serde_json::from_str::<RawPage<'_>>(result.get()) else { return Ok(None) };
     let First(tools, others) = page.tools;
     if others > 0 {
@@ -268,7 +270,7 @@ struct RawBlock<'a> {
 }
 
 /// Reads a tool's answer; `None` if the result is none.
-pub(super) fn read_output(result: &RawValue) -> Option<ToolOutput> {
+pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
     let output: RawOutput<'_> = serde_json::from_str(result.get()).ok()?;
     let is_empty = || result.get()[1..].trim_start().starts_with('}');
     if output.content.is_none()

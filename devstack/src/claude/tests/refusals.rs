@@ -334,6 +334,7 @@ async fn an_input_schema_is_draft_2020_12_and_has_plain_names_at_its_top() {
         json!({"pattern": 1}),
         json!({"$ref": 1}),
         json!({"$id": "a#b"}),
+        json!({"$id": "a##"}),
         json!({"$anchor": "1"}),
         json!({"dependencies": {"a": 1}}),
         json!({"dependentRequired": {"a": {}}}),

@@ -85,8 +85,12 @@ pub(super) fn check_order(
 
 fn ends_in_white_space(content: &Value) -> bool {
     let last = content.as_array().and_then(|blocks| blocks.last());
-    let text = last.map_or(content, |block| &block["text"]).as_str();
-    text.is_some_and(|text| text.ends_with(char::is_whitespace))
+    let text = match last {
+        Some(block) if block["type"] == "text" => &block["text"],
+        Some(_) => &Value::Null,
+        None => content,
+    };
+    text.as_str().is_some_and(|text| text.ends_with(char::is_whitespace))
 }
 
 /// Neighbouring messages of one role, as the API merges them.

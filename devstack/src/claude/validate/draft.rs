@@ -128,7 +128,9 @@ impl Takes {
             Self::Flag => value.is_boolean(),
             Self::FlagsByName => by_name(Value::is_boolean),
             Self::Text => value.is_string(),
-            Self::Id => value.as_str().is_some_and(|id| !id.trim_end_matches('#').contains('#')),
+            Self::Id => {
+                value.as_str().is_some_and(|id| !id.strip_suffix('#').unwrap_or(id).contains('#'))
+            }
             Self::Anchor => value.as_str().is_some_and(|anchor| {
                 let first = |c: char| c.is_ascii_alphabetic() || c == '_';
                 let further = |c: char| first(c) || c.is_ascii_digit() || c == '-' || c == '.';

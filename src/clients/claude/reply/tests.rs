@@ -129,6 +129,16 @@ fn calls_get_the_ids_and_inputs_they_lack() {
 }
 
 #[test]
+fn a_mended_id_leaves_the_others_of_a_reply_their_own() {
+    let call = |id| format!(r#"{{"type":"tool_use","id":"{id}","name":"n","input":{{}}}}"#);
+    let content = ["", "call", "x.y", "x_y", "a", "a", "a_5"].map(call).join(",");
+    let reply = reply(&format!("[{content}]"), "\"tool_use\"").unwrap();
+    let calls = reply.calls(&mut HashSet::new());
+    let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["call_0", "call", "x_y_2", "x_y", "a", "a_5_5", "a_5"]);
+}
+
+#[test]
 fn content_is_kept_as_bytes_and_viewed_by_type() {
     let content = r#"[{"type":"thinking","thinking":"","signature":"S"},
         {"type":"text","text":" Hallo ","citations":null}, {"type":"from_the_future","a":[1]},

@@ -1,0 +1,116 @@
+use std::sync::LazyLock;
+
+use mana_persona_runner::{
+    clients::mcp::{CallError, Heard, Hearing, read_output, read_tools},
+    http::HttpClient,
+};
+
+/// Longest message, so short that an input comes by it.
+const LIMIT: usize = 600;
+/// Most of what a message is read out of: its data, and what stands around it.
+const MOST_SAID: usize = 100;
+
+static HTTP: LazyLock<HttpClient> = LazyLock::new(super::http);
+
+/// The messages of an answer stream are the same wherever its chunks end, those that its own rules find in
+/// it, and bounded; an answer is read without a panic and no further than it may be.
+pub fn mcp_stream(stream: &[u8]) {
+    let whole = hear([stream]);
+    assert_eq!(whole, hear(stream.chunks(1)), "a byte at a time");
+    let seed =
+        stream.iter().fold(7, |seed: usize, byte| seed.wrapping_mul(31) + usize::from(*byte));
+    let pieces = stream.chunks(2 + seed % 97).flat_map(|piece| [piece, &[]]);
+    assert_eq!(whole, hear(pieces), "in pieces, and empty ones between them");
+
+    let told = whole.iter().filter(|heard| heard.starts_with("asked")).count();
+    assert!(told <= MOST_SAID, "{told} requests of the server");
+    let events = events(stream);
+    let is_cut = whole.last().is_some_and(|last| last.starts_with("error"));
+    let is_answered = whole.last().is_some_and(|last| last.starts_with("answer"));
+    let said = whole.len() - usize::from(is_cut);
+    assert!(said <= events.len(), "{whole:?} of {events:?}");
+    assert!(is_cut || is_answered || said == events.len(), "{whole:?} of {events:?}");
+    assert!(events[..said].iter().all(|event| event.len() <= LIMIT), "{events:?}");
+}
+
+/// What is heard, up to an answer or an error.
+fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut hearing = Hearing::new(LIMIT);
+    let mut all = Vec::new();
+    for mut chunk in chunks {
+        loop {
+            match hearing.next(&mut chunk, &HTTP) {
+                Ok(None) => break,
+                Ok(Some(Heard::Answer(answer))) => {
+                    all.push(format!("answer {answer:?}"));
+                    look_into(answer);
+                    return all;
+                }
+                Ok(Some(Heard::Asked(answer))) => {
+                    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+                    all.push(format!("asked {answer}"));
+                }
+                Ok(Some(Heard::Nothing)) => all.push("nothing".to_owned()),
+                Err(error) => {
+                    all.push(format!("error {error}"));
+                    return all;
+                }
+            }
+        }
+        assert!(chunk.is_empty());
+    }
+    all
+}
+
+fn look_into(answer: Result<Box<serde_json::value::RawValue>, CallError>) {
+    let Ok(result) = answer else { return };
+    if let Some(output) = read_output(&result) {
+        assert!(output.content.is_empty() || output.structured.is_none());
+        assert!(output.content.len() <= LIMIT);
+    }
+    if let Ok(Some(page)) = read_tools(&result) {
+        // A byte that is no UTF-8 becomes a character of three.
+        assert!(page.size <= 3 * LIMIT);
+        for tool in &page.tools {
+            assert!((1..=128).contains(&tool.name.as_str().chars().count()));
+            assert_eq!(tool.input_schema["type"], "object");
+        }
+    }
+}
+
+/// The data of the events in a whole stream, by the words of the standard. What is empty but for line
+/// breaks is none here.
+fn events(stream: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
+    let mut line = Vec::new();
+    let mut bytes = stream.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\r' | b'\n' => {
+                if byte == b'\r' {
+                    bytes.next_if_eq(&b'\n');
+                }
+                lines.push(std::mem::take(&mut line));
+            }
+            byte => line.push(byte),
+        }
+    }
+    let (mut events, mut data) = (Vec::new(), Vec::new());
+    for line in lines {
+        if line.is_empty() {
+            let event: Vec<u8> = std::mem::take(&mut data);
+            let begin = event.iter().position(|byte| *byte != b'\n');
+            events.extend(begin.map(|begin| event[begin..event.len() - 1].to_vec()));
+            continue;
+        }
+        let (name, value) = match line.iter().position(|byte| *byte == b':') {
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (&line[..], &[][..]),
+        };
+        if name == b"data" {
+            data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+            data.push(b'\n');
+        }
+    }
+    events
+}

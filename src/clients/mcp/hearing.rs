@@ -1,0 +1,113 @@
+//! What a server says in the messages of an answer, and when that is enough of it.
+//!
+//! Nothing depends on where the chunks of a stream end.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    error::CallError,
+    sse::{Events, TooLong},
+};
+use crate::{domain::JsonText, http::HttpClient};
+
+/// Most requests of the server to us in one answer stream: this client offers it nothing to ask for.
+const MAX_SERVER_REQUESTS: u32 = 100;
+
+/// A message of the server, as far as it tells what it is.
+#[derive(Deserialize)]
+struct Incoming<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    error: Option<RpcError>,
+}
+
+#[derive(Deserialize)]
+struct RpcError {
+    #[serde(default)]
+    code: i32,
+    #[serde(default)]
+    message: String,
+}
+
+/// What a message of the server means for the request under way.
+#[derive(Debug)]
+pub enum Heard {
+    /// The answer to it.
+    Answer(Result<Box<RawValue>, CallError>),
+    /// The server wants an answer to a request of its own.
+    Asked(Vec<u8>),
+    /// Nothing that has to do with it.
+    Nothing,
+}
+
+impl Heard {
+    /// What a message of the server says. It belongs to the exchange it came in, whatever id it carries.
+    pub(super) fn of(message: &[u8], http: &HttpClient) -> Self {
+        let json = JsonText::of(message);
+        let Ok(message) = serde_json::from_str::<Incoming<'_>>(json.as_str()) else {
+            return Self::Nothing;
+        };
+        match message {
+            Incoming { method: Some(method), id: Some(id), .. } => {
+                let answer = if method == "ping" {
+                    r#""result":{}"#
+                } else {
+                    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
+                };
+                Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
+            }
+            Incoming { method: Some(_), .. } => Self::Nothing,
+            Incoming { error: Some(RpcError { code, message }), .. } => {
+                let message = http.snippet(message.as_bytes());
+                Self::Answer(Err(CallError::Rejected { code, message }))
+            }
+            Incoming { result: Some(result), .. } => Self::Answer(Ok(result.to_owned())),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Listens to an answer stream. Public for the fuzz target of it.
+#[derive(Debug)]
+pub struct Hearing {
+    pub(super) events: Events,
+    limit: usize,
+    asked: u32,
+}
+
+impl Hearing {
+    /// Takes messages of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { events: Events::default(), limit, asked: 0 }
+    }
+
+    /// The next message in what is new of the stream; removes from `chunk` what was read.
+    ///
+    /// # Errors
+    /// When a message is too long, or the server asks instead of answering.
+    pub fn next(
+        &mut self,
+        chunk: &mut &[u8],
+        http: &HttpClient,
+    ) -> Result<Option<Heard>, CallError> {
+        let data = self.events.next(chunk, self.limit);
+        let data = data.map_err(|TooLong| CallError::Oversized { limit: self.limit })?;
+        let heard = data.map(|data| Heard::of(&data, http));
+        if matches!(heard, Some(Heard::Asked(_))) {
+            if self.asked == MAX_SERVER_REQUESTS {
+                let reason =
+                    format!("mana-mcp asked for {} things instead of answering", self.asked);
+                return Err(CallError::OutcomeUnknown { reason });
+            }
+            self.asked += 1;
+        }
+        Ok(heard)
+    }
+}
