@@ -89,7 +89,7 @@ pub(super) async fn carry_out(
     }
     let outcomes = fan_out(list, permits, &pipeline.shutdown, |Work { what, claim }| {
         let pipeline = pipeline.clone();
-        async move {
+        let job = async move {
             // Until the run is closed, where it panics.
             let claim = claim;
             let id = what.id();
@@ -101,7 +101,9 @@ pub(super) async fn carry_out(
                     Came::Panicked
                 }
             }
-        }
+        };
+        // Of the tick, if it is one's.
+        job.in_current_span()
     })
     .await;
     pipeline.sessions_settled().await;

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::{Block, ToolUse, message::encode, sendable_id};
 
-/// Longest name of a tool that the API takes everywhere (contracts/anthropic-messages.md, section 2).
-const MAX_NAME: usize = 64;
+/// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
+const MAX_NAME: usize = 128;
 
 /// Whether a text is one that the API refuses: empty, or nothing but Unicode white space.
 pub(super) fn is_blank(text: &str) -> bool {
@@ -82,7 +82,7 @@ fn mended_call(raw: &RawValue, call: &ToolUse) -> Option<Box<RawValue>> {
     Some(encode(&Mended::ToolUse { id: &call.id, name, input }))
 }
 
-/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,64}$`.
+/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
 fn sendable_name(name: &str) -> String {
     let spelled = sendable_id(name);
     match name.is_empty() {
