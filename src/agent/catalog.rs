@@ -233,6 +233,7 @@ mod tests {
             description: String::new(),
             input_schema: serde_json::Map::new(),
             hints: ToolHints::default(),
+            misfit: None,
         }
     }
 

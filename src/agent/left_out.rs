@@ -35,19 +35,23 @@ impl LeftOut {
         let mut newly = 0;
         let fits = |mut tool: Tool| {
             if hidden.iter().any(|name| name == tool.name.as_str()) {
-                return Some(tool);
+                return tool.misfit.is_none().then_some(tool);
             }
             if self.known().refused.contains(&tool.name) {
                 return None;
             }
-            match schema::fit(&mut tool.input_schema) {
+            let fits = match tool.misfit {
+                Some(why) => Err(why.to_owned()),
+                None => schema::fit(&mut tool.input_schema).map_err(|unfit| unfit.to_string()),
+            };
+            match fits {
                 Ok(()) => Some(tool),
                 Err(unfit) => {
                     if remember(&mut self.known().unfit, &tool.name) {
                         newly += 1;
                         tracing::warn!(
                             tool = one_line(tool.name.as_str()),
-                            "Claude would refuse a tool's input schema, so no persona is offered it: {unfit}"
+                            "a tool's input schema is none that Claude takes, so no persona is offered it: {unfit}"
                         );
                     }
                     None

@@ -119,6 +119,28 @@ async fn with_every_odd_tool_at_once_all_personas_have_a_whole_day_and_the_log_n
 }
 
 #[tokio::test]
+async fn one_tool_that_is_too_large_or_has_no_schema_costs_no_other_its_place() {
+    let logs = Logs::capture("warn");
+    let world = Setup::one(&["habits"]).start().await;
+    let mcp = &world.peers.mcp;
+    let schema = |schema: Value| schema.as_object().unwrap().clone();
+    let many: Vec<_> = (0..6_000).collect();
+    mcp.add_tool("huge.values", "", schema(json!({"properties": {"a": {"enum": many}}})));
+    mcp.add_tool("huge.words", &"x".repeat(1_000_000), anything());
+    let result = world.good_tick().await;
+    assert_eq!(result["ranSuccessfully"], 1, "{result}");
+    make_due(&world).await;
+    world.good_tick().await;
+    assert!(!offered(&sent(&world)[0]).iter().any(|name| name.starts_with("huge_")));
+    for (name, why) in [("huge.values", "5,000 values"), ("huge.words", "64 kB")] {
+        let lines = logs.lines_with(name);
+        assert!(lines.len() == 1 && lines[0].contains(why), "{lines:?}");
+    }
+    let counted = world.metric("tools_left_out_total{reason=\"schema\"}").await;
+    assert_eq!(counted, Some(2.0));
+}
+
+#[tokio::test]
 async fn a_server_with_nothing_but_unfit_tools_fails_the_run_and_says_why() {
     let world = crate::script::no_tools().await;
     let schema = json!({"anyOf": []}).as_object().unwrap().clone();

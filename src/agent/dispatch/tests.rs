@@ -61,6 +61,7 @@ fn catalog() -> Catalog {
         description: String::new(),
         input_schema: Map::new(),
         hints: ToolHints::default(),
+        misfit: None,
     });
     Catalog::new(&tools, &policy(PolicyMode::Enforce))
 }

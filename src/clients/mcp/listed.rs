@@ -106,6 +106,7 @@ mod tests {
             description: "Uses \"s3cret-jwt\" and a description.".into(),
             input_schema: schema.as_object().cloned().unwrap(),
             hints: ToolHints::default(),
+            misfit: None,
         }
     }
 

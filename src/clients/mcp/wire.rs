@@ -14,6 +14,10 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{MAX_TOOLS, McpError};
 use crate::domain::ToolName;
 
+/// Most that one tool may have of name, description and schema, in bytes.
+const MAX_TOOL: usize = 64 << 10;
+/// Most values of one tool's schema.
+const MAX_TOOL_VALUES: usize = 5_000;
 /// Longest tool name MCP allows.
 const MAX_NAME: usize = 128;
 /// Most content blocks that are looked at; a result with more names the number of the others.
@@ -32,6 +36,9 @@ pub struct Tool {
     pub input_schema: Map<String, Value>,
     /// What the server says of its nature.
     pub hints: ToolHints,
+    /// Why it can be offered to nobody, if so: then there is no description and no schema.
+    #[serde(skip)]
+    pub misfit: Option<&'static str>,
 }
 
 /// A tool's nature in the server's own words; `None` where it says nothing.
@@ -195,13 +202,11 @@ pub fn read_tools(result: &RawValue) -> Result<Option<ToolPage>, McpError> {
     }
     let tools: Vec<RawTool<'_>> =
         tools.iter().map(|tool| serde_json::from_str(tool.get()).unwrap_or_default()).collect();
-    let schemas = || tools.iter().filter_map(|tool| tool.input_schema).map(RawValue::get);
-    let values = schemas().flat_map(str::bytes).filter(|b| matches!(b, b',' | b':' | b'[' | b'{'));
-    if values.count() > MAX_VALUES {
+    let fit = || tools.iter().filter(|tool| tool.misfit().is_none());
+    if fit().map(RawTool::values).sum::<usize>() > MAX_VALUES {
         return Err(McpError::Oversized("more than 50,000 values in schemas"));
     }
-    let sizes = tools.iter().flat_map(|tool| [tool.name, tool.description, tool.input_schema]);
-    let size = sizes.flatten().map(|member| member.get().len()).sum();
+    let size = fit().map(RawTool::size).sum();
     let next_cursor = get(page.next_cursor).filter(|cursor: &String| !cursor.is_empty());
     Ok(Some(ToolPage { tools: tools.iter().filter_map(read_tool).collect(), size, next_cursor }))
 }
@@ -212,28 +217,56 @@ fn read_tool(tool: &RawTool<'_>) -> Option<Tool> {
         tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
         return None;
     }
-    let Some(mut input_schema) = get::<Map<String, Value>>(tool.input_schema) else {
-        // Without its name: no redactor has seen it.
-        tracing::warn!("mana-mcp lists a tool without an input schema; it is left out");
-        return None;
+    let hints = tool.hints();
+    let name = ToolName::new(name);
+    let read = match tool.misfit() {
+        Some(why) => Err(why),
+        None => get::<Map<String, Value>>(tool.input_schema).ok_or("it has no input schema"),
+    };
+    let mut input_schema = match read {
+        Ok(input_schema) => input_schema,
+        Err(why) => {
+            let (description, input_schema) = Default::default();
+            return Some(Tool { name, description, input_schema, hints, misfit: Some(why) });
+        }
     };
     // Claude refuses a whole request for one schema that is not an object's.
     input_schema.insert("type".into(), "object".into());
-    let annotations = tool.annotations.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    let RawAnnotations { read_only_hint, destructive_hint } = annotations.unwrap_or_default();
-    let meta = tool.meta.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    let RawMeta { scope } = meta.unwrap_or_default();
-    let hints = ToolHints {
-        read_only: get(read_only_hint),
-        destructive: get(destructive_hint),
-        is_admin: text(scope) == "admin",
-    };
-    Some(Tool {
-        name: ToolName::new(name),
-        description: text(tool.description),
-        input_schema,
-        hints,
-    })
+    Some(Tool { name, description: text(tool.description), input_schema, hints, misfit: None })
+}
+
+impl RawTool<'_> {
+    /// How many bytes of it the model would be told of.
+    fn size(&self) -> usize {
+        let told = [self.name, self.description, self.input_schema];
+        told.into_iter().flatten().map(|member| member.get().len()).sum()
+    }
+
+    /// How many values its schema has at most.
+    fn values(&self) -> usize {
+        let schema = self.input_schema.map_or("", RawValue::get).bytes();
+        schema.filter(|b| matches!(b, b',' | b':' | b'[' | b'{')).count()
+    }
+
+    /// Why it is not read: it would cost all others their place.
+    fn misfit(&self) -> Option<&'static str> {
+        if self.size() > MAX_TOOL {
+            return Some("its description and schema have more than 64 kB");
+        }
+        (self.values() > MAX_TOOL_VALUES).then_some("its schema holds more than 5,000 values")
+    }
+
+    fn hints(&self) -> ToolHints {
+        let annotations = self.annotations.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let RawAnnotations { read_only_hint, destructive_hint } = annotations.unwrap_or_default();
+        let meta = self.meta.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let RawMeta { scope } = meta.unwrap_or_default();
+        ToolHints {
+            read_only: get(read_only_hint),
+            destructive: get(destructive_hint),
+            is_admin: text(scope) == "admin",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -353,8 +386,9 @@ mod tests {
             "nextCursor": "2",
         })))
         .unwrap();
-        assert_eq!(page.tools.len(), 1);
-        assert_eq!(page.tools[0].name.as_str(), "todo.list");
+        let fits: Vec<_> =
+            page.tools.iter().map(|tool| (tool.name.as_str(), tool.misfit.is_none())).collect();
+        assert_eq!(fits, [("todo.list", true), ("no.schema", false), ("odd.schema", false)]);
         assert_eq!(page.tools[0].input_schema["type"], "object");
         assert_eq!(page.next_cursor.as_deref(), Some("2"));
         assert!(tools(&result(json!({"tools": 5}))).is_none());
@@ -397,8 +431,13 @@ mod tests {
         let tool = |schema: Value| json!({"name": "a.b", "inputSchema": schema});
         let many = json!({"tools": vec![tool(json!({})); 1_001]});
         assert!(matches!(read_tools(&result(many)), Err(McpError::Oversized(_))));
-        let tiny = json!({"tools": [tool(json!({"enum": vec![json!({}); 60_000]}))]});
-        assert!(matches!(read_tools(&result(tiny)), Err(McpError::Oversized(_))));
+        // One that is too large costs no other its place; many that are not are no list to offer.
+        let values = |count| tool(json!({"enum": vec![json!(1); count]}));
+        let page = tools(&result(json!({"tools": [values(6_000), values(4_000)]}))).unwrap();
+        let fits: Vec<_> = page.tools.iter().map(|tool| tool.misfit.is_none()).collect();
+        assert_eq!((fits, page.size < 10_000), (vec![false, true], true));
+        let many = json!({"tools": vec![values(4_000); 13]});
+        assert!(matches!(read_tools(&result(many)), Err(McpError::Oversized(_))));
     }
 
     #[test]
