@@ -2,7 +2,7 @@
 //!
 //! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
 //! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). What is
-//! ever taken out of it, after a refusal, is all of its kind ([`super::nets`]).
+//! ever taken out of it, after a refusal, is all of its kind (`agent::nets`).
 
 use std::{collections::HashSet, num::NonZeroU32};
 

@@ -3,7 +3,7 @@
 //! Row ids on the server are made of the batch's `tickId` and the index in it, so a batch is encoded
 //! once and a retry resends the identical bytes.
 //!
-//! A 429 is waited out by everybody who talks to the service ([`gate`]) and is no attempt.
+//! A 429 is waited out by everybody who talks to the service (`gate`) and is no attempt.
 
 mod gate;
 mod wire;
