@@ -96,14 +96,18 @@ async fn without_a_tool_list_the_run_fails_before_anything_is_paid() {
         let tool = json!({"name": name, "inputSchema": anything()});
         json!({"tools": [tool], "nextCursor": "x"})
     };
-    let heavy = json!({"tools": [
-        {"name": "a.a", "inputSchema": anything(), "description": "x".repeat(600_000)},
-        {"name": "a.b", "inputSchema": anything(), "description": "x".repeat(400_000)},
-    ]});
-    let unusable = json!({"tools": [{"name": ""}, {"name": "a.b"}, 7]});
+    // Each of them fits, all together do not.
+    let described = |n| {
+        let description = "x".repeat(60_000);
+        json!({"name": format!("a.{n}"), "inputSchema": anything(), "description": description})
+    };
+    let heavy = json!({"tools": (0..18).map(described).collect::<Vec<_>>()});
+    let nameless = json!({"tools": [{"name": ""}, 7]});
+    let shapeless = json!({"tools": [{"name": "a.b"}]});
     for (says, lists) in [
         ("no tools", Lists::Answers(vec![])),
-        ("no tools", Lists::Answers(vec![unusable])),
+        ("no tools", Lists::Answers(vec![nameless])),
+        ("left out for its schema", Lists::Answers(vec![shapeless])),
         ("more than 1 MB", Lists::Answers(vec![heavy])),
         ("no tool list", Lists::Answers(vec![json!({"tools": "none"})])),
         ("earlier", Lists::Answers(vec![page("a.a"), page("a.b")])),

@@ -202,8 +202,8 @@ impl Pipeline {
     fn offer(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
         let catalog = Catalog::new(tools, &self.policy);
         if catalog.is_empty() {
-            let nothing =
-                "every tool mana-mcp lists is in POLICY_HIDDEN_TOOLS or left out for its schema";
+            let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out \
+                           for its schema";
             return Err(Failure::at(Stage::Mcp, nothing));
         }
         Ok(catalog)
