@@ -83,6 +83,10 @@ impl Pricing {
     /// When the file cannot be read or is no price table.
     pub fn load(file: Option<&Path>, model: &str) -> Result<Self, PricingError> {
         match file {
+            // The start would wait for a FIFO's writer.
+            Some(file) if !std::fs::metadata(file)?.is_file() => {
+                Err(PricingError::Content("it is no regular file"))
+            }
             Some(file) => Self::parse(&std::fs::read_to_string(file)?, model),
             None => Self::parse(EMBEDDED, model),
         }
@@ -300,6 +304,9 @@ mod tests {
         ] {
             assert!(Pricing::parse(&bad, "m").is_err(), "{bad}");
         }
-        assert!(Pricing::load(Some(Path::new("no-such-file.toml")), "m").is_err());
+        for no_table in ["no-such-file.toml", "/dev/null", "/"] {
+            let error = Pricing::load(Some(Path::new(no_table)), "m").unwrap_err().to_string();
+            assert!(no_table != "/dev/null" || error.contains("no regular file"), "{error}");
+        }
     }
 }

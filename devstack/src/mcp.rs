@@ -138,6 +138,11 @@ impl ManaMcp {
         self.shared.owners.count()
     }
 
+    /// Whether `session` was opened and not deleted.
+    pub fn is_open(&self, session: &str) -> bool {
+        self.shared.owners.owner(session).is_some()
+    }
+
     /// What a restart of the server does to its sessions: every one is unknown from now on.
     pub async fn forget_sessions(&self) {
         for session in self.shared.owners.drain() {

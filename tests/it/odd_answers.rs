@@ -62,13 +62,14 @@ async fn a_tool_list_over_the_limit_is_told_and_not_asked_for_again() {
     assert_eq!(world.peers.mcp.open_sessions(), 0);
 }
 
+/// A redirection to another host.
+fn away() -> Fault {
+    let headers = vec![("location", "http://elsewhere.test/x".into())];
+    Fault::Respond { status: 307, headers, body: String::new() }
+}
+
 #[tokio::test]
 async fn a_redirection_is_final_and_names_its_target() {
-    let away = || Fault::Respond {
-        status: 307,
-        headers: vec![("location", "http://elsewhere.test/x".into())],
-        body: String::new(),
-    };
     for method in ["initialize", "tools/list"] {
         let world = Setup::one(&["habits"]).start().await;
         spoil_rpc(&world, method, 9, away());
@@ -77,7 +78,7 @@ async fn a_redirection_is_final_and_names_its_target() {
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
         assert_eq!(rpc(&world, method).len(), 1, "{method}");
     }
-    for path in [path::LOGIN, "/organization/list", "/v1/messages"] {
+    for path in [path::LOGIN, path::TOKEN, "/organization/list", "/v1/messages"] {
         let world = Setup::one(&["habits"]).start().await;
         let (auth, claude) = (&world.peers.auth.served, &world.peers.claude.served);
         let peer = if path == "/v1/messages" { claude } else { auth };
@@ -87,6 +88,58 @@ async fn a_redirection_is_final_and_names_its_target() {
         let error = only_failure(&result);
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
         assert_eq!(peer.recorder.matching(is_it).len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirected_call_is_an_error_that_names_the_target() {
+    let world = no_tools().await;
+    let mcp = &world.peers.mcp;
+    for tool in ["r.list", "r.create"] {
+        mcp.add_tool(tool, "", anything());
+        mcp.served.faults.inject(9, away(), calls_of(tool));
+    }
+    let calls = Scripted::tools(&[("r_list", json!({})), ("r_create", json!({}))]);
+    play_well(&world, [calls, Scripted::text("Weg.")]).await;
+    for row in world.actions().await {
+        let message = row.error_message.as_deref().unwrap();
+        assert!(message.contains("307") && message.contains("elsewhere.test"), "{message}");
+        assert_eq!(mcp.served.recorder.matching(calls_of(&row.tool_name)).len(), 1);
+    }
+    assert_eq!(world.actions().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_json_rpc_error_of_any_shape_is_an_answer() {
+    let errors = [
+        (json!({"code": -32603, "message": "boom"}), "boom"),
+        (json!({"code": "E_BOOM", "message": "boom"}), "boom"),
+        (json!({"code": 4_294_967_296_u64, "message": "boom"}), "boom"),
+        (json!({"code": 0.5, "data": {}}), "data"),
+        (json!({"code": 1, "message": {"text": "boom"}}), "boom"),
+        (json!({"message": null}), "message"),
+        (json!("boom"), "boom"),
+        (json!(["boom"]), "boom"),
+        (json!(false), "false"),
+    ];
+    let world = no_tools().await;
+    let mcp = &world.peers.mcp;
+    let mut spelled = Vec::new();
+    for (n, (error, _)) in errors.iter().enumerate() {
+        let tool = format!("e{n}.create");
+        mcp.add_tool(&tool, "", anything());
+        let body = json!({"jsonrpc": "2.0", "id": 1, "error": error}).to_string();
+        mcp.served.faults.inject(9, Fault::status(200, body), calls_of(&tool));
+        spelled.push(tool.replace('.', "_"));
+    }
+    let calls: Vec<_> = spelled.iter().map(|name| (name.as_str(), json!({}))).collect();
+    play_well(&world, [Scripted::tools(&calls), Scripted::text("Oh.")]).await;
+    let rows = world.actions().await;
+    assert_eq!(rows.len(), errors.len());
+    for (row, (error, says)) in rows.iter().zip(&errors) {
+        let message = row.error_message.as_deref().unwrap();
+        assert!(message.contains(says), "{error}: {message}");
+        assert!(!message.contains("outcome unknown"), "{error}: {message}");
     }
 }
 

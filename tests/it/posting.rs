@@ -248,7 +248,7 @@ fn words(status: u16) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_404_that_is_not_about_the_persona_is_waited_out_like_a_wrong_key() {
+async fn a_404_that_is_not_about_the_persona_is_waited_out_like_a_wrong_key_or_a_redirection() {
     let answers = [
         (404, "404 Not Found"),
         (404, "<html><h1>404 Not Found</h1></html>"),
@@ -261,9 +261,12 @@ async fn a_404_that_is_not_about_the_persona_is_waited_out_like_a_wrong_key() {
         (401, r#"{"error":"Missing authorization header","status":401}"#),
         (401, r#"{"error":"Invalid service key","status":401}"#),
         (401, ""),
+        (301, "moved"),
+        (307, ""),
+        (308, ""),
     ];
     let names: Vec<_> = (0..answers.len()).map(|n| format!("p{n}")).collect();
-    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 11).start().await;
+    let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 14).start().await;
     let faults = &world.peers.auth.served.faults;
     for (user, (status, body)) in world.users.iter().zip(answers) {
         let path = format!("/{user}/actions");

@@ -25,15 +25,17 @@ struct Incoming<'a> {
     method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
-    error: Option<RpcError>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct RpcError {
-    #[serde(default)]
-    code: i32,
-    #[serde(default)]
-    message: String,
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RpcError<'a> {
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
 }
 
 /// What a message of the server means for the request under way.
@@ -64,14 +66,20 @@ impl Heard {
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
             Incoming { method: Some(_), .. } => Self::Nothing,
-            Incoming { error: Some(RpcError { code, message }), .. } => {
-                let message = http.snippet(message.as_bytes());
-                Self::Answer(Err(CallError::Rejected { code, message }))
-            }
+            Incoming { error: Some(error), .. } => Self::Answer(Err(rejected(error, http))),
             Incoming { result: Some(result), .. } => Self::Answer(Ok(result.to_owned())),
             _ => Self::Nothing,
         }
     }
+}
+
+/// A refusal is one whatever its parts are: a message that is no text is told as it stands.
+fn rejected(error: &RawValue, http: &HttpClient) -> CallError {
+    let RpcError { code, message } = serde_json::from_str(error.get()).unwrap_or_default();
+    let code = code.and_then(|code| code.get().parse().ok()).unwrap_or_default();
+    let text = message.and_then(|message| serde_json::from_str::<String>(message.get()).ok());
+    let message = text.as_deref().unwrap_or_else(|| message.unwrap_or(error).get());
+    CallError::Rejected { code, message: http.snippet(message.as_bytes()) }
 }
 
 /// Listens to an answer stream. Public for the fuzz target of it.

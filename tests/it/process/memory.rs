@@ -179,6 +179,13 @@ fn of_mcp() -> Vec<(&'static str, &'static str, Fault)> {
             r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#,
             r"\ud83d".repeat(bytes / 6)
         );
+        let no_text = [
+            br#"data: {"id":1,"result":{"content":[{"type":"text","text":""#.as_slice(),
+            &vec![0xff; bytes],
+            b"\"}]}}\n\n",
+        ]
+        .concat();
+        let no_text = Fault::Bytes { status: 200, media_type: "text/event-stream", body: no_text };
         let numbers = format!(r#"{{"structuredContent":{}}}"#, list("1e400", bytes));
         let tools = format!(r#"{{"tools":{}}}"#, list("{}", bytes));
         let schema = format!(
@@ -190,6 +197,7 @@ fn of_mcp() -> Vec<(&'static str, &'static str, Fault)> {
         cases.push((size, "tools/call", answer(&blocks, true)));
         cases.push((size, "tools/call", answer(&text, true)));
         cases.push((size, "tools/call", answer(&numbers, true)));
+        cases.push((size, "tools/call", no_text));
         cases.push((size, "tools/list", answer(&tools, true)));
         cases.push((size, "tools/list", answer(&schema, true)));
         cases.push((size, "initialize", answer(&structured, false)));

@@ -2,6 +2,7 @@
 
 mod money;
 mod rows;
+mod sessions;
 mod slots;
 
 use mana_persona_runner::journal::{Journal, RunRow};
@@ -39,12 +40,18 @@ struct Run {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn check(world: &World, course: &Course, most_lost: usize) -> Result<Findings, Problem> {
+pub async fn check(
+    world: &World,
+    course: &Course,
+    most_lost: usize,
+    auth_faults: bool,
+) -> Result<Findings, Problem> {
     let journal = ledger::open(world.peers.data_folder()).await?;
     let mut findings = Findings::default();
     let runs = all_runs(&journal).await?;
     slots::check(world, &runs, &mut findings);
     rows::check(world, &runs, &mut findings).await;
+    sessions::check(world, &runs, auth_faults, &mut findings);
     money::check(world, &journal, &runs, (course, most_lost), &mut findings).await?;
     let depth = journal.outbox_depth().await?;
     findings.expect(depth.actions + depth.feedback + depth.dead == 0, || {

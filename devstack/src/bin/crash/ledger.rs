@@ -1,4 +1,4 @@
-//! What a journal says of model requests, read from its steps.
+//! What a journal says of model requests and MCP sessions, read from its steps.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::Problem;
 /// Most runs that are looked at.
 const MAX_RUNS: u32 = 10_000;
 
-/// Model requests of a run.
+/// Model requests of a run, and its MCP sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     /// Replies, as they were paid for.
@@ -24,6 +24,8 @@ pub struct Requests {
     pub under_way: Option<(u32, Usd)>,
     /// Ratings.
     pub rated: usize,
+    /// Ids of the MCP sessions it opened.
+    pub sessions: Vec<String>,
 }
 
 impl Requests {
@@ -49,6 +51,7 @@ impl Requests {
                     }
                     requests.under_way = None;
                 }
+                Step::SessionOpened { session } => requests.sessions.push(session),
                 Step::Rated { rows } => requests.rated = rows.len(),
                 _ => {}
             }

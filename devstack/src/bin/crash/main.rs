@@ -73,7 +73,7 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
         options::Signal::Kill => course.asking_at_kills.len(),
         options::Signal::Term | options::Signal::Both => options.kills * CONCURRENCY,
     };
-    let mut findings = check::check(&world, &course, most_lost).await?;
+    let mut findings = check::check(&world, &course, most_lost, options.auth_faults).await?;
     findings.figures.insert(
         0,
         format!(
