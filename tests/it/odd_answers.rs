@@ -136,6 +136,7 @@ async fn a_json_rpc_error_of_any_shape_is_an_answer() {
     play_well(&world, [Scripted::tools(&calls), Scripted::text("Oh.")]).await;
     let rows = world.actions().await;
     assert_eq!(rows.len(), errors.len());
+    assert_eq!(mcp.served.recorder.matching(|r| r.json()["method"] == "tools/call").len(), 9);
     for (row, (error, says)) in rows.iter().zip(&errors) {
         let message = row.error_message.as_deref().unwrap();
         assert!(message.contains(says), "{error}: {message}");

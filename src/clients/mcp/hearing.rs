@@ -20,6 +20,8 @@ const MAX_SERVER_REQUESTS: u32 = 100;
 #[derive(Deserialize)]
 struct Incoming<'a> {
     #[serde(borrow)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
@@ -66,7 +68,10 @@ impl Heard {
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
             Incoming { method: Some(_), .. } => Self::Nothing,
-            Incoming { error: Some(error), .. } => Self::Answer(Err(rejected(error, http))),
+            // A proxy's or a web framework's own errors say nothing of JSON-RPC.
+            Incoming { error: Some(error), jsonrpc: Some(_), .. } => {
+                Self::Answer(Err(rejected(error, http)))
+            }
             Incoming { result: Some(result), .. } => Self::Answer(Ok(result.to_owned())),
             _ => Self::Nothing,
         }
