@@ -233,7 +233,9 @@ async fn no_answer_of_mana_mcp_takes_more_than_its_share_of_memory() {
 
 #[tokio::test]
 async fn nor_do_ten_at_once() {
-    check(10, TEN_AT_ONCE, answers()).await;
+    // Of what is longer than the limit no more is read than of what is just within it.
+    let longest = answers().into_iter().filter(|(name, ..)| name != "7 MB");
+    check(10, TEN_AT_ONCE, longest.collect()).await;
 }
 
 #[tokio::test]
