@@ -267,7 +267,6 @@ impl<'a> Scan<'a> {
         self.at += number.len();
         if (number.len() > LONG_NUMBER || number.contains(['e', 'E']))
             && serde_json::from_str::<f64>(number).is_err()
-            && serde_json::from_str::<IgnoredAny>(number).is_ok()
         {
             self.null(begin)?;
         }
@@ -301,7 +300,10 @@ impl<'a> Scan<'a> {
     /// What stands from `begin` to here becomes null, unless it goes with something larger.
     fn null(&mut self, begin: usize) -> Option<()> {
         if self.too_deep.is_none() {
-            self.nulls.push(Null { odd: begin..self.at, place: 0 });
+            let odd = begin..self.at;
+            // What is no JSON does not become it.
+            serde_json::from_str::<IgnoredAny>(&self.text[odd.clone()]).ok()?;
+            self.nulls.push(Null { odd, place: 0 });
         }
         (self.nulls.len() <= MAX_NULLS).then_some(())
     }
@@ -424,6 +426,11 @@ mod tests {
             "[01e400]",
         ] {
             assert_eq!(readable(text), text);
+        }
+        for inner in [r#""\d""#, "\"\t\"", "01", "1e", "tru", r#"{"a":1 "b":2}"#] {
+            let text = nested(250);
+            let text = format!("{}{inner}{}", &text[..250], &text[250..]);
+            assert_eq!(readable(&text), text);
         }
         assert!(parse::<Value>(&nested(50_000).as_bytes()[..60_000]).is_err());
     }
