@@ -6,9 +6,11 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
-use super::{catalog::Catalog, main_turn::Ended, nets::Nets, step::Step};
+use super::{catalog::Catalog, ended::Closed, nets::Nets, step::Step};
 use crate::{
-    clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse},
+    clients::claude::{
+        ClaudeError, MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse,
+    },
     domain::Usd,
 };
 
@@ -46,37 +48,6 @@ pub enum Next<'a> {
     CallTools(&'a [ToolUse]),
     /// Nothing.
     Done(&'a Closed),
-}
-
-/// Why the conversation came to its end by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The model said all it wanted to.
-    Finished,
-    /// It had as many replies as it may have. An ordinary end.
-    TurnLimit,
-    /// A reply was cut off, even with more room.
-    Truncated,
-    /// The history fills the context window.
-    ContextWindow,
-    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
-    CostLimit,
-    /// Its context passes 100,000 tokens.
-    ContextLimit,
-    /// It kept asking to be continued.
-    PauseLimit,
-    /// It stopped for a reason this program does not know.
-    UnknownStopReason,
-    /// It declined.
-    Refused {
-        /// The API's category, if it names one.
-        category: Option<String>,
-    },
-    /// A reply said that it calls tools, and called none.
-    NoCall {
-        /// Whether none was called before either.
-        idle: bool,
-    },
 }
 
 #[derive(Debug)]
@@ -169,8 +140,8 @@ impl Conversation {
     }
 
     /// Takes out what the request may have been refused for; `None` if there is nothing to try.
-    pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
-        self.nets.mend(refused, Some(tools), &mut self.messages)
+    pub(super) fn mend(&mut self, error: &ClaudeError, tools: &Catalog) -> Option<Step> {
+        self.nets.mend(error, Some(tools), &mut self.messages)
     }
 
     /// Takes out what this step says. Whether anything has changed.
@@ -278,46 +249,6 @@ impl Conversation {
             Some(Closed::TurnLimit)
         } else {
             None
-        }
-    }
-}
-
-impl Closed {
-    /// How it ended, in words for a list of runs.
-    pub fn describe(&self) -> &'static str {
-        match self {
-            Self::Finished => "done",
-            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
-            Self::Truncated => "a reply was cut off",
-            Self::ContextWindow => "the context window is full",
-            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
-            Self::ContextLimit => "the context passes 100,000 tokens",
-            Self::PauseLimit => "paused too often",
-            Self::UnknownStopReason => "unknown stop reason",
-            Self::Refused { .. } => "refused",
-            Self::NoCall { .. } => "a call was announced, and none came",
-        }
-    }
-
-    /// Why the run cannot count as a day in the product; `None` for an ordinary end.
-    pub fn failure(&self) -> Option<String> {
-        match self {
-            Self::Finished
-            | Self::TurnLimit
-            | Self::Truncated
-            | Self::ContextWindow
-            | Self::CostLimit
-            | Self::ContextLimit
-            | Self::PauseLimit
-            | Self::UnknownStopReason
-            | Self::NoCall { idle: false } => None,
-            Self::Refused { category } => {
-                let category = category.as_deref().unwrap_or("no category");
-                Some(format!("Claude declined to go on (refusal, {category})"))
-            }
-            Self::NoCall { idle: true } => {
-                Some("Claude announced a tool call (tool_use) and made none".into())
-            }
         }
     }
 }

@@ -7,13 +7,14 @@ use tokio::time::Instant;
 
 use super::{
     attachment::Attached,
+    call::{CallRecord, CalledTool, used_modules},
     conversation::{Conversation, Limits, Next},
-    main_turn::{CallRecord, CalledTool},
+    ended::Ended,
     step::{Called, Step},
 };
 use crate::{
-    clients::claude::{ResultBlock, ToolUse},
-    domain::{ToolName, Usd},
+    clients::claude::{ResultBlock, ToolResult, ToolUse},
+    domain::{ModuleName, Redactor, ToolName, Usd},
 };
 
 /// What a call is told whose result died with the process that made it.
@@ -34,6 +35,25 @@ pub struct Day {
     pub(super) attached: Attached,
     /// The tools it is no longer offered.
     pub left_out: Vec<ToolName>,
+}
+
+/// What a persona's day came to.
+#[derive(Debug)]
+pub struct MainTurn {
+    /// Every call, in order.
+    pub calls: Vec<CallRecord>,
+    /// Why it ended.
+    pub ended: Ended,
+    /// The last thing the persona said in words.
+    pub closing_words: String,
+    /// Model replies.
+    pub replies: u32,
+    /// What they cost.
+    pub spent: Usd,
+    /// What gave cause for each reminder.
+    pub reminders: Vec<&'static str>,
+    /// Tools that Claude refused and that no run had met before.
+    pub refused_tools: u64,
 }
 
 /// What an earlier process has left of a call.
@@ -97,6 +117,32 @@ impl Day {
     }
 }
 
+impl MainTurn {
+    /// The main turn of an earlier process, as far as it came.
+    pub fn of_earlier(day: Day, redactor: &Redactor) -> Self {
+        let (words, replies) = (day.conversation.closing_words(), day.conversation.replies());
+        Self {
+            closing_words: redactor.redact(words).into_owned(),
+            replies,
+            spent: day.conversation.spent(),
+            ended: Ended::Stopped,
+            reminders: Vec::new(),
+            refused_tools: 0,
+            calls: day.into_calls(),
+        }
+    }
+
+    /// Whether no listed tool was called, whatever came of it.
+    pub fn is_idle(&self) -> bool {
+        !self.calls.iter().any(|call| matches!(call.tool, CalledTool::Listed(_)))
+    }
+
+    /// The modules of the listed tools that a call reached, or may have, in order of first use.
+    pub fn used_modules(&self) -> Vec<ModuleName> {
+        used_modules(&self.calls)
+    }
+}
+
 /// The number of the call after so many.
 pub(super) fn number_after(calls: usize) -> u32 {
     u32::try_from(calls + 1).unwrap_or(u32::MAX)
@@ -125,5 +171,14 @@ pub(super) fn unknown(
         },
         content: vec![ResultBlock::Text(UNKNOWN.into())],
         hints: Vec::new(),
+    }
+}
+
+/// Puts a note in the place of these results.
+pub(super) fn cut(results: &mut [ToolResult], places: &[usize]) {
+    for place in places {
+        if let Some(result) = results.get_mut(*place) {
+            *result = result.as_cut();
+        }
     }
 }

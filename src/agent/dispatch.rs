@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::{
     Scope, ToolError, ToolHost,
     attachment::Attached,
+    call::{CallRecord, CalledTool, PolicyNote},
     catalog::{Catalog, CatalogTool},
     day::{Earlier, number_after, unknown},
-    main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
+    ended::Ended,
     policy::{self, Decision, RecentCall},
     step::{self, Called, Recorder},
     tool_result,

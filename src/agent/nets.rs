@@ -4,8 +4,8 @@
 //! First the tool that the refusal names, then thinking, then attachments. Thinking is bound to everything
 //! before it, the tools included (contracts/anthropic-messages.md, section 5.4), so it goes with either.
 
-use super::{catalog::Catalog, main_turn::Ended, step::Step};
-use crate::clients::claude::Message;
+use super::{catalog::Catalog, step::Step};
+use crate::clients::claude::{ClaudeError, Message};
 
 /// Most tools that a run goes on without.
 const MAX_TOOLS: u32 = 20;
@@ -23,11 +23,10 @@ impl Nets {
     /// on offer included; `None` if asking again makes no sense.
     pub(super) fn mend(
         &mut self,
-        refused: &Ended,
+        error: &ClaudeError,
         tools: Option<&Catalog>,
         messages: &mut Vec<Message>,
     ) -> Option<Step> {
-        let error = refused.bad_request()?;
         let may_go = |catalog: &&Catalog| self.tools < MAX_TOOLS && !catalog.is_single();
         let named = tools.filter(may_go).and_then(|catalog| catalog.nth(error.named_tool()?));
         let tool = named.map(|tool| Step::ToolLeftOut { tool: tool.clone() });

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::civil::Date;
 
-use super::main_turn::CallRecord;
+use super::call::CallRecord;
 use crate::domain::{ModuleMix, ModuleName, clip, one_line};
 
 /// Longest recap, in bytes: it is part of what the rating may cost, which is kept back in the main turn.
@@ -97,7 +97,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{agent::main_turn::CalledTool, domain::ToolName};
+    use crate::{agent::call::CalledTool, domain::ToolName};
 
     #[test]
     fn the_day_names_date_and_modules() {

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{catalog::Catalog, main_turn::CallRecord, rating};
+use super::{call::CallRecord, catalog::Catalog, rating};
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, ToolResult, Weight},
     domain::Usd,
@@ -74,14 +74,5 @@ impl<'a> Purse<'a> {
         };
         let are_beyond: Vec<_> = results.iter().map(is_beyond).collect();
         (0..).zip(are_beyond).filter_map(|(place, is)| is.then_some(place)).collect()
-    }
-}
-
-/// Puts a note in the place of these results.
-pub(super) fn cut(results: &mut [ToolResult], places: &[usize]) {
-    for place in places {
-        if let Some(result) = results.get_mut(*place) {
-            *result = result.as_cut();
-        }
     }
 }

@@ -10,10 +10,11 @@ pub use parse::parse_ratings;
 
 use super::{
     Scope,
-    main_turn::{CallRecord, Ended, MainTurn, used_modules},
+    call::{CallRecord, used_modules},
+    day::MainTurn,
+    ended::Ended,
     nets::Nets,
     prompt,
-    replay::RatingStep,
     step::{Recorder, Step},
 };
 use crate::{
@@ -49,24 +50,25 @@ pub async fn run_rating_turn(
     claude: &ClaudeClient,
     system: &str,
     turn: &MainTurn,
-    earlier: Vec<RatingStep>,
+    earlier: Vec<Step>,
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> Ratings {
     let mut talk = RatingTalk::new(turn, &scope.redactor);
     for step in earlier {
         match step {
-            RatingStep::Replied(reply) => talk.hear(reply),
-            RatingStep::ThinkingStripped => {
-                talk.nets.take_out(&Step::ThinkingStripped, &mut talk.messages);
-            }
+            Step::Replied(reply) => talk.hear(reply),
+            taken => drop(talk.nets.take_out(&taken, &mut talk.messages)),
         }
     }
     let mut ended = None;
     while !talk.is_over() {
         match talk.ask(claude, system, scope, recorder).await {
             Ok(reply) => talk.hear(reply),
-            Err(end) => match talk.nets.mend(&end, None, &mut talk.messages) {
+            Err(end) => match end
+                .bad_request()
+                .and_then(|error| talk.nets.mend(error, None, &mut talk.messages))
+            {
                 Some(step) => recorder.note(&step).await,
                 None => {
                     ended = Some(end);

@@ -4,12 +4,11 @@ use tokio::time::Instant;
 
 use super::{
     conversation::{Limits, Next},
-    day::{Day, Earlier},
-    purse,
+    day::{self, Day, Earlier},
     step::{Called, DayEnd, Opened, Step},
 };
 use crate::{
-    clients::claude::{Reply, ToolResult, sendable_id},
+    clients::claude::{ToolResult, sendable_id},
     domain::{ModuleRating, Usd},
 };
 
@@ -25,8 +24,8 @@ pub struct Replay {
     pub day: Option<Day>,
     /// How the main turn ended, if it did.
     pub ended: Option<DayEnd>,
-    /// What happened in the rating turn.
-    pub rating: Vec<RatingStep>,
+    /// What happened in the rating turn: replies, and thinking taken out.
+    pub rating: Vec<Step>,
     /// What the persona has rated, if it has.
     pub rated: Option<Vec<ModuleRating>>,
     /// What requests without an answer may have cost.
@@ -39,15 +38,6 @@ pub struct Replay {
     pub lost_an_answer: bool,
     /// What the request may cost that was under way.
     asking: Option<Usd>,
-}
-
-/// A step of the rating turn.
-#[derive(Clone, Debug)]
-pub enum RatingStep {
-    /// The model replied.
-    Replied(Reply),
-    /// All thinking was taken out of the history.
-    ThinkingStripped,
 }
 
 impl Replay {
@@ -95,10 +85,10 @@ impl Replay {
                 self.asking = None;
                 match self.day.as_mut().filter(|_| is_day) {
                     Some(day) => day.conversation.record_reply(reply),
-                    None => self.rating.push(RatingStep::Replied(reply)),
+                    None => self.rating.push(Step::Replied(reply)),
                 }
             }
-            Step::ThinkingStripped if !is_day => self.rating.push(RatingStep::ThinkingStripped),
+            Step::ThinkingStripped if !is_day => self.rating.push(Step::ThinkingStripped),
             Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
                 if let Some(day) = &mut self.day {
                     day.take_out(&step);
@@ -160,7 +150,7 @@ fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool, cut: &[usize]) {
         results.push(ToolResult::of(call, content, record.error.is_some()));
         day.calls.push(record);
     }
-    purse::cut(&mut results, cut);
+    day::cut(&mut results, cut);
     day.conversation.record_results(&results, reminder, as_system);
 }
 
@@ -171,7 +161,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent::main_turn::CalledTool;
+    use crate::agent::call::CalledTool;
 
     #[test]
     fn earlier_calls_are_as_old_as_their_steps() {

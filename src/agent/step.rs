@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::main_turn::{CallRecord, CalledTool};
+use super::call::{CallRecord, CalledTool};
 use crate::{
     clients::claude::{Meter, Reply, ResultBlock},
     domain::{ModuleRating, ToolName, Usd},

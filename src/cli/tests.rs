@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     agent::{
-        main_turn::{CallRecord, CalledTool},
+        call::{CallRecord, CalledTool},
         step::{Called, DayEnd, Opened, Step},
     },
     clients::claude::{Reply, ResultBlock},

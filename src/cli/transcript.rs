@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::text::{Lengths, cell, grouped, indent, time, wide};
 use crate::{
     agent::{
+        call::CalledTool,
         conversation::Limits,
-        main_turn::{CalledTool, MainTurn},
+        day::MainTurn,
         rating,
-        replay::{RatingStep, Replay},
+        replay::Replay,
         step::{Called, DayEnd, Step},
     },
     clients::claude::{Block, Reply, ResultBlock, ToolUse},
@@ -99,8 +100,8 @@ fn questions(steps: &[(&StoredStep, serde_json::Result<Step>)]) -> Vec<String> {
         return Vec::new();
     };
     let answers = rating.iter().filter_map(|step| match step {
-        RatingStep::Replied(reply) => Some(reply),
-        RatingStep::ThinkingStripped => None,
+        Step::Replied(reply) => Some(reply),
+        _ => None,
     });
     // Secrets were kept out of what is in a journal.
     let redactor = Redactor::default();

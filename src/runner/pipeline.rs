@@ -35,8 +35,8 @@ use super::{
 use crate::{
     agent::{
         conversation::Limits,
+        day::MainTurn,
         left_out::LeftOut,
-        main_turn::MainTurn,
         replay::Replay,
         step::{DayEnd, Recorder, Step},
     },

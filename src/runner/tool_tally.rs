@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, mem};
 
 use crate::{
-    agent::main_turn::CallRecord,
+    agent::call::CallRecord,
     domain::{clip, one_line, redact_emails},
 };
 

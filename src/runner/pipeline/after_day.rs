@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     agent::{
-        main_turn::{Ended, MainTurn},
+        day::MainTurn,
+        ended::Ended,
         rating::{Ratings, run_rating_turn},
-        replay::RatingStep,
         step::{DayEnd, Recorder, Step},
     },
     config::PERSONA_MAX_COST_USD,
@@ -107,7 +107,7 @@ impl Pipeline {
         &self,
         live: &Live<'_>,
         turn: &MainTurn,
-        earlier: Vec<RatingStep>,
+        earlier: Vec<Step>,
         rated: Option<Vec<ModuleRating>>,
         close: Option<&str>,
         progress: &mut Progress,

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::report::{Failure, RunReport};
 use crate::{
     agent::{
-        main_turn::{CalledTool, MainTurn},
-        replay::{RatingStep, Replay},
-        step::Recorder,
+        call::CalledTool,
+        day::MainTurn,
+        replay::Replay,
+        step::{Recorder, Step},
     },
     clients::{claude::Patience, personas::Batch},
     config::PolicyMode,
@@ -157,8 +158,8 @@ impl Progress {
 pub(super) fn spent(replay: &Replay) -> Usd {
     let day = replay.day.as_ref().map_or(replay.lost, |day| day.spent());
     let rating = replay.rating.iter().map(|step| match step {
-        RatingStep::Replied(reply) => reply.cost.total(),
-        RatingStep::ThinkingStripped => Usd::ZERO,
+        Step::Replied(reply) => reply.cost.total(),
+        _ => Usd::ZERO,
     });
     day + rating.sum()
 }

@@ -14,8 +14,9 @@ use crate::{
     agent::{
         Scope,
         catalog::Catalog,
-        day::Day,
-        main_turn::{Ended, MainTurn, run_main_turn},
+        day::{Day, MainTurn},
+        ended::Ended,
+        main_turn::run_main_turn,
         prompt,
         step::{DayEnd, Opened, Recorder, Step},
     },

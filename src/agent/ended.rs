@@ -1,0 +1,203 @@
+//! Why a main turn, or a rating turn, ended.
+
+use jiff::Timestamp;
+
+use super::step::{DayEnd, Unrecorded};
+use crate::{
+    clients::claude::{ClaudeError, NotPaid},
+    config::PERSONA_MAX_COST_USD,
+    domain::{Redactor, Usd},
+};
+
+/// Why the conversation came to its end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The model said all it wanted to.
+    Finished,
+    /// It had as many replies as it may have. An ordinary end.
+    TurnLimit,
+    /// A reply was cut off, even with more room.
+    Truncated,
+    /// The history fills the context window.
+    ContextWindow,
+    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
+    CostLimit,
+    /// Its context passes 100,000 tokens.
+    ContextLimit,
+    /// It kept asking to be continued.
+    PauseLimit,
+    /// It stopped for a reason this program does not know.
+    UnknownStopReason,
+    /// It declined.
+    Refused {
+        /// The API's category, if it names one.
+        category: Option<String>,
+    },
+    /// A reply said that it calls tools, and called none.
+    NoCall {
+        /// Whether none was called before either.
+        idle: bool,
+    },
+}
+
+/// Why a main turn ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The conversation came to its end.
+    Closed(Closed),
+    /// Claude could not be had.
+    Model(ClaudeError),
+    /// mana-mcp lost one session after the other.
+    SessionsLost,
+    /// mana-mcp was away for longer than a tool call may take. The call that did not reach it is still to be
+    /// made, by whoever goes on with the run.
+    Away {
+        /// What happened.
+        reason: String,
+    },
+    /// The run's time was up.
+    Deadline,
+    /// It was stopped from outside: by a shutdown, a pause or on request.
+    Stopped,
+    /// A cap leaves no room for another request.
+    Budget {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// If it is the cap of this persona alone: when the persona has money again.
+        persona_broke_until: Option<Timestamp>,
+    },
+    /// The next request is too dear for a cap that others may still fit under.
+    TooDear {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// What the request may cost.
+        most: Usd,
+        /// Whether nothing was paid for before it.
+        is_first: bool,
+    },
+    /// It could not be written down.
+    Unrecorded(Unrecorded),
+}
+
+impl Ended {
+    /// Why the run failed; `None` for an ordinary end and for a stop, which is nobody's failure.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Closed(closed) => closed.failure(),
+            Self::Model(error) => Some(error.to_string()),
+            Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
+            Self::Away { reason } => Some(reason.clone()),
+            Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
+            Self::Unrecorded(error) => Some(error.to_string()),
+            Self::TooDear { variable, most, is_first: true } => {
+                Some(NotPaid::TooDear { variable, most: *most }.to_string())
+            }
+            Self::Stopped | Self::Budget { .. } | Self::TooDear { .. } => None,
+        }
+    }
+
+    /// What it means for the rest of the run.
+    pub fn summary(&self, redactor: &Redactor) -> DayEnd {
+        let failure = self.failure().map(|error| redactor.redact(&error).into_owned());
+        let broke_until = match self {
+            Self::Budget { persona_broke_until, .. } => *persona_broke_until,
+            _ => None,
+        };
+        DayEnd {
+            stopped: matches!(self, Self::Stopped),
+            out_of_money: matches!(self, Self::Budget { .. }),
+            persona_is_broke: broke_until.is_some(),
+            broke_until,
+            reason: match (self, &failure) {
+                (_, Some(failure)) => failure.clone(),
+                (Self::Closed(closed), None) => closed.describe().to_owned(),
+                (Self::Budget { variable, .. }, None) => format!("{variable} is used up"),
+                (Self::TooDear { variable: PERSONA_MAX_COST_USD, .. }, None) => {
+                    Closed::CostLimit.describe().to_owned()
+                }
+                (Self::TooDear { variable, most, .. }, None) => {
+                    NotPaid::TooDear { variable, most: *most }.to_string()
+                }
+                (_, None) => "stopped from outside".to_owned(),
+            },
+            failure,
+        }
+    }
+
+    pub(super) fn of_asking(error: ClaudeError) -> Self {
+        match error {
+            ClaudeError::NotPaid(NotPaid::Budget { variable, persona_broke_until }) => {
+                Self::Budget { variable, persona_broke_until }
+            }
+            ClaudeError::NotPaid(NotPaid::TooDear { variable, most }) => {
+                Self::TooDear { variable, most, is_first: false }
+            }
+            ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
+            ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {
+                Self::Unrecorded(Unrecorded { reason })
+            }
+            error => Self::Model(error),
+        }
+    }
+
+    /// After so much was paid for.
+    pub(super) fn after(self, spent: Usd) -> Self {
+        match self {
+            Self::TooDear { variable: PERSONA_MAX_COST_USD, .. } if spent > Usd::ZERO => {
+                Self::Closed(Closed::CostLimit)
+            }
+            Self::TooDear { variable, most, .. } => {
+                Self::TooDear { variable, most, is_first: spent == Usd::ZERO }
+            }
+            ended => ended,
+        }
+    }
+
+    /// The refusal, where Claude refused the request itself, not its sender.
+    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
+        match self {
+            Self::Model(error) if error.is_bad_request() => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Closed {
+    /// How it ended, in words for a list of runs.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Finished => "done",
+            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
+            Self::Truncated => "a reply was cut off",
+            Self::ContextWindow => "the context window is full",
+            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
+            Self::ContextLimit => "the context passes 100,000 tokens",
+            Self::PauseLimit => "paused too often",
+            Self::UnknownStopReason => "unknown stop reason",
+            Self::Refused { .. } => "refused",
+            Self::NoCall { .. } => "a call was announced, and none came",
+        }
+    }
+
+    /// Why the run cannot count as a day in the product; `None` for an ordinary end.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Finished
+            | Self::TurnLimit
+            | Self::Truncated
+            | Self::ContextWindow
+            | Self::CostLimit
+            | Self::ContextLimit
+            | Self::PauseLimit
+            | Self::UnknownStopReason
+            | Self::NoCall { idle: false } => None,
+            Self::Refused { category } => {
+                let category = category.as_deref().unwrap_or("no category");
+                Some(format!("Claude declined to go on (refusal, {category})"))
+            }
+            Self::NoCall { idle: true } => {
+                Some("Claude announced a tool call (tool_use) and made none".into())
+            }
+        }
+    }
+}
