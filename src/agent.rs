@@ -22,6 +22,7 @@ pub mod replay;
 pub mod schema;
 pub mod step;
 pub mod tool_result;
+pub mod transcript;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +36,7 @@ use crate::{
         mcp::{CallError, ToolOutput},
     },
     config::PolicyConfig,
-    domain::Redactor,
+    domain::{Redactor, Usd},
     shutdown::Shutdown,
 };
 
@@ -62,11 +63,12 @@ pub struct Scope {
 
 impl Scope {
     /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it; a pause
-    /// lets it come to its end.
+    /// lets it come to its end. Whether the run has paid for anything decides what it is worth without.
     async fn ask(
         &self,
         claude: &ClaudeClient,
         ask: Ask<'_>,
+        has_paid: bool,
         recorder: &impl Recorder,
     ) -> Result<Reply, Ended> {
         tokio::select! {
@@ -74,7 +76,9 @@ impl Scope {
             () = self.shutdown.stopping() => Err(Ended::Stopped),
             () = sleep_until(self.deadline) => Err(Ended::Deadline),
             reply = claude.ask(ask, self.deadline, &self.patience, &self.redactor, recorder) => {
-                reply.map_err(Ended::of_asking)
+                reply.map_err(|error| {
+                    Ended::of_asking(error, has_paid || recorder.lost() > Usd::ZERO)
+                })
             }
             () = recorder.paused() => Err(Ended::Stopped),
         }

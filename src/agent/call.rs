@@ -5,7 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::domain::{Action, InputHash, ModuleName, ToolName};
+use crate::{
+    clients::claude::{ResultBlock, ToolUse},
+    domain::{Action, InputHash, ModuleName, ToolName},
+};
+
+/// What a call is told whose result died with the process that made it.
+const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
+     way. It may or may not have taken effect; check before you repeat it.";
 
 /// One tool call and what came of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,7 +50,7 @@ pub struct CallRecord {
 /// A decision of the policy gate, as metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyNote {
-    /// `deny`, `flag` or `flag-result`.
+    /// `deny`, `would-deny`, `flag` or `flag-result`.
     pub decision: &'static str,
     /// Why.
     pub reason: &'static str,
@@ -59,12 +66,33 @@ pub enum CalledTool {
     Invented(String),
 }
 
+/// A tool call and its result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Called {
+    /// The id of the model's `tool_use` block.
+    pub id: String,
+    /// What came of it.
+    pub record: CallRecord,
+    /// What the model gets to see.
+    pub content: Vec<ResultBlock>,
+    /// What the policy gate wants said.
+    pub hints: Vec<String>,
+}
+
 impl CallRecord {
     /// The MCP name, or what the model wrote.
     pub fn tool_name(&self) -> &str {
         match &self.tool {
             CalledTool::Listed(name) => name.as_str(),
             CalledTool::Invented(name) => name,
+        }
+    }
+
+    /// The tool, if the server lists it.
+    pub fn listed(&self) -> Option<&ToolName> {
+        match &self.tool {
+            CalledTool::Listed(name) => Some(name),
+            CalledTool::Invented(_) => None,
         }
     }
 
@@ -75,15 +103,47 @@ impl CallRecord {
     }
 }
 
+impl Called {
+    /// A call that is about to be made, after so many others of the run.
+    pub(super) fn after(calls: usize, call: &ToolUse, tool: CalledTool) -> Self {
+        let record = CallRecord {
+            number: u32::try_from(calls + 1).unwrap_or(u32::MAX),
+            tool,
+            input_hash: call.input_hash(),
+            error: None,
+            outcome_unknown: false,
+            not_run: false,
+            excerpt: String::new(),
+            latency: Duration::ZERO,
+            started: Instant::now(),
+            reached: false,
+            policy: Vec::new(),
+        };
+        Self { id: call.id.clone(), record, content: Vec::new(), hints: Vec::new() }
+    }
+
+    /// It came to nothing, and the model is told why.
+    pub(super) fn fail(&mut self, why: String) {
+        self.content = vec![ResultBlock::Text(why.clone())];
+        self.record.error = Some(why);
+    }
+
+    /// The process died when it was about to be made, then. It is not made again, whatever it does.
+    pub(super) fn broken_off(mut self, started: Instant) -> Self {
+        self.fail(UNKNOWN.into());
+        let excerpt = UNKNOWN.into();
+        self.record = CallRecord { outcome_unknown: true, excerpt, started, ..self.record };
+        self
+    }
+}
+
 /// The modules of the listed tools that these calls reached, or may have, in order of first use.
 pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
     let mut used = Vec::new();
-    for call in calls.iter().filter(|call| !call.not_run) {
-        if let CalledTool::Listed(name) = &call.tool {
-            let module = name.module();
-            if !used.contains(&module) {
-                used.push(module);
-            }
+    let tools = calls.iter().filter(|call| !call.not_run).filter_map(CallRecord::listed);
+    for module in tools.map(ToolName::module) {
+        if !used.contains(&module) {
+            used.push(module);
         }
     }
     used

@@ -209,10 +209,10 @@ impl Conversation {
         as_system: bool,
     ) {
         let State::Calling(calls) = &self.state else { return };
-        debug_assert!(
-            calls.iter().map(|call| &call.id).eq(results.iter().map(|result| &result.tool_use_id)),
-            "one result for each call, in order"
-        );
+        // One result for each call, in order, or the next request is refused.
+        if !calls.iter().map(|call| &call.id).eq(results.iter().map(|it| &it.tool_use_id)) {
+            return;
+        }
         self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
         if let Some(reminder) = reminder.filter(|_| as_system) {
             self.messages.push(Message::system(reminder));

@@ -89,9 +89,7 @@ impl Ended {
             Self::Away { reason } => Some(reason.clone()),
             Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Unrecorded(error) => Some(error.to_string()),
-            Self::TooDear { variable, most, is_first: true } => {
-                Some(NotPaid::TooDear { variable, most: *most }.to_string())
-            }
+            Self::TooDear { is_first: true, .. } => Some(self.describe()),
             Self::Stopped | Self::Budget { .. } | Self::TooDear { .. } => None,
         }
     }
@@ -108,48 +106,38 @@ impl Ended {
             out_of_money: matches!(self, Self::Budget { .. }),
             persona_is_broke: broke_until.is_some(),
             broke_until,
-            reason: match (self, &failure) {
-                (_, Some(failure)) => failure.clone(),
-                (Self::Closed(closed), None) => closed.describe().to_owned(),
-                (Self::Budget { variable, .. }, None) => format!("{variable} is used up"),
-                (Self::TooDear { variable: PERSONA_MAX_COST_USD, .. }, None) => {
-                    Closed::CostLimit.describe().to_owned()
-                }
-                (Self::TooDear { variable, most, .. }, None) => {
-                    NotPaid::TooDear { variable, most: *most }.to_string()
-                }
-                (_, None) => "stopped from outside".to_owned(),
-            },
+            reason: failure.clone().unwrap_or_else(|| self.describe()),
             failure,
         }
     }
 
-    pub(super) fn of_asking(error: ClaudeError) -> Self {
-        match error {
-            ClaudeError::NotPaid(NotPaid::Budget { variable, persona_broke_until }) => {
-                Self::Budget { variable, persona_broke_until }
+    /// An end that is no failure, in words for a list of runs.
+    fn describe(&self) -> String {
+        match self {
+            Self::Closed(closed) => closed.describe().to_owned(),
+            Self::Budget { variable, .. } => format!("{variable} is used up"),
+            Self::TooDear { variable, most, .. } => {
+                NotPaid::TooDear { variable, most: *most }.to_string()
             }
-            ClaudeError::NotPaid(NotPaid::TooDear { variable, most }) => {
-                Self::TooDear { variable, most, is_first: false }
-            }
-            ClaudeError::NotPaid(NotPaid::Paused) => Self::Stopped,
-            ClaudeError::NotPaid(NotPaid::Unrecorded { reason }) => {
-                Self::Unrecorded(Unrecorded { reason })
-            }
-            error => Self::Model(error),
+            _ => "stopped from outside".to_owned(),
         }
     }
 
-    /// After so much was paid for.
-    pub(super) fn after(self, spent: Usd) -> Self {
-        match self {
-            Self::TooDear { variable: PERSONA_MAX_COST_USD, .. } if spent > Usd::ZERO => {
+    /// Why there is no reply, in a run that has paid for one before, or not.
+    pub(super) fn of_asking(error: ClaudeError, has_paid: bool) -> Self {
+        let ClaudeError::NotPaid(why) = error else { return Self::Model(error) };
+        match why {
+            NotPaid::Budget { variable, persona_broke_until } => {
+                Self::Budget { variable, persona_broke_until }
+            }
+            NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, .. } if has_paid => {
                 Self::Closed(Closed::CostLimit)
             }
-            Self::TooDear { variable, most, .. } => {
-                Self::TooDear { variable, most, is_first: spent == Usd::ZERO }
+            NotPaid::TooDear { variable, most } => {
+                Self::TooDear { variable, most, is_first: !has_paid }
             }
-            ended => ended,
+            NotPaid::Paused => Self::Stopped,
+            NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded { reason }),
         }
     }
 
@@ -182,15 +170,6 @@ impl Closed {
     /// Why the run cannot count as a day in the product; `None` for an ordinary end.
     pub fn failure(&self) -> Option<String> {
         match self {
-            Self::Finished
-            | Self::TurnLimit
-            | Self::Truncated
-            | Self::ContextWindow
-            | Self::CostLimit
-            | Self::ContextLimit
-            | Self::PauseLimit
-            | Self::UnknownStopReason
-            | Self::NoCall { idle: false } => None,
             Self::Refused { category } => {
                 let category = category.as_deref().unwrap_or("no category");
                 Some(format!("Claude declined to go on (refusal, {category})"))
@@ -198,6 +177,7 @@ impl Closed {
             Self::NoCall { idle: true } => {
                 Some("Claude announced a tool call (tool_use) and made none".into())
             }
+            _ => None,
         }
     }
 }

@@ -1,121 +1,118 @@
 //! The main turn, performed: Claude is asked and tools are called until the conversation ends or
 //! something ends it.
 
-use std::num::NonZeroU32;
-
 use super::{
     Scope, ToolHost,
     catalog::Catalog,
     conversation::Next,
-    day::{self, Day, MainTurn},
+    day::{Day, MainTurn},
     dispatch::Dispatcher,
     ended::{Closed, Ended},
     purse::Purse,
     reminder::{self, Snapshot},
     step::{Recorder, Step},
 };
-use crate::clients::claude::ClaudeClient;
+use crate::{clients::claude::ClaudeClient, domain::Usd};
+
+/// A main turn that was played.
+#[derive(Debug)]
+pub struct Played {
+    /// What it came to.
+    pub turn: MainTurn,
+    /// Why it ended.
+    pub ended: Ended,
+    /// What gave cause for each reminder.
+    pub reminders: Vec<&'static str>,
+    /// Tools that Claude refused and that no run had met before.
+    pub refused_tools: u64,
+}
 
 /// Plays a persona's day, or the rest of one: `system` is who it is.
 pub async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
-    catalog: Catalog,
+    mut catalog: Catalog,
     system: &str,
-    day: Day,
+    mut day: Day,
     scope: &Scope,
     recorder: &impl Recorder,
-) -> MainTurn {
-    let Day { mut conversation, calls, earlier, mut spent_before, attached, .. } = day;
-    let mut dispatcher =
-        Dispatcher::new(tools, catalog, scope, recorder).after(calls, earlier, attached);
+) -> Played {
+    let dispatcher = Dispatcher { tools, scope, recorder };
+    let as_system = claude.takes_system_messages();
     let (mut reminders, mut refused_tools) = (Vec::new(), 0);
     let ended = loop {
-        match conversation.next() {
+        let purse = Purse { claude, catalog: &catalog, system };
+        match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel { max_tokens } => {
-                spent_before = conversation.spent();
-                let purse = Purse { claude, catalog: &dispatcher.catalog, system };
-                let (messages, words) = (conversation.messages(), conversation.closing_words());
-                let ask = purse.ask(messages, max_tokens, &dispatcher.calls, words);
-                let reply = scope.ask(claude, ask, recorder).await;
-                conversation.note_lost(recorder.lost());
-                match reply {
-                    Ok(reply) => conversation.record_reply(reply),
-                    Err(ended) => match ended
-                        .bad_request()
-                        .and_then(|error| conversation.mend(error, &dispatcher.catalog))
-                    {
-                        Some(step) => {
-                            recorder.note(&step).await;
-                            if let Step::ToolLeftOut { tool } = &step {
-                                refused_tools += u64::from(scope.left_out.refuse(tool));
-                            }
-                            dispatcher.take_out(&step);
-                        }
-                        None => break ended.after(conversation.spent()),
-                    },
+                let spent = day.spent();
+                let ask = purse.ask(&day, max_tokens);
+                let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
+                day.spent_before = spent;
+                day.conversation.note_lost(recorder.lost());
+                let ended = match reply {
+                    Ok(reply) => {
+                        day.conversation.record_reply(reply);
+                        continue;
+                    }
+                    Err(ended) => ended,
+                };
+                let refusal = ended.bad_request();
+                let Some(step) = refusal.and_then(|error| day.mend(error, &catalog)) else {
+                    break ended;
+                };
+                recorder.note(&step).await;
+                if let Step::ToolLeftOut { tool } = &step {
+                    refused_tools += u64::from(scope.left_out.refuse(tool));
+                    catalog.leave_out(tool);
                 }
             }
-            Next::CallTools(asked) => {
-                let asked = asked.to_vec();
-                let calls_before = dispatcher.calls.len();
-                let mut turn = match dispatcher.carry_out(&asked).await {
-                    Ok(turn) => turn,
-                    Err(ended) => break ended,
-                };
-                let told = if conversation.goes_on() {
-                    reminder::remind(&Snapshot {
-                        turn: conversation.replies(),
+            Next::CallTools(_) => {
+                let calls_before = day.calls.len();
+                if let Err(ended) = dispatcher.carry_out(&catalog, &mut day).await {
+                    break ended;
+                }
+                let turn = day.settle();
+                let (mut told, mut cut) = (Vec::new(), Vec::new());
+                let goes_on = day.conversation.goes_on();
+                if goes_on {
+                    let failed = day.calls.iter().rev().take_while(|call| call.error.is_some());
+                    told = reminder::remind(&Snapshot {
+                        turn: day.replies(),
                         max_turns: scope.limits.max_replies,
                         calls_before,
-                        calls: dispatcher.calls.len(),
-                        last_failed: &dispatcher.last_failed(),
-                        cost_before: spent_before,
-                        cost: conversation.spent(),
+                        calls: day.calls.len(),
+                        failed_in_a_row: failed.count(),
+                        cost_before: day.spent_before,
+                        cost: day.spent(),
                         max_cost: scope.limits.max_cost,
                         gate: &turn.hints,
-                    })
-                } else {
-                    Vec::new()
-                };
-                let text = reminder::wrap(&told);
-                reminders.extend(told.iter().map(|reminder| reminder.producer));
-                let as_system = claude.takes_system_messages();
-                let mut cut = Vec::new();
-                if conversation.goes_on() {
-                    let purse = Purse { claude, catalog: &dispatcher.catalog, system };
-                    let (messages, words) = (conversation.messages(), conversation.closing_words());
-                    let ask = purse.ask(messages, NonZeroU32::MIN, &dispatcher.calls, words);
-                    let left = recorder.left();
-                    cut = purse.beyond(ask, &turn.results, text.as_deref(), left);
+                    });
                 }
-                day::cut(&mut turn.results, &cut);
-                conversation.record_results(&turn.results, text.as_deref(), as_system);
-                recorder.note(&Step::Told { reminder: text, as_system, cut }).await;
+                let reminder = reminder::wrap(&told);
+                if goes_on {
+                    let left = recorder.left();
+                    cut = purse.beyond(&day, &turn.results, reminder.as_deref(), left);
+                }
+                reminders.extend(told.iter().map(|reminder| reminder.producer));
+                day.tell(turn.results, reminder.as_deref(), as_system, &cut);
+                recorder.note(&Step::Told { reminder, as_system, cut }).await;
             }
         }
     };
-    if let Ended::TooDear { most, .. } = &ended {
-        tracing::warn!(end = ?ended, cost = %conversation.spent(), %most, "the next request is too dear");
+    let cost = day.spent();
+    match &ended {
+        Ended::TooDear { most, .. } => {
+            tracing::warn!(end = ?ended, %cost, %most, "the next request is too dear");
+        }
+        Ended::Closed(
+            closed @ (Closed::UnknownStopReason
+            | Closed::NoCall { .. }
+            | Closed::PauseLimit
+            | Closed::CostLimit
+            | Closed::ContextLimit),
+        ) => tracing::warn!(end = ?closed, %cost, "the day ended before its time"),
+        _ => {}
     }
-    if let Ended::Closed(
-        closed @ (Closed::UnknownStopReason
-        | Closed::NoCall { .. }
-        | Closed::PauseLimit
-        | Closed::CostLimit
-        | Closed::ContextLimit),
-    ) = &ended
-    {
-        tracing::warn!(end = ?closed, cost = %conversation.spent(), "the day ended before its time");
-    }
-    MainTurn {
-        calls: dispatcher.calls,
-        ended,
-        closing_words: scope.redactor.redact(conversation.closing_words()).into_owned(),
-        replies: conversation.replies(),
-        spent: conversation.spent(),
-        reminders,
-        refused_tools,
-    }
+    Played { turn: day.close(&scope.redactor), ended, reminders, refused_tools }
 }

@@ -80,20 +80,18 @@ pub async fn run_rating_turn(
     talk.into_ratings(ended)
 }
 
-/// What the persona was asked for its ratings, in order: one question, and one more where these answers left
-/// something out.
-pub fn questions<'a>(
+/// What the persona is asked for its ratings after these answers; `None` where it is asked no more.
+pub fn question<'a>(
     turn: &MainTurn,
     answers: impl IntoIterator<Item = &'a Reply>,
     redactor: &Redactor,
-) -> Vec<String> {
+) -> Option<String> {
     let mut talk = RatingTalk::new(turn, redactor);
-    let mut asked = vec![talk.question.clone()];
-    for answer in answers {
-        talk.hear(answer.clone());
-        asked.extend((!talk.is_over()).then(|| prompt::repair(&talk.missing)));
-    }
-    asked
+    answers.into_iter().cloned().for_each(|answer| talk.hear(answer));
+    (!talk.is_over()).then(|| match talk.replies {
+        0 => talk.question,
+        _ => prompt::repair(&talk.missing),
+    })
 }
 
 /// What the first answer may cost at most where the day ends with its next reply.
@@ -173,7 +171,7 @@ impl<'a> RatingTalk<'a> {
         recorder: &impl Recorder,
     ) -> Result<Reply, Ended> {
         let schema = answer_schema(&self.missing);
-        scope.ask(claude, to_ask(system, &self.messages, &schema), recorder).await
+        scope.ask(claude, to_ask(system, &self.messages, &schema), true, recorder).await
     }
 
     /// Takes in an answer, and asks for what is still missing.

@@ -24,8 +24,8 @@ pub struct Snapshot<'a> {
     pub calls_before: usize,
     /// Calls so far.
     pub calls: usize,
-    /// Whether each of the last five calls failed, oldest first.
-    pub last_failed: &'a [bool],
+    /// The last so many calls failed.
+    pub failed_in_a_row: usize,
     /// Cost before this turn.
     pub cost_before: Usd,
     /// Cost so far.
@@ -57,7 +57,7 @@ pub fn remind(now: &Snapshot<'_>) -> Vec<Reminder> {
         ),
         (
             "failures",
-            (now.turn >= FAILURES_FROM_TURN && now.last_failed.ends_with(&[true, true])).then(|| {
+            (now.turn >= FAILURES_FROM_TURN && now.failed_in_a_row >= 2).then(|| {
                 "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, sondern sag, \
                  was dich verwirrt."
                     .to_owned()
@@ -110,7 +110,7 @@ mod tests {
             max_turns: 15,
             calls_before: 1,
             calls: 2,
-            last_failed: &[false, false],
+            failed_in_a_row: 0,
             cost_before: CENT,
             cost: CENT,
             max_cost: Usd::MAX,
@@ -147,11 +147,12 @@ mod tests {
 
     #[test]
     fn two_failures_in_a_row_from_the_third_turn_on() {
-        let at = |turn, last_failed| producers(&Snapshot { turn, last_failed, ..ordinary() });
-        assert_eq!(at(2, &[true, true]), [""; 0]);
-        assert_eq!(at(3, &[false, true, true]), ["failures"]);
-        assert_eq!(at(3, &[true, false, true]), [""; 0]);
-        assert_eq!(at(3, &[true]), [""; 0]);
+        let at =
+            |turn, failed_in_a_row| producers(&Snapshot { turn, failed_in_a_row, ..ordinary() });
+        assert_eq!(at(2, 2), [""; 0]);
+        assert_eq!(at(3, 1), [""; 0]);
+        assert_eq!(at(3, 2), ["failures"]);
+        assert_eq!(at(3, 5), ["failures"]);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::call::{CallRecord, CalledTool};
+use super::call::{Called, CalledTool};
 use crate::{
-    clients::claude::{Meter, Reply, ResultBlock},
+    clients::claude::{Meter, Reply},
     domain::{ModuleRating, ToolName, Usd},
 };
 
@@ -89,19 +89,6 @@ pub struct Opened {
     pub catalog: String,
 }
 
-/// A tool call and its result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Called {
-    /// The id of the model's `tool_use` block.
-    pub id: String,
-    /// What came of it.
-    pub record: CallRecord,
-    /// What the model gets to see.
-    pub content: Vec<ResultBlock>,
-    /// What the policy gate wants said.
-    pub hints: Vec<String>,
-}
-
 /// How a main turn ended, as far as it decides what comes next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayEnd {
@@ -145,48 +132,6 @@ pub trait Recorder: Meter {
 pub struct Unrecorded {
     /// Why it could not.
     pub reason: String,
-}
-
-/// Writes nothing down, for tests of what needs no record.
-#[cfg(test)]
-pub(super) struct Unrecording;
-
-#[cfg(test)]
-impl Meter for Unrecording {
-    fn left(&self) -> Usd {
-        Usd::MAX
-    }
-
-    async fn reserve(
-        &self,
-        _: crate::clients::claude::Price,
-    ) -> Result<impl crate::clients::claude::Reservation, crate::clients::claude::NotPaid> {
-        Ok(Unrecording)
-    }
-}
-
-#[cfg(test)]
-impl crate::clients::claude::Reservation for Unrecording {
-    fn send(&self) {}
-
-    async fn settle(self, _: crate::clients::claude::Bill<'_>) {}
-}
-
-#[cfg(test)]
-impl Recorder for Unrecording {
-    async fn intend(&self, _: &Step) -> Result<(), Unrecorded> {
-        Ok(())
-    }
-
-    async fn note(&self, _: &Step) {}
-
-    fn lost(&self) -> Usd {
-        Usd::ZERO
-    }
-
-    async fn paused(&self) {
-        std::future::pending().await
-    }
 }
 
 #[cfg(test)]

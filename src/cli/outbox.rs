@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     runs::persona,
-    text::{Column, cell, counted, table, wide},
+    text::{cell, counted, table},
 };
 use crate::journal::{Journal, Post, Result, RunRow};
 
@@ -48,20 +48,12 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
             cell(post.reason.as_deref().unwrap_or("not tried yet"), REASON),
         ]);
     }
-    let columns = [
-        Column::Left("RUN"),
-        Column::Left("PERSONA"),
-        Column::Left("KIND"),
-        Column::Right("ROWS"),
-        Column::Right("TRIES"),
-        Column::Left("NEXT TRY"),
-        Column::Left("REASON"),
-    ];
+    let columns = ["RUN", "PERSONA", "KIND", ">ROWS", ">TRIES", "NEXT TRY", "REASON"];
     let waiting = counted(depth.actions + depth.feedback, "post");
     let mut text = table(columns, &rows);
     text.push_str(&format!("\n{waiting} on the way, {} refused for good.", depth.dead));
-    if wide(posts.len()) < kept {
-        let further = kept - wide(posts.len());
+    let further = kept.saturating_sub(posts.len() as u64);
+    if further > 0 {
         text.push_str(&format!(
             " {further} further are not listed: they are beyond the first 1,000, or their rows cannot be \
              read."

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     agent::{
-        call::{CallRecord, CalledTool},
-        step::{Called, DayEnd, Opened, Step},
+        call::{CallRecord, Called, CalledTool},
+        step::{DayEnd, Opened, Step},
     },
     clients::claude::{Reply, ResultBlock},
     domain::{

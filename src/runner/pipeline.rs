@@ -35,7 +35,6 @@ use super::{
 use crate::{
     agent::{
         conversation::Limits,
-        day::MainTurn,
         left_out::LeftOut,
         replay::Replay,
         step::{DayEnd, Recorder, Step},
@@ -367,7 +366,7 @@ impl Pipeline {
             Beginning {
                 next_number,
                 lost: replay.lost,
-                booked: live::spent(&replay),
+                booked: replay.spent(),
                 max_cost: self.limits.max_cost,
             },
             (self.journal.clone(), self.clock.clone(), self.budget.clone()),
@@ -530,7 +529,7 @@ impl Pipeline {
         let close = close.or_else(|| lost_twice.then(|| LOST_TWICE.to_owned()));
         let (turn, end) = match (day, ended, &close) {
             (Some(day), Some(end), _) => {
-                let turn = MainTurn::of_earlier(day, &live.redactor);
+                let turn = day.close(&live.redactor);
                 // It was stopped then; now it goes on, if there is anything to go on with.
                 let has_begun = turn.replies > 0 || live.journal.lost() > Usd::ZERO;
                 (turn, DayEnd { stopped: end.stopped && !has_begun, ..end })
@@ -538,7 +537,7 @@ impl Pipeline {
             (Some(day), None, Some(why)) => {
                 let end =
                     DayEnd { failure: Some(why.clone()), reason: why.clone(), ..DayEnd::default() };
-                (MainTurn::of_earlier(day, &live.redactor), end)
+                (day.close(&live.redactor), end)
             }
             (None, _, Some(why)) => {
                 let failure = Failure { stopped: true, ..Failure::at(Stage::Login, why) };

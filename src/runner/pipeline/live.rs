@@ -8,15 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::{Failure, RunReport};
 use crate::{
-    agent::{
-        call::CalledTool,
-        day::MainTurn,
-        replay::Replay,
-        step::{Recorder, Step},
-    },
+    agent::{day::MainTurn, replay::Replay, step::Recorder},
     clients::{claude::Patience, personas::Batch},
     config::PolicyMode,
-    domain::{Persona, Redactor, RunId, Usd},
+    domain::{Persona, Redactor, RunId, ToolName, Usd},
     journal::{EndedRun, RunState},
     metrics::{Label, Metrics, RunOutcome, Stage, ToolOutcome},
     runner::run_journal::RunJournal,
@@ -90,7 +85,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing yet, after what an earlier process has spent.
     pub(super) fn after(replay: &Replay) -> Self {
-        let spent = spent(replay);
+        let spent = replay.spent();
         let is_resumed = replay.day.is_some();
         let (lost_an_answer, sessions) = (replay.lost_an_answer, replay.sessions.clone());
         let (cost, cost_before) = (spent, spent);
@@ -154,16 +149,6 @@ impl Progress {
     }
 }
 
-/// What a run had cost before this process.
-pub(super) fn spent(replay: &Replay) -> Usd {
-    let day = replay.day.as_ref().map_or(replay.lost, |day| day.spent());
-    let rating = replay.rating.iter().map(|step| match step {
-        Step::Replied(reply) => reply.cost.total(),
-        _ => Usd::ZERO,
-    });
-    day + rating.sum()
-}
-
 /// Names a list of tools by what it says.
 pub(super) fn hash(tools: &str) -> String {
     let digest = Sha256::digest(tools);
@@ -176,10 +161,7 @@ pub(super) fn hash(tools: &str) -> String {
 
 pub(super) fn record_calls(metrics: &Metrics, turn: &MainTurn) {
     for call in &turn.calls {
-        let listed = match &call.tool {
-            CalledTool::Listed(name) => Some(name.as_str()),
-            CalledTool::Invented(_) => None,
-        };
+        let listed = call.listed().map(ToolName::as_str);
         let outcome = match (&call.error, call.outcome_unknown) {
             (None, _) => ToolOutcome::Ok,
             (Some(_), true) => ToolOutcome::Unknown,
@@ -190,11 +172,16 @@ pub(super) fn record_calls(metrics: &Metrics, turn: &MainTurn) {
 }
 
 /// Counts what this process, and no earlier one, decided about calls and reminded the model of.
-pub(super) fn record_decisions(metrics: &Metrics, turn: &MainTurn, mode: PolicyMode) {
+pub(super) fn record_decisions(
+    metrics: &Metrics,
+    turn: &MainTurn,
+    reminders: &[&'static str],
+    mode: PolicyMode,
+) {
     for note in turn.calls.iter().flat_map(|call| &call.policy) {
         metrics.record_policy(note.decision, note.reason, mode.as_str());
     }
-    for producer in &turn.reminders {
+    for producer in reminders {
         metrics.record_reminder(producer);
     }
 }

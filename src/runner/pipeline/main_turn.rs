@@ -16,7 +16,7 @@ use crate::{
         catalog::Catalog,
         day::{Day, MainTurn},
         ended::Ended,
-        main_turn::run_main_turn,
+        main_turn::{Played, run_main_turn},
         prompt,
         step::{DayEnd, Opened, Recorder, Step},
     },
@@ -242,15 +242,17 @@ impl Pipeline {
         let scope = self.scope(live, &access.redactor, progress);
         let replies_before = day.replies();
         let (claude, system) = (&self.claude, &live.persona.system_prompt);
-        let turn = run_main_turn(claude, tools, catalog, system, day, &scope, &live.journal).await;
-        if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
+        let played =
+            run_main_turn(claude, tools, catalog, system, day, &scope, &live.journal).await;
+        let Played { turn, ended, reminders, refused_tools } = played;
+        if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
         live.journal.give_up_waiting().await;
-        self.note_refused_tools(turn.refused_tools);
+        self.note_refused_tools(refused_tools);
         self.tools().count(&turn.calls);
-        live::record_decisions(&self.metrics, &turn, self.policy.mode);
-        match &turn.ended {
+        live::record_decisions(&self.metrics, &turn, &reminders, self.policy.mode);
+        match &ended {
             Ended::Away { reason } => {
                 progress.note_turn(&turn, live.journal.lost());
                 return Err(Failure::put_off(Stage::MainTurn, reason));
@@ -264,7 +266,7 @@ impl Pipeline {
             _ => {}
         }
         live::record_calls(&self.metrics, &turn);
-        let end = turn.ended.summary(&access.redactor);
+        let end = ended.summary(&access.redactor);
         live.journal.note(&Step::DayEnded(end.clone())).await;
         Ok((turn, end))
     }

@@ -1,0 +1,286 @@
+//! A run as its steps tell it to people: turn by turn what was said and done, what it cost, how it ended.
+
+use std::{collections::HashSet, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    call::{Called, CalledTool},
+    day::MainTurn,
+    rating,
+    replay::Replay,
+    step::{DayEnd, Step},
+};
+use crate::{
+    clients::claude::{Block, Reply, ToolUse, sendable_id},
+    domain::{ModuleRating, Redactor, Usd},
+};
+
+/// What a run's steps tell, in order.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    /// What happened.
+    pub parts: Vec<Part>,
+    /// What requests without an answer may have cost.
+    pub lost: Usd,
+}
+
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Part {
+    /// The main turn began, and the persona was asked to do this.
+    Opened {
+        /// When.
+        at: Timestamp,
+        /// What it was asked.
+        opening: String,
+    },
+    /// The model replied in the main turn.
+    Turn(Turn),
+    /// The persona was asked this for its ratings.
+    Question(String),
+    /// The model replied in the rating turn.
+    Answer(Turn),
+    /// No answer came.
+    Unanswered {
+        /// What it may have been billed with all the same, if so.
+        billed: Option<Usd>,
+    },
+    /// The process died while the model was answering.
+    Died {
+        /// What that may have been billed with.
+        billed: Usd,
+    },
+    /// The model was asked and has not answered yet.
+    Asking {
+        /// When it was asked.
+        since: Timestamp,
+        /// What the request may cost.
+        reserved: Usd,
+    },
+    /// A request was refused, and sent once more without what this step took out.
+    TakenOut(Step),
+    /// The model was reminded of something.
+    Reminder {
+        /// Of what.
+        text: String,
+        /// Whether as a system message.
+        as_system: bool,
+    },
+    /// The main turn was over.
+    DayEnded(DayEnd),
+    /// The persona had rated what it used; a rating names the calls that it rests on by their numbers.
+    Rated(Vec<ModuleRating>),
+    /// A step of another version, or a damaged one.
+    Unreadable {
+        /// Its number.
+        number: u32,
+        /// What is wrong with it.
+        error: String,
+    },
+}
+
+/// A reply, and what came of its calls.
+#[derive(Debug)]
+pub struct Turn {
+    /// Its number among the replies of the main turn, or of the rating turn, from 1.
+    pub number: usize,
+    /// How long the answer took.
+    pub took: Option<Duration>,
+    /// What it cost, and how it ended.
+    pub reply: Reply,
+    /// What it says, in order.
+    pub said: Vec<Said>,
+}
+
+/// A part of a reply.
+#[derive(Debug)]
+pub enum Said {
+    /// Words.
+    Text(String),
+    /// A tool call.
+    Call(Box<Call>),
+}
+
+/// A tool call, as far as it has come.
+#[derive(Debug)]
+pub struct Call {
+    /// What the model asked for.
+    pub asked: ToolUse,
+    /// The tool, once the call was about to be made or came to something.
+    pub tool: Option<CalledTool>,
+    /// What came of it.
+    pub called: Option<Called>,
+}
+
+impl Transcript {
+    /// What these steps tell, each with its number and its time. In a run that goes on, the last request may be
+    /// under way.
+    pub fn of<'a>(
+        steps: impl IntoIterator<Item = (u32, Timestamp, &'a str)>,
+        goes_on: bool,
+    ) -> Self {
+        let mut reader = Reader::default();
+        for (number, at, step) in steps {
+            match serde_json::from_str(step) {
+                Ok(step) => reader.take(step, at),
+                Err(error) => {
+                    reader.parts.push(Part::Unreadable { number, error: error.to_string() });
+                }
+            }
+        }
+        match reader.asking() {
+            Some((since, reserved)) if goes_on => {
+                reader.parts.push(Part::Asking { since, reserved });
+            }
+            _ => reader.replay(Replay::lose_answer),
+        }
+        Self { parts: reader.parts, lost: reader.replay.lost }
+    }
+
+    /// The replies of the main turn.
+    pub fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Turn(turn) => Some(turn),
+            _ => None,
+        })
+    }
+
+    /// The calls that came to something.
+    pub fn calls(&self) -> impl Iterator<Item = &Called> {
+        let said = self.turns().flat_map(|turn| &turn.said);
+        said.filter_map(|said| match said {
+            Said::Call(call) => call.called.as_ref(),
+            Said::Text(_) => None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    parts: Vec<Part>,
+    replay: Replay,
+    /// The main turn, once it is over.
+    turn: Option<MainTurn>,
+    /// When the model was last asked.
+    asked_at: Option<Timestamp>,
+    /// The ids of the calls so far.
+    call_ids: HashSet<String>,
+    turns: usize,
+    questions: usize,
+}
+
+impl Reader {
+    fn take(&mut self, step: Step, at: Timestamp) {
+        let asked_at = self.asking().map(|(since, _)| since);
+        let lost_before = self.replay.lost;
+        self.replay(|replay| replay.take(step.clone(), Instant::now()));
+        let part = match step {
+            Step::Opened(opened) => Part::Opened { at, opening: opened.opening },
+            Step::Asking { .. } => {
+                self.asked_at = Some(at);
+                match self.question() {
+                    Some(question) => Part::Question(question),
+                    None => return,
+                }
+            }
+            Step::Replied(reply) => {
+                self.reply(reply, asked_at.map(|since| at.duration_since(since)))
+            }
+            Step::Unanswered { lost } => Part::Unanswered {
+                billed: lost.then(|| self.replay.lost.saturating_sub(lost_before)),
+            },
+            Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
+                Part::TakenOut(step)
+            }
+            Step::Calling { id, tool } => return self.call(&id, Some(tool), None),
+            Step::NotCalled { id } => return self.call(&id, None, None),
+            Step::Called(called) => {
+                let (id, tool) = (called.id.clone(), called.record.tool.clone());
+                return self.call(&id, Some(tool), Some(called));
+            }
+            Step::Told { reminder: Some(text), as_system, .. } => {
+                Part::Reminder { text, as_system }
+            }
+            Step::Told { .. } | Step::SessionOpened { .. } | Step::SessionsEnded => return,
+            Step::DayEnded(end) => {
+                let day = self.replay.day.take();
+                self.turn = day.map(|day| day.close(&Redactor::default()));
+                Part::DayEnded(end)
+            }
+            Step::Rated { rows } => Part::Rated(rows),
+        };
+        self.parts.push(part);
+    }
+
+    /// The request under way: since when, and what is reserved for it.
+    fn asking(&self) -> Option<(Timestamp, Usd)> {
+        self.asked_at.zip(self.replay.asking)
+    }
+
+    /// Has the run rebuilt a bit further, which may show that a process died.
+    fn replay(&mut self, further: impl FnOnce(&mut Replay)) {
+        let (losses, lost) = (self.replay.losses, self.replay.lost);
+        further(&mut self.replay);
+        if self.replay.losses > losses {
+            self.parts.push(Part::Died { billed: self.replay.lost.saturating_sub(lost) });
+        }
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &Reply> {
+        self.replay.rating.iter().filter_map(|step| match step {
+            Step::Replied(reply) => Some(reply),
+            _ => None,
+        })
+    }
+
+    /// What the model is about to be asked for the ratings, unless it is the same once more. It is in no step:
+    /// it follows from what happened.
+    fn question(&mut self) -> Option<String> {
+        let turn = self.turn.as_ref().filter(|_| self.questions <= self.answers().count())?;
+        // Secrets were kept out of what is in a journal.
+        let question = rating::question(turn, self.answers(), &Redactor::default())?;
+        self.questions += 1;
+        Some(question)
+    }
+
+    fn reply(&mut self, reply: Reply, took: Option<jiff::SignedDuration>) -> Part {
+        let took = took.map(|took| took.try_into().unwrap_or_default());
+        let is_rating = self.replay.ended.is_some();
+        let calls = if is_rating { Vec::new() } else { reply.calls(&mut self.call_ids) };
+        let mut calls = calls.into_iter();
+        let said = reply.blocks.iter().filter_map(|block| match block {
+            Block::Text(text) if !text.trim().is_empty() => Some(Said::Text(text.clone())),
+            Block::ToolUse(call) => {
+                // Under the id its result is kept by.
+                let asked = calls.next().unwrap_or_else(|| call.clone());
+                Some(Said::Call(Box::new(Call { asked, tool: None, called: None })))
+            }
+            _ => None,
+        });
+        let said = said.collect();
+        if is_rating {
+            return Part::Answer(Turn { number: self.answers().count(), took, reply, said });
+        }
+        self.turns += 1;
+        Part::Turn(Turn { number: self.turns, took, reply, said })
+    }
+
+    /// What is known now of a call of the last turn.
+    fn call(&mut self, id: &str, tool: Option<CalledTool>, called: Option<Called>) {
+        let id = sendable_id(id);
+        let turns = self.parts.iter_mut().rev().filter_map(|part| match part {
+            Part::Turn(turn) => Some(turn),
+            _ => None,
+        });
+        for said in turns.take(1).flat_map(|turn| &mut turn.said) {
+            if let Said::Call(call) = said
+                && call.asked.id == id
+            {
+                (call.tool, call.called) = (tool, called);
+                return;
+            }
+        }
+    }
+}
