@@ -7,7 +7,10 @@ use super::{
     day::Day,
     step::{DayEnd, Opened, Step},
 };
-use crate::domain::{ModuleRating, Usd};
+use crate::{
+    clients::claude::Reply,
+    domain::{ModuleRating, Usd},
+};
 
 /// Answers that may be lost to the death of a process before a run is closed with what it has.
 const MAX_LOSSES: u32 = 2;
@@ -52,14 +55,18 @@ impl Replay {
         replay
     }
 
+    /// What the model replied in the rating turn.
+    pub(super) fn rating_replies(&self) -> impl Iterator<Item = &Reply> + Clone {
+        self.rating.iter().filter_map(|step| match step {
+            Step::Replied(reply) => Some(reply),
+            _ => None,
+        })
+    }
+
     /// What the run had cost before this process.
     pub fn spent(&self) -> Usd {
         let day = self.day.as_ref().map_or(self.lost, Day::spent);
-        let rating = self.rating.iter().map(|step| match step {
-            Step::Replied(reply) => reply.cost.total(),
-            _ => Usd::ZERO,
-        });
-        day + rating.sum()
+        day + self.rating_replies().map(|reply| reply.cost.total()).sum()
     }
 
     /// Whether answers were lost so often that the run is to be closed with what it has.

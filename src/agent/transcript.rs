@@ -17,10 +17,10 @@ use crate::{
     domain::{ModuleRating, Redactor, Usd},
 };
 
-/// What a run's steps tell, in order.
+/// What a run's steps tell.
 #[derive(Debug, Default)]
 pub struct Transcript {
-    /// What happened.
+    /// What happened, in order.
     pub parts: Vec<Part>,
     /// What requests without an answer may have cost.
     pub lost: Usd,
@@ -29,56 +29,35 @@ pub struct Transcript {
 /// Something that happened in a run.
 #[derive(Debug)]
 pub enum Part {
-    /// The main turn began, and the persona was asked to do this.
-    Opened {
-        /// When.
-        at: Timestamp,
-        /// What it was asked.
-        opening: String,
-    },
+    /// The main turn began, then, and the persona was asked to do this.
+    Opened(Timestamp, String),
     /// The model replied in the main turn.
     Turn(Turn),
     /// The persona was asked this for its ratings.
     Question(String),
     /// The model replied in the rating turn.
     Answer(Turn),
-    /// No answer came.
-    Unanswered {
-        /// What it may have been billed with all the same, if so.
-        billed: Option<Usd>,
-    },
-    /// The process died while the model was answering.
-    Died {
-        /// What that may have been billed with.
-        billed: Usd,
-    },
-    /// The model was asked and has not answered yet.
-    Asking {
-        /// When it was asked.
-        since: Timestamp,
-        /// What the request may cost.
-        reserved: Usd,
-    },
+    /// No answer came. It may have been billed with so much all the same, if it says so.
+    Unanswered(Option<Usd>),
+    /// The process died while the model was answering, which may have been billed with so much.
+    Died(Usd),
+    /// The model was asked then and has not answered yet; so much is reserved.
+    Asking(Timestamp, Usd),
     /// A request was refused, and sent once more without what this step took out.
     TakenOut(Step),
-    /// The model was reminded of something.
+    /// The model was reminded of something, behind the results or as the system.
     Reminder {
         /// Of what.
         text: String,
-        /// Whether as a system message.
+        /// Whether by a system message.
         as_system: bool,
     },
     /// The main turn was over.
     DayEnded(DayEnd),
     /// The persona had rated what it used; a rating names the calls that it rests on by their numbers.
     Rated(Vec<ModuleRating>),
-    /// A step of another version, or a damaged one.
-    Unreadable {
-        /// Its number.
-        number: u32,
-        /// What is wrong with it.
-        error: String,
-    },
+    /// The step of this number is of another version, or damaged: what is wrong with it.
+    Unreadable(u32, String),
 }
 
 /// A reply, and what came of its calls.
@@ -125,15 +104,11 @@ impl Transcript {
         for (number, at, step) in steps {
             match serde_json::from_str(step) {
                 Ok(step) => reader.take(step, at),
-                Err(error) => {
-                    reader.parts.push(Part::Unreadable { number, error: error.to_string() });
-                }
+                Err(error) => reader.parts.push(Part::Unreadable(number, error.to_string())),
             }
         }
-        match reader.asking() {
-            Some((since, reserved)) if goes_on => {
-                reader.parts.push(Part::Asking { since, reserved });
-            }
+        match reader.asked_at.zip(reader.replay.asking) {
+            Some((since, reserved)) if goes_on => reader.parts.push(Part::Asking(since, reserved)),
             _ => reader.replay(Replay::lose_answer),
         }
         Self { parts: reader.parts, lost: reader.replay.lost }
@@ -157,13 +132,14 @@ impl Transcript {
     }
 }
 
+/// Reads steps one after the other.
 #[derive(Default)]
 struct Reader {
     parts: Vec<Part>,
     replay: Replay,
     /// The main turn, once it is over.
     turn: Option<MainTurn>,
-    /// When the model was last asked.
+    /// When the request under way was sent.
     asked_at: Option<Timestamp>,
     /// The ids of the calls so far.
     call_ids: HashSet<String>,
@@ -173,24 +149,21 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, step: Step, at: Timestamp) {
-        let asked_at = self.asking().map(|(since, _)| since);
         let lost_before = self.replay.lost;
         self.replay(|replay| replay.take(step.clone(), Instant::now()));
         let part = match step {
-            Step::Opened(opened) => Part::Opened { at, opening: opened.opening },
+            Step::Opened(opened) => Part::Opened(at, opened.opening),
             Step::Asking { .. } => {
                 self.asked_at = Some(at);
-                match self.question() {
-                    Some(question) => Part::Question(question),
-                    None => return,
-                }
+                let Some(question) = self.question() else { return };
+                Part::Question(question)
             }
-            Step::Replied(reply) => {
-                self.reply(reply, asked_at.map(|since| at.duration_since(since)))
+            Step::Replied(reply) => self.reply(reply, at),
+            Step::Unanswered { lost } => {
+                self.asked_at = None;
+                let billed = self.replay.lost.saturating_sub(lost_before);
+                Part::Unanswered(lost.then_some(billed))
             }
-            Step::Unanswered { lost } => Part::Unanswered {
-                billed: lost.then(|| self.replay.lost.saturating_sub(lost_before)),
-            },
             Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
                 Part::TakenOut(step)
             }
@@ -214,38 +187,28 @@ impl Reader {
         self.parts.push(part);
     }
 
-    /// The request under way: since when, and what is reserved for it.
-    fn asking(&self) -> Option<(Timestamp, Usd)> {
-        self.asked_at.zip(self.replay.asking)
-    }
-
     /// Has the run rebuilt a bit further, which may show that a process died.
     fn replay(&mut self, further: impl FnOnce(&mut Replay)) {
         let (losses, lost) = (self.replay.losses, self.replay.lost);
         further(&mut self.replay);
         if self.replay.losses > losses {
-            self.parts.push(Part::Died { billed: self.replay.lost.saturating_sub(lost) });
+            self.parts.push(Part::Died(self.replay.lost.saturating_sub(lost)));
         }
-    }
-
-    fn answers(&self) -> impl Iterator<Item = &Reply> {
-        self.replay.rating.iter().filter_map(|step| match step {
-            Step::Replied(reply) => Some(reply),
-            _ => None,
-        })
     }
 
     /// What the model is about to be asked for the ratings, unless it is the same once more. It is in no step:
     /// it follows from what happened.
     fn question(&mut self) -> Option<String> {
-        let turn = self.turn.as_ref().filter(|_| self.questions <= self.answers().count())?;
+        let answers = self.replay.rating_replies();
+        let turn = self.turn.as_ref().filter(|_| self.questions <= answers.clone().count())?;
         // Secrets were kept out of what is in a journal.
-        let question = rating::question(turn, self.answers(), &Redactor::default())?;
+        let question = rating::question(turn, answers, &Redactor::default())?;
         self.questions += 1;
         Some(question)
     }
 
-    fn reply(&mut self, reply: Reply, took: Option<jiff::SignedDuration>) -> Part {
+    fn reply(&mut self, reply: Reply, at: Timestamp) -> Part {
+        let took = self.asked_at.take().map(|since| at.duration_since(since));
         let took = took.map(|took| took.try_into().unwrap_or_default());
         let is_rating = self.replay.ended.is_some();
         let calls = if is_rating { Vec::new() } else { reply.calls(&mut self.call_ids) };
@@ -261,7 +224,8 @@ impl Reader {
         });
         let said = said.collect();
         if is_rating {
-            return Part::Answer(Turn { number: self.answers().count(), took, reply, said });
+            let number = self.replay.rating_replies().count();
+            return Part::Answer(Turn { number, took, reply, said });
         }
         self.turns += 1;
         Part::Turn(Turn { number: self.turns, took, reply, said })
@@ -270,17 +234,16 @@ impl Reader {
     /// What is known now of a call of the last turn.
     fn call(&mut self, id: &str, tool: Option<CalledTool>, called: Option<Called>) {
         let id = sendable_id(id);
-        let turns = self.parts.iter_mut().rev().filter_map(|part| match part {
-            Part::Turn(turn) => Some(turn),
+        let last = self.parts.iter_mut().rev().find_map(|part| match part {
+            Part::Turn(turn) => Some(&mut turn.said),
             _ => None,
         });
-        for said in turns.take(1).flat_map(|turn| &mut turn.said) {
-            if let Said::Call(call) = said
-                && call.asked.id == id
-            {
-                (call.tool, call.called) = (tool, called);
-                return;
-            }
+        let call = last.into_iter().flatten().find_map(|said| match said {
+            Said::Call(call) if call.asked.id == id => Some(call),
+            _ => None,
+        });
+        if let Some(call) = call {
+            (call.tool, call.called) = (tool, called);
         }
     }
 }

@@ -30,14 +30,11 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     let mut rows = Vec::with_capacity(posts.len());
     for post in &posts {
         let run = post.key.run;
-        let name = match personas.entry(run) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                // Of an odd row of the run its id will do.
-                let row = journal.run(run).await.ok().flatten();
-                unknown.insert(row.as_ref().map_or(&*post.persona, persona).to_owned())
-            }
-        };
+        if let Entry::Vacant(unknown) = personas.entry(run) {
+            unknown.insert(journal.run(run).await.ok().flatten());
+        }
+        // Of an odd row of the run its id will do.
+        let name = personas[&run].as_ref().map_or(&*post.persona, persona);
         rows.push([
             run.to_string(),
             cell(name, PERSONA),

@@ -47,7 +47,7 @@ pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
 
 fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
     match part {
-        Part::Opened { at, opening } => {
+        Part::Opened(at, opening) => {
             page.section(&format!("What it is asked to do ({})", time(*at, "%H:%M:%S UTC")));
             page.text(2, opening, OTHER);
         }
@@ -66,14 +66,14 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
                 print_said(page, turn, goes_on);
             }
         }
-        Part::Unanswered { billed: None } => page.section("No answer came; it was not billed."),
-        Part::Unanswered { billed: Some(billed) } => page.section(&format!(
+        Part::Unanswered(None) => page.section("No answer came; it was not billed."),
+        Part::Unanswered(Some(billed)) => page.section(&format!(
             "No answer came; it may have been billed all the same, with up to {billed}."
         )),
-        Part::Died { billed } => page.section(&format!(
+        Part::Died(billed) => page.section(&format!(
             "The runner died while the model was answering; that may have been billed, with up to {billed}."
         )),
-        Part::Asking { since, reserved } => {
+        Part::Asking(since, reserved) => {
             let since = time(*since, "%H:%M:%S UTC");
             page.section(&format!(
                 "The model was asked at {since} and has not answered yet; {reserved} are reserved."
@@ -101,7 +101,7 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
             page.section(&format!("The day ended{how}: {}", cell(reason, REASON)));
         }
         Part::Rated(ratings) => print_ratings(page, ratings),
-        Part::Unreadable { number, error } => {
+        Part::Unreadable(number, error) => {
             page.section(&format!("[step {number} cannot be read: {}]", cell(error, REASON)));
         }
     }
