@@ -18,6 +18,9 @@ use crate::{
     domain::{ModuleName, Redactor, ToolName, Usd},
 };
 
+/// Most tools that a run goes on without.
+const MAX_LEFT_OUT: usize = 20;
+
 /// A main turn under way.
 #[derive(Debug)]
 pub struct Day {
@@ -120,7 +123,8 @@ impl Day {
 
     /// Takes out of the history what a request may have been refused for; `None` if there is nothing to try.
     pub(super) fn mend(&mut self, refusal: &ClaudeError, tools: &Catalog) -> Option<Step> {
-        let taken_out = self.conversation.mend(refusal, tools)?;
+        let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
+        let taken_out = self.conversation.mend(refusal, may_go.then_some(tools))?;
         self.go_without(&taken_out);
         Some(taken_out)
     }

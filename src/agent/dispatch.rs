@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::{
     Scope, ToolError, ToolHost,
-    call::{Called, CalledTool, PolicyNote},
+    call::{CallRecord, Called, CalledTool, PolicyNote},
     catalog::{Catalog, CatalogTool},
     day::Day,
     ended::Ended,
-    policy::{self, Objection, RecentCall},
+    policy::{self, Objection},
     step::{Recorder, Step},
     tool_result,
 };
@@ -30,6 +30,7 @@ const EXCERPT: usize = 500;
 /// Most calls at once.
 const CONCURRENT_READS: usize = 10;
 
+const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
 /// Why a call is not made whose input could not be read whole.
 const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
                                 too deep. Call the tool again with a simpler input.";
@@ -37,6 +38,7 @@ const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too la
 /// Carries out calls.
 pub(super) struct Dispatcher<'a, H, R> {
     pub tools: &'a H,
+    pub catalog: &'a Catalog,
     pub scope: &'a Scope,
     pub recorder: &'a R,
 }
@@ -61,15 +63,14 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
     /// Carries out the calls of the day's turn that have no result yet: concurrently if all of them only
     /// read, else one after the other in the order asked. On an end from outside, what has happened is
     /// recorded.
-    pub(super) async fn carry_out(&self, catalog: &Catalog, day: &mut Day) -> Result<(), Ended> {
+    pub(super) async fn carry_out(&self, day: &mut Day) -> Result<(), Ended> {
         // What an earlier process has done stands, whatever ends this one.
         for called in day.give_up() {
             self.recorder.note(&Step::Called(called)).await;
         }
-        let plans = self.plan(catalog, day);
-        let only_reads =
-            plans.iter().all(|plan| plan.run.as_ref().is_none_or(|(tool, _)| tool.is_read_only));
-        let width = if only_reads { CONCURRENT_READS } else { 1 };
+        let plans = self.plan(day);
+        let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
+        let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
         // After an end no further call is begun, but those under way get their results too.
         let end = OnceLock::new();
         let mut performed =
@@ -81,50 +82,39 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         end.into_inner().map_or(Ok(()), Err)
     }
 
-    fn plan(&self, catalog: &Catalog, day: &Day) -> Vec<Plan> {
-        let now = Instant::now();
-        let dispatched = day.calls.iter().filter(|call| !call.not_run);
-        let recent = dispatched.filter_map(|call| {
-            let age = now.saturating_duration_since(call.started);
-            Some(RecentCall { tool: call.listed()?.clone(), age })
-        });
-        let mut recent: Vec<_> = recent.collect();
+    fn plan(&self, day: &Day) -> Vec<Plan> {
         let mut plans = Vec::new();
         for (place, call) in day.asked().iter().enumerate() {
-            if day.under_way.contains_key(&call.id) {
-                continue;
+            if !day.under_way.contains_key(&call.id) {
+                let plan = self.plan_call(day, place, call, &plans);
+                plans.push(plan);
             }
-            let plan = self.plan_call(catalog, day.calls.len() + place, call, &recent);
-            if let Some((tool, _)) = &plan.run {
-                recent.push(RecentCall { tool: tool.name.clone(), age: Default::default() });
-            }
-            plans.push(plan);
         }
         plans
     }
 
-    fn plan_call(
-        &self,
-        catalog: &Catalog,
-        calls: usize,
-        call: &ToolUse,
-        recent: &[RecentCall],
-    ) -> Plan {
-        let Some(tool) = catalog.resolve(&call.name) else {
+    /// Plans the call in this place of the turn, after these others.
+    fn plan_call(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
+        let calls = day.calls.len() + place;
+        let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
             let called = Called::after(calls, call, CalledTool::Invented(name));
-            return Plan::refuse(
-                called,
-                "There is no such tool. Use only the tools that are offered.",
-            );
+            return Plan::refuse(called, NO_SUCH_TOOL);
         };
         let mut called = Called::after(calls, call, CalledTool::Listed(tool.name.clone()));
         if call.is_lossy() {
             return Plan::refuse(called, UNREADABLE_INPUT);
         }
-        let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
+        let Ok(arguments) = serde_json::from_str(call.input.get()) else {
             return Plan::refuse(called, "Not run: the input must be a JSON object.");
         };
+        let is_recent = |call: &&CallRecord| {
+            let is_dispatched = !call.not_run && call.listed() == Some(&tool.name);
+            is_dispatched && call.started.elapsed() < policy::RATE_WINDOW
+        };
+        let others = others.iter().filter_map(|plan| plan.run.as_ref());
+        let recent = day.calls.iter().filter(is_recent).count()
+            + others.filter(|(other, _)| other.name == tool.name).count();
         let policy = &self.scope.policy;
         let objection = match policy.mode {
             PolicyMode::Off => None,
@@ -165,13 +155,13 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         }
         let Plan { mut called, run } = plan;
         if let Some((tool, arguments)) = run {
-            match self.run(&mut called, &tool, arguments).await {
-                Ok(None) => {}
-                Ok(Some(ended)) => drop(end.set(ended)),
-                Err(ended) => {
-                    drop(end.set(ended));
-                    return None;
-                }
+            let ran = self.run(&mut called, &tool, arguments).await;
+            let is_made = ran.is_ok();
+            if let Ok(Some(ended)) | Err(ended) = ran {
+                end.get_or_init(|| ended);
+            }
+            if !is_made {
+                return None;
             }
         }
         let text = tool_result::text_of(&called.content);
@@ -207,7 +197,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
     ) -> Result<Option<Ended>, Ended> {
-        let Self { tools, scope, recorder } = self;
+        let Self { tools, scope, recorder, .. } = self;
         let intent = Step::Calling { id: called.id.clone(), tool: called.record.tool.clone() };
         let not_called = Step::NotCalled { id: called.id.clone() };
         let mut give_up_at = None;

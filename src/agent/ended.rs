@@ -80,23 +80,10 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Why the run failed; `None` for an ordinary end and for a stop, which is nobody's failure.
-    pub fn failure(&self) -> Option<String> {
-        match self {
-            Self::Closed(closed) => closed.failure(),
-            Self::Model(error) => Some(error.to_string()),
-            Self::SessionsLost => Some("mana-mcp lost three sessions of this run".into()),
-            Self::Away { reason } => Some(reason.clone()),
-            Self::Deadline => Some("the run's time (PERSONA_TIMEOUT_MS) was up".into()),
-            Self::Unrecorded(error) => Some(error.to_string()),
-            Self::TooDear { is_first: true, .. } => Some(self.describe()),
-            Self::Stopped | Self::Budget { .. } | Self::TooDear { .. } => None,
-        }
-    }
-
     /// What it means for the rest of the run.
     pub fn summary(&self, redactor: &Redactor) -> DayEnd {
-        let failure = self.failure().map(|error| redactor.redact(&error).into_owned());
+        let (reason, is_failure) = self.told();
+        let failure = is_failure.then(|| redactor.redact(&reason).into_owned());
         let broke_until = match self {
             Self::Budget { persona_broke_until, .. } => *persona_broke_until,
             _ => None,
@@ -106,20 +93,26 @@ impl Ended {
             out_of_money: matches!(self, Self::Budget { .. }),
             persona_is_broke: broke_until.is_some(),
             broke_until,
-            reason: failure.clone().unwrap_or_else(|| self.describe()),
+            reason: failure.clone().unwrap_or(reason),
             failure,
         }
     }
 
-    /// An end that is no failure, in words for a list of runs.
-    fn describe(&self) -> String {
+    /// The end in words for a list of runs, and whether the run failed of it: it does not of an ordinary end, nor
+    /// of a stop, which is nobody's failure.
+    fn told(&self) -> (String, bool) {
         match self {
-            Self::Closed(closed) => closed.describe().to_owned(),
-            Self::Budget { variable, .. } => format!("{variable} is used up"),
-            Self::TooDear { variable, most, .. } => {
-                NotPaid::TooDear { variable, most: *most }.to_string()
+            Self::Closed(closed) => closed.told(),
+            Self::Model(error) => (error.to_string(), true),
+            Self::SessionsLost => ("mana-mcp lost three sessions of this run".into(), true),
+            Self::Away { reason } => (reason.clone(), true),
+            Self::Deadline => ("the run's time (PERSONA_TIMEOUT_MS) was up".into(), true),
+            Self::Stopped => ("stopped from outside".into(), false),
+            Self::Budget { variable, .. } => (format!("{variable} is used up"), false),
+            Self::TooDear { variable, most, is_first } => {
+                (NotPaid::TooDear { variable, most: *most }.to_string(), *is_first)
             }
-            _ => "stopped from outside".to_owned(),
+            Self::Unrecorded(error) => (error.to_string(), true),
         }
     }
 
@@ -151,9 +144,9 @@ impl Ended {
 }
 
 impl Closed {
-    /// How it ended, in words for a list of runs.
-    pub fn describe(&self) -> &'static str {
-        match self {
+    /// The end in words for a list of runs, and whether the run cannot count as a day in the product.
+    pub(super) fn told(&self) -> (String, bool) {
+        let reason = match self {
             Self::Finished => "done",
             Self::TurnLimit => "PERSONA_MAX_TURNS reached",
             Self::Truncated => "a reply was cut off",
@@ -162,22 +155,13 @@ impl Closed {
             Self::ContextLimit => "the context passes 100,000 tokens",
             Self::PauseLimit => "paused too often",
             Self::UnknownStopReason => "unknown stop reason",
-            Self::Refused { .. } => "refused",
-            Self::NoCall { .. } => "a call was announced, and none came",
-        }
-    }
-
-    /// Why the run cannot count as a day in the product; `None` for an ordinary end.
-    pub fn failure(&self) -> Option<String> {
-        match self {
+            Self::NoCall { idle: false } => "a call was announced, and none came",
+            Self::NoCall { idle: true } => "Claude announced a tool call (tool_use) and made none",
             Self::Refused { category } => {
                 let category = category.as_deref().unwrap_or("no category");
-                Some(format!("Claude declined to go on (refusal, {category})"))
+                return (format!("Claude declined to go on (refusal, {category})"), true);
             }
-            Self::NoCall { idle: true } => {
-                Some("Claude announced a tool call (tool_use) and made none".into())
-            }
-            _ => None,
-        }
+        };
+        (reason.to_owned(), matches!(self, Self::NoCall { idle: true }))
     }
 }

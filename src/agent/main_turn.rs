@@ -9,7 +9,7 @@ use super::{
     dispatch::Dispatcher,
     ended::{Closed, Ended},
     purse::Purse,
-    reminder::{self, Snapshot},
+    reminder::{self, Reminder, Snapshot},
     step::{Recorder, Step},
 };
 use crate::{clients::claude::ClaudeClient, domain::Usd};
@@ -37,7 +37,6 @@ pub async fn run_main_turn(
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> Played {
-    let dispatcher = Dispatcher { tools, scope, recorder };
     let as_system = claude.takes_system_messages();
     let (mut reminders, mut refused_tools) = (Vec::new(), 0);
     let ended = loop {
@@ -46,7 +45,7 @@ pub async fn run_main_turn(
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel { max_tokens } => {
                 let spent = day.spent();
-                let ask = purse.ask(&day, max_tokens);
+                let ask = purse.ask(&day, *max_tokens);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
                 day.conversation.note_lost(recorder.lost());
@@ -69,15 +68,15 @@ pub async fn run_main_turn(
             }
             Next::CallTools(_) => {
                 let calls_before = day.calls.len();
-                if let Err(ended) = dispatcher.carry_out(&catalog, &mut day).await {
+                let dispatcher = Dispatcher { tools, catalog: &catalog, scope, recorder };
+                if let Err(ended) = dispatcher.carry_out(&mut day).await {
                     break ended;
                 }
                 let turn = day.settle();
-                let (mut told, mut cut) = (Vec::new(), Vec::new());
-                let goes_on = day.conversation.goes_on();
-                if goes_on {
+                let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
+                if day.conversation.goes_on() {
                     let failed = day.calls.iter().rev().take_while(|call| call.error.is_some());
-                    told = reminder::remind(&Snapshot {
+                    reminder = reminder::remind(&Snapshot {
                         turn: day.replies(),
                         max_turns: scope.limits.max_replies,
                         calls_before,
@@ -88,13 +87,11 @@ pub async fn run_main_turn(
                         max_cost: scope.limits.max_cost,
                         gate: &turn.hints,
                     });
+                    let (text, left) = (reminder.text.as_deref(), recorder.left());
+                    cut = purse.beyond(&day, &turn.results, text, left);
                 }
-                let reminder = reminder::wrap(&told);
-                if goes_on {
-                    let left = recorder.left();
-                    cut = purse.beyond(&day, &turn.results, reminder.as_deref(), left);
-                }
-                reminders.extend(told.iter().map(|reminder| reminder.producer));
+                let Reminder { producers, text: reminder } = reminder;
+                reminders.extend(producers);
                 day.tell(turn.results, reminder.as_deref(), as_system, &cut);
                 recorder.note(&Step::Told { reminder, as_system, cut }).await;
             }

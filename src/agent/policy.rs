@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::catalog::CatalogTool;
-use crate::{config::PolicyConfig, domain::ToolName};
+use crate::config::PolicyConfig;
 
 /// Window of the rate limit.
-const RATE_WINDOW: Duration = Duration::from_secs(60);
+pub const RATE_WINDOW: Duration = Duration::from_secs(60);
 /// Calls to ignore what was said before: a verb, and soon after it a word of each of the next two.
 const IGNORE: [&str; 5] = ["ignore", "disregard", "forget", "ignoriere", "vergiss"];
 const EARLIER: [&str; 7] =
@@ -76,29 +76,19 @@ impl Objection {
     }
 }
 
-/// A call this persona made, by the time since then.
-#[derive(Clone, Debug)]
-pub struct RecentCall {
-    /// The tool.
-    pub tool: ToolName,
-    /// How long ago.
-    pub age: Duration,
-}
-
-/// What is against calling `tool` with `input`, after these recent calls of the same persona.
+/// What is against calling `tool` with `input`, after so many calls of it within [`RATE_WINDOW`].
 pub fn object(
     tool: &CatalogTool,
     input: &Map<String, Value>,
-    recent: &[RecentCall],
+    recent: usize,
     config: &PolicyConfig,
 ) -> Option<Objection> {
     let is_allowed = config.allow_destructive.iter().any(|name| name == tool.name.as_str());
-    let within = |call: &&RecentCall| call.tool == tool.name && call.age < RATE_WINDOW;
     if tool.is_admin {
         Some(Objection::AdminScope)
     } else if tool.is_destructive && !is_allowed {
         Some(Objection::Destructive)
-    } else if recent.iter().filter(within).count() >= config.tool_rate {
+    } else if recent >= config.tool_rate {
         Some(Objection::RateLimit)
     } else {
         input.values().any(holds_instruction).then_some(Objection::Injection)
@@ -148,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::PolicyMode;
+    use crate::{config::PolicyMode, domain::ToolName};
 
     fn config() -> PolicyConfig {
         PolicyConfig {
@@ -169,14 +159,14 @@ mod tests {
         }
     }
 
-    fn objection(tool_name: &str, input: &Value, recent: &[RecentCall]) -> Option<&'static str> {
+    fn objection(tool_name: &str, input: &Value, recent: usize) -> Option<&'static str> {
         let found = object(&tool(tool_name), input.as_object().unwrap(), recent, &config());
         found.map(Objection::as_str)
     }
 
     #[test]
     fn rules_apply_in_order() {
-        let of = |name: &str| objection(name, &json!({}), &[]);
+        let of = |name: &str| objection(name, &json!({}), 0);
         assert_eq!(of("admin.deleteUser"), Some("admin-scope-not-invokable"));
         assert_eq!(of("todo.delete"), Some("destructive-not-allowed"));
         assert_eq!(of("todo.deleteDone"), None);
@@ -184,17 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_counts_calls_of_the_same_tool_in_a_rolling_minute() {
-        let calls = |ages: &[u64], tool: &str| -> Vec<RecentCall> {
-            ages.iter()
-                .map(|s| RecentCall { tool: ToolName::new(tool), age: Duration::from_secs(*s) })
-                .collect()
-        };
-        let limited = |recent: &[RecentCall]| objection("todo.create", &json!({}), recent);
-        assert_eq!(limited(&calls(&[1, 2], "todo.create")), None);
-        assert_eq!(limited(&calls(&[1, 2, 59], "todo.create")), Some("rate-limit-exceeded"));
-        assert_eq!(limited(&calls(&[1, 2, 60], "todo.create")), None);
-        assert_eq!(limited(&calls(&[1, 2, 3, 4], "todo.list")), None);
+    fn a_tool_is_called_only_so_often_in_a_minute() {
+        assert_eq!(objection("todo.create", &json!({}), 2), None);
+        for recent in [3, 4] {
+            let found = objection("todo.create", &json!({}), recent);
+            assert_eq!(found, Some("rate-limit-exceeded"));
+        }
     }
 
     #[test]
@@ -211,7 +196,7 @@ mod tests {
             "{{x}} 0123456789",
         ] {
             let input = json!({"a": [{"b": text}]});
-            assert_eq!(objection("notes.create", &input, &[]), Some("injection-marker"), "{text}");
+            assert_eq!(objection("notes.create", &input, 0), Some("injection-marker"), "{text}");
         }
         assert!(!Objection::Injection.denies());
         for denied in [Objection::AdminScope, Objection::Destructive, Objection::RateLimit] {
@@ -230,7 +215,7 @@ mod tests {
             "Die Anweisung vom Arzt nicht vergessen",
             "const a = {b: {c: 1}}; // nested",
         ] {
-            assert_eq!(objection("notes.create", &json!({"text": text}), &[]), None, "{text}");
+            assert_eq!(objection("notes.create", &json!({"text": text}), 0), None, "{text}");
         }
     }
 

@@ -26,7 +26,6 @@ pub(super) struct Purse<'a> {
 impl<'a> Purse<'a> {
     /// The day's next request, that leaves room for the rating of its calls.
     pub(super) fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
-        let words = day.conversation.closing_words();
         Ask {
             system: self.system,
             tools: Some(self.catalog.definitions()),
@@ -34,7 +33,7 @@ impl<'a> Purse<'a> {
             max_tokens,
             format: None,
             cached: true,
-            spare: rating::most(self.claude, self.system, &day.calls, words),
+            spare: rating::most(self.claude, self.system, day),
         }
     }
 

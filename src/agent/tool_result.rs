@@ -1,7 +1,5 @@
 //! What the model gets to see of a tool's answer (contracts/mcp-client.md, section 2).
 
-use serde_json::Value;
-
 use crate::{
     clients::{
         claude::ResultBlock,
@@ -114,11 +112,6 @@ fn cap(blocks: &mut Vec<ResultBlock>) {
     if let Some(last) = texts.next() {
         last.push_str(&marker);
     }
-}
-
-/// A value as the arguments of a call; `None` unless it is an object.
-pub fn as_arguments(input: &str) -> Option<serde_json::Map<String, Value>> {
-    serde_json::from_str(input).ok()
 }
 
 #[cfg(test)]

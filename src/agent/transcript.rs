@@ -247,3 +247,43 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps of each kind, as an earlier version wrote them.
+    const STEPS: &str = include_str!("../../tests/fixtures/steps-cabd9f6.jsonl");
+
+    #[test]
+    fn the_steps_of_an_earlier_version_are_told_with_what_came_of_each_call() {
+        let steps = (0..).zip(STEPS.lines()).map(|(n, step)| (n, Timestamp::UNIX_EPOCH, step));
+        let told = Transcript::of(steps, false);
+        assert!(!told.parts.iter().any(|part| matches!(part, Part::Unreadable(..))));
+        assert_eq!(told.turns().map(|turn| turn.number).collect::<Vec<_>>(), [1, 2, 3]);
+        let numbers: Vec<_> = told.calls().map(|called| called.record.number).collect();
+        assert_eq!(numbers, [1, 2, 4]);
+        let last_parts = told.parts.iter().rev().take(4).collect::<Vec<_>>();
+        let [
+            Part::Unanswered(Some(_)),
+            Part::Rated(rows),
+            Part::Answer(answer),
+            Part::DayEnded(end),
+        ] = last_parts[..]
+        else {
+            panic!("{last_parts:?}");
+        };
+        assert!(rows[0].calls.contains(&numbers[2]));
+        assert_eq!((answer.number, &*end.reason), (1, "done"));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_under_way_or_was_paid_for_in_vain() {
+        let asking = (0, Timestamp::UNIX_EPOCH, r#"{"asking":{"reserved":7}}"#);
+        let told = Transcript::of([asking], true);
+        assert!(matches!(told.parts[..], [Part::Asking(..)]) && told.lost == Usd::ZERO);
+        let told = Transcript::of([asking, asking], false);
+        assert!(matches!(told.parts[..], [Part::Died(_), Part::Died(_)]) && told.lost > Usd::ZERO);
+        assert!(Transcript::of([(0, Timestamp::UNIX_EPOCH, "{}")], true).calls().next().is_none());
+    }
+}

@@ -88,7 +88,7 @@ fn the_turn_limit_is_an_ordinary_end_after_the_last_calls_were_carried_out() {
         answer(&mut day);
     }
     assert_eq!(closed(&day), Some(Closed::TurnLimit));
-    assert_eq!(Closed::TurnLimit.failure(), None);
+    assert_eq!(Closed::TurnLimit.told(), ("PERSONA_MAX_TURNS reached".into(), false));
 }
 
 #[test]
@@ -128,7 +128,8 @@ fn a_refusal_runs_nothing_and_its_words_are_not_used() {
     refusal.refusal = Some("bio".into());
     day.record_reply(refusal);
     let closed = closed(&day).unwrap();
-    assert!(closed.failure().unwrap().contains("bio"));
+    let (reason, is_failure) = closed.told();
+    assert!(is_failure && reason.contains("bio"), "{reason}");
     assert_eq!(day.closing_words(), "");
 }
 
@@ -154,13 +155,14 @@ fn a_call_that_is_announced_and_does_not_come_fails_a_day_without_any() {
     let mut day = day();
     day.record_reply(reply(json!([text("Gleich.")]), StopReason::ToolUse));
     assert_eq!(closed(&day), Some(Closed::NoCall { idle: true }));
-    assert!(closed(&day).unwrap().failure().unwrap().contains("tool_use"));
+    let (reason, is_failure) = closed(&day).unwrap().told();
+    assert!(is_failure && reason.contains("tool_use"), "{reason}");
     day = Conversation::new("Los", LIMITS);
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
     day.record_reply(reply(json!([]), StopReason::ToolUse));
     assert_eq!(closed(&day), Some(Closed::NoCall { idle: false }));
-    assert_eq!(closed(&day).unwrap().failure(), None);
+    assert!(!closed(&day).unwrap().told().1);
 }
 
 #[test]
