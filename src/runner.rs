@@ -1,12 +1,12 @@
 //! Ticks and runs: when, how many at once, and what happens to one persona from login to feedback.
 
+mod admission;
 mod back_off;
 mod budget;
 mod control;
 mod fan_out;
 mod gauges;
 pub mod interval;
-mod login_check;
 mod once_a_day;
 mod outbox;
 mod persist;
@@ -22,16 +22,16 @@ mod tick_slot;
 mod tool_tally;
 mod work;
 
+pub use admission::{Admission, Hindrance, LastTick};
 pub use back_off::BackOff;
 pub use budget::Budget;
 pub use control::{Cancelled, Control, InFlightRun, PausedBy};
 pub use gauges::Gauges;
-pub use login_check::{LoginCheck, LoginDiagnosis};
 pub use outbox::Outbox;
 pub use pipeline::{Pipeline, RunReport};
 pub use put_off::PutOff;
 pub use retention::Retention;
-pub use seed_secret::SeedSecret;
+pub use seed_secret::{LoginDiagnosis, SeedSecret};
 pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
 pub use tick_slot::{SlotTaken, TickSlot};
 pub use tool_tally::ToolTally;

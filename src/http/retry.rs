@@ -68,21 +68,15 @@ impl RetryPolicy {
 
     /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
-    pub const MODEL: Self = Self {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(8),
-        retries: 2,
-        max_retry_after: Duration::from_secs(60),
-        max_limit: Duration::from_secs(60),
-    };
+    pub const MODEL: Self = Self::READ;
 
     /// Tool calls, sent again only when the server certainly did not run them.
     pub const TOOL: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(2),
-        retries: 2,
         max_retry_after: Duration::from_secs(10),
         max_limit: Duration::ZERO,
+        ..Self::READ
     };
 
     /// The pause before the next attempt; `None` to give up.

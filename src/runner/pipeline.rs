@@ -23,6 +23,7 @@ use self::{
     report::Failure,
 };
 use super::{
+    admission::Admission,
     back_off::BackOff,
     budget::Budget,
     control::Control,
@@ -70,7 +71,9 @@ pub struct Pipeline {
     /// Tools.
     pub mcp: McpClient,
     /// Claude.
-    pub claude: ClaudeClient,
+    pub claude: Arc<ClaudeClient>,
+    /// Whether runs may begin.
+    pub admission: Arc<Admission>,
     /// Where everything is written down.
     pub journal: Journal,
     /// What may be spent.
@@ -101,24 +104,6 @@ pub struct Pipeline {
     pub time_zone: TimeZone,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-}
-
-/// How many runs may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admitted {
-    /// Any number.
-    All,
-    /// One, to see whether Claude is to be had again.
-    Probe,
-}
-
-impl Admitted {
-    pub(super) fn most(self) -> usize {
-        match self {
-            Self::All => usize::MAX,
-            Self::Probe => 1,
-        }
-    }
 }
 
 /// A run that is to be carried out, from its beginning or from where it was.
@@ -326,24 +311,6 @@ impl Pipeline {
     /// The tools that have failed since this was last asked.
     pub(super) fn tools(&self) -> MutexGuard<'_, ToolTally> {
         self.tools.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why no run may begin at present, if so: the journal cannot be written to, or the money is used
-    /// up.
-    pub fn trouble(&self) -> Option<String> {
-        self.journal.trouble().or_else(|| self.budget.exhausted())
-    }
-
-    /// Why no further run may begin, if so. Where Claude is not asked, a probe finds out.
-    pub(super) fn why_not_begin(&self, admitted: Admitted) -> Option<WhyNotRun> {
-        let is_stopped = admitted == Admitted::All && self.claude.stopped().is_some();
-        let reasons = [
-            (self.control.paused().is_some(), WhyNotRun::Paused),
-            (is_stopped, WhyNotRun::ModelStopped),
-            (self.budget.exhausted().is_some(), WhyNotRun::Budget),
-            (self.journal.trouble().is_some(), WhyNotRun::Other),
-        ];
-        reasons.into_iter().find_map(|(is_so, why)| is_so.then_some(why))
     }
 
     fn run_limits(&self) -> Limits {

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use super::{
-    pipeline::{Admitted, Pipeline},
+    admission::Admitted,
+    pipeline::Pipeline,
     work::{Claims, What, Work},
 };
 use crate::{
@@ -62,7 +63,7 @@ impl Recovery {
         let mut runs = pipeline.journal.runs_in(RunState::Running).await?;
         runs.extend(pipeline.journal.runs_in(RunState::RatingOwed).await?);
 
-        let may_begin = pipeline.why_not_begin(admitted).is_none();
+        let may_begin = pipeline.admission.of_runs(admitted).is_none();
         let most = if may_begin { admitted.most() } else { 0 };
         let now = pipeline.clock.now();
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());

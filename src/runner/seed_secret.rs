@@ -1,12 +1,16 @@
 //! What is known of PERSONA_SEED_SECRET: once it has opened an account, a refusal is the trouble of the
 //! persona that is refused, and not of all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use super::once_a_day::OnceADay;
 use crate::{
@@ -16,6 +20,9 @@ use crate::{
     domain::{UserId, derive_password},
     journal::{Journal, JournalError},
 };
+
+/// For a login on demand, retries included.
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Remembers whether the secret fits, and how often it did not.
 #[derive(Debug)]
@@ -28,6 +35,15 @@ pub struct SeedSecret {
     has_fitted: AtomicBool,
     /// Whose refusals.
     told: OnceADay,
+}
+
+/// A login that worked.
+#[derive(Clone, Debug)]
+pub struct LoginDiagnosis {
+    /// Account id.
+    pub user_id: String,
+    /// Personal space.
+    pub space_id: String,
 }
 
 impl SeedSecret {
@@ -49,6 +65,18 @@ impl SeedSecret {
         auth.restore_refused_tries(journal.refused_tries().await?);
         let has_fitted = AtomicBool::new(fits);
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
+    }
+
+    /// Derives the password of a persona, logs in and finds the personal space, to see whether it works. Needs
+    /// neither service key nor Claude.
+    ///
+    /// # Errors
+    /// Which step failed, and how.
+    pub async fn check_login(&self, email: &str) -> Result<LoginDiagnosis, AuthError> {
+        let access = self.auth.log_in(email, Instant::now() + LOGIN_LIMIT).await;
+        self.note(&access).await;
+        let access = access?;
+        Ok(LoginDiagnosis { user_id: access.user_id, space_id: access.space_id })
     }
 
     /// Whether it has opened an account, in this process or an earlier one.

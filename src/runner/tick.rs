@@ -9,21 +9,19 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use self::entries::Entry;
 use super::{
+    admission::{Admission, Admitted, Hindrance},
     once_a_day::OnceADay,
-    pipeline::{Admitted, Pipeline},
+    pipeline::Pipeline,
     put_off::PutOff,
     recovery::{Recovery, Unfinished},
     work::{Came, Claims, Work, carry_out},
 };
 use crate::{
-    clients::{
-        claude::{Admission, ClaudeClient},
-        personas::{PersonasClient, PersonasError},
-    },
+    clients::personas::{PersonasClient, PersonasError},
     domain::{Cadence, Usd},
     journal::JournalError,
     metrics::{DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun},
@@ -39,8 +37,6 @@ pub struct Tick {
     personas: Arc<PersonasClient>,
     recovery: Recovery,
     claims: Arc<Claims>,
-    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
-    permits: Arc<Semaphore>,
     /// Rows of /due that are no run.
     told: OnceADay,
 }
@@ -112,43 +108,28 @@ pub enum TickError {
     /// A rate limit is in the way, which is nobody's failure.
     #[error("{0}; a tick after that finds out who is due")]
     RateLimited(PersonasError),
-    /// Something that waiting does not heal stops all use of the model.
-    #[error("the model is not used for now: {0}")]
-    ModelStopped(String),
+    /// It may not take place.
+    #[error(transparent)]
+    Hindered(#[from] Hindrance),
     /// Nothing can be written down, so nothing may be paid for.
     #[error("nothing is paid for without a record of it: {0}")]
     Journal(#[from] JournalError),
-    /// The runner is paused.
-    #[error("the runner is paused")]
-    Paused,
     /// The runner is stopping.
     #[error("the runner is stopping")]
     Stopping,
 }
 
-/// Tells the client of the model that the tick is over.
-struct EndOfTick<'a>(&'a ClaudeClient);
-
-impl Drop for EndOfTick<'_> {
-    fn drop(&mut self) {
-        self.0.end_tick();
-    }
-}
-
 impl Tick {
-    /// Ticks with this pipeline, at most `concurrency` runs at once. Unfinished runs of an earlier
-    /// process go on if they are younger than `resume_max_age`.
+    /// Ticks with this pipeline. Unfinished runs of an earlier process go on if they are younger than
+    /// `resume_max_age`.
     pub fn new(
         pipeline: Arc<Pipeline>,
         personas: Arc<PersonasClient>,
-        concurrency: usize,
         resume_max_age: Duration,
     ) -> Self {
         let claims = Arc::<Claims>::default();
         let recovery = Recovery::new(pipeline.clone(), claims.clone(), resume_max_age);
-        let permits = Arc::new(Semaphore::new(concurrency));
-        let told = OnceADay::default();
-        Self { pipeline, personas, recovery, claims, permits, told }
+        Self { pipeline, personas, recovery, claims, told: OnceADay::default() }
     }
 
     /// Runs every due persona that is not held back.
@@ -165,8 +146,10 @@ impl Tick {
                 summary.log();
             }
             Err(TickError::Stopping) => {}
-            Err(TickError::Paused) => self.metrics().record_skipped_tick(TickOutcome::Paused),
-            Err(error @ TickError::ModelStopped(_)) => {
+            Err(TickError::Hindered(Hindrance::Paused(_))) => {
+                self.metrics().record_skipped_tick(TickOutcome::Paused);
+            }
+            Err(error @ TickError::Hindered(_)) => {
                 self.metrics().record_skipped_tick(TickOutcome::ModelStopped);
                 tracing::info!("no tick: {error}");
             }
@@ -218,7 +201,7 @@ impl Tick {
     }
 
     async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
-        carry_out(&self.pipeline, &self.permits, list, admitted).await
+        carry_out(&self.pipeline, list, admitted).await
     }
 
     async fn run_due(
@@ -226,22 +209,14 @@ impl Tick {
         started: Instant,
         patience: Patience,
     ) -> Result<TickSummary, TickError> {
-        if self.pipeline.control.paused().is_some() {
-            return Err(TickError::Paused);
-        }
         // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
         // to be known by then.
-        self.pipeline.journal.check_writable().await?;
-        let claude = &self.pipeline.claude;
-        let admitted = match claude.begin_tick() {
-            Admission::Open => Admitted::All,
-            Admission::Probe => Admitted::Probe,
-            Admission::Stopped(reason) => return Err(TickError::ModelStopped(reason)),
-        };
-        // However the tick ends, a panic included.
-        let _end = EndOfTick(claude);
+        let is_writable = self.pipeline.journal.check_writable().await;
+        // Until the tick has ended, however it does, a panic included.
+        let permit = self.admission().begin_tick()?;
+        is_writable?;
         let mcp_is_back = self.look_for_mcp().await;
-        let summary = self.run_admitted(started, patience, admitted).await?;
+        let summary = self.run_admitted(started, patience, permit.admitted).await?;
         Ok(TickSummary { mcp_is_back, ..summary })
     }
 
@@ -355,24 +330,14 @@ impl Tick {
         Ok(summary)
     }
 
-    /// Why the model is not used at all for now, if so.
-    pub fn model_stopped(&self) -> Option<String> {
-        self.pipeline.claude.stopped()
-    }
-
     /// When the rate limit is over that keeps everybody from asking who is due, if there is one.
     pub fn limited_until(&self) -> Option<Timestamp> {
         self.personas.limited_until()
     }
 
-    /// Whether PERSONA_SEED_SECRET has ever opened an account.
-    pub fn secret_has_fitted(&self) -> bool {
-        self.pipeline.seed_secret.has_fitted()
-    }
-
-    /// As [`Pipeline::trouble`].
-    pub fn trouble(&self) -> Option<String> {
-        self.pipeline.trouble()
+    /// What may be in the way of a tick and its runs.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.pipeline.admission
     }
 
     fn metrics(&self) -> &Metrics {

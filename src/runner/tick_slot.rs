@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -45,24 +45,12 @@ struct Inner {
     slot: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
-    trouble: Mutex<Trouble>,
     /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
     recoveries: RwLock<()>,
     /// Whether one waits for the end of runs that somebody else is at: one is enough.
     recovery_waits: AtomicBool,
     /// Ticks started by this process; tells them apart in the log.
     started: AtomicU64,
-}
-
-/// What was wrong with the last tick that could tell.
-#[derive(Debug, Default)]
-struct Trouble {
-    /// Why nobody knows who is due.
-    due: Option<String>,
-    /// Whether every login was refused for its credentials.
-    seed_secret: bool,
-    /// Why no run got a session at mana-mcp.
-    no_session: Option<String>,
 }
 
 impl TickSlot {
@@ -75,7 +63,6 @@ impl TickSlot {
             slot,
             metrics,
             shutdown,
-            trouble: Mutex::default(),
             recoveries: RwLock::default(),
             recovery_waits: AtomicBool::default(),
             started: AtomicU64::default(),
@@ -109,11 +96,8 @@ impl TickSlot {
         let inner = self.0.clone();
         let number = inner.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
-            let result = tokio::select! {
-                biased;
-                () = inner.shutdown.aborted() => return,
-                result = inner.tick.run(patience) => result,
-            };
+            let tick = inner.tick.run(patience);
+            let Some(result) = inner.shutdown.unless_aborted(tick).await else { return };
             inner.note_trouble(&result);
             // Who learns that the tick has ended finds the same in the metrics.
             let _ = timeout(REFRESH_LIMIT, inner.gauges.refresh()).await;
@@ -135,20 +119,15 @@ impl TickSlot {
                 if inner.shutdown.is_stopping() {
                     return;
                 }
-                let busy = tokio::select! {
-                    biased;
-                    () = inner.shutdown.aborted() => return,
-                    busy = inner.tick.recover() => busy,
-                };
+                let recovery = inner.tick.recover();
+                let Some(busy) = inner.shutdown.unless_aborted(recovery).await else { return };
                 drop(under_way);
                 // A run that ends by a pause that is over by then leaves its rating.
                 if busy.is_empty() || inner.recovery_waits.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                tokio::select! {
-                    biased;
-                    () = inner.shutdown.stopping() => return,
-                    () = inner.tick.all_free(&busy) => {}
+                if inner.shutdown.unless_stopping(inner.tick.all_free(&busy)).await.is_none() {
+                    return;
                 }
                 inner.recovery_waits.store(false, Ordering::SeqCst);
             }
@@ -159,7 +138,7 @@ impl TickSlot {
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
     /// growing pauses, once for all of them; a tick looks too.
     pub async fn go_on_with_put_off(self) {
-        let Inner { tick, shutdown, trouble, .. } = &*self.0;
+        let Inner { tick, shutdown, .. } = &*self.0;
         let work = async {
             loop {
                 tick.put_off().somebody().await;
@@ -168,18 +147,14 @@ impl TickSlot {
                     sleep(pause).await;
                     pause = (pause * 2).min(longest);
                     if tick.look_for_mcp().await {
-                        trouble.lock().unwrap_or_else(PoisonError::into_inner).no_session = None;
+                        tick.admission().last_tick().no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
                     self.recover();
                 }
             }
         };
-        tokio::select! {
-            biased;
-            () = shutdown.stopping() => {}
-            () = work => {}
-        }
+        shutdown.unless_stopping(work).await;
     }
 
     /// Whether a tick or a recovery is under way.
@@ -198,22 +173,6 @@ impl TickSlot {
     pub fn limited_until(&self) -> Option<Timestamp> {
         self.0.tick.limited_until()
     }
-
-    /// What was wrong with the last tick, if anything was.
-    pub fn trouble(&self) -> Option<String> {
-        if let Some(reason) = self.0.tick.model_stopped() {
-            return Some(format!("the model is not used for now: {reason}"));
-        }
-        if let Some(reason) = self.0.tick.trouble() {
-            return Some(reason);
-        }
-        let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let mismatch = "every login was refused: PERSONA_SEED_SECRET does not match";
-        // A login on demand can have shown since that it fits.
-        let is_mismatch = trouble.seed_secret && !self.0.tick.secret_has_fitted();
-        let mismatch = is_mismatch.then(|| mismatch.to_owned());
-        trouble.due.clone().or(mismatch).or_else(|| trouble.no_session.clone())
-    }
 }
 
 impl Inner {
@@ -222,8 +181,8 @@ impl Inner {
             // It says nothing about anything else.
             return;
         }
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.due = match result {
+        let mut last = self.tick.admission().last_tick();
+        last.due = match result {
             Err(error @ TickError::Due(_)) => Some(error.to_string()),
             // The others say themselves what is wrong, for as long as it is.
             Ok(_) | Err(_) => None,
@@ -232,10 +191,10 @@ impl Inner {
             // Where everybody is held back, nobody has tried whether it goes well by now.
             let nobody_tried = summary.due > 0 && summary.begun == 0;
             if !nobody_tried {
-                trouble.seed_secret = summary.seed_secret_mismatch;
+                last.seed_secret = summary.seed_secret_mismatch;
             }
             if !nobody_tried || summary.put_off > 0 || summary.mcp_is_back {
-                trouble.no_session = summary.no_session.clone();
+                last.no_session = summary.no_session.clone();
             }
         }
     }

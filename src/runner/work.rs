@@ -3,12 +3,13 @@
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
+    admission::Admitted,
     fan_out::{Outcome, fan_out},
-    pipeline::{Admitted, Pipeline, RunReport},
+    pipeline::{Pipeline, RunReport},
 };
 use crate::{
     domain::{Persona, RunId, Slot, UserId},
@@ -76,24 +77,27 @@ impl Drop for Claim {
     }
 }
 
-/// Carries the list out, as far as `permits`, which all lists share, allow. What came of it is in the
+/// Carries the list out, as far as the admission, which all lists share, allows. What came of it is in the
 /// order of the list.
 pub(super) async fn carry_out(
     pipeline: &Arc<Pipeline>,
-    permits: &Arc<Semaphore>,
     list: Vec<Work>,
     admitted: Admitted,
 ) -> Vec<Came> {
     if list.is_empty() {
         return Vec::new();
     }
-    let outcomes = fan_out(list, permits, &pipeline.shutdown, |Work { what, claim }| {
+    let admit = |work: &Work| {
+        let is_closed = matches!(work.what, What::Resume(_, Some(_)));
+        pipeline.admission.admit((!is_closed).then_some(admitted))
+    };
+    let outcomes = fan_out(list, admit, |Work { what, claim }| {
         let pipeline = pipeline.clone();
         let job = async move {
             // Until the run is closed, where it panics.
             let claim = claim;
             let id = what.id();
-            let run = begin(&pipeline, what, admitted).instrument(run_span(&claim.persona));
+            let run = begin(&pipeline, what).instrument(run_span(&claim.persona));
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(came) => came,
                 Err(_) => {
@@ -110,7 +114,9 @@ pub(super) async fn carry_out(
     let came = outcomes.into_iter().map(|outcome| match outcome {
         Outcome::Ended(came) => came,
         Outcome::Panicked => Came::Panicked,
-        Outcome::NotStarted => Came::NotBegun(WhyNotRun::RunnerDown),
+        Outcome::NotAdmitted(hindrance) => {
+            Came::NotBegun(hindrance.why_not_run().unwrap_or(WhyNotRun::Other))
+        }
     });
     came.collect()
 }
@@ -124,13 +130,7 @@ impl What {
     }
 }
 
-async fn begin(pipeline: &Pipeline, what: What, admitted: Admitted) -> Came {
-    // Paused, out of money and the like since the list was made: nobody need log in. A run that is only
-    // closed costs nothing.
-    let is_closed = matches!(what, What::Resume(_, Some(_)));
-    if let Some(why) = pipeline.why_not_begin(admitted).filter(|_| !is_closed) {
-        return Came::NotBegun(why);
-    }
+async fn begin(pipeline: &Pipeline, what: What) -> Came {
     Came::Ended(Box::new(match what {
         What::New(id, persona, slot) => pipeline.run(id, *persona, slot).await,
         What::Resume(run, close) => pipeline.resume(*run, close).await,
