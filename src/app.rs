@@ -52,15 +52,8 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port cannot be had.
-    #[error(
-        "cannot listen on {address}: {source}; is another one running? PORT and HOST set another address"
-    )]
-    Bind {
-        /// HOST and PORT.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("cannot listen on {0}: {1}; is another one running? PORT and HOST set another address")]
+    Bind(SocketAddr, io::Error),
     /// The journal cannot be had.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -110,7 +103,7 @@ impl App {
         // It logs itself what is wrong; then nothing is paid for until that is over.
         let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
-        let listener = listen(address).map_err(|source| StartError::Bind { address, source })?;
+        let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
@@ -121,14 +114,12 @@ impl App {
             config.seed_secret.clone(),
             clock.clone(),
         ));
-        let (secret, url) = (&config.seed_secret, &config.peers.auth);
         let seed_secret =
-            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), secret, url).await?;
+            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), &config).await?;
         let seed_secret = Arc::new(seed_secret);
         let pricing = load_prices(&config.claude)?;
         let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
-        let held = config.tick.paused;
-        let control = Control::load(journal.clone(), clock.clone(), held).await?;
+        let control = Control::load(journal.clone(), clock.clone(), config.tick.paused).await?;
         let gauges =
             Gauges::load(journal.clone(), budget.clone(), clock.clone(), metrics.clone()).await?;
         let gauges = Arc::new(gauges);

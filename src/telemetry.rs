@@ -18,7 +18,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::filter_fn,
-    fmt::{self, MakeWriter},
+    fmt,
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
@@ -68,10 +68,10 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitErr
     let filter = EnvFilter::new(&config.filter);
     let lines = fmt::layer().with_ansi(false);
     let lines = match config.format {
-        LogFormat::Text => lines.with_writer(Out(Some(redactor))).boxed(),
+        LogFormat::Text => lines.with_writer(move || Out(Some(redactor.clone()))).boxed(),
         LogFormat::Json => {
             let lines = lines.fmt_fields(Json(redactor.clone())).event_format(Json(redactor));
-            lines.with_writer(Out(None)).boxed()
+            lines.with_writer(|| Out(None)).boxed()
         }
     };
     tracing_subscriber::registry()
@@ -146,15 +146,7 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
 /// Hands lines on, redacted where they were not when they were made. One write is one whole line.
 struct Out(Option<Redactor>);
 
-impl<'a> MakeWriter<'a> for Out {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
-    }
-}
-
-impl Write for &Out {
+impl Write for Out {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match &self.0 {
             Some(redactor) => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 /// What a failed attempt says about trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,16 +117,14 @@ impl RetryPolicy {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
-            let Some(pause) = self.pause(retries, retry_after, jitter()) else {
-                return Err(error);
+            let pause = match error.verdict() {
+                Verdict::Transient { retry_after } => self.pause(retries, retry_after, jitter()),
+                Verdict::Final => None,
             };
-            let next = Instant::now() + pause;
-            if next >= deadline {
-                return Err(error);
-            }
+            let in_time = |pause: &Duration| Instant::now() + *pause < deadline;
+            let Some(pause) = pause.filter(in_time) else { return Err(error) };
             on_retry(&error, pause);
-            sleep_until(next).await;
+            sleep(pause).await;
             // Timers are a little late by nature.
             if Instant::now() >= deadline {
                 return Err(error);

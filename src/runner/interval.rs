@@ -13,12 +13,7 @@ pub async fn run_interval(period: Duration, slot: TickSlot, shutdown: Shutdown) 
     let mut heartbeat = interval_at(Instant::now() + period, period);
     // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.stopping() => return,
-            _ = heartbeat.tick() => {}
-        }
+    while shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
         match slot.start(Patience::Scheduled) {
             // It runs by itself; its result is logged and counted there.
             Ok(_receiver) => {}

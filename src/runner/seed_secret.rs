@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::once_a_day::OnceADay;
 use crate::{
     clients::auth::{AuthClient, AuthError},
     clock::Clock,
-    config::BaseUrl,
+    config::Config,
     domain::{UserId, derive_password},
     journal::{Journal, JournalError},
 };
@@ -55,11 +55,11 @@ impl SeedSecret {
         journal: Journal,
         clock: Clock,
         auth: Arc<AuthClient>,
-        secret: &SecretString,
-        url: &BaseUrl,
+        config: &Config,
     ) -> Result<Self, JournalError> {
+        let (secret, url) = (config.seed_secret.expose_secret(), &config.peers.auth);
         // Made like a password, but of what is no e-mail; 11 of 64 letters are 8 bytes.
-        let mut fingerprint = derive_password(secret.expose_secret(), &format!("fits {url}"));
+        let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
         let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
         auth.restore_refused_tries(journal.refused_tries().await?);

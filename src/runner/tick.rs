@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use self::entries::Entry;
@@ -91,7 +92,7 @@ pub struct TickSummary {
 }
 
 /// A persona whose run did not end well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedRun {
     /// Its e-mail.
     pub persona: String,
@@ -230,11 +231,8 @@ impl Tick {
         let shutdown = &self.pipeline.shutdown;
         let patience = patience.limit();
         let deadline = Instant::now() + patience + DUE_LIMIT;
-        let due = tokio::select! {
-            biased;
-            () = shutdown.stopping() => return Err(TickError::Stopping),
-            due = self.personas.fetch_due(patience, deadline) => due,
-        };
+        let due = shutdown.unless_stopping(self.personas.fetch_due(patience, deadline)).await;
+        let due = due.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
             self.recovery.unfinished(admitted).await?;
         let due = match due {

@@ -1,5 +1,7 @@
 //! /diag/login and /diag/tick: trying things out during development.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -62,7 +64,7 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
     let ended =
         slot.start(Patience::Asked).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
     match ended.await {
-        Ok(Ok(summary)) => Ok(Json(json!({"ok": true, "result": result(&summary)}))),
+        Ok(Ok(summary)) => Ok(Json(answer(&summary))),
         Ok(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),
         Ok(Err(TickError::Hindered(Hindrance::Paused(_)))) => Ok(paused()),
         Ok(Err(error)) => Err(failure(StatusCode::SERVICE_UNAVAILABLE, error)),
@@ -74,22 +76,27 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
 }
 
 fn paused() -> Json<Value> {
-    Json(json!({"ok": true, "result": result(&TickSummary::default()), "paused": true}))
+    let mut answer = answer(&TickSummary::default());
+    answer["paused"] = true.into();
+    Json(answer)
 }
 
-fn result(summary: &TickSummary) -> Value {
-    let because = summary.skipped.iter().map(|(why, number)| (why.as_str().into(), json!(number)));
-    let failed = summary.failed.iter();
-    let failed = failed.map(|run| json!({"persona": run.persona, "error": run.error}));
+/// In one piece: of what is put together from values, each would be copied, and the list of those that failed
+/// may be long.
+fn answer(summary: &TickSummary) -> Value {
+    let because = summary.skipped.iter().map(|(why, number)| (why.as_str(), number));
     json!({
-        "due": summary.due,
-        "ranSuccessfully": summary.ran_successfully,
-        "skipped": summary.all_skipped(),
-        "skippedBecause": Value::Object(because.collect()),
-        "putOff": summary.put_off,
-        "undelivered": summary.undelivered,
-        "failed": failed.collect::<Vec<_>>(),
-        "durationMs": u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
-        "costUsd": summary.cost.dollars(),
+        "ok": true,
+        "result": {
+            "due": summary.due,
+            "ranSuccessfully": summary.ran_successfully,
+            "skipped": summary.all_skipped(),
+            "skippedBecause": because.collect::<BTreeMap<_, _>>(),
+            "putOff": summary.put_off,
+            "undelivered": summary.undelivered,
+            "failed": summary.failed,
+            "durationMs": u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
+            "costUsd": summary.cost.dollars(),
+        },
     })
 }
