@@ -205,3 +205,47 @@ impl Admission {
         self.last_tick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hindrance_has_its_words_and_says_whether_it_is_trouble_and_keeps_runs_from_beginning() {
+        use Hindrance::*;
+        let text = || "why".to_owned();
+        let unset = "MANA_SERVICE_KEY is not set; ticks are disabled";
+        let both = "MANA_SERVICE_KEY and ANTHROPIC_API_KEY are not set; ticks are disabled";
+        for (hindrance, words, is_trouble, why_not_run) in [
+            (Stopping, "the daemon is stopping", false, Some(WhyNotRun::RunnerDown)),
+            (Unset(vec!["MANA_SERVICE_KEY"]), unset, true, None),
+            (Unset(vec!["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY"]), both, true, None),
+            (
+                ModelStopped(text()),
+                "the model is not used for now: why",
+                true,
+                Some(WhyNotRun::ModelStopped),
+            ),
+            (Journal(text()), "why", true, Some(WhyNotRun::Other)),
+            (Budget(text()), "why", true, Some(WhyNotRun::Budget)),
+            (Due(text()), "why", true, None),
+            (
+                SeedSecret,
+                "every login was refused: PERSONA_SEED_SECRET does not match",
+                true,
+                None,
+            ),
+            (NoSession(text()), "why", true, None),
+            (
+                Paused(PausedBy::Environment),
+                "RUNNER_PAUSED is set",
+                false,
+                Some(WhyNotRun::Paused),
+            ),
+        ] {
+            assert_eq!(hindrance.to_string(), words);
+            assert_eq!(hindrance.is_trouble(), is_trouble, "{words}");
+            assert_eq!(hindrance.why_not_run(), why_not_run, "{words}");
+        }
+    }
+}
