@@ -8,6 +8,7 @@ pub mod call;
 pub mod catalog;
 pub mod conversation;
 pub mod day;
+pub mod day_end;
 mod dispatch;
 pub mod ended;
 pub mod left_out;

@@ -21,8 +21,8 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        Admission, BackOff, Budget, Control, Gauges, Hindrance, Outbox, PausedBy, Pipeline,
-        Retention, SeedSecret, Tick, TickSlot, interval::run_interval,
+        Admission, Budget, Control, Fleet, Gauges, Hindrance, Holds, Outbox, PausedBy, Pipeline,
+        Retention, SeedSecret, Tick, TickSlot,
     },
     server::{
         ServerState, router,
@@ -148,30 +148,23 @@ impl App {
         let held_back = journal.held_back().await?;
         let slot = claude.zip(personas).zip(outbox.clone());
         let slot = slot.map(|((claude, personas), outbox)| {
-            let pipeline = Arc::new(Pipeline {
-                auth: auth.clone(),
-                seed_secret: seed_secret.clone(),
-                mcp: McpClient::new(http, &config.peers.mcp),
-                claude,
+            let fleet = Arc::new(Fleet {
                 admission: admission.clone(),
-                back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),
-                put_off: Default::default(),
+                claude,
                 journal: journal.clone(),
-                budget: budget.clone(),
                 outbox,
+                budget: budget.clone(),
                 control: control.clone(),
-                limits: config.run,
-                policy: Arc::new(config.policy.clone()),
-                misnamed: Default::default(),
-                tools: Default::default(),
-                left_out: Default::default(),
+                holds: Holds::new(clock.clone(), config.tick.run_backoff, held_back),
+                seed_secret: seed_secret.clone(),
                 shutdown: shutdown.clone(),
                 clock: clock.clone(),
-                time_zone: config.time_zone.clone(),
                 metrics: metrics.clone(),
             });
-            let tick = Tick::new(pipeline, personas, config.journal.resume_max_age);
-            TickSlot::new(tick, gauges.clone(), metrics.clone(), shutdown.clone())
+            let mcp = McpClient::new(http, &config.peers.mcp);
+            let pipeline = Pipeline::new(fleet.clone(), auth.clone(), mcp, &config);
+            let tick = Tick::new(fleet, pipeline, personas, config.journal.resume_max_age);
+            TickSlot::new(tick, gauges.clone())
         });
         let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
@@ -229,7 +222,7 @@ impl App {
         }
         let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         match &slot {
-            Some(slot) => run_interval(tick.interval, slot.clone(), shutdown.clone()).await,
+            Some(slot) => slot.tick_every(tick.interval).await,
             None => shutdown.stopping().await,
         }
         tracing::info!("stopping: nothing new is started, what is in flight comes to its end");

@@ -56,7 +56,7 @@ pub(super) struct Turn {
 }
 
 /// What a persona's day came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MainTurn {
     /// Every call, in order.
     pub calls: Vec<CallRecord>,

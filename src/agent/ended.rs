@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::step::{DayEnd, Unrecorded};
+use super::{
+    day_end::{DayEnd, How, Whose},
+    step::Unrecorded,
+};
 use crate::{
     clients::claude::{ClaudeError, NotPaid},
     config::PERSONA_MAX_COST_USD,
@@ -83,19 +86,16 @@ impl Ended {
     /// What it means for the rest of the run.
     pub fn summary(&self, redactor: &Redactor) -> DayEnd {
         let (reason, is_failure) = self.told();
-        let failure = is_failure.then(|| redactor.redact(&reason).into_owned());
-        let broke_until = match self {
-            Self::Budget { persona_broke_until, .. } => *persona_broke_until,
-            _ => None,
+        let how = match self {
+            _ if is_failure => How::Failed,
+            Self::Stopped => How::Stopped,
+            Self::Budget { persona_broke_until: None, .. } => How::Broke(Whose::Fleet),
+            Self::Budget { persona_broke_until: until, .. } => {
+                How::Broke(Whose::Persona { until: *until })
+            }
+            _ => How::Over,
         };
-        DayEnd {
-            stopped: matches!(self, Self::Stopped),
-            out_of_money: matches!(self, Self::Budget { .. }),
-            persona_is_broke: broke_until.is_some(),
-            broke_until,
-            reason: failure.clone().unwrap_or(reason),
-            failure,
-        }
+        DayEnd::new(how, redactor.redact(&reason))
     }
 
     /// The end in words for a list of runs, and whether the run failed of it: it does not of an ordinary end, nor

@@ -39,8 +39,6 @@ pub struct Ratings {
     pub unrated: Vec<ModuleName>,
     /// What ended it early, if anything did.
     pub ended: Option<Ended>,
-    /// What its replies cost.
-    pub spent: Usd,
 }
 
 /// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
@@ -131,7 +129,6 @@ struct RatingTalk {
     /// More modules than can be asked for.
     beyond: Vec<ModuleName>,
     replies: u32,
-    spent: Usd,
     came_back: String,
 }
 
@@ -151,7 +148,6 @@ impl RatingTalk {
     /// Takes in an answer, and asks for what is still missing.
     fn hear(&mut self, reply: Reply) {
         self.replies += 1;
-        self.spent += reply.cost.total();
         self.came_back = describe(&reply, &self.redactor);
         if reply.stop_reason == StopReason::Refusal {
             // Asked again, it would most likely decline again.
@@ -180,7 +176,7 @@ impl RatingTalk {
             self.rows.push(ModuleRating::unreadable(&self.came_back));
         }
         self.missing.extend(self.beyond);
-        Ratings { rows: self.rows, unrated: self.missing, ended, spent: self.spent }
+        Ratings { rows: self.rows, unrated: self.missing, ended }
     }
 }
 

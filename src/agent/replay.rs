@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::{
     conversation::Limits,
     day::Day,
-    step::{DayEnd, Opened, Step},
+    day_end::DayEnd,
+    step::{Opened, Step},
 };
 use crate::{
     clients::claude::Reply,

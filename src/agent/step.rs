@@ -3,10 +3,12 @@
 //! A step is written before it is acted on. From its steps the conversation is rebuilt byte for byte
 //! ([`super::replay`]).
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::call::{Called, CalledTool};
+use super::{
+    call::{Called, CalledTool},
+    day_end::DayEnd,
+};
 use crate::{
     clients::claude::{Meter, Reply},
     domain::{ModuleRating, ToolName, Usd},
@@ -87,25 +89,6 @@ pub struct Opened {
     pub opening: String,
     /// Hash of the tools on offer.
     pub catalog: String,
-}
-
-/// How a main turn ended, as far as it decides what comes next.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DayEnd {
-    /// Why the run counts as failed.
-    pub failure: Option<String>,
-    /// Whether it was stopped from outside: by a shutdown, a pause or on request.
-    pub stopped: bool,
-    /// Whether money is short, so that there will be no rating.
-    pub out_of_money: bool,
-    /// Whether it is this persona's own money of the day.
-    #[serde(default)]
-    pub persona_is_broke: bool,
-    /// When the persona has money again, if so; an earlier version did not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broke_until: Option<Timestamp>,
-    /// Why it ended, in a word.
-    pub reason: String,
 }
 
 /// Writes steps down, and keeps the account.

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use super::{
     call::{Called, CalledTool},
     day::MainTurn,
+    day_end::DayEnd,
     rating,
     replay::Replay,
-    step::{DayEnd, Step},
+    step::Step,
 };
 use crate::{
     clients::claude::{Block, Reply, ToolUse, sendable_id},

@@ -8,9 +8,8 @@ use super::{
 };
 use crate::{
     agent::transcript::Transcript,
-    domain::Usd,
+    domain::{Stage, Usd},
     journal::{Journal, Result, RunRow, RunState},
-    metrics::{Label, Stage},
 };
 
 /// Longest persona in the table, in characters.

@@ -9,7 +9,8 @@ use super::*;
 use crate::{
     agent::{
         call::{CallRecord, Called, CalledTool},
-        step::{DayEnd, Opened, Step},
+        day_end::DayEnd,
+        step::{Opened, Step},
     },
     clients::claude::{Reply, ResultBlock},
     domain::{

@@ -6,7 +6,8 @@ use super::text::{Page, cell, grouped, time};
 use crate::{
     agent::{
         call::CalledTool,
-        step::{DayEnd, Step},
+        day_end::{DayEnd, How},
+        step::Step,
         transcript::{Call, Part, Said, Transcript, Turn},
     },
     clients::claude::ResultBlock,
@@ -96,8 +97,8 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
             page.section(if *as_system { "Reminder (as the system)" } else { "Reminder" });
             page.text(2, text, OTHER);
         }
-        Part::DayEnded(DayEnd { failure, reason, .. }) => {
-            let how = if failure.is_some() { ", failed" } else { "" };
+        Part::DayEnded(DayEnd { how, reason }) => {
+            let how = if *how == How::Failed { ", failed" } else { "" };
             page.section(&format!("The day ended{how}: {}", cell(reason, REASON)));
         }
         Part::Rated(ratings) => print_ratings(page, ratings),

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     clients::claude::{self, ClaudeClient},
+    domain::WhyNotRun,
     journal::Journal,
-    metrics::WhyNotRun,
     shutdown::Shutdown,
 };
 
@@ -229,19 +229,9 @@ mod tests {
             (Journal(text()), "why", true, Some(WhyNotRun::Other)),
             (Budget(text()), "why", true, Some(WhyNotRun::Budget)),
             (Due(text()), "why", true, None),
-            (
-                SeedSecret,
-                "every login was refused: PERSONA_SEED_SECRET does not match",
-                true,
-                None,
-            ),
+            (SeedSecret, "every login was refused: PERSONA_SEED_SECRET does not match", true, None),
             (NoSession(text()), "why", true, None),
-            (
-                Paused(PausedBy::Environment),
-                "RUNNER_PAUSED is set",
-                false,
-                Some(WhyNotRun::Paused),
-            ),
+            (Paused(PausedBy::Environment), "RUNNER_PAUSED is set", false, Some(WhyNotRun::Paused)),
         ] {
             assert_eq!(hindrance.to_string(), words);
             assert_eq!(hindrance.is_trouble(), is_trouble, "{words}");

@@ -1,4 +1,4 @@
-//! The single slot for ticks, shared by the interval and by callers.
+//! The single slot for ticks, shared by the heartbeat and by callers.
 
 use std::{
     sync::{
@@ -10,22 +10,20 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{OwnedSemaphorePermit, RwLock, Semaphore, oneshot},
-    task::JoinHandle,
-    time::{sleep, timeout},
+    sync::{RwLock, Semaphore, oneshot},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tracing::Instrument;
 
 use super::{
+    fleet::Fleet,
     gauges::Gauges,
-    put_off::LOOK_AGAIN,
     tick::{Patience, Tick, TickError, TickSummary},
 };
-use crate::{
-    metrics::{Metrics, TickOutcome},
-    shutdown::Shutdown,
-};
+use crate::metrics::TickOutcome;
 
+/// Before the first look for mana-mcp, and the longest pause from one to the next.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// For the gauges to be brought up to date.
 const REFRESH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -43,8 +41,6 @@ struct Inner {
     tick: Tick,
     gauges: Arc<Gauges>,
     slot: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-    shutdown: Shutdown,
     /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
     recoveries: RwLock<()>,
     /// Whether one waits for the end of runs that somebody else is at: one is enough.
@@ -55,18 +51,29 @@ struct Inner {
 
 impl TickSlot {
     /// A free slot for this tick, after which the gauges are brought up to date.
-    pub fn new(tick: Tick, gauges: Arc<Gauges>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
-        let slot = Arc::new(Semaphore::new(1));
+    pub fn new(tick: Tick, gauges: Arc<Gauges>) -> Self {
         Self(Arc::new(Inner {
             tick,
             gauges,
-            slot,
-            metrics,
-            shutdown,
+            slot: Arc::new(Semaphore::new(1)),
             recoveries: RwLock::default(),
             recovery_waits: AtomicBool::default(),
             started: AtomicU64::default(),
         }))
+    }
+
+    /// Starts a tick every `period` until a stop, unless one is in flight. The first one comes a whole period
+    /// from now: a restart begins no runs by itself, it only goes on with unfinished ones.
+    pub async fn tick_every(&self, period: Duration) {
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while self.fleet().shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
+            // It runs by itself; its result is logged and counted there.
+            if let Err(taken) = self.start(Patience::Scheduled) {
+                tracing::debug!("interval: {taken}");
+            }
+        }
     }
 
     /// Starts a tick if none is in flight. The receiver gets what it came to, or nothing where a
@@ -79,34 +86,24 @@ impl TickSlot {
         patience: Patience,
     ) -> Result<oneshot::Receiver<Result<TickSummary, TickError>>, SlotTaken> {
         let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
-            self.0.metrics.record_skipped_tick(TickOutcome::Overlap);
+            self.fleet().metrics.record_skipped_tick(TickOutcome::Overlap);
             return Err(SlotTaken);
         };
         let (ended, receiver) = oneshot::channel();
-        self.spawn(patience, permit, ended);
-        Ok(receiver)
-    }
-
-    fn spawn(
-        &self,
-        patience: Patience,
-        permit: OwnedSemaphorePermit,
-        ended: oneshot::Sender<Result<TickSummary, TickError>>,
-    ) -> JoinHandle<()> {
-        let inner = self.0.clone();
-        let number = inner.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = self.clone();
+        let number = slot.0.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
-            let tick = inner.tick.run(patience);
-            let Some(result) = inner.shutdown.unless_aborted(tick).await else { return };
-            inner.note_trouble(&result);
+            let tick = slot.0.tick.run(patience);
+            let Some(result) = slot.fleet().shutdown.unless_aborted(tick).await else { return };
             // Who learns that the tick has ended finds the same in the metrics.
-            let _ = timeout(REFRESH_LIMIT, inner.gauges.refresh()).await;
+            let _ = timeout(REFRESH_LIMIT, slot.0.gauges.refresh()).await;
             // The slot is free again before anybody learns that the tick has ended.
             drop(permit);
             // Nobody may be waiting any more, which is fine.
             let _ = ended.send(result);
         };
-        tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number)))
+        tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number)));
+        Ok(receiver)
     }
 
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
@@ -114,19 +111,19 @@ impl TickSlot {
     pub fn recover(&self) {
         let inner = self.0.clone();
         let work = async move {
+            let (tick, shutdown) = (&inner.tick, &inner.tick.fleet.shutdown);
             loop {
                 let under_way = inner.recoveries.read().await;
-                if inner.shutdown.is_stopping() {
+                if shutdown.is_stopping() {
                     return;
                 }
-                let recovery = inner.tick.recover();
-                let Some(busy) = inner.shutdown.unless_aborted(recovery).await else { return };
+                let Some(busy) = shutdown.unless_aborted(tick.recover()).await else { return };
                 drop(under_way);
                 // A run that ends by a pause that is over by then leaves its rating.
                 if busy.is_empty() || inner.recovery_waits.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                if inner.shutdown.unless_stopping(inner.tick.all_free(&busy)).await.is_none() {
+                if shutdown.unless_stopping(tick.claims.all_free(&busy)).await.is_none() {
                     return;
                 }
                 inner.recovery_waits.store(false, Ordering::SeqCst);
@@ -138,16 +135,16 @@ impl TickSlot {
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
     /// growing pauses, once for all of them; a tick looks too.
     pub async fn go_on_with_put_off(self) {
-        let Inner { tick, shutdown, .. } = &*self.0;
+        let Fleet { holds, admission, shutdown, .. } = self.fleet();
         let work = async {
             loop {
-                tick.put_off().somebody().await;
+                holds.somebody_waits_for_mcp().await;
                 let (mut pause, longest) = LOOK_AGAIN;
-                while !tick.put_off().is_empty() {
+                while holds.waits_for_mcp() {
                     sleep(pause).await;
                     pause = (pause * 2).min(longest);
-                    if tick.look_for_mcp().await {
-                        tick.admission().last_tick().no_session = None;
+                    if self.0.tick.pipeline.look_for_mcp().await {
+                        admission.last_tick().no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
                     self.recover();
@@ -173,29 +170,8 @@ impl TickSlot {
     pub fn limited_until(&self) -> Option<Timestamp> {
         self.0.tick.limited_until()
     }
-}
 
-impl Inner {
-    fn note_trouble(&self, result: &Result<TickSummary, TickError>) {
-        if matches!(result, Err(TickError::RateLimited(_))) {
-            // It says nothing about anything else.
-            return;
-        }
-        let mut last = self.tick.admission().last_tick();
-        last.due = match result {
-            Err(error @ TickError::Due(_)) => Some(error.to_string()),
-            // The others say themselves what is wrong, for as long as it is.
-            Ok(_) | Err(_) => None,
-        };
-        if let Ok(summary) = result {
-            // Where everybody is held back, nobody has tried whether it goes well by now.
-            let nobody_tried = summary.due > 0 && summary.begun == 0;
-            if !nobody_tried {
-                last.seed_secret = summary.seed_secret_mismatch;
-            }
-            if !nobody_tried || summary.put_off > 0 || summary.mcp_is_back {
-                last.no_session = summary.no_session.clone();
-            }
-        }
+    fn fleet(&self) -> &Fleet {
+        &self.0.tick.fleet
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ServerState, failure};
 use crate::{
-    metrics::{Label, TickOutcome},
+    metrics::TickOutcome,
     runner::{Hindrance, Patience, TickError, TickSummary},
 };
 
