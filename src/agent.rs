@@ -64,7 +64,8 @@ pub struct Scope {
 
 impl Scope {
     /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it; a pause
-    /// lets it come to its end. Whether the run has paid for anything decides what it is worth without.
+    /// lets it come to its end. Where the run has paid for a reply before (`has_paid`), one that is too dear is
+    /// no failure.
     async fn ask(
         &self,
         claude: &ClaudeClient,

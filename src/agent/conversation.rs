@@ -6,11 +6,9 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
-use super::{catalog::Catalog, ended::Closed, nets, step::Step};
+use super::ended::Closed;
 use crate::{
-    clients::claude::{
-        ClaudeError, MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse,
-    },
+    clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse},
     domain::Usd,
 };
 
@@ -55,7 +53,7 @@ pub enum Next {
 /// A conversation of a persona with its tools.
 #[derive(Debug)]
 pub struct Conversation {
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     next: Next,
     replies: u32,
     limits: Limits,
@@ -124,17 +122,6 @@ impl Conversation {
     /// The last thing the model said in words.
     pub fn closing_words(&self) -> &str {
         &self.closing_words
-    }
-
-    /// Takes out what the request may have been refused for, one of these tools included; `None` if there is
-    /// nothing to try.
-    pub(super) fn mend(&mut self, error: &ClaudeError, tools: Option<&Catalog>) -> Option<Step> {
-        nets::mend(error, tools, &mut self.messages)
-    }
-
-    /// Takes out what this step says. Whether anything has changed.
-    pub(super) fn take_out(&mut self, step: &Step) -> bool {
-        nets::take_out(step, &mut self.messages)
     }
 
     /// Takes in the reply that was asked for.

@@ -11,10 +11,12 @@ use super::{
     call::{CallRecord, Called, CalledTool, used_modules},
     catalog::Catalog,
     conversation::{Conversation, Limits, Next},
+    ended::Ended,
+    nets,
     step::Step,
 };
 use crate::{
-    clients::claude::{ClaudeError, ToolResult, ToolUse, sendable_id},
+    clients::claude::{ToolResult, ToolUse, sendable_id},
     domain::{ModuleName, Redactor, ToolName, Usd},
 };
 
@@ -115,16 +117,17 @@ impl Day {
                 self.tell(results, reminder.as_deref(), as_system, &cut);
             }
             taken_out => {
-                self.conversation.take_out(&taken_out);
+                nets::take_out(&taken_out, &mut self.conversation.messages);
                 self.go_without(&taken_out);
             }
         }
     }
 
     /// Takes out of the history what a request may have been refused for; `None` if there is nothing to try.
-    pub(super) fn mend(&mut self, refusal: &ClaudeError, tools: &Catalog) -> Option<Step> {
+    pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
         let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
-        let taken_out = self.conversation.mend(refusal, may_go.then_some(tools))?;
+        let messages = &mut self.conversation.messages;
+        let taken_out = nets::mend(refused, may_go.then_some(tools), messages)?;
         self.go_without(&taken_out);
         Some(taken_out)
     }

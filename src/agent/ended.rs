@@ -85,35 +85,24 @@ pub enum Ended {
 impl Ended {
     /// What it means for the rest of the run.
     pub fn summary(&self, redactor: &Redactor) -> DayEnd {
-        let (reason, is_failure) = self.told();
-        let how = match self {
-            _ if is_failure => How::Failed,
-            Self::Stopped => How::Stopped,
-            Self::Budget { persona_broke_until: None, .. } => How::Broke(Whose::Fleet),
-            Self::Budget { persona_broke_until: until, .. } => {
-                How::Broke(Whose::Persona { until: *until })
+        let (how, reason) = match self {
+            Self::Closed(closed) => closed.summary(),
+            Self::Model(error) => (How::Failed, error.to_string()),
+            Self::SessionsLost => (How::Failed, "mana-mcp lost three sessions of this run".into()),
+            Self::Away { reason } => (How::Failed, reason.clone()),
+            Self::Deadline => (How::Failed, "the run's time (PERSONA_TIMEOUT_MS) was up".into()),
+            Self::Unrecorded(error) => (How::Failed, error.to_string()),
+            Self::Stopped => (How::Stopped, "stopped from outside".into()),
+            Self::Budget { variable, persona_broke_until: until } => {
+                let whose = until.map_or(Whose::Fleet, |_| Whose::Persona { until: *until });
+                (How::Broke(whose), format!("{variable} is used up"))
             }
-            _ => How::Over,
+            Self::TooDear { variable, most, is_first } => {
+                let how = if *is_first { How::Failed } else { How::Over };
+                (how, NotPaid::TooDear { variable, most: *most }.to_string())
+            }
         };
         DayEnd::new(how, redactor.redact(&reason))
-    }
-
-    /// The end in words for a list of runs, and whether the run failed of it: it does not of an ordinary end, nor
-    /// of a stop, which is nobody's failure.
-    fn told(&self) -> (String, bool) {
-        match self {
-            Self::Closed(closed) => closed.told(),
-            Self::Model(error) => (error.to_string(), true),
-            Self::SessionsLost => ("mana-mcp lost three sessions of this run".into(), true),
-            Self::Away { reason } => (reason.clone(), true),
-            Self::Deadline => ("the run's time (PERSONA_TIMEOUT_MS) was up".into(), true),
-            Self::Stopped => ("stopped from outside".into(), false),
-            Self::Budget { variable, .. } => (format!("{variable} is used up"), false),
-            Self::TooDear { variable, most, is_first } => {
-                (NotPaid::TooDear { variable, most: *most }.to_string(), *is_first)
-            }
-            Self::Unrecorded(error) => (error.to_string(), true),
-        }
     }
 
     /// Why there is no reply, in a run that has paid for one before, or not.
@@ -144,8 +133,9 @@ impl Ended {
 }
 
 impl Closed {
-    /// The end in words for a list of runs, and whether the run cannot count as a day in the product.
-    pub(super) fn told(&self) -> (String, bool) {
+    /// What it means for the rest of the run: whether that cannot count as a day in the product, and why it
+    /// ended, in words for a list of runs.
+    pub(super) fn summary(&self) -> (How, String) {
         let reason = match self {
             Self::Finished => "done",
             Self::TurnLimit => "PERSONA_MAX_TURNS reached",
@@ -156,12 +146,17 @@ impl Closed {
             Self::PauseLimit => "paused too often",
             Self::UnknownStopReason => "unknown stop reason",
             Self::NoCall { idle: false } => "a call was announced, and none came",
-            Self::NoCall { idle: true } => "Claude announced a tool call (tool_use) and made none",
+            Self::NoCall { idle: true } => {
+                return (
+                    How::Failed,
+                    "Claude announced a tool call (tool_use) and made none".into(),
+                );
+            }
             Self::Refused { category } => {
                 let category = category.as_deref().unwrap_or("no category");
-                return (format!("Claude declined to go on (refusal, {category})"), true);
+                return (How::Failed, format!("Claude declined to go on (refusal, {category})"));
             }
         };
-        (reason.to_owned(), matches!(self, Self::NoCall { idle: true }))
+        (How::Over, reason.to_owned())
     }
 }

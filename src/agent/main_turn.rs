@@ -56,10 +56,7 @@ pub async fn run_main_turn(
                     }
                     Err(ended) => ended,
                 };
-                let refusal = ended.bad_request();
-                let Some(step) = refusal.and_then(|error| day.mend(error, &catalog)) else {
-                    break ended;
-                };
+                let Some(step) = day.mend(&ended, &catalog) else { break ended };
                 recorder.note(&step).await;
                 if let Step::ToolLeftOut { tool } = &step {
                     refused_tools += u64::from(scope.left_out.refuse(tool));

@@ -4,16 +4,17 @@
 //! First the tool that the refusal names, then thinking, then attachments. Thinking is bound to everything
 //! before it, the tools included (contracts/anthropic-messages.md, section 5.4), so it goes with either.
 
-use super::{catalog::Catalog, step::Step};
-use crate::clients::claude::{ClaudeError, Message};
+use super::{catalog::Catalog, ended::Ended, step::Step};
+use crate::clients::claude::Message;
 
-/// Takes out of `messages` what the request may have been refused for, and says what; `None` if asking again
-/// makes no sense. `tools` are those on offer, where one of them may go.
+/// Takes out of `messages` what the request may have been refused for, and says what; `None` if it was not
+/// refused, or asking again makes no sense. `tools` are those on offer, where one of them may go.
 pub(super) fn mend(
-    error: &ClaudeError,
+    refused: &Ended,
     tools: Option<&Catalog>,
     messages: &mut Vec<Message>,
 ) -> Option<Step> {
+    let error = refused.bad_request()?;
     let named = tools.and_then(|catalog| catalog.nth(error.named_tool()?));
     let tool = named.map(|tool| Step::ToolLeftOut { tool: tool.clone() });
     let all = tool.into_iter().chain([Step::ThinkingStripped, Step::AttachmentsReplaced]);

@@ -71,8 +71,7 @@ pub async fn run_rating_turn(
             }
             Err(ended) => ended,
         };
-        let refusal = ended.bad_request();
-        match refusal.and_then(|error| nets::mend(error, None, &mut talk.messages)) {
+        match nets::mend(&ended, None, &mut talk.messages) {
             Some(step) => recorder.note(&step).await,
             None => break Some(ended),
         }

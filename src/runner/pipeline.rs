@@ -244,7 +244,7 @@ impl Pipeline {
             patience: Arc::default(),
         };
         Run {
-            journal: RunJournal::new(setup, redactor, next_number, (run::spent(&left), left.lost)),
+            journal: RunJournal::new(setup, redactor, next_number, (left.spent(), left.lost)),
             persona,
             scope,
             started,

@@ -5,12 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    agent::{
-        Scope,
-        day::MainTurn,
-        replay::Replay,
-        step::{Recorder, Step},
-    },
+    agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
     clients::{auth::Access, personas::Batch},
     domain::{Persona, RunState, Stage, Usd, one_line},
     journal::{CANCELLED, EndedRun},
@@ -129,16 +124,6 @@ impl Run {
             ),
         }
     }
-}
-
-/// What a run had cost before this process.
-pub(super) fn spent(left: &Replay) -> Usd {
-    let day = left.day.as_ref().map_or(left.lost, |day| day.spent());
-    let rating = left.rating.iter().map(|step| match step {
-        Step::Replied(reply) => reply.cost.total(),
-        _ => Usd::ZERO,
-    });
-    day + rating.sum()
 }
 
 /// What came of a run.
