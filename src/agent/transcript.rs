@@ -32,12 +32,10 @@ pub struct Transcript {
 pub enum Part {
     /// The main turn began, then, and the persona was asked to do this.
     Opened(Timestamp, String),
-    /// The model replied in the main turn.
+    /// The model replied.
     Turn(Turn),
     /// The persona was asked this for its ratings.
     Question(String),
-    /// The model replied in the rating turn.
-    Answer(Turn),
     /// No answer came. It may have been billed with so much all the same, if it says so.
     Unanswered(Option<Usd>),
     /// The process died while the model was answering, which may have been billed with so much.
@@ -64,7 +62,9 @@ pub enum Part {
 /// A reply, and what came of its calls.
 #[derive(Debug)]
 pub struct Turn {
-    /// Its number among the replies of the main turn, or of the rating turn, from 1.
+    /// Whether it is one of the rating turn, and not of the main turn.
+    pub is_rating: bool,
+    /// Its number among the replies there, from 1.
     pub number: usize,
     /// How long the answer took.
     pub took: Option<Duration>,
@@ -118,7 +118,7 @@ impl Transcript {
     /// The replies of the main turn.
     pub fn turns(&self) -> impl Iterator<Item = &Turn> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Turn(turn) => Some(turn),
+            Part::Turn(turn) if !turn.is_rating => Some(turn),
             _ => None,
         })
     }
@@ -224,27 +224,23 @@ impl Reader {
             _ => None,
         });
         let said = said.collect();
-        if is_rating {
-            let number = self.replay.rating_replies().count();
-            return Part::Answer(Turn { number, took, reply, said });
-        }
-        self.turns += 1;
-        Part::Turn(Turn { number: self.turns, took, reply, said })
+        self.turns += usize::from(!is_rating);
+        let number = if is_rating { self.replay.rating_replies().count() } else { self.turns };
+        Part::Turn(Turn { is_rating, number, took, reply, said })
     }
 
     /// What is known now of a call of the last turn.
     fn call(&mut self, id: &str, tool: Option<CalledTool>, called: Option<Called>) {
         let id = sendable_id(id);
-        let last = self.parts.iter_mut().rev().find_map(|part| match part {
-            Part::Turn(turn) => Some(&mut turn.said),
-            _ => None,
-        });
-        let call = last.into_iter().flatten().find_map(|said| match said {
-            Said::Call(call) if call.asked.id == id => Some(call),
-            _ => None,
-        });
-        if let Some(call) = call {
-            (call.tool, call.called) = (tool, called);
+        let is_turn = |part: &&mut Part| matches!(part, Part::Turn(_));
+        let Some(Part::Turn(turn)) = self.parts.iter_mut().rfind(is_turn) else { return };
+        for said in &mut turn.said {
+            if let Said::Call(call) = said
+                && call.asked.id == id
+            {
+                (call.tool, call.called) = (tool, called);
+                return;
+            }
         }
     }
 }
@@ -265,17 +261,13 @@ mod tests {
         let numbers: Vec<_> = told.calls().map(|called| called.record.number).collect();
         assert_eq!(numbers, [1, 2, 4]);
         let last_parts = told.parts.iter().rev().take(4).collect::<Vec<_>>();
-        let [
-            Part::Unanswered(Some(_)),
-            Part::Rated(rows),
-            Part::Answer(answer),
-            Part::DayEnded(end),
-        ] = last_parts[..]
+        let [Part::Unanswered(Some(_)), Part::Rated(rows), Part::Turn(answer), Part::DayEnded(end)] =
+            last_parts[..]
         else {
             panic!("{last_parts:?}");
         };
         assert!(rows[0].calls.contains(&numbers[2]));
-        assert_eq!((answer.number, &*end.reason), (1, "done"));
+        assert_eq!((answer.is_rating, answer.number, &*end.reason), (true, 1, "done"));
     }
 
     #[test]

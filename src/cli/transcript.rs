@@ -52,20 +52,10 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
             page.section(&format!("What it is asked to do ({})", time(*at, "%H:%M:%S UTC")));
             page.text(2, opening, OTHER);
         }
-        Part::Turn(turn) => {
-            print_head(page, "Turn", turn);
-            print_said(page, turn, goes_on);
-        }
+        Part::Turn(turn) => print_turn(page, turn, goes_on),
         Part::Question(question) => {
             page.section("What it is asked to rate");
             page.text(2, question, OTHER);
-        }
-        Part::Answer(turn) => {
-            print_head(page, "Rating, answer", turn);
-            // What it says is in the ratings below.
-            if page.full {
-                print_said(page, turn, goes_on);
-            }
         }
         Part::Unanswered(None) => page.section("No answer came; it was not billed."),
         Part::Unanswered(Some(billed)) => page.section(&format!(
@@ -108,7 +98,9 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
     }
 }
 
-fn print_head(page: &mut Page, title: &str, Turn { number, took, reply, .. }: &Turn) {
+fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
+    let Turn { is_rating, number, took, reply, said } = turn;
+    let title = if *is_rating { "Rating, answer" } else { "Turn" };
     let took = took.map(|took| format!("{:.1} s, ", took.as_secs_f64())).unwrap_or_default();
     let end = match &reply.refusal {
         Some(category) => format!("refusal ({})", cell(category, NAME)),
@@ -121,10 +113,11 @@ fn print_head(page: &mut Page, title: &str, Turn { number, took, reply, .. }: &T
         grouped(reply.usage.cache_read),
         grouped(reply.usage.output),
     ));
-}
-
-fn print_said(page: &mut Page, turn: &Turn, goes_on: bool) {
-    for said in &turn.said {
+    if *is_rating && !page.full {
+        // What it says is in the ratings below.
+        return;
+    }
+    for said in said {
         match said {
             Said::Text(text) => page.text(2, text, WORDS),
             Said::Call(call) => print_call(page, call, goes_on),
