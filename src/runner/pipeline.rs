@@ -315,7 +315,7 @@ impl Pipeline {
         // Nothing more is written down of one that is dropped: the next process finds what a kill leaves.
         let verdict = shutdown.unless_aborted(stages).await;
         let mut verdict =
-            verdict.unwrap_or_else(|| Verdict::failed(Then::Drop, Failure::stopped(Stage::Due)));
+            verdict.unwrap_or_else(|| Verdict::failed(Then::Leave, Failure::stopped(Stage::Due)));
         if run.close.as_deref() == Some(PANICKED) {
             verdict = verdict.after_panic();
         }
@@ -363,7 +363,7 @@ impl Pipeline {
 
     fn not_begun(&self, error: impl ToString) -> RunReport {
         self.fleet.metrics.record_no_run(RunOutcome::Failed);
-        let verdict = Verdict::failed(Then::Drop, Failure::at(Stage::Due, error));
+        let verdict = Verdict::failed(Then::Leave, Failure::at(Stage::Due, error));
         RunReport { verdict, undelivered: false, cost: Usd::ZERO }
     }
 }

@@ -75,7 +75,7 @@ pub(super) enum Then {
     /// It was cancelled before it had got to where it was: it is to be closed.
     Close,
     /// It is left as kill -9 leaves it.
-    Drop,
+    Leave,
 }
 
 /// What went wrong in a run.

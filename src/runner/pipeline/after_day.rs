@@ -130,7 +130,7 @@ impl Pipeline {
                 }
                 report
             }
-            Then::Drop | Then::Rate => self.report(&run, verdict, took),
+            Then::Leave | Then::Rate => self.report(&run, verdict, took),
         }
     }
 
