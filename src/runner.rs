@@ -32,5 +32,5 @@ pub use pipeline::Pipeline;
 pub use retention::Retention;
 pub use seed_secret::{LoginDiagnosis, SeedSecret};
 pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
-pub use tick_slot::{SlotTaken, TickSlot};
+pub use tick_slot::{SlotTaken, TickResult, TickSlot};
 pub use tool_tally::ToolTally;

@@ -10,7 +10,8 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{RwLock, Semaphore, oneshot},
+    sync::{RwLock, Semaphore},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tracing::Instrument;
@@ -26,6 +27,9 @@ use crate::metrics::TickOutcome;
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// For the gauges to be brought up to date.
 const REFRESH_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a tick came to, or why it did nothing.
+pub type TickResult = Result<TickSummary, TickError>;
 
 /// A tick is in flight already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,34 +80,28 @@ impl TickSlot {
         }
     }
 
-    /// Starts a tick if none is in flight. The receiver gets what it came to, or nothing where a
-    /// forced shutdown dropped it.
+    /// Starts a tick if none is in flight. The task returns what it came to, or nothing where a forced
+    /// shutdown dropped it.
     ///
     /// # Errors
     /// When one is in flight.
-    pub fn start(
-        &self,
-        patience: Patience,
-    ) -> Result<oneshot::Receiver<Result<TickSummary, TickError>>, SlotTaken> {
+    pub fn start(&self, patience: Patience) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
         let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
             self.fleet().metrics.record_skipped_tick(TickOutcome::Overlap);
             return Err(SlotTaken);
         };
-        let (ended, receiver) = oneshot::channel();
         let slot = self.clone();
         let number = slot.0.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
+            // The slot is free again before anybody learns that the tick has ended.
+            let _permit = permit;
             let tick = slot.0.tick.run(patience);
-            let Some(result) = slot.fleet().shutdown.unless_aborted(tick).await else { return };
+            let result = slot.fleet().shutdown.unless_aborted(tick).await?;
             // Who learns that the tick has ended finds the same in the metrics.
             let _ = timeout(REFRESH_LIMIT, slot.0.gauges.refresh()).await;
-            // The slot is free again before anybody learns that the tick has ended.
-            drop(permit);
-            // Nobody may be waiting any more, which is fine.
-            let _ = ended.send(result);
+            Some(result)
         };
-        tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number)));
-        Ok(receiver)
+        Ok(tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number))))
     }
 
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in

@@ -63,12 +63,12 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
     }
     let ended =
         slot.start(Patience::Asked).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
-    match ended.await {
-        Ok(Ok(summary)) => Ok(Json(answer(&summary))),
-        Ok(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),
-        Ok(Err(TickError::Hindered(Hindrance::Paused(_)))) => Ok(paused()),
-        Ok(Err(error)) => Err(failure(StatusCode::SERVICE_UNAVAILABLE, error)),
-        Err(_) => Err(failure(
+    match ended.await.ok().flatten() {
+        Some(Ok(summary)) => Ok(Json(answer(&summary))),
+        Some(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),
+        Some(Err(TickError::Hindered(Hindrance::Paused(_)))) => Ok(paused()),
+        Some(Err(error)) => Err(failure(StatusCode::SERVICE_UNAVAILABLE, error)),
+        None => Err(failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the tick was dropped before it ended; the log says why",
         )),
