@@ -4,10 +4,13 @@
 //! module knows nothing of mana-auth, of metrics, or of where it runs.
 
 pub mod attachment;
+pub mod call;
 pub mod catalog;
 pub mod conversation;
 pub mod day;
+pub mod day_end;
 mod dispatch;
+pub mod ended;
 pub mod left_out;
 pub mod main_turn;
 mod nets;
@@ -20,20 +23,21 @@ pub mod replay;
 pub mod schema;
 pub mod step;
 pub mod tool_result;
+pub mod transcript;
 
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use self::{catalog::CatalogTool, left_out::LeftOut};
+use self::{catalog::CatalogTool, ended::Ended, left_out::LeftOut, step::Recorder};
 use crate::{
     clients::{
-        claude::Patience,
+        claude::{Ask, ClaudeClient, Patience, Reply},
         mcp::{CallError, ToolOutput},
     },
     config::PolicyConfig,
-    domain::Redactor,
+    domain::{Redactor, Usd},
     shutdown::Shutdown,
 };
 
@@ -56,6 +60,39 @@ pub struct Scope {
     pub patience: Arc<Patience>,
     /// Keeps this persona's secrets out of prompts and rows.
     pub redactor: Redactor,
+}
+
+impl Scope {
+    /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it; a pause
+    /// lets it come to its end. Where the run has paid for a reply before (`has_paid`), one that is too dear is
+    /// no failure.
+    async fn ask(
+        &self,
+        claude: &ClaudeClient,
+        ask: Ask<'_>,
+        has_paid: bool,
+        recorder: &impl Recorder,
+    ) -> Result<Reply, Ended> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.stopping() => Err(Ended::Stopped),
+            () = sleep_until(self.deadline) => Err(Ended::Deadline),
+            reply = claude.ask(ask, self.deadline, &self.patience, &self.redactor, recorder) => {
+                reply.map_err(|error| {
+                    Ended::of_asking(error, has_paid || recorder.lost() > Usd::ZERO)
+                })
+            }
+            () = recorder.paused() => Err(Ended::Stopped),
+        }
+    }
+
+    /// Resolves when a running tool call has to be given up, with the reason.
+    async fn cut_off(&self) -> (&'static str, Ended) {
+        tokio::select! {
+            () = sleep_until(self.deadline) => ("the run's time was up", Ended::Deadline),
+            () = self.shutdown.tool_share_used() => ("the runner was stopped", Ended::Stopped),
+        }
+    }
 }
 
 /// Why a tool has no answer.

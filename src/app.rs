@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -20,11 +21,11 @@ use crate::{
     metrics::Metrics,
     pricing::{Pricing, PricingError},
     runner::{
-        BackOff, Budget, Control, Gauges, LoginCheck, Outbox, PausedBy, Pipeline, PutOff,
-        Retention, SeedSecret, Tick, TickSlot, interval::run_interval,
+        Admission, Budget, Control, Fleet, Gauges, Hindrance, Holds, Outbox, PausedBy, Pipeline,
+        Retention, SeedSecret, Tick, TickSlot,
     },
     server::{
-        ServerState, Ticks, router,
+        ServerState, router,
         serve::{Limits, listen, serve},
     },
     shutdown::Shutdown,
@@ -42,8 +43,6 @@ const FORCED_CLOSE: Duration = Duration::from_millis(500);
 pub struct App {
     listener: TcpListener,
     state: ServerState,
-    production: bool,
-    shutdown: Shutdown,
     outbox: Option<Outbox>,
     retention: Retention,
     gauges: Arc<Gauges>,
@@ -53,15 +52,8 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port cannot be had.
-    #[error(
-        "cannot listen on {address}: {source}; is another one running? PORT and HOST set another address"
-    )]
-    Bind {
-        /// HOST and PORT.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("cannot listen on {0}: {1}; is another one running? PORT and HOST set another address")]
+    Bind(SocketAddr, io::Error),
     /// The journal cannot be had.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -107,10 +99,11 @@ impl App {
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let config = Arc::new(config);
         // It logs itself what is wrong; then nothing is paid for until that is over.
         let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
-        let listener = listen(address).map_err(|source| StartError::Bind { address, source })?;
+        let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
@@ -121,48 +114,73 @@ impl App {
             config.seed_secret.clone(),
             clock.clone(),
         ));
-        let (secret, url) = (&config.seed_secret, &config.peers.auth);
         let seed_secret =
-            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), secret, url).await?;
+            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), &config).await?;
         let seed_secret = Arc::new(seed_secret);
         let pricing = load_prices(&config.claude)?;
         let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
-        let held = config.tick.paused;
-        let control = Control::load(journal.clone(), clock.clone(), held).await?;
+        let control = Control::load(journal.clone(), clock.clone(), config.tick.paused).await?;
         let gauges =
             Gauges::load(journal.clone(), budget.clone(), clock.clone(), metrics.clone()).await?;
         let gauges = Arc::new(gauges);
-        let parts = Parts {
-            clock: clock.clone(),
-            http,
-            auth: auth.clone(),
-            seed_secret: seed_secret.clone(),
-            pricing,
-            shutdown: shutdown.clone(),
+        let concurrency = config.tick.concurrency;
+        let claude =
+            ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
+        let personas = config.peers.service_key.as_ref().and_then(|key| {
+            let at = config.peers.personas.clone();
+            PersonasClient::new(http.clone(), at, key, clock.clone()).map(Arc::new)
+        });
+        // Rows that were paid for are handed in even where the key to pay for more is missing.
+        let outbox = personas
+            .clone()
+            .map(|personas| Outbox::new(journal.clone(), clock.clone(), personas, auth.clone()));
+        let claude = personas.as_ref().and(claude).map(Arc::new);
+        let admission = Arc::new(Admission {
             journal: journal.clone(),
             budget: budget.clone(),
             control: control.clone(),
-            gauges: gauges.clone(),
-        };
-        let (ticks, outbox) = ticks(&config, parts).await?;
+            shutdown: shutdown.clone(),
+            seed_secret: seed_secret.clone(),
+            model: claude.clone().ok_or_else(|| config.missing_keys()),
+            places: Arc::new(Semaphore::new(concurrency)),
+            last_tick: Default::default(),
+        });
+        let held_back = journal.held_back().await?;
+        let slot = claude.zip(personas).zip(outbox.clone());
+        let slot = slot.map(|((claude, personas), outbox)| {
+            let fleet = Arc::new(Fleet {
+                admission: admission.clone(),
+                claude,
+                journal: journal.clone(),
+                outbox,
+                budget: budget.clone(),
+                control: control.clone(),
+                holds: Holds::new(clock.clone(), config.tick.run_backoff, held_back),
+                seed_secret: seed_secret.clone(),
+                shutdown: shutdown.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            });
+            let mcp = McpClient::new(http, &config.peers.mcp);
+            let pipeline = Pipeline::new(fleet.clone(), auth.clone(), mcp, &config);
+            let tick = Tick::new(fleet, pipeline, personas, config.journal.resume_max_age);
+            TickSlot::new(tick, gauges.clone())
+        });
         let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
         let state = ServerState {
-            ticks,
-            login_check: LoginCheck::new(auth, seed_secret),
+            slot,
+            admission,
+            seed_secret,
             control,
             journal,
             budget,
-            service_key: config.peers.service_key.clone(),
             clock,
-            tick_interval: config.tick.interval,
-            concurrency: config.tick.concurrency,
             metrics,
             metrics_page: Arc::default(),
-            shutdown: shutdown.clone(),
-            diag_hosts: config.diag_hosts.into(),
+            shutdown,
+            config,
         };
-        let production = config.environment.is_production();
-        Ok(Self { listener, state, production, shutdown, outbox, retention, gauges })
+        Ok(Self { listener, state, outbox, retention, gauges })
     }
 
     /// Where it listens.
@@ -175,66 +193,49 @@ impl App {
 
     /// The handle to stop it with.
     pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
+        self.state.shutdown.clone()
     }
 
     /// Serves and ticks until a stop or a panic in the background, then drains. The server answers until the
     /// drain has ended: ending it closes the listener at once, so that comes last.
     pub async fn run(self) -> Ended {
-        let Self { listener, state, production, shutdown, outbox, retention, gauges } = self;
-        let period = state.tick_interval;
-        let journal = state.journal.clone();
-        let slot = match &state.ticks {
-            Ticks::Ready(slot) => Some(slot.clone()),
-            Ticks::Missing(_) => None,
-        };
+        let Self { listener, state, outbox, retention, gauges } = self;
+        let (journal, shutdown) = (state.journal.clone(), state.shutdown.clone());
+        let (tick, slot) = (state.config.tick, state.slot.clone());
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
         let limits = Limits::within(descriptors::limit());
-        descriptors::warn_if_few(state.concurrency, limits.connections);
+        descriptors::warn_if_few(tick.concurrency, limits.connections);
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, router(state, production), limits, end_server.clone()));
+        server.spawn(serve(listener, router(state), limits, end_server.clone()));
         let mut server = tokio::spawn(see_to_its_end(server, shutdown.clone()));
-        let grace = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { shutdown.enforce_grace().await }
-        });
+        let grace = tokio::spawn(shutdown.clone().enforce_grace());
         let mut background = JoinSet::new();
         background.spawn(retention.work(shutdown.clone()));
         background.spawn(gauges.work(shutdown.clone()));
-        if let Some(outbox) = &outbox {
-            background.spawn(outbox.clone().work(shutdown.clone()));
+        if let Some(outbox) = outbox.clone() {
+            background.spawn(outbox.work(shutdown.clone()));
         }
-        if let Some(slot) = &slot {
+        if let Some(slot) = slot.clone() {
             slot.recover();
-            background.spawn(slot.clone().go_on_with_put_off());
+            background.spawn(slot.go_on_with_put_off());
         }
         let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
         match &slot {
-            Some(slot) => run_interval(period, slot.clone(), shutdown.clone()).await,
+            Some(slot) => slot.tick_every(tick.interval).await,
             None => shutdown.stopping().await,
         }
         tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
         if let Some(slot) = &slot {
-            tokio::select! {
-                biased;
-                () = slot.idle() => {}
-                () = shutdown.aborted() => {}
-            }
+            shutdown.unless_aborted(slot.idle()).await;
         }
         let mut is_sound = true;
-        tokio::select! {
-            biased;
-            ended = &mut background => is_sound &= ended.unwrap_or(false),
-            () = shutdown.aborted() => background.abort(),
+        match shutdown.unless_aborted(&mut background).await {
+            Some(ended) => is_sound &= ended.unwrap_or(false),
+            None => background.abort(),
         }
         if let Some(outbox) = &outbox {
-            tokio::select! {
-                biased;
-                // First, so that nothing more is written down.
-                () = shutdown.aborted() => {}
-                () = outbox.save_the_rest() => {}
-            }
+            shutdown.unless_aborted(outbox.save_the_rest()).await;
             outbox.tell_of_lost_ends().await;
         }
         end_server.cancel();
@@ -275,77 +276,6 @@ async fn see_to_its_end(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     is_sound
 }
 
-/// What ticks are made of, besides the configuration.
-struct Parts {
-    clock: Clock,
-    http: HttpClient,
-    auth: Arc<AuthClient>,
-    seed_secret: Arc<SeedSecret>,
-    pricing: Pricing,
-    shutdown: Shutdown,
-    journal: Journal,
-    budget: Arc<Budget>,
-    control: Control,
-    gauges: Arc<Gauges>,
-}
-
-/// The ticks and the outbox, if every key they need is set.
-async fn ticks(config: &Config, parts: Parts) -> Result<(Ticks, Option<Outbox>), JournalError> {
-    let Parts {
-        clock,
-        http,
-        auth,
-        seed_secret,
-        pricing,
-        shutdown,
-        journal,
-        budget,
-        control,
-        gauges,
-    } = parts;
-    let personas = config.peers.service_key.as_ref().and_then(|key| {
-        let at = config.peers.personas.clone();
-        PersonasClient::new(http.clone(), at, key, clock.clone())
-    });
-    let concurrency = config.tick.concurrency;
-    let claude =
-        ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
-    let personas = personas.map(Arc::new);
-    // Rows that were paid for are handed in even where the key to pay for more is missing.
-    let outbox = personas
-        .clone()
-        .map(|personas| Outbox::new(journal.clone(), clock.clone(), personas, auth.clone()));
-    let (Some(personas), Some(claude), Some(outbox)) = (personas, claude, outbox.clone()) else {
-        return Ok((Ticks::Missing(config.missing_keys()), outbox));
-    };
-    let held_back = journal.held_back().await?;
-    let pipeline = Pipeline {
-        auth,
-        seed_secret,
-        mcp: McpClient::new(http.clone(), &config.peers.mcp),
-        claude,
-        back_off: BackOff::new(clock.clone(), config.tick.run_backoff, held_back),
-        put_off: PutOff::default(),
-        journal,
-        budget,
-        outbox: outbox.clone(),
-        control,
-        limits: config.run,
-        policy: Arc::new(config.policy.clone()),
-        misnamed: Default::default(),
-        tools: Default::default(),
-        left_out: Arc::default(),
-        shutdown: shutdown.clone(),
-        clock,
-        time_zone: config.time_zone.clone(),
-        metrics: http.metrics().clone(),
-    };
-    let max_age = config.journal.resume_max_age;
-    let tick = Tick::new(Arc::new(pipeline), personas, concurrency, max_age);
-    let slot = TickSlot::new(tick, gauges, http.metrics().clone(), shutdown);
-    Ok((Ticks::Ready(slot), Some(outbox)))
-}
-
 /// The prices of the configured model. An unknown one is priced as the dearest, so that no limit is
 /// passed unseen.
 fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
@@ -366,15 +296,16 @@ fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
 }
 
 fn log_tick_loop(state: &ServerState) {
-    match state.ticks.missing() {
-        Some(missing) => {
+    match state.admission.model.as_ref().err() {
+        Some(unset) => {
+            let missing = Hindrance::Unset(unset.clone());
             tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
         }
         None if state.control.paused() == Some(PausedBy::Environment) => {
             tracing::info!("RUNNER_PAUSED is set: no ticks");
         }
         None => tracing::info!(
-            interval_ms = state.tick_interval.as_millis() as u64,
+            interval_ms = state.config.tick.interval.as_millis() as u64,
             "the first tick comes one interval from now"
         ),
     }

@@ -13,17 +13,18 @@ mod transcript;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
 use jiff::Timestamp;
 
-pub use arguments::{Question, Request, RunPrefix, Unparsed, parse};
+pub use arguments::{
+    OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, Unparsed, parse,
+};
 
 use crate::{
     config::LogFormat,
-    domain::RunId,
     journal::{Journal, JournalError, RunRow},
     telemetry,
 };
@@ -35,18 +36,13 @@ const CANDIDATES: u32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The journal cannot be used.
-    #[error("{source} (RUNNER_DATA_DIR: {folder})", folder = folder.display())]
-    Journal {
-        /// Where it was looked for.
-        folder: PathBuf,
-        /// What is wrong with it.
-        source: JournalError,
-    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// No run begins like this.
-    #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
+    #[error("the journal has no run {}; `mana-persona-runner runs` lists the latest", .0.as_str())]
     NoSuchRun(RunPrefix),
     /// Several do.
-    #[error("{prefix} is the beginning of several runs; say more of it:{list}")]
+    #[error("{} is the beginning of several runs; say more of it:{list}", prefix.as_str())]
     Ambiguous {
         /// What was asked for.
         prefix: RunPrefix,
@@ -58,13 +54,23 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
+impl CliError {
+    /// What is wrong, and where the journal was looked for.
+    fn with_folder(&self, folder: &Path) -> String {
+        match self {
+            Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
+            error => error.to_string(),
+        }
+    }
+}
+
 /// Answers `question` about the journal in `folder` on standard output, or says on standard error why
 /// not: for whoever typed the command, so in words whatever LOG_FORMAT the daemon has.
 pub async fn run(question: &Question, folder: &Path) -> ExitCode {
     match answer(question, folder, &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::complain(LogFormat::Text, &error.to_string(), &[]);
+            telemetry::complain(LogFormat::Text, &error.with_folder(folder), &[]);
             ExitCode::FAILURE
         }
     }
@@ -80,25 +86,13 @@ pub async fn answer(
     folder: &Path,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
-    let of_journal = |source| CliError::Journal { folder: folder.into(), source };
-    let opened = match question {
-        Question::RetryOutbox | Question::DiscardFromOutbox { .. } => {
-            Journal::open_beside_daemon(folder).await
-        }
-        _ => Journal::open_read_only(folder).await,
+    let journal = match question {
+        Question::Outbox { command: Some(_) } => Journal::open_beside_daemon(folder).await?,
+        _ => Journal::open_read_only(folder).await?,
     };
-    let journal = opened.map_err(of_journal)?;
     let text = tell(question, &journal, Timestamp::now()).await;
     journal.close().await;
-    let text = text.map_err(|refusal| match refusal {
-        Refusal::Journal(source) => of_journal(source),
-        Refusal::NoSuchRun(prefix) => CliError::NoSuchRun(prefix),
-        Refusal::Ambiguous(prefix, runs) => {
-            let list = runs.iter().map(|run| format!("\n  {run}")).collect();
-            CliError::Ambiguous { prefix, list }
-        }
-    })?;
-    write(output, &text).map_err(CliError::Output)
+    Ok(write(output, &text?)?)
 }
 
 /// Writes all of `text`, as far as somebody reads it.
@@ -112,47 +106,31 @@ pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Why there is nothing to tell.
-#[derive(Debug)]
-enum Refusal {
-    Journal(JournalError),
-    NoSuchRun(RunPrefix),
-    Ambiguous(RunPrefix, Vec<RunId>),
-}
-
-impl From<JournalError> for Refusal {
-    fn from(error: JournalError) -> Self {
-        Self::Journal(error)
-    }
-}
-
-async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<String, Refusal> {
-    match question {
-        Question::Runs { limit } => Ok(runs::tell(journal, *limit).await?),
-        Question::Show { run, full } => {
-            let run = the_run(journal, run).await?;
-            Ok(show::tell(journal, &run, *full).await?)
+async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
+    Ok(match question {
+        Question::Show(Show { run, full })
+        | Question::Runs { command: Some(RunsCommand::Show(Show { run, full })), .. } => {
+            show::tell(journal, &the_run(journal, run).await?, *full).await?
         }
-        Question::Outbox => Ok(outbox::tell(journal, now).await?),
-        Question::RetryOutbox => Ok(outbox::retry(journal, now).await?),
-        Question::DiscardFromOutbox { run } => {
-            let run = the_run(journal, run).await?;
-            Ok(outbox::discard(journal, &run).await?)
+        Question::Runs { limit, command: None } => runs::tell(journal, *limit).await?,
+        Question::Outbox { command: None } => outbox::tell(journal, now).await?,
+        Question::Outbox { command: Some(OutboxCommand::Retry) } => {
+            outbox::retry(journal, now).await?
         }
-    }
+        Question::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
+            outbox::discard(journal, &the_run(journal, run).await?).await?
+        }
+    })
 }
 
 /// The only run that begins like this.
-async fn the_run(journal: &Journal, prefix: &RunPrefix) -> Result<RunRow, Refusal> {
+async fn the_run(journal: &Journal, prefix: &RunPrefix) -> Result<RunRow, CliError> {
     let mut found = journal.runs_beginning_with(prefix.as_str(), CANDIDATES).await?;
-    match (found.pop(), found.is_empty()) {
-        (None, _) => Err(Refusal::NoSuchRun(prefix.clone())),
-        (Some(run), true) => Ok(run),
-        (Some(last), false) => {
-            let runs = found.iter().chain([&last]).map(|run| run.id).collect();
-            Err(Refusal::Ambiguous(prefix.clone(), runs))
-        }
+    if found.len() > 1 {
+        let list = found.iter().map(|run| format!("\n  {}", run.id)).collect();
+        return Err(CliError::Ambiguous { prefix: prefix.clone(), list });
     }
+    found.pop().ok_or_else(|| CliError::NoSuchRun(prefix.clone()))
 }
 
 #[cfg(test)]

@@ -10,46 +10,38 @@ use std::{
 
 use jiff::Timestamp;
 
-/// The wall clock. Clones show the same time.
+/// The wall clock, or one that shows the time in here. Clones show the same.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    System,
-    Manual(Arc<Mutex<Timestamp>>),
-}
+pub struct Clock(Option<Arc<Mutex<Timestamp>>>);
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(None)
     }
 
     /// A clock that stands at `start` until it is moved.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(Mutex::new(start))))
+        Self(Some(Arc::new(Mutex::new(start))))
     }
 
     /// What the clock shows.
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Source::System => Timestamp::now(),
-            Source::Manual(time) => *time.lock().unwrap_or_else(PoisonError::into_inner),
-        }
+        self.change(|time| *time).unwrap_or_else(Timestamp::now)
     }
 
     /// Puts a manual clock to `to`, forward or back; the machine's clock stays as it is.
     pub fn set(&self, to: Timestamp) {
-        if let Source::Manual(time) = &self.0 {
-            *time.lock().unwrap_or_else(PoisonError::into_inner) = to;
-        }
+        self.change(|time| *time = to);
     }
 
     /// Moves a manual clock forward; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(time) = &self.0 {
-            *time.lock().unwrap_or_else(PoisonError::into_inner) += by;
-        }
+        self.change(|time| *time += by);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Timestamp) -> T) -> Option<T> {
+        let time = self.0.as_ref()?;
+        Some(change(&mut time.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

@@ -68,45 +68,20 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No connection: the peer certainly did not see the request.
-    #[error("{peer} cannot be reached ({detail})")]
-    Unreachable {
-        /// The service.
-        peer: Peer,
-        /// What the connection attempt said.
-        detail: String,
-    },
-    /// No complete answer in time.
-    #[error("{peer} did not answer within {} ms", .after.as_millis())]
-    Timeout {
-        /// The service.
-        peer: Peer,
-        /// How long it had.
-        after: Duration,
-    },
+    #[error("{0} cannot be reached ({1})")]
+    Unreachable(Peer, String),
+    /// No complete answer in this time.
+    #[error("{0} did not answer within {after} ms", after = .1.as_millis())]
+    Timeout(Peer, Duration),
     /// The connection broke before the answer was complete.
-    #[error("the connection to {peer} broke ({detail})")]
-    Interrupted {
-        /// The service.
-        peer: Peer,
-        /// What the transport said.
-        detail: String,
-    },
-    /// The answer is larger than the operation accepts.
-    #[error("{peer} sent more than {limit} bytes")]
-    TooLarge {
-        /// The service.
-        peer: Peer,
-        /// The most that is accepted.
-        limit: usize,
-    },
+    #[error("the connection to {0} broke ({1})")]
+    Interrupted(Peer, String),
+    /// The answer is larger than the operation accepts, in bytes.
+    #[error("{0} sent more than {1} bytes")]
+    TooLarge(Peer, usize),
     /// The request could not even be built.
-    #[error("the request to {peer} could not be built ({detail})")]
-    Unsendable {
-        /// The service.
-        peer: Peer,
-        /// Why.
-        detail: String,
-    },
+    #[error("the request to {0} could not be built ({1})")]
+    Unsendable(Peer, String),
 }
 
 impl HttpError {
@@ -129,11 +104,11 @@ impl HttpError {
     fn from_reqwest(peer: Peer, error: reqwest::Error) -> Self {
         let detail = root_cause(&error);
         if error.is_builder() {
-            Self::Unsendable { peer, detail }
+            Self::Unsendable(peer, detail)
         } else if error.is_connect() {
-            Self::Unreachable { peer, detail }
+            Self::Unreachable(peer, detail)
         } else {
-            Self::Interrupted { peer, detail }
+            Self::Interrupted(peer, detail)
         }
     }
 }
@@ -231,7 +206,7 @@ impl HttpClient {
         let result = timeout(operation.timeout, exchange(operation, request))
             .instrument(span.clone())
             .await
-            .unwrap_or(Err(HttpError::Timeout { peer, after: operation.timeout }));
+            .unwrap_or(Err(HttpError::Timeout(peer, operation.timeout)));
         let took = started.elapsed();
         let outcome = match &result {
             Ok(answer) => status_class(answer.status),
@@ -280,7 +255,7 @@ async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answe
             break;
         }
         if body.len() + chunk.len() > limit {
-            return Err(HttpError::TooLarge { peer, limit });
+            return Err(HttpError::TooLarge(peer, limit));
         }
         body.extend_from_slice(&chunk);
     }

@@ -32,11 +32,12 @@ use tokio::time::{sleep, timeout};
 
 use place::Place;
 
+pub use crate::domain::RunState;
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use file::FILE_NAME;
 pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
-pub use runs::{CANCELLED, EndedRun, HeldBack, NewRun, RunRow, RunState};
+pub use runs::{CANCELLED, EndedRun, HeldBack, NewRun, RunRow};
 pub use steps::StoredStep;
 
 /// One operation, waiting for its turn included.

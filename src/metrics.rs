@@ -17,8 +17,7 @@ use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
 pub use labels::{
-    BudgetScope, DueBy, Label, RowKind, RunOutcome, SessionRenewal, Stage, TickOutcome, ToolFault,
-    ToolLabels, ToolOutcome, WhyNotRun,
+    BudgetScope, DueBy, RowKind, SessionRenewal, TickOutcome, ToolFault, ToolLabels, ToolOutcome,
 };
 pub use scheduling::InFlight;
 

@@ -1,37 +1,36 @@
 //! Ticks and runs: when, how many at once, and what happens to one persona from login to feedback.
 
-mod back_off;
+mod admission;
 mod budget;
 mod control;
 mod fan_out;
+mod fleet;
 mod gauges;
-pub mod interval;
-mod login_check;
+mod holds;
 mod once_a_day;
 mod outbox;
 mod persist;
 mod persona_tools;
 mod pipeline;
-mod put_off;
-mod recovery;
 mod retention;
 mod run_journal;
 mod seed_secret;
 mod tick;
 mod tick_slot;
 mod tool_tally;
+mod verdict;
 mod work;
 
-pub use back_off::BackOff;
+pub use admission::{Admission, Hindrance, LastTick};
 pub use budget::Budget;
 pub use control::{Cancelled, Control, InFlightRun, PausedBy};
+pub use fleet::Fleet;
 pub use gauges::Gauges;
-pub use login_check::{LoginCheck, LoginDiagnosis};
+pub use holds::Holds;
 pub use outbox::Outbox;
-pub use pipeline::{Pipeline, RunReport};
-pub use put_off::PutOff;
+pub use pipeline::Pipeline;
 pub use retention::Retention;
-pub use seed_secret::SeedSecret;
+pub use seed_secret::{LoginDiagnosis, SeedSecret};
 pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
-pub use tick_slot::{SlotTaken, TickSlot};
+pub use tick_slot::{SlotTaken, TickResult, TickSlot};
 pub use tool_tally::ToolTally;

@@ -2,16 +2,14 @@
 //! production, /diag/*.
 
 mod control;
-mod crowd;
 mod diag;
 mod guard;
 mod health;
-mod observe;
-mod ready;
+mod layers;
 pub mod serve;
 mod shared;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -22,16 +20,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
+    config::Config,
     domain::redact_emails,
     journal::Journal,
     metrics::Metrics,
-    runner::{Budget, Control, LoginCheck, PausedBy, TickSlot},
+    runner::{Admission, Budget, Control, Hindrance, SeedSecret, TickSlot},
     shutdown::Shutdown,
     telemetry,
 };
@@ -45,96 +43,51 @@ const LOGINS: usize = 4;
 /// What the routes need.
 #[derive(Clone, Debug)]
 pub struct ServerState {
-    /// Ticks, or what is missing for them.
-    pub ticks: Ticks,
+    /// Ticks, if every key they need is set.
+    pub slot: Option<TickSlot>,
+    /// What may be in their way.
+    pub admission: Arc<Admission>,
     /// Logins on demand.
-    pub login_check: LoginCheck,
+    pub seed_secret: Arc<SeedSecret>,
     /// Pauses, and the runs in flight.
     pub control: Control,
     /// The durable record of runs.
     pub journal: Journal,
     /// What may be spent.
     pub budget: Arc<Budget>,
-    /// What opens /control; without it there is none.
-    pub service_key: Option<SecretString>,
     /// The wall clock.
     pub clock: Clock,
-    /// TICK_INTERVAL_MS.
-    pub tick_interval: Duration,
-    /// PERSONA_CONCURRENCY.
-    pub concurrency: usize,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Them as text, or why there is none: one for all scrapes that wait, however many there are.
     pub metrics_page: Arc<Shared<Result<Bytes, String>>>,
     /// Stop and abort.
     pub shutdown: Shutdown,
-    /// DIAG_HOSTS.
-    pub diag_hosts: Arc<[String]>,
+    /// What was configured.
+    pub config: Arc<Config>,
 }
 
 impl ServerState {
-    /// What is wrong, in words for /health and /ready.
-    fn trouble(&self) -> Option<String> {
-        let trouble = match &self.ticks {
-            Ticks::Ready(slot) => slot.trouble(),
-            missing @ Ticks::Missing(_) => missing.missing().or_else(|| self.journal.trouble()),
-        };
-        trouble.map(|trouble| redact_emails(&trouble).into_owned())
-    }
-
-    /// Why no tick can do its work now, in words: something is wrong, or somebody wants it so.
-    fn hindrance(&self) -> Option<String> {
-        if self.shutdown.is_stopping() {
-            return Some("the daemon is stopping".into());
-        }
-        self.trouble().or_else(|| {
-            self.control.paused().map(|paused| match paused {
-                PausedBy::Environment => "RUNNER_PAUSED is set".into(),
-                PausedBy::Request(_) => "paused on request".into(),
-            })
-        })
-    }
-}
-
-/// Whether ticks can run.
-#[derive(Clone, Debug)]
-pub enum Ticks {
-    /// They can.
-    Ready(TickSlot),
-    /// These variables are not set.
-    Missing(Vec<&'static str>),
-}
-
-impl Ticks {
-    /// What is missing, in words.
-    pub fn missing(&self) -> Option<String> {
-        match self {
-            Self::Ready(_) => None,
-            Self::Missing(variables) => Some(format!(
-                "{} not set; ticks are disabled",
-                match variables.as_slice() {
-                    [one] => format!("{one} is"),
-                    several => format!("{} are", several.join(" and ")),
-                }
-            )),
-        }
+    /// The first that is told of what keeps ticks from their work, in words for everybody.
+    fn reason(&self, is_told: impl Fn(&Hindrance) -> bool) -> Option<String> {
+        let first = self.admission.hindrances().find(is_told)?;
+        Some(redact_emails(&first.to_string()).into_owned())
     }
 }
 
 /// The routes. In production there is no /diag, without a service key no /control.
-pub fn router(state: ServerState, production: bool) -> Router {
+pub fn router(state: ServerState) -> Router {
     let mut router = Router::new()
         .route("/health", get(health::health))
-        .route("/ready", get(ready::ready))
+        .route("/ready", get(health::ready))
         .route("/metrics", get(metrics));
     let places = |number| {
         let places = Arc::new(Semaphore::new(number));
-        middleware::from_fn_with_state(places, crowd::while_there_is_room)
+        middleware::from_fn_with_state(places, layers::while_there_is_room)
     };
     let slow = places(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
-    if !production {
+    if !state.config.environment.is_production() {
         let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
         let diag = Router::new()
             .route("/diag/login", login)
@@ -143,7 +96,7 @@ pub fn router(state: ServerState, production: bool) -> Router {
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
-    if let Some(key) = state.service_key.clone() {
+    if let Some(key) = state.config.peers.service_key.clone() {
         let door = Arc::new(control::Door::new(key));
         let with_key_only = middleware::from_fn_with_state(door, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
@@ -151,16 +104,14 @@ pub fn router(state: ServerState, production: bool) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.metrics.clone(), observe::observe))
+        .layer(middleware::from_fn_with_state(state.metrics.clone(), layers::observe))
         .with_state(state)
 }
 
-async fn metrics(State(state): State<ServerState>) -> Response {
-    match state.metrics_page.get(|| render(&state)).await {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-            .into_response(),
-        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error),
-    }
+async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {
+    let page = state.metrics_page.get(|| render(&state)).await;
+    let text = page.map_err(|error| failure(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 fn render(state: &ServerState) -> Result<Bytes, String> {
@@ -171,15 +122,27 @@ fn render(state: &ServerState) -> Result<Bytes, String> {
     state.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
 }
 
-async fn not_found() -> Response {
+async fn not_found() -> Failure {
     failure(StatusCode::NOT_FOUND, "no such route")
 }
 
-async fn method_not_allowed() -> Response {
+async fn method_not_allowed() -> Failure {
     failure(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method")
 }
 
-/// `{ok:false,error}` with this status.
-fn failure(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(json!({"ok": false, "error": error.into()}))).into_response()
+/// What a route comes to.
+type Answer = Result<Json<Value>, Failure>;
+
+/// `{ok:false,error}` with a status.
+#[derive(Debug)]
+struct Failure(StatusCode, String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"ok": false, "error": self.1}))).into_response()
+    }
+}
+
+fn failure(status: StatusCode, error: impl Display) -> Failure {
+    Failure(status, error.to_string())
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// The two tokens. Clones share them.
@@ -65,29 +65,41 @@ impl Shutdown {
         self.abort.cancelled().await;
     }
 
+    /// What the future comes to; `None` where everything is to be dropped before, and the future is.
+    pub async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        unless(&self.abort, future).await
+    }
+
+    /// What the future comes to; `None` where a stop is asked for before, and the future is dropped.
+    pub async fn unless_stopping<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        unless(&self.stop, future).await
+    }
+
     /// Resolves half the grace after a stop was asked for: a running tool call has had its share, the
     /// rest is for handing in what happened.
     pub async fn tool_share_used(&self) {
-        self.stop.cancelled().await;
-        tokio::select! {
-            () = tokio::time::sleep(self.grace / 2) => {}
-            () = self.abort.cancelled() => {}
-        }
+        self.stopping().await;
+        self.unless_aborted(sleep(self.grace / 2)).await;
     }
 
     /// Aborts once the grace after a stop has passed.
-    pub async fn enforce_grace(&self) {
-        self.stop.cancelled().await;
-        let end = Instant::now() + self.grace;
-        tokio::select! {
-            () = tokio::time::sleep_until(end) => {
-                tracing::error!(
-                    grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
-                    "the shutdown grace has passed with work still in flight; dropping it"
-                );
-                self.abort();
-            }
-            () = self.abort.cancelled() => {}
+    pub async fn enforce_grace(self) {
+        self.stopping().await;
+        if self.unless_aborted(sleep(self.grace)).await.is_some() {
+            tracing::error!(
+                grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
+                "the shutdown grace has passed with work still in flight; dropping it"
+            );
+            self.abort();
         }
+    }
+}
+
+async fn unless<T>(token: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        // First, so that nothing more is done.
+        () = token.cancelled() => None,
+        outcome = future => Some(outcome),
     }
 }

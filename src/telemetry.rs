@@ -8,17 +8,17 @@ mod lines;
 
 use std::{
     io::{self, Write},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::filter_fn,
-    fmt::{self, MakeWriter},
+    fmt,
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
@@ -27,7 +27,7 @@ use crate::{
     config::{LogConfig, LogFormat, Problem},
     domain::{Redactor, redact_emails},
 };
-use json::JsonLines;
+use json::Json;
 use lines::Lines;
 
 /// How long the end of the process waits for a reader of its last lines.
@@ -66,9 +66,13 @@ impl Drop for LastLines {
 /// When logging was started before, or there is no thread for it.
 pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitError> {
     let filter = EnvFilter::new(&config.filter);
+    let lines = fmt::layer().with_ansi(false);
     let lines = match config.format {
-        LogFormat::Text => fmt::layer().with_ansi(false).with_writer(Redacting(redactor)).boxed(),
-        LogFormat::Json => JsonLines::new(redactor).boxed(),
+        LogFormat::Text => lines.with_writer(move || Out(Some(redactor.clone()))).boxed(),
+        LogFormat::Json => {
+            let lines = lines.fmt_fields(Json(redactor.clone())).event_format(Json(redactor));
+            lines.with_writer(|| Out(None)).boxed()
+        }
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(may_be_logged)).with_filter(filter))
@@ -110,59 +114,47 @@ fn log_panics() {
 /// Tells on standard error why the process cannot run, where [`init`] may not have taken place: a line
 /// of its own for every problem in JSON, a list under `what` in text. Does not wait long for a reader.
 pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
-    let mut text = Vec::new();
-    // Into memory it cannot fail.
-    let _ = match format {
+    let text = match format {
         LogFormat::Text => {
             let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-            writeln!(text, "{}: {what}{list}", env!("CARGO_PKG_NAME"))
+            format!("{}: {what}{list}\n", env!("CARGO_PKG_NAME"))
         }
-        LogFormat::Json if problems.is_empty() => {
-            json::write(&mut text, &Level::ERROR, what, &Map::new())
+        LogFormat::Json if problems.is_empty() => json::line(&Level::ERROR, what, Map::new()),
+        LogFormat::Json => {
+            let line = |problem: &Problem| {
+                let data = Map::from_iter([("variable".to_owned(), problem.variable.into())]);
+                json::line(&Level::ERROR, &format!("{what} {problem}"), data)
+            };
+            problems.iter().map(line).collect()
         }
-        LogFormat::Json => problems.iter().try_for_each(|problem| {
-            let data = Map::from_iter([("variable".to_owned(), Value::from(problem.variable))]);
-            json::write(&mut text, &Level::ERROR, &format!("{what} {problem}"), &data)
-        }),
     };
     // Where both are one stream, what was logged before comes first.
     LINES.flush(LAST_LINES);
-    write_to_stderr(text.into());
-}
-
-fn write_to_stderr(text: Arc<[u8]>) {
     let (done, ended) = mpsc::channel();
-    let write = {
-        let text = text.clone();
-        move || {
-            // Where standard error is closed, the exit code says it alone.
-            let _ = io::stderr().write_all(&text);
-            let _ = done.send(());
-        }
+    let write = move || {
+        // Where standard error is closed, the exit code says it alone.
+        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = done.send(());
     };
-    if thread::Builder::new().spawn(write).is_ok() {
+    if thread::Builder::new().spawn(write.clone()).is_ok() {
         let _ = ended.recv_timeout(LAST_LINES);
     } else {
-        let _ = io::stderr().write_all(&text);
+        write();
     }
 }
 
-/// Hands lines on behind the redactor. One write is one whole line.
-#[derive(Clone)]
-struct Redacting(Redactor);
+/// Hands lines on, redacted where they were not when they were made. One write is one whole line.
+struct Out(Option<Redactor>);
 
-impl<'a> MakeWriter<'a> for Redacting {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
-    }
-}
-
-impl Write for &Redacting {
+impl Write for Out {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        LINES.push(redact_emails(&self.0.redact(&text)).as_bytes());
+        match &self.0 {
+            Some(redactor) => {
+                let text = String::from_utf8_lossy(line);
+                LINES.push(redact_emails(&redactor.redact(&text)).as_bytes());
+            }
+            None => LINES.push(line),
+        }
         Ok(line.len())
     }
 

@@ -8,6 +8,7 @@ use memchr::memmem;
 
 use crate::clients::claude::ResultBlock;
 
+const TYPES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];
 /// Largest image or PDF, in base64 characters.
 const MAX_DATA: usize = 3 << 20;
 /// Widest and highest image, in pixels.
@@ -28,27 +29,23 @@ const OTHER: Unshown = "it is not what it is said to be";
 
 /// Looks at base64 `data` of this type; gives an image's longer side in pixels, 0 for a PDF.
 pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
-    let of: fn(&[u8]) -> Option<Sides> = match media_type {
-        "image/png" => png,
-        "image/jpeg" => jpeg,
-        "image/gif" => gif,
-        "image/webp" => webp,
-        "application/pdf" => |_| None,
-        _ => return Err("images of this type are not shown"),
-    };
+    if !TYPES.contains(&media_type) {
+        return Err("images of this type are not shown");
+    }
     if data.len() > MAX_DATA {
         return Err("it is too large");
     }
     let bytes = STANDARD.decode(data).map_err(|_| "it is no base64")?;
-    if media_type == "application/pdf" {
-        return pdf(&bytes).map(|()| 0);
-    }
-    if !begins_as(media_type, &bytes) {
-        return Err(OTHER);
-    }
-    let (width, height) = of(&bytes).ok_or(CUT)?;
+    let begins = |magic: &[u8]| bytes.starts_with(magic);
+    let (is_that, sides) = match media_type {
+        "image/png" => (begins(b"\x89PNG\r\n\x1a\n"), png(&bytes)),
+        "image/jpeg" => (begins(b"\xff\xd8\xff"), jpeg(&bytes)),
+        "image/gif" => (begins(b"GIF87a") || begins(b"GIF89a"), gif(&bytes)),
+        "image/webp" => (begins(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"), webp(&bytes)),
+        _ => return pdf(&bytes),
+    };
+    let (width, height) = if is_that { sides.ok_or(CUT)? } else { return Err(OTHER) };
     match width.max(height) {
-        0 => Err(CUT),
         _ if width == 0 || height == 0 => Err(CUT),
         side if side > MAX_SIDE => Err("it is wider or higher than 8,000 pixels"),
         side => Ok(side),
@@ -58,29 +55,21 @@ pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
 /// Width and height.
 type Sides = (u32, u32);
 
-fn begins_as(media_type: &str, bytes: &[u8]) -> bool {
-    match media_type {
-        "image/png" => bytes.starts_with(b"\x89PNG\r\n\x1a\n"),
-        "image/jpeg" => bytes.starts_with(b"\xff\xd8\xff"),
-        "image/gif" => bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a"),
-        _ => bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"),
-    }
-}
-
 /// The sides of a PNG whose chunks are all there, up to its end.
 fn png(bytes: &[u8]) -> Option<Sides> {
     let (mut rest, mut sides, mut has_data) = (bytes.get(8..)?, None, false);
     loop {
-        let length = usize::try_from(be32(rest)?).ok()?;
+        let be32 = |place| Some(u32::from_be_bytes(at(rest, place)?));
+        let length = usize::try_from(be32(0)?).ok()?;
         // With its checksum.
-        let body = rest.get(8..)?.get(..length.checked_add(4)?)?;
+        let next = rest.get(length.checked_add(12)?..)?;
         match rest.get(4..8)? {
-            b"IHDR" if sides.is_none() => sides = Some((be32(body)?, be32(body.get(4..)?)?)),
+            b"IHDR" if sides.is_none() => sides = Some((be32(8)?, be32(12)?)),
             b"IDAT" => has_data = true,
             b"IEND" => return sides.filter(|_| has_data),
             _ => {}
         }
-        rest = rest.get(length.checked_add(12)?..)?;
+        rest = next;
     }
 }
 
@@ -97,13 +86,13 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
             [0xff, kind] => *kind,
             _ => return None,
         };
-        let length = usize::from(be16(rest.get(2..)?)?);
+        let length = usize::from(u16::from_be_bytes(at(rest, 2)?));
         let segment = rest.get(2..)?.get(..length)?;
+        let be16 = |place| Some(u16::from_be_bytes(at(segment, place)?).into());
         match kind {
             // A frame; the four in between are tables.
             0xc0..=0xcf if !matches!(kind, 0xc4 | 0xc8 | 0xcc) => {
-                let (height, width) = (be16(segment.get(3..)?)?, be16(segment.get(5..)?)?);
-                sides = Some((width.into(), height.into()));
+                sides = Some((be16(5)?, be16(3)?));
             }
             // The picture, and behind it the end.
             0xda => return memmem::find(rest, b"\xff\xd9").and(sides),
@@ -116,7 +105,8 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
 /// The sides of a GIF whose blocks are all there, up to its end.
 fn gif(bytes: &[u8]) -> Option<Sides> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 6_usize << (flags & 7) };
-    let sides = (le16(bytes.get(6..)?)?.into(), le16(bytes.get(8..)?)?.into());
+    let le16 = |place| Some(u16::from_le_bytes(at(bytes, place)?).into());
+    let sides = (le16(6)?, le16(8)?);
     let (mut rest, mut has_picture) = (bytes.get(13 + table(*bytes.get(10)?)..)?, false);
     loop {
         rest = match rest.first()? {
@@ -141,30 +131,30 @@ fn gif(bytes: &[u8]) -> Option<Sides> {
 
 /// The sides of a WebP as long as it says.
 fn webp(bytes: &[u8]) -> Option<Sides> {
-    let length = usize::try_from(le32(bytes.get(4..)?)?).ok()?;
-    let chunks = bytes.get(12..length.checked_add(8)?)?;
-    let size = usize::try_from(le32(chunks.get(4..)?)?).ok()?;
-    let body = chunks.get(8..)?.get(..size)?;
-    match chunks.get(..4)? {
-        b"VP8 " if body.get(3..6)? == b"\x9d\x01\x2a" => {
-            let side = |at: usize| Some(u32::from(le16(body.get(at..)?)? & 0x3fff));
-            Some((side(6)?, side(8)?))
+    let le32 = |place| Some(u32::from_le_bytes(at(bytes, place)?));
+    let le16 = |place| Some(u32::from(u16::from_le_bytes(at(bytes, place)?)));
+    let length = usize::try_from(le32(4)?).ok()?;
+    // Where the first chunk ends.
+    let end = usize::try_from(le32(16)?).ok()?.checked_add(20)?;
+    let whole = bytes.get(..length.checked_add(8)?)?;
+    match whole.get(12..16)? {
+        b"VP8 " if end <= whole.len() && whole.get(23..26)? == b"\x9d\x01\x2a" => {
+            Some((le16(26)? & 0x3fff, le16(28)? & 0x3fff))
         }
-        b"VP8L" if *body.first()? == 0x2f => {
-            let bits = le32(body.get(1..)?)?;
+        b"VP8L" if end <= whole.len() && *whole.get(20)? == 0x2f => {
+            let bits = le32(21)?;
             Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
         }
         // The picture is in chunks behind this one.
-        b"VP8X" if chunks.len() > size + 16 => {
-            let side = |at: usize| Some((le32(body.get(at..)?)? & 0xff_ffff) + 1);
-            Some((side(4)?, le32(body.get(6..)?).map(|bits| (bits >> 8) + 1)?))
+        b"VP8X" if end.checked_add(8)? < whole.len() => {
+            Some(((le32(24)? & 0xff_ffff) + 1, (le32(26)? >> 8) + 1))
         }
         _ => None,
     }
 }
 
-/// Whether there is a header, an end that says where the objects are listed, and no password.
-fn pdf(bytes: &[u8]) -> Result<(), Unshown> {
+/// 0, if there is a header, an end that says where the objects are listed, and no password.
+fn pdf(bytes: &[u8]) -> Result<u32, Unshown> {
     if !bytes.starts_with(b"%PDF-") {
         return Err(OTHER);
     }
@@ -179,23 +169,11 @@ fn pdf(bytes: &[u8]) -> Result<(), Unshown> {
     const ENCRYPT: &[u8] = b"/Encrypt";
     let encrypted =
         memmem::find_iter(bytes, ENCRYPT).any(|at| is_name_over(bytes.get(at + ENCRYPT.len())));
-    if encrypted { Err("it is encrypted") } else { Ok(()) }
+    if encrypted { Err("it is encrypted") } else { Ok(0) }
 }
 
-fn be16(bytes: &[u8]) -> Option<u16> {
-    bytes.first_chunk().copied().map(u16::from_be_bytes)
-}
-
-fn be32(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().copied().map(u32::from_be_bytes)
-}
-
-fn le16(bytes: &[u8]) -> Option<u16> {
-    bytes.first_chunk().copied().map(u16::from_le_bytes)
-}
-
-fn le32(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().copied().map(u32::from_le_bytes)
+fn at<const N: usize>(bytes: &[u8], place: usize) -> Option<[u8; N]> {
+    bytes.get(place..)?.first_chunk().copied()
 }
 
 /// What a history has of images and PDFs, which are sent again with each turn. A new one that would break a

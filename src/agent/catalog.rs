@@ -46,8 +46,6 @@ pub struct CatalogTool {
 const READ_VERBS: [&str; 11] = [
     "list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count", "consult",
 ];
-/// Last word of further ones.
-const READ_ENDING: &str = "recap";
 /// Words of what does something else besides, such as `getOrCreate`.
 const WRITING: [&str; 24] = [
     "and", "or", "then", "add", "create", "new", "make", "generate", "insert", "update", "upsert",
@@ -63,20 +61,18 @@ const ADMIN: [&str; 2] = ["admin", "administrator"];
 impl Catalog {
     /// The catalog of these tools, which are sorted by name and distinct, without the hidden ones.
     pub fn new(tools: &[Tool], config: &PolicyConfig) -> Self {
-        let is_offered =
-            |tool: &&Tool| !config.hidden_tools.iter().any(|n| n == tool.name.as_str());
-        let tools: Vec<_> = tools.iter().filter(is_offered).collect();
+        let is_hidden = |tool: &&Tool| config.hidden_tools.iter().any(|n| n == tool.name.as_str());
+        let tools: Vec<_> = tools.iter().filter(|tool| !is_hidden(tool)).collect();
         // A server that annotates tools at all means what it leaves out.
         let annotates = tools.iter().any(|tool| tool.hints.read_only.is_some());
-        let natures = tools.iter().map(|tool| CatalogTool::of(tool, annotates, &config.read_tools));
-        let natures: Vec<_> = natures.collect();
         let spellings = spell(tools.iter().map(|tool| &tool.name));
         let definitions = ToolDefinitions::new(tools.iter().map(|tool| {
             let spelling = spellings[&tool.name].as_str();
             (spelling, tool.description.as_str(), &tool.input_schema)
         }));
+        let nature = |tool: &&Tool| CatalogTool::of(tool, annotates, &config.read_tools);
         let by_spelling =
-            natures.into_iter().map(|tool| (spellings[&tool.name].clone(), tool)).collect();
+            tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool))).collect();
         Self { definitions, by_spelling }
     }
 
@@ -135,7 +131,7 @@ impl CatalogTool {
 
 /// Whether a verb says that it only reads: `list`, `listStories`, `yearRecap`, not `listen`.
 fn reads_by_convention(verb: &[String]) -> bool {
-    let is_read = verb.last().is_some_and(|word| word == READ_ENDING)
+    let is_read = verb.last().is_some_and(|word| word == "recap")
         || verb.first().is_some_and(|word| READ_VERBS.contains(&word.as_str()));
     is_read && !verb.iter().any(|word| WRITING.contains(&word.as_str()))
 }
@@ -144,13 +140,13 @@ fn reads_by_convention(verb: &[String]) -> bool {
 /// a hash for what is too long, and a number for what is taken.
 fn spell<'a>(names: impl Iterator<Item = &'a ToolName>) -> HashMap<ToolName, String> {
     let names: BTreeSet<&ToolName> = names.collect();
+    let names = names.into_iter().map(|name| (name, rewrite(name.as_str())));
     // Names that fit go first, so that none of them has to give way to a rewritten one.
     let (fitting, others): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(|name| fits(name.as_str()));
+        names.partition(|(name, wanted)| name.as_str() == wanted);
     let mut taken = HashSet::new();
     let mut spellings = HashMap::new();
-    for name in fitting.into_iter().chain(others) {
-        let wanted = rewrite(name.as_str());
+    for (name, wanted) in fitting.into_iter().chain(others) {
         let mut spelling = wanted.clone();
         for n in 2.. {
             if taken.insert(spelling.clone()) {
@@ -164,17 +160,9 @@ fn spell<'a>(names: impl Iterator<Item = &'a ToolName>) -> HashMap<ToolName, Str
     spellings
 }
 
-fn fits(name: &str) -> bool {
-    (1..=MAX_LEN).contains(&name.len()) && name.bytes().all(fits_byte)
-}
-
-fn fits_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
 /// `name` in characters Claude takes, at most 64 of them. ASCII only, so it can be cut anywhere.
 fn rewrite(name: &str) -> String {
-    let is_fitting = |c: char| u8::try_from(c).is_ok_and(fits_byte);
+    let is_fitting = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let mut spelling: String = name.chars().map(|c| if is_fitting(c) { c } else { '_' }).collect();
     if spelling.is_empty() {
         return "tool".into();
@@ -374,7 +362,7 @@ mod tests {
             let distinct: HashSet<_> = spelled.values().collect();
             prop_assert_eq!(distinct.len(), spelled.len());
             prop_assert_eq!(spelled.len(), names.iter().collect::<HashSet<_>>().len());
-            prop_assert!(spelled.values().all(|spelling| fits(spelling)));
+            prop_assert!(spelled.values().all(|spelling| rewrite(spelling) == *spelling));
             if !names.is_empty() {
                 let middle = seed as usize % names.len();
                 names.rotate_left(middle);

@@ -6,14 +6,16 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
-use super::{catalog::Catalog, main_turn::Ended, nets::Nets, step::Step};
+use super::ended::Closed;
 use crate::{
     clients::claude::{MAX_OUTPUT_TOKENS, Message, Reply, StopReason, ToolResult, ToolUse},
     domain::Usd,
 };
 
 /// Output tokens of an ordinary reply, thinking included.
-const OUTPUT_TOKENS: u32 = 8_192;
+const OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(8_192).unwrap();
+/// Output tokens of one that was cut off with less.
+const MOST_OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(MAX_OUTPUT_TOKENS).unwrap();
 /// How often a reply may ask to be continued.
 const MAX_PAUSES: u32 = 5;
 
@@ -36,72 +38,33 @@ impl Limits {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Next<'a> {
+pub enum Next {
     /// Ask for a reply to [`Conversation::messages`].
     AskModel {
         /// Output tokens to ask for.
         max_tokens: NonZeroU32,
     },
     /// Carry out these calls, in order, and record a result for each.
-    CallTools(&'a [ToolUse]),
+    CallTools(Vec<ToolUse>),
     /// Nothing.
-    Done(&'a Closed),
-}
-
-/// Why the conversation came to its end by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The model said all it wanted to.
-    Finished,
-    /// It had as many replies as it may have. An ordinary end.
-    TurnLimit,
-    /// A reply was cut off, even with more room.
-    Truncated,
-    /// The history fills the context window.
-    ContextWindow,
-    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
-    CostLimit,
-    /// Its context passes 100,000 tokens.
-    ContextLimit,
-    /// It kept asking to be continued.
-    PauseLimit,
-    /// It stopped for a reason this program does not know.
-    UnknownStopReason,
-    /// It declined.
-    Refused {
-        /// The API's category, if it names one.
-        category: Option<String>,
-    },
-    /// A reply said that it calls tools, and called none.
-    NoCall {
-        /// Whether none was called before either.
-        idle: bool,
-    },
-}
-
-#[derive(Debug)]
-enum State {
-    Asking,
-    Calling(Vec<ToolUse>),
     Done(Closed),
 }
 
 /// A conversation of a persona with its tools.
 #[derive(Debug)]
 pub struct Conversation {
-    messages: Vec<Message>,
-    state: State,
+    pub(super) messages: Vec<Message>,
+    next: Next,
     replies: u32,
     limits: Limits,
     spent: Usd,
     /// What requests without an answer may have cost.
     lost: Usd,
     context: u64,
-    max_tokens: u32,
+    max_tokens: NonZeroU32,
     pauses: u32,
     call_ids: HashSet<String>,
     closing_words: String,
-    nets: Nets,
 }
 
 impl Conversation {
@@ -109,7 +72,7 @@ impl Conversation {
     pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             messages: vec![Message::user(opening)],
-            state: State::Asking,
+            next: Next::AskModel { max_tokens: OUTPUT_TOKENS },
             replies: 0,
             limits,
             spent: Usd::ZERO,
@@ -119,19 +82,12 @@ impl Conversation {
             pauses: 0,
             call_ids: HashSet::new(),
             closing_words: String::new(),
-            nets: Nets::default(),
         }
     }
 
     /// What is to be done next.
-    pub fn next(&self) -> Next<'_> {
-        match &self.state {
-            State::Asking => Next::AskModel {
-                max_tokens: NonZeroU32::new(self.max_tokens).unwrap_or(NonZeroU32::MIN),
-            },
-            State::Calling(calls) => Next::CallTools(calls),
-            State::Done(closed) => Next::Done(closed),
-        }
+    pub fn next(&self) -> &Next {
+        &self.next
     }
 
     /// The history.
@@ -158,8 +114,8 @@ impl Conversation {
     /// Goes on with a rebuilt history, within these limits.
     pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
         (self.limits, self.lost) = (limits, lost);
-        if matches!(self.state, State::Asking) {
-            self.state = self.ask_again();
+        if let Next::AskModel { .. } = self.next {
+            self.next = self.ask_again();
         }
     }
 
@@ -168,55 +124,41 @@ impl Conversation {
         &self.closing_words
     }
 
-    /// Takes out what the request may have been refused for; `None` if there is nothing to try.
-    pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
-        self.nets.mend(refused, Some(tools), &mut self.messages)
-    }
-
-    /// Takes out what this step says. Whether anything has changed.
-    pub(super) fn take_out(&mut self, step: &Step) -> bool {
-        self.nets.take_out(step, &mut self.messages)
-    }
-
     /// Takes in the reply that was asked for.
     pub fn record_reply(&mut self, reply: Reply) {
-        self.nets.answered();
         self.spent += reply.cost.total();
         // A guess is made for money: what a request could take is twice what its text is.
         let context = reply.usage.context();
         self.context = if reply.is_guessed { context / 2 } else { context };
         let cut_off_call =
             reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
-        if cut_off_call && !reply.is_rationed && self.max_tokens < MAX_OUTPUT_TOKENS {
+        self.replies += 1;
+        if cut_off_call && !reply.is_rationed && self.max_tokens < MOST_OUTPUT_TOKENS {
             // The reply is left out of the history, and asked for once more with more room.
-            self.max_tokens = MAX_OUTPUT_TOKENS;
-            self.replies += 1;
-            self.state = self.ask_again();
+            self.max_tokens = MOST_OUTPUT_TOKENS;
+            self.next = self.ask_again();
             return;
         }
-        self.replies += 1;
-        if reply.stop_reason != StopReason::Refusal {
-            let words = reply.text();
-            if !words.is_empty() {
-                self.closing_words = words;
-            }
+        let words = reply.text();
+        if reply.stop_reason != StopReason::Refusal && !words.is_empty() {
+            self.closing_words = words;
         }
         let calls = reply.calls(&mut self.call_ids);
-        self.state = match reply.stop_reason {
+        self.next = match reply.stop_reason {
             // What a reply holds decides, whatever reason it gives for its end.
             _ if !calls.is_empty() => {
                 self.messages.extend(Message::assistant(&reply.content, &calls));
-                State::Calling(calls)
+                Next::CallTools(calls)
             }
-            StopReason::EndTurn | StopReason::StopSequence => State::Done(Closed::Finished),
-            StopReason::ToolUse => State::Done(Closed::NoCall { idle: self.call_ids.is_empty() }),
+            StopReason::EndTurn | StopReason::StopSequence => Next::Done(Closed::Finished),
+            StopReason::ToolUse => Next::Done(Closed::NoCall { idle: self.call_ids.is_empty() }),
             StopReason::PauseTurn => self.pause(&reply),
             // Asked again, it would get no more room than its money allows.
-            StopReason::MaxTokens if reply.is_rationed => State::Done(Closed::CostLimit),
-            StopReason::MaxTokens => State::Done(Closed::Truncated),
-            StopReason::ContextWindowExceeded => State::Done(Closed::ContextWindow),
-            StopReason::Refusal => State::Done(Closed::Refused { category: reply.refusal }),
-            StopReason::Unknown => State::Done(Closed::UnknownStopReason),
+            StopReason::MaxTokens if reply.is_rationed => Next::Done(Closed::CostLimit),
+            StopReason::MaxTokens => Next::Done(Closed::Truncated),
+            StopReason::ContextWindowExceeded => Next::Done(Closed::ContextWindow),
+            StopReason::Refusal => Next::Done(Closed::Refused { category: reply.refusal }),
+            StopReason::Unknown => Next::Done(Closed::UnknownStopReason),
         };
     }
 
@@ -237,22 +179,22 @@ impl Conversation {
         reminder: Option<&str>,
         as_system: bool,
     ) {
-        let State::Calling(calls) = &self.state else { return };
-        debug_assert!(
-            calls.iter().map(|call| &call.id).eq(results.iter().map(|result| &result.tool_use_id)),
-            "one result for each call, in order"
-        );
+        let Next::CallTools(calls) = &self.next else { return };
+        // One result for each call, in order, or the next request is refused.
+        if !calls.iter().map(|call| &call.id).eq(results.iter().map(|it| &it.tool_use_id)) {
+            return;
+        }
         self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
         if let Some(reminder) = reminder.filter(|_| as_system) {
             self.messages.push(Message::system(reminder));
         }
-        self.state = self.ask_again();
+        self.next = self.ask_again();
     }
 
-    fn pause(&mut self, reply: &Reply) -> State {
+    fn pause(&mut self, reply: &Reply) -> Next {
         self.pauses += 1;
         if self.pauses > MAX_PAUSES {
-            return State::Done(Closed::PauseLimit);
+            return Next::Done(Closed::PauseLimit);
         }
         // An empty message at the end would be a prefill.
         if !reply.blocks.is_empty() {
@@ -262,11 +204,9 @@ impl Conversation {
         self.ask_again()
     }
 
-    fn ask_again(&self) -> State {
-        match self.limit_reached() {
-            Some(closed) => State::Done(closed),
-            None => State::Asking,
-        }
+    fn ask_again(&self) -> Next {
+        let ask = Next::AskModel { max_tokens: self.max_tokens };
+        self.limit_reached().map_or(ask, Next::Done)
     }
 
     fn limit_reached(&self) -> Option<Closed> {
@@ -278,46 +218,6 @@ impl Conversation {
             Some(Closed::TurnLimit)
         } else {
             None
-        }
-    }
-}
-
-impl Closed {
-    /// How it ended, in words for a list of runs.
-    pub fn describe(&self) -> &'static str {
-        match self {
-            Self::Finished => "done",
-            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
-            Self::Truncated => "a reply was cut off",
-            Self::ContextWindow => "the context window is full",
-            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
-            Self::ContextLimit => "the context passes 100,000 tokens",
-            Self::PauseLimit => "paused too often",
-            Self::UnknownStopReason => "unknown stop reason",
-            Self::Refused { .. } => "refused",
-            Self::NoCall { .. } => "a call was announced, and none came",
-        }
-    }
-
-    /// Why the run cannot count as a day in the product; `None` for an ordinary end.
-    pub fn failure(&self) -> Option<String> {
-        match self {
-            Self::Finished
-            | Self::TurnLimit
-            | Self::Truncated
-            | Self::ContextWindow
-            | Self::CostLimit
-            | Self::ContextLimit
-            | Self::PauseLimit
-            | Self::UnknownStopReason
-            | Self::NoCall { idle: false } => None,
-            Self::Refused { category } => {
-                let category = category.as_deref().unwrap_or("no category");
-                Some(format!("Claude declined to go on (refusal, {category})"))
-            }
-            Self::NoCall { idle: true } => {
-                Some("Claude announced a tool call (tool_use) and made none".into())
-            }
         }
     }
 }

@@ -1,24 +1,27 @@
-//! A main turn under way: the conversation, the calls so far, and what an earlier process has left of
-//! the turn it was killed in.
+//! A main turn under way: the conversation, the calls so far, and what is known of those of the turn it is in.
+//!
+//! A day is played and rebuilt from its steps by the same functions: what a step changes in it is said here.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use tokio::time::Instant;
 
 use super::{
     attachment::Attached,
+    call::{CallRecord, Called, CalledTool, used_modules},
+    catalog::Catalog,
     conversation::{Conversation, Limits, Next},
-    main_turn::{CallRecord, CalledTool},
-    step::{Called, Step},
+    ended::Ended,
+    nets,
+    step::Step,
 };
 use crate::{
-    clients::claude::{ResultBlock, ToolUse},
-    domain::{ToolName, Usd},
+    clients::claude::{ToolResult, ToolUse, sendable_id},
+    domain::{ModuleName, Redactor, ToolName, Usd},
 };
 
-/// What a call is told whose result died with the process that made it.
-const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
-     way. It may or may not have taken effect; check before you repeat it.";
+/// Most tools that a run goes on without.
+const MAX_LEFT_OUT: usize = 20;
 
 /// A main turn under way.
 #[derive(Debug)]
@@ -26,23 +29,45 @@ pub struct Day {
     pub(super) conversation: Conversation,
     /// Every call whose result is in the history, in order.
     pub(super) calls: Vec<CallRecord>,
-    /// What is known of the calls of the turn that was under way, by the ids of their blocks.
-    pub(super) earlier: HashMap<String, Earlier>,
+    /// What is known of the calls of the turn that is under way, by the ids of their blocks.
+    pub(super) under_way: HashMap<String, Known>,
     /// What it had cost before the last reply.
     pub(super) spent_before: Usd,
     /// Images and PDFs in the history.
-    pub(super) attached: Attached,
+    attached: Attached,
     /// The tools it is no longer offered.
     pub left_out: Vec<ToolName>,
 }
 
-/// What an earlier process has left of a call.
+/// What is known of a call.
 #[derive(Debug)]
-pub(super) enum Earlier {
+pub(super) enum Known {
     /// Its result.
     Called(Box<Called>),
-    /// That it was about to be made, and when; whether it was, nobody knows.
+    /// That an earlier process was about to make it, and when; whether it did, nobody knows.
     Calling(CalledTool, Instant),
+}
+
+/// What came of a turn's calls.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// One result for each call, in the order asked.
+    pub results: Vec<ToolResult>,
+    /// What the policy gate wants said.
+    pub hints: Vec<String>,
+}
+
+/// What a persona's day came to.
+#[derive(Debug, Default)]
+pub struct MainTurn {
+    /// Every call, in order.
+    pub calls: Vec<CallRecord>,
+    /// The last thing the persona said in words.
+    pub closing_words: String,
+    /// Model replies.
+    pub replies: u32,
+    /// What they cost.
+    pub spent: Usd,
 }
 
 impl Day {
@@ -51,7 +76,7 @@ impl Day {
         Self {
             conversation: Conversation::new(opening, limits),
             calls: Vec::new(),
-            earlier: HashMap::new(),
+            under_way: HashMap::new(),
             spent_before: Usd::ZERO,
             attached: Attached::default(),
             left_out: Vec::new(),
@@ -68,62 +93,130 @@ impl Day {
         self.conversation.spent()
     }
 
-    /// Takes out what this step says was taken out after a refusal.
-    pub(super) fn take_out(&mut self, step: &Step) {
-        self.conversation.take_out(step);
+    /// Takes in a step of an earlier process, which was written down then.
+    pub(super) fn take(&mut self, step: Step, at: Instant) {
         match step {
+            Step::Replied(reply) => self.conversation.record_reply(reply),
+            // An earlier version left the ids of calls as they came.
+            Step::Calling { id, tool } => {
+                self.under_way.insert(sendable_id(&id), Known::Calling(tool, at));
+            }
+            Step::NotCalled { id } => drop(self.under_way.remove(&sendable_id(&id))),
+            Step::Called(mut called) => {
+                called.id = sendable_id(&called.id);
+                let record = &mut called.record;
+                record.started = match self.under_way.get(&called.id) {
+                    // The result of one that a process was killed in was written down by the next.
+                    Some(Known::Calling(_, begun)) => *begun,
+                    _ => at.checked_sub(record.latency).unwrap_or(at),
+                };
+                self.called(called);
+            }
+            Step::Told { reminder, as_system, cut } => {
+                let Turn { results, .. } = self.settle();
+                self.tell(results, reminder.as_deref(), as_system, &cut);
+            }
+            taken_out => {
+                nets::take_out(&taken_out, &mut self.conversation.messages);
+                self.go_without(&taken_out);
+            }
+        }
+    }
+
+    /// Takes out of the history what a request may have been refused for; `None` if there is nothing to try.
+    pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
+        let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
+        let messages = &mut self.conversation.messages;
+        let taken_out = nets::mend(refused, may_go.then_some(tools), messages)?;
+        self.go_without(&taken_out);
+        Some(taken_out)
+    }
+
+    fn go_without(&mut self, taken_out: &Step) {
+        match taken_out {
             Step::ToolLeftOut { tool } => self.left_out.push(tool.clone()),
             Step::AttachmentsReplaced => self.attached.refuse(),
             _ => {}
         }
     }
 
-    /// The calls of all turns, those of a turn that will not go on included: each that was answered or
-    /// may have run.
-    pub(super) fn into_calls(mut self) -> Vec<CallRecord> {
-        if let Next::CallTools(asked) = self.conversation.next() {
-            for call in asked {
-                let number = number_after(self.calls.len());
-                match self.earlier.remove(&call.id) {
-                    Some(Earlier::Called(called)) => self.calls.push(called.record),
-                    Some(Earlier::Calling(tool, at)) => {
-                        self.calls.push(unknown((number, at), call, tool).record);
-                    }
-                    None => {}
-                }
+    /// The calls of the turn under way.
+    pub(super) fn asked(&self) -> &[ToolUse] {
+        match self.conversation.next() {
+            Next::CallTools(asked) => asked,
+            _ => &[],
+        }
+    }
+
+    /// Takes in the result of a call of the turn.
+    pub(super) fn called(&mut self, called: Called) {
+        self.under_way.insert(called.id.clone(), Known::Called(Box::new(called)));
+    }
+
+    /// Gives up the calls that an earlier process was about to make, and says what is known of each.
+    pub(super) fn give_up(&mut self) -> Vec<Called> {
+        let calls = self.calls.len();
+        let broken_off = self.asked().iter().enumerate().filter_map(|(place, call)| {
+            let Known::Calling(tool, at) = self.under_way.get(&call.id)? else { return None };
+            Some(Called::after(calls + place, call, tool.clone()).broken_off(*at))
+        });
+        let broken_off: Vec<_> = broken_off.collect();
+        broken_off.iter().cloned().for_each(|called| self.called(called));
+        broken_off
+    }
+
+    /// Counts the calls of the turn that have a result among those of the day.
+    pub(super) fn settle(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        for call in self.asked().to_vec() {
+            let Some(Known::Called(called)) = self.under_way.remove(&call.id) else { continue };
+            let Called { record, mut content, hints, .. } = *called;
+            self.attached.ration(&mut content);
+            turn.results.push(ToolResult::of(&call, content, record.error.is_some()));
+            turn.hints.extend(hints);
+            self.calls.push(record);
+        }
+        turn
+    }
+
+    /// Takes the results of the turn into the history, without those in these places.
+    pub(super) fn tell(
+        &mut self,
+        mut results: Vec<ToolResult>,
+        reminder: Option<&str>,
+        as_system: bool,
+        cut: &[usize],
+    ) {
+        for place in cut {
+            if let Some(result) = results.get_mut(*place) {
+                *result = result.as_cut();
             }
         }
-        self.calls
+        self.conversation.record_results(&results, reminder, as_system);
+    }
+
+    /// What it came to, the calls of a turn that will not go on included: each that was answered or may have
+    /// run.
+    pub fn close(mut self, redactor: &Redactor) -> MainTurn {
+        self.give_up();
+        self.settle();
+        MainTurn {
+            closing_words: redactor.redact(self.conversation.closing_words()).into_owned(),
+            replies: self.replies(),
+            spent: self.spent(),
+            calls: self.calls,
+        }
     }
 }
 
-/// The number of the call after so many.
-pub(super) fn number_after(calls: usize) -> u32 {
-    u32::try_from(calls + 1).unwrap_or(u32::MAX)
-}
+impl MainTurn {
+    /// Whether no listed tool was called, whatever came of it.
+    pub fn is_idle(&self) -> bool {
+        self.calls.iter().all(|call| call.listed().is_none())
+    }
 
-/// A call that was about to be made, then, when the process died. It is not made again, whatever it does.
-pub(super) fn unknown(
-    (number, started): (u32, Instant),
-    call: &ToolUse,
-    tool: CalledTool,
-) -> Called {
-    Called {
-        id: call.id.clone(),
-        record: CallRecord {
-            number,
-            tool,
-            input_hash: call.input_hash(),
-            error: Some(UNKNOWN.into()),
-            outcome_unknown: true,
-            not_run: false,
-            excerpt: UNKNOWN.into(),
-            latency: Duration::ZERO,
-            started,
-            reached: false,
-            policy: Vec::new(),
-        },
-        content: vec![ResultBlock::Text(UNKNOWN.into())],
-        hints: Vec::new(),
+    /// The modules of the listed tools that a call reached, or may have, in order of first use.
+    pub fn used_modules(&self) -> Vec<ModuleName> {
+        used_modules(&self.calls)
     }
 }

@@ -1,9 +1,6 @@
 //! Carrying out the tool calls of a turn: gate, order, concurrency, and what is recorded of each.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::sync::OnceLock;
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
@@ -11,17 +8,17 @@ use tokio::time::Instant;
 
 use super::{
     Scope, ToolError, ToolHost,
-    attachment::Attached,
+    call::{CallRecord, Called, CalledTool, PolicyNote},
     catalog::{Catalog, CatalogTool},
-    day::{Earlier, number_after, unknown},
-    main_turn::{CallRecord, CalledTool, Ended, PolicyNote},
-    policy::{self, Decision, RecentCall},
-    step::{self, Called, Recorder},
+    day::Day,
+    ended::Ended,
+    policy::{self, Objection},
+    step::{Recorder, Step},
     tool_result,
 };
 use crate::{
     clients::{
-        claude::{ResultBlock, ToolResult, ToolUse},
+        claude::ToolUse,
         mcp::{CallError, ToolOutput},
     },
     config::PolicyMode,
@@ -32,452 +29,252 @@ use crate::{
 const EXCERPT: usize = 500;
 /// Most calls at once.
 const CONCURRENT_READS: usize = 10;
-/// Calls a reminder looks back on.
-const LOOK_BACK: usize = 5;
 
+const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
 /// Why a call is not made whose input could not be read whole.
 const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
                                 too deep. Call the tool again with a simpler input.";
 
-/// Carries out calls and keeps the record of all of them.
+/// Carries out calls.
 pub(super) struct Dispatcher<'a, H, R> {
-    tools: &'a H,
-    /// What is on offer.
-    pub catalog: Catalog,
-    scope: &'a Scope,
-    recorder: &'a R,
-    /// Every call so far, in the order asked.
-    pub calls: Vec<CallRecord>,
-    /// What an earlier process has left of the turn's calls.
-    earlier: HashMap<String, Earlier>,
-    /// Images and PDFs in the history.
-    attached: Attached,
-}
-
-/// What came of a turn's calls.
-pub(super) struct Turn {
-    /// One result for each call, in the order asked.
-    pub results: Vec<ToolResult>,
-    /// What the policy gate wants said.
-    pub hints: Vec<String>,
+    pub tools: &'a H,
+    pub catalog: &'a Catalog,
+    pub scope: &'a Scope,
+    pub recorder: &'a R,
 }
 
 /// What is to be done with a call.
 struct Plan {
-    number: u32,
-    call: ToolUse,
-    tool: CalledTool,
-    is_read_only: bool,
-    step: Step,
-    notes: Vec<PolicyNote>,
-    hints: Vec<String>,
+    /// The call as it stands before it is made, or as it failed.
+    called: Called,
+    /// What is run; `None` for a call that is refused.
+    run: Option<(CatalogTool, Map<String, Value>)>,
 }
 
-enum Step {
-    Run(Arc<CatalogTool>, Map<String, Value>),
-    /// Not run; the model is told why.
-    Refuse(String),
+impl Plan {
+    fn refuse(mut called: Called, why: impl Into<String>) -> Self {
+        called.record.not_run = true;
+        called.fail(why.into());
+        Self { called, run: None }
+    }
 }
 
-/// A call of a turn.
-enum Planned {
-    /// It is to be made.
-    Due(Plan),
-    /// An earlier process has made it.
-    Made(ToolUse, Box<Called>),
-    /// An earlier process was about to make it.
-    Uncertain(ToolUse, Box<Called>),
-}
-
-impl Planned {
-    fn earlier(number: u32, call: &ToolUse, earlier: Earlier) -> Self {
-        match earlier {
-            Earlier::Called(called) => Self::Made(call.clone(), called),
-            Earlier::Calling(tool, at) => {
-                Self::Uncertain(call.clone(), Box::new(unknown((number, at), call, tool)))
-            }
+impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
+    /// Carries out the calls of the day's turn that have no result yet: concurrently if all of them only
+    /// read, else one after the other in the order asked. On an end from outside, what has happened is
+    /// recorded.
+    pub(super) async fn carry_out(&self, day: &mut Day) -> Result<(), Ended> {
+        // What an earlier process has done stands, whatever ends this one.
+        for called in day.give_up() {
+            self.recorder.note(&Step::Called(called)).await;
         }
-    }
-
-    fn is_read_only(&self) -> bool {
-        match self {
-            Self::Due(plan) => plan.is_read_only,
-            Self::Made(..) | Self::Uncertain(..) => true,
-        }
-    }
-}
-
-/// What came of a call.
-struct Answer {
-    content: Vec<ResultBlock>,
-    error: Option<String>,
-    outcome_unknown: bool,
-    not_run: bool,
-    reached: bool,
-    /// Set if the run has to end with it.
-    ended: Option<Ended>,
-}
-
-/// Why no further call of a turn is begun.
-enum NoMore {
-    SessionsLost,
-    Away(String),
-}
-
-impl NoMore {
-    fn end(&self) -> Ended {
-        match self {
-            Self::SessionsLost => Ended::SessionsLost,
-            Self::Away(reason) => Ended::Away { reason: reason.clone() },
-        }
-    }
-}
-
-struct Performed {
-    record: CallRecord,
-    result: ToolResult,
-    hints: Vec<String>,
-    ended: Option<Ended>,
-}
-
-impl<'a, H: ToolHost, R: Recorder> Dispatcher<'a, H, R> {
-    pub(super) fn new(tools: &'a H, catalog: Catalog, scope: &'a Scope, recorder: &'a R) -> Self {
-        let (earlier, attached) = (HashMap::new(), Attached::default());
-        Self { tools, catalog, scope, recorder, calls: Vec::new(), earlier, attached }
-    }
-
-    /// Goes on after these calls, and with what is known of those of the turn that was under way.
-    pub(super) fn after(
-        self,
-        calls: Vec<CallRecord>,
-        earlier: HashMap<String, Earlier>,
-        attached: Attached,
-    ) -> Self {
-        Self { calls, earlier, attached, ..self }
-    }
-
-    /// Takes out what this step says was taken out after a refusal.
-    pub(super) fn take_out(&mut self, taken: &step::Step) {
-        match taken {
-            step::Step::ToolLeftOut { tool } => self.catalog.leave_out(tool),
-            step::Step::AttachmentsReplaced => self.attached.refuse(),
-            _ => {}
-        }
-    }
-
-    /// Carries out the calls of one turn: concurrently if all of them only read, else one after the
-    /// other. Results and records are in the order asked. On an end from outside, what has happened
-    /// is recorded.
-    pub(super) async fn carry_out(&mut self, asked: &[ToolUse]) -> Result<Turn, Ended> {
-        let plans = self.plan(asked);
-        let width = if plans.iter().all(Planned::is_read_only) { CONCURRENT_READS } else { 1 };
-        let (tools, scope, recorder) = (self.tools, self.scope, self.recorder);
-        let no_more = OnceLock::new();
-        let perform = |plan| perform(tools, scope, recorder, plan, &no_more);
-        let mut performed = stream::iter(plans).map(perform).buffered(width);
-        let mut turn = Turn { results: Vec::with_capacity(asked.len()), hints: Vec::new() };
-        let mut end = None;
-        let mut attached = self.attached;
+        let plans = self.plan(day);
+        let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
+        let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
         // After an end no further call is begun, but those under way get their results too.
-        while let Some(performed) = performed.next().await {
-            match performed {
-                Ok(mut call) => {
-                    attached.ration(&mut call.result.content);
-                    self.calls.push(call.record);
-                    turn.results.push(call.result);
-                    turn.hints.extend(call.hints);
-                    end = end.or(call.ended);
-                }
-                Err(ended) => end = end.or(Some(ended)),
-            }
+        let end = OnceLock::new();
+        let mut performed =
+            stream::iter(plans).map(|plan| self.perform(plan, &end)).buffered(width);
+        while let Some(called) = performed.next().await {
+            called.into_iter().for_each(|called| day.called(called));
         }
         drop(performed);
-        self.attached = attached;
-        match end {
-            Some(ended) => Err(ended),
-            None => Ok(turn),
-        }
+        end.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Whether each of the last calls failed, oldest first.
-    pub(super) fn last_failed(&self) -> Vec<bool> {
-        let from = self.calls.len().saturating_sub(LOOK_BACK);
-        self.calls[from..].iter().map(|call| call.error.is_some()).collect()
-    }
-
-    fn plan(&mut self, asked: &[ToolUse]) -> Vec<Planned> {
-        let now = Instant::now();
-        let dispatched = |call: &&CallRecord| !call.not_run;
-        let mut recent: Vec<_> = self
-            .calls
-            .iter()
-            .filter(dispatched)
-            .filter_map(|call| match &call.tool {
-                CalledTool::Listed(tool) => {
-                    let age = now.saturating_duration_since(call.started);
-                    Some(RecentCall { tool: tool.clone(), age })
-                }
-                CalledTool::Invented(_) => None,
-            })
-            .collect();
-        let mut plans = Vec::with_capacity(asked.len());
-        for call in asked {
-            let number = number_after(self.calls.len() + plans.len());
-            if let Some(earlier) = self.earlier.remove(&call.id) {
-                plans.push(Planned::earlier(number, call, earlier));
-                continue;
+    fn plan(&self, day: &Day) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        for (place, call) in day.asked().iter().enumerate() {
+            if !day.under_way.contains_key(&call.id) {
+                let plan = self.plan_call(day, place, call, &plans);
+                plans.push(plan);
             }
-            let plan = self.plan_call(number, call, &recent);
-            if let Step::Run(tool, _) = &plan.step {
-                recent.push(RecentCall { tool: tool.name.clone(), age: Default::default() });
-            }
-            plans.push(Planned::Due(plan));
         }
         plans
     }
 
-    fn plan_call(&self, number: u32, call: &ToolUse, recent: &[RecentCall]) -> Plan {
-        let refuse = |tool, text: &str| Plan {
-            number,
-            call: call.clone(),
-            tool,
-            // It does not run, so it does not stand in the way of the others.
-            is_read_only: true,
-            step: Step::Refuse(text.to_owned()),
-            notes: Vec::new(),
-            hints: Vec::new(),
-        };
-        let Some(listed) = self.catalog.resolve(&call.name) else {
-            let text = "There is no such tool. Use only the tools that are offered.";
+    /// Plans the call in this place of the turn, after these others.
+    fn plan_call(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
+        let calls = day.calls.len() + place;
+        let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
-            return refuse(CalledTool::Invented(name), text);
+            let called = Called::after(calls, call, CalledTool::Invented(name));
+            return Plan::refuse(called, NO_SUCH_TOOL);
         };
-        let tool = CalledTool::Listed(listed.name.clone());
+        let mut called = Called::after(calls, call, CalledTool::Listed(tool.name.clone()));
         if call.is_lossy() {
-            return refuse(tool, UNREADABLE_INPUT);
+            return Plan::refuse(called, UNREADABLE_INPUT);
         }
-        let Some(arguments) = tool_result::as_arguments(call.input.get()) else {
-            return refuse(tool, "Not run: the input must be a JSON object.");
+        let Ok(arguments) = serde_json::from_str(call.input.get()) else {
+            return Plan::refuse(called, "Not run: the input must be a JSON object.");
         };
+        let is_recent = |call: &&CallRecord| {
+            let is_dispatched = !call.not_run && call.listed() == Some(&tool.name);
+            is_dispatched && call.started.elapsed() < policy::RATE_WINDOW
+        };
+        let others = others.iter().filter_map(|plan| plan.run.as_ref());
+        let recent = day.calls.iter().filter(is_recent).count()
+            + others.filter(|(other, _)| other.name == tool.name).count();
         let policy = &self.scope.policy;
-        let input = Value::Object(arguments);
-        let decision = match policy.mode {
-            PolicyMode::Off => Decision::Allow,
-            _ => policy::decide(listed, &input, recent, policy),
+        let objection = match policy.mode {
+            PolicyMode::Off => None,
+            _ => policy::object(tool, &arguments, recent, policy),
         };
-        let Value::Object(arguments) = input else { return refuse(tool, "Not run.") };
-        let (mut notes, mut hints) = (Vec::new(), Vec::new());
-        match decision {
-            Decision::Allow => {}
-            Decision::Flag { reminder } => {
-                notes.push(PolicyNote { decision: "flag", reason: policy::INJECTION_MARKER });
-                hints.push(reminder);
-            }
-            Decision::Deny { reason, reminder } => {
-                let note = PolicyNote { decision: "deny", reason: reason.as_str() };
-                if policy.mode == PolicyMode::Enforce {
-                    let text = format!("Not run: {}. {reminder}", reason.as_str());
-                    return Plan {
-                        notes: vec![note],
-                        hints: vec![reminder],
-                        ..refuse(tool, &text)
-                    };
-                }
-                notes.push(PolicyNote { decision: "would-deny", ..note });
-            }
-        }
-        if policy.mode == PolicyMode::LogOnly {
+        if let Some(objection) = objection {
+            let enforces = policy.mode == PolicyMode::Enforce;
+            let decision = match (objection.denies(), enforces) {
+                (true, true) => "deny",
+                (true, false) => "would-deny",
+                (false, _) => "flag",
+            };
+            called.record.policy.push(PolicyNote { decision, reason: objection.as_str() });
             // The soak shows what would happen; the model is not to notice.
-            hints.clear();
-        }
-        let step = Step::Run(Arc::new(listed.clone()), arguments);
-        Plan { is_read_only: listed.is_read_only, notes, hints, step, ..refuse(tool, "") }
-    }
-}
-
-impl Performed {
-    fn of(call: &ToolUse, called: Called) -> Self {
-        let Called { record, content, hints, .. } = called;
-        let result = ToolResult::of(call, content, record.error.is_some());
-        Self { record, result, hints, ended: None }
-    }
-}
-
-/// Carries out one call, unless the run has come to its end before it could begin.
-async fn perform(
-    tools: &impl ToolHost,
-    scope: &Scope,
-    recorder: &impl Recorder,
-    planned: Planned,
-    no_more: &OnceLock<NoMore>,
-) -> Result<Performed, Ended> {
-    // What an earlier process has done stands, whatever ends this one.
-    let plan = match planned {
-        Planned::Due(plan) => plan,
-        Planned::Made(call, called) => return Ok(Performed::of(&call, *called)),
-        Planned::Uncertain(call, called) => {
-            recorder.note(&step::Step::Called((*called).clone())).await;
-            return Ok(Performed::of(&call, *called));
-        }
-    };
-    if let Some(why) = no_more.get() {
-        return Err(why.end());
-    }
-    if scope.shutdown.is_stopping() {
-        return Err(Ended::Stopped);
-    }
-    let started = Instant::now();
-    if started >= scope.deadline {
-        return Err(Ended::Deadline);
-    }
-    let Plan { number, call, tool, step, mut notes, mut hints, .. } = plan;
-    let answer = match step {
-        Step::Run(listed, arguments) => {
-            let intent = step::Step::Calling { id: call.id.clone(), tool: tool.clone() };
-            let answer = run(tools, scope, recorder, &intent, &listed, arguments).await;
-            if let Err(Ended::Away { reason }) = &answer {
-                no_more.get_or_init(|| NoMore::Away(reason.clone()));
+            if enforces {
+                called.hints.push(objection.reminder().to_owned());
             }
-            answer?
-        }
-        Step::Refuse(text) => Answer { not_run: true, ..Answer::error(text) },
-    };
-    if matches!(answer.ended, Some(Ended::SessionsLost)) {
-        no_more.get_or_init(|| NoMore::SessionsLost);
-    }
-    let excerpt = tool_result::text_of(&answer.content);
-    if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&excerpt) {
-        notes.push(PolicyNote { decision: "flag-result", reason: policy::INJECTION_MARKER });
-        if scope.policy.mode == PolicyMode::Enforce {
-            hints.push(policy::SUSPECT_RESULT.to_owned());
-        }
-    }
-    let record = CallRecord {
-        number,
-        tool,
-        input_hash: call.input_hash(),
-        error: answer.error,
-        outcome_unknown: answer.outcome_unknown,
-        not_run: answer.not_run,
-        excerpt: clip(&excerpt, EXCERPT),
-        latency: started.elapsed(),
-        started,
-        reached: answer.reached,
-        policy: notes,
-    };
-    tracing::debug!(
-        call.number = number,
-        tool = one_line(record.tool_name()),
-        call.ok = record.error.is_none(),
-        took_ms = record.latency.as_millis() as u64,
-        "tool call ended"
-    );
-    let called = Called { id: call.id.clone(), record, content: answer.content, hints };
-    recorder.note(&step::Step::Called(called.clone())).await;
-    Ok(Performed { ended: answer.ended, ..Performed::of(&call, called) })
-}
-
-/// Makes a call. Where the server is away, it is made once that is back, within the time of a tool call.
-async fn run(
-    tools: &impl ToolHost,
-    scope: &Scope,
-    recorder: &impl Recorder,
-    intent: &step::Step,
-    tool: &CatalogTool,
-    arguments: Map<String, Value>,
-) -> Result<Answer, Ended> {
-    let mut give_up_at = None;
-    loop {
-        let written = tokio::select! {
-            biased;
-            written = recorder.intend(intent) => written.map_err(Ended::Unrecorded),
-            (_, ended) = scope.cut_off() => Err(ended),
-        };
-        if let Err(ended) = written {
-            // It may be written down all the same.
-            not_called(recorder, intent).await;
-            return Err(ended);
-        }
-        let left = scope.deadline.saturating_duration_since(Instant::now());
-        let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
-        let result = tokio::select! {
-            biased;
-            result = call => result,
-            (reason, ended) = scope.cut_off() => {
-                let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
-                let answer = Answer::of_error(&error, tool, scope);
-                return Ok(Answer { ended: Some(ended), reached: false, ..answer });
+            if enforces && objection.denies() {
+                let why = format!("Not run: {}. {}", objection.as_str(), objection.reminder());
+                return Plan::refuse(called, why);
             }
-        };
-        let reason = match result {
-            Ok(output) => return Ok(Answer::of_output(&output, tool, scope)),
-            Err(ToolError::Call(CallError::Away { reason })) => reason,
-            Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
-        };
-        not_called(recorder, intent).await;
-        let now = Instant::now();
-        let give_up_at = *give_up_at.get_or_insert((now + scope.tool_timeout).min(scope.deadline));
-        tokio::select! {
-            biased;
-            () = scope.shutdown.stopping() => return Err(Ended::Stopped),
-            () = recorder.paused() => return Err(Ended::Stopped),
-            is_back = tools.returns(now, give_up_at) => if !is_back {
-                return Err(Ended::Away { reason });
+        }
+        Plan { called, run: Some((tool.clone(), arguments)) }
+    }
+
+    /// Carries out one call, unless the run has come to its end before it could begin.
+    async fn perform(&self, plan: Plan, end: &OnceLock<Ended>) -> Option<Called> {
+        let Self { scope, recorder, .. } = self;
+        let started = Instant::now();
+        if scope.shutdown.is_stopping() {
+            end.get_or_init(|| Ended::Stopped);
+        }
+        if started >= scope.deadline {
+            end.get_or_init(|| Ended::Deadline);
+        }
+        if end.get().is_some() {
+            return None;
+        }
+        let Plan { mut called, run } = plan;
+        if let Some((tool, arguments)) = run {
+            let ran = self.run(&mut called, &tool, arguments).await;
+            let is_made = ran.is_ok();
+            if let Ok(Some(ended)) | Err(ended) = ran {
+                end.get_or_init(|| ended);
+            }
+            if !is_made {
+                return None;
+            }
+        }
+        let text = tool_result::text_of(&called.content);
+        let Called { record, hints, .. } = &mut called;
+        if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&text) {
+            let reason = Objection::Injection.as_str();
+            record.policy.push(PolicyNote { decision: "flag-result", reason });
+            if scope.policy.mode == PolicyMode::Enforce {
+                hints.push(policy::SUSPECT_RESULT.to_owned());
+            }
+        }
+        record.excerpt = clip(&text, EXCERPT);
+        (record.started, record.latency) = (started, started.elapsed());
+        tracing::debug!(
+            call.number = record.number,
+            tool = one_line(record.tool_name()),
+            call.ok = record.error.is_none(),
+            took_ms = record.latency.as_millis() as u64,
+            "tool call ended"
+        );
+        recorder.note(&Step::Called(called.clone())).await;
+        Some(called)
+    }
+
+    /// Makes a call and takes in what came of it; what the run ends with, if it does. Where the server is
+    /// away, it is made once that is back, within the time of a tool call.
+    ///
+    /// # Errors
+    /// When it was not made and is still to be.
+    async fn run(
+        &self,
+        called: &mut Called,
+        tool: &CatalogTool,
+        arguments: Map<String, Value>,
+    ) -> Result<Option<Ended>, Ended> {
+        let Self { tools, scope, recorder, .. } = self;
+        let intent = Step::Calling { id: called.id.clone(), tool: called.record.tool.clone() };
+        let not_called = Step::NotCalled { id: called.id.clone() };
+        let mut give_up_at = None;
+        loop {
+            let written = tokio::select! {
+                biased;
+                written = recorder.intend(&intent) => written.map_err(Ended::Unrecorded),
+                (_, ended) = scope.cut_off() => Err(ended),
+            };
+            if let Err(ended) = written {
+                // It may be written down all the same.
+                recorder.note(&not_called).await;
+                return Err(ended);
+            }
+            let left = scope.deadline.saturating_duration_since(Instant::now());
+            let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
+            let result = tokio::select! {
+                biased;
+                result = call => result,
+                (reason, ended) = scope.cut_off() => {
+                    let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
+                    called.take_error(&error, tool, scope);
+                    return Ok(Some(ended));
+                }
+            };
+            let reason = match result {
+                Ok(output) => {
+                    called.take_output(&output, tool, scope);
+                    return Ok(None);
+                }
+                Err(ToolError::Call(CallError::Away { reason })) => reason,
+                Err(error) => {
+                    called.take_error(&error, tool, scope);
+                    called.record.reached = matches!(error, ToolError::Call(_));
+                    return Ok((error == ToolError::SessionsLost).then_some(Ended::SessionsLost));
+                }
+            };
+            recorder.note(&not_called).await;
+            let now = Instant::now();
+            let longest = (now + scope.tool_timeout).min(scope.deadline);
+            tokio::select! {
+                biased;
+                () = scope.shutdown.stopping() => return Err(Ended::Stopped),
+                () = recorder.paused() => return Err(Ended::Stopped),
+                is_back = tools.returns(now, *give_up_at.get_or_insert(longest)) => if !is_back {
+                    return Err(Ended::Away { reason });
+                }
             }
         }
     }
 }
 
-async fn not_called(recorder: &impl Recorder, intent: &step::Step) {
-    if let step::Step::Calling { id, .. } = intent {
-        recorder.note(&step::Step::NotCalled { id: id.clone() }).await;
-    }
-}
-
-impl Answer {
-    fn of_output(output: &ToolOutput, tool: &CatalogTool, scope: &Scope) -> Self {
+impl Called {
+    fn take_output(&mut self, output: &ToolOutput, tool: &CatalogTool, scope: &Scope) {
         let note = |why| scope.left_out.note_attachment(&tool.name, why);
-        let content = tool_result::to_blocks(output, &scope.redactor, note);
-        let error = output.is_error.then(|| {
-            let text = tool_result::text_of(&content);
-            if text.trim().is_empty() {
-                "the tool failed without saying why".to_owned()
-            } else {
-                text
-            }
+        self.content = tool_result::to_blocks(output, &scope.redactor, note);
+        self.record.reached = true;
+        self.record.error = output.is_error.then(|| match tool_result::text_of(&self.content) {
+            text if text.trim().is_empty() => "the tool failed without saying why".to_owned(),
+            text => text,
         });
-        Self { error, reached: true, ..Self::of(content) }
     }
 
-    fn of(content: Vec<ResultBlock>) -> Self {
-        let (outcome_unknown, not_run, reached) = (false, false, false);
-        Self { content, error: None, outcome_unknown, not_run, reached, ended: None }
-    }
-
-    fn error(text: String) -> Self {
-        let content = vec![ResultBlock::Text(text.clone())];
-        Self { error: Some(text), ..Self::of(content) }
-    }
-
-    fn of_error(error: &ToolError, tool: &CatalogTool, scope: &Scope) -> Self {
-        let unknown = match error {
-            ToolError::Call(CallError::OutcomeUnknown { .. }) => true,
-            ToolError::Call(CallError::Oversized { .. }) => !tool.is_read_only,
-            _ => false,
+    fn take_error(&mut self, error: &ToolError, tool: &CatalogTool, scope: &Scope) {
+        let (is_unknown, hint) = match error {
+            ToolError::Call(CallError::OutcomeUnknown { .. }) => (true, ""),
+            ToolError::Call(CallError::Oversized { .. }) => (!tool.is_read_only, " Ask for less."),
+            ToolError::Vanished => (false, " Go on without it."),
+            _ => (false, ""),
         };
-        let hint = match error {
-            _ if unknown => {
-                " The call may or may not have taken effect; check before you repeat it."
-            }
-            ToolError::Call(CallError::Oversized { .. }) => " Ask for less.",
-            ToolError::Vanished => " Go on without it.",
-            _ => "",
+        let hint = match is_unknown {
+            true => " The call may or may not have taken effect; check before you repeat it.",
+            false => hint,
         };
-        let ended = matches!(error, ToolError::SessionsLost).then_some(Ended::SessionsLost);
-        let text = scope.redactor.redact(&format!("{error}.{hint}")).into_owned();
-        let not_run = error.was_not_run();
-        let reached = matches!(error, ToolError::Call(_));
-        Self { ended, outcome_unknown: unknown, not_run, reached, ..Self::error(text) }
+        self.record.outcome_unknown = is_unknown;
+        self.record.not_run = error.was_not_run();
+        self.fail(scope.redactor.redact(&format!("{error}.{hint}")).into_owned());
     }
 }
 

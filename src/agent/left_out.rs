@@ -32,33 +32,29 @@ impl LeftOut {
     /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
     /// for their schemas for the first time. Hidden ones are not looked at.
     pub fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
-        let mut newly = 0;
-        let fits = |mut tool: Tool| {
-            if hidden.iter().any(|name| name == tool.name.as_str()) {
-                return tool.misfit.is_none().then_some(tool);
+        let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
+        for mut tool in tools {
+            let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
+            if !is_hidden && self.known().refused.contains(&tool.name) {
+                continue;
             }
-            if self.known().refused.contains(&tool.name) {
-                return None;
-            }
-            let fits = match tool.misfit {
-                Some(why) => Err(why.to_owned()),
-                None => schema::fit(&mut tool.input_schema).map_err(|unfit| unfit.to_string()),
+            let unfit = match tool.misfit {
+                Some(why) => Some(why.to_owned()),
+                None if is_hidden => None,
+                None => schema::fit(&mut tool.input_schema).err().map(|unfit| unfit.to_string()),
             };
-            match fits {
-                Ok(()) => Some(tool),
-                Err(unfit) => {
-                    if remember(&mut self.known().unfit, &tool.name) {
-                        newly += 1;
-                        tracing::warn!(
-                            tool = one_line(tool.name.as_str()),
-                            "a tool's input schema is none that Claude takes, so no persona is offered it: {unfit}"
-                        );
-                    }
-                    None
+            match unfit {
+                None => offered.push(tool),
+                Some(unfit) if !is_hidden && remember(&mut self.known().unfit, &tool.name) => {
+                    newly += 1;
+                    tracing::warn!(
+                        tool = one_line(tool.name.as_str()),
+                        "a tool's input schema is none that Claude takes, so no persona is offered it: {unfit}"
+                    );
                 }
+                Some(_) => {}
             }
-        };
-        let offered = tools.into_iter().filter_map(fits).collect();
+        }
         (offered, newly)
     }
 

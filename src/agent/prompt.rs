@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::civil::Date;
 
-use super::main_turn::CallRecord;
+use super::call::CallRecord;
 use crate::domain::{ModuleMix, ModuleName, clip, one_line};
 
 /// Longest recap, in bytes: it is part of what the rating may cost, which is kept back in the main turn.
@@ -46,21 +46,18 @@ pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> S
         }
         told += 1;
         let outcome = if call.error.is_some() { "Fehler" } else { "ok" };
-        let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
-        // Writing to a String cannot fail.
         let name = clip(&one_line(call.tool_name()), TOOL_NAME);
-        let _ = write!(text, "{}. {name} – {outcome}", call.number);
-        let _ = if excerpt.is_empty() { writeln!(text) } else { writeln!(text, ": {excerpt}") };
+        let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
+        let colon = if excerpt.is_empty() { "" } else { ": " };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}. {name} – {outcome}{colon}{excerpt}", call.number);
     }
     if calls.len() > told {
         let _ = writeln!(text, "(und {} weitere Aufrufe)", calls.len() - told);
     }
     if !closing_words.is_empty() {
-        let _ = writeln!(
-            text,
-            "Am Ende hast du gesagt: „{}“",
-            clip(&one_line(closing_words), CLOSING_WORDS)
-        );
+        let words = clip(&one_line(closing_words), CLOSING_WORDS);
+        let _ = writeln!(text, "Am Ende hast du gesagt: „{words}“");
     }
     let _ = write!(
         text,
@@ -97,7 +94,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{agent::main_turn::CalledTool, domain::ToolName};
+    use crate::{agent::call::CalledTool, domain::ToolName};
 
     #[test]
     fn the_day_names_date_and_modules() {

@@ -3,9 +3,9 @@
 
 use std::num::NonZeroU32;
 
-use super::{catalog::Catalog, main_turn::CallRecord, rating};
+use super::{catalog::Catalog, day::Day, rating};
 use crate::{
-    clients::claude::{Ask, ClaudeClient, Message, ToolResult, Weight},
+    clients::claude::{Ask, ClaudeClient, ToolResult, Weight},
     domain::Usd,
 };
 
@@ -24,22 +24,16 @@ pub(super) struct Purse<'a> {
 }
 
 impl<'a> Purse<'a> {
-    /// The next request, that leaves room for the rating of these calls.
-    pub(super) fn ask(
-        &self,
-        messages: &'a [Message],
-        max_tokens: NonZeroU32,
-        calls: &[CallRecord],
-        words: &str,
-    ) -> Ask<'a> {
+    /// The day's next request, that leaves room for the rating of its calls.
+    pub(super) fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
         Ask {
             system: self.system,
             tools: Some(self.catalog.definitions()),
-            messages,
+            messages: day.conversation.messages(),
             max_tokens,
             format: None,
             cached: true,
-            spare: rating::most(self.claude, self.system, calls, words),
+            spare: rating::most(self.claude, self.system, day),
         }
     }
 
@@ -47,11 +41,12 @@ impl<'a> Purse<'a> {
     /// none where leaving them out does not help.
     pub(super) fn beyond(
         &self,
-        ask: Ask<'_>,
+        day: &Day,
         results: &[ToolResult],
         reminder: Option<&str>,
         left: Usd,
     ) -> Vec<usize> {
+        let ask = self.ask(day, NonZeroU32::MIN);
         let room = left.saturating_sub(ask.spare);
         let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
         let said = reminder.map_or(0, |text| 2 * text.len() as u64);
@@ -64,24 +59,13 @@ impl<'a> Purse<'a> {
         if !fits(shown) {
             return Vec::new();
         }
-        let is_beyond = |result: &ToolResult| {
-            let with = shown + result.weight();
-            let fits = fits(with);
-            if fits {
-                shown = with;
+        let mut beyond = Vec::new();
+        for (place, result) in results.iter().enumerate() {
+            match shown + result.weight() {
+                with if fits(with) => shown = with,
+                _ => beyond.push(place),
             }
-            !fits
-        };
-        let are_beyond: Vec<_> = results.iter().map(is_beyond).collect();
-        (0..).zip(are_beyond).filter_map(|(place, is)| is.then_some(place)).collect()
-    }
-}
-
-/// Puts a note in the place of these results.
-pub(super) fn cut(results: &mut [ToolResult], places: &[usize]) {
-    for place in places {
-        if let Some(result) = results.get_mut(*place) {
-            *result = result.as_cut();
         }
+        beyond
     }
 }

@@ -10,10 +10,10 @@ pub use parse::parse_ratings;
 
 use super::{
     Scope,
-    main_turn::{CallRecord, Ended, MainTurn, used_modules},
-    nets::Nets,
-    prompt,
-    replay::RatingStep,
+    call::used_modules,
+    day::{Day, MainTurn},
+    ended::Ended,
+    nets, prompt,
     step::{Recorder, Step},
 };
 use crate::{
@@ -31,7 +31,7 @@ const MAX_MODULES: usize = 100;
 const CAME_BACK: usize = 900;
 
 /// What came of the rating turn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ratings {
     /// Ratings, or the mark of an unreadable answer.
     pub rows: Vec<ModuleRating>,
@@ -39,8 +39,6 @@ pub struct Ratings {
     pub unrated: Vec<ModuleName>,
     /// What ended it early, if anything did.
     pub ended: Option<Ended>,
-    /// What its replies cost.
-    pub spent: Usd,
 }
 
 /// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
@@ -49,61 +47,58 @@ pub async fn run_rating_turn(
     claude: &ClaudeClient,
     system: &str,
     turn: &MainTurn,
-    earlier: Vec<RatingStep>,
+    earlier: Vec<Step>,
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> Ratings {
     let mut talk = RatingTalk::new(turn, &scope.redactor);
     for step in earlier {
         match step {
-            RatingStep::Replied(reply) => talk.hear(reply),
-            RatingStep::ThinkingStripped => {
-                talk.nets.take_out(&Step::ThinkingStripped, &mut talk.messages);
+            Step::Replied(reply) => talk.hear(reply),
+            taken_out => drop(nets::take_out(&taken_out, &mut talk.messages)),
+        }
+    }
+    let ended = loop {
+        if talk.is_over() {
+            break None;
+        }
+        let schema = answer_schema(&talk.missing);
+        let ask = to_ask(system, &talk.messages, &schema);
+        let ended = match scope.ask(claude, ask, true, recorder).await {
+            Ok(reply) => {
+                talk.hear(reply);
+                continue;
             }
+            Err(ended) => ended,
+        };
+        match nets::mend(&ended, None, &mut talk.messages) {
+            Some(step) => recorder.note(&step).await,
+            None => break Some(ended),
         }
-    }
-    let mut ended = None;
-    while !talk.is_over() {
-        match talk.ask(claude, system, scope, recorder).await {
-            Ok(reply) => talk.hear(reply),
-            Err(end) => match talk.nets.mend(&end, None, &mut talk.messages) {
-                Some(step) => recorder.note(&step).await,
-                None => {
-                    ended = Some(end);
-                    break;
-                }
-            },
-        }
-    }
+    };
     talk.into_ratings(ended)
 }
 
-/// What the persona was asked for its ratings, in order: one question, and one more where these answers left
-/// something out.
-pub fn questions<'a>(
+/// What the persona is asked for its ratings after these answers; `None` where it is asked no more.
+pub fn question<'a>(
     turn: &MainTurn,
     answers: impl IntoIterator<Item = &'a Reply>,
     redactor: &Redactor,
-) -> Vec<String> {
+) -> Option<String> {
     let mut talk = RatingTalk::new(turn, redactor);
-    let mut asked = vec![talk.question.clone()];
-    for answer in answers {
-        talk.hear(answer.clone());
-        asked.extend((!talk.is_over()).then(|| prompt::repair(&talk.missing)));
-    }
-    asked
+    answers.into_iter().cloned().for_each(|answer| talk.hear(answer));
+    (!talk.is_over()).then(|| match talk.replies {
+        0 => talk.question,
+        _ => prompt::repair(&talk.missing),
+    })
 }
 
 /// What the first answer may cost at most where the day ends with its next reply.
-pub(super) fn most(
-    claude: &ClaudeClient,
-    system: &str,
-    calls: &[CallRecord],
-    closing_words: &str,
-) -> Usd {
-    let mut used = used_modules(calls);
+pub(super) fn most(claude: &ClaudeClient, system: &str, day: &Day) -> Usd {
+    let mut used = used_modules(&day.calls);
     used.truncate(MAX_MODULES);
-    let messages = [Message::user(&prompt::rate(calls, closing_words, &used))];
+    let question = prompt::rate(&day.calls, day.conversation.closing_words(), &used);
+    let messages = [Message::user(&question)];
     let schema = answer_schema(&used);
     let growth = Weight::of_bytes(prompt::GROWTH);
     claude.most(claude.weigh(to_ask(system, &messages, &schema)) + growth, OUTPUT_TOKENS)
@@ -123,68 +118,42 @@ fn to_ask<'a>(system: &'a str, messages: &'a [Message], schema: &'a RawValue) ->
 }
 
 /// A rating turn: what was said, and what is still missing.
-struct RatingTalk<'a> {
+#[derive(Default)]
+struct RatingTalk {
     question: String,
     messages: Vec<Message>,
-    redactor: &'a Redactor,
+    redactor: Redactor,
     rows: Vec<ModuleRating>,
     missing: Vec<ModuleName>,
     /// More modules than can be asked for.
     beyond: Vec<ModuleName>,
     replies: u32,
-    spent: Usd,
     came_back: String,
-    refused: bool,
-    nets: Nets,
 }
 
-impl<'a> RatingTalk<'a> {
-    fn new(turn: &MainTurn, redactor: &'a Redactor) -> Self {
+impl RatingTalk {
+    fn new(turn: &MainTurn, redactor: &Redactor) -> Self {
         let mut missing = turn.used_modules();
         let beyond = missing.split_off(missing.len().min(MAX_MODULES));
         let question = prompt::rate(&turn.calls, &turn.closing_words, &missing);
-        Self {
-            messages: vec![Message::user(&question)],
-            question,
-            redactor,
-            rows: Vec::new(),
-            missing,
-            beyond,
-            replies: 0,
-            spent: Usd::ZERO,
-            came_back: String::new(),
-            refused: false,
-            nets: Nets::default(),
-        }
+        let (messages, redactor) = (vec![Message::user(&question)], redactor.clone());
+        Self { question, messages, redactor, missing, beyond, ..Self::default() }
     }
 
-    /// Asked again after a refusal, it would most likely decline again.
     fn is_over(&self) -> bool {
-        self.missing.is_empty() || self.refused || self.replies >= MAX_REPLIES
-    }
-
-    async fn ask(
-        &self,
-        claude: &ClaudeClient,
-        system: &str,
-        scope: &Scope,
-        recorder: &impl Recorder,
-    ) -> Result<Reply, Ended> {
-        let schema = answer_schema(&self.missing);
-        scope.ask(claude, to_ask(system, &self.messages, &schema), recorder).await
+        self.missing.is_empty() || self.replies >= MAX_REPLIES
     }
 
     /// Takes in an answer, and asks for what is still missing.
     fn hear(&mut self, reply: Reply) {
-        self.nets.answered();
         self.replies += 1;
-        self.spent += reply.cost.total();
-        self.came_back = describe(&reply, self.redactor);
+        self.came_back = describe(&reply, &self.redactor);
         if reply.stop_reason == StopReason::Refusal {
-            self.refused = true;
+            // Asked again, it would most likely decline again.
+            self.replies = MAX_REPLIES;
             return;
         }
-        let found = parse_ratings(&reply.text(), &self.missing, self.redactor);
+        let found = parse_ratings(&reply.text(), &self.missing, &self.redactor);
         self.missing.retain(|module| found.iter().all(|rating| rating.module != *module));
         self.rows.extend(found);
         if self.is_over() {
@@ -206,7 +175,7 @@ impl<'a> RatingTalk<'a> {
             self.rows.push(ModuleRating::unreadable(&self.came_back));
         }
         self.missing.extend(self.beyond);
-        Ratings { rows: self.rows, unrated: self.missing, ended, spent: self.spent }
+        Ratings { rows: self.rows, unrated: self.missing, ended }
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Snapshot<'a> {
     pub calls_before: usize,
     /// Calls so far.
     pub calls: usize,
-    /// Whether each of the last five calls failed, oldest first.
-    pub last_failed: &'a [bool],
+    /// The last so many calls failed.
+    pub failed_in_a_row: usize,
     /// Cost before this turn.
     pub cost_before: Usd,
     /// Cost so far.
@@ -36,66 +36,51 @@ pub struct Snapshot<'a> {
     pub gate: &'a [String],
 }
 
-/// A hint, and what gave cause for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the model is reminded of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reminder {
-    /// A metric label.
-    pub producer: &'static str,
-    /// What is said.
-    pub text: String,
+    /// What gave cause for each hint, as metric labels.
+    pub producers: Vec<&'static str>,
+    /// What is said; `None` if there are none.
+    pub text: Option<String>,
 }
 
-/// The reminders for the next request; none in an ordinary run.
-pub fn remind(now: &Snapshot<'_>) -> Vec<Reminder> {
+/// The reminder for the next request; none in an ordinary run.
+pub fn remind(now: &Snapshot<'_>) -> Reminder {
+    let is_long = now.calls > LONG_DAY && now.calls_before <= LONG_DAY;
+    let is_failing = now.turn >= FAILURES_FROM_TURN && now.failed_in_a_row >= 2;
     let warning = now.max_cost.fraction(COST_WARNING);
+    let is_dear = now.cost >= warning && now.cost_before < warning;
+    let turns_left = now.max_turns.checked_sub(now.turn);
     let told = [
-        ("turns", turns_left(now)),
+        ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),
         (
-            "long_day",
-            (now.calls > LONG_DAY && now.calls_before <= LONG_DAY)
-                .then(|| "Du hast heute schon viel gemacht. Runde den Tag ab.".to_owned()),
+            "turns",
+            turns_left == Some(1),
+            "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.",
         ),
+        ("long_day", is_long, "Du hast heute schon viel gemacht. Runde den Tag ab."),
         (
             "failures",
-            (now.turn >= FAILURES_FROM_TURN && now.last_failed.ends_with(&[true, true])).then(|| {
-                "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, sondern sag, \
-                 was dich verwirrt."
-                    .to_owned()
-            }),
+            is_failing,
+            "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, sondern sag, was \
+             dich verwirrt.",
         ),
-        (
-            "cost",
-            (now.cost >= warning && now.cost_before < warning)
-                .then(|| "Das Budget für heute ist fast verbraucht. Komm zum Schluss.".to_owned()),
-        ),
+        ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let told = told.into_iter().filter_map(|(producer, text)| Some((producer, text?)));
-    let gate = now.gate.iter().map(|text| ("policy", text.clone()));
-    let mut reminders: Vec<Reminder> = Vec::new();
+    let told =
+        told.iter().filter(|(_, is_so, _)| *is_so).map(|(producer, _, text)| (*producer, *text));
+    let gate = now.gate.iter().map(|text| ("policy", text.as_str()));
+    let (mut producers, mut lines) = (Vec::new(), Vec::new());
     for (producer, text) in told.chain(gate) {
+        let line = format!("<reminder>{text}</reminder>");
         // Two calls can give cause for the same hint; it is said once.
-        if reminders.iter().all(|earlier| earlier.text != text) {
-            reminders.push(Reminder { producer, text });
+        if !lines.contains(&line) {
+            producers.push(producer);
+            lines.push(line);
         }
     }
-    reminders
-}
-
-fn turns_left(now: &Snapshot<'_>) -> Option<String> {
-    match now.max_turns.checked_sub(now.turn)? {
-        3 => Some("Du hast noch drei Antworten für heute.".into()),
-        1 => Some(
-            "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.".into(),
-        ),
-        _ => None,
-    }
-}
-
-/// The reminders as one text for the model; `None` if there are none.
-pub fn wrap(reminders: &[Reminder]) -> Option<String> {
-    let lines: Vec<_> =
-        reminders.iter().map(|r| format!("<reminder>{}</reminder>", r.text)).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
+    Reminder { producers, text: (!lines.is_empty()).then(|| lines.join("\n")) }
 }
 
 #[cfg(test)]
@@ -110,7 +95,7 @@ mod tests {
             max_turns: 15,
             calls_before: 1,
             calls: 2,
-            last_failed: &[false, false],
+            failed_in_a_row: 0,
             cost_before: CENT,
             cost: CENT,
             max_cost: Usd::MAX,
@@ -119,12 +104,12 @@ mod tests {
     }
 
     fn producers(snapshot: &Snapshot<'_>) -> Vec<&'static str> {
-        remind(snapshot).iter().map(|reminder| reminder.producer).collect()
+        remind(snapshot).producers
     }
 
     #[test]
     fn an_ordinary_run_needs_none() {
-        assert_eq!(wrap(&remind(&ordinary())), None);
+        assert_eq!(remind(&ordinary()), Reminder::default());
     }
 
     #[test]
@@ -147,11 +132,12 @@ mod tests {
 
     #[test]
     fn two_failures_in_a_row_from_the_third_turn_on() {
-        let at = |turn, last_failed| producers(&Snapshot { turn, last_failed, ..ordinary() });
-        assert_eq!(at(2, &[true, true]), [""; 0]);
-        assert_eq!(at(3, &[false, true, true]), ["failures"]);
-        assert_eq!(at(3, &[true, false, true]), [""; 0]);
-        assert_eq!(at(3, &[true]), [""; 0]);
+        let at =
+            |turn, failed_in_a_row| producers(&Snapshot { turn, failed_in_a_row, ..ordinary() });
+        assert_eq!(at(2, 2), [""; 0]);
+        assert_eq!(at(3, 1), [""; 0]);
+        assert_eq!(at(3, 2), ["failures"]);
+        assert_eq!(at(3, 5), ["failures"]);
     }
 
     #[test]
@@ -169,9 +155,9 @@ mod tests {
     #[test]
     fn the_gates_hints_are_said_once_each_and_wrapped() {
         let gate = ["Lass das.".to_owned(), "Lass das.".to_owned()];
-        let reminders = remind(&Snapshot { gate: &gate, turn: 14, ..ordinary() });
+        let reminder = remind(&Snapshot { gate: &gate, turn: 14, ..ordinary() });
         assert_eq!(
-            wrap(&reminders).unwrap(),
+            reminder.text.unwrap(),
             "<reminder>Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.\
              </reminder>\n<reminder>Lass das.</reminder>"
         );

@@ -3,13 +3,13 @@
 use tokio::time::Instant;
 
 use super::{
-    conversation::{Limits, Next},
-    day::{Day, Earlier},
-    purse,
-    step::{Called, DayEnd, Opened, Step},
+    conversation::Limits,
+    day::Day,
+    day_end::DayEnd,
+    step::{Opened, Step},
 };
 use crate::{
-    clients::claude::{Reply, ToolResult, sendable_id},
+    clients::claude::Reply,
     domain::{ModuleRating, Usd},
 };
 
@@ -25,8 +25,8 @@ pub struct Replay {
     pub day: Option<Day>,
     /// How the main turn ended, if it did.
     pub ended: Option<DayEnd>,
-    /// What happened in the rating turn.
-    pub rating: Vec<RatingStep>,
+    /// What happened in the rating turn: replies, and thinking taken out.
+    pub rating: Vec<Step>,
     /// What the persona has rated, if it has.
     pub rated: Option<Vec<ModuleRating>>,
     /// What requests without an answer may have cost.
@@ -38,16 +38,7 @@ pub struct Replay {
     /// Whether the last of them was under way at the very end.
     pub lost_an_answer: bool,
     /// What the request may cost that was under way.
-    asking: Option<Usd>,
-}
-
-/// A step of the rating turn.
-#[derive(Clone, Debug)]
-pub enum RatingStep {
-    /// The model replied.
-    Replied(Reply),
-    /// All thinking was taken out of the history.
-    ThinkingStripped,
+    pub(super) asking: Option<Usd>,
 }
 
 impl Replay {
@@ -65,12 +56,26 @@ impl Replay {
         replay
     }
 
+    /// What the model replied in the rating turn.
+    pub(super) fn rating_replies(&self) -> impl Iterator<Item = &Reply> + Clone {
+        self.rating.iter().filter_map(|step| match step {
+            Step::Replied(reply) => Some(reply),
+            _ => None,
+        })
+    }
+
+    /// What the run had cost before this process.
+    pub fn spent(&self) -> Usd {
+        let day = self.day.as_ref().map_or(self.lost, Day::spent);
+        day + self.rating_replies().map(|reply| reply.cost.total()).sum()
+    }
+
     /// Whether answers were lost so often that the run is to be closed with what it has.
     pub fn has_lost_enough(&self) -> bool {
         self.losses >= MAX_LOSSES
     }
 
-    fn take(&mut self, step: Step, at: Instant) {
+    pub(super) fn take(&mut self, step: Step, at: Instant) {
         let is_day = self.ended.is_none();
         match step {
             Step::Opened(opened) => {
@@ -82,41 +87,12 @@ impl Replay {
                 self.lose_answer();
                 self.asking = Some(reserved);
                 if let Some(day) = self.day.as_mut().filter(|_| is_day) {
-                    day.spent_before = day.conversation.spent() + self.lost;
+                    day.spent_before = day.spent() + self.lost;
                 }
             }
             Step::Unanswered { lost } => {
                 let reserved = self.asking.take().unwrap_or_default();
-                if lost {
-                    self.lost += reserved;
-                }
-            }
-            Step::Replied(reply) => {
-                self.asking = None;
-                match self.day.as_mut().filter(|_| is_day) {
-                    Some(day) => day.conversation.record_reply(reply),
-                    None => self.rating.push(RatingStep::Replied(reply)),
-                }
-            }
-            Step::ThinkingStripped if !is_day => self.rating.push(RatingStep::ThinkingStripped),
-            Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
-                if let Some(day) = &mut self.day {
-                    day.take_out(&step);
-                }
-            }
-            Step::Calling { id, tool } => self.of_call(id, Earlier::Calling(tool, at)),
-            Step::NotCalled { id } => {
-                self.day.as_mut().and_then(|day| day.earlier.remove(&id));
-            }
-            Step::Called(mut called) => {
-                let latency = called.record.latency;
-                called.record.started = at.checked_sub(latency).unwrap_or(at);
-                self.of_call(called.id.clone(), Earlier::Called(Box::new(called)));
-            }
-            Step::Told { reminder, as_system, cut } => {
-                if let Some(day) = &mut self.day {
-                    tell(day, reminder.as_deref(), as_system, &cut);
-                }
+                self.lost += if lost { reserved } else { Usd::ZERO };
             }
             Step::DayEnded(end) => {
                 self.lose_answer();
@@ -125,43 +101,25 @@ impl Replay {
             Step::SessionOpened { session } => self.sessions.push(session),
             Step::SessionsEnded => self.sessions.clear(),
             Step::Rated { rows } => self.rated = Some(rows),
+            step => {
+                if matches!(step, Step::Replied(_)) {
+                    self.asking = None;
+                }
+                match &mut self.day {
+                    Some(day) if is_day => day.take(step, at),
+                    _ => self.rating.push(step),
+                }
+            }
         }
     }
 
-    fn of_call(&mut self, id: String, mut call: Earlier) {
-        let Some(day) = &mut self.day else { return };
-        // An earlier version left the ids of calls as they came.
-        let id = sendable_id(&id);
-        // The result of one that a process was killed in was written down by the next.
-        if let (Some(Earlier::Calling(_, at)), Earlier::Called(called)) =
-            (day.earlier.get(&id), &mut call)
-        {
-            called.record.started = *at;
-        }
-        day.earlier.insert(id, call);
-    }
-
-    fn lose_answer(&mut self) {
+    /// The request under way has no answer, nor a step that says so: the process died.
+    pub(super) fn lose_answer(&mut self) {
         if let Some(reserved) = self.asking.take() {
             self.lost += reserved;
             self.losses += 1;
         }
     }
-}
-
-/// The results of the turn under way went into the history, in the order asked.
-fn tell(day: &mut Day, reminder: Option<&str>, as_system: bool, cut: &[usize]) {
-    let Next::CallTools(asked) = day.conversation.next() else { return };
-    let mut results = Vec::with_capacity(asked.len());
-    for call in asked {
-        let Some(Earlier::Called(called)) = day.earlier.remove(&call.id) else { return };
-        let Called { record, mut content, .. } = *called;
-        day.attached.ration(&mut content);
-        results.push(ToolResult::of(call, content, record.error.is_some()));
-        day.calls.push(record);
-    }
-    purse::cut(&mut results, cut);
-    day.conversation.record_results(&results, reminder, as_system);
 }
 
 #[cfg(test)]
@@ -171,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent::main_turn::CalledTool;
+    use crate::agent::{call::CalledTool, day::Known};
 
     #[test]
     fn earlier_calls_are_as_old_as_their_steps() {
@@ -194,10 +152,10 @@ mod tests {
             step(110, json!({"calling": {"id": "toolu_3", "tool": {"listed": "habits.list"}}})),
         ];
         let day = Replay::of(steps, Limits::NONE).day.unwrap();
-        let age = |id| match &day.earlier[id] {
-            Earlier::Called(called) => called.record.started - start,
-            Earlier::Calling(CalledTool::Listed(_), at) => *at - start,
-            Earlier::Calling(..) => panic!("{id}"),
+        let age = |id| match &day.under_way[id] {
+            Known::Called(called) => called.record.started - start,
+            Known::Calling(CalledTool::Listed(_), at) => *at - start,
+            Known::Calling(..) => panic!("{id}"),
         };
         assert_eq!(["toolu_1", "toolu_2", "toolu_3"].map(|id| age(id).as_secs()), [10, 98, 110]);
     }

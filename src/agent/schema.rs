@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 const MAX_KEY: usize = 64;
 /// Most schemas inside one another: JSON is read no deeper.
 const MAX_DEPTH: usize = 128;
+/// Keywords that hold one schema.
+const OF_A_SCHEMA: &str = "items contains additionalProperties propertyNames if then else not unevaluatedItems \
+                           unevaluatedProperties contentSchema";
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
 /// Claude does not take the schema, for what this keyword holds.
@@ -32,6 +35,8 @@ pub enum Unfit {
 }
 
 type Checked = Result<(), Unfit>;
+/// Whether a value is what its keyword may hold, where no schema in it is unfit by itself.
+type Sound = Result<bool, Unfit>;
 
 /// Makes `schema` one that Claude takes, where it has one meaning.
 ///
@@ -63,17 +68,7 @@ fn draft(schema: &mut Map<String, Value>, depth: usize) -> Checked {
     modernise(schema)?;
     for (keyword, value) in schema {
         let is_sound = match keyword.as_str() {
-            "items"
-            | "contains"
-            | "additionalProperties"
-            | "propertyNames"
-            | "if"
-            | "then"
-            | "else"
-            | "not"
-            | "unevaluatedItems"
-            | "unevaluatedProperties"
-            | "contentSchema" => inner(value, depth)?,
+            keyword if OF_A_SCHEMA.split(' ').any(|known| known == keyword) => inner(value, depth)?,
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => match value {
                 Value::Array(list) if !list.is_empty() => all(list, |value| inner(value, depth))?,
                 _ => false,
@@ -87,16 +82,11 @@ fn draft(schema: &mut Map<String, Value>, depth: usize) -> Checked {
             })?,
             "dependentRequired" => by_name(value, |value| Ok(names(value)))?,
             "required" => names(value),
-            "type" => match value {
-                Value::String(name) => TYPES.contains(&name.as_str()),
-                list => {
-                    names(list)
-                        && list.as_array().is_some_and(|list| {
-                            let is_type = |name: &Value| TYPES.iter().any(|known| name == known);
-                            !list.is_empty() && list.iter().all(is_type)
-                        })
-                }
-            },
+            "type" => {
+                let is_type = |name: &Value| TYPES.iter().any(|known| name == known);
+                let are_types = |list: &Vec<Value>| !list.is_empty() && list.iter().all(is_type);
+                is_type(value) || names(value) && value.as_array().is_some_and(are_types)
+            }
             "enum" | "examples" => value.is_array(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => value.is_number(),
             "multipleOf" => value.as_f64().is_some_and(|number| number > 0.0),
@@ -141,9 +131,8 @@ fn modernise(schema: &mut Map<String, Value>) -> Checked {
             Some(Value::Bool(false)) => drop(schema.shift_remove(exclusive)),
             Some(Value::Bool(true)) => {
                 // Without a bound, nobody can say what excludes.
-                let Some(bound) = schema.shift_remove(bound) else {
-                    return Err(Unfit::Keyword(exclusive.to_owned()));
-                };
+                let unfit = || Unfit::Keyword(exclusive.to_owned());
+                let bound = schema.shift_remove(bound).ok_or_else(unfit)?;
                 schema.insert(exclusive.to_owned(), bound);
             }
             _ => {}
@@ -153,17 +142,14 @@ fn modernise(schema: &mut Map<String, Value>) -> Checked {
 }
 
 /// A schema inside another: an object, or true or false.
-fn inner(value: &mut Value, depth: usize) -> Result<bool, Unfit> {
+fn inner(value: &mut Value, depth: usize) -> Sound {
     match value {
         Value::Object(schema) => draft(schema, depth + 1).map(|()| true),
         value => Ok(value.is_boolean()),
     }
 }
 
-fn by_name(
-    value: &mut Value,
-    check: impl FnMut(&mut Value) -> Result<bool, Unfit>,
-) -> Result<bool, Unfit> {
+fn by_name(value: &mut Value, check: impl FnMut(&mut Value) -> Sound) -> Sound {
     match value {
         Value::Object(by_name) => all(by_name.values_mut(), check),
         _ => Ok(false),
@@ -172,14 +158,9 @@ fn by_name(
 
 fn all<'v>(
     values: impl IntoIterator<Item = &'v mut Value>,
-    mut check: impl FnMut(&mut Value) -> Result<bool, Unfit>,
-) -> Result<bool, Unfit> {
-    for value in values {
-        if !check(value)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    check: impl FnMut(&mut Value) -> Sound,
+) -> Sound {
+    values.into_iter().map(check).find(|is_sound| *is_sound != Ok(true)).unwrap_or(Ok(true))
 }
 
 /// A list of texts. One that comes twice says no more than once, and is left out the second time.

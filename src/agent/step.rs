@@ -3,12 +3,14 @@
 //! A step is written before it is acted on. From its steps the conversation is rebuilt byte for byte
 //! ([`super::replay`]).
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::main_turn::{CallRecord, CalledTool};
+use super::{
+    call::{Called, CalledTool},
+    day_end::DayEnd,
+};
 use crate::{
-    clients::claude::{Meter, Reply, ResultBlock},
+    clients::claude::{Meter, Reply},
     domain::{ModuleRating, ToolName, Usd},
 };
 
@@ -89,38 +91,6 @@ pub struct Opened {
     pub catalog: String,
 }
 
-/// A tool call and its result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Called {
-    /// The id of the model's `tool_use` block.
-    pub id: String,
-    /// What came of it.
-    pub record: CallRecord,
-    /// What the model gets to see.
-    pub content: Vec<ResultBlock>,
-    /// What the policy gate wants said.
-    pub hints: Vec<String>,
-}
-
-/// How a main turn ended, as far as it decides what comes next.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DayEnd {
-    /// Why the run counts as failed.
-    pub failure: Option<String>,
-    /// Whether it was stopped from outside: by a shutdown, a pause or on request.
-    pub stopped: bool,
-    /// Whether money is short, so that there will be no rating.
-    pub out_of_money: bool,
-    /// Whether it is this persona's own money of the day.
-    #[serde(default)]
-    pub persona_is_broke: bool,
-    /// When the persona has money again, if so; an earlier version did not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broke_until: Option<Timestamp>,
-    /// Why it ended, in a word.
-    pub reason: String,
-}
-
 /// Writes steps down, and keeps the account.
 pub trait Recorder: Meter {
     /// Writes down what is about to be done. Waits while that is not possible, as long as the run may.
@@ -145,48 +115,6 @@ pub trait Recorder: Meter {
 pub struct Unrecorded {
     /// Why it could not.
     pub reason: String,
-}
-
-/// Writes nothing down, for tests of what needs no record.
-#[cfg(test)]
-pub(super) struct Unrecording;
-
-#[cfg(test)]
-impl Meter for Unrecording {
-    fn left(&self) -> Usd {
-        Usd::MAX
-    }
-
-    async fn reserve(
-        &self,
-        _: crate::clients::claude::Price,
-    ) -> Result<impl crate::clients::claude::Reservation, crate::clients::claude::NotPaid> {
-        Ok(Unrecording)
-    }
-}
-
-#[cfg(test)]
-impl crate::clients::claude::Reservation for Unrecording {
-    fn send(&self) {}
-
-    async fn settle(self, _: crate::clients::claude::Bill<'_>) {}
-}
-
-#[cfg(test)]
-impl Recorder for Unrecording {
-    async fn intend(&self, _: &Step) -> Result<(), Unrecorded> {
-        Ok(())
-    }
-
-    async fn note(&self, _: &Step) {}
-
-    fn lost(&self) -> Usd {
-        Usd::ZERO
-    }
-
-    async fn paused(&self) {
-        std::future::pending().await
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What the model gets to see of a tool's answer (contracts/mcp-client.md, section 2).
 
-use serde_json::Value;
-
 use crate::{
     clients::{
         claude::ResultBlock,
@@ -25,42 +23,41 @@ pub fn to_blocks(
     note: impl Fn(&'static str),
 ) -> Vec<ResultBlock> {
     let mut blocks: Vec<_> = output.content.iter().filter_map(|it| to_block(it, &note)).collect();
-    if blocks.is_empty()
-        && let Some(structured) = &output.structured
-    {
+    if let (true, Some(structured)) = (blocks.is_empty(), &output.structured) {
         blocks.push(ResultBlock::Text(structured.clone()));
     }
     let mut attachments = 0;
     for block in &mut blocks {
-        match block {
-            ResultBlock::Text(text) => *text = redactor.redact(text).into_owned(),
-            ResultBlock::Image { .. } | ResultBlock::Pdf { .. } => {
-                attachments += 1;
-                if attachments > MAX_ATTACHMENTS {
-                    *block = ResultBlock::Text("[a further attachment is not shown]".into());
-                }
-            }
+        if let ResultBlock::Text(text) = block {
+            *text = redactor.redact(text).into_owned();
+            continue;
+        }
+        attachments += 1;
+        if attachments > MAX_ATTACHMENTS {
+            *block = ResultBlock::Text("[a further attachment is not shown]".into());
         }
     }
-    cap(blocks)
+    cap(&mut blocks);
+    blocks
 }
 
 /// The text of a result, for rows and the recap.
 pub fn text_of(blocks: &[ResultBlock]) -> String {
-    let texts = blocks.iter().filter_map(|block| match block {
+    texts(blocks).collect::<Vec<_>>().join("\n")
+}
+
+fn texts(blocks: &[ResultBlock]) -> impl Iterator<Item = &str> {
+    blocks.iter().filter_map(|block| match block {
         ResultBlock::Text(text) => Some(text.as_str()),
         _ => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
+    })
 }
 
 fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlock> {
     let note = |text: String| Some(ResultBlock::Text(text));
     let attach = |media_type: &str, data: &str, what: &str| match look(media_type, data) {
         Ok(_) if media_type == "application/pdf" => Some(ResultBlock::Pdf { data: data.into() }),
-        Ok(_) => {
-            Some(ResultBlock::Image { media_type: media_type.to_owned(), data: data.to_owned() })
-        }
+        Ok(_) => Some(ResultBlock::Image { media_type: media_type.into(), data: data.into() }),
         Err(why) => {
             tell(why);
             let bytes = data.len() / 4 * 3;
@@ -68,7 +65,8 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
         }
     };
     match content {
-        Content::Text(text) => (!text.trim().is_empty()).then(|| ResultBlock::Text(text.clone())),
+        Content::Text(text) if text.trim().is_empty() => None,
+        Content::Text(text) => note(text.clone()),
         Content::Image { mime_type, data } => attach(mime_type, data, "image"),
         Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
         Content::ResourceLink { uri, name, mime_type } => {
@@ -77,15 +75,13 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
         Content::TextResource { uri, text } if text.trim().is_empty() => {
             note(format!("[resource {uri} is empty]"))
         }
-        Content::TextResource { text, .. } => Some(ResultBlock::Text(text.clone())),
-        Content::BlobResource { uri, mime_type, data } => {
-            let mime_type = or_unknown(mime_type.as_deref());
-            if mime_type == "application/pdf" || mime_type.starts_with("image/") {
-                attach(mime_type, data, &format!("resource {uri}"))
-            } else {
-                note(format!("[resource {uri}, {mime_type}, {} bytes]", data.len() / 4 * 3))
+        Content::TextResource { text, .. } => note(text.clone()),
+        Content::BlobResource { uri, mime_type, data } => match or_unknown(mime_type.as_deref()) {
+            kind if kind == "application/pdf" || kind.starts_with("image/") => {
+                attach(kind, data, &format!("resource {uri}"))
             }
-        }
+            kind => note(format!("[resource {uri}, {kind}, {} bytes]", data.len() / 4 * 3)),
+        },
         Content::More(blocks) => note(format!("[{blocks} further blocks are not shown]")),
         Content::Other(kind) => note(format!("[content of type {kind} is not shown]")),
     }
@@ -96,42 +92,26 @@ fn or_unknown(mime_type: Option<&str>) -> &str {
 }
 
 /// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
-fn cap(blocks: Vec<ResultBlock>) -> Vec<ResultBlock> {
-    let length = |block: &ResultBlock| match block {
-        ResultBlock::Text(text) => text.chars().count(),
-        _ => 0,
-    };
-    let total: usize = blocks.iter().map(length).sum();
+fn cap(blocks: &mut Vec<ResultBlock>) {
+    let total: usize = texts(blocks).map(|text| text.chars().count()).sum();
     if total <= MAX_TEXT {
-        return blocks;
+        return;
     }
     let marker = format!("\n[cut: the result has {total} characters, this is its beginning]");
     let mut left = MAX_TEXT - marker.chars().count();
-    let mut capped = Vec::new();
-    for block in blocks {
-        let ResultBlock::Text(text) = block else {
-            capped.push(block);
-            continue;
-        };
-        let piece: String = text.chars().take(left).collect();
-        left -= piece.chars().count();
-        if !piece.is_empty() {
-            capped.push(ResultBlock::Text(piece));
-        }
-    }
-    let last_text = capped.iter_mut().rev().find_map(|block| match block {
+    blocks.retain_mut(|block| {
+        let ResultBlock::Text(text) = block else { return true };
+        *text = text.chars().take(left).collect();
+        left -= text.chars().count();
+        !text.is_empty()
+    });
+    let mut texts = blocks.iter_mut().rev().filter_map(|block| match block {
         ResultBlock::Text(text) => Some(text),
         _ => None,
     });
-    if let Some(text) = last_text {
-        text.push_str(&marker);
+    if let Some(last) = texts.next() {
+        last.push_str(&marker);
     }
-    capped
-}
-
-/// A value as the arguments of a call; `None` unless it is an object.
-pub fn as_arguments(input: &str) -> Option<serde_json::Map<String, Value>> {
-    serde_json::from_str(input).ok()
 }
 
 #[cfg(test)]

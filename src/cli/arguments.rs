@@ -1,6 +1,6 @@
 //! What the process is asked to do.
 
-use std::{ffi::OsString, fmt, str::FromStr};
+use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
@@ -31,17 +31,19 @@ struct Arguments {
     #[arg(long)]
     version: bool,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Question>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+/// What is to be told of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Question {
     /// List the latest runs, newest first
     #[command(args_conflicts_with_subcommands = true)]
     Runs {
         /// How many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+        /// What else.
         #[command(subcommand)]
         command: Option<RunsCommand>,
     },
@@ -49,28 +51,32 @@ enum Command {
     Show(Show),
     /// List the rows that mana-auth has not confirmed yet
     Outbox {
+        /// What is to be done with them.
         #[command(subcommand)]
         command: Option<OutboxCommand>,
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum RunsCommand {
+/// What else is told of runs.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum RunsCommand {
     /// Print one run as a conversation
     Show(Show),
 }
 
-#[derive(Debug, Args)]
-struct Show {
+/// Which run is printed, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Show {
     /// The run's id, or a beginning of it that no other run has
-    run: RunPrefix,
+    pub run: RunPrefix,
     /// Print long texts whole
     #[arg(long)]
-    full: bool,
+    pub full: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum OutboxCommand {
+/// What is done with the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum OutboxCommand {
     /// Have everything in the outbox sent again at once, what was refused for good included
     Retry,
     /// Throw away what was refused for good of one run, where nothing can be repaired
@@ -93,32 +99,6 @@ pub enum Request {
     Tell(Question),
 }
 
-/// What is to be told of a journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// The latest runs.
-    Runs {
-        /// At most so many.
-        limit: u32,
-    },
-    /// One run.
-    Show {
-        /// Which.
-        run: RunPrefix,
-        /// Whether long texts are printed whole.
-        full: bool,
-    },
-    /// What waits in the outbox.
-    Outbox,
-    /// How much of it is marked to be sent again at once: it is marked.
-    RetryOutbox,
-    /// How much of it is thrown away: what was refused for good of this run.
-    DiscardFromOutbox {
-        /// Which.
-        run: RunPrefix,
-    },
-}
-
 /// Why there is nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unparsed {
@@ -136,12 +116,6 @@ impl RunPrefix {
     /// The beginning as text: lower-case hex digits and hyphens.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for RunPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -176,24 +150,8 @@ pub fn parse<T: Into<OsString> + Clone>(
         Arguments { version: true, .. } => Request::Version,
         Arguments { healthcheck: true, .. } => Request::Healthcheck,
         Arguments { command: None, .. } => Request::Serve,
-        Arguments { command: Some(command), .. } => Request::Tell(command.into()),
+        Arguments { command: Some(command), .. } => Request::Tell(command),
     })
-}
-
-impl From<Command> for Question {
-    fn from(command: Command) -> Self {
-        match command {
-            Command::Show(show) | Command::Runs { command: Some(RunsCommand::Show(show)), .. } => {
-                Self::Show { run: show.run, full: show.full }
-            }
-            Command::Runs { limit, command: None } => Self::Runs { limit },
-            Command::Outbox { command: None } => Self::Outbox,
-            Command::Outbox { command: Some(OutboxCommand::Retry) } => Self::RetryOutbox,
-            Command::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
-                Self::DiscardFromOutbox { run }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -210,20 +168,23 @@ mod tests {
 
     #[test]
     fn every_command_is_understood() {
-        let show = |full| Request::Tell(Question::Show { run: prefix("019a-b"), full });
-        let discard = Request::Tell(Question::DiscardFromOutbox { run: prefix("019a-b") });
+        let run = || prefix("019a-b");
+        let show = |full| Request::Tell(Question::Show(Show { run: run(), full }));
+        let runs = |limit, command| Request::Tell(Question::Runs { limit, command });
+        let runs_show = Some(RunsCommand::Show(Show { run: run(), full: true }));
+        let outbox = |command| Request::Tell(Question::Outbox { command });
         for (arguments, expected) in [
             (&[][..], Request::Serve),
             (&["--healthcheck"], Request::Healthcheck),
             (&["--version"], Request::Version),
-            (&["runs"], Request::Tell(Question::Runs { limit: 20 })),
-            (&["runs", "--limit", "7"], Request::Tell(Question::Runs { limit: 7 })),
+            (&["runs"], runs(20, None)),
+            (&["runs", "--limit", "7"], runs(7, None)),
             (&["show", "019A-b"], show(false)),
             (&["show", "--full", "019a-b"], show(true)),
-            (&["runs", "show", "019a-b", "--full"], show(true)),
-            (&["outbox"], Request::Tell(Question::Outbox)),
-            (&["outbox", "retry"], Request::Tell(Question::RetryOutbox)),
-            (&["outbox", "discard", "019a-b"], discard),
+            (&["runs", "show", "019a-b", "--full"], runs(20, runs_show)),
+            (&["outbox"], outbox(None)),
+            (&["outbox", "retry"], outbox(Some(OutboxCommand::Retry))),
+            (&["outbox", "discard", "019a-b"], outbox(Some(OutboxCommand::Discard { run: run() }))),
         ] {
             assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     runs::persona,
-    text::{Column, cell, counted, table, wide},
+    text::{cell, counted, table},
 };
 use crate::journal::{Journal, Post, Result, RunRow};
 
@@ -30,14 +30,11 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     let mut rows = Vec::with_capacity(posts.len());
     for post in &posts {
         let run = post.key.run;
-        let name = match personas.entry(run) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                // Of an odd row of the run its id will do.
-                let row = journal.run(run).await.ok().flatten();
-                unknown.insert(row.as_ref().map_or(&*post.persona, persona).to_owned())
-            }
-        };
+        if let Entry::Vacant(unknown) = personas.entry(run) {
+            unknown.insert(journal.run(run).await.ok().flatten());
+        }
+        // Of an odd row of the run its id will do.
+        let name = personas[&run].as_ref().map_or(&*post.persona, persona);
         rows.push([
             run.to_string(),
             cell(name, PERSONA),
@@ -48,20 +45,12 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
             cell(post.reason.as_deref().unwrap_or("not tried yet"), REASON),
         ]);
     }
-    let columns = [
-        Column::Left("RUN"),
-        Column::Left("PERSONA"),
-        Column::Left("KIND"),
-        Column::Right("ROWS"),
-        Column::Right("TRIES"),
-        Column::Left("NEXT TRY"),
-        Column::Left("REASON"),
-    ];
+    let columns = ["RUN", "PERSONA", "KIND", ">ROWS", ">TRIES", "NEXT TRY", "REASON"];
     let waiting = counted(depth.actions + depth.feedback, "post");
     let mut text = table(columns, &rows);
     text.push_str(&format!("\n{waiting} on the way, {} refused for good.", depth.dead));
-    if wide(posts.len()) < kept {
-        let further = kept - wide(posts.len());
+    let further = kept.saturating_sub(posts.len() as u64);
+    if further > 0 {
         text.push_str(&format!(
             " {further} further are not listed: they are beyond the first 1,000, or their rows cannot be \
              read."

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::text::{Column, cell, counted, table, time, wide};
+use super::{
+    text::{cell, counted, table, time},
+    transcript,
+};
 use crate::{
-    agent::step::Step,
+    agent::transcript::Transcript,
+    domain::{Stage, Usd},
     journal::{Journal, Result, RunRow, RunState},
-    metrics::{Label, Stage},
 };
 
 /// Longest persona in the table, in characters.
@@ -28,15 +31,19 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
     let refused = journal.runs_with_dead_posts().await?;
     let mut rows = Vec::with_capacity(runs.len());
     for run in &runs {
-        let so_far = Counts::of(journal, run).await?;
+        let transcript = match run.state {
+            RunState::Running => transcript::read(journal, run).await?,
+            _ => Transcript::default(),
+        };
+        let (turns, calls, errors) = counts(run, &transcript);
         let id = run.id.to_string();
         rows.push([
             cell(persona(run), PERSONA),
             cell(run.slot.as_str(), PERSONA),
             state(run, refused.contains(&run.id)).to_owned(),
-            so_far.replies.to_string(),
-            so_far.calls.to_string(),
-            so_far.errors.to_string(),
+            turns.to_string(),
+            calls.to_string(),
+            errors.to_string(),
             run.spent.to_string(),
             time(run.started_at, "%m-%d %H:%M"),
             id.chars().take(id_length).collect(),
@@ -44,19 +51,19 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
         ]);
     }
     let columns = [
-        Column::Left("PERSONA"),
-        Column::Left("SLOT"),
-        Column::Left("STATE"),
-        Column::Right("TURNS"),
-        Column::Right("TOOLS"),
-        Column::Right("ERR"),
-        Column::Right("COST"),
-        Column::Left("BEGUN (UTC)"),
-        Column::Left("RUN"),
-        Column::Left("END"),
+        "PERSONA",
+        "SLOT",
+        "STATE",
+        ">TURNS",
+        ">TOOLS",
+        ">ERR",
+        ">COST",
+        "BEGUN (UTC)",
+        "RUN",
+        "END",
     ];
-    let spent = runs.iter().map(|run| run.spent).sum::<crate::domain::Usd>();
-    let total = counted(wide(runs.len()), "run");
+    let spent = runs.iter().map(|run| run.spent).sum::<Usd>();
+    let total = counted(runs.len(), "run");
     Ok(format!(
         "{}\n{total}, {spent}. `mana-persona-runner show RUN` prints one.\n",
         table(columns, &rows)
@@ -92,36 +99,12 @@ fn distinct_length(runs: &[RunRow]) -> usize {
     if ids.iter().any(|id| id[..length].ends_with('-')) { length + 1 } else { length }
 }
 
-/// What a run came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub replies: u32,
-    pub calls: usize,
-    pub errors: usize,
-}
-
-impl Counts {
-    /// Of a run that goes on, or was killed, as far as it is written down.
-    pub(super) async fn of(journal: &Journal, run: &RunRow) -> Result<Self> {
-        if run.state != RunState::Running {
-            let RunRow { replies, calls, call_errors: errors, .. } = *run;
-            return Ok(Self { replies, calls, errors });
-        }
-        let steps = journal.steps(run.id).await?;
-        let steps = steps.iter().map_while(|step| serde_json::from_str(&step.body).ok());
-        let mut counts = Self::default();
-        for step in steps {
-            match step {
-                Step::Replied(_) => counts.replies += 1,
-                Step::Called(called) => {
-                    counts.calls += 1;
-                    counts.errors += usize::from(called.record.error.is_some());
-                }
-                // What follows is the rating, which is no turn.
-                Step::DayEnded(_) => break,
-                _ => {}
-            }
-        }
-        Ok(counts)
+/// Turns of a run, tool calls, and those that failed: of one that goes on, or was killed, as far as that is
+/// written down.
+pub(super) fn counts(run: &RunRow, transcript: &Transcript) -> (usize, usize, usize) {
+    if run.state != RunState::Running {
+        return (run.replies as usize, run.calls, run.call_errors);
     }
+    let failed = transcript.calls().filter(|called| called.record.error.is_some());
+    (transcript.turns().count(), transcript.calls().count(), failed.count())
 }

@@ -8,12 +8,14 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     agent::{
-        main_turn::{CallRecord, CalledTool},
-        step::{Called, DayEnd, Opened, Step},
+        call::{CallRecord, Called, CalledTool},
+        day_end::DayEnd,
+        step::{Opened, Step},
     },
     clients::claude::{Reply, ResultBlock},
     domain::{
-        Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, Slot, ToolName, Usd, UserId,
+        Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, RunId, Slot, ToolName, Usd,
+        UserId,
     },
     journal::{Caps, EndedRun, NewPost, NewRun, PostKey, PostKind, RunState, Spending},
 };
@@ -235,18 +237,25 @@ async fn told(journal: &Journal, question: Question) -> String {
     text
 }
 
+const OUTBOX: Question = Question::Outbox { command: None };
+const RETRY: Question = Question::Outbox { command: Some(OutboxCommand::Retry) };
+
+fn runs(limit: u32) -> Question {
+    Question::Runs { limit, command: None }
+}
+
 fn show(n: u32, full: bool) -> Question {
-    Question::Show { run: id(n).to_string().parse().unwrap(), full }
+    Question::Show(Show { run: id(n).to_string().parse().unwrap(), full })
 }
 
 #[tokio::test]
 async fn runs_are_listed_newest_first() {
     let journal = journal().await;
-    insta::assert_snapshot!(told(&journal, Question::Runs { limit: 20 }).await);
-    let text = told(&journal, Question::Runs { limit: 1 }).await;
+    insta::assert_snapshot!(told(&journal, runs(20)).await);
+    let text = told(&journal, runs(1)).await;
     assert!(text.contains("cleo") && !text.contains("ben") && text.contains("1 run,"), "{text}");
     let empty = Journal::in_memory().await.unwrap();
-    let text = told(&empty, Question::Runs { limit: 1 }).await;
+    let text = told(&empty, runs(1)).await;
     assert!(text.starts_with("There are no runs yet"), "{text}");
 }
 
@@ -323,7 +332,7 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
         journal.end_run(run, &end, if n == 1 { &posts } else { &[] }, at(10)).await.unwrap();
     }
     let states = async || {
-        let table = told(&journal, Question::Runs { limit: 9 }).await;
+        let table = told(&journal, runs(9)).await;
         let rows = table.lines().skip(1).take(5);
         let mut states: Vec<_> =
             rows.map(|row| row.split_whitespace().nth(2).unwrap().to_owned()).collect();
@@ -351,10 +360,16 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
     assert!(end.contains("outbox retry") && end.contains("outbox discard RUN"), "{end}");
 
     // Sent again and taken, it is a finished one; thrown away, it never is.
-    told(&journal, Question::RetryOutbox).await;
+    told(&journal, RETRY).await;
     assert_eq!(states().await[0], "finished");
     journal.bury_post(key(1_000_000), &reason, at(11)).await.unwrap();
-    told(&journal, Question::DiscardFromOutbox { run: id(1).to_string().parse().unwrap() }).await;
+    told(
+        &journal,
+        Question::Outbox {
+            command: Some(OutboxCommand::Discard { run: id(1).to_string().parse().unwrap() }),
+        },
+    )
+    .await;
     assert_eq!(states().await[0], "refused");
     let shown = told(&journal, show(1, false)).await;
     assert!(shown.contains("state     refused, stage post_feedback"), "{shown}");
@@ -427,7 +442,7 @@ async fn a_step_of_another_version_hides_no_other() {
 async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
     let journal = journal().await;
     let ask = |prefix: &str| {
-        let question = Question::Show { run: prefix.parse().unwrap(), full: false };
+        let question = Question::Show(Show { run: prefix.parse().unwrap(), full: false });
         let journal = &journal;
         async move { tell(&question, journal, NOON).await }
     };
@@ -437,9 +452,13 @@ async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
     let run = NewRun { id: other, persona: &persona, slot: &slot, attempt: 1, model: "m" };
     journal.begin_run(run, NOON).await.unwrap();
     assert!(ask("119A").await.unwrap().contains("persona.emil@mana.test"));
-    assert!(matches!(ask("2").await, Err(Refusal::NoSuchRun(_))));
-    let Err(Refusal::Ambiguous(_, runs)) = ask("019aa5b4-").await else { panic!("not ambiguous") };
-    assert_eq!(runs, [1, 2, 3, 4].map(id));
+    assert!(matches!(ask("2").await, Err(CliError::NoSuchRun(_))));
+    let Err(error) = ask("019aa5b4-").await else { panic!("not ambiguous") };
+    let list: String = [1, 2, 3, 4].map(|n| format!("\n  {}", id(n))).concat();
+    assert!(
+        error.to_string().ends_with(&format!("several runs; say more of it:{list}")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -449,18 +468,18 @@ async fn the_outbox_lists_what_was_refused_and_what_waits() {
     let reason = format!("post_actions: 404{ESCAPE}");
     journal.bury_post(key(0), &reason, at(96)).await.unwrap();
     journal.postpone_post(key(1_000_000), "post_feedback: 503", at(97), at(105)).await.unwrap();
-    insta::assert_snapshot!(told(&journal, Question::Outbox).await);
+    insta::assert_snapshot!(told(&journal, OUTBOX).await);
     let shown = told(&journal, show(2, false)).await;
     assert!(shown.contains("outbox    1 post on the way, 1 refused for good"), "{shown}");
 
-    let text = told(&journal, Question::RetryOutbox).await;
+    let text = told(&journal, RETRY).await;
     assert!(text.starts_with("2 posts marked"), "{text}");
     assert_eq!(journal.runs_with_due_posts(at(100)).await.unwrap(), [id(2)]);
     assert_eq!(journal.due_post(id(2), at(100)).await.unwrap().unwrap().key, key(0));
     for number in [0, 1_000_000] {
         journal.confirm_post(key(number)).await.unwrap();
     }
-    for question in [Question::Outbox, Question::RetryOutbox] {
+    for question in [OUTBOX, RETRY] {
         let text = told(&journal, question).await;
         assert!(text.starts_with("The outbox is empty"), "{text}");
     }
@@ -496,10 +515,11 @@ async fn what_is_no_journal_is_said_to_be_none() {
     let folder = std::env::temp_dir().join(format!("mana-cli-{}", Uuid::now_v7()));
     let ask = || async {
         let mut output = Vec::new();
-        let error = answer(&Question::Outbox, &folder, &mut output).await.unwrap_err();
+        let error = answer(&OUTBOX, &folder, &mut output).await.unwrap_err();
         assert!(output.is_empty());
-        assert!(error.to_string().contains(&*folder.to_string_lossy()), "{error}");
-        error.to_string()
+        let said = error.with_folder(&folder);
+        assert!(said.contains(&*folder.to_string_lossy()), "{said}");
+        said
     };
     assert!(ask().await.contains("there is no journal"));
     std::fs::create_dir(&folder).unwrap();

@@ -1,6 +1,6 @@
 //! Text for a terminal: nothing in it but what is seen, in lengths and columns that can be read.
 
-use std::{fmt::Write, iter};
+use std::fmt::Write;
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -39,71 +39,68 @@ pub(super) fn cell(text: &str, most: usize) -> String {
     line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// How much of a long text is shown.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lengths {
-    /// Whether everything is.
+/// What is printed of a run.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// What is on it.
+    pub out: String,
+    /// Whether long texts are printed whole.
     pub full: bool,
 }
 
-impl Lengths {
+impl Page {
+    /// A line of ours. What is in it of others was made fit for a terminal before.
+    pub(super) fn line(&mut self, line: &str) {
+        // Writing into a string does not fail.
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    /// A line that begins something new.
+    pub(super) fn section(&mut self, title: &str) {
+        self.out.push('\n');
+        self.line(title);
+    }
+
+    /// A text of others, so far to the right.
+    pub(super) fn text(&mut self, by: usize, text: &str, most: (usize, usize)) {
+        for line in self.clip(text, most).lines() {
+            let by = if line.is_empty() { 0 } else { by };
+            let _ = writeln!(self.out, "{:by$}{line}", "");
+        }
+    }
+
     /// `text` for a terminal; of one with more characters or lines than these the beginning, and how
     /// much is left out.
-    pub(super) fn clip(self, text: &str, most: usize, lines: usize) -> String {
+    fn clip(&self, text: &str, (most, lines): (usize, usize)) -> String {
         let text = printable(text.trim());
-        if self.full {
-            return text;
-        }
         let of_lines = text.split_inclusive('\n').take(lines).map(|l| l.chars().count()).sum();
         let end = most.min(of_lines);
         let all = text.chars().count();
         // A note longer than what it stands for helps nobody.
-        if all <= end + 40 && text.lines().count() <= lines + 1 {
+        if self.full || all <= end + 40 && text.lines().count() <= lines + 1 {
             return text;
         }
         let shown: String = text.chars().take(end).collect();
         let shown = shown.trim_end();
-        let left = grouped(u64::try_from(all - shown.chars().count()).unwrap_or_default());
+        let left = grouped(all - shown.chars().count());
         format!("{shown}\n[… {left} more characters; --full shows them]")
     }
 }
 
-/// Appends `text` with every line moved to the right.
-pub(super) fn indent(out: &mut String, by: usize, text: &str) {
-    for line in text.lines() {
-        match line {
-            "" => out.push('\n'),
-            line => {
-                out.extend(iter::repeat_n(' ', by));
-                out.push_str(line);
-                out.push('\n');
-            }
-        }
-    }
-}
-
 /// A number with its thousands apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+pub(super) fn grouped(number: impl ToString) -> String {
+    let mut digits = number.to_string();
+    for place in (1..digits.len()).rev().skip(2).step_by(3) {
+        digits.insert(place, ',');
     }
-    text
+    digits
 }
 
 /// `1 call`, `2 calls`.
-pub(super) fn counted(count: impl Into<u64>, what: &str) -> String {
-    let count = count.into();
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// `usize` as the counts above take it.
-pub(super) fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
+pub(super) fn counted(count: impl ToString, what: &str) -> String {
+    let count = grouped(count);
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// A time in UTC, like the slots.
@@ -111,31 +108,21 @@ pub(super) fn time(at: Timestamp, format: &str) -> String {
     at.to_zoned(TimeZone::UTC).strftime(format).to_string()
 }
 
-/// How a column is set.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Column {
-    Left(&'static str),
-    Right(&'static str),
-}
-
-/// Columns as wide as what is in them.
-pub(super) fn table<const N: usize>(columns: [Column; N], rows: &[[String; N]]) -> String {
-    let names = columns.map(|column| match column {
-        Column::Left(name) | Column::Right(name) => name.to_owned(),
-    });
-    let width = |text: &String| text.chars().count();
+/// Columns as wide as what is in them. One whose name has a `>` before it is set to the right.
+pub(super) fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]]) -> String {
+    let names = columns.map(|column| column.trim_start_matches('>').to_owned());
     let widths: [usize; N] = std::array::from_fn(|n| {
-        rows.iter().chain([&names]).map(|row| width(&row[n])).max().unwrap_or_default()
+        let texts = rows.iter().chain([&names]).map(|row| row[n].chars().count());
+        texts.max().unwrap_or_default()
     });
     let mut out = String::new();
     for row in [&names].into_iter().chain(rows) {
         let mut line = String::new();
-        for (n, text) in row.iter().enumerate() {
-            let width = widths[n];
+        for ((column, text), width) in columns.iter().zip(row).zip(widths) {
             // Writing into a string does not fail.
-            let _ = match columns[n] {
-                Column::Left(_) => write!(line, "{text:<width$}{GAP}"),
-                Column::Right(_) => write!(line, "{text:>width$}{GAP}"),
+            let _ = match column.starts_with('>') {
+                true => write!(line, "{text:>width$}{GAP}"),
+                false => write!(line, "{text:<width$}{GAP}"),
             };
         }
         out.push_str(line.trim_end());
@@ -168,27 +155,30 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_by_characters_and_by_lines_unless_all_of_it_is_asked_for() {
-        let (short, full) = (Lengths { full: false }, Lengths { full: true });
+        let (short, full) = (Page::default(), Page { full: true, ..Page::default() });
         let long = "ä".repeat(1_500);
         let expected = format!("{}\n[… 1,490 more characters; --full shows them]", "ä".repeat(10));
-        assert_eq!(short.clip(&long, 10, 3), expected);
-        assert_eq!(full.clip(&long, 10, 3), long);
+        assert_eq!(short.clip(&long, (10, 3)), expected);
+        assert_eq!(full.clip(&long, (10, 3)), long);
         let lines = "z\n".repeat(9);
         let expected = "z\nz\n[… 14 more characters; --full shows them]";
-        assert_eq!(short.clip(&lines, 99, 2), expected);
-        assert_eq!(short.clip("kurz", 3, 1), "kurz", "the note would be longer than the rest");
+        assert_eq!(short.clip(&lines, (99, 2)), expected);
+        assert_eq!(short.clip("kurz", (3, 1)), "kurz", "the note would be longer than the rest");
     }
 
     #[test]
     fn columns_are_aligned_by_characters() {
         let rows = [["ä".to_owned(), "1".to_owned()], ["bcd".to_owned(), "1234567".to_owned()]];
-        let text = table([Column::Left("A"), Column::Right("NUMBER")], &rows);
+        let text = table(["A", ">NUMBER"], &rows);
         assert_eq!(text, "A     NUMBER\nä          1\nbcd  1234567\n");
     }
 
     #[test]
     fn numbers_are_grouped_and_counted() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((counted(1u32, "run"), counted(2u32, "run")), ("1 run".into(), "2 runs".into()));
+        assert_eq!(
+            [0, 999, 1_000, 123_456, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "123,456", "1,234,567"]
+        );
+        assert_eq!((counted(1, "run"), counted(2, "run")), ("1 run".into(), "2 runs".into()));
     }
 }

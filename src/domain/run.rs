@@ -1,9 +1,11 @@
-//! The identity of one persona's run.
+//! One persona's run: its identity, where it stands, how it ended.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use super::label::labels;
 
 /// Identifies one run of one persona. It is the wire's `tickId`: mana-auth derives row ids from it
 /// without the persona, so it must be unique per persona run (contracts/mana-auth.md).
@@ -44,5 +46,84 @@ impl RunId {
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+labels! {
+    /// Where a run stands, as its row says.
+    RunState {
+        /// It goes on, or the process was killed.
+        Running = "running",
+        /// It was stopped after its main turn had begun: actions are handed in, the slot is used up, the
+        /// rating is still to be asked for.
+        RatingOwed = "rating_owed",
+        /// It has used up its slot.
+        Finished = "finished",
+        /// It failed before anything happened; its slot is free.
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// Where in its course a run is.
+    Stage {
+        /// Reading the row of /due, or waiting for its turn.
+        Due = "due",
+        /// Logging in and fetching a JWT.
+        Login = "login",
+        /// Finding the personal space.
+        Space = "space",
+        /// Opening the MCP session and listing its tools.
+        Mcp = "mcp",
+        /// Claude and the tools.
+        MainTurn = "main_turn",
+        /// Handing in the actions.
+        PostActions = "post_actions",
+        /// Asking for ratings.
+        RatingTurn = "rating_turn",
+        /// Handing in the ratings.
+        PostFeedback = "post_feedback",
+        /// All of it done.
+        Done = "done",
+    }
+}
+
+labels! {
+    /// How a run ended.
+    RunOutcome {
+        /// With everything handed in.
+        Ok = "ok",
+        /// With an error.
+        Failed = "failed",
+        /// By a shutdown.
+        Stopped = "stopped",
+        /// It did not begin: the persona is held back.
+        Skipped = "skipped",
+        /// It goes on when mana-mcp is there again.
+        PutOff = "put_off",
+    }
+}
+
+labels! {
+    /// Why a due persona does not run.
+    WhyNotRun {
+        /// It has had its run for this day or hour.
+        SlotUsed = "slot-used",
+        /// Its last runs failed.
+        HeldBack = "held-back",
+        /// A run of it is under way, or has to come to its end first.
+        Unfinished = "unfinished",
+        /// Somebody has paused the runner.
+        Paused = "paused",
+        /// The money of the fleet is used up.
+        Budget = "budget",
+        /// Its own money is used up.
+        PersonaBudget = "persona-budget",
+        /// Claude is not asked for now.
+        ModelStopped = "model-stopped",
+        /// The runner is stopping.
+        RunnerDown = "runner-down",
+        /// The journal cannot be written to.
+        Other = "other",
     }
 }

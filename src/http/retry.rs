@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 /// What a failed attempt says about trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,21 +68,15 @@ impl RetryPolicy {
 
     /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
-    pub const MODEL: Self = Self {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(8),
-        retries: 2,
-        max_retry_after: Duration::from_secs(60),
-        max_limit: Duration::from_secs(60),
-    };
+    pub const MODEL: Self = Self::READ;
 
     /// Tool calls, sent again only when the server certainly did not run them.
     pub const TOOL: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(2),
-        retries: 2,
         max_retry_after: Duration::from_secs(10),
         max_limit: Duration::ZERO,
+        ..Self::READ
     };
 
     /// The pause before the next attempt; `None` to give up.
@@ -123,16 +117,14 @@ impl RetryPolicy {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
-            let Some(pause) = self.pause(retries, retry_after, jitter()) else {
-                return Err(error);
+            let pause = match error.verdict() {
+                Verdict::Transient { retry_after } => self.pause(retries, retry_after, jitter()),
+                Verdict::Final => None,
             };
-            let next = Instant::now() + pause;
-            if next >= deadline {
-                return Err(error);
-            }
+            let in_time = |pause: &Duration| Instant::now() + *pause < deadline;
+            let Some(pause) = pause.filter(in_time) else { return Err(error) };
             on_retry(&error, pause);
-            sleep_until(next).await;
+            sleep(pause).await;
             // Timers are a little late by nature.
             if Instant::now() >= deadline {
                 return Err(error);

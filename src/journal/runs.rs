@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 use super::{Journal, JournalError, Result, bigint, count, int, millis, outbox, timestamp};
-use crate::domain::{Persona, RunId, Slot, Usd, UserId};
+use crate::domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId};
 
 /// Why a run ended that was cancelled; until it has ended, that it is to.
 pub const CANCELLED: &str = "cancelled on request";
@@ -29,38 +29,6 @@ pub struct NewRun<'a> {
     pub attempt: u32,
     /// The model asked.
     pub model: &'a str,
-}
-
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// It goes on, or the process was killed.
-    Running,
-    /// It was stopped after its main turn had begun: actions are handed in, the slot is used up, the
-    /// rating is still to be asked for.
-    RatingOwed,
-    /// It has used up its slot.
-    Finished,
-    /// It failed before anything happened; its slot is free.
-    Failed,
-}
-
-impl RunState {
-    /// As stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::RatingOwed => "rating_owed",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Running, Self::RatingOwed, Self::Finished, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-    }
 }
 
 /// How a run, or its main turn, ended.

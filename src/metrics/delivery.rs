@@ -9,7 +9,7 @@ use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 use tokio::time::Instant;
 
 use super::{
-    Label, Metrics, RowKind,
+    Metrics, RowKind,
     families::{Families, Values, all},
 };
 

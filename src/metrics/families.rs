@@ -5,7 +5,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-use super::Label;
+use crate::domain::Label;
 
 const NAMESPACE: &str = "mana_persona_runner";
 

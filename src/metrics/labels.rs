@@ -5,30 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// One of a closed set of label values.
-pub trait Label: Copy + Sized + 'static {
-    /// All values.
-    const ALL: &'static [Self];
-
-    /// The value as it is exposed.
-    fn as_str(self) -> &'static str;
-}
-
-macro_rules! labels {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_meta])* $variant),* }
-
-        impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-        }
-    };
-}
+use crate::domain::labels;
 
 labels! {
     /// How a tick ended, or why it did not take place.
@@ -59,70 +36,6 @@ labels! {
         Weekdays = "weekdays",
         /// Its row of /due cannot be read.
         Unknown = "unknown",
-    }
-}
-
-labels! {
-    /// How a run ended.
-    RunOutcome {
-        /// With everything handed in.
-        Ok = "ok",
-        /// With an error.
-        Failed = "failed",
-        /// By a shutdown.
-        Stopped = "stopped",
-        /// It did not begin: the persona is held back.
-        Skipped = "skipped",
-        /// It goes on when mana-mcp is there again.
-        PutOff = "put_off",
-    }
-}
-
-labels! {
-    /// Why a due persona does not run.
-    WhyNotRun {
-        /// It has had its run for this day or hour.
-        SlotUsed = "slot-used",
-        /// Its last runs failed.
-        HeldBack = "held-back",
-        /// A run of it is under way, or has to come to its end first.
-        Unfinished = "unfinished",
-        /// Somebody has paused the runner.
-        Paused = "paused",
-        /// The money of the fleet is used up.
-        Budget = "budget",
-        /// Its own money is used up.
-        PersonaBudget = "persona-budget",
-        /// Claude is not asked for now.
-        ModelStopped = "model-stopped",
-        /// The runner is stopping.
-        RunnerDown = "runner-down",
-        /// The journal cannot be written to.
-        Other = "other",
-    }
-}
-
-labels! {
-    /// Where in its course a run is.
-    Stage {
-        /// Reading the row of /due, or waiting for its turn.
-        Due = "due",
-        /// Logging in and fetching a JWT.
-        Login = "login",
-        /// Finding the personal space.
-        Space = "space",
-        /// Opening the MCP session and listing its tools.
-        Mcp = "mcp",
-        /// Claude and the tools.
-        MainTurn = "main_turn",
-        /// Handing in the actions.
-        PostActions = "post_actions",
-        /// Asking for ratings.
-        RatingTurn = "rating_turn",
-        /// Handing in the ratings.
-        PostFeedback = "post_feedback",
-        /// All of it done.
-        Done = "done",
     }
 }
 

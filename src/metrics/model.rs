@@ -7,10 +7,10 @@ use prometheus::{
 };
 
 use super::{
-    BudgetScope, Label, Metrics, REQUEST_BUCKETS, ToolFault, ToolLabels, ToolOutcome,
+    BudgetScope, Metrics, REQUEST_BUCKETS, ToolFault, ToolLabels, ToolOutcome,
     families::{Families, Values, all},
 };
-use crate::domain::{Cost, Tokens, Usd};
+use crate::domain::{Cost, Label, Tokens, Usd};
 
 /// Seconds.
 const REPLY_BUCKETS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0];

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use prometheus::{Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
-    DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun,
+    DueBy, Metrics, TickOutcome,
     families::{Families, Values, all},
 };
+use crate::domain::{Label, RunOutcome, Stage, WhyNotRun};
 
 /// Seconds.
 const BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{HistogramVec, IntCounterVec};
 
 use super::{
-    Label, Metrics, REQUEST_BUCKETS, SessionRenewal,
+    Metrics, REQUEST_BUCKETS, SessionRenewal,
     families::{Families, Values, all},
 };
 

@@ -111,26 +111,25 @@ impl Budget {
     /// Why no run is begun for now, if the fleet's money is used up. A new day or month, or another cap
     /// than then, makes a new budget.
     pub fn exhausted(&self) -> Option<String> {
-        let now = self.clock.now();
-        let reached = self.reached();
-        let standing = reached.iter().filter(|reached| self.stands(reached, now));
-        let BudgetReached { variable, limit, until } = standing.max_by_key(|it| it.until)?;
+        let last = self.standing().max_by_key(|(_, reached)| reached.until)?;
+        let (_, BudgetReached { variable, limit, until }) = last;
         Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
     }
 
     /// Whether the fleet has reached this cap, and nothing has made a new budget since.
     pub fn is_reached(&self, cap: Cap) -> bool {
-        let now = self.clock.now();
-        let is_it = |reached: &&BudgetReached| reached.variable == cap.variable();
-        self.reached().iter().find(is_it).is_some_and(|reached| self.stands(reached, now))
+        self.standing().any(|(reached, _)| reached == cap)
     }
 
-    /// It was reached in the very period of `now`: a clock that was ahead then counts for nothing.
-    fn stands(&self, reached: &BudgetReached, now: Timestamp) -> bool {
-        [Cap::Daily, Cap::Monthly].into_iter().any(|cap| {
-            cap.variable() == reached.variable
-                && self.caps.of(cap) == Some(reached.limit)
-                && end_of_period(cap, now) == reached.until
+    /// What was reached in the very period of now: a clock that was ahead then counts for nothing.
+    fn standing(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
+        let (now, all) = (self.clock.now(), self.reached().clone());
+        all.into_iter().filter_map(move |reached| {
+            let is_it = |cap: &Cap| cap.variable() == reached.variable;
+            let cap = [Cap::Daily, Cap::Monthly].into_iter().find(is_it)?;
+            let stands = self.caps.of(cap) == Some(reached.limit)
+                && end_of_period(cap, now) == reached.until;
+            stands.then_some((cap, reached))
         })
     }
 

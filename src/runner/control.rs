@@ -30,7 +30,7 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     pause: Option<Pause>,
     /// Asks the runs in flight to end after their current turn. Another one after each resume.
@@ -51,6 +51,13 @@ pub struct InFlightRun {
     pub since: Timestamp,
     shutdown: Shutdown,
     cancelled: CancellationToken,
+}
+
+impl InFlightRun {
+    fn cancel(&self) {
+        self.cancelled.cancel();
+        self.shutdown.stop();
+    }
 }
 
 /// A run's place among those in flight, until dropped.
@@ -106,12 +113,7 @@ impl Control {
         if let Some(pause) = &pause {
             tracing::info!(by = pause.by, since = %pause.since, "paused by an earlier request");
         }
-        let state = Mutex::new(State {
-            pause,
-            end_turn: CancellationToken::new(),
-            in_flight: BTreeMap::new(),
-            cancelled: HashSet::new(),
-        });
+        let state = Mutex::new(State { pause, ..State::default() });
         let writing = tokio::sync::Mutex::default();
         Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state, writing })))
     }
@@ -175,13 +177,11 @@ impl Control {
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
         let is_in_flight = {
             let mut state = self.state();
-            if let Some(run) = state.in_flight.get(&run) {
-                run.cancelled.cancel();
-                run.shutdown.stop();
-            } else {
+            let in_flight = state.in_flight.get(&run).map(InFlightRun::cancel);
+            if in_flight.is_none() {
                 state.cancelled.insert(run);
             }
-            state.in_flight.contains_key(&run)
+            in_flight.is_some()
         };
         let is_unfinished = self.0.journal.cancel_run(run).await?;
         if !is_unfinished {
@@ -207,18 +207,20 @@ impl Control {
         slot: &Slot,
         shutdown: &Shutdown,
     ) -> Place {
-        let shutdown = shutdown.of_part();
-        let (persona, slot, since) = (persona.clone(), slot.clone(), self.0.clock.now());
+        let entry = InFlightRun {
+            persona: persona.clone(),
+            slot: slot.clone(),
+            since: self.0.clock.now(),
+            shutdown: shutdown.of_part(),
+            cancelled: CancellationToken::new(),
+        };
         let mut state = self.state();
-        let cancelled = CancellationToken::new();
         if state.cancelled.remove(&run) {
-            cancelled.cancel();
-            shutdown.stop();
+            entry.cancel();
         }
-        let (stop, is_cancelled) = (shutdown.clone(), cancelled.clone());
-        let entry = InFlightRun { persona, slot, since, shutdown: stop, cancelled: is_cancelled };
-        state.in_flight.insert(run, entry);
+        state.in_flight.insert(run, entry.clone());
         let end_turn = state.end_turn.clone();
+        let InFlightRun { shutdown, cancelled, .. } = entry;
         Place { control: self.clone(), run, end_turn, shutdown, cancelled }
     }
 

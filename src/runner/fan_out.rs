@@ -1,64 +1,54 @@
 //! Bounded fan-out: one job per item, as many at once as allowed, none able to hurt another.
 
-use std::{collections::HashMap, sync::Arc};
-
-use tokio::{
-    sync::Semaphore,
-    task::{Id, JoinSet},
-};
-
-use crate::shutdown::Shutdown;
+use tokio::task::JoinSet;
 
 /// What became of one item.
 #[derive(Debug)]
-pub(super) enum Outcome<T> {
+pub(super) enum Outcome<T, E> {
     /// Its job ended.
     Ended(T),
     /// Its job panicked.
     Panicked,
-    /// It was never started: the runner is stopping.
-    NotStarted,
+    /// It was never started.
+    NotAdmitted(E),
 }
 
-/// Runs `job` on every item, at most as many at once as there are permits, as a sliding window: a slow one
-/// never holds up the others. Whoever shares the permits shares that bound. The outcomes are in the order of the items. After a stop no further job is
-/// started. Dropping the future ends all jobs.
-pub(super) async fn fan_out<I, T, F>(
+/// Runs `job` on every item that is admitted, one after the other, and holds its permit meanwhile: a slow job
+/// never holds up the others as long as there are permits. The outcomes are in the order of the items. Dropping
+/// the future ends all jobs.
+pub(super) async fn fan_out<I, T, E, P, A, F>(
     items: Vec<I>,
-    permits: &Arc<Semaphore>,
-    shutdown: &Shutdown,
+    admit: impl Fn(&I) -> A,
     job: impl Fn(I) -> F,
-) -> Vec<Outcome<T>>
+) -> Vec<Outcome<T, E>>
 where
     T: Send + 'static,
+    P: Send + 'static,
+    A: Future<Output = Result<P, E>>,
     F: Future<Output = T> + Send + 'static,
 {
-    let mut outcomes: Vec<_> = items.iter().map(|_| Outcome::NotStarted).collect();
+    let mut outcomes = Vec::with_capacity(items.len());
     let mut jobs = JoinSet::new();
-    let mut places: HashMap<Id, usize> = HashMap::new();
     for (place, item) in items.into_iter().enumerate() {
         // Waiting for the permit before spawning keeps the number of tasks bounded too.
-        let permit = tokio::select! {
-            biased;
-            () = shutdown.stopping() => break,
-            permit = permits.clone().acquire_owned() => permit,
+        let permit = match admit(&item).await {
+            Ok(permit) => permit,
+            Err(why) => {
+                outcomes.push(Outcome::NotAdmitted(why));
+                continue;
+            }
         };
+        // Until it has ended.
+        outcomes.push(Outcome::Panicked);
         let future = job(item);
-        let id = jobs
-            .spawn(async move {
-                let _permit = permit;
-                future.await
-            })
-            .id();
-        places.insert(id, place);
+        jobs.spawn(async move {
+            let _permit = permit;
+            (place, future.await)
+        });
     }
-    while let Some(joined) = jobs.join_next_with_id().await {
-        let (id, outcome) = match joined {
-            Ok((id, value)) => (id, Outcome::Ended(value)),
-            Err(error) => (error.id(), Outcome::Panicked),
-        };
-        if let Some(&place) = places.get(&id) {
-            outcomes[place] = outcome;
+    while let Some(joined) = jobs.join_next().await {
+        if let Ok((place, value)) = joined {
+            outcomes[place] = Outcome::Ended(value);
         }
     }
     outcomes
@@ -67,27 +57,34 @@ where
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        future::ready,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
         time::Duration,
     };
 
-    use tokio::time::{Instant, sleep};
+    use futures_util::future::BoxFuture;
+    use tokio::{
+        sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+        time::{Instant, sleep},
+    };
 
     use super::*;
 
-    fn at_once(number: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(number))
-    }
+    type Permit = Result<OwnedSemaphorePermit, AcquireError>;
 
-    fn running() -> Shutdown {
-        Shutdown::new(Duration::from_secs(1))
+    fn at_once(number: usize) -> impl Fn(&u64) -> BoxFuture<'static, Permit> {
+        let permits = Arc::new(Semaphore::new(number));
+        move |_| Box::pin(permits.clone().acquire_owned())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_item_never_holds_up_the_others() {
         let start = Instant::now();
         let seconds = vec![10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
-        let ended = fan_out(seconds, &at_once(2), &running(), move |s| async move {
+        let ended = fan_out(seconds, at_once(2), move |s| async move {
             sleep(Duration::from_secs(s)).await;
             start.elapsed().as_secs()
         })
@@ -106,7 +103,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn never_more_than_allowed_run_at_once() {
         let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        fan_out((0..50).collect(), &at_once(7), &running(), |n: u64| {
+        fan_out((0..50).collect(), at_once(7), |n| {
             let (now, peak) = (now.clone(), peak.clone());
             async move {
                 peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -120,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_the_outcome_of_its_item_and_nothing_else() {
-        let outcomes = fan_out(vec![1, 2, 3], &at_once(1), &running(), |n| async move {
+        let outcomes = fan_out(vec![1, 2, 3], at_once(1), |n| async move {
             assert!(n != 2, "two is too much");
             n
         })
@@ -129,20 +126,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_stop_nothing_more_is_started() {
-        let shutdown = running();
-        let stop = shutdown.clone();
-        let outcomes = fan_out(vec![1, 2, 3], &at_once(1), &shutdown, move |n| {
-            let stop = stop.clone();
-            async move {
-                stop.stop();
-                n
-            }
-        })
-        .await;
+    async fn what_is_not_admitted_is_not_started() {
+        let admit = |n: &u64| ready(if *n == 2 { Err("two is too much") } else { Ok(()) });
+        let outcomes = fan_out(vec![1, 2, 3], admit, |n| async move { n }).await;
         assert!(matches!(
             outcomes[..],
-            [Outcome::Ended(1), Outcome::NotStarted, Outcome::NotStarted]
+            [Outcome::Ended(1), Outcome::NotAdmitted("two is too much"), Outcome::Ended(3)]
         ));
     }
 }

@@ -44,13 +44,9 @@ impl Gauges {
 
     /// Reads until a stop.
     pub async fn work(self: Arc<Self>, shutdown: Shutdown) {
-        loop {
+        self.refresh().await;
+        while shutdown.unless_stopping(sleep(PERIOD)).await.is_some() {
             self.refresh().await;
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = sleep(PERIOD) => {}
-            }
         }
     }
 

@@ -158,7 +158,7 @@ impl Outbox {
                 tokio::select! { () = shutdown.aborted() => {}, () = sleep(GLANCE) => {} }
             }
         };
-        let personas = self.0.personas.with_redactor(run.redactor());
+        let personas = self.0.personas.with_redactor(run.redactor().clone());
         for (place, (number, batch)) in posts.iter().enumerate() {
             let key = PostKey { run: run.id, number: *number };
             let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);

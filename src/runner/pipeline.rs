@@ -5,51 +5,45 @@
 //! was killed goes on where it was.
 
 mod after_day;
-mod live;
 mod main_turn;
-mod report;
+mod run;
 
 use std::{
     collections::HashSet,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::Instant;
 
-use self::{
-    live::{Live, Progress},
-    report::Failure,
-};
+use self::run::Run;
 use super::{
-    back_off::BackOff,
-    budget::Budget,
-    control::Control,
-    outbox::Outbox,
-    put_off::PutOff,
-    run_journal::{Beginning, RunJournal},
-    seed_secret::SeedSecret,
+    fleet::Fleet,
+    holds::Hold,
+    run_journal::{RunJournal, Setup},
     tool_tally::ToolTally,
+    verdict::{Cause, End, Failure, PANICKED, Then, Verdict, decide},
 };
 use crate::{
     agent::{
+        Scope,
         conversation::Limits,
+        day::MainTurn,
+        day_end::{DayEnd, How},
         left_out::LeftOut,
-        main_turn::MainTurn,
         replay::Replay,
-        step::{DayEnd, Recorder, Step},
+        step::{Recorder, Step},
     },
-    clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient, personas::Batch},
-    clock::Clock,
-    config::{PolicyConfig, RunLimits},
-    domain::{Persona, RunId, Slot, Usd, UserId},
-    journal::{CANCELLED, EndedRun, Journal, NewRun, RunRow, RunState},
-    metrics::{Label, Metrics, RunOutcome, Stage, WhyNotRun},
-    shutdown::Shutdown,
+    clients::{auth::AuthClient, mcp::McpClient},
+    config::{Config, PolicyConfig, RunLimits},
+    domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
+    journal::{CANCELLED, NewRun, RunRow},
 };
 
-pub use report::RunReport;
+pub(super) use run::RunReport;
 
 /// Kept at the end of a run's time for handing in its rows, retries included.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
@@ -57,226 +51,130 @@ const PERSIST_RESERVE: Duration = Duration::from_secs(45);
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 /// Why a run is closed that came to no end of its own.
 const NOBODYS: &str = "the journal does not say whose run it is";
-const PANICKED: &str = "the run panicked; the log has the place";
 /// Why a run is closed that an earlier process began.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
-/// What a run needs, shared by all runs.
+/// Carries runs out.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// Logins.
-    pub auth: Arc<AuthClient>,
-    /// Whether their secret fits.
-    pub seed_secret: Arc<SeedSecret>,
-    /// Tools.
-    pub mcp: McpClient,
-    /// Claude.
-    pub claude: ClaudeClient,
-    /// Where everything is written down.
-    pub journal: Journal,
-    /// What may be spent.
-    pub budget: Arc<Budget>,
-    /// Rows on their way.
-    pub outbox: Outbox,
-    /// Pauses, and the runs in flight.
-    pub control: Control,
-    /// Who is held back.
-    pub back_off: BackOff,
-    /// Who waits for mana-mcp.
-    pub put_off: PutOff,
-    /// Bounds.
-    pub limits: RunLimits,
-    /// What personas may do with tools.
-    pub policy: Arc<PolicyConfig>,
-    /// Settings whose tool no server lists, by variable and name: warned about once.
-    pub misnamed: Mutex<HashSet<(&'static str, String)>>,
-    /// What tools came to, until a tick tells of it.
-    pub tools: Mutex<ToolTally>,
-    /// Tools that are offered to nobody.
-    pub left_out: Arc<LeftOut>,
-    /// Stop and abort.
-    pub shutdown: Shutdown,
-    /// Today.
-    pub clock: Clock,
+    fleet: Arc<Fleet>,
+    auth: Arc<AuthClient>,
+    mcp: McpClient,
+    limits: RunLimits,
+    policy: Arc<PolicyConfig>,
     /// Where today is.
-    pub time_zone: TimeZone,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-}
-
-/// How many runs may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admitted {
-    /// Any number.
-    All,
-    /// One, to see whether Claude is to be had again.
-    Probe,
-}
-
-impl Admitted {
-    pub(super) fn most(self) -> usize {
-        match self {
-            Self::All => usize::MAX,
-            Self::Probe => 1,
-        }
-    }
-}
-
-/// A run that is to be carried out, from its beginning or from where it was.
-struct Start {
-    id: RunId,
-    persona: Persona,
-    slot: Slot,
-    replay: Replay,
-    next_number: u32,
-    /// Whether its main turn is over and its actions are in the outbox already.
-    is_rating: bool,
-    /// Why it does not go on.
-    close: Option<String>,
-    /// Whether something in it panicked before: then it has failed, however well it is closed.
-    has_panicked: bool,
-}
-
-/// How a run ends.
-struct Finish {
-    state: RunState,
-    stage: Stage,
-    failure: Option<Failure>,
-    /// What is to be handed in with it.
-    posts: Vec<(u32, Batch)>,
-    reason: String,
-    /// Held back until then: there is no money for it before.
-    broke_until: Option<Timestamp>,
-    /// For whose lack of money nothing was done, if so.
-    broke: Option<WhyNotRun>,
-    /// It stays unfinished, and is tried again later.
-    is_postponed: bool,
-}
-
-impl Finish {
-    fn well(posts: Vec<(u32, Batch)>) -> Self {
-        let reason = "done".to_owned();
-        let (state, stage) = (RunState::Finished, Stage::Done);
-        Self {
-            state,
-            stage,
-            failure: None,
-            posts,
-            reason,
-            broke_until: None,
-            broke: None,
-            is_postponed: false,
-        }
-    }
-
-    /// What an earlier process began could not be gone on with now.
-    fn postponed(failure: Failure) -> Self {
-        Self { is_postponed: true, ..Self::failed(RunState::Running, failure) }
-    }
-
-    /// That of a cancelled run: it does not come back, nor does its persona in this slot.
-    fn for_good(self) -> Self {
-        match self.state {
-            RunState::Failed | RunState::RatingOwed => {
-                // Nobody waits for mana-mcp with it any more.
-                let end = |failure: Failure| match failure.put_off {
-                    true => Failure { put_off: false, stopped: true, ..failure },
-                    false => failure,
-                };
-                let (state, failure) = (RunState::Finished, self.failure.map(end));
-                Self { state, failure, reason: CANCELLED.to_owned(), ..self }
-            }
-            _ => self,
-        }
-    }
-
-    fn failed(state: RunState, failure: Failure) -> Self {
-        Self {
-            state,
-            stage: failure.stage,
-            reason: failure.error.clone(),
-            failure: Some(failure),
-            ..Self::well(Vec::new())
-        }
-    }
+    time_zone: TimeZone,
+    /// Settings whose tool no server lists, by variable and name: warned about once.
+    misnamed: Mutex<HashSet<(&'static str, String)>>,
+    /// What tools came to, until a tick tells of it.
+    tools: Mutex<ToolTally>,
+    /// Tools that are offered to nobody.
+    left_out: Arc<LeftOut>,
 }
 
 impl Pipeline {
+    /// One for runs of this fleet, with these peers.
+    pub fn new(fleet: Arc<Fleet>, auth: Arc<AuthClient>, mcp: McpClient, config: &Config) -> Self {
+        Self {
+            fleet,
+            auth,
+            mcp,
+            limits: config.run,
+            policy: Arc::new(config.policy.clone()),
+            time_zone: config.time_zone.clone(),
+            misnamed: Mutex::default(),
+            tools: Mutex::default(),
+            left_out: Arc::default(),
+        }
+    }
+
     /// Runs `persona` once, for this slot, under an id not used before.
-    pub async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
-        let attempt = self.back_off.failures(&persona.user_id) + 1;
+    pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
+        let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // Its e-mail may be in its own words, which are kept byte for byte.
         let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
-        let model = self.claude.model();
+        let model = self.fleet.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        let begun = self.journal.begin_run(new, self.clock.now()).await;
-        let replay = Replay::default();
-        let start = Start {
-            id,
-            persona,
-            slot,
-            replay,
-            next_number: 0,
-            is_rating: false,
-            close: None,
-            has_panicked: false,
-        };
-        match begun {
-            Ok(()) => self.to_its_end(start).await,
-            Err(error) => self.not_begun(id, &error.to_string()),
+        match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
+            Ok(()) => self.to_its_end(self.enter(id, persona, &slot, Replay::default(), 0)).await,
+            Err(error) => self.not_begun(error),
         }
     }
 
     /// Goes on with a run of an earlier process, or closes it for this reason: then what happened is
     /// handed in, and nothing further is asked.
-    pub async fn resume(&self, row: RunRow, close: Option<String>) -> RunReport {
-        let id = row.id;
-        match self.start_of(row, close).await {
-            Ok(start) => {
-                if start.close.is_none() {
-                    self.metrics.record_resumed_run();
+    pub(super) async fn resume(&self, row: RunRow, close: Option<&str>) -> RunReport {
+        match self.take_up(row, close).await {
+            Ok(run) => {
+                if run.close.is_none() {
+                    self.fleet.metrics.record_resumed_run();
                 }
-                self.to_its_end(start).await
+                self.to_its_end(run).await
             }
-            Err(why) => self.not_begun(id, &why),
+            Err(why) => self.not_begun(why),
+        }
+    }
+
+    /// Closes a run in whose task something panicked, so that what happened is handed in, and holds its
+    /// persona back: it may panic again next time, but is not paid for every minute. A run that was not
+    /// begun, or has ended before the panic, is left alone.
+    pub(super) async fn close_panicked(&self, id: RunId) {
+        let Fleet { journal, holds, metrics, .. } = &*self.fleet;
+        let Ok(Some(row)) = journal.run(id).await else {
+            metrics.record_no_run(RunOutcome::Failed);
+            return;
+        };
+        if !matches!(row.state, RunState::Running | RunState::RatingOwed) {
+            return;
+        }
+        let persona = UserId::parse(&row.persona_id);
+        let closing = async {
+            match self.take_up(row, Some(PANICKED)).await {
+                Ok(run) => self.carry_out(run).await,
+                Err(why) => self.not_begun(why),
+            }
+        };
+        // What has panicked once may do so again.
+        if AssertUnwindSafe(closing).catch_unwind().await.is_err() {
+            self.give_up(id, "given up: it panicked when it was closed").await;
+        }
+        let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
+            return;
+        };
+        metrics.record_backoff();
+        let (hold, what) =
+            (Hold::BackOff(Duration::ZERO), "the persona is held back: its run panicked");
+        if let Some(until) = holds.apply(&persona, hold, what) {
+            self.write_hold(id, until).await;
         }
     }
 
     /// Carries it out. One that was cancelled before it had got to where it was is closed, so that nobody
     /// goes on with it.
-    async fn to_its_end(&self, start: Start) -> RunReport {
-        let id = start.id;
-        let report = self.carry_out(start).await;
-        if !report.cancelled_on_the_way {
+    async fn to_its_end(&self, run: Run) -> RunReport {
+        let id = run.journal.id;
+        let report = self.carry_out(run).await;
+        if report.verdict.then != Then::Close {
             return report;
         }
-        let Ok(Some(row)) = self.journal.run(id).await else { return report };
-        if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
+        let Ok(Some(row)) = self.fleet.journal.run(id).await else { return report };
+        if row.state != RunState::Running || self.fleet.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
-        match self.start_of(row, Some(CANCELLED.to_owned())).await {
-            Ok(start) => self.carry_out(start).await,
+        match self.take_up(row, Some(CANCELLED)).await {
+            Ok(run) => self.carry_out(run).await,
             Err(_) => report,
         }
     }
 
-    /// Closes a run in which something panicked.
-    pub async fn close_panicked(&self, row: RunRow) -> RunReport {
-        let id = row.id;
-        match self.start_of(row, Some(PANICKED.to_owned())).await {
-            Ok(start) => self.carry_out(Start { has_panicked: true, ..start }).await,
-            Err(why) => self.not_begun(id, &why),
-        }
-    }
-
-    async fn start_of(&self, row: RunRow, close: Option<String>) -> Result<Start, String> {
-        let id = row.id;
-        let steps = self.journal.steps(id).await.map_err(|error| error.to_string())?;
+    /// The run that has this row, where it was.
+    async fn take_up(&self, row: RunRow, close: Option<&str>) -> Result<Run, String> {
+        let steps = self.fleet.journal.steps(row.id).await.map_err(|error| error.to_string())?;
         let numbers = steps.iter().map(|step| step.number);
         let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));
         let mut unreadable = None;
-        let (now, today) = (Instant::now(), self.clock.now());
+        let (now, today) = (Instant::now(), self.fleet.clock.now());
         // A clock that was set back meanwhile makes a step one of just now.
         let at = |time| {
             let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
@@ -290,8 +188,6 @@ impl Pipeline {
             }
         });
         let replay = Replay::of(read, self.run_limits());
-        let is_rating =
-            row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str();
         let persona = match (row.persona, UserId::parse(&row.persona_id)) {
             (Some(persona), _) => persona,
             // To close it, and hand in what happened, its id will do.
@@ -300,27 +196,91 @@ impl Pipeline {
                 Persona::known_by_id(user_id)
             }
             (None, Err(_)) => {
-                self.give_up(id, NOBODYS).await;
+                self.give_up(row.id, NOBODYS).await;
                 return Err(NOBODYS.to_owned());
             }
         };
-        let close = close.or(unreadable);
-        let slot = row.slot;
-        let has_panicked = false;
-        Ok(Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked })
+        Ok(Run {
+            is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
+            close: close.map(str::to_owned).or(unreadable),
+            ..self.enter(row.id, persona, &row.slot, replay, next_number)
+        })
+    }
+
+    /// A run among those in flight, where its steps have left it.
+    fn enter(
+        &self,
+        id: RunId,
+        persona: Persona,
+        slot: &Slot,
+        left: Replay,
+        next_number: u32,
+    ) -> Run {
+        self.fleet.holds.begin(&persona.user_id);
+        let place = self.fleet.control.enter(id, &persona.user_id, slot, &self.fleet.shutdown);
+        let (started, timeout) = (Instant::now(), self.limits.timeout);
+        let end = started + timeout;
+        let deadline = end - PERSIST_RESERVE.min(timeout / 5);
+        let redactor = self.auth.redactor_of(&persona.email);
+        let setup = Setup {
+            id,
+            persona: persona.user_id.clone(),
+            email: persona.email.clone(),
+            journal: self.fleet.journal.clone(),
+            clock: self.fleet.clock.clone(),
+            budget: self.fleet.budget.clone(),
+            max_cost: self.limits.max_cost,
+            pause: place.end_turn.clone(),
+            give_up_at: deadline,
+        };
+        let scope = Scope {
+            deadline,
+            limits: self.run_limits(),
+            policy: self.policy.clone(),
+            left_out: self.left_out.clone(),
+            tool_timeout: self.limits.tool_timeout,
+            shutdown: place.shutdown.clone(),
+            redactor: redactor.clone(),
+            patience: Arc::default(),
+        };
+        Run {
+            journal: RunJournal::new(setup, redactor, next_number, (left.spent(), left.lost)),
+            persona,
+            scope,
+            started,
+            end,
+            place,
+            is_resumed: left.day.is_some(),
+            left,
+            is_rating: false,
+            close: None,
+            turn: MainTurn::default(),
+            day_reason: String::new(),
+            ratings: 0,
+            posts: Vec::new(),
+            undelivered: false,
+        }
+    }
+
+    /// Writes down until when the persona of a run is held back that does not end with it.
+    async fn write_hold(&self, id: RunId, until: Timestamp) {
+        let now = self.fleet.clock.now();
+        if let Err(error) = self.fleet.journal.hold_back(id, now, until).await {
+            tracing::warn!("{error}; a restart will not know of the back-off");
+        }
     }
 
     /// Ends a run of which nothing more can be made, not even a list of what happened.
-    pub(super) async fn give_up(&self, id: RunId, why: &str) {
+    async fn give_up(&self, id: RunId, why: &str) {
         tracing::error!(run.id = %id, "a run is given up: {why}");
-        if let Err(error) = self.journal.give_up(id, why, self.clock.now()).await {
+        if let Err(error) = self.fleet.journal.give_up(id, why, self.fleet.clock.now()).await {
             tracing::error!(run.id = %id, "{error}");
         }
     }
 
     /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
     pub(super) async fn sessions_settled(&self) {
-        let courtesy = self.shutdown.courtesy().saturating_mul(2);
+        let courtesy = self.fleet.shutdown.courtesy().saturating_mul(2);
         self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
@@ -329,249 +289,81 @@ impl Pipeline {
         self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why no run may begin at present, if so: the journal cannot be written to, or the money is used
-    /// up.
-    pub fn trouble(&self) -> Option<String> {
-        self.journal.trouble().or_else(|| self.budget.exhausted())
-    }
-
-    /// Why no further run may begin, if so. Where Claude is not asked, a probe finds out.
-    pub(super) fn why_not_begin(&self, admitted: Admitted) -> Option<WhyNotRun> {
-        let is_stopped = admitted == Admitted::All && self.claude.stopped().is_some();
-        let reasons = [
-            (self.control.paused().is_some(), WhyNotRun::Paused),
-            (is_stopped, WhyNotRun::ModelStopped),
-            (self.budget.exhausted().is_some(), WhyNotRun::Budget),
-            (self.journal.trouble().is_some(), WhyNotRun::Other),
-        ];
-        reasons.into_iter().find_map(|(is_so, why)| is_so.then_some(why))
+    /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
+    pub(super) async fn look_for_mcp(&self) -> bool {
+        let is_there = self.fleet.holds.waits_for_mcp() && self.mcp.is_there().await;
+        if is_there {
+            self.fleet.holds.mcp_is_back();
+        }
+        is_there
     }
 
     fn run_limits(&self) -> Limits {
         Limits { max_replies: self.limits.max_turns, max_cost: self.limits.max_cost }
     }
 
-    async fn carry_out(&self, start: Start) -> RunReport {
-        let started = Instant::now();
-        let _in_flight = self.metrics.start_run();
-        let Start { id, persona, slot, replay, next_number, is_rating, close, has_panicked } =
-            start;
-        tracing::Span::current().record("run.id", tracing::field::display(id));
-        self.put_off.remove(&persona.user_id);
-        let place = self.control.enter(id, &persona.user_id, &slot, &self.shutdown);
-        let end = started + self.limits.timeout;
-        let work_end = end - PERSIST_RESERVE.min(self.limits.timeout / 5);
-        let redactor = self.auth.redactor_of(&persona.email);
-        let journal = RunJournal::new(
-            (id, persona.user_id.clone()),
-            Beginning {
-                next_number,
-                lost: replay.lost,
-                booked: live::spent(&replay),
-                max_cost: self.limits.max_cost,
-            },
-            (self.journal.clone(), self.clock.clone(), self.budget.clone()),
-            (redactor.clone(), &persona.email),
-            place.end_turn.clone(),
-            work_end,
-        );
-        let live = Live {
-            journal,
-            persona: &persona,
-            shutdown: place.shutdown.clone(),
-            work_end,
-            end,
-            redactor,
-            cancelled: place.cancelled.clone(),
-        };
-        let is_closed_as_cancelled = close.as_deref() == Some(CANCELLED);
-        let mut progress = Progress::after(&replay);
+    async fn carry_out(&self, mut run: Run) -> RunReport {
+        let _in_flight = self.fleet.metrics.start_run();
+        let shutdown = run.scope.shutdown.clone();
         let stages = async {
-            let finish = self.stages(&live, replay, is_rating, close, &mut progress).await;
-            if !finish.is_postponed {
-                self.end_left_sessions(&live, &mut progress).await;
+            let verdict = self.stages(&mut run).await;
+            if !matches!(verdict.then, Then::Postpone | Then::Close) {
+                self.end_left_sessions(&mut run).await;
             }
-            finish
+            verdict
         };
-        let finish = tokio::select! {
-            biased;
-            // First, so that nothing more is written down: the next process finds what a kill leaves.
-            () = place.shutdown.aborted() => None,
-            finish = stages => Some(finish),
-        };
-        let finish = finish.map(|finish| match has_panicked {
-            true => Finish { stage: Stage::Due, ..finish },
-            false => finish,
-        });
-        let took = started.elapsed();
-        let is_cancelled = place.cancelled.is_cancelled() || is_closed_as_cancelled;
-        let finish = finish.map(|finish| if is_cancelled { finish.for_good() } else { finish });
-        let is_postponed = finish.as_ref().is_some_and(|finish| finish.is_postponed);
-        let mut report = match finish {
-            Some(finish) => self.finish(live, finish, progress).await,
-            // As after kill -9: the next process goes on with it.
-            None => progress.report(id, Some(Failure::stopped(Stage::Due)), None),
-        };
-        if has_panicked {
-            (report.outcome, report.stage) = (RunOutcome::Failed, Stage::Due);
-            report.error = Some(PANICKED.to_owned());
+        // Nothing more is written down of one that is dropped: the next process finds what a kill leaves.
+        let verdict = shutdown.unless_aborted(stages).await;
+        let mut verdict =
+            verdict.unwrap_or_else(|| Verdict::failed(Then::Leave, Failure::stopped(Stage::Due)));
+        if run.close.as_deref() == Some(PANICKED) {
+            verdict = verdict.after_panic();
         }
-        if is_postponed && is_cancelled {
-            report.cancelled_on_the_way = true;
-            return report;
+        // Also what was cancelled since.
+        if run.facts().is_cancelled {
+            verdict = verdict.for_good();
         }
-        self.metrics.record_run(report.outcome, report.stage, took, report.waited);
-        if report.outcome == RunOutcome::Ok {
-            self.metrics.record_finished_run(self.clock.now());
-        }
-        report.log(took);
-        if report.credentials_refused && self.seed_secret.has_fitted() {
-            self.seed_secret.blame(&persona.user_id);
-        }
-        report
-    }
-
-    /// Writes down how the run ended, and hands in what is left to be.
-    async fn finish(&self, live: Live<'_>, finish: Finish, mut progress: Progress) -> RunReport {
-        let Finish { state, stage, mut failure, posts, reason, broke_until, broke, is_postponed } =
-            finish;
-        let user = &live.persona.user_id;
-        if is_postponed {
-            // Nothing of it is written down but its steps: it is where it was.
-            return self.postpone(live, failure, progress).await;
-        }
-        if progress.lost_an_answer {
-            self.metrics.record_lost_answer();
-        }
-        let redactor = progress.redactor.take().unwrap_or_else(|| live.redactor.clone());
-        let mut next_eligible_at = None;
-        match (state, &failure) {
-            (RunState::Failed, Some(failure)) if failure.put_off => {
-                self.put_off.add(user, failure.error.clone());
-            }
-            (RunState::Failed, Some(failure)) if !failure.stopped => {
-                let (wait, until) = self.back_off.failed(user, failure.hold);
-                next_eligible_at = Some(until);
-                self.metrics.record_backoff();
-                tracing::info!(wait_s = wait.as_secs(), %until, "the persona is held back");
-            }
-            (RunState::Failed, _) => {
-                next_eligible_at = broke_until;
-                if let Some(until) = broke_until {
-                    self.back_off.hold_until(user, until);
-                    tracing::info!(%until, "the persona is held back: PERSONA_DAILY_USD is used up");
-                }
-            }
-            _ => self.back_off.succeeded(user),
-        }
-        let ended = EndedRun {
-            next_eligible_at,
-            ..progress.ended(state, stage, Some(redactor.redact(&reason).into_owned()))
-        };
-        let mut all = std::mem::take(&mut progress.unsaved_posts);
-        all.extend(posts);
-        let outbox = &self.outbox;
-        let handed_in =
-            outbox.hand_in(&live.journal, user, &ended, &all, live.end, &live.shutdown).await;
-        progress.undelivered |= handed_in.undelivered > 0;
-        if let (Some(error), None) = (handed_in.refused, &failure) {
-            let stage = if progress.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
-            failure = Some(Failure::at(stage, error));
-        }
-        let id = live.journal.id;
-        if handed_in.unsaved {
-            outbox.keep(live.journal, user.clone(), ended, all).await;
-        }
-        let outcome =
-            (state == RunState::Failed && failure.is_none()).then_some(RunOutcome::Skipped);
-        let mut report = progress.report(id, failure, outcome);
-        report.error = report.error.map(|error| redactor.redact(&error).into_owned());
-        report.broke = broke;
-        report
-    }
-
-    async fn postpone(
-        &self,
-        live: Live<'_>,
-        failure: Option<Failure>,
-        progress: Progress,
-    ) -> RunReport {
-        if let Some(failure) = failure.as_ref().filter(|failure| failure.put_off) {
-            self.put_off.add(&live.persona.user_id, failure.error.clone());
-        } else if let Some(failure) = failure.as_ref().filter(|failure| !failure.stopped) {
-            let (wait, until) = self.back_off.failed(&live.persona.user_id, failure.hold);
-            self.metrics.record_backoff();
-            tracing::info!(wait_s = wait.as_secs(), %until, "the unfinished run is tried again later");
-            let now = self.clock.now();
-            if let Err(error) = self.journal.hold_back(live.journal.id, now, until).await {
-                tracing::warn!("{error}; a restart will not know of the back-off");
-            }
-        }
-        let redactor = progress.redactor.clone().unwrap_or_else(|| live.redactor.clone());
-        let mut report = progress.report(live.journal.id, failure, None);
-        report.error = report.error.map(|error| redactor.redact(&error).into_owned());
-        if live.journal.flush().await.is_err() {
-            self.outbox.keep_steps(live.journal).await;
-        }
-        report
+        self.finish(run, verdict).await
     }
 
     /// From the login, or from where the run was, to its end.
-    async fn stages(
-        &self,
-        live: &Live<'_>,
-        replay: Replay,
-        is_rating: bool,
-        close: Option<String>,
-        progress: &mut Progress,
-    ) -> Finish {
-        let lost_twice = replay.has_lost_enough();
-        let Replay { opened, day, ended, rating, rated, .. } = replay;
-        let close = close.or_else(|| lost_twice.then(|| LOST_TWICE.to_owned()));
-        let (turn, end) = match (day, ended, &close) {
-            (Some(day), Some(end), _) => {
-                let turn = MainTurn::of_earlier(day, &live.redactor);
+    async fn stages(&self, run: &mut Run) -> Verdict {
+        if run.close.is_none() && run.left.has_lost_enough() {
+            run.close = Some(LOST_TWICE.to_owned());
+        }
+        let closed = run.close.as_ref().map(|why| DayEnd::new(How::Failed, why));
+        let end = match (run.left.day.take(), run.left.ended.take().or(closed)) {
+            (Some(day), Some(end)) => {
+                run.turn = day.close(&run.scope.redactor);
                 // It was stopped then; now it goes on, if there is anything to go on with.
-                let has_begun = turn.replies > 0 || live.journal.lost() > Usd::ZERO;
-                (turn, DayEnd { stopped: end.stopped && !has_begun, ..end })
+                let has_begun = run.turn.replies > 0 || run.journal.lost() > Usd::ZERO;
+                let how = if end.how == How::Stopped && has_begun { How::Over } else { end.how };
+                DayEnd { how, ..end }
             }
-            (Some(day), None, Some(why)) => {
-                let end =
-                    DayEnd { failure: Some(why.clone()), reason: why.clone(), ..DayEnd::default() };
-                (MainTurn::of_earlier(day, &live.redactor), end)
+            (None, Some(DayEnd { reason, .. })) => {
+                let failure = Failure { cause: Cause::Stop, ..Failure::at(Stage::Login, reason) };
+                return decide(End::Barred(failure), &run.facts());
             }
-            (None, _, Some(why)) => {
-                let failure = Failure { stopped: true, ..Failure::at(Stage::Login, why) };
-                return Finish::failed(RunState::Failed, failure);
-            }
-            (day, ..) => {
-                let has_begun = day.is_some();
-                match self.main_turn(live, opened, day, progress).await {
-                    Ok(over) => over,
-                    // Paid for, and where it was.
-                    Err(failure)
-                        if has_begun || (failure.put_off && failure.stage == Stage::MainTurn) =>
-                    {
-                        return Finish::postponed(failure);
-                    }
-                    Err(failure) => return Finish::failed(RunState::Failed, failure),
-                }
-            }
+            (day, None) => match self.main_turn(run, day).await {
+                Ok(end) => end,
+                Err(failure) => return decide(End::Barred(failure), &run.facts()),
+            },
         };
-        progress.note_turn(&turn, live.journal.lost());
-        progress.day_ended = (!end.stopped).then(|| end.reason.clone());
-        if is_rating {
-            return self.rate(live, &turn, rating, rated, close.as_deref(), progress).await;
+        // Rated or not, a day that ended oddly is told from one that was done.
+        run.day_reason =
+            if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };
+        if !run.is_rating {
+            let verdict = self.hand_in_day(run, end).await;
+            if verdict.then != Then::Rate {
+                return verdict;
+            }
         }
-        match self.hand_in_day(live, &turn, end, progress).await {
-            Some(finish) => finish,
-            None => self.rate(live, &turn, rating, rated, close.as_deref(), progress).await,
-        }
+        self.rate(run).await
     }
 
-    fn not_begun(&self, run: RunId, error: &str) -> RunReport {
-        self.metrics.record_no_run(RunOutcome::Failed);
-        let failure = Failure::at(Stage::Due, error);
-        Progress::default().report(run, Some(failure), None)
+    fn not_begun(&self, error: impl ToString) -> RunReport {
+        self.fleet.metrics.record_no_run(RunOutcome::Failed);
+        let verdict = Verdict::failed(Then::Leave, Failure::at(Stage::Due, error));
+        RunReport { verdict, undelivered: false, cost: Usd::ZERO }
     }
 }

@@ -29,18 +29,13 @@ impl Retention {
 
     /// Deletes until a stop.
     pub async fn work(self, shutdown: Shutdown) {
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = self.sweep() => {}
+        let work = async {
+            loop {
+                self.sweep().await;
+                sleep(PERIOD).await;
             }
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = sleep(PERIOD) => {}
-            }
-        }
+        };
+        shutdown.unless_stopping(work).await;
     }
 
     async fn sweep(&self) {

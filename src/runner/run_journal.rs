@@ -2,16 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-    },
+    sync::{self, Arc, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, MutexGuard},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,7 +20,7 @@ use crate::{
     clock::Clock,
     config::PERSONA_MAX_COST_USD,
     domain::{Redactor, RunId, Usd, UserId},
-    journal::{Cap, Journal, JournalError, NoRoom, Spending},
+    journal::{Journal, JournalError, NoRoom, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
@@ -32,32 +29,47 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Writes one run down.
 #[derive(Debug)]
 pub(super) struct RunJournal {
+    setup: Setup,
     pub id: RunId,
-    persona: UserId,
-    journal: Journal,
-    clock: Clock,
-    budget: Arc<Budget>,
     /// Keeps secrets out of the file, and of what is said of its rows.
-    redactor: RwLock<Redactor>,
-    /// The persona's, which is no secret in its own words.
-    email: String,
-    /// Asks the run to end after its current turn.
-    pause: CancellationToken,
-    /// Until when it waits for a journal that cannot be written to.
-    give_up_at: Instant,
+    redactor: Redactor,
     state: Mutex<State>,
+    account: sync::Mutex<Account>,
+    /// What the ledger held of the run before this process.
+    booked_before: Usd,
+    /// Held while a model request is under way.
+    asking: Mutex<()>,
+}
+
+/// What a run's journal works with.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub id: RunId,
+    pub persona: UserId,
+    /// The persona's, which is no secret in its own words.
+    pub email: String,
+    pub journal: Journal,
+    pub clock: Clock,
+    pub budget: Arc<Budget>,
     /// What the run may cost.
-    max_cost: Usd,
-    /// What the ledger holds of the run, in picodollars.
-    booked: AtomicU64,
-    /// What requests without an answer may have cost, in picodollars.
-    lost: AtomicU64,
-    /// Requests that may have been billed.
-    billed: AtomicU64,
-    /// Whether a model request is under way.
-    is_asking: watch::Sender<bool>,
-    /// Whether the last one that money was reserved for was sent.
-    is_sent: AtomicBool,
+    pub max_cost: Usd,
+    /// Asks the run to end after its current turn.
+    pub pause: CancellationToken,
+    /// Until when it waits for a journal that cannot be written to.
+    pub give_up_at: Instant,
+}
+
+/// What a run has cost.
+#[derive(Debug, Default)]
+struct Account {
+    /// What the ledger holds of it.
+    booked: Usd,
+    /// What requests without an answer may have cost.
+    lost: Usd,
+    /// Requests of this process that may have been billed.
+    billed: u64,
+    /// Whether the last request that money was reserved for was sent.
+    is_sent: bool,
 }
 
 #[derive(Debug)]
@@ -88,78 +100,54 @@ struct Entry {
     bill: Option<(Asking, Usd)>,
 }
 
-/// Says that a request is under way, until dropped.
-#[derive(Debug)]
-struct UnderWay<'a>(&'a watch::Sender<bool>);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.send_replace(false);
-    }
-}
-
 /// Money for the request under way. What is left of it when it is dropped is settled with the next step.
 struct Paid<'a> {
     journal: &'a RunJournal,
-    _under_way: UnderWay<'a>,
-}
-
-/// What a run's journal begins with.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    /// The number of its next step.
-    pub next_number: u32,
-    /// What requests without an answer may have cost before.
-    pub lost: Usd,
-    /// What it has cost before, such requests included.
-    pub booked: Usd,
-    /// What it may cost.
-    pub max_cost: Usd,
+    _under_way: MutexGuard<'a, ()>,
 }
 
 impl RunJournal {
+    /// That of a run whose next step has this number, which has cost so much, and may have lost so much of it
+    /// to requests without an answer.
     pub(super) fn new(
-        (id, persona): (RunId, UserId),
-        beginning: Beginning,
-        (journal, clock, budget): (Journal, Clock, Arc<Budget>),
-        (redactor, email): (Redactor, &str),
-        pause: CancellationToken,
-        give_up_at: Instant,
+        setup: Setup,
+        redactor: Redactor,
+        next_number: u32,
+        (booked, lost): (Usd, Usd),
     ) -> Self {
-        let Beginning { next_number, lost, booked, max_cost } = beginning;
         Self {
-            id,
-            persona,
-            journal,
-            clock,
-            budget,
-            redactor: RwLock::new(redactor),
-            email: email.to_owned(),
-            pause,
-            give_up_at,
+            id: setup.id,
+            setup,
+            redactor,
             state: Mutex::new(State { next_number, backlog: VecDeque::new(), asking: None }),
-            max_cost,
-            booked: AtomicU64::new(booked.picodollars()),
-            lost: AtomicU64::new(lost.picodollars()),
-            billed: AtomicU64::new(0),
-            is_asking: watch::Sender::new(false),
-            is_sent: AtomicBool::new(false),
+            account: sync::Mutex::new(Account { booked, lost, ..Account::default() }),
+            booked_before: booked,
+            asking: Mutex::default(),
         }
     }
 
     /// Keeps these secrets out of the file from now on.
-    pub(super) fn redact_with(&self, redactor: Redactor) {
-        *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+    pub(super) fn redact_with(&mut self, redactor: Redactor) {
+        self.redactor = redactor;
     }
 
     /// What knows the secrets of its persona.
-    pub(super) fn redactor(&self) -> Redactor {
-        self.redactor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Whether a request of this process may have been billed.
     pub(super) fn has_paid(&self) -> bool {
-        self.billed.load(SeqCst) > 0
+        self.account().billed > 0
+    }
+
+    /// What requests of this process have cost.
+    pub(super) fn spent(&self) -> Usd {
+        self.account().booked.saturating_sub(self.booked_before)
+    }
+
+    fn account(&self) -> sync::MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
@@ -199,7 +187,7 @@ impl RunJournal {
 
     fn settle_dropped(&self, state: &mut State) {
         if let Some(asking) = state.asking.take() {
-            let bill = if self.is_sent.load(SeqCst) { Bill::Lost } else { Bill::Free };
+            let bill = if self.account().is_sent { Bill::Lost } else { Bill::Free };
             self.end_request(state, asking, bill);
         }
     }
@@ -208,21 +196,19 @@ impl RunJournal {
     fn end_request(&self, state: &mut State, asking: Asking, bill: Bill<'_>) {
         let (step, cost) = match bill {
             Bill::Replied(reply) => {
-                let redactor = self.redactor().without(&self.email);
+                let redactor = self.redactor().without(&self.setup.email);
                 (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
             }
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, asking.most),
         };
         if asking.is_granted {
-            self.booked.fetch_add(cost.picodollars(), SeqCst);
-            self.booked.fetch_sub(asking.most.picodollars(), SeqCst);
+            let mut account = self.account();
+            account.booked = (account.booked + cost).saturating_sub(asking.most);
             if !matches!(bill, Bill::Lost) {
-                self.lost.fetch_sub(asking.most.picodollars(), SeqCst);
+                account.lost = account.lost.saturating_sub(asking.most);
             }
-            if matches!(bill, Bill::Free) {
-                self.billed.fetch_sub(1, SeqCst);
-            }
+            account.billed -= u64::from(matches!(bill, Bill::Free));
         }
         let number = self.next_number(state);
         state.backlog.push_back(Entry { number, body: encode(&step), bill: Some((asking, cost)) });
@@ -230,12 +216,12 @@ impl RunJournal {
 
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
         while let Some(Entry { number, body, bill }) = state.backlog.front() {
-            let now = self.clock.now();
+            let now = self.setup.clock.now();
             let written = match bill {
-                None => self.journal.append_step(self.id, *number, body, now).await,
+                None => self.setup.journal.append_step(self.id, *number, body, now).await,
                 Some((Asking { number: asking, spending, most, .. }, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.journal.settle(step, *asking, spending, (*most, *cost), now).await
+                    self.setup.journal.settle(step, *asking, spending, (*most, *cost), now).await
                 }
             };
             match written {
@@ -250,9 +236,40 @@ impl RunJournal {
         Ok(())
     }
 
+    /// What is done about a request that did not fit under a cap at this time: another attempt, when others
+    /// have given back what they do not need, or nothing.
+    async fn make_room(
+        &self,
+        NoRoom { cap, left }: NoRoom,
+        price: &Price,
+        at: Timestamp,
+        guard: Option<Reserved>,
+    ) -> Result<(), NotPaid> {
+        let (variable, budget) = (cap.variable(), &self.setup.budget);
+        if !cap.is_of_fleet() {
+            let persona_broke_until = Some(next_day(at));
+            return Err(NotPaid::Budget { variable, persona_broke_until });
+        }
+        let refusal = NotPaid::Budget { variable, persona_broke_until: None };
+        // Others may have reserved more than they will need.
+        let may_fit = budget.caps().of(cap) >= Some(price.most);
+        if let Some(others) = guard.filter(|_| may_fit).and_then(Reserved::make_way) {
+            // Before the run's time is up: this end is one of money.
+            let give_up_at = self.setup.give_up_at - PAUSE;
+            return timeout_at(give_up_at, others).await.map_err(|_| refusal);
+        }
+        // Nobody else gives money back: what is not left is spent. It stops the others only where they would
+        // find no more room than this run did.
+        if price.ordinary <= left {
+            return Err(NotPaid::TooDear { variable, most: price.most });
+        }
+        budget.reach(cap, at, &self.setup.journal).await;
+        Err(refusal)
+    }
+
     /// Waits for another attempt at the journal; false if there is no time for one.
     async fn wait(&self) -> bool {
-        let goes_on = Instant::now() + PAUSE < self.give_up_at;
+        let goes_on = Instant::now() + PAUSE < self.setup.give_up_at;
         if goes_on {
             sleep(PAUSE).await;
         }
@@ -262,11 +279,11 @@ impl RunJournal {
 
 impl Meter for RunJournal {
     fn left(&self) -> Usd {
-        self.max_cost.saturating_sub(Usd::from_picodollars(self.booked.load(SeqCst)))
+        self.setup.max_cost.saturating_sub(self.account().booked)
     }
 
     async fn reserve(&self, price: Price) -> Result<impl Reservation, NotPaid> {
-        let Price { most, spare, ordinary } = price;
+        let Price { most, spare, .. } = price;
         let mut state = self.state.lock().await;
         self.settle_dropped(&mut state);
         if most + spare > self.left() {
@@ -274,28 +291,27 @@ impl Meter for RunJournal {
         }
         let body = encode(&Step::Asking { reserved: most });
         let number = self.next_number(&mut state);
-        self.is_sent.store(false, SeqCst);
+        self.account().is_sent = false;
         // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
         // whatever day it is by now.
         let mut first = None;
         loop {
-            if self.pause.is_cancelled() {
+            if self.setup.pause.is_cancelled() {
                 return Err(NotPaid::Paused);
             }
-            let now = self.clock.now();
+            let now = self.setup.clock.now();
             let (at, spending) =
-                first.take().unwrap_or_else(|| (now, Spending::of(&self.persona, now)));
+                first.take().unwrap_or_else(|| (now, Spending::of(&self.setup.persona, now)));
             // Before it is written: a pause must not come between the record and the request.
-            self.is_asking.send_replace(true);
-            let under_way = UnderWay(&self.is_asking);
-            let guard = Some(self.budget.reserving());
+            let under_way = self.asking.lock().await;
+            let guard = Some(self.setup.budget.reserving());
             let attempt = match self.flush_backlog(&mut state).await {
                 Ok(()) => {
                     // Dropped from here on, it may be in the journal all the same.
                     let asking = Asking { number, spending, most, is_granted: false, guard };
                     let asking = state.asking.insert(asking);
                     let step = (self.id, number, body.as_str());
-                    let (journal, caps) = (&self.journal, self.budget.caps());
+                    let (journal, caps) = (&self.setup.journal, self.setup.budget.caps());
                     journal.reserve(step, &asking.spending, most, caps, now).await
                 }
                 Err(error) => Err(error),
@@ -308,35 +324,18 @@ impl Meter for RunJournal {
                         asking.guard.iter_mut().for_each(Reserved::grant);
                     }
                     // Until an answer says otherwise.
-                    self.lost.fetch_add(most.picodollars(), SeqCst);
-                    self.booked.fetch_add(most.picodollars(), SeqCst);
-                    self.billed.fetch_add(1, SeqCst);
+                    let mut account = self.account();
+                    account.lost += most;
+                    account.booked += most;
+                    account.billed += 1;
                     return Ok(Paid { journal: self, _under_way: under_way });
                 }
                 // Another day has begun meanwhile, with accounts of its own.
-                Ok(Err(_)) if next_day(at) <= self.clock.now() => {}
-                Ok(Err(NoRoom { cap, left })) => {
+                Ok(Err(_)) if next_day(at) <= self.setup.clock.now() => {}
+                Ok(Err(no_room)) => {
                     drop(under_way);
-                    let may_fit = cap.is_of_fleet() && self.budget.caps().of(cap) >= Some(most);
-                    // Others may have reserved more than they will need.
-                    let others = refused.filter(|_| may_fit).and_then(|it| it.guard?.make_way());
-                    if let Some(others) = others {
-                        // Before the run's time is up: this end is one of money.
-                        let give_up_at = self.give_up_at - PAUSE;
-                        match timeout_at(give_up_at, others).await {
-                            Ok(()) => continue,
-                            Err(_) => return Err(refusal(cap, at)),
-                        }
-                    }
-                    // Nobody else gives money back: what is not left is spent. It stops the others only where
-                    // they would find no more room than this run did.
-                    if cap.is_of_fleet() && ordinary <= left {
-                        return Err(NotPaid::TooDear { variable: cap.variable(), most });
-                    }
-                    if cap.is_of_fleet() {
-                        self.budget.reach(cap, at, &self.journal).await;
-                    }
-                    return Err(refusal(cap, at));
+                    let guard = refused.and_then(|asking| asking.guard);
+                    self.make_room(no_room, &price, at, guard).await?;
                 }
                 Err(error) => {
                     drop(under_way);
@@ -358,7 +357,7 @@ impl Meter for RunJournal {
 
 impl Reservation for Paid<'_> {
     fn send(&self) {
-        self.journal.is_sent.store(true, SeqCst);
+        self.journal.account().is_sent = true;
     }
 
     async fn settle(self, bill: Bill<'_>) {
@@ -378,12 +377,6 @@ fn encode(step: &Step) -> String {
     serde_json::to_string(step).unwrap_or_default()
 }
 
-/// What it means that a request did not fit under a cap at this time.
-fn refusal(cap: Cap, at: Timestamp) -> NotPaid {
-    let persona_broke_until = (!cap.is_of_fleet()).then(|| next_day(at));
-    NotPaid::Budget { variable: cap.variable(), persona_broke_until }
-}
-
 impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
         let mut state = self.state.lock().await;
@@ -392,7 +385,7 @@ impl Recorder for RunJournal {
         loop {
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
-                self.journal.append_step(self.id, number, &body, self.clock.now()).await
+                self.setup.journal.append_step(self.id, number, &body, self.setup.clock.now()).await
             };
             match attempt.await {
                 Ok(()) => return Ok(()),
@@ -413,14 +406,12 @@ impl Recorder for RunJournal {
     }
 
     fn lost(&self) -> Usd {
-        Usd::from_picodollars(self.lost.load(SeqCst))
+        self.account().lost
     }
 
     async fn paused(&self) {
-        self.pause.cancelled().await;
-        let mut is_asking = self.is_asking.subscribe();
-        // The sender is this run's own, so it is there as long as the run.
-        let _ = is_asking.wait_for(|is_asking| !is_asking).await;
+        self.setup.pause.cancelled().await;
+        drop(self.asking.lock().await);
     }
 }
 

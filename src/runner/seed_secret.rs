@@ -1,21 +1,28 @@
 //! What is known of PERSONA_SEED_SECRET: once it has opened an account, a refusal is the trouble of the
 //! persona that is refused, and not of all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::once_a_day::OnceADay;
 use crate::{
     clients::auth::{AuthClient, AuthError},
     clock::Clock,
-    config::BaseUrl,
+    config::Config,
     domain::{UserId, derive_password},
     journal::{Journal, JournalError},
 };
+
+/// For a login on demand, retries included.
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Remembers whether the secret fits, and how often it did not.
 #[derive(Debug)]
@@ -30,6 +37,15 @@ pub struct SeedSecret {
     told: OnceADay,
 }
 
+/// A login that worked.
+#[derive(Clone, Debug)]
+pub struct LoginDiagnosis {
+    /// Account id.
+    pub user_id: String,
+    /// Personal space.
+    pub space_id: String,
+}
+
 impl SeedSecret {
     /// As an earlier process has left it.
     ///
@@ -39,16 +55,28 @@ impl SeedSecret {
         journal: Journal,
         clock: Clock,
         auth: Arc<AuthClient>,
-        secret: &SecretString,
-        url: &BaseUrl,
+        config: &Config,
     ) -> Result<Self, JournalError> {
+        let (secret, url) = (config.seed_secret.expose_secret(), &config.peers.auth);
         // Made like a password, but of what is no e-mail; 11 of 64 letters are 8 bytes.
-        let mut fingerprint = derive_password(secret.expose_secret(), &format!("fits {url}"));
+        let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
         let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
         auth.restore_refused_tries(journal.refused_tries().await?);
         let has_fitted = AtomicBool::new(fits);
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
+    }
+
+    /// Derives the password of a persona, logs in and finds the personal space, to see whether it works. Needs
+    /// neither service key nor Claude.
+    ///
+    /// # Errors
+    /// Which step failed, and how.
+    pub async fn check_login(&self, email: &str) -> Result<LoginDiagnosis, AuthError> {
+        let access = self.auth.log_in(email, Instant::now() + LOGIN_LIMIT).await;
+        self.note(&access).await;
+        let access = access?;
+        Ok(LoginDiagnosis { user_id: access.user_id, space_id: access.space_id })
     }
 
     /// Whether it has opened an account, in this process or an earlier one.

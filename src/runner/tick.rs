@@ -1,6 +1,7 @@
 //! One tick: who is due, and a run for each.
 
 mod entries;
+mod unfinished;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -8,25 +9,23 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::Instant};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::{sync::Mutex, time::Instant};
 
-use self::entries::Entry;
+use self::{entries::Entry, unfinished::Unfinished};
 use super::{
+    admission::{Admitted, Hindrance},
+    fleet::Fleet,
     once_a_day::OnceADay,
-    pipeline::{Admitted, Pipeline},
-    put_off::PutOff,
-    recovery::{Recovery, Unfinished},
+    pipeline::{Pipeline, RunReport},
     work::{Came, Claims, Work, carry_out},
 };
 use crate::{
-    clients::{
-        claude::{Admission, ClaudeClient},
-        personas::{PersonasClient, PersonasError},
-    },
-    domain::{Cadence, Usd},
+    clients::personas::{PersonasClient, PersonasError},
+    domain::{Cadence, RunOutcome, Stage, Usd, WhyNotRun},
     journal::JournalError,
-    metrics::{DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun},
+    metrics::{DueBy, TickOutcome},
 };
 
 /// For the list of due personas, retries included, after the wait for a rate limit.
@@ -35,12 +34,15 @@ const DUE_LIMIT: Duration = Duration::from_secs(60);
 /// Carries out ticks.
 #[derive(Debug)]
 pub struct Tick {
-    pipeline: Arc<Pipeline>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) pipeline: Arc<Pipeline>,
     personas: Arc<PersonasClient>,
-    recovery: Recovery,
-    claims: Arc<Claims>,
-    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
-    permits: Arc<Semaphore>,
+    /// The personas that somebody is at.
+    pub(super) claims: Arc<Claims>,
+    /// Runs that last got on longer ago are closed.
+    resume_max_age: SignedDuration,
+    /// Held while unfinished runs are listed.
+    listing: Mutex<()>,
     /// Rows of /due that are no run.
     told: OnceADay,
 }
@@ -76,8 +78,6 @@ pub struct TickSummary {
     pub first_hold_ends: Option<Timestamp>,
     /// Personas whose run waits for mana-mcp.
     pub put_off: usize,
-    /// Runs that were begun, however they ended.
-    pub begun: usize,
     /// Runs of which rows wait in the outbox.
     pub undelivered: usize,
     /// Runs that did not end well, in the order of /due.
@@ -86,16 +86,10 @@ pub struct TickSummary {
     pub cost: Usd,
     /// How long it took.
     pub took: Duration,
-    /// Whether every login was refused for its credentials, and none has ever been accepted.
-    pub seed_secret_mismatch: bool,
-    /// What one of the runs came to, and how many did, where none got anything out of mana-mcp.
-    pub no_session: Option<String>,
-    /// Whether mana-mcp was found to be there again, for whom somebody had waited.
-    pub mcp_is_back: bool,
 }
 
 /// A persona whose run did not end well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedRun {
     /// Its e-mail.
     pub persona: String,
@@ -112,43 +106,35 @@ pub enum TickError {
     /// A rate limit is in the way, which is nobody's failure.
     #[error("{0}; a tick after that finds out who is due")]
     RateLimited(PersonasError),
-    /// Something that waiting does not heal stops all use of the model.
-    #[error("the model is not used for now: {0}")]
-    ModelStopped(String),
+    /// It may not take place.
+    #[error(transparent)]
+    Hindered(#[from] Hindrance),
     /// Nothing can be written down, so nothing may be paid for.
     #[error("nothing is paid for without a record of it: {0}")]
     Journal(#[from] JournalError),
-    /// The runner is paused.
-    #[error("the runner is paused")]
-    Paused,
     /// The runner is stopping.
     #[error("the runner is stopping")]
     Stopping,
 }
 
-/// Tells the client of the model that the tick is over.
-struct EndOfTick<'a>(&'a ClaudeClient);
-
-impl Drop for EndOfTick<'_> {
-    fn drop(&mut self) {
-        self.0.end_tick();
-    }
-}
-
 impl Tick {
-    /// Ticks with this pipeline, at most `concurrency` runs at once. Unfinished runs of an earlier
-    /// process go on if they are younger than `resume_max_age`.
+    /// Ticks of this fleet. Unfinished runs of an earlier process go on if they are younger than
+    /// `resume_max_age`.
     pub fn new(
-        pipeline: Arc<Pipeline>,
+        fleet: Arc<Fleet>,
+        pipeline: Pipeline,
         personas: Arc<PersonasClient>,
-        concurrency: usize,
         resume_max_age: Duration,
     ) -> Self {
-        let claims = Arc::<Claims>::default();
-        let recovery = Recovery::new(pipeline.clone(), claims.clone(), resume_max_age);
-        let permits = Arc::new(Semaphore::new(concurrency));
-        let told = OnceADay::default();
-        Self { pipeline, personas, recovery, claims, permits, told }
+        Self {
+            fleet,
+            pipeline: Arc::new(pipeline),
+            personas,
+            claims: Arc::default(),
+            resume_max_age: resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
+            listing: Mutex::default(),
+            told: OnceADay::default(),
+        }
     }
 
     /// Runs every due persona that is not held back.
@@ -157,49 +143,46 @@ impl Tick {
     /// When the list of due personas cannot be had, or the runner is stopping.
     pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
-        let result = self.run_due(started, patience).await;
+        let mut result = self.run_due(patience).await;
         self.pipeline.tools().tell();
-        match &result {
+        let Fleet { admission, metrics, .. } = &*self.fleet;
+        // A rate limit says nothing about that; the other errors say themselves what is wrong.
+        if !matches!(result, Err(TickError::RateLimited(_))) {
+            let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
+            admission.last_tick().due = due.map(ToString::to_string);
+        }
+        match &mut result {
             Ok(summary) => {
-                self.metrics().record_tick(TickOutcome::Completed, started.elapsed());
+                summary.took = started.elapsed();
+                metrics.record_tick(TickOutcome::Completed, summary.took);
+                for (why, personas) in &summary.skipped {
+                    metrics.record_skipped(*why, *personas);
+                }
                 summary.log();
             }
             Err(TickError::Stopping) => {}
-            Err(TickError::Paused) => self.metrics().record_skipped_tick(TickOutcome::Paused),
-            Err(error @ TickError::ModelStopped(_)) => {
-                self.metrics().record_skipped_tick(TickOutcome::ModelStopped);
-                tracing::info!("no tick: {error}");
+            Err(TickError::Hindered(Hindrance::Paused(_))) => {
+                metrics.record_skipped_tick(TickOutcome::Paused);
             }
-            Err(error @ TickError::RateLimited(_)) => {
-                self.metrics().record_skipped_tick(TickOutcome::RateLimited);
+            Err(error @ (TickError::Hindered(_) | TickError::RateLimited(_))) => {
+                metrics.record_skipped_tick(match error {
+                    TickError::RateLimited(_) => TickOutcome::RateLimited,
+                    _ => TickOutcome::ModelStopped,
+                });
                 tracing::info!("no tick: {error}");
             }
             Err(error) => {
-                self.metrics().record_tick(TickOutcome::Failed, started.elapsed());
+                metrics.record_tick(TickOutcome::Failed, started.elapsed());
                 tracing::error!("tick failed: {error}");
             }
         }
         result
     }
 
-    /// Who waits for mana-mcp.
-    pub(super) fn put_off(&self) -> &PutOff {
-        &self.pipeline.put_off
-    }
-
-    /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
-    pub(super) async fn look_for_mcp(&self) -> bool {
-        let is_there = !self.put_off().is_empty() && self.pipeline.mcp.is_there().await;
-        if is_there {
-            self.put_off().clear();
-        }
-        is_there
-    }
-
     /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
     /// was at: what is left of their runs is known when they are free.
     pub(super) async fn recover(&self) -> HashSet<String> {
-        match self.recovery.unfinished(Admitted::All).await {
+        match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
                 self.carry_out(list, Admitted::All).await;
                 self.pipeline.tools().tell();
@@ -212,56 +195,25 @@ impl Tick {
         }
     }
 
-    /// Resolves when nobody is at a run of these personas.
-    pub(super) async fn all_free(&self, personas: &HashSet<String>) {
-        self.claims.all_free(personas).await;
-    }
-
     async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
-        carry_out(&self.pipeline, &self.permits, list, admitted).await
-    }
-
-    async fn run_due(
-        &self,
-        started: Instant,
-        patience: Patience,
-    ) -> Result<TickSummary, TickError> {
-        if self.pipeline.control.paused().is_some() {
-            return Err(TickError::Paused);
-        }
-        // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
-        // to be known by then.
-        self.pipeline.journal.check_writable().await?;
-        let claude = &self.pipeline.claude;
-        let admitted = match claude.begin_tick() {
-            Admission::Open => Admitted::All,
-            Admission::Probe => Admitted::Probe,
-            Admission::Stopped(reason) => return Err(TickError::ModelStopped(reason)),
-        };
-        // However the tick ends, a panic included.
-        let _end = EndOfTick(claude);
-        let mcp_is_back = self.look_for_mcp().await;
-        let summary = self.run_admitted(started, patience, admitted).await?;
-        Ok(TickSummary { mcp_is_back, ..summary })
+        carry_out(&self.fleet.admission, &self.pipeline, list, admitted).await
     }
 
     /// Goes on with unfinished runs, and runs the due personas that have none.
-    async fn run_admitted(
-        &self,
-        started: Instant,
-        patience: Patience,
-        admitted: Admitted,
-    ) -> Result<TickSummary, TickError> {
-        let shutdown = &self.pipeline.shutdown;
+    async fn run_due(&self, patience: Patience) -> Result<TickSummary, TickError> {
+        // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
+        // to be known by then.
+        let is_writable = self.fleet.journal.check_writable().await;
+        // Until the tick has ended, however it does, a panic included.
+        let permit = self.fleet.admission.begin_tick()?;
+        let admitted = permit.admitted;
+        is_writable?;
+        let mcp_is_back = self.pipeline.look_for_mcp().await;
         let patience = patience.limit();
-        let deadline = Instant::now() + patience + DUE_LIMIT;
-        let due = tokio::select! {
-            biased;
-            () = shutdown.stopping() => return Err(TickError::Stopping),
-            due = self.personas.fetch_due(patience, deadline) => due,
-        };
+        let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
+        let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
-            self.recovery.unfinished(admitted).await?;
+            self.unfinished(admitted).await?;
         let due = match due {
             Ok(due) => due,
             Err(error) => {
@@ -273,7 +225,7 @@ impl Tick {
                 });
             }
         };
-        self.metrics().set_due(due.rows.iter().map(|row| match row {
+        self.fleet.metrics.set_due(due.rows.iter().map(|row| match row {
             Ok(persona) => match persona.cadence {
                 Cadence::Hourly => DueBy::Hourly,
                 Cadence::Daily => DueBy::Daily,
@@ -281,108 +233,89 @@ impl Tick {
             },
             Err(_) => DueBy::Unknown,
         }));
-        let mut summary = TickSummary { due: due.rows.len(), ..Default::default() };
-
+        let mut summary = TickSummary { due: due.rows.len(), ..TickSummary::default() };
         let most = admitted.most().saturating_sub(go_on);
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
-        let came = self.carry_out(list, admitted).await;
-        let (mut logged_in, mut refused) = (false, Vec::new());
-        let mut past_mcp = false;
-        let mut came = came.into_iter().skip(resumed);
-        for entry in entries {
-            match entry {
-                Entry::Skipped(why) => summary.skip(why),
-                Entry::PutOff(why) => {
+        let ran = self.carry_out(list, admitted).await;
+        Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
+    }
+
+    /// What the entries came to, of which those that ran came to what `ran` says, and what it tells of the
+    /// secret and of mana-mcp.
+    fn sum_up(
+        &self,
+        mut summary: TickSummary,
+        entries: Vec<Entry>,
+        mut ran: impl Iterator<Item = Came>,
+        mcp_is_back: bool,
+    ) -> TickSummary {
+        let (mut begun, mut refused, mut past_mcp) = (0, Vec::new(), false);
+        // Why the last of the runs got nothing out of mana-mcp.
+        let mut nothing = None;
+        for Entry { persona, user, came } in entries {
+            match came.or_else(|| ran.next()).unwrap_or(Came::Skipped(WhyNotRun::Other)) {
+                Came::Skipped(why) => summary.skip(why),
+                Came::PutOff(why) => {
                     summary.put_off += 1;
-                    summary.no_session = Some(nothing("was put off", &why));
+                    nothing = Some(("was put off", why));
                 }
-                Entry::Failed(failed) => summary.failed.push(failed),
-                Entry::Run(persona) => match came.next() {
-                    None => summary.skip(WhyNotRun::Other),
-                    Some(Came::NotBegun(why)) => summary.skip(why),
-                    Some(Came::Panicked) => {
-                        let error = "the run panicked; the log has the place".to_owned();
-                        summary.failed.push(FailedRun { persona: persona.email, error });
-                    }
-                    Some(Came::Ended(report)) => {
-                        logged_in |= report.logged_in;
-                        if report.credentials_refused {
-                            refused.push(persona.user_id);
+                Came::Failed(error) => summary.failed.push(FailedRun { persona, error }),
+                Came::Ended(report) => {
+                    let RunReport { verdict, cost, undelivered } = *report;
+                    begun += 1;
+                    summary.cost += cost;
+                    summary.undelivered += usize::from(undelivered);
+                    refused.extend(user.filter(|_| verdict.is_refused_login()));
+                    let (outcome, stage) = (verdict.outcome(), verdict.stage());
+                    past_mcp |= outcome != RunOutcome::PutOff && stage > Stage::Mcp;
+                    let error = verdict.error().unwrap_or_default().to_owned();
+                    match outcome {
+                        RunOutcome::PutOff => {
+                            summary.put_off += 1;
+                            nothing = Some(("was put off", error));
                         }
-                        let error = report.error.as_deref().unwrap_or_default();
-                        match (report.outcome, report.stage) {
-                            (RunOutcome::Failed, Stage::Mcp) => {
-                                summary.no_session = Some(nothing("failed", error));
+                        RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
+                        RunOutcome::Ok => summary.ran_successfully += 1,
+                        RunOutcome::Failed | RunOutcome::Stopped => {
+                            if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
+                                nothing = Some(("failed", error.clone()));
                             }
-                            (RunOutcome::PutOff, _) => {
-                                summary.no_session = Some(nothing("was put off", error));
-                            }
-                            (_, Stage::Due | Stage::Login | Stage::Space | Stage::Mcp) => {}
-                            _ => past_mcp = true,
-                        }
-                        summary.begun += 1;
-                        summary.cost += report.cost;
-                        summary.undelivered += usize::from(report.undelivered);
-                        match report.error {
-                            _ if report.outcome == RunOutcome::PutOff => summary.put_off += 1,
-                            None if report.outcome == RunOutcome::Skipped => {
-                                summary.skip(report.broke.unwrap_or(WhyNotRun::Other));
-                            }
-                            None => summary.ran_successfully += 1,
-                            Some(error) => {
-                                summary.failed.push(FailedRun { persona: persona.email, error });
-                            }
+                            summary.failed.push(FailedRun { persona, error });
                         }
                     }
-                },
+                }
             }
         }
         // Logins without an answer say nothing about the secret.
-        let seed_secret = &self.pipeline.seed_secret;
-        let fits = logged_in || seed_secret.has_fitted();
-        summary.seed_secret_mismatch = !refused.is_empty() && !fits;
-        if fits {
+        let seed_secret = &self.fleet.seed_secret;
+        let is_mismatch = !refused.is_empty() && !seed_secret.has_fitted();
+        if is_mismatch {
+            tracing::error!(
+                "every login of this tick was refused: PERSONA_SEED_SECRET does not match the secret \
+                 the personas were seeded with; they are held back so that their accounts do not lock"
+            );
+        } else {
             refused.iter().for_each(|persona| seed_secret.blame(persona));
         }
-        if past_mcp {
-            summary.no_session = None;
+        let mut last = self.fleet.admission.last_tick();
+        // Where everybody is held back, nobody has tried whether it goes well by now.
+        let somebody_tried = summary.due == 0 || begun > 0;
+        if somebody_tried {
+            last.seed_secret = is_mismatch;
         }
-        for (why, personas) in &summary.skipped {
-            self.metrics().record_skipped(*why, *personas);
+        if somebody_tried || summary.put_off > 0 || mcp_is_back {
+            last.no_session = nothing
+                .filter(|_| !past_mcp)
+                .map(|(what, why)| format!("every run of the last tick {what}: {why}"));
         }
-        summary.took = started.elapsed();
-        Ok(summary)
-    }
-
-    /// Why the model is not used at all for now, if so.
-    pub fn model_stopped(&self) -> Option<String> {
-        self.pipeline.claude.stopped()
+        summary
     }
 
     /// When the rate limit is over that keeps everybody from asking who is due, if there is one.
     pub fn limited_until(&self) -> Option<Timestamp> {
         self.personas.limited_until()
     }
-
-    /// Whether PERSONA_SEED_SECRET has ever opened an account.
-    pub fn secret_has_fitted(&self) -> bool {
-        self.pipeline.seed_secret.has_fitted()
-    }
-
-    /// As [`Pipeline::trouble`].
-    pub fn trouble(&self) -> Option<String> {
-        self.pipeline.trouble()
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.pipeline.metrics
-    }
-}
-
-/// Why a tick got nothing out of mana-mcp.
-fn nothing(what: &str, why: &str) -> String {
-    format!("every run of the last tick {what}: {why}")
 }
 
 impl TickSummary {
@@ -411,11 +344,5 @@ impl TickSummary {
             took_ms = self.took.as_millis() as u64,
             "tick ended"
         );
-        if self.seed_secret_mismatch {
-            tracing::error!(
-                "every login of this tick was refused: PERSONA_SEED_SECRET does not match the secret \
-                 the personas were seeded with; they are held back so that their accounts do not lock"
-            );
-        }
     }
 }

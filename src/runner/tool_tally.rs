@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, mem};
 
 use crate::{
-    agent::main_turn::CallRecord,
+    agent::call::CallRecord,
     domain::{clip, one_line, redact_emails},
 };
 
@@ -14,9 +14,12 @@ const MAX_MESSAGE: usize = 200;
 /// Most messages of a tool that are told apart.
 const MAX_MESSAGES: usize = 50;
 
-/// The calls of a tick's runs that reached the product, by tool.
+/// The calls of a tick's runs that reached the product.
 #[derive(Debug, Default)]
-pub struct ToolTally(BTreeMap<String, Calls>);
+pub struct ToolTally {
+    by_tool: BTreeMap<String, Calls>,
+    all: Calls,
+}
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -24,15 +27,6 @@ struct Calls {
     failed: usize,
     /// How often each was said.
     messages: BTreeMap<String, usize>,
-}
-
-/// Calls of which more than half failed.
-#[derive(Debug, PartialEq, Eq)]
-struct Failing<'a> {
-    made: usize,
-    failed: usize,
-    /// The commonest message; of equally common ones the first by its text.
-    message: &'a str,
 }
 
 impl ToolTally {
@@ -44,59 +38,47 @@ impl ToolTally {
     }
 
     fn add(&mut self, tool: &str, error: Option<&str>) {
-        let calls = self.0.entry(one_line(&redact_emails(tool))).or_default();
-        calls.made += 1;
-        let Some(error) = error else { return };
-        calls.failed += 1;
-        let message = clip(&one_line(&redact_emails(error)), MAX_MESSAGE);
-        if calls.messages.len() < MAX_MESSAGES || calls.messages.contains_key(&message) {
-            *calls.messages.entry(message).or_default() += 1;
-        }
+        let error = error.map(|error| clip(&one_line(&redact_emails(error)), MAX_MESSAGE));
+        let of_tool = self.by_tool.entry(one_line(&redact_emails(tool))).or_default();
+        of_tool.add(error.clone());
+        self.all.add(error);
     }
 
     /// Warns of each tool of which more than half of the calls failed, and where that holds for all calls
     /// together, of that; then counts anew.
     pub(super) fn tell(&mut self) {
-        let tally = mem::take(self);
-        for (tool, calls) in &tally.0 {
-            if let Some(Failing { made, failed, message }) = calls.failing() {
+        let Self { by_tool, all } = mem::take(self);
+        let tools = by_tool.iter().map(|(tool, calls)| (Some(tool), "this tool's", calls));
+        for (tool, whose, calls) in tools.chain([(None, "all tool", &all)]) {
+            if let Some(message) = calls.mostly_failing() {
                 tracing::warn!(
                     tool,
-                    tool.calls = made,
-                    tool.failed = failed,
-                    "more than half of this tool's calls of this tick failed, mostly: {message}"
+                    tool.calls = calls.made,
+                    tool.failed = calls.failed,
+                    "more than half of {whose} calls of this tick failed, mostly: {message}"
                 );
             }
         }
-        if let Some(Failing { made, failed, message }) = tally.all().failing() {
-            tracing::warn!(
-                tool.calls = made,
-                tool.failed = failed,
-                "more than half of all tool calls of this tick failed, mostly: {message}"
-            );
-        }
-    }
-
-    fn all(&self) -> Calls {
-        let mut all = Calls::default();
-        for calls in self.0.values() {
-            all.made += calls.made;
-            all.failed += calls.failed;
-            for (message, times) in &calls.messages {
-                *all.messages.entry(message.clone()).or_default() += times;
-            }
-        }
-        all
     }
 }
 
 impl Calls {
-    fn failing(&self) -> Option<Failing<'_>> {
-        let Self { made, failed, ref messages } = *self;
+    fn add(&mut self, error: Option<String>) {
+        self.made += 1;
+        let Some(message) = error else { return };
+        self.failed += 1;
+        if self.messages.len() < MAX_MESSAGES || self.messages.contains_key(&message) {
+            *self.messages.entry(message).or_default() += 1;
+        }
+    }
+
+    /// The commonest message, of equally common ones the first by its text, where more than half of the calls
+    /// failed.
+    fn mostly_failing(&self) -> Option<&str> {
         // The first of the greatest: `max_by` would take the last.
-        let commonest = messages.iter().rev().max_by_key(|(_, times)| **times);
+        let commonest = self.messages.iter().rev().max_by_key(|(_, times)| **times);
         let message = commonest.map_or("", |(message, _)| message);
-        (made >= FEWEST && 2 * failed > made).then_some(Failing { made, failed, message })
+        (self.made >= FEWEST && 2 * self.failed > self.made).then_some(message)
     }
 }
 
@@ -115,7 +97,7 @@ mod tests {
 
     /// Calls, failures and message of a tool, or of all, where they are warned of.
     fn told(calls: &Calls) -> Option<(usize, usize, &str)> {
-        calls.failing().map(|it| (it.made, it.failed, it.message))
+        calls.mostly_failing().map(|message| (calls.made, calls.failed, message))
     }
 
     #[test]
@@ -132,7 +114,7 @@ mod tests {
             (240, 0, None),
         ] {
             let tally = tally(&[("todo.list", well, &vec!["weg"; errors])]);
-            assert_eq!(told(&tally.0["todo.list"]), expected, "{well} and {errors}");
+            assert_eq!(told(&tally.by_tool["todo.list"]), expected, "{well} and {errors}");
         }
     }
 
@@ -140,12 +122,12 @@ mod tests {
     fn all_tools_together_may_be_told_of_where_none_is_alone() {
         let one = |tool| (tool, 0, ["weg"].as_slice());
         let few = tally(&[one("a.x"), one("b.x"), one("c.x"), one("d.x"), ("e.x", 2, &[])]);
-        assert!(few.0.values().all(|calls| told(calls).is_none()));
-        assert_eq!(told(&few.all()), Some((6, 4, "weg")));
+        assert!(few.by_tool.values().all(|calls| told(calls).is_none()));
+        assert_eq!(told(&few.all), Some((6, 4, "weg")));
         let half = tally(&[("a.x", 0, &["weg"; 5]), ("b.x", 5, &[])]);
-        assert_eq!(told(&half.0["a.x"]), Some((5, 5, "weg")));
-        assert_eq!(told(&half.all()), None);
-        assert_eq!(told(&ToolTally::default().all()), None);
+        assert_eq!(told(&half.by_tool["a.x"]), Some((5, 5, "weg")));
+        assert_eq!(told(&half.all), None);
+        assert_eq!(told(&ToolTally::default().all), None);
     }
 
     #[test]
@@ -159,7 +141,7 @@ mod tests {
             ([&long, &long, "a", "b", "c"], &long[..MAX_MESSAGE]),
             ([""; 5], ""),
         ] {
-            assert_eq!(told(&tally(&[("a.x", 0, &errors)]).0["a.x"]), Some((5, 5, message)));
+            assert_eq!(told(&tally(&[("a.x", 0, &errors)]).by_tool["a.x"]), Some((5, 5, message)));
         }
     }
 
@@ -168,7 +150,7 @@ mod tests {
         let errors: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
         let errors: Vec<_> = errors.iter().map(String::as_str).collect();
         let tally = tally(&[("a.x", 0, &errors)]);
-        assert_eq!(tally.0["a.x"].messages.len(), MAX_MESSAGES);
-        assert_eq!(tally.all().failed, 1_000);
+        assert_eq!(tally.by_tool["a.x"].messages.len(), MAX_MESSAGES);
+        assert_eq!(tally.all.failed, 1_000);
     }
 }

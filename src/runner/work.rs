@@ -3,40 +3,45 @@
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, watch};
-use tracing::{Instrument, Span, field::Empty};
+use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{
+    admission::{Admission, Admitted},
     fan_out::{Outcome, fan_out},
-    pipeline::{Admitted, Pipeline, RunReport},
+    pipeline::{Pipeline, RunReport},
+    verdict::PANICKED,
 };
 use crate::{
-    domain::{Persona, RunId, Slot, UserId},
-    journal::{RunRow, RunState},
-    metrics::{RunOutcome, WhyNotRun},
+    domain::{Persona, RunId, Slot, WhyNotRun},
+    journal::RunRow,
 };
 
 /// One run.
 #[derive(Debug)]
 pub(super) struct Work {
+    pub id: RunId,
     pub what: What,
     pub claim: Claim,
 }
 
 #[derive(Debug)]
 pub(super) enum What {
-    New(RunId, Box<Persona>, Slot),
+    New(Box<Persona>, Slot),
     /// A run that an earlier process, or a put off one, has left; and why it is closed, if it does not go on.
-    Resume(Box<RunRow>, Option<String>),
+    Resume(Box<RunRow>, Option<&'static str>),
 }
 
-/// What came of it.
+/// What came of a run, or of a persona that was due for one.
 #[derive(Debug)]
 pub(super) enum Came {
     Ended(Box<RunReport>),
-    /// It is closed by now.
-    Panicked,
-    NotBegun(WhyNotRun),
+    /// It does not run.
+    Skipped(WhyNotRun),
+    /// It does not run until mana-mcp is there again, for this reason.
+    PutOff(String),
+    /// It went wrong before there was a run, or came to no report.
+    Failed(String),
 }
 
 /// Personas of which a run is under way or about to be, by their ids as the journal has them.
@@ -76,100 +81,54 @@ impl Drop for Claim {
     }
 }
 
-/// Carries the list out, as far as `permits`, which all lists share, allow. What came of it is in the
+/// Carries the list out, as far as the admission, which all lists share, allows. What came of it is in the
 /// order of the list.
 pub(super) async fn carry_out(
+    admission: &Admission,
     pipeline: &Arc<Pipeline>,
-    permits: &Arc<Semaphore>,
     list: Vec<Work>,
     admitted: Admitted,
 ) -> Vec<Came> {
     if list.is_empty() {
         return Vec::new();
     }
-    let outcomes = fan_out(list, permits, &pipeline.shutdown, |Work { what, claim }| {
+    let admit = |work: &Work| {
+        let is_closed = matches!(work.what, What::Resume(_, Some(_)));
+        admission.admit((!is_closed).then_some(admitted))
+    };
+    let outcomes = fan_out(list, admit, |Work { id, what, claim }| {
         let pipeline = pipeline.clone();
+        // Of the tick, if it is one's.
+        let span = tracing::info_span!("run", persona.id = claim.persona, run.id = %id);
         let job = async move {
             // Until the run is closed, where it panics.
-            let claim = claim;
-            let id = what.id();
-            let run = begin(&pipeline, what, admitted).instrument(run_span(&claim.persona));
+            let _claim = claim;
+            let run = async {
+                match what {
+                    What::New(persona, slot) => pipeline.run(id, *persona, slot).await,
+                    What::Resume(row, close) => pipeline.resume(*row, close).await,
+                }
+            };
             match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(came) => came,
+                Ok(report) => Came::Ended(Box::new(report)),
                 Err(_) => {
-                    close_panicked(&pipeline, id).await;
-                    Came::Panicked
+                    pipeline.close_panicked(id).await;
+                    Came::Failed(PANICKED.to_owned())
                 }
             }
         };
-        // Of the tick, if it is one's.
-        job.in_current_span()
+        job.instrument(span)
     })
     .await;
     pipeline.sessions_settled().await;
     let came = outcomes.into_iter().map(|outcome| match outcome {
         Outcome::Ended(came) => came,
-        Outcome::Panicked => Came::Panicked,
-        Outcome::NotStarted => Came::NotBegun(WhyNotRun::RunnerDown),
+        Outcome::Panicked => Came::Failed(PANICKED.to_owned()),
+        Outcome::NotAdmitted(hindrance) => {
+            Came::Skipped(hindrance.why_not_run().unwrap_or(WhyNotRun::Other))
+        }
     });
     came.collect()
-}
-
-impl What {
-    fn id(&self) -> RunId {
-        match self {
-            Self::New(id, ..) => *id,
-            Self::Resume(run, _) => run.id,
-        }
-    }
-}
-
-async fn begin(pipeline: &Pipeline, what: What, admitted: Admitted) -> Came {
-    // Paused, out of money and the like since the list was made: nobody need log in. A run that is only
-    // closed costs nothing.
-    let is_closed = matches!(what, What::Resume(_, Some(_)));
-    if let Some(why) = pipeline.why_not_begin(admitted).filter(|_| !is_closed) {
-        return Came::NotBegun(why);
-    }
-    Came::Ended(Box::new(match what {
-        What::New(id, persona, slot) => pipeline.run(id, *persona, slot).await,
-        What::Resume(run, close) => pipeline.resume(*run, close).await,
-    }))
-}
-
-/// The span of a run's log lines; the run fills in its id.
-fn run_span(persona: &str) -> Span {
-    tracing::info_span!("run", persona.id = persona, run.id = Empty)
-}
-
-/// Closes a run in whose task something panicked, so that what happened is handed in, and holds its
-/// persona back: it may panic again next time, but is not paid for every minute. A run that was not
-/// begun, or has ended before the panic, is left alone.
-async fn close_panicked(pipeline: &Arc<Pipeline>, id: RunId) {
-    let Ok(Some(run)) = pipeline.journal.run(id).await else {
-        pipeline.metrics.record_no_run(RunOutcome::Failed);
-        return;
-    };
-    if !matches!(run.state, RunState::Running | RunState::RatingOwed) {
-        return;
-    }
-    let persona = UserId::parse(&run.persona_id);
-    let span = run_span(&run.persona_id);
-    // What has panicked once may do so again.
-    let closing = pipeline.close_panicked(run).instrument(span);
-    if AssertUnwindSafe(closing).catch_unwind().await.is_err() {
-        pipeline.give_up(id, "given up: it panicked when it was closed").await;
-    }
-    let Ok(persona) = persona else { return };
-    if pipeline.back_off.holds(&persona) {
-        return;
-    }
-    let (_, until) = pipeline.back_off.failed(&persona, None);
-    pipeline.metrics.record_backoff();
-    tracing::info!(persona.id = %persona, %until, "the persona is held back: its run panicked");
-    if let Err(error) = pipeline.journal.hold_back(id, pipeline.clock.now(), until).await {
-        tracing::warn!("{error}; a restart will not know of the back-off");
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use axum::{
     extract::{ConnectInfo, Path, Request, State},
     http::StatusCode,
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
-use super::{ServerState, Ticks, diag, failure};
+use super::{Answer, Failure, ServerState, diag, failure};
 use crate::{
     domain::{RunId, clip, one_line},
     journal::{JournalError, PauseMode},
-    runner::{Cancelled, PausedBy},
+    runner::{Cancelled, Hindrance, PausedBy, TickSlot},
 };
 
 /// Longest reason that is kept, in characters.
@@ -35,10 +35,11 @@ const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 /// The routes; [`with_key_only`] belongs before them.
 pub(super) fn routes() -> Router<ServerState> {
+    let stops = |mode| post(move |state, caller, body| stop_ticks(state, caller, body, mode));
     Router::new()
         .route("/control/status", get(status))
-        .route("/control/pause", post(pause))
-        .route("/control/drain", post(drain))
+        .route("/control/pause", stops(PauseMode::Pause))
+        .route("/control/drain", stops(PauseMode::Drain))
         .route("/control/resume", post(resume))
         .route("/control/tick", post(tick))
         .route("/control/runs/{id}/cancel", post(cancel))
@@ -73,10 +74,10 @@ pub(super) async fn with_key_only(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
-) -> Response {
+) -> Result<Response, Failure> {
     let given = request.headers().get("x-service-key").map(|key| key.as_bytes());
     if bool::from(given.unwrap_or_default().ct_eq(door.key.expose_secret().as_bytes())) {
-        return next.run(request).await;
+        return Ok(next.run(request).await);
     }
     if let Some(untold) = door.refuse() {
         let key = if given.is_none() { "no" } else { "a wrong" };
@@ -86,7 +87,7 @@ pub(super) async fn with_key_only(
             "/control was called with {key} X-Service-Key; such calls are told once a minute"
         );
     }
-    failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong")
+    Err(failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong"))
 }
 
 #[derive(Default, Deserialize)]
@@ -94,63 +95,42 @@ struct PauseRequest {
     reason: Option<String>,
 }
 
-async fn pause(
-    state: State<ServerState>,
-    caller: ConnectInfo<SocketAddr>,
-    body: Bytes,
-) -> Response {
-    stop_ticks(state, caller, &body, PauseMode::Pause).await
-}
-
-async fn drain(
-    state: State<ServerState>,
-    caller: ConnectInfo<SocketAddr>,
-    body: Bytes,
-) -> Response {
-    stop_ticks(state, caller, &body, PauseMode::Drain).await
-}
-
 async fn stop_ticks(
     State(state): State<ServerState>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    body: &[u8],
+    body: Bytes,
     mode: PauseMode,
-) -> Response {
+) -> Answer {
     let request = match body.trim_ascii() {
         b"" => PauseRequest::default(),
-        body => match serde_json::from_slice(body) {
-            Ok(request) => request,
-            Err(_) => {
-                let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
-                return failure(StatusCode::BAD_REQUEST, usage);
-            }
-        },
+        body => serde_json::from_slice(body).map_err(|_| {
+            let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
+            failure(StatusCode::BAD_REQUEST, usage)
+        })?,
     };
     let reason = request.reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
     tracing::info!(%caller, ?mode, reason, "paused on request");
     let paused = state.control.pause(mode, reason, caller.ip().to_string()).await;
-    answer(&state, paused.map(|()| json!({"ok": true, "paused": true})))
+    paused.map_err(unwritten(&state))?;
+    Ok(Json(json!({"ok": true, "paused": true})))
 }
 
 async fn resume(
     State(state): State<ServerState>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-) -> Response {
+) -> Answer {
     tracing::info!(%caller, "resumed on request");
-    let resumed = state.control.resume().await;
-    if let (Ok(true), Ticks::Ready(slot)) = (&resumed, &state.ticks) {
+    if !state.control.resume().await.map_err(unwritten(&state))? {
+        let body = json!({"ok": true, "paused": true, "reason": "RUNNER_PAUSED is set"});
+        return Ok(Json(body));
+    }
+    if let Some(slot) = &state.slot {
         slot.recover();
     }
-    answer(
-        &state,
-        resumed.map(|goes_on| match goes_on {
-            true => json!({"ok": true, "paused": false}),
-            false => json!({"ok": true, "paused": true, "reason": "RUNNER_PAUSED is set"}),
-        }),
-    )
+    Ok(Json(json!({"ok": true, "paused": false})))
 }
 
-async fn tick(state: State<ServerState>, ConnectInfo(caller): ConnectInfo<SocketAddr>) -> Response {
+async fn tick(state: State<ServerState>, ConnectInfo(caller): ConnectInfo<SocketAddr>) -> Answer {
     tracing::info!(%caller, "a tick is asked for");
     diag::tick(state).await
 }
@@ -159,31 +139,26 @@ async fn cancel(
     State(state): State<ServerState>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     Path(run): Path<String>,
-) -> Response {
-    let Ok(run) = RunId::parse(&run) else {
-        return failure(StatusCode::BAD_REQUEST, "that is not the id of a run");
-    };
+) -> Answer {
+    let run = RunId::parse(&run)
+        .map_err(|_| failure(StatusCode::BAD_REQUEST, "that is not the id of a run"))?;
     let cancelled = state.control.cancel(run).await;
     if matches!(cancelled, Ok(Cancelled::Nothing)) {
-        return failure(StatusCode::NOT_FOUND, "no such run is in flight or unfinished");
+        let error = "no such run is in flight or unfinished";
+        return Err(failure(StatusCode::NOT_FOUND, error));
     }
     tracing::info!(%caller, run.id = %run, "a run is cancelled on request");
-    if let (Ok(Cancelled::Waiting), Ticks::Ready(slot)) = (&cancelled, &state.ticks) {
+    let cancelled = cancelled.map_err(unwritten(&state))?;
+    if let (Cancelled::Waiting, Some(slot)) = (cancelled, &state.slot) {
         slot.recover();
     }
-    answer(&state, cancelled.map(|_| json!({"ok": true})))
+    Ok(Json(json!({"ok": true})))
 }
 
-async fn status(State(state): State<ServerState>) -> Response {
+async fn status(State(state): State<ServerState>) -> Answer {
     let now = state.clock.now();
-    let depth = match state.journal.outbox_depth().await {
-        Ok(depth) => depth,
-        Err(error) => return answer(&state, Err(error)),
-    };
-    let (today, month) = match state.journal.fleet_spending(now).await {
-        Ok(spent) => spent,
-        Err(error) => return answer(&state, Err(error)),
-    };
+    let depth = state.journal.outbox_depth().await.map_err(unwritten(&state))?;
+    let (today, month) = state.journal.fleet_spending(now).await.map_err(unwritten(&state))?;
     let paused = state.control.paused().map(|paused| match paused {
         PausedBy::Environment => json!({"by": "RUNNER_PAUSED"}),
         PausedBy::Request(pause) => json!(pause),
@@ -194,40 +169,32 @@ async fn status(State(state): State<ServerState>) -> Response {
             "slot": run.slot.as_str(), "since": run.since,
         })
     });
-    let (is_busy, trouble) = match &state.ticks {
-        Ticks::Ready(slot) => (slot.is_busy(), slot.trouble()),
-        missing @ Ticks::Missing(_) => (false, missing.missing()),
-    };
+    let age = |since| u64::try_from(now.duration_since(since).as_millis()).unwrap_or_default();
     let caps = state.budget.caps();
-    let oldest_age = depth.oldest.map(|oldest| now.duration_since(oldest).as_millis().max(0));
-    Json(json!({
+    Ok(Json(json!({
         "ok": true,
         "paused": paused,
-        "tickInFlight": is_busy,
+        "tickInFlight": state.slot.as_ref().is_some_and(TickSlot::is_busy),
         "runs": runs.collect::<Vec<Value>>(),
         "outbox": {
             "actions": depth.actions, "feedback": depth.feedback, "dead": depth.dead,
-            "oldestAgeMs": oldest_age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+            "oldestAgeMs": depth.oldest.map(age),
         },
         "budget": {
             "todayUsd": today.dollars(), "dailyCapUsd": caps.daily.map(|cap| cap.dollars()),
             "monthUsd": month.dollars(), "monthlyCapUsd": caps.monthly.map(|cap| cap.dollars()),
             "exhausted": state.budget.exhausted(),
         },
-        "trouble": trouble,
-    }))
-    .into_response()
+        "trouble": state.reason(Hindrance::is_trouble),
+    })))
 }
 
-fn answer(state: &ServerState, result: Result<Value, JournalError>) -> Response {
-    match result {
-        Ok(body) => Json(body).into_response(),
-        Err(error) => {
-            let paused = state.control.paused().is_some();
-            let held = if paused { "paused" } else { "not paused" };
-            let error = format!("{error}; this process is {held}, a restart may not know of it");
-            failure(StatusCode::INTERNAL_SERVER_ERROR, error)
-        }
+/// What the caller is told where the journal does not do its part.
+fn unwritten(state: &ServerState) -> impl Fn(JournalError) -> Failure {
+    move |error| {
+        let held = if state.control.paused().is_some() { "paused" } else { "not paused" };
+        let error = format!("{error}; this process is {held}, a restart may not know of it");
+        failure(StatusCode::INTERNAL_SERVER_ERROR, error)
     }
 }
 

@@ -15,17 +15,17 @@ use axum::{
     response::Response,
 };
 
-use super::{ServerState, failure};
+use super::{Failure, ServerState, failure};
 use crate::config::host_name;
 
 pub(super) async fn local_callers_only(
     State(state): State<ServerState>,
     request: Request,
     next: Next,
-) -> Response {
-    match refusal(request.uri(), request.headers(), &state.diag_hosts) {
-        Some(why) => failure(StatusCode::FORBIDDEN, why),
-        None => next.run(request).await,
+) -> Result<Response, Failure> {
+    match refusal(request.uri(), request.headers(), &state.config.diag_hosts) {
+        Some(why) => Err(failure(StatusCode::FORBIDDEN, why)),
+        None => Ok(next.run(request).await),
     }
 }
 
@@ -56,7 +56,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<&
     if !all("origin", &|origin| is_same_origin(origin, host)) {
         return Some("requests from pages of another origin are refused (Origin)");
     }
-    if !all("referer", &|page| is_same_origin(origin_of(page), host)) {
+    if !all("referer", &|page| is_same_origin(page, host)) {
         return Some("requests from pages of another origin are refused (Referer)");
     }
     None
@@ -78,17 +78,13 @@ fn is_port(text: &str) -> bool {
     text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// The origin of a page, which ends where its path, query or fragment begins.
-fn origin_of(page: &str) -> &str {
-    let host = page.find("://").map_or(0, |scheme| scheme + 3);
-    let end = page[host..].find(['/', '?', '#']).map_or(page.len(), |end| host + end);
-    &page[..end]
-}
-
-/// Whether a page of this origin was loaded from the host it now talks to.
-fn is_same_origin(origin: &str, host: &str) -> bool {
-    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+/// Whether a page of this URL or origin was loaded from the host it now talks to.
+fn is_same_origin(page: &str, host: &str) -> bool {
+    page.parse::<Uri>().is_ok_and(|page| {
+        let authority = page.authority().map(|authority| authority.as_str());
+        matches!(page.scheme_str(), Some("http" | "https"))
+            && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    })
 }
 
 #[cfg(test)]

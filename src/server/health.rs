@@ -1,49 +1,57 @@
-//! GET /health: alive, and how the tick loop does.
+//! GET /health: alive, and how the tick loop does. GET /ready: whether ticks can do their work now.
 
-use axum::{Json, extract::State};
-use serde::Serialize;
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
 
-use super::{ServerState, Ticks};
-use crate::version::{COMMIT, VERSION};
+use super::ServerState;
+use crate::{
+    runner::Hindrance,
+    version::{COMMIT, VERSION},
+};
 
-/// Answer of /health; always 200 while the daemon serves.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Health {
-    status: &'static str,
-    service: &'static str,
-    version: &'static str,
-    commit: &'static str,
-    paused: bool,
-    tick_interval_ms: u64,
-    concurrency: usize,
-    tick_loop: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-pub(super) async fn health(State(state): State<ServerState>) -> Json<Health> {
-    let reason = state.trouble();
+/// Always 200 while the daemon serves.
+pub(super) async fn health(State(state): State<ServerState>) -> Json<Value> {
+    let reason = state.reason(Hindrance::is_trouble);
     let status = match &reason {
         _ if state.shutdown.is_stopping() => "stopping",
         Some(_) => "degraded",
         None => "ok",
     };
     let is_paused = state.control.paused().is_some();
-    let tick_loop = match &state.ticks {
-        Ticks::Missing(_) => "disabled",
-        Ticks::Ready(_) if is_paused => "paused",
-        Ticks::Ready(_) => "running",
+    let tick_loop = match &state.slot {
+        None => "disabled",
+        Some(_) if is_paused => "paused",
+        Some(_) => "running",
     };
-    Json(Health {
-        status,
-        service: env!("CARGO_PKG_NAME"),
-        version: VERSION,
-        commit: COMMIT,
-        paused: is_paused,
-        tick_interval_ms: u64::try_from(state.tick_interval.as_millis()).unwrap_or(u64::MAX),
-        concurrency: state.concurrency,
-        tick_loop,
-        reason,
-    })
+    let tick = &state.config.tick;
+    let mut health = json!({
+        "status": status,
+        "service": env!("CARGO_PKG_NAME"),
+        "version": VERSION,
+        "commit": COMMIT,
+        "paused": is_paused,
+        "tickIntervalMs": u64::try_from(tick.interval.as_millis()).unwrap_or(u64::MAX),
+        "concurrency": tick.concurrency,
+        "tickLoop": tick_loop,
+    });
+    if let Some(reason) = reason {
+        health["reason"] = reason.into();
+    }
+    Json(health)
+}
+
+/// 200, or 503 with the reason.
+pub(super) async fn ready(State(state): State<ServerState>) -> Response {
+    match state.reason(|_| true) {
+        None => Json(json!({"ready": true})).into_response(),
+        Some(reason) => {
+            let body = Json(json!({"ready": false, "reason": reason}));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
 }

@@ -3,125 +3,73 @@
 //! `data` holds the fields of the event and of the spans around it, the event's own winning. Texts are
 //! redacted before they are encoded, so that no secret, whatever it looks like, can break a line.
 
-use std::{
-    fmt,
-    io::{self, Write},
-};
+use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Deserializer, Map, Value, json};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
-    span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
-    Layer,
-    layer::Context,
-    registry::{LookupSpan, SpanRef},
+    field::RecordFields,
+    fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
+    registry::{LookupSpan, Scope},
 };
 
-use super::LINES;
 use crate::domain::{Redactor, redact_emails};
 
 /// Makes lines of events.
-pub(super) struct JsonLines(Redactor);
+pub(super) struct Json(pub Redactor);
 
-impl JsonLines {
-    pub(super) fn new(redactor: Redactor) -> Self {
-        Self(redactor)
-    }
-
-    fn fields(&self) -> Fields<'_> {
-        Fields { redactor: &self.0, map: Map::new() }
-    }
-
-    /// Adds fields to what is known of a span.
-    fn add_to_span<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>, more: Fields<'_>) {
-        let mut extensions = span.extensions_mut();
-        match extensions.get_mut::<SpanFields>() {
-            Some(SpanFields(known)) => known.extend(more.map),
-            None => extensions.insert(SpanFields(more.map)),
-        }
+impl Json {
+    fn map(&self, fields: impl RecordFields) -> Map<String, Value> {
+        let mut all = Fields { redactor: &self.0, map: Map::new() };
+        fields.record(&mut all);
+        all.map
     }
 }
 
-/// The fields of a span, kept with it.
-struct SpanFields(Map<String, Value>);
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = self.fields();
-        attributes.record(&mut fields);
-        if let Some(span) = context.span(id) {
-            self.add_to_span(&span, fields);
-        }
+impl<'w> FormatFields<'w> for Json {
+    /// As one object; the fields a span is told later are another object behind it.
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        write!(writer, "{}", Value::Object(self.map(fields)))
     }
+}
 
-    fn on_record(&self, id: &Id, record: &Record<'_>, context: Context<'_, S>) {
-        let mut fields = self.fields();
-        record.record(&mut fields);
-        if let Some(span) = context.span(id) {
-            self.add_to_span(&span, fields);
-        }
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut own = self.fields();
-        event.record(&mut own);
-        let message = match own.map.shift_remove("message") {
-            Some(Value::String(message)) => message,
-            other => other.map(|value| value.to_string()).unwrap_or_default(),
-        };
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, Json>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut own = self.map(event);
+        let message = own.shift_remove("message").unwrap_or_default();
         let mut data = Map::new();
         data.insert("target".into(), event.metadata().target().into());
-        let scope = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
-        for span in scope {
-            if let Some(SpanFields(known)) = span.extensions().get() {
-                data.extend(known.clone());
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<Json>>() {
+                let objects = Deserializer::from_str(fields).into_iter::<Map<String, Value>>();
+                data.extend(objects.flatten().flatten());
             }
         }
-        data.extend(own.map);
-        let mut line = Vec::new();
-        if write(&mut line, event.metadata().level(), &message, &data).is_ok() {
-            LINES.push(&line);
-        }
+        data.extend(own);
+        let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+        writer.write_str(&line(event.metadata().level(), &message, data))
     }
 }
 
-/// Writes one line.
-pub(super) fn write(
-    to: &mut impl Write,
-    level: &Level,
-    msg: &str,
-    data: &Map<String, Value>,
-) -> io::Result<()> {
-    let line = Line {
-        ts: format!("{:.3}", Timestamp::now()),
-        level: match *level {
-            Level::ERROR => "error",
-            Level::WARN => "warn",
-            Level::INFO => "info",
-            Level::DEBUG => "debug",
-            Level::TRACE => "trace",
-        },
-        service: env!("CARGO_PKG_NAME"),
-        msg,
-        data,
-    };
-    let mut text = serde_json::to_vec(&line)?;
-    text.push(b'\n');
-    to.write_all(&text)
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: String,
-    level: &'static str,
-    service: &'static str,
-    msg: &'a str,
-    data: &'a Map<String, Value>,
+/// One line.
+pub(super) fn line(level: &Level, message: &str, data: Map<String, Value>) -> String {
+    let line = json!({
+        "ts": format!("{:.3}", Timestamp::now()),
+        "level": level.as_str().to_ascii_lowercase(),
+        "service": env!("CARGO_PKG_NAME"),
+        "msg": message,
+        "data": data,
+    });
+    format!("{line}\n")
 }
 
 /// Fields as JSON, redacted.
@@ -169,10 +117,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_object_with_the_five_keys_in_their_order() {
-        let mut text = Vec::new();
         let data = Map::from_iter([("run.id".to_owned(), Value::from("r\n1"))]);
-        write(&mut text, &Level::WARN, "two\nlines", &data).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let text = line(&Level::WARN, "two\nlines", data);
         assert_eq!(text.matches('\n').count(), 1);
         let (time, rest) = text.strip_prefix("{\"ts\":\"").unwrap().split_once('"').unwrap();
         assert_eq!(time.len(), "2026-03-09T11:00:00.000Z".len(), "{time}");

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use mana_persona_runner::{
-    agent::step::{DayEnd, Opened, Step},
+    agent::{
+        day_end::{DayEnd, How},
+        step::{Opened, Step},
+    },
     domain::{Cadence, ModuleMix, Persona, RunId, Slot, UserId},
     journal::{Journal, NewRun, RunRow, RunState},
 };
@@ -183,7 +186,7 @@ async fn one_that_was_stopped_before_anything_was_paid_and_then_killed_leaves_it
     journal.begin_run(run, now).await.unwrap();
     journal.keep_catalog("hash", "[]", now).await.unwrap();
     let opened = Opened { opening: "Guten Morgen!".into(), catalog: "hash".into() };
-    let ended = DayEnd { stopped: true, reason: "stopped".into(), ..DayEnd::default() };
+    let ended = DayEnd::new(How::Stopped, "stopped");
     for (number, step) in [Step::Opened(opened), Step::DayEnded(ended)].iter().enumerate() {
         let body = serde_json::to_string(step).unwrap();
         journal.append_step(id, number as u32, &body, now).await.unwrap();

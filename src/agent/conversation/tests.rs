@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    agent::{day_end::How, nets, step::Step},
     clients::claude::Block,
     domain::{Cost, Tokens},
 };
@@ -88,7 +89,7 @@ fn the_turn_limit_is_an_ordinary_end_after_the_last_calls_were_carried_out() {
         answer(&mut day);
     }
     assert_eq!(closed(&day), Some(Closed::TurnLimit));
-    assert_eq!(Closed::TurnLimit.failure(), None);
+    assert_eq!(Closed::TurnLimit.summary(), (How::Over, "PERSONA_MAX_TURNS reached".into()));
 }
 
 #[test]
@@ -128,7 +129,8 @@ fn a_refusal_runs_nothing_and_its_words_are_not_used() {
     refusal.refusal = Some("bio".into());
     day.record_reply(refusal);
     let closed = closed(&day).unwrap();
-    assert!(closed.failure().unwrap().contains("bio"));
+    let (how, reason) = closed.summary();
+    assert!(how == How::Failed && reason.contains("bio"), "{reason}");
     assert_eq!(day.closing_words(), "");
 }
 
@@ -154,13 +156,14 @@ fn a_call_that_is_announced_and_does_not_come_fails_a_day_without_any() {
     let mut day = day();
     day.record_reply(reply(json!([text("Gleich.")]), StopReason::ToolUse));
     assert_eq!(closed(&day), Some(Closed::NoCall { idle: true }));
-    assert!(closed(&day).unwrap().failure().unwrap().contains("tool_use"));
+    let (how, reason) = closed(&day).unwrap().summary();
+    assert!(how == How::Failed && reason.contains("tool_use"), "{reason}");
     day = Conversation::new("Los", LIMITS);
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
     day.record_reply(reply(json!([]), StopReason::ToolUse));
     assert_eq!(closed(&day), Some(Closed::NoCall { idle: false }));
-    assert_eq!(closed(&day).unwrap().failure(), None);
+    assert_eq!(closed(&day).unwrap().summary().0, How::Over);
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     let thought = || json!({"type": "thinking", "thinking": "", "signature": "s"});
     let mut day = day();
     assert!(
-        !day.take_out(&Step::ThinkingStripped),
+        !nets::take_out(&Step::ThinkingStripped, &mut day.messages),
         "there is none yet, and that does not use up the one time"
     );
     day.record_reply(reply(json!([thought(), call("a")]), StopReason::ToolUse));
@@ -247,16 +250,19 @@ fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     // A message of nothing else would end the history with the model's own turn.
     day.record_reply(reply(json!([thought()]), StopReason::PauseTurn));
     let before: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
-    assert!(day.take_out(&Step::ThinkingStripped));
+    assert!(nets::take_out(&Step::ThinkingStripped, &mut day.messages));
     let after: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
     let stripped = format!(r#"{{"role":"assistant","content":[{}]}}"#, call("a"));
     assert_eq!(after, [before[0].clone(), stripped, before[2].clone()]);
-    assert!(!day.take_out(&Step::ThinkingStripped), "once");
+    assert!(!nets::take_out(&Step::ThinkingStripped, &mut day.messages), "once");
     assert_eq!(asked_tokens(&day), Some(8_192), "it is the same request");
     assert_eq!(day.replies(), 2);
     day.record_reply(reply(json!([thought(), call("b")]), StopReason::ToolUse));
     answer(&mut day);
-    assert!(day.take_out(&Step::ThinkingStripped), "the next request has its own");
+    assert!(
+        nets::take_out(&Step::ThinkingStripped, &mut day.messages),
+        "the next request has its own"
+    );
     assert!(!day.messages()[3].as_json().contains("thinking"));
 }
 

@@ -1,5 +1,8 @@
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -8,10 +11,13 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    agent::{conversation::Limits, step::Unrecording},
-    clients::mcp::{Content, Tool, ToolHints, ToolOutput},
+    agent::{conversation::Limits, day::Turn, step::Unrecorded},
+    clients::{
+        claude::{Bill, Meter, NotPaid, Price, Reservation},
+        mcp::{Content, Tool, ToolHints, ToolOutput},
+    },
     config::PolicyConfig,
-    domain::{Redactor, ToolName, Usd},
+    domain::{Cost, Redactor, Tokens, ToolName, Usd},
     shutdown::Shutdown,
 };
 
@@ -42,6 +48,41 @@ impl ToolHost for Slow {
 
     async fn returns(&self, _: Instant, _: Instant) -> bool {
         false
+    }
+}
+
+/// Writes nothing down.
+struct Unrecording;
+
+impl Meter for Unrecording {
+    fn left(&self) -> Usd {
+        Usd::MAX
+    }
+
+    async fn reserve(&self, _: Price) -> Result<impl Reservation, NotPaid> {
+        Ok(Unrecording)
+    }
+}
+
+impl Reservation for Unrecording {
+    fn send(&self) {}
+
+    async fn settle(self, _: Bill<'_>) {}
+}
+
+impl Recorder for Unrecording {
+    async fn intend(&self, _: &Step) -> Result<(), Unrecorded> {
+        Ok(())
+    }
+
+    async fn note(&self, _: &Step) {}
+
+    fn lost(&self) -> Usd {
+        Usd::ZERO
+    }
+
+    async fn paused(&self) {
+        std::future::pending().await
     }
 }
 
@@ -79,14 +120,32 @@ fn scope(mode: PolicyMode) -> Scope {
     }
 }
 
-fn calls(names: &[&str]) -> Vec<ToolUse> {
-    let asked = names.iter().enumerate().map(|(n, name)| ToolUse {
-        id: format!("id{n}"),
-        name: (*name).to_owned(),
-        input: serde_json::value::to_raw_value(&json!({"n": n})).unwrap(),
-        odd: None,
+/// The model asks for these calls in its next reply.
+fn ask(day: &mut Day, names: &[&str]) {
+    let before = day.calls.len();
+    let calls = names.iter().enumerate().map(|(n, name)| {
+        json!({"type": "tool_use", "id": format!("id{}", before + n), "name": name, "input": {"n": n}})
     });
-    asked.collect()
+    let reply = json!({
+        "content": calls.collect::<Vec<_>>(), "stop_reason": "tool_use", "refusal": null,
+        "usage": Tokens::default(), "cost": Cost::default(),
+    });
+    day.conversation.record_reply(serde_json::from_str(&reply.to_string()).unwrap());
+}
+
+fn day(names: &[&str]) -> Day {
+    let mut day = Day::new("Los", Limits::NONE);
+    ask(&mut day, names);
+    day
+}
+
+/// Carries out the calls of the day's turn.
+async fn carry_out(tools: &Slow, scope: &Scope, day: &mut Day) -> Turn {
+    let catalog = catalog();
+    let dispatcher = Dispatcher { tools, catalog: &catalog, scope, recorder: &Unrecording };
+    let end = dispatcher.carry_out(day).await;
+    end.unwrap_or_else(|end| panic!("{end:?}"));
+    day.settle()
 }
 
 fn ids(turn: &Turn) -> Vec<&str> {
@@ -95,14 +154,13 @@ fn ids(turn: &Turn) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn reads_run_ten_at_a_time_and_come_back_in_the_order_asked() {
-    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-    let asked = calls(&["todo_list"; 12]);
-    let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
+    let (tools, scope, mut day) =
+        (Slow::default(), scope(PolicyMode::Enforce), day(&["todo_list"; 12]));
+    let turn = carry_out(&tools, &scope, &mut day).await;
     assert_eq!(tools.peak.load(SeqCst), 10);
-    let wanted: Vec<_> = asked.iter().map(|call| call.id.as_str()).collect();
+    let wanted: Vec<_> = (0..12).map(|n| format!("id{n}")).collect();
     assert_eq!(ids(&turn), wanted);
-    for (n, call) in dispatcher.calls.iter().enumerate() {
+    for (n, call) in day.calls.iter().enumerate() {
         assert_eq!(call.number as usize, n + 1);
         assert_eq!(call.excerpt, format!("todo.list {n}"));
     }
@@ -113,20 +171,17 @@ async fn one_write_makes_the_whole_turn_sequential() {
     for names in
         [["todo_create", "todo_list", "todo_list"], ["todo_list", "todo_list", "todo_create"]]
     {
-        let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-        let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-        let turn = dispatcher.carry_out(&calls(&names)).await;
-        assert!(turn.is_ok());
+        let (tools, scope, mut day) = (Slow::default(), scope(PolicyMode::Enforce), day(&names));
+        carry_out(&tools, &scope, &mut day).await;
         assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (1, 3), "{names:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_does_not_run_does_not_slow_the_reads_beside_it() {
-    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-    let asked = calls(&["todo_list", "notes_delete", "invented", "todo_list"]);
-    let turn = dispatcher.carry_out(&asked).await.unwrap_or_else(|end| panic!("{end:?}"));
+    let (tools, scope) = (Slow::default(), scope(PolicyMode::Enforce));
+    let mut day = day(&["todo_list", "notes_delete", "invented", "todo_list"]);
+    let turn = carry_out(&tools, &scope, &mut day).await;
     assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (2, 2));
     let failed: Vec<_> = turn.results.iter().map(|result| result.is_error).collect();
     assert_eq!(failed, [false, true, true, false]);
@@ -134,19 +189,20 @@ async fn a_call_that_does_not_run_does_not_slow_the_reads_beside_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_all_reads_and_each_one_begun_is_recorded_as_unknown() {
-    let (tools, catalog, scope) = (Slow::default(), catalog(), scope(PolicyMode::Enforce));
-    scope.shutdown.clone().stop();
+    let (tools, scope) = (Slow::default(), scope(PolicyMode::Enforce));
     let scope = Scope { shutdown: Shutdown::new(Duration::from_millis(200)), ..scope };
-    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-    let asked = calls(&["todo_list"; 12]);
+    let mut day = day(&["todo_list"; 12]);
     let stop = async {
         sleep(Duration::from_millis(500)).await;
         scope.shutdown.stop();
     };
-    let (turn, ()) = tokio::join!(dispatcher.carry_out(&asked), stop);
-    assert!(matches!(turn, Err(Ended::Stopped)));
-    assert_eq!((tools.begun.load(SeqCst), dispatcher.calls.len()), (10, 10));
-    assert!(dispatcher.calls.iter().all(|call| call.outcome_unknown));
+    let (catalog, recorder) = (catalog(), &Unrecording);
+    let dispatcher = Dispatcher { tools: &tools, catalog: &catalog, scope: &scope, recorder };
+    let (end, ()) = tokio::join!(dispatcher.carry_out(&mut day), stop);
+    assert!(matches!(end, Err(Ended::Stopped)));
+    let calls = day.close(&Redactor::default()).calls;
+    assert_eq!((tools.begun.load(SeqCst), calls.len()), (10, 10));
+    assert!(calls.iter().all(|call| call.outcome_unknown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,32 +212,30 @@ async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
         (PolicyMode::LogOnly, 1, Some("would-deny"), 0),
         (PolicyMode::Off, 1, None, 0),
     ] {
-        let (tools, catalog, scope) = (Slow::default(), catalog(), scope(mode));
-        let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-        let turn = dispatcher.carry_out(&calls(&["notes_delete"])).await;
-        let turn = turn.unwrap_or_else(|end| panic!("{end:?}"));
+        let (tools, scope, mut day) = (Slow::default(), scope(mode), day(&["notes_delete"]));
+        let turn = carry_out(&tools, &scope, &mut day).await;
         assert_eq!(tools.begun.load(SeqCst), runs, "{mode:?}");
-        assert_eq!(dispatcher.calls[0].policy.first().map(|note| note.decision), note);
+        assert_eq!(day.calls[0].policy.first().map(|note| note.decision), note);
         assert_eq!(turn.hints.len(), told, "{mode:?}");
-        assert_eq!(dispatcher.calls[0].error.is_some(), runs == 0);
+        assert_eq!(day.calls[0].error.is_some(), runs == 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
-    let (tools, catalog) = (Slow::default(), catalog());
+    let tools = Slow::default();
     let limited = PolicyConfig { tool_rate: 3, ..policy(PolicyMode::Enforce) };
     let scope = Scope { policy: Arc::new(limited), ..scope(PolicyMode::Enforce) };
-    let mut dispatcher = Dispatcher::new(&tools, catalog, &scope, &Unrecording);
-    let ran = |dispatcher: &Dispatcher<'_, Slow, Unrecording>| {
-        dispatcher.calls.iter().filter(|call| call.error.is_none()).count()
+    let mut day = day(&["todo_list"; 4]);
+    let mut ran = async || {
+        let turn = carry_out(&tools, &scope, &mut day).await;
+        day.tell(turn.results, None, true, &[]);
+        ask(&mut day, &["todo_list"]);
+        day.calls.iter().filter(|call| call.error.is_none()).count()
     };
-    let asked = calls(&["todo_list"; 4]);
-    assert!(dispatcher.carry_out(&asked).await.is_ok());
-    assert_eq!(ran(&dispatcher), 3);
-    assert!(dispatcher.carry_out(&asked[..1]).await.is_ok());
-    assert_eq!(ran(&dispatcher), 3);
-    sleep(Duration::from_secs(61)).await;
-    assert!(dispatcher.carry_out(&asked[..1]).await.is_ok());
-    assert_eq!(ran(&dispatcher), 4);
+    // The calls began within a second of one another, and so long ago.
+    for (waited, expected) in [(0, 3), (57, 3), (4, 4)] {
+        sleep(Duration::from_secs(waited)).await;
+        assert_eq!(ran().await, expected, "after {waited} s more");
+    }
 }

@@ -16,68 +16,54 @@ const MAX_REPAIRS: usize = 64;
 /// are redacted when they have been read: before, a secret that is a word could hit the JSON.
 pub fn parse_ratings(answer: &str, asked: &[ModuleName], redactor: &Redactor) -> Vec<ModuleRating> {
     let mut ratings: Vec<ModuleRating> = Vec::new();
-    for value in json_values(answer) {
-        collect(&value, asked, redactor, &mut ratings);
+    for value in json_values(answer).iter().flat_map(of_modules) {
+        if let Some(rating) = read(value, asked, redactor)
+            && ratings.iter().all(|earlier| earlier.module != rating.module)
+        {
+            ratings.push(rating);
+        }
     }
     ratings
 }
 
 /// Every JSON object or array that begins somewhere in the text, outermost ones first and only.
 fn json_values(text: &str) -> Vec<Value> {
-    let mut end = text.len().min(MAX_ANSWER);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut rest = &text[..end];
-    let mut values = Vec::new();
-    let mut repairs = 0;
+    let mut rest = &text[..text.floor_char_boundary(MAX_ANSWER)];
+    let (mut values, mut repairs) = (Vec::new(), 0);
     while let Some(start) = rest.find(['{', '[']) {
         rest = &rest[start..];
-        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
-        let length = match stream.next() {
-            Some(Ok(value)) => {
-                values.push(value);
-                stream.byte_offset()
-            }
-            // Not JSON from here, unless a part of it is odd; perhaps from the next bracket.
-            _ => {
-                repairs += 1;
-                let first =
-                    (repairs <= MAX_REPAIRS).then(|| json_text::first_value(rest)).flatten();
-                let read = first.and_then(|(value, length)| {
-                    values.push(serde_json::from_str(&value).ok()?);
-                    Some(length)
-                });
-                read.unwrap_or(1)
-            }
-        };
+        let found = strict(rest).or_else(|| {
+            repairs += 1;
+            (repairs <= MAX_REPAIRS).then(|| repaired(rest)).flatten()
+        });
+        // Where there is none, perhaps from the next bracket.
+        let length = found.as_ref().map_or(1, |(_, length)| *length);
+        values.extend(found.map(|(value, _)| value));
         rest = &rest[length..];
     }
     values
 }
 
-/// Takes ratings out of a value, however deep they are.
-fn collect(
-    value: &Value,
-    asked: &[ModuleName],
-    redactor: &Redactor,
-    ratings: &mut Vec<ModuleRating>,
-) {
+/// The JSON value at the beginning of `text`, and its length there.
+fn strict(text: &str) -> Option<(Value, usize)> {
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter();
+    let value = stream.next()?.ok()?;
+    Some((value, stream.byte_offset()))
+}
+
+/// The same of one with odd parts.
+fn repaired(text: &str) -> Option<(Value, usize)> {
+    let (value, length) = json_text::first_value(text)?;
+    Some((serde_json::from_str(&value).ok()?, length))
+}
+
+/// The objects that speak of a module, however deep they are.
+fn of_modules(value: &Value) -> Vec<&Value> {
     match value {
-        Value::Array(items) => {
-            items.iter().for_each(|item| collect(item, asked, redactor, ratings));
-        }
-        Value::Object(members) if members.contains_key("module") => {
-            if let Some(rating) = read(value, asked, redactor)
-                && ratings.iter().all(|earlier| earlier.module != rating.module)
-            {
-                ratings.push(rating);
-            }
-        }
-        Value::Object(members) => {
-            members.values().for_each(|member| collect(member, asked, redactor, ratings));
-        }
-        _ => {}
+        Value::Array(items) => items.iter().flat_map(of_modules).collect(),
+        Value::Object(members) if members.contains_key("module") => vec![value],
+        Value::Object(members) => members.values().flat_map(of_modules).collect(),
+        _ => Vec::new(),
     }
 }
 

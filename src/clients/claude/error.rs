@@ -232,11 +232,11 @@ mod tests {
         let (peer, detail) = (crate::http::Peer("claude"), String::new());
         let again = |error: ClaudeError| error.verdict() != Verdict::Final;
         let after = std::time::Duration::from_secs(120);
-        assert!(again(HttpError::Timeout { peer, after }.into()));
-        assert!(again(HttpError::Unreachable { peer, detail: detail.clone() }.into()));
-        assert!(again(HttpError::Interrupted { peer, detail: detail.clone() }.into()));
+        assert!(again(HttpError::Timeout(peer, after).into()));
+        assert!(again(HttpError::Unreachable(peer, detail.clone()).into()));
+        assert!(again(HttpError::Interrupted(peer, detail.clone()).into()));
         assert!(again(ClaudeError::Unreadable { problem: "EOF".into() }));
-        assert!(!again(HttpError::TooLarge { peer, limit: 1 }.into()));
-        assert!(!again(HttpError::Unsendable { peer, detail }.into()));
+        assert!(!again(HttpError::TooLarge(peer, 1).into()));
+        assert!(!again(HttpError::Unsendable(peer, detail).into()));
     }
 }

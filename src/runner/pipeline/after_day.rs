@@ -1,176 +1,178 @@
-//! What follows the main turn: its rows are handed in, and the persona rates what it used.
+//! What follows the main turn: its rows are handed in, the persona rates what it used, and the run's end is
+//! written down.
 
-use super::{
-    Finish, Pipeline,
-    live::{Live, Progress},
-    report::Failure,
-};
+use std::time::Duration;
+
+use super::{Pipeline, RunReport, run::Run};
 use crate::{
     agent::{
-        main_turn::{Ended, MainTurn},
+        day_end::{DayEnd, How},
+        ended::Ended,
         rating::{Ratings, run_rating_turn},
-        replay::RatingStep,
-        step::{DayEnd, Recorder, Step},
+        step::{Recorder, Step},
     },
     config::PERSONA_MAX_COST_USD,
-    domain::{Action, ModuleRating},
-    journal::{CANCELLED, RunState},
-    metrics::{Stage, WhyNotRun},
+    domain::{RunOutcome, RunState, Stage},
+    journal::EndedRun,
     runner::{
-        budget::next_day,
+        fleet::Fleet,
+        holds::Hold,
+        outbox::HandedIn,
         persist::{posts_of_actions, posts_of_ratings},
+        verdict::{Cause, End, Failure, Then, Verdict, decide},
     },
 };
 
 impl Pipeline {
-    /// Hands in what happened in the main turn. The end of the run, or nothing if the persona is to
-    /// rate.
-    pub(super) async fn hand_in_day(
-        &self,
-        live: &Live<'_>,
-        turn: &MainTurn,
-        end: DayEnd,
-        progress: &mut Progress,
-    ) -> Option<Finish> {
-        let used = turn.used_modules();
-        let mut actions: Vec<_> = turn.calls.iter().map(|call| call.to_action()).collect();
-        let nothing_paid =
-            turn.spent == Default::default() && !live.journal.has_paid() && actions.is_empty();
-        match &end.failure {
-            Some(reason) if !actions.is_empty() => actions.push(Action::failed_run(reason)),
-            None if turn.is_idle() && !end.stopped && !(end.out_of_money && nothing_paid) => {
-                actions.push(Action::idle());
-            }
-            _ => {}
+    /// Decides what the end of the main turn means, and hands its actions in where the run goes on.
+    pub(super) async fn hand_in_day(&self, run: &mut Run, end: DayEnd) -> Verdict {
+        let facts = run.facts();
+        let mut verdict = decide(End::Day(end), &facts);
+        let actions = run.turn.calls.iter().map(|call| call.to_action());
+        let actions: Vec<_> = actions.chain(verdict.mark.take()).collect();
+        run.posts = posts_of_actions(run.journal.id, &actions);
+        if verdict.then == Then::End(RunState::Finished) && verdict.outcome() != RunOutcome::Failed
+        {
+            self.fleet.metrics.record_unrated(run.turn.used_modules().len());
         }
-        let posts = posts_of_actions(live.journal.id, &actions);
-        let stage = Stage::MainTurn;
-        let slot_is_used = if actions.is_empty() { RunState::Failed } else { RunState::Finished };
-        let over = |state, failure: Option<Failure>| Finish {
-            state,
-            stage: failure.as_ref().map_or(Stage::Done, |failure| failure.stage),
-            failure,
-            posts: posts.clone(),
-            reason: end.reason.clone(),
-            broke_until: None,
-            broke: None,
-            is_postponed: false,
-        };
-        if let Some(reason) = &end.failure {
-            return Some(over(slot_is_used, Some(Failure::at(stage, reason))));
+        if verdict.then != Then::Rate {
+            return verdict;
         }
-        if end.stopped {
-            if live.cancelled.is_cancelled() {
-                self.metrics.record_unrated(used.len());
-            }
-            let state = match (nothing_paid, used.is_empty()) {
-                (true, _) => RunState::Failed,
-                (false, true) => RunState::Finished,
-                (false, false) => RunState::RatingOwed,
-            };
-            return Some(over(state, Some(Failure::stopped(stage))));
+        let row = run.row(RunState::Running, Stage::RatingTurn, None);
+        let handed_in = self.hand_in(run, &row).await;
+        if !handed_in.unsaved {
+            run.posts.clear();
         }
-        if end.out_of_money {
-            // The rating would cost more than there is.
-            self.metrics.record_unrated(used.len());
-            return Some(Finish {
-                broke_until: (nothing_paid && end.persona_is_broke)
-                    .then(|| end.broke_until.unwrap_or_else(|| next_day(self.clock.now()))),
-                broke: Some(match end.persona_is_broke {
-                    true => WhyNotRun::PersonaBudget,
-                    false => WhyNotRun::Budget,
-                }),
-                ..over(slot_is_used, None)
-            });
+        match handed_in.refused {
+            Some(error) => decide(End::Refused(Failure::at(Stage::PostActions, error)), &facts),
+            None => verdict,
         }
-        if used.is_empty() {
-            return Some(over(RunState::Finished, None));
-        }
-        let ended = progress.ended(RunState::Running, Stage::RatingTurn, None);
-        let user = &live.persona.user_id;
-        let handed_in = self
-            .outbox
-            .hand_in(&live.journal, user, &ended, &posts, live.end, &live.shutdown)
-            .await;
-        progress.undelivered |= handed_in.undelivered > 0;
-        if handed_in.unsaved {
-            progress.unsaved_posts = posts;
-        }
-        // Whose actions are refused for good, their ratings would be too.
-        let error = handed_in.refused?;
-        let failure = Failure::at(Stage::PostActions, error);
-        Some(Finish::failed(RunState::Finished, failure))
     }
 
     /// Asks for the ratings, unless an earlier process has them or the run is only closed.
-    pub(super) async fn rate(
-        &self,
-        live: &Live<'_>,
-        turn: &MainTurn,
-        earlier: Vec<RatingStep>,
-        rated: Option<Vec<ModuleRating>>,
-        close: Option<&str>,
-        progress: &mut Progress,
-    ) -> Finish {
-        let ratings = match (rated, close) {
-            (Some(rows), _) => {
-                Ratings { rows, unrated: Vec::new(), ended: None, spent: Default::default() }
-            }
+    pub(super) async fn rate(&self, run: &mut Run) -> Verdict {
+        let ratings = match (run.left.rated.take(), &run.close) {
+            (Some(rows), _) => Ratings { rows, unrated: Vec::new(), ended: None },
             (None, Some(why)) => {
-                self.metrics.record_unrated(turn.used_modules().len());
-                return Finish { reason: format!("not rated: {why}"), ..Finish::well(Vec::new()) };
+                self.fleet.metrics.record_unrated(run.turn.used_modules().len());
+                return decide(End::Closed(why.clone()), &run.facts());
             }
             (None, None) => {
-                let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
-                let scope = self.scope(live, redactor, progress);
-                let (claude, system) = (&self.claude, &live.persona.system_prompt);
-                run_rating_turn(claude, system, turn, earlier, &scope, &live.journal).await
+                let earlier = std::mem::take(&mut run.left.rating);
+                let (system, turn) = (&run.persona.system_prompt, &run.turn);
+                run_rating_turn(&self.fleet.claude, system, turn, earlier, &run.scope, &run.journal)
+                    .await
             }
         };
-        live.journal.give_up_waiting().await;
-        progress.note_rating(ratings.spent, live.journal.lost());
-        match &ratings.ended {
-            // It is owed still.
-            Some(Ended::Model(error)) if progress.is_resumed && error.may_pass() => {
-                return Finish::postponed(Failure::at(Stage::RatingTurn, error));
-            }
-            Some(
-                Ended::Budget { persona_broke_until: None, variable }
-                | Ended::TooDear { variable, .. },
-            ) if progress.is_resumed && *variable != PERSONA_MAX_COST_USD => {
-                let error = format!("the rating waits until {variable} allows it");
-                let failure = Failure::at(Stage::RatingTurn, error);
-                return Finish::postponed(Failure { stopped: true, ..failure });
-            }
-            _ => {}
+        run.journal.give_up_waiting().await;
+        let facts = run.facts();
+        let later = ratings.ended.as_ref().filter(|_| facts.is_resumed).and_then(why_later);
+        let end = match (later, &ratings.ended) {
+            (Some(failure), _) => End::Barred(failure),
+            (None, Some(ended)) => End::Rating(ended.summary(&run.scope.redactor)),
+            (None, None) => End::Rating(DayEnd::new(How::Over, run.day_reason.as_str())),
+        };
+        let verdict = decide(end, &facts);
+        if verdict.then == Then::End(RunState::Finished) {
+            self.fleet.metrics.record_unrated(ratings.unrated.len());
+            run.ratings = ratings.rows.len();
+            run.posts.extend(posts_of_ratings(run.journal.id, &ratings.rows));
+            run.journal.note(&Step::Rated { rows: ratings.rows }).await;
         }
-        let is_stopped = matches!(ratings.ended, Some(Ended::Stopped));
-        if is_stopped && !live.cancelled.is_cancelled() {
-            return Finish::failed(RunState::RatingOwed, Failure::stopped(Stage::RatingTurn));
+        verdict
+    }
+
+    /// Writes down what becomes of the run, hands in what is left to be, and tells how it went.
+    pub(super) async fn finish(&self, mut run: Run, mut verdict: Verdict) -> RunReport {
+        let Fleet { outbox, holds, metrics, .. } = &*self.fleet;
+        let (took, redactor) = (run.started.elapsed(), &run.scope.redactor);
+        verdict.reason = redactor.redact(&verdict.reason).into_owned();
+        if let Some(failure) = &mut verdict.failure {
+            failure.error = redactor.redact(&failure.error).into_owned();
         }
-        self.metrics.record_unrated(ratings.unrated.len());
-        live.journal.note(&Step::Rated { rows: ratings.rows.clone() }).await;
-        progress.ratings = ratings.rows.len();
-        let posts = posts_of_ratings(live.journal.id, &ratings.rows);
-        if is_stopped {
-            let failure = Failure::stopped(Stage::RatingTurn);
-            let reason = CANCELLED.to_owned();
-            return Finish { posts, reason, ..Finish::failed(RunState::Finished, failure) };
+        let user = run.persona.user_id.clone();
+        let hold = verdict.hold();
+        if matches!(hold, Hold::BackOff(_)) {
+            metrics.record_backoff();
         }
-        let redactor = progress.redactor.as_ref().unwrap_or(&live.redactor);
-        match ratings.ended.as_ref().map(|ended| ended.summary(redactor)) {
-            // Rated or not, a day that ended oddly is told from one that was done.
-            None => match progress.day_ended.take() {
-                Some(reason) => Finish { reason, ..Finish::well(posts) },
-                None => Finish::well(posts),
-            },
-            Some(end) => match end.failure {
-                Some(error) => {
-                    let failure = Failure::at(Stage::RatingTurn, error);
-                    Finish { posts, ..Finish::failed(RunState::Finished, failure) }
+        let what = match verdict.then {
+            Then::Postpone => "the unfinished run is tried again later",
+            _ => "the persona is held back",
+        };
+        let until = holds.apply(&user, hold, what);
+        match verdict.then {
+            Then::End(state) => {
+                if run.left.lost_an_answer {
+                    metrics.record_lost_answer();
                 }
-                None => Finish { reason: end.reason, ..Finish::well(posts) },
-            },
+                let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
+                let row = EndedRun { next_eligible_at: until, ..row };
+                let handed_in = self.hand_in(&mut run, &row).await;
+                if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
+                    let stage =
+                        if run.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
+                    verdict.failure = Some(Failure::at(stage, error));
+                }
+                let report = self.report(&run, verdict, took);
+                if handed_in.unsaved {
+                    outbox.keep(run.journal, user, row, run.posts).await;
+                }
+                report
+            }
+            Then::Postpone | Then::Close => {
+                // Nothing of it is written down but its steps: it is where it was.
+                if let Some(until) = until {
+                    self.write_hold(run.journal.id, until).await;
+                }
+                let report = self.report(&run, verdict, took);
+                if run.journal.flush().await.is_err() {
+                    outbox.keep_steps(run.journal).await;
+                }
+                report
+            }
+            Then::Leave | Then::Rate => self.report(&run, verdict, took),
         }
+    }
+
+    /// What came of a run that took so long: counted and logged, but for one that is to be closed yet.
+    fn report(&self, run: &Run, verdict: Verdict, took: Duration) -> RunReport {
+        let Fleet { metrics, seed_secret, clock, .. } = &*self.fleet;
+        let report = RunReport { undelivered: run.undelivered, cost: run.journal.spent(), verdict };
+        let verdict = &report.verdict;
+        if verdict.then == Then::Close {
+            return report;
+        }
+        let outcome = verdict.outcome();
+        metrics.record_run(outcome, verdict.stage(), took, run.scope.patience.spent());
+        if outcome == RunOutcome::Ok {
+            metrics.record_finished_run(clock.now());
+        }
+        run.log(&report, took);
+        if verdict.is_refused_login() && seed_secret.has_fitted() {
+            seed_secret.blame(&run.persona.user_id);
+        }
+        report
+    }
+
+    async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
+        let (user, shutdown) = (&run.persona.user_id, &run.scope.shutdown);
+        let (journal, outbox) = (&run.journal, &self.fleet.outbox);
+        let handed_in = outbox.hand_in(journal, user, row, &run.posts, run.end, shutdown).await;
+        run.undelivered |= handed_in.undelivered > 0;
+        handed_in
+    }
+}
+
+/// Why a rating that was not asked for stays owed, if it does: it may be had later.
+fn why_later(ended: &Ended) -> Option<Failure> {
+    match ended {
+        Ended::Model(error) if error.may_pass() => Some(Failure::at(Stage::RatingTurn, error)),
+        Ended::Budget { persona_broke_until: None, variable } | Ended::TooDear { variable, .. }
+            if *variable != PERSONA_MAX_COST_USD =>
+        {
+            let error = format!("the rating waits until {variable} allows it");
+            Some(Failure { cause: Cause::Stop, ..Failure::at(Stage::RatingTurn, error) })
+        }
+        _ => None,
     }
 }

@@ -3,29 +3,30 @@
 use std::{sync::PoisonError, time::Duration};
 
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    Pipeline, live,
-    live::{Live, Progress},
-    report::Failure,
-};
+use super::{Pipeline, run::Run};
 use crate::{
     agent::{
-        Scope,
         catalog::Catalog,
-        day::Day,
-        main_turn::{Ended, MainTurn, run_main_turn},
+        day::{Day, MainTurn},
+        day_end::DayEnd,
+        ended::Ended,
+        main_turn::{Played, run_main_turn},
         prompt,
-        step::{DayEnd, Opened, Recorder, Step},
+        step::{Opened, Recorder, Step},
     },
     clients::{
         auth::Access,
         mcp::{McpError, McpSession, Tool},
     },
-    domain::{Persona, Redactor},
-    metrics::{Label, Stage, ToolFault},
-    runner::persona_tools::{Opener, PersonaTools},
+    domain::{Persona, Stage, ToolName},
+    metrics::{ToolFault, ToolOutcome},
+    runner::{
+        persona_tools::{Opener, PersonaTools},
+        verdict::Failure,
+    },
 };
 
 /// For a login that is needed only to end sessions with.
@@ -36,109 +37,98 @@ impl Pipeline {
     /// it was before.
     pub(super) async fn main_turn(
         &self,
-        live: &Live<'_>,
-        opened: Option<Opened>,
+        run: &mut Run,
         day: Option<Day>,
-        progress: &mut Progress,
-    ) -> Result<(MainTurn, DayEnd), Failure> {
-        let (access, session, tools) = self.enter(live, progress).await?;
-        self.warn_of_misnamed(&tools);
+    ) -> Result<DayEnd, Failure> {
+        let (access, session, listed) = self.open(run).await?;
+        self.warn_of_misnamed(&listed);
         // The schemas are gone again after this: the run needs them as it offers them only.
-        let prepared = self.prepare(live, opened, day, tools).await;
+        let prepared = self.prepare(run, day, listed).await;
         let opener = Opener {
             mcp: &self.mcp,
             auth: &self.auth,
-            metrics: &self.metrics,
-            email: &live.persona.email,
-            journal: &live.journal,
+            metrics: &self.fleet.metrics,
+            email: &run.persona.email,
+            journal: &run.journal,
             access: &access,
         };
         let tools = PersonaTools::new(opener, session);
-        let over = match prepared {
-            Ok((catalog, day)) => self.play(live, &tools, catalog, day, &access, progress).await,
+        let played = match prepared {
+            Ok((catalog, day)) => Ok(self.play(run, &tools, catalog, day).await),
             Err(failure) => Err(failure),
         };
         // On every path: the server never forgets a session by itself.
-        if tools.close(live.shutdown.courtesy()).await && progress.sessions.is_empty() {
-            live.journal.note(&Step::SessionsEnded).await;
+        let courtesy = run.scope.shutdown.courtesy();
+        if tools.close(courtesy).await && run.left.sessions.is_empty() {
+            run.journal.note(&Step::SessionsEnded).await;
         }
-        over
+        let (turn, end) = played?;
+        run.turn = turn;
+        end
     }
 
-    async fn enter(
-        &self,
-        live: &Live<'_>,
-        progress: &mut Progress,
-    ) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let email = &live.persona.email;
-        let opening = self.auth.open(email, live.work_end);
-        let access = live.unless_stopped(Stage::Login, opening).await?;
-        self.seed_secret.note(&access).await;
-        let left = std::mem::take(&mut progress.sessions);
+    /// Logs in and opens a session, after those are ended that earlier processes have left.
+    async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
+        let opening = self.auth.open(&run.persona.email, run.scope.deadline);
+        let access = run.unless_stopped(Stage::Login, opening).await?;
+        self.fleet.seed_secret.note(&access).await;
+        let left = std::mem::take(&mut run.left.sessions);
         let access = access.map_err(|error| Failure::of_auth(&error))?;
-        progress.redactor = Some(access.redactor.clone());
-        progress.logged_in = true;
-        live.journal.redact_with(access.redactor.clone());
-        self.end_sessions(live, &access, left, progress).await;
-        let Access { jwt, space_id, redactor, .. } = &access;
+        run.note_access(&access);
+        self.end_sessions(run, &access, left).await;
+        let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
         let opening = async {
             loop {
-                let note = |session| live.journal.note_session(session);
-                let access = (jwt, space_id.as_str());
-                let opened = self.mcp.open(access, redactor, live.work_end, note).await;
+                let note = |session| run.journal.note_session(session);
+                let opened = self.mcp.open(token, &access.redactor, deadline, note).await;
                 let Err(error @ McpError::Away { .. }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error));
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
-                let longest = (now + self.limits.tool_timeout).min(live.work_end);
+                let longest = (now + self.limits.tool_timeout).min(deadline);
                 if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
-                    break Err(Failure::put_off(Stage::Mcp, error));
+                    break Err(Failure::away(Stage::Mcp, error));
                 }
             }
         };
-        let (session, tools) = live.unless_stopped(Stage::Mcp, opening).await??;
+        let (session, tools) = run.unless_stopped(Stage::Mcp, opening).await??;
         Ok((access, session, tools))
     }
 
     /// Ends sessions that earlier processes have left. Best effort: those that may be open still are left to
     /// whoever comes next.
-    async fn end_sessions(
-        &self,
-        live: &Live<'_>,
-        Access { jwt, space_id, redactor, .. }: &Access,
-        left: Vec<String>,
-        progress: &mut Progress,
-    ) {
+    async fn end_sessions(&self, run: &mut Run, access: &Access, left: Vec<String>) {
         if left.is_empty() {
             return;
         }
+        let Access { jwt, space_id, redactor, .. } = access;
         let ends = left.iter().map(|session| self.mcp.end((jwt, space_id), redactor, session));
         if join_all(ends).await.into_iter().all(|is_ended| is_ended) {
-            live.journal.note(&Step::SessionsEnded).await;
+            run.journal.note(&Step::SessionsEnded).await;
         } else {
             tracing::debug!("an MCP session of an earlier process may still be open");
-            progress.sessions = left;
+            run.left.sessions = left;
         }
     }
 
     /// The same of a run that has not logged in, and does so for this only.
-    pub(super) async fn end_left_sessions(&self, live: &Live<'_>, progress: &mut Progress) {
-        let left = std::mem::take(&mut progress.sessions);
-        let Persona { user_id, email, .. } = live.persona;
+    pub(super) async fn end_left_sessions(&self, run: &mut Run) {
+        let left = std::mem::take(&mut run.left.sessions);
+        let Persona { user_id, email, .. } = &run.persona;
         if left.is_empty() || email.is_empty() {
             return;
         }
-        let limit = LOGIN_FOR_END.min(live.shutdown.courtesy());
-        let deadline = (Instant::now() + limit).min(live.end);
+        let limit = LOGIN_FOR_END.min(run.scope.shutdown.courtesy());
+        let deadline = (Instant::now() + limit).min(run.end);
         // Who is held back may be so for its password, and a further attempt may lock the account.
-        let access = match self.back_off.holds(user_id) {
+        let access = match self.fleet.holds.why(user_id).is_some() {
             true => None,
             false => timeout_at(deadline, self.auth.open(email, deadline)).await.ok(),
         };
         match access {
-            Some(Ok(access)) => self.end_sessions(live, &access, left, progress).await,
+            Some(Ok(access)) => self.end_sessions(run, &access, left).await,
             _ => tracing::debug!("no login to end the MCP sessions of an earlier process with"),
         }
     }
@@ -146,18 +136,17 @@ impl Pipeline {
     /// The tools on offer and the day: of the run as it was, or of this session and this morning.
     async fn prepare(
         &self,
-        live: &Live<'_>,
-        opened: Option<Opened>,
+        run: &mut Run,
         day: Option<Day>,
         listed: Vec<Tool>,
     ) -> Result<(Catalog, Day), Failure> {
-        let (Some(opened), Some(day)) = (opened, day) else {
-            let tools = self.sift(listed);
-            return self.open_day(live, &tools).await;
+        let (Some(opened), Some(day)) = (run.left.opened.take(), day) else {
+            return self.open_day(run, self.sift(listed)).await;
         };
-        let kept = self.kept_tools(&opened.catalog).await?;
-        let tools = kept.unwrap_or_else(|| self.sift(listed));
-        let mut catalog = self.offer(&tools)?;
+        let kept = self.fleet.journal.catalog(&opened.catalog).await;
+        let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        let kept = kept.and_then(|tools| serde_json::from_str(&tools).ok());
+        let mut catalog = self.offer(&kept.unwrap_or_else(|| self.sift(listed)))?;
         for tool in &day.left_out {
             catalog.leave_out(tool);
             self.note_refused_tools(self.left_out.refuse(tool).into());
@@ -168,18 +157,12 @@ impl Pipeline {
     /// The tools of a session that Claude would take.
     fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
         let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
-        self.metrics.record_tools_left_out(ToolFault::Schema, newly);
+        self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
         tools
     }
 
     fn note_refused_tools(&self, newly: u64) {
-        self.metrics.record_tools_left_out(ToolFault::Refused, newly);
-    }
-
-    async fn kept_tools(&self, hash: &str) -> Result<Option<Vec<Tool>>, Failure> {
-        let kept = self.journal.catalog(hash).await;
-        let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        Ok(kept.and_then(|tools| serde_json::from_str(&tools).ok()))
+        self.fleet.metrics.record_tools_left_out(ToolFault::Refused, newly);
     }
 
     /// A setting that names no tool there is does nothing: a slip of the pen, or a version of the product
@@ -210,74 +193,87 @@ impl Pipeline {
     }
 
     /// Writes down how the day begins: with which tools, asked to do what.
-    async fn open_day(&self, live: &Live<'_>, tools: &[Tool]) -> Result<(Catalog, Day), Failure> {
-        let catalog = self.offer(tools)?;
-        let now = self.clock.now();
+    async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
+        let catalog = self.offer(&tools)?;
+        let now = self.fleet.clock.now();
         let today = now.to_zoned(self.time_zone.clone()).date();
-        let opening = prompt::day(today, &live.persona.module_mix);
-        let day = Day::new(&opening, self.run_limits());
+        let opening = prompt::day(today, &run.persona.module_mix);
+        let day = Day::new(&opening, run.scope.limits);
         // Names, texts and schemas that were JSON before.
-        let tools = serde_json::to_string(tools).unwrap_or_default();
-        let hash = live::hash(&tools);
-        let kept = self.journal.keep_catalog(&hash, &tools, now).await;
+        let tools = serde_json::to_string(&tools).unwrap_or_default();
+        let hash = hash(&tools);
+        let kept = self.fleet.journal.keep_catalog(&hash, &tools, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let opened = Step::Opened(Opened { opening, catalog: hash });
-        let written = live.unless_stopped(Stage::Mcp, live.journal.intend(&opened)).await?;
+        let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let noted = self.journal.set_stage(live.journal.id, Stage::MainTurn.as_str()).await;
+        let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
         Ok((catalog, day))
     }
 
     async fn play(
         &self,
-        live: &Live<'_>,
+        run: &Run,
         tools: &PersonaTools<'_>,
         catalog: Catalog,
         day: Day,
-        access: &Access,
-        progress: &mut Progress,
-    ) -> Result<(MainTurn, DayEnd), Failure> {
-        let scope = self.scope(live, &access.redactor, progress);
+    ) -> (MainTurn, Result<DayEnd, Failure>) {
         let replies_before = day.replies();
-        let (claude, system) = (&self.claude, &live.persona.system_prompt);
-        let turn = run_main_turn(claude, tools, catalog, system, day, &scope, &live.journal).await;
-        if let (0, Ended::Model(error)) = (turn.replies, &turn.ended) {
+        let (claude, system) = (&self.fleet.claude, &run.persona.system_prompt);
+        let (scope, journal) = (&run.scope, &run.journal);
+        let played = run_main_turn(claude, tools, catalog, system, day, scope, journal).await;
+        let Played { turn, ended, reminders, refused_tools } = played;
+        if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
-        live.journal.give_up_waiting().await;
-        self.note_refused_tools(turn.refused_tools);
+        journal.give_up_waiting().await;
+        self.note_refused_tools(refused_tools);
         self.tools().count(&turn.calls);
-        live::record_decisions(&self.metrics, &turn, self.policy.mode);
-        match &turn.ended {
-            Ended::Away { reason } => {
-                progress.note_turn(&turn, live.journal.lost());
-                return Err(Failure::put_off(Stage::MainTurn, reason));
-            }
+        self.count_decisions(&turn, &reminders);
+        let failure = match &ended {
+            Ended::Away { reason } => Some(Failure::away(Stage::MainTurn, reason)),
             // What an earlier process paid for is not thrown away for a model that is away now.
             Ended::Model(error)
                 if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>
             {
-                return Err(Failure::at(Stage::MainTurn, error));
+                Some(Failure::at(Stage::MainTurn, error))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            return (turn, Err(failure));
         }
-        live::record_calls(&self.metrics, &turn);
-        let end = turn.ended.summary(&access.redactor);
-        live.journal.note(&Step::DayEnded(end.clone())).await;
-        Ok((turn, end))
+        self.count_calls(&turn);
+        let end = ended.summary(&scope.redactor);
+        journal.note(&Step::DayEnded(end.clone())).await;
+        (turn, Ok(end))
     }
 
-    pub(super) fn scope(&self, live: &Live<'_>, redactor: &Redactor, progress: &Progress) -> Scope {
-        Scope {
-            deadline: live.work_end,
-            limits: self.run_limits(),
-            policy: self.policy.clone(),
-            left_out: self.left_out.clone(),
-            tool_timeout: self.limits.tool_timeout,
-            shutdown: live.shutdown.clone(),
-            redactor: redactor.clone(),
-            patience: progress.patience.clone(),
+    fn count_calls(&self, turn: &MainTurn) {
+        for call in &turn.calls {
+            let listed = call.listed().map(ToolName::as_str);
+            let outcome = match (&call.error, call.outcome_unknown) {
+                (None, _) => ToolOutcome::Ok,
+                (Some(_), true) => ToolOutcome::Unknown,
+                (Some(_), false) => ToolOutcome::Error,
+            };
+            self.fleet.metrics.record_tool_call(listed, outcome, call.latency);
         }
     }
+
+    /// Counts what this process, and no earlier one, decided about calls and reminded the model of.
+    fn count_decisions(&self, turn: &MainTurn, reminders: &[&'static str]) {
+        for note in turn.calls.iter().flat_map(|call| &call.policy) {
+            self.fleet.metrics.record_policy(note.decision, note.reason, self.policy.mode.as_str());
+        }
+        for producer in reminders {
+            self.fleet.metrics.record_reminder(producer);
+        }
+    }
+}
+
+/// Names a list of tools by what it says.
+fn hash(tools: &str) -> String {
+    Sha256::digest(tools).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,8 +4,9 @@ use std::task::Poll;
 
 use super::*;
 use crate::{
-    agent::{conversation::Limits, replay::Replay, step::DayEnd},
+    agent::{conversation::Limits, day_end::DayEnd, replay::Replay},
     config::BudgetConfig,
+    journal::Cap,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -26,14 +27,18 @@ async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJour
 
 async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
     let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
-    RunJournal::new(
-        (id, UserId::parse("anna").unwrap()),
-        Beginning { next_number: 0, lost: Usd::ZERO, booked: Usd::ZERO, max_cost: usd(100.0) },
-        (journal.clone(), clock.clone(), Arc::new(budget)),
-        (Redactor::default(), ""),
-        CancellationToken::new(),
-        Instant::now() + DAY,
-    )
+    let setup = Setup {
+        id,
+        persona: UserId::parse("anna").unwrap(),
+        email: String::new(),
+        journal: journal.clone(),
+        clock: clock.clone(),
+        budget: Arc::new(budget),
+        max_cost: usd(100.0),
+        pause: CancellationToken::new(),
+        give_up_at: Instant::now() + DAY,
+    };
+    RunJournal::new(setup, Redactor::default(), 0, (Usd::ZERO, Usd::ZERO))
 }
 
 /// A request that comes to this.
@@ -111,16 +116,16 @@ async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_
     // Larger than the whole cap, and than what is left of it.
     assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));
     assert_eq!(ask(4.98, 0.4).await, too_dear(4.98));
-    assert!(!run.budget.is_reached(Cap::Daily));
+    assert!(!run.setup.budget.is_reached(Cap::Daily));
     for _ in 0..11 {
         assert_eq!(ask(0.4, 0.4).await, Ok(()));
     }
     assert_eq!(ask(0.6, 0.4).await, too_dear(0.6));
-    assert!(!run.budget.is_reached(Cap::Daily));
+    assert!(!run.setup.budget.is_reached(Cap::Daily));
     // Of what is left nobody's request can be paid for.
     assert_eq!(ask(0.2, 0.2).await, Ok(()));
     assert!(matches!(ask(0.6, 0.4).await, Err(NotPaid::Budget { .. })));
-    assert!(run.budget.is_reached(Cap::Daily));
+    assert!(run.setup.budget.is_reached(Cap::Daily));
 }
 
 #[tokio::test]
@@ -134,7 +139,7 @@ async fn a_cap_that_pays_for_nobody_is_reached_at_once() {
         let price = Price { ordinary: usd(0.4), ..price(12.0) };
         let refused = ask(&run, price, Bill::Lost).await;
         assert!(matches!(refused, Err(NotPaid::Budget { .. })));
-        assert!(run.budget.is_reached(cap));
+        assert!(run.setup.budget.is_reached(cap));
     }
 }
 
@@ -193,7 +198,7 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             let run = anna(&journal, &clock, config).await;
             // Whoever has it drops it before the request is sent.
             was_dropped = dropped_at(n, async { run.reserve(price(1.0)).await.map(drop) }).await;
-            assert!(!*run.is_asking.borrow(), "a pause need not wait for it");
+            assert!(run.asking.try_lock().is_ok(), "a pause need not wait for it");
             if has_step {
                 run.note(&ended).await;
             } else {
@@ -204,7 +209,10 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO, "{what}");
             assert_eq!((run.left(), run.lost()), (usd(100.0), Usd::ZERO), "{what}");
             assert!(!run.has_paid(), "{what}");
-            assert!(run.budget.reserving().make_way().is_none(), "{what}: nobody waits for it");
+            assert!(
+                run.setup.budget.reserving().make_way().is_none(),
+                "{what}: nobody waits for it"
+            );
             if has_step {
                 let last = journal.steps(run.id).await.unwrap().pop().unwrap();
                 assert_eq!(last.body, encode(&ended), "{what}");
@@ -237,7 +245,8 @@ async fn a_reservation_that_could_not_be_written_leaves_nothing_behind() {
     let clock = Clock::manual(NOON);
     let journal = Journal::in_memory().await.unwrap();
     let none = BudgetConfig { daily: None, monthly: None, persona_daily: None };
-    let run = RunJournal { give_up_at: Instant::now(), ..anna(&journal, &clock, none).await };
+    let mut run = anna(&journal, &clock, none).await;
+    run.setup.give_up_at = Instant::now();
     fill(&journal).await;
     let refused = ask(&run, price(1.0), Bill::Lost).await;
     assert!(matches!(refused, Err(NotPaid::Unrecorded { .. })), "{refused:?}");
@@ -245,5 +254,5 @@ async fn a_reservation_that_could_not_be_written_leaves_nothing_behind() {
     run.note(&Step::DayEnded(DayEnd::default())).await;
     assert_eq!(replayed(&journal, &run).await, (0, false, Usd::ZERO));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
-    assert!(run.budget.reserving().make_way().is_none());
+    assert!(run.setup.budget.reserving().make_way().is_none());
 }

@@ -1,28 +1,27 @@
 //! Who of the due personas runs, and why the others do not.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Display,
-};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{FailedRun, Tick, TickError, TickSummary};
+use super::{Tick, TickError, TickSummary};
 use crate::{
     clients::personas::{Due, DueRow},
-    domain::{Cadence, Persona, RunId, Slot, UserId},
-    metrics::{Label, RunOutcome, WhyNotRun},
-    runner::work::{What, Work},
+    domain::{Cadence, RunId, RunOutcome, Slot, UserId, WhyNotRun},
+    runner::{
+        holds::Held,
+        work::{Came, What, Work},
+    },
 };
 
-/// What is known of a due persona before its run.
-pub(super) enum Entry {
-    /// The next of the list of work.
-    Run(Persona),
-    Skipped(WhyNotRun),
-    /// Until mana-mcp is there again.
-    PutOff(String),
-    Failed(FailedRun),
+/// A row of /due.
+pub(super) struct Entry {
+    /// The persona's e-mail, or what can be read of it.
+    pub persona: String,
+    /// Its id, where it may be somebody's.
+    pub user: Option<UserId>,
+    /// What came of it; `None` for the next of the list of work.
+    pub came: Option<Came>,
 }
 
 impl Tick {
@@ -37,21 +36,51 @@ impl Tick {
     ) -> Result<Vec<Entry>, TickError> {
         let Due { rows, server_time } = due;
         let done = self.done_for(&rows, server_time).await?;
-        let no_money = self.pipeline.budget.exhausted();
+        let no_money = self.fleet.budget.exhausted();
         let most = list.len().saturating_add(most);
         let mut seen = HashSet::new();
         // It may stand there for ever: it is told and counted once a day.
         let refuse = |persona: String, error: String, in_log: &str| {
-            if self.told.is_news(&persona, self.pipeline.clock.now()) {
-                self.metrics().record_no_run(RunOutcome::Failed);
+            if self.told.is_news(&persona, self.fleet.clock.now()) {
+                self.fleet.metrics.record_no_run(RunOutcome::Failed);
                 tracing::warn!("{in_log}");
             }
-            Entry::Failed(FailedRun { persona, error })
+            Entry { persona, user: None, came: Some(Came::Failed(error)) }
         };
-        let skip = |persona: &UserId, why: WhyNotRun, because: &dyn Display| {
-            tracing::debug!(persona.id = %persona, why = why.as_str(), "does not run: {because}");
-            self.metrics().record_no_run(RunOutcome::Skipped);
-            Entry::Skipped(why)
+        let mut why_not = |id: &UserId, slot: &Slot, is_full: bool| {
+            let (why, because) = match self.fleet.holds.why(id) {
+                Some(Held::Away(why)) => {
+                    self.fleet.metrics.record_no_run(RunOutcome::PutOff);
+                    return Some(Came::PutOff(why));
+                }
+                Some(Held::Until(until, failures)) => {
+                    let first = summary.first_hold_ends.get_or_insert(until);
+                    *first = until.min(*first);
+                    if failures == 0 {
+                        let because = format!("PERSONA_DAILY_USD is used up until {until}");
+                        (WhyNotRun::PersonaBudget, because)
+                    } else {
+                        let because =
+                            format!("held back until {until}, failed runs in a row: {failures}");
+                        (WhyNotRun::HeldBack, because)
+                    }
+                }
+                None if unfinished.contains(id.as_str()) => {
+                    (WhyNotRun::Unfinished, "a run of it comes to its end first".into())
+                }
+                None if done.get(slot).is_some_and(|done| done.contains(id.as_str())) => {
+                    (WhyNotRun::SlotUsed, format!("it has had its run for {slot}"))
+                }
+                None => match &no_money {
+                    Some(reason) => (WhyNotRun::Budget, reason.clone()),
+                    None if is_full => {
+                        let because = "another run finds out whether Claude is to be had again";
+                        (WhyNotRun::ModelStopped, because.into())
+                    }
+                    None => return None,
+                },
+            };
+            Some(self.skip(id, why, &because))
         };
         let sorted = rows.into_iter().map(|row| match row {
             Err(error) => {
@@ -64,56 +93,30 @@ impl Tick {
                 refuse(persona.email, error, &in_log)
             }
             Ok(persona) => {
-                let id = &persona.user_id;
+                let (id, email) = (persona.user_id.clone(), persona.email.clone());
                 let slot = Slot::of(persona.cadence, server_time);
-                if let Some(why) = self.put_off().why(id) {
-                    self.metrics().record_no_run(RunOutcome::PutOff);
-                    return Entry::PutOff(why);
-                }
-                if let Some(until) = self.pipeline.back_off.until(id) {
-                    let first = summary.first_hold_ends.get_or_insert(until);
-                    *first = until.min(*first);
-                    return match self.pipeline.back_off.failures(id) {
-                        0 => skip(
-                            id,
-                            WhyNotRun::PersonaBudget,
-                            &format_args!("PERSONA_DAILY_USD is used up until {until}"),
-                        ),
-                        failures => skip(
-                            id,
-                            WhyNotRun::HeldBack,
-                            &format_args!(
-                                "held back until {until}, failed runs in a row: {failures}"
-                            ),
-                        ),
+                let came = why_not(&id, &slot, list.len() >= most).or_else(|| {
+                    let Some(claim) = self.claims.claim(id.as_str()) else {
+                        return Some(self.skip(
+                            &id,
+                            WhyNotRun::Unfinished,
+                            "a run of it is under way",
+                        ));
                     };
-                }
-                if unfinished.contains(id.as_str()) {
-                    return skip(id, WhyNotRun::Unfinished, &"a run of it comes to its end first");
-                }
-                if done.get(&slot).is_some_and(|personas| personas.contains(id.as_str())) {
-                    return skip(
-                        id,
-                        WhyNotRun::SlotUsed,
-                        &format_args!("it has had its run for {slot}"),
-                    );
-                }
-                if let Some(reason) = &no_money {
-                    return skip(id, WhyNotRun::Budget, reason);
-                }
-                if list.len() >= most {
-                    let because = "another run finds out whether Claude is to be had again";
-                    return skip(id, WhyNotRun::ModelStopped, &because);
-                }
-                let Some(claim) = self.claims.claim(id.as_str()) else {
-                    return skip(id, WhyNotRun::Unfinished, &"a run of it is under way");
-                };
-                let what = What::New(RunId::new(), Box::new(persona.clone()), slot);
-                list.push(Work { what, claim });
-                Entry::Run(persona)
+                    let what = What::New(Box::new(persona), slot);
+                    list.push(Work { id: RunId::new(), what, claim });
+                    None
+                });
+                Entry { persona: email, user: Some(id), came }
             }
         });
         Ok(sorted.collect())
+    }
+
+    fn skip(&self, persona: &UserId, why: WhyNotRun, because: &str) -> Came {
+        tracing::debug!(persona.id = %persona, why = why.as_str(), "does not run: {because}");
+        self.fleet.metrics.record_no_run(RunOutcome::Skipped);
+        Came::Skipped(why)
     }
 
     /// For each slot somebody is due for, the personas that have their run for it.
@@ -127,7 +130,7 @@ impl Tick {
             let slot = Slot::of(cadence, server_time);
             let is_due = rows.iter().flatten().any(|persona| persona.cadence == cadence);
             if is_due && !done.contains_key(&slot) {
-                let personas = self.pipeline.journal.personas_done_for(&slot).await?;
+                let personas = self.fleet.journal.personas_done_for(&slot).await?;
                 done.insert(slot, personas.into_iter().collect());
             }
         }

@@ -1,0 +1,162 @@
+//! Why a main turn, or a rating turn, ended.
+
+use jiff::Timestamp;
+
+use super::{
+    day_end::{DayEnd, How, Whose},
+    step::Unrecorded,
+};
+use crate::{
+    clients::claude::{ClaudeError, NotPaid},
+    config::PERSONA_MAX_COST_USD,
+    domain::{Redactor, Usd},
+};
+
+/// Why the conversation came to its end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The model said all it wanted to.
+    Finished,
+    /// It had as many replies as it may have. An ordinary end.
+    TurnLimit,
+    /// A reply was cut off, even with more room.
+    Truncated,
+    /// The history fills the context window.
+    ContextWindow,
+    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
+    CostLimit,
+    /// Its context passes 100,000 tokens.
+    ContextLimit,
+    /// It kept asking to be continued.
+    PauseLimit,
+    /// It stopped for a reason this program does not know.
+    UnknownStopReason,
+    /// It declined.
+    Refused {
+        /// The API's category, if it names one.
+        category: Option<String>,
+    },
+    /// A reply said that it calls tools, and called none.
+    NoCall {
+        /// Whether none was called before either.
+        idle: bool,
+    },
+}
+
+/// Why a main turn ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The conversation came to its end.
+    Closed(Closed),
+    /// Claude could not be had.
+    Model(ClaudeError),
+    /// mana-mcp lost one session after the other.
+    SessionsLost,
+    /// mana-mcp was away for longer than a tool call may take. The call that did not reach it is still to be
+    /// made, by whoever goes on with the run.
+    Away {
+        /// What happened.
+        reason: String,
+    },
+    /// The run's time was up.
+    Deadline,
+    /// It was stopped from outside: by a shutdown, a pause or on request.
+    Stopped,
+    /// A cap leaves no room for another request.
+    Budget {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// If it is the cap of this persona alone: when the persona has money again.
+        persona_broke_until: Option<Timestamp>,
+    },
+    /// The next request is too dear for a cap that others may still fit under.
+    TooDear {
+        /// The variable that sets it.
+        variable: &'static str,
+        /// What the request may cost.
+        most: Usd,
+        /// Whether nothing was paid for before it.
+        is_first: bool,
+    },
+    /// It could not be written down.
+    Unrecorded(Unrecorded),
+}
+
+impl Ended {
+    /// What it means for the rest of the run.
+    pub fn summary(&self, redactor: &Redactor) -> DayEnd {
+        let (how, reason) = match self {
+            Self::Closed(closed) => closed.summary(),
+            Self::Model(error) => (How::Failed, error.to_string()),
+            Self::SessionsLost => (How::Failed, "mana-mcp lost three sessions of this run".into()),
+            Self::Away { reason } => (How::Failed, reason.clone()),
+            Self::Deadline => (How::Failed, "the run's time (PERSONA_TIMEOUT_MS) was up".into()),
+            Self::Unrecorded(error) => (How::Failed, error.to_string()),
+            Self::Stopped => (How::Stopped, "stopped from outside".into()),
+            Self::Budget { variable, persona_broke_until: until } => {
+                let whose = until.map_or(Whose::Fleet, |_| Whose::Persona { until: *until });
+                (How::Broke(whose), format!("{variable} is used up"))
+            }
+            Self::TooDear { variable, most, is_first } => {
+                let how = if *is_first { How::Failed } else { How::Over };
+                (how, NotPaid::TooDear { variable, most: *most }.to_string())
+            }
+        };
+        DayEnd::new(how, redactor.redact(&reason))
+    }
+
+    /// Why there is no reply, in a run that has paid for one before, or not.
+    pub(super) fn of_asking(error: ClaudeError, has_paid: bool) -> Self {
+        let ClaudeError::NotPaid(why) = error else { return Self::Model(error) };
+        match why {
+            NotPaid::Budget { variable, persona_broke_until } => {
+                Self::Budget { variable, persona_broke_until }
+            }
+            NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, .. } if has_paid => {
+                Self::Closed(Closed::CostLimit)
+            }
+            NotPaid::TooDear { variable, most } => {
+                Self::TooDear { variable, most, is_first: !has_paid }
+            }
+            NotPaid::Paused => Self::Stopped,
+            NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded { reason }),
+        }
+    }
+
+    /// The refusal, where Claude refused the request itself, not its sender.
+    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
+        match self {
+            Self::Model(error) if error.is_bad_request() => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Closed {
+    /// What it means for the rest of the run: whether that cannot count as a day in the product, and why it
+    /// ended, in words for a list of runs.
+    pub(super) fn summary(&self) -> (How, String) {
+        let reason = match self {
+            Self::Finished => "done",
+            Self::TurnLimit => "PERSONA_MAX_TURNS reached",
+            Self::Truncated => "a reply was cut off",
+            Self::ContextWindow => "the context window is full",
+            Self::CostLimit => "PERSONA_MAX_COST_USD reached",
+            Self::ContextLimit => "the context passes 100,000 tokens",
+            Self::PauseLimit => "paused too often",
+            Self::UnknownStopReason => "unknown stop reason",
+            Self::NoCall { idle: false } => "a call was announced, and none came",
+            Self::NoCall { idle: true } => {
+                return (
+                    How::Failed,
+                    "Claude announced a tool call (tool_use) and made none".into(),
+                );
+            }
+            Self::Refused { category } => {
+                let category = category.as_deref().unwrap_or("no category");
+                return (How::Failed, format!("Claude declined to go on (refusal, {category})"));
+            }
+        };
+        (How::Over, reason.to_owned())
+    }
+}

@@ -1,0 +1,241 @@
+//! Whether ticks can do their work and runs may begin: all that can be in the way, with one ranking, and the
+//! places for runs.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    budget::Budget,
+    control::{Control, PausedBy},
+    seed_secret::SeedSecret,
+};
+use crate::{
+    clients::claude::{self, ClaudeClient},
+    domain::WhyNotRun,
+    journal::Journal,
+    shutdown::Shutdown,
+};
+
+/// What keeps ticks from their work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Hindrance {
+    /// A stop was asked for.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// Variables without which there are no ticks.
+    #[error("{} not set; ticks are disabled", are(.0))]
+    Unset(Vec<&'static str>),
+    /// Something that waiting does not heal stops all use of the model.
+    #[error("the model is not used for now: {0}")]
+    ModelStopped(String),
+    /// Nothing can be written down, so nothing may be paid for.
+    #[error("{0}")]
+    Journal(String),
+    /// The fleet's money is used up.
+    #[error("{0}")]
+    Budget(String),
+    /// The last tick did not learn who is due.
+    #[error("{0}")]
+    Due(String),
+    /// Every login of the last tick was refused, and none has ever been accepted.
+    #[error("every login was refused: PERSONA_SEED_SECRET does not match")]
+    SeedSecret,
+    /// No run of the last tick got anything out of mana-mcp.
+    #[error("{0}")]
+    NoSession(String),
+    /// Somebody wants no ticks.
+    #[error("{}", match .0 {
+        PausedBy::Environment => "RUNNER_PAUSED is set",
+        PausedBy::Request(_) => "paused on request",
+    })]
+    Paused(PausedBy),
+}
+
+impl Hindrance {
+    /// Whether something is wrong. A stop and a pause are somebody's wish.
+    pub fn is_trouble(&self) -> bool {
+        !matches!(self, Self::Stopping | Self::Paused(_))
+    }
+
+    /// Why a due persona does not run; `None` where runs begin all the same.
+    pub(super) fn why_not_run(&self) -> Option<WhyNotRun> {
+        match self {
+            Self::Stopping => Some(WhyNotRun::RunnerDown),
+            Self::ModelStopped(_) => Some(WhyNotRun::ModelStopped),
+            Self::Journal(_) => Some(WhyNotRun::Other),
+            Self::Budget(_) => Some(WhyNotRun::Budget),
+            Self::Paused(_) => Some(WhyNotRun::Paused),
+            Self::Unset(_) | Self::Due(_) | Self::SeedSecret | Self::NoSession(_) => None,
+        }
+    }
+}
+
+fn are(variables: &[&str]) -> String {
+    let verb = if variables.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", variables.join(" and "))
+}
+
+/// Says whether runs may begin.
+#[derive(Debug)]
+pub struct Admission {
+    /// Where everything is written down.
+    pub journal: Journal,
+    /// What may be spent.
+    pub budget: Arc<Budget>,
+    /// Pauses.
+    pub control: Control,
+    /// Stop and abort.
+    pub shutdown: Shutdown,
+    /// Whether logins can go well.
+    pub seed_secret: Arc<SeedSecret>,
+    /// Claude, or the variables that are not set.
+    pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
+    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
+    pub places: Arc<Semaphore>,
+    /// What was wrong with the last tick that could tell.
+    pub last_tick: Mutex<LastTick>,
+}
+
+/// What was wrong with the last tick that could tell.
+#[derive(Debug, Default)]
+pub struct LastTick {
+    /// Why nobody knows who is due.
+    pub due: Option<String>,
+    /// Whether every login was refused for its credentials.
+    pub seed_secret: bool,
+    /// Why no run got a session at mana-mcp.
+    pub no_session: Option<String>,
+}
+
+/// How many runs may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Any number.
+    All,
+    /// One, to see whether Claude is to be had again.
+    Probe,
+}
+
+impl Admitted {
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Probe => 1,
+        }
+    }
+}
+
+/// A tick may take place. Dropped, it tells the client of the model that the tick is over.
+#[derive(Debug)]
+pub(super) struct TickPermit<'a> {
+    claude: &'a ClaudeClient,
+    pub admitted: Admitted,
+}
+
+impl Drop for TickPermit<'_> {
+    fn drop(&mut self) {
+        self.claude.end_tick();
+    }
+}
+
+impl Admission {
+    /// All that is in the way, what comes first in the ranking first.
+    pub fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
+        let LastTick { due, seed_secret, no_session } = &*self.last_tick();
+        // A login on demand can have shown since that it fits.
+        let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();
+        let ranking = [
+            self.shutdown.is_stopping().then_some(Hindrance::Stopping),
+            self.model.as_ref().err().cloned().map(Hindrance::Unset),
+            self.model
+                .as_ref()
+                .ok()
+                .and_then(|claude| claude.stopped())
+                .map(Hindrance::ModelStopped),
+            self.journal.trouble().map(Hindrance::Journal),
+            self.budget.exhausted().map(Hindrance::Budget),
+            due.clone().map(Hindrance::Due),
+            is_mismatch.then_some(Hindrance::SeedSecret),
+            no_session.clone().map(Hindrance::NoSession),
+            self.control.paused().map(Hindrance::Paused),
+        ];
+        ranking.into_iter().flatten()
+    }
+
+    /// What keeps runs from beginning. A probe is what finds out whether Claude is to be had again.
+    pub(super) fn of_runs(&self, admitted: Admitted) -> Option<Hindrance> {
+        self.hindrances().find(|hindrance| match hindrance {
+            Hindrance::ModelStopped(_) => admitted == Admitted::All,
+            other => other.why_not_run().is_some(),
+        })
+    }
+
+    /// Waits for a place for a run. One that `begins` is then let in if nothing keeps it from that; one that
+    /// is only closed costs nothing.
+    pub(super) async fn admit(
+        &self,
+        begins: Option<Admitted>,
+    ) -> Result<OwnedSemaphorePermit, Hindrance> {
+        let place = self.shutdown.unless_stopping(self.places.clone().acquire_owned()).await;
+        // The semaphore is never closed.
+        let place = place.and_then(Result::ok).ok_or(Hindrance::Stopping)?;
+        // Paused, out of money and the like since the list was made: nobody need log in.
+        match begins.and_then(|admitted| self.of_runs(admitted)) {
+            Some(hindrance) => Err(hindrance),
+            None => Ok(place),
+        }
+    }
+
+    /// Lets a tick begin, if it may.
+    pub(super) fn begin_tick(&self) -> Result<TickPermit<'_>, Hindrance> {
+        if let Some(paused) = self.control.paused() {
+            return Err(Hindrance::Paused(paused));
+        }
+        let claude = self.model.as_deref().map_err(|unset| Hindrance::Unset(unset.clone()))?;
+        let admitted = match claude.begin_tick() {
+            claude::Admission::Open => Admitted::All,
+            claude::Admission::Probe => Admitted::Probe,
+            claude::Admission::Stopped(reason) => return Err(Hindrance::ModelStopped(reason)),
+        };
+        Ok(TickPermit { claude, admitted })
+    }
+
+    pub(super) fn last_tick(&self) -> MutexGuard<'_, LastTick> {
+        self.last_tick.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hindrance_has_its_words_and_says_whether_it_is_trouble_and_keeps_runs_from_beginning() {
+        use Hindrance::*;
+        let text = || "why".to_owned();
+        let unset = "MANA_SERVICE_KEY is not set; ticks are disabled";
+        let both = "MANA_SERVICE_KEY and ANTHROPIC_API_KEY are not set; ticks are disabled";
+        for (hindrance, words, is_trouble, why_not_run) in [
+            (Stopping, "the daemon is stopping", false, Some(WhyNotRun::RunnerDown)),
+            (Unset(vec!["MANA_SERVICE_KEY"]), unset, true, None),
+            (Unset(vec!["MANA_SERVICE_KEY", "ANTHROPIC_API_KEY"]), both, true, None),
+            (
+                ModelStopped(text()),
+                "the model is not used for now: why",
+                true,
+                Some(WhyNotRun::ModelStopped),
+            ),
+            (Journal(text()), "why", true, Some(WhyNotRun::Other)),
+            (Budget(text()), "why", true, Some(WhyNotRun::Budget)),
+            (Due(text()), "why", true, None),
+            (SeedSecret, "every login was refused: PERSONA_SEED_SECRET does not match", true, None),
+            (NoSession(text()), "why", true, None),
+            (Paused(PausedBy::Environment), "RUNNER_PAUSED is set", false, Some(WhyNotRun::Paused)),
+        ] {
+            assert_eq!(hindrance.to_string(), words);
+            assert_eq!(hindrance.is_trouble(), is_trouble, "{words}");
+            assert_eq!(hindrance.why_not_run(), why_not_run, "{words}");
+        }
+    }
+}
