@@ -31,7 +31,7 @@ const MAX_MODULES: usize = 100;
 const CAME_BACK: usize = 900;
 
 /// What came of the rating turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ratings {
     /// Ratings, or the mark of an unreadable answer.
     pub rows: Vec<ModuleRating>,
