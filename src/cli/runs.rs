@@ -6,7 +6,7 @@ use super::text::{Column, cell, counted, table, time, wide};
 use crate::{
     agent::step::Step,
     journal::{Journal, Result, RunRow, RunState},
-    metrics::{Label, Stage},
+    metrics::Stage,
 };
 
 /// Longest persona in the table, in characters.

@@ -5,30 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// One of a closed set of label values.
-pub trait Label: Copy + Sized + 'static {
-    /// All values.
-    const ALL: &'static [Self];
-
-    /// The value as it is exposed.
-    fn as_str(self) -> &'static str;
-}
-
-macro_rules! labels {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_meta])* $variant),* }
-
-        impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-        }
-    };
-}
+use crate::domain::labels;
 
 labels! {
     /// How a tick ended, or why it did not take place.

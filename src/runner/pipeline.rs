@@ -45,7 +45,7 @@ use crate::{
     config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, Slot, Usd, UserId},
     journal::{CANCELLED, EndedRun, Journal, NewRun, RunRow, RunState},
-    metrics::{Label, Metrics, RunOutcome, Stage, WhyNotRun},
+    metrics::{Metrics, RunOutcome, Stage, WhyNotRun},
     shutdown::Shutdown,
 };
 

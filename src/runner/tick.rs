@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{Cadence, Usd},
     journal::JournalError,
-    metrics::{DueBy, Label, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun},
+    metrics::{DueBy, Metrics, RunOutcome, Stage, TickOutcome, WhyNotRun},
 };
 
 /// For the list of due personas, retries included, after the wait for a rate limit.

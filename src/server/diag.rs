@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{ServerState, Ticks, failure};
 use crate::{
-    metrics::{Label, TickOutcome},
+    metrics::TickOutcome,
     runner::{Patience, TickError, TickSummary},
 };
 

@@ -17,7 +17,7 @@ use crate::{
     config::PolicyMode,
     domain::{Persona, Redactor, RunId, Usd},
     journal::{EndedRun, RunState},
-    metrics::{Label, Metrics, RunOutcome, Stage, ToolOutcome},
+    metrics::{Metrics, RunOutcome, Stage, ToolOutcome},
     runner::run_journal::RunJournal,
     shutdown::Shutdown,
 };

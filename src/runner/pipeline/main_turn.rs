@@ -24,7 +24,7 @@ use crate::{
         mcp::{McpError, McpSession, Tool},
     },
     domain::{Persona, Redactor},
-    metrics::{Label, Stage, ToolFault},
+    metrics::{Stage, ToolFault},
     runner::persona_tools::{Opener, PersonaTools},
 };
 

@@ -11,7 +11,7 @@ use super::{FailedRun, Tick, TickError, TickSummary};
 use crate::{
     clients::personas::{Due, DueRow},
     domain::{Cadence, Persona, RunId, Slot, UserId},
-    metrics::{Label, RunOutcome, WhyNotRun},
+    metrics::{RunOutcome, WhyNotRun},
     runner::work::{What, Work},
 };
 
