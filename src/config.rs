@@ -90,6 +90,7 @@ impl ListenConfig {
     ///
     /// # Errors
     /// What is wrong with them.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Parser::read_with(std::env::vars_os(), Self::read)
     }
@@ -311,6 +312,7 @@ labels! {
 impl LogFormat {
     /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used. Who has set it
     /// to something else than `text` expects records, even where the value is one of the problems.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Self {
         let format = std::env::var_os("LOG_FORMAT").unwrap_or_default();
         let is_text = format.to_str().is_some_and(|format| matches!(format.trim(), "" | "text"));
@@ -335,6 +337,7 @@ impl fmt::Display for Problem {
 
 impl Config {
     /// RUNNER_DATA_DIR of the process's environment: all that the command line needs to read a journal.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn data_dir_from_env() -> PathBuf {
         let folder = std::env::var("RUNNER_DATA_DIR").unwrap_or_default();
         Some(folder.trim()).filter(|folder| !folder.is_empty()).unwrap_or(DATA_DIR).into()
@@ -344,6 +347,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem found, in the order of the README's table.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_vars(std::env::vars_os())
     }

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
     code
 }
 
+#[expect(clippy::disallowed_methods, reason = "signals are heeded until the end")]
 async fn serve(config: Config) -> ExitCode {
     let _last_lines = match telemetry::init(&config.log, Redactor::new(config.secrets())) {
         Ok(last_lines) => last_lines,

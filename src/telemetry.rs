@@ -64,6 +64,7 @@ impl Drop for LastLines {
 ///
 /// # Errors
 /// When logging was started before, or there is no thread for it.
+#[expect(clippy::disallowed_methods, reason = "the thread that writes log lines")]
 pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitError> {
     let filter = EnvFilter::new(&config.filter);
     let lines = match config.format {
@@ -130,6 +131,7 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
     write_to_stderr(text.into());
 }
 
+#[expect(clippy::disallowed_methods, reason = "the thread that writes log lines")]
 fn write_to_stderr(text: Arc<[u8]>) {
     let (done, ended) = mpsc::channel();
     let write = {

@@ -23,6 +23,7 @@ pub(super) enum Outcome<T> {
 /// Runs `job` on every item, at most as many at once as there are permits, as a sliding window: a slow one
 /// never holds up the others. Whoever shares the permits shares that bound. The outcomes are in the order of the items. After a stop no further job is
 /// started. Dropping the future ends all jobs.
+#[expect(clippy::disallowed_methods, reason = "the runs of a tick end with it")]
 pub(super) async fn fan_out<I, T, F>(
     items: Vec<I>,
     permits: &Arc<Semaphore>,

@@ -100,6 +100,7 @@ impl TickSlot {
         Ok(receiver)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     fn spawn(
         &self,
         patience: Patience,
@@ -127,6 +128,7 @@ impl TickSlot {
 
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
     /// flight.
+    #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub fn recover(&self) {
         let inner = self.0.clone();
         let work = async move {

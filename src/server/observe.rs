@@ -1,6 +1,6 @@
 //! Counting requests to this daemon, by route and never by path.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 

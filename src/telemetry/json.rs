@@ -91,6 +91,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
 }
 
 /// Writes one line.
+#[expect(clippy::disallowed_methods, reason = "a log line tells the time of the machine")]
 pub(super) fn write(
     to: &mut impl Write,
     level: &Level,
