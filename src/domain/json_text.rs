@@ -79,9 +79,11 @@ impl<'a> JsonText<'a> {
     /// # Errors
     /// When it is no JSON, not what is wanted, or heavier.
     pub fn read<'t, T: Deserialize<'t>>(&'t self, most: usize) -> serde_json::Result<T> {
-        if self.weight.is_none_or(|weight| weight > most) {
+        if self.weight.is_none() {
             // What is no JSON says where; nothing is unfolded for that.
             serde_json::from_str::<IgnoredAny>(self.as_str())?;
+        }
+        if self.weight.is_none_or(|weight| weight > most) {
             return Err(serde_json::Error::custom("it holds more values than any such answer"));
         }
         serde_json::from_str(self.as_str())
