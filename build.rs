@@ -2,6 +2,11 @@
 //!
 //! Git is asked for release builds only, so that a commit does not rebuild every test.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script what it needs in the environment"
+)]
+
 use std::{env, path::Path, process::Command};
 
 fn main() {

@@ -2,6 +2,7 @@
 //! keeps a cache as the real one does and counts what each request reads from it and writes to it.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 //! memory. The file is on tmpfs where there is one, so that no disk is measured.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
 
 use std::{
     path::PathBuf,

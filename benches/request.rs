@@ -1,6 +1,7 @@
 //! How long it takes to build a request late in a run: the past is copied, not encoded again.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
 
 use std::{
     hint::black_box,

@@ -198,6 +198,7 @@ impl App {
 
     /// Serves and ticks until a stop or a panic in the background, then drains. The server answers until the
     /// drain has ended: ending it closes the listener at once, so that comes last.
+    #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> Ended {
         let Self { listener, state, outbox, retention, gauges } = self;
         let (journal, shutdown) = (state.journal.clone(), state.shutdown.clone());

@@ -81,6 +81,7 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
 /// # Errors
 /// When the journal cannot be used, a run is not in it, or the answer cannot be written. That nobody
 /// reads it to its end (`| head`) is no error.
+#[expect(clippy::disallowed_methods, reason = "there is no daemon whose clock it could take")]
 pub async fn answer(
     question: &Question,
     folder: &Path,

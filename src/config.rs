@@ -5,7 +5,6 @@
 
 mod base_url;
 mod parse;
-mod raw;
 
 use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -13,17 +12,32 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use base_url::BaseUrl;
-use parse::Parser;
 pub use parse::host_name;
-pub use raw::Raw;
+use parse::{Parser, names, value};
 
-use crate::domain::Usd;
+use crate::domain::{Usd, labels};
 
 /// The seed secret of development; production refuses it.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
 
 /// The variable of what a run may cost.
 pub const PERSONA_MAX_COST_USD: &str = "PERSONA_MAX_COST_USD";
+
+/// The folder of the journal where RUNNER_DATA_DIR names none.
+const DATA_DIR: &str = "data";
+
+/// Where due, actions and feedback are at mana-auth, and at the newer MANA_API_URL.
+const PERSONAS_AT_AUTH: &str = "api/v1/internal/personas";
+const PERSONAS_AT_API: &str = "api/v1/personas/internal";
+/// What mana-auth is asked for.
+const AUTH_PATHS: [&str; 6] = [
+    "api/auth/sign-in/email",
+    "api/auth/token",
+    "api/auth/organization/list",
+    "api/v1/auth/login",
+    "api/v1/me/encryption-vault/init",
+    PERSONAS_AT_AUTH,
+];
 
 /// Tools that cost the product money although nothing on the wire says so (contracts/mana-mcp.md).
 const PAID_TOOLS: [&str; 4] =
@@ -76,18 +90,17 @@ impl ListenConfig {
     ///
     /// # Errors
     /// What is wrong with them.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
-        let own = std::env::vars_os().filter(|(name, _)| name == "PORT" || name == "HOST");
-        let (raw, problems) = Raw::from_vars(own);
-        let mut parser = Parser::new(problems);
-        let listen = Self::parse(&mut parser, raw.port, raw.host);
-        parser.finish(listen)
+        Parser::read_with(std::env::vars_os(), Self::read)
     }
 
-    fn parse(p: &mut Parser, port: Option<String>, host: Option<String>) -> Self {
+    fn read(p: &mut Parser) -> Self {
         Self {
-            port: p.number("PORT", port, 3070, 0, 65_535),
-            host: p.ip("HOST", host, IpAddr::from([127, 0, 0, 1])),
+            port: p.number("PORT", 0, 65_535).unwrap_or(3070),
+            host: p
+                .read("HOST", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1", value)
+                .unwrap_or(IpAddr::from([127, 0, 0, 1])),
         }
     }
 }
@@ -103,6 +116,25 @@ pub struct PeersConfig {
     pub mcp: BaseUrl,
     /// MANA_SERVICE_KEY.
     pub service_key: Option<SecretString>,
+}
+
+impl PeersConfig {
+    fn read(p: &mut Parser) -> Self {
+        let auth = p.url("MANA_AUTH_URL", "http://localhost:3001", &AUTH_PATHS);
+        let api = p.set_url("MANA_API_URL", &[PERSONAS_AT_API]);
+        let own = p.set_url("MANA_PERSONAS_URL", &["due", "*/actions", "*/feedback"]);
+        let (base, variable) = match (own, api) {
+            (Some(url), _) => (url, "MANA_PERSONAS_URL"),
+            (None, Some(api)) => (api.join(PERSONAS_AT_API.split('/')), "MANA_API_URL"),
+            (None, None) => (auth.join(PERSONAS_AT_AUTH.split('/')), "MANA_AUTH_URL"),
+        };
+        Self {
+            auth,
+            personas: PersonasUrl { base, variable },
+            mcp: p.url("MANA_MCP_URL", "http://localhost:3069", &["mcp"]),
+            service_key: p.header_secret("MANA_SERVICE_KEY"),
+        }
+    }
 }
 
 /// Where due, actions and feedback are.
@@ -135,27 +167,15 @@ pub struct ClaudeConfig {
     pub pricing_file: Option<PathBuf>,
 }
 
-/// How hard the model thinks (contracts/anthropic-messages.md, section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub enum Effort {
-    Low,
-    Medium,
-    High,
-    Xhigh,
-    Max,
-}
-
-impl Effort {
-    /// The API's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Xhigh => "xhigh",
-            Self::Max => "max",
-        }
+labels! {
+    /// How hard the model thinks (contracts/anthropic-messages.md, section 2).
+    #[allow(missing_docs, reason = "the names are the API's own")]
+    Effort {
+        Low = "low",
+        Medium = "medium",
+        High = "high",
+        Xhigh = "xhigh",
+        Max = "max",
     }
 }
 
@@ -234,39 +254,37 @@ pub struct JournalConfig {
     pub retention: Duration,
 }
 
-/// What the policy gate does with its decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolicyMode {
-    /// Makes none.
-    Off,
-    /// Logs and counts them; every call runs.
-    LogOnly,
-    /// Denied calls do not run.
-    Enforce,
-}
-
-impl PolicyMode {
-    /// Metric label, and the variable's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::LogOnly => "log-only",
-            Self::Enforce => "enforce",
-        }
+labels! {
+    /// What the policy gate does with its decisions.
+    PolicyMode {
+        /// Makes none.
+        Off = "off",
+        /// Logs and counts them; every call runs.
+        LogOnly = "log-only",
+        /// Denied calls do not run.
+        Enforce = "enforce",
     }
 }
 
-/// What kind of deployment this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Environment {
-    Development,
-    Test,
-    Staging,
-    Production,
+labels! {
+    /// What kind of deployment this is.
+    #[allow(missing_docs, reason = "the names say it")]
+    Environment {
+        Development = "development",
+        Test = "test",
+        Staging = "staging",
+        Production = "production",
+    }
 }
 
 impl Environment {
+    /// Production if either variable says so; otherwise RUNNER_ENV goes first.
+    fn read(p: &mut Parser) -> Self {
+        let said = ["RUNNER_ENV", "NODE_ENV"].map(|variable| p.choice(variable));
+        let production = said.contains(&Some(Self::Production)).then_some(Self::Production);
+        production.or(said[0]).or(said[1]).unwrap_or(Self::Development)
+    }
+
     /// Whether /diag is closed and every secret must be set.
     pub fn is_production(self) -> bool {
         self == Self::Production
@@ -282,17 +300,19 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-/// Shape of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum LogFormat {
-    Text,
-    Json,
+labels! {
+    /// Shape of a log line.
+    #[allow(missing_docs, reason = "the names say it")]
+    LogFormat {
+        Text = "text",
+        Json = "json",
+    }
 }
 
 impl LogFormat {
     /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used. Who has set it
     /// to something else than `text` expects records, even where the value is one of the problems.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Self {
         let format = std::env::var_os("LOG_FORMAT").unwrap_or_default();
         let is_text = format.to_str().is_some_and(|format| matches!(format.trim(), "" | "text"));
@@ -317,14 +337,17 @@ impl fmt::Display for Problem {
 
 impl Config {
     /// RUNNER_DATA_DIR of the process's environment: all that the command line needs to read a journal.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn data_dir_from_env() -> PathBuf {
-        folder(std::env::var("RUNNER_DATA_DIR").ok().filter(|folder| !folder.trim().is_empty()))
+        let folder = std::env::var("RUNNER_DATA_DIR").unwrap_or_default();
+        Some(folder.trim()).filter(|folder| !folder.is_empty()).unwrap_or(DATA_DIR).into()
     }
 
     /// Reads the process's environment.
     ///
     /// # Errors
     /// Every problem found, in the order of the README's table.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_vars(std::env::vars_os())
     }
@@ -336,112 +359,71 @@ impl Config {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
-        let (raw, problems) = Raw::from_vars(vars);
-        let mut parser = Parser::new(problems);
-        let config = Self::parse(&mut parser, raw);
-        parser.finish(config)
+        Parser::read_with(vars, Self::read)
+    }
+
+    /// Names of all variables that are read.
+    pub fn variables() -> Vec<&'static str> {
+        Parser::asked_by(Self::read)
     }
 
     /// Reads every variable, then looks at what they mean together. Where a value is bad the parser
-    /// has noted it and a stand-in goes on, which never leaves [`Config::from_vars`].
-    fn parse(p: &mut Parser, raw: Raw) -> Self {
-        let listen = ListenConfig::parse(p, raw.port, raw.host);
-        let auth = p.url("MANA_AUTH_URL", raw.mana_auth_url, "http://localhost:3001");
-        let api = raw.mana_api_url.map(|url| p.url("MANA_API_URL", Some(url), ""));
-        let (base, variable) = match (raw.mana_personas_url, api) {
-            (Some(url), _) => (p.url("MANA_PERSONAS_URL", Some(url), ""), "MANA_PERSONAS_URL"),
-            (None, Some(api)) => (api.join(["api", "v1", "personas", "internal"]), "MANA_API_URL"),
-            (None, None) => (auth.join(["api", "v1", "internal", "personas"]), "MANA_AUTH_URL"),
-        };
-        let personas = PersonasUrl { base, variable };
-        let peers = PeersConfig {
-            auth,
-            personas,
-            mcp: p.url("MANA_MCP_URL", raw.mana_mcp_url, "http://localhost:3069"),
-            service_key: p.header_secret("MANA_SERVICE_KEY", raw.mana_service_key),
-        };
-        let claude = ClaudeConfig {
-            api_key: p.header_secret("ANTHROPIC_API_KEY", raw.anthropic_api_key),
-            base: p.url("ANTHROPIC_BASE_URL", raw.anthropic_base_url, "https://api.anthropic.com"),
-            pricing_file: raw.pricing_file.map(PathBuf::from),
-            model: raw.anthropic_model.unwrap_or_else(|| "claude-haiku-5-5".into()),
-            effort: p.choice(
-                "ANTHROPIC_EFFORT",
-                raw.anthropic_effort,
-                Some(Effort::Low),
-                &[
-                    ("none", None),
-                    ("low", Some(Effort::Low)),
-                    ("medium", Some(Effort::Medium)),
-                    ("high", Some(Effort::High)),
-                    ("xhigh", Some(Effort::Xhigh)),
-                    ("max", Some(Effort::Max)),
-                ],
-            ),
-        };
-        let seed_secret = raw.persona_seed_secret.unwrap_or_else(|| DEV_SEED_SECRET.into()).into();
-        let tick = TickConfig {
-            interval: p.millis("TICK_INTERVAL_MS", raw.tick_interval_ms, 60_000),
-            concurrency: p.number("PERSONA_CONCURRENCY", raw.persona_concurrency, 2, 1, 10_000),
-            run_backoff: p.millis("RUN_BACKOFF_MS", raw.run_backoff_ms, 60_000),
-            paused: p.boolean("RUNNER_PAUSED", raw.runner_paused),
-        };
-        let run = RunLimits {
-            max_turns: p.number("PERSONA_MAX_TURNS", raw.persona_max_turns, 15, 1, 1_000),
-            timeout: p.millis("PERSONA_TIMEOUT_MS", raw.persona_timeout_ms, 600_000),
-            tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", raw.persona_tool_timeout_ms, 15_000),
-            max_cost: p.dollars(PERSONA_MAX_COST_USD, raw.persona_max_cost_usd, 0.25),
-        };
-        let policy = PolicyConfig {
-            mode: p.choice(
-                "POLICY_MODE",
-                raw.policy_mode,
-                PolicyMode::Enforce,
-                &[PolicyMode::Off, PolicyMode::LogOnly, PolicyMode::Enforce]
-                    .map(|mode| (mode.as_str(), mode)),
-            ),
-            allow_destructive: list(raw.policy_allow_destructive),
-            tool_rate: p.number("POLICY_TOOL_RATE", raw.policy_tool_rate, 30, 1, 10_000),
-            hidden_tools: hidden(raw.policy_hidden_tools),
-            read_tools: list(raw.persona_read_tools),
-        };
-        let budget = BudgetConfig {
-            daily: Some(p.dollars("BUDGET_DAILY_USD", raw.budget_daily_usd, 5.0)),
-            monthly: p.optional_dollars("BUDGET_MONTHLY_USD", raw.budget_monthly_usd),
-            persona_daily: p.optional_dollars("PERSONA_DAILY_USD", raw.persona_daily_usd),
-        };
-        let days = p.number("JOURNAL_RETENTION_DAYS", raw.journal_retention_days, 30, 1, 3_650);
-        let journal = JournalConfig {
-            folder: folder(raw.runner_data_dir),
-            resume_max_age: p.millis(
-                "JOURNAL_RESUME_MAX_AGE_MS",
-                raw.journal_resume_max_age_ms,
-                3_600_000,
-            ),
-            retention: Duration::from_secs(86_400) * days,
-        };
+    /// has noted it and the default goes on, which never leaves [`Config::from_vars`].
+    fn read(p: &mut Parser) -> Self {
         let config = Self {
-            listen,
-            peers,
-            claude,
-            seed_secret,
-            tick,
-            run,
-            policy,
-            budget,
-            journal,
-            shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", raw.shutdown_grace_ms, 8_000),
-            environment: p.environment(raw.runner_env, raw.node_env),
-            time_zone: p.time_zone("TZ", raw.tz, "Europe/Berlin"),
-            diag_hosts: p.host_names("DIAG_HOSTS", raw.diag_hosts),
+            listen: ListenConfig::read(p),
+            peers: PeersConfig::read(p),
+            claude: ClaudeConfig {
+                api_key: p.header_secret("ANTHROPIC_API_KEY"),
+                base: p.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com", &["v1/messages"]),
+                pricing_file: p.text("PRICING_FILE").map(PathBuf::from),
+                model: p.text("ANTHROPIC_MODEL").unwrap_or_else(|| "claude-haiku-5-5".into()),
+                effort: p.effort("ANTHROPIC_EFFORT").unwrap_or(Some(Effort::Low)),
+            },
+            seed_secret: p
+                .text_as_is("PERSONA_SEED_SECRET")
+                .unwrap_or_else(|| DEV_SEED_SECRET.into())
+                .into(),
+            tick: TickConfig {
+                interval: p.millis("TICK_INTERVAL_MS", 60_000),
+                concurrency: p.number("PERSONA_CONCURRENCY", 1, 10_000).unwrap_or(2),
+                run_backoff: p.millis("RUN_BACKOFF_MS", 60_000),
+                paused: p.boolean("RUNNER_PAUSED").unwrap_or(false),
+            },
+            run: RunLimits {
+                max_turns: p.number("PERSONA_MAX_TURNS", 1, 1_000).unwrap_or(15),
+                timeout: p.millis("PERSONA_TIMEOUT_MS", 600_000),
+                tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", 15_000),
+                max_cost: p.dollars(PERSONA_MAX_COST_USD).unwrap_or(Usd::from_cents(25)),
+            },
+            policy: PolicyConfig {
+                mode: p.choice("POLICY_MODE").unwrap_or(PolicyMode::Enforce),
+                allow_destructive: p.names("POLICY_ALLOW_DESTRUCTIVE"),
+                tool_rate: p.number("POLICY_TOOL_RATE", 1, 10_000).unwrap_or(30),
+                hidden_tools: hidden(p.text("POLICY_HIDDEN_TOOLS")),
+                read_tools: p.names("PERSONA_READ_TOOLS"),
+            },
+            budget: BudgetConfig {
+                daily: p.dollars("BUDGET_DAILY_USD").or(Some(Usd::from_cents(500))),
+                monthly: p.dollars("BUDGET_MONTHLY_USD"),
+                persona_daily: p.dollars("PERSONA_DAILY_USD"),
+            },
+            journal: JournalConfig {
+                retention: Duration::from_secs(86_400)
+                    * p.number("JOURNAL_RETENTION_DAYS", 1, 3_650).unwrap_or(30),
+                folder: p.text("RUNNER_DATA_DIR").unwrap_or_else(|| DATA_DIR.into()).into(),
+                resume_max_age: p.millis("JOURNAL_RESUME_MAX_AGE_MS", 3_600_000),
+            },
+            shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
+            environment: Environment::read(p),
+            time_zone: p
+                .time_zone("TZ")
+                .or_else(|| TimeZone::get("Europe/Berlin").ok())
+                .unwrap_or(TimeZone::UTC),
+            diag_hosts: p.host_names("DIAG_HOSTS").unwrap_or_default(),
             log: LogConfig {
-                format: p.choice(
-                    "LOG_FORMAT",
-                    raw.log_format,
-                    LogFormat::Text,
-                    &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-                ),
-                filter: p.log_filter("RUST_LOG", raw.rust_log, "info"),
+                format: p.choice("LOG_FORMAT").unwrap_or(LogFormat::Text),
+                filter: p.log_filter("RUST_LOG").unwrap_or_else(|| "info".into()),
             },
         };
         config.check_production(p);
@@ -450,13 +432,11 @@ impl Config {
 
     /// Production fails closed: no default secret, no missing key.
     fn check_production(&self, p: &mut Parser) {
-        if !self.environment.is_production() {
-            return;
-        }
-        for variable in self.missing_keys() {
+        let production = self.environment.is_production();
+        for variable in self.missing_keys().into_iter().filter(|_| production) {
             p.problem(variable, "must be set in production");
         }
-        if self.seed_secret.expose_secret() == DEV_SEED_SECRET {
+        if production && self.seed_secret.expose_secret() == DEV_SEED_SECRET {
             p.problem(
                 "PERSONA_SEED_SECRET",
                 "must be set in production to the secret the personas were seeded with, \
@@ -483,25 +463,13 @@ impl Config {
     }
 }
 
-fn folder(raw: Option<String>) -> PathBuf {
-    raw.map_or_else(|| "data".into(), |folder| folder.trim().into())
-}
-
 /// The tools that are hidden by default, or these; with a plus sign before one of them, both.
 fn hidden(text: Option<String>) -> Vec<String> {
-    let adds = text
-        .as_ref()
-        .is_none_or(|text| list(Some(text.clone())).iter().any(|name| name.starts_with('+')));
-    let paid = PAID_TOOLS.map(str::to_owned).into_iter().filter(|_| adds);
-    let names = list(text).into_iter().map(|name| name.trim_start_matches(['+', ' ']).to_owned());
-    paid.chain(names.filter(|name| !name.is_empty())).collect()
-}
-
-/// Names separated by commas.
-fn list(text: Option<String>) -> Vec<String> {
-    let text = text.unwrap_or_default();
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    let adds = text.as_ref().is_none_or(|text| names(text).any(|name| name.starts_with('+')));
+    let paid = PAID_TOOLS.into_iter().filter(|_| adds);
+    let own = names(text.as_deref().unwrap_or_default());
+    let own = own.map(|name| name.trim_start_matches(['+', ' '])).filter(|name| !name.is_empty());
+    paid.chain(own).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

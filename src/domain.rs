@@ -7,6 +7,7 @@ mod action;
 mod feedback;
 mod input_hash;
 pub mod json_text;
+mod json_tokens;
 mod label;
 mod money;
 mod password;

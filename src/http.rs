@@ -243,6 +243,7 @@ impl HttpClient {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "here requests are sent")]
 async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answer, HttpError> {
     let Operation { peer, body_limit: limit, .. } = operation;
     let failed = |error| HttpError::from_reqwest(peer, error);

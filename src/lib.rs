@@ -9,6 +9,14 @@
 //! [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
 //! [`server`] and [`app`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "a test sends, spawns and reads clocks as it needs"
+    )
+)]
+
 pub mod agent;
 pub mod app;
 pub mod cli;

@@ -74,6 +74,7 @@ fn run() -> Result<ExitCode, Failure> {
     ended
 }
 
+#[expect(clippy::disallowed_methods, reason = "signals are heeded until the end")]
 async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let _last_lines = telemetry::init(&config.log, Redactor::new(config.secrets()))
         .map_err(|error| failure(1, format!("logging cannot be started: {error}")))?;

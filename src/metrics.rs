@@ -12,7 +12,10 @@ mod process;
 mod scheduling;
 mod traffic;
 
-use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+use tokio::time::Instant;
 
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
@@ -35,7 +38,12 @@ pub struct Metrics {
     traffic: traffic::Traffic,
     model: model::Model,
     delivery: delivery::Delivery,
-    log_lines_dropped: IntCounter,
+    process: process::Process,
+    tool_labels: ToolLabels,
+    /// Since when the oldest post of the outbox waits.
+    oldest_since: Mutex<Option<Instant>>,
+    /// Held while what is read at a scrape is brought up to date and shown.
+    rendering: Mutex<()>,
 }
 
 impl Metrics {
@@ -45,13 +53,24 @@ impl Metrics {
     /// When two families share a name, which the first test would show.
     pub fn new(version: &str) -> prometheus::Result<Self> {
         let mut families = Families::default();
-        let scheduling = scheduling::Scheduling::new(&mut families)?;
-        let model = model::Model::new(&mut families)?;
-        let delivery = delivery::Delivery::new(&mut families)?;
-        let traffic = traffic::Traffic::new(&mut families)?;
-        let log_lines_dropped = process::register(&mut families, version)?;
-        let Families { registry, catalogue } = families;
-        Ok(Self { registry, catalogue, scheduling, traffic, model, delivery, log_lines_dropped })
+        let metrics = Self {
+            scheduling: scheduling::Scheduling::new(&mut families)?,
+            model: model::Model::new(&mut families)?,
+            delivery: delivery::Delivery::new(&mut families)?,
+            traffic: traffic::Traffic::new(&mut families)?,
+            process: process::Process::new(&mut families)?,
+            registry: families.registry,
+            catalogue: families.catalogue,
+            tool_labels: ToolLabels::default(),
+            oldest_since: Mutex::default(),
+            rendering: Mutex::default(),
+        };
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.model.create_decisions();
+        metrics.traffic.create_children();
+        metrics.process.set_build(version);
+        metrics.set_journal_writable(true);
+        Ok(metrics)
     }
 
     /// Every family of the daemon's own, in the order of their topics.
@@ -64,7 +83,9 @@ impl Metrics {
     /// # Errors
     /// When a family cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
-        self.delivery.refresh();
+        let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh_outbox();
+        self.process.refresh();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))

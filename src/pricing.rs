@@ -17,22 +17,32 @@ pub struct Pricing {
     bands: Vec<Band>,
     /// Whether the table knows the model; if not, these are the dearest prices it has.
     pub is_known: bool,
-    table: Prices,
+    models: Vec<Model>,
 }
 
-/// The prices of each model, by its ids.
-#[derive(Clone, Debug)]
-struct Prices(Vec<(Vec<String>, Vec<Band>)>);
+/// The prices of a model, by its ids; `f64` is dollars, as they are written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Model<P = Usd> {
+    ids: Vec<String>,
+    bands: Vec<Band<P>>,
+}
 
 /// Prices per million tokens that hold up to a length of the prompt.
-#[derive(Clone, Debug, PartialEq)]
-struct Band {
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Band<P = Usd> {
+    #[serde(default = "no_limit")]
     up_to_prompt_tokens: u64,
-    input: Usd,
-    write_5m: Usd,
-    write_1h: Usd,
-    read: Usd,
-    output: Usd,
+    input: P,
+    write_5m: P,
+    write_1h: P,
+    read: P,
+    output: P,
+}
+
+fn no_limit() -> u64 {
+    u64::MAX
 }
 
 /// Why there is no price table.
@@ -55,25 +65,7 @@ struct Table {
     version: u32,
     #[serde(rename = "as_of")]
     _as_of: String,
-    models: Vec<Model>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Model {
-    ids: Vec<String>,
-    bands: Vec<WireBand>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireBand {
-    up_to_prompt_tokens: Option<u64>,
-    input: f64,
-    write_5m: f64,
-    write_1h: f64,
-    read: f64,
-    output: f64,
+    models: Vec<Model<f64>>,
 }
 
 impl Pricing {
@@ -82,44 +74,21 @@ impl Pricing {
     /// # Errors
     /// When the file cannot be read or is no price table.
     pub fn load(file: Option<&Path>, model: &str) -> Result<Self, PricingError> {
-        match file {
-            // The start would wait for a FIFO's writer.
-            Some(file) if !std::fs::metadata(file)?.is_file() => {
-                Err(PricingError::Content("it is no regular file"))
-            }
-            Some(file) => Self::parse(&std::fs::read_to_string(file)?, model),
-            None => Self::parse(EMBEDDED, model),
-        }
+        let Some(file) = file else { return Self::parse(EMBEDDED, model) };
+        // The start would wait for a FIFO's writer.
+        ensure(std::fs::metadata(file)?.is_file(), "it is no regular file")?;
+        Self::parse(&std::fs::read_to_string(file)?, model)
     }
 
     fn parse(text: &str, model: &str) -> Result<Self, PricingError> {
         let table: Table = toml::from_str(text)?;
-        if table.version != VERSION {
-            return Err(PricingError::Content("version must be 1"));
-        }
-        let mut all = Vec::new();
-        for entry in table.models {
-            let bands = entry.bands.into_iter().map(Band::read).collect::<Result<Vec<_>, _>>()?;
-            if bands.is_empty()
-                || !bands.is_sorted_by(|a, b| a.up_to_prompt_tokens < b.up_to_prompt_tokens)
-            {
-                return Err(PricingError::Content(
-                    "bands of a model must ascend, the last without a limit",
-                ));
-            }
-            if bands.last().is_none_or(|band| band.up_to_prompt_tokens != u64::MAX) {
-                return Err(PricingError::Content("the last band of a model must have no limit"));
-            }
-            all.push((entry.ids, bands));
-        }
-        if all.is_empty() {
-            return Err(PricingError::Content("there must be at least one model"));
-        }
-        let table = Prices(all);
-        let known = table.of(model);
+        ensure(table.version == VERSION, "version must be 1")?;
+        ensure(!table.models.is_empty(), "there must be at least one model")?;
+        let models = table.models.into_iter().map(Model::read).collect::<Result<Vec<_>, _>>()?;
+        let known = bands_of(&models, model);
         let is_known = known.is_some();
-        let bands = known.unwrap_or_else(|| table.dearest()).to_vec();
-        Ok(Self { bands, is_known, table })
+        let bands = known.unwrap_or_else(|| dearest(&models)).to_vec();
+        Ok(Self { bands, is_known, models })
     }
 
     /// Whether something of the model's is for nothing.
@@ -142,23 +111,22 @@ impl Pricing {
 
     /// What a reply with this usage cost that `other` gave in the place of the model: by the dearer prices.
     pub fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
-        let of_other = cost(self.table.of(other).unwrap_or_else(|| self.table.dearest()), usage);
+        let of_other = bands_of(&self.models, other).unwrap_or_else(|| dearest(&self.models));
+        let of_other = cost(of_other, usage);
         let own = self.cost(usage);
         if of_other.total() > own.total() { of_other } else { own }
     }
 }
 
-impl Prices {
-    fn of(&self, model: &str) -> Option<&[Band]> {
-        let exact = self.0.iter().find(|(ids, _)| ids.iter().any(|id| id == model));
-        let alike = || self.0.iter().find(|(ids, _)| ids.iter().any(|id| is_same_model(id, model)));
-        exact.or_else(alike).map(|(_, bands)| bands.as_slice())
-    }
+fn bands_of<'m>(models: &'m [Model], model: &str) -> Option<&'m [Band]> {
+    let find =
+        |is: fn(&str, &str) -> bool| models.iter().find(|m| m.ids.iter().any(|id| is(id, model)));
+    find(|a, b| a == b).or_else(|| find(is_same_model)).map(|known| known.bands.as_slice())
+}
 
-    fn dearest(&self) -> &[Band] {
-        let all = self.0.iter().map(|(_, bands)| bands.as_slice());
-        all.max_by_key(|bands| bands.first().map(|band| band.output)).unwrap_or_default()
-    }
+fn dearest(models: &[Model]) -> &[Band] {
+    let all = models.iter().map(|model| model.bands.as_slice());
+    all.max_by_key(|bands| bands.first().map(|band| band.output)).unwrap_or_default()
 }
 
 /// Whether both name one model: one may be dated, or spelled as a gateway spells it
@@ -191,20 +159,33 @@ fn cost(bands: &[Band], usage: &Tokens) -> Cost {
     }
 }
 
-impl Band {
-    fn read(wire: WireBand) -> Result<Self, PricingError> {
-        let price = |dollars| {
-            Usd::from_dollars(dollars).ok_or(PricingError::Content("a price must be a number ≥ 0"))
-        };
-        Ok(Self {
-            up_to_prompt_tokens: wire.up_to_prompt_tokens.unwrap_or(u64::MAX),
-            input: price(wire.input)?,
-            write_5m: price(wire.write_5m)?,
-            write_1h: price(wire.write_1h)?,
-            read: price(wire.read)?,
-            output: price(wire.output)?,
+impl Model<f64> {
+    fn read(self) -> Result<Model, PricingError> {
+        let bands = self.bands.into_iter().map(Band::read).collect::<Option<Vec<_>>>();
+        let bands = bands.ok_or(PricingError::Content("a price must be a number ≥ 0"))?;
+        let limits: Vec<_> = bands.iter().map(|band| band.up_to_prompt_tokens).collect();
+        let ascend = !limits.is_empty() && limits.is_sorted_by(|a, b| a < b);
+        ensure(ascend, "bands of a model must ascend, the last without a limit")?;
+        ensure(limits.ends_with(&[no_limit()]), "the last band of a model must have no limit")?;
+        Ok(Model { ids: self.ids, bands })
+    }
+}
+
+impl Band<f64> {
+    fn read(self) -> Option<Band> {
+        Some(Band {
+            up_to_prompt_tokens: self.up_to_prompt_tokens,
+            input: Usd::from_dollars(self.input)?,
+            write_5m: Usd::from_dollars(self.write_5m)?,
+            write_1h: Usd::from_dollars(self.write_1h)?,
+            read: Usd::from_dollars(self.read)?,
+            output: Usd::from_dollars(self.output)?,
         })
     }
+}
+
+fn ensure(holds: bool, otherwise: &'static str) -> Result<(), PricingError> {
+    if holds { Ok(()) } else { Err(PricingError::Content(otherwise)) }
 }
 
 #[cfg(test)]

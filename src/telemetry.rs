@@ -64,6 +64,7 @@ impl Drop for LastLines {
 ///
 /// # Errors
 /// When logging was started before, or there is no thread for it.
+#[expect(clippy::disallowed_methods, reason = "the thread that writes log lines")]
 pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitError> {
     let filter = EnvFilter::new(&config.filter);
     let lines = fmt::layer().with_ansi(false);

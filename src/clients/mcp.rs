@@ -95,6 +95,7 @@ impl McpClient {
     ///
     /// # Errors
     /// When there is no usable session by `deadline`; one that was opened is ended again.
+    #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
     pub async fn open<N: Future<Output = Result<(), String>>>(
         &self,
         (jwt, space_id): (&SecretString, &str),

@@ -1,21 +1,23 @@
-//! Field parsers that note problems instead of stopping at the first.
+//! Variables read one by one, with a note of each problem instead of an end at the first.
 
 use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv6Addr},
-    str::FromStr,
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    net::Ipv6Addr,
     time::Duration,
 };
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
+use serde::{Deserialize, de::DeserializeOwned};
 use tracing_subscriber::{
     EnvFilter,
     filter::{LevelFilter, Targets},
 };
 
-use super::{BaseUrl, Environment, Problem};
-use crate::domain::Usd;
+use super::{BaseUrl, Effort, Problem};
+use crate::domain::{Label, Usd};
 
 /// Longest duration a variable can ask for: a year, in milliseconds. Beyond it, clocks overflow.
 const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -23,250 +25,192 @@ const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
 /// text it is to be kept out of.
 const MIN_KEY: usize = 6;
 
-/// What is appended to each base URL; `*` is an id. A base that ends in one of them, or in its beginning, has
-/// it twice in every request. `api` alone is not refused: proxies have services under it.
-const APPENDED: [(&str, &[&[&str]]); 5] = [
-    (
-        "MANA_AUTH_URL",
-        &[
-            &["api", "auth", "sign-in", "email"],
-            &["api", "auth", "token"],
-            &["api", "auth", "organization", "list"],
-            &["api", "v1", "auth", "login"],
-            &["api", "v1", "me", "encryption-vault", "init"],
-            &["api", "v1", "internal", "personas"],
-        ],
-    ),
-    ("MANA_API_URL", &[&["api", "v1", "personas", "internal"]]),
-    ("MANA_PERSONAS_URL", &[&["due"], &["*", "actions"], &["*", "feedback"]]),
-    ("MANA_MCP_URL", &[&["mcp"]]),
-    ("ANTHROPIC_BASE_URL", &[&["v1", "messages"]]),
-];
-
-/// Collects problems while fields are read. A bad value yields the default, which is thrown away with
-/// the whole configuration at the end.
+/// Reads variables one by one and collects what is wrong with them. Of a bad value nothing is read, and the
+/// whole configuration is thrown away at the end.
+#[derive(Default)]
 pub(super) struct Parser {
+    vars: HashMap<OsString, OsString>,
+    asked: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
 impl Parser {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
-        Self { problems }
+    /// What `read` reads of these variables, if nothing is wrong with it.
+    pub(super) fn read_with<T>(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, Vec<Problem>> {
+        let mut parser = Self { vars: vars.into_iter().collect(), ..Self::default() };
+        let value = read(&mut parser);
+        if parser.problems.is_empty() { Ok(value) } else { Err(parser.problems) }
     }
 
-    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.problems.is_empty() {
-            return Ok(value);
-        }
-        let mut seen = HashSet::new();
-        Err(self.problems.into_iter().filter(|p| seen.insert(p.to_string())).collect())
+    /// Names of the variables that `read` reads.
+    pub(super) fn asked_by<T>(read: impl FnOnce(&mut Self) -> T) -> Vec<&'static str> {
+        let mut parser = Self::default();
+        read(&mut parser);
+        parser.asked
     }
 
-    pub(super) fn problem(&mut self, variable: &'static str, expected: impl Into<String>) {
-        self.problems.push(Problem { variable, expected: expected.into() });
+    pub(super) fn problem(&mut self, name: &'static str, expected: impl Into<String>) {
+        self.problems.push(Problem { variable: name, expected: expected.into() });
     }
 
-    /// `text` read by `parse`, or the default if it is unset.
-    fn read<T>(
+    /// The value of a variable; `None` where it is unset or empty. Of no variable a value has quotes around
+    /// it, and a key or a name with them would be wrong without a word.
+    pub(super) fn text_as_is(&mut self, name: &'static str) -> Option<String> {
+        self.asked.push(name);
+        let value = self.vars.remove(OsStr::new(name))?.into_string();
+        let wrong = match value.as_deref().map(|value| value.trim().as_bytes()) {
+            Ok([]) => return None,
+            Ok([quote @ (b'"' | b'\''), .., end]) if quote == end => {
+                "expected a value without quotes around it; docker's --env-file keeps them, where a shell \
+                 takes them away"
+            }
+            Ok(_) => return value.ok(),
+            Err(_) => "expected text in UTF-8",
+        };
+        self.problem(name, wrong);
+        None
+    }
+
+    /// As `text_as_is`, without white space around it.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.text_as_is(name).map(|text| text.trim().to_owned())
+    }
+
+    /// The value of a variable that is set, as `parse` reads it.
+    pub(super) fn read<T>(
         &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: T,
+        name: &'static str,
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> T {
-        match text {
-            None => default,
-            Some(text) => parse(&text).unwrap_or_else(|| {
-                self.problem(variable, format!("expected {expected}"));
-                default
-            }),
+    ) -> Option<T> {
+        let value = parse(&self.text(name)?);
+        if value.is_none() {
+            self.problem(name, format!("expected {expected}"));
         }
+        value
     }
 
-    pub(super) fn number<N>(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: N,
-        min: N,
-        max: N,
-    ) -> N
+    pub(super) fn number<N>(&mut self, name: &'static str, min: N, max: N) -> Option<N>
     where
-        N: FromStr + PartialOrd + std::fmt::Display,
+        N: DeserializeOwned + PartialOrd + Display,
     {
         let expected = format!("a whole number from {min} to {max}");
-        self.read(variable, text, default, &expected, |text| {
-            // "+5" parses, but nobody means it.
-            let digits = text.bytes().all(|b| b.is_ascii_digit());
-            text.parse().ok().filter(|n| digits && *n >= min && *n <= max)
+        // "+5" parses, but nobody means it.
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        self.read(name, &expected, |text| {
+            value(text).filter(|n| digits(text) && *n >= min && *n <= max)
         })
     }
 
-    pub(super) fn millis(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: u64,
-    ) -> Duration {
-        Duration::from_millis(self.number(variable, text, default, 1, MAX_MILLIS))
+    pub(super) fn millis(&mut self, name: &'static str, default: u64) -> Duration {
+        Duration::from_millis(self.number(name, 1, MAX_MILLIS).unwrap_or(default))
     }
 
     /// An amount of money greater than nothing.
-    pub(super) fn dollars(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: f64,
-    ) -> Usd {
-        let default = Usd::from_dollars(default).unwrap_or_default();
-        self.read(variable, text, default, EXPECTED_DOLLARS, read_dollars)
+    pub(super) fn dollars(&mut self, name: &'static str) -> Option<Usd> {
+        self.read(name, "an amount in US dollars above 0, such as 0.25", |text| {
+            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let amount = value(text).filter(|_| plain).and_then(Usd::from_dollars)?;
+            (amount > Usd::ZERO).then_some(amount)
+        })
     }
 
-    /// As `dollars`, where nothing is set by default.
-    pub(super) fn optional_dollars(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-    ) -> Option<Usd> {
-        self.read(variable, text, None, EXPECTED_DOLLARS, |text| read_dollars(text).map(Some))
+    /// A base URL, or its default. What is `appended` to it in requests must not be at its end.
+    pub(super) fn url(&mut self, name: &'static str, default: &str, appended: &[&str]) -> BaseUrl {
+        self.set_url(name, appended).unwrap_or_else(|| BaseUrl::of_constant(default))
     }
 
-    pub(super) fn ip(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: IpAddr,
-    ) -> IpAddr {
-        let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
-        self.read(variable, text, default, expected, |text| text.parse().ok())
-    }
-
-    pub(super) fn url(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: &str,
-    ) -> BaseUrl {
-        let text = text.unwrap_or_else(|| default.to_owned());
-        let Some(url) = BaseUrl::parse(&text) else {
-            self.problem(
-                variable,
-                "expected an http:// or https:// URL without user, password, query or fragment",
-            );
-            return stand_in_url();
-        };
-        let appended = APPENDED.iter().find(|(name, _)| *name == variable);
-        let base = url.without(appended.map_or(&[], |(_, paths)| paths));
+    /// As `url`, of a variable without a default.
+    pub(super) fn set_url(&mut self, name: &'static str, appended: &[&str]) -> Option<BaseUrl> {
+        let expected = "an http:// or https:// URL without user, password, query or fragment";
+        let url = self.read(name, expected, BaseUrl::parse)?;
+        let base = url.without(appended);
         if base != url {
-            self.problem(
-                variable,
-                format!("the end of its path is appended by the daemon itself; write {base}"),
-            );
+            let problem = "the end of its path is appended by the daemon itself; write";
+            self.problem(name, format!("{problem} {base}"));
         }
-        url
+        Some(url)
     }
 
     /// A secret that is sent as a header value.
-    pub(super) fn header_secret(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-    ) -> Option<SecretString> {
+    pub(super) fn header_secret(&mut self, name: &'static str) -> Option<SecretString> {
         let expected =
             format!("at least {MIN_KEY} characters, visible ASCII only, as it is sent in a header");
-        self.read(variable, text, None, &expected, |text| {
+        self.read(name, &expected, |text| {
             let fits = text.len() >= MIN_KEY && text.bytes().all(|b| b.is_ascii_graphic());
-            fits.then(|| Some(text.into()))
+            fits.then(|| text.into())
         })
     }
 
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: T,
-        choices: &[(&str, T)],
-    ) -> T {
-        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        let expected = format!("one of {}", names.join(", "));
-        self.read(variable, text, default, &expected, |text| {
-            choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
+    pub(super) fn choice<L: Label>(&mut self, name: &'static str) -> Option<L> {
+        let words: Vec<_> = L::ALL.iter().map(|choice| choice.as_str()).collect();
+        self.read(name, &format!("one of {}", words.join(", ")), L::parse)
+    }
+
+    /// The effort that is asked for, or none.
+    pub(super) fn effort(&mut self, name: &'static str) -> Option<Option<Effort>> {
+        self.read(name, "one of none, low, medium, high, xhigh, max", |text| {
+            if text == "none" { Some(None) } else { Effort::parse(text).map(Some) }
         })
     }
 
-    pub(super) fn boolean(&mut self, variable: &'static str, text: Option<String>) -> bool {
-        let choices = [("true", true), ("false", false), ("1", true), ("0", false)];
-        self.choice(variable, text, false, &choices)
-    }
-
-    /// Production if either variable says so; otherwise RUNNER_ENV goes first.
-    pub(super) fn environment(
-        &mut self,
-        runner_env: Option<String>,
-        node_env: Option<String>,
-    ) -> Environment {
-        let choices = [
-            ("development", Some(Environment::Development)),
-            ("test", Some(Environment::Test)),
-            ("staging", Some(Environment::Staging)),
-            ("production", Some(Environment::Production)),
-        ];
-        let runner = self.choice("RUNNER_ENV", runner_env, None, &choices);
-        let node = self.choice("NODE_ENV", node_env, None, &choices);
-        if [runner, node].contains(&Some(Environment::Production)) {
-            return Environment::Production;
-        }
-        runner.or(node).unwrap_or(Environment::Development)
-    }
-
-    pub(super) fn time_zone(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: &str,
-    ) -> TimeZone {
-        // POSIX allows a colon before the name.
-        let name = text.as_deref().unwrap_or(default).trim_start_matches(':');
-        TimeZone::get(name).unwrap_or_else(|_| {
-            self.problem(variable, "expected an IANA time zone such as Europe/Berlin or UTC");
-            TimeZone::UTC
+    pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, "one of true, false, 1, 0", |text| match text {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
         })
     }
 
-    pub(super) fn host_names(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-    ) -> Vec<String> {
+    pub(super) fn time_zone(&mut self, name: &'static str) -> Option<TimeZone> {
+        self.read(name, "an IANA time zone such as Europe/Berlin or UTC", |text| {
+            // POSIX allows a colon before the name.
+            TimeZone::get(text.trim_start_matches(':')).ok()
+        })
+    }
+
+    /// Names separated by commas.
+    pub(super) fn names(&mut self, name: &'static str) -> Vec<String> {
+        names(&self.text(name).unwrap_or_default()).map(str::to_owned).collect()
+    }
+
+    pub(super) fn host_names(&mut self, name: &'static str) -> Option<Vec<String>> {
         let expected = "host names or addresses separated by commas, without scheme and port";
-        self.read(variable, text, Vec::new(), expected, |text| {
-            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            names
-                .map(|name| match name.parse::<Ipv6Addr>() {
-                    Ok(address) => Some(address.to_string()),
-                    Err(_) => host_name(name),
-                })
-                .collect()
+        self.read(name, expected, |text| {
+            let address = |name: &str| Some(name.parse::<Ipv6Addr>().ok()?.to_string());
+            names(text).map(|name| address(name).or_else(|| host_name(name))).collect()
         })
     }
 
-    pub(super) fn log_filter(
-        &mut self,
-        variable: &'static str,
-        text: Option<String>,
-        default: &str,
-    ) -> String {
+    pub(super) fn log_filter(&mut self, name: &'static str) -> Option<String> {
         let expected = "off, error, warn, info, debug or trace, or directives that let something of this \
                         program through, such as info,mana_persona_runner::http=debug; its name has \
                         underscores there";
-        self.read(variable, text, default.to_owned(), expected, |text| {
+        self.read(name, expected, |text| {
             // White space would be part of a name to the filter.
             let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
             let fits = EnvFilter::try_new(&text).is_ok() && is_meant(&text);
             fits.then_some(text)
         })
     }
+}
+
+/// The value that envy reads in this text.
+pub(super) fn value<T: DeserializeOwned>(text: &str) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Only<T> {
+        value: T,
+    }
+    let only: envy::Result<Only<T>> = envy::from_iter([("value".to_owned(), text.to_owned())]);
+    only.ok().map(|only| only.value)
+}
+
+/// Names separated by commas.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// Whether a filter lets something of this program through, or says `off` of it. Every other word is taken for
@@ -308,18 +252,4 @@ pub fn host_name(text: &str) -> Option<String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let name = text.strip_suffix('.').unwrap_or(text);
     (!name.is_empty() && name.bytes().all(fits)).then(|| name.to_ascii_lowercase())
-}
-
-/// Stands where a URL could not be read, until the problems are reported.
-fn stand_in_url() -> BaseUrl {
-    #[allow(clippy::expect_used, reason = "a constant URL")]
-    BaseUrl::parse("http://localhost").expect("a constant URL")
-}
-
-const EXPECTED_DOLLARS: &str = "an amount in US dollars above 0, such as 0.25";
-
-fn read_dollars(text: &str) -> Option<Usd> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let amount = text.parse().ok().filter(|_| plain).and_then(Usd::from_dollars)?;
-    (amount > Usd::ZERO).then_some(amount)
 }

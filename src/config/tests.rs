@@ -63,7 +63,7 @@ fn the_personas_are_where_the_most_particular_variable_says() {
 
 #[test]
 fn empty_means_unset() {
-    let empty: Vec<_> = Raw::NAMES.iter().map(|name| (*name, "")).collect();
+    let empty: Vec<_> = Config::variables().into_iter().map(|name| (name, "")).collect();
     let config = read(&empty).unwrap();
     assert_eq!(config.listen.port, 3070);
     assert_eq!(config.missing_keys().len(), 2);
@@ -277,7 +277,7 @@ fn a_log_filter_that_would_silence_this_program_is_refused_unless_it_says_off() 
 
 #[test]
 fn a_value_in_quotes_is_refused_whatever_the_variable() {
-    for name in Raw::NAMES {
+    for name in Config::variables() {
         for value in ["\"s3cret-value\"", "'s3cret-value'", " 's3cret-value' ", "\"\"", "''"] {
             let problems = problems(&[(name, value)]);
             let [problem] = &problems[..] else { panic!("{name}: {problems:?}") };

@@ -1,9 +1,12 @@
 //! The hash of a tool call's input, comparable with the rows of the runner this one replaces.
 
-use std::{collections::HashMap, fmt, fmt::Write, iter::Peekable, ops::Range, str::Chars};
+use std::{fmt, ops::Range};
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::json_tokens::{ESCAPE, half_pairs, is_json, tokens};
 
 /// First 16 hex digits of the SHA-256 of what JavaScript's `JSON.stringify(JSON.parse(input))` gives.
 ///
@@ -16,11 +19,7 @@ impl InputHash {
     /// The hash of `raw`, one JSON value. `None` if it is not JSON or nests deeper than 3,000 levels.
     pub fn of_json(raw: &str) -> Option<Self> {
         let digest = Sha256::digest(stringify(raw)?);
-        let mut hex = String::with_capacity(16);
-        for byte in &digest[..8] {
-            write!(hex, "{byte:02x}").ok()?;
-        }
-        Some(Self(hex))
+        Some(Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
     /// The 16 hex digits.
@@ -42,253 +41,102 @@ const MAX_ARRAY_INDEX: u64 = u32::MAX as u64 - 1;
 
 /// What `JSON.stringify(JSON.parse(raw))` gives.
 fn stringify(raw: &str) -> Option<String> {
-    let mut parser = Parser { chars: raw.chars().peekable() };
+    if !is_json(raw) {
+        return None;
+    }
     let mut out = String::with_capacity(raw.len());
-    parser.value(&mut out)?;
-    parser.skip_white_space();
-    parser.chars.next().is_none().then_some(out)
-}
-
-/// Reads JSON and writes its canonical form. Strings are kept as UTF-16 code units, as JavaScript
-/// keeps them, because a lone surrogate is legal there.
-struct Parser<'a> {
-    chars: Peekable<Chars<'a>>,
-}
-
-/// An object or array whose end was not read yet.
-struct Open {
-    close: char,
-    /// Where its content begins in what is written.
-    begin: usize,
-    /// Of an object: each key with the place of its value.
-    members: Vec<(Vec<u16>, Range<usize>)>,
-}
-
-impl Parser<'_> {
-    /// One value, without recursion: how deep others nest is not for them to decide.
-    fn value(&mut self, out: &mut String) -> Option<()> {
-        let mut open: Vec<Open> = Vec::new();
-        loop {
-            self.skip_white_space();
-            match *self.chars.peek()? {
-                bracket @ ('{' | '[') => {
-                    self.chars.next();
-                    out.push(bracket);
-                    let close = if bracket == '{' { '}' } else { ']' };
-                    self.skip_white_space();
-                    if self.chars.next_if_eq(&close).is_none() {
-                        open.push(Open { close, begin: out.len(), members: Vec::new() });
-                        self.key(open.last_mut()?, out)?;
-                        if open.len() > MAX_DEPTH {
-                            return None;
-                        }
-                        continue;
-                    }
-                    out.push(close);
+    let mut open: Vec<Open> = Vec::new();
+    // Where the last string begins: it may be a key.
+    let mut string = 0;
+    for (first, token) in tokens(raw) {
+        let token = &raw[token];
+        match first {
+            b'{' | b'[' => {
+                out.push_str(token);
+                open.push(Open { begin: out.len(), members: Vec::new() });
+                if open.len() > MAX_DEPTH {
+                    return None;
                 }
-                '"' => quote(&self.string()?, out),
-                't' => self.literal("true", out)?,
-                'f' => self.literal("false", out)?,
-                'n' => self.literal("null", out)?,
-                _ => self.number(out)?,
             }
-            loop {
-                let Some(inner) = open.last_mut() else { return Some(()) };
-                if let Some((_, value)) = inner.members.last_mut() {
+            b':' => {
+                let key = string..out.len();
+                out.push_str(token);
+                open.last_mut()?.members.push((key, out.len()..out.len()));
+            }
+            b',' | b'}' | b']' => {
+                if let Some((_, value)) = open.last_mut()?.members.last_mut() {
                     value.end = out.len();
                 }
-                self.skip_white_space();
-                match self.chars.next()? {
-                    ',' => {
-                        out.push(',');
-                        self.key(inner, out)?;
-                        break;
-                    }
-                    c if c == inner.close => {
-                        inner.arrange(out);
-                        out.push(c);
-                        open.pop();
-                    }
-                    _ => return None,
+                if first != b',' {
+                    open.pop()?.arrange(&mut out);
                 }
+                out.push_str(token);
             }
-        }
-    }
-
-    /// The key of a member, where it is one that comes next.
-    fn key(&mut self, open: &mut Open, out: &mut String) -> Option<()> {
-        if open.close == '}' {
-            self.skip_white_space();
-            let key = self.string()?;
-            self.skip_white_space();
-            self.expect(':')?;
-            quote(&key, out);
-            out.push(':');
-            open.members.push((key, out.len()..out.len()));
-        }
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<Vec<u16>> {
-        self.expect('"')?;
-        let mut units = Vec::new();
-        loop {
-            match self.chars.next()? {
-                '"' => return Some(units),
-                '\\' => units.push(self.escape()?),
-                c if c < ' ' => return None,
-                c => units.extend_from_slice(c.encode_utf16(&mut [0; 2])),
+            b'"' => {
+                string = out.len();
+                quote(token, &mut out)?;
             }
-        }
-    }
-
-    fn escape(&mut self) -> Option<u16> {
-        Some(match self.chars.next()? {
-            'b' => 0x08,
-            't' => 0x09,
-            'n' => 0x0a,
-            'f' => 0x0c,
-            'r' => 0x0d,
-            'u' => {
-                let mut unit = 0;
-                for _ in 0..4 {
-                    unit = unit * 16 + self.chars.next()?.to_digit(16)?;
+            b't' | b'f' | b'n' => out.push_str(token),
+            _ => match token.parse().ok()? {
+                number if f64::is_finite(number) => {
+                    out.push_str(ryu_js::Buffer::new().format_finite(number));
                 }
-                u16::try_from(unit).ok()?
-            }
-            c @ ('"' | '\\' | '/') => u16::try_from(u32::from(c)).ok()?,
-            _ => return None,
-        })
-    }
-
-    fn number(&mut self, out: &mut String) -> Option<()> {
-        let mut text = String::new();
-        while let Some(c) =
-            self.chars.next_if(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E'))
-        {
-            text.push(c);
+                _ => out.push_str("null"),
+            },
         }
-        serde_json::from_str::<IgnoredAny>(&text).ok()?;
-        write_number(text.parse().ok()?, out)
     }
+    Some(out)
+}
 
-    fn literal(&mut self, word: &str, out: &mut String) -> Option<()> {
-        for c in word.chars() {
-            self.expect(c)?;
-        }
-        out.push_str(word);
-        Some(())
-    }
-
-    fn expect(&mut self, c: char) -> Option<()> {
-        self.chars.next_if_eq(&c).map(drop)
-    }
-
-    fn skip_white_space(&mut self) {
-        while self.chars.next_if(|c| matches!(c, ' ' | '\t' | '\n' | '\r')).is_some() {}
-    }
+/// An object or array whose end was not read yet, in what is written.
+struct Open {
+    /// Where its content begins.
+    begin: usize,
+    /// Of an object: the places of each key and its value.
+    members: Vec<(Range<usize>, Range<usize>)>,
 }
 
 impl Open {
     /// Writes an object's members as JavaScript enumerates them, where that is not how they were read.
-    fn arrange(&self, out: &mut String) {
-        let mut places: HashMap<&[u16], usize> = HashMap::new();
-        let mut members: Vec<(&[u16], &Range<usize>)> = Vec::new();
-        for (key, value) in &self.members {
-            match places.get(&**key) {
-                Some(&place) => members[place].1 = value,
-                None => {
-                    places.insert(key, members.len());
-                    members.push((key, value));
-                }
-            }
-        }
-        let is_index = |(key, _): &(&[u16], _)| array_index(key).is_some();
-        if members.len() == self.members.len() && !members.iter().any(is_index) {
+    fn arrange(self, out: &mut String) {
+        let texts =
+            self.members.iter().map(|(key, value)| (&out[key.clone()], &out[value.clone()]));
+        // The last value of a key, in the place of the first.
+        let mut members: IndexMap<&str, &str> = texts.collect();
+        let is_arranged = members.keys().all(|key| array_index(key).is_none());
+        if is_arranged && members.len() == self.members.len() {
             return;
         }
         // The sort is stable: keys that are no index keep their order, behind those that are.
-        members.sort_by_key(|(key, _)| array_index(key).unwrap_or(u64::MAX));
-        let mut arranged = String::with_capacity(out.len() - self.begin);
-        for (n, (key, value)) in members.into_iter().enumerate() {
-            if n > 0 {
-                arranged.push(',');
-            }
-            quote(key, &mut arranged);
-            arranged.push(':');
-            arranged.push_str(&out[value.clone()]);
-        }
-        out.truncate(self.begin);
-        out.push_str(&arranged);
+        members.sort_by_cached_key(|key, _| array_index(key).unwrap_or(u64::MAX));
+        let members = members.iter().map(|(key, value)| format!("{key}:{value}"));
+        let arranged = members.collect::<Vec<_>>().join(",");
+        out.replace_range(self.begin.., &arranged);
     }
 }
 
-/// The number a key stands for, if JavaScript treats it as an array index.
-fn array_index(key: &[u16]) -> Option<u64> {
-    let text = String::from_utf16(key).ok()?;
+/// The number a key in its quotes stands for, if JavaScript treats it as an array index.
+fn array_index(key: &str) -> Option<u64> {
+    let text = &key[1..key.len() - 1];
     let index = text.parse::<u64>().ok().filter(|&index| index <= MAX_ARRAY_INDEX)?;
     // Only the canonical spelling counts: not "01", not "+1".
     (index.to_string() == text).then_some(index)
 }
 
-/// Writes a string as JSON.stringify quotes it.
-fn quote(units: &[u16], out: &mut String) {
+/// Writes a string of JSON as JSON.stringify does: half of a surrogate pair as its escape, between them what
+/// serde_json quotes in the same way.
+fn quote(string: &str, out: &mut String) -> Option<()> {
+    let end = string.len() - 1;
+    let mut done = 1;
     out.push('"');
-    for c in char::decode_utf16(units.iter().copied()) {
-        match c {
-            Ok('"') => out.push_str("\\\""),
-            Ok('\\') => out.push_str("\\\\"),
-            Ok('\u{8}') => out.push_str("\\b"),
-            Ok('\t') => out.push_str("\\t"),
-            Ok('\n') => out.push_str("\\n"),
-            Ok('\u{c}') => out.push_str("\\f"),
-            Ok('\r') => out.push_str("\\r"),
-            Ok(c) if c < ' ' => push_unit(u16::try_from(u32::from(c)).unwrap_or_default(), out),
-            Ok(c) => out.push(c),
-            Err(lone) => push_unit(lone.unpaired_surrogate(), out),
-        }
+    for half in half_pairs(string).chain([end]) {
+        let text: String = serde_json::from_str(&format!("\"{}\"", &string[done..half])).ok()?;
+        let quoted = serde_json::to_string(&text).ok()?;
+        out.push_str(&quoted[1..quoted.len() - 1]);
+        done = end.min(half + ESCAPE);
+        out.push_str(&string[half..done].to_ascii_lowercase());
     }
     out.push('"');
-}
-
-fn push_unit(unit: u16, out: &mut String) {
-    out.push_str(&format!("\\u{unit:04x}"));
-}
-
-/// Writes a number as JavaScript's Number::toString does; what is not finite becomes null.
-fn write_number(value: f64, out: &mut String) -> Option<()> {
-    if !value.is_finite() {
-        out.push_str("null");
-        return Some(());
-    }
-    if value == 0.0 {
-        out.push('0');
-        return Some(());
-    }
-    // Rust's exponent form gives the shortest digits that read back as the same number, as
-    // JavaScript's does; only their arrangement differs.
-    let scientific = format!("{:e}", value.abs());
-    let (mantissa, exponent) = scientific.split_once('e')?;
-    let digits = mantissa.replace('.', "");
-    let count = i32::try_from(digits.len()).ok()?;
-    let point = exponent.parse::<i32>().ok()? + 1;
-    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or_default());
-    if value < 0.0 {
-        out.push('-');
-    }
-    if (count..=21).contains(&point) {
-        *out += &digits;
-        *out += &zeros(point - count);
-    } else if (1..=21).contains(&point) {
-        let (whole, fraction) = digits.split_at(usize::try_from(point).ok()?);
-        write!(out, "{whole}.{fraction}").ok()?;
-    } else if (-5..=0).contains(&point) {
-        write!(out, "0.{}{digits}", zeros(-point)).ok()?;
-    } else {
-        let (first, rest) = digits.split_at(1);
-        let dot = if rest.is_empty() { "" } else { "." };
-        write!(out, "{first}{dot}{rest}e{:+}", point - 1).ok()?;
-    }
     Some(())
 }
 

@@ -11,12 +11,14 @@ use serde::{
     de::{DeserializeOwned, Error, IgnoredAny},
 };
 
+use super::json_tokens::{ESCAPE, end_of_first, half_pairs, is_json, tokens};
+
 /// Deepest nesting that is kept; serde_json reads up to 127 levels.
 const MAX_DEPTH: usize = 120;
 /// Digits that no number beyond `f64` can do without, unless it has an exponent.
 const LONG_NUMBER: usize = 300;
 /// U+FFFD as JSON writes it: as long as the escape it stands for.
-const REPLACEMENT: &[u8] = b"\\ufffd";
+const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 const NULL: &str = "null";
 /// Most values that become `null`: a text that holds more is not worth the memory.
 const MAX_NULLS: usize = 100_000;
@@ -65,8 +67,7 @@ impl<'a> JsonText<'a> {
         let odd = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
         let bytes = if odd.take(MAX_ODD_BYTES).count() < MAX_ODD_BYTES { bytes } else { b"" };
         let received = String::from_utf8_lossy(bytes);
-        let found = Scan::value(&received)
-            .filter(|found| skip_white_space(received.as_bytes(), found.end) == received.len());
+        let found = if is_json(&received) { Found::in_json(&received) } else { None };
         let weight = found.as_ref().map(|found| found.weight);
         let (readable, nulls) = found.map_or_else(Default::default, |found| found.apply(&received));
         Self { received, readable, nulls, weight }
@@ -78,9 +79,11 @@ impl<'a> JsonText<'a> {
     /// # Errors
     /// When it is no JSON, not what is wanted, or heavier.
     pub fn read<'t, T: Deserialize<'t>>(&'t self, most: usize) -> serde_json::Result<T> {
-        if self.weight.is_none_or(|weight| weight > most) {
+        if self.weight.is_none() {
             // What is no JSON says where; nothing is unfolded for that.
             serde_json::from_str::<IgnoredAny>(self.as_str())?;
+        }
+        if self.weight.is_none_or(|weight| weight > most) {
             return Err(serde_json::Error::custom("it holds more values than any such answer"));
         }
         serde_json::from_str(self.as_str())
@@ -116,62 +119,75 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 
 /// The JSON value at the beginning of `text`, made readable, and its length there.
 pub fn first_value(text: &str) -> Option<(Cow<'_, str>, usize)> {
-    let found = Scan::value(text)?;
-    let end = found.end;
+    let end = end_of_first(text)?;
     let value = &text[..end];
-    Some((found.apply(value).0.map_or(Cow::Borrowed(value), Cow::Owned), end))
+    let readable = Found::in_json(value)?.apply(value).0;
+    Some((readable.map_or(Cow::Borrowed(value), Cow::Owned), end))
 }
 
-fn skip_white_space(bytes: &[u8], from: usize) -> usize {
-    let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
-    bytes[from..].iter().position(|b| !is_space(b)).map_or(bytes.len(), |n| from + n)
-}
-
-/// What may come next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    Value,
-    ValueOrEnd,
-    Key,
-    KeyOrEnd,
-    CommaOrEnd,
-}
-
-/// A walk over one JSON value, without recursion, that notes what is odd in it.
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
-    /// The closing brackets due, innermost last.
-    open: Vec<u8>,
-    /// Where the value begins that is too deep.
-    too_deep: Option<usize>,
+/// What is odd in a text that is JSON.
+#[derive(Default)]
+struct Found {
     /// The text with no half of a surrogate pair in it, once one was found.
     well_formed: Option<Vec<u8>>,
     nulls: Vec<Null>,
     weight: usize,
 }
 
-/// A value that is JSON, and what is odd in it.
-struct Found {
-    end: usize,
-    well_formed: Option<Vec<u8>>,
-    nulls: Vec<Null>,
-    weight: usize,
-}
-
 impl Found {
+    /// Walks over `json`; `None` if hardly anything of it can be read.
+    fn in_json(json: &str) -> Option<Self> {
+        let mut found = Self::default();
+        let (mut depth, mut too_deep) = (0, 0);
+        for (first, token) in tokens(json) {
+            match first {
+                b',' => {}
+                // What stands before it is a key, no value.
+                b':' => found.weight -= 1,
+                b'{' | b'[' => {
+                    found.weight += if first == b'{' { OBJECT } else { 1 };
+                    if depth == MAX_DEPTH {
+                        too_deep = token.start;
+                    }
+                    depth += 1;
+                }
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == MAX_DEPTH {
+                        found.nulls.push(Null { odd: too_deep..token.end, place: 0 });
+                    }
+                }
+                _ => {
+                    found.weight += 1;
+                    if first == b'"' {
+                        found.replace_half_pairs(json, token);
+                    } else if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
+                        found.nulls.push(Null { odd: token, place: 0 });
+                    }
+                }
+            }
+            if found.nulls.len() > MAX_NULLS {
+                return None;
+            }
+        }
+        Some(found)
+    }
+
+    fn replace_half_pairs(&mut self, json: &str, string: Range<usize>) {
+        for half in half_pairs(&json[string.clone()]) {
+            let text = self.well_formed.get_or_insert_with(|| json.as_bytes().to_vec());
+            text[string.start + half..][..ESCAPE].copy_from_slice(REPLACEMENT);
+        }
+    }
+
     /// The text as it can be read, if that is not `text`, and where it has nulls now.
     fn apply(mut self, text: &str) -> (Option<String>, Vec<Null>) {
         // Only escapes were replaced, by escapes, so it is UTF-8 still.
         let well_formed = self.well_formed.and_then(|bytes| String::from_utf8(bytes).ok());
         if self.nulls.is_empty() {
-            let cut = well_formed.map(|mut whole| {
-                whole.truncate(text.len());
-                whole
-            });
-            return (cut, self.nulls);
+            return (well_formed, self.nulls);
         }
-        let text = well_formed.as_deref().map_or(text, |whole| &whole[..text.len()]);
+        let text = well_formed.as_deref().unwrap_or(text);
         let mut readable = String::with_capacity(text.len());
         let mut done = 0;
         for Null { odd, place } in &mut self.nulls {
@@ -185,141 +201,12 @@ impl Found {
     }
 }
 
-impl<'a> Scan<'a> {
-    /// The first value of `text`; `None` if it is no JSON, or hardly any.
-    fn value(text: &'a str) -> Option<Found> {
-        let (open, nulls) = (Vec::new(), Vec::new());
-        let (too_deep, well_formed) = (None, None);
-        let mut scan = Self { text, at: 0, open, too_deep, well_formed, nulls, weight: 0 };
-        let mut expect = Expect::Value;
-        loop {
-            scan.at = skip_white_space(text.as_bytes(), scan.at);
-            expect = scan.step(expect, scan.peek()?)?;
-            if scan.open.is_empty() {
-                let Self { at: end, well_formed, nulls, weight, .. } = scan;
-                return Some(Found { end, well_formed, nulls, weight });
-            }
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn step(&mut self, expect: Expect, next: u8) -> Option<Expect> {
-        use Expect::{CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
-        if matches!(expect, Value | ValueOrEnd) && next != b']' {
-            self.weight += if next == b'{' { OBJECT } else { 1 };
-        }
-        match (expect, next) {
-            (Value | ValueOrEnd, b'{') => self.enter(b'}', KeyOrEnd),
-            (Value | ValueOrEnd, b'[') => self.enter(b']', ValueOrEnd),
-            (ValueOrEnd | KeyOrEnd | CommaOrEnd, b']' | b'}') => self.leave(next),
-            (CommaOrEnd, b',') => {
-                self.at += 1;
-                Some(if self.open.last() == Some(&b'}') { Key } else { Value })
-            }
-            (Key | KeyOrEnd, b'"') => {
-                self.string()?;
-                self.at = skip_white_space(self.text.as_bytes(), self.at);
-                (self.peek() == Some(b':')).then(|| self.at += 1)?;
-                Some(Value)
-            }
-            (Value | ValueOrEnd, b'"') => self.string().map(|()| CommaOrEnd),
-            (Value | ValueOrEnd, b't' | b'f' | b'n') => self.word().map(|()| CommaOrEnd),
-            (Value | ValueOrEnd, b'-' | b'0'..=b'9') => self.number().map(|()| CommaOrEnd),
-            _ => None,
-        }
-    }
-
-    fn enter(&mut self, close: u8, expect: Expect) -> Option<Expect> {
-        if self.open.len() == MAX_DEPTH {
-            self.too_deep = Some(self.at);
-        }
-        self.open.push(close);
-        self.at += 1;
-        Some(expect)
-    }
-
-    fn leave(&mut self, close: u8) -> Option<Expect> {
-        (self.open.pop() == Some(close)).then_some(())?;
-        self.at += 1;
-        if self.open.len() == MAX_DEPTH
-            && let Some(begin) = self.too_deep.take()
-        {
-            self.null(begin)?;
-        }
-        Some(Expect::CommaOrEnd)
-    }
-
-    fn word(&mut self) -> Option<()> {
-        let rest = &self.text[self.at..];
-        let word = ["true", "false", NULL].into_iter().find(|word| rest.starts_with(word))?;
-        self.at += word.len();
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<()> {
-        let rest = &self.text[self.at..];
-        let is_part = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
-        let number = &rest[..rest.bytes().position(|b| !is_part(b)).unwrap_or(rest.len())];
-        let begin = self.at;
-        self.at += number.len();
-        if (number.len() > LONG_NUMBER || number.contains(['e', 'E']))
-            && serde_json::from_str::<f64>(number).is_err()
-        {
-            self.null(begin)?;
-        }
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<()> {
-        let bytes = self.text.as_bytes();
-        self.at += 1;
-        loop {
-            self.at += memchr::memchr2(b'"', b'\\', bytes.get(self.at..)?)?;
-            if bytes[self.at] == b'"' {
-                self.at += 1;
-                return Some(());
-            }
-            match unit(bytes, self.at) {
-                None => self.at += 2,
-                Some(first) => {
-                    let begin = self.at;
-                    self.at += 6;
-                    match (first, unit(bytes, self.at)) {
-                        (0xd800..0xdc00, Some(0xdc00..0xe000)) => self.at += 6,
-                        (0xd800..0xe000, _) => self.replace(begin),
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// What stands from `begin` to here becomes null, unless it goes with something larger.
-    fn null(&mut self, begin: usize) -> Option<()> {
-        if self.too_deep.is_none() {
-            let odd = begin..self.at;
-            // What is no JSON does not become it.
-            serde_json::from_str::<IgnoredAny>(&self.text[odd.clone()]).ok()?;
-            self.nulls.push(Null { odd, place: 0 });
-        }
-        (self.nulls.len() <= MAX_NULLS).then_some(())
-    }
-
-    /// The escape from `begin` to here becomes U+FFFD.
-    fn replace(&mut self, begin: usize) {
-        let bytes = self.well_formed.get_or_insert_with(|| self.text.as_bytes().to_vec());
-        bytes[begin..self.at].copy_from_slice(REPLACEMENT);
-    }
-}
-
-/// The UTF-16 unit of the escape at `at`, if `\uXXXX` stands there.
-fn unit(bytes: &[u8], at: usize) -> Option<u16> {
-    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    let digit = |n: u16, b: &u8| Some(n << 4 | char::from(*b).to_digit(16)? as u16);
-    digits.iter().try_fold(0, digit)
+/// Whether this is a number that serde_json has no room for.
+fn is_out_of_range(token: &str) -> bool {
+    let is_number = token.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    is_number
+        && (token.len() > LONG_NUMBER || token.contains(['e', 'E']))
+        && serde_json::from_str::<f64>(token).is_err()
 }
 
 #[cfg(test)]

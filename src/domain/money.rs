@@ -28,6 +28,11 @@ impl Usd {
         (dollars >= 0.0).then(|| Self((dollars * PER_DOLLAR).round() as u64))
     }
 
+    /// So many cents.
+    pub const fn from_cents(cents: u32) -> Self {
+        Self(cents as u64 * (PER_DOLLAR as u64 / 100))
+    }
+
     /// So many picodollars, as they are stored.
     pub fn from_picodollars(picodollars: u64) -> Self {
         Self(picodollars)

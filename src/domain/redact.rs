@@ -5,6 +5,7 @@ mod forms;
 use std::{
     borrow::Cow,
     fmt,
+    ops::Range,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -94,23 +95,16 @@ impl Redactor {
     /// The same for every text in `value`; whether any was changed. Keys stay: they are structure, and a
     /// secret may be a word.
     pub fn redact_values(&self, value: &mut Value) -> bool {
+        let one = |changed, value| self.redact_values(value) || changed;
         match value {
-            Value::String(text) => match self.redact(text) {
-                Cow::Owned(without) if without != *text => {
-                    *text = without;
-                    true
-                }
-                _ => false,
-            },
-            // All of them, also behind one that was changed.
-            Value::Array(items) => {
-                let changed = items.iter_mut().map(|item| self.redact_values(item));
-                changed.filter(|changed| *changed).count() > 0
+            Value::String(text) => {
+                let Cow::Owned(without) = self.redact(text) else { return false };
+                let changed = without != *text;
+                *text = without;
+                changed
             }
-            Value::Object(members) => {
-                let changed = members.values_mut().map(|member| self.redact_values(member));
-                changed.filter(|changed| *changed).count() > 0
-            }
+            Value::Array(items) => items.iter_mut().fold(false, one),
+            Value::Object(members) => members.values_mut().fold(false, one),
             _ => false,
         }
     }
@@ -120,7 +114,7 @@ impl Redactor {
     pub fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
         self.known().iter().any(|secret| !is_word(secret) && name.contains(secret.as_str()))
-            || BY_LOOKS.iter().any(|by_looks| by_looks(name).is_some_and(|text| text != name))
+            || BY_LOOKS.iter().any(|by_looks| by_looks(name).is_some())
     }
 }
 
@@ -140,38 +134,38 @@ const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
 /// /diag only, and peers quote them where they like, as they stand or as in a URL.
 pub fn redact_emails(text: &str) -> Cow<'_, str> {
     let in_address = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
-    let mut out = String::new();
-    let mut rest = text;
-    let first_at = |rest: &str| {
+    let without = replace(text, |rest| {
         let mut begins = rest.match_indices(['@', '%', '\u{ff20}', '\\']);
-        begins.find_map(|(at, _)| {
+        let (at, sign) = begins.find_map(|(at, _)| {
             let sign = AT.iter().find(|sign| rest[at..].starts_with(**sign))?;
             Some((at, sign.len()))
-        })
-    };
-    while let Some((at, len)) = first_at(rest) {
-        let (before, after) = (&rest[..at], &rest[at + len..]);
+        })?;
+        let (before, after) = (&rest[..at], &rest[at + sign..]);
         let name = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
             // A name in quotes may hold anything.
-            Some(quote) => &before[..quote],
-            None => before.trim_end_matches(in_address),
+            Some(quote) => quote,
+            None => before.trim_end_matches(in_address).len(),
         };
         // In text that is JSON already, what follows a backslash belongs to an escape.
-        let name = &before[..name.len() + escape_len(&before[name.len()..], name.ends_with('\\'))];
-        let domain_len = after.find(|c| !in_address(c)).unwrap_or(after.len());
-        if name.len() < before.len() && domain_len > 0 {
-            out.push_str(name);
-            out.push_str(MARK);
-        } else {
-            out.push_str(&rest[..at + len + domain_len]);
-        }
-        rest = &after[domain_len..];
+        let name = name + escape_len(&before[name..], before[..name].ends_with('\\'));
+        let domain = after.find(|c| !in_address(c)).unwrap_or(after.len());
+        Some((name..at + sign + domain, name < at && domain > 0))
+    });
+    without.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// `text` with each secret in it replaced; `None` if that changes nothing. `next` finds in the rest of a text
+/// what looks like a secret, and says whether it is one.
+fn replace(text: &str, next: impl Fn(&str) -> Option<(Range<usize>, bool)>) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((found, is_secret)) = next(rest) {
+        out.push_str(&rest[..found.start]);
+        out.push_str(if is_secret { MARK } else { &rest[found.clone()] });
+        rest = &rest[found.end..];
     }
-    if rest.len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
+    out.push_str(if out.is_empty() { "" } else { rest });
+    (!out.is_empty() && out != text).then_some(out)
 }
 
 /// What finds secrets that are on no list.
@@ -186,53 +180,28 @@ fn redact_url_credentials(text: &str) -> Option<String> {
         let port = authority.split_once(':').map_or("", |(_, port)| port);
         !authority.starts_with('[') && !port.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("://") {
-        let (before, after) = rest.split_at(start + "://".len());
+    replace(text, |rest| {
+        let start = rest.find("://")? + "://".len();
+        let after = &rest[start..];
         let end = after.find(ends_authority).unwrap_or(after.len());
-        out.push_str(before);
         let at = after[..end].rfind('@').or_else(|| {
-            if !has_no_port(&after[..end]) {
-                return None;
-            }
             // No further than to the next URL: each part of a long text is looked at once.
             let until_next = &after[..after.find("://").unwrap_or(after.len())];
-            until_next[..until_next.find(ends_url).unwrap_or(until_next.len())].rfind('@')
+            let until_next = until_next.split(ends_url).next().unwrap_or_default();
+            until_next.rfind('@').filter(|_| has_no_port(&after[..end]))
         });
-        rest = match at {
-            Some(at) => {
-                out.push_str(MARK);
-                &after[at..]
-            }
-            None => after,
-        };
-    }
-    if out.len() + rest.len() == text.len() && out == text[..out.len()] {
-        return None;
-    }
-    out.push_str(rest);
-    Some(out)
+        Some((start..start + at.unwrap_or_default(), at.is_some()))
+    })
 }
 
 /// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
 fn redact_jwts(text: &str) -> Option<String> {
-    let in_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("eyJ") {
-        let tail = &rest[start..];
-        let end = tail.bytes().position(|b| !in_token(b)).unwrap_or(tail.len());
-        let is_jwt = tail[..end].bytes().filter(|&b| b == b'.').count() >= 2;
-        out.push_str(&rest[..start]);
-        out.push_str(if is_jwt { MARK } else { &tail[..end] });
-        rest = &tail[end..];
-    }
-    if out.is_empty() {
-        return None;
-    }
-    out.push_str(rest);
-    Some(out)
+    let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    replace(text, |rest| {
+        let start = rest.find("eyJ")?;
+        let token = rest[start..].split(|c| !in_token(c)).next()?;
+        Some((start..start + token.len(), token.matches('.').count() >= 2))
+    })
 }
 
 #[cfg(test)]

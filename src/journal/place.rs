@@ -75,6 +75,7 @@ impl Journal {
     ///
     /// # Errors
     /// When they are not: somebody has removed or replaced them.
+    #[expect(clippy::disallowed_methods, reason = "a look at the disk may hang")]
     pub async fn check_place(&self) -> Result<Option<u64>> {
         let Some(place) = self.place.clone() else { return Ok(None) };
         let slow = || JournalError::Slow { attempted: "look after its files" };

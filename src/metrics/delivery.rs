@@ -1,32 +1,35 @@
 //! Rows for mana-auth, the outbox they wait in, and the journal's file.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::PoisonError, time::Duration};
 
-use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 use tokio::time::Instant;
 
 use super::{
     Metrics, RowKind,
-    families::{Families, Values, all},
+    families::{Series, Values, closed, families},
 };
 
-const KINDS: Values = Values::Closed(all::<RowKind>);
+const KINDS: Values = closed::<RowKind>();
 
-#[derive(Debug)]
-pub(super) struct Delivery {
-    rows: IntCounterVec,
-    outbox: IntGaugeVec,
-    oldest_age: Gauge,
-    /// Since when the oldest post of the outbox waits.
-    oldest_since: Mutex<Option<Instant>>,
-    dead_letters: IntGauge,
-    journal_size: IntGauge,
-    journal_writable: IntGauge,
-    disk_free: IntGauge,
-}
+families! { Delivery {
+    /// Rows mana-auth confirmed. No growth while runs finish means that nothing is handed in.
+    rows: counter "rows_posted_total" { kind: KINDS };
+    /// Posts that mana-auth has not confirmed yet. It grows while mana-auth is away and falls by itself
+    /// afterwards.
+    outbox: gauge "outbox_posts" { kind: KINDS };
+    /// How long the oldest of these posts has waited, 0 if there is none. It grows until mana-auth takes the
+    /// post.
+    oldest_age: gauge "outbox_oldest_age_seconds" {};
+    /// Posts mana-auth will never accept as they are. Somebody has to look at them.
+    dead_letters: gauge "outbox_dead_letters" {};
+    /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
+    /// what JOURNAL_RETENTION_DAYS keep.
+    journal_size: gauge "journal_size_bytes" {};
+    /// Room left on the disk the journal is on. At 0 no new run starts; the journal needs some megabytes a day.
+    disk_free: gauge "journal_disk_free_bytes" {};
+    /// 0 since the journal could not be written, 1 again once it can: meanwhile no new run starts.
+    journal_writable: gauge "journal_writable" {};
+} }
 
 /// What the outbox holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,61 +44,10 @@ pub struct OutboxState {
     pub dead_letters: u64,
 }
 
-impl Delivery {
-    pub(super) fn new(r: &mut Families) -> prometheus::Result<Self> {
-        let delivery = Self {
-            rows: r.counters(
-                "rows_posted_total",
-                "Rows mana-auth confirmed. No growth while runs finish means that nothing is handed in.",
-                &[("kind", KINDS)],
-            )?,
-            outbox: r.gauges(
-                "outbox_posts",
-                "Posts that mana-auth has not confirmed yet. It grows while mana-auth is away and falls \
-                 by itself afterwards.",
-                &[("kind", KINDS)],
-            )?,
-            oldest_age: r.measure(
-                "outbox_oldest_age_seconds",
-                "How long the oldest of these posts has waited, 0 if there is none. It grows until \
-                 mana-auth takes the post.",
-            )?,
-            oldest_since: Mutex::default(),
-            dead_letters: r.gauge(
-                "outbox_dead_letters",
-                "Posts mana-auth will never accept as they are. Somebody has to look at them.",
-            )?,
-            journal_size: r.gauge(
-                "journal_size_bytes",
-                "Size of the journal's database without its write-ahead log, which comes to a few MB. It \
-                 levels off at what JOURNAL_RETENTION_DAYS keep.",
-            )?,
-            disk_free: r.gauge(
-                "journal_disk_free_bytes",
-                "Room left on the disk the journal is on. At 0 no new run starts; the journal needs some \
-                 megabytes a day.",
-            )?,
-            journal_writable: r.gauge(
-                "journal_writable",
-                "0 since the journal could not be written, 1 again once it can: meanwhile no new run \
-                 starts.",
-            )?,
-        };
-        delivery.journal_writable.set(1);
-        Ok(delivery)
-    }
-
-    /// Brings the age up to now.
-    pub(super) fn refresh(&self) {
-        let since = *self.oldest_since.lock().unwrap_or_else(PoisonError::into_inner);
-        self.oldest_age.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
-    }
-}
-
 impl Metrics {
     /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
     pub fn record_rows(&self, kind: &'static str, rows: usize) {
-        self.delivery.rows.with_label_values(&[kind]).inc_by(rows as u64);
+        self.delivery.rows.at([kind]).inc_by(rows as f64);
     }
 
     /// What the outbox holds now. Between two calls the age grows by itself.
@@ -103,31 +55,33 @@ impl Metrics {
         for (kind, posts) in
             [(RowKind::Actions, outbox.actions), (RowKind::Feedback, outbox.feedback)]
         {
-            self.delivery.outbox.with_label_values(&[kind.as_str()]).set(whole(posts));
+            self.delivery.outbox.at([kind.as_str()]).set(posts as f64);
         }
-        self.delivery.dead_letters.set(whole(outbox.dead_letters));
+        self.delivery.dead_letters.at([]).set(outbox.dead_letters as f64);
         let now = Instant::now();
         let since = outbox.oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
-        let mut oldest = self.delivery.oldest_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *oldest = since;
+        *self.oldest_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Brings the age up to now.
+    pub(super) fn refresh_outbox(&self) {
+        let since = *self.oldest_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        self.delivery.oldest_age.at([]).set(age);
     }
 
     /// Size of the journal's database in bytes.
     pub fn set_journal_size(&self, bytes: u64) {
-        self.delivery.journal_size.set(whole(bytes));
+        self.delivery.journal_size.at([]).set(bytes as f64);
     }
 
     /// Bytes that may still be written on the journal's disk.
     pub fn set_disk_free(&self, bytes: u64) {
-        self.delivery.disk_free.set(whole(bytes));
+        self.delivery.disk_free.at([]).set(bytes as f64);
     }
 
     /// Whether the last write to the journal went well.
     pub fn set_journal_writable(&self, writable: bool) {
-        self.delivery.journal_writable.set(writable.into());
+        self.delivery.journal_writable.at([]).set(writable.into());
     }
-}
-
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,8 @@
 //! Makes families, registers them and keeps what ops/METRICS.md says of them.
 
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry,
+    core::{MetricVec, MetricVecBuilder},
 };
 
 use crate::domain::Label;
@@ -36,15 +36,42 @@ pub enum Values {
 }
 
 /// The values of a label enum.
-pub(super) fn all<L: Label>() -> Vec<&'static str> {
-    L::ALL.iter().map(|value| value.as_str()).collect()
-}
-
-pub(super) fn full_name(name: &str) -> String {
-    format!("{NAMESPACE}_{name}")
+pub(super) const fn closed<L: Label>() -> Values {
+    Values::Closed(|| L::ALL.iter().map(|value| value.as_str()).collect())
 }
 
 type Labels = &'static [(&'static str, Values)];
+
+/// Declares the families of a topic. What is documented of one is its help text, and its line in
+/// ops/METRICS.md.
+macro_rules! families {
+    (type counter) => { prometheus::CounterVec };
+    (type gauge) => { prometheus::GaugeVec };
+    (type histogram) => { prometheus::HistogramVec };
+    ($topic:ident { $(
+        $(#[doc = $help:literal])+
+        $field:ident: $kind:ident $name:literal { $($label:ident: $values:expr),* } $($buckets:ident)?;
+    )+ }) => {
+        #[derive(Debug)]
+        pub(super) struct $topic {
+            $($(#[doc = $help])+ $field: $crate::metrics::families::families!(type $kind),)+
+        }
+
+        impl $topic {
+            pub(super) fn new(
+                families: &mut $crate::metrics::families::Families,
+            ) -> prometheus::Result<Self> {
+                $(let $field = {
+                    let labels = const { &[$((stringify!($label), $values)),*] };
+                    let help = concat!($($help),+).trim_ascii_start();
+                    families.$kind($name, help, labels, $($buckets)?)?
+                };)+
+                Ok(Self { $($field),+ })
+            }
+        }
+    };
+}
+pub(super) use families;
 
 /// Makes families in a registry of its own.
 #[derive(Default)]
@@ -54,77 +81,24 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// Registers a collector under the description of its one family.
-    pub(super) fn add<C: Collector + Clone + 'static>(
-        &mut self,
-        (name, kind, help, labels): (&str, &'static str, &'static str, Labels),
-        family: C,
-    ) -> prometheus::Result<C> {
-        self.registry.register(Box::new(family.clone()))?;
-        self.catalogue.push(Family { name: full_name(name), kind, help, labels });
-        Ok(family)
-    }
-
     pub(super) fn counter(
-        &mut self,
-        name: &str,
-        help: &'static str,
-    ) -> prometheus::Result<IntCounter> {
-        self.add((name, "counter", help, &[]), IntCounter::new(full_name(name), help)?)
-    }
-
-    pub(super) fn gauge(&mut self, name: &str, help: &'static str) -> prometheus::Result<IntGauge> {
-        self.add((name, "gauge", help, &[]), IntGauge::new(full_name(name), help)?)
-    }
-
-    /// A gauge of seconds or the like.
-    pub(super) fn measure(&mut self, name: &str, help: &'static str) -> prometheus::Result<Gauge> {
-        self.add((name, "gauge", help, &[]), Gauge::new(full_name(name), help)?)
-    }
-
-    pub(super) fn counters(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        labels: Labels,
-    ) -> prometheus::Result<IntCounterVec> {
-        let family = IntCounterVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        for_each_child(labels, |values| drop(family.with_label_values(values)));
-        self.add((name, "counter", help, labels), family)
-    }
-
-    /// Counters of what is not counted in whole numbers.
-    pub(super) fn amounts(
         &mut self,
         name: &str,
         help: &'static str,
         labels: Labels,
     ) -> prometheus::Result<CounterVec> {
         let family = CounterVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        for_each_child(labels, |values| drop(family.with_label_values(values)));
-        self.add((name, "counter", help, labels), family)
+        self.add(Family { name: full_name(name), kind: "counter", help, labels }, family)
     }
 
-    pub(super) fn gauges(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        labels: Labels,
-    ) -> prometheus::Result<IntGaugeVec> {
-        let family = IntGaugeVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        for_each_child(labels, |values| drop(family.with_label_values(values)));
-        self.add((name, "gauge", help, labels), family)
-    }
-
-    pub(super) fn measures(
+    pub(super) fn gauge(
         &mut self,
         name: &str,
         help: &'static str,
         labels: Labels,
     ) -> prometheus::Result<GaugeVec> {
         let family = GaugeVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        for_each_child(labels, |values| drop(family.with_label_values(values)));
-        self.add((name, "gauge", help, labels), family)
+        self.add(Family { name: full_name(name), kind: "gauge", help, labels }, family)
     }
 
     pub(super) fn histogram(
@@ -136,9 +110,39 @@ impl Families {
     ) -> prometheus::Result<HistogramVec> {
         let options = HistogramOpts::new(full_name(name), help).buckets(buckets.to_vec());
         let family = HistogramVec::new(options, &names(labels))?;
-        for_each_child(labels, |values| drop(family.with_label_values(values)));
-        self.add((name, "histogram", help, labels), family)
+        self.add(Family { name: full_name(name), kind: "histogram", help, labels }, family)
     }
+
+    /// Registers a family, with each of its series if all labels are closed.
+    fn add<M: MetricVecBuilder + 'static>(
+        &mut self,
+        about: Family,
+        family: MetricVec<M>,
+    ) -> prometheus::Result<MetricVec<M>> {
+        for_each_child(about.labels, |values| drop(family.with_label_values(values)));
+        self.registry.register(Box::new(family.clone()))?;
+        self.catalogue.push(about);
+        Ok(family)
+    }
+}
+
+/// The series of a family with these values of its labels.
+pub(super) trait Series {
+    type One;
+
+    fn at<const N: usize>(&self, labels: [&str; N]) -> Self::One;
+}
+
+impl<M: MetricVecBuilder> Series for MetricVec<M> {
+    type One = M::M;
+
+    fn at<const N: usize>(&self, labels: [&str; N]) -> M::M {
+        self.with_label_values(&labels)
+    }
+}
+
+fn full_name(name: &str) -> String {
+    format!("{NAMESPACE}_{name}")
 }
 
 fn names(labels: Labels) -> Vec<&'static str> {
@@ -146,21 +150,13 @@ fn names(labels: Labels) -> Vec<&'static str> {
 }
 
 /// Calls `make` with every combination of values, if all labels are closed.
-fn for_each_child(labels: Labels, mut make: impl FnMut(&[&str])) {
+fn for_each_child(labels: Labels, make: impl FnMut(&Vec<&str>)) {
     let mut children: Vec<Vec<&str>> = vec![Vec::new()];
     for (_, values) in labels {
         let Values::Closed(values) = values else { return };
-        let values = values();
-        children = children
-            .into_iter()
-            .flat_map(|child| {
-                values.iter().map(move |value| {
-                    let mut longer = child.clone();
-                    longer.push(value);
-                    longer
-                })
-            })
-            .collect();
+        let longer =
+            |child: Vec<_>| values().into_iter().map(move |value| [&child[..], &[value]].concat());
+        children = children.into_iter().flat_map(longer).collect();
     }
-    children.iter().for_each(|child| make(child));
+    children.iter().for_each(make);
 }

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-};
-
 use super::{
-    BudgetScope, Metrics, REQUEST_BUCKETS, ToolFault, ToolLabels, ToolOutcome,
-    families::{Families, Values, all},
+    BudgetScope, Metrics, REQUEST_BUCKETS, ToolFault, ToolOutcome,
+    families::{Series, Values, closed, families},
 };
 use crate::domain::{Cost, Label, Tokens, Usd};
 
@@ -36,148 +32,66 @@ const REASONS: Values = Values::Known(|| [DENIALS, &[MARKER]].concat());
 const MODES: Values = Values::Known(|| vec!["off", "log-only", "enforce"]);
 const PRODUCERS: Values =
     Values::Closed(|| vec!["turns", "long_day", "failures", "cost", "policy"]);
-const SCOPES: Values = Values::Closed(all::<BudgetScope>);
+const SCOPES: Values = closed::<BudgetScope>();
+const TOOLS: Values = Values::Bounded(
+    "the first 150 names that mana-mcp lists, `other` beyond them, `unknown` for what it does not list",
+);
 
-#[derive(Debug)]
-pub(super) struct Model {
-    stopped: IntGauge,
-    stop_reasons: IntCounterVec,
-    reply_duration: HistogramVec,
-    answers_lost: IntCounter,
-    tokens: IntCounterVec,
-    cost: CounterVec,
-    budget_used: GaugeVec,
-    budget_cap: GaugeVec,
-    budget_ratio: GaugeVec,
-    budget_reached: IntGaugeVec,
-    tool_calls: IntCounterVec,
-    tool_duration: HistogramVec,
-    tool_labels: ToolLabels,
-    tools_left_out: IntCounterVec,
-    policy_decisions: IntCounterVec,
-    reminders: IntCounterVec,
-    unrated_modules: IntCounter,
-}
+families! { Model {
+    /// 1 while all use of the model has stopped because of something that waiting does not heal (key, account,
+    /// model, spend limit), else 0. /health has the reason.
+    stopped: gauge "model_stopped" {};
+    /// Model replies by why they ended. Growth of max_tokens or refusal means that replies are cut off or
+    /// turned down.
+    stop_reasons: counter "claude_stop_reasons_total" { stop_reason: STOP_REASONS };
+    /// Duration of a model request that was answered. It grows with the length of the replies and with Claude's
+    /// load.
+    reply_duration: histogram "claude_request_duration_seconds" {} REPLY_BUCKETS;
+    /// Model requests whose answer was lost, on its way or with the process; they count as spent and are asked
+    /// again.
+    answers_lost: counter "answers_lost_total" {};
+    /// Tokens billed, by kind. Growth of input against cache_read means that the prompt cache is missed.
+    tokens: counter "claude_tokens_total" { kind: TOKEN_KINDS };
+    /// What model replies cost in USD, by kind of token. Its increase over a day is the day's bill.
+    cost: counter "cost_usd_total" { kind: TOKEN_KINDS };
+    /// Money the ledger holds as spent or reserved in the current UTC day or month. It falls to 0 when the next
+    /// one begins.
+    budget_used: gauge "budget_used_usd" { scope: SCOPES };
+    /// BUDGET_DAILY_USD and BUDGET_MONTHLY_USD, 0 where no cap is set.
+    budget_cap: gauge "budget_cap_usd" { scope: SCOPES };
+    /// Used part of the cap. It rarely gets to 1: money is reserved before it is spent, and what does not fit
+    /// any more is not asked (budget_cap_reached). 0 where no cap is set.
+    budget_ratio: gauge "budget_used_ratio" { scope: SCOPES };
+    /// 1 since a request did not fit under BUDGET_DAILY_USD or BUDGET_MONTHLY_USD any more: no run starts until
+    /// the next UTC day or month begins or the cap is raised, which makes it 0 again.
+    budget_reached: gauge "budget_cap_reached" { scope: SCOPES };
+    /// Tool calls the model asked for. Growth of error for one tool points to a fault of the product, of the
+    /// tool unknown to a model that invents tools.
+    tool_calls: counter "tool_calls_total" { tool: TOOLS, outcome: closed::<ToolOutcome>() };
+    /// Duration of a tool call. At 10 s mana-mcp cuts the call and its outcome is unknown.
+    tool_duration: histogram "tool_call_duration_seconds" {} REQUEST_BUCKETS;
+    /// Tools that mana-mcp lists and no persona is offered, by why Claude does not take them, each counted
+    /// once. The log names each in a warning.
+    tools_left_out: counter "tools_left_out_total" { reason: closed::<ToolFault>() };
+    /// Tool calls the policy gate denied or flagged, and tool results it flagged. It grows when the model
+    /// leaves its bounds or somebody plants instructions in the product.
+    policy_decisions: counter "policy_decisions_total" { decision: DECISIONS, reason: REASONS, mode: MODES };
+    /// Reminders given to the model, by what gave cause. An ordinary run has none.
+    reminders: counter "reminders_total" { producer: PRODUCERS };
+    /// Modules a persona used but did not rate, even when asked again. Growth means that Monday's insight is
+    /// thin.
+    unrated_modules: counter "unrated_modules_total" {};
+} }
 
 impl Model {
-    pub(super) fn new(r: &mut Families) -> prometheus::Result<Self> {
-        let model = Self {
-            stopped: r.gauge(
-                "model_stopped",
-                "1 while all use of the model has stopped because of something that waiting does not \
-                 heal (key, account, model, spend limit), else 0. /health has the reason.",
-            )?,
-            stop_reasons: r.counters(
-                "claude_stop_reasons_total",
-                "Model replies by why they ended. Growth of max_tokens or refusal means that replies \
-                 are cut off or turned down.",
-                &[("stop_reason", STOP_REASONS)],
-            )?,
-            reply_duration: r.histogram(
-                "claude_request_duration_seconds",
-                "Duration of a model request that was answered. It grows with the length of the replies \
-                 and with Claude's load.",
-                &[],
-                REPLY_BUCKETS,
-            )?,
-            answers_lost: r.counter(
-                "answers_lost_total",
-                "Model requests whose answer was lost, on its way or with the process; they count as spent \
-                 and are asked again.",
-            )?,
-            tokens: r.counters(
-                "claude_tokens_total",
-                "Tokens billed, by kind. Growth of input against cache_read means that the prompt cache \
-                 is missed.",
-                &[("kind", TOKEN_KINDS)],
-            )?,
-            cost: r.amounts(
-                "cost_usd_total",
-                "What model replies cost in USD, by kind of token. Its increase over a day is the day's \
-                 bill.",
-                &[("kind", TOKEN_KINDS)],
-            )?,
-            budget_used: r.measures(
-                "budget_used_usd",
-                "Money the ledger holds as spent or reserved in the current UTC day or month. It falls \
-                 to 0 when the next one begins.",
-                &[("scope", SCOPES)],
-            )?,
-            budget_cap: r.measures(
-                "budget_cap_usd",
-                "BUDGET_DAILY_USD and BUDGET_MONTHLY_USD, 0 where no cap is set.",
-                &[("scope", SCOPES)],
-            )?,
-            budget_ratio: r.measures(
-                "budget_used_ratio",
-                "Used part of the cap. It rarely gets to 1: money is reserved before it is spent, and what \
-                 does not fit any more is not asked (budget_cap_reached). 0 where no cap is set.",
-                &[("scope", SCOPES)],
-            )?,
-            budget_reached: r.gauges(
-                "budget_cap_reached",
-                "1 since a request did not fit under BUDGET_DAILY_USD or BUDGET_MONTHLY_USD any more: no \
-                 run starts until the next UTC day or month begins or the cap is raised, which makes it \
-                 0 again.",
-                &[("scope", SCOPES)],
-            )?,
-            tool_calls: r.counters(
-                "tool_calls_total",
-                "Tool calls the model asked for. Growth of error for one tool points to a fault of the \
-                 product, of the tool unknown to a model that invents tools.",
-                &[
-                    (
-                        "tool",
-                        Values::Bounded(
-                            "the first 150 names that mana-mcp lists, `other` beyond them, `unknown` \
-                             for what it does not list",
-                        ),
-                    ),
-                    ("outcome", Values::Closed(all::<ToolOutcome>)),
-                ],
-            )?,
-            tool_duration: r.histogram(
-                "tool_call_duration_seconds",
-                "Duration of a tool call. At 10 s mana-mcp cuts the call and its outcome is unknown.",
-                &[],
-                REQUEST_BUCKETS,
-            )?,
-            tool_labels: ToolLabels::default(),
-            tools_left_out: r.counters(
-                "tools_left_out_total",
-                "Tools that mana-mcp lists and no persona is offered, by why Claude does not take them, each \
-                 counted once. The log names each in a warning.",
-                &[("reason", Values::Closed(all::<ToolFault>))],
-            )?,
-            policy_decisions: r.counters(
-                "policy_decisions_total",
-                "Tool calls the policy gate denied or flagged, and tool results it flagged. It grows \
-                 when the model leaves its bounds or somebody plants instructions in the product.",
-                &[("decision", DECISIONS), ("reason", REASONS), ("mode", MODES)],
-            )?,
-            reminders: r.counters(
-                "reminders_total",
-                "Reminders given to the model, by what gave cause. An ordinary run has none.",
-                &[("producer", PRODUCERS)],
-            )?,
-            unrated_modules: r.counter(
-                "unrated_modules_total",
-                "Modules a persona used but did not rate, even when asked again. Growth means that \
-                 Monday's insight is thin.",
-            )?,
-        };
-        model.create_decisions();
-        Ok(model)
-    }
-
     /// A first denial has to be seen as an increase, so there is a zero before it.
-    fn create_decisions(&self) {
+    pub(super) fn create_decisions(&self) {
         for (mode, denied) in [("enforce", "deny"), ("log-only", "would-deny")] {
             for reason in DENIALS {
-                self.policy_decisions.with_label_values(&[denied, reason, mode]);
+                self.policy_decisions.at([denied, reason, mode]);
             }
             for flagged in ["flag", "flag-result"] {
-                self.policy_decisions.with_label_values(&[flagged, MARKER, mode]);
+                self.policy_decisions.at([flagged, MARKER, mode]);
             }
         }
     }
@@ -186,7 +100,7 @@ impl Model {
 impl Metrics {
     /// Whether all use of the model has stopped.
     pub fn set_model_stopped(&self, stopped: bool) {
-        self.model.stopped.set(stopped.into());
+        self.model.stopped.at([]).set(stopped.into());
     }
 
     /// The model replied.
@@ -197,7 +111,7 @@ impl Metrics {
         cost: &Cost,
         took: Duration,
     ) {
-        self.model.stop_reasons.with_label_values(&[stop_reason]).inc();
+        self.model.stop_reasons.at([stop_reason]).inc();
         let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
         for (kind, count, cost) in [
             ("input", tokens.input, cost.input),
@@ -205,16 +119,15 @@ impl Metrics {
             ("cache_read", tokens.cache_read, cost.cache_read),
             ("cache_write", written, cost.cache_write),
         ] {
-            self.model.tokens.with_label_values(&[kind]).inc_by(count);
-            self.model.cost.with_label_values(&[kind]).inc_by(cost.dollars());
+            self.model.tokens.at([kind]).inc_by(count as f64);
+            self.model.cost.at([kind]).inc_by(cost.dollars());
         }
-        let duration = &self.model.reply_duration;
-        duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        self.model.reply_duration.at([]).observe(took.as_secs_f64());
     }
 
     /// The answer to a model request was lost, on its way or with the process that waited for it.
     pub fn record_lost_answer(&self) {
-        self.model.answers_lost.inc();
+        self.model.answers_lost.at([]).inc();
     }
 
     /// What the ledger holds for the current day or month, and the cap if there is one.
@@ -223,46 +136,45 @@ impl Metrics {
         // Of a cap of nothing, everything is used.
         let ratio = cap.map_or(0.0, |cap| if cap > 0.0 { used / cap } else { 1.0 });
         let labels = [scope.as_str()];
-        self.model.budget_used.with_label_values(&labels).set(used);
-        self.model.budget_cap.with_label_values(&labels).set(cap.unwrap_or_default());
-        self.model.budget_ratio.with_label_values(&labels).set(ratio);
+        self.model.budget_used.at(labels).set(used);
+        self.model.budget_cap.at(labels).set(cap.unwrap_or_default());
+        self.model.budget_ratio.at(labels).set(ratio);
     }
 
     /// Whether the fleet has reached this cap, so that no run starts.
     pub fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
         let labels = [period.as_str()];
-        self.model.budget_reached.with_label_values(&labels).set(reached.into());
+        self.model.budget_reached.at(labels).set(reached.into());
     }
 
     /// The model asked for a tool that some server lists; `None` for an invented one.
     pub fn record_tool_call(&self, listed: Option<&str>, outcome: ToolOutcome, took: Duration) {
-        let tool = self.model.tool_labels.label(listed);
+        let tool = self.tool_labels.label(listed);
         // With its first call a tool gets all its series: a first error is an increase from zero.
         for known in ToolOutcome::ALL {
-            let calls = self.model.tool_calls.with_label_values(&[&*tool, known.as_str()]);
+            let calls = self.model.tool_calls.at([&*tool, known.as_str()]);
             calls.inc_by((*known == outcome).into());
         }
-        let duration = &self.model.tool_duration;
-        duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        self.model.tool_duration.at([]).observe(took.as_secs_f64());
     }
 
     /// So many tools are offered to nobody any more.
     pub fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
-        self.model.tools_left_out.with_label_values(&[why.as_str()]).inc_by(tools);
+        self.model.tools_left_out.at([why.as_str()]).inc_by(tools as f64);
     }
 
     /// The policy gate denied or flagged a call, or flagged a result.
     pub fn record_policy(&self, decision: &'static str, reason: &'static str, mode: &'static str) {
-        self.model.policy_decisions.with_label_values(&[decision, reason, mode]).inc();
+        self.model.policy_decisions.at([decision, reason, mode]).inc();
     }
 
     /// A reminder was given.
     pub fn record_reminder(&self, producer: &'static str) {
-        self.model.reminders.with_label_values(&[producer]).inc();
+        self.model.reminders.at([producer]).inc();
     }
 
     /// Modules stayed without a rating.
     pub fn record_unrated(&self, modules: usize) {
-        self.model.unrated_modules.inc_by(modules as u64);
+        self.model.unrated_modules.at([]).inc_by(modules as f64);
     }
 }

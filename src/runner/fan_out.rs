@@ -16,6 +16,7 @@ pub(super) enum Outcome<T, E> {
 /// Runs `job` on every item that is admitted, one after the other, and holds its permit meanwhile: a slow job
 /// never holds up the others as long as there are permits. The outcomes are in the order of the items. Dropping
 /// the future ends all jobs.
+#[expect(clippy::disallowed_methods, reason = "the runs of a tick end with it")]
 pub(super) async fn fan_out<I, T, E, P, A, F>(
     items: Vec<I>,
     admit: impl Fn(&I) -> A,

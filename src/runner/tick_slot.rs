@@ -85,6 +85,7 @@ impl TickSlot {
     ///
     /// # Errors
     /// When one is in flight.
+    #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub fn start(&self, patience: Patience) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
         let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
             self.fleet().metrics.record_skipped_tick(TickOutcome::Overlap);
@@ -106,6 +107,7 @@ impl TickSlot {
 
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
     /// flight.
+    #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub fn recover(&self) {
         let inner = self.0.clone();
         let work = async move {

@@ -99,6 +99,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `end`, then closes the port and lets the answers under way come to their end.
+#[expect(clippy::disallowed_methods, reason = "a connection has a task of its own")]
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
     let mut tasks = JoinSet::new();
     // The oldest first.

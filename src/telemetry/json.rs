@@ -61,6 +61,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
 }
 
 /// One line.
+#[expect(clippy::disallowed_methods, reason = "a log line tells the time of the machine")]
 pub(super) fn line(level: &Level, message: &str, data: Map<String, Value>) -> String {
     let line = json!({
         "ts": format!("{:.3}", Timestamp::now()),

@@ -1,6 +1,7 @@
 //! The daemon among devstack's peers, from outside.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "a test sends, spawns and reads clocks as it needs")]
 
 mod attachments;
 mod budget;
@@ -19,6 +20,7 @@ mod gauges;
 mod hard_day;
 mod health_and_metrics;
 mod hostile_clients;
+mod layout;
 mod login;
 mod login_refused;
 mod main_turn;

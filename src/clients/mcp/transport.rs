@@ -204,6 +204,7 @@ impl Link {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // What is dropped after the runtime has nobody to send it.
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -221,6 +222,7 @@ impl Link {
 
     /// Sends one request and counts it; its duration ends with the head of the answer, as the rest may
     /// stream.
+    #[expect(clippy::disallowed_methods, reason = "an answer of mana-mcp may be a stream")]
     async fn send(
         &self,
         operation: &'static str,

@@ -1,7 +1,5 @@
 //! How a peer may write a secret that it was sent.
 
-use std::fmt::Write;
-
 use base64::{
     Engine,
     alphabet::{self, Alphabet},
@@ -17,9 +15,8 @@ pub(super) fn forms(secret: String) -> Vec<String> {
     let bytes = secret.as_bytes();
     let mut forms = in_json(&secret);
     for kept in KEPT_IN_URLS {
-        let upper = in_url(bytes, kept, |out, byte| write!(out, "%{byte:02X}"));
-        let lower = in_url(bytes, kept, |out, byte| write!(out, "%{byte:02x}"));
-        for encoded in [upper, lower] {
+        for escape in [|byte| format!("%{byte:02X}"), |byte| format!("%{byte:02x}")] {
+            let encoded = in_url(bytes, kept, escape);
             forms.push(encoded.replace("%20", "+"));
             forms.push(encoded);
         }
@@ -27,7 +24,7 @@ pub(super) fn forms(secret: String) -> Vec<String> {
     for alphabet in [alphabet::STANDARD, alphabet::URL_SAFE] {
         forms.extend(in_base64(bytes, &alphabet));
     }
-    let hex: String = in_url(bytes, "", |out, byte| write!(out, "{byte:02x}"));
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     forms.extend([hex.to_uppercase(), hex, secret]);
     forms.sort();
     forms.dedup();
@@ -38,40 +35,22 @@ pub(super) fn forms(secret: String) -> Vec<String> {
 fn in_json(secret: &str) -> Vec<String> {
     let quoted = serde_json::Value::from(secret).to_string();
     let plain = quoted[1..quoted.len() - 1].to_owned();
-    let escaped = |is_escaped: fn(char) -> bool| {
-        plain.chars().fold(String::new(), |mut out, c| {
-            if !is_escaped(c) {
-                out.push(c);
-                return out;
-            }
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-            out
-        })
+    let escape = |c: char| -> String {
+        c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    let escaped = |is_escaped: fn(char) -> bool| -> String {
+        plain.chars().map(|c| if is_escaped(c) { escape(c) } else { c.into() }).collect()
     };
     let html_safe = escaped(|c| matches!(c, '<' | '>' | '&'));
     let ascii = escaped(|c| !c.is_ascii());
     vec![plain.replace('/', "\\/"), html_safe, ascii, plain]
 }
 
-/// With every byte encoded but letters, digits and those `kept`; without a kept one, all of them.
-fn in_url(
-    bytes: &[u8],
-    kept: &str,
-    encode: impl Fn(&mut String, u8) -> std::fmt::Result,
-) -> String {
-    bytes.iter().fold(String::new(), |mut out, &byte| {
-        let is_kept = byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte);
-        if is_kept && !kept.is_empty() {
-            out.push(byte.into());
-        } else {
-            // Writing to a String cannot fail.
-            let _ = encode(&mut out, byte);
-        }
-        out
-    })
+/// With every byte escaped but letters, digits and those `kept`.
+fn in_url(bytes: &[u8], kept: &str, escape: fn(u8) -> String) -> String {
+    let is_kept = |byte: &u8| byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte);
+    let escaped = |&byte| if is_kept(&byte) { char::from(byte).into() } else { escape(byte) };
+    bytes.iter().map(escaped).collect()
 }
 
 /// As a whole, and the characters that stand for it alone in the encoding of a longer text, as of user
