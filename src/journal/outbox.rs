@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::{Any, Row, Transaction, any::AnyRow};
 
-use super::{Journal, JournalError, Result, bigint, count, int, millis, timestamp};
+use super::{End, Failure, Journal, Result, Row, Session, Value};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::domain::RunId;
 
 /// Runs looked up at once.
-const MAX_DUE: i64 = 500;
+const MAX_DUE: u32 = 500;
 /// Posts that a list holds.
-const MAX_LIST: i64 = 1_000;
+const MAX_LIST: u32 = 1_000;
+const READ: &str = "read the outbox";
 
 /// A post that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,13 @@ pub struct OutboxDepth {
     pub oldest: Option<Timestamp>,
 }
 
+impl PostKey {
+    /// Run and number.
+    fn values(self) -> [Value; 2] {
+        [self.run.into(), self.number.into()]
+    }
+}
+
 impl Journal {
     /// The runs of which something is to be posted now: whose first post on its way is due at `now`, or
     /// was written down or tried by a clock that was ahead of this one.
@@ -83,25 +90,13 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT run_id FROM outbox WHERE is_dead = 0 \
-                     AND (next_try_at <= $1 OR tried_at > $1) \
-                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
-                     WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
-                     AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2",
-                )
-                .bind(millis(now))
-                .bind(MAX_DUE)
-                .fetch_all(&self.pool)
-                .await?
-                .iter()
-                .map(|row| row.try_get::<String, _>(0))
-                .collect::<sqlx::Result<Vec<_>>>()
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+        let sql = "SELECT run_id FROM outbox WHERE is_dead = 0 \
+             AND (next_try_at <= $1 OR tried_at > $1) \
+             AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
+             WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
+             AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2";
+        let rows = self.rows(READ, sql, vec![now.into(), MAX_DUE.into()]).await?;
+        Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
     /// The first post of a run that is on its way, if it is due as above.
@@ -109,19 +104,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
-                     ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2",
-                )
-                .bind(run.to_string())
-                .bind(millis(now))
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(rows.iter().find_map(|row| self.readable(row, read)))
+        let sql = "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
+             ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2";
+        Ok(self.posts(sql, vec![run.into(), now.into()]).await?.pop())
     }
 
     /// The first posts of all that are kept, refused ones first, then in the order they came.
@@ -129,17 +114,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts(&self) -> Result<Vec<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1",
-                )
-                .bind(MAX_LIST)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        let sql = "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1";
+        self.posts(sql, vec![MAX_LIST.into()]).await
     }
 
     /// All posts of a run that are kept, refused ones among them, in order.
@@ -147,15 +123,11 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number")
-                    .bind(run.to_string())
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![run.into()]).await
+    }
+
+    async fn posts(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Post>> {
+        Ok(self.readable("the outbox", &self.rows(READ, sql, values).await?, read))
     }
 
     /// The runs of which rows were refused for good and are kept.
@@ -163,17 +135,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1")
-                    .fetch_all(&self.pool)
-                    .await?
-                    .iter()
-                    .map(|row| row.try_get::<String, _>(0))
-                    .collect::<sqlx::Result<Vec<_>>>()
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+        let sql = "SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1";
+        let rows = self.rows(READ, sql, vec![]).await?;
+        Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
     /// The numbers of a run's posts that are on their way; `None` for one that is no number.
@@ -181,15 +145,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0")
-                    .bind(run.to_string())
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().map(|row| u32::try_from(int(row, "number")?).ok()).collect())
+        let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
+        let rows = self.rows(READ, sql, vec![run.into()]).await?;
+        Ok(rows.iter().map(place).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -197,15 +155,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn confirm_post(&self, key: PostKey) -> Result<()> {
-        self.write("note a delivery", async {
-            sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND number = $2")
-                .bind(key.run.to_string())
-                .bind(bigint(key.number))
-                .execute(&self.pool)
-                .await
-        })
-        .await?;
-        Ok(())
+        let sql = "DELETE FROM outbox WHERE run_id = $1 AND number = $2";
+        self.change("note a delivery", sql, key.values().into()).await.map(drop)
     }
 
     /// An attempt failed; there will be another one at `next_try_at`.
@@ -219,21 +170,11 @@ impl Journal {
         now: Timestamp,
         next_try_at: Timestamp,
     ) -> Result<()> {
-        self.write("postpone a delivery", async {
-            sqlx::query(
-                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
-                 next_try_at = $5 WHERE run_id = $1 AND number = $2",
-            )
-            .bind(key.run.to_string())
-            .bind(bigint(key.number))
-            .bind(reason)
-            .bind(millis(now))
-            .bind(millis(next_try_at))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
+             next_try_at = $5 WHERE run_id = $1 AND number = $2";
+        let [run, number] = key.values();
+        let values = vec![run, number, reason.into(), now.into(), next_try_at.into()];
+        self.change("postpone a delivery", sql, values).await.map(drop)
     }
 
     /// A post was refused for good: it stays, and is sent again only by command.
@@ -241,20 +182,11 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
-        self.write("note a refused delivery", async {
-            sqlx::query(
-                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
-                 WHERE run_id = $1 AND number = $2",
-            )
-            .bind(key.run.to_string())
-            .bind(bigint(key.number))
-            .bind(reason)
-            .bind(millis(now))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
+             WHERE run_id = $1 AND number = $2";
+        let [run, number] = key.values();
+        let values = vec![run, number, reason.into(), now.into()];
+        self.change("note a refused delivery", sql, values).await.map(drop)
     }
 
     /// Marks everything that is kept, refused or postponed, to be tried at once; returns how many.
@@ -262,17 +194,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn retry_posts(&self, now: Timestamp) -> Result<u64> {
-        let done = self
-            .write("mark deliveries", async {
-                sqlx::query(
-                    "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1",
-                )
-                .bind(millis(now))
-                .execute(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(done.rows_affected())
+        let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1";
+        self.change("mark deliveries", sql, vec![now.into()]).await
     }
 
     /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
@@ -281,24 +204,18 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
-        let done = self
-            .write("throw refused deliveries away", async {
-                // Its kind tells the stage it would have got to.
-                sqlx::query(
-                    "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox WHERE run_id = $1 \
-                     AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS (SELECT 1 FROM outbox \
-                     WHERE run_id = $1 AND is_dead = 1)",
-                )
-                .bind(run.to_string())
-                .execute(&self.pool)
-                .await?;
-                sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1")
-                    .bind(run.to_string())
-                    .execute(&self.pool)
-                    .await
+        // Its kind tells the stage it would have got to.
+        const MARK: &str = "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox \
+             WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
+             (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
+        const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
+        self.transact("throw refused deliveries away", move |mut tx| {
+            Box::pin(async move {
+                tx.change(MARK, vec![run.into()]).await?;
+                tx.change(DISCARD, vec![run.into()]).await.map(End::Commit)
             })
-            .await?;
-        Ok(done.rows_affected())
+        })
+        .await
     }
 
     /// How full the outbox is.
@@ -306,77 +223,77 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn outbox_depth(&self) -> Result<OutboxDepth> {
-        self.read("count the outbox", async {
-            let rows = sqlx::query(
-                "SELECT kind, is_dead, COUNT(*) AS posts, MIN(created_at) AS oldest FROM outbox \
-                 GROUP BY kind, is_dead",
-            )
-            .fetch_all(&self.pool)
-            .await?;
-            let mut depth = OutboxDepth::default();
-            for row in &rows {
-                let posts: u64 = count(int(row, "posts").unwrap_or_default());
-                if int(row, "is_dead").unwrap_or_default() != 0 {
-                    depth.dead += posts;
-                    continue;
-                }
-                match row.try_get::<String, _>("kind").as_deref() {
-                    Ok("feedback") => depth.feedback += posts,
-                    _ => depth.actions += posts,
-                }
-                let oldest = timestamp(int(row, "oldest").unwrap_or_default());
-                depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
+        let sql = "SELECT kind, is_dead, COUNT(*) AS posts, MIN(created_at) AS oldest FROM outbox \
+             GROUP BY kind, is_dead";
+        let mut depth = OutboxDepth::default();
+        for row in &self.rows("count the outbox", sql, vec![]).await? {
+            let posts: u64 = row.count("posts");
+            if is_dead(row) {
+                depth.dead += posts;
+                continue;
             }
-            Ok(depth)
-        })
-        .await
+            match row.text("kind").as_deref() {
+                Ok("feedback") => depth.feedback += posts,
+                _ => depth.actions += posts,
+            }
+            let oldest = row.time("oldest").unwrap_or_default();
+            depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
+        }
+        Ok(depth)
     }
 }
 
+/// The values of each post's row, for [`insert`].
+pub(super) fn values(run: RunId, posts: &[NewPost<'_>], now: Timestamp) -> Vec<Vec<Value>> {
+    let values = |post: &NewPost<'_>| {
+        vec![
+            run.into(),
+            post.number.into(),
+            post.persona.into(),
+            post.kind.as_str().into(),
+            post.rows.into(),
+            post.body.into(),
+            now.into(),
+        ]
+    };
+    posts.iter().map(values).collect()
+}
+
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Any>,
-    run: RunId,
-    posts: &[NewPost<'_>],
-    now: Timestamp,
-) -> sqlx::Result<()> {
+    tx: &mut Session<'_>,
+    posts: Vec<Vec<Value>>,
+) -> std::result::Result<(), Failure> {
     for post in posts {
         // A run that is closed after a kill may have got this far before it.
-        sqlx::query(
-            "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+        let sql = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
              created_at, tried_at, next_try_at, is_dead) \
-             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7, $7, 0) ON CONFLICT DO NOTHING",
-        )
-        .bind(run.to_string())
-        .bind(bigint(post.number))
-        .bind(post.persona)
-        .bind(post.kind.as_str())
-        .bind(bigint(post.rows))
-        .bind(post.body)
-        .bind(millis(now))
-        .execute(&mut **tx)
-        .await?;
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7, $7, 0) ON CONFLICT DO NOTHING";
+        tx.change(sql, post).await?;
     }
     Ok(())
 }
 
-fn read(row: &AnyRow) -> Result<Post> {
-    let wrong = |detail: String| JournalError::Row { what: "the outbox", detail };
-    let text =
-        |column: &str| row.try_get::<String, _>(column).map_err(|error| wrong(error.to_string()));
-    let number = |column| int(row, column).unwrap_or_default();
-    let run = RunId::parse(&text("run_id")?).map_err(|error| wrong(error.to_string()))?;
-    let place = int(row, "number").and_then(|number| u32::try_from(number).ok());
-    let place = place.ok_or_else(|| wrong("its number is none of a post".into()))?;
+fn read(row: &Row) -> std::result::Result<Post, String> {
+    let number = place(row).ok_or("its number is none of a post")?;
     Ok(Post {
-        key: PostKey { run, number: place },
-        persona: text("persona_id")?,
-        kind: text("kind")?,
-        rows: count(number("row_count")),
-        body: text("body")?,
-        attempts: count(number("attempts")),
-        created_at: timestamp(number("created_at")),
-        next_try_at: timestamp(number("next_try_at")),
-        is_dead: number("is_dead") != 0,
-        reason: text("reason").ok(),
+        key: PostKey { run: row.run("run_id")?, number },
+        persona: row.text("persona_id")?,
+        kind: row.text("kind")?,
+        rows: row.count("row_count"),
+        body: row.text("body")?,
+        attempts: row.count("attempts"),
+        created_at: row.time("created_at").unwrap_or_default(),
+        next_try_at: row.time("next_try_at").unwrap_or_default(),
+        is_dead: is_dead(row),
+        reason: row.text("reason").ok(),
     })
+}
+
+/// Its place among the run's posts.
+fn place(row: &Row) -> Option<u32> {
+    row.number("number").and_then(|number| u32::try_from(number).ok())
+}
+
+fn is_dead(row: &Row) -> bool {
+    row.count::<i64>("is_dead") != 0
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
@@ -18,7 +19,8 @@ const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
 impl Journal {
     /// Changes rows as somebody with a shell would.
     pub(crate) async fn spoil(&self, sql: impl Into<String>) {
-        sqlx::query(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        sqlx::query(sql).execute(self.backend.writer()).await.unwrap();
     }
 }
 
@@ -422,8 +424,9 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
     assert_eq!(journal.budgets_reached().await.unwrap(), reached);
     // As an earlier version wrote it.
     let one = serde_json::to_string(&reached[0]).unwrap();
-    let write = sqlx::query("UPDATE control SET value = $1 WHERE name = 'budget_reached'");
-    write.bind(one).execute(&journal.pool).await.unwrap();
+    journal
+        .spoil(format!("UPDATE control SET value = '{one}' WHERE name = 'budget_reached'"))
+        .await;
     assert_eq!(journal.budgets_reached().await.unwrap(), reached[..1]);
 }
 
@@ -431,7 +434,7 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
 async fn a_journal_that_hangs_is_waited_for_no_longer_than_the_caller_can() {
     let journal = Journal::in_memory().await.unwrap();
     // What is under way keeps the one connection there is.
-    let under_way = journal.pool.acquire().await.unwrap();
+    let under_way = journal.backend.writer().acquire().await.unwrap();
     let closed = timeout(LIMIT / 2, journal.close_or(std::future::ready(()))).await;
     assert!(closed.is_ok(), "given up at once");
     drop(under_way);

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::run_journal::RunJournal;
@@ -132,23 +132,13 @@ impl Outbox {
         shutdown: &Shutdown,
     ) -> HandedIn {
         let claim = self.claim(run.id);
-        let is_saved = self.save(run, persona, ended, posts).await.is_ok();
-        let mut handed_in = HandedIn { unsaved: !is_saved, ..HandedIn::default() };
-        if !is_saved {
+        let mut handed_in = HandedIn { undelivered: posts.len(), ..HandedIn::default() };
+        if self.save(run, persona, ended, posts).await.is_err() {
             // After a kill the run would go on from an older step, and its rows be others.
-            handed_in.undelivered = posts.len();
+            handed_in.unsaved = true;
             return handed_in;
         }
-        if claim.is_none() {
-            // The worker is at an earlier post of this run; these come after it.
-            handed_in.undelivered = posts.len();
-            return handed_in;
-        }
-        let is_own = |n: &Option<u32>| posts.iter().any(|(own, _)| Some(*own) == *n);
-        let kept = self.0.journal.numbers_of_posts(run.id).await;
-        // What cannot be read may be an earlier post.
-        if !kept.is_ok_and(|kept| kept.iter().all(is_own)) {
-            handed_in.undelivered = posts.len();
+        if claim.is_none() || !self.are_first(run.id, posts).await {
             return handed_in;
         }
         // An abort ends it, and a stop where it would wait for the end of a rate limit.
@@ -159,29 +149,29 @@ impl Outbox {
             }
         };
         let personas = self.0.personas.with_redactor(run.redactor());
-        for (place, (number, batch)) in posts.iter().enumerate() {
+        for (number, batch) in posts {
             let key = PostKey { run: run.id, number: *number };
             let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
             let result = tokio::select! {
                 biased;
                 result = post => result,
-                () = given_up() => {
-                    handed_in.undelivered = posts.len() - place;
-                    return handed_in;
-                }
+                () = given_up() => break,
             };
-            let goes_on = self.note(key, batch.rows(), &result, 0).await;
-            if let Err(error) = result {
-                if error.is_rejection() {
-                    handed_in.refused = Some(error);
-                }
-                if !goes_on {
-                    handed_in.undelivered = posts.len() - place;
-                    break;
-                }
+            if !self.note(key, batch.rows(), &result, 0).await {
+                break;
             }
+            handed_in.undelivered -= 1;
+            handed_in.refused = result.err().or(handed_in.refused);
         }
         handed_in
+    }
+
+    /// Whether nothing of the run waits in the outbox but these posts: what is there came before them. What
+    /// cannot be read may be an earlier post, and one that the worker is at is one.
+    async fn are_first(&self, run: RunId, posts: &[(u32, Batch)]) -> bool {
+        let is_own = |n: &Option<u32>| posts.iter().any(|(own, _)| Some(*own) == *n);
+        let kept = self.0.journal.numbers_of_posts(run).await;
+        kept.is_ok_and(|kept| kept.iter().all(is_own))
     }
 
     /// Keeps in memory what could not be written down, until it can be. Takes the run's own journal
@@ -212,18 +202,15 @@ impl Outbox {
         posts: &[(u32, Batch)],
     ) -> Result<(), JournalError> {
         run.flush().await?;
-        let bodies: Vec<_> = posts.iter().map(|(_, b)| String::from_utf8_lossy(b.body())).collect();
-        let posts: Vec<_> = posts
-            .iter()
-            .zip(&bodies)
-            .map(|((number, batch), body)| NewPost {
-                number: *number,
-                persona: persona.as_str(),
-                kind: batch.kind(),
-                rows: batch.rows(),
-                body,
-            })
-            .collect();
+        let posts = posts.iter().map(|(number, batch)| NewPost {
+            number: *number,
+            persona: persona.as_str(),
+            kind: batch.kind(),
+            rows: batch.rows(),
+            // JSON, as this program encodes it.
+            body: str::from_utf8(batch.body()).unwrap_or_default(),
+        });
+        let posts: Vec<_> = posts.collect();
         self.0.journal.end_run(run.id, ended, &posts, self.0.clock.now()).await
     }
 
@@ -256,10 +243,7 @@ impl Outbox {
                 }
             }
             let pause = if self.0.journal.trouble().is_some() { PROBE } else { FIRST_PAUSE };
-            tokio::select! {
-                () = self.0.wake.notified() => {}
-                () = sleep(pause) => {}
-            }
+            let _ = timeout(pause, self.0.wake.notified()).await;
             *runs = self.look().await;
         }
     }
@@ -269,36 +253,28 @@ impl Outbox {
         if self.0.journal.trouble().is_some() && self.0.journal.check_writable().await.is_err() {
             return VecDeque::new();
         }
-        self.save_unsaved().await;
+        self.save_the_rest().await;
         let due = self.0.journal.runs_with_due_posts(self.0.clock.now()).await;
-        due.inspect_err(|error| tracing::warn!("{error}")).unwrap_or_default().into()
+        told(due).unwrap_or_default().into()
     }
 
     /// The run's first due post, for this caller alone. It is read once the run is nobody else's: what was
     /// due before may have been delivered meanwhile, by the run itself.
     async fn take(&self, run: RunId) -> Option<(Claim, Post)> {
         let mut claim = self.claim(run)?;
-        let due = self.0.journal.due_post(run, self.0.clock.now()).await;
-        match due.inspect_err(|error| tracing::warn!("{error}")) {
-            Ok(Some(post)) => Some((claim, post)),
-            _ => {
-                claim.wakes = false;
-                None
-            }
-        }
+        let due = told(self.0.journal.due_post(run, self.0.clock.now()).await).flatten();
+        claim.wakes = due.is_some();
+        Some((claim, due?))
     }
 
     async fn deliver(&self, _claim: Claim, post: Post) {
-        let Ok(persona) = UserId::parse(&post.persona) else {
-            let reason = "the persona's id cannot be read";
-            self.report(self.0.journal.bury_post(post.key, reason, self.0.clock.now()).await);
-            return;
-        };
-        let Some(kind) = PostKind::ALL.into_iter().find(|kind| kind.as_str() == post.kind) else {
-            let reason = format!("this version knows no posts of the kind {:?}", post.kind);
-            tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
-            self.report(self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await);
-            return;
+        let (persona, kind) = match addressed(&post) {
+            Ok(addressed) => addressed,
+            Err(reason) => {
+                tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
+                told(self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await);
+                return;
+            }
         };
         let batch = Batch::kept(kind, post.rows, post.body);
         let deadline = Instant::now() + DELIVERY;
@@ -310,8 +286,7 @@ impl Outbox {
     /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
     /// says whose it is, one that knows the secrets of the process.
     async fn personas_of(&self, run: RunId) -> PersonasClient {
-        let run = self.0.journal.run(run).await.inspect_err(|error| tracing::warn!("{error}"));
-        let persona = run.ok().flatten().and_then(|run| run.persona);
+        let persona = told(self.0.journal.run(run).await).flatten().and_then(|run| run.persona);
         let email = persona.map(|persona| persona.email).unwrap_or_default();
         self.0.personas.with_redactor(self.0.auth.redactor_of(&email))
     }
@@ -331,7 +306,7 @@ impl Outbox {
                 if *written != rows {
                     tracing::warn!(sent = rows, written, "the server confirmed another number");
                 }
-                self.report(journal.confirm_post(key).await);
+                told(journal.confirm_post(key).await);
                 true
             }
             Err(error) if error.is_rejection() => {
@@ -341,7 +316,7 @@ impl Outbox {
                     "rows are refused for good and kept: {reason}; `mana-persona-runner outbox` lists \
                      them, `outbox retry` sends them again"
                 );
-                self.report(journal.bury_post(key, &reason, now).await);
+                told(journal.bury_post(key, &reason, now).await);
                 true
             }
             // No attempt: the row is as due as it was, and the gate says when somebody may send.
@@ -358,21 +333,15 @@ impl Outbox {
                     "rows wait in the outbox: {reason}"
                 );
                 let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
-                self.report(journal.postpone_post(key, &reason, now, next).await);
+                told(journal.postpone_post(key, &reason, now, next).await);
                 false
             }
         }
     }
 
-    /// Delivered rows that stay in the outbox are delivered once more, which changes nothing.
-    fn report(&self, result: Result<(), JournalError>) {
-        if let Err(error) = result {
-            tracing::warn!("{error}");
-        }
-    }
-
-    /// An end leaves the memory when it is in the journal, and not before: a stop may come in between.
-    async fn save_unsaved(&self) {
+    /// Writes down the ends of runs that are in memory only, where that is possible by now. An end leaves the
+    /// memory when it is in the journal, and not before: a stop may come in between.
+    pub async fn save_the_rest(&self) {
         let mut unsaved = self.0.unsaved.lock().await;
         let mut place = 0;
         while let Some(Unsaved { run, end }) = unsaved.get(place) {
@@ -387,11 +356,6 @@ impl Outbox {
             tracing::info!(run.id = %run.id, "what is left of a run is written down after all");
             unsaved.remove(place);
         }
-    }
-
-    /// The last attempt at ends of runs that are in memory only, for the end of the process.
-    pub async fn save_the_rest(&self) {
-        self.save_unsaved().await;
     }
 
     /// Logs the runs whose ends will be lost with the process.
@@ -417,6 +381,21 @@ impl Outbox {
     fn busy(&self) -> MutexGuard<'_, HashSet<RunId>> {
         self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who a kept post is of, and what it holds; or why nobody can send it.
+fn addressed(post: &Post) -> Result<(UserId, PostKind), String> {
+    let persona = UserId::parse(&post.persona);
+    let persona = persona.map_err(|_| "the persona's id cannot be read".to_owned())?;
+    let kind = PostKind::ALL.into_iter().find(|kind| kind.as_str() == post.kind);
+    let unknown = || format!("this version knows no posts of the kind {:?}", post.kind);
+    Ok((persona, kind.ok_or_else(unknown)?))
+}
+
+/// What came of the journal, whose errors the log tells. Delivered rows that stay in the outbox are delivered
+/// once more, which changes nothing.
+fn told<T>(result: Result<T, JournalError>) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// The pause after a failed delivery with so many before it: from a second, doubled each time, to five

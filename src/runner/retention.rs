@@ -29,17 +29,16 @@ impl Retention {
 
     /// Deletes until a stop.
     pub async fn work(self, shutdown: Shutdown) {
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = self.sweep() => {}
+        let sweeps = async {
+            loop {
+                self.sweep().await;
+                sleep(PERIOD).await;
             }
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = sleep(PERIOD) => {}
-            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.stopping() => {}
+            () = sweeps => {}
         }
     }
 

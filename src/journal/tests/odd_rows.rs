@@ -86,8 +86,7 @@ async fn an_account_that_says_less_than_nothing_pays_for_nothing() {
             journal.reserve(step, &spending, usd(0.6), &caps, NOON).await.unwrap()
         };
         reserve(0).await.unwrap();
-        let sql = format!("UPDATE ledger SET amount = {amount}");
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&journal.pool).await.unwrap();
+        journal.spoil(format!("UPDATE ledger SET amount = {amount}")).await;
         assert_eq!(reserve(1).await, Ok(()), "{amount}");
         assert_eq!(reserve(2).await.unwrap_err().cap, Cap::Daily, "{amount}");
         assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.6));
@@ -102,7 +101,7 @@ async fn a_control_value_that_is_garbage_is_left_aside() {
         let sql = format!(
             "REPLACE INTO control VALUES ('pause', {value}, 0), ('budget_reached', {value}, 0)"
         );
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&journal.pool).await.unwrap();
+        journal.spoil(sql).await;
         assert_eq!(journal.pause().await.unwrap(), None);
         assert_eq!(journal.budgets_reached().await.unwrap(), []);
         assert_eq!(journal.trouble(), None);
