@@ -29,11 +29,11 @@ use sqlx::SqlSafeStr;
 use tokio::time::{sleep, timeout};
 
 pub use backend::FILE_NAME;
-use backend::{Backend, End, Failure, Row, Session, Value, Verb};
+use backend::{Backend, End, Failure, Row, Session, Unit, Value, Verb, number, text, time};
 pub use control::{BudgetReached, Pause, PauseMode};
 pub use error::{JournalError, Kind, Result};
 pub use ledger::{Cap, Caps, NoRoom, Spending};
-pub use outbox::{NewPost, OutboxDepth, Post, PostKey, PostKind};
+pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
 pub use runs::{CANCELLED, EndedRun, HeldBack, NewRun, RunRow, RunState};
 pub use steps::StoredStep;
 
@@ -75,7 +75,7 @@ impl Journal {
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.check_place().await?;
         // Two transactions: what one of them takes back never reaches the disk.
-        self.change("be written to", WRITE, vec!["x".repeat(PROBE_BYTES).into()]).await?;
+        self.change("be written to", WRITE, vec![text("x".repeat(PROBE_BYTES))]).await?;
         let remove = "DELETE FROM control WHERE name = 'probe'";
         self.change("be written to", remove, vec![]).await.map(drop)
     }
@@ -114,16 +114,20 @@ impl Journal {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64> {
-        self.noted(within_limit(attempted, self.backend.change(sql, values)).await)
+        self.write(attempted, Unit::Statement, move |mut session| {
+            Box::pin(async move { session.change(sql, values).await.map(End::Commit) })
+        })
+        .await
     }
 
-    /// Carries out a transaction of several statements.
-    async fn transact<T: Send + 'static>(
+    /// Carries out a verb.
+    async fn write<T: Send + 'static>(
         &self,
         attempted: &'static str,
+        unit: Unit,
         verb: impl for<'s> FnOnce(Session<'s>) -> Verb<'s, T> + Send + 'static,
     ) -> Result<T> {
-        self.noted(within_limit(attempted, self.backend.transact(verb)).await)
+        self.noted(within_limit(attempted, self.backend.write(unit, verb)).await)
     }
 
     /// Remembers whether something can be written: a fault of one run is nobody else's trouble.
@@ -171,9 +175,8 @@ async fn within_limit<T>(
     work: impl Future<Output = std::result::Result<T, Failure>>,
 ) -> Result<T> {
     match timeout(LIMIT, work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(Failure { kind, detail })) => Err(JournalError::Failed { attempted, kind, detail }),
-        Err(_) => Err(JournalError::Slow { attempted }),
+        Ok(done) => done.map_err(|failure| failure.of(attempted)),
+        Err(_) => Err(JournalError::Slow(attempted)),
     }
 }
 

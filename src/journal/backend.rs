@@ -36,6 +36,21 @@ pub(super) struct Failure {
     pub detail: String,
 }
 
+impl Failure {
+    pub fn of(self, attempted: &'static str) -> JournalError {
+        JournalError::Failed { attempted, kind: self.kind, detail: self.detail }
+    }
+}
+
+/// What is done or left as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Each statement: of verbs that write with one alone.
+    Statement,
+    /// All statements of a verb.
+    Transaction,
+}
+
 /// What becomes of a transaction.
 pub(super) enum End<T> {
     Commit(T),
@@ -57,29 +72,28 @@ impl Backend {
         Session(&mut connection).rows(sql, values).await
     }
 
-    /// Carries out one statement; returns how many rows it has changed.
-    pub async fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, Failure> {
-        let mut connection = self.writer.acquire().await?;
-        let work = async move { Session(&mut connection).change(sql, values).await };
-        tokio::spawn(work).await?
-    }
-
-    /// Carries out a transaction.
-    pub async fn transact<T: Send + 'static>(
+    /// Carries a verb out. Whoever waits for it may be
+    /// dropped: before its turn, and nothing of it is done; from then on, and it is done to its end.
+    pub async fn write<T: Send + 'static>(
         &self,
+        unit: Unit,
         verb: impl for<'s> FnOnce(Session<'s>) -> Verb<'s, T> + Send + 'static,
     ) -> Result<T, Failure> {
         let mut connection = self.writer.acquire().await?;
-        // Whoever waits may be dropped: before, and nothing is done; from here on, and it is done to its end.
         let work = async move {
+            if unit == Unit::Statement {
+                let (End::Commit(done) | End::RollBack(done)) =
+                    verb(Session(&mut connection)).await?;
+                return Ok(done);
+            }
             let mut transaction = connection.begin().await?;
             match verb(Session(&mut transaction)).await? {
-                End::Commit(done) => transaction.commit().await.map(|()| done),
-                End::RollBack(done) => transaction.rollback().await.map(|()| done),
+                End::Commit(done) => Ok(transaction.commit().await.map(|()| done)?),
+                End::RollBack(done) => Ok(transaction.rollback().await.map(|()| done)?),
             }
-            .map_err(Failure::from)
         };
-        tokio::spawn(work).await?
+        let ended = tokio::spawn(work).await;
+        ended.unwrap_or_else(|error| Err(Failure { kind: Kind::Other, detail: error.to_string() }))
     }
 
     /// For tests that do what somebody with a shell would.
@@ -141,59 +155,18 @@ pub(super) enum Value {
     Text(Option<String>),
 }
 
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::Number(Some(number))
-    }
+/// A number; the greatest that there is for one that is greater.
+pub(super) fn number(number: impl TryInto<i64>) -> Value {
+    Value::Number(Some(number.try_into().unwrap_or(i64::MAX)))
 }
 
-impl From<u32> for Value {
-    fn from(number: u32) -> Self {
-        i64::from(number).into()
-    }
+/// A time, in milliseconds since 1970.
+pub(super) fn time(time: impl Into<Option<Timestamp>>) -> Value {
+    Value::Number(time.into().map(Timestamp::as_millisecond))
 }
 
-impl From<usize> for Value {
-    fn from(number: usize) -> Self {
-        i64::try_from(number).unwrap_or(i64::MAX).into()
-    }
-}
-
-impl From<Timestamp> for Value {
-    fn from(time: Timestamp) -> Self {
-        Some(time).into()
-    }
-}
-
-/// Milliseconds since 1970.
-impl From<Option<Timestamp>> for Value {
-    fn from(time: Option<Timestamp>) -> Self {
-        Self::Number(time.map(Timestamp::as_millisecond))
-    }
-}
-
-impl From<RunId> for Value {
-    fn from(id: RunId) -> Self {
-        id.to_string().into()
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Some(text).into()
-    }
-}
-
-impl From<Option<String>> for Value {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text)
-    }
+pub(super) fn text(text: impl ToString) -> Value {
+    Value::Text(Some(text.to_string()))
 }
 
 /// A row of an answer. In place of what is none of ours, as somebody with a shell may have left it, there is
@@ -231,11 +204,5 @@ impl Row {
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         Self { kind: file::kind_of(&error), detail: error.to_string() }
-    }
-}
-
-impl From<tokio::task::JoinError> for Failure {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self { kind: Kind::Other, detail: error.to_string() }
     }
 }

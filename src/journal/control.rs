@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Journal, Result};
+use super::{Journal, Result, text, time};
 use crate::{clients::auth::RefusedTries, domain::Usd};
 
 const PAUSE: &str = "pause";
@@ -128,7 +128,7 @@ impl Journal {
 
     async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
         let sql = "SELECT value FROM control WHERE name = $1";
-        let rows = self.rows("read its control table", sql, vec![name.into()]).await?;
+        let rows = self.rows("read its control table", sql, vec![text(name)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         // A value of another version of this program says nothing to this one.
         let read = serde_json::from_str(&row.text("value").unwrap_or_default());
@@ -148,9 +148,9 @@ impl Journal {
             Some(value) => (
                 "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
                  (name) DO UPDATE SET value = excluded.value, at = excluded.at",
-                vec![name.into(), value.into(), now.into()],
+                vec![text(name), text(value), time(now)],
             ),
-            None => ("DELETE FROM control WHERE name = $1", vec![name.into()]),
+            None => ("DELETE FROM control WHERE name = $1", vec![text(name)]),
         };
         self.change("write its control table", sql, values).await.map(drop)
     }

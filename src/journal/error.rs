@@ -56,31 +56,22 @@ pub enum JournalError {
         "the journal {path} cannot be read where it lies: the daemon left a log beside it when it ended (-wal), \
          and to read that, SQLite must be able to write there; copy the two files into a folder of yours and \
          name it in RUNNER_DATA_DIR",
-        path = path.display()
+        path = .0.display()
     )]
-    Unplayed {
-        /// The file.
-        path: PathBuf,
-    },
+    Unplayed(PathBuf),
     /// Its files are no longer the ones that were opened.
     #[error(
         "the journal in {folder} was removed or replaced while the daemon runs, so what is written now is \
          lost with the process: put the files back, or restart the daemon to begin an empty one",
-        folder = folder.display()
+        folder = .0.display()
     )]
-    Lost {
-        /// The folder.
-        folder: PathBuf,
-    },
+    Lost(PathBuf),
     /// Another daemon works with it.
     #[error(
         "another daemon is running on the journal in {path}; stop it, or give this one a RUNNER_DATA_DIR of its own",
-        path = path.display()
+        path = .0.display()
     )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
+    InUse(PathBuf),
     /// The file is damaged, or no journal at all.
     #[error(
         "the journal {path} is damaged ({detail}); it was left as it is: move it away to start with an empty one, or put back a copy",
@@ -108,11 +99,8 @@ pub enum JournalError {
     #[error("the journal's tables cannot be brought up to date: {0}")]
     Migration(String),
     /// There is none to read.
-    #[error("there is no journal at {path}; RUNNER_DATA_DIR names the folder of the daemon's", path = path.display())]
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
+    #[error("there is no journal at {path}; RUNNER_DATA_DIR names the folder of the daemon's", path = .0.display())]
+    Missing(PathBuf),
     /// An operation failed.
     #[error("the journal could not {attempted}: {detail}")]
     Failed {
@@ -124,11 +112,8 @@ pub enum JournalError {
         detail: String,
     },
     /// An operation took too long.
-    #[error("the journal could not {attempted} within {} s", LIMIT.as_secs())]
-    Slow {
-        /// What was attempted.
-        attempted: &'static str,
-    },
+    #[error("the journal could not {0} within {limit} s", limit = LIMIT.as_secs())]
+    Slow(&'static str),
     /// A row does not say what this program writes.
     #[error("the journal's row of {what} cannot be read: {detail}")]
     Row {
@@ -144,7 +129,7 @@ impl JournalError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Failed { kind, .. } => *kind,
-            Self::Slow { .. } => Kind::Slow,
+            Self::Slow(_) => Kind::Slow,
             Self::Row { .. } => Kind::Odd,
             Self::Corrupt { .. } => Kind::Damaged,
             _ => Kind::Other,

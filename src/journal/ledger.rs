@@ -6,8 +6,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    End, Failure, Journal, Result, Row, Session, Value,
-    steps::{append, is_written},
+    End, Failure, Journal, Result, Row, Session, Unit, Value, number, steps::append, text,
 };
 use crate::domain::{RunId, Usd, UserId};
 
@@ -92,8 +91,7 @@ impl Spending {
     /// An amount, then scope and period of each account, in order.
     fn booking(&self, amount: i64) -> Vec<Value> {
         let accounts = self.accounts.iter().flat_map(|(scope, period)| [scope, period]);
-        let accounts = accounts.map(|name| name.as_str().into());
-        [amount.into()].into_iter().chain(accounts).collect()
+        [number(amount)].into_iter().chain(accounts.map(text)).collect()
     }
 }
 
@@ -111,7 +109,7 @@ impl Journal {
     /// When it cannot be written; nothing is, then.
     pub async fn reserve(
         &self,
-        (run, number, body): (RunId, u32, &str),
+        (run, place, body): (RunId, u32, &str),
         spending: &Spending,
         amount: Usd,
         caps: &Caps,
@@ -131,9 +129,9 @@ impl Journal {
             return Ok(Err(no_room));
         }
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.transact("reserve money", move |mut tx| {
+        self.write("reserve money", Unit::Transaction, move |mut tx| {
             Box::pin(async move {
-                if !append(&mut tx, (run, number, &body), now).await? {
+                if !append(&mut tx, (run, place, &body), now).await? {
                     return Ok(End::Commit(Ok(())));
                 }
                 let booked = tx.rows(BOOK, spending.booking(stored(amount))).await?;
@@ -163,23 +161,24 @@ impl Journal {
     /// When it cannot be written; nothing is, then.
     pub async fn settle(
         &self,
-        (run, number, body): (RunId, u32, &str),
+        (run, place, body): (RunId, u32, &str),
         asking: u32,
         spending: &Spending,
         (reserved, cost): (Usd, Usd),
         now: Timestamp,
     ) -> Result<()> {
+        const ASKED: &str = "SELECT at FROM steps WHERE run_id = $1 AND number = $2";
         const BOOK: &str = "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \
              OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
         let difference = stored(cost).saturating_sub(stored(reserved));
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.transact("settle a request", move |mut tx| {
+        self.write("settle a request", Unit::Transaction, move |mut tx| {
             Box::pin(async move {
-                if !append(&mut tx, (run, number, &body), now).await? {
+                if !append(&mut tx, (run, place, &body), now).await? {
                     return Ok(End::Commit(()));
                 }
                 // Behind the first write, and so behind all that was under way.
-                if !is_written(&mut tx, run, asking).await? {
+                if tx.rows(ASKED, vec![text(run), number(asking)]).await?.is_empty() {
                     return Ok(End::RollBack(()));
                 }
                 tx.change(BOOK, spending.booking(difference)).await?;
@@ -198,7 +197,7 @@ impl Journal {
         let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount FROM ledger \
              WHERE scope = $1 AND period IN ($2, $3)";
         let [day, month] = periods(now).map(|period| (FLEET.to_owned(), period));
-        let values = [FLEET, &day.1, &month.1].map(Value::from).into();
+        let values = vec![text(FLEET), text(&day.1), text(&month.1)];
         let rows = self.rows("read the ledger", sql, values).await?;
         let of = |account| {
             let row = rows.iter().find(|row| is_of(row, account));
@@ -224,5 +223,5 @@ async fn add_to_run(
     amount: i64,
 ) -> std::result::Result<(), Failure> {
     let sql = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
-    tx.change(sql, vec![run.into(), amount.into()]).await.map(drop)
+    tx.change(sql, vec![text(run), number(amount)]).await.map(drop)
 }

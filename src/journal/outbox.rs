@@ -4,30 +4,15 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{End, Failure, Journal, Result, Row, Session, Value};
+use super::{End, Failure, Journal, Result, Row, Session, Unit, Value, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
-use crate::domain::RunId;
+use crate::{clients::personas::Batch, domain::RunId};
 
 /// Runs looked up at once.
 const MAX_DUE: u32 = 500;
 /// Posts that a list holds.
 const MAX_LIST: u32 = 1_000;
 const READ: &str = "read the outbox";
-
-/// A post that is to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct NewPost<'a> {
-    /// Its place among the run's posts, from 0.
-    pub number: u32,
-    /// Who the rows are of.
-    pub persona: &'a str,
-    /// What it holds.
-    pub kind: PostKind,
-    /// How many rows.
-    pub rows: usize,
-    /// The body, byte for byte.
-    pub body: &'a str,
-}
 
 /// Names a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,13 +61,6 @@ pub struct OutboxDepth {
     pub oldest: Option<Timestamp>,
 }
 
-impl PostKey {
-    /// Run and number.
-    fn values(self) -> [Value; 2] {
-        [self.run.into(), self.number.into()]
-    }
-}
-
 impl Journal {
     /// The runs of which something is to be posted now: whose first post on its way is due at `now`, or
     /// was written down or tried by a clock that was ahead of this one.
@@ -95,7 +73,7 @@ impl Journal {
              AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
              WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
              AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2";
-        let rows = self.rows(READ, sql, vec![now.into(), MAX_DUE.into()]).await?;
+        let rows = self.rows(READ, sql, vec![time(now), number(MAX_DUE)]).await?;
         Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
@@ -106,7 +84,7 @@ impl Journal {
     pub async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
         let sql = "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
              ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2";
-        Ok(self.posts(sql, vec![run.into(), now.into()]).await?.pop())
+        Ok(self.posts(sql, vec![text(run), time(now)]).await?.pop())
     }
 
     /// The first posts of all that are kept, refused ones first, then in the order they came.
@@ -115,7 +93,7 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn kept_posts(&self) -> Result<Vec<Post>> {
         let sql = "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1";
-        self.posts(sql, vec![MAX_LIST.into()]).await
+        self.posts(sql, vec![number(MAX_LIST)]).await
     }
 
     /// All posts of a run that are kept, refused ones among them, in order.
@@ -123,7 +101,7 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
-        self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![run.into()]).await
+        self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
     }
 
     async fn posts(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Post>> {
@@ -146,7 +124,7 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
-        let rows = self.rows(READ, sql, vec![run.into()]).await?;
+        let rows = self.rows(READ, sql, vec![text(run)]).await?;
         Ok(rows.iter().map(place).collect())
     }
 
@@ -156,10 +134,10 @@ impl Journal {
     /// When it cannot be written.
     pub async fn confirm_post(&self, key: PostKey) -> Result<()> {
         let sql = "DELETE FROM outbox WHERE run_id = $1 AND number = $2";
-        self.change("note a delivery", sql, key.values().into()).await.map(drop)
+        self.change("note a delivery", sql, vec![text(key.run), number(key.number)]).await.map(drop)
     }
 
-    /// An attempt failed; there will be another one at `next_try_at`.
+    /// An attempt failed; there will be another one at `next`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -168,12 +146,11 @@ impl Journal {
         key: PostKey,
         reason: &str,
         now: Timestamp,
-        next_try_at: Timestamp,
+        next: Timestamp,
     ) -> Result<()> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
              next_try_at = $5 WHERE run_id = $1 AND number = $2";
-        let [run, number] = key.values();
-        let values = vec![run, number, reason.into(), now.into(), next_try_at.into()];
+        let values = vec![text(key.run), number(key.number), text(reason), time(now), time(next)];
         self.change("postpone a delivery", sql, values).await.map(drop)
     }
 
@@ -184,8 +161,7 @@ impl Journal {
     pub async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
              WHERE run_id = $1 AND number = $2";
-        let [run, number] = key.values();
-        let values = vec![run, number, reason.into(), now.into()];
+        let values = vec![text(key.run), number(key.number), text(reason), time(now)];
         self.change("note a refused delivery", sql, values).await.map(drop)
     }
 
@@ -195,7 +171,7 @@ impl Journal {
     /// When it cannot be written.
     pub async fn retry_posts(&self, now: Timestamp) -> Result<u64> {
         let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1";
-        self.change("mark deliveries", sql, vec![now.into()]).await
+        self.change("mark deliveries", sql, vec![time(now)]).await
     }
 
     /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
@@ -209,10 +185,10 @@ impl Journal {
              WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
              (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
         const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
-        self.transact("throw refused deliveries away", move |mut tx| {
+        self.write("throw refused deliveries away", Unit::Transaction, move |mut tx| {
             Box::pin(async move {
-                tx.change(MARK, vec![run.into()]).await?;
-                tx.change(DISCARD, vec![run.into()]).await.map(End::Commit)
+                tx.change(MARK, vec![text(run)]).await?;
+                tx.change(DISCARD, vec![text(run)]).await.map(End::Commit)
             })
         })
         .await
@@ -223,60 +199,43 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn outbox_depth(&self) -> Result<OutboxDepth> {
-        let sql = "SELECT kind, is_dead, COUNT(*) AS posts, MIN(created_at) AS oldest FROM outbox \
-             GROUP BY kind, is_dead";
-        let mut depth = OutboxDepth::default();
-        for row in &self.rows("count the outbox", sql, vec![]).await? {
-            let posts: u64 = row.count("posts");
-            if is_dead(row) {
-                depth.dead += posts;
-                continue;
-            }
-            match row.text("kind").as_deref() {
-                Ok("feedback") => depth.feedback += posts,
-                _ => depth.actions += posts,
-            }
-            let oldest = row.time("oldest").unwrap_or_default();
-            depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
-        }
-        Ok(depth)
+        let sql = "SELECT COUNT(*) FILTER (WHERE is_dead = 0 AND kind <> 'feedback') AS actions, \
+             COUNT(*) FILTER (WHERE is_dead = 0 AND kind = 'feedback') AS feedback, \
+             COUNT(*) FILTER (WHERE is_dead <> 0) AS dead, \
+             MIN(created_at) FILTER (WHERE is_dead = 0) AS oldest FROM outbox";
+        let rows = self.rows("count the outbox", sql, vec![]).await?;
+        let depth = rows.first().map(|row| OutboxDepth {
+            actions: row.count("actions"),
+            feedback: row.count("feedback"),
+            dead: row.count("dead"),
+            oldest: row.time("oldest"),
+        });
+        Ok(depth.unwrap_or_default())
     }
 }
 
-/// The values of each post's row, for [`insert`].
-pub(super) fn values(run: RunId, posts: &[NewPost<'_>], now: Timestamp) -> Vec<Vec<Value>> {
-    let values = |post: &NewPost<'_>| {
-        vec![
-            run.into(),
-            post.number.into(),
-            post.persona.into(),
-            post.kind.as_str().into(),
-            post.rows.into(),
-            post.body.into(),
-            now.into(),
-        ]
-    };
-    posts.iter().map(values).collect()
+/// The values of a new post's row, but for those that are in its run's.
+pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> Vec<Value> {
+    let (kind, body) = (batch.kind().as_str(), String::from_utf8_lossy(batch.body()));
+    vec![text(run), number(place), text(kind), number(batch.rows()), text(body), time(now)]
 }
 
 pub(super) async fn insert(
     tx: &mut Session<'_>,
-    posts: Vec<Vec<Value>>,
+    values: Vec<Value>,
 ) -> std::result::Result<(), Failure> {
-    for post in posts {
-        // A run that is closed after a kill may have got this far before it.
-        let sql = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
-             created_at, tried_at, next_try_at, is_dead) \
-             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7, $7, 0) ON CONFLICT DO NOTHING";
-        tx.change(sql, post).await?;
-    }
-    Ok(())
+    // A run that is closed after a kill may have got this far before it.
+    let sql = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+         created_at, tried_at, next_try_at, is_dead) \
+         SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs WHERE id = $1 \
+         ON CONFLICT DO NOTHING";
+    tx.change(sql, values).await.map(drop)
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {
-    let number = place(row).ok_or("its number is none of a post")?;
+    let place = place(row).ok_or("its number is none of a post")?;
     Ok(Post {
-        key: PostKey { run: row.run("run_id")?, number },
+        key: PostKey { run: row.run("run_id")?, number: place },
         persona: row.text("persona_id")?,
         kind: row.text("kind")?,
         rows: row.count("row_count"),
@@ -284,7 +243,7 @@ fn read(row: &Row) -> std::result::Result<Post, String> {
         attempts: row.count("attempts"),
         created_at: row.time("created_at").unwrap_or_default(),
         next_try_at: row.time("next_try_at").unwrap_or_default(),
-        is_dead: is_dead(row),
+        is_dead: row.number("is_dead") != Some(0),
         reason: row.text("reason").ok(),
     })
 }
@@ -292,8 +251,4 @@ fn read(row: &Row) -> std::result::Result<Post, String> {
 /// Its place among the run's posts.
 fn place(row: &Row) -> Option<u32> {
     row.number("number").and_then(|number| u32::try_from(number).ok())
-}
-
-fn is_dead(row: &Row) -> bool {
-    row.count::<i64>("is_dead") != 0
 }

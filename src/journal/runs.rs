@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{End, Journal, JournalError, Result, Row, Value, outbox};
-use crate::domain::{Persona, RunId, Slot, Usd, UserId};
+use super::{End, Journal, JournalError, Result, Row, Unit, Value, number, outbox, text, time};
+use crate::{
+    clients::personas::Batch,
+    domain::{Persona, RunId, Slot, Usd, UserId},
+};
 
 /// Why a run ended that was cancelled; until it has ended, that it is to.
 pub const CANCELLED: &str = "cancelled on request";
@@ -139,10 +142,9 @@ impl RunRow {
     }
 }
 
-impl From<RunState> for Value {
-    fn from(state: RunState) -> Self {
-        state.as_str().into()
-    }
+/// A state as it is stored.
+fn state(state: RunState) -> Value {
+    text(state.as_str())
 }
 
 impl Journal {
@@ -157,14 +159,14 @@ impl Journal {
         // Strings and numbers always encode.
         let persona = serde_json::to_string(run.persona).unwrap_or_default();
         let values = vec![
-            run.id.into(),
-            run.persona.user_id.as_str().into(),
-            persona.into(),
-            run.slot.as_str().into(),
-            run.attempt.into(),
-            run.model.into(),
-            RunState::Running.into(),
-            now.into(),
+            text(run.id),
+            text(&run.persona.user_id),
+            text(persona),
+            text(run.slot),
+            number(run.attempt),
+            text(run.model),
+            state(RunState::Running),
+            time(now),
         ];
         self.change("begin a run", sql, values).await.map(drop)
     }
@@ -178,7 +180,7 @@ impl Journal {
         &self,
         id: RunId,
         ended: &EndedRun,
-        posts: &[outbox::NewPost<'_>],
+        posts: &[(u32, Batch)],
         now: Timestamp,
     ) -> Result<()> {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
@@ -186,25 +188,28 @@ impl Journal {
              ended_at = $10, held_since = $9, next_eligible_at = $11 \
              WHERE id = $1 AND state IN ($12, $13)";
         let end = vec![
-            id.into(),
-            ended.state.into(),
-            ended.stage.into(),
-            ended.replies.into(),
-            ended.calls.into(),
-            ended.call_errors.into(),
-            ended.ratings.into(),
-            ended.reason.clone().into(),
-            now.into(),
-            (ended.state != RunState::Running).then_some(now).into(),
-            ended.next_eligible_at.into(),
-            RunState::Running.into(),
-            RunState::RatingOwed.into(),
+            text(id),
+            state(ended.state),
+            text(ended.stage),
+            number(ended.replies),
+            number(ended.calls),
+            number(ended.call_errors),
+            number(ended.ratings),
+            Value::Text(ended.reason.clone()),
+            time(now),
+            time((ended.state != RunState::Running).then_some(now)),
+            time(ended.next_eligible_at),
+            state(RunState::Running),
+            state(RunState::RatingOwed),
         ];
-        let posts = outbox::values(id, posts, now);
-        self.transact("end a run", move |mut tx| {
+        let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
+        let posts: Vec<_> = posts.collect();
+        self.write("end a run", Unit::Transaction, move |mut tx| {
             Box::pin(async move {
                 if tx.change(END, end).await? > 0 {
-                    outbox::insert(&mut tx, posts).await?;
+                    for post in posts {
+                        outbox::insert(&mut tx, post).await?;
+                    }
                 }
                 Ok(End::Commit(()))
             })
@@ -218,7 +223,7 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
         let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> $2";
-        let values = vec![slot.as_str().into(), RunState::Failed.into()];
+        let values = vec![text(slot), state(RunState::Failed)];
         let rows = self.rows("look up a slot", sql, values).await?;
         Ok(rows.iter().filter_map(|row| row.text("persona_id").ok()).collect())
     }
@@ -227,8 +232,8 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn runs_in(&self, state: RunState) -> Result<Vec<RunRow>> {
-        self.runs("list runs", "WHERE state = $1 ORDER BY id", vec![state.into()]).await
+    pub async fn runs_in(&self, wanted: RunState) -> Result<Vec<RunRow>> {
+        self.runs("list runs", "WHERE state = $1 ORDER BY id", vec![state(wanted)]).await
     }
 
     /// When the latest run that went well to its end did so.
@@ -238,7 +243,7 @@ impl Journal {
     pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT ended_at FROM runs WHERE state = $1 AND stage = 'done' \
              ORDER BY started_at DESC LIMIT 1";
-        let finished = vec![RunState::Finished.into()];
+        let finished = vec![state(RunState::Finished)];
         let rows = self.rows("look up the last finished run", sql, finished).await?;
         Ok(rows.first().and_then(|row| row.time("ended_at")))
     }
@@ -249,8 +254,8 @@ impl Journal {
     /// When it cannot be written.
     pub async fn cancel_run(&self, id: RunId) -> Result<bool> {
         let sql = "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ($3, $4)";
-        let (running, owed) = (RunState::Running.into(), RunState::RatingOwed.into());
-        let values = vec![id.into(), CANCELLED.into(), running, owed];
+        let [running, owed] = [RunState::Running, RunState::RatingOwed].map(state);
+        let values = vec![text(id), text(CANCELLED), running, owed];
         Ok(self.change("cancel a run", sql, values).await? > 0)
     }
 
@@ -260,7 +265,7 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
         let which = "ORDER BY started_at DESC, id DESC LIMIT $1";
-        self.runs("list runs", which, vec![most.min(MAX_LIST).into()]).await
+        self.runs("list runs", which, vec![number(most.min(MAX_LIST))]).await
     }
 
     /// This run, if there is one.
@@ -268,7 +273,7 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
-        let rows = self.rows("look up a run", select("WHERE id = $1"), vec![id.into()]).await?;
+        let rows = self.rows("look up a run", select("WHERE id = $1"), vec![text(id)]).await?;
         let run = rows.first().map(read).transpose();
         run.map_err(|detail| JournalError::Row { what: A_RUN, detail })
     }
@@ -278,7 +283,7 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
-        let values = vec![format!("{prefix}%").into(), most.into()];
+        let values = vec![text(format_args!("{prefix}%")), number(most)];
         self.runs("look up a run", "WHERE id LIKE $1 ORDER BY id LIMIT $2", values).await
     }
 
@@ -298,9 +303,9 @@ impl Journal {
     pub async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE runs SET state = $2, end_reason = $6, updated_at = $3, ended_at = $3 \
              WHERE id = $1 AND state IN ($4, $5)";
-        let (running, owed) = (RunState::Running.into(), RunState::RatingOwed.into());
-        let values =
-            vec![id.into(), RunState::Finished.into(), now.into(), running, owed, why.into()];
+        let [finished, running, owed] =
+            [RunState::Finished, RunState::Running, RunState::RatingOwed].map(state);
+        let values = vec![text(id), finished, time(now), running, owed, text(why)];
         self.change("give a run up", sql, values).await.map(drop)
     }
 
@@ -310,7 +315,7 @@ impl Journal {
     /// When it cannot be written.
     pub async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
         let sql = "UPDATE runs SET stage = $2 WHERE id = $1";
-        self.change("note a stage", sql, vec![id.into(), stage.into()]).await.map(drop)
+        self.change("note a stage", sql, vec![text(id), text(stage)]).await.map(drop)
     }
 
     /// Holds the persona of a run back that ended without saying so itself: it panicked.
@@ -319,7 +324,7 @@ impl Journal {
     /// When it cannot be written.
     pub async fn hold_back(&self, id: RunId, since: Timestamp, until: Timestamp) -> Result<()> {
         let sql = "UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1";
-        let values = vec![id.into(), since.into(), until.into()];
+        let values = vec![text(id), time(since), time(until)];
         self.change("hold a persona back", sql, values).await.map(drop)
     }
 
@@ -333,7 +338,7 @@ impl Journal {
              WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
              WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
              AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))";
-        let failed = vec![RunState::Failed.into()];
+        let failed = vec![state(RunState::Failed)];
         let rows = self.rows("look up who is held back", sql, failed).await?;
         let read = |row: &Row| {
             // Held back for its money alone: no run of it has failed.

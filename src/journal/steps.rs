@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{End, Failure, Journal, JournalError, Kind, Result, Session, Value};
+use super::{End, Failure, Journal, JournalError, Kind, Result, Session, Unit, number, text, time};
 use crate::domain::RunId;
 
 /// How long a tool list counts as just kept: nothing beside the days of its retention.
@@ -32,18 +32,13 @@ impl Journal {
         body: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let attempted = "write a step";
-        let step = (run, number, body);
-        if self.change(attempted, APPEND, values(step, now)).await? == 0 {
-            let body = body.to_owned();
-            self.transact(attempted, move |mut tx| {
-                Box::pin(async move {
-                    append(&mut tx, (run, number, &body), now).await.map(End::Commit)
-                })
+        let body = body.to_owned();
+        self.write("write a step", Unit::Statement, move |mut session| {
+            Box::pin(async move {
+                append(&mut session, (run, number, &body), now).await.map(|_| End::Commit(()))
             })
-            .await?;
-        }
-        Ok(())
+        })
+        .await
     }
 
     /// The steps of a run, in order.
@@ -52,12 +47,12 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn steps(&self, run: RunId) -> Result<Vec<StoredStep>> {
         let sql = "SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number";
-        let rows = self.rows("read a run's steps", sql, vec![run.into()]).await?;
+        let rows = self.rows("read a run's steps", sql, vec![text(run)]).await?;
         let steps = rows.iter().map(|row| {
-            let number = row.number("number").and_then(|number| u32::try_from(number).ok());
-            let body = number.and_then(|_| row.text("body").ok());
+            let place = row.number("number").and_then(|number| u32::try_from(number).ok());
+            let body = place.and_then(|_| row.text("body").ok());
             StoredStep {
-                number: number.unwrap_or(u32::MAX),
+                number: place.unwrap_or(u32::MAX),
                 at: row.time("at").unwrap_or_default(),
                 body: body.unwrap_or_default(),
             }
@@ -72,14 +67,14 @@ impl Journal {
     /// When it cannot be written.
     pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
         let kept = "SELECT used_at FROM catalogs WHERE hash = $1";
-        let kept = self.rows("look up a tool list", kept, vec![hash.into()]).await?;
+        let kept = self.rows("look up a tool list", kept, vec![text(hash)]).await?;
         let used_at = kept.first().and_then(|row| row.time("used_at"));
         if used_at.is_some_and(|at| at <= now && now.duration_since(at) < A_MOMENT) {
             return Ok(());
         }
         let keep = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let list = vec![hash.into(), tools.into(), now.into()];
+        let list = vec![text(hash), text(tools), time(now)];
         self.change("keep a tool list", keep, list).await.map(drop)
     }
 
@@ -89,42 +84,27 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn catalog(&self, hash: &str) -> Result<Option<String>> {
         let sql = "SELECT tools FROM catalogs WHERE hash = $1";
-        let rows = self.rows("look up a tool list", sql, vec![hash.into()]).await?;
+        let rows = self.rows("look up a tool list", sql, vec![text(hash)]).await?;
         let tools = rows.first().map(|row| row.text("tools")).transpose();
         tools.map_err(|detail| JournalError::Row { what: "a tool list", detail })
     }
 }
 
-const APPEND: &str = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
-     ON CONFLICT DO NOTHING";
-
-fn values((run, number, body): (RunId, u32, &str), now: Timestamp) -> Vec<Value> {
-    vec![run.into(), number.into(), body.into(), now.into()]
-}
-
-/// Whether the run has a step of this number.
-pub(super) async fn is_written(
-    tx: &mut Session<'_>,
-    run: RunId,
-    number: u32,
-) -> std::result::Result<bool, Failure> {
-    let sql = "SELECT at FROM steps WHERE run_id = $1 AND number = $2";
-    Ok(!tx.rows(sql, vec![run.into(), number.into()]).await?.is_empty())
-}
-
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
-    tx: &mut Session<'_>,
-    step: (RunId, u32, &str),
+    session: &mut Session<'_>,
+    (run, place, body): (RunId, u32, &str),
     now: Timestamp,
 ) -> std::result::Result<bool, Failure> {
-    if tx.change(APPEND, values(step, now)).await? > 0 {
+    let add = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING";
+    let step = vec![text(run), number(place), text(body), time(now)];
+    if session.change(add, step).await? > 0 {
         return Ok(true);
     }
-    let (run, number, body) = step;
     let same = "SELECT at FROM steps WHERE run_id = $1 AND number = $2 AND body = $3";
-    let same = tx.rows(same, vec![run.into(), number.into(), body.into()]).await?;
     // Anything else in its place would mean that two write the same run.
     let conflict = Failure { kind: Kind::Conflict, detail: "another step has this number".into() };
+    let same = session.rows(same, vec![text(run), number(place), text(body)]).await?;
     if same.is_empty() { Err(conflict) } else { Ok(false) }
 }

@@ -480,7 +480,7 @@ impl Pipeline {
         }
         let id = live.journal.id;
         if handed_in.unsaved {
-            outbox.keep(live.journal, user.clone(), ended, all).await;
+            outbox.keep(live.journal, ended, all).await;
         }
         let outcome =
             (state == RunState::Failed && failure.is_none()).then_some(RunOutcome::Skipped);

@@ -5,7 +5,7 @@ mod place;
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqlitePool,
+    ConnectOptions, Connection, SqlitePool,
     migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -43,13 +43,13 @@ impl Journal {
             check(&path).await?;
         }
         place::make_file(&path)?;
-        let writer = pool(writing(options(&path)?)).await;
+        let writer = pool().connect_with(writing(options(&path)?)).await;
         let writer = writer.map_err(|error| of_opening(&path, error))?;
         bring_up_to_date(&writer, &path).await?;
         tracing::info!(bytes = size, "the journal is open");
         // It is there for as long as the daemon is: what it keeps in memory is little.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
-        let reader = pool_options().connect_lazy_with(reading);
+        let reader = pool().connect_lazy_with(reading);
         let place = Some(Arc::new(Place::of(folder, lock)?));
         Ok(Self::on(Backend { writer, reader, place }))
     }
@@ -59,8 +59,9 @@ impl Journal {
     /// # Errors
     /// When it cannot be made.
     pub async fn in_memory() -> Result<Self> {
-        let pool = pool(writing(SqliteConnectOptions::new().disable_statement_logging())).await;
-        let pool = pool.map_err(|error| failed("be made in memory", error))?;
+        let options = writing(SqliteConnectOptions::new().disable_statement_logging());
+        let pool = pool().connect_with(options).await;
+        let pool = pool.map_err(|error| Failure::from(error).of("be made in memory"))?;
         bring_up_to_date(&pool, Path::new(":memory:")).await?;
         Ok(Self::on_one(pool))
     }
@@ -75,7 +76,7 @@ impl Journal {
             Err(error) if error.kind() == Kind::ReadOnly => {
                 let log = folder.join(LOG_NAME);
                 if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
-                    return Err(JournalError::Unplayed { path: folder.join(FILE_NAME) });
+                    return Err(JournalError::Unplayed(folder.join(FILE_NAME)));
                 }
                 // Without a log there is nothing to share: the daemon has ended, or could not write either.
                 Self::open_as_guest(folder, |options| options.read_only(true).immutable(true)).await
@@ -99,13 +100,13 @@ impl Journal {
         place::check_names(folder)?;
         let path = folder.join(FILE_NAME);
         if !path.exists() {
-            return Err(JournalError::Missing { path });
+            return Err(JournalError::Missing(path));
         }
-        let opened = pool(how(options(&path)?)).await;
+        let opened = pool().connect_with(how(options(&path)?)).await;
         let journal = Self::on_one(opened.map_err(|error| of_opening(&path, error))?);
         // SQLite looks into a file with the first question only.
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
-            Ok(tables) if tables.is_empty() => Err(JournalError::Missing { path }),
+            Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => Ok(journal),
             Err(failure) => Err(of_opening(&path, failure)),
         }
@@ -132,26 +133,27 @@ impl Journal {
     pub async fn limit_pages(&self, pages: u32) -> Result<()> {
         let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
         let limited = sqlx::query(pragma).execute(&self.backend.writer).await;
-        limited.map(drop).map_err(|error| failed("limit its pages", error))
+        limited.map(drop).map_err(|error| Failure::from(error).of("limit its pages"))
     }
 }
 
 /// Reads the whole file once; nothing is written, not even its log played back into it.
 async fn check(path: &Path) -> Result<()> {
     let options = options(path)?.read_only(true);
-    let attempted = async {
+    let answer = async {
         let mut connection = options.connect().await?;
-        let answer: String = sqlx::query(CHECK).fetch_one(&mut connection).await?.try_get(0)?;
+        let answer: String = sqlx::query_scalar(CHECK).fetch_one(&mut connection).await?;
         connection.close().await?;
         Ok(answer)
     };
-    let detail = match attempted.await.map_err(|error: sqlx::Error| of_opening(path, error)) {
-        Ok(answer) if answer == "ok" => return Ok(()),
-        Ok(answer) => answer,
-        Err(JournalError::Corrupt { detail, .. }) => detail,
-        Err(error) => return Err(error),
-    };
-    Err(JournalError::Corrupt { path: path.into(), detail: crate::domain::one_line(&detail) })
+    match answer.await.map_err(|error: sqlx::Error| of_opening(path, error)) {
+        Ok(answer) if answer == "ok" => Ok(()),
+        Ok(detail) | Err(JournalError::Corrupt { detail, .. }) => {
+            let detail = crate::domain::one_line(&detail).into();
+            Err(JournalError::Corrupt { path: path.into(), detail })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn bring_up_to_date(pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -163,11 +165,7 @@ async fn bring_up_to_date(pool: &SqlitePool, path: &Path) -> Result<()> {
     })
 }
 
-async fn pool(options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
-    pool_options().connect_with(options).await
-}
-
-fn pool_options() -> SqlitePoolOptions {
+fn pool() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
@@ -220,13 +218,8 @@ fn of_opening(path: &Path, failure: impl Into<Failure>) -> JournalError {
         Failure { kind: Kind::Damaged, detail } => {
             JournalError::Corrupt { path: path.into(), detail }
         }
-        failure => failed("be opened", failure),
+        failure => failure.of("be opened"),
     }
-}
-
-fn failed(attempted: &'static str, failure: impl Into<Failure>) -> JournalError {
-    let Failure { kind, detail } = failure.into();
-    JournalError::Failed { attempted, kind, detail }
 }
 
 #[cfg(test)]

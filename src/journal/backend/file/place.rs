@@ -62,7 +62,7 @@ impl Place {
 
     /// Why what is written there is of no use, if so.
     pub(in crate::journal) fn trouble(&self) -> Option<JournalError> {
-        self.is_lost.load(Relaxed).then(|| JournalError::Lost { folder: self.folder.clone() })
+        self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.folder.clone()))
     }
 
     /// Looks whether the files are where they were. Returns the bytes that may still be written.
@@ -99,7 +99,7 @@ impl Journal {
             spawn_blocking(look).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
-        let looked = looked.ok_or(JournalError::Slow { attempted: "look after its files" })?;
+        let looked = looked.ok_or(JournalError::Slow("look after its files"))?;
         match place.trouble() {
             Some(error) => Err(error),
             None => looked.map(Some).map_err(refused("folder", &place.folder)),
@@ -125,35 +125,27 @@ pub(super) async fn take(folder: &Path) -> Result<File> {
     let until = Instant::now() + ENDING;
     loop {
         match lock(folder) {
-            Err(JournalError::InUse { .. }) if Instant::now() < until => sleep(ENDING / 20).await,
+            Err(JournalError::InUse(_)) if Instant::now() < until => sleep(ENDING / 20).await,
             other => return other,
         }
     }
 }
 
 fn make_folder(folder: &Path) -> Result<()> {
-    let refused = refused("folder", folder);
     match fs::metadata(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)
-        }
-        Err(error) => Err(refused(error)),
         Ok(data) if !data.is_dir() => {
-            Err(JournalError::Unfit { path: folder.into(), found: "no folder" })
+            return Err(JournalError::Unfit { path: folder.into(), found: "no folder" });
         }
         // It may be somebody else's, or shared on purpose.
-        Ok(data) => {
-            if data.mode() & 0o077 != 0 {
-                tracing::warn!(
-                    "others may look into the journal's folder {} (mode {:o}), where conversations are kept; \
-                     it stays so",
-                    folder.display(),
-                    data.mode() & 0o7777
-                );
-            }
-            Ok(())
-        }
+        Ok(data) if data.mode() & 0o077 != 0 => tracing::warn!(
+            "others may look into the journal's folder {} (mode {:o}), where conversations are kept; \
+             it stays so",
+            folder.display(),
+            data.mode() & 0o7777
+        ),
+        _ => {}
     }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused("folder", folder))
 }
 
 /// Looks whether what lies where files of the journal belong are such files. One with a second name would have
@@ -197,7 +189,7 @@ fn lock(folder: &Path) -> Result<File> {
     let file = open_or_make(&path).map_err(&refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: folder.into() }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(folder.into())),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
 }
