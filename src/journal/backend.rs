@@ -72,8 +72,8 @@ impl Backend {
         Session(&mut connection).rows(sql, values).await
     }
 
-    /// Carries a verb out. Whoever waits for it may be
-    /// dropped: before its turn, and nothing of it is done; from then on, and it is done to its end.
+    /// Carries a verb out. Whoever waits for it may be dropped: before its turn, and nothing of it is done; from
+    /// then on, and it is done to its end.
     pub async fn write<T: Send + 'static>(
         &self,
         unit: Unit,
@@ -175,7 +175,8 @@ pub(super) struct Row(SqliteRow);
 
 impl Row {
     pub fn number(&self, column: &str) -> Option<i64> {
-        self.0.try_get(column).ok()
+        // SQLite would make a zero of what is missing.
+        self.0.try_get::<Option<_>, _>(column).ok()?
     }
 
     /// A count; zero for what is none.
@@ -193,7 +194,8 @@ impl Row {
 
     /// A text, or what is wrong with it.
     pub fn text(&self, column: &str) -> Result<String, String> {
-        self.0.try_get(column).map_err(|error| error.to_string())
+        let text = self.0.try_get::<Option<_>, _>(column).map_err(|error| error.to_string())?;
+        text.ok_or_else(|| format!("there is no {column}"))
     }
 
     pub fn run(&self, column: &str) -> Result<RunId, String> {
