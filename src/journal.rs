@@ -60,8 +60,9 @@ impl Journal {
 
     /// Why nothing can be written at present, if so.
     pub fn trouble(&self) -> Option<String> {
+        let lost = self.backend.place.as_ref().and_then(|place| place.trouble());
         let noted = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.backend.trouble().map(|error| error.to_string()).or_else(noted)
+        lost.map(|error| error.to_string()).or_else(noted)
     }
 
     /// Whether something of a run's size can be written now. Tries it: a full disk has space again
@@ -94,7 +95,7 @@ impl Journal {
             () = given_up => {}
             () = sleep(LIMIT) => {}
         }
-        self.backend.unlock();
+        self.backend.place.iter().for_each(|place| place.unlock());
     }
 
     /// Asks a question. That it cannot be answered is the trouble of who asks.

@@ -26,7 +26,7 @@ pub(super) struct Backend {
     /// Opened with the first question: who reads neither waits for a write nor holds one up.
     reader: SqlitePool,
     /// Of a journal in a file, that this process has for itself.
-    place: Option<Arc<Place>>,
+    pub place: Option<Arc<Place>>,
 }
 
 /// A verb failed; nothing of it was written.
@@ -100,16 +100,6 @@ impl Backend {
     #[cfg(test)]
     pub fn writer(&self) -> &SqlitePool {
         &self.writer
-    }
-
-    /// Why what is written is of no use, if so.
-    pub fn trouble(&self) -> Option<JournalError> {
-        self.place.as_ref()?.trouble()
-    }
-
-    /// Leaves the place to others.
-    pub fn unlock(&self) {
-        self.place.iter().for_each(|place| place.unlock());
     }
 
     /// Ends the connections, after what is under way.

@@ -3,6 +3,8 @@
 //! An amount holds what was spent and what is reserved, in one number: the reservation of a request
 //! whose answer was lost stays, so the ledger is never below what was billed, kill -9 or not.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
@@ -76,9 +78,12 @@ pub struct NoRoom {
 /// Where a request's money is booked: a persona on a day.
 #[derive(Clone, Debug)]
 pub struct Spending {
-    /// Scope and period of each, in the order of `Cap::ALL`.
-    accounts: [(String, String); 3],
+    /// In the order of `Cap::ALL`.
+    accounts: [Account; 3],
 }
+
+/// Scope and period.
+type Account = (String, String);
 
 impl Spending {
     /// The accounts of this persona now.
@@ -134,12 +139,11 @@ impl Journal {
                 if !append(&mut tx, (run, place, &body), now).await? {
                     return Ok(End::Commit(Ok(())));
                 }
-                let booked = tx.rows(BOOK, spending.booking(stored(amount))).await?;
+                let booked = amounts(&tx.rows(BOOK, spending.booking(stored(amount))).await?);
                 let accounts = limits.iter().zip(&spending.accounts);
                 let over = accounts.filter_map(|(&(cap, limit), account)| {
-                    let booked = booked.iter().find(|row| is_of(row, account));
                     // An account that is not told counts as over its cap.
-                    let booked = booked.map_or(Usd::MAX, |row| row.money("amount"));
+                    let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
                     let limit = limit.filter(|limit| booked > *limit)?;
                     let left = limit.saturating_sub(booked.saturating_sub(amount));
                     Some(NoRoom { cap, left })
@@ -198,11 +202,8 @@ impl Journal {
              WHERE scope = $1 AND period IN ($2, $3)";
         let [day, month] = periods(now).map(|period| (FLEET.to_owned(), period));
         let values = vec![text(FLEET), text(&day.1), text(&month.1)];
-        let rows = self.rows("read the ledger", sql, values).await?;
-        let of = |account| {
-            let row = rows.iter().find(|row| is_of(row, account));
-            row.map(|row| row.money("amount")).unwrap_or_default()
-        };
+        let amounts = amounts(&self.rows("read the ledger", sql, values).await?);
+        let of = |account| amounts.get(account).copied().unwrap_or_default();
         Ok((of(&day), of(&month)))
     }
 }
@@ -212,9 +213,9 @@ fn stored(amount: Usd) -> i64 {
     i64::try_from(amount.picodollars()).unwrap_or(i64::MAX)
 }
 
-/// Whether the row is that of this scope and period.
-fn is_of(row: &Row, (scope, period): &(String, String)) -> bool {
-    row.text("scope").as_ref() == Ok(scope) && row.text("period").as_ref() == Ok(period)
+fn amounts(rows: &[Row]) -> HashMap<Account, Usd> {
+    let account = |row: &Row| Some((row.text("scope").ok()?, row.text("period").ok()?));
+    rows.iter().filter_map(|row| Some((account(row)?, row.money("amount")))).collect()
 }
 
 async fn add_to_run(

@@ -52,7 +52,7 @@ struct Inner {
     /// Runs whose posts somebody is at already.
     busy: Mutex<HashSet<RunId>>,
     /// What happened in runs and could not be written down yet.
-    unsaved: tokio::sync::Mutex<VecDeque<Unsaved>>,
+    unsaved: tokio::sync::Mutex<Vec<Unsaved>>,
 }
 
 /// Steps of a run that the journal does not know of yet, and its end with what is to be posted, if it has come
@@ -167,13 +167,13 @@ impl Outbox {
     /// along, with the steps it still has.
     pub(super) async fn keep(&self, run: RunJournal, ended: EndedRun, posts: Posts) {
         tracing::error!(run.id = %run.id, "the end of a run is kept in memory only");
-        self.0.unsaved.lock().await.push_back(Unsaved { run, end: Some((ended, posts)) });
+        self.0.unsaved.lock().await.push(Unsaved { run, end: Some((ended, posts)) });
     }
 
     /// The same of a run that is to go on later: until its last steps can be written, nobody does.
     pub(super) async fn keep_steps(&self, run: RunJournal) {
         tracing::error!(run.id = %run.id, "the last steps of a run are kept in memory only");
-        self.0.unsaved.lock().await.push_back(Unsaved { run, end: None });
+        self.0.unsaved.lock().await.push(Unsaved { run, end: None });
     }
 
     async fn save(
@@ -310,18 +310,16 @@ impl Outbox {
     /// memory when it is in the journal, and not before: a stop may come in between.
     pub async fn save_the_rest(&self) {
         let mut unsaved = self.0.unsaved.lock().await;
-        let mut place = 0;
-        while let Some(Unsaved { run, end }) = unsaved.get(place) {
+        for place in (0..unsaved.len()).rev() {
+            let Unsaved { run, end } = &unsaved[place];
             let saved = match end {
                 Some((ended, posts)) => self.save(run, ended, posts).await,
                 None => run.flush().await,
             };
-            if saved.is_err() {
-                place += 1;
-                continue;
+            if saved.is_ok() {
+                tracing::info!(run.id = %run.id, "what is left of a run is written down after all");
+                unsaved.remove(place);
             }
-            tracing::info!(run.id = %run.id, "what is left of a run is written down after all");
-            unsaved.remove(place);
         }
     }
 

@@ -149,7 +149,7 @@ async fn check(path: &Path) -> Result<()> {
     match answer.await.map_err(|error: sqlx::Error| of_opening(path, error)) {
         Ok(answer) if answer == "ok" => Ok(()),
         Ok(detail) | Err(JournalError::Corrupt { detail, .. }) => {
-            let detail = crate::domain::one_line(&detail).into();
+            let detail = crate::domain::one_line(&detail);
             Err(JournalError::Corrupt { path: path.into(), detail })
         }
         Err(error) => Err(error),
