@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{End, Failure, Journal, Result, Row, Session, Unit, Value, number, text, time};
+use super::{End, Journal, Result, Row, Unit, Value, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
@@ -214,22 +214,16 @@ impl Journal {
     }
 }
 
-/// The values of a new post's row, but for those that are in its run's.
+/// Adds a post to a run, which may have got this far before it was killed and is closed now.
+pub(super) const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+     created_at, tried_at, next_try_at, is_dead) \
+     SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs WHERE id = $1 \
+     ON CONFLICT DO NOTHING";
+
+/// The values of [`ADD`].
 pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> Vec<Value> {
     let (kind, body) = (batch.kind().as_str(), String::from_utf8_lossy(batch.body()));
     vec![text(run), number(place), text(kind), number(batch.rows()), text(body), time(now)]
-}
-
-pub(super) async fn insert(
-    tx: &mut Session<'_>,
-    values: Vec<Value>,
-) -> std::result::Result<(), Failure> {
-    // A run that is closed after a kill may have got this far before it.
-    let sql = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
-         created_at, tried_at, next_try_at, is_dead) \
-         SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs WHERE id = $1 \
-         ON CONFLICT DO NOTHING";
-    tx.change(sql, values).await.map(drop)
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {

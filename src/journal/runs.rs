@@ -208,7 +208,7 @@ impl Journal {
             Box::pin(async move {
                 if tx.change(END, end).await? > 0 {
                     for post in posts {
-                        outbox::insert(&mut tx, post).await?;
+                        tx.change(outbox::ADD, post).await?;
                     }
                 }
                 Ok(End::Commit(()))

@@ -327,6 +327,7 @@ async fn a_full_disk_is_trouble_until_there_is_space_again() {
     journal.limit_pages(20).await.unwrap();
     let error = journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(error.kind(), Kind::Full);
     assert!(journal.trouble().unwrap().contains("full"));
     assert!(journal.check_writable().await.is_err());
     journal.limit_pages(100_000).await.unwrap();
