@@ -12,12 +12,15 @@ use crate::{
         day_end::DayEnd,
         step::{Opened, Step},
     },
-    clients::claude::{Reply, ResultBlock},
+    clients::{
+        claude::{Reply, ResultBlock},
+        personas::Batch,
+    },
     domain::{
         Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, RunId, Slot, ToolName, Usd,
         UserId,
     },
-    journal::{Caps, EndedRun, NewPost, NewRun, PostKey, PostKind, RunState, Spending},
+    journal::{Caps, EndedRun, NewRun, PostKey, PostKind, RunState, Spending},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
@@ -198,8 +201,8 @@ async fn spend(journal: &Journal, run: RunId, name: &str, dollars: f64) {
     journal.reserve(step, &spending, usd(dollars), &Caps::default(), NOON).await.unwrap().unwrap();
 }
 
-fn post(number: u32, kind: PostKind) -> NewPost<'static> {
-    NewPost { number, persona: "user-anna", kind, rows: 3, body: "{}" }
+fn post(number: u32, kind: PostKind) -> (u32, Batch) {
+    (number, Batch::kept(kind, 3, "{}".into()))
 }
 
 /// Four runs: a finished one, one that goes on, one that failed, one whose steps were deleted.

@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sqlx::Row;
 
-use super::{Journal, Result, millis};
+use super::{Journal, Result, text, time};
 use crate::{clients::auth::RefusedTries, domain::Usd};
 
 const PAUSE: &str = "pause";
@@ -128,25 +127,15 @@ impl Journal {
     }
 
     async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
-        let value: Result<Option<String>> = self
-            .read("read its control table", async {
-                let row = sqlx::query("SELECT value FROM control WHERE name = $1")
-                    .bind(name)
-                    .fetch_optional(&self.pool)
-                    .await?;
-                row.map(|row| row.try_get(0)).transpose()
-            })
-            .await;
-        let value = match value {
-            Err(error) if error.is_of_a_row() => Some(String::new()),
-            value => value?,
-        };
+        let sql = "SELECT value FROM control WHERE name = $1";
+        let rows = self.rows("read its control table", sql, vec![text(name)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         // A value of another version of this program says nothing to this one.
-        let read = value.as_deref().map(serde_json::from_str);
-        if let Some(Err(error)) = &read {
+        let read = serde_json::from_str(&row.text("value").unwrap_or_default());
+        let told = |error: &serde_json::Error| {
             tracing::warn!("the journal's control value {name:?} is left aside: {error}");
-        }
-        Ok(read.and_then(std::result::Result::ok))
+        };
+        Ok(read.inspect_err(told).ok())
     }
 
     async fn set_control<T: Serialize + ?Sized>(
@@ -155,27 +144,14 @@ impl Journal {
         value: Option<&T>,
         now: Timestamp,
     ) -> Result<()> {
-        let value = value.and_then(|value| serde_json::to_string(value).ok());
-        self.write("write its control table", async {
-            match value {
-                Some(value) => {
-                    sqlx::query(
-                        "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
-                         (name) DO UPDATE SET value = excluded.value, at = excluded.at",
-                    )
-                    .bind(name)
-                    .bind(value)
-                    .bind(millis(now))
-                    .execute(&self.pool)
-                    .await
-                }
-                None => {
-                    let delete = sqlx::query("DELETE FROM control WHERE name = $1").bind(name);
-                    delete.execute(&self.pool).await
-                }
-            }
-        })
-        .await?;
-        Ok(())
+        let (sql, values) = match value.and_then(|value| serde_json::to_string(value).ok()) {
+            Some(value) => (
+                "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
+                 (name) DO UPDATE SET value = excluded.value, at = excluded.at",
+                vec![text(name), text(value), time(now)],
+            ),
+            None => ("DELETE FROM control WHERE name = $1", vec![text(name)]),
+        };
+        self.change("write its control table", sql, values).await.map(drop)
     }
 }

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use jiff::{Timestamp, tz::TimeZone};
-use sqlx::{Any, Row, Transaction, any::AnyArguments, query::Query};
 
-use super::{Journal, Result, bigint, count, steps};
+use super::{
+    End, Failure, Journal, Result, Row, Session, Unit, Value, number, steps::append, text,
+};
 use crate::domain::{RunId, Usd, UserId};
 
 const FLEET: &str = "fleet";
@@ -77,28 +78,32 @@ pub struct NoRoom {
 /// Where a request's money is booked: a persona on a day.
 #[derive(Clone, Debug)]
 pub struct Spending {
-    /// Scope and period of each, in the order of `Cap::ALL`.
-    accounts: [(String, String); 3],
+    /// In the order of `Cap::ALL`.
+    accounts: [Account; 3],
 }
+
+/// Scope and period.
+type Account = (String, String);
 
 impl Spending {
     /// The accounts of this persona now.
     pub fn of(persona: &UserId, now: Timestamp) -> Self {
-        let now = now.to_zoned(TimeZone::UTC);
-        let day = now.strftime("%Y-%m-%d").to_string();
-        let month = now.strftime("%Y-%m").to_string();
-        let accounts = [
-            (FLEET.to_owned(), day.clone()),
-            (FLEET.to_owned(), month),
-            (format!("persona:{persona}"), day),
-        ];
-        Self { accounts }
+        let [day, month] = periods(now);
+        let persona = (format!("persona:{persona}"), day.clone());
+        Self { accounts: [(FLEET.into(), day), (FLEET.into(), month), persona] }
     }
 
-    /// Binds scope and period of each account, in order.
-    fn bind_to<'q>(&'q self, query: Query<'q, Any, AnyArguments>) -> Query<'q, Any, AnyArguments> {
-        self.accounts.iter().fold(query, |query, (scope, period)| query.bind(scope).bind(period))
+    /// An amount, then scope and period of each account, in order.
+    fn booking(&self, amount: i64) -> Vec<Value> {
+        let accounts = self.accounts.iter().flat_map(|(scope, period)| [scope, period]);
+        [number(amount)].into_iter().chain(accounts.map(text)).collect()
     }
+}
+
+/// The day and the month of `now` (UTC).
+fn periods(now: Timestamp) -> [String; 2] {
+    let now = now.to_zoned(TimeZone::UTC);
+    ["%Y-%m-%d", "%Y-%m"].map(|period| now.strftime(period).to_string())
 }
 
 impl Journal {
@@ -109,12 +114,18 @@ impl Journal {
     /// When it cannot be written; nothing is, then.
     pub async fn reserve(
         &self,
-        (run, number, body): (RunId, u32, &str),
+        (run, place, body): (RunId, u32, &str),
         spending: &Spending,
         amount: Usd,
         caps: &Caps,
         now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
+        const BOOK: &str = "INSERT INTO ledger (amount, scope, period) \
+             VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
+             ON CONFLICT (scope, period) DO UPDATE SET amount = excluded.amount + \
+             CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
+             ELSE CAST(ledger.amount AS BIGINT) END \
+             RETURNING scope, period, CAST(amount AS BIGINT) AS amount";
         let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
         let too_small = limits.into_iter().filter_map(|(cap, limit)| {
             limit.filter(|limit| amount > *limit).map(|left| NoRoom { cap, left })
@@ -122,41 +133,27 @@ impl Journal {
         if let Some(no_room) = too_small.min_by_key(|no_room| no_room.left) {
             return Ok(Err(no_room));
         }
-        self.write("reserve money", async {
-            let mut tx = self.pool.begin().await?;
-            if !steps::append(&mut tx, run, number, body, now).await? {
-                return Ok(Ok(()));
-            }
-            let booking = sqlx::query(
-                "INSERT INTO ledger (amount, scope, period) \
-                 VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
-                 ON CONFLICT (scope, period) DO UPDATE SET amount = excluded.amount + \
-                 CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
-                 ELSE CAST(ledger.amount AS BIGINT) END \
-                 RETURNING scope, period, CAST(amount AS BIGINT)",
-            );
-            let booking = booking.bind(bigint(amount.picodollars()));
-            let booked = spending.bind_to(booking).fetch_all(&mut *tx).await?;
-            let booked = booked.iter().map(|row| {
-                let account = (row.try_get(0)?, row.try_get(1)?);
-                Ok((account, Usd::from_picodollars(count(row.try_get(2)?))))
-            });
-            let booked = booked.collect::<sqlx::Result<HashMap<(String, String), Usd>>>()?;
-            let accounts = limits.iter().zip(&spending.accounts);
-            let over = accounts.into_iter().filter_map(|((cap, limit), account)| {
-                // An account that is not told counts as over its cap.
-                let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
-                let limit = limit.filter(|limit| booked > *limit)?;
-                let left = limit.saturating_sub(booked.saturating_sub(amount));
-                Some(NoRoom { cap: *cap, left })
-            });
-            if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
-                tx.rollback().await?;
-                return Ok(Err(no_room));
-            }
-            add_to_run(&mut tx, run, bigint(amount.picodollars())).await?;
-            tx.commit().await?;
-            Ok(Ok(()))
+        let (body, spending) = (body.to_owned(), spending.clone());
+        self.write("reserve money", Unit::Transaction, move |mut tx| {
+            Box::pin(async move {
+                if !append(&mut tx, (run, place, &body), now).await? {
+                    return Ok(End::Commit(Ok(())));
+                }
+                let booked = amounts(&tx.rows(BOOK, spending.booking(stored(amount))).await?);
+                let accounts = limits.iter().zip(&spending.accounts);
+                let over = accounts.filter_map(|(&(cap, limit), account)| {
+                    // An account that is not told counts as over its cap.
+                    let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
+                    let limit = limit.filter(|limit| booked > *limit)?;
+                    let left = limit.saturating_sub(booked.saturating_sub(amount));
+                    Some(NoRoom { cap, left })
+                });
+                if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
+                    return Ok(End::RollBack(Err(no_room)));
+                }
+                add_to_run(&mut tx, run, stored(amount)).await?;
+                Ok(End::Commit(Ok(())))
+            })
         })
         .await
     }
@@ -168,29 +165,30 @@ impl Journal {
     /// When it cannot be written; nothing is, then.
     pub async fn settle(
         &self,
-        (run, number, body): (RunId, u32, &str),
+        (run, place, body): (RunId, u32, &str),
         asking: u32,
         spending: &Spending,
         (reserved, cost): (Usd, Usd),
         now: Timestamp,
     ) -> Result<()> {
-        let difference = bigint(cost.picodollars()).saturating_sub(bigint(reserved.picodollars()));
-        self.write("settle a request", async {
-            let mut tx = self.pool.begin().await?;
-            if !steps::append(&mut tx, run, number, body, now).await? {
-                return Ok(());
-            }
-            // Behind the first write, and so behind all that was under way.
-            if !steps::is_written(&mut tx, run, asking).await? {
-                return tx.rollback().await;
-            }
-            let booking = sqlx::query(
-                "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \
-                 OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)",
-            );
-            spending.bind_to(booking.bind(difference)).execute(&mut *tx).await?;
-            add_to_run(&mut tx, run, difference).await?;
-            tx.commit().await
+        const ASKED: &str = "SELECT at FROM steps WHERE run_id = $1 AND number = $2";
+        const BOOK: &str = "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \
+             OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
+        let difference = stored(cost).saturating_sub(stored(reserved));
+        let (body, spending) = (body.to_owned(), spending.clone());
+        self.write("settle a request", Unit::Transaction, move |mut tx| {
+            Box::pin(async move {
+                if !append(&mut tx, (run, place, &body), now).await? {
+                    return Ok(End::Commit(()));
+                }
+                // Behind the first write, and so behind all that was under way.
+                if tx.rows(ASKED, vec![text(run), number(asking)]).await?.is_empty() {
+                    return Ok(End::RollBack(()));
+                }
+                tx.change(BOOK, spending.booking(difference)).await?;
+                add_to_run(&mut tx, run, difference).await?;
+                Ok(End::Commit(()))
+            })
         })
         .await
     }
@@ -200,36 +198,31 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn fleet_spending(&self, now: Timestamp) -> Result<(Usd, Usd)> {
-        let now = now.to_zoned(TimeZone::UTC);
-        let day = now.strftime("%Y-%m-%d").to_string();
-        let month = now.strftime("%Y-%m").to_string();
-        let rows = self
-            .read("read the ledger", async {
-                let rows = sqlx::query(
-                    "SELECT period, CAST(amount AS BIGINT) FROM ledger WHERE scope = $1 AND period IN ($2, $3)",
-                )
-                .bind(FLEET)
-                .bind(&day)
-                .bind(&month)
-                .fetch_all(&self.pool)
-                .await?;
-                let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-                rows.collect::<sqlx::Result<Vec<(String, i64)>>>()
-            })
-            .await?;
-        let of = |wanted: &str| {
-            let found = rows.iter().find(|(period, _)| period == wanted);
-            Usd::from_picodollars(found.map(|(_, amount)| count(*amount)).unwrap_or_default())
-        };
+        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount FROM ledger \
+             WHERE scope = $1 AND period IN ($2, $3)";
+        let [day, month] = periods(now).map(|period| (FLEET.to_owned(), period));
+        let values = vec![text(FLEET), text(&day.1), text(&month.1)];
+        let amounts = amounts(&self.rows("read the ledger", sql, values).await?);
+        let of = |account| amounts.get(account).copied().unwrap_or_default();
         Ok((of(&day), of(&month)))
     }
 }
 
-async fn add_to_run(tx: &mut Transaction<'_, Any>, run: RunId, amount: i64) -> sqlx::Result<()> {
-    sqlx::query("UPDATE runs SET spent = spent + $2 WHERE id = $1")
-        .bind(run.to_string())
-        .bind(amount)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+/// An amount as it is stored.
+fn stored(amount: Usd) -> i64 {
+    i64::try_from(amount.picodollars()).unwrap_or(i64::MAX)
+}
+
+fn amounts(rows: &[Row]) -> HashMap<Account, Usd> {
+    let account = |row: &Row| Some((row.text("scope").ok()?, row.text("period").ok()?));
+    rows.iter().filter_map(|row| Some((account(row)?, row.money("amount")))).collect()
+}
+
+async fn add_to_run(
+    tx: &mut Session<'_>,
+    run: RunId,
+    amount: i64,
+) -> std::result::Result<(), Failure> {
+    let sql = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
+    tx.change(sql, vec![text(run), number(amount)]).await.map(drop)
 }

@@ -3,31 +3,16 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::{Any, Row, Transaction, any::AnyRow};
 
-use super::{Journal, JournalError, Result, bigint, count, int, millis, timestamp};
+use super::{End, Journal, Result, Row, Unit, Value, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
-use crate::domain::RunId;
+use crate::{clients::personas::Batch, domain::RunId};
 
 /// Runs looked up at once.
-const MAX_DUE: i64 = 500;
+const MAX_DUE: u32 = 500;
 /// Posts that a list holds.
-const MAX_LIST: i64 = 1_000;
-
-/// A post that is to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct NewPost<'a> {
-    /// Its place among the run's posts, from 0.
-    pub number: u32,
-    /// Who the rows are of.
-    pub persona: &'a str,
-    /// What it holds.
-    pub kind: PostKind,
-    /// How many rows.
-    pub rows: usize,
-    /// The body, byte for byte.
-    pub body: &'a str,
-}
+const MAX_LIST: u32 = 1_000;
+const READ: &str = "read the outbox";
 
 /// Names a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,25 +68,13 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT run_id FROM outbox WHERE is_dead = 0 \
-                     AND (next_try_at <= $1 OR tried_at > $1) \
-                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
-                     WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
-                     AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2",
-                )
-                .bind(millis(now))
-                .bind(MAX_DUE)
-                .fetch_all(&self.pool)
-                .await?
-                .iter()
-                .map(|row| row.try_get::<String, _>(0))
-                .collect::<sqlx::Result<Vec<_>>>()
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+        let sql = "SELECT run_id FROM outbox WHERE is_dead = 0 \
+             AND (next_try_at <= $1 OR tried_at > $1) \
+             AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
+             WHERE earlier.run_id = outbox.run_id AND earlier.is_dead = 0 \
+             AND earlier.number < outbox.number) ORDER BY next_try_at, run_id LIMIT $2";
+        let rows = self.rows(READ, sql, vec![time(now), number(MAX_DUE)]).await?;
+        Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
     /// The first post of a run that is on its way, if it is due as above.
@@ -109,19 +82,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
-                     ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2",
-                )
-                .bind(run.to_string())
-                .bind(millis(now))
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(rows.iter().find_map(|row| self.readable(row, read)))
+        let sql = "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
+             ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2";
+        Ok(self.posts(sql, vec![text(run), time(now)]).await?.pop())
     }
 
     /// The first posts of all that are kept, refused ones first, then in the order they came.
@@ -129,17 +92,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts(&self) -> Result<Vec<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query(
-                    "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1",
-                )
-                .bind(MAX_LIST)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        let sql = "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1";
+        self.posts(sql, vec![number(MAX_LIST)]).await
     }
 
     /// All posts of a run that are kept, refused ones among them, in order.
@@ -147,15 +101,11 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number")
-                    .bind(run.to_string())
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
+    }
+
+    async fn posts(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Post>> {
+        Ok(self.readable("the outbox", &self.rows(READ, sql, values).await?, read))
     }
 
     /// The runs of which rows were refused for good and are kept.
@@ -163,17 +113,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1")
-                    .fetch_all(&self.pool)
-                    .await?
-                    .iter()
-                    .map(|row| row.try_get::<String, _>(0))
-                    .collect::<sqlx::Result<Vec<_>>>()
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|run| RunId::parse(run).ok()).collect())
+        let sql = "SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1";
+        let rows = self.rows(READ, sql, vec![]).await?;
+        Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
     /// The numbers of a run's posts that are on their way; `None` for one that is no number.
@@ -181,15 +123,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
-        let rows = self
-            .read("read the outbox", async {
-                sqlx::query("SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0")
-                    .bind(run.to_string())
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().map(|row| u32::try_from(int(row, "number")?).ok()).collect())
+        let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
+        let rows = self.rows(READ, sql, vec![text(run)]).await?;
+        Ok(rows.iter().map(place).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -197,18 +133,11 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn confirm_post(&self, key: PostKey) -> Result<()> {
-        self.write("note a delivery", async {
-            sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND number = $2")
-                .bind(key.run.to_string())
-                .bind(bigint(key.number))
-                .execute(&self.pool)
-                .await
-        })
-        .await?;
-        Ok(())
+        let sql = "DELETE FROM outbox WHERE run_id = $1 AND number = $2";
+        self.change("note a delivery", sql, vec![text(key.run), number(key.number)]).await.map(drop)
     }
 
-    /// An attempt failed; there will be another one at `next_try_at`.
+    /// An attempt failed; there will be another one at `next`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -217,23 +146,12 @@ impl Journal {
         key: PostKey,
         reason: &str,
         now: Timestamp,
-        next_try_at: Timestamp,
+        next: Timestamp,
     ) -> Result<()> {
-        self.write("postpone a delivery", async {
-            sqlx::query(
-                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
-                 next_try_at = $5 WHERE run_id = $1 AND number = $2",
-            )
-            .bind(key.run.to_string())
-            .bind(bigint(key.number))
-            .bind(reason)
-            .bind(millis(now))
-            .bind(millis(next_try_at))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
+             next_try_at = $5 WHERE run_id = $1 AND number = $2";
+        let values = vec![text(key.run), number(key.number), text(reason), time(now), time(next)];
+        self.change("postpone a delivery", sql, values).await.map(drop)
     }
 
     /// A post was refused for good: it stays, and is sent again only by command.
@@ -241,20 +159,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
-        self.write("note a refused delivery", async {
-            sqlx::query(
-                "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
-                 WHERE run_id = $1 AND number = $2",
-            )
-            .bind(key.run.to_string())
-            .bind(bigint(key.number))
-            .bind(reason)
-            .bind(millis(now))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
+             WHERE run_id = $1 AND number = $2";
+        let values = vec![text(key.run), number(key.number), text(reason), time(now)];
+        self.change("note a refused delivery", sql, values).await.map(drop)
     }
 
     /// Marks everything that is kept, refused or postponed, to be tried at once; returns how many.
@@ -262,17 +170,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn retry_posts(&self, now: Timestamp) -> Result<u64> {
-        let done = self
-            .write("mark deliveries", async {
-                sqlx::query(
-                    "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1",
-                )
-                .bind(millis(now))
-                .execute(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(done.rows_affected())
+        let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1";
+        self.change("mark deliveries", sql, vec![time(now)]).await
     }
 
     /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
@@ -281,24 +180,18 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
-        let done = self
-            .write("throw refused deliveries away", async {
-                // Its kind tells the stage it would have got to.
-                sqlx::query(
-                    "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox WHERE run_id = $1 \
-                     AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS (SELECT 1 FROM outbox \
-                     WHERE run_id = $1 AND is_dead = 1)",
-                )
-                .bind(run.to_string())
-                .execute(&self.pool)
-                .await?;
-                sqlx::query("DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1")
-                    .bind(run.to_string())
-                    .execute(&self.pool)
-                    .await
+        // Its kind tells the stage it would have got to.
+        const MARK: &str = "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox \
+             WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
+             (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
+        const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
+        self.write("throw refused deliveries away", Unit::Transaction, move |mut tx| {
+            Box::pin(async move {
+                tx.change(MARK, vec![text(run)]).await?;
+                tx.change(DISCARD, vec![text(run)]).await.map(End::Commit)
             })
-            .await?;
-        Ok(done.rows_affected())
+        })
+        .await
     }
 
     /// How full the outbox is.
@@ -306,77 +199,50 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn outbox_depth(&self) -> Result<OutboxDepth> {
-        self.read("count the outbox", async {
-            let rows = sqlx::query(
-                "SELECT kind, is_dead, COUNT(*) AS posts, MIN(created_at) AS oldest FROM outbox \
-                 GROUP BY kind, is_dead",
-            )
-            .fetch_all(&self.pool)
-            .await?;
-            let mut depth = OutboxDepth::default();
-            for row in &rows {
-                let posts: u64 = count(int(row, "posts").unwrap_or_default());
-                if int(row, "is_dead").unwrap_or_default() != 0 {
-                    depth.dead += posts;
-                    continue;
-                }
-                match row.try_get::<String, _>("kind").as_deref() {
-                    Ok("feedback") => depth.feedback += posts,
-                    _ => depth.actions += posts,
-                }
-                let oldest = timestamp(int(row, "oldest").unwrap_or_default());
-                depth.oldest = Some(depth.oldest.map_or(oldest, |other| other.min(oldest)));
-            }
-            Ok(depth)
-        })
-        .await
+        let sql = "SELECT COUNT(*) FILTER (WHERE is_dead = 0 AND kind <> 'feedback') AS actions, \
+             COUNT(*) FILTER (WHERE is_dead = 0 AND kind = 'feedback') AS feedback, \
+             COUNT(*) FILTER (WHERE is_dead <> 0) AS dead, \
+             MIN(created_at) FILTER (WHERE is_dead = 0) AS oldest FROM outbox";
+        let rows = self.rows("count the outbox", sql, vec![]).await?;
+        let depth = rows.first().map(|row| OutboxDepth {
+            actions: row.count("actions"),
+            feedback: row.count("feedback"),
+            dead: row.count("dead"),
+            oldest: row.time("oldest"),
+        });
+        Ok(depth.unwrap_or_default())
     }
 }
 
-pub(super) async fn insert(
-    tx: &mut Transaction<'_, Any>,
-    run: RunId,
-    posts: &[NewPost<'_>],
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    for post in posts {
-        // A run that is closed after a kill may have got this far before it.
-        sqlx::query(
-            "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
-             created_at, tried_at, next_try_at, is_dead) \
-             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7, $7, 0) ON CONFLICT DO NOTHING",
-        )
-        .bind(run.to_string())
-        .bind(bigint(post.number))
-        .bind(post.persona)
-        .bind(post.kind.as_str())
-        .bind(bigint(post.rows))
-        .bind(post.body)
-        .bind(millis(now))
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
+/// Adds a post to a run, which may have got this far before it was killed and is closed now.
+pub(super) const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+     created_at, tried_at, next_try_at, is_dead) \
+     SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs WHERE id = $1 \
+     ON CONFLICT DO NOTHING";
+
+/// The values of [`ADD`].
+pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> Vec<Value> {
+    let (kind, body) = (batch.kind().as_str(), String::from_utf8_lossy(batch.body()));
+    vec![text(run), number(place), text(kind), number(batch.rows()), text(body), time(now)]
 }
 
-fn read(row: &AnyRow) -> Result<Post> {
-    let wrong = |detail: String| JournalError::Row { what: "the outbox", detail };
-    let text =
-        |column: &str| row.try_get::<String, _>(column).map_err(|error| wrong(error.to_string()));
-    let number = |column| int(row, column).unwrap_or_default();
-    let run = RunId::parse(&text("run_id")?).map_err(|error| wrong(error.to_string()))?;
-    let place = int(row, "number").and_then(|number| u32::try_from(number).ok());
-    let place = place.ok_or_else(|| wrong("its number is none of a post".into()))?;
+fn read(row: &Row) -> std::result::Result<Post, String> {
+    let place = place(row).ok_or("its number is none of a post")?;
     Ok(Post {
-        key: PostKey { run, number: place },
-        persona: text("persona_id")?,
-        kind: text("kind")?,
-        rows: count(number("row_count")),
-        body: text("body")?,
-        attempts: count(number("attempts")),
-        created_at: timestamp(number("created_at")),
-        next_try_at: timestamp(number("next_try_at")),
-        is_dead: number("is_dead") != 0,
-        reason: text("reason").ok(),
+        key: PostKey { run: row.run("run_id")?, number: place },
+        persona: row.text("persona_id")?,
+        kind: row.text("kind")?,
+        rows: row.count("row_count"),
+        body: row.text("body")?,
+        attempts: row.count("attempts"),
+        created_at: row.time("created_at").unwrap_or_default(),
+        next_try_at: row.time("next_try_at").unwrap_or_default(),
+        is_dead: row.number("is_dead") != Some(0),
+        reason: row.text("reason").ok(),
     })
+}
+
+/// Its place among the run's posts.
+fn place(row: &Row) -> Option<u32> {
+    row.number("number").and_then(|number| u32::try_from(number).ok())
 }

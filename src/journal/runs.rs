@@ -1,14 +1,13 @@
 //! Runs: who, for which slot, how far, how it ended.
 
 use jiff::Timestamp;
-use sqlx::{
-    Any, AssertSqlSafe, Row,
-    any::{AnyArguments, AnyRow},
-    query::Query,
-};
+use sqlx::AssertSqlSafe;
 
-use super::{Journal, JournalError, Result, bigint, count, int, millis, outbox, timestamp};
-use crate::domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId};
+use super::{End, Journal, JournalError, Result, Row, Unit, Value, number, outbox, text, time};
+use crate::{
+    clients::personas::Batch,
+    domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
+};
 
 /// Why a run ended that was cancelled; until it has ended, that it is to.
 pub const CANCELLED: &str = "cancelled on request";
@@ -111,33 +110,33 @@ impl RunRow {
     }
 }
 
+/// A state as it is stored.
+fn state(state: RunState) -> Value {
+    text(state.as_str())
+}
+
 impl Journal {
     /// Writes down a run that is about to begin.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn begin_run(&self, run: NewRun<'_>, now: Timestamp) -> Result<()> {
+        let sql = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
+             replies, calls, call_errors, ratings, started_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'login', 0, 0, 0, 0, 0, $8, $8)";
         // Strings and numbers always encode.
         let persona = serde_json::to_string(run.persona).unwrap_or_default();
-        self.write("begin a run", async {
-            sqlx::query(
-                "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
-                 replies, calls, call_errors, ratings, started_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'login', 0, 0, 0, 0, 0, $8, $8)",
-            )
-            .bind(run.id.to_string())
-            .bind(run.persona.user_id.as_str())
-            .bind(persona)
-            .bind(run.slot.as_str())
-            .bind(bigint(run.attempt))
-            .bind(run.model)
-            .bind(RunState::Running.as_str())
-            .bind(millis(now))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let values = vec![
+            text(run.id),
+            text(&run.persona.user_id),
+            text(persona),
+            text(run.slot),
+            number(run.attempt),
+            text(run.model),
+            state(RunState::Running),
+            time(now),
+        ];
+        self.change("begin a run", sql, values).await.map(drop)
     }
 
     /// Writes down how a run ended, and what is to be handed in for it, in one transaction. A run ends
@@ -149,34 +148,39 @@ impl Journal {
         &self,
         id: RunId,
         ended: &EndedRun,
-        posts: &[outbox::NewPost<'_>],
+        posts: &[(u32, Batch)],
         now: Timestamp,
     ) -> Result<()> {
-        self.write("end a run", async {
-            let mut tx = self.pool.begin().await?;
-            let end = sqlx::query(
-                "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
-                 call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, ended_at = $10, \
-                 held_since = $9, next_eligible_at = $11 \
-                 WHERE id = $1 AND state IN ($12, $13) RETURNING id",
-            )
-            .bind(id.to_string())
-            .bind(ended.state.as_str())
-            .bind(ended.stage)
-            .bind(bigint(ended.replies))
-            .bind(bigint(ended.calls))
-            .bind(bigint(ended.call_errors))
-            .bind(bigint(ended.ratings))
-            .bind(ended.reason.as_deref())
-            .bind(millis(now))
-            .bind((ended.state != RunState::Running).then(|| millis(now)))
-            .bind(ended.next_eligible_at.map(millis))
-            .bind(RunState::Running.as_str())
-            .bind(RunState::RatingOwed.as_str());
-            if end.fetch_optional(&mut *tx).await?.is_some() {
-                outbox::insert(&mut tx, id, posts, now).await?;
-            }
-            tx.commit().await
+        const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
+             call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
+             ended_at = $10, held_since = $9, next_eligible_at = $11 \
+             WHERE id = $1 AND state IN ($12, $13)";
+        let end = vec![
+            text(id),
+            state(ended.state),
+            text(ended.stage),
+            number(ended.replies),
+            number(ended.calls),
+            number(ended.call_errors),
+            number(ended.ratings),
+            Value::Text(ended.reason.clone()),
+            time(now),
+            time((ended.state != RunState::Running).then_some(now)),
+            time(ended.next_eligible_at),
+            state(RunState::Running),
+            state(RunState::RatingOwed),
+        ];
+        let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
+        let posts: Vec<_> = posts.collect();
+        self.write("end a run", Unit::Transaction, move |mut tx| {
+            Box::pin(async move {
+                if tx.change(END, end).await? > 0 {
+                    for post in posts {
+                        tx.change(outbox::ADD, post).await?;
+                    }
+                }
+                Ok(End::Commit(()))
+            })
         })
         .await
     }
@@ -186,31 +190,18 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
-        self.read("look up a slot", async {
-            let rows = sqlx::query("SELECT persona_id FROM runs WHERE slot = $1 AND state <> $2")
-                .bind(slot.as_str())
-                .bind(RunState::Failed.as_str())
-                .fetch_all(&self.pool)
-                .await?;
-            Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
-        })
-        .await
+        let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> $2";
+        let values = vec![text(slot), state(RunState::Failed)];
+        let rows = self.rows("look up a slot", sql, values).await?;
+        Ok(rows.iter().filter_map(|row| row.text("persona_id").ok()).collect())
     }
 
     /// The runs in this state, oldest first.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn runs_in(&self, state: RunState) -> Result<Vec<RunRow>> {
-        let rows = self
-            .read("list runs", async {
-                select("WHERE state = $1 ORDER BY id")
-                    .bind(state.as_str())
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+    pub async fn runs_in(&self, wanted: RunState) -> Result<Vec<RunRow>> {
+        self.runs("list runs", "WHERE state = $1 ORDER BY id", vec![state(wanted)]).await
     }
 
     /// When the latest run that went well to its end did so.
@@ -218,19 +209,11 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
-        let at: Option<i64> = self
-            .read("look up the last finished run", async {
-                let row = sqlx::query(
-                    "SELECT ended_at FROM runs WHERE state = $1 AND stage = 'done' \
-                     ORDER BY started_at DESC LIMIT 1",
-                )
-                .bind(RunState::Finished.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
-                Ok(row.and_then(|row| int(&row, "ended_at")))
-            })
-            .await?;
-        Ok(at.map(timestamp))
+        let sql = "SELECT ended_at FROM runs WHERE state = $1 AND stage = 'done' \
+             ORDER BY started_at DESC LIMIT 1";
+        let finished = vec![state(RunState::Finished)];
+        let rows = self.rows("look up the last finished run", sql, finished).await?;
+        Ok(rows.first().and_then(|row| row.time("ended_at")))
     }
 
     /// Marks an unfinished run to be closed, whatever becomes of this process; false if there is no such.
@@ -238,18 +221,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn cancel_run(&self, id: RunId) -> Result<bool> {
-        let done = self
-            .write("cancel a run", async {
-                sqlx::query("UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ($3, $4)")
-                    .bind(id.to_string())
-                    .bind(CANCELLED)
-                    .bind(RunState::Running.as_str())
-                    .bind(RunState::RatingOwed.as_str())
-                    .execute(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(done.rows_affected() > 0)
+        let sql = "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ($3, $4)";
+        let [running, owed] = [RunState::Running, RunState::RatingOwed].map(state);
+        let values = vec![text(id), text(CANCELLED), running, owed];
+        Ok(self.change("cancel a run", sql, values).await? > 0)
     }
 
     /// The latest runs, newest first, at most 10,000.
@@ -257,15 +232,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
-        let rows = self
-            .read("list runs", async {
-                select("ORDER BY started_at DESC, id DESC LIMIT $1")
-                    .bind(i64::from(most.min(MAX_LIST)))
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        let which = "ORDER BY started_at DESC, id DESC LIMIT $1";
+        self.runs("list runs", which, vec![number(most.min(MAX_LIST))]).await
     }
 
     /// This run, if there is one.
@@ -273,12 +241,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
-        let row = self
-            .read("look up a run", async {
-                select("WHERE id = $1").bind(id.to_string()).fetch_optional(&self.pool).await
-            })
-            .await?;
-        row.as_ref().map(read).transpose()
+        let rows = self.rows("look up a run", select("WHERE id = $1"), vec![text(id)]).await?;
+        let run = rows.first().map(read).transpose();
+        run.map_err(|detail| JournalError::Row { what: A_RUN, detail })
     }
 
     /// The runs whose ids begin with `prefix` (hex digits and hyphens), oldest first, at most so many.
@@ -286,16 +251,17 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
-        let rows = self
-            .read("look up a run", async {
-                select("WHERE id LIKE $1 ORDER BY id LIMIT $2")
-                    .bind(format!("{prefix}%"))
-                    .bind(i64::from(most))
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, read)).collect())
+        let values = vec![text(format_args!("{prefix}%")), number(most)];
+        self.runs("look up a run", "WHERE id LIKE $1 ORDER BY id LIMIT $2", values).await
+    }
+
+    async fn runs(
+        &self,
+        attempted: &'static str,
+        which: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<RunRow>> {
+        Ok(self.readable(A_RUN, &self.rows(attempted, select(which), values).await?, read))
     }
 
     /// Ends a run of which nothing more can be made, not even a list of what happened.
@@ -303,22 +269,12 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
-        self.write("give a run up", async {
-            sqlx::query(
-                "UPDATE runs SET state = $2, end_reason = $6, updated_at = $3, ended_at = $3 \
-                 WHERE id = $1 AND state IN ($4, $5)",
-            )
-            .bind(id.to_string())
-            .bind(RunState::Finished.as_str())
-            .bind(millis(now))
-            .bind(RunState::Running.as_str())
-            .bind(RunState::RatingOwed.as_str())
-            .bind(why)
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE runs SET state = $2, end_reason = $6, updated_at = $3, ended_at = $3 \
+             WHERE id = $1 AND state IN ($4, $5)";
+        let [finished, running, owed] =
+            [RunState::Finished, RunState::Running, RunState::RatingOwed].map(state);
+        let values = vec![text(id), finished, time(now), running, owed, text(why)];
+        self.change("give a run up", sql, values).await.map(drop)
     }
 
     /// Writes down the stage a run has got to.
@@ -326,15 +282,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
-        self.write("note a stage", async {
-            sqlx::query("UPDATE runs SET stage = $2 WHERE id = $1")
-                .bind(id.to_string())
-                .bind(stage)
-                .execute(&self.pool)
-                .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE runs SET stage = $2 WHERE id = $1";
+        self.change("note a stage", sql, vec![text(id), text(stage)]).await.map(drop)
     }
 
     /// Holds the persona of a run back that ended without saying so itself: it panicked.
@@ -342,16 +291,9 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn hold_back(&self, id: RunId, since: Timestamp, until: Timestamp) -> Result<()> {
-        self.write("hold a persona back", async {
-            sqlx::query("UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1")
-                .bind(id.to_string())
-                .bind(millis(since))
-                .bind(millis(until))
-                .execute(&self.pool)
-                .await
-        })
-        .await?;
-        Ok(())
+        let sql = "UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1";
+        let values = vec![text(id), time(since), time(until)];
+        self.change("hold a persona back", sql, values).await.map(drop)
     }
 
     /// Every persona whose last run asked for it to be held back. A run that was stopped before it
@@ -360,78 +302,57 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn held_back(&self) -> Result<Vec<HeldBack>> {
-        let rows = self
-            .read("look up who is held back", async {
-                sqlx::query(
-                    "SELECT persona_id, stage, attempt, held_since, next_eligible_at FROM runs \
-                     WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
-                     WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
-                     AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))",
-                )
-                .bind(RunState::Failed.as_str())
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        let read = |row: &AnyRow| {
+        let sql = "SELECT persona_id, stage, attempt, held_since, next_eligible_at FROM runs \
+             WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
+             WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
+             AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))";
+        let failed = vec![state(RunState::Failed)];
+        let rows = self.rows("look up who is held back", sql, failed).await?;
+        let read = |row: &Row| {
             // Held back for its money alone: no run of it has failed.
-            let is_broke = row.try_get::<String, _>("stage").ok()? == "done";
+            let is_broke = row.text("stage").ok()? == "done";
             Some(HeldBack {
-                persona: UserId::parse(row.try_get("persona_id").ok()?).ok()?,
-                failures: if is_broke { 0 } else { count(int(row, "attempt")?) },
-                since: timestamp(int(row, "held_since")?),
-                until: timestamp(int(row, "next_eligible_at")?),
+                persona: UserId::parse(&row.text("persona_id").ok()?).ok()?,
+                failures: if is_broke { 0 } else { row.count("attempt") },
+                since: row.time("held_since")?,
+                until: row.time("next_eligible_at")?,
             })
         };
         Ok(rows.iter().filter_map(read).collect())
     }
 }
 
+/// Whose row it is.
+const A_RUN: &str = "a run";
+
 /// The runs that `which` says, each with the time of its last step: a step does not touch its run.
-fn select<'q>(which: &str) -> Query<'q, Any, AnyArguments> {
-    sqlx::query(AssertSqlSafe(format!(
+fn select(which: &'static str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
         "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) \
          AS stepped_at FROM runs {which}"
-    )))
+    ))
 }
 
-fn read(row: &AnyRow) -> Result<RunRow> {
-    let wrong = |detail: String| JournalError::Row { what: "a run", detail };
-    let fields = || -> sqlx::Result<_> {
-        let id: String = row.try_get("id")?;
-        let persona: String = row.try_get("persona")?;
-        let state: String = row.try_get("state")?;
-        Ok((id, persona, state))
-    };
-    let (id, persona, state) = fields().map_err(|error| unreadable(&error))?;
-    let id = RunId::parse(&id).map_err(|error| wrong(error.to_string()))?;
-    let state = RunState::parse(&state).ok_or_else(|| wrong(format!("state {state:?}")))?;
-    let number = |column| int(row, column).unwrap_or_default();
-    let rest = || -> sqlx::Result<RunRow> {
-        let (changed_at, stepped_at) = (number("updated_at"), number("stepped_at"));
-        Ok(RunRow {
-            id,
-            persona: serde_json::from_str(&persona).ok(),
-            persona_id: row.try_get("persona_id")?,
-            slot: Slot::stored(row.try_get::<String, _>("slot")?),
-            attempt: count(number("attempt")),
-            model: row.try_get("model")?,
-            state,
-            stage: row.try_get("stage")?,
-            spent: Usd::from_picodollars(count(number("spent"))),
-            replies: count(number("replies")),
-            calls: count(number("calls")),
-            call_errors: count(number("call_errors")),
-            ratings: count(number("ratings")),
-            end_reason: row.try_get("end_reason")?,
-            started_at: timestamp(number("started_at")),
-            updated_at: timestamp(changed_at.max(stepped_at)),
-            ended_at: int(row, "ended_at").map(timestamp),
-        })
-    };
-    rest().map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &sqlx::Error) -> JournalError {
-    JournalError::Row { what: "a run", detail: error.to_string() }
+fn read(row: &Row) -> std::result::Result<RunRow, String> {
+    let (id, state) = (row.run("id")?, row.text("state")?);
+    let time = |column| row.time(column).unwrap_or_default();
+    Ok(RunRow {
+        id,
+        persona: serde_json::from_str(&row.text("persona")?).ok(),
+        persona_id: row.text("persona_id")?,
+        slot: Slot::stored(row.text("slot")?),
+        attempt: row.count("attempt"),
+        model: row.text("model")?,
+        state: RunState::parse(&state).ok_or_else(|| format!("state {state:?}"))?,
+        stage: row.text("stage")?,
+        spent: row.money("spent"),
+        replies: row.count("replies"),
+        calls: row.count("calls"),
+        call_errors: row.count("call_errors"),
+        ratings: row.count("ratings"),
+        end_reason: row.text("end_reason").ok(),
+        started_at: time("started_at"),
+        updated_at: time("updated_at").max(time("stepped_at")),
+        ended_at: row.time("ended_at"),
+    })
 }

@@ -1,13 +1,12 @@
 //! Steps: what happened in a run, append-only, and the money that goes with them.
 
-use jiff::Timestamp;
-use sqlx::{AnyConnection, Row};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Journal, Result, bigint, int, millis, timestamp};
+use super::{End, Failure, Journal, JournalError, Kind, Result, Session, Unit, number, text, time};
 use crate::domain::RunId;
 
-/// How long a tool list counts as just kept, in milliseconds: nothing beside the days of its retention.
-const A_MOMENT: i64 = 3_600_000;
+/// How long a tool list counts as just kept: nothing beside the days of its retention.
+const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// A step as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ impl Journal {
     /// have succeeded.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another step has its place.
     pub async fn append_step(
         &self,
         run: RunId,
@@ -33,12 +32,13 @@ impl Journal {
         body: &str,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("write a step", async {
-            let mut connection = self.pool.acquire().await?;
-            append(&mut connection, run, number, body, now).await
+        let body = body.to_owned();
+        self.write("write a step", Unit::Statement, move |mut session| {
+            Box::pin(async move {
+                append(&mut session, (run, number, &body), now).await.map(|_| End::Commit(()))
+            })
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// The steps of a run, in order.
@@ -46,24 +46,18 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn steps(&self, run: RunId) -> Result<Vec<StoredStep>> {
-        self.read("read a run's steps", async {
-            let rows =
-                sqlx::query("SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number")
-                    .bind(run.to_string())
-                    .fetch_all(&self.pool)
-                    .await?;
-            let steps = rows.iter().map(|row| {
-                let number = int(row, "number").and_then(|number| u32::try_from(number).ok());
-                let body = number.and_then(|_| row.try_get("body").ok());
-                StoredStep {
-                    number: number.unwrap_or(u32::MAX),
-                    at: timestamp(int(row, "at").unwrap_or_default()),
-                    body: body.unwrap_or_default(),
-                }
-            });
-            Ok(steps.collect())
-        })
-        .await
+        let sql = "SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number";
+        let rows = self.rows("read a run's steps", sql, vec![text(run)]).await?;
+        let steps = rows.iter().map(|row| {
+            let place = row.number("number").and_then(|number| u32::try_from(number).ok());
+            let body = place.and_then(|_| row.text("body").ok());
+            StoredStep {
+                number: place.unwrap_or(u32::MAX),
+                at: row.time("at").unwrap_or_default(),
+                body: body.unwrap_or_default(),
+            }
+        });
+        Ok(steps.collect())
     }
 
     /// Keeps a list of tools that a run begins with, under its hash. One that was kept a moment ago is not
@@ -72,31 +66,16 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
-        let used_at = self
-            .read("look up a tool list", async {
-                let row = sqlx::query("SELECT used_at FROM catalogs WHERE hash = $1")
-                    .bind(hash)
-                    .fetch_optional(&self.pool)
-                    .await?;
-                row.map(|row| row.try_get::<i64, _>(0)).transpose()
-            })
-            .await?;
-        if used_at.is_some_and(|at| (0..A_MOMENT).contains(&(millis(now) - at))) {
+        let kept = "SELECT used_at FROM catalogs WHERE hash = $1";
+        let kept = self.rows("look up a tool list", kept, vec![text(hash)]).await?;
+        let used_at = kept.first().and_then(|row| row.time("used_at"));
+        if used_at.is_some_and(|at| at <= now && now.duration_since(at) < A_MOMENT) {
             return Ok(());
         }
-        self.write("keep a tool list", async {
-            sqlx::query(
-                "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
-                 ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at",
-            )
-            .bind(hash)
-            .bind(tools)
-            .bind(millis(now))
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(())
+        let keep = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
+        let list = vec![text(hash), text(tools), time(now)];
+        self.change("keep a tool list", keep, list).await.map(drop)
     }
 
     /// The list of tools kept under this hash.
@@ -104,57 +83,28 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn catalog(&self, hash: &str) -> Result<Option<String>> {
-        self.read("look up a tool list", async {
-            let row = sqlx::query("SELECT tools FROM catalogs WHERE hash = $1")
-                .bind(hash)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| row.try_get(0)).transpose()
-        })
-        .await
+        let sql = "SELECT tools FROM catalogs WHERE hash = $1";
+        let rows = self.rows("look up a tool list", sql, vec![text(hash)]).await?;
+        let tools = rows.first().map(|row| row.text("tools")).transpose();
+        tools.map_err(|detail| JournalError::Row { what: "a tool list", detail })
     }
-}
-
-/// Whether the run has a step of this number.
-pub(super) async fn is_written(
-    connection: &mut AnyConnection,
-    run: RunId,
-    number: u32,
-) -> sqlx::Result<bool> {
-    let step = sqlx::query("SELECT at FROM steps WHERE run_id = $1 AND number = $2")
-        .bind(run.to_string())
-        .bind(bigint(number));
-    Ok(step.fetch_optional(connection).await?.is_some())
 }
 
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
-    connection: &mut AnyConnection,
-    run: RunId,
-    number: u32,
-    body: &str,
+    session: &mut Session<'_>,
+    (run, place, body): (RunId, u32, &str),
     now: Timestamp,
-) -> sqlx::Result<bool> {
-    let written = sqlx::query(
-        "INSERT INTO steps (run_id, number, at, body) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(run.to_string())
-    .bind(bigint(number))
-    .bind(millis(now))
-    .bind(body)
-    .execute(&mut *connection)
-    .await?;
-    if written.rows_affected() == 0 {
-        let there: String = sqlx::query("SELECT body FROM steps WHERE run_id = $1 AND number = $2")
-            .bind(run.to_string())
-            .bind(bigint(number))
-            .fetch_one(connection)
-            .await?
-            .try_get(0)?;
-        // Anything else in its place would mean that two write the same run.
-        let same = || Err(sqlx::Error::Decode("another step has this number".into()));
-        return if there == body { Ok(false) } else { same() };
+) -> std::result::Result<bool, Failure> {
+    let add = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING";
+    let step = vec![text(run), number(place), text(body), time(now)];
+    if session.change(add, step).await? > 0 {
+        return Ok(true);
     }
-    Ok(true)
+    let same = "SELECT at FROM steps WHERE run_id = $1 AND number = $2 AND body = $3";
+    // Anything else in its place would mean that two write the same run.
+    let conflict = Failure { kind: Kind::Conflict, detail: "another step has this number".into() };
+    let same = session.rows(same, vec![text(run), number(place), text(body)]).await?;
+    if same.is_empty() { Err(conflict) } else { Ok(false) }
 }

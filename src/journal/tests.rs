@@ -1,47 +1,26 @@
-//! What the journal promises, on files in folders of their own.
+//! What the verbs promise, on a journal in memory; rows that do not say what this program writes are at the end.
 
-mod odd_rows;
+use std::{future::poll_fn, pin::pin, task::Poll};
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
-
-use uuid::Uuid;
+use jiff::Timestamp;
 
 use super::*;
-use crate::domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId};
+use crate::{
+    clients::personas::Batch,
+    domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
+};
 
-const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+pub(super) const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
 
 impl Journal {
     /// Changes rows as somebody with a shell would.
     pub(crate) async fn spoil(&self, sql: impl Into<String>) {
-        sqlx::query(sqlx::AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        sqlx::query(sql).execute(self.backend.writer()).await.unwrap();
     }
 }
 
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("mana-journal-{}", Uuid::now_v7())))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn persona(name: &str) -> Persona {
+pub(super) fn persona(name: &str) -> Persona {
     Persona {
         user_id: UserId::parse(name).unwrap(),
         email: format!("persona.{name}@mana.test"),
@@ -51,7 +30,7 @@ fn persona(name: &str) -> Persona {
     }
 }
 
-async fn begin(journal: &Journal, name: &str, slot: &str, now: Timestamp) -> RunId {
+pub(super) async fn begin(journal: &Journal, name: &str, slot: &str, now: Timestamp) -> RunId {
     let id = RunId::new();
     let (persona, slot) = (persona(name), Slot::stored(slot));
     let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
@@ -76,34 +55,8 @@ fn usd(dollars: f64) -> Usd {
     Usd::from_dollars(dollars).unwrap()
 }
 
-fn post(number: u32, body: &str) -> NewPost<'_> {
-    NewPost { number, persona: "anna", kind: PostKind::Actions, rows: 1, body }
-}
-
-#[tokio::test]
-async fn a_run_and_its_steps_are_there_again_after_the_file_was_closed_and_opened() {
-    let folder = Folder::new();
-    let journal = Journal::open(folder.path()).await.unwrap();
-    let id = begin(&journal, "anna", "2026-11-21", NOON).await;
-    let bodies = [r#"{"a":"\u0000 é"}"#, "[1.0]"];
-    for (number, body) in (0..).zip(bodies) {
-        journal.append_step(id, number, body, NOON).await.unwrap();
-    }
-    journal.keep_catalog("abc", "[]", NOON).await.unwrap();
-    journal.close().await;
-    drop(journal);
-
-    let journal = Journal::open(folder.path()).await.unwrap();
-    let runs = journal.runs_in(RunState::Running).await.unwrap();
-    assert_eq!(runs.len(), 1);
-    assert_eq!(runs[0].id, id);
-    assert_eq!(runs[0].persona.as_ref(), Some(&persona("anna")));
-    assert_eq!(runs[0].slot, Slot::stored("2026-11-21"));
-    let steps = journal.steps(id).await.unwrap();
-    let told: Vec<_> = steps.iter().map(|step| (step.number, step.body.as_str())).collect();
-    assert_eq!(told, [(0, bodies[0]), (1, bodies[1])]);
-    assert_eq!(journal.catalog("abc").await.unwrap().as_deref(), Some("[]"));
-    assert_eq!(journal.catalog("xyz").await.unwrap(), None);
+fn post(number: u32, body: &str) -> (u32, Batch) {
+    (number, Batch::kept(PostKind::Actions, 1, body.into()))
 }
 
 #[tokio::test]
@@ -127,80 +80,6 @@ async fn a_step_is_never_written_over() {
         journal.settle((id, 2, "{}"), 1, &spending, (usd(0.5), usd(0.2)), NOON).await.unwrap();
     }
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.2));
-}
-
-#[tokio::test]
-async fn folder_and_file_are_for_the_owner_only() {
-    let folder = Folder::new();
-    let journal = Journal::open(folder.path()).await.unwrap();
-    begin(&journal, "anna", "s", NOON).await;
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(folder.path()), 0o700);
-    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
-    assert!(files.len() >= 3, "{files:?}");
-    for file in files {
-        assert_eq!(mode(&file), 0o600, "{}", file.display());
-    }
-}
-
-#[tokio::test]
-async fn a_second_one_on_the_same_folder_is_told_so_and_readers_are_welcome() {
-    let folder = Folder::new();
-    let journal = Journal::open(folder.path()).await.unwrap();
-    let id = begin(&journal, "anna", "s", NOON).await;
-    let second = Journal::open(folder.path()).await.unwrap_err();
-    assert!(matches!(second, JournalError::InUse { .. }), "{second}");
-    assert!(second.to_string().contains("RUNNER_DATA_DIR"));
-
-    let reader = Journal::open_read_only(folder.path()).await.unwrap();
-    assert_eq!(reader.latest_runs(10).await.unwrap()[0].id, id);
-    assert!(reader.append_step(id, 0, "1", NOON).await.is_err());
-}
-
-#[tokio::test]
-async fn a_reader_without_a_journal_is_told_where_it_was_looked_for() {
-    let folder = Folder::new();
-    let error = Journal::open_read_only(folder.path()).await.unwrap_err();
-    assert!(error.to_string().contains(FILE_NAME), "{error}");
-    assert!(!folder.path().exists());
-
-    // A daemon that was killed at once has made the file and nothing in it.
-    fs::create_dir(folder.path()).unwrap();
-    fs::write(folder.path().join(FILE_NAME), "").unwrap();
-    let error = Journal::open_read_only(folder.path()).await.unwrap_err();
-    assert!(matches!(error, JournalError::Missing { .. }), "{error}");
-    Journal::open(folder.path()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_left_as_it_is() {
-    let folder = Folder::new();
-    let journal = Journal::open(folder.path()).await.unwrap();
-    for n in 0..50 {
-        let id = begin(&journal, &format!("p{n}"), "s", NOON).await;
-        journal.append_step(id, 0, &"x".repeat(20_000), NOON).await.unwrap();
-    }
-    journal.close().await;
-    drop(journal);
-    let path = folder.path().join(FILE_NAME);
-    let sound = fs::read(&path).unwrap();
-    let mut holed = sound.clone();
-    holed[4_096..40_960].fill(0xa5);
-    for damaged in [b"this is no database, but a text that is long enough".repeat(40), holed] {
-        fs::write(&path, &damaged).unwrap();
-        let error = Journal::open(folder.path()).await.unwrap_err();
-        assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), damaged);
-    }
-}
-
-#[tokio::test]
-async fn strange_folder_names_are_no_obstacle() {
-    let folder = Folder::new();
-    let inner = folder.path().join("50% ?#ü mode=ro");
-    let journal = Journal::open(&inner).await.unwrap();
-    begin(&journal, "anna", "s", NOON).await;
-    assert!(inner.join(FILE_NAME).is_file());
 }
 
 #[tokio::test]
@@ -382,23 +261,6 @@ async fn old_steps_go_and_runs_and_money_stay() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_trouble_until_there_is_space_again() {
-    let folder = Folder::new();
-    let journal = Journal::open(folder.path()).await.unwrap();
-    let id = begin(&journal, "anna", "s", NOON).await;
-    assert_eq!(journal.trouble(), None);
-    journal.limit_pages(20).await.unwrap();
-    let error = journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap_err();
-    assert!(error.to_string().contains("full"), "{error}");
-    assert!(journal.trouble().unwrap().contains("full"));
-    assert!(journal.check_writable().await.is_err());
-    journal.limit_pages(100_000).await.unwrap();
-    journal.check_writable().await.unwrap();
-    assert_eq!(journal.trouble(), None);
-    journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap();
-}
-
-#[tokio::test]
 async fn what_a_pause_and_a_budget_say_is_kept() {
     let journal = Journal::in_memory().await.unwrap();
     assert_eq!(journal.pause().await.unwrap(), None);
@@ -422,8 +284,9 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
     assert_eq!(journal.budgets_reached().await.unwrap(), reached);
     // As an earlier version wrote it.
     let one = serde_json::to_string(&reached[0]).unwrap();
-    let write = sqlx::query("UPDATE control SET value = $1 WHERE name = 'budget_reached'");
-    write.bind(one).execute(&journal.pool).await.unwrap();
+    journal
+        .spoil(format!("UPDATE control SET value = '{one}' WHERE name = 'budget_reached'"))
+        .await;
     assert_eq!(journal.budgets_reached().await.unwrap(), reached[..1]);
 }
 
@@ -431,8 +294,164 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
 async fn a_journal_that_hangs_is_waited_for_no_longer_than_the_caller_can() {
     let journal = Journal::in_memory().await.unwrap();
     // What is under way keeps the one connection there is.
-    let under_way = journal.pool.acquire().await.unwrap();
+    let under_way = journal.backend.writer().acquire().await.unwrap();
     let closed = timeout(LIMIT / 2, journal.close_or(std::future::ready(()))).await;
     assert!(closed.is_ok(), "given up at once");
     drop(under_way);
+}
+
+#[tokio::test]
+async fn a_conflict_of_one_run_is_no_trouble_of_the_others() {
+    let journal = Journal::in_memory().await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let (persona, slot) = (persona("anna"), Slot::stored("s"));
+    let again = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
+    let error = journal.begin_run(again, NOON).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    journal.append_step(id, 0, "1", NOON).await.unwrap();
+    let spending = Spending::of(&persona.user_id, NOON);
+    let other = (id, 0, "2");
+    let reserved = journal.reserve(other, &spending, usd(0.5), &Caps::default(), NOON).await;
+    assert_eq!(reserved.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
+    assert_eq!(journal.trouble(), None);
+}
+
+/// Drops what is left of `work` when it has waited for the n-th time.
+async fn dropped_at(n: usize, work: impl Future) -> bool {
+    let (mut waits, mut work) = (0, pin!(work));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(_) => Poll::Ready(false),
+        Poll::Pending => {
+            waits += 1;
+            if waits == n { Poll::Ready(true) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
+    let (mut n, mut was_dropped, mut outcomes) = (0, true, HashSet::new());
+    while was_dropped {
+        n += 1;
+        let journal = Journal::in_memory().await.unwrap();
+        let id = begin(&journal, "anna", "s", NOON).await;
+        let posts = [post(0, "first"), post(1, "second")];
+        let end = ended(RunState::Finished);
+        was_dropped = dropped_at(n, journal.end_run(id, &end, &posts, NOON)).await;
+        // The next one waits for its turn.
+        journal.set_stage(RunId::new(), "mcp").await.unwrap();
+        let state = journal.run(id).await.unwrap().unwrap().state;
+        let kept = journal.kept_posts().await.unwrap().len();
+        assert_eq!((state == RunState::Finished, kept), (kept > 0, if kept > 0 { 2 } else { 0 }));
+        outcomes.insert(kept);
+    }
+    assert!(outcomes.contains(&2) && n > 1, "it waits");
+}
+
+#[tokio::test]
+async fn an_odd_step_is_the_trouble_of_its_run_alone() {
+    for number in ["-1", "4294967296", "9223372036854775808", "2.5", "'x'"] {
+        let journal = Journal::in_memory().await.unwrap();
+        let (odd, other) =
+            (begin(&journal, "anna", "s", NOON).await, begin(&journal, "ben", "s", NOON).await);
+        journal.append_step(odd, 0, "1", NOON).await.unwrap();
+        journal.spoil(format!("INSERT INTO steps VALUES ('{odd}', {number}, 'x', '2')")).await;
+        let steps = journal.steps(odd).await.unwrap();
+        let bodies: Vec<_> = steps.iter().map(|step| step.body.as_str()).collect();
+        assert!(bodies.contains(&"1") && bodies.contains(&""), "{number}: {bodies:?}");
+        // A step in the place of another one is nobody else's trouble either.
+        let error = journal.append_step(odd, 0, "other", NOON).await.unwrap_err();
+        assert!(error.is_of_a_row(), "{error}");
+        assert_eq!(journal.trouble(), None, "{number}");
+        journal.append_step(other, 0, "1", NOON).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn odd_numbers_in_a_run_hide_neither_it_nor_the_others() {
+    let journal = Journal::in_memory().await.unwrap();
+    let (a, b) =
+        (begin(&journal, "anna", "s", NOON).await, begin(&journal, "ben", "s", NOON).await);
+    for sql in [
+        "UPDATE runs SET replies = -3, calls = 1e300, spent = -5, attempt = 'x', persona = '{' \
+         WHERE persona_id = 'anna'",
+        "UPDATE runs SET started_at = 'soon', ended_at = 'never', next_eligible_at = 'x', \
+         held_since = 1e300 WHERE persona_id = 'anna'",
+    ] {
+        journal.spoil(sql).await;
+    }
+    assert_eq!(journal.runs_in(RunState::Running).await.unwrap().len(), 2);
+    let row = journal.run(a).await.unwrap().unwrap();
+    assert_eq!((row.persona, row.replies, row.spent), (None, 0, Usd::ZERO));
+    assert_eq!(journal.held_back().await.unwrap().len(), 0);
+    assert_eq!(journal.last_finished_run().await.unwrap(), None);
+    journal.spoil("UPDATE runs SET state = 'of tomorrow' WHERE persona_id = 'anna'").await;
+    assert!(journal.run(a).await.unwrap_err().is_of_a_row());
+    assert_eq!(journal.latest_runs(9).await.unwrap()[0].id, b);
+    journal
+        .spoil("UPDATE runs SET slot = x'ff', persona_id = x'ff' WHERE state = 'of tomorrow'")
+        .await;
+    assert_eq!(journal.personas_done_for(&Slot::stored("s")).await.unwrap(), ["ben"]);
+    assert_eq!(journal.trouble(), None);
+}
+
+#[tokio::test]
+async fn an_odd_post_is_kept_and_listed_and_holds_up_no_other_run() {
+    let journal = Journal::in_memory().await.unwrap();
+    let (a, b) = (begin(&journal, "a", "s", NOON).await, begin(&journal, "b", "s", NOON).await);
+    for run in [a, b] {
+        journal.end_run(run, &ended(RunState::Finished), &[post(0, "x")], NOON).await.unwrap();
+    }
+    journal
+        .spoil(
+            "UPDATE outbox SET kind = 'dreams', attempts = -1, row_count = 1e300, created_at = 'x' \
+         WHERE run_id = (SELECT MIN(run_id) FROM outbox)",
+        )
+        .await;
+    let kept = journal.kept_posts().await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().any(|post| post.kind == "dreams"));
+    assert_eq!(journal.outbox_depth().await.unwrap().actions, 2);
+    assert!(journal.due_post(b, NOON).await.unwrap().is_some());
+    // One that cannot even be named is at least counted.
+    journal.spoil("UPDATE outbox SET number = -1 WHERE kind = 'dreams'").await;
+    assert_eq!(journal.kept_posts().await.unwrap().len(), 1);
+    assert_eq!(journal.outbox_depth().await.unwrap().actions, 2);
+    assert_eq!(journal.trouble(), None);
+}
+
+#[tokio::test]
+async fn an_account_that_says_less_than_nothing_pays_for_nothing() {
+    let caps = Caps { daily: Some(usd(1.0)), ..Caps::default() };
+    for amount in ["-9000000000000", "'much'", "0.5"] {
+        let journal = Journal::in_memory().await.unwrap();
+        let id = begin(&journal, "anna", "s", NOON).await;
+        let spending = Spending::of(&persona("anna").user_id, NOON);
+        let reserve = async |number| {
+            let step = (id, number, "{}");
+            journal.reserve(step, &spending, usd(0.6), &caps, NOON).await.unwrap()
+        };
+        reserve(0).await.unwrap();
+        journal.spoil(format!("UPDATE ledger SET amount = {amount}")).await;
+        assert_eq!(reserve(1).await, Ok(()), "{amount}");
+        assert_eq!(reserve(2).await.unwrap_err().cap, Cap::Daily, "{amount}");
+        assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, usd(0.6));
+        assert_eq!(journal.trouble(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_control_value_that_is_garbage_is_left_aside() {
+    let journal = Journal::in_memory().await.unwrap();
+    for value in ["'{'", "x'ff'", "7"] {
+        let sql = format!(
+            "REPLACE INTO control VALUES ('pause', {value}, 0), ('budget_reached', {value}, 0)"
+        );
+        journal.spoil(sql).await;
+        assert_eq!(journal.pause().await.unwrap(), None);
+        assert_eq!(journal.budgets_reached().await.unwrap(), []);
+        assert_eq!(journal.trouble(), None);
+    }
 }

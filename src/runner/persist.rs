@@ -11,15 +11,13 @@ const FIRST_OF_RATINGS: u32 = 1_000_000;
 /// Posts of actions. The server makes row ids of the batch's id and the index in it, so every batch
 /// after the first has an id of its own (contracts/mana-auth.md). Built again, they are the same.
 pub(super) fn posts_of_actions(run: RunId, actions: &[Action]) -> Vec<(u32, Batch)> {
-    let ids = ids(run, "actions");
-    let batches = actions.chunks(MAX_ACTIONS).zip(ids);
+    let batches = actions.chunks(MAX_ACTIONS).zip(ids(run, "actions"));
     (0..).zip(batches.map(|(rows, id)| Batch::of_actions(id, rows))).collect()
 }
 
 /// Posts of ratings, likewise.
 pub(super) fn posts_of_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<(u32, Batch)> {
-    let ids = ids(run, "feedback");
-    let batches = ratings.chunks(MAX_RATINGS).zip(ids);
+    let batches = ratings.chunks(MAX_RATINGS).zip(ids(run, "feedback"));
     (FIRST_OF_RATINGS..).zip(batches.map(|(rows, id)| Batch::of_ratings(id, rows))).collect()
 }
 

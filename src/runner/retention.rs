@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::{clock::Clock, journal::Journal, shutdown::Shutdown};
@@ -17,13 +17,12 @@ const BREATH: Duration = Duration::from_millis(50);
 pub struct Retention {
     journal: Journal,
     clock: Clock,
-    keep: SignedDuration,
+    keep: Duration,
 }
 
 impl Retention {
     /// Steps are kept for `keep` after their run ended.
     pub fn new(journal: Journal, clock: Clock, keep: Duration) -> Self {
-        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
         Self { journal, clock, keep }
     }
 

@@ -13,11 +13,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
+    clients::personas::Batch,
     clock::Clock,
     domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
     journal::{
-        Caps, EndedRun, FILE_NAME, Journal, JournalError, NewPost, NewRun, PostKey, PostKind,
-        RunState, Spending,
+        Caps, EndedRun, FILE_NAME, Journal, JournalError, NewRun, PostKey, PostKind, RunState,
+        Spending,
     },
 };
 
@@ -141,13 +142,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
     }
     journal.append_step(id, next(), &step(RATED), now).await?;
     let body = step(ACTIONS);
-    let post = |number| NewPost {
-        number,
-        persona: persona.user_id.as_str(),
-        kind: PostKind::Actions,
-        rows: TURNS,
-        body: &body,
-    };
+    let post = |number| (number, Batch::kept(PostKind::Actions, TURNS, body.clone()));
     let ended = EndedRun {
         state: RunState::Finished,
         stage: "done",

@@ -115,7 +115,7 @@ impl Pipeline {
                 }
                 let report = self.report(&run, verdict, took);
                 if handed_in.unsaved {
-                    outbox.keep(run.journal, user, row, run.posts).await;
+                    outbox.keep(run.journal, row, run.posts).await;
                 }
                 report
             }

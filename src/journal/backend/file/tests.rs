@@ -3,9 +3,10 @@
 use std::{
     fs::Permissions,
     os::unix::{
-        fs::{PermissionsExt, symlink},
+        fs::{MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
+    path::PathBuf,
     thread,
 };
 
@@ -15,7 +16,14 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::*;
+use super::{place::NAMES, *};
+use crate::{
+    domain::Slot,
+    journal::{
+        RunState,
+        tests::{NOON, begin, persona},
+    },
+};
 
 /// A folder that goes with the test, unless it may not.
 struct Folder(PathBuf);
@@ -72,15 +80,12 @@ fn copy_read_only(from: &Path, names: &[&str]) -> Folder {
 }
 
 async fn mark(journal: &Journal) {
-    sqlx::query("INSERT INTO control (name, value, at) VALUES ('mark', 'x', 0)")
-        .execute(&journal.pool)
-        .await
-        .unwrap();
+    journal.spoil("INSERT INTO control (name, value, at) VALUES ('mark', 'x', 0)").await;
 }
 
 async fn is_marked(journal: &Journal) -> bool {
-    let marks = sqlx::query("SELECT 1 FROM control WHERE name = 'mark'");
-    marks.fetch_optional(&journal.pool).await.unwrap().is_some()
+    let marks = "SELECT 1 FROM control WHERE name = 'mark'";
+    !journal.rows("be read", marks, vec![]).await.unwrap().is_empty()
 }
 
 #[tokio::test]
@@ -210,4 +215,139 @@ async fn a_log_that_a_killed_daemon_left_is_read_too_or_it_is_said_why_not() {
         assert!(matches!(error, JournalError::Unplayed { .. }), "{error}");
         assert!(error.to_string().contains("copy the two files"), "{error}");
     });
+}
+
+#[tokio::test]
+async fn a_run_and_its_steps_are_there_again_after_the_file_was_closed_and_opened() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "2026-11-21", NOON).await;
+    let bodies = [r#"{"a":"\u0000 é"}"#, "[1.0]"];
+    for (number, body) in (0..).zip(bodies) {
+        journal.append_step(id, number, body, NOON).await.unwrap();
+    }
+    journal.keep_catalog("abc", "[]", NOON).await.unwrap();
+    journal.close().await;
+    drop(journal);
+
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let runs = journal.runs_in(RunState::Running).await.unwrap();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].id, id);
+    assert_eq!(runs[0].persona.as_ref(), Some(&persona("anna")));
+    assert_eq!(runs[0].slot, Slot::stored("2026-11-21"));
+    let steps = journal.steps(id).await.unwrap();
+    let told: Vec<_> = steps.iter().map(|step| (step.number, step.body.as_str())).collect();
+    assert_eq!(told, [(0, bodies[0]), (1, bodies[1])]);
+    assert_eq!(journal.catalog("abc").await.unwrap().as_deref(), Some("[]"));
+    assert_eq!(journal.catalog("xyz").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn folder_and_file_are_for_the_owner_only() {
+    let above = Folder::new();
+    let folder = above.file("new");
+    let journal = Journal::open(&folder).await.unwrap();
+    begin(&journal, "anna", "s", NOON).await;
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_second_one_on_the_same_folder_is_told_so_and_readers_are_welcome() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let second = Journal::open(&folder.0).await.unwrap_err();
+    assert!(matches!(second, JournalError::InUse { .. }), "{second}");
+    assert!(second.to_string().contains("RUNNER_DATA_DIR"));
+
+    let reader = Journal::open_read_only(&folder.0).await.unwrap();
+    assert_eq!(reader.latest_runs(10).await.unwrap()[0].id, id);
+    assert!(reader.append_step(id, 0, "1", NOON).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reader_without_a_journal_is_told_where_it_was_looked_for() {
+    let above = Folder::new();
+    let folder = above.file("new");
+    let error = Journal::open_read_only(&folder).await.unwrap_err();
+    assert!(error.to_string().contains(FILE_NAME), "{error}");
+    assert!(!folder.exists());
+
+    // A daemon that was killed at once has made the file and nothing in it.
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(FILE_NAME), "").unwrap();
+    let error = Journal::open_read_only(&folder).await.unwrap_err();
+    assert!(matches!(error, JournalError::Missing { .. }), "{error}");
+    Journal::open(&folder).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_left_as_it_is() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    for n in 0..50 {
+        let id = begin(&journal, &format!("p{n}"), "s", NOON).await;
+        journal.append_step(id, 0, &"x".repeat(20_000), NOON).await.unwrap();
+    }
+    journal.close().await;
+    drop(journal);
+    let path = folder.file(FILE_NAME);
+    let sound = fs::read(&path).unwrap();
+    let mut holed = sound.clone();
+    holed[4_096..40_960].fill(0xa5);
+    for damaged in [b"this is no database, but a text that is long enough".repeat(40), holed] {
+        fs::write(&path, &damaged).unwrap();
+        let error = Journal::open(&folder.0).await.unwrap_err();
+        assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged);
+    }
+}
+
+#[tokio::test]
+async fn strange_folder_names_are_no_obstacle() {
+    let folder = Folder::new();
+    let inner = folder.file("50% ?#ü mode=ro");
+    let journal = Journal::open(&inner).await.unwrap();
+    begin(&journal, "anna", "s", NOON).await;
+    assert!(inner.join(FILE_NAME).is_file());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_trouble_until_there_is_space_again() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    assert_eq!(journal.trouble(), None);
+    journal.limit_pages(20).await.unwrap();
+    let error = journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap_err();
+    assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(error.kind(), Kind::Full);
+    assert!(journal.trouble().unwrap().contains("full"));
+    assert!(journal.check_writable().await.is_err());
+    journal.limit_pages(100_000).await.unwrap();
+    journal.check_writable().await.unwrap();
+    assert_eq!(journal.trouble(), None);
+    journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_the_fleet() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let writer = journal.backend.writer().acquire().await.unwrap();
+    assert!(journal.run(id).await.unwrap().is_some());
+    let refused = journal.rows("read what is not there", "SELECT 1 FROM dreams", vec![]).await;
+    assert_eq!(refused.err().unwrap().kind(), Kind::Other);
+    assert_eq!(journal.trouble(), None);
+    drop(writer);
+    // Written a moment ago, it is seen.
+    journal.set_stage(id, "mcp").await.unwrap();
+    assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "mcp");
 }
