@@ -2,6 +2,7 @@
 //!
 //! It knows no peer's URLs, headers or error shapes. Retries are decided in [`retry`].
 
+pub mod gate;
 pub mod retry;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -17,7 +17,7 @@ use super::{
     step::{Recorder, Step},
 };
 use crate::{
-    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason, Weight},
+    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
 };
 
@@ -105,8 +105,7 @@ pub(super) fn most(
     used.truncate(MAX_MODULES);
     let messages = [Message::user(&prompt::rate(calls, closing_words, &used))];
     let schema = answer_schema(&used);
-    let growth = Weight::of_bytes(prompt::GROWTH);
-    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + growth, OUTPUT_TOKENS)
+    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + prompt::GROWTH, OUTPUT_TOKENS)
 }
 
 fn to_ask<'a>(system: &'a str, messages: &'a [Message], schema: &'a RawValue) -> Ask<'a> {

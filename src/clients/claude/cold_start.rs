@@ -26,21 +26,15 @@ const MAX_PREFIXES: usize = 16;
 #[derive(Debug)]
 pub(super) struct ColdStart {
     clock: Clock,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    tick: u64,
-    prefixes: HashMap<u64, Prefix>,
+    prefixes: Mutex<HashMap<u64, Prefix>>,
 }
 
 #[derive(Debug, Default)]
 struct Prefix {
     /// Start of the last request that is known to have written or read it.
     used_at: Option<Timestamp>,
-    /// The tick in which somebody went first, and whom to wait for.
-    led: Option<(u64, Instant, watch::Receiver<()>)>,
+    /// Whom to wait for, and until when, if somebody went first in this tick.
+    first: Option<(watch::Receiver<()>, Instant)>,
 }
 
 /// A request that goes out with a prefix.
@@ -54,54 +48,51 @@ pub(super) struct Departure {
 
 impl ColdStart {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, prefixes: Mutex::default() }
     }
 
     /// A tick begins: somebody may go first again.
     pub(super) fn begin_tick(&self) {
-        self.state().tick += 1;
+        self.prefixes().values_mut().for_each(|prefix| prefix.first = None);
     }
 
     /// Resolves when a request with this prefix should go out: at once if the prefix is cached, if this
     /// is the first one, or if the first one has had its time.
     pub(super) async fn depart(&self, prefix: u64) -> Departure {
-        let wait = {
-            let now = self.clock.now();
-            let mut state = self.state();
-            let tick = state.tick;
-            if state.prefixes.len() >= MAX_PREFIXES {
-                state.prefixes.clear();
+        let departure = |_leading| Departure { prefix, at: self.clock.now(), _leading };
+        let first = {
+            let mut prefixes = self.prefixes();
+            if prefixes.len() >= MAX_PREFIXES {
+                prefixes.clear();
             }
-            let entry = state.prefixes.entry(prefix).or_default();
-            let is_warm = entry.used_at.is_some_and(|used_at| {
-                now.duration_since(used_at).unsigned_abs() < LIFETIME && used_at <= now
-            });
-            match &entry.led {
-                _ if is_warm => None,
-                Some((led_in, since, first)) if *led_in == tick => Some((*since, first.clone())),
-                _ => {
-                    let (leading, first) = watch::channel(());
-                    entry.led = Some((tick, Instant::now(), first));
-                    return Departure { prefix, at: now, _leading: Some(leading) };
+            let Prefix { used_at, first } = prefixes.entry(prefix).or_default();
+            let age = used_at.and_then(|at| Duration::try_from(self.clock.now() - at).ok());
+            match first {
+                _ if age.is_some_and(|age| age < LIFETIME) => None,
+                Some(first) => Some(first.clone()),
+                None => {
+                    let (leading, arrival) = watch::channel(());
+                    *first = Some((arrival, Instant::now() + PATIENCE));
+                    return departure(Some(leading));
                 }
             }
         };
-        if let Some((since, mut first)) = wait {
+        if let Some((mut arrival, until)) = first {
             // It ends when the first one is answered or fails, which closes the channel.
-            let _ = timeout_at(since + PATIENCE, first.changed()).await;
+            let _ = timeout_at(until, arrival.changed()).await;
         }
-        Departure { prefix, at: self.clock.now(), _leading: None }
+        departure(None)
     }
 
     /// The request was answered: its prefix is in the cache from its start on.
     pub(super) fn arrived(&self, departure: &Departure) {
-        if let Some(prefix) = self.state().prefixes.get_mut(&departure.prefix) {
+        if let Some(prefix) = self.prefixes().get_mut(&departure.prefix) {
             prefix.used_at = prefix.used_at.max(Some(departure.at));
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn prefixes(&self) -> MutexGuard<'_, HashMap<u64, Prefix>> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,11 +13,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
 pub(super) struct Halt {
-    reason: String,
+    pub(super) reason: String,
     wait: Duration,
     /// When the wait began.
     since: Timestamp,
-    probing: bool,
+    /// Whether a run is to find out if it is over.
+    pub(super) probing: bool,
     /// Whether it is runs that were refused, one after the other, and not the account or the key: one more of
     /// them says that nothing has changed.
     pub(super) of_runs: bool,
@@ -33,42 +34,23 @@ impl Halt {
         if !self.probing {
             return;
         }
-        self.probing = false;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
-        self.since = now;
+        let wait = (self.wait * 2).min(LONGEST_WAIT);
         tracing::warn!(
-            next_probe_s = self.wait.as_secs(),
+            next_probe_s = wait.as_secs(),
             "the probe was refused too, the model stays unused: {reason}"
         );
-        self.reason = reason;
-    }
-
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// The reason, unless a probe is under way.
-    pub(super) fn closes(&self) -> Option<String> {
-        (!self.probing).then(|| self.reason.clone())
+        *self = Self { wait, of_runs: self.of_runs, ..Self::new(reason, now) };
     }
 
     pub(super) fn admit(&mut self, now: Timestamp) -> Admission {
         // Set back behind the beginning, the clock no longer says how long it has been.
-        let waits = self.since <= now && now < after(self.since, self.wait);
-        if self.probing || waits {
+        let waited = Duration::try_from(now.duration_since(self.since));
+        if self.probing || waited.is_ok_and(|waited| waited < self.wait) {
             return Admission::Stopped(self.reason.clone());
         }
         self.probing = true;
         Admission::Probe
     }
-
-    pub(super) fn end_probe(&mut self) {
-        self.probing = false;
-    }
-}
-
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -87,7 +69,7 @@ mod tests {
             );
             now += wait;
             assert_eq!(halt.admit(now), Admission::Probe);
-            assert_eq!(halt.closes(), None);
+            assert!(halt.probing);
             assert_eq!(halt.admit(now), Admission::Stopped("401".into()), "one at a time");
             halt.renew("401".into(), now);
         }
@@ -105,7 +87,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH + FIRST_WAIT;
         let mut halt = Halt::new("402".into(), Timestamp::UNIX_EPOCH);
         assert_eq!(halt.admit(now), Admission::Probe);
-        halt.end_probe();
+        halt.probing = false;
         assert_eq!(halt.admit(now), Admission::Probe);
     }
 

@@ -4,10 +4,13 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Block, ToolUse, message::encode, sendable_id};
+use super::{
+    Block, ToolUse,
+    message::{Sent, encode},
+    sendable_id,
+};
 
 /// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
 const MAX_NAME: usize = 128;
@@ -15,6 +18,11 @@ const MAX_NAME: usize = 128;
 /// Whether a text is one that the API refuses: empty, or nothing but Unicode white space.
 pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
+}
+
+/// The blocks of a content; none where that is no list.
+pub(super) fn blocks_of(content: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(content.get()).unwrap_or_default()
 }
 
 /// The members of a block. Of members with the same name, the last one counts.
@@ -28,79 +36,55 @@ impl<'a> Members<'a> {
 
     /// The member of this name, if it is a text.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// The member of this name, unless it is `null`.
+    /// The member of this name.
     pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.get(name).copied().filter(|raw| raw.get() != "null")
+        self.0.get(name).copied()
     }
 }
 
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Mended<'a> {
-    Text { text: &'a str },
-    ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
+/// Whether a block is one of thinking.
+pub(super) fn is_thinking(block: &RawValue) -> bool {
+    let kind = Members::of(block).and_then(|block| block.text("type"));
+    matches!(kind.as_deref(), Some("thinking" | "redacted_thinking"))
 }
 
-/// The blocks of `content` that are sent back, `calls` being its calls as they are answered. `None` where all
-/// of them are, as they came.
-pub(super) fn mend(content: &RawValue, calls: &[ToolUse]) -> Option<Vec<Box<RawValue>>> {
-    let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).ok()?;
-    let (all, mut is_changed) = (blocks.len(), false);
+/// What is sent back of these blocks, `calls` being their calls as they are answered.
+pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<'a, RawValue>> {
     let mut calls = calls.iter();
-    let kept = blocks.into_iter().filter_map(|raw| match Block::parse(&raw, None) {
+    let send = |raw: &&'a RawValue| match Block::parse(raw, None) {
         Block::Unusable => None,
         Block::Text(text) if is_blank(&text) => None,
-        Block::ToolUse(asked) => {
-            let call = calls.next().unwrap_or(&asked);
-            let mended = mended_call(&raw, call);
-            is_changed |= mended.is_some();
-            Some(mended.unwrap_or(raw))
-        }
-        Block::Text(_) | Block::Other => Some(raw),
-    });
-    let kept: Vec<_> = kept.collect();
-    (is_changed || kept.len() < all).then_some(kept)
+        Block::ToolUse(asked) => Some(sendable_call(raw, &asked, calls.next().unwrap_or(&asked))),
+        Block::Text(_) | Block::Other => Some(Cow::Borrowed(*raw)),
+    };
+    said.iter().filter_map(send).collect()
 }
 
-/// The block of this call where it could not be sent back as it came.
-fn mended_call(raw: &RawValue, call: &ToolUse) -> Option<Box<RawValue>> {
-    let members = Members::of(raw)?;
-    let name = members.text("name").filter(|name| sendable_name(name) == *name);
-    let is_object = |input: &RawValue| input.get().starts_with('{');
-    if members.text("id").as_ref() == Some(&call.id)
-        && name.is_some()
-        && members.raw("input").is_some_and(is_object)
-    {
-        return None;
+/// The block of a call, mended where it could not be sent back as it came.
+fn sendable_call<'a>(raw: &'a RawValue, asked: &ToolUse, answered: &ToolUse) -> Cow<'a, RawValue> {
+    let (id, name) = (&answered.id, &sendable_name(&asked.name));
+    let has_object = asked.input.get().starts_with('{');
+    if (id, name, has_object) == (&asked.id, &asked.name, true) {
+        return Cow::Borrowed(raw);
     }
-    let name = &*sendable_name(&call.name);
-    let empty = no_input();
-    let input = if is_object(&call.input) { &*call.input } else { &*empty };
-    Some(encode(&Mended::ToolUse { id: &call.id, name, input }))
-}
-
-/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
-fn sendable_name(name: &str) -> String {
-    let spelled = sendable_id(name);
-    match name.is_empty() {
-        true => "unnamed".into(),
-        false => spelled.chars().take(MAX_NAME).collect(),
-    }
+    let input = if has_object { &asked.input } else { &no_input() };
+    Cow::Owned(encode(&Sent::ToolUse { id, name, input }))
 }
 
 /// The input of a call that has none.
 pub(super) fn no_input() -> Box<RawValue> {
-    encode(&HashMap::<(), ()>::new())
+    encode(&serde_json::json!({}))
 }
 
-/// A text block that ends in white space, without that; `None` for any other block.
-pub(super) fn trimmed(block: &RawValue) -> Option<Box<RawValue>> {
-    let Block::Text(text) = Block::parse(block, None) else { return None };
-    let kept = text.trim_end();
-    (kept.len() < text.len()).then(|| encode(&Mended::Text { text: kept }))
+/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
+fn sendable_name(name: &str) -> String {
+    match name {
+        "" => "unnamed".into(),
+        name => sendable_id(name).chars().take(MAX_NAME).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -119,8 +103,11 @@ mod tests {
             Block::ToolUse(call) => Some(ToolUse { id: call.id.replace('.', "_"), ..call }),
             _ => None,
         });
-        let kept = mend(&content, &calls.collect::<Vec<_>>())?;
-        Some(kept.iter().map(|block| block.get()).collect::<Vec<_>>().join("|"))
+        let calls: Vec<_> = calls.collect();
+        let all: Vec<_> = blocks.iter().map(|block| block.get()).collect();
+        let kept = sendable(&blocks_of(&content), &calls);
+        let kept: Vec<_> = kept.iter().map(|block| block.get()).collect();
+        (kept != all).then(|| kept.join("|"))
     }
 
     #[test]

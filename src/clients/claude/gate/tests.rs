@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::*;
 use crate::http::retry::Verdict;
 
