@@ -5,6 +5,7 @@
 //! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
 
 mod bills;
+mod block;
 mod cold_start;
 mod definitions;
 mod error;
@@ -14,7 +15,6 @@ mod history;
 mod message;
 mod meter;
 mod patience;
-mod replayed;
 mod reply;
 
 use std::{borrow::Cow, num::NonZeroU32, time::Duration};
@@ -27,13 +27,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+pub use block::{Block, ToolUse, sendable_id};
 pub use definitions::ToolDefinitions;
 pub use error::ClaudeError;
 pub use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
 pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
 pub use patience::Patience;
-pub use reply::{Block, Reply, StopReason, ToolUse, sendable_id};
+pub use reply::{Reply, StopReason};
 
 use bills::{Bills, most_usage};
 use cold_start::ColdStart;
@@ -150,11 +151,11 @@ impl ClaudeClient {
             (header::ACCEPT, json),
         ]);
         Some(Self {
-            http,
             url: config.base.join(["v1", "messages"]),
             headers,
             effort: config.effort,
-            bills: Bills::new(config.model.clone(), pricing),
+            bills: Bills::new(config.model.clone(), pricing, http.clone()),
+            http,
             gate: Gate::new(clock.clone(), most),
             cold_start: ColdStart::new(clock),
         })
@@ -228,7 +229,8 @@ impl ClaudeClient {
             let pass = pass?;
             let paid = meter.reserve(price).await?;
             paid.send();
-            let reply = self.exchange(&http, body.clone(), &usage, is_rationed).await;
+            let reply = self.exchange(&http, body.clone(), &usage).await;
+            let reply = reply.map(|reply| Reply { is_rationed, ..reply });
             drop(pass);
             if let (Ok(_), Some(departure)) = (&reply, &departure) {
                 self.cold_start.arrived(departure);
@@ -282,8 +284,8 @@ impl ClaudeClient {
 
     /// How long a request's prompt is.
     pub fn weigh(&self, ask: Ask<'_>) -> Weight {
-        let length = self.encode(ask).len() as Weight;
-        length.saturating_add_signed(Message::attached(ask.messages))
+        let attached = ask.messages.iter().map(|message| message.attached).sum();
+        (self.encode(ask).len() as Weight).saturating_add_signed(attached)
     }
 
     /// What a request may cost at most.
@@ -296,12 +298,11 @@ impl ClaudeClient {
         http: &HttpClient,
         body: Bytes,
         most: &Tokens,
-        is_rationed: bool,
     ) -> Result<Reply, ClaudeError> {
         let started = Instant::now();
         let answer = self.http.send(MESSAGES, self.request(body)).await?;
         let reply = match answer.status {
-            StatusCode::OK => self.read(&answer.body, most, is_rationed, http),
+            StatusCode::OK => self.read(&answer.body, most, http),
             _ => Err(ClaudeError::from_answer(&answer, http)),
         };
         match &reply {
@@ -330,13 +331,11 @@ impl ClaudeClient {
         &self,
         body: &[u8],
         most: &Tokens,
-        is_rationed: bool,
         http: &HttpClient,
     ) -> Result<Reply, ClaudeError> {
-        let reply = Reply::parse(body, &self.bills, most, http);
-        let problem = |problem: String| http.snippet(problem.as_bytes());
-        let reply = reply.map_err(|error| ClaudeError::Unreadable { problem: problem(error) })?;
-        Ok(Reply { is_rationed, ..reply })
+        let problem = |error: serde_json::Error| http.snippet(error.to_string().as_bytes());
+        Reply::parse(body, &self.bills, most)
+            .map_err(|error| ClaudeError::Unreadable { problem: problem(error) })
     }
 }
 

@@ -23,7 +23,7 @@ use self::gate::RateLimit;
 use crate::{
     clock::Clock,
     config::PersonasUrl,
-    domain::{Action, ModuleRating, Redactor, RunId, UserId},
+    domain::{Redactor, UserId},
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
         retry::{self, RetryPolicy, Retryable, Verdict},
@@ -83,44 +83,12 @@ impl Kind {
 /// The exact bytes of one post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    kind: Kind,
-    rows: usize,
-    /// Shared by all attempts.
-    body: Bytes,
-}
-
-impl Batch {
-    /// A batch of at most [`MAX_ACTIONS`] actions.
-    pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
-        let body = wire::encode_actions(run, actions).into();
-        Self { kind: Kind::Actions, rows: actions.len(), body }
-    }
-
-    /// A batch of at most [`MAX_RATINGS`] ratings.
-    pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
-        let body = wire::encode_ratings(run, ratings).into();
-        Self { kind: Kind::Feedback, rows: ratings.len(), body }
-    }
-
-    /// A batch as it was kept.
-    pub fn kept(kind: Kind, rows: usize, body: String) -> Self {
-        Self { kind, rows, body: body.into() }
-    }
-
     /// What it holds.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
+    pub kind: Kind,
     /// How many rows it holds.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The body as it is sent.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
+    pub rows: usize,
+    /// The body as it is sent, shared by all attempts.
+    pub body: Bytes,
 }
 
 /// The answer of /due.
@@ -202,15 +170,12 @@ impl PersonasError {
 
 impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
-        let passes = match &self.problem {
-            Problem::Refused { status, retry_after, .. } => {
-                return retry::of_status(*status, *retry_after);
-            }
-            Problem::Unreadable => true,
-            Problem::Http(source) => source.is_transient(),
-            Problem::Limited { .. } => false,
-        };
-        if passes { Verdict::Transient { retry_after: None } } else { Verdict::Final }
+        match &self.problem {
+            Problem::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
+            Problem::Unreadable => Verdict::AGAIN,
+            Problem::Http(source) if source.is_transient() => Verdict::AGAIN,
+            Problem::Http(_) | Problem::Limited { .. } => Verdict::Final,
+        }
     }
 }
 

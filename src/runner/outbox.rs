@@ -170,7 +170,7 @@ impl Outbox {
                     return handed_in;
                 }
             };
-            let goes_on = self.note(key, batch.rows(), &result, 0).await;
+            let goes_on = self.note(key, batch.rows, &result, 0).await;
             if let Err(error) = result {
                 if error.is_rejection() {
                     handed_in.refused = Some(error);
@@ -212,15 +212,15 @@ impl Outbox {
         posts: &[(u32, Batch)],
     ) -> Result<(), JournalError> {
         run.flush().await?;
-        let bodies: Vec<_> = posts.iter().map(|(_, b)| String::from_utf8_lossy(b.body())).collect();
+        let bodies: Vec<_> = posts.iter().map(|(_, b)| String::from_utf8_lossy(&b.body)).collect();
         let posts: Vec<_> = posts
             .iter()
             .zip(&bodies)
             .map(|((number, batch), body)| NewPost {
                 number: *number,
                 persona: persona.as_str(),
-                kind: batch.kind(),
-                rows: batch.rows(),
+                kind: batch.kind,
+                rows: batch.rows,
                 body,
             })
             .collect();
@@ -300,11 +300,11 @@ impl Outbox {
             self.report(self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await);
             return;
         };
-        let batch = Batch::kept(kind, post.rows, post.body);
+        let batch = Batch { kind, rows: post.rows, body: post.body.into() };
         let deadline = Instant::now() + DELIVERY;
         let personas = self.personas_of(post.key.run).await;
         let result = personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
-        self.note(post.key, batch.rows(), &result, post.attempts).await;
+        self.note(post.key, batch.rows, &result, post.attempts).await;
     }
 
     /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
@@ -522,7 +522,7 @@ mod tests {
             journal.spoil(odd).await;
             journal.spoil("UPDATE runs SET state = 'running'").await;
             let run = RunJournal::of_test(id, &journal, &clock).await;
-            let posts = [(7, Batch::kept(own.kind, own.rows, own.body.into()))];
+            let posts = [(7, Batch { kind: own.kind, rows: own.rows, body: own.body.into() })];
             let (user, deadline) = (UserId::parse("anna").unwrap(), Instant::now());
             let shutdown = Shutdown::new(Duration::ZERO);
             let handed_in = outbox.hand_in(&run, &user, &ended, &posts, deadline, &shutdown).await;

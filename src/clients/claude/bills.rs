@@ -1,12 +1,9 @@
 //! What requests may cost and replies did. What a reply says of that is believed where it can be; what is odd
 //! about it is said once in a process.
 
-use std::{
-    collections::HashSet,
-    num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashSet, num::NonZeroU32};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{Reply, Weight, message::BYTES_PER_TOKEN};
@@ -31,6 +28,7 @@ const MOST_SAID: usize = 16;
 pub(super) struct Bills {
     pub(super) model: String,
     pricing: Pricing,
+    http: HttpClient,
     odd: Mutex<Odd>,
 }
 
@@ -44,13 +42,13 @@ struct Odd {
 }
 
 impl Bills {
-    pub(super) fn new(model: String, pricing: Pricing) -> Self {
-        Self { model, pricing, odd: Mutex::default() }
+    pub(super) fn new(model: String, pricing: Pricing, http: HttpClient) -> Self {
+        Self { model, pricing, http, odd: Mutex::default() }
     }
 
     /// What so much costs: by the dearer prices where another model has answered before.
     pub(super) fn price(&self, usage: &Tokens) -> Usd {
-        self.cost(self.odd().other.as_deref(), usage).total()
+        self.cost(self.odd.lock().other.as_deref(), usage).total()
     }
 
     /// As many output tokens as fit into `room`, halved from those wanted; those wanted if none do.
@@ -64,13 +62,7 @@ impl Bills {
 
     /// Takes in what a reply says of its own `usage` and of the model it is by. Where it does not say what it
     /// took, it is booked as `most`.
-    pub(super) fn book(
-        &self,
-        reply: &mut Reply,
-        (usage, model): (&Value, &Value),
-        most: &Tokens,
-        http: &HttpClient,
-    ) {
+    pub(super) fn book(&self, reply: &mut Reply, usage: &Value, model: &Value, most: &Tokens) {
         let usage = count(usage, !reply.blocks.is_empty());
         if let Err(why) = usage
             && self.is_news(why)
@@ -82,21 +74,21 @@ impl Bills {
         }
         let other = model.as_str().filter(|it| !it.is_empty() && !is_same_model(it, &self.model));
         if let Some(other) = other {
-            self.note_other(other, http);
+            self.note_other(other);
         }
         (reply.usage, reply.is_guessed) = (usage.unwrap_or(*most), usage.is_err());
         reply.cost = self.cost(other, &reply.usage);
     }
 
-    fn note_other(&self, other: &str, http: &HttpClient) {
+    fn note_other(&self, other: &str) {
         let is_dearer = |known: &String| self.pricing.is_dearer(other, known);
-        let mut odd = self.odd();
+        let mut odd = self.odd.lock();
         if odd.other.as_ref().is_none_or(is_dearer) {
             odd.other = Some(other.to_owned());
         }
         drop(odd);
         if self.is_news(other) {
-            let answered = http.snippet(other.as_bytes());
+            let answered = self.http.snippet(other.as_bytes());
             tracing::warn!(
                 asked = self.model,
                 answered,
@@ -114,12 +106,8 @@ impl Bills {
     }
 
     fn is_news(&self, what: &str) -> bool {
-        let said = &mut self.odd().said;
+        let said = &mut self.odd.lock().said;
         said.len() < MOST_SAID && said.insert(what.to_owned())
-    }
-
-    fn odd(&self) -> MutexGuard<'_, Odd> {
-        self.odd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,13 +1,10 @@
 //! The first request of a tick writes the tool prefix to the cache before the others go out, so that it
 //! is written once and not by everybody at the same time.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -53,7 +50,7 @@ impl ColdStart {
 
     /// A tick begins: somebody may go first again.
     pub(super) fn begin_tick(&self) {
-        self.prefixes().values_mut().for_each(|prefix| prefix.first = None);
+        self.prefixes.lock().values_mut().for_each(|prefix| prefix.first = None);
     }
 
     /// Resolves when a request with this prefix should go out: at once if the prefix is cached, if this
@@ -61,7 +58,7 @@ impl ColdStart {
     pub(super) async fn depart(&self, prefix: u64) -> Departure {
         let departure = |_leading| Departure { prefix, at: self.clock.now(), _leading };
         let first = {
-            let mut prefixes = self.prefixes();
+            let mut prefixes = self.prefixes.lock();
             if prefixes.len() >= MAX_PREFIXES {
                 prefixes.clear();
             }
@@ -86,13 +83,9 @@ impl ColdStart {
 
     /// The request was answered: its prefix is in the cache from its start on.
     pub(super) fn arrived(&self, departure: &Departure) {
-        if let Some(prefix) = self.prefixes().get_mut(&departure.prefix) {
+        if let Some(prefix) = self.prefixes.lock().get_mut(&departure.prefix) {
             prefix.used_at = prefix.used_at.max(Some(departure.at));
         }
-    }
-
-    fn prefixes(&self) -> MutexGuard<'_, HashMap<u64, Prefix>> {
-        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -108,11 +108,8 @@ impl ClaudeError {
     /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
     /// 413) never is.
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Refused { verdict, .. } => *verdict != Verdict::Final || self.lasting().is_some(),
-            Self::Http(source) => source.is_transient(),
-            _ => true,
-        }
+        let of_itself = matches!(self, Self::Refused { .. } | Self::Http(_));
+        !of_itself || self.verdict() != Verdict::Final || self.lasting().is_some()
     }
 
     /// What a request that ended so is billed as.
@@ -154,13 +151,12 @@ fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdi
 
 impl Retryable for ClaudeError {
     fn verdict(&self) -> Verdict {
-        let passes = match self {
-            Self::Refused { verdict, .. } => return *verdict,
-            Self::Http(source) => source.is_transient(),
-            Self::Unreadable { .. } => true,
-            Self::Stopped { .. } | Self::WaitedEnough | Self::NotPaid(_) => false,
-        };
-        if passes { Verdict::Transient { retry_after: None } } else { Verdict::Final }
+        match self {
+            Self::Refused { verdict, .. } => *verdict,
+            Self::Unreadable { .. } => Verdict::AGAIN,
+            Self::Http(source) if source.is_transient() => Verdict::AGAIN,
+            _ => Verdict::Final,
+        }
     }
 }
 

@@ -5,10 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
-    Block, ToolUse,
-    replayed::{blocks_of, is_blank, is_thinking, sendable},
-};
+use super::block::{Block, ToolUse, blocks_of, is_blank, sendable};
 
 /// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
 pub(super) const BYTES_PER_TOKEN: u64 = 2;
@@ -35,12 +32,12 @@ pub type Weight = u64;
 /// [`Message::replace_attachments`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Message {
-    role: Role,
+    pub(super) role: Role,
     /// A text, or a list of blocks.
     content: Box<RawValue>,
     /// By how much it weighs more than it is long.
     #[serde(skip)]
-    attached: i64,
+    pub(super) attached: i64,
 }
 
 /// Who says something.
@@ -102,15 +99,6 @@ impl Message {
         Self { role, content: encode(content), attached: 0 }
     }
 
-    pub(super) fn role(&self) -> Role {
-        self.role
-    }
-
-    /// By how much the images and PDFs of these messages weigh more than they are long.
-    pub(super) fn attached(messages: &[Self]) -> i64 {
-        messages.iter().map(|message| message.attached).sum()
-    }
-
     /// How many blocks its content has.
     pub(super) fn blocks(&self) -> usize {
         serde_json::from_str::<Vec<IgnoredAny>>(self.content.get()).map_or(1, |all| all.len())
@@ -140,7 +128,9 @@ impl Message {
         let mut found = false;
         messages.retain_mut(|message| {
             let said = message.said();
-            let kept: Vec<_> = said.iter().filter(|block| !is_thinking(block)).collect();
+            let is_kept =
+                |block: &&&RawValue| !matches!(Block::parse(block, None), Block::Thinking);
+            let kept: Vec<_> = said.iter().filter(is_kept).collect();
             if kept.len() == said.len() {
                 return true;
             }
@@ -161,8 +151,8 @@ impl Message {
         let mut found = false;
         for message in messages.iter_mut().filter(|message| message.role == Role::User) {
             // As this module wrote it, and as it writes it again.
-            let blocks = serde_json::from_str::<Vec<Value>>(message.content.get());
-            let Ok(mut results) = blocks else { continue };
+            let mut results: Vec<Value> =
+                serde_json::from_str(message.content.get()).unwrap_or_default();
             // Indexing would put a null where there is no content.
             let contents = results.iter_mut().filter_map(|r| r.get_mut("content")?.as_array_mut());
             let mut is_changed = false;

@@ -1,12 +1,10 @@
 //! The rate limit of the service, one for the whole process: what one caller hears of it, all heed.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
@@ -56,7 +54,7 @@ impl RateLimit {
     /// Takes in a 429.
     pub(super) fn meet(&self, headers: &HeaderMap) {
         let said = crate::http::retry_after(headers).or_else(|| until_reset(headers, &self.clock));
-        let mut in_a_row = self.in_a_row();
+        let mut in_a_row = self.in_a_row.lock();
         // What was under way together meets the same limit together.
         let is_news = self.over_at().is_none();
         *in_a_row += u32::from(is_news);
@@ -70,12 +68,8 @@ impl RateLimit {
 
     /// Takes in any other answer.
     pub(super) fn note_passed(&self) {
-        *self.in_a_row() = 0;
+        *self.in_a_row.lock() = 0;
         self.gate.widen();
-    }
-
-    fn in_a_row(&self) -> MutexGuard<'_, u32> {
-        self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// In whole seconds, which are easier to read, and whoever comes then is not too early.

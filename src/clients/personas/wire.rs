@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
+use super::{Batch, Kind};
 use crate::domain::{
     Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
     Persona, Redactor, RunId, UserId, clip, json_text,
@@ -153,18 +154,6 @@ struct ActionRow<'a> {
     latency_ms: Option<i32>,
 }
 
-pub(super) fn encode_actions(run: RunId, actions: &[Action]) -> Vec<u8> {
-    let rows = actions.iter().map(|action| ActionRow {
-        tick_id: run.to_string(),
-        tool_name: action.tool_name(),
-        input_hash: action.input_hash().map(InputHash::as_str),
-        result: if action.result() == ActionResult::Ok { "ok" } else { "error" },
-        error_message: action.error_message(),
-        latency_ms: action.latency_ms(),
-    });
-    encode("actions", rows)
-}
-
 #[derive(Serialize)]
 struct FeedbackRow<'a> {
     #[serde(rename = "tickId")]
@@ -175,20 +164,36 @@ struct FeedbackRow<'a> {
     notes: Option<&'a str>,
 }
 
-pub(super) fn encode_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<u8> {
-    let rows = ratings.iter().map(|rating| FeedbackRow {
-        tick_id: run.to_string(),
-        module: clip(rating.module.as_str(), MAX_MODULE),
-        rating: rating.rating.get(),
-        notes: rating.notes.as_deref(),
-    });
-    encode("feedback", rows)
-}
+impl Batch {
+    /// A batch of at most [`MAX_ACTIONS`](super::MAX_ACTIONS) actions.
+    pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
+        let rows = actions.iter().map(|action| ActionRow {
+            tick_id: run.to_string(),
+            tool_name: action.tool_name(),
+            input_hash: action.input_hash().map(InputHash::as_str),
+            result: if action.result() == ActionResult::Ok { "ok" } else { "error" },
+            error_message: action.error_message(),
+            latency_ms: action.latency_ms(),
+        });
+        Self::of(Kind::Actions, rows.collect())
+    }
 
-/// Structs of strings and integers always encode.
-fn encode(table: &str, rows: impl Iterator<Item = impl Serialize>) -> Vec<u8> {
-    let rows: Vec<_> = rows.collect();
-    serde_json::to_vec(&HashMap::from([(table, rows)])).unwrap_or_default()
+    /// A batch of at most [`MAX_RATINGS`](super::MAX_RATINGS) ratings.
+    pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
+        let rows = ratings.iter().map(|rating| FeedbackRow {
+            tick_id: run.to_string(),
+            module: clip(rating.module.as_str(), MAX_MODULE),
+            rating: rating.rating.get(),
+            notes: rating.notes.as_deref(),
+        });
+        Self::of(Kind::Feedback, rows.collect())
+    }
+
+    fn of(kind: Kind, rows: Vec<impl Serialize>) -> Self {
+        // Structs of strings and integers always encode.
+        let body = serde_json::to_vec(&HashMap::from([(kind.as_str(), &rows)])).unwrap_or_default();
+        Self { kind, rows: rows.len(), body: body.into() }
+    }
 }
 
 /// Rows the server confirmed; `None` if the answer confirms nothing.
@@ -353,7 +358,7 @@ mod tests {
                 .collect();
             let run = RunId::new();
             let tick_id = run.to_string();
-            let body: Value = serde_json::from_slice(&encode_actions(run, &actions)).unwrap();
+            let body: Value = serde_json::from_slice(&Batch::of_actions(run, &actions).body).unwrap();
             let rows = body["actions"].as_array().unwrap();
             prop_assert_eq!(rows.len(), calls.len());
             for row in rows {
@@ -364,7 +369,7 @@ mod tests {
             }
             let rating = Rating::nearest(rating).unwrap_or(Rating::nearest(3.0).unwrap());
             let ratings = [ModuleRating::new(ModuleName::new("todo"), rating, Some(&notes), vec![])];
-            let body: Value = serde_json::from_slice(&encode_ratings(run, &ratings)).unwrap();
+            let body: Value = serde_json::from_slice(&Batch::of_ratings(run, &ratings).body).unwrap();
             let row = &body["feedback"][0];
             prop_assert!((1..=5).contains(&row["rating"].as_u64().unwrap()));
             prop_assert!(!row.to_string().contains("\\u0000"));

@@ -1,22 +1,24 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{clients::claude::bills::MOST_TOKENS, metrics::Metrics, pricing::Pricing};
+use crate::{
+    clients::claude::bills::MOST_TOKENS, http::HttpClient, metrics::Metrics, pricing::Pricing,
+};
 
 const MOST: Tokens =
     Tokens { input: 0, output: 8_192, cache_read: 0, cache_write_5m: 5_000, cache_write_1h: 0 };
 
-fn read(model: &str, body: &[u8]) -> Result<Reply, String> {
+fn read(model: &str, body: &[u8]) -> serde_json::Result<Reply> {
     let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default()).unwrap();
-    let bills = Bills::new(model.to_owned(), Pricing::load(None, model).unwrap());
-    Reply::parse(body, &bills, &MOST, &http)
+    let bills = Bills::new(model.to_owned(), Pricing::load(None, model).unwrap(), http);
+    Reply::parse(body, &bills, &MOST)
 }
 
-fn parse(body: &[u8]) -> Result<Reply, String> {
+fn parse(body: &[u8]) -> serde_json::Result<Reply> {
     read("claude-haiku-5-5", body)
 }
 
-fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
+fn reply(content: &str, stop_reason: &str) -> serde_json::Result<Reply> {
     let usage = r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":null}"#;
     parse(
         format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
@@ -150,7 +152,7 @@ fn content_is_kept_as_bytes_and_viewed_by_type() {
     assert_eq!(calls.len(), 1);
     assert_eq!((calls[0].id.as_str(), calls[0].name.as_str()), ("t1", "todo_list"));
     assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
-    assert!(reply.ends_in_tool_use());
+    assert!(matches!(reply.blocks[3], Block::ToolUse(_)));
     assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
 }
 
