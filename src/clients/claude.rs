@@ -10,7 +10,6 @@ mod cold_start;
 mod definitions;
 mod error;
 mod gate;
-mod halt;
 mod history;
 mod message;
 mod meter;
@@ -20,7 +19,6 @@ mod reply;
 use std::{borrow::Cow, num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::OptionFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::RequestBuilder;
 use serde::Serialize;
@@ -221,8 +219,6 @@ impl ClaudeClient {
         // Megabytes at times, which all attempts share.
         let body = Bytes::from(self.encode(Ask { max_tokens, ..ask }));
         let send = || async {
-            let departure = prefix.map(|prefix| self.cold_start.depart(prefix));
-            let departure = OptionFuture::from(departure).await;
             let waiting = Instant::now();
             let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
             patience.spend(waiting.elapsed());
@@ -232,9 +228,6 @@ impl ClaudeClient {
             let reply = self.exchange(&http, body.clone(), &usage).await;
             let reply = reply.map(|reply| Reply { is_rationed, ..reply });
             drop(pass);
-            if let (Ok(_), Some(departure)) = (&reply, &departure) {
-                self.cold_start.arrived(departure);
-            }
             let bill = reply.as_ref().map_or_else(ClaudeError::bill, Bill::Replied);
             if matches!(bill, Bill::Lost) {
                 self.http.metrics().record_lost_answer();
@@ -242,7 +235,13 @@ impl ClaudeClient {
             paid.settle(bill).await;
             reply
         };
-        let attempt = || async { send().await.map_err(|error| patience.judge(error)) };
+        let attempt = || async {
+            let reply = match prefix {
+                Some(prefix) => self.cold_start.send(prefix, send()).await,
+                None => send().await,
+            };
+            reply.map_err(|error| patience.judge(error))
+        };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
             patience.spend(pause);

@@ -123,9 +123,7 @@ fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
         let needed = |value: &Value| Some(value.as_u64()?.min(MOST_TOKENS));
         let optional = |value: &Value| if value.is_null() { Some(0) } else { needed(value) };
         let split = &usage["cache_creation"];
-        if !split.is_null() && !split.is_object() {
-            return None;
-        }
+        (split.is_null() || split.is_object()).then_some(())?;
         let for_minutes = optional(&split["ephemeral_5m_input_tokens"])?;
         let for_an_hour = optional(&split["ephemeral_1h_input_tokens"])?;
         let written = optional(&usage["cache_creation_input_tokens"])?;

@@ -68,11 +68,8 @@ impl ClaudeError {
             Some(kind) => (kind, http.snippet(error["message"].as_str().unwrap_or("").as_bytes())),
             None => ("unknown", http.detail(answer)),
         };
-        let kind = match &code {
-            Some(code) => format!("{kind} ({code})"),
-            None => kind.to_owned(),
-        };
-        let kind = http.snippet(kind.as_bytes());
+        let code_in_kind = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let kind = http.snippet(format!("{kind}{code_in_kind}").as_bytes());
         let verdict = verdict(answer.status, &answer.headers, code.as_deref());
         Self::Refused { status: answer.status, kind, code, message, verdict }
     }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
-use super::{ClaudeError, halt::Halt};
+use super::ClaudeError;
 use crate::{
     clock::Clock,
     http::gate::{Gate as Door, Pass},
@@ -23,6 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// Runs in a row whose first request was refused with 400 until the fault is taken to be ours.
 const REFUSED_RUNS: u32 = 3;
+/// Until the first probe; doubled after each one that finds nothing changed.
+const FIRST_WAIT: Duration = Duration::from_secs(600);
+/// Longest time between probes.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Lets requests through, or not.
 #[derive(Debug)]
@@ -151,6 +155,49 @@ impl State {
                 self.halt = Some(Halt::new(reason, now));
             }
         }
+    }
+}
+
+/// All use of the model has stopped: why, and when to look again.
+#[derive(Debug)]
+struct Halt {
+    reason: String,
+    wait: Duration,
+    /// When the wait began.
+    since: Timestamp,
+    /// Whether a run is to find out if it is over.
+    probing: bool,
+    /// Whether it is runs that were refused, one after the other, and not the account or the key: one more of
+    /// them says that nothing has changed.
+    of_runs: bool,
+}
+
+impl Halt {
+    fn new(reason: String, now: Timestamp) -> Self {
+        Self { reason, wait: FIRST_WAIT, since: now, probing: false, of_runs: false }
+    }
+
+    /// The same again. Only a probe learns something new; others were on their way already.
+    fn renew(&mut self, reason: String, now: Timestamp) {
+        if !self.probing {
+            return;
+        }
+        let wait = (self.wait * 2).min(LONGEST_WAIT);
+        tracing::warn!(
+            next_probe_s = wait.as_secs(),
+            "the probe was refused too, the model stays unused: {reason}"
+        );
+        *self = Self { wait, of_runs: self.of_runs, ..Self::new(reason, now) };
+    }
+
+    fn admit(&mut self, now: Timestamp) -> Admission {
+        // Set back behind the beginning, the clock no longer says how long it has been.
+        let waited = Duration::try_from(now.duration_since(self.since));
+        if self.probing || waited.is_ok_and(|waited| waited < self.wait) {
+            return Admission::Stopped(self.reason.clone());
+        }
+        self.probing = true;
+        Admission::Probe
     }
 }
 

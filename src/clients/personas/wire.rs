@@ -1,6 +1,6 @@
 //! JSON of the internal endpoints.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,14 +75,6 @@ struct Row {
     tick_cadence: Cadence,
 }
 
-/// Whatever a malformed row says about its owner.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Owner {
-    email: Value,
-    user_id: Value,
-}
-
 /// Whether a refusal is about the persona, and not about a path or a proxy. What it says is `message` at
 /// mana-auth, `error` at the newer service.
 pub(super) fn says_no_persona(body: &[u8]) -> bool {
@@ -101,9 +93,11 @@ pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)>
 
 fn parse_row(row: &str, place: usize) -> DueRow {
     let refused = |problem: String, quotes| {
-        let owner: Owner = serde_json::from_str(row).unwrap_or_default();
-        let names = [&owner.email, &owner.user_id].into_iter().filter_map(Value::as_str);
-        let named = names.map(str::to_owned).find(|name| !name.is_empty());
+        // Whatever it says about its owner.
+        let members: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(row).unwrap_or_default();
+        let text = |key| serde_json::from_str::<String>(members.get(key)?.get()).ok();
+        let named = ["email", "userId"].into_iter().filter_map(text).find(|name| !name.is_empty());
         let persona = named.unwrap_or_else(|| format!("row {place}"));
         RowError { persona, problem, quotes, place }
     };
