@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::RequestBuilder;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
 
 pub use block::{Block, ToolUse, sendable_id};
@@ -37,7 +37,7 @@ pub use reply::{Reply, StopReason};
 use bills::{Bills, most_usage};
 use cold_start::ColdStart;
 use gate::Gate;
-use message::{CacheControl, Sent};
+use message::{CacheControl, text_block};
 use patience::Judged;
 
 use crate::{
@@ -105,7 +105,7 @@ pub struct ClaudeClient {
 struct Body<'a> {
     model: &'a str,
     max_tokens: NonZeroU32,
-    system: [Sent<'a>; 1],
+    system: [Value; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a ToolDefinitions>,
     messages: Vec<Cow<'a, Message>>,
@@ -267,10 +267,14 @@ impl ClaudeClient {
         let output_config =
             (effort.is_some() || format.is_some()).then_some(OutputConfig { effort, format });
         let cache_control = ask.cached.then_some(CacheControl::Ephemeral);
+        let mut system = text_block(ask.system);
+        if let Some(marker) = cache_control {
+            system["cache_control"] = json!(marker);
+        }
         let body = Body {
             model: self.model(),
             max_tokens: ask.max_tokens,
-            system: [Sent::Text { text: ask.system, cache_control }],
+            system: [system],
             tools: ask.tools,
             messages: history::sent(ask.messages, ask.cached),
             // On the request itself it stands for a marker that moves along with the history.

@@ -41,13 +41,21 @@ impl Gate {
         Self { most, state: watch::Sender::new(state) }
     }
 
-    /// Waits for a turn, but not past `deadline`.
+    /// Waits for a turn, but not past `deadline`, and only until `closed` says why nobody may go.
     ///
     /// # Errors
-    /// When the gate opens, at once if that is after `deadline`.
-    pub async fn enter(&self, deadline: Instant) -> Result<Pass<'_>, Instant> {
+    /// That, or what `late` makes of the time when the gate opens, at once if that is after `deadline`.
+    pub async fn enter<E>(
+        &self,
+        deadline: Instant,
+        closed: impl Fn() -> Option<E>,
+        late: impl Fn(Instant) -> E,
+    ) -> Result<Pass<'_>, E> {
         let mut changes = self.state.subscribe();
         loop {
+            if let Some(why) = closed() {
+                return Err(why);
+            }
             let now = Instant::now();
             let (mut opens, mut is_in) = (now, false);
             self.state.send_if_modified(|state| {
@@ -61,7 +69,7 @@ impl Gate {
                 return Ok(Pass(self));
             }
             if opens > deadline || now >= deadline {
-                return Err(opens);
+                return Err(late(opens));
             }
             // Either way, the next look decides.
             let end = if opens > now { opens } else { deadline };
@@ -69,7 +77,7 @@ impl Gate {
         }
     }
 
-    /// Nobody goes through before `pause` has passed.
+    /// Nobody goes through before `pause` has passed. Who waits looks again.
     pub fn hold(&self, pause: Duration) {
         let opens = Instant::now() + pause;
         self.state.send_modify(|state| state.opens = state.opens.max(opens));

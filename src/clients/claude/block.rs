@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::message::{Sent, encode};
+use super::message::encode;
 use crate::domain::{InputHash, JsonText};
 
 /// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
@@ -146,7 +146,15 @@ fn sendable_call<'a>(raw: &'a RawValue, asked: &ToolUse, answered: &ToolUse) -> 
         return Cow::Borrowed(raw);
     }
     let input = if has_object { &asked.input } else { &no_input() };
-    Cow::Owned(encode(&Sent::ToolUse { id, name, input }))
+    Cow::Owned(encode(&MendedCall { id, name, input }))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "tool_use")]
+struct MendedCall<'a> {
+    id: &'a str,
+    name: &'a str,
+    input: &'a RawValue,
 }
 
 /// The input of a call that has none.

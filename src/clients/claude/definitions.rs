@@ -1,6 +1,6 @@
 //! The tools on offer, as the JSON they are sent as.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -57,9 +57,7 @@ impl ToolDefinitions {
 
     /// A number that differs for other definitions.
     pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.as_json().hash(&mut hasher);
-        hasher.finish()
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(self.as_json())
     }
 
     /// The definitions as JSON text.

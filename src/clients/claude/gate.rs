@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
-use tokio::{sync::watch, time::Instant};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::ClaudeError;
 use crate::{
@@ -33,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 pub(super) struct Gate {
     clock: Clock,
     door: Door,
-    state: watch::Sender<State>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -58,39 +59,26 @@ pub enum Admission {
 impl Gate {
     /// A gate for at most `most` requests at once.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
-        Self { clock, door: Door::new(most), state: watch::Sender::default() }
+        Self { clock, door: Door::new(most), state: Mutex::default() }
     }
 
     /// Waits for a turn, but not past `deadline`.
     pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>, ClaudeError> {
-        tokio::select! {
-            biased;
-            reason = self.closed() => Err(ClaudeError::Stopped { reason }),
-            pass = self.door.enter(deadline) => pass.map_err(|_| ClaudeError::WaitedEnough),
-        }
-    }
-
-    /// Resolves with the reason while nothing may be asked, not even by a probe.
-    async fn closed(&self) -> String {
-        let closes = |halt: &Halt| !halt.probing;
-        let mut state = self.state.subscribe();
-        let closed = state.wait_for(|state| state.halt.as_ref().is_some_and(closes)).await;
-        closed.ok().and_then(|state| Some(state.halt.as_ref()?.reason.clone())).unwrap_or_default()
+        let closed = || self.state.lock().halt.as_ref()?.closes();
+        self.door.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
     }
 
     /// Takes in an answer that is a reply; `uncached` is the part of its prompt that counts towards the
     /// limits.
     pub(super) fn note_reply(&self, headers: &HeaderMap, uncached: u64) {
         self.door.widen();
-        self.state.send_modify(|state| {
-            state.estimate = (state.estimate / 2).max(uncached);
-            state.refused_runs = 0;
-            if state.halt.take().is_some() {
-                tracing::info!("Claude answers again; runs go on");
-            }
-        });
-        let estimate = self.state.borrow().estimate;
-        if let Some(pause) = exhausted(headers, estimate, self.clock.now()) {
+        let mut state = self.state.lock();
+        state.estimate = (state.estimate / 2).max(uncached);
+        state.refused_runs = 0;
+        if state.halt.take().is_some() {
+            tracing::info!("Claude answers again; runs go on");
+        }
+        if let Some(pause) = exhausted(headers, state.estimate, self.clock.now()) {
             self.door.hold(pause);
         }
     }
@@ -98,7 +86,7 @@ impl Gate {
     /// Takes in an answer that is none.
     pub(super) fn note_refusal(&self, error: &ClaudeError, headers: &HeaderMap) {
         if let Some(reason) = error.lasting() {
-            return self.state.send_modify(|state| state.halt(reason, self.clock.now()));
+            return self.halt(reason, false);
         }
         let status = error.status().map(|status| status.as_u16());
         if matches!(status, Some(429 | 529)) {
@@ -112,49 +100,46 @@ impl Gate {
     /// Takes in that the first request of a run was refused with 400. A single one says enough where
     /// runs like it have stopped everything before.
     pub(super) fn note_run(&self, error: &ClaudeError) {
-        self.state.send_modify(|state| {
-            state.refused_runs += 1;
-            let again = state.halt.as_ref().is_some_and(|halt| halt.of_runs);
-            if again || state.refused_runs >= REFUSED_RUNS {
-                let reason = format!("{REFUSED_RUNS} runs in a row were refused at once: {error}");
-                state.halt(reason, self.clock.now());
-                state.halt.iter_mut().for_each(|halt| halt.of_runs = true);
-            }
-        });
+        let mut state = self.state.lock();
+        state.refused_runs += 1;
+        let again = state.halt.as_ref().is_some_and(|halt| halt.of_runs);
+        let is_enough = again || state.refused_runs >= REFUSED_RUNS;
+        drop(state);
+        if is_enough {
+            self.halt(format!("{REFUSED_RUNS} runs in a row were refused at once: {error}"), true);
+        }
     }
 
     /// What may be asked now. A probe is given out once at a time.
     pub(super) fn admit(&self) -> Admission {
-        let mut admission = Admission::Open;
-        self.state.send_modify(|state| {
-            if let Some(halt) = &mut state.halt {
-                admission = halt.admit(self.clock.now());
-            }
-        });
-        admission
+        let halt = &mut self.state.lock().halt;
+        halt.as_mut().map_or(Admission::Open, |halt| halt.admit(self.clock.now()))
     }
 
     /// The tick that was given the probe is over, whether or not it asked anything.
     pub(super) fn end_probe(&self) {
-        self.state.send_modify(|state| state.halt.iter_mut().for_each(|halt| halt.probing = false));
+        self.state.lock().halt.iter_mut().for_each(|halt| halt.probing = false);
     }
 
     /// Why nothing may be asked, if so.
     pub(super) fn stopped(&self) -> Option<String> {
-        self.state.borrow().halt.as_ref().map(|halt| halt.reason.clone())
+        self.state.lock().halt.as_ref().map(|halt| halt.reason.clone())
     }
-}
 
-impl State {
-    fn halt(&mut self, reason: String, now: Timestamp) {
-        self.refused_runs = 0;
-        match &mut self.halt {
-            Some(halt) => halt.renew(reason, now),
+    fn halt(&self, reason: String, of_runs: bool) {
+        let mut state = self.state.lock();
+        state.refused_runs = 0;
+        let since = self.clock.now();
+        match &mut state.halt {
+            Some(halt) => halt.renew(reason, since),
             None => {
                 tracing::error!("all use of the model stops: {reason}");
-                self.halt = Some(Halt::new(reason, now));
+                state.halt = Some(Halt::new(reason, since));
             }
         }
+        state.halt.iter_mut().for_each(|halt| halt.of_runs |= of_runs);
+        // Who waits for a turn learns of it at once.
+        self.door.hold(Duration::ZERO);
     }
 }
 
@@ -188,6 +173,11 @@ impl Halt {
             "the probe was refused too, the model stays unused: {reason}"
         );
         *self = Self { wait, of_runs: self.of_runs, ..Self::new(reason, now) };
+    }
+
+    /// Why nobody may ask, unless a run finds out if it is over.
+    fn closes(&self) -> Option<ClaudeError> {
+        (!self.probing).then(|| ClaudeError::Stopped { reason: self.reason.clone() })
     }
 
     fn admit(&mut self, now: Timestamp) -> Admission {

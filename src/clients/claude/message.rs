@@ -75,7 +75,7 @@ impl Message {
             && let Block::Text(text) = Block::parse(block, None)
             && text.trim_end() != text
         {
-            *block = Cow::Owned(encode(&Sent::text(text.trim_end())));
+            *block = Cow::Owned(encode(&text_block(text.trim_end())));
             *last = Self::of(Role::Assistant, &said);
         }
     }
@@ -83,7 +83,7 @@ impl Message {
     /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
     /// behind them (section 4).
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
-        let text = text.filter(|text| !is_blank(text)).map(Sent::text);
+        let text = text.filter(|text| !is_blank(text)).map(text_block);
         let blocks: Vec<_> = results.iter().map(ToolResult::sent).chain(text).collect();
         let attached = results.iter().map(ToolResult::attached).sum();
         Self { attached, ..Self::of(Role::User, &blocks) }
@@ -163,7 +163,7 @@ impl Message {
                     _ => continue,
                 };
                 let note = format!("[{what} taken out: a request with it was refused]");
-                *block = json!({"type": "text", "text": note});
+                *block = text_block(&note);
                 is_changed = true;
             }
             if is_changed {
@@ -245,60 +245,34 @@ impl ToolResult {
         self.content.iter().map(beyond).sum()
     }
 
-    fn sent(&self) -> Sent<'_> {
-        let base64 = |media_type, data| Source { r#type: "base64", media_type, data };
+    fn sent(&self) -> Value {
         let content = self.content.iter().filter_map(|block| match block {
-            ResultBlock::Text(text) => (!is_blank(text)).then(|| Sent::text(text)),
-            ResultBlock::Image { media_type, data } => {
-                Some(Sent::Image { source: base64(media_type, data) })
-            }
-            ResultBlock::Pdf { data } => {
-                Some(Sent::Document { source: base64("application/pdf", data) })
-            }
+            ResultBlock::Text(text) => (!is_blank(text)).then(|| text_block(text)),
+            ResultBlock::Image { media_type, data } => Some(media("image", media_type, data)),
+            ResultBlock::Pdf { data } => Some(media("document", "application/pdf", data)),
         });
         let mut content: Vec<_> = content.collect();
         if content.is_empty() && self.is_error {
-            content.push(Sent::text(SILENT));
+            content.push(text_block(SILENT));
         }
-        let (tool_use_id, is_error) = (self.tool_use_id.as_str(), self.is_error);
-        Sent::ToolResult { tool_use_id, content, is_error }
+        let mut sent = json!({"type": "tool_result", "tool_use_id": self.tool_use_id});
+        if !content.is_empty() {
+            sent["content"] = content.into();
+        }
+        if self.is_error {
+            sent["is_error"] = true.into();
+        }
+        sent
     }
 }
 
-/// A block as it is sent.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Sent<'a> {
-    Text {
-        text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cache_control: Option<CacheControl>,
-    },
-    Image {
-        source: Source<'a>,
-    },
-    Document {
-        source: Source<'a>,
-    },
-    ToolUse {
-        id: &'a str,
-        name: &'a str,
-        input: &'a RawValue,
-    },
-    ToolResult {
-        tool_use_id: &'a str,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        content: Vec<Self>,
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        is_error: bool,
-    },
+/// A block of text.
+pub(super) fn text_block(text: &str) -> Value {
+    json!({"type": "text", "text": text})
 }
 
-#[derive(Serialize)]
-pub(super) struct Source<'a> {
-    r#type: &'static str,
-    media_type: &'a str,
-    data: &'a str,
+fn media(kind: &str, media_type: &str, data: &str) -> Value {
+    json!({"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}})
 }
 
 /// Marks the end of a prefix that is to be cached for 5 minutes.
@@ -306,12 +280,6 @@ pub(super) struct Source<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum CacheControl {
     Ephemeral,
-}
-
-impl<'a> Sent<'a> {
-    fn text(text: &'a str) -> Self {
-        Self::Text { text, cache_control: None }
-    }
 }
 
 /// JSON of our own making from strings, booleans and JSON that was read before.

@@ -43,7 +43,7 @@ impl RateLimit {
     /// # Errors
     /// When that will be, at once, if it is after `latest`.
     pub(super) async fn pass(&self, latest: Instant) -> Result<Pass<'_>, Timestamp> {
-        self.gate.enter(latest).await.map_err(|opens| self.as_time(opens))
+        self.gate.enter(latest, || None, |opens| self.as_time(opens)).await
     }
 
     /// When the limit is over, while nobody may send because of it.
