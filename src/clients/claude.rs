@@ -139,12 +139,11 @@ impl ClaudeClient {
         clock: Clock,
         most: usize,
     ) -> Option<Self> {
-        let key = secret_header("x-api-key", config.api_key.as_ref()?)?;
-        let version = HeaderName::from_static("anthropic-version");
+        let version = HeaderValue::from_static(API_VERSION);
         let json = HeaderValue::from_static("application/json");
         let headers = HeaderMap::from_iter([
-            key,
-            (version, HeaderValue::from_static(API_VERSION)),
+            secret_header("x-api-key", config.api_key.as_ref()?)?,
+            (HeaderName::from_static("anthropic-version"), version),
             (header::CONTENT_TYPE, json.clone()),
             (header::ACCEPT, json),
         ]);
@@ -243,11 +242,11 @@ impl ClaudeClient {
             reply.map_err(|error| patience.judge(error))
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
-        let on_retry = |Judged { error, .. }: &Judged, pause: Duration| {
+        let on_retry = |failed: &Judged, pause| {
             patience.spend(pause);
-            retried(error, pause);
+            retried(&failed.0, pause);
         };
-        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.error)
+        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.0)
     }
 
     /// The model asked.

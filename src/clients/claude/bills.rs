@@ -99,10 +99,7 @@ impl Bills {
     }
 
     fn cost(&self, other: Option<&str>, usage: &Tokens) -> Cost {
-        match other {
-            Some(other) => self.pricing.cost_of_either(other, usage),
-            None => self.pricing.cost(usage),
-        }
+        self.pricing.cost_of_either(other.unwrap_or(&self.model), usage)
     }
 
     fn is_news(&self, what: &str) -> bool {

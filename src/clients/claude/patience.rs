@@ -42,20 +42,17 @@ impl Patience {
             }
             verdict => verdict,
         };
-        Judged { error, verdict }
+        Judged(error, verdict)
     }
 }
 
 /// A failed attempt, and what it means for a run that has waited before.
 #[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) error: ClaudeError,
-    verdict: Verdict,
-}
+pub(super) struct Judged(pub(super) ClaudeError, Verdict);
 
 impl Retryable for Judged {
     fn verdict(&self) -> Verdict {
-        self.verdict
+        self.1
     }
 }
 

@@ -84,9 +84,8 @@ impl RateLimit {
 /// How long until the limit is reset, by the peer's clock where the answer shows it. `None` where no header
 /// can be read.
 fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let number = |name: &str| -> Option<f64> {
-        let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
-        (number >= 0.0).then_some(number)
+    let number = |name: &str| {
+        headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| *number >= 0.0)
     };
     let reset = number("ratelimit-reset").or_else(|| number("x-ratelimit-reset"))?;
     // In whole seconds, as the headers are.
