@@ -161,10 +161,8 @@ impl PersonasError {
 
     /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
     pub fn limited_until(&self) -> Option<Timestamp> {
-        match self.problem {
-            Problem::Limited { until } => Some(until),
-            _ => None,
-        }
+        let Problem::Limited { until } = self.problem else { return None };
+        Some(until)
     }
 }
 
@@ -264,12 +262,8 @@ impl PersonasClient {
         let attempt = || async {
             let mut limited_since = None;
             let answer = loop {
-                let latest = match limited_since {
-                    // The limit counts from its answer, and its end is told in whole seconds.
-                    Some(since) => since + policy.max_limit + Duration::from_secs(1),
-                    None => Instant::now() + policy.max_limit,
-                };
-                let pass = self.limit.pass(deadline.min(latest)).await;
+                let since = limited_since.unwrap_or_else(Instant::now);
+                let pass = self.limit.pass(deadline.min(since + policy.max_limit)).await;
                 let _pass = pass.map_err(|until| failed(Problem::Limited { until }))?;
                 // Paid work gets an attempt even at the very end.
                 let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
@@ -282,7 +276,8 @@ impl PersonasClient {
                     break answer;
                 }
                 self.limit.meet(&answer.headers);
-                limited_since.get_or_insert_with(Instant::now);
+                // The limit counts from its answer, and its end is told in whole seconds.
+                limited_since.get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             };
             self.limit.note_passed();
             if answer.status != StatusCode::OK {

@@ -111,11 +111,9 @@ impl ClaudeError {
 
     /// What a request that ended so is billed as.
     pub(super) fn bill(&self) -> Bill<'_> {
+        use HttpError::{Unreachable, Unsendable};
         match self {
-            Self::Refused { .. }
-            | Self::Http(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => {
-                Bill::Free
-            }
+            Self::Refused { .. } | Self::Http(Unreachable { .. } | Unsendable { .. }) => Bill::Free,
             _ => Bill::Lost,
         }
     }
@@ -137,10 +135,8 @@ fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdi
         Some(b"true") => true,
         Some(b"false") => false,
         _ if code.is_some_and(|code| SPEND_LIMITS.contains(&code)) => false,
-        _ => {
-            matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT)
-                || retry::of_status(status, None) != Verdict::Final
-        }
+        _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
+        _ => retry::of_status(status, None) != Verdict::Final,
     };
     let retry_after = crate::http::retry_after(headers);
     if retries { Verdict::Transient { retry_after } } else { Verdict::Final }

@@ -128,8 +128,7 @@ impl Message {
         let mut found = false;
         messages.retain_mut(|message| {
             let said = message.said();
-            let is_kept =
-                |block: &&&RawValue| !matches!(Block::parse(block, None), Block::Thinking);
+            let is_kept = |raw: &&&RawValue| !matches!(Block::parse(raw, None), Block::Thinking);
             let kept: Vec<_> = said.iter().filter(is_kept).collect();
             if kept.len() == said.len() {
                 return true;
@@ -162,8 +161,7 @@ impl Message {
                     Some("document") => "PDF",
                     _ => continue,
                 };
-                let note = format!("[{what} taken out: a request with it was refused]");
-                *block = text_block(&note);
+                *block = text_block(&format!("[{what} taken out: a request with it was refused]"));
                 is_changed = true;
             }
             if is_changed {
