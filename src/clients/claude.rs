@@ -205,18 +205,22 @@ impl ClaudeClient {
         meter: &impl Meter,
     ) -> Result<Reply, ClaudeError> {
         let http = self.http.with_redactor(redactor.clone());
-        let prefix = ask.tools.filter(|_| ask.cached).map(ToolDefinitions::fingerprint);
-        let weight = self.weigh(ask);
+        let tools = ask.tools.map(ToolDefinitions::as_json).unwrap_or_default();
+        let mut body = self.encode(ask);
+        let weight = weigh(&body, ask.messages);
         let room = meter.left().saturating_sub(ask.spare);
         let max_tokens = self.bills.affordable(weight, ask.max_tokens, room);
         let is_rationed = max_tokens != ask.max_tokens;
+        if is_rationed {
+            body = self.encode(Ask { max_tokens, ..ask });
+        }
         let usage = most_usage(weight, max_tokens);
         let most = self.bills.price(&usage);
-        let plain = self.weigh(Ask { system: "", messages: &[], ..ask }) + ORDINARY_BYTES;
+        let plain = tools.len() as Weight + ORDINARY_BYTES;
         let ordinary = self.most(plain, ask.max_tokens.min(ORDINARY_OUTPUT)).min(most);
         let price = Price { most, spare: ask.spare, ordinary };
         // Megabytes at times, which all attempts share.
-        let body = Bytes::from(self.encode(Ask { max_tokens, ..ask }));
+        let body = Bytes::from(body);
         let send = || async {
             let waiting = Instant::now();
             let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
@@ -235,9 +239,9 @@ impl ClaudeClient {
             reply
         };
         let attempt = || async {
-            let reply = match prefix {
-                Some(prefix) => self.cold_start.send(prefix, send()).await,
-                None => send().await,
+            let reply = match ask.cached {
+                true => self.cold_start.send(&tools, send()).await,
+                false => send().await,
             };
             reply.map_err(|error| patience.judge(error))
         };
@@ -286,8 +290,7 @@ impl ClaudeClient {
 
     /// How long a request's prompt is.
     pub fn weigh(&self, ask: Ask<'_>) -> Weight {
-        let attached = ask.messages.iter().map(|message| message.attached).sum();
-        (self.encode(ask).len() as Weight).saturating_add_signed(attached)
+        weigh(&self.encode(ask), ask.messages)
     }
 
     /// What a request may cost at most.
@@ -339,6 +342,11 @@ impl ClaudeClient {
         Reply::parse(body, &self.bills, most)
             .map_err(|error| ClaudeError::Unreadable { problem: problem(error) })
     }
+}
+
+/// How long the prompt of a request with this body and these messages is.
+fn weigh(body: &[u8], messages: &[Message]) -> Weight {
+    (body.len() as Weight).saturating_add_signed(messages.iter().map(|it| it.attached).sum())
 }
 
 #[cfg(test)]

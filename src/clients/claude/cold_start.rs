@@ -1,7 +1,11 @@
 //! The first request of a tick writes the tool prefix to the cache before the others go out, so that it
 //! is written once and not by everybody at the same time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -23,6 +27,7 @@ const MAX_PREFIXES: usize = 16;
 #[derive(Debug)]
 pub(super) struct ColdStart {
     clock: Clock,
+    /// By a number that differs for other prefixes.
     prefixes: Mutex<HashMap<u64, Prefix>>,
 }
 
@@ -48,9 +53,10 @@ impl ColdStart {
     /// first one, or if the first one has had its time.
     pub(super) async fn send<T, E>(
         &self,
-        prefix: u64,
+        prefix: &str,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
+        let prefix = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
         // Dropped with it, or before: the others need not wait any longer.
         let _leading = self.turn(prefix).await;
         let started = self.clock.now();
@@ -96,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    const FIRST: u64 = 1;
+    const FIRST: &str = "[1]";
 
     fn cold_start() -> (ColdStart, Clock) {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
@@ -176,8 +182,10 @@ mod tests {
     async fn other_tools_are_another_prefix() {
         let (gate, _) = cold_start();
         let start = Instant::now();
-        let (_, _) =
-            tokio::join!(gate.send(1, after(100, Ok(()))), gate.send(2, after(100, Ok(()))));
+        let (_, _) = tokio::join!(
+            gate.send(FIRST, after(100, Ok(()))),
+            gate.send("[2]", after(100, Ok(())))
+        );
         assert_eq!(start.elapsed().as_millis(), 100);
     }
 }

@@ -1,7 +1,5 @@
 //! The tools on offer, as the JSON they are sent as.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -53,11 +51,6 @@ impl ToolDefinitions {
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         Self(self.0.iter().filter(|tool| tool.name != name).cloned().collect()).marked()
-    }
-
-    /// A number that differs for other definitions.
-    pub(super) fn fingerprint(&self) -> u64 {
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(self.as_json())
     }
 
     /// The definitions as JSON text.
