@@ -1,7 +1,8 @@
 //! The one place that sends requests: timeouts, a capped body, a span, metrics and redaction.
 //!
-//! It knows no peer's URLs, headers or error shapes. Retries are decided in [`retry`].
+//! It knows no peer's URLs, headers or error shapes. Retries are decided in [`retry`], limits waited out in [`gate`].
 
+pub mod gate;
 pub mod retry;
 
 use std::{fmt, sync::Arc, time::Duration};

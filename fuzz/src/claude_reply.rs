@@ -15,7 +15,7 @@ static CLAUDE: LazyLock<ClaudeClient> = LazyLock::new(super::claude);
 /// refuses.
 pub fn claude_reply(body: &[u8]) {
     let most = Tokens { input: 1_000, output: 1_000, ..Tokens::default() };
-    let Ok(reply) = CLAUDE.read(body, &most, false, &HTTP) else { return };
+    let Ok(reply) = CLAUDE.read(body, &most, &HTTP) else { return };
     let stored = serde_json::to_string(&reply).unwrap();
     let again: Reply = serde_json::from_str(&stored).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), stored);

@@ -88,7 +88,7 @@ impl Catalog {
 
     /// The tool in place `n` of the definitions, counted from 0.
     pub fn nth(&self, n: usize) -> Option<&ToolName> {
-        self.resolve(&self.definitions.name(n)?).map(|tool| &tool.name)
+        self.resolve(self.definitions.name(n)?).map(|tool| &tool.name)
     }
 
     /// No longer offers this tool. The others keep their spellings.

@@ -50,12 +50,12 @@ impl<'a> Purse<'a> {
         let room = left.saturating_sub(ask.spare);
         let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
         let said = reminder.map_or(0, |text| 2 * text.len() as u64);
-        let frame = Weight::of_bytes(FRAME + said);
-        let history = self.claude.weigh(ask) + frame;
-        if fits(history + results.iter().map(ToolResult::weight).sum()) {
+        let history = self.claude.weigh(ask) + FRAME + said;
+        if fits(history + results.iter().map(ToolResult::weight).sum::<Weight>()) {
             return Vec::new();
         }
-        let mut shown = history + results.iter().map(|result| result.as_cut().weight()).sum();
+        let cut = |result: &ToolResult| result.as_cut().weight();
+        let mut shown = history + results.iter().map(cut).sum::<Weight>();
         if !fits(shown) {
             return Vec::new();
         }

@@ -17,7 +17,7 @@ use super::{
     step::{Recorder, Step},
 };
 use crate::{
-    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason, Weight},
+    clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
 };
 
@@ -100,8 +100,7 @@ pub(super) fn most(claude: &ClaudeClient, system: &str, day: &Day) -> Usd {
     let question = prompt::rate(&day.calls, day.conversation.closing_words(), &used);
     let messages = [Message::user(&question)];
     let schema = answer_schema(&used);
-    let growth = Weight::of_bytes(prompt::GROWTH);
-    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + growth, OUTPUT_TOKENS)
+    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + prompt::GROWTH, OUTPUT_TOKENS)
 }
 
 fn to_ask<'a>(system: &'a str, messages: &'a [Message], schema: &'a RawValue) -> Ask<'a> {

@@ -202,7 +202,7 @@ async fn spend(journal: &Journal, run: RunId, name: &str, dollars: f64) {
 }
 
 fn post(number: u32, kind: PostKind) -> (u32, Batch) {
-    (number, Batch::kept(kind, 3, "{}".into()))
+    (number, Batch { kind, rows: 3, body: "{}".into() })
 }
 
 /// Four runs: a finished one, one that goes on, one that failed, one whose steps were deleted.

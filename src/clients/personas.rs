@@ -11,7 +11,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::SecretString;
@@ -19,11 +19,11 @@ use tokio::time::Instant;
 
 pub use wire::{DueRow, RowError};
 
-use self::gate::Gate;
+use self::gate::RateLimit;
 use crate::{
     clock::Clock,
     config::PersonasUrl,
-    domain::{Action, ModuleRating, Redactor, RunId, UserId},
+    domain::{Redactor, UserId},
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
         retry::{self, RetryPolicy, Retryable, Verdict},
@@ -44,13 +44,13 @@ const LAST_ATTEMPT: Duration = Duration::from_secs(2);
 const DUE_LIMIT: usize = 16 << 20;
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// Talks to the three internal endpoints.
-#[derive(Debug)]
+/// Talks to the three internal endpoints. Clones heed one rate limit.
+#[derive(Clone, Debug)]
 pub struct PersonasClient {
     http: HttpClient,
     at: PersonasUrl,
     headers: HeaderMap,
-    gate: Arc<Gate>,
+    limit: Arc<RateLimit>,
 }
 
 /// Rows for one of the two tables.
@@ -68,16 +68,14 @@ impl Kind {
 
     /// Metric label, and last segment of the path.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Actions => "actions",
-            Self::Feedback => "feedback",
-        }
+        self.names().0
     }
 
-    fn operation(self) -> &'static str {
+    /// The same, and the name of the operation.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Actions => "post_actions",
-            Self::Feedback => "post_feedback",
+            Self::Actions => ("actions", "post_actions"),
+            Self::Feedback => ("feedback", "post_feedback"),
         }
     }
 }
@@ -85,44 +83,12 @@ impl Kind {
 /// The exact bytes of one post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    kind: Kind,
-    rows: usize,
-    /// Shared by all attempts.
-    body: Bytes,
-}
-
-impl Batch {
-    /// A batch of at most [`MAX_ACTIONS`] actions.
-    pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
-        let body = wire::encode_actions(run, actions).into();
-        Self { kind: Kind::Actions, rows: actions.len(), body }
-    }
-
-    /// A batch of at most [`MAX_RATINGS`] ratings.
-    pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
-        let body = wire::encode_ratings(run, ratings).into();
-        Self { kind: Kind::Feedback, rows: ratings.len(), body }
-    }
-
-    /// A batch as it was kept.
-    pub fn kept(kind: Kind, rows: usize, body: String) -> Self {
-        Self { kind, rows, body: body.into() }
-    }
-
     /// What it holds.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
+    pub kind: Kind,
     /// How many rows it holds.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The body as it is sent.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
+    pub rows: usize,
+    /// The body as it is sent, shared by all attempts.
+    pub body: Bytes,
 }
 
 /// The answer of /due.
@@ -195,10 +161,8 @@ impl PersonasError {
 
     /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
     pub fn limited_until(&self) -> Option<Timestamp> {
-        match self.problem {
-            Problem::Limited { until } => Some(until),
-            _ => None,
-        }
+        let Problem::Limited { until } = self.problem else { return None };
+        Some(until)
     }
 }
 
@@ -206,10 +170,8 @@ impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
         match &self.problem {
             Problem::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
-            Problem::Unreadable => Verdict::Transient { retry_after: None },
-            Problem::Http(source) if source.is_transient() => {
-                Verdict::Transient { retry_after: None }
-            }
+            Problem::Unreadable => Verdict::AGAIN,
+            Problem::Http(source) if source.is_transient() => Verdict::AGAIN,
             Problem::Http(_) | Problem::Limited { .. } => Verdict::Final,
         }
     }
@@ -225,20 +187,19 @@ impl PersonasClient {
         clock: Clock,
     ) -> Option<Self> {
         let headers = HeaderMap::from_iter([secret_header("x-service-key", service_key)?]);
-        Some(Self { http, at, headers, gate: Arc::new(Gate::new(clock)) })
+        Some(Self { http, at, headers, limit: Arc::new(RateLimit::new(clock)) })
     }
 
     /// This client with another redactor, of a persona whose rows it is to hand in: the server knows all
     /// that is secret of it. The rate limit is that of all.
     #[must_use]
     pub fn with_redactor(&self, redactor: Redactor) -> Self {
-        let http = self.http.with_redactor(redactor);
-        Self { http, at: self.at.clone(), headers: self.headers.clone(), gate: self.gate.clone() }
+        Self { http: self.http.with_redactor(redactor), ..self.clone() }
     }
 
     /// When the service's rate limit is over, while nobody may send because of it.
     pub fn limited_until(&self) -> Option<Timestamp> {
-        self.gate.opens_at()
+        self.limit.over_at()
     }
 
     /// Who is due, where the service's rate limit allows it within `patience`. A row that cannot be read
@@ -251,21 +212,17 @@ impl PersonasClient {
         patience: Duration,
         deadline: Instant,
     ) -> Result<Due, PersonasError> {
-        let operation =
-            Operation { peer: PEER, name: "fetch_due", timeout: TIMEOUT, body_limit: DUE_LIMIT };
         let url = self.at.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner().get(url.as_url().clone());
-        self.call(operation, policy, deadline, request, |answer| {
-            wire::parse_due(&answer.body).and_then(|(rows, server_time)| {
-                // A server that leaves it out still dates its answer.
-                let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
-                let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
-                let rows = rows.into_iter().map(clean).collect();
-                Some(Due { rows, server_time })
-            })
-        })
-        .await
+        let read = |answer: &Answer| {
+            let (rows, server_time) = wire::parse_due(&answer.body)?;
+            // A server that leaves it out still dates its answer.
+            let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
+            let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
+            Some(Due { rows: rows.into_iter().map(clean).collect(), server_time })
+        };
+        self.call("fetch_due", DUE_LIMIT, policy, deadline, request, read).await
     }
 
     /// Hands in a batch for this persona, as insistently as `policy` says; returns the number of rows
@@ -280,61 +237,49 @@ impl PersonasClient {
         policy: RetryPolicy,
         deadline: Instant,
     ) -> Result<usize, PersonasError> {
-        let operation = Operation {
-            peer: PEER,
-            name: batch.kind.operation(),
-            timeout: TIMEOUT,
-            body_limit: ANSWER_LIMIT,
-        };
-        let url = self.at.base.join([persona.as_str(), batch.kind.as_str()]);
+        let (kind, operation) = batch.kind.names();
+        let url = self.at.base.join([persona.as_str(), kind]);
         let request = || {
-            self.http
-                .inner()
-                .post(url.as_url().clone())
-                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(batch.body.clone())
+            let post = self.http.inner().post(url.as_url().clone());
+            post.header(header::CONTENT_TYPE, "application/json").body(batch.body.clone())
         };
-        self.call(operation, policy, deadline, request, |answer| {
-            wire::parse_written(&answer.body, batch.rows)
-        })
-        .await
-        .inspect(|rows| self.http.metrics().record_rows(batch.kind.as_str(), *rows))
+        let read = |answer: &Answer| wire::parse_written(&answer.body, batch.rows);
+        let written = self.call(operation, ANSWER_LIMIT, policy, deadline, request, read).await;
+        written.inspect(|rows| self.http.metrics().record_rows(kind, *rows))
     }
 
     /// Sends a request, again where that may help, and reads a 200.
     async fn call<T>(
         &self,
-        operation: Operation,
+        name: &'static str,
+        body_limit: usize,
         policy: RetryPolicy,
         deadline: Instant,
         request: impl Fn() -> RequestBuilder,
         read: impl Fn(&Answer) -> Option<T>,
     ) -> Result<T, PersonasError> {
-        let name = operation.name;
         let failed = |problem| PersonasError { operation: name, at: self.at.clone(), problem };
         let attempt = || async {
-            let mut latest = deadline.min(Instant::now() + policy.max_limit);
-            let mut is_limited = false;
+            let mut limited_since = None;
             let answer = loop {
-                let passed = self.gate.pass(latest).await;
-                passed.map_err(|until| failed(Problem::Limited { until }))?;
+                let since = limited_since.unwrap_or_else(Instant::now);
+                let pass = self.limit.pass(deadline.min(since + policy.max_limit)).await;
+                let _pass = pass.map_err(|until| failed(Problem::Limited { until }))?;
                 // Paid work gets an attempt even at the very end.
                 let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
-                let operation = Operation { timeout: operation.timeout.min(left), ..operation };
+                let operation =
+                    Operation { peer: PEER, name, timeout: TIMEOUT.min(left), body_limit };
                 let request = request().headers(self.headers.clone());
                 let answer = self.http.send(operation, request).await;
                 let answer = answer.map_err(|source| failed(Problem::Http(source)))?;
                 if answer.status != StatusCode::TOO_MANY_REQUESTS {
                     break answer;
                 }
-                self.gate.hold(&answer.headers);
-                if !std::mem::replace(&mut is_limited, true) {
-                    // The limit counts from its answer, and its end is told in whole seconds.
-                    let end = Instant::now() + policy.max_limit + Duration::from_secs(1);
-                    latest = deadline.min(end);
-                }
+                self.limit.meet(&answer.headers);
+                // The limit counts from its answer, and its end is told in whole seconds.
+                limited_since.get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             };
-            self.gate.note_passed();
+            self.limit.note_passed();
             if answer.status != StatusCode::OK {
                 return Err(failed(Problem::Refused {
                     status: answer.status,

@@ -20,6 +20,11 @@ pub enum Verdict {
     Final,
 }
 
+impl Verdict {
+    /// The same request may succeed later, as soon as one likes.
+    pub const AGAIN: Self = Self::Transient { retry_after: None };
+}
+
 /// An error that knows whether the same request may succeed later.
 pub trait Retryable {
     /// What this failure says about trying again.

@@ -222,8 +222,8 @@ pub(super) const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, ki
 
 /// The values of [`ADD`].
 pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> Vec<Value> {
-    let (kind, body) = (batch.kind().as_str(), String::from_utf8_lossy(batch.body()));
-    vec![text(run), number(place), text(kind), number(batch.rows()), text(body), time(now)]
+    let (kind, body) = (batch.kind.as_str(), String::from_utf8_lossy(&batch.body));
+    vec![text(run), number(place), text(kind), number(batch.rows), text(body), time(now)]
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {

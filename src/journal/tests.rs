@@ -56,7 +56,7 @@ fn usd(dollars: f64) -> Usd {
 }
 
 fn post(number: u32, body: &str) -> (u32, Batch) {
-    (number, Batch::kept(PostKind::Actions, 1, body.into()))
+    (number, Batch { kind: PostKind::Actions, rows: 1, body: body.to_owned().into() })
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ impl Outbox {
                 result = post => result,
                 () = given_up() => break,
             };
-            if !self.note(key, batch.rows(), &result, 0).await {
+            if !self.note(key, batch.rows, &result, 0).await {
                 break;
             }
             handed_in.undelivered -= 1;
@@ -250,11 +250,11 @@ impl Outbox {
                 return told(buried).is_some();
             }
         };
-        let batch = Batch::kept(kind, post.rows, post.body);
+        let batch = Batch { kind, rows: post.rows, body: post.body.into() };
         let deadline = Instant::now() + DELIVERY;
         let personas = self.personas_of(post.key.run).await;
         let result = personas.post(&persona, &batch, RetryPolicy::ONCE, deadline).await;
-        self.note(post.key, batch.rows(), &result, post.attempts).await
+        self.note(post.key, batch.rows, &result, post.attempts).await
     }
 
     /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
@@ -409,7 +409,7 @@ mod tests {
         let slot = Slot::stored("2026-11-21");
         let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
         journal.begin_run(run, now).await.unwrap();
-        let post = |number| (number, Batch::kept(Kind::Actions, 1, "{}".into()));
+        let post = |number| (number, Batch { kind: Kind::Actions, rows: 1, body: "{}".into() });
         journal.end_run(id, &ended(), &[post(0), post(1)], now).await.unwrap();
         id
     }
@@ -463,7 +463,7 @@ mod tests {
             journal.spoil(odd).await;
             journal.spoil("UPDATE runs SET state = 'running'").await;
             let run = RunJournal::of_test(id, &journal, &clock).await;
-            let posts = [(7, Batch::kept(Kind::Actions, 1, String::new()))];
+            let posts = [(7, Batch { kind: Kind::Actions, rows: 1, body: Default::default() })];
             let (user, deadline) = (UserId::parse("anna").unwrap(), Instant::now());
             let shutdown = Shutdown::new(Duration::ZERO);
             let handed_in = outbox.hand_in(&run, &user, &ended, &posts, deadline, &shutdown).await;

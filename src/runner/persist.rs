@@ -50,9 +50,9 @@ mod tests {
             let mut ids = HashSet::new();
             for (n, batch) in &posts {
                 let n = *n;
-                prop_assert_eq!(batch.clone().body().as_ptr(), batch.body().as_ptr(), "no copy");
-                prop_assert!((1..=MAX_ACTIONS).contains(&batch.rows()));
-                let body: Value = serde_json::from_slice(batch.body()).unwrap();
+                prop_assert_eq!(batch.clone().body.as_ptr(), batch.body.as_ptr(), "no copy");
+                prop_assert!((1..=MAX_ACTIONS).contains(&batch.rows));
+                let body: Value = serde_json::from_slice(&batch.body).unwrap();
                 for (index, row) in body["actions"].as_array().unwrap().iter().enumerate() {
                     let name = row["toolName"].as_str().unwrap().to_owned();
                     let id = row["tickId"].as_str().unwrap();

@@ -173,7 +173,7 @@ fn a_pause_that_says_nothing_leaves_the_history_as_it_was() {
     day.record_reply(reply(json!([]), StopReason::PauseTurn));
     assert_eq!((day.messages().len(), asked_tokens(&day)), (1, Some(8_192)));
     day.record_reply(reply(json!([text("Moment \n")]), StopReason::PauseTurn));
-    let last: Value = serde_json::from_str(day.messages()[1].as_json()).unwrap();
+    let last: Value = serde_json::from_str(&day.messages()[1].as_json()).unwrap();
     assert_eq!(last["content"], json!([text("Moment")]));
 }
 
@@ -226,7 +226,7 @@ fn a_reminder_follows_the_results_and_stays_there() {
         let Next::CallTools(calls) = day.next() else { panic!("no calls are due") };
         let results = [ToolResult::of(&calls[0], vec![], false)];
         day.record_results(&results, Some("Noch drei."), as_system);
-        let last: Value = serde_json::from_str(day.messages().last().unwrap().as_json()).unwrap();
+        let last: Value = serde_json::from_str(&day.messages().last().unwrap().as_json()).unwrap();
         if as_system {
             assert_eq!(last, json!({"role": "system", "content": "Noch drei."}));
             assert_eq!(day.messages().len(), 4);
@@ -249,9 +249,9 @@ fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     answer(&mut day);
     // A message of nothing else would end the history with the model's own turn.
     day.record_reply(reply(json!([thought()]), StopReason::PauseTurn));
-    let before: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
+    let before: Vec<_> = day.messages().iter().map(|m| m.as_json()).collect();
     assert!(nets::take_out(&Step::ThinkingStripped, &mut day.messages));
-    let after: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
+    let after: Vec<_> = day.messages().iter().map(|m| m.as_json()).collect();
     let stripped = format!(r#"{{"role":"assistant","content":[{}]}}"#, call("a"));
     assert_eq!(after, [before[0].clone(), stripped, before[2].clone()]);
     assert!(!nets::take_out(&Step::ThinkingStripped, &mut day.messages), "once");
@@ -274,7 +274,7 @@ fn calls_whose_ids_are_repeated_or_missing_are_told_apart() {
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
     let said =
-        |place: usize| serde_json::from_str::<Value>(day.messages()[place].as_json()).unwrap();
+        |place: usize| serde_json::from_str::<Value>(&day.messages()[place].as_json()).unwrap();
     let ids = |place: usize, key: &str| {
         let blocks = said(place)["content"].as_array().cloned().unwrap();
         blocks.iter().map(|block| block[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -309,7 +309,7 @@ proptest! {
             if matches!(day.next(), Next::CallTools(_)) {
                 answer(&mut day);
             }
-            let now: Vec<_> = day.messages().iter().map(|m| m.as_json().to_owned()).collect();
+            let now: Vec<_> = day.messages().iter().map(|m| m.as_json()).collect();
             prop_assert!(now.starts_with(&before));
             before = now;
         }

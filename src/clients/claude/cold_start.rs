@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -26,107 +27,102 @@ const MAX_PREFIXES: usize = 16;
 #[derive(Debug)]
 pub(super) struct ColdStart {
     clock: Clock,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    tick: u64,
-    prefixes: HashMap<u64, Prefix>,
+    /// By a number that differs for other prefixes.
+    prefixes: Mutex<HashMap<u64, Prefix>>,
 }
 
 #[derive(Debug, Default)]
 struct Prefix {
     /// Start of the last request that is known to have written or read it.
     used_at: Option<Timestamp>,
-    /// The tick in which somebody went first, and whom to wait for.
-    led: Option<(u64, Instant, watch::Receiver<()>)>,
-}
-
-/// A request that goes out with a prefix.
-#[derive(Debug)]
-pub(super) struct Departure {
-    prefix: u64,
-    at: Timestamp,
-    /// Dropped with it: the others need not wait any longer.
-    _leading: Option<watch::Sender<()>>,
+    /// Whom to wait for, and until when, if somebody went first in this tick.
+    first: Option<(watch::Receiver<()>, Instant)>,
 }
 
 impl ColdStart {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, prefixes: Mutex::default() }
     }
 
     /// A tick begins: somebody may go first again.
     pub(super) fn begin_tick(&self) {
-        self.state().tick += 1;
+        self.prefixes.lock().values_mut().for_each(|prefix| prefix.first = None);
     }
 
-    /// Resolves when a request with this prefix should go out: at once if the prefix is cached, if this
-    /// is the first one, or if the first one has had its time.
-    pub(super) async fn depart(&self, prefix: u64) -> Departure {
-        let wait = {
-            let now = self.clock.now();
-            let mut state = self.state();
-            let tick = state.tick;
-            if state.prefixes.len() >= MAX_PREFIXES {
-                state.prefixes.clear();
+    /// Makes a request with this prefix when it should go out: at once if the prefix is cached, if this is the
+    /// first one, or if the first one has had its time.
+    pub(super) async fn send<T, E>(
+        &self,
+        prefix: &str,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let prefix = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
+        // Dropped with it, or before: the others need not wait any longer.
+        let _leading = self.turn(prefix).await;
+        let started = self.clock.now();
+        let answer = request.await;
+        if answer.is_ok()
+            && let Some(prefix) = self.prefixes.lock().get_mut(&prefix)
+        {
+            // It is in the cache from the start of the request on.
+            prefix.used_at = prefix.used_at.max(Some(started));
+        }
+        answer
+    }
+
+    /// Resolves when a request should go out. Who goes first drops what it gets when the others need not wait
+    /// any longer.
+    async fn turn(&self, prefix: u64) -> Option<watch::Sender<()>> {
+        let (mut arrival, until) = {
+            let mut prefixes = self.prefixes.lock();
+            if prefixes.len() >= MAX_PREFIXES {
+                prefixes.clear();
             }
-            let entry = state.prefixes.entry(prefix).or_default();
-            let is_warm = entry.used_at.is_some_and(|used_at| {
-                now.duration_since(used_at).unsigned_abs() < LIFETIME && used_at <= now
-            });
-            match &entry.led {
-                _ if is_warm => None,
-                Some((led_in, since, first)) if *led_in == tick => Some((*since, first.clone())),
-                _ => {
-                    let (leading, first) = watch::channel(());
-                    entry.led = Some((tick, Instant::now(), first));
-                    return Departure { prefix, at: now, _leading: Some(leading) };
-                }
+            let Prefix { used_at, first } = prefixes.entry(prefix).or_default();
+            let age = used_at.and_then(|at| Duration::try_from(self.clock.now() - at).ok());
+            if age.is_some_and(|age| age < LIFETIME) {
+                return None;
             }
+            let Some(first) = first else {
+                let (leading, arrival) = watch::channel(());
+                *first = Some((arrival, Instant::now() + PATIENCE));
+                return Some(leading);
+            };
+            first.clone()
         };
-        if let Some((since, mut first)) = wait {
-            // It ends when the first one is answered or fails, which closes the channel.
-            let _ = timeout_at(since + PATIENCE, first.changed()).await;
-        }
-        Departure { prefix, at: self.clock.now(), _leading: None }
-    }
-
-    /// The request was answered: its prefix is in the cache from its start on.
-    pub(super) fn arrived(&self, departure: &Departure) {
-        if let Some(prefix) = self.state().prefixes.get_mut(&departure.prefix) {
-            prefix.used_at = prefix.used_at.max(Some(departure.at));
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // It ends when the first one is answered or fails, which closes the channel.
+        let _ = timeout_at(until, arrival.changed()).await;
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    const FIRST: &str = "[1]";
 
     fn cold_start() -> (ColdStart, Clock) {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
         (ColdStart::new(clock.clone()), clock)
     }
 
+    /// A request that takes so long.
+    async fn after(ms: u64, answer: Result<(), ()>) -> Result<(), ()> {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        answer
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_others_wait_until_the_first_one_is_answered() {
         let (gate, _) = cold_start();
         let start = Instant::now();
-        let first = gate.depart(1).await;
-        let answered = async {
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            gate.arrived(&first);
-            drop(first);
-        };
-        let (_, _, ()) = tokio::join!(gate.depart(1), gate.depart(1), answered);
+        let other = || gate.send(FIRST, after(0, Ok(())));
+        let (_, _, _) = tokio::join!(gate.send(FIRST, after(700, Ok(()))), other(), other());
         assert_eq!(start.elapsed().as_millis(), 700);
-        gate.depart(1).await;
+        other().await.unwrap();
         assert_eq!(start.elapsed().as_millis(), 700, "it is cached now");
     }
 
@@ -134,14 +130,10 @@ mod tests {
     async fn the_others_wait_no_longer_than_until_the_first_one_fails() {
         let (gate, _) = cold_start();
         let start = Instant::now();
-        let first = gate.depart(1).await;
-        let failed = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            drop(first);
-        };
-        let (_, ()) = tokio::join!(gate.depart(1), failed);
+        let other = || gate.send(FIRST, after(0, Err(())));
+        let (_, _) = tokio::join!(gate.send(FIRST, after(300, Err(()))), other());
         assert_eq!(start.elapsed().as_millis(), 300);
-        gate.depart(1).await;
+        let _ = tokio::join!(other(), other());
         assert_eq!(start.elapsed().as_millis(), 300, "nobody goes first twice in a tick");
     }
 
@@ -149,46 +141,51 @@ mod tests {
     async fn nobody_waits_longer_than_two_seconds_and_only_once_a_tick() {
         let (gate, _) = cold_start();
         let start = Instant::now();
-        let slow = gate.depart(1).await;
-        gate.depart(1).await;
+        let other = || gate.send(FIRST, after(0, Err(())));
+        let behind_a_slow_one = async || {
+            tokio::select! {
+                biased;
+                _ = gate.send(FIRST, pending::<Result<(), ()>>()) => {}
+                _ = async { _ = (other().await, other().await) } => {}
+            }
+        };
+        behind_a_slow_one().await;
         assert_eq!(start.elapsed(), PATIENCE);
-        gate.depart(1).await;
-        drop(slow);
-        gate.depart(1).await;
+        let _ = other().await;
         assert_eq!(start.elapsed(), PATIENCE, "the first one failed; nobody leads again");
         gate.begin_tick();
-        let _again = gate.depart(1).await;
-        gate.depart(1).await;
+        behind_a_slow_one().await;
         assert_eq!(start.elapsed(), 2 * PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_prefix_used_in_the_last_five_minutes_needs_no_first_one() {
         let (gate, clock) = cold_start();
-        let first = gate.depart(1).await;
-        gate.arrived(&first);
-        drop(first);
+        let start = Instant::now();
+        let send = |answer| gate.send(FIRST, after(100, answer));
+        send(Ok(())).await.unwrap();
         gate.begin_tick();
         clock.advance(LIFETIME - Duration::from_secs(1));
-        let start = Instant::now();
-        let (a, _b) = tokio::join!(gate.depart(1), gate.depart(1));
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        let (_, _) = tokio::join!(send(Ok(())), send(Err(())));
+        assert_eq!(start.elapsed().as_millis(), 200, "together");
         // A use refreshes it.
-        gate.arrived(&a);
         clock.advance(LIFETIME - Duration::from_secs(1));
-        let (_c, _d) = tokio::join!(gate.depart(1), gate.depart(1));
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        let (_, _) = tokio::join!(send(Err(())), send(Err(())));
+        assert_eq!(start.elapsed().as_millis(), 300);
         gate.begin_tick();
         clock.advance(LIFETIME);
-        let (_e, _f) = tokio::join!(gate.depart(1), gate.depart(1));
-        assert_eq!(start.elapsed(), PATIENCE);
+        let (_, _) = tokio::join!(send(Err(())), send(Err(())));
+        assert_eq!(start.elapsed().as_millis(), 500, "one after the other");
     }
 
     #[tokio::test(start_paused = true)]
     async fn other_tools_are_another_prefix() {
         let (gate, _) = cold_start();
         let start = Instant::now();
-        let (_a, _b) = tokio::join!(gate.depart(1), gate.depart(2));
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        let (_, _) = tokio::join!(
+            gate.send(FIRST, after(100, Ok(()))),
+            gate.send("[2]", after(100, Ok(())))
+        );
+        assert_eq!(start.elapsed().as_millis(), 100);
     }
 }

@@ -1,105 +1,61 @@
 //! The tools on offer, as the JSON they are sent as.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::message::encode;
+use super::message::{CacheControl, encode};
 
-/// The tools on offer, encoded once per session.
-#[derive(Clone, Debug)]
-pub struct ToolDefinitions(Box<RawValue>);
+/// The tools on offer, their schemas encoded once per session. The last one carries a cache marker: this
+/// prefix is the same for every persona (contracts/anthropic-messages.md, 5.2).
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct ToolDefinitions(Vec<Definition>);
 
-impl Serialize for ToolDefinitions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-#[derive(Serialize)]
-struct WireTool<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    description: &'a str,
-    input_schema: &'a Map<String, Value>,
+#[derive(Clone, Debug, Serialize)]
+struct Definition {
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+    input_schema: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
 }
 
-/// Marks the end of a prefix that is to be cached for 5 minutes.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct CacheControl {
-    r#type: &'static str,
-}
-
-impl CacheControl {
-    pub(super) const EPHEMERAL: Self = Self { r#type: "ephemeral" };
-}
-
 impl ToolDefinitions {
-    /// Tools by name, description and input schema, in the order given. The last one carries a cache
-    /// marker: this prefix is the same for every persona (contracts/anthropic-messages.md, 5.2).
+    /// Tools by name, description and input schema, in the order given.
     pub fn new<'a>(
         tools: impl IntoIterator<Item = (&'a str, &'a str, &'a Map<String, Value>)>,
     ) -> Self {
-        let mut tools: Vec<_> = tools
-            .into_iter()
-            .map(|(name, description, input_schema)| WireTool {
-                name,
-                description,
-                input_schema,
-                cache_control: None,
-            })
-            .collect();
-        if let Some(last) = tools.last_mut() {
-            last.cache_control = Some(CacheControl::EPHEMERAL);
+        let define = |(name, description, schema): (&str, &str, &_)| Definition {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            input_schema: encode(schema),
+            cache_control: None,
+        };
+        Self(tools.into_iter().map(define).collect()).marked()
+    }
+
+    fn marked(mut self) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            last.cache_control = Some(CacheControl::Ephemeral);
         }
-        Self(encode(&tools))
+        self
     }
 
     /// The name of tool `n`, counted from 0.
-    pub fn name(&self, n: usize) -> Option<String> {
-        self.names().nth(n)
-    }
-
-    fn names(&self) -> impl Iterator<Item = String> {
-        #[derive(Deserialize)]
-        struct Named {
-            name: String,
-        }
-        let tools: Vec<Named> = serde_json::from_str(self.as_json()).unwrap_or_default();
-        tools.into_iter().map(|tool| tool.name)
+    pub fn name(&self, n: usize) -> Option<&str> {
+        self.0.get(n).map(|tool| &*tool.name)
     }
 
     /// The same without the tool of this name; the others stay byte for byte.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
-        let n = self.names().position(|known| known == name);
-        let tools = serde_json::from_str::<Vec<Box<RawValue>>>(self.as_json());
-        let (Some(n), Ok(mut tools)) = (n, tools) else { return self.clone() };
-        tools.remove(n);
-        // The marker goes with the last one.
-        let end = format!(r#","cache_control":{}}}"#, encode(&CacheControl::EPHEMERAL));
-        if let Some(last) = tools.last_mut().filter(|last| !last.get().ends_with(&end))
-            && let Some(open) = last.get().strip_suffix('}')
-            && let Ok(marked) = RawValue::from_string(format!("{open}{end}"))
-        {
-            *last = marked;
-        }
-        Self(encode(&tools))
-    }
-
-    /// A number that differs for other definitions.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.0.get().hash(&mut hasher);
-        hasher.finish()
+        Self(self.0.iter().filter(|tool| tool.name != name).cloned().collect()).marked()
     }
 
     /// The definitions as JSON text.
-    pub fn as_json(&self) -> &str {
-        self.0.get()
+    pub fn as_json(&self) -> String {
+        encode(self).get().to_owned()
     }
 }
 
@@ -118,6 +74,6 @@ mod tests {
             assert_eq!(all.without(without).as_json(), of(&left).as_json());
         }
         assert_eq!(all.without("d").as_json(), all.as_json());
-        assert_eq!((all.name(1).as_deref(), all.name(3)), (Some("b"), None));
+        assert_eq!((all.name(1), all.name(3)), (Some("b"), None));
     }
 }

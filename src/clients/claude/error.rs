@@ -1,9 +1,9 @@
 //! Why there is no reply.
 
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::NotPaid;
+use super::{Bill, NotPaid};
 use crate::{
     domain::json_text,
     http::{
@@ -58,41 +58,19 @@ pub enum ClaudeError {
     Http(#[from] HttpError),
 }
 
-#[derive(Deserialize)]
-struct WireError {
-    error: WireErrorBody,
-}
-
-#[derive(Deserialize)]
-struct WireErrorBody {
-    r#type: String,
-    #[serde(default)]
-    message: String,
-    details: Option<WireDetails>,
-}
-
-#[derive(Deserialize)]
-struct WireDetails {
-    error_code: Option<String>,
-}
-
 impl ClaudeError {
     /// Reads an answer that is not 200. Proxies in between may send bodies of their own.
     pub(super) fn from_answer(answer: &Answer, http: &HttpClient) -> Self {
-        let wire: Option<WireError> = json_text::parse(&answer.body).ok();
-        let (kind, code, message) = match wire {
-            Some(WireError { error }) => {
-                let code = error.details.and_then(|details| details.error_code);
-                (error.r#type, code, http.snippet(error.message.as_bytes()))
-            }
-            None => ("unknown".to_owned(), None, http.detail(answer)),
+        let body: Value = json_text::parse(&answer.body).unwrap_or_default();
+        let error = &body["error"];
+        let code = error["details"]["error_code"].as_str().map(str::to_owned);
+        let (kind, message) = match error["type"].as_str() {
+            Some(kind) => (kind, http.snippet(error["message"].as_str().unwrap_or("").as_bytes())),
+            None => ("unknown", http.detail(answer)),
         };
+        let code_in_kind = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let kind = http.snippet(format!("{kind}{code_in_kind}").as_bytes());
         let verdict = verdict(answer.status, &answer.headers, code.as_deref());
-        let kind = match &code {
-            Some(code) => format!("{kind} ({code})"),
-            None => kind,
-        };
-        let kind = http.snippet(kind.as_bytes());
         Self::Refused { status: answer.status, kind, code, message, verdict }
     }
 
@@ -127,13 +105,16 @@ impl ClaudeError {
     /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
     /// 413) never is.
     pub fn may_pass(&self) -> bool {
+        let of_itself = matches!(self, Self::Refused { .. } | Self::Http(_));
+        !of_itself || self.verdict() != Verdict::Final || self.lasting().is_some()
+    }
+
+    /// What a request that ended so is billed as.
+    pub(super) fn bill(&self) -> Bill<'_> {
+        use HttpError::{Unreachable, Unsendable};
         match self {
-            Self::Refused { .. } => self.verdict() != Verdict::Final || self.lasting().is_some(),
-            Self::Http(source) => source.is_transient(),
-            Self::Stopped { .. }
-            | Self::WaitedEnough
-            | Self::NotPaid(_)
-            | Self::Unreadable { .. } => true,
+            Self::Refused { .. } | Self::Http(Unreachable { .. } | Unsendable { .. }) => Bill::Free,
+            _ => Bill::Lost,
         }
     }
 
@@ -150,29 +131,24 @@ impl ClaudeError {
 
 /// The official SDKs' rule: 408, 409, 429 and from 500 on, unless a header says otherwise.
 fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdict {
-    let told = headers.get("x-should-retry").map(|value| value.as_bytes());
-    let by_status = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT)
-        || retry::of_status(status, None) != Verdict::Final;
-    let retries = match told {
+    let retries = match headers.get("x-should-retry").map(|value| value.as_bytes()) {
         Some(b"true") => true,
         Some(b"false") => false,
-        _ => by_status && !code.is_some_and(|code| SPEND_LIMITS.contains(&code)),
+        _ if code.is_some_and(|code| SPEND_LIMITS.contains(&code)) => false,
+        _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
+        _ => retry::of_status(status, None) != Verdict::Final,
     };
-    if !retries {
-        return Verdict::Final;
-    }
-    Verdict::Transient { retry_after: crate::http::retry_after(headers) }
+    let retry_after = crate::http::retry_after(headers);
+    if retries { Verdict::Transient { retry_after } } else { Verdict::Final }
 }
 
 impl Retryable for ClaudeError {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { verdict, .. } => *verdict,
-            Self::Unreadable { .. } => Verdict::Transient { retry_after: None },
-            Self::Http(source) if source.is_transient() => Verdict::Transient { retry_after: None },
-            Self::Http(_) | Self::Stopped { .. } | Self::WaitedEnough | Self::NotPaid(_) => {
-                Verdict::Final
-            }
+            Self::Unreadable { .. } => Verdict::AGAIN,
+            Self::Http(source) if source.is_transient() => Verdict::AGAIN,
+            _ => Verdict::Final,
         }
     }
 }

@@ -5,20 +5,18 @@
 //! - The number of requests at once halves on 429 and 529, and recovers step by step.
 //! - What waiting does not heal stops all use of the model, until a probe shows that it is over.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-use jiff::{SignedDuration, Timestamp};
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use http::HeaderMap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{ClaudeError, halt::Halt};
-use crate::clock::Clock;
+use super::ClaudeError;
+use crate::{
+    clock::Clock,
+    http::gate::{Gate as Door, Pass},
+};
 
 /// Longest pause that headers ask for and get: limits are by the minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -26,40 +24,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// Runs in a row whose first request was refused with 400 until the fault is taken to be ours.
 const REFUSED_RUNS: u32 = 3;
+/// Until the first probe; doubled after each one that finds nothing changed.
+const FIRST_WAIT: Duration = Duration::from_secs(600);
+/// Longest time between probes.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Lets requests through, or not.
 #[derive(Debug)]
 pub(super) struct Gate {
     clock: Clock,
-    /// Most requests at once, ever.
-    most: f64,
+    door: Door,
     state: Mutex<State>,
-    changed: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    in_flight: usize,
-    /// Requests at once for now, ≥ 1; its fraction is progress towards one more.
-    limit: f64,
-    pause_until: Option<Instant>,
     halt: Option<Halt>,
     refused_runs: u32,
     /// Uncached prompt tokens of the largest recent request: what the next one may need.
     estimate: u64,
-}
-
-/// A request on its way. Dropped, it makes room for another.
-#[derive(Debug)]
-pub(super) struct Pass<'a>(&'a Gate);
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.in_flight = state.in_flight.saturating_sub(1);
-        drop(state);
-        self.0.changed.notify_waiters();
-    }
 }
 
 /// What may be asked of the model now.
@@ -76,138 +59,135 @@ pub enum Admission {
 impl Gate {
     /// A gate for at most `most` requests at once.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
-        let most = most.max(1) as f64;
-        let state = State {
-            in_flight: 0,
-            limit: most,
-            pause_until: None,
-            halt: None,
-            refused_runs: 0,
-            estimate: 0,
-        };
-        Self { clock, most, state: Mutex::new(state), changed: Notify::new() }
+        Self { clock, door: Door::new(most), state: Mutex::default() }
     }
 
     /// Waits for a turn, but not past `deadline`.
     pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>, ClaudeError> {
-        loop {
-            // Registered before looking, so that no change is missed.
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let wait_until = {
-                let mut state = self.state();
-                if let Some(reason) = state.halt.as_ref().and_then(Halt::closes) {
-                    return Err(ClaudeError::Stopped { reason });
-                }
-                let paused = state.pause_until.filter(|until| *until > Instant::now());
-                if paused.is_none() && (state.in_flight as f64) < state.limit.floor() {
-                    state.in_flight += 1;
-                    return Ok(Pass(self));
-                }
-                paused
-            };
-            let too_long = wait_until.is_some_and(|until| until >= deadline);
-            if too_long || Instant::now() >= deadline {
-                return Err(ClaudeError::WaitedEnough);
-            }
-            let end = wait_until.unwrap_or(deadline);
-            // Either way, the next look decides.
-            let _ = timeout_at(end, changed).await;
-        }
+        let closed = || self.state.lock().halt.as_ref()?.closes();
+        self.door.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
     }
 
     /// Takes in an answer that is a reply; `uncached` is the part of its prompt that counts towards the
     /// limits.
     pub(super) fn note_reply(&self, headers: &HeaderMap, uncached: u64) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        state.limit = (state.limit + 1.0 / state.limit).min(self.most);
+        self.door.widen();
+        let mut state = self.state.lock();
         state.estimate = (state.estimate / 2).max(uncached);
         state.refused_runs = 0;
         if state.halt.take().is_some() {
             tracing::info!("Claude answers again; runs go on");
         }
-        if let Some(pause) = exhausted(headers, state.estimate, now) {
-            state.pause(pause);
+        if let Some(pause) = exhausted(headers, state.estimate, self.clock.now()) {
+            self.door.hold(pause);
         }
-        drop(state);
-        self.changed.notify_waiters();
     }
 
     /// Takes in an answer that is none.
     pub(super) fn note_refusal(&self, error: &ClaudeError, headers: &HeaderMap) {
-        let mut state = self.state();
         if let Some(reason) = error.lasting() {
-            self.halt(&mut state, reason);
-            drop(state);
-            self.changed.notify_waiters();
-            return;
+            return self.halt(reason, false);
         }
         let status = error.status().map(|status| status.as_u16());
         if matches!(status, Some(429 | 529)) {
-            state.limit = (state.limit / 2.0).max(1.0);
+            self.door.narrow(2.0);
         }
-        if status == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
-            state.pause(crate::http::retry_after(headers).unwrap_or(SHORT_PAUSE));
+        if status == Some(429) {
+            self.door.hold(crate::http::retry_after(headers).unwrap_or(SHORT_PAUSE));
         }
     }
 
     /// Takes in that the first request of a run was refused with 400. A single one says enough where
     /// runs like it have stopped everything before.
     pub(super) fn note_run(&self, error: &ClaudeError) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.refused_runs += 1;
         let again = state.halt.as_ref().is_some_and(|halt| halt.of_runs);
-        if again || state.refused_runs >= REFUSED_RUNS {
-            let reason = format!("{REFUSED_RUNS} runs in a row were refused at once: {error}");
-            self.halt(&mut state, reason);
-            state.halt.iter_mut().for_each(|halt| halt.of_runs = true);
+        let is_enough = again || state.refused_runs >= REFUSED_RUNS;
+        drop(state);
+        if is_enough {
+            self.halt(format!("{REFUSED_RUNS} runs in a row were refused at once: {error}"), true);
         }
     }
 
     /// What may be asked now. A probe is given out once at a time.
     pub(super) fn admit(&self) -> Admission {
-        let now = self.clock.now();
-        match &mut self.state().halt {
-            None => Admission::Open,
-            Some(halt) => halt.admit(now),
-        }
+        let halt = &mut self.state.lock().halt;
+        halt.as_mut().map_or(Admission::Open, |halt| halt.admit(self.clock.now()))
     }
 
     /// The tick that was given the probe is over, whether or not it asked anything.
     pub(super) fn end_probe(&self) {
-        if let Some(halt) = &mut self.state().halt {
-            halt.end_probe();
-        }
+        self.state.lock().halt.iter_mut().for_each(|halt| halt.probing = false);
     }
 
     /// Why nothing may be asked, if so.
     pub(super) fn stopped(&self) -> Option<String> {
-        self.state().halt.as_ref().map(|halt| halt.reason().to_owned())
+        self.state.lock().halt.as_ref().map(|halt| halt.reason.clone())
     }
 
-    fn halt(&self, state: &mut State, reason: String) {
-        let now = self.clock.now();
+    fn halt(&self, reason: String, of_runs: bool) {
+        let mut state = self.state.lock();
         state.refused_runs = 0;
+        let since = self.clock.now();
         match &mut state.halt {
-            Some(halt) => halt.renew(reason, now),
+            Some(halt) => halt.renew(reason, since),
             None => {
                 tracing::error!("all use of the model stops: {reason}");
-                state.halt = Some(Halt::new(reason, now));
+                state.halt = Some(Halt::new(reason, since));
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        state.halt.iter_mut().for_each(|halt| halt.of_runs |= of_runs);
+        // Who waits for a turn learns of it at once.
+        self.door.hold(Duration::ZERO);
     }
 }
 
-impl State {
-    fn pause(&mut self, pause: Duration) {
-        let until = Instant::now() + pause;
-        self.pause_until = Some(self.pause_until.map_or(until, |earlier| earlier.max(until)));
+/// All use of the model has stopped: why, and when to look again.
+#[derive(Debug)]
+struct Halt {
+    reason: String,
+    wait: Duration,
+    /// When the wait began.
+    since: Timestamp,
+    /// Whether a run is to find out if it is over.
+    probing: bool,
+    /// Whether it is runs that were refused, one after the other, and not the account or the key: one more of
+    /// them says that nothing has changed.
+    of_runs: bool,
+}
+
+impl Halt {
+    fn new(reason: String, now: Timestamp) -> Self {
+        Self { reason, wait: FIRST_WAIT, since: now, probing: false, of_runs: false }
+    }
+
+    /// The same again. Only a probe learns something new; others were on their way already.
+    fn renew(&mut self, reason: String, now: Timestamp) {
+        if !self.probing {
+            return;
+        }
+        let wait = (self.wait * 2).min(LONGEST_WAIT);
+        tracing::warn!(
+            next_probe_s = wait.as_secs(),
+            "the probe was refused too, the model stays unused: {reason}"
+        );
+        *self = Self { wait, of_runs: self.of_runs, ..Self::new(reason, now) };
+    }
+
+    /// Why nobody may ask, unless a run finds out if it is over.
+    fn closes(&self) -> Option<ClaudeError> {
+        (!self.probing).then(|| ClaudeError::Stopped { reason: self.reason.clone() })
+    }
+
+    fn admit(&mut self, now: Timestamp) -> Admission {
+        // Set back behind the beginning, the clock no longer says how long it has been.
+        let waited = Duration::try_from(now.duration_since(self.since));
+        if self.probing || waited.is_ok_and(|waited| waited < self.wait) {
+            return Admission::Stopped(self.reason.clone());
+        }
+        self.probing = true;
+        Admission::Probe
     }
 }
 
@@ -217,20 +197,15 @@ fn exhausted(headers: &HeaderMap, estimate: u64, now: Timestamp) -> Option<Durat
     let text = |kind: &str, what: &str| {
         headers.get(format!("anthropic-ratelimit-{kind}-{what}"))?.to_str().ok()
     };
-    let until_reset = |kind: &str, needed: u64| {
+    let until_reset = |(kind, needed): (&str, u64)| {
         let remaining: u64 = text(kind, "remaining")?.parse().ok()?;
-        if remaining >= needed {
-            return None;
-        }
         let reset: Timestamp = text(kind, "reset")?.parse().ok()?;
-        let wait = reset.duration_since(now).max(SignedDuration::ZERO);
-        Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST_PAUSE))
+        // One that is past is no wait.
+        let wait = Duration::try_from(reset.duration_since(now)).ok()?;
+        (remaining < needed && !wait.is_zero()).then_some(wait.min(LONGEST_PAUSE))
     };
-    [("requests", 1), ("input-tokens", estimate), ("output-tokens", 1)]
-        .into_iter()
-        .filter_map(|(kind, needed)| until_reset(kind, needed))
-        .max()
-        .filter(|wait| !wait.is_zero())
+    let limits = [("requests", 1), ("input-tokens", estimate), ("output-tokens", 1)];
+    limits.into_iter().filter_map(until_reset).max()
 }
 
 #[cfg(test)]

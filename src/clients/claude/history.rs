@@ -9,54 +9,35 @@
 //! it only helps with what was kept before: one turn is written once more. A marker for that, too, would be one
 //! more than there may be.
 
-use serde::{Serialize, Serializer, ser::SerializeSeq};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 use super::message::{Message, Role};
 
 /// Blocks of a turn from which on the end of the one before is out of reach.
 const OUT_OF_REACH: usize = 20;
 
-/// Messages as they are sent.
-pub(super) struct History<'a> {
-    messages: &'a [Message],
-    /// The place of the message that carries a marker, and the message with it.
-    marked: Option<(usize, Box<RawValue>)>,
-}
-
-impl<'a> History<'a> {
-    /// These messages, marked if they are to be `cached`.
-    pub(super) fn of(messages: &'a [Message], cached: bool) -> Self {
-        let marked = cached.then(|| end_of_earlier(messages)).flatten();
-        let marked = marked.and_then(|place| Some((place, messages[place].marked()?)));
-        Self { messages, marked }
+/// These messages as they are sent, marked if they are to be `cached`.
+pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> {
+    let mut sent: Vec<_> = messages.iter().map(Cow::Borrowed).collect();
+    if let Some(place) = end_of_earlier(messages).filter(|_| cached)
+        && let Some(marked) = messages[place].marked()
+    {
+        sent[place] = Cow::Owned(marked);
     }
+    sent
 }
 
 /// The last message of the user's before the latest turn, if that is a long one.
 fn end_of_earlier(messages: &[Message]) -> Option<usize> {
-    let replied = messages.iter().rposition(|message| message.role() == Role::Assistant)?;
-    let place = messages[..replied].iter().rposition(|message| message.role() == Role::User)?;
+    let replied = messages.iter().rposition(|message| message.role == Role::Assistant)?;
+    let place = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
     let appended: usize = messages[place + 1..].iter().map(Message::blocks).sum();
     (appended >= OUT_OF_REACH).then_some(place)
 }
 
-impl Serialize for History<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut all = serializer.serialize_seq(Some(self.messages.len()))?;
-        for (place, message) in self.messages.iter().enumerate() {
-            match &self.marked {
-                Some((marked, json)) if *marked == place => all.serialize_element(json)?,
-                _ => all.serialize_element(message)?,
-            }
-        }
-        all.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, value::RawValue};
 
     use super::*;
     use crate::clients::claude::ToolResult;
@@ -77,8 +58,8 @@ mod tests {
             }
         }
         let plain = serde_json::to_value(&messages).unwrap();
-        assert_eq!(serde_json::to_value(History::of(&messages, false)).unwrap(), plain);
-        match serde_json::to_value(History::of(&messages, true)).unwrap() {
+        assert_eq!(serde_json::to_value(super::sent(&messages, false)).unwrap(), plain);
+        match serde_json::to_value(super::sent(&messages, true)).unwrap() {
             Value::Array(sent) => sent,
             other => panic!("{other}"),
         }

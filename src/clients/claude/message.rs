@@ -1,16 +1,14 @@
 //! What is said to the model, as the JSON it is sent as.
 
-use std::{borrow::Cow, iter::Sum, ops::Add};
+use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
-    ToolUse,
-    definitions::CacheControl,
-    replayed::{is_blank, mend, trimmed},
-};
+use super::block::{Block, ToolUse, blocks_of, is_blank, sendable};
 
+/// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
+pub(super) const BYTES_PER_TOKEN: u64 = 2;
 /// Most tokens an image is billed as. The API scales a larger one down first; models with a high
 /// resolution bill up to 4,784 tokens.
 const IMAGE_TOKENS: u64 = 5_000;
@@ -23,16 +21,23 @@ const PAGE_BYTES: u64 = 1_000;
 const MAX_PAGES: u64 = 600;
 /// What stands for a result that there is no money to send.
 const CUT: &str = "[cut: this result is not shown, the run's money allows no more]";
+/// What is shown of a failed call that says nothing.
+const SILENT: &str = "The tool failed without saying why.";
+
+/// How long a prompt or a part of one is, in bytes of JSON. An image or a PDF counts as many as text would have
+/// that is billed like it: what it is billed as has nothing to do with how long it is as base64.
+pub type Weight = u64;
 
 /// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`] and
 /// [`Message::replace_attachments`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Message {
-    role: Role,
-    json: Box<RawValue>,
-    /// How many blocks its content has.
-    blocks: usize,
-    attached: Weight,
+    pub(super) role: Role,
+    /// A text, or a list of blocks.
+    content: Box<RawValue>,
+    /// By how much it weighs more than it is long.
+    #[serde(skip)]
+    pub(super) attached: i64,
 }
 
 /// Who says something.
@@ -44,153 +49,73 @@ pub(super) enum Role {
     System,
 }
 
-/// How long a prompt or a part of one is. What images and PDFs are billed as has nothing to do with how
-/// long they are as base64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weight {
-    /// As JSON, base64 included.
-    pub bytes: u64,
-    /// Base64 characters.
-    pub(super) attached_bytes: u64,
-    /// Most tokens the images and PDFs are billed as.
-    pub(super) attached_tokens: u64,
-}
-
-impl Weight {
-    /// So many bytes of JSON without attachments.
-    pub fn of_bytes(bytes: u64) -> Self {
-        Self { bytes, ..Self::default() }
-    }
-
-    /// The images and PDFs of these messages alone.
-    pub(super) fn attached(messages: &[Message]) -> Self {
-        messages.iter().map(|message| message.attached).sum()
-    }
-
-    fn of_block(block: &ResultBlock) -> Self {
-        let (data, tokens) = match block {
-            ResultBlock::Text(_) => return Self::default(),
-            ResultBlock::Image { data, .. } => (data.len() as u64, IMAGE_TOKENS),
-            ResultBlock::Pdf { data } => {
-                let pages = (data.len() as u64).div_ceil(PAGE_BYTES).min(MAX_PAGES);
-                (data.len() as u64, pages * PAGE_TOKENS)
-            }
-        };
-        Self { bytes: 0, attached_bytes: data, attached_tokens: tokens }
-    }
-}
-
-impl Add for Weight {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            bytes: self.bytes + other.bytes,
-            attached_bytes: self.attached_bytes + other.attached_bytes,
-            attached_tokens: self.attached_tokens + other.attached_tokens,
-        }
-    }
-}
-
-impl Sum for Weight {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), Add::add)
-    }
-}
-
-impl Serialize for Message {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
-    }
-}
-
-#[derive(Serialize)]
-struct Parts<'a, C: ?Sized> {
-    role: Role,
-    content: &'a C,
-}
-
 impl Message {
     /// The user says `text`, which must not be blank.
     pub fn user(text: &str) -> Self {
-        Self::of(Role::User, 1, text)
+        Self::of(Role::User, text)
     }
 
     /// The model said `content`, the bytes of a reply's content array, and `calls` are its calls as they are
     /// answered. `None` where it says something, and nothing that can be sent back.
     pub fn assistant(content: &RawValue, calls: &[ToolUse]) -> Option<Self> {
-        if let Some(blocks) = mend(content, calls) {
-            return Self::of_blocks(&blocks);
+        let said = blocks_of(content);
+        let sent = sendable(&said, calls);
+        if sent.iter().map(|block| block.get()).eq(said.iter().map(|block| block.get())) {
+            return Some(Self::of(Role::Assistant, content));
         }
-        let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
-        Some(Self::of(Role::Assistant, blocks.map_or(1, |blocks| blocks.len()), content))
-    }
-
-    /// The model said `blocks`; `None` where that is nothing.
-    fn of_blocks(blocks: &[Box<RawValue>]) -> Option<Self> {
-        (!blocks.is_empty()).then(|| Self::of(Role::Assistant, blocks.len(), blocks))
+        (!sent.is_empty()).then(|| Self::of(Role::Assistant, &sent))
     }
 
     /// Takes the white space from the end of the last message if the model has said that: as the end of a
     /// request it is refused.
     pub fn trim_end(messages: &mut [Self]) {
-        let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant) else {
-            return;
-        };
-        let Some(mut blocks) = last.blocks_said() else { return };
-        let Some(block) = blocks.last_mut() else { return };
-        if let Some(trimmed) = trimmed(block) {
-            *block = trimmed;
-            *last = Self::of(Role::Assistant, blocks.len(), blocks.as_slice());
+        let Some(last) = messages.last_mut() else { return };
+        let mut said: Vec<_> = last.said().into_iter().map(Cow::Borrowed).collect();
+        if let Some(block) = said.last_mut()
+            && let Block::Text(text) = Block::parse(block, None)
+            && text.trim_end() != text
+        {
+            *block = Cow::Owned(encode(&text_block(text.trim_end())));
+            *last = Self::of(Role::Assistant, &said);
         }
     }
 
     /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
     /// behind them (section 4).
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
-        let text = text.filter(|text| !is_blank(text));
-        let text = text.map(|text| encode(&WireBlock::Text { text }));
-        let blocks: Vec<_> = results.iter().map(ToolResult::encode).chain(text).collect();
-        let attached =
-            results.iter().flat_map(|result| &result.content).map(Weight::of_block).sum();
-        Self { attached, ..Self::of(Role::User, blocks.len(), blocks.as_slice()) }
+        let text = text.filter(|text| !is_blank(text)).map(text_block);
+        let blocks: Vec<_> = results.iter().map(ToolResult::sent).chain(text).collect();
+        let attached = results.iter().map(ToolResult::attached).sum();
+        Self { attached, ..Self::of(Role::User, &blocks) }
     }
 
-    /// Said by the operator in the middle of a conversation. Only right behind a user message, as the
-    /// last one (section 5.3), and only for models that [`super::takes_system_messages`].
+    /// Said by the operator in the middle of a conversation. Only right behind a user message, as the last one
+    /// (section 5.3), and only for models that [take these](super::ClaudeClient::takes_system_messages).
     pub fn system(text: &str) -> Self {
-        Self::of(Role::System, 1, text)
+        Self::of(Role::System, text)
     }
 
-    fn of<C: Serialize + ?Sized>(role: Role, blocks: usize, content: &C) -> Self {
-        let json = encode(&Parts { role, content });
-        Self { role, json, blocks, attached: Weight::default() }
+    fn of<C: Serialize + ?Sized>(role: Role, content: &C) -> Self {
+        Self { role, content: encode(content), attached: 0 }
     }
 
-    pub(super) fn role(&self) -> Role {
-        self.role
-    }
-
+    /// How many blocks its content has.
     pub(super) fn blocks(&self) -> usize {
-        self.blocks
+        serde_json::from_str::<Vec<IgnoredAny>>(self.content.get()).map_or(1, |all| all.len())
     }
 
     /// The same with a cache marker on its last block; `None` for a content that is no list of blocks.
-    pub(super) fn marked(&self) -> Option<Box<RawValue>> {
-        // As this module writes it: the ends of the block, the list and the message.
-        let open = self.as_json().strip_suffix("}]}")?;
-        let marker = encode(&CacheControl::EPHEMERAL);
-        RawValue::from_string(format!(r#"{open},"cache_control":{marker}}}]}}"#)).ok()
+    pub(super) fn marked(&self) -> Option<Self> {
+        // As this module writes it: the ends of the block and the list.
+        let open = self.content.get().strip_suffix("}]")?;
+        let marker = encode(&CacheControl::Ephemeral);
+        let content = RawValue::from_string(format!(r#"{open},"cache_control":{marker}}}]"#));
+        Some(Self { content: content.ok()?, ..*self })
     }
 
     /// The message as JSON text.
-    pub fn as_json(&self) -> &str {
-        self.json.get()
-    }
-
-    /// How long it is.
-    pub fn weight(&self) -> Weight {
-        Weight { bytes: self.as_json().len() as u64, ..self.attached }
+    pub fn as_json(&self) -> String {
+        encode(self).get().to_owned()
     }
 
     /// Takes all thinking out of the model's messages; everything else stays byte for byte. Whether there
@@ -202,13 +127,15 @@ impl Message {
     pub fn strip_thinking(messages: &mut Vec<Self>) -> bool {
         let mut found = false;
         messages.retain_mut(|message| {
-            let Some(blocks) = message.blocks_beside_thinking() else { return true };
-            found = true;
-            let stripped = Self::of_blocks(&blocks);
-            let stays = stripped.is_some();
-            if let Some(stripped) = stripped {
-                *message = stripped;
+            let said = message.said();
+            let is_kept = |raw: &&&RawValue| !matches!(Block::parse(raw, None), Block::Thinking);
+            let kept: Vec<_> = said.iter().filter(is_kept).collect();
+            if kept.len() == said.len() {
+                return true;
             }
+            found = true;
+            let stays = !kept.is_empty();
+            *message = Self::of(Role::Assistant, &kept);
             stays
         });
         if found {
@@ -221,55 +148,33 @@ impl Message {
     /// there were any.
     pub fn replace_attachments(messages: &mut [Self]) -> bool {
         let mut found = false;
-        for message in messages.iter_mut().filter(|m| m.attached != Weight::default()) {
+        for message in messages.iter_mut().filter(|message| message.role == Role::User) {
             // As this module wrote it, and as it writes it again.
-            let Ok(mut said) = serde_json::from_str::<Value>(message.as_json()) else { continue };
-            let results = said["content"].as_array_mut().into_iter().flatten();
+            let mut results: Vec<Value> =
+                serde_json::from_str(message.content.get()).unwrap_or_default();
             // Indexing would put a null where there is no content.
-            let contents = results.filter_map(|result| result.get_mut("content")?.as_array_mut());
+            let contents = results.iter_mut().filter_map(|r| r.get_mut("content")?.as_array_mut());
+            let mut is_changed = false;
             for block in contents.flatten() {
                 let what = match block["type"].as_str() {
                     Some("image") => "image",
                     Some("document") => "PDF",
                     _ => continue,
                 };
-                let note = format!("[{what} taken out: a request with it was refused]");
-                *block = json!({"type": "text", "text": note});
+                *block = text_block(&format!("[{what} taken out: a request with it was refused]"));
+                is_changed = true;
             }
-            let blocks = message.blocks;
-            *message = Self::of(Role::User, blocks, &said["content"]);
-            found = true;
+            if is_changed {
+                *message = Self::of(Role::User, &results);
+                found = true;
+            }
         }
         found
     }
 
-    /// The blocks that are no thinking; `None` for a message without thinking, or not of the model's.
-    fn blocks_beside_thinking(&self) -> Option<Vec<Box<RawValue>>> {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow)]
-            r#type: Cow<'a, str>,
-        }
-        let mut blocks = self.blocks_said()?;
-        let all = blocks.len();
-        blocks.retain(|block| {
-            let kind = serde_json::from_str::<Kind<'_>>(block.get());
-            !kind.is_ok_and(|kind| matches!(&*kind.r#type, "thinking" | "redacted_thinking"))
-        });
-        (blocks.len() < all).then_some(blocks)
-    }
-
     /// The blocks of a message of the model's.
-    fn blocks_said(&self) -> Option<Vec<Box<RawValue>>> {
-        #[derive(Deserialize)]
-        struct Said {
-            content: Vec<Box<RawValue>>,
-        }
-        if self.role != Role::Assistant {
-            return None;
-        }
-        let said: Said = serde_json::from_str(self.as_json()).ok()?;
-        Some(said.content)
+    fn said(&self) -> Vec<&RawValue> {
+        if self.role == Role::Assistant { blocks_of(&self.content) } else { Vec::new() }
     }
 }
 
@@ -283,9 +188,6 @@ pub struct ToolResult {
     /// Whether the call failed.
     pub is_error: bool,
 }
-
-/// What is shown of a failed call that says nothing.
-const SILENT: &str = "The tool failed without saying why.";
 
 /// A block inside a tool result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,40 +209,10 @@ pub enum ResultBlock {
     },
 }
 
-#[derive(Serialize)]
-struct WireToolResult<'a> {
-    r#type: &'static str,
-    tool_use_id: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    content: Vec<WireBlock<'a>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    is_error: bool,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum WireBlock<'a> {
-    Text { text: &'a str },
-    Image { source: Source<'a> },
-    Document { source: Source<'a> },
-}
-
-#[derive(Serialize)]
-struct Source<'a> {
-    r#type: &'static str,
-    media_type: &'a str,
-    data: &'a str,
-}
-
 impl ToolResult {
     /// The answer to `call`.
     pub fn of(call: &ToolUse, content: Vec<ResultBlock>, is_error: bool) -> Self {
         Self { tool_use_id: call.id.clone(), content, is_error }
-    }
-
-    /// An error that says `text`.
-    pub fn error(call: &ToolUse, text: &str) -> Self {
-        Self::of(call, vec![ResultBlock::Text(text.to_owned())], true)
     }
 
     /// The same in a few words, for want of money.
@@ -352,37 +224,64 @@ impl ToolResult {
 
     /// How long it is.
     pub fn weight(&self) -> Weight {
-        let attached: Weight = self.content.iter().map(Weight::of_block).sum();
-        Weight { bytes: self.encode().get().len() as u64 + 1, ..attached }
+        let length = encode(&self.sent()).get().len() as u64 + 1;
+        length.saturating_add_signed(self.attached())
     }
 
-    fn encode(&self) -> Box<RawValue> {
-        let base64 = |media_type, data| Source { r#type: "base64", media_type, data };
+    fn attached(&self) -> i64 {
+        let beyond = |block: &ResultBlock| {
+            let (data, tokens) = match block {
+                ResultBlock::Text(_) => return 0,
+                ResultBlock::Image { data, .. } => (data, IMAGE_TOKENS),
+                ResultBlock::Pdf { data } => {
+                    let pages = (data.len() as u64).div_ceil(PAGE_BYTES).min(MAX_PAGES);
+                    (data, pages * PAGE_TOKENS)
+                }
+            };
+            (tokens * BYTES_PER_TOKEN) as i64 - data.len() as i64
+        };
+        self.content.iter().map(beyond).sum()
+    }
+
+    fn sent(&self) -> Value {
         let content = self.content.iter().filter_map(|block| match block {
-            ResultBlock::Text(text) if is_blank(text) => None,
-            ResultBlock::Text(text) => Some(WireBlock::Text { text }),
-            ResultBlock::Image { media_type, data } => {
-                Some(WireBlock::Image { source: base64(media_type, data) })
-            }
-            ResultBlock::Pdf { data } => {
-                Some(WireBlock::Document { source: base64("application/pdf", data) })
-            }
+            ResultBlock::Text(text) => (!is_blank(text)).then(|| text_block(text)),
+            ResultBlock::Image { media_type, data } => Some(media("image", media_type, data)),
+            ResultBlock::Pdf { data } => Some(media("document", "application/pdf", data)),
         });
         let mut content: Vec<_> = content.collect();
         if content.is_empty() && self.is_error {
-            content.push(WireBlock::Text { text: SILENT });
+            content.push(text_block(SILENT));
         }
-        encode(&WireToolResult {
-            r#type: "tool_result",
-            tool_use_id: &self.tool_use_id,
-            content,
-            is_error: self.is_error,
-        })
+        let mut sent = json!({"type": "tool_result", "tool_use_id": self.tool_use_id});
+        if !content.is_empty() {
+            sent["content"] = content.into();
+        }
+        if self.is_error {
+            sent["is_error"] = true.into();
+        }
+        sent
     }
 }
 
+/// A block of text.
+pub(super) fn text_block(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+fn media(kind: &str, media_type: &str, data: &str) -> Value {
+    json!({"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}})
+}
+
+/// Marks the end of a prefix that is to be cached for 5 minutes.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum CacheControl {
+    Ephemeral,
+}
+
 /// JSON of our own making from strings, booleans and JSON that was read before.
-pub(super) fn encode(value: &impl Serialize) -> Box<RawValue> {
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
     #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
     serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
@@ -418,7 +317,7 @@ mod tests {
             let content = texts.iter().map(|text| ResultBlock::Text((*text).into())).collect();
             let result = ToolResult { tool_use_id: "t".into(), content, is_error };
             let message: Value =
-                serde_json::from_str(Message::tool_results(&[result], Some(" \n")).as_json())
+                serde_json::from_str(&Message::tool_results(&[result], Some(" \n")).as_json())
                     .unwrap();
             assert_eq!(message["content"].as_array().unwrap().len(), 1, "no blank reminder");
             message["content"][0]["content"].clone()
@@ -510,9 +409,8 @@ mod tests {
             messages[2].clone(),
         ];
         assert!(Message::replace_attachments(&mut messages));
-        let json = |messages: &[Message]| -> Vec<_> {
-            messages.iter().map(|message| message.as_json().to_owned()).collect()
-        };
+        let json =
+            |messages: &[Message]| -> Vec<_> { messages.iter().map(Message::as_json).collect() };
         assert_eq!(json(&messages), json(&expected));
         assert_eq!(messages[1].blocks(), 3);
         assert!(!Message::replace_attachments(&mut messages), "there are none left");

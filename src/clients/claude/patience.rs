@@ -1,7 +1,7 @@
 //! How long a run waits for Claude's limits in all, retries included.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ pub struct Patience {
 impl Patience {
     /// How long the run has waited so far.
     pub fn spent(&self) -> Duration {
-        Duration::from_millis(self.spent_ms.load(Ordering::Relaxed))
+        Duration::from_millis(self.spent_ms.load(Relaxed))
     }
 
     pub(super) fn left(&self) -> Duration {
@@ -29,35 +29,30 @@ impl Patience {
     }
 
     pub(super) fn spend(&self, wait: Duration) {
-        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.spent_ms.fetch_add(ms, Ordering::Relaxed);
+        self.spent_ms.fetch_add(wait.as_millis() as u64, Relaxed);
     }
 
     /// A failed attempt of this run. It is final where waiting for another one would take more patience
     /// than is left.
     pub(super) fn judge(&self, error: ClaudeError) -> Judged {
+        let left = self.left();
         let verdict = match error.verdict() {
-            Verdict::Transient { retry_after }
-                if self.left().is_zero() || retry_after.is_some_and(|wait| wait > self.left()) =>
-            {
+            Verdict::Transient { retry_after } if left.is_zero() || retry_after > Some(left) => {
                 Verdict::Final
             }
             verdict => verdict,
         };
-        Judged { error, verdict }
+        Judged(error, verdict)
     }
 }
 
 /// A failed attempt, and what it means for a run that has waited before.
 #[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) error: ClaudeError,
-    verdict: Verdict,
-}
+pub(super) struct Judged(pub(super) ClaudeError, Verdict);
 
 impl Retryable for Judged {
     fn verdict(&self) -> Verdict {
-        self.verdict
+        self.1
     }
 }
 

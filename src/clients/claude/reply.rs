@@ -1,22 +1,19 @@
 //! What the model said.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::{Value, value::RawValue};
 
-use super::replayed::{Members, no_input};
-use crate::{
-    domain::{Cost, InputHash, JsonText, Redactor, Tokens, one_line},
-    pricing::{Pricing, is_same_model},
+use super::{
+    bills::Bills,
+    block::{Block, OddInput, ToolUse, no_input, sendable_id},
+    message::encode,
 };
+use crate::domain::{Cost, JsonText, Redactor, Tokens, one_line};
 
 /// Longest category of a refusal, in characters.
 const MAX_CATEGORY: usize = 64;
-/// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
-/// journal can hold, whatever a broken peer says.
-const MOST_TOKENS: u64 = 10_000_000;
-
 /// Most that a reply weighs ([`JsonText::read`]): several times what the output tokens of one can say.
 const MAX_WEIGHT: usize = 50_000;
 
@@ -25,7 +22,7 @@ const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 
 /// One reply. Serialized, it is what it takes to have it again: content, end and price.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "StoredReply")]
+#[serde(remote = "Self")]
 pub struct Reply {
     /// The content array, byte for byte as it came, or as it can be read ([`JsonText`]).
     pub content: Box<RawValue>,
@@ -41,106 +38,33 @@ pub struct Reply {
     /// What it cost.
     pub cost: Cost,
     /// What is known only of the bytes received of inputs that could not be read as they came.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
     /// Whether its length is not what the API says but the most that the request could take.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_guessed: bool,
     /// Whether the run's money allowed it fewer output tokens than were wanted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_rationed: bool,
 }
 
-/// An input of a tool call as it was received, where that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OddInput {
-    /// The place of the `tool_use` block in the content, from 0.
-    place: usize,
-    /// The input's hash, as received.
-    hash: Option<InputHash>,
-    /// Whether a value in it was too deep or out of range: the call would not do what was asked.
-    is_lossy: bool,
-}
-
-/// A reply as it was serialized.
-#[derive(Deserialize)]
-struct StoredReply {
-    content: Box<RawValue>,
-    stop_reason: StopReason,
-    refusal: Option<String>,
-    usage: Tokens,
-    cost: Cost,
-    #[serde(default)]
-    odd_inputs: Vec<OddInput>,
-    #[serde(default)]
-    is_guessed: bool,
-    #[serde(default)]
-    is_rationed: bool,
-}
-
-impl TryFrom<StoredReply> for Reply {
-    type Error = String;
-
-    fn try_from(stored: StoredReply) -> Result<Self, String> {
-        let StoredReply { content, stop_reason, refusal, usage, cost, mut odd_inputs, .. } = stored;
-        let (is_guessed, is_rationed) = (stored.is_guessed, stored.is_rationed);
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut reply = Self::deserialize(deserializer)?;
         // An earlier version kept what could not be sent again.
-        let json = JsonText::of(content.get().as_bytes());
-        let content: Box<RawValue> = from_raw(json.as_str())?;
-        odd_inputs.extend(OddInput::of(&json, json.as_str()));
-        let blocks = Block::parse_all(&content, &odd_inputs)?;
-        Ok(Self {
-            blocks,
-            content,
-            stop_reason,
-            refusal,
-            usage,
-            cost,
-            odd_inputs,
-            is_guessed,
-            is_rationed,
-        })
+        let stored = reply.content;
+        let json = JsonText::of(stored.get().as_bytes());
+        let content: &RawValue = serde_json::from_str(json.as_str()).map_err(D::Error::custom)?;
+        reply.odd_inputs.extend(OddInput::of(&json, content));
+        reply.blocks = Block::parse_all(content, &reply.odd_inputs).map_err(D::Error::custom)?;
+        reply.content = content.to_owned();
+        Ok(reply)
     }
 }
 
-/// One content block, as far as the runner looks into it.
-#[derive(Clone, Debug)]
-pub enum Block {
-    /// Text.
-    Text(String),
-    /// A tool call.
-    ToolUse(ToolUse),
-    /// Anything else: thinking, and types to come. Replayed, never read.
-    Other,
-    /// No block at all, or a text block without text. It could not be sent back.
-    Unusable,
-}
-
-/// A tool call as the model wrote it.
-#[derive(Clone, Debug)]
-pub struct ToolUse {
-    /// Pairs it with its result. May be empty, or not the only one, until [`Reply::calls`] has mended that.
-    pub id: String,
-    /// The tool, in Claude's spelling; empty where it is missing.
-    pub name: String,
-    /// Its input, as it can be read; `{}` where it is missing.
-    pub input: Box<RawValue>,
-    /// What is known of the input as it was received, if that is not the same.
-    pub odd: Option<OddInput>,
-}
-
-impl ToolUse {
-    /// The hash of the input as the model wrote it.
-    pub fn input_hash(&self) -> Option<InputHash> {
-        match &self.odd {
-            Some(odd) => odd.hash.clone(),
-            None => InputHash::of_json(self.input.get()),
-        }
-    }
-
-    /// Whether the input lacks a value that could not be read.
-    pub fn is_lossy(&self) -> bool {
-        self.odd.as_ref().is_some_and(|odd| odd.is_lossy)
+impl Serialize for Reply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
     }
 }
 
@@ -161,23 +85,17 @@ pub enum StopReason {
     /// The model declined; nothing of the reply is to be used.
     Refusal,
     /// The history fills the context window.
+    #[serde(alias = "model_context_window_exceeded")]
     ContextWindowExceeded,
     /// None, or one this program does not know: stop, run nothing.
+    #[serde(other)]
     Unknown,
 }
 
 impl StopReason {
-    fn parse(text: Option<&str>) -> Self {
-        match text {
-            Some("end_turn") => Self::EndTurn,
-            Some("tool_use") => Self::ToolUse,
-            Some("max_tokens") => Self::MaxTokens,
-            Some("stop_sequence") => Self::StopSequence,
-            Some("pause_turn") => Self::PauseTurn,
-            Some("refusal") => Self::Refusal,
-            Some("model_context_window_exceeded") => Self::ContextWindowExceeded,
-            _ => Self::Unknown,
-        }
+    /// Whether the reply came to its end by itself, so that its calls are whole.
+    fn is_complete(self) -> bool {
+        matches!(self, Self::EndTurn | Self::ToolUse | Self::StopSequence | Self::PauseTurn)
     }
 
     /// Metric label.
@@ -210,101 +128,30 @@ struct WireReply<'a> {
     model: Value,
 }
 
-/// A reply, and what is odd about it.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) reply: Reply,
-    /// Why what it says of its length is not believed, if so.
-    pub(super) disbelieved: Option<&'static str>,
-    /// Who answered in the place of the model asked, if somebody did.
-    pub(super) from_other: Option<String>,
-}
-
-/// What a reply is priced by.
-pub(super) struct Terms<'a> {
-    /// The model asked.
-    pub(super) model: &'a str,
-    /// What was reserved for: booked where the reply does not say what it took.
-    pub(super) most: &'a Tokens,
-    /// Whether the run's money allowed fewer output tokens than were wanted.
-    pub(super) is_rationed: bool,
-    pub(super) pricing: &'a Pricing,
-}
-
-/// How long a reply and its prompt were, or why that cannot be told from what it says.
-fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
-    let read = || {
-        let needed = |value: &Value| Some(value.as_u64()?.min(MOST_TOKENS));
-        let optional = |value: &Value| if value.is_null() { Some(0) } else { needed(value) };
-        let split = &usage["cache_creation"];
-        if !split.is_null() && !split.is_object() {
-            return None;
-        }
-        let for_minutes = optional(&split["ephemeral_5m_input_tokens"])?;
-        let for_an_hour = optional(&split["ephemeral_1h_input_tokens"])?;
-        let written = optional(&usage["cache_creation_input_tokens"])?;
-        let written = written.max(for_minutes + for_an_hour).min(MOST_TOKENS);
-        Some(Tokens {
-            input: needed(&usage["input_tokens"])?,
-            output: needed(&usage["output_tokens"])?,
-            cache_read: optional(&usage["cache_read_input_tokens"])?,
-            cache_write_5m: written - for_an_hour,
-            cache_write_1h: for_an_hour,
-        })
-    };
-    let tokens = read().ok_or("usage is missing or holds what is no number of tokens")?;
-    if has_content && (tokens.prompt() == 0 || tokens.output == 0) {
-        return Err("usage counts nothing for a reply that says something");
-    }
-    Ok(tokens)
-}
-
-/// An id as the API takes it back; others lose what it refuses.
-pub fn sendable_id(id: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if id.is_empty() { "call".into() } else { id.replace(|c| !fits(c), "_") }
-}
-
 impl Reply {
     /// Reads a reply and prices it; the error says what is wrong with it.
-    pub(super) fn parse(body: &[u8], terms: &Terms<'_>) -> Result<Read, String> {
+    pub(super) fn parse(body: &[u8], bills: &Bills, most: &Tokens) -> serde_json::Result<Self> {
         let json = JsonText::of(body);
-        let wire: WireReply<'_> = json.read(MAX_WEIGHT).map_err(|error| error.to_string())?;
-        let odd_inputs = OddInput::of(&json, wire.content.get());
-        let blocks = Block::parse_all(wire.content, &odd_inputs)?;
-        let (usage, disbelieved) = match count(&wire.usage, !blocks.is_empty()) {
-            Ok(usage) => (usage, None),
-            Err(why) => (*terms.most, Some(why)),
-        };
-        let model = wire.model.as_str().filter(|model| !model.is_empty());
-        let from_other = model.filter(|model| !is_same_model(model, terms.model));
-        let reply = Self {
+        let wire: WireReply<'_> = json.read(MAX_WEIGHT)?;
+        let odd_inputs = OddInput::of(&json, wire.content);
+        let mut reply = Self {
             content: wire.content.to_owned(),
-            blocks,
-            odd_inputs,
-            stop_reason: StopReason::parse(wire.stop_reason.as_str()),
+            blocks: Block::parse_all(wire.content, &odd_inputs)?,
+            stop_reason: StopReason::deserialize(&wire.stop_reason).unwrap_or(StopReason::Unknown),
             // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
             // could end in a part of one.
             refusal: wire.stop_details["category"]
                 .as_str()
                 .filter(|category| category.chars().count() <= MAX_CATEGORY)
                 .map(one_line),
-            cost: match from_other {
-                Some(other) => terms.pricing.cost_of_either(other, &usage),
-                None => terms.pricing.cost(&usage),
-            },
-            usage,
-            is_guessed: disbelieved.is_some(),
-            is_rationed: terms.is_rationed,
+            usage: Tokens::default(),
+            cost: Cost::default(),
+            odd_inputs,
+            is_guessed: false,
+            is_rationed: false,
         };
-        let from_other = from_other.map(str::to_owned);
-        Ok(Read { reply, disbelieved, from_other })
-    }
-
-    /// Whether it came to its end by itself, so that its calls are whole.
-    pub fn is_complete(&self) -> bool {
-        use StopReason::{EndTurn, PauseTurn, StopSequence, ToolUse};
-        matches!(self.stop_reason, EndTurn | ToolUse | StopSequence | PauseTurn)
+        bills.book(&mut reply, &wire.usage, &wire.model, most);
+        Ok(reply)
     }
 
     /// The calls of a complete reply, in order, each with an id of its own: `known` has those of the calls
@@ -317,10 +164,10 @@ impl Reply {
             while (id != call.id && given.contains(&*id)) || !known.insert(id.clone()) {
                 id = format!("{id}_{}", known.len());
             }
-            ToolUse { id, ..call.clone() }
+            let input = if call.input.get() == "null" { no_input() } else { call.input.clone() };
+            ToolUse { id, input, ..call.clone() }
         };
-        let calls = self.tool_uses().filter(|_| self.is_complete());
-        calls.map(own_id).collect()
+        self.tool_uses().filter(|_| self.stop_reason.is_complete()).map(own_id).collect()
     }
 
     /// The text blocks, one after the other.
@@ -342,78 +189,25 @@ impl Reply {
 
     /// The same without secrets in what the model wrote. Where there are none, byte for byte the same.
     pub fn redacted(&self, redactor: &Redactor) -> Self {
-        let refusal = self.refusal.as_ref().map(|text| redactor.redact(text).into_owned());
-        let Ok(mut blocks) = serde_json::from_str::<Vec<Value>>(self.content.get()) else {
-            return Self { refusal, ..self.clone() };
-        };
+        let mut redacted = self.clone();
+        redacted.refusal = self.refusal.as_ref().map(|text| redactor.redact(text).into_owned());
+        let mut blocks: Vec<Value> = serde_json::from_str(self.content.get()).unwrap_or_default();
         let mut is_changed = false;
         for block in &mut blocks {
-            let texts: Vec<_> = match block {
+            match block {
                 Value::Object(members) => {
-                    let is_text = |key: &str| !STRUCTURE.contains(&key);
-                    members.iter_mut().filter(|(key, _)| is_text(key)).map(|(_, v)| v).collect()
+                    let texts =
+                        members.iter_mut().filter(|(key, _)| !STRUCTURE.contains(&key.as_str()));
+                    texts.for_each(|(_, text)| is_changed |= redactor.redact_values(text));
                 }
-                other => vec![other],
-            };
-            for text in texts {
-                is_changed |= redactor.redact_values(text);
+                other => is_changed |= redactor.redact_values(other),
             }
         }
-        let content = is_changed.then(|| serde_json::value::to_raw_value(&blocks).ok()).flatten();
-        let content = content.unwrap_or_else(|| self.content.clone());
-        Self { content, refusal, ..self.clone() }
-    }
-
-    /// Whether the last block is a tool call: cut off there, its input is incomplete.
-    pub fn ends_in_tool_use(&self) -> bool {
-        matches!(self.blocks.last(), Some(Block::ToolUse(_)))
-    }
-}
-
-impl OddInput {
-    /// The inputs in `content`, a piece of this text, that could not be read as they came.
-    fn of(json: &JsonText<'_>, content: &str) -> Vec<Self> {
-        if !json.received(content).is_odd {
-            return Vec::new();
+        if is_changed {
+            redacted.content = encode(&blocks);
         }
-        let blocks: Vec<&RawValue> = from_raw(content).unwrap_or_default();
-        let read = |(place, block): (usize, &&RawValue)| {
-            let block: HashMap<String, &RawValue> = from_raw(block.get()).ok()?;
-            let received = json.received(block.get("input")?.get());
-            let hash = InputHash::of_json(received.text);
-            received.is_odd.then_some(Self { place, hash, is_lossy: received.is_lossy })
-        };
-        blocks.iter().enumerate().filter_map(read).collect()
+        redacted
     }
-}
-
-impl Block {
-    fn parse_all(content: &RawValue, odd: &[OddInput]) -> Result<Vec<Self>, String> {
-        let blocks: Vec<&RawValue> = from_raw(content.get())?;
-        let odd_at = |place| odd.iter().find(|odd| odd.place == place);
-        let read = |(place, block): (usize, &&RawValue)| Self::parse(block, odd_at(place));
-        Ok(blocks.iter().enumerate().map(read).collect())
-    }
-
-    /// Reads a block. Only the type is read of one the runner does not look into.
-    pub(super) fn parse(raw: &RawValue, odd: Option<&OddInput>) -> Self {
-        let Some(block) = Members::of(raw) else { return Self::Unusable };
-        match (block.text("type").as_deref(), block.text("text")) {
-            (Some("text"), Some(text)) => Self::Text(text),
-            (None, _) | (Some("text"), None) => Self::Unusable,
-            (Some("tool_use"), _) => {
-                let id = block.text("id").unwrap_or_default();
-                let name = block.text("name").unwrap_or_default();
-                let input = block.raw("input").map_or_else(no_input, RawValue::to_owned);
-                Self::ToolUse(ToolUse { id, name, input, odd: odd.cloned() })
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
-fn from_raw<'de, T: Deserialize<'de>>(raw: &'de str) -> Result<T, String> {
-    serde_json::from_str(raw).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

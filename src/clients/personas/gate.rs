@@ -1,15 +1,16 @@
 //! The rate limit of the service, one for the whole process: what one caller hears of it, all heed.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
-use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    http::gate::{Gate, Pass},
+};
 
 /// How long nobody sends after a 429 that does not say.
 const UNSAID: Duration = Duration::from_secs(60);
@@ -18,114 +19,73 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Shortest pause after a 429, doubled with each one in a row that follows a pause, up to [`UNSAID`]: a
 /// clock of the peer's that is behind, or a pause of nothing, must not make requests without end.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Between requests once a limit was met: when the gate opens, not all who waited send at once.
-const SPACING: Duration = Duration::from_millis(100);
 /// Numbers up to here are seconds to wait, above it Unix seconds, above the next one Unix milliseconds.
 const LARGEST_DELTA: f64 = 1e8;
 const LARGEST_SECONDS: f64 = 1e11;
 
 /// Lets requests through at once until one is answered 429; from then on they wait until the limit is
-/// over and go one after the other.
+/// over and go one after the other, more at once with each that gets through.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RateLimit {
     clock: Clock,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// When the last limit that was met is over; `None` before the first one.
-    opens: Option<Instant>,
-    /// The next free place of those who go one after the other.
-    next: Option<Instant>,
+    gate: Gate,
     /// Limits met since a request last got through.
-    in_a_row: u32,
+    in_a_row: Mutex<u32>,
 }
 
-impl Gate {
+impl RateLimit {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, gate: Gate::new(usize::MAX), in_a_row: Mutex::default() }
     }
 
     /// Resolves when the caller may send.
     ///
     /// # Errors
     /// When that will be, at once, if it is after `latest`.
-    pub(super) async fn pass(&self, latest: Instant) -> Result<(), Timestamp> {
-        loop {
-            let turn = {
-                let mut state = self.state();
-                let Some(opens) = state.opens else { return Ok(()) };
-                let now = Instant::now();
-                let turn = state.next.map_or(opens, |next| next.max(opens)).max(now);
-                if turn == now {
-                    // Nobody waits any more: the limit is over, and with it the queue.
-                    (state.opens, state.next) = (None, None);
-                    return Ok(());
-                }
-                if turn > latest.max(now) {
-                    return Err(self.as_time(turn));
-                }
-                state.next = Some(turn + SPACING);
-                turn
-            };
-            sleep_until(turn).await;
-            // Somebody before may have met the limit again.
-            if self.state().opens.is_none_or(|opens| opens <= turn) {
-                return Ok(());
-            }
-        }
+    pub(super) async fn pass(&self, latest: Instant) -> Result<Pass<'_>, Timestamp> {
+        self.gate.enter(latest, || None, |opens| self.as_time(opens)).await
     }
 
-    /// When the gate opens, while it is closed.
-    pub(super) fn opens_at(&self) -> Option<Timestamp> {
-        let opens = self.state().opens.filter(|opens| *opens > Instant::now())?;
-        Some(self.as_time(opens))
+    /// When the limit is over, while nobody may send because of it.
+    pub(super) fn over_at(&self) -> Option<Timestamp> {
+        self.gate.opens().map(|opens| self.as_time(opens))
     }
 
     /// Takes in a 429.
-    pub(super) fn hold(&self, headers: &HeaderMap) {
+    pub(super) fn meet(&self, headers: &HeaderMap) {
         let said = crate::http::retry_after(headers).or_else(|| until_reset(headers, &self.clock));
-        let mut state = self.state();
-        let now = Instant::now();
-        let was_open = state.opens.is_none_or(|opens| opens <= now);
+        let mut in_a_row = self.in_a_row.lock();
         // What was under way together meets the same limit together.
-        state.in_a_row += u32::from(was_open);
-        let shortest = SHORTEST.saturating_mul(2u32.saturating_pow(state.in_a_row.max(1) - 1));
-        let pause = said.unwrap_or(UNSAID).max(shortest.min(UNSAID)).min(LONGEST);
-        let opens = state.opens.map_or(now, |opens| opens.max(now)).max(now + pause);
-        (state.opens, state.next) = (Some(opens), Some(opens));
-        drop(state);
-        if was_open {
-            let until = self.as_time(opens);
+        let is_news = self.over_at().is_none();
+        *in_a_row += u32::from(is_news);
+        let shortest = SHORTEST * 2u32.saturating_pow(in_a_row.max(1) - 1);
+        self.gate.hold(said.unwrap_or(UNSAID).clamp(shortest.min(UNSAID), LONGEST));
+        self.gate.narrow(f64::INFINITY);
+        if let Some(until) = self.over_at().filter(|_| is_news) {
             tracing::info!(%until, "the personas endpoint has a rate limit; nobody asks it before");
         }
     }
 
     /// Takes in any other answer.
     pub(super) fn note_passed(&self) {
-        self.state().in_a_row = 0;
+        *self.in_a_row.lock() = 0;
+        self.gate.widen();
     }
 
+    /// In whole seconds, which are easier to read, and whoever comes then is not too early.
     fn as_time(&self, at: Instant) -> Timestamp {
         let wait = at.saturating_duration_since(Instant::now());
-        let time = self.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
-        // Whole seconds are easier to read, and whoever comes then is not too early.
-        Timestamp::from_second(time.as_second() + i64::from(time.subsec_nanosecond() > 0))
-            .unwrap_or(time)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+        let time = self.clock.now().checked_add(wait).and_then(|time| time.round(up));
+        time.unwrap_or(Timestamp::MAX)
     }
 }
 
 /// How long until the limit is reset, by the peer's clock where the answer shows it. `None` where no header
 /// can be read.
 fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let number = |name: &str| -> Option<f64> {
-        let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
-        (number >= 0.0).then_some(number)
+    let number = |name: &str| {
+        headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| *number >= 0.0)
     };
     let reset = number("ratelimit-reset").or_else(|| number("x-ratelimit-reset"))?;
     // In whole seconds, as the headers are.
@@ -135,8 +95,7 @@ fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
         seconds if seconds <= LARGEST_SECONDS => seconds - now,
         millis => millis / 1_000.0 - now,
     };
-    let most = LONGEST.as_secs_f64();
-    Some(Duration::from_secs_f64(wait.clamp(0.0, most)))
+    Some(Duration::from_secs_f64(wait.clamp(0.0, LONGEST.as_secs_f64())))
 }
 
 /// What the peer's clock shows.
@@ -154,8 +113,8 @@ mod tests {
     const NOW: i64 = 1_795_262_400;
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn gate() -> Gate {
-        Gate::new(Clock::manual(Timestamp::from_second(NOW).unwrap()))
+    fn limit() -> RateLimit {
+        RateLimit::new(Clock::manual(Timestamp::from_second(NOW).unwrap()))
     }
 
     fn headers(all: &[(&str, &str)]) -> HeaderMap {
@@ -168,8 +127,8 @@ mod tests {
 
     /// How long a gate stays closed after a 429 with these headers.
     async fn pause(all: &[(&str, &str)]) -> u64 {
-        let (gate, start) = (gate(), Instant::now());
-        gate.hold(&headers(all));
+        let (gate, start) = (limit(), Instant::now());
+        gate.meet(&headers(all));
         gate.pass(start + Duration::from_secs(86_400)).await.unwrap();
         start.elapsed().as_secs()
     }
@@ -217,55 +176,56 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_would_have_to_wait_too_long_is_told_at_once_until_when() {
-        let (gate, start) = (gate(), Instant::now());
-        assert_eq!(gate.opens_at(), None);
-        gate.hold(&headers(&[("retry-after", "30")]));
+        let (gate, start) = (limit(), Instant::now());
+        assert_eq!(gate.over_at(), None);
+        gate.meet(&headers(&[("retry-after", "30")]));
         let until = Timestamp::from_second(NOW + 30).unwrap();
-        assert_eq!(gate.pass(start + 29 * SECOND).await, Err(until));
-        assert_eq!(gate.opens_at(), Some(until));
+        assert_eq!(gate.pass(start + 29 * SECOND).await.unwrap_err(), until);
+        assert_eq!(gate.over_at(), Some(until));
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(gate.pass(start + 30 * SECOND).await, Ok(()));
-        assert_eq!((start.elapsed(), gate.opens_at()), (30 * SECOND, None));
+        assert!(gate.pass(start + 30 * SECOND).await.is_ok());
+        assert_eq!((start.elapsed(), gate.over_at()), (30 * SECOND, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn once_nobody_waits_any_more_all_go_at_once_again() {
-        let (gate, start) = (gate(), Instant::now());
-        gate.hold(&headers(&[("retry-after", "10")]));
+        let (gate, start) = (limit(), Instant::now());
+        gate.meet(&headers(&[("retry-after", "10")]));
         gate.pass(start + 60 * SECOND).await.unwrap();
         tokio::time::sleep(SECOND).await;
         for _ in 0..100 {
-            assert_eq!(gate.pass(Instant::now()).await, Ok(()));
+            assert!(gate.pass(Instant::now()).await.is_ok());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_who_waited_go_one_after_the_other_and_wait_again_when_the_first_is_refused() {
-        let (gate, start) = (gate(), Instant::now());
-        gate.hold(&headers(&[("retry-after", "10")]));
+        let (gate, start) = (limit(), Instant::now());
+        gate.meet(&headers(&[("retry-after", "10")]));
         let latest = start + 60 * SECOND;
-        let refused_again = async {
-            gate.pass(latest).await.unwrap();
-            gate.hold(&headers(&[("retry-after", "20")]));
-            start.elapsed()
+        let goes = async || {
+            let pass = gate.pass(latest).await.unwrap();
+            let began = start.elapsed();
+            tokio::time::sleep(SECOND).await;
+            if began == 10 * SECOND {
+                gate.meet(&headers(&[("retry-after", "20")]));
+            }
+            drop(pass);
+            began
         };
-        let passed = async || {
-            gate.pass(latest).await.unwrap();
-            start.elapsed()
-        };
-        let (first, second, third) = tokio::join!(refused_again, passed(), passed());
-        assert_eq!(first, 10 * SECOND);
-        assert_eq!(second, 30 * SECOND);
-        assert_eq!(third, 30 * SECOND + SPACING);
+        let (a, b, c) = tokio::join!(goes(), goes(), goes());
+        let mut began = [a, b, c];
+        began.sort();
+        assert_eq!(began, [10, 31, 32].map(|seconds| seconds * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
     async fn limits_in_a_row_make_for_longer_pauses_and_those_met_together_count_once() {
-        let gate = gate();
+        let gate = limit();
         let paused = async || {
             let start = Instant::now();
             for _ in 0..20 {
-                gate.hold(&headers(&[("retry-after", "0.001")]));
+                gate.meet(&headers(&[("retry-after", "0.001")]));
             }
             gate.pass(start + 3_600 * SECOND).await.unwrap();
             start.elapsed().as_secs()

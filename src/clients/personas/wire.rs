@@ -1,11 +1,12 @@
 //! JSON of the internal endpoints.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
+use super::{Batch, Kind};
 use crate::domain::{
     Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
     Persona, Redactor, RunId, UserId, clip, json_text,
@@ -61,89 +62,58 @@ struct Due<'a> {
     #[serde(borrow)]
     personas: Vec<&'a RawValue>,
     #[serde(default)]
-    server_time: serde_json::Value,
+    server_time: Value,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    user_id: String,
+    user_id: UserId,
     email: String,
     system_prompt: String,
     module_mix: HashMap<String, f64>,
-    tick_cadence: WireCadence,
+    tick_cadence: Cadence,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WireCadence {
-    Hourly,
-    Daily,
-    Weekdays,
-}
-
-/// Whatever a malformed row says about its owner.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Owner {
-    email: Option<serde_json::Value>,
-    user_id: Option<serde_json::Value>,
-}
-
-/// What a refusal says: `message` at mana-auth, `error` at the newer service.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    error: serde_json::Value,
-    message: serde_json::Value,
-}
-
-/// Whether a refusal is about the persona, and not about a path or a proxy.
+/// Whether a refusal is about the persona, and not about a path or a proxy. What it says is `message` at
+/// mana-auth, `error` at the newer service.
 pub(super) fn says_no_persona(body: &[u8]) -> bool {
-    let refusal: Refusal = json_text::parse(body).unwrap_or_default();
-    [refusal.error, refusal.message].iter().any(|words| words == "Persona not found")
+    let refusal: Value = json_text::parse(body).unwrap_or_default();
+    ["error", "message"].iter().any(|key| refusal[key] == "Persona not found")
 }
 
 /// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let json = JsonText::of(body);
     let due: Due<'_> = json.read(MAX_LIST).ok()?;
-    let rows = due.personas.iter().enumerate().map(|(place, row)| parse_row(row.get(), place));
+    let rows = (1..).zip(due.personas).map(|(place, row)| parse_row(row.get(), place));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
 }
 
 fn parse_row(row: &str, place: usize) -> DueRow {
     let refused = |problem: String, quotes| {
-        let owner: Owner = serde_json::from_str(row).unwrap_or_default();
-        let text = |value: Option<serde_json::Value>| {
-            value.as_ref().and_then(|v| v.as_str()).filter(|s| !s.is_empty()).map(str::to_owned)
-        };
-        RowError {
-            persona: text(owner.email)
-                .or_else(|| text(owner.user_id))
-                .unwrap_or_else(|| format!("row {}", place + 1)),
-            problem,
-            quotes,
-            place: place + 1,
-        }
+        // Whatever it says about its owner.
+        let members: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(row).unwrap_or_default();
+        let text = |key| serde_json::from_str::<String>(members.get(key)?.get()).ok();
+        let named = ["email", "userId"].into_iter().filter_map(text).find(|name| !name.is_empty());
+        let persona = named.unwrap_or_else(|| format!("row {place}"));
+        RowError { persona, problem, quotes, place }
     };
-    let malformed = |error: &dyn fmt::Display| refused(error.to_string(), true);
-    if row.len() > MAX_ROW {
+    let bytes = row.len();
+    if bytes > MAX_ROW {
         let problem = format!(
-            "its {} bytes are too many: a systemPrompt may have {MAX_SYSTEM_PROMPT}, and {MAX_MODULES} \
-             modules are taken",
-            row.len()
+            "its {bytes} bytes are too many: a systemPrompt may have {MAX_SYSTEM_PROMPT}, and {MAX_MODULES} \
+             modules are taken"
         );
         return Err(refused(problem, false));
     }
-    let row: Row = serde_json::from_str(row).map_err(|error| malformed(&error))?;
-    let user_id = UserId::parse(&row.user_id).map_err(|error| malformed(&error))?;
-    if row.email.trim().is_empty() {
-        return Err(refused("email is empty".into(), false));
-    }
-    if row.system_prompt.trim().is_empty() {
-        return Err(refused("systemPrompt is empty".into(), false));
+    let row: Row = serde_json::from_str(row).map_err(|error| refused(error.to_string(), true))?;
+    for (what, text) in [("email", &row.email), ("systemPrompt", &row.system_prompt)] {
+        if text.trim().is_empty() {
+            return Err(refused(format!("{what} is empty"), false));
+        }
     }
     for (what, size, most) in [
         ("bytes in systemPrompt", row.system_prompt.len(), MAX_SYSTEM_PROMPT),
@@ -156,21 +126,12 @@ fn parse_row(row: &str, place: usize) -> DueRow {
     }
     let mix = row.module_mix.into_iter();
     Ok(Persona {
-        user_id,
+        user_id: row.user_id,
         email: row.email,
         system_prompt: row.system_prompt,
         module_mix: ModuleMix::new(mix.map(|(module, weight)| (ModuleName::new(module), weight))),
-        cadence: match row.tick_cadence {
-            WireCadence::Hourly => Cadence::Hourly,
-            WireCadence::Daily => Cadence::Daily,
-            WireCadence::Weekdays => Cadence::Weekdays,
-        },
+        cadence: row.tick_cadence,
     })
-}
-
-#[derive(Serialize)]
-struct Actions<'a> {
-    actions: Vec<ActionRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -187,29 +148,9 @@ struct ActionRow<'a> {
     latency_ms: Option<i32>,
 }
 
-pub(super) fn encode_actions(run: RunId, actions: &[Action]) -> Vec<u8> {
-    let rows = actions.iter().map(|action| ActionRow {
-        tick_id: run.to_string(),
-        tool_name: action.tool_name(),
-        input_hash: action.input_hash().map(InputHash::as_str),
-        result: match action.result() {
-            ActionResult::Ok => "ok",
-            ActionResult::Error => "error",
-        },
-        error_message: action.error_message(),
-        latency_ms: action.latency_ms(),
-    });
-    encode(&Actions { actions: rows.collect() })
-}
-
 #[derive(Serialize)]
-struct Feedback<'a> {
-    feedback: Vec<FeedbackRow<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct FeedbackRow<'a> {
+    #[serde(rename = "tickId")]
     tick_id: String,
     module: String,
     rating: u8,
@@ -217,31 +158,43 @@ struct FeedbackRow<'a> {
     notes: Option<&'a str>,
 }
 
-pub(super) fn encode_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<u8> {
-    let rows = ratings.iter().map(|rating| FeedbackRow {
-        tick_id: run.to_string(),
-        module: clip(rating.module.as_str(), MAX_MODULE),
-        rating: rating.rating.get(),
-        notes: rating.notes.as_deref(),
-    });
-    encode(&Feedback { feedback: rows.collect() })
-}
+impl Batch {
+    /// A batch of at most [`MAX_ACTIONS`](super::MAX_ACTIONS) actions.
+    pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
+        let rows = actions.iter().map(|action| ActionRow {
+            tick_id: run.to_string(),
+            tool_name: action.tool_name(),
+            input_hash: action.input_hash().map(InputHash::as_str),
+            result: if action.result() == ActionResult::Ok { "ok" } else { "error" },
+            error_message: action.error_message(),
+            latency_ms: action.latency_ms(),
+        });
+        Self::of(Kind::Actions, rows.collect())
+    }
 
-/// Structs of strings and integers always encode.
-fn encode(batch: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(batch).unwrap_or_default()
-}
+    /// A batch of at most [`MAX_RATINGS`](super::MAX_RATINGS) ratings.
+    pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
+        let rows = ratings.iter().map(|rating| FeedbackRow {
+            tick_id: run.to_string(),
+            module: clip(rating.module.as_str(), MAX_MODULE),
+            rating: rating.rating.get(),
+            notes: rating.notes.as_deref(),
+        });
+        Self::of(Kind::Feedback, rows.collect())
+    }
 
-#[derive(Deserialize)]
-struct Written {
-    ok: bool,
-    written: Option<usize>,
+    fn of(kind: Kind, rows: Vec<impl Serialize>) -> Self {
+        // Structs of strings and integers always encode.
+        let body = serde_json::to_vec(&HashMap::from([(kind.as_str(), &rows)])).unwrap_or_default();
+        Self { kind, rows: rows.len(), body: body.into() }
+    }
 }
 
 /// Rows the server confirmed; `None` if the answer confirms nothing.
 pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
-    let answer: Written = json_text::parse(body).ok()?;
-    answer.ok.then(|| answer.written.unwrap_or(sent))
+    let answer: Value = json_text::parse(body).ok()?;
+    let written = answer["written"].as_u64().map_or(sent, |written| written as usize);
+    answer["ok"].as_bool()?.then_some(written)
 }
 
 #[cfg(test)]
@@ -249,7 +202,7 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::domain::Rating;
@@ -399,7 +352,7 @@ mod tests {
                 .collect();
             let run = RunId::new();
             let tick_id = run.to_string();
-            let body: Value = serde_json::from_slice(&encode_actions(run, &actions)).unwrap();
+            let body: Value = serde_json::from_slice(&Batch::of_actions(run, &actions).body).unwrap();
             let rows = body["actions"].as_array().unwrap();
             prop_assert_eq!(rows.len(), calls.len());
             for row in rows {
@@ -410,7 +363,7 @@ mod tests {
             }
             let rating = Rating::nearest(rating).unwrap_or(Rating::nearest(3.0).unwrap());
             let ratings = [ModuleRating::new(ModuleName::new("todo"), rating, Some(&notes), vec![])];
-            let body: Value = serde_json::from_slice(&encode_ratings(run, &ratings)).unwrap();
+            let body: Value = serde_json::from_slice(&Batch::of_ratings(run, &ratings).body).unwrap();
             let row = &body["feedback"][0];
             prop_assert!((1..=5).contains(&row["rating"].as_u64().unwrap()));
             prop_assert!(!row.to_string().contains("\\u0000"));

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::*;
 use crate::http::retry::Verdict;
 
@@ -173,4 +175,45 @@ fn a_probe_refused_like_that_says_nothing_of_a_key_that_was() {
     gate.note_run(&refused(400, "invalid_request_error"));
     gate.end_probe();
     assert_eq!(gate.admit(), Admission::Probe, "somebody else's turn");
+}
+
+#[test]
+fn probes_come_after_ten_minutes_doubling_to_an_hour() {
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut halt = Halt::new("401".into(), now);
+    for minutes in [10, 20, 40, 60, 60] {
+        let wait = Duration::from_secs(minutes * 60);
+        assert_eq!(
+            halt.admit(now + wait - Duration::from_secs(1)),
+            Admission::Stopped("401".into())
+        );
+        now += wait;
+        assert_eq!(halt.admit(now), Admission::Probe);
+        assert!(halt.probing);
+        assert_eq!(halt.admit(now), Admission::Stopped("401".into()), "one at a time");
+        halt.renew("401".into(), now);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_the_probe_off() {
+    let now = Timestamp::UNIX_EPOCH;
+    let mut halt = Halt::new("401".into(), now + Duration::from_secs(86_400));
+    assert_eq!(halt.admit(now), Admission::Probe);
+}
+
+#[test]
+fn a_probe_that_asked_nothing_is_given_out_again() {
+    let now = Timestamp::UNIX_EPOCH + FIRST_WAIT;
+    let mut halt = Halt::new("402".into(), Timestamp::UNIX_EPOCH);
+    assert_eq!(halt.admit(now), Admission::Probe);
+    halt.probing = false;
+    assert_eq!(halt.admit(now), Admission::Probe);
+}
+
+#[test]
+fn what_was_on_its_way_already_does_not_put_the_probe_off() {
+    let mut halt = Halt::new("403".into(), Timestamp::UNIX_EPOCH);
+    halt.renew("403".into(), Timestamp::UNIX_EPOCH + FIRST_WAIT / 2);
+    assert_eq!(halt.admit(Timestamp::UNIX_EPOCH + FIRST_WAIT), Admission::Probe);
 }

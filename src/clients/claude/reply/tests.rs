@@ -1,18 +1,24 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::{
+    clients::claude::bills::MOST_TOKENS, http::HttpClient, metrics::Metrics, pricing::Pricing,
+};
 
 const MOST: Tokens =
     Tokens { input: 0, output: 8_192, cache_read: 0, cache_write_5m: 5_000, cache_write_1h: 0 };
 
-fn read(model: &str, body: &[u8]) -> Result<Read, String> {
-    let pricing = Pricing::load(None, model).unwrap();
-    Reply::parse(body, &Terms { model, most: &MOST, is_rationed: false, pricing: &pricing })
+fn read(model: &str, body: &[u8]) -> serde_json::Result<Reply> {
+    let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default()).unwrap();
+    let bills = Bills::new(model.to_owned(), Pricing::load(None, model).unwrap(), http);
+    Reply::parse(body, &bills, &MOST)
 }
 
-fn parse(body: &[u8]) -> Result<Reply, String> {
-    read("claude-haiku-5-5", body).map(|read| read.reply)
+fn parse(body: &[u8]) -> serde_json::Result<Reply> {
+    read("claude-haiku-5-5", body)
 }
 
-fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
+fn reply(content: &str, stop_reason: &str) -> serde_json::Result<Reply> {
     let usage = r#"{"input_tokens":12,"output_tokens":3,"cache_read_input_tokens":null}"#;
     parse(
         format!(r#"{{"content":{content},"stop_reason":{stop_reason},"usage":{usage},"x":1}}"#)
@@ -21,7 +27,7 @@ fn reply(content: &str, stop_reason: &str) -> Result<Reply, String> {
 }
 
 /// A reply of some words with this usage, by this model.
-fn billed(usage: &str, model: &str) -> Read {
+fn billed(usage: &str, model: &str) -> Reply {
     let content = r#"[{"type":"text","text":"Gut."}]"#;
     let body = format!(r#"{{"content":{content},"usage":{usage},"model":{model}}}"#);
     read("claude-haiku-5-5", body.as_bytes()).unwrap()
@@ -51,8 +57,8 @@ fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
         r#"{"input_tokens":12,"output_tokens":0}"#,
         r#"{"input_tokens":0,"output_tokens":0,"cache_read_input_tokens":0}"#,
     ] {
-        let Read { reply, disbelieved, .. } = billed(usage, "null");
-        assert!(disbelieved.is_some(), "{usage}");
+        let reply = billed(usage, "null");
+        assert!(reply.is_guessed, "{usage}");
         let reserved = Pricing::load(None, "claude-haiku-5-5").unwrap().cost(&MOST);
         assert_eq!((reply.usage, reply.cost), (MOST, reserved), "{usage}");
     }
@@ -60,19 +66,18 @@ fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
         r#"{"input_tokens":1,"output_tokens":1}"#,
         r#"{"input_tokens":0,"output_tokens":1,"cache_read_input_tokens":9,"server_tool_use":"?"}"#,
     ] {
-        assert_eq!(billed(usage, "null").disbelieved, None, "{usage}");
+        assert!(!billed(usage, "null").is_guessed, "{usage}");
     }
     let nothing = r#"{"content":[],"usage":{"input_tokens":0,"output_tokens":0}}"#;
     let nothing = read("claude-haiku-5-5", nothing.as_bytes()).unwrap();
-    assert_eq!((nothing.disbelieved, nothing.reply.cost), (None, Cost::default()));
+    assert_eq!((nothing.is_guessed, nothing.cost), (false, Cost::default()));
 }
 
 #[test]
 fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or_smaller() {
     let written = |sum: &str, parts: &str| {
         let counts = r#""input_tokens":1,"output_tokens":1"#;
-        let usage =
-            billed(&format!("{{{counts}{sum},\"cache_creation\":{parts}}}"), "null").reply.usage;
+        let usage = billed(&format!("{{{counts}{sum},\"cache_creation\":{parts}}}"), "null").usage;
         (usage.cache_write_5m, usage.cache_write_1h)
     };
     let parts = r#"{"ephemeral_5m_input_tokens":700,"ephemeral_1h_input_tokens":200}"#;
@@ -86,20 +91,17 @@ fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or
 #[test]
 fn an_answer_of_another_model_is_priced_as_the_dearer() {
     let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
-    let cost = |model: &str| {
-        let Read { reply, from_other, .. } = billed(usage, &format!("\"{model}\""));
-        (reply.cost.input.dollars(), from_other.is_some())
-    };
+    let cost = |model: &str| billed(usage, &format!("\"{model}\"")).cost.input.dollars();
     // A prompt this long has the second price.
     for same in ["claude-haiku-5-5", "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""]
     {
-        assert_eq!(cost(same), (0.5, false), "{same}");
+        assert_eq!(cost(same), 0.5, "{same}");
     }
-    assert_eq!(cost("claude-opus-5-5"), (4.0, true));
-    assert_eq!(cost("claude-of-tomorrow"), (4.0, true), "as the dearest");
+    assert_eq!(cost("claude-opus-5-5"), 4.0);
+    assert_eq!(cost("claude-of-tomorrow"), 4.0, "as the dearest");
     let cheaper = format!(r#"{{"content":[],"usage":{usage},"model":"claude-haiku-5-5"}}"#);
     let cheaper = read("claude-opus-5-5", cheaper.as_bytes()).unwrap();
-    assert_eq!((cheaper.reply.cost.input.dollars(), cheaper.from_other.is_some()), (4.0, true));
+    assert_eq!(cheaper.cost.input.dollars(), 4.0);
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn content_is_kept_as_bytes_and_viewed_by_type() {
     assert_eq!(calls.len(), 1);
     assert_eq!((calls[0].id.as_str(), calls[0].name.as_str()), ("t1", "todo_list"));
     assert_eq!(calls[0].input.get(), r#"{"b":1.0, "a":2}"#);
-    assert!(reply.ends_in_tool_use());
+    assert!(matches!(reply.blocks[3], Block::ToolUse(_)));
     assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (12, 3, 0));
 }
 

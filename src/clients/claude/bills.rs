@@ -1,0 +1,175 @@
+//! What requests may cost and replies did. What a reply says of that is believed where it can be; what is odd
+//! about it is said once in a process.
+
+use std::{collections::HashSet, num::NonZeroU32};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{Reply, Weight, message::BYTES_PER_TOKEN};
+use crate::{
+    domain::{Cost, Tokens, Usd},
+    http::HttpClient,
+    pricing::{Pricing, is_same_model},
+};
+
+/// The largest context window there is, in tokens: a longer prompt is refused, not billed.
+const LARGEST_CONTEXT: u64 = 1_000_000;
+/// Fewest output tokens that are worth asking for.
+const LEAST_OUTPUT_TOKENS: u32 = 1_024;
+/// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
+/// journal can hold, whatever a broken peer says.
+pub(super) const MOST_TOKENS: u64 = 10_000_000;
+/// Most things said of bills in a process: a peer may make up a model for each reply.
+const MOST_SAID: usize = 16;
+
+/// Prices requests and replies of one model.
+#[derive(Debug)]
+pub(super) struct Bills {
+    pub(super) model: String,
+    pricing: Pricing,
+    http: HttpClient,
+    odd: Mutex<Odd>,
+}
+
+/// Bills that are not what they should be.
+#[derive(Debug, Default)]
+struct Odd {
+    /// What was said of them.
+    said: HashSet<String>,
+    /// The dearest model that has answered in the place of the one asked.
+    other: Option<String>,
+}
+
+impl Bills {
+    pub(super) fn new(model: String, pricing: Pricing, http: HttpClient) -> Self {
+        Self { model, pricing, http, odd: Mutex::default() }
+    }
+
+    /// What so much costs: by the dearer prices where another model has answered before.
+    pub(super) fn price(&self, usage: &Tokens) -> Usd {
+        self.cost(self.odd.lock().other.as_deref(), usage).total()
+    }
+
+    /// As many output tokens as fit into `room`, halved from those wanted; those wanted if none do.
+    pub(super) fn affordable(&self, prompt: Weight, wanted: NonZeroU32, room: Usd) -> NonZeroU32 {
+        let half = |tokens: &NonZeroU32| {
+            NonZeroU32::new(tokens.get() / 2).filter(|half| half.get() >= LEAST_OUTPUT_TOKENS)
+        };
+        let fits = |tokens: &NonZeroU32| self.price(&most_usage(prompt, *tokens)) <= room;
+        std::iter::successors(Some(wanted), half).find(fits).unwrap_or(wanted)
+    }
+
+    /// Takes in what a reply says of its own `usage` and of the model it is by. Where it does not say what it
+    /// took, it is booked as `most`.
+    pub(super) fn book(&self, reply: &mut Reply, usage: &Value, model: &Value, most: &Tokens) {
+        let usage = count(usage, !reply.blocks.is_empty());
+        if let Err(why) = usage
+            && self.is_news(why)
+        {
+            tracing::warn!(
+                why,
+                "a reply does not say what it took: such replies are booked as what was reserved for them"
+            );
+        }
+        let other = model.as_str().filter(|it| !it.is_empty() && !is_same_model(it, &self.model));
+        if let Some(other) = other {
+            self.note_other(other);
+        }
+        (reply.usage, reply.is_guessed) = (usage.unwrap_or(*most), usage.is_err());
+        reply.cost = self.cost(other, &reply.usage);
+    }
+
+    fn note_other(&self, other: &str) {
+        let is_dearer = |known: &String| self.pricing.is_dearer(other, known);
+        let mut odd = self.odd.lock();
+        if odd.other.as_ref().is_none_or(is_dearer) {
+            odd.other = Some(other.to_owned());
+        }
+        drop(odd);
+        if self.is_news(other) {
+            let answered = self.http.snippet(other.as_bytes());
+            tracing::warn!(
+                asked = self.model,
+                answered,
+                "another model answered than was asked: its replies are priced as the dearer of both \
+                 (PRICING_FILE); look at ANTHROPIC_MODEL and ANTHROPIC_BASE_URL"
+            );
+        }
+    }
+
+    fn cost(&self, other: Option<&str>, usage: &Tokens) -> Cost {
+        self.pricing.cost_of_either(other.unwrap_or(&self.model), usage)
+    }
+
+    fn is_news(&self, what: &str) -> bool {
+        let said = &mut self.odd.lock().said;
+        said.len() < MOST_SAID && said.insert(what.to_owned())
+    }
+}
+
+/// What a request takes at most: its whole prompt written to the cache, every output token used.
+pub(super) fn most_usage(prompt: Weight, max_tokens: NonZeroU32) -> Tokens {
+    let cache_write_5m = (prompt / BYTES_PER_TOKEN).min(LARGEST_CONTEXT);
+    Tokens { cache_write_5m, output: max_tokens.get().into(), ..Tokens::default() }
+}
+
+/// How long a reply and its prompt were, or why that cannot be told from what it says.
+fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
+    let read = || {
+        let needed = |value: &Value| Some(value.as_u64()?.min(MOST_TOKENS));
+        let optional = |value: &Value| if value.is_null() { Some(0) } else { needed(value) };
+        let split = &usage["cache_creation"];
+        (split.is_null() || split.is_object()).then_some(())?;
+        let for_minutes = optional(&split["ephemeral_5m_input_tokens"])?;
+        let for_an_hour = optional(&split["ephemeral_1h_input_tokens"])?;
+        let written = optional(&usage["cache_creation_input_tokens"])?;
+        let written = written.max(for_minutes + for_an_hour).min(MOST_TOKENS);
+        Some(Tokens {
+            input: needed(&usage["input_tokens"])?,
+            output: needed(&usage["output_tokens"])?,
+            cache_read: optional(&usage["cache_read_input_tokens"])?,
+            cache_write_5m: written - for_an_hour,
+            cache_write_1h: for_an_hour,
+        })
+    };
+    let tokens = read().ok_or("usage is missing or holds what is no number of tokens")?;
+    if has_content && (tokens.prompt() == 0 || tokens.output == 0) {
+        return Err("usage counts nothing for a reply that says something");
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::claude::{ResultBlock, ToolResult};
+
+    /// What a result with this content is billed as at most.
+    fn tokens_of(content: Vec<ResultBlock>) -> u64 {
+        let result = ToolResult { tool_use_id: "toolu_1".into(), content, is_error: false };
+        most_usage(result.weight(), NonZeroU32::MIN).cache_write_5m
+    }
+
+    #[test]
+    fn an_attachment_is_reserved_for_by_what_it_is_and_not_by_its_length_as_text() {
+        let image =
+            |bytes| ResultBlock::Image { media_type: "image/png".into(), data: "A".repeat(bytes) };
+        let pdf = |bytes| ResultBlock::Pdf { data: "A".repeat(bytes) };
+        let (small, large) = (tokens_of(vec![image(8)]), tokens_of(vec![image(3 << 20)]));
+        assert_eq!(small, large);
+        assert!((4_784..6_000).contains(&large), "{large}");
+        let all: Vec<_> = (0..5).map(|_| image(3 << 20)).collect();
+        assert!(tokens_of(all) < 30_000, "15 MB of images");
+        assert!((8_000..9_000).contains(&tokens_of(vec![pdf(900)])));
+        assert!((24_000..25_000).contains(&tokens_of(vec![pdf(2_500)])));
+        assert_eq!(
+            tokens_of(vec![pdf(3 << 20)]),
+            LARGEST_CONTEXT,
+            "no more than a prompt may have"
+        );
+        // Text stays what it was.
+        let text = tokens_of(vec![ResultBlock::Text("a".repeat(30_000))]);
+        assert!((15_000..15_100).contains(&text), "{text}");
+    }
+}

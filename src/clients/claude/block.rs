@@ -1,0 +1,236 @@
+//! The blocks of a reply: what the runner reads of them, and what is sent back, byte for byte but for what the
+//! API would refuse.
+//!
+//! What is mended depends on the content and the calls alone, so a run that is resumed sends the same bytes.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+
+use super::message::encode;
+use crate::domain::{InputHash, JsonText};
+
+/// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
+const MAX_NAME: usize = 128;
+
+/// One content block, as far as the runner looks into it.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// Text.
+    Text(String),
+    /// A tool call.
+    ToolUse(ToolUse),
+    /// Thinking, readable or not. Replayed, never read.
+    Thinking,
+    /// Anything else, and types to come. Replayed, never read.
+    Other,
+    /// No block at all, or a text block without text. It could not be sent back.
+    Unusable,
+}
+
+/// A tool call as the model wrote it.
+#[derive(Clone, Debug)]
+pub struct ToolUse {
+    /// Pairs it with its result. May be empty, or not the only one, until [`super::Reply::calls`] has mended that.
+    pub id: String,
+    /// The tool, in Claude's spelling; empty where it is missing.
+    pub name: String,
+    /// Its input, as it can be read; `null` where it is missing, until [`super::Reply::calls`] has mended that.
+    pub input: Box<RawValue>,
+    /// What is known of the input as it was received, if that is not the same.
+    pub odd: Option<OddInput>,
+}
+
+/// An input of a tool call as it was received, where that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddInput {
+    /// The place of the `tool_use` block in the content, from 0.
+    place: usize,
+    /// The input's hash, as received.
+    hash: Option<InputHash>,
+    /// Whether a value in it was too deep or out of range: the call would not do what was asked.
+    is_lossy: bool,
+}
+
+impl ToolUse {
+    /// The hash of the input as the model wrote it.
+    pub fn input_hash(&self) -> Option<InputHash> {
+        match &self.odd {
+            Some(odd) => odd.hash.clone(),
+            None => InputHash::of_json(self.input.get()),
+        }
+    }
+
+    /// Whether the input lacks a value that could not be read.
+    pub fn is_lossy(&self) -> bool {
+        self.odd.as_ref().is_some_and(|odd| odd.is_lossy)
+    }
+}
+
+impl OddInput {
+    /// The inputs in `content`, a piece of this text, that could not be read as they came.
+    pub(super) fn of(json: &JsonText<'_>, content: &RawValue) -> Vec<Self> {
+        let read = |(place, block)| {
+            let received = json.received(members(block).get("input")?.get());
+            received.is_odd.then(|| Self {
+                place,
+                hash: InputHash::of_json(received.text),
+                is_lossy: received.is_lossy,
+            })
+        };
+        blocks_of(content).into_iter().enumerate().filter_map(read).collect()
+    }
+}
+
+impl Block {
+    /// Reads the blocks of a content. `odd` are its inputs that could not be read as they came.
+    pub(super) fn parse_all(content: &RawValue, odd: &[OddInput]) -> serde_json::Result<Vec<Self>> {
+        let blocks: Vec<&RawValue> = serde_json::from_str(content.get())?;
+        let odd_at = |place| odd.iter().find(|odd| odd.place == place);
+        let read = |(place, block)| Self::parse(block, odd_at(place));
+        Ok(blocks.into_iter().enumerate().map(read).collect())
+    }
+
+    /// Reads a block. Only the type is read of one the runner does not look into.
+    pub(super) fn parse(raw: &RawValue, odd: Option<&OddInput>) -> Self {
+        let members = members(raw);
+        let text = |name: &str| serde_json::from_str::<String>(members.get(name)?.get()).ok();
+        match (text("type").as_deref(), text("text")) {
+            (Some("text"), Some(text)) => Self::Text(text),
+            (None, _) | (Some("text"), None) => Self::Unusable,
+            (Some("thinking" | "redacted_thinking"), _) => Self::Thinking,
+            (Some("tool_use"), _) => Self::ToolUse(ToolUse {
+                id: text("id").unwrap_or_default(),
+                name: text("name").unwrap_or_default(),
+                input: members.get("input").map_or_else(|| encode(&()), |raw| (*raw).to_owned()),
+                odd: odd.cloned(),
+            }),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The members of a block; none where it is no object. Of those with the same name, the last one counts.
+fn members(block: &RawValue) -> HashMap<Cow<'_, str>, &RawValue> {
+    serde_json::from_str(block.get()).unwrap_or_default()
+}
+
+/// The blocks of a content; none where that is no list.
+pub(super) fn blocks_of(content: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(content.get()).unwrap_or_default()
+}
+
+/// Whether a text is one that the API refuses: empty, or nothing but Unicode white space.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// What is sent back of these blocks, `calls` being their calls as they are answered.
+pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<'a, RawValue>> {
+    let mut calls = calls.iter();
+    let send = |raw: &&'a RawValue| match Block::parse(raw, None) {
+        Block::Unusable => None,
+        Block::Text(text) if is_blank(&text) => None,
+        Block::ToolUse(asked) => Some(sendable_call(raw, &asked, calls.next().unwrap_or(&asked))),
+        Block::Text(_) | Block::Thinking | Block::Other => Some(Cow::Borrowed(*raw)),
+    };
+    said.iter().filter_map(send).collect()
+}
+
+/// The block of a call, mended where it could not be sent back as it came.
+fn sendable_call<'a>(raw: &'a RawValue, asked: &ToolUse, answered: &ToolUse) -> Cow<'a, RawValue> {
+    let (id, name) = (&answered.id, &sendable_name(&asked.name));
+    let has_object = asked.input.get().starts_with('{');
+    if (id, name, has_object) == (&asked.id, &asked.name, true) {
+        return Cow::Borrowed(raw);
+    }
+    let input = if has_object { &asked.input } else { &no_input() };
+    Cow::Owned(encode(&MendedCall { id, name, input }))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "tool_use")]
+struct MendedCall<'a> {
+    id: &'a str,
+    name: &'a str,
+    input: &'a RawValue,
+}
+
+/// The input of a call that has none.
+pub(super) fn no_input() -> Box<RawValue> {
+    encode(&json!({}))
+}
+
+/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
+fn sendable_name(name: &str) -> String {
+    match name {
+        "" => "unnamed".into(),
+        name => sendable_id(name).chars().take(MAX_NAME).collect(),
+    }
+}
+
+/// An id as the API takes it back; others lose what it refuses.
+pub fn sendable_id(id: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.is_empty() { "call".into() } else { id.replace(|c| !fits(c), "_") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    /// What is sent back of this content; `None` where it is the same bytes.
+    fn sent(content: &str) -> Option<String> {
+        let content = raw(content);
+        let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).unwrap();
+        let calls = blocks.iter().filter_map(|block| match Block::parse(block, None) {
+            Block::ToolUse(call) => Some(ToolUse { id: call.id.replace('.', "_"), ..call }),
+            _ => None,
+        });
+        let calls: Vec<_> = calls.collect();
+        let all: Vec<_> = blocks.iter().map(|block| block.get()).collect();
+        let kept = sendable(&blocks_of(&content), &calls);
+        let kept: Vec<_> = kept.iter().map(|block| block.get()).collect();
+        (kept != all).then(|| kept.join("|"))
+    }
+
+    #[test]
+    fn only_what_would_be_refused_is_left_out_or_mended() {
+        let call = |rest: &str| format!(r#"[{{"type":"tool_use",{rest}}}]"#);
+        let whole = r#"[ {"type":"text","text":" a "},{"type":"thinking","thinking":""} ,{"type":"new", "n":1.0}]"#;
+        assert_eq!(sent(whole), None);
+        assert_eq!(sent("[]"), None);
+        assert_eq!(sent(&call(r#""id":"a", "name":"n","input":{"b":1.0}, "caller":{}"#)), None);
+        for blank in ["", " ", "\\n\\t\\r", "\u{a0}\u{2003}", "\\u2028\\u0085", "\u{3000}"] {
+            let content =
+                format!(r#"[{{"type":"text","text":"{blank}"}}, {{"n":1.0, "type":"new"}}]"#);
+            assert_eq!(sent(&content).as_deref(), Some(r#"{"n":1.0, "type":"new"}"#), "{blank:?}");
+        }
+        // No white space by Unicode, however little there is to see.
+        assert_eq!(
+            sent(r#"[{"type":"text","text":"\u200b"},{"type":"text","text":"\u0000"}]"#),
+            None
+        );
+        assert_eq!(sent(r#"[7,{"type":"text"},{}]"#).as_deref(), Some(""));
+        for (odd, mended) in [
+            (
+                r#""id":"a.b","name":"n","input":{"b":1.0}"#,
+                r#""id":"a_b","name":"n","input":{"b":1.0}"#,
+            ),
+            (r#""id":"a","name":"n","input":null"#, r#""id":"a","name":"n","input":{}"#),
+            (r#""id":"a","name":"n""#, r#""id":"a","name":"n","input":{}"#),
+            (r#""id":"a","name":"n","input":[1]"#, r#""id":"a","name":"n","input":{}"#),
+            (r#""id":"a","name":"n","input":"{}""#, r#""id":"a","name":"n","input":{}"#),
+            (r#""id":"a","name":"","input":{}"#, r#""id":"a","name":"unnamed","input":{}"#),
+            (r#""id":"a","input":{}"#, r#""id":"a","name":"unnamed","input":{}"#),
+        ] {
+            let mended = format!(r#"{{"type":"tool_use",{mended}}}"#);
+            assert_eq!(sent(&call(odd)), Some(mended), "{odd}");
+        }
+    }
+}
