@@ -30,7 +30,7 @@ use self::{catalog::CatalogTool, left_out::LeftOut};
 use crate::{
     clients::{
         claude::Patience,
-        mcp::{CallError, ToolOutput},
+        mcp::{McpError, ToolOutput},
     },
     config::PolicyConfig,
     domain::Redactor,
@@ -63,7 +63,7 @@ pub struct Scope {
 pub enum ToolError {
     /// The call came to nothing.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(#[from] McpError),
     /// The server lists the tool no more.
     #[error("not run: mana-mcp no longer offers this tool")]
     Vanished,

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clients::{
         claude::{ResultBlock, ToolResult, ToolUse},
-        mcp::{CallError, ToolOutput},
+        mcp::{Fate, McpError, ToolOutput},
     },
     config::PolicyMode,
     domain::{clip, one_line},
@@ -404,14 +404,14 @@ async fn run(
             biased;
             result = call => result,
             (reason, ended) = scope.cut_off() => {
-                let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
+                let error = McpError::unknown(reason).into();
                 let answer = Answer::of_error(&error, tool, scope);
                 return Ok(Answer { ended: Some(ended), reached: false, ..answer });
             }
         };
         let reason = match result {
             Ok(output) => return Ok(Answer::of_output(&output, tool, scope)),
-            Err(ToolError::Call(CallError::Away { reason })) => reason,
+            Err(ToolError::Call(McpError { fate: Fate::Away, reason })) => reason,
             Err(error) => return Ok(Answer::of_error(&error, tool, scope)),
         };
         not_called(recorder, intent).await;
@@ -461,15 +461,15 @@ impl Answer {
 
     fn of_error(error: &ToolError, tool: &CatalogTool, scope: &Scope) -> Self {
         let unknown = match error {
-            ToolError::Call(CallError::OutcomeUnknown { .. }) => true,
-            ToolError::Call(CallError::Oversized { .. }) => !tool.is_read_only,
+            ToolError::Call(McpError { fate: Fate::Unknown, .. }) => true,
+            ToolError::Call(McpError { fate: Fate::Oversized, .. }) => !tool.is_read_only,
             _ => false,
         };
         let hint = match error {
             _ if unknown => {
                 " The call may or may not have taken effect; check before you repeat it."
             }
-            ToolError::Call(CallError::Oversized { .. }) => " Ask for less.",
+            ToolError::Call(McpError { fate: Fate::Oversized, .. }) => " Ask for less.",
             ToolError::Vanished => " Go on without it.",
             _ => "",
         };

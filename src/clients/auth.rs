@@ -5,7 +5,6 @@
 //! is, the first login finds out; it is logged once and remembered for the process.
 
 mod error;
-mod fresh_jwt;
 mod refusals;
 mod sign_in_gate;
 mod wire;
@@ -16,16 +15,16 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, Step};
-pub use fresh_jwt::FreshJwt;
+pub use error::{AuthError, Problem, Step};
 pub use refusals::RefusedTries;
 use refusals::{Came, Refusals};
 use sign_in_gate::SignInGate;
@@ -34,7 +33,11 @@ use crate::{
     clock::Clock,
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
-    http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{
+        Answer, HttpClient, HttpError, Operation, Peer,
+        retry::{RetryPolicy, Retryable, Verdict},
+        secret_header,
+    },
 };
 
 const PEER: Peer = Peer("mana-auth");
@@ -117,9 +120,35 @@ impl AuthClient {
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
     pub async fn open(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
+        self.enter(email, None, deadline).await
+    }
+
+    /// The same in the middle of a run, whose JWT is no longer accepted: a kept session gives another one.
+    ///
+    /// # Errors
+    /// What failed at which step; nothing is tried after `deadline`.
+    pub async fn renew(
+        &self,
+        email: &str,
+        access: &Access,
+        deadline: Instant,
+    ) -> Result<Access, AuthError> {
+        self.enter(email, Some(&access.space_id), deadline).await
+    }
+
+    async fn enter(
+        &self,
+        email: &str,
+        space_id: Option<&String>,
+        deadline: Instant,
+    ) -> Result<Access, AuthError> {
         let account = self.account(email, deadline);
-        if let Some(access) = account.resume().await? {
-            return Ok(access);
+        let kept = self.sessions().get(email).cloned();
+        if let Some(session) = kept {
+            match account.enter(session, space_id).await {
+                Err(error) if error.is_unauthorized() => {}
+                entered => return entered,
+            }
         }
         account.log_in().await
     }
@@ -132,31 +161,21 @@ impl AuthClient {
         self.account(email, deadline).log_in().await
     }
 
-    /// Creates the encryption vault of the persona this JWT belongs to, whose secrets `redactor` knows.
+    /// Creates the encryption vault of the persona with this e-mail and JWT, whose secrets `redactor` knows.
     /// Idempotent.
     ///
     /// # Errors
     /// What failed; nothing is tried after `deadline`.
     pub async fn init_vault(
         &self,
+        email: &str,
         jwt: &SecretString,
         redactor: &Redactor,
         deadline: Instant,
     ) -> Result<(), AuthError> {
-        let account = Account {
-            auth: self,
-            http: self.http.with_redactor(redactor.clone()),
-            email: "",
-            password: String::new(),
-            deadline,
-        };
-        let url = self.base.join(["api", "v1", "me", "encryption-vault", "init"]);
-        account
-            .call(Step::InitVault, || {
-                self.http.inner().post(url.as_url().clone()).headers(bearer(jwt))
-            })
-            .await
-            .map(drop)
+        let http = self.http.with_redactor(redactor.clone());
+        let account = Account { http, ..self.account(email, deadline) };
+        account.call(Step::InitVault, bearer(jwt)).await.map(drop)
     }
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
@@ -181,15 +200,13 @@ impl AuthClient {
 
     fn remember_deployment(&self, found: Deployment) {
         let mut known = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known == Some(found) {
-            return;
+        if known.replace(found) != Some(found) {
+            let how = match found {
+                Deployment::Cookie => "its session cookie",
+                Deployment::Bearer => "the JWT as a bearer token",
+            };
+            tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
         }
-        *known = Some(found);
-        let how = match found {
-            Deployment::Cookie => "its session cookie",
-            Deployment::Bearer => "the JWT as a bearer token",
-        };
-        tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
@@ -207,118 +224,82 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Access through a kept session; `None` if there is none or it is no longer accepted.
-    async fn resume(&self) -> Result<Option<Access>, AuthError> {
-        let Some(session) = self.auth.sessions().get(self.email).cloned() else { return Ok(None) };
-        match self.enter(session).await {
-            Ok(access) => Ok(Some(access)),
-            Err(error) if error.is_unauthorized() => {
-                self.auth.sessions().remove(self.email);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Access by one login, in the way this deployment wants it.
     async fn log_in(&self) -> Result<Access, AuthError> {
-        match self.auth.known_deployment() {
+        let mut deployment = self.auth.known_deployment();
+        let mut turn = None;
+        if deployment.is_none() {
+            // One at a time until one has found out; in an outage nobody does, and the wait ends.
+            let longest = self.deadline.min(Instant::now() + FINDING_OUT);
+            turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
+            deployment = self.auth.known_deployment();
+        }
+        if deployment.is_some() {
+            drop(turn);
+        }
+        match deployment {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
-            Some(Deployment::Bearer) => self.log_in_for_jwt().await,
-            None => {
-                // One at a time until one has found out; in an outage nobody does, and the wait ends.
-                let turn = timeout(FINDING_OUT, self.auth.finding_out.acquire()).await;
-                let known = self.auth.known_deployment();
-                if known.is_some() {
-                    drop(turn);
-                }
-                match known {
-                    Some(Deployment::Cookie) => self.log_in_for_cookie().await,
-                    _ => self.log_in_for_jwt().await,
-                }
-            }
+            _ => self.log_in_for_jwt().await,
         }
     }
 
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
     async fn log_in_for_jwt(&self) -> Result<Access, AuthError> {
-        let answer = self.sign_in(Step::Login, &["api", "v1", "auth", "login"]).await?;
+        let answer = self.call(Step::Login, HeaderMap::new()).await?;
         let login: wire::Login = self.read(Step::Login, &answer)?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
         let jwt = usable(Step::Login, jwt)?;
         let account = self.hiding(login.secrets());
-        match account.personal_space(&bearer(&jwt)).await {
-            Ok(space_id) => {
-                self.auth.remember_deployment(Deployment::Bearer);
-                Ok(account.access(login.user.id, space_id, jwt))
-            }
-            Err(error) if error.is_unauthorized() => self.log_in_for_cookie().await,
-            Err(error) => {
-                if matches!(error, AuthError::NoPersonalSpace { .. }) {
-                    self.auth.remember_deployment(Deployment::Bearer);
-                }
-                Err(error)
-            }
-        }
+        let spaces = match account.list_spaces(bearer(&jwt)).await {
+            Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
+            spaces => spaces?,
+        };
+        self.auth.remember_deployment(Deployment::Bearer);
+        Ok(account.access(login.user.id, personal(spaces)?, jwt))
     }
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
     async fn log_in_for_cookie(&self) -> Result<Access, AuthError> {
-        let answer = self.sign_in(Step::SignIn, &["api", "auth", "sign-in", "email"]).await?;
-        let login: wire::SignIn = self.read(Step::SignIn, &answer)?;
+        let answer = self.call(Step::SignIn, HeaderMap::new()).await?;
+        let login: wire::Login = self.read(Step::SignIn, &answer)?;
         let cookie = wire::session_cookie(&answer.headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
         // Kept whatever comes next: another run need not log in again.
         self.auth.sessions().insert(self.email.to_owned(), session.clone());
-        self.enter(session).await.inspect_err(|error| {
+        self.enter(session, None).await
+    }
+
+    /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
+    /// space is this one, or else the one that is listed.
+    async fn enter(
+        &self,
+        session: Session,
+        space_id: Option<&String>,
+    ) -> Result<Access, AuthError> {
+        let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
+        let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
+        let entering = async {
+            let space_id = match space_id {
+                Some(known) => known.clone(),
+                None => personal(account.list_spaces(headers.clone()).await?)?,
+            };
+            let token = account.call(Step::Token, headers).await?;
+            let token: wire::Token = account.read(Step::Token, &token)?;
+            let jwt = usable(Step::Token, token.token.into())?;
+            Ok(account.access(session.user_id, space_id, jwt))
+        };
+        entering.await.inspect_err(|error: &AuthError| {
             if error.is_unauthorized() {
                 self.auth.sessions().remove(self.email);
             }
         })
     }
 
-    /// Space and fresh JWT of a cookie session.
-    async fn enter(&self, session: Session) -> Result<Access, AuthError> {
-        let headers = cookie_header(&session.cookie);
-        let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
-        let space_id = account.personal_space(&headers).await?;
-        let jwt = account.fetch_jwt(&headers).await?;
-        Ok(account.access(session.user_id, space_id, jwt))
-    }
-
-    /// A JWT of the cookie session these headers name.
-    async fn fetch_jwt(&self, headers: &HeaderMap) -> Result<SecretString, AuthError> {
-        let url = self.auth.base.join(["api", "auth", "token"]);
-        let answer = self
-            .call(Step::Token, || {
-                self.http.inner().get(url.as_url().clone()).headers(headers.clone())
-            })
-            .await?;
-        let token: wire::Token = self.read(Step::Token, &answer)?;
-        usable(Step::Token, token.token)
-    }
-
-    /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to
-    /// whatever space it is given.
-    async fn personal_space(&self, headers: &HeaderMap) -> Result<String, AuthError> {
-        let url = self.auth.base.join(["api", "auth", "organization", "list"]);
-        let answer = self
-            .call(Step::Spaces, || {
-                self.http.inner().get(url.as_url().clone()).headers(headers.clone())
-            })
-            .await?;
-        let spaces: Vec<serde_json::Value> = self.read(Step::Spaces, &answer)?;
-        let listed = spaces.len();
-        let personal = spaces.into_iter().find_map(wire::Space::read_personal);
-        let space = personal.ok_or(AuthError::NoPersonalSpace { listed })?;
-        if space.id.is_empty() || !space.id.bytes().all(|b| b.is_ascii_graphic()) {
-            let why = "the id of the personal space does not fit in a header";
-            return Err(AuthError::unreadable(Step::Spaces, why));
-        }
-        Ok(space.id)
+    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>, AuthError> {
+        self.read(Step::Spaces, &self.call(Step::Spaces, headers).await?)
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
@@ -331,55 +312,54 @@ impl Account<'_> {
         Self { http: self.http.redacting(secrets), password: self.password.clone(), ..*self }
     }
 
-    /// Posts e-mail and password, when the gate lets it.
-    async fn sign_in(&self, step: Step, path: &[&str]) -> Result<Answer, AuthError> {
-        let url = self.auth.base.join(path.iter().copied());
-        let body = wire::Credentials { email: self.email, password: &self.password };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        self.call(step, || {
-            self.http
-                .inner()
-                .post(url.as_url().clone())
-                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.clone())
-        })
-        .await
-    }
-
-    /// Sends a request, again where that may help, and expects a 200.
-    async fn call(
-        &self,
-        step: Step,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Answer, AuthError> {
-        let operation =
-            Operation { peer: PEER, name: step.as_str(), timeout: TIMEOUT, body_limit: BODY_LIMIT };
+    /// Sends a request, again where that may help, and expects a 200. A login waits for the gate, and is not
+    /// sent where it could lock the account.
+    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
+        let (_, _, name, _) = step.sheet();
         let attempt = || async {
+            let mut counted = None;
             if step.is_sign_in() {
-                let passed = self.auth.gate.pass(self.deadline).await;
-                passed.map_err(|wait| AuthError::TooLate { step, wait })?;
+                self.auth.gate.pass(self.deadline).await.map_err(|wait| {
+                    let wait = wait.as_secs();
+                    let why =
+                        format!("not sent, mana-auth's rate limit allows it only in {wait} s");
+                    AuthError::other(step, why)
+                })?;
+                let begun = self.auth.refusals.begin(self.email);
+                let refused = |until| AuthError::new(step, Problem::RefusedTooOften(until));
+                counted = Some(begun.map_err(refused)?);
             }
-            let counted = step.is_sign_in().then(|| self.auth.refusals.begin(self.email));
-            let counted = counted.transpose();
-            let counted = counted.map_err(|until| AuthError::RefusedTooOften { step, until })?;
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let operation = Operation { timeout: operation.timeout.min(left), ..operation };
-            let answer = self.http.send(operation, request()).await;
+            let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
+            let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
+            let answer = self.http.send(operation, self.request(step, headers.clone())).await;
             if let Some(counted) = counted {
                 counted.came(came_of(&answer));
             }
-            let answer = answer.map_err(|source| AuthError::Http { step, source })?;
+            let answer = answer.map_err(|source| AuthError::unanswered(step, &source))?;
             if answer.status == StatusCode::OK {
                 return Ok(answer);
             }
             let error = AuthError::from_answer(step, &answer, &self.http);
-            if let AuthError::RateLimited { retry_after, .. } = &error {
-                self.auth.gate.hold(*retry_after);
+            if answer.status == StatusCode::TOO_MANY_REQUESTS
+                && let Verdict::Transient { retry_after: Some(wait) } = error.verdict()
+            {
+                self.auth.gate.hold(wait);
             }
             Err(error)
         };
-        let on_retry = self.http.retried(PEER, step.as_str());
-        RetryPolicy::READ.run(self.deadline, on_retry, attempt).await
+        RetryPolicy::READ.run(self.deadline, self.http.retried(PEER, name), attempt).await
+    }
+
+    fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
+        let (method, path, ..) = step.sheet();
+        let url = self.auth.base.join(path.split('/'));
+        let request = self.http.inner().request(method, url.as_url().clone()).headers(headers);
+        if !step.is_sign_in() {
+            return request;
+        }
+        let body = wire::Credentials { email: self.email, password: &self.password };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        request.header(header::CONTENT_TYPE, "application/json").body(body)
     }
 
     fn read<T: serde::de::DeserializeOwned>(
@@ -398,30 +378,47 @@ impl Account<'_> {
 /// What mana-auth counts a login as.
 fn came_of(answer: &Result<Answer, HttpError>) -> Came {
     match answer {
-        Ok(answer) if answer.status == StatusCode::OK => Came::In,
-        Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => Came::Refused,
-        Ok(answer) if answer.status.is_server_error() => Came::Unknown,
-        Ok(_) | Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => {
-            Came::NotCounted
-        }
+        Ok(answer) => match answer.status.as_u16() {
+            200 => Came::In,
+            401 => Came::Refused,
+            500.. => Came::Unknown,
+            _ => Came::NotCounted,
+        },
+        Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => Came::NotCounted,
         Err(_) => Came::Unknown,
     }
 }
 
+/// The first space whose metadata says it is personal. Never another one: mana-mcp writes to whatever
+/// space it is given.
+fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
+    let listed = spaces.len();
+    let space = spaces.into_iter().find_map(wire::Space::read_personal).ok_or_else(|| {
+        let why = format!(
+            "none of the account's {listed} spaces is of type personal; sign-up should have created one"
+        );
+        AuthError::other(Step::Spaces, why)
+    })?;
+    if !is_sendable(&space.id) {
+        let why = "the id of the personal space does not fit in a header";
+        return Err(AuthError::unreadable(Step::Spaces, why));
+    }
+    Ok(space.id)
+}
+
 /// A JWT that can be sent.
 fn usable(step: Step, jwt: SecretString) -> Result<SecretString, AuthError> {
-    let text = jwt.expose_secret();
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+    if !is_sendable(jwt.expose_secret()) {
         return Err(AuthError::unreadable(step, "the JWT in it does not fit in a header"));
     }
     Ok(jwt)
 }
 
-fn bearer(jwt: &SecretString) -> HeaderMap {
-    let value = SecretString::from(format!("Bearer {}", jwt.expose_secret()));
-    secret_header("authorization", &value).into_iter().collect()
+fn is_sendable(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn cookie_header(cookie: &SecretString) -> HeaderMap {
-    secret_header("cookie", cookie).into_iter().collect()
+fn bearer(jwt: &SecretString) -> HeaderMap {
+    let value = format!("Bearer {}", jwt.expose_secret()).into();
+    secret_header("authorization", &value).into_iter().collect()
 }

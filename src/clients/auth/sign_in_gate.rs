@@ -25,17 +25,13 @@ impl SignInGate {
     pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Duration> {
         let turn = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            match next.as_mut() {
-                None => return Ok(()),
-                Some(next) => {
-                    let turn = (*next).max(Instant::now());
-                    if turn >= deadline {
-                        return Err(turn.saturating_duration_since(Instant::now()));
-                    }
-                    *next = turn + SPACING;
-                    turn
-                }
+            let (now, Some(at)) = (Instant::now(), *next) else { return Ok(()) };
+            let turn = at.max(now);
+            if turn >= deadline {
+                return Err(turn - now);
             }
+            *next = Some(turn + SPACING);
+            turn
         };
         sleep_until(turn).await;
         Ok(())
@@ -44,8 +40,7 @@ impl SignInGate {
     /// No login before `wait` has passed.
     pub(super) fn hold(&self, wait: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + wait;
-        *next = Some(next.map_or(until, |next| next.max(until)));
+        *next = (*next).max(Some(Instant::now() + wait));
     }
 }
 

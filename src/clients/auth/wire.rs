@@ -1,6 +1,6 @@
 //! mana-auth's JSON and cookies.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,13 +15,7 @@ pub(super) struct Credentials<'a> {
     pub password: &'a str,
 }
 
-/// What logins have in common.
-#[derive(Deserialize)]
-pub(super) struct User {
-    pub id: String,
-}
-
-/// Answer of /api/v1/auth/login.
+/// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Login {
@@ -33,14 +27,16 @@ pub(super) struct Login {
     refresh_token: Option<String>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub id: String,
+}
+
 impl Login {
     /// What must not show anywhere.
     pub(super) fn secrets(&self) -> Vec<String> {
-        [&self.access_token, &self.token, &self.refresh_token]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let all = [&self.access_token, &self.token, &self.refresh_token];
+        all.into_iter().flatten().cloned().collect()
     }
 
     pub(super) fn jwt(&self) -> Option<SecretString> {
@@ -49,21 +45,10 @@ impl Login {
     }
 }
 
-/// Answer of /api/auth/sign-in/email; what counts is its cookie.
-#[derive(Deserialize)]
-pub(super) struct SignIn {
-    pub user: User,
-}
-
 /// Answer of /api/auth/token.
 #[derive(Deserialize)]
 pub(super) struct Token {
-    #[serde(deserialize_with = "secret")]
-    pub token: SecretString,
-}
-
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(Into::into)
+    pub token: String,
 }
 
 /// One entry of /api/auth/organization/list.
@@ -113,12 +98,6 @@ impl Refusal {
     }
 }
 
-impl fmt::Debug for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({})", self.error)
-    }
-}
-
 /// `name=value` of the session cookie, to be sent back as it is. Its name is prefixed where the
 /// service's own base URL is https; a cookie jar would drop such a cookie over plain http in the
 /// compose network.
@@ -135,10 +114,9 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
 pub(super) fn spellings_of_cookie(cookie: &SecretString) -> Vec<String> {
     let whole = cookie.expose_secret();
     let value = whole.split_once('=').map_or(whole, |(_, value)| value);
-    let decoded =
-        url::form_urlencoded::parse(format!("v={}", value.replace('+', "%2B")).as_bytes())
-            .next()
-            .map_or_else(String::new, |(_, value)| value.into_owned());
+    let form = format!("v={}", value.replace('+', "%2B"));
+    let decoded = url::form_urlencoded::parse(form.as_bytes()).map(|(_, value)| value.into_owned());
+    let decoded = decoded.take(1).collect();
     let token = value.split('.').next().unwrap_or_default();
     vec![whole.to_owned(), value.to_owned(), decoded, token.to_owned()]
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     clients::{
         auth::Access,
-        mcp::{McpError, McpSession, Tool},
+        mcp::{Fate, McpError, McpSession, Tool},
     },
     domain::{Persona, Redactor},
     metrics::{Label, Stage, ToolFault},
@@ -87,14 +87,14 @@ impl Pipeline {
                 let note = |session| live.journal.note_session(session);
                 let access = (jwt, space_id.as_str());
                 let opened = self.mcp.open(access, redactor, live.work_end, note).await;
-                let Err(error @ McpError::Away { .. }) = &opened else {
-                    break opened.map_err(|error| Failure::at(Stage::Mcp, error));
+                let Err(McpError { fate: Fate::Away, reason }) = &opened else {
+                    break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
                 let longest = (now + self.limits.tool_timeout).min(live.work_end);
                 if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
-                    break Err(Failure::put_off(Stage::Mcp, error));
+                    break Err(Failure::put_off(Stage::Mcp, reason));
                 }
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    clients::auth::{AuthError, Step},
+    clients::auth::{AuthError, Problem, Step},
     domain::{RunId, Usd, one_line},
     metrics::{RunOutcome, Stage, WhyNotRun},
 };
@@ -111,15 +111,15 @@ impl Failure {
     }
 
     pub(super) fn of_auth(error: &AuthError) -> Self {
-        let stage = match error.step() {
+        let stage = match error.step {
             Step::Spaces => Stage::Space,
             _ => Stage::Login,
         };
-        let (hold, credentials_refused) = match error {
-            AuthError::InvalidCredentials { .. } | AuthError::RefusedTooOften { .. } => {
+        let (hold, credentials_refused) = match error.problem {
+            Problem::InvalidCredentials | Problem::RefusedTooOften(_) => {
                 (Some(INVALID_CREDENTIALS_HOLD), true)
             }
-            AuthError::AccountLocked { retry_after, .. } => (Some(*retry_after), false),
+            Problem::AccountLocked(lock) => (Some(lock), false),
             _ => (None, false),
         };
         Self { hold, credentials_refused, ..Self::at(stage, error) }
