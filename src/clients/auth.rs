@@ -120,26 +120,17 @@ impl AuthClient {
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
     pub async fn open(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
-        self.enter(email, None, deadline).await
+        self.open_in(email, None, deadline).await
     }
 
-    /// The same in the middle of a run, whose JWT is no longer accepted: a kept session gives another one.
+    /// The same in the middle of a run, where the space is known: a kept session gives another JWT for it.
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn renew(
+    pub async fn open_in(
         &self,
         email: &str,
-        access: &Access,
-        deadline: Instant,
-    ) -> Result<Access, AuthError> {
-        self.enter(email, Some(&access.space_id), deadline).await
-    }
-
-    async fn enter(
-        &self,
-        email: &str,
-        space_id: Option<&String>,
+        space_id: Option<&str>,
         deadline: Instant,
     ) -> Result<Access, AuthError> {
         let account = self.account(email, deadline);
@@ -274,16 +265,12 @@ impl Account<'_> {
 
     /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
     /// space is this one, or else the one that is listed.
-    async fn enter(
-        &self,
-        session: Session,
-        space_id: Option<&String>,
-    ) -> Result<Access, AuthError> {
+    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access, AuthError> {
         let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
         let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
         let entering = async {
             let space_id = match space_id {
-                Some(known) => known.clone(),
+                Some(known) => known.to_owned(),
                 None => personal(account.list_spaces(headers.clone()).await?)?,
             };
             let token = account.call(Step::Token, headers).await?;
@@ -315,7 +302,7 @@ impl Account<'_> {
     /// Sends a request, again where that may help, and expects a 200. A login waits for the gate, and is not
     /// sent where it could lock the account.
     async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
-        let (_, _, name, _) = step.sheet();
+        let (_, name, _) = step.sheet();
         let attempt = || async {
             let mut counted = None;
             if step.is_sign_in() {
@@ -351,15 +338,18 @@ impl Account<'_> {
     }
 
     fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
-        let (method, path, ..) = step.sheet();
-        let url = self.auth.base.join(path.split('/'));
-        let request = self.http.inner().request(method, url.as_url().clone()).headers(headers);
-        if !step.is_sign_in() {
-            return request;
-        }
-        let body = wire::Credentials { email: self.email, password: &self.password };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        request.header(header::CONTENT_TYPE, "application/json").body(body)
+        let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
+        let http = self.http.inner();
+        let request = match step {
+            Step::Spaces | Step::Token => http.get(url),
+            Step::InitVault => http.post(url),
+            Step::Login | Step::SignIn => {
+                let body = wire::Credentials { email: self.email, password: &self.password };
+                let body = serde_json::to_vec(&body).unwrap_or_default();
+                http.post(url).header(header::CONTENT_TYPE, "application/json").body(body)
+            }
+        };
+        request.headers(headers)
     }
 
     fn read<T: serde::de::DeserializeOwned>(

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
@@ -32,23 +32,17 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its method and path, its metric label, and what it is called in messages.
-    pub(super) fn sheet(self) -> (Method, &'static str, &'static str, &'static str) {
+    /// Its path, its metric label, and what it is called in messages.
+    pub(super) fn sheet(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Login => (Method::POST, "api/v1/auth/login", "login", "login"),
-            Self::SignIn => {
-                (Method::POST, "api/auth/sign-in/email", "sign_in", "login (sign-in/email)")
+            Self::Login => ("api/v1/auth/login", "login", "login"),
+            Self::SignIn => ("api/auth/sign-in/email", "sign_in", "login (sign-in/email)"),
+            Self::Spaces => {
+                let told = "personal space (organization/list)";
+                ("api/auth/organization/list", "organization_list", told)
             }
-            Self::Spaces => (
-                Method::GET,
-                "api/auth/organization/list",
-                "organization_list",
-                "personal space (organization/list)",
-            ),
-            Self::Token => (Method::GET, "api/auth/token", "token", "fresh JWT (token)"),
-            Self::InitVault => {
-                (Method::POST, "api/v1/me/encryption-vault/init", "vault_init", "vault init")
-            }
+            Self::Token => ("api/auth/token", "token", "fresh JWT (token)"),
+            Self::InitVault => ("api/v1/me/encryption-vault/init", "vault_init", "vault init"),
         }
     }
 
@@ -59,7 +53,7 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sheet().3)
+        f.write_str(self.sheet().2)
     }
 }
 

@@ -27,9 +27,9 @@ pub(super) struct Refusals {
 
 #[derive(Debug, Default)]
 struct Tries {
-    /// When they came back, and whether they were refused. Where others were refused, so were those whose
-    /// answer was lost, for all we know.
-    over: Vec<(Timestamp, bool)>,
+    refused: Vec<Timestamp>,
+    /// Tries whose answer was lost: where others were refused, so were these, for all we know.
+    unknown: Vec<Timestamp>,
     under_way: usize,
 }
 
@@ -67,9 +67,9 @@ impl Drop for Try<'_> {
         let tries = accounts.entry(std::mem::take(&mut self.account)).or_default();
         tries.under_way = tries.under_way.saturating_sub(1);
         match self.came {
-            Came::In => tries.over.clear(),
-            Came::Refused => tries.over.push((now, true)),
-            Came::Unknown => tries.over.push((now, false)),
+            Came::In => (tries.refused, tries.unknown) = Default::default(),
+            Came::Refused => tries.refused.push(now),
+            Came::Unknown => tries.unknown.push(now),
             Came::NotCounted => {}
         }
     }
@@ -91,7 +91,7 @@ impl Refusals {
         let mut accounts = self.accounts();
         accounts.retain(|_, tries| {
             tries.forget(now);
-            tries.under_way > 0 || !tries.over.is_empty()
+            tries.under_way > 0 || !tries.refused.is_empty() || !tries.unknown.is_empty()
         });
         let tries = accounts.entry(account.clone()).or_default();
         if let Some(until) = tries.full_until(now) {
@@ -105,23 +105,16 @@ impl Refusals {
     pub(super) fn refused(&self) -> RefusedTries {
         let now = self.clock.now();
         let mut accounts = self.accounts();
-        let counted = accounts.iter_mut().map(|(email, tries)| {
-            tries.forget(now);
-            let refused = tries.over.iter().filter(|(_, is_refused)| *is_refused);
-            (email.clone(), refused.map(|(at, _)| *at).collect::<Vec<_>>())
-        });
-        counted.filter(|(_, refused)| !refused.is_empty()).collect()
+        accounts.values_mut().for_each(|tries| tries.forget(now));
+        let refused = accounts.iter().filter(|(_, tries)| !tries.refused.is_empty());
+        refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
     }
 
     /// Those of the process before.
     pub(super) fn restore(&self, refused: RefusedTries) {
         let mut accounts = self.accounts();
         for (email, refused) in refused {
-            accounts
-                .entry(email)
-                .or_default()
-                .over
-                .extend(refused.into_iter().map(|at| (at, true)));
+            accounts.entry(email).or_default().refused.extend(refused);
         }
     }
 
@@ -133,17 +126,18 @@ impl Refusals {
 impl Tries {
     /// Drops what no longer counts, or comes from a clock that was far ahead.
     fn forget(&mut self, now: Timestamp) {
-        self.over.retain(|(at, _)| now.duration_since(*at).unsigned_abs() < WINDOW);
+        let counts = |at: &mut Timestamp| now.duration_since(*at).unsigned_abs() < WINDOW;
+        self.refused.retain_mut(counts);
+        self.unknown.retain_mut(counts);
     }
 
     /// Until when no further try may begin, if so.
     fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let total = self.over.len() + self.under_way;
-        let any_refused = self.over.iter().any(|(_, is_refused)| *is_refused);
-        if total < MOST || (!any_refused && self.under_way < MOST) {
+        let total = self.refused.len() + self.unknown.len() + self.under_way;
+        if total < MOST || (self.refused.is_empty() && self.under_way < MOST) {
             return None;
         }
-        let mut times: Vec<_> = self.over.iter().map(|(at, _)| *at).collect();
+        let mut times: Vec<_> = self.refused.iter().chain(&self.unknown).copied().collect();
         // Those under way end soon, one way or the other.
         times.resize(total, now);
         times.sort_unstable();

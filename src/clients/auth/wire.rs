@@ -67,13 +67,9 @@ impl Space {
 
     /// Whether the metadata, an object or that object as a JSON string, says `"type":"personal"`.
     fn is_personal(&self) -> bool {
-        let parsed: Value;
         let metadata = match &self.metadata {
-            Value::String(text) => {
-                parsed = json_text::parse(text.as_bytes()).unwrap_or_default();
-                &parsed
-            }
-            object => object,
+            Value::String(text) => json_text::parse(text.as_bytes()).unwrap_or_default(),
+            object => object.clone(),
         };
         metadata.get("type").and_then(Value::as_str) == Some("personal")
     }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     error::{Fate, McpError},
     sse::Events,
+    wire::{Odd, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
@@ -34,8 +35,7 @@ struct Incoming<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcError<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
+    code: Odd<i32>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
@@ -80,12 +80,11 @@ impl Heard {
 
 /// A refusal is one whatever its parts are: a message that is no text is told as it stands.
 fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
-    let RpcError { code, message } = serde_json::from_str(error.get()).unwrap_or_default();
-    let code: i32 = code.and_then(|code| code.get().parse().ok()).unwrap_or_default();
-    let text = message.and_then(|message| serde_json::from_str::<String>(message.get()).ok());
+    let RpcError { code, message } = get(Some(error)).unwrap_or_default();
+    let text = get::<String>(message);
     let message = text.as_deref().unwrap_or_else(|| message.unwrap_or(error).get());
     let message = http.snippet(message.as_bytes());
-    McpError::new(Fate::Rejected, format!("JSON-RPC error {code}: {message}"))
+    McpError::new(Fate::Rejected, format!("JSON-RPC error {}: {message}", code.0))
 }
 
 /// Listens to an answer stream. Public for the fuzz target of it.

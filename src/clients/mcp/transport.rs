@@ -12,11 +12,10 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -77,15 +76,6 @@ pub enum Ending {
     Unknown,
 }
 
-#[derive(Serialize)]
-struct Outgoing<'a, P> {
-    jsonrpc: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    method: &'a str,
-    params: P,
-}
-
 impl Link {
     /// The way to the server at `url` with this JWT and space, which go with every request. `None` if the
     /// space or the JWT does not fit in a header.
@@ -111,7 +101,7 @@ impl Link {
     pub(super) async fn request(
         self: &Arc<Self>,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
         limit: Duration,
     ) -> Result<Box<RawValue>, McpError> {
         let id = self.last_id.fetch_add(1, Relaxed);
@@ -129,7 +119,7 @@ impl Link {
     pub(super) async fn notify(
         &self,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
         limit: Duration,
     ) -> Result<(), McpError> {
         within(limit, self.post("notification", encode(None, method, params))).await.map(drop)
@@ -137,16 +127,12 @@ impl Link {
 
     /// Ends the session, if the server has one open: with this JWT, or else the one it was opened with.
     pub(super) async fn end(&self, jwt: Option<&SecretString>, limit: Duration) -> Ending {
-        let mut headers = self.headers().clone();
-        if !headers.contains_key(SESSION) {
+        if !self.has_session() {
             return Ending::Ended;
         }
         self.is_ended.store(true, Relaxed);
-        headers.extend(jwt.and_then(bearer).map(|(name, value)| (Some(name), value)));
-        let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(headers)).await;
-        let Ok(Ok(answer)) = deleted else {
-            return Ending::Unknown;
-        };
+        let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(jwt)).await;
+        let Ok(Ok(answer)) = deleted else { return Ending::Unknown };
         match answer.status() {
             StatusCode::UNAUTHORIZED => Ending::Unauthorized,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ending::Ended,
@@ -167,11 +153,20 @@ impl Link {
         result
     }
 
+    fn has_session(&self) -> bool {
+        self.headers().contains_key(SESSION)
+    }
+
+    fn to(&self, method: Method) -> RequestBuilder {
+        let url = self.url.as_url().clone();
+        self.http.inner().request(method, url).headers(self.headers().clone())
+    }
+
     fn delete(
         &self,
-        headers: HeaderMap,
+        jwt: Option<&SecretString>,
     ) -> impl Future<Output = Result<Response, McpError>> + use<> {
-        let request = self.http.inner().delete(self.url.as_url().clone()).headers(headers);
+        let request = self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect());
         let http = self.http.clone();
         async move { send(&http, "delete_session", request).await }
     }
@@ -187,7 +182,7 @@ impl Link {
         self: &Arc<Self>,
         id: u64,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
     ) -> Result<Box<RawValue>, McpError> {
         let body = encode(Some(id), method, params);
         let response = match method {
@@ -231,13 +226,8 @@ impl Link {
     }
 
     async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, McpError> {
-        let headers = self.headers().clone();
-        let has_session = headers.contains_key(SESSION);
         let request = self
-            .http
-            .inner()
-            .post(self.url.as_url().clone())
-            .headers(headers)
+            .to(Method::POST)
             .header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
@@ -245,15 +235,15 @@ impl Link {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(self.refusal(response, has_session).await)
+        Err(self.refusal(response).await)
     }
 
     /// What an answer that is no success says of its request: a refusal at the door means that it did not
     /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
-    async fn refusal(&self, response: Response, has_session: bool) -> McpError {
+    async fn refusal(&self, response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
-        if code == 404 && has_session {
+        if code == 404 && self.has_session() {
             let reason = "mana-mcp no longer knows the session (404)";
             return McpError::new(Fate::SessionLost, reason);
         }
@@ -317,13 +307,8 @@ impl Link {
         while *reconnects < MAX_RECONNECTS {
             *reconnects += 1;
             sleep(events.retry.unwrap_or(RECONNECT_PAUSE).min(LONGEST_PAUSE)).await;
-            let request = self
-                .http
-                .inner()
-                .get(self.url.as_url().clone())
-                .headers(self.headers().clone())
-                .header(header::ACCEPT, "text/event-stream")
-                .header(LAST_EVENT_ID, last_id.clone());
+            let request = self.to(Method::GET).header(header::ACCEPT, "text/event-stream");
+            let request = request.header(LAST_EVENT_ID, last_id.clone());
             if let Ok(response) = send(&self.http, "resume_stream", request).await {
                 return response.status().is_success().then_some(response);
             }
@@ -334,9 +319,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let headers = std::mem::take(&mut *self.headers());
-        if headers.contains_key(SESSION) && !self.is_ended.load(Relaxed) {
-            let delete = self.delete(headers);
+        if self.has_session() && !self.is_ended.load(Relaxed) {
+            let delete = self.delete(None);
             self.spawn(async move { drop(timeout(CLOSE_TIMEOUT, delete).await) });
         }
     }
@@ -356,7 +340,7 @@ impl Drop for CancelOnDrop {
         }
         let (link, id) = (self.link.clone(), self.id);
         self.link.spawn(async move {
-            let params = serde_json::json!({"requestId": id, "reason": "given up"});
+            let params = json!({"requestId": id, "reason": "given up"});
             // Best effort: the server ends the request by itself sooner or later.
             let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
         });
@@ -397,10 +381,14 @@ fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
     secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
 }
 
-/// A JSON-RPC message. Structs of strings, integers and JSON always encode.
-fn encode(id: Option<u64>, method: &str, params: impl Serialize) -> Vec<u8> {
-    let message = Outgoing { jsonrpc: "2.0", id, method, params };
-    serde_json::to_vec(&message).unwrap_or_default()
+/// A JSON-RPC message.
+fn encode(id: Option<u64>, method: &str, params: Value) -> Vec<u8> {
+    let mut message = json!({"jsonrpc": "2.0", "method": method});
+    message["params"] = params;
+    if let Some(id) = id {
+        message["id"] = id.into();
+    }
+    message.to_string().into_bytes()
 }
 
 /// A body of at most `limit` bytes.

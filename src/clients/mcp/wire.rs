@@ -89,10 +89,10 @@ pub struct ToolPage {
 }
 
 /// A member of an object, as it stands; one that is missing or null is neither.
-type Member<'a> = Option<&'a RawValue>;
+pub(super) type Member<'a> = Option<&'a RawValue>;
 
 /// The value of a member, if it is of the kind wanted.
-fn get<'a, T: Deserialize<'a>>(member: Member<'a>) -> Option<T> {
+pub(super) fn get<'a, T: Deserialize<'a>>(member: Member<'a>) -> Option<T> {
     serde_json::from_str(member?.get()).ok()
 }
 
@@ -116,7 +116,7 @@ fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
 
 /// The value of a member, or nothing where that is of another kind.
 #[derive(Default)]
-struct Odd<T>(T);
+pub(super) struct Odd<T>(pub T);
 
 impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

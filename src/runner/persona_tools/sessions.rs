@@ -231,7 +231,7 @@ impl Opener<'_> {
         if !tally.take_jwt() {
             return Err("there is no further JWT in this run".into());
         }
-        match self.auth.renew(self.email, self.access, deadline).await {
+        match self.auth.open_in(self.email, Some(&self.access.space_id), deadline).await {
             Ok(fresh) => {
                 self.access.redactor.learn(&fresh.redactor);
                 Ok(fresh.jwt)
