@@ -18,7 +18,8 @@ use std::{
 use http::{HeaderMap, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -33,11 +34,7 @@ use crate::{
     clock::Clock,
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
-    http::{
-        Answer, HttpClient, HttpError, Operation, Peer,
-        retry::{RetryPolicy, Retryable, Verdict},
-        secret_header,
-    },
+    http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
 const PEER: Peer = Peer("mana-auth");
@@ -165,7 +162,7 @@ impl AuthClient {
         deadline: Instant,
     ) -> Result<(), AuthError> {
         let http = self.http.with_redactor(redactor.clone());
-        let account = Account { http, ..self.account(email, deadline) };
+        let account = Account { auth: self, http, email, deadline };
         account.call(Step::InitVault, bearer(jwt)).await.map(drop)
     }
 
@@ -180,9 +177,12 @@ impl AuthClient {
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {
-        let password = derive_password(self.seed_secret.expose_secret(), email);
-        let http = self.http.redacting([password.as_str(), email]);
-        Account { auth: self, http, email, password, deadline }
+        let http = self.http.redacting([self.password_of(email), email.to_owned()]);
+        Account { auth: self, http, email, deadline }
+    }
+
+    fn password_of(&self, email: &str) -> String {
+        derive_password(self.seed_secret.expose_secret(), email)
     }
 
     fn known_deployment(&self) -> Option<Deployment> {
@@ -210,7 +210,6 @@ struct Account<'a> {
     auth: &'a AuthClient,
     http: HttpClient,
     email: &'a str,
-    password: String,
     deadline: Instant,
 }
 
@@ -237,10 +236,9 @@ impl Account<'_> {
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
     async fn log_in_for_jwt(&self) -> Result<Access, AuthError> {
-        let answer = self.call(Step::Login, HeaderMap::new()).await?;
-        let login: wire::Login = self.read(Step::Login, &answer)?;
+        let (login, _): (wire::Login, _) = self.ask(Step::Login, HeaderMap::new()).await?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
-        let jwt = usable(Step::Login, jwt)?;
+        let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
         let account = self.hiding(login.secrets());
         let spaces = match account.list_spaces(bearer(&jwt)).await {
             Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
@@ -252,9 +250,8 @@ impl Account<'_> {
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
     async fn log_in_for_cookie(&self) -> Result<Access, AuthError> {
-        let answer = self.call(Step::SignIn, HeaderMap::new()).await?;
-        let login: wire::Login = self.read(Step::SignIn, &answer)?;
-        let cookie = wire::session_cookie(&answer.headers)
+        let (login, headers): (wire::Login, _) = self.ask(Step::SignIn, HeaderMap::new()).await?;
+        let cookie = wire::session_cookie(&headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
@@ -273,9 +270,8 @@ impl Account<'_> {
                 Some(known) => known.to_owned(),
                 None => personal(account.list_spaces(headers.clone()).await?)?,
             };
-            let token = account.call(Step::Token, headers).await?;
-            let token: wire::Token = account.read(Step::Token, &token)?;
-            let jwt = usable(Step::Token, token.token.into())?;
+            let (wire::Token { token }, _) = account.ask(Step::Token, headers).await?;
+            let jwt = sendable(Step::Token, "the JWT in it", token)?.into();
             Ok(account.access(session.user_id, space_id, jwt))
         };
         entering.await.inspect_err(|error: &AuthError| {
@@ -286,7 +282,7 @@ impl Account<'_> {
     }
 
     async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>, AuthError> {
-        self.read(Step::Spaces, &self.call(Step::Spaces, headers).await?)
+        Ok(self.ask(Step::Spaces, headers).await?.0)
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
@@ -296,45 +292,58 @@ impl Account<'_> {
 
     /// The same with further secrets kept out of errors.
     fn hiding(&self, secrets: Vec<String>) -> Self {
-        Self { http: self.http.redacting(secrets), password: self.password.clone(), ..*self }
+        Self { http: self.http.redacting(secrets), ..*self }
     }
 
-    /// Sends a request, again where that may help, and expects a 200. A login waits for the gate, and is not
-    /// sent where it could lock the account.
+    /// What a request is answered with, and the headers of that.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        step: Step,
+        headers: HeaderMap,
+    ) -> Result<(T, HeaderMap), AuthError> {
+        let answer = self.call(step, headers).await?;
+        // serde's own message can quote the body, which holds tokens.
+        let read = json_text::parse(&answer.body).map_err(|error| {
+            let place = format!("line {} column {}", error.line(), error.column());
+            AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
+        })?;
+        Ok((read, answer.headers))
+    }
+
+    /// Sends a request, again where that may help, and expects a 200.
     async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
         let (_, name, _) = step.sheet();
-        let attempt = || async {
-            let mut counted = None;
-            if step.is_sign_in() {
-                self.auth.gate.pass(self.deadline).await.map_err(|wait| {
-                    let wait = wait.as_secs();
-                    let why =
-                        format!("not sent, mana-auth's rate limit allows it only in {wait} s");
-                    AuthError::other(step, why)
-                })?;
-                let begun = self.auth.refusals.begin(self.email);
-                let refused = |until| AuthError::new(step, Problem::RefusedTooOften(until));
-                counted = Some(begun.map_err(refused)?);
-            }
-            let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
-            let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
-            let answer = self.http.send(operation, self.request(step, headers.clone())).await;
-            if let Some(counted) = counted {
-                counted.came(came_of(&answer));
-            }
-            let answer = answer.map_err(|source| AuthError::unanswered(step, &source))?;
-            if answer.status == StatusCode::OK {
-                return Ok(answer);
-            }
-            let error = AuthError::from_answer(step, &answer, &self.http);
-            if answer.status == StatusCode::TOO_MANY_REQUESTS
-                && let Verdict::Transient { retry_after: Some(wait) } = error.verdict()
-            {
-                self.auth.gate.hold(wait);
-            }
-            Err(error)
+        let attempt = async || {
+            let answer = self.call_once(step, &headers).await;
+            answer.map_err(|problem| AuthError { step, problem })
         };
         RetryPolicy::READ.run(self.deadline, self.http.retried(PEER, name), attempt).await
+    }
+
+    /// A login waits for the gate, and is not sent where it could lock the account.
+    async fn call_once(&self, step: Step, headers: &HeaderMap) -> Result<Answer, Problem> {
+        let mut counted = None;
+        if step.is_sign_in() {
+            self.auth.gate.pass(self.deadline).await?;
+            let begun = self.auth.refusals.begin(self.email);
+            counted = Some(begun.map_err(Problem::RefusedTooOften)?);
+        }
+        let (_, name, _) = step.sheet();
+        let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
+        let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
+        let answer = self.http.send(operation, self.request(step, headers.clone())).await;
+        if let Some(counted) = counted {
+            counted.came(came_of(&answer));
+        }
+        let answer = answer?;
+        if answer.status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let problem = Problem::of_answer(step, &answer, &self.http);
+        if let Problem::RateLimited(wait) = problem {
+            self.auth.gate.hold(wait);
+        }
+        Err(problem)
     }
 
     fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
@@ -344,24 +353,12 @@ impl Account<'_> {
             Step::Spaces | Step::Token => http.get(url),
             Step::InitVault => http.post(url),
             Step::Login | Step::SignIn => {
-                let body = wire::Credentials { email: self.email, password: &self.password };
-                let body = serde_json::to_vec(&body).unwrap_or_default();
+                let password = self.auth.password_of(self.email);
+                let body = json!({"email": self.email, "password": password}).to_string();
                 http.post(url).header(header::CONTENT_TYPE, "application/json").body(body)
             }
         };
         request.headers(headers)
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        step: Step,
-        answer: &Answer,
-    ) -> Result<T, AuthError> {
-        // serde's own message can quote the body, which holds tokens.
-        json_text::parse(&answer.body).map_err(|error| {
-            let place = format!("line {} column {}", error.line(), error.column());
-            AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
-        })
     }
 }
 
@@ -383,29 +380,20 @@ fn came_of(answer: &Result<Answer, HttpError>) -> Came {
 /// space it is given.
 fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
     let listed = spaces.len();
-    let space = spaces.into_iter().find_map(wire::Space::read_personal).ok_or_else(|| {
-        let why = format!(
-            "none of the account's {listed} spaces is of type personal; sign-up should have created one"
-        );
-        AuthError::other(Step::Spaces, why)
+    let personal = spaces.into_iter().find_map(wire::Space::read_personal);
+    let space = personal.ok_or_else(|| {
+        let all = format!("none of the account's {listed} spaces is of type personal");
+        AuthError::at(Step::Spaces, format!("{all}; sign-up should have created one"))
     })?;
-    if !is_sendable(&space.id) {
-        let why = "the id of the personal space does not fit in a header";
-        return Err(AuthError::unreadable(Step::Spaces, why));
-    }
-    Ok(space.id)
+    sendable(Step::Spaces, "the id of the personal space", space.id)
 }
 
-/// A JWT that can be sent.
-fn usable(step: Step, jwt: SecretString) -> Result<SecretString, AuthError> {
-    if !is_sendable(jwt.expose_secret()) {
-        return Err(AuthError::unreadable(step, "the JWT in it does not fit in a header"));
+/// This, which has to go into a header.
+fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }
-    Ok(jwt)
-}
-
-fn is_sendable(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+    Ok(text)
 }
 
 fn bearer(jwt: &SecretString) -> HeaderMap {

@@ -87,6 +87,9 @@ pub enum Problem {
     /// Too many wrong passwords: the account is locked for so long.
     #[error("mana-auth answered 429 ACCOUNT_LOCKED for {} s", .0.as_secs())]
     AccountLocked(Duration),
+    /// Too many requests: it may pass after so long, at least.
+    #[error("mana-auth answered 429 (rate limit)")]
+    RateLimited(Duration),
     /// A session or JWT that was accepted elsewhere is not accepted here.
     #[error("mana-auth answered 401: {0}")]
     Unauthorized(String),
@@ -96,50 +99,14 @@ pub enum Problem {
 }
 
 impl AuthError {
-    pub(super) fn new(step: Step, problem: Problem) -> Self {
-        Self { step, problem }
-    }
-
     /// What will not pass.
-    pub(super) fn other(step: Step, what: impl Into<String>) -> Self {
-        Self::new(step, Problem::Other(what.into(), Verdict::Final))
+    pub(super) fn at(step: Step, what: impl Into<String>) -> Self {
+        Self { step, problem: Problem::Other(what.into(), Verdict::Final) }
     }
 
     /// A 200 that cannot be used.
     pub(super) fn unreadable(step: Step, detail: &str) -> Self {
-        Self::other(step, format!("mana-auth answered 200, but {detail}"))
-    }
-
-    pub(super) fn unanswered(step: Step, source: &HttpError) -> Self {
-        let verdict = match source.is_transient() {
-            true => Verdict::Transient { retry_after: None },
-            false => Verdict::Final,
-        };
-        Self::new(step, Problem::Other(source.to_string(), verdict))
-    }
-
-    /// Reads an answer that is not 200.
-    pub(super) fn from_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
-        let asked = retry_after(&answer.headers);
-        let refusal: wire::Refusal = json_text::parse(&answer.body).unwrap_or_default();
-        let problem = match answer.status {
-            StatusCode::UNAUTHORIZED if step.is_sign_in() => Problem::InvalidCredentials,
-            StatusCode::UNAUTHORIZED => Problem::Unauthorized(http.detail(answer)),
-            StatusCode::TOO_MANY_REQUESTS if refusal.is_lockout() => {
-                Problem::AccountLocked(asked.or(refusal.retry_after()).unwrap_or(LOCKED_FOR))
-            }
-            StatusCode::TOO_MANY_REQUESTS => {
-                let retry_after = Some(asked.unwrap_or_default().max(RATE_LIMIT_WAIT));
-                let what = "mana-auth answered 429 (rate limit)".to_owned();
-                Problem::Other(what, Verdict::Transient { retry_after })
-            }
-            status => {
-                let what =
-                    format!("mana-auth answered {}: {}", status.as_u16(), http.detail(answer));
-                Problem::Other(what, of_status(status, asked))
-            }
-        };
-        Self::new(step, problem)
+        Self::at(step, format!("mana-auth answered 200, but {detail}"))
     }
 
     pub(super) fn is_unauthorized(&self) -> bool {
@@ -147,9 +114,43 @@ impl AuthError {
     }
 }
 
+impl Problem {
+    /// Reads an answer that is not 200.
+    pub(super) fn of_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
+        let asked = retry_after(&answer.headers);
+        let refusal: wire::Refusal = json_text::parse(&answer.body).unwrap_or_default();
+        match answer.status {
+            StatusCode::UNAUTHORIZED if step.is_sign_in() => Self::InvalidCredentials,
+            StatusCode::UNAUTHORIZED => Self::Unauthorized(http.detail(answer)),
+            StatusCode::TOO_MANY_REQUESTS if refusal.is_lockout() => {
+                Self::AccountLocked(asked.or(refusal.retry_after()).unwrap_or(LOCKED_FOR))
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Self::RateLimited(asked.unwrap_or_default().max(RATE_LIMIT_WAIT))
+            }
+            status => {
+                let detail = http.detail(answer);
+                let what = format!("mana-auth answered {}: {detail}", status.as_u16());
+                Self::Other(what, of_status(status, asked))
+            }
+        }
+    }
+}
+
+impl From<HttpError> for Problem {
+    fn from(error: HttpError) -> Self {
+        let verdict = match error.is_transient() {
+            true => Verdict::Transient { retry_after: None },
+            false => Verdict::Final,
+        };
+        Self::Other(error.to_string(), verdict)
+    }
+}
+
 impl Retryable for AuthError {
     fn verdict(&self) -> Verdict {
         match self.problem {
+            Problem::RateLimited(wait) => Verdict::Transient { retry_after: Some(wait) },
             Problem::Other(_, verdict) => verdict,
             _ => Verdict::Final,
         }

@@ -7,6 +7,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
+use super::error::Problem;
+use crate::http::retry::Verdict;
+
 /// Pause between logins once a rate limit was met: it allows 3 in 10 s (contracts/mana-auth.md).
 const SPACING: Duration = Duration::from_millis(3_400);
 
@@ -21,14 +24,16 @@ impl SignInGate {
     /// Resolves when the next login may go out.
     ///
     /// # Errors
-    /// How long that would take, at once, if it is not before `deadline`.
-    pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Duration> {
+    /// At once, if that is not before `deadline`.
+    pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Problem> {
         let turn = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let (now, Some(at)) = (Instant::now(), *next) else { return Ok(()) };
             let turn = at.max(now);
             if turn >= deadline {
-                return Err(turn - now);
+                let wait = (turn - now).as_secs();
+                let why = format!("not sent, mana-auth's rate limit allows it only in {wait} s");
+                return Err(Problem::Other(why, Verdict::Final));
             }
             *next = Some(turn + SPACING);
             turn
@@ -63,7 +68,8 @@ mod tests {
         assert!(gate.pass(deadline).await.is_ok());
         assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING);
         gate.hold(Duration::from_secs(600));
-        assert_eq!(gate.pass(deadline).await, Err(Duration::from_secs(600)));
+        let refusal = gate.pass(deadline).await.unwrap_err().to_string();
+        assert!(refusal.ends_with("allows it only in 600 s"), "{refusal}");
         assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING, "no wait for nothing");
     }
 }

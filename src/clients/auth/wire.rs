@@ -4,16 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
-
-#[derive(Serialize)]
-pub(super) struct Credentials<'a> {
-    pub email: &'a str,
-    pub password: &'a str,
-}
 
 /// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.
 #[derive(Deserialize)]
@@ -39,9 +33,9 @@ impl Login {
         all.into_iter().flatten().cloned().collect()
     }
 
-    pub(super) fn jwt(&self) -> Option<SecretString> {
+    pub(super) fn jwt(&self) -> Option<String> {
         let given = |token: &Option<String>| token.clone().filter(|token| !token.is_empty());
-        given(&self.access_token).or_else(|| given(&self.token)).map(Into::into)
+        given(&self.access_token).or_else(|| given(&self.token))
     }
 }
 
@@ -166,7 +160,7 @@ mod tests {
     fn the_jwt_is_the_access_token_and_else_the_token() {
         let jwt = |login: Value| {
             let login: Login = serde_json::from_value(login).unwrap();
-            login.jwt().map(|jwt| jwt.expose_secret().to_owned())
+            login.jwt()
         };
         let user = json!({"id": "u"});
         assert_eq!(
