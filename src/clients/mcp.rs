@@ -100,7 +100,7 @@ impl McpClient {
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
             let tools = link.or_end(listed::list(&link, deadline)).await?;
             let names = tools.iter().map(|tool| tool.name.clone()).collect();
-            Ok((McpSession { link, look: self.look.clone(), names }, tools))
+            Ok((McpSession { jwt: access.0.clone(), link, look: self.look.clone(), names }, tools))
         };
         self.look.judge(opening.await).await
     }
@@ -137,6 +137,8 @@ impl McpClient {
 /// An open session. Dropped, it is ended in the background.
 #[derive(Debug)]
 pub struct McpSession {
+    /// The JWT its tools work with.
+    pub jwt: SecretString,
     link: Arc<Link>,
     look: Arc<Look>,
     /// What its tools are called, in order. Their schemas are kept by whoever offers them.

@@ -25,7 +25,6 @@ pub(super) use sessions::Opener;
 /// Calls tools in one run's sessions.
 #[derive(Debug)]
 pub(super) struct PersonaTools<'a> {
-    opener: Opener<'a>,
     sessions: Sessions<'a>,
     /// Since when there is a vault, once a tool has missed it; `None` inside where it could not be
     /// initialised, for which once is enough.
@@ -35,7 +34,7 @@ pub(super) struct PersonaTools<'a> {
 impl<'a> PersonaTools<'a> {
     /// The tools of whom `opener` stands for, beginning with this session.
     pub(super) fn new(opener: Opener<'a>, session: McpSession) -> Self {
-        Self { opener, sessions: Sessions::new(opener, session), vault: OnceCell::new() }
+        Self { sessions: Sessions::new(opener, session), vault: OnceCell::new() }
     }
 
     /// Ends every session of the run on the server. Whether that says so.
@@ -46,7 +45,7 @@ impl<'a> PersonaTools<'a> {
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
     /// one now that was not there then.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
-        let Opener { auth, email, access, .. } = self.opener;
+        let Opener { auth, email, access, .. } = self.sessions.opener;
         let initialise = || async {
             match auth.init_vault(email, jwt, &access.redactor, deadline).await {
                 Ok(()) => {
@@ -88,11 +87,11 @@ impl ToolHost for PersonaTools<'_> {
             if !is_repeated || is_late {
                 return Ok(result.map_err(|error| course.judge(error, limit, is_late))?);
             }
-            self.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
+            self.sessions.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
         }
     }
 
     async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        self.opener.mcp.returns(since, deadline).await
+        self.sessions.opener.mcp.returns(since, deadline).await
     }
 }

@@ -43,39 +43,29 @@ pub(in crate::runner) struct Opener<'a> {
 /// One run's sessions, of which one is current.
 #[derive(Debug)]
 pub(super) struct Sessions<'a> {
-    opener: Opener<'a>,
-    /// The tools of the first session, which the catalog is frozen from.
-    frozen: Vec<ToolName>,
+    pub opener: Opener<'a>,
     /// Held while another session is opened, so that calls wait for it and share it.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    current: Arc<Session>,
+    current: Arc<McpSession>,
     is_lost: bool,
-    /// Earlier ones, which calls may still be under way in.
-    retired: Vec<Arc<Session>>,
+    /// Earlier ones, which calls may still be under way in. The catalog is frozen from the tools of the first.
+    retired: Vec<Arc<McpSession>>,
     tally: Tally,
     /// When the last attempt to replace the current one failed, and why.
     failed: Option<(Instant, McpError)>,
 }
 
-/// A session of a run, and the JWT its tools work with.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub mcp: McpSession,
-    pub jwt: SecretString,
-}
-
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
     pub(super) fn new(opener: Opener<'a>, first: McpSession) -> Self {
-        let frozen = first.tools().to_vec();
-        let current = Arc::new(Session { mcp: first, jwt: opener.access.jwt.clone() });
-        let (tally, (is_lost, retired, failed)) = (Tally::FULL, Default::default());
+        let (current, tally) = (Arc::new(first), Tally::FULL);
+        let (is_lost, retired, failed) = Default::default();
         let state = Mutex::new(State { current, is_lost, retired, tally, failed });
-        Self { opener, frozen, state }
+        Self { opener, state }
     }
 
     /// Calls a tool in the current session: that session, when the call began, and what came of it.
@@ -85,16 +75,23 @@ impl<'a> Sessions<'a> {
         arguments: &Map<String, Value>,
         course: &Course,
         deadline: Instant,
-    ) -> Result<(Arc<Session>, Instant, Result<ToolOutput, McpError>), ToolError> {
+    ) -> Result<(Arc<McpSession>, Instant, Result<ToolOutput, McpError>), ToolError> {
         let session = self.lock(deadline).await?.current.clone();
-        if !session.mcp.offers(tool) {
+        if !session.offers(tool) {
             return Err(ToolError::Vanished);
         }
         let began = Instant::now();
         let patience = course.patience(deadline.saturating_duration_since(began));
-        let result = session.mcp.call(tool, arguments, patience, deadline).await;
+        let result = session.call(tool, arguments, patience, deadline).await;
         if result.as_ref().is_err_and(|error| error.fate == Fate::SessionLost) {
-            self.lock(deadline).await?.note_loss(&session)?;
+            // Several calls may find it out.
+            let mut state = self.lock(deadline).await?;
+            if Arc::ptr_eq(&state.current, &session)
+                && !mem::replace(&mut state.is_lost, true)
+                && state.tally.note_loss()
+            {
+                return Err(ToolError::SessionsLost);
+            }
         }
         Ok((session, began, result))
     }
@@ -102,7 +99,7 @@ impl<'a> Sessions<'a> {
     /// Replaces `session`, in which a call begun at `began` was refused, unless that has happened since.
     pub(super) async fn renew(
         &self,
-        session: &Arc<Session>,
+        session: &Arc<McpSession>,
         reason: SessionRenewal,
         began: Instant,
         deadline: Instant,
@@ -120,22 +117,19 @@ impl<'a> Sessions<'a> {
         let opened = timeout_at(deadline, self.opener.open(&mut state, reason, deadline)).await;
         match opened.unwrap_or_else(|_| Err(McpError::not_run("there was no time for it"))) {
             Ok(next) => {
-                let gone = self.frozen.iter().filter(|tool| !next.mcp.offers(tool)).count();
-                match reason {
-                    SessionRenewal::Lost => tracing::warn!(
-                        tools.gone = gone,
-                        "mana-mcp lost the session; opened another one"
-                    ),
-                    SessionRenewal::Unauthorized => {
-                        tracing::info!(
-                            tools.gone = gone,
-                            "opened another session with a fresh JWT"
-                        );
-                    }
-                }
                 let State { current, retired, is_lost, failed, .. } = &mut *state;
                 retired.push(mem::replace(current, Arc::new(next)));
                 (*is_lost, *failed) = (false, None);
+                let frozen = retired.first().map_or(&[][..], |first| first.tools());
+                let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
+                let opened = match reason {
+                    SessionRenewal::Lost => "mana-mcp lost the session; opened another one",
+                    SessionRenewal::Unauthorized => "opened another session with a fresh JWT",
+                };
+                match reason {
+                    SessionRenewal::Lost => tracing::warn!(tools.gone = gone, "{opened}"),
+                    SessionRenewal::Unauthorized => tracing::info!(tools.gone = gone, "{opened}"),
+                }
                 self.opener.metrics.record_session_renewal(reason);
                 Ok(())
             }
@@ -161,7 +155,7 @@ impl<'a> Sessions<'a> {
         // Only a JWT that is valid then passes the door, even to end a session.
         let jwt = current.jwt.clone();
         sessions.push(current);
-        let endings = sessions.iter().map(|session| session.mcp.close(Some(&jwt), limit));
+        let endings = sessions.iter().map(|session| session.close(Some(&jwt), limit));
         let endings = join_all(endings).await;
         if !endings.contains(&Ending::Unauthorized) {
             return endings.iter().all(|ending| *ending == Ending::Ended);
@@ -172,13 +166,13 @@ impl<'a> Sessions<'a> {
             Ok(jwt) => {
                 let again =
                     sessions.iter().zip(endings).map(async |(session, ending)| match ending {
-                        Ending::Unauthorized => session.mcp.close(Some(&jwt), limit).await,
+                        Ending::Unauthorized => session.close(Some(&jwt), limit).await,
                         ending => ending,
                     });
                 join_all(again).await.iter().all(|ending| *ending == Ending::Ended)
             }
             Err(why) => {
-                tracing::warn!("an MCP session stays open on the server: {why}");
+                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
                 false
             }
         }
@@ -191,16 +185,6 @@ impl<'a> Sessions<'a> {
     }
 }
 
-impl State {
-    /// Counts the loss of `session`, which several calls may find out; an error if it is the one too many.
-    fn note_loss(&mut self, session: &Arc<Session>) -> Result<(), ToolError> {
-        if Arc::ptr_eq(&self.current, session) && !mem::replace(&mut self.is_lost, true) {
-            self.tally.note_loss();
-        }
-        if self.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(()) }
-    }
-}
-
 impl Opener<'_> {
     /// Opens the session after the current one.
     async fn open(
@@ -208,18 +192,14 @@ impl Opener<'_> {
         state: &mut State,
         reason: SessionRenewal,
         deadline: Instant,
-    ) -> Result<Session, McpError> {
+    ) -> Result<McpSession, McpError> {
         let jwt = match reason {
             SessionRenewal::Lost => state.current.jwt.clone(),
-            SessionRenewal::Unauthorized => {
-                let fresh = self.fresh_jwt(&mut state.tally, deadline).await;
-                fresh.map_err(McpError::not_run)?
-            }
+            SessionRenewal::Unauthorized => self.fresh_jwt(&mut state.tally, deadline).await?,
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        let (mcp, _) = self.mcp.open((&jwt, space_id), redactor, deadline, note).await?;
-        Ok(Session { mcp, jwt })
+        Ok(self.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
     /// A fresh JWT, which the run's redactor knows from now on.
@@ -227,21 +207,18 @@ impl Opener<'_> {
         &self,
         tally: &mut Tally,
         deadline: Instant,
-    ) -> Result<SecretString, String> {
+    ) -> Result<SecretString, McpError> {
         if !tally.take_jwt() {
-            return Err("there is no further JWT in this run".into());
+            return Err(McpError::not_run("there is no further JWT in this run"));
         }
-        match self.auth.open_in(self.email, Some(&self.access.space_id), deadline).await {
-            Ok(fresh) => {
-                self.access.redactor.learn(&fresh.redactor);
-                Ok(fresh.jwt)
+        let space_id = Some(&*self.access.space_id);
+        let fresh = self.auth.open_in(self.email, space_id, deadline).await.map_err(|error| {
+            if error.verdict() == Verdict::Final {
+                tally.note_final_refusal();
             }
-            Err(error) => {
-                if error.verdict() == Verdict::Final {
-                    tally.note_final_refusal();
-                }
-                Err(error.to_string())
-            }
-        }
+            McpError::not_run(error.to_string())
+        })?;
+        self.access.redactor.learn(&fresh.redactor);
+        Ok(fresh.jwt)
     }
 }

@@ -12,9 +12,10 @@ impl Tally {
     /// At the beginning of a run.
     pub(super) const FULL: Self = Self { losses: 3, fresh_jwts: 10 };
 
-    /// One more session was lost.
-    pub(super) fn note_loss(&mut self) {
+    /// One more session was lost. Whether there is to be no further one.
+    pub(super) fn note_loss(&mut self) -> bool {
         self.losses = self.losses.saturating_sub(1);
+        self.is_over()
     }
 
     /// Whether so many sessions were lost that there is to be no further one.
@@ -42,11 +43,8 @@ mod tests {
     #[test]
     fn the_third_lost_session_is_the_last() {
         let mut tally = Tally::FULL;
-        let over = [(); 3].map(|()| {
-            tally.note_loss();
-            tally.is_over()
-        });
-        assert_eq!(over, [false, false, true]);
+        assert_eq!([(); 3].map(|()| tally.note_loss()), [false, false, true]);
+        assert!(tally.is_over());
     }
 
     #[test]
