@@ -89,16 +89,9 @@ pub struct AuthClient {
 impl AuthClient {
     /// A client of the service at `base`, for accounts seeded with `seed_secret`.
     pub fn new(http: HttpClient, base: BaseUrl, seed_secret: SecretString, clock: Clock) -> Self {
-        Self {
-            http,
-            base,
-            seed_secret,
-            deployment: Mutex::default(),
-            finding_out: Semaphore::new(1),
-            sessions: Mutex::default(),
-            gate: SignInGate::default(),
-            refusals: Refusals::new(clock),
-        }
+        let (deployment, sessions, gate) = Default::default();
+        let (finding_out, refusals) = (Semaphore::new(1), Refusals::new(clock));
+        Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
     }
 
     /// The tries that mana-auth has refused and counts still.

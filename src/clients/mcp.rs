@@ -5,7 +5,6 @@ mod error;
 mod hearing;
 mod listed;
 mod look;
-mod opening;
 mod sse;
 mod transport;
 mod wire;
@@ -14,7 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use secrecy::SecretString;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,7 @@ pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
 use look::Look;
 pub use transport::Ending;
-use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, SESSION};
+use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION};
 pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read_tools};
 
 use crate::{
@@ -35,6 +35,8 @@ use crate::{
 pub const PEER: Peer = Peer("mana-mcp");
 /// Opening the session, and each page of the tool list.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).
+const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// Opens sessions at mana-mcp.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl McpClient {
                     McpError::not_run("the space id or the JWT does not fit in a header")
                         .of_setup(INITIALIZE)
                 })?;
-                link.or_end(opening::shake_hands(&link, &note)).await?;
+                link.or_end(shake_hands(&link, &note)).await?;
                 Ok(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
@@ -132,6 +134,47 @@ impl McpClient {
         let http = self.http.with_redactor(redactor.clone());
         Link::new(http, self.url.clone(), access, self.background.clone()).map(Arc::new)
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialized {
+    protocol_version: String,
+}
+
+/// Opens a session; `note` writes down its id before that is used.
+async fn shake_hands<N: Future<Output = Result<(), String>>>(
+    link: &Arc<Link>,
+    note: impl Fn(String) -> N,
+) -> Result<(), McpError> {
+    let shaking = async {
+        // No capabilities, so the server must not ask for anything.
+        let params = json!({
+            "protocolVersion": REVISIONS[0],
+            "capabilities": {},
+            "clientInfo": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
+        });
+        let result = link.request(INITIALIZE, params, SETUP_TIMEOUT).await?;
+        let revision = spoken(&result).map_err(|offered| {
+            // What the server offers may hold anything.
+            let offered = link.http.snippet(offered.as_bytes());
+            McpError::not_run(format!("mana-mcp speaks MCP {offered}, which this runner does not"))
+        })?;
+        link.headers().insert(REVISION, HeaderValue::from_static(revision));
+        let session = link.headers().get(SESSION).cloned();
+        if let Some(session) = session.as_ref().and_then(|session| session.to_str().ok()) {
+            note(session.to_owned()).await.map_err(McpError::not_run)?;
+        }
+        link.notify("notifications/initialized", json!({}), SETUP_TIMEOUT).await
+    };
+    shaking.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
+}
+
+/// The revision of the protocol that both speak, or else what the server offers.
+fn spoken(result: &RawValue) -> Result<&'static str, String> {
+    let answer = serde_json::from_str::<Initialized>(result.get());
+    let offered = answer.map_or_else(|_| "nothing".to_owned(), |answer| answer.protocol_version);
+    REVISIONS.into_iter().find(|revision| *revision == offered).ok_or(offered)
 }
 
 /// An open session. Dropped, it is ended in the background.

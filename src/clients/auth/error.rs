@@ -6,17 +6,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
-use crate::{
-    domain::json_text,
-    http::{
-        Answer, HttpClient, HttpError,
-        retry::{Retryable, Verdict, of_status},
-        retry_after,
-    },
+use crate::http::{
+    Answer, HttpClient, HttpError,
+    retry::{Retryable, Verdict, of_status},
+    retry_after,
 };
 
-/// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
-const LOCKED_FOR: Duration = Duration::from_secs(1_800);
 /// The least to wait after a rate limit (contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
@@ -118,16 +113,13 @@ impl Problem {
     /// Reads an answer that is not 200.
     pub(super) fn of_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
         let asked = retry_after(&answer.headers);
-        let refusal: wire::Refusal = json_text::parse(&answer.body).unwrap_or_default();
         match answer.status {
             StatusCode::UNAUTHORIZED if step.is_sign_in() => Self::InvalidCredentials,
             StatusCode::UNAUTHORIZED => Self::Unauthorized(http.detail(answer)),
-            StatusCode::TOO_MANY_REQUESTS if refusal.is_lockout() => {
-                Self::AccountLocked(asked.or(refusal.retry_after()).unwrap_or(LOCKED_FOR))
-            }
-            StatusCode::TOO_MANY_REQUESTS => {
-                Self::RateLimited(asked.unwrap_or_default().max(RATE_LIMIT_WAIT))
-            }
+            StatusCode::TOO_MANY_REQUESTS => match wire::lock_in(&answer.body, asked) {
+                Some(lock) => Self::AccountLocked(lock),
+                None => Self::RateLimited(asked.unwrap_or_default().max(RATE_LIMIT_WAIT)),
+            },
             status => {
                 let detail = http.detail(answer);
                 let what = format!("mana-auth answered {}: {detail}", status.as_u16());

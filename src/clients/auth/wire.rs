@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
 
+/// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
+const LOCKED_FOR: Duration = Duration::from_secs(1_800);
+
 /// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,23 +72,12 @@ impl Space {
     }
 }
 
-/// Body of a refusal.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Refusal {
-    error: Value,
-    retry_after_sec: Value,
-}
-
-impl Refusal {
-    pub(super) fn is_lockout(&self) -> bool {
-        self.error == "ACCOUNT_LOCKED"
-    }
-
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        let asked = self.retry_after_sec.as_u64().map(Duration::from_secs)?;
-        Some(asked.min(LONGEST_RETRY_AFTER))
-    }
+/// For how long the account is locked, if that is what a refusal says; its headers may ask for a wait too.
+pub(super) fn lock_in(refusal: &[u8], asked: Option<Duration>) -> Option<Duration> {
+    let refusal: Value = json_text::parse(refusal).unwrap_or_default();
+    let told = refusal["retryAfterSec"].as_u64().map(Duration::from_secs);
+    let lock = asked.or(told).map_or(LOCKED_FOR, |lock| lock.min(LONGEST_RETRY_AFTER));
+    (refusal["error"] == "ACCOUNT_LOCKED").then_some(lock)
 }
 
 /// `name=value` of the session cookie, to be sent back as it is. Its name is prefixed where the
@@ -139,12 +131,16 @@ mod tests {
 
     #[test]
     fn no_lockout_is_longer_than_a_day() {
-        for (told, believed) in
-            [(json!(60), Some(60)), (json!(1_800_000), Some(86_400)), (json!("x"), None)]
-        {
-            let refusal: Refusal = serde_json::from_value(json!({"retryAfterSec": told})).unwrap();
-            assert_eq!(refusal.retry_after(), believed.map(Duration::from_secs));
+        for (error, told, believed) in [
+            ("ACCOUNT_LOCKED", json!(60), Some(Duration::from_secs(60))),
+            ("ACCOUNT_LOCKED", json!(1_800_000), Some(LONGEST_RETRY_AFTER)),
+            ("ACCOUNT_LOCKED", json!("x"), Some(LOCKED_FOR)),
+            ("RATE_LIMITED", json!(60), None),
+        ] {
+            let refusal = json!({"error": error, "retryAfterSec": told}).to_string();
+            assert_eq!(lock_in(refusal.as_bytes(), None), believed);
         }
+        assert_eq!(lock_in(b"[]", Some(LOCKED_FOR)), None);
     }
 
     #[test]

@@ -76,7 +76,12 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool
 /// The usable ones of these tools: sorted by name, each name once, at least one.
 fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
     tools.retain_mut(|tool| {
-        let is_clean = is_clean(tool, redactor);
+        tool.description = redactor.redact(&tool.description).into_owned();
+        let name = tool.name.as_str();
+        // The name becomes a metric label and a row, where no e-mail is told.
+        let is_clean = !redactor.is_told_by(name)
+            && redact_emails(name) == name
+            && are_clean(&mut tool.input_schema, false, redactor);
         if !is_clean {
             tracing::warn!(
                 "mana-mcp lists a tool with a secret in its name or schema; it is left out"
@@ -98,18 +103,8 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpErr
     Ok(tools)
 }
 
-/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is:
-/// the name, and in the schema names of properties and values to choose from.
-fn is_clean(tool: &mut Tool, redactor: &Redactor) -> bool {
-    let name = tool.name.as_str();
-    // A metric label and a row, where no e-mail is told.
-    if redactor.is_told_by(name) || redact_emails(name) != name {
-        return false;
-    }
-    tool.description = redactor.redact(&tool.description).into_owned();
-    are_clean(&mut tool.input_schema, false, redactor)
-}
-
+/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is: names
+/// of properties, and values to choose from.
 fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
         let is_contract = is_contract || CONTRACT.contains(&key.as_str());
