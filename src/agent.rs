@@ -34,7 +34,7 @@ use self::{catalog::CatalogTool, ended::Ended, left_out::LeftOut, step::Recorder
 use crate::{
     clients::{
         claude::{Ask, ClaudeClient, Patience, Reply},
-        mcp::{CallError, ToolOutput},
+        mcp::{McpError, ToolOutput},
     },
     config::PolicyConfig,
     domain::{Redactor, Usd},
@@ -100,7 +100,7 @@ impl Scope {
 pub enum ToolError {
     /// The call came to nothing.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(#[from] McpError),
     /// The server lists the tool no more.
     #[error("not run: mana-mcp no longer offers this tool")]
     Vanished,

@@ -1,7 +1,7 @@
 use std::sync::LazyLock;
 
 use mana_persona_runner::{
-    clients::mcp::{CallError, Heard, Hearing, read_output, read_tools},
+    clients::mcp::{Heard, Hearing, McpError, read_output, read_tools},
     http::HttpClient,
 };
 
@@ -62,13 +62,13 @@ fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     all
 }
 
-fn look_into(answer: Result<Box<serde_json::value::RawValue>, CallError>) {
+fn look_into(answer: Result<Box<serde_json::value::RawValue>, McpError>) {
     let Ok(result) = answer else { return };
     if let Some(output) = read_output(&result) {
         assert!(output.content.is_empty() || output.structured.is_none());
         assert!(output.content.len() <= LIMIT);
     }
-    if let Ok(Some(page)) = read_tools(&result) {
+    if let Ok(page) = read_tools(&result) {
         // A byte that is no UTF-8 becomes a character of three.
         assert!(page.size <= 3 * LIMIT);
         for tool in &page.tools {

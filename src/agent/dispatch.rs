@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clients::{
         claude::ToolUse,
-        mcp::{CallError, ToolOutput},
+        mcp::{Fate, McpError, ToolOutput},
     },
     config::PolicyMode,
     domain::{clip, one_line},
@@ -218,7 +218,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 biased;
                 result = call => result,
                 (reason, ended) = scope.cut_off() => {
-                    let error = CallError::OutcomeUnknown { reason: reason.into() }.into();
+                    let error = McpError::unknown(reason).into();
                     called.take_error(&error, tool, scope);
                     return Ok(Some(ended));
                 }
@@ -228,7 +228,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                     called.take_output(&output, tool, scope);
                     return Ok(None);
                 }
-                Err(ToolError::Call(CallError::Away { reason })) => reason,
+                Err(ToolError::Call(McpError { fate: Fate::Away, reason })) => reason,
                 Err(error) => {
                     called.take_error(&error, tool, scope);
                     called.record.reached = matches!(error, ToolError::Call(_));
@@ -263,8 +263,10 @@ impl Called {
 
     fn take_error(&mut self, error: &ToolError, tool: &CatalogTool, scope: &Scope) {
         let (is_unknown, hint) = match error {
-            ToolError::Call(CallError::OutcomeUnknown { .. }) => (true, ""),
-            ToolError::Call(CallError::Oversized { .. }) => (!tool.is_read_only, " Ask for less."),
+            ToolError::Call(McpError { fate: Fate::Unknown, .. }) => (true, ""),
+            ToolError::Call(McpError { fate: Fate::Oversized, .. }) => {
+                (!tool.is_read_only, " Ask for less.")
+            }
             ToolError::Vanished => (false, " Go on without it."),
             _ => (false, ""),
         };

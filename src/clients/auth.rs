@@ -5,7 +5,6 @@
 //! is, the first login finds out; it is logged once and remembered for the process.
 
 mod error;
-mod fresh_jwt;
 mod refusals;
 mod sign_in_gate;
 mod wire;
@@ -16,16 +15,17 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, Step};
-pub use fresh_jwt::FreshJwt;
+pub use error::{AuthError, Problem, Step};
 pub use refusals::RefusedTries;
 use refusals::{Came, Refusals};
 use sign_in_gate::SignInGate;
@@ -89,16 +89,9 @@ pub struct AuthClient {
 impl AuthClient {
     /// A client of the service at `base`, for accounts seeded with `seed_secret`.
     pub fn new(http: HttpClient, base: BaseUrl, seed_secret: SecretString, clock: Clock) -> Self {
-        Self {
-            http,
-            base,
-            seed_secret,
-            deployment: Mutex::default(),
-            finding_out: Semaphore::new(1),
-            sessions: Mutex::default(),
-            gate: SignInGate::default(),
-            refusals: Refusals::new(clock),
-        }
+        let (deployment, sessions, gate) = Default::default();
+        let (finding_out, refusals) = (Semaphore::new(1), Refusals::new(clock));
+        Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
     }
 
     /// The tries that mana-auth has refused and counts still.
@@ -117,9 +110,26 @@ impl AuthClient {
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
     pub async fn open(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
+        self.open_in(email, None, deadline).await
+    }
+
+    /// The same in the middle of a run, where the space is known: a kept session gives another JWT for it.
+    ///
+    /// # Errors
+    /// What failed at which step; nothing is tried after `deadline`.
+    pub async fn open_in(
+        &self,
+        email: &str,
+        space_id: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Access, AuthError> {
         let account = self.account(email, deadline);
-        if let Some(access) = account.resume().await? {
-            return Ok(access);
+        let kept = self.sessions().get(email).cloned();
+        if let Some(session) = kept {
+            match account.enter(session, space_id).await {
+                Err(error) if error.is_unauthorized() => {}
+                entered => return entered,
+            }
         }
         account.log_in().await
     }
@@ -132,31 +142,21 @@ impl AuthClient {
         self.account(email, deadline).log_in().await
     }
 
-    /// Creates the encryption vault of the persona this JWT belongs to, whose secrets `redactor` knows.
+    /// Creates the encryption vault of the persona with this e-mail and JWT, whose secrets `redactor` knows.
     /// Idempotent.
     ///
     /// # Errors
     /// What failed; nothing is tried after `deadline`.
     pub async fn init_vault(
         &self,
+        email: &str,
         jwt: &SecretString,
         redactor: &Redactor,
         deadline: Instant,
     ) -> Result<(), AuthError> {
-        let account = Account {
-            auth: self,
-            http: self.http.with_redactor(redactor.clone()),
-            email: "",
-            password: String::new(),
-            deadline,
-        };
-        let url = self.base.join(["api", "v1", "me", "encryption-vault", "init"]);
-        account
-            .call(Step::InitVault, || {
-                self.http.inner().post(url.as_url().clone()).headers(bearer(jwt))
-            })
-            .await
-            .map(drop)
+        let http = self.http.with_redactor(redactor.clone());
+        let account = Account { auth: self, http, email, deadline };
+        account.call(Step::InitVault, bearer(jwt)).await.map(drop)
     }
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
@@ -170,9 +170,12 @@ impl AuthClient {
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {
-        let password = derive_password(self.seed_secret.expose_secret(), email);
-        let http = self.http.redacting([password.as_str(), email]);
-        Account { auth: self, http, email, password, deadline }
+        let http = self.http.redacting([self.password_of(email), email.to_owned()]);
+        Account { auth: self, http, email, deadline }
+    }
+
+    fn password_of(&self, email: &str) -> String {
+        derive_password(self.seed_secret.expose_secret(), email)
     }
 
     fn known_deployment(&self) -> Option<Deployment> {
@@ -181,15 +184,13 @@ impl AuthClient {
 
     fn remember_deployment(&self, found: Deployment) {
         let mut known = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known == Some(found) {
-            return;
+        if known.replace(found) != Some(found) {
+            let how = match found {
+                Deployment::Cookie => "its session cookie",
+                Deployment::Bearer => "the JWT as a bearer token",
+            };
+            tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
         }
-        *known = Some(found);
-        let how = match found {
-            Deployment::Cookie => "its session cookie",
-            Deployment::Bearer => "the JWT as a bearer token",
-        };
-        tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
@@ -202,123 +203,79 @@ struct Account<'a> {
     auth: &'a AuthClient,
     http: HttpClient,
     email: &'a str,
-    password: String,
     deadline: Instant,
 }
 
 impl Account<'_> {
-    /// Access through a kept session; `None` if there is none or it is no longer accepted.
-    async fn resume(&self) -> Result<Option<Access>, AuthError> {
-        let Some(session) = self.auth.sessions().get(self.email).cloned() else { return Ok(None) };
-        match self.enter(session).await {
-            Ok(access) => Ok(Some(access)),
-            Err(error) if error.is_unauthorized() => {
-                self.auth.sessions().remove(self.email);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Access by one login, in the way this deployment wants it.
     async fn log_in(&self) -> Result<Access, AuthError> {
-        match self.auth.known_deployment() {
+        let mut deployment = self.auth.known_deployment();
+        let mut turn = None;
+        if deployment.is_none() {
+            // One at a time until one has found out; in an outage nobody does, and the wait ends.
+            let longest = self.deadline.min(Instant::now() + FINDING_OUT);
+            turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
+            deployment = self.auth.known_deployment();
+        }
+        if deployment.is_some() {
+            drop(turn);
+        }
+        match deployment {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
-            Some(Deployment::Bearer) => self.log_in_for_jwt().await,
-            None => {
-                // One at a time until one has found out; in an outage nobody does, and the wait ends.
-                let turn = timeout(FINDING_OUT, self.auth.finding_out.acquire()).await;
-                let known = self.auth.known_deployment();
-                if known.is_some() {
-                    drop(turn);
-                }
-                match known {
-                    Some(Deployment::Cookie) => self.log_in_for_cookie().await,
-                    _ => self.log_in_for_jwt().await,
-                }
-            }
+            _ => self.log_in_for_jwt().await,
         }
     }
 
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
     async fn log_in_for_jwt(&self) -> Result<Access, AuthError> {
-        let answer = self.sign_in(Step::Login, &["api", "v1", "auth", "login"]).await?;
-        let login: wire::Login = self.read(Step::Login, &answer)?;
+        let (login, _): (wire::Login, _) = self.ask(Step::Login, HeaderMap::new()).await?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
-        let jwt = usable(Step::Login, jwt)?;
+        let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
         let account = self.hiding(login.secrets());
-        match account.personal_space(&bearer(&jwt)).await {
-            Ok(space_id) => {
-                self.auth.remember_deployment(Deployment::Bearer);
-                Ok(account.access(login.user.id, space_id, jwt))
-            }
-            Err(error) if error.is_unauthorized() => self.log_in_for_cookie().await,
-            Err(error) => {
-                if matches!(error, AuthError::NoPersonalSpace { .. }) {
-                    self.auth.remember_deployment(Deployment::Bearer);
-                }
-                Err(error)
-            }
-        }
+        let spaces = match account.list_spaces(bearer(&jwt)).await {
+            Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
+            spaces => spaces?,
+        };
+        self.auth.remember_deployment(Deployment::Bearer);
+        Ok(account.access(login.user.id, personal(spaces)?, jwt))
     }
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
     async fn log_in_for_cookie(&self) -> Result<Access, AuthError> {
-        let answer = self.sign_in(Step::SignIn, &["api", "auth", "sign-in", "email"]).await?;
-        let login: wire::SignIn = self.read(Step::SignIn, &answer)?;
-        let cookie = wire::session_cookie(&answer.headers)
+        let (login, headers): (wire::Login, _) = self.ask(Step::SignIn, HeaderMap::new()).await?;
+        let cookie = wire::session_cookie(&headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
         // Kept whatever comes next: another run need not log in again.
         self.auth.sessions().insert(self.email.to_owned(), session.clone());
-        self.enter(session).await.inspect_err(|error| {
+        self.enter(session, None).await
+    }
+
+    /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
+    /// space is this one, or else the one that is listed.
+    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access, AuthError> {
+        let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
+        let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
+        let entering = async {
+            let space_id = match space_id {
+                Some(known) => known.to_owned(),
+                None => personal(account.list_spaces(headers.clone()).await?)?,
+            };
+            let (wire::Token { token }, _) = account.ask(Step::Token, headers).await?;
+            let jwt = sendable(Step::Token, "the JWT in it", token)?.into();
+            Ok(account.access(session.user_id, space_id, jwt))
+        };
+        entering.await.inspect_err(|error: &AuthError| {
             if error.is_unauthorized() {
                 self.auth.sessions().remove(self.email);
             }
         })
     }
 
-    /// Space and fresh JWT of a cookie session.
-    async fn enter(&self, session: Session) -> Result<Access, AuthError> {
-        let headers = cookie_header(&session.cookie);
-        let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
-        let space_id = account.personal_space(&headers).await?;
-        let jwt = account.fetch_jwt(&headers).await?;
-        Ok(account.access(session.user_id, space_id, jwt))
-    }
-
-    /// A JWT of the cookie session these headers name.
-    async fn fetch_jwt(&self, headers: &HeaderMap) -> Result<SecretString, AuthError> {
-        let url = self.auth.base.join(["api", "auth", "token"]);
-        let answer = self
-            .call(Step::Token, || {
-                self.http.inner().get(url.as_url().clone()).headers(headers.clone())
-            })
-            .await?;
-        let token: wire::Token = self.read(Step::Token, &answer)?;
-        usable(Step::Token, token.token)
-    }
-
-    /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to
-    /// whatever space it is given.
-    async fn personal_space(&self, headers: &HeaderMap) -> Result<String, AuthError> {
-        let url = self.auth.base.join(["api", "auth", "organization", "list"]);
-        let answer = self
-            .call(Step::Spaces, || {
-                self.http.inner().get(url.as_url().clone()).headers(headers.clone())
-            })
-            .await?;
-        let spaces: Vec<serde_json::Value> = self.read(Step::Spaces, &answer)?;
-        let listed = spaces.len();
-        let personal = spaces.into_iter().find_map(wire::Space::read_personal);
-        let space = personal.ok_or(AuthError::NoPersonalSpace { listed })?;
-        if space.id.is_empty() || !space.id.bytes().all(|b| b.is_ascii_graphic()) {
-            let why = "the id of the personal space does not fit in a header";
-            return Err(AuthError::unreadable(Step::Spaces, why));
-        }
-        Ok(space.id)
+    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>, AuthError> {
+        Ok(self.ask(Step::Spaces, headers).await?.0)
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
@@ -328,100 +285,111 @@ impl Account<'_> {
 
     /// The same with further secrets kept out of errors.
     fn hiding(&self, secrets: Vec<String>) -> Self {
-        Self { http: self.http.redacting(secrets), password: self.password.clone(), ..*self }
+        Self { http: self.http.redacting(secrets), ..*self }
     }
 
-    /// Posts e-mail and password, when the gate lets it.
-    async fn sign_in(&self, step: Step, path: &[&str]) -> Result<Answer, AuthError> {
-        let url = self.auth.base.join(path.iter().copied());
-        let body = wire::Credentials { email: self.email, password: &self.password };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        self.call(step, || {
-            self.http
-                .inner()
-                .post(url.as_url().clone())
-                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.clone())
-        })
-        .await
+    /// What a request is answered with, and the headers of that.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        step: Step,
+        headers: HeaderMap,
+    ) -> Result<(T, HeaderMap), AuthError> {
+        let answer = self.call(step, headers).await?;
+        // serde's own message can quote the body, which holds tokens.
+        let read = json_text::parse(&answer.body).map_err(|error| {
+            let place = format!("line {} column {}", error.line(), error.column());
+            AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
+        })?;
+        Ok((read, answer.headers))
     }
 
     /// Sends a request, again where that may help, and expects a 200.
-    async fn call(
-        &self,
-        step: Step,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Answer, AuthError> {
-        let operation =
-            Operation { peer: PEER, name: step.as_str(), timeout: TIMEOUT, body_limit: BODY_LIMIT };
-        let attempt = || async {
-            if step.is_sign_in() {
-                let passed = self.auth.gate.pass(self.deadline).await;
-                passed.map_err(|wait| AuthError::TooLate { step, wait })?;
-            }
-            let counted = step.is_sign_in().then(|| self.auth.refusals.begin(self.email));
-            let counted = counted.transpose();
-            let counted = counted.map_err(|until| AuthError::RefusedTooOften { step, until })?;
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let operation = Operation { timeout: operation.timeout.min(left), ..operation };
-            let answer = self.http.send(operation, request()).await;
-            if let Some(counted) = counted {
-                counted.came(came_of(&answer));
-            }
-            let answer = answer.map_err(|source| AuthError::Http { step, source })?;
-            if answer.status == StatusCode::OK {
-                return Ok(answer);
-            }
-            let error = AuthError::from_answer(step, &answer, &self.http);
-            if let AuthError::RateLimited { retry_after, .. } = &error {
-                self.auth.gate.hold(*retry_after);
-            }
-            Err(error)
+    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
+        let (_, name, _) = step.sheet();
+        let attempt = async || {
+            let answer = self.call_once(step, &headers).await;
+            answer.map_err(|problem| AuthError { step, problem })
         };
-        let on_retry = self.http.retried(PEER, step.as_str());
-        RetryPolicy::READ.run(self.deadline, on_retry, attempt).await
+        RetryPolicy::READ.run(self.deadline, self.http.retried(PEER, name), attempt).await
     }
 
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        step: Step,
-        answer: &Answer,
-    ) -> Result<T, AuthError> {
-        // serde's own message can quote the body, which holds tokens.
-        json_text::parse(&answer.body).map_err(|error| {
-            let place = format!("line {} column {}", error.line(), error.column());
-            AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
-        })
+    /// A login waits for the gate, and is not sent where it could lock the account.
+    async fn call_once(&self, step: Step, headers: &HeaderMap) -> Result<Answer, Problem> {
+        let mut counted = None;
+        if step.is_sign_in() {
+            self.auth.gate.pass(self.deadline).await?;
+            let begun = self.auth.refusals.begin(self.email);
+            counted = Some(begun.map_err(Problem::RefusedTooOften)?);
+        }
+        let (_, name, _) = step.sheet();
+        let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
+        let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
+        let answer = self.http.send(operation, self.request(step, headers.clone())).await;
+        if let Some(counted) = counted {
+            counted.came(came_of(&answer));
+        }
+        let answer = answer?;
+        if answer.status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let problem = Problem::of_answer(step, &answer, &self.http);
+        if let Problem::RateLimited(wait) = problem {
+            self.auth.gate.hold(wait);
+        }
+        Err(problem)
+    }
+
+    fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
+        let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
+        let http = self.http.inner();
+        let request = match step {
+            Step::Spaces | Step::Token => http.get(url),
+            Step::InitVault => http.post(url),
+            Step::Login | Step::SignIn => {
+                let password = self.auth.password_of(self.email);
+                let body = json!({"email": self.email, "password": password}).to_string();
+                http.post(url).header(header::CONTENT_TYPE, "application/json").body(body)
+            }
+        };
+        request.headers(headers)
     }
 }
 
 /// What mana-auth counts a login as.
 fn came_of(answer: &Result<Answer, HttpError>) -> Came {
     match answer {
-        Ok(answer) if answer.status == StatusCode::OK => Came::In,
-        Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => Came::Refused,
-        Ok(answer) if answer.status.is_server_error() => Came::Unknown,
-        Ok(_) | Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => {
-            Came::NotCounted
-        }
+        Ok(answer) => match answer.status.as_u16() {
+            200 => Came::In,
+            401 => Came::Refused,
+            500.. => Came::Unknown,
+            _ => Came::NotCounted,
+        },
+        Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => Came::NotCounted,
         Err(_) => Came::Unknown,
     }
 }
 
-/// A JWT that can be sent.
-fn usable(step: Step, jwt: SecretString) -> Result<SecretString, AuthError> {
-    let text = jwt.expose_secret();
+/// The first space whose metadata says it is personal. Never another one: mana-mcp writes to whatever
+/// space it is given.
+fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
+    let listed = spaces.len();
+    let personal = spaces.into_iter().find_map(wire::Space::read_personal);
+    let space = personal.ok_or_else(|| {
+        let all = format!("none of the account's {listed} spaces is of type personal");
+        AuthError::at(Step::Spaces, format!("{all}; sign-up should have created one"))
+    })?;
+    sendable(Step::Spaces, "the id of the personal space", space.id)
+}
+
+/// This, which has to go into a header.
+fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(AuthError::unreadable(step, "the JWT in it does not fit in a header"));
+        return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }
-    Ok(jwt)
+    Ok(text)
 }
 
 fn bearer(jwt: &SecretString) -> HeaderMap {
-    let value = SecretString::from(format!("Bearer {}", jwt.expose_secret()));
+    let value = format!("Bearer {}", jwt.expose_secret()).into();
     secret_header("authorization", &value).into_iter().collect()
-}
-
-fn cookie_header(cookie: &SecretString) -> HeaderMap {
-    secret_header("cookie", cookie).into_iter().collect()
 }

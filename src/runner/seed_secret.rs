@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::once_a_day::OnceADay;
 use crate::{
-    clients::auth::{AuthClient, AuthError},
+    clients::auth::{AuthClient, AuthError, Problem},
     clock::Clock,
     config::Config,
     domain::{UserId, derive_password},
@@ -91,7 +91,7 @@ impl SeedSecret {
             Ok(_) if !self.has_fitted.swap(true, Ordering::Relaxed) => {
                 self.journal.set_fitting_secret(&self.fingerprint, now).await
             }
-            Err(AuthError::InvalidCredentials { .. }) => {
+            Err(AuthError { problem: Problem::InvalidCredentials, .. }) => {
                 self.journal.set_refused_tries(&self.auth.refused_tries(), now).await
             }
             _ => Ok(()),

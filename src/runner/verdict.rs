@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::holds::Hold;
 use crate::{
     agent::day_end::{DayEnd, How, Whose},
-    clients::auth::{AuthError, Step},
+    clients::auth::{AuthError, Problem, Step},
     domain::{Action, RunOutcome, RunState, Stage, WhyNotRun},
     journal::CANCELLED,
 };
@@ -252,15 +252,13 @@ impl Failure {
     }
 
     pub(super) fn of_auth(error: &AuthError) -> Self {
-        let stage = match error.step() {
+        let stage = match error.step {
             Step::Spaces => Stage::Space,
             _ => Stage::Login,
         };
-        let cause = match error {
-            AuthError::InvalidCredentials { .. } | AuthError::RefusedTooOften { .. } => {
-                Cause::Credentials
-            }
-            AuthError::AccountLocked { retry_after, .. } => Cause::Fault(*retry_after),
+        let cause = match error.problem {
+            Problem::InvalidCredentials | Problem::RefusedTooOften(_) => Cause::Credentials,
+            Problem::AccountLocked(lock) => Cause::Fault(lock),
             _ => Cause::Fault(Duration::ZERO),
         };
         Self { cause, ..Self::at(stage, error) }

@@ -4,7 +4,7 @@
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use mana_persona_runner::{
-    clients::mcp::{McpClient, McpError, McpSession, Tool},
+    clients::mcp::{Fate, McpClient, McpError, McpSession, Tool},
     config::BaseUrl,
     domain::Redactor,
     http::HttpClient,
@@ -51,11 +51,11 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     match opened {
         Ok((session, tools)) => {
             let called = call_all(&session, &tools).await;
-            let _ = session.close(CALL_LIMIT).await;
+            let _ = session.close(None, CALL_LIMIT).await;
             called
         }
         // The handshake went well; a persona would have nothing to do there, and neither have we.
-        Err(McpError::NoTools) => Ok(()),
+        Err(McpError { fate: Fate::NoTools, .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -64,7 +64,7 @@ async fn call_all(session: &McpSession, tools: &[Tool]) -> Result<(), Box<dyn Er
     for tool in tools {
         let arguments = arguments_for(tool, tools);
         let output =
-            session.call(&tool.name, arguments, CALL_LIMIT, Instant::now() + CALL_LIMIT).await?;
+            session.call(&tool.name, &arguments, CALL_LIMIT, Instant::now() + CALL_LIMIT).await?;
         println!("{}: {output:?}", tool.name.as_str());
     }
     Ok(())

@@ -142,7 +142,9 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
     }
     journal.append_step(id, next(), &step(RATED), now).await?;
     let body = step(ACTIONS);
-    let post = |number| (number, Batch { kind: PostKind::Actions, rows: TURNS, body: body.clone().into() });
+    let post = |number| {
+        (number, Batch { kind: PostKind::Actions, rows: TURNS, body: body.clone().into() })
+    };
     let ended = EndedRun {
         state: RunState::Finished,
         stage: "done",

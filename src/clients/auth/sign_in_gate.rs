@@ -7,6 +7,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
+use super::error::Problem;
+use crate::http::retry::Verdict;
+
 /// Pause between logins once a rate limit was met: it allows 3 in 10 s (contracts/mana-auth.md).
 const SPACING: Duration = Duration::from_millis(3_400);
 
@@ -21,21 +24,19 @@ impl SignInGate {
     /// Resolves when the next login may go out.
     ///
     /// # Errors
-    /// How long that would take, at once, if it is not before `deadline`.
-    pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Duration> {
+    /// At once, if that is not before `deadline`.
+    pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Problem> {
         let turn = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            match next.as_mut() {
-                None => return Ok(()),
-                Some(next) => {
-                    let turn = (*next).max(Instant::now());
-                    if turn >= deadline {
-                        return Err(turn.saturating_duration_since(Instant::now()));
-                    }
-                    *next = turn + SPACING;
-                    turn
-                }
+            let (now, Some(at)) = (Instant::now(), *next) else { return Ok(()) };
+            let turn = at.max(now);
+            if turn >= deadline {
+                let wait = (turn - now).as_secs();
+                let why = format!("not sent, mana-auth's rate limit allows it only in {wait} s");
+                return Err(Problem::Other(why, Verdict::Final));
             }
+            *next = Some(turn + SPACING);
+            turn
         };
         sleep_until(turn).await;
         Ok(())
@@ -44,8 +45,7 @@ impl SignInGate {
     /// No login before `wait` has passed.
     pub(super) fn hold(&self, wait: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + wait;
-        *next = Some(next.map_or(until, |next| next.max(until)));
+        *next = (*next).max(Some(Instant::now() + wait));
     }
 }
 
@@ -68,7 +68,8 @@ mod tests {
         assert!(gate.pass(deadline).await.is_ok());
         assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING);
         gate.hold(Duration::from_secs(600));
-        assert_eq!(gate.pass(deadline).await, Err(Duration::from_secs(600)));
+        let refusal = gate.pass(deadline).await.unwrap_err().to_string();
+        assert!(refusal.ends_with("allows it only in 600 s"), "{refusal}");
         assert_eq!(start.elapsed(), Duration::from_secs(10) + SPACING, "no wait for nothing");
     }
 }

@@ -1,27 +1,18 @@
 //! mana-auth's JSON and cookies.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
 
-#[derive(Serialize)]
-pub(super) struct Credentials<'a> {
-    pub email: &'a str,
-    pub password: &'a str,
-}
+/// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
+const LOCKED_FOR: Duration = Duration::from_secs(1_800);
 
-/// What logins have in common.
-#[derive(Deserialize)]
-pub(super) struct User {
-    pub id: String,
-}
-
-/// Answer of /api/v1/auth/login.
+/// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Login {
@@ -33,37 +24,28 @@ pub(super) struct Login {
     refresh_token: Option<String>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub id: String,
+}
+
 impl Login {
     /// What must not show anywhere.
     pub(super) fn secrets(&self) -> Vec<String> {
-        [&self.access_token, &self.token, &self.refresh_token]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let all = [&self.access_token, &self.token, &self.refresh_token];
+        all.into_iter().flatten().cloned().collect()
     }
 
-    pub(super) fn jwt(&self) -> Option<SecretString> {
+    pub(super) fn jwt(&self) -> Option<String> {
         let given = |token: &Option<String>| token.clone().filter(|token| !token.is_empty());
-        given(&self.access_token).or_else(|| given(&self.token)).map(Into::into)
+        given(&self.access_token).or_else(|| given(&self.token))
     }
-}
-
-/// Answer of /api/auth/sign-in/email; what counts is its cookie.
-#[derive(Deserialize)]
-pub(super) struct SignIn {
-    pub user: User,
 }
 
 /// Answer of /api/auth/token.
 #[derive(Deserialize)]
 pub(super) struct Token {
-    #[serde(deserialize_with = "secret")]
-    pub token: SecretString,
-}
-
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(Into::into)
+    pub token: String,
 }
 
 /// One entry of /api/auth/organization/list.
@@ -82,41 +64,20 @@ impl Space {
 
     /// Whether the metadata, an object or that object as a JSON string, says `"type":"personal"`.
     fn is_personal(&self) -> bool {
-        let parsed: Value;
         let metadata = match &self.metadata {
-            Value::String(text) => {
-                parsed = json_text::parse(text.as_bytes()).unwrap_or_default();
-                &parsed
-            }
-            object => object,
+            Value::String(text) => json_text::parse(text.as_bytes()).unwrap_or_default(),
+            object => object.clone(),
         };
         metadata.get("type").and_then(Value::as_str) == Some("personal")
     }
 }
 
-/// Body of a refusal.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Refusal {
-    error: Value,
-    retry_after_sec: Value,
-}
-
-impl Refusal {
-    pub(super) fn is_lockout(&self) -> bool {
-        self.error == "ACCOUNT_LOCKED"
-    }
-
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        let asked = self.retry_after_sec.as_u64().map(Duration::from_secs)?;
-        Some(asked.min(LONGEST_RETRY_AFTER))
-    }
-}
-
-impl fmt::Debug for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({})", self.error)
-    }
+/// For how long the account is locked, if that is what a refusal says; its headers may ask for a wait too.
+pub(super) fn lock_in(refusal: &[u8], asked: Option<Duration>) -> Option<Duration> {
+    let refusal: Value = json_text::parse(refusal).unwrap_or_default();
+    let told = refusal["retryAfterSec"].as_u64().map(Duration::from_secs);
+    let lock = asked.or(told).map_or(LOCKED_FOR, |lock| lock.min(LONGEST_RETRY_AFTER));
+    (refusal["error"] == "ACCOUNT_LOCKED").then_some(lock)
 }
 
 /// `name=value` of the session cookie, to be sent back as it is. Its name is prefixed where the
@@ -135,10 +96,9 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
 pub(super) fn spellings_of_cookie(cookie: &SecretString) -> Vec<String> {
     let whole = cookie.expose_secret();
     let value = whole.split_once('=').map_or(whole, |(_, value)| value);
-    let decoded =
-        url::form_urlencoded::parse(format!("v={}", value.replace('+', "%2B")).as_bytes())
-            .next()
-            .map_or_else(String::new, |(_, value)| value.into_owned());
+    let form = format!("v={}", value.replace('+', "%2B"));
+    let decoded = url::form_urlencoded::parse(form.as_bytes()).map(|(_, value)| value.into_owned());
+    let decoded = decoded.take(1).collect();
     let token = value.split('.').next().unwrap_or_default();
     vec![whole.to_owned(), value.to_owned(), decoded, token.to_owned()]
 }
@@ -171,12 +131,16 @@ mod tests {
 
     #[test]
     fn no_lockout_is_longer_than_a_day() {
-        for (told, believed) in
-            [(json!(60), Some(60)), (json!(1_800_000), Some(86_400)), (json!("x"), None)]
-        {
-            let refusal: Refusal = serde_json::from_value(json!({"retryAfterSec": told})).unwrap();
-            assert_eq!(refusal.retry_after(), believed.map(Duration::from_secs));
+        for (error, told, believed) in [
+            ("ACCOUNT_LOCKED", json!(60), Some(Duration::from_secs(60))),
+            ("ACCOUNT_LOCKED", json!(1_800_000), Some(LONGEST_RETRY_AFTER)),
+            ("ACCOUNT_LOCKED", json!("x"), Some(LOCKED_FOR)),
+            ("RATE_LIMITED", json!(60), None),
+        ] {
+            let refusal = json!({"error": error, "retryAfterSec": told}).to_string();
+            assert_eq!(lock_in(refusal.as_bytes(), None), believed);
         }
+        assert_eq!(lock_in(b"[]", Some(LOCKED_FOR)), None);
     }
 
     #[test]
@@ -192,7 +156,7 @@ mod tests {
     fn the_jwt_is_the_access_token_and_else_the_token() {
         let jwt = |login: Value| {
             let login: Login = serde_json::from_value(login).unwrap();
-            login.jwt().map(|jwt| jwt.expose_secret().to_owned())
+            login.jwt()
         };
         let user = json!({"id": "u"});
         assert_eq!(

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::CallError,
-    sse::{Events, TooLong},
+    error::{Fate, McpError},
+    sse::Events,
+    wire::{Odd, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
@@ -34,8 +35,7 @@ struct Incoming<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcError<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
+    code: Odd<i32>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
@@ -44,7 +44,7 @@ struct RpcError<'a> {
 #[derive(Debug)]
 pub enum Heard {
     /// The answer to it.
-    Answer(Result<Box<RawValue>, CallError>),
+    Answer(Result<Box<RawValue>, McpError>),
     /// The server wants an answer to a request of its own.
     Asked(Vec<u8>),
     /// Nothing that has to do with it.
@@ -79,26 +79,25 @@ impl Heard {
 }
 
 /// A refusal is one whatever its parts are: a message that is no text is told as it stands.
-fn rejected(error: &RawValue, http: &HttpClient) -> CallError {
-    let RpcError { code, message } = serde_json::from_str(error.get()).unwrap_or_default();
-    let code = code.and_then(|code| code.get().parse().ok()).unwrap_or_default();
-    let text = message.and_then(|message| serde_json::from_str::<String>(message.get()).ok());
+fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
+    let RpcError { code, message } = get(Some(error)).unwrap_or_default();
+    let text = get::<String>(message);
     let message = text.as_deref().unwrap_or_else(|| message.unwrap_or(error).get());
-    CallError::Rejected { code, message: http.snippet(message.as_bytes()) }
+    let message = http.snippet(message.as_bytes());
+    McpError::new(Fate::Rejected, format!("JSON-RPC error {}: {message}", code.0))
 }
 
 /// Listens to an answer stream. Public for the fuzz target of it.
 #[derive(Debug)]
 pub struct Hearing {
     pub(super) events: Events,
-    limit: usize,
     asked: u32,
 }
 
 impl Hearing {
     /// Takes messages of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { events: Events::default(), limit, asked: 0 }
+        Self { events: Events::new(limit), asked: 0 }
     }
 
     /// The next message in what is new of the stream; removes from `chunk` what was read.
@@ -109,15 +108,14 @@ impl Hearing {
         &mut self,
         chunk: &mut &[u8],
         http: &HttpClient,
-    ) -> Result<Option<Heard>, CallError> {
-        let data = self.events.next(chunk, self.limit);
-        let data = data.map_err(|TooLong| CallError::Oversized { limit: self.limit })?;
+    ) -> Result<Option<Heard>, McpError> {
+        let data = self.events.next(chunk)?;
         let heard = data.map(|data| Heard::of(&data, http));
         if matches!(heard, Some(Heard::Asked(_))) {
             if self.asked == MAX_SERVER_REQUESTS {
-                let reason =
-                    format!("mana-mcp asked for {} things instead of answering", self.asked);
-                return Err(CallError::OutcomeUnknown { reason });
+                let asked = self.asked;
+                let reason = format!("mana-mcp asked for {asked} things instead of answering");
+                return Err(McpError::unknown(reason));
             }
             self.asked += 1;
         }

@@ -1,9 +1,27 @@
-//! What becomes of a tool list before anybody sees it: sorted, each name once, no secret in it.
+//! The tool list of a session: all of its pages, within bounds, and what becomes of it before anybody sees
+//! it: sorted, each name once, no secret in it.
 
-use serde_json::{Map, Value};
+use std::sync::Arc;
 
-use super::{McpError, Tool, ToolHints};
-use crate::domain::{Redactor, redact_emails};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{
+    PEER, SETUP_TIMEOUT,
+    error::{Fate, McpError},
+    transport::Link,
+    wire::{MAX_TOOLS, Tool, ToolHints, read_tools},
+};
+use crate::{
+    domain::{Redactor, redact_emails},
+    http::retry::RetryPolicy,
+};
+
+const LIST: &str = "tools/list";
+/// Most pages of a tool list.
+const MAX_PAGES: usize = 64;
+/// Most names, descriptions and schemas of a server, in bytes: all of them go with every model request.
+const MAX_CATALOG: usize = 1_000_000;
 
 /// Keywords of JSON Schema whose values are for programs: they stay as they are, or the tool goes.
 const CONTRACT: [&str; 14] = [
@@ -23,16 +41,54 @@ const CONTRACT: [&str; 14] = [
     "contentMediaType",
 ];
 
-/// The usable ones of these tools: sorted by name, each name once, at least one.
-pub(super) fn finish(tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
-    let clean = |mut tool: Tool| {
-        if is_clean(&mut tool, redactor) {
-            return Some(tool);
+/// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
+pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool>, McpError> {
+    let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
+    let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
+    for _ in 0..MAX_PAGES {
+        let on_retry = link.http.retried(PEER, "tools_list");
+        let attempt = || async {
+            let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+            let params = cursors.last().map_or(json!({}), |cursor| json!({"cursor": cursor}));
+            let result = link.request(LIST, params, limit).await;
+            result.and_then(|result| read_tools(&result)).map_err(|error| error.of_setup(LIST))
+        };
+        let page = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
+        size += page.size;
+        tools.extend(page.tools);
+        if size > MAX_CATALOG {
+            return oversized("more than 1 MB of descriptions and schemas");
         }
-        tracing::warn!("mana-mcp lists a tool with a secret in its name or schema; it is left out");
-        None
-    };
-    let mut tools: Vec<_> = tools.into_iter().filter_map(clean).collect();
+        if tools.len() > MAX_TOOLS {
+            return oversized("more than 1,000 tools");
+        }
+        match page.next_cursor {
+            None => return finish(tools, link.http.redactor()),
+            Some(next) if cursors.contains(&next) => {
+                return oversized("a page points back to an earlier one");
+            }
+            Some(next) => cursors.push(next),
+        }
+    }
+    oversized("more than 64 pages")
+}
+
+/// The usable ones of these tools: sorted by name, each name once, at least one.
+fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
+    tools.retain_mut(|tool| {
+        tool.description = redactor.redact(&tool.description).into_owned();
+        let name = tool.name.as_str();
+        // The name becomes a metric label and a row, where no e-mail is told.
+        let is_clean = !redactor.is_told_by(name)
+            && redact_emails(name) == name
+            && are_clean(&mut tool.input_schema, false, redactor);
+        if !is_clean {
+            tracing::warn!(
+                "mana-mcp lists a tool with a secret in its name or schema; it is left out"
+            );
+        }
+        is_clean
+    });
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     tools.dedup_by(|later, first| {
         let is_same = later.name == first.name;
@@ -41,21 +97,14 @@ pub(super) fn finish(tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>,
         }
         is_same
     });
-    if tools.is_empty() { Err(McpError::NoTools) } else { Ok(tools) }
-}
-
-/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is:
-/// the name, and in the schema names of properties and values to choose from.
-fn is_clean(tool: &mut Tool, redactor: &Redactor) -> bool {
-    let name = tool.name.as_str();
-    // A metric label and a row, where no e-mail is told.
-    if redactor.is_told_by(name) || redact_emails(name) != name {
-        return false;
+    if tools.is_empty() {
+        return Err(McpError::new(Fate::NoTools, "mana-mcp lists no tools").of_setup(LIST));
     }
-    tool.description = redactor.redact(&tool.description).into_owned();
-    are_clean(&mut tool.input_schema, false, redactor)
+    Ok(tools)
 }
 
+/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is: names
+/// of properties, and values to choose from.
 fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
         let is_contract = is_contract || CONTRACT.contains(&key.as_str());
@@ -81,13 +130,11 @@ impl ToolHints {
     /// Of two tools of one name nobody knows which one a call reaches. Both silent, they stay so: a
     /// server that annotates means what it leaves out.
     fn stricter(self, other: Self) -> Self {
-        let read_only = match self.read_only == other.read_only {
-            true => self.read_only,
-            false => Some(false),
-        };
-        let destructive = match [self.destructive, other.destructive].contains(&Some(true)) {
-            true => Some(true),
-            false => self.destructive.and(other.destructive),
+        let read_only =
+            if self.read_only == other.read_only { self.read_only } else { Some(false) };
+        let destructive = match (self.destructive, other.destructive) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (one, another) => one.and(another),
         };
         Self { read_only, destructive, is_admin: self.is_admin || other.is_admin }
     }

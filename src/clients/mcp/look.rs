@@ -3,20 +3,24 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::PEER;
+use super::{
+    PEER,
+    error::{Fate, McpError},
+};
 use crate::{
     config::BaseUrl,
-    http::{HttpClient, HttpError, Operation},
+    http::{Answer, HttpClient, HttpError, Operation},
 };
 
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_millis(300);
+/// For a look at a server that is not known to be away.
+const GLANCE: Duration = Duration::from_secs(1);
 /// A request without credentials. mana-mcp refuses it at the door, which is answer enough.
 const LOOK: Operation =
     Operation { peer: PEER, name: "look", timeout: Duration::from_secs(2), body_limit: 64 << 10 };
@@ -26,68 +30,63 @@ const LOOK: Operation =
 pub(super) struct Look {
     http: HttpClient,
     url: BaseUrl,
-    /// Held by whoever looks. Where that one gives up, the next in line goes on.
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// When the server was there last.
-    there: Option<Instant>,
-    /// When the last look ended.
-    looked: Option<Instant>,
-    /// Whether it was away then.
-    is_away: bool,
+    /// When the last look ended, and whether the server was there. Held by whoever looks. Where that one
+    /// gives up, the next in line goes on.
+    last: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Look {
     pub(super) fn new(http: HttpClient, url: BaseUrl) -> Self {
-        Self { http, url, seen: Mutex::default() }
+        Self { http, url, last: Mutex::default() }
     }
 
     /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
     pub(super) async fn returns(&self, since: Instant, deadline: Instant) -> bool {
         let looking = async {
-            let mut seen = self.seen.lock().await;
-            while seen.there.is_none_or(|at| at < since) {
-                self.once(&mut seen).await;
+            let mut last = self.last.lock().await;
+            while last.is_none_or(|(at, is_there)| at < since || !is_there) {
+                self.once(&mut last).await;
             }
         };
         timeout_at(deadline, looking).await.is_ok()
     }
 
-    async fn once(&self, seen: &mut Seen) {
-        if let Some(looked) = seen.looked {
+    /// Whether the server is there now.
+    pub(super) async fn is_there(&self) -> bool {
+        let now = Instant::now();
+        self.returns(now, now + GLANCE).await
+    }
+
+    /// The same result, but for one that a proxy has given for a server that is away.
+    pub(super) async fn judge<T>(&self, result: Result<T, McpError>) -> Result<T, McpError> {
+        match result {
+            Err(McpError { fate: Fate::Busy(_), reason }) if !self.is_there().await => {
+                Err(McpError { fate: Fate::Away, reason })
+            }
+            result => result,
+        }
+    }
+
+    async fn once(&self, last: &mut Option<(Instant, bool)>) {
+        if let Some((looked, _)) = *last {
             sleep_until(looked + PAUSE).await;
         }
         let answer = self.http.send(LOOK, self.http.inner().get(self.url.to_string())).await;
         let why = match answer {
-            Ok(answer) => of_a_proxy(answer.status).then(|| format!("answers {}", answer.status)),
-            Err(HttpError::TooLarge { .. }) => None,
+            // What stands in front of a server says for one that is away.
+            Ok(Answer { status, .. }) if matches!(status.as_u16(), 502..=504) => {
+                Some(format!("answers {status}"))
+            }
+            Ok(_) | Err(HttpError::TooLarge { .. }) => None,
             Err(error) => Some(error.to_string()),
         };
-        let now = Instant::now();
-        seen.looked = Some(now);
-        let was_away = std::mem::replace(&mut seen.is_away, why.is_some());
+        let was_there = last.replace((Instant::now(), why.is_none())).is_none_or(|(_, it)| it);
         match why {
-            None => {
-                seen.there = Some(now);
-                if was_away {
-                    tracing::info!("mana-mcp is there again");
-                }
-            }
-            Some(why) if !was_away => {
+            None if !was_there => tracing::info!("mana-mcp is there again"),
+            Some(why) if was_there => {
                 tracing::warn!("mana-mcp is away ({why}); what did not reach it waits for it");
             }
-            Some(_) => {}
+            _ => {}
         }
     }
-}
-
-/// What stands in front of a server says for one that is away.
-fn of_a_proxy(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    )
 }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use super::error::McpError;
+
 /// What stands around the data of an event, at most.
 const FRAMING: usize = 1 << 10;
 
-/// An event is longer than is taken.
-#[derive(Debug)]
-pub(super) struct TooLong;
-
 /// Reads events out of a stream, chunk by chunk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Events {
+    /// Longest data of an event, in bytes.
+    limit: usize,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
-    /// Whether the last chunk ended in the middle of a CR LF.
+    /// Whether a line ended in CR: an LF behind it belongs to that.
     after_cr: bool,
     /// The data of the event under way.
     data: Vec<u8>,
@@ -25,40 +25,39 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Takes what is new of a stream up to the end of an event; returns its data, at most `limit` bytes, and
-    /// removes from `chunk` what was read.
-    pub(super) fn next(
-        &mut self,
-        chunk: &mut &[u8],
-        limit: usize,
-    ) -> Result<Option<Vec<u8>>, TooLong> {
-        if !chunk.is_empty() && std::mem::take(&mut self.after_cr) {
-            *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
-        }
-        while let Some(end) = memchr::memchr2(b'\r', b'\n', chunk) {
-            self.take(&chunk[..end], limit)?;
-            let rest = &chunk[end + 1..];
-            let is_cr = chunk[end] == b'\r';
-            self.after_cr = is_cr && rest.is_empty();
-            *chunk = if is_cr { rest.strip_prefix(b"\n").unwrap_or(rest) } else { rest };
+    pub(super) fn new(limit: usize) -> Self {
+        let (line, after_cr, data, last_id, retry) = Default::default();
+        Self { limit, line, after_cr, data, last_id, retry }
+    }
+
+    /// Takes what is new of a stream up to the end of an event; returns its data, and removes from `chunk`
+    /// what was read. What is too long is so wherever the chunks end.
+    pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Result<Option<Vec<u8>>, McpError> {
+        while !chunk.is_empty() {
+            if std::mem::take(&mut self.after_cr) {
+                *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
+            }
+            let end = memchr::memchr2(b'\r', b'\n', chunk).unwrap_or(chunk.len());
+            let (part, rest) = chunk.split_at(end);
+            if self.line.len() + self.data.len() + part.len() > self.limit + FRAMING {
+                return Err(McpError::too_long(self.limit));
+            }
+            self.line.extend_from_slice(part);
+            let Some((ending, rest)) = rest.split_first() else {
+                *chunk = rest;
+                break;
+            };
+            (self.after_cr, *chunk) = (*ending == b'\r', rest);
             let line = std::mem::take(&mut self.line);
             if !line.is_empty() {
                 self.field(line);
-            } else if self.data.len() > limit {
-                return Err(TooLong);
+            } else if self.data.len() > self.limit {
+                return Err(McpError::too_long(self.limit));
             } else if !self.data.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.data)));
             }
         }
-        self.take(chunk, limit)?;
-        *chunk = &[];
         Ok(None)
-    }
-
-    /// Adds to the line under way. What is too long is so wherever the chunks end.
-    fn take(&mut self, part: &[u8], limit: usize) -> Result<(), TooLong> {
-        let pending = self.line.len() + self.data.len() + part.len();
-        (pending <= limit + FRAMING).then(|| self.line.extend_from_slice(part)).ok_or(TooLong)
     }
 
     /// A new stream begins, behind the last event.
@@ -100,11 +99,11 @@ mod tests {
     use super::*;
 
     fn read(chunks: &[&[u8]]) -> (Vec<String>, Events) {
-        let mut events = Events::default();
+        let mut events = Events::new(1 << 10);
         let mut all = Vec::new();
         for chunk in chunks {
             let mut chunk = *chunk;
-            while let Some(data) = events.next(&mut chunk, 1 << 10).unwrap() {
+            while let Some(data) = events.next(&mut chunk).unwrap() {
                 all.push(String::from_utf8(data).unwrap());
             }
         }
@@ -131,9 +130,9 @@ mod tests {
     #[test]
     fn what_is_too_long_is_so_wherever_the_chunks_end() {
         let is_taken = |stream: &str, size| {
-            let mut events = Events::default();
+            let mut events = Events::new(8);
             stream.as_bytes().chunks(size).all(|mut chunk| {
-                while let Ok(event) = events.next(&mut chunk, 8) {
+                while let Ok(event) = events.next(&mut chunk) {
                     if event.is_none() {
                         return true;
                     }

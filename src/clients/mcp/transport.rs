@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -15,15 +15,14 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    ANSWER_LIMIT, CLOSE_TIMEOUT, PEER,
-    error::CallError,
+    PEER, SETUP_TIMEOUT,
+    error::{Fate, McpError},
     hearing::{Heard, Hearing},
     sse::Events,
 };
@@ -32,11 +31,15 @@ use crate::{
     http::{HttpClient, retry_after, root_cause, secret_header, status_class},
 };
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const SPACE: HeaderName = HeaderName::from_static("x-mana-space");
 pub(super) const INITIALIZE: &str = "initialize";
+/// Ending the session, and taking back a request: best effort.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest single answer, in bytes: an attachment of the largest kind fits, and ten at once bear it.
+const ANSWER_LIMIT: usize = 4 << 20;
 /// Longest body of a refusal that is looked at.
 const REFUSAL_LIMIT: usize = 64 << 10;
 /// How often in a row an answer stream is resumed that breaks without anything new.
@@ -47,41 +50,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Longest wait for the body of a refusal, and until the server takes the answer to a request of its own.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A session's way to the server.
+/// A session's way to the server. Dropped, it ends the session in the background: the server never forgets
+/// one by itself.
 #[derive(Debug)]
 pub(super) struct Link {
-    http: HttpClient,
+    pub(super) http: HttpClient,
     url: BaseUrl,
-    /// What goes with every request.
-    headers: HeaderMap,
+    /// What goes with every request: JWT and space, and as soon as they are known session and revision.
+    headers: Mutex<HeaderMap>,
     last_id: AtomicU64,
-    state: Mutex<State>,
-    opened: CancellationToken,
+    /// Whether the session was ended, as far as it can be.
+    is_ended: AtomicBool,
     /// What is sent when nobody waits for it.
     background: TaskTracker,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// The session the server opened and did not end.
-    session: Option<HeaderValue>,
-    /// The revision it speaks.
-    revision: Option<HeaderValue>,
-    /// The JWT the session is to be ended with, if not the one it was opened with.
-    jwt_for_end: Option<SecretString>,
-}
-
-/// A session that is still open: the server did not accept the JWT it was to be ended with.
-#[derive(Debug)]
-pub(super) struct Unended(HeaderValue);
-
-#[derive(Serialize)]
-struct Outgoing<'a, P> {
-    jsonrpc: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    method: &'a str,
-    params: P,
+/// What came of ending a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The server has it no more.
+    Ended,
+    /// The server does not accept the JWT it was to be ended with.
+    Unauthorized,
+    /// Nobody knows.
+    Unknown,
 }
 
 impl Link {
@@ -90,33 +82,18 @@ impl Link {
     pub(super) fn new(
         http: HttpClient,
         url: BaseUrl,
-        jwt: &SecretString,
-        space_id: &str,
+        (jwt, space_id): (&SecretString, &str),
         background: TaskTracker,
     ) -> Option<Self> {
-        let headers =
-            HeaderMap::from_iter([bearer(jwt)?, (SPACE, HeaderValue::from_str(space_id).ok()?)]);
-        let (last_id, state, opened) = Default::default();
-        Some(Self { http, url, headers, last_id, state, opened, background })
+        let space = HeaderValue::from_str(space_id).ok()?;
+        let headers = Mutex::new(HeaderMap::from_iter([bearer(jwt)?, (SPACE, space)]));
+        let (last_id, is_ended) = Default::default();
+        Some(Self { http, url, headers, last_id, is_ended, background })
     }
 
-    /// Resolves once the server has said which session it opened.
-    pub(super) async fn session_opened(&self) {
-        self.opened.cancelled().await;
-    }
-
-    /// Every further request names this revision.
-    pub(super) fn speak(&self, revision: &'static str) {
-        self.state().revision = Some(HeaderValue::from_static(revision));
-    }
-
-    /// The session will be ended with this JWT.
-    pub(super) fn end_with(&self, jwt: &SecretString) {
-        self.state().jwt_for_end = Some(jwt.clone());
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What every further request goes with.
+    pub(super) fn headers(&self) -> MutexGuard<'_, HeaderMap> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request and waits for its result, at most as long as `limit`. A request nobody waits for
@@ -124,84 +101,74 @@ impl Link {
     pub(super) async fn request(
         self: &Arc<Self>,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
         limit: Duration,
-    ) -> Result<Box<RawValue>, CallError> {
+    ) -> Result<Box<RawValue>, McpError> {
         let id = self.last_id.fetch_add(1, Relaxed);
         // The protocol forbids it for the first request.
         let mut cancel = CancelOnDrop { link: self.clone(), id, is_over: method == INITIALIZE };
-        let answer = timeout(limit, self.ask(id, method, params)).await;
-        cancel.is_over |= answer.is_ok();
-        answer.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} ms", limit.as_millis());
-            Err(CallError::OutcomeUnknown { reason })
+        within(limit, async {
+            let answer = self.ask(id, method, params).await;
+            cancel.is_over = true;
+            answer
         })
+        .await
     }
 
     /// Sends a notification.
     pub(super) async fn notify(
         &self,
-        method: &str,
-        params: impl Serialize,
-    ) -> Result<(), CallError> {
-        let message = Outgoing { jsonrpc: "2.0", id: None, method, params };
-        self.post("notification", encode(&message)).await.map(drop)
+        method: &'static str,
+        params: Value,
+        limit: Duration,
+    ) -> Result<(), McpError> {
+        within(limit, self.post("notification", encode(None, method, params))).await.map(drop)
     }
 
-    /// The id of the session, if the server opened one.
-    pub(super) fn session(&self) -> Option<String> {
-        self.state().session.as_ref()?.to_str().ok().map(str::to_owned)
-    }
-
-    /// Ends the session, if the server has one open; whether it says that it has none any more.
-    ///
-    /// # Errors
-    /// When it takes another JWT to end it.
-    pub(super) async fn end(&self, limit: Duration) -> Result<bool, Unended> {
-        let session = self.state().session.take();
-        match session {
-            Some(session) => self.delete(session, limit).await,
-            None => Ok(true),
+    /// Ends the session, if the server has one open: with this JWT, or else the one it was opened with.
+    pub(super) async fn end(&self, jwt: Option<&SecretString>, limit: Duration) -> Ending {
+        if !self.has_session() {
+            return Ending::Ended;
         }
-    }
-
-    /// Ends a session that an earlier process has left, likewise.
-    pub(super) async fn end_left(&self, session: &str) -> bool {
-        match HeaderValue::from_str(session) {
-            Ok(session) => self.delete(session, CLOSE_TIMEOUT).await.unwrap_or(false),
-            Err(_) => true,
-        }
-    }
-
-    /// Ends a session that could not be ended, with this JWT.
-    pub(super) async fn end_again(&self, unended: Unended, jwt: &SecretString) -> bool {
-        self.end_with(jwt);
-        self.delete(unended.0, CLOSE_TIMEOUT).await.unwrap_or(false)
-    }
-
-    async fn delete(&self, session: HeaderValue, limit: Duration) -> Result<bool, Unended> {
-        let mut headers = self.request_headers();
-        headers.insert(SESSION, session.clone());
-        if let Some((name, value)) = self.state().jwt_for_end.as_ref().and_then(bearer) {
-            headers.insert(name, value);
-        }
-        let delete = self.http.inner().delete(self.url.as_url().clone()).headers(headers);
-        let Ok(Ok(answer)) = timeout(limit, self.send("delete_session", delete)).await else {
-            return Ok(false);
-        };
+        self.is_ended.store(true, Relaxed);
+        let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(jwt)).await;
+        let Ok(Ok(answer)) = deleted else { return Ending::Unknown };
         match answer.status() {
-            StatusCode::UNAUTHORIZED => Err(Unended(session)),
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(true),
-            status => Ok(status.is_success()),
+            StatusCode::UNAUTHORIZED => Ending::Unauthorized,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ending::Ended,
+            status if status.is_success() => Ending::Ended,
+            _ => Ending::Unknown,
         }
     }
 
-    /// Ends the session when nobody waits for it.
-    pub(super) fn end_in_background(self: &Arc<Self>) {
-        let link = self.clone();
-        if link.state().session.is_some() {
-            self.spawn(async move { drop(link.end(CLOSE_TIMEOUT).await) });
+    /// What comes of a step of the setup; after an error the session is ended.
+    pub(super) async fn or_end<T>(
+        &self,
+        step: impl Future<Output = Result<T, McpError>>,
+    ) -> Result<T, McpError> {
+        let result = step.await;
+        if result.is_err() {
+            self.end(None, CLOSE_TIMEOUT).await;
         }
+        result
+    }
+
+    fn has_session(&self) -> bool {
+        self.headers().contains_key(SESSION)
+    }
+
+    fn to(&self, method: Method) -> RequestBuilder {
+        let url = self.url.as_url().clone();
+        self.http.inner().request(method, url).headers(self.headers().clone())
+    }
+
+    fn delete(
+        &self,
+        jwt: Option<&SecretString>,
+    ) -> impl Future<Output = Result<Response, McpError>> + use<> {
+        let request = self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect());
+        let http = self.http.clone();
+        async move { send(&http, "delete_session", request).await }
     }
 
     #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
@@ -212,142 +179,101 @@ impl Link {
         }
     }
 
-    fn request_headers(&self) -> HeaderMap {
-        let state = self.state();
-        let mut headers = self.headers.clone();
-        headers.extend(state.session.clone().map(|session| (SESSION, session)));
-        headers.extend(state.revision.clone().map(|revision| (REVISION, revision)));
-        headers
-    }
-
-    /// Sends one request and counts it; its duration ends with the head of the answer, as the rest may
-    /// stream.
-    #[expect(clippy::disallowed_methods, reason = "an answer of mana-mcp may be a stream")]
-    async fn send(
-        &self,
-        operation: &'static str,
-        request: RequestBuilder,
-    ) -> Result<Response, CallError> {
-        let started = Instant::now();
-        let sent = request.send().await;
-        let (outcome, result) = match sent {
-            Ok(response) => (status_class(response.status()), Ok(response)),
-            Err(error) if error.is_connect() => {
-                let reason = format!("mana-mcp cannot be reached ({})", root_cause(&error));
-                ("unreachable", Err(CallError::Away { reason }))
-            }
-            Err(error) => {
-                let reason = format!("the connection to mana-mcp broke ({})", root_cause(&error));
-                ("interrupted", Err(CallError::OutcomeUnknown { reason }))
-            }
+    async fn ask(
+        self: &Arc<Self>,
+        id: u64,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Box<RawValue>, McpError> {
+        let body = encode(Some(id), method, params);
+        let response = match method {
+            INITIALIZE => self.post_first(body).await?,
+            "tools/list" => self.post("tools_list", body).await?,
+            _ => self.post("tools_call", body).await?,
         };
-        self.http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
-        result
+        let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        match &*kind.to_ascii_lowercase() {
+            b"text/event-stream" => self.follow(response).await,
+            b"application/json" => {
+                match Heard::of(&read(response, ANSWER_LIMIT).await?, &self.http) {
+                    Heard::Answer(answer) => answer,
+                    _ => Err(McpError::unknown("the answer of mana-mcp is no JSON-RPC response")),
+                }
+            }
+            _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                Err(McpError::unknown("the request was accepted without an answer"))
+            }
+            kind => Err(McpError::unknown(format!(
+                "the answer of mana-mcp is neither JSON nor an event stream but {:?}",
+                self.http.snippet(kind)
+            ))),
+        }
     }
 
-    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, CallError> {
-        let headers = self.request_headers();
-        let has_session = headers.contains_key(SESSION);
+    /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
+    /// session that nobody knows of.
+    async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Result<Response, McpError> {
+        let link = self.clone();
+        let post = async move {
+            let response = link.post(INITIALIZE, body).await?;
+            if let Some(session) = response.headers().get(SESSION) {
+                link.headers().insert(SESSION, session.clone());
+            }
+            Ok(response)
+        };
+        let posted = self.background.spawn(within(SETUP_TIMEOUT, post).in_current_span()).await;
+        posted.unwrap_or_else(|error| Err(McpError::unknown(error.to_string())))
+    }
+
+    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, McpError> {
         let request = self
-            .http
-            .inner()
-            .post(self.url.as_url().clone())
-            .headers(headers)
+            .to(Method::POST)
             .header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
-        let response = self.send(operation, request).await?;
+        let response = send(&self.http, operation, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(self.refusal(response, has_session).await)
+        Err(self.refusal(response).await)
     }
 
     /// What an answer that is no success says of its request: a refusal at the door means that it did not
     /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
-    async fn refusal(&self, response: Response, has_session: bool) -> CallError {
+    async fn refusal(&self, response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
-        if status == StatusCode::NOT_FOUND && has_session {
-            return CallError::SessionLost;
-        }
-        let body = timeout(RESPONSE_TIMEOUT, read(response, REFUSAL_LIMIT)).await;
-        let body = body.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
         let code = status.as_u16();
-        let said = self.http.snippet(&body);
-        let colon = if said.is_empty() { "" } else { ": " };
-        let reason = format!("mana-mcp answered {code}{colon}{said}");
-        let not_run =
-            |reason, transient, retry_after| CallError::NotRun { reason, transient, retry_after };
-        match status {
-            StatusCode::UNAUTHORIZED => CallError::Unauthorized { reason },
-            StatusCode::FORBIDDEN => not_run(reason, false, None),
-            StatusCode::TOO_MANY_REQUESTS => not_run(reason, true, retry_after(&headers)),
-            status if status.is_redirection() => {
-                let target = headers.get(header::LOCATION).map_or(&b""[..], HeaderValue::as_bytes);
-                let target = self.http.snippet(target);
-                let reason = format!(
-                    "mana-mcp answered {code} and points to {target:?}: check MANA_MCP_URL"
-                );
-                not_run(reason, false, None)
-            }
-            status => match Heard::of(&body, &self.http) {
-                Heard::Answer(Err(error @ CallError::Rejected { .. })) => error,
-                _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-                    not_run(reason, true, retry_after(&headers))
-                }
-                _ if status.is_client_error() => not_run(reason, false, None),
-                _ => CallError::OutcomeUnknown { reason },
+        if code == 404 && self.has_session() {
+            let reason = "mana-mcp no longer knows the session (404)";
+            return McpError::new(Fate::SessionLost, reason);
+        }
+        let body = within(RESPONSE_TIMEOUT, read(response, REFUSAL_LIMIT)).await;
+        let body = body.unwrap_or_default();
+        let fate = match code {
+            300..=399 | 403 => Fate::NotRun,
+            401 => Fate::Unauthorized,
+            429 => Fate::Busy(retry_after(&headers)),
+            _ => match Heard::of(&body, &self.http) {
+                Heard::Answer(Err(rejected)) => return rejected,
+                _ if code == 503 => Fate::Busy(retry_after(&headers)),
+                _ if status.is_client_error() => Fate::NotRun,
+                _ => Fate::Unknown,
             },
-        }
-    }
-
-    async fn ask(
-        &self,
-        id: u64,
-        method: &'static str,
-        params: impl Serialize,
-    ) -> Result<Box<RawValue>, CallError> {
-        let message = Outgoing { jsonrpc: "2.0", id: Some(id), method, params };
-        let operation = match method {
-            "tools/list" => "tools_list",
-            "tools/call" => "tools_call",
-            method => method,
         };
-        let response = self.post(operation, encode(&message)).await?;
-        if method == INITIALIZE
-            && let Some(session) = response.headers().get(SESSION)
-        {
-            self.state().session = Some(session.clone());
-            self.opened.cancel();
-        }
-        let unknown = |reason: String| Err(CallError::OutcomeUnknown { reason });
-        let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        let kind = String::from_utf8_lossy(kind.split(|b| *b == b';').next().unwrap_or_default())
-            .trim()
-            .to_ascii_lowercase();
-        match &*kind {
-            "text/event-stream" => self.follow(response).await,
-            "application/json" => {
-                let body = read(response, ANSWER_LIMIT).await?;
-                match Heard::of(&body, &self.http) {
-                    Heard::Answer(answer) => answer,
-                    _ => unknown("the answer of mana-mcp is no JSON-RPC response".into()),
-                }
+        let said = match (headers.get(header::LOCATION), self.http.snippet(&body)) {
+            (Some(target), _) if status.is_redirection() => {
+                let target = self.http.snippet(target.as_bytes());
+                format!(" and points to {target:?}: check MANA_MCP_URL")
             }
-            _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
-                unknown("the request was accepted without an answer".into())
-            }
-            kind => {
-                let kind = self.http.snippet(kind.as_bytes());
-                unknown(format!(
-                    "the answer of mana-mcp is neither JSON nor an event stream but {kind:?}"
-                ))
-            }
-        }
+            (_, said) if said.is_empty() => said,
+            (_, said) => format!(": {said}"),
+        };
+        McpError::new(fate, format!("mana-mcp answered {code}{said}"))
     }
 
     /// Reads the answer out of a stream, and out of those it is resumed by.
-    async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, CallError> {
+    async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, McpError> {
         let mut hearing = Hearing::new(ANSWER_LIMIT);
         let mut reconnects = 0;
         loop {
@@ -365,37 +291,39 @@ impl Link {
                     }
                 }
             }
-            let events = &mut hearing.events;
-            reconnects = if events.last_id == resumed_behind { reconnects + 1 } else { 1 };
-            response = match self.resume(events, reconnects).await {
-                Some(response) => response,
-                None => {
-                    let reason = "the answer stream ended without an answer".into();
-                    return Err(CallError::OutcomeUnknown { reason });
-                }
-            };
+            if hearing.events.last_id != resumed_behind {
+                reconnects = 0;
+            }
+            let resumed = self.resume(&mut hearing.events, &mut reconnects).await;
+            let lost = || McpError::unknown("the answer stream ended without an answer");
+            response = resumed.ok_or_else(lost)?;
         }
     }
 
     /// The rest of a broken answer stream, where the server keeps it.
-    async fn resume(&self, events: &mut Events, from: u32) -> Option<Response> {
+    async fn resume(&self, events: &mut Events, reconnects: &mut u32) -> Option<Response> {
         let last_id = events.last_id.as_ref().filter(|id| !id.is_empty())?;
         let last_id = HeaderValue::from_bytes(last_id).ok()?;
         events.restart();
-        for _ in from..=MAX_RECONNECTS {
+        while *reconnects < MAX_RECONNECTS {
+            *reconnects += 1;
             sleep(events.retry.unwrap_or(RECONNECT_PAUSE).min(LONGEST_PAUSE)).await;
-            let request = self
-                .http
-                .inner()
-                .request(Method::GET, self.url.as_url().clone())
-                .headers(self.request_headers())
-                .header(header::ACCEPT, "text/event-stream")
-                .header(LAST_EVENT_ID, last_id.clone());
-            if let Ok(response) = self.send("resume_stream", request).await {
+            let request = self.to(Method::GET).header(header::ACCEPT, "text/event-stream");
+            let request = request.header(LAST_EVENT_ID, last_id.clone());
+            if let Ok(response) = send(&self.http, "resume_stream", request).await {
                 return response.status().is_success().then_some(response);
             }
         }
         None
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.has_session() && !self.is_ended.load(Relaxed) {
+            let delete = self.delete(None);
+            self.spawn(async move { drop(timeout(CLOSE_TIMEOUT, delete).await) });
+        }
     }
 }
 
@@ -413,36 +341,65 @@ impl Drop for CancelOnDrop {
         }
         let (link, id) = (self.link.clone(), self.id);
         self.link.spawn(async move {
-            let params = serde_json::json!({"requestId": id, "reason": "given up"});
+            let params = json!({"requestId": id, "reason": "given up"});
             // Best effort: the server ends the request by itself sooner or later.
-            let _ = timeout(CLOSE_TIMEOUT, link.notify("notifications/cancelled", params)).await;
+            let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
         });
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, McpError>>,
+) -> Result<T, McpError> {
+    timeout(limit, exchange).await.unwrap_or_else(|_| Err(McpError::too_slow(limit)))
+}
+
+/// Sends one request and counts it; its duration ends with the head of the answer, as the rest may stream.
+async fn send(
+    http: &HttpClient,
+    operation: &'static str,
+    request: RequestBuilder,
+) -> Result<Response, McpError> {
+    let started = Instant::now();
+    let (outcome, result) = match request.send().await {
+        Ok(response) => (status_class(response.status()), Ok(response)),
+        Err(error) if error.is_connect() => {
+            let reason = format!("mana-mcp cannot be reached ({})", root_cause(&error));
+            ("unreachable", Err(McpError::new(Fate::Away, reason)))
+        }
+        Err(error) => ("interrupted", Err(broken(&error))),
+    };
+    http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
+    result
+}
+
+fn broken(error: &reqwest::Error) -> McpError {
+    McpError::unknown(format!("the connection to mana-mcp broke ({})", root_cause(error)))
 }
 
 fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
     secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
 }
 
-/// Structs of strings, integers and JSON always encode.
-fn encode(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).unwrap_or_default()
+/// A JSON-RPC message.
+fn encode(id: Option<u64>, method: &str, params: Value) -> Vec<u8> {
+    let mut message = json!({"jsonrpc": "2.0", "method": method});
+    message["params"] = params;
+    if let Some(id) = id {
+        message["id"] = id.into();
+    }
+    message.to_string().into_bytes()
 }
 
 /// A body of at most `limit` bytes.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, CallError> {
+async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, McpError> {
     let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
-                return Err(CallError::Oversized { limit });
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => {
-                let reason = format!("the connection to mana-mcp broke ({})", root_cause(&error));
-                return Err(CallError::OutcomeUnknown { reason });
-            }
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(McpError::too_long(limit));
         }
+        body.extend_from_slice(&chunk);
     }
+    Ok(body)
 }

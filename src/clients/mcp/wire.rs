@@ -3,25 +3,25 @@
 //! One odd tool costs no list, one odd content block no result: only the odd part is passed over. And what
 //! is not shown is not unfolded: a few megabytes of tiny values would take a gigabyte.
 
-use std::{fmt, marker::PhantomData};
-
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{MAX_TOOLS, McpError};
+use super::error::McpError;
 use crate::domain::ToolName;
 
+/// Most tools of a server.
+pub(super) const MAX_TOOLS: usize = 1_000;
 /// Most that one tool may have of name, description and schema, in bytes.
 const MAX_TOOL: usize = 64 << 10;
 /// Most values of one tool's schema.
 const MAX_TOOL_VALUES: usize = 5_000;
 /// Longest tool name MCP allows.
 const MAX_NAME: usize = 128;
-/// Most content blocks that are looked at; a result with more names the number of the others.
-const MAX_BLOCKS: usize = 1_000;
+/// Most items of a list that are looked at, tools or content blocks: the others are counted.
+const MAX_ITEMS: usize = MAX_TOOLS;
 /// Most values in the schemas of one page, counted by their commas and brackets.
 const MAX_VALUES: usize = 50_000;
 
@@ -63,36 +63,18 @@ pub struct ToolOutput {
     pub is_error: bool,
 }
 
-/// A content block (contracts/mcp-client.md, section 2).
+/// A content block (contracts/mcp-client.md, section 2). `Other` is of a type that this program does not know,
+/// by its name; `More` stands for so many further blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are MCP's own")]
 pub enum Content {
     Text(String),
-    Image {
-        mime_type: String,
-        data: String,
-    },
-    Audio {
-        mime_type: String,
-        bytes: usize,
-    },
-    ResourceLink {
-        uri: String,
-        name: String,
-        mime_type: Option<String>,
-    },
-    TextResource {
-        uri: String,
-        text: String,
-    },
-    BlobResource {
-        uri: String,
-        mime_type: Option<String>,
-        data: String,
-    },
-    /// A type this program does not know, by its name.
+    Image { mime_type: String, data: String },
+    Audio { mime_type: String, bytes: usize },
+    ResourceLink { uri: String, name: String, mime_type: Option<String> },
+    TextResource { uri: String, text: String },
+    BlobResource { uri: String, mime_type: Option<String>, data: String },
     Other(String),
-    /// So many further blocks.
     More(usize),
 }
 
@@ -106,57 +88,50 @@ pub struct ToolPage {
     pub next_cursor: Option<String>,
 }
 
-/// The first values of an array, as they stand, and the number of the others.
-struct First<'a, const MOST: usize>(Vec<&'a RawValue>, usize);
-
-impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for First<'a, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<'a, const MOST: usize>(PhantomData<&'a RawValue>);
-
-        impl<'de: 'a, 'a, const MOST: usize> Visitor<'de> for Reader<'a, MOST> {
-            type Value = First<'a, MOST>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let (mut first, mut others) = (Vec::new(), 0);
-                while first.len() < MOST
-                    && let Some(item) = items.next_element()?
-                {
-                    first.push(item);
-                }
-                while first.len() == MOST && items.next_element::<IgnoredAny>()?.is_some() {
-                    others += 1;
-                }
-                Ok(First(first, others))
-            }
-        }
-
-        deserializer.deserialize_seq(Reader(PhantomData))
-    }
-}
-
 /// A member of an object, as it stands; one that is missing or null is neither.
-type Member<'a> = Option<&'a RawValue>;
+pub(super) type Member<'a> = Option<&'a RawValue>;
 
 /// The value of a member, if it is of the kind wanted.
-fn get<T: DeserializeOwned>(member: Member<'_>) -> Option<T> {
+pub(super) fn get<'a, T: Deserialize<'a>>(member: Member<'a>) -> Option<T> {
     serde_json::from_str(member?.get()).ok()
 }
 
-fn text(member: Member<'_>) -> String {
-    get(member).unwrap_or_default()
+/// The first values of an array, as they stand, and the number of the others; `None` if it is no array.
+fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
+    // However many they are, they take no room.
+    let all = get::<Vec<IgnoredAny>>(array)?.len();
+    let mut rest = array?.get();
+    let first = (0..all.min(MAX_ITEMS)).map_while(|_| {
+        // A bracket or comma.
+        rest = rest.trim_ascii_start().get(1..)?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+        let value = values.next()?.ok()?;
+        rest = &rest[values.byte_offset()..];
+        Some(value)
+    });
+    let first: Vec<_> = first.collect();
+    let others = all - first.len();
+    Some((first, others))
+}
+
+/// The value of a member, or nothing where that is of another kind.
+#[derive(Default)]
+pub(super) struct Odd<T>(pub T);
+
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let member = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(get(Some(member)).unwrap_or_default()))
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawPage<'a> {
     #[serde(borrow)]
-    tools: First<'a, MAX_TOOLS>,
-    #[serde(borrow)]
-    next_cursor: Member<'a>,
+    tools: Member<'a>,
+    #[serde(default)]
+    next_cursor: Odd<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -168,74 +143,71 @@ struct RawTool<'a> {
     description: Member<'a>,
     #[serde(borrow)]
     input_schema: Member<'a>,
-    #[serde(borrow)]
-    annotations: Member<'a>,
-    #[serde(borrow, rename = "_meta")]
-    meta: Member<'a>,
+    annotations: Odd<RawAnnotations>,
+    #[serde(rename = "_meta")]
+    meta: Odd<RawMeta>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawAnnotations<'a> {
-    #[serde(borrow)]
-    read_only_hint: Member<'a>,
-    #[serde(borrow)]
-    destructive_hint: Member<'a>,
+struct RawAnnotations {
+    read_only_hint: Odd<Option<bool>>,
+    destructive_hint: Odd<Option<bool>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct RawMeta<'a> {
-    #[serde(borrow)]
-    scope: Member<'a>,
+struct RawMeta {
+    scope: Odd<String>,
 }
 
-/// Reads a page; `None` if the result is no tool list.
+/// Reads a page of a tool list.
 ///
 /// # Errors
-/// When it holds more than any real one.
-pub fn read_tools(result: &RawValue) -> Result<Option<ToolPage>, McpError> {
-    let Ok(page) = serde_json::from_str::<RawPage<'_>>(result.get()) else { return Ok(None) };
-    let First(tools, others) = page.tools;
+/// When it is none, or holds more than any real one.
+pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
+    let page = get::<RawPage<'_>>(Some(result));
+    let (tools, others) = page
+        .as_ref()
+        .and_then(|page| first(page.tools))
+        .ok_or_else(|| McpError::not_run("the answer is no tool list"))?;
     if others > 0 {
-        return Err(McpError::Oversized("more than 1,000 tools"));
+        return Err(McpError::not_run("more than 1,000 tools"));
     }
     let tools: Vec<RawTool<'_>> =
-        tools.iter().map(|tool| serde_json::from_str(tool.get()).unwrap_or_default()).collect();
+        tools.into_iter().map(|tool| get(Some(tool)).unwrap_or_default()).collect();
     let fit = || tools.iter().filter(|tool| tool.misfit().is_none());
     if fit().map(RawTool::values).sum::<usize>() > MAX_VALUES {
-        return Err(McpError::Oversized("more than 50,000 values in schemas"));
+        return Err(McpError::not_run("more than 50,000 values in schemas"));
     }
     let size = fit().map(RawTool::size).sum();
-    let next_cursor = get(page.next_cursor).filter(|cursor: &String| !cursor.is_empty());
-    Ok(Some(ToolPage { tools: tools.iter().filter_map(read_tool).collect(), size, next_cursor }))
-}
-
-fn read_tool(tool: &RawTool<'_>) -> Option<Tool> {
-    let name = text(tool.name);
-    if name.is_empty() || name.chars().count() > MAX_NAME {
-        tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
-        return None;
-    }
-    let hints = tool.hints();
-    let name = ToolName::new(name);
-    let read = match tool.misfit() {
-        Some(why) => Err(why),
-        None => get::<Map<String, Value>>(tool.input_schema).ok_or("it has no input schema"),
-    };
-    let mut input_schema = match read {
-        Ok(input_schema) => input_schema,
-        Err(why) => {
-            let (description, input_schema) = Default::default();
-            return Some(Tool { name, description, input_schema, hints, misfit: Some(why) });
-        }
-    };
-    // Claude refuses a whole request for one schema that is not an object's.
-    input_schema.insert("type".into(), "object".into());
-    Some(Tool { name, description: text(tool.description), input_schema, hints, misfit: None })
+    let next_cursor = page.map(|page| page.next_cursor.0).filter(|cursor| !cursor.is_empty());
+    Ok(ToolPage { tools: tools.iter().filter_map(RawTool::read).collect(), size, next_cursor })
 }
 
 impl RawTool<'_> {
+    fn read(&self) -> Option<Tool> {
+        let name = get(self.name).unwrap_or_else(String::new);
+        if name.is_empty() || name.chars().count() > MAX_NAME {
+            tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
+            return None;
+        }
+        let (name, hints) = (ToolName::new(name), self.hints());
+        let schema = match self.misfit() {
+            Some(why) => Err(why),
+            None => get::<Map<_, _>>(self.input_schema).ok_or("it has no input schema"),
+        };
+        let (description, input_schema, misfit) = match schema {
+            Ok(mut schema) => {
+                // Claude refuses a whole request for one schema that is not an object's.
+                schema.insert("type".into(), "object".into());
+                (get(self.description).unwrap_or_default(), schema, None)
+            }
+            Err(why) => (String::new(), Map::new(), Some(why)),
+        };
+        Some(Tool { name, description, input_schema, hints, misfit })
+    }
+
     /// How many bytes of it the model would be told of.
     fn size(&self) -> usize {
         let told = [self.name, self.description, self.input_schema];
@@ -257,14 +229,11 @@ impl RawTool<'_> {
     }
 
     fn hints(&self) -> ToolHints {
-        let annotations = self.annotations.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let RawAnnotations { read_only_hint, destructive_hint } = annotations.unwrap_or_default();
-        let meta = self.meta.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let RawMeta { scope } = meta.unwrap_or_default();
+        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
         ToolHints {
-            read_only: get(read_only_hint),
-            destructive: get(destructive_hint),
-            is_admin: text(scope) == "admin",
+            read_only: read_only_hint.0,
+            destructive: destructive_hint.0,
+            is_admin: self.meta.0.scope.0 == "admin",
         }
     }
 }
@@ -284,37 +253,26 @@ struct RawOutput<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawBlock<'a> {
-    #[serde(borrow)]
-    r#type: Member<'a>,
-    #[serde(borrow)]
-    text: Member<'a>,
-    #[serde(borrow)]
-    data: Member<'a>,
-    #[serde(borrow)]
-    mime_type: Member<'a>,
-    #[serde(borrow)]
-    uri: Member<'a>,
-    #[serde(borrow)]
-    name: Member<'a>,
+    r#type: Odd<Option<String>>,
+    text: Odd<Option<String>>,
+    data: Odd<String>,
+    mime_type: Odd<Option<String>>,
+    uri: Odd<String>,
+    name: Odd<String>,
+    blob: Odd<String>,
     #[serde(borrow)]
     resource: Member<'a>,
-    #[serde(borrow)]
-    blob: Member<'a>,
 }
 
 /// Reads a tool's answer; `None` if the result is none.
 pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
     let output: RawOutput<'_> = serde_json::from_str(result.get()).ok()?;
-    let is_empty = || result.get()[1..].trim_start().starts_with('}');
-    if output.content.is_none()
-        && output.structured_content.is_none()
-        && output.is_error.is_none()
-        && !is_empty()
-    {
+    let is_empty = result.get()[1..].trim_start().starts_with('}');
+    let members = [output.content, output.structured_content, output.is_error];
+    if !is_empty && members.iter().all(Option::is_none) {
         return None;
     }
-    let blocks = output.content.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    let First::<MAX_BLOCKS>(blocks, others) = blocks.unwrap_or(First(Vec::new(), 0));
+    let (blocks, others) = first(output.content).unwrap_or_default();
     let mut content: Vec<_> = blocks.into_iter().map(Content::read).collect();
     content.extend((others > 0).then_some(Content::More(others)));
     // It only stands in for content.
@@ -328,30 +286,26 @@ pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
 
 impl Content {
     fn read(block: &RawValue) -> Self {
-        let block: RawBlock<'_> = serde_json::from_str(block.get()).unwrap_or_default();
-        let kind = get(block.r#type).unwrap_or_else(|| "untyped".to_owned());
+        let block: RawBlock<'_> = get(Some(block)).unwrap_or_default();
+        let kind = block.r#type.0.unwrap_or_else(|| "untyped".to_owned());
+        let (text, data, mime_type) = (block.text.0, block.data.0, block.mime_type.0);
         match &*kind {
-            "text" => Self::Text(text(block.text)),
-            "image" => Self::Image { mime_type: text(block.mime_type), data: text(block.data) },
+            "text" => Self::Text(text.unwrap_or_default()),
+            "image" => Self::Image { mime_type: mime_type.unwrap_or_default(), data },
+            // Four base64 characters hold three bytes.
             "audio" => {
-                // Four base64 characters hold three bytes.
-                let bytes = text(block.data).len() / 4 * 3;
-                Self::Audio { mime_type: text(block.mime_type), bytes }
+                Self::Audio { mime_type: mime_type.unwrap_or_default(), bytes: data.len() / 4 * 3 }
             }
-            "resource_link" => Self::ResourceLink {
-                uri: text(block.uri),
-                name: text(block.name),
-                mime_type: get(block.mime_type),
-            },
+            "resource_link" => {
+                Self::ResourceLink { uri: block.uri.0, name: block.name.0, mime_type }
+            }
             "resource" => {
-                let resource = block.resource.and_then(|raw| serde_json::from_str(raw.get()).ok());
-                let resource: RawBlock<'_> = resource.unwrap_or_default();
-                let uri = text(resource.uri);
-                if let Some(text) = get(resource.text) {
-                    return Self::TextResource { uri, text };
+                let resource: RawBlock<'_> = get(block.resource).unwrap_or_default();
+                let (uri, mime_type) = (resource.uri.0, resource.mime_type.0);
+                match resource.text.0 {
+                    Some(text) => Self::TextResource { uri, text },
+                    None => Self::BlobResource { uri, mime_type, data: resource.blob.0 },
                 }
-                let mime_type = get(resource.mime_type);
-                Self::BlobResource { uri, mime_type, data: text(resource.blob) }
             }
             _ => Self::Other(kind),
         }
@@ -368,13 +322,9 @@ mod tests {
         serde_json::value::to_raw_value(&value).unwrap()
     }
 
-    fn tools(result: &RawValue) -> Option<ToolPage> {
-        read_tools(result).unwrap()
-    }
-
     #[test]
     fn an_odd_tool_is_left_out_and_the_others_stay() {
-        let page = tools(&result(json!({
+        let page = read_tools(&result(json!({
             "tools": [
                 {"name": "todo.list", "description": "Lists.", "inputSchema": {"$schema": "x", "properties": {}}},
                 {"name": "", "inputSchema": {"type": "object"}},
@@ -391,8 +341,10 @@ mod tests {
         assert_eq!(fits, [("todo.list", true), ("no.schema", false), ("odd.schema", false)]);
         assert_eq!(page.tools[0].input_schema["type"], "object");
         assert_eq!(page.next_cursor.as_deref(), Some("2"));
-        assert!(tools(&result(json!({"tools": 5}))).is_none());
-        assert!(tools(&result(json!([]))).is_none());
+        for none in [json!({"tools": 5}), json!([])] {
+            let error = read_tools(&result(none)).err().unwrap();
+            assert_eq!(error.reason, "the answer is no tool list");
+        }
     }
 
     #[test]
@@ -400,7 +352,7 @@ mod tests {
         // Known ones and others, in an order no map would have by itself.
         let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","required":["z","a"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3,"default":null},"m":{"const":1.0}},"$defs":{"b":{"$anchor":"b","prefixItems":[{"type":"integer"}],"items":false}},"allOf":[{"if":{"required":["m"]},"then":{"minProperties":2},"else":true}],"dependentSchemas":{"z":{}},"unevaluatedProperties":false,"x-unknown":{"b":1,"a":[]}}"##;
         let page = format!(r#"{{"tools":[{{"inputSchema":{schema},"name":"a.b"}}]}}"#);
-        let page = tools(&RawValue::from_string(page).unwrap()).unwrap();
+        let page = read_tools(&RawValue::from_string(page).unwrap()).unwrap();
         assert_eq!(serde_json::to_string(&page.tools[0].input_schema).unwrap(), schema);
     }
 
@@ -426,18 +378,18 @@ mod tests {
     fn of_very_many_blocks_or_values_the_first_are_read_and_the_rest_is_counted() {
         let blocks = json!({"content": vec![json!({"type": "text", "text": "a"}); 1_500]});
         let output = read_output(&result(blocks)).unwrap();
-        assert_eq!(output.content.len(), MAX_BLOCKS + 1);
+        assert_eq!(output.content.len(), MAX_ITEMS + 1);
         assert_eq!(output.content.last(), Some(&Content::More(500)));
         let tool = |schema: Value| json!({"name": "a.b", "inputSchema": schema});
         let many = json!({"tools": vec![tool(json!({})); 1_001]});
-        assert!(matches!(read_tools(&result(many)), Err(McpError::Oversized(_))));
+        assert!(read_tools(&result(many)).is_err_and(|error| error.reason.contains("more than")));
         // One that is too large costs no other its place; many that are not are no list to offer.
         let values = |count| tool(json!({"enum": vec![json!(1); count]}));
-        let page = tools(&result(json!({"tools": [values(6_000), values(4_000)]}))).unwrap();
+        let page = read_tools(&result(json!({"tools": [values(6_000), values(4_000)]}))).unwrap();
         let fits: Vec<_> = page.tools.iter().map(|tool| tool.misfit.is_none()).collect();
         assert_eq!((fits, page.size < 10_000), (vec![false, true], true));
         let many = json!({"tools": vec![values(4_000); 13]});
-        assert!(matches!(read_tools(&result(many)), Err(McpError::Oversized(_))));
+        assert!(read_tools(&result(many)).is_err_and(|error| error.reason.contains("more than")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    clients::mcp::{CallError, Content, ToolOutput},
+    clients::mcp::{Content, Fate, McpError, ToolOutput},
     metrics::SessionRenewal,
 };
 
@@ -11,20 +11,15 @@ use crate::{
 const NO_VAULT: &str = "VAULT_NOT_INITIALISED";
 
 /// What has been tried for a call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Course {
     only_reads: bool,
-    asked_again: bool,
-    session_lost: bool,
-    unauthorized: bool,
-    vault_missed: bool,
+    tried: Vec<Remedy>,
 }
 
-/// What comes before the call is sent again.
+/// What comes before a call is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// It is not: its outcome stands.
-    Over,
+pub(super) enum Remedy {
     /// Nothing.
     AskAgain,
     /// Another session.
@@ -35,61 +30,60 @@ pub(super) enum Next {
 
 impl Course {
     pub(super) fn new(only_reads: bool) -> Self {
-        Self { only_reads, ..Self::default() }
+        Self { only_reads, tried: Vec::new() }
+    }
+
+    fn asked_again(&self) -> bool {
+        self.tried.contains(&Remedy::AskAgain)
     }
 
     /// How long to wait for an answer, if `left` is left for it all. A read that may be tried once more
     /// leaves a third of its time for that; of the default, the rest is what mana-mcp itself waits.
     pub(super) fn patience(&self, left: Duration) -> Duration {
-        if self.only_reads && !self.asked_again { left * 2 / 3 } else { left }
+        if self.only_reads && !self.asked_again() { left * 2 / 3 } else { left }
     }
 
-    /// What comes after this outcome. What the server refused at the door did not run, and a tool that
-    /// misses the vault has done nothing, so both may be repeated whatever they do; where the outcome
-    /// is unknown, only what reads may.
-    pub(super) fn after(&mut self, result: &Result<ToolOutput, CallError>) -> Next {
-        let (tried, next) = match result {
-            Err(CallError::SessionLost) => {
-                (&mut self.session_lost, Next::Renew(SessionRenewal::Lost))
-            }
-            Err(CallError::Unauthorized { .. }) => {
-                (&mut self.unauthorized, Next::Renew(SessionRenewal::Unauthorized))
-            }
-            Err(CallError::OutcomeUnknown { .. }) if self.only_reads => {
-                (&mut self.asked_again, Next::AskAgain)
-            }
-            result if misses_vault(result) => (&mut self.vault_missed, Next::InitVault),
-            _ => return Next::Over,
+    /// What comes after this outcome; `None` where it stands. What the server refused at the door did not
+    /// run, and a tool that misses the vault has done nothing, so both may be repeated whatever they do; where
+    /// the outcome is unknown, only what reads may.
+    pub(super) fn after(&mut self, result: &Result<ToolOutput, McpError>) -> Option<Remedy> {
+        let remedy = match result {
+            result if misses_vault(result) => Remedy::InitVault,
+            Err(error) => match error.fate {
+                Fate::SessionLost => Remedy::Renew(SessionRenewal::Lost),
+                Fate::Unauthorized => Remedy::Renew(SessionRenewal::Unauthorized),
+                Fate::Unknown if self.only_reads => Remedy::AskAgain,
+                _ => return None,
+            },
+            Ok(_) => return None,
         };
-        if std::mem::replace(tried, true) { Next::Over } else { next }
+        if self.tried.contains(&remedy) {
+            return None;
+        }
+        self.tried.push(remedy);
+        Some(remedy)
     }
 
     /// The error of a call that had so long, as it is told. A read has done nothing, whatever its outcome.
-    pub(super) fn judge(&self, error: CallError, limit: Duration, is_late: bool) -> CallError {
-        match error {
-            CallError::OutcomeUnknown { reason } if self.only_reads => {
-                let reason = match is_late {
-                    true => format!("no answer within {} s", limit.as_secs_f64()),
-                    false => reason,
-                };
-                let times = if self.asked_again { "twice" } else { "once" };
-                CallError::Unanswered { reason: format!("{reason} (asked {times})") }
+    pub(super) fn judge(&self, mut error: McpError, limit: Duration, is_late: bool) -> McpError {
+        if self.only_reads && error.fate == Fate::Unknown {
+            error.fate = Fate::Unanswered;
+            if is_late {
+                error.reason = format!("no answer within {} s", limit.as_secs_f64());
             }
-            error => error,
+            let times = if self.asked_again() { "twice" } else { "once" };
+            error.reason += &format!(" (asked {times})");
         }
+        error
     }
 }
 
-fn misses_vault(result: &Result<ToolOutput, CallError>) -> bool {
+fn misses_vault(result: &Result<ToolOutput, McpError>) -> bool {
+    let says_so =
+        |content: &Content| matches!(content, Content::Text(text) if text.contains(NO_VAULT));
     match result {
-        Ok(output) => {
-            output.is_error
-                && output.content.iter().any(
-                    |content| matches!(content, Content::Text(text) if text.contains(NO_VAULT)),
-                )
-        }
-        Err(CallError::Rejected { message, .. }) => message.contains(NO_VAULT),
-        Err(_) => false,
+        Ok(output) => output.is_error && output.content.iter().any(says_so),
+        Err(error) => error.fate == Fate::Rejected && error.reason.contains(NO_VAULT),
     }
 }
 
@@ -97,21 +91,25 @@ fn misses_vault(result: &Result<ToolOutput, CallError>) -> bool {
 mod tests {
     use super::*;
 
-    type Outcome = Result<ToolOutput, CallError>;
+    type Outcome = Result<ToolOutput, McpError>;
 
-    const LOST: Next = Next::Renew(SessionRenewal::Lost);
-    const UNAUTHORIZED: Next = Next::Renew(SessionRenewal::Unauthorized);
+    const LOST: Option<Remedy> = Some(Remedy::Renew(SessionRenewal::Lost));
+    const UNAUTHORIZED: Option<Remedy> = Some(Remedy::Renew(SessionRenewal::Unauthorized));
+
+    fn failed(fate: Fate, reason: &str) -> Outcome {
+        Err(McpError { fate, reason: reason.into() })
+    }
 
     fn lost() -> Outcome {
-        Err(CallError::SessionLost)
+        failed(Fate::SessionLost, "404")
     }
 
     fn unauthorized() -> Outcome {
-        Err(CallError::Unauthorized { reason: "401".into() })
+        failed(Fate::Unauthorized, "401")
     }
 
     fn unknown() -> Outcome {
-        Err(CallError::OutcomeUnknown { reason: "silence".into() })
+        failed(Fate::Unknown, "silence")
     }
 
     fn no_vault() -> Outcome {
@@ -120,11 +118,11 @@ mod tests {
     }
 
     fn not_run() -> Outcome {
-        Err(CallError::NotRun { reason: "503".into(), transient: true, retry_after: None })
+        failed(Fate::Busy(None), "503")
     }
 
     /// What comes after each of these outcomes of one call.
-    fn course(only_reads: bool, outcomes: &[Outcome]) -> Vec<Next> {
+    fn course(only_reads: bool, outcomes: &[Outcome]) -> Vec<Option<Remedy>> {
         let mut course = Course::new(only_reads);
         outcomes.iter().map(|outcome| course.after(outcome)).collect()
     }
@@ -132,37 +130,34 @@ mod tests {
     #[test]
     fn each_remedy_is_tried_once_whatever_the_call_does() {
         for only_reads in [false, true] {
-            assert_eq!(course(only_reads, &[lost(), lost()]), [LOST, Next::Over]);
-            assert_eq!(
-                course(only_reads, &[unauthorized(), unauthorized()]),
-                [UNAUTHORIZED, Next::Over]
-            );
+            assert_eq!(course(only_reads, &[lost(), lost()]), [LOST, None]);
+            assert_eq!(course(only_reads, &[unauthorized(), unauthorized()]), [UNAUTHORIZED, None]);
             assert_eq!(
                 course(only_reads, &[no_vault(), no_vault()]),
-                [Next::InitVault, Next::Over]
+                [Some(Remedy::InitVault), None]
             );
             assert_eq!(
                 course(
                     only_reads,
                     &[lost(), unauthorized(), no_vault(), Ok(ToolOutput::default())]
                 ),
-                [LOST, UNAUTHORIZED, Next::InitVault, Next::Over]
+                [LOST, UNAUTHORIZED, Some(Remedy::InitVault), None]
             );
-            assert_eq!(course(only_reads, &[not_run()]), [Next::Over]);
+            assert_eq!(course(only_reads, &[not_run()]), [None]);
         }
     }
 
     #[test]
     fn where_the_outcome_is_unknown_a_read_is_asked_once_more_and_a_write_is_not() {
-        assert_eq!(course(true, &[unknown(), unknown()]), [Next::AskAgain, Next::Over]);
-        assert_eq!(course(false, &[unknown()]), [Next::Over]);
-        assert_eq!(course(false, &[lost(), unknown()]), [LOST, Next::Over]);
+        assert_eq!(course(true, &[unknown(), unknown()]), [Some(Remedy::AskAgain), None]);
+        assert_eq!(course(false, &[unknown()]), [None]);
+        assert_eq!(course(false, &[lost(), unknown()]), [LOST, None]);
     }
 
     #[test]
     fn a_read_without_an_answer_is_told_as_that_and_a_write_as_unknown() {
         let limit = Duration::from_secs(15);
-        let silence = || CallError::OutcomeUnknown { reason: "silence".into() };
+        let silence = || McpError::unknown("silence");
         let mut read = Course::new(true);
         let told = |course: &Course, is_late| course.judge(silence(), limit, is_late).to_string();
         assert_eq!(told(&read, false), "silence (asked once)");
@@ -174,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_too_long_is_not_asked_for_again() {
-        assert_eq!(course(true, &[Err(CallError::Oversized { limit: 1 })]), [Next::Over]);
+        assert_eq!(course(true, &[failed(Fate::Oversized, "long")]), [None]);
     }
 
     #[test]
@@ -190,11 +185,7 @@ mod tests {
     #[test]
     fn only_an_error_asks_for_the_vault() {
         let content = vec![Content::Text(NO_VAULT.into())];
-        assert_eq!(
-            course(false, &[Ok(ToolOutput { content, ..Default::default() })]),
-            [Next::Over]
-        );
-        let rejected = CallError::Rejected { code: -32603, message: NO_VAULT.into() };
-        assert_eq!(course(false, &[Err(rejected)]), [Next::InitVault]);
+        assert_eq!(course(false, &[Ok(ToolOutput { content, ..Default::default() })]), [None]);
+        assert_eq!(course(false, &[failed(Fate::Rejected, NO_VAULT)]), [Some(Remedy::InitVault)]);
     }
 }

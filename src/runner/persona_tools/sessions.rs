@@ -11,12 +11,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::tally::Tally;
+use super::{course::Course, tally::Tally};
 use crate::{
     agent::ToolError,
     clients::{
         auth::{Access, AuthClient},
-        mcp::{CallError, McpClient, McpError, McpSession, ToolOutput},
+        mcp::{Ending, Fate, McpClient, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
     http::retry::{Retryable, Verdict},
@@ -43,101 +43,69 @@ pub(in crate::runner) struct Opener<'a> {
 /// One run's sessions, of which one is current.
 #[derive(Debug)]
 pub(super) struct Sessions<'a> {
-    opener: Opener<'a>,
+    pub opener: Opener<'a>,
     /// Held while another session is opened, so that calls wait for it and share it.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    current: Arc<Session>,
+    current: Arc<McpSession>,
     is_lost: bool,
-    /// Earlier ones, which calls may still be under way in.
-    retired: Vec<Arc<Session>>,
-    /// The tools of the first, which the catalog is frozen from.
-    frozen: Vec<ToolName>,
+    /// Earlier ones, which calls may still be under way in. The catalog is frozen from the tools of the first.
+    retired: Vec<Arc<McpSession>>,
     tally: Tally,
     /// When the last attempt to replace the current one failed, and why.
-    failed: Option<(Instant, CallError)>,
-}
-
-/// A session of a run.
-#[derive(Debug)]
-pub(super) struct Session {
-    mcp: McpSession,
-    /// The JWT its tools work with.
-    pub jwt: SecretString,
-    /// Its place among the run's sessions.
-    number: u32,
-}
-
-impl Session {
-    /// Whether this tool may be called in it.
-    pub(super) fn offers(&self, tool: &ToolName) -> bool {
-        self.mcp.offers(tool)
-    }
-
-    /// As [`McpSession::call`].
-    pub(super) async fn call(
-        &self,
-        tool: &ToolName,
-        arguments: Map<String, Value>,
-        patience: Duration,
-        deadline: Instant,
-    ) -> Result<ToolOutput, CallError> {
-        self.mcp.call(tool, arguments, patience, deadline).await
-    }
+    failed: Option<(Instant, McpError)>,
 }
 
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
     pub(super) fn new(opener: Opener<'a>, first: McpSession) -> Self {
-        let frozen = first.tools().to_vec();
-        let current = Arc::new(Session { mcp: first, jwt: opener.access.jwt.clone(), number: 0 });
-        let state = State {
-            current,
-            is_lost: false,
-            retired: Vec::new(),
-            frozen,
-            tally: Tally::default(),
-            failed: None,
-        };
-        Self { opener, state: Mutex::new(state) }
+        let (current, tally) = (Arc::new(first), Tally::FULL);
+        let (is_lost, retired, failed) = Default::default();
+        let state = Mutex::new(State { current, is_lost, retired, tally, failed });
+        Self { opener, state }
     }
 
-    /// The session to call tools in.
-    pub(super) async fn current(&self, deadline: Instant) -> Result<Arc<Session>, ToolError> {
-        let state = self.lock(deadline).await?;
-        if state.tally.is_over() {
-            return Err(ToolError::SessionsLost);
-        }
-        Ok(state.current.clone())
-    }
-
-    /// Counts the loss of `session`, which several calls may find out; an error if it is the one too
-    /// many.
-    pub(super) async fn count_loss(
+    /// Calls a tool in the current session: that session, when the call began, and what came of it.
+    pub(super) async fn call(
         &self,
-        session: &Session,
+        tool: &ToolName,
+        arguments: &Map<String, Value>,
+        course: &Course,
         deadline: Instant,
-    ) -> Result<(), ToolError> {
-        let mut state = self.lock(deadline).await?;
-        if state.current.number == session.number && !mem::replace(&mut state.is_lost, true) {
-            state.tally.note_loss();
+    ) -> Result<(Arc<McpSession>, Instant, Result<ToolOutput, McpError>), ToolError> {
+        let session = self.lock(deadline).await?.current.clone();
+        if !session.offers(tool) {
+            return Err(ToolError::Vanished);
         }
-        if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(()) }
+        let began = Instant::now();
+        let patience = course.patience(deadline.saturating_duration_since(began));
+        let result = session.call(tool, arguments, patience, deadline).await;
+        if result.as_ref().is_err_and(|error| error.fate == Fate::SessionLost) {
+            // Several calls may find it out.
+            let mut state = self.lock(deadline).await?;
+            if Arc::ptr_eq(&state.current, &session)
+                && !mem::replace(&mut state.is_lost, true)
+                && state.tally.note_loss()
+            {
+                return Err(ToolError::SessionsLost);
+            }
+        }
+        Ok((session, began, result))
     }
 
     /// Replaces `session`, in which a call begun at `began` was refused, unless that has happened since.
     pub(super) async fn renew(
         &self,
-        session: &Session,
+        session: &Arc<McpSession>,
         reason: SessionRenewal,
         began: Instant,
         deadline: Instant,
     ) -> Result<(), ToolError> {
         let mut state = self.lock(deadline).await?;
-        if state.current.number != session.number {
+        if !Arc::ptr_eq(&state.current, session) {
             return Ok(());
         }
         // Calls that waited for the same attempt share its failure too; a later one tries anew.
@@ -147,21 +115,33 @@ impl<'a> Sessions<'a> {
             return Err(failure.clone().into());
         }
         let opened = timeout_at(deadline, self.opener.open(&mut state, reason, deadline)).await;
-        let opened = opened.unwrap_or_else(|_| Err(not_run("there was no time for it".into())));
-        match opened {
+        match opened.unwrap_or_else(|_| Err(McpError::not_run("there was no time for it"))) {
             Ok(next) => {
-                state.replace(next, reason);
+                let State { current, retired, is_lost, failed, .. } = &mut *state;
+                retired.push(mem::replace(current, Arc::new(next)));
+                (*is_lost, *failed) = (false, None);
+                let frozen = retired.first().map_or(&[][..], |first| first.tools());
+                let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
+                let opened = match reason {
+                    SessionRenewal::Lost => "mana-mcp lost the session; opened another one",
+                    SessionRenewal::Unauthorized => "opened another session with a fresh JWT",
+                };
+                match reason {
+                    SessionRenewal::Lost => tracing::warn!(tools.gone = gone, "{opened}"),
+                    SessionRenewal::Unauthorized => tracing::info!(tools.gone = gone, "{opened}"),
+                }
                 self.opener.metrics.record_session_renewal(reason);
                 Ok(())
             }
             Err(mut why) => {
-                if let CallError::NotRun { reason: why, .. } = &mut why {
+                if why.fate != Fate::Away {
                     let what = match reason {
                         SessionRenewal::Lost => "the session was lost",
                         SessionRenewal::Unauthorized => "the JWT is no longer accepted (401)",
                     };
-                    *why = format!("{what} and there is no new session: {why}");
-                    tracing::warn!("{why}");
+                    let reason = format!("{what} and there is no new session: {}", why.reason);
+                    tracing::warn!("{reason}");
+                    why = McpError::not_run(reason);
                 }
                 state.failed = Some((Instant::now(), why.clone()));
                 Err(why.into())
@@ -171,59 +151,37 @@ impl<'a> Sessions<'a> {
 
     /// Ends all of them on the server, each step within `limit`. Whether the server says that it did.
     pub(super) async fn close(self, limit: Duration) -> bool {
-        let Self { opener, state } = self;
-        let State { current, mut retired, mut tally, .. } = state.into_inner();
-        retired.push(current);
-        // No call is under way any more, so nobody else holds one.
-        let ends = retired.into_iter().filter_map(Arc::into_inner).map(|it| it.mcp.close(limit));
-        let (mut all_ended, mut still_open) = (true, Vec::new());
-        for end in join_all(ends).await {
-            match end {
-                Ok(is_ended) => all_ended &= is_ended,
-                Err(session) => still_open.push(session),
-            }
-        }
-        if still_open.is_empty() {
-            return all_ended;
+        let State { current, retired: mut sessions, mut tally, .. } = self.state.into_inner();
+        // Only a JWT that is valid then passes the door, even to end a session.
+        let jwt = current.jwt.clone();
+        sessions.push(current);
+        let endings = sessions.iter().map(|session| session.close(Some(&jwt), limit));
+        let endings = join_all(endings).await;
+        if !endings.contains(&Ending::Unauthorized) {
+            return endings.iter().all(|ending| *ending == Ending::Ended);
         }
         // The JWT ran out after the last call. Without another one the server keeps them for ever.
         let deadline = Instant::now() + JWT_FOR_END.min(limit);
-        let jwt = timeout_at(deadline, opener.fresh_jwt(&mut tally, deadline)).await;
-        match jwt.unwrap_or_else(|_| Err("there was no fresh JWT in time".into())) {
+        match self.opener.fresh_jwt(&mut tally, deadline).await {
             Ok(jwt) => {
-                let ends = still_open.into_iter().map(|session| session.end(&jwt));
-                join_all(ends).await.into_iter().all(|is_ended| is_ended) && all_ended
+                let again =
+                    sessions.iter().zip(endings).map(async |(session, ending)| match ending {
+                        Ending::Unauthorized => session.close(Some(&jwt), limit).await,
+                        ending => ending,
+                    });
+                join_all(again).await.iter().all(|ending| *ending == Ending::Ended)
             }
             Err(why) => {
-                tracing::warn!("an MCP session stays open on the server: {why}");
+                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
                 false
             }
         }
     }
 
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {
-        timeout_at(deadline, self.state.lock())
-            .await
-            .map_err(|_| not_run("there was no session in time".into()).into())
-    }
-}
-
-impl State {
-    fn replace(&mut self, next: Session, reason: SessionRenewal) {
-        let gone = self.frozen.iter().filter(|tool| !next.offers(tool)).count();
-        match reason {
-            SessionRenewal::Lost => {
-                tracing::warn!(tools.gone = gone, "mana-mcp lost the session; opened another one");
-            }
-            SessionRenewal::Unauthorized => {
-                tracing::info!(tools.gone = gone, "opened another session with a fresh JWT");
-            }
-        }
-        let jwt = next.jwt.clone();
-        self.retired.push(mem::replace(&mut self.current, Arc::new(next)));
-        // Only a JWT that is valid then passes the door, even to end a session.
-        self.retired.iter().for_each(|session| session.mcp.end_with(&jwt));
-        (self.is_lost, self.failed) = (false, None);
+        let state = timeout_at(deadline, self.state.lock()).await;
+        let state = state.map_err(|_| McpError::not_run("there was no session in time"))?;
+        if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(state) }
     }
 }
 
@@ -234,21 +192,14 @@ impl Opener<'_> {
         state: &mut State,
         reason: SessionRenewal,
         deadline: Instant,
-    ) -> Result<Session, CallError> {
+    ) -> Result<McpSession, McpError> {
         let jwt = match reason {
             SessionRenewal::Lost => state.current.jwt.clone(),
-            SessionRenewal::Unauthorized => {
-                self.fresh_jwt(&mut state.tally, deadline).await.map_err(not_run)?
-            }
+            SessionRenewal::Unauthorized => self.fresh_jwt(&mut state.tally, deadline).await?,
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        let opened = self.mcp.open((&jwt, space_id), redactor, deadline, note).await;
-        let (mcp, _) = opened.map_err(|error| match error {
-            McpError::Away { reason, .. } => CallError::Away { reason },
-            error => not_run(error.to_string()),
-        })?;
-        Ok(Session { mcp, jwt, number: state.current.number + 1 })
+        Ok(self.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
     /// A fresh JWT, which the run's redactor knows from now on.
@@ -256,25 +207,18 @@ impl Opener<'_> {
         &self,
         tally: &mut Tally,
         deadline: Instant,
-    ) -> Result<SecretString, String> {
+    ) -> Result<SecretString, McpError> {
         if !tally.take_jwt() {
-            return Err("there is no further JWT in this run".into());
+            return Err(McpError::not_run("there is no further JWT in this run"));
         }
-        match self.auth.fresh_jwt(self.email, deadline).await {
-            Ok(fresh) => {
-                self.access.redactor.learn(&fresh.redactor);
-                Ok(fresh.jwt)
+        let space_id = Some(&*self.access.space_id);
+        let fresh = self.auth.open_in(self.email, space_id, deadline).await.map_err(|error| {
+            if error.verdict() == Verdict::Final {
+                tally.note_final_refusal();
             }
-            Err(error) => {
-                if error.verdict() == Verdict::Final {
-                    tally.note_final_refusal();
-                }
-                Err(error.to_string())
-            }
-        }
+            McpError::not_run(error.to_string())
+        })?;
+        self.access.redactor.learn(&fresh.redactor);
+        Ok(fresh.jwt)
     }
-}
-
-fn not_run(reason: String) -> CallError {
-    CallError::NotRun { reason, transient: false, retry_after: None }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     clients::{
         auth::Access,
-        mcp::{McpError, McpSession, Tool},
+        mcp::{Fate, McpError, McpSession, Tool},
     },
     domain::{Persona, Stage, ToolName},
     metrics::{ToolFault, ToolOutcome},
@@ -82,14 +82,14 @@ impl Pipeline {
             loop {
                 let note = |session| run.journal.note_session(session);
                 let opened = self.mcp.open(token, &access.redactor, deadline, note).await;
-                let Err(error @ McpError::Away { .. }) = &opened else {
-                    break opened.map_err(|error| Failure::at(Stage::Mcp, error));
+                let Err(McpError { fate: Fate::Away, reason }) = &opened else {
+                    break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
                 let longest = (now + self.limits.tool_timeout).min(deadline);
                 if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
-                    break Err(Failure::away(Stage::Mcp, error));
+                    break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
         };
