@@ -114,6 +114,7 @@ fn log_panics() {
 
 /// Tells on standard error why the process cannot run, where [`init`] may not have taken place: a line
 /// of its own for every problem in JSON, a list under `what` in text. Does not wait long for a reader.
+#[expect(clippy::disallowed_methods, reason = "nobody may be reading standard error")]
 pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
     let text = match format {
         LogFormat::Text => {

@@ -82,7 +82,6 @@ impl McpClient {
     /// # Errors
     /// When there is no usable session by `deadline`; one that was opened is ended again. The reason names
     /// the step that failed.
-    #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
     pub async fn open<N: Future<Output = Result<(), String>>>(
         &self,
         access: (&SecretString, &str),

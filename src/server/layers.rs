@@ -1,6 +1,6 @@
 //! What every request passes, or every one of a kind: counting, and a bound on how many there are at once.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Failure, failure};
 use crate::metrics::Metrics;

@@ -213,6 +213,7 @@ impl Link {
 
     /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
     /// session that nobody knows of.
+    #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
     async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Result<Response, McpError> {
         let link = self.clone();
         let post = async move {
@@ -356,6 +357,7 @@ async fn within<T>(
 }
 
 /// Sends one request and counts it; its duration ends with the head of the answer, as the rest may stream.
+#[expect(clippy::disallowed_methods, reason = "an answer of mana-mcp may be a stream")]
 async fn send(
     http: &HttpClient,
     operation: &'static str,

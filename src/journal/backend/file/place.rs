@@ -85,6 +85,7 @@ impl Journal {
     ///
     /// # Errors
     /// When they are not: somebody has removed or replaced them.
+    #[expect(clippy::disallowed_methods, reason = "a disk may take its time")]
     pub async fn check_place(&self) -> Result<Option<u64>> {
         let Some(place) = self.backend.place.clone() else { return Ok(None) };
         let look = async {
