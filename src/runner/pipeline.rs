@@ -305,13 +305,14 @@ impl Pipeline {
     async fn carry_out(&self, mut run: Run) -> RunReport {
         let _in_flight = self.fleet.metrics.start_run();
         let shutdown = run.scope.shutdown.clone();
-        let stages = async {
+        // Boxed: it is large, and each future around it would be as large again.
+        let stages = Box::pin(async {
             let verdict = self.stages(&mut run).await;
             if !matches!(verdict.then, Then::Postpone | Then::Close) {
                 self.end_left_sessions(&mut run).await;
             }
             verdict
-        };
+        });
         // Nothing more is written down of one that is dropped: the next process finds what a kill leaves.
         let verdict = shutdown.unless_aborted(stages).await;
         let mut verdict =
