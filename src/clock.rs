@@ -3,12 +3,10 @@
 //! One clock is made in [`crate::app`] and handed down; tests make one they can move. Durations of
 //! requests and the like are measured with tokio's monotonic clock instead.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 /// The wall clock, or one that shows the time in here. Clones show the same.
 #[derive(Clone, Debug)]
@@ -43,6 +41,6 @@ impl Clock {
 
     fn change<T>(&self, change: impl FnOnce(&mut Timestamp) -> T) -> Option<T> {
         let time = self.0.as_ref()?;
-        Some(change(&mut time.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(change(&mut time.lock()))
     }
 }

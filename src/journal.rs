@@ -18,13 +18,9 @@ mod runs;
 mod schema;
 mod steps;
 
-use std::{
-    collections::HashSet,
-    future::pending,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use sqlx::SqlSafeStr;
 use tokio::time::{sleep, timeout};
 
@@ -62,7 +58,7 @@ impl Journal {
     /// Why nothing can be written at present, if so.
     pub fn trouble(&self) -> Option<String> {
         let lost = self.backend.place.as_ref().and_then(|place| place.trouble());
-        let noted = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let noted = || self.trouble.lock().clone();
         lost.map(|error| error.to_string()).or_else(noted)
     }
 
@@ -139,7 +135,7 @@ impl Journal {
             Err(error) if error.is_of_a_row() => return written,
             Err(error) => Some(error.to_string()),
         };
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.trouble.lock();
         match (&*trouble, &now) {
             (None, Some(error)) => tracing::error!(
                 "{error}; no model request is made until it works again (disk full? another process \
@@ -162,7 +158,7 @@ impl Journal {
         let log = |row: &Row, detail| {
             let error = JournalError::Row { what, detail };
             let whose = row.text("run_id").or_else(|_| row.text("id")).unwrap_or_default();
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = self.told.lock();
             if told.len() < MOST_TOLD && told.insert(format!("{whose} {error}")) {
                 tracing::error!(run.id = whose, "{error}; it is passed over");
             }

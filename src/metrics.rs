@@ -12,7 +12,7 @@ mod process;
 mod scheduling;
 mod traffic;
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ impl Metrics {
     /// # Errors
     /// When a family cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
-        let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.rendering.lock();
         self.refresh_outbox();
         self.process.refresh();
         let mut text = Vec::new();

@@ -1,9 +1,8 @@
 //! Tools that are not offered to the model, for as long as the process lives, and what was said of them.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
 
 use super::schema;
 use crate::{
@@ -35,7 +34,7 @@ impl LeftOut {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
-            if !is_hidden && self.known().refused.contains(&tool.name) {
+            if !is_hidden && self.0.lock().refused.contains(&tool.name) {
                 continue;
             }
             let unfit = match tool.misfit {
@@ -45,7 +44,7 @@ impl LeftOut {
             };
             match unfit {
                 None => offered.push(tool),
-                Some(unfit) if !is_hidden && remember(&mut self.known().unfit, &tool.name) => {
+                Some(unfit) if !is_hidden && remember(&mut self.0.lock().unfit, &tool.name) => {
                     newly += 1;
                     tracing::warn!(
                         tool = one_line(tool.name.as_str()),
@@ -60,7 +59,7 @@ impl LeftOut {
 
     /// Claude refused a request for this tool. Whether that is new.
     pub fn refuse(&self, tool: &ToolName) -> bool {
-        let is_new = remember(&mut self.known().refused, tool);
+        let is_new = remember(&mut self.0.lock().refused, tool);
         if is_new {
             let tool = one_line(tool.as_str());
             tracing::warn!(tool, "Claude refused a tool, so no persona is offered it any more");
@@ -70,14 +69,10 @@ impl LeftOut {
 
     /// This tool answered with an attachment that cannot be shown to the model.
     pub(super) fn note_attachment(&self, tool: &ToolName, why: &'static str) {
-        if remember(&mut self.known().unshown, tool) {
+        if remember(&mut self.0.lock().unshown, tool) {
             let tool = one_line(tool.as_str());
             tracing::warn!(tool, "an image or PDF is not shown to the model: {why}");
         }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

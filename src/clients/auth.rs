@@ -9,13 +9,10 @@ mod refusals;
 mod sign_in_gate;
 mod wire;
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
+use parking_lot::Mutex;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -124,7 +121,7 @@ impl AuthClient {
         deadline: Instant,
     ) -> Result<Access, AuthError> {
         let account = self.account(email, deadline);
-        let kept = self.sessions().get(email).cloned();
+        let kept = self.sessions.lock().get(email).cloned();
         if let Some(session) = kept {
             match account.enter(session, space_id).await {
                 Err(error) if error.is_unauthorized() => {}
@@ -163,7 +160,7 @@ impl AuthClient {
     /// or without a login.
     pub fn redactor_of(&self, email: &str) -> Redactor {
         let redactor = self.account(email, Instant::now()).http.redactor().clone();
-        match self.sessions().get(email) {
+        match self.sessions.lock().get(email) {
             Some(session) => redactor.with(wire::spellings_of_cookie(&session.cookie)),
             None => redactor,
         }
@@ -179,11 +176,11 @@ impl AuthClient {
     }
 
     fn known_deployment(&self) -> Option<Deployment> {
-        *self.deployment.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.deployment.lock()
     }
 
     fn remember_deployment(&self, found: Deployment) {
-        let mut known = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.deployment.lock();
         if known.replace(found) != Some(found) {
             let how = match found {
                 Deployment::Cookie => "its session cookie",
@@ -191,10 +188,6 @@ impl AuthClient {
             };
             tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
         }
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -249,7 +242,7 @@ impl Account<'_> {
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
         // Kept whatever comes next: another run need not log in again.
-        self.auth.sessions().insert(self.email.to_owned(), session.clone());
+        self.auth.sessions.lock().insert(self.email.to_owned(), session.clone());
         self.enter(session, None).await
     }
 
@@ -269,7 +262,7 @@ impl Account<'_> {
         };
         entering.await.inspect_err(|error: &AuthError| {
             if error.is_unauthorized() {
-                self.auth.sessions().remove(self.email);
+                self.auth.sessions.lock().remove(self.email);
             }
         })
     }

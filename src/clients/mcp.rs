@@ -117,7 +117,7 @@ impl McpClient {
     ) -> bool {
         match (self.link(access, redactor), HeaderValue::from_str(session)) {
             (Some(link), Ok(session)) => {
-                link.headers().insert(SESSION, session);
+                link.headers.lock().insert(SESSION, session);
                 link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
             }
             (_, session) => session.is_err(),
@@ -160,8 +160,8 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
             let offered = link.http.snippet(offered.as_bytes());
             McpError::not_run(format!("mana-mcp speaks MCP {offered}, which this runner does not"))
         })?;
-        link.headers().insert(REVISION, HeaderValue::from_static(revision));
-        let session = link.headers().get(SESSION).cloned();
+        link.headers.lock().insert(REVISION, HeaderValue::from_static(revision));
+        let session = link.headers.lock().get(SESSION).cloned();
         if let Some(session) = session.as_ref().and_then(|session| session.to_str().ok()) {
             note(session.to_owned()).await.map_err(McpError::not_run)?;
         }

@@ -2,14 +2,10 @@
 
 mod forms;
 
-use std::{
-    borrow::Cow,
-    fmt,
-    ops::Range,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use memchr::memmem;
+use parking_lot::RwLock;
 use serde_json::Value;
 
 use forms::forms;
@@ -60,7 +56,7 @@ impl Redactor {
     /// middle of a run.
     pub fn learn(&self, other: &Redactor) {
         let both = Self::of(self.known().iter().chain(other.known().iter()).cloned()).known();
-        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = both;
+        *self.secrets.write() = both;
     }
 
     fn of(secrets: impl Iterator<Item = String>) -> Self {
@@ -72,7 +68,7 @@ impl Redactor {
     }
 
     fn known(&self) -> Arc<[String]> {
-        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.secrets.read().clone()
     }
 
     /// `text` with every secret, everything that looks like a JWT and all credentials in URLs replaced.

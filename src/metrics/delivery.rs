@@ -1,6 +1,6 @@
 //! Rows for mana-auth, the outbox they wait in, and the journal's file.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -60,12 +60,12 @@ impl Metrics {
         self.delivery.dead_letters.at([]).set(outbox.dead_letters as f64);
         let now = Instant::now();
         let since = outbox.oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
-        *self.oldest_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        *self.oldest_since.lock() = since;
     }
 
     /// Brings the age up to now.
     pub(super) fn refresh_outbox(&self) {
-        let since = *self.oldest_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *self.oldest_since.lock();
         let age = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.delivery.oldest_age.at([]).set(age);
     }

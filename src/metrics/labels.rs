@@ -1,9 +1,8 @@
 //! Label values: closed sets, and the bounded set of tool names.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, sync::Arc};
+
+use parking_lot::Mutex;
 
 use crate::domain::labels;
 
@@ -103,7 +102,7 @@ impl ToolLabels {
     /// The label of a listed tool, `unknown` for one that is not listed, `other` beyond the limit.
     pub fn label(&self, listed: Option<&str>) -> Arc<str> {
         let Some(name) = listed else { return "unknown".into() };
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         if let Some(label) = seen.get(name) {
             return label.clone();
         }

@@ -1,8 +1,9 @@
 //! Whether ticks can do their work and runs may begin: all that can be in the way, with one ranking, and the
 //! places for runs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -142,7 +143,7 @@ impl Drop for TickPermit<'_> {
 impl Admission {
     /// All that is in the way, what comes first in the ranking first.
     pub fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
-        let LastTick { due, seed_secret, no_session } = &*self.last_tick();
+        let LastTick { due, seed_secret, no_session } = &*self.last_tick.lock();
         // A login on demand can have shown since that it fits.
         let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();
         let ranking = [
@@ -199,10 +200,6 @@ impl Admission {
             claude::Admission::Stopped(reason) => return Err(Hindrance::ModelStopped(reason)),
         };
         Ok(TickPermit { claude, admitted })
-    }
-
-    pub(super) fn last_tick(&self) -> MutexGuard<'_, LastTick> {
-        self.last_tick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The money guard: what may be spent, and what happens when it is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::{RoundMode, Timestamp, ToSpan, Unit, ZonedRound, tz::TimeZone};
+use parking_lot::Mutex;
 use tokio::sync::{self, watch};
 
 use crate::{
@@ -123,7 +124,7 @@ impl Budget {
 
     /// What was reached in the very period of now: a clock that was ahead then counts for nothing.
     fn standing(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
-        let (now, all) = (self.clock.now(), self.reached().clone());
+        let (now, all) = (self.clock.now(), self.reached.lock().clone());
         all.into_iter().filter_map(move |reached| {
             let is_it = |cap: &Cap| cap.variable() == reached.variable;
             let cap = [Cap::Daily, Cap::Monthly].into_iter().find(is_it)?;
@@ -150,7 +151,7 @@ impl Budget {
         let until = end_of_period(cap, at);
         let found = BudgetReached { variable: cap.variable().into(), limit, until };
         {
-            let mut reached = self.reached();
+            let mut reached = self.reached.lock();
             if reached.contains(&found) {
                 return;
             }
@@ -163,14 +164,10 @@ impl Budget {
             "{} is used up: no run is begun until then", cap.variable()
         );
         let _saving = self.saving.lock().await;
-        let all = self.reached().clone();
+        let all = self.reached.lock().clone();
         if let Err(error) = journal.set_budgets_reached(&all, self.clock.now()).await {
             tracing::warn!("{error}; after a restart the first request finds it out again");
         }
-    }
-
-    fn reached(&self) -> MutexGuard<'_, Vec<BudgetReached>> {
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -75,7 +76,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.control.state().in_flight.remove(&self.run);
+        self.control.0.state.lock().in_flight.remove(&self.run);
     }
 }
 
@@ -123,7 +124,7 @@ impl Control {
         if self.0.held_by_environment {
             return Some(PausedBy::Environment);
         }
-        self.state().pause.clone().map(PausedBy::Request)
+        self.0.state.lock().pause.clone().map(PausedBy::Request)
     }
 
     /// Starts nothing from now on; what is in flight ends after its current turn, or comes to its own
@@ -140,7 +141,7 @@ impl Control {
         let now = self.0.clock.now();
         let pause = Pause { mode, reason, by, since: now };
         {
-            let mut state = self.state();
+            let mut state = self.0.state.lock();
             state.pause = Some(pause);
             if mode == PauseMode::Pause {
                 state.end_turn.cancel();
@@ -155,7 +156,7 @@ impl Control {
     /// When it could not be written down: a restart would be paused.
     pub async fn resume(&self) -> Result<bool, JournalError> {
         {
-            let mut state = self.state();
+            let mut state = self.0.state.lock();
             state.pause = None;
             state.end_turn = CancellationToken::new();
         }
@@ -166,7 +167,7 @@ impl Control {
     /// What is written last is how it is: two requests at once cannot leave it the other way round.
     async fn write_down(&self) -> Result<(), JournalError> {
         let _turn = self.0.writing.lock().await;
-        let pause = self.state().pause.clone();
+        let pause = self.0.state.lock().pause.clone();
         self.0.journal.set_pause(pause.as_ref(), self.0.clock.now()).await
     }
 
@@ -176,7 +177,7 @@ impl Control {
     /// When it could not be written down: a restart would not know of it.
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
         let is_in_flight = {
-            let mut state = self.state();
+            let mut state = self.0.state.lock();
             let in_flight = state.in_flight.get(&run).map(InFlightRun::cancel);
             if in_flight.is_none() {
                 state.cancelled.insert(run);
@@ -185,7 +186,7 @@ impl Control {
         };
         let is_unfinished = self.0.journal.cancel_run(run).await?;
         if !is_unfinished {
-            self.state().cancelled.remove(&run);
+            self.0.state.lock().cancelled.remove(&run);
         }
         Ok(match (is_in_flight, is_unfinished) {
             (true, _) => Cancelled::InFlight,
@@ -196,7 +197,7 @@ impl Control {
 
     /// The runs in flight, oldest first.
     pub fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
-        self.state().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
+        self.0.state.lock().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
     }
 
     /// A run begins.
@@ -214,7 +215,7 @@ impl Control {
             shutdown: shutdown.of_part(),
             cancelled: CancellationToken::new(),
         };
-        let mut state = self.state();
+        let mut state = self.0.state.lock();
         if state.cancelled.remove(&run) {
             entry.cancel();
         }
@@ -222,9 +223,5 @@ impl Control {
         let end_turn = state.end_turn.clone();
         let InFlightRun { shutdown, cancelled, .. } = entry;
         Place { control: self.clone(), run, end_turn, shutdown, cancelled }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,13 +2,10 @@
 //! or for their money, or waiting for one look that finds mana-mcp there again. Until when somebody is held
 //! back is written down with the run; a restart begins with it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::budget::next_day;
@@ -64,14 +61,14 @@ impl Holds {
             return Some(Held::Away(why.clone()));
         }
         let now = self.clock.now();
-        let all = self.back();
+        let all = self.back.lock();
         let held = all.get(persona).filter(|held| held.since <= now && now < held.until)?;
         Some(Held::Until(held.until, held.failures))
     }
 
     /// Failed runs of this persona in a row.
     pub(super) fn failures(&self, persona: &UserId) -> u32 {
-        self.back().get(persona).map_or(0, |held| held.failures)
+        self.back.lock().get(persona).map_or(0, |held| held.failures)
     }
 
     /// A run of this persona begins or goes on.
@@ -83,7 +80,7 @@ impl Holds {
     /// of a back-off the log says `what` it means.
     pub(super) fn apply(&self, persona: &UserId, hold: Hold, what: &str) -> Option<Timestamp> {
         let since = self.clock.now();
-        let mut all = self.back();
+        let mut all = self.back.lock();
         let (until, failures, what) = match hold {
             Hold::AsBefore => return None,
             Hold::Release => {
@@ -126,10 +123,6 @@ impl Holds {
     pub(super) async fn somebody_waits_for_mcp(&self) {
         // The sender is there as long as this is.
         let _ = self.away.subscribe().wait_for(|all| !all.is_empty()).await;
-    }
-
-    fn back(&self) -> MutexGuard<'_, HashMap<UserId, HeldBack>> {
-        self.back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

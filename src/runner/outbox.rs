@@ -2,12 +2,13 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::run_journal::RunJournal;
@@ -75,7 +76,7 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.outbox.busy().remove(&self.run);
+        self.outbox.0.busy.lock().remove(&self.run);
     }
 }
 
@@ -340,11 +341,7 @@ impl Outbox {
     }
 
     fn claim(&self, run: RunId) -> Option<Claim> {
-        self.busy().insert(run).then(|| Claim { outbox: self.clone(), run })
-    }
-
-    fn busy(&self) -> MutexGuard<'_, HashSet<RunId>> {
-        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.busy.lock().insert(run).then(|| Claim { outbox: self.clone(), run })
     }
 }
 
@@ -447,7 +444,7 @@ mod tests {
         journal.postpone_post(post.key, "503", now, later).await.unwrap();
         assert!(outbox.due_post(&claim).await.is_none());
         drop(claim);
-        assert!(outbox.busy().is_empty(), "what is not taken is left to others");
+        assert!(outbox.0.busy.lock().is_empty(), "what is not taken is left to others");
     }
 
     #[tokio::test]

@@ -8,15 +8,11 @@ mod after_day;
 mod main_turn;
 mod run;
 
-use std::{
-    collections::HashSet,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use jiff::{Timestamp, tz::TimeZone};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::run::Run;
@@ -67,7 +63,7 @@ pub struct Pipeline {
     /// Settings whose tool no server lists, by variable and name: warned about once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
     /// What tools came to, until a tick tells of it.
-    tools: Mutex<ToolTally>,
+    pub(super) tools: Mutex<ToolTally>,
     /// Tools that are offered to nobody.
     left_out: Arc<LeftOut>,
 }
@@ -282,11 +278,6 @@ impl Pipeline {
     pub(super) async fn sessions_settled(&self) {
         let courtesy = self.fleet.shutdown.courtesy().saturating_mul(2);
         self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
-    }
-
-    /// The tools that have failed since this was last asked.
-    pub(super) fn tools(&self) -> MutexGuard<'_, ToolTally> {
-        self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.

@@ -1,10 +1,6 @@
 //! One run's part of the journal: its steps and its account, written before anything is done.
 
-use std::{
-    collections::VecDeque,
-    sync::{self, Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -34,7 +30,7 @@ pub(super) struct RunJournal {
     /// Keeps secrets out of the file, and of what is said of its rows.
     redactor: Redactor,
     state: Mutex<State>,
-    account: sync::Mutex<Account>,
+    account: parking_lot::Mutex<Account>,
     /// What the ledger held of the run before this process.
     booked_before: Usd,
     /// Held while a model request is under way.
@@ -120,7 +116,7 @@ impl RunJournal {
             setup,
             redactor,
             state: Mutex::new(State { next_number, backlog: VecDeque::new(), asking: None }),
-            account: sync::Mutex::new(Account { booked, lost, ..Account::default() }),
+            account: parking_lot::Mutex::new(Account { booked, lost, ..Account::default() }),
             booked_before: booked,
             asking: Mutex::default(),
         }
@@ -138,16 +134,12 @@ impl RunJournal {
 
     /// Whether a request of this process may have been billed.
     pub(super) fn has_paid(&self) -> bool {
-        self.account().billed > 0
+        self.account.lock().billed > 0
     }
 
     /// What requests of this process have cost.
     pub(super) fn spent(&self) -> Usd {
-        self.account().booked.saturating_sub(self.booked_before)
-    }
-
-    fn account(&self) -> sync::MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+        self.account.lock().booked.saturating_sub(self.booked_before)
     }
 
     /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
@@ -187,7 +179,7 @@ impl RunJournal {
 
     fn settle_dropped(&self, state: &mut State) {
         if let Some(asking) = state.asking.take() {
-            let bill = if self.account().is_sent { Bill::Lost } else { Bill::Free };
+            let bill = if self.account.lock().is_sent { Bill::Lost } else { Bill::Free };
             self.end_request(state, asking, bill);
         }
     }
@@ -203,7 +195,7 @@ impl RunJournal {
             Bill::Lost => (Step::Unanswered { lost: true }, asking.most),
         };
         if asking.is_granted {
-            let mut account = self.account();
+            let mut account = self.account.lock();
             account.booked = (account.booked + cost).saturating_sub(asking.most);
             if !matches!(bill, Bill::Lost) {
                 account.lost = account.lost.saturating_sub(asking.most);
@@ -279,7 +271,7 @@ impl RunJournal {
 
 impl Meter for RunJournal {
     fn left(&self) -> Usd {
-        self.setup.max_cost.saturating_sub(self.account().booked)
+        self.setup.max_cost.saturating_sub(self.account.lock().booked)
     }
 
     async fn reserve(&self, price: Price) -> Result<impl Reservation, NotPaid> {
@@ -291,7 +283,7 @@ impl Meter for RunJournal {
         }
         let body = encode(&Step::Asking { reserved: most });
         let number = self.next_number(&mut state);
-        self.account().is_sent = false;
+        self.account.lock().is_sent = false;
         // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
         // whatever day it is by now.
         let mut first = None;
@@ -324,7 +316,7 @@ impl Meter for RunJournal {
                         asking.guard.iter_mut().for_each(Reserved::grant);
                     }
                     // Until an answer says otherwise.
-                    let mut account = self.account();
+                    let mut account = self.account.lock();
                     account.lost += most;
                     account.booked += most;
                     account.billed += 1;
@@ -357,7 +349,7 @@ impl Meter for RunJournal {
 
 impl Reservation for Paid<'_> {
     fn send(&self) {
-        self.journal.account().is_sent = true;
+        self.journal.account.lock().is_sent = true;
     }
 
     async fn settle(self, bill: Bill<'_>) {
@@ -406,7 +398,7 @@ impl Recorder for RunJournal {
     }
 
     fn lost(&self) -> Usd {
-        self.account().lost
+        self.account.lock().lost
     }
 
     async fn paused(&self) {

@@ -144,12 +144,12 @@ impl Tick {
     pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
-        self.pipeline.tools().tell();
+        self.pipeline.tools.lock().tell();
         let Fleet { admission, metrics, .. } = &*self.fleet;
         // A rate limit says nothing about that; the other errors say themselves what is wrong.
         if !matches!(result, Err(TickError::RateLimited(_))) {
             let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
-            admission.last_tick().due = due.map(ToString::to_string);
+            admission.last_tick.lock().due = due.map(ToString::to_string);
         }
         match &mut result {
             Ok(summary) => {
@@ -185,7 +185,7 @@ impl Tick {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
                 self.carry_out(list, Admitted::All).await;
-                self.pipeline.tools().tell();
+                self.pipeline.tools.lock().tell();
                 busy
             }
             Err(error) => {
@@ -298,7 +298,7 @@ impl Tick {
         } else {
             refused.iter().for_each(|persona| seed_secret.blame(persona));
         }
-        let mut last = self.fleet.admission.last_tick();
+        let mut last = self.fleet.admission.last_tick.lock();
         // Where everybody is held back, nobody has tried whether it goes well by now.
         let somebody_tried = summary.due == 0 || begun > 0;
         if somebody_tried {

@@ -144,7 +144,7 @@ impl TickSlot {
                     sleep(pause).await;
                     pause = (pause * 2).min(longest);
                     if self.0.tick.pipeline.look_for_mcp().await {
-                        admission.last_tick().no_session = None;
+                        admission.last_tick.lock().no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
                     self.recover();

@@ -1,10 +1,6 @@
 //! /control: what an operator can do at run time, in production too, with the service key.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,6 +11,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,7 +57,7 @@ impl Door {
 
     /// How many refused callers were not told of since the last warning, where it is time for another one.
     fn refuse(&self) -> Option<u64> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused.lock();
         let (warned, untold) = *refused;
         let is_time = warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
         *refused = if is_time { (Some(Instant::now()), 0) } else { (warned, untold + 1) };

@@ -7,13 +7,12 @@
 
 use std::{
     io::Write,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
+
+use parking_lot::{Condvar, Mutex};
 
 /// Bytes that may wait, besides those being written.
 const ROOM: usize = 1 << 20;
@@ -47,7 +46,7 @@ impl Lines {
 
     /// Hands a line over, or drops it. Never waits for whoever reads.
     pub(super) fn push(&self, line: &[u8]) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let needed = queue.text.len() + line.len();
         if needed <= ROOM || (is_in_need() && needed <= ROOM + ROOM_IN_NEED) {
             queue.text.extend_from_slice(line);
@@ -79,13 +78,10 @@ impl Lines {
 
     /// Waits for lines and takes them all, with the number of those that were dropped after them.
     fn take(&self) -> (Vec<u8>, u64) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.writing = false;
         self.changed.notify_all();
-        let mut queue = self
-            .changed
-            .wait_while(queue, |queue| queue.text.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
+        self.changed.wait_while(&mut queue, |queue| queue.text.is_empty());
         queue.writing = true;
         (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
     }
@@ -93,16 +89,12 @@ impl Lines {
     /// Waits until every line is written, for so long at most.
     pub(super) fn flush(&self, limit: Duration) {
         let is_behind = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
-        drop(self.changed.wait_timeout_while(self.lock(), limit, is_behind));
+        self.changed.wait_while_for(&mut self.queue.lock(), is_behind, limit);
     }
 
     /// How many lines were lost since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,7 +162,7 @@ mod tests {
         fn push_and_see_taken(&self, line: &str) {
             self.lines.push(line.as_bytes());
             let begun = Instant::now();
-            while !self.lines.lock().text.is_empty() {
+            while !self.lines.queue.lock().text.is_empty() {
                 assert!(begun.elapsed() < PATIENCE, "the writer does not take {line}");
                 thread::yield_now();
             }
@@ -244,7 +236,7 @@ mod tests {
         let log = Fixture::stalled();
         log.lines.push(b"second\n");
         log.lines.flush(Duration::from_millis(10));
-        assert!(log.lines.lock().writing, "it was the limit that ended it");
+        assert!(log.lines.queue.lock().writing, "it was the limit that ended it");
         let (lines, (done, ended)) = (log.lines.clone(), mpsc::channel());
         thread::spawn(move || {
             lines.flush(PATIENCE * 2);

@@ -1,12 +1,9 @@
 //! How often mana-auth has refused an account's credentials of late: five times lock it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
 
@@ -63,7 +60,7 @@ impl Try<'_> {
 impl Drop for Try<'_> {
     fn drop(&mut self) {
         let now = self.refusals.clock.now();
-        let mut accounts = self.refusals.accounts();
+        let mut accounts = self.refusals.accounts.lock();
         let tries = accounts.entry(std::mem::take(&mut self.account)).or_default();
         tries.under_way = tries.under_way.saturating_sub(1);
         match self.came {
@@ -88,7 +85,7 @@ impl Refusals {
         let now = self.clock.now();
         // As mana-auth does: another spelling is the same account.
         let account = email.to_lowercase();
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         accounts.retain(|_, tries| {
             tries.forget(now);
             tries.under_way > 0 || !tries.refused.is_empty() || !tries.unknown.is_empty()
@@ -104,7 +101,7 @@ impl Refusals {
     /// The refusals that count still, for the next process.
     pub(super) fn refused(&self) -> RefusedTries {
         let now = self.clock.now();
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         accounts.values_mut().for_each(|tries| tries.forget(now));
         let refused = accounts.iter().filter(|(_, tries)| !tries.refused.is_empty());
         refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
@@ -112,14 +109,10 @@ impl Refusals {
 
     /// Those of the process before.
     pub(super) fn restore(&self, refused: RefusedTries) {
-        let mut accounts = self.accounts();
+        let mut accounts = self.accounts.lock();
         for (email, refused) in refused {
             accounts.entry(email).or_default().refused.extend(refused);
         }
-    }
-
-    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Tries>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

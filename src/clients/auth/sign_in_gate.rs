@@ -1,10 +1,8 @@
 //! Keeping logins under the rate limit of a deployment that has one.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::Problem;
@@ -27,7 +25,7 @@ impl SignInGate {
     /// At once, if that is not before `deadline`.
     pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Problem> {
         let turn = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next.lock();
             let (now, Some(at)) = (Instant::now(), *next) else { return Ok(()) };
             let turn = at.max(now);
             if turn >= deadline {
@@ -44,7 +42,7 @@ impl SignInGate {
 
     /// No login before `wait` has passed.
     pub(super) fn hold(&self, wait: Duration) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock();
         *next = (*next).max(Some(Instant::now() + wait));
     }
 }

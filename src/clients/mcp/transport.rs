@@ -6,13 +6,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json, value::RawValue};
@@ -57,7 +58,7 @@ pub(super) struct Link {
     pub(super) http: HttpClient,
     url: BaseUrl,
     /// What goes with every request: JWT and space, and as soon as they are known session and revision.
-    headers: Mutex<HeaderMap>,
+    pub(super) headers: Mutex<HeaderMap>,
     last_id: AtomicU64,
     /// Whether the session was ended, as far as it can be.
     is_ended: AtomicBool,
@@ -89,11 +90,6 @@ impl Link {
         let headers = Mutex::new(HeaderMap::from_iter([bearer(jwt)?, (SPACE, space)]));
         let (last_id, is_ended) = Default::default();
         Some(Self { http, url, headers, last_id, is_ended, background })
-    }
-
-    /// What every further request goes with.
-    pub(super) fn headers(&self) -> MutexGuard<'_, HeaderMap> {
-        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request and waits for its result, at most as long as `limit`. A request nobody waits for
@@ -154,12 +150,12 @@ impl Link {
     }
 
     fn has_session(&self) -> bool {
-        self.headers().contains_key(SESSION)
+        self.headers.lock().contains_key(SESSION)
     }
 
     fn to(&self, method: Method) -> RequestBuilder {
         let url = self.url.as_url().clone();
-        self.http.inner().request(method, url).headers(self.headers().clone())
+        self.http.inner().request(method, url).headers(self.headers.lock().clone())
     }
 
     fn delete(
@@ -219,7 +215,7 @@ impl Link {
         let post = async move {
             let response = link.post(INITIALIZE, body).await?;
             if let Some(session) = response.headers().get(SESSION) {
-                link.headers().insert(SESSION, session.clone());
+                link.headers.lock().insert(SESSION, session.clone());
             }
             Ok(response)
         };

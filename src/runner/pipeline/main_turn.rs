@@ -1,6 +1,6 @@
 //! The paid part of a run: login, session, tools, and the day itself.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -170,7 +170,7 @@ impl Pipeline {
     fn warn_of_misnamed(&self, listed: &[Tool]) {
         for (variable, name) in self.policy.named_tools() {
             let is_listed = listed.iter().any(|tool| tool.name.as_str() == name);
-            let mut told = self.misnamed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = self.misnamed.lock();
             if !is_listed && told.insert((variable, name.to_owned())) {
                 tracing::warn!(
                     variable,
@@ -229,7 +229,7 @@ impl Pipeline {
         }
         journal.give_up_waiting().await;
         self.note_refused_tools(refused_tools);
-        self.tools().count(&turn.calls);
+        self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
         let failure = match &ended {
             Ended::Away { reason } => Some(Failure::away(Stage::MainTurn, reason)),
