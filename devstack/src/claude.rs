@@ -35,6 +35,7 @@ mod model;
 mod persona;
 mod prompt;
 mod rate_limit;
+mod refusal;
 mod reply;
 mod request;
 mod script;
@@ -54,8 +55,8 @@ use cache::{Lookup, PromptCache};
 use memory::Memory;
 use prompt::Prompt;
 use rate_limit::Limiter;
+use refusal::Refusal;
 use reply::Headers;
-use validate::Refusal;
 
 /// How the scripted Claude behaves.
 #[derive(Clone, Debug)]

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     prompt::{is_thinking, without_markers},
+    refusal::Refusal,
     request::ParsedRequest,
-    validate::{Refusal, check_call, is_blank, is_name},
+    validate::call::{check_call, is_blank, is_name},
 };
 
 /// The replies served so far.

@@ -11,9 +11,9 @@ use super::{
     cache::Lookup,
     prompt::tokens_of,
     rate_limit::Exceeded,
+    refusal::Refusal,
     request::ParsedRequest,
     script::{Scripted, fresh_id},
-    validate::Refusal,
 };
 
 /// Tokens a thinking block is billed with.

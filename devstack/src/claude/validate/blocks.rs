@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{memory::Origin, request::ParsedRequest},
-    Checked, Refusal, media,
+    Checked, Refusal,
+    call::{check_call, is_blank},
+    media,
     shape::{
         any_object, array, choice, object, optional_bool, optional_string, required, string, under,
     },
@@ -271,38 +273,12 @@ fn check_tool_use(block: &Value, path: &str) -> Checked {
     check_call(object(block, path, &keys)?, path)
 }
 
-/// What every call must have, whoever wrote it.
-pub(in crate::claude) fn check_call(map: &Map<String, Value>, path: &str) -> Checked {
-    let id = string(map, path, "id")?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if id.is_empty() || !id.chars().all(fits) {
-        let message = "String should match pattern '^[a-zA-Z0-9_-]+$'";
-        return Err(Refusal::invalid(&under(path, "id"), message));
-    }
-    if !is_name(string(map, path, "name")?) {
-        let message = "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'";
-        return Err(Refusal::invalid(&under(path, "name"), message));
-    }
-    any_object(required(map, path, "input")?, &under(path, "input")).map(drop)
-}
-
-/// Whether a tool can have this name.
-pub(in crate::claude) fn is_name(name: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    (1..=128).contains(&name.len()) && name.chars().all(fits)
-}
-
 fn not_blank(text: &str, path: &str) -> Checked {
     match text {
         "" => Err(Refusal::invalid(path, "text content blocks must be non-empty")),
         _ if is_blank(text) => Err(Refusal::invalid(path, BLANK)),
         _ => Ok(()),
     }
-}
-
-/// Whether it is empty, or nothing but Unicode white space.
-pub(in crate::claude) fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
 }
 
 fn unknown_tag(kind: Option<&str>, path: &str) -> Refusal {
