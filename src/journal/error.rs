@@ -1,6 +1,4 @@
-//! What can be wrong with a journal, and of what kind it is.
-
-use std::{io, path::PathBuf};
+//! What can be wrong with a journal: in words, and of what kind it is.
 
 use super::LIMIT;
 
@@ -22,122 +20,54 @@ pub enum Kind {
     Damaged,
     /// Nothing may be written there.
     ReadOnly,
+    /// It was left with a log, where nothing can be written.
+    Unplayed,
+    /// Something else lies where the folder or a file belongs. Followed, a link would lead elsewhere, and a
+    /// FIFO would never answer.
+    Unfit,
+    /// Its files are no longer the ones that were opened.
+    Lost,
+    /// Another daemon works with it.
+    InUse,
+    /// A later version of this program has worked with it.
+    Newer,
+    /// There is none to read.
+    Missing,
     /// Something else.
     Other,
 }
 
-/// Why the journal cannot be used.
+/// Why the journal cannot be used, or did not do something.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The folder or the file cannot be made or opened.
-    #[error("the journal's {what} {path} cannot be used: {source}; RUNNER_DATA_DIR names the folder", path = path.display())]
-    Folder {
-        /// Folder, lock or file.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Something else lies where the folder or a file belongs. Followed, a link would lead elsewhere, and a
-    /// FIFO would never answer.
-    #[error(
-        "{path} is {found}, and the journal is not kept there: move it away, or name another folder in RUNNER_DATA_DIR",
-        path = path.display()
-    )]
-    Unfit {
-        /// Where.
-        path: PathBuf,
-        /// What it is.
-        found: &'static str,
-    },
-    /// It was left with a log, where nothing can be written.
-    #[error(
-        "the journal {path} cannot be read where it lies: the daemon left a log beside it when it ended (-wal), \
-         and to read that, SQLite must be able to write there; copy the two files into a folder of yours and \
-         name it in RUNNER_DATA_DIR",
-        path = .0.display()
-    )]
-    Unplayed(PathBuf),
-    /// Its files are no longer the ones that were opened.
-    #[error(
-        "the journal in {folder} was removed or replaced while the daemon runs, so what is written now is \
-         lost with the process: put the files back, or restart the daemon to begin an empty one",
-        folder = .0.display()
-    )]
-    Lost(PathBuf),
-    /// Another daemon works with it.
-    #[error(
-        "another daemon is running on the journal in {path}; stop it, or give this one a RUNNER_DATA_DIR of its own",
-        path = .0.display()
-    )]
-    InUse(PathBuf),
-    /// The file is damaged, or no journal at all.
-    #[error(
-        "the journal {path} is damaged ({detail}); it was left as it is: move it away to start with an empty one, or put back a copy",
-        path = path.display()
-    )]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What the database found.
-        detail: String,
-    },
-    /// A later version of this program has worked with it.
-    #[error(
-        "the journal {path} is one of a newer version of mana-persona-runner (migration {migration}); it was \
-         left as it is: start that version, or put back the copy made before it was first started",
-        path = path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The first that this version does not know.
-        migration: i64,
-    },
-    /// Its tables could not be brought up to date.
-    #[error("the journal's tables cannot be brought up to date: {0}")]
-    Migration(String),
-    /// There is none to read.
-    #[error("there is no journal at {path}; RUNNER_DATA_DIR names the folder of the daemon's", path = .0.display())]
-    Missing(PathBuf),
-    /// An operation failed.
-    #[error("the journal could not {attempted}: {detail}")]
-    Failed {
-        /// What was attempted.
-        attempted: &'static str,
-        /// What went wrong.
-        kind: Kind,
-        /// What the database said.
-        detail: String,
-    },
-    /// An operation took too long.
-    #[error("the journal could not {0} within {limit} s", limit = LIMIT.as_secs())]
-    Slow(&'static str),
-    /// A row does not say what this program writes.
-    #[error("the journal's row of {what} cannot be read: {detail}")]
-    Row {
-        /// Which row.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+#[error("{text}")]
+pub struct JournalError {
+    kind: Kind,
+    text: String,
 }
 
 impl JournalError {
+    pub(super) fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text }
+    }
+
+    /// An operation took too long.
+    pub(super) fn slow(attempted: &str) -> Self {
+        let limit = LIMIT.as_secs();
+        Self::new(Kind::Slow, format!("the journal could not {attempted} within {limit} s"))
+    }
+
+    /// A row does not say what this program writes.
+    pub(super) fn odd(what: &str, detail: String) -> Self {
+        Self::new(Kind::Odd, format!("the journal's row of {what} cannot be read: {detail}"))
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> Kind {
-        match self {
-            Self::Failed { kind, .. } => *kind,
-            Self::Slow(_) => Kind::Slow,
-            Self::Row { .. } => Kind::Odd,
-            Self::Corrupt { .. } => Kind::Damaged,
-            _ => Kind::Other,
-        }
+        self.kind
     }
 
     /// Whether it is the trouble of one row, and no other is the worse for it.
     pub fn is_of_a_row(&self) -> bool {
-        matches!(self.kind(), Kind::Conflict | Kind::Odd)
+        matches!(self.kind, Kind::Conflict | Kind::Odd)
     }
 }

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 
 use jiff::{Timestamp, tz::TimeZone};
+use sqlx::Connection;
 
-use super::{
-    End, Failure, Journal, Result, Row, Session, Unit, Value, number, steps::append, text,
-};
+use super::{Journal, Result, Row, Value, change, number, rows, steps::append, text};
 use crate::domain::{RunId, Usd, UserId};
 
 const FLEET: &str = "fleet";
+const ADD_TO_RUN: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
 
 /// What may be spent; `None` is no cap.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,33 +127,28 @@ impl Journal {
              ELSE CAST(ledger.amount AS BIGINT) END \
              RETURNING scope, period, CAST(amount AS BIGINT) AS amount";
         let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
-        let too_small = limits.into_iter().filter_map(|(cap, limit)| {
-            limit.filter(|limit| amount > *limit).map(|left| NoRoom { cap, left })
-        });
-        if let Some(no_room) = too_small.min_by_key(|no_room| no_room.left) {
-            return Ok(Err(no_room));
-        }
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("reserve money", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                if !append(&mut tx, (run, place, &body), now).await? {
-                    return Ok(End::Commit(Ok(())));
-                }
-                let booked = amounts(&tx.rows(BOOK, spending.booking(stored(amount))).await?);
-                let accounts = limits.iter().zip(&spending.accounts);
-                let over = accounts.filter_map(|(&(cap, limit), account)| {
-                    // An account that is not told counts as over its cap.
-                    let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
-                    let limit = limit.filter(|limit| booked > *limit)?;
-                    let left = limit.saturating_sub(booked.saturating_sub(amount));
-                    Some(NoRoom { cap, left })
-                });
-                if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
-                    return Ok(End::RollBack(Err(no_room)));
-                }
-                add_to_run(&mut tx, run, stored(amount)).await?;
-                Ok(End::Commit(Ok(())))
-            })
+        self.write("reserve money", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            if !append(&mut tx, (run, place, &body), now).await? {
+                return Ok(Ok(()));
+            }
+            let booked = amounts(&rows(&mut tx, BOOK, spending.booking(stored(amount))).await?);
+            let accounts = limits.iter().zip(&spending.accounts);
+            let over = accounts.filter_map(|(&(cap, limit), account)| {
+                // An account that is not told counts as over its cap.
+                let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
+                let limit = limit.filter(|limit| booked > *limit)?;
+                let before = if amount > limit { Usd::ZERO } else { booked.saturating_sub(amount) };
+                Some((amount <= limit, NoRoom { cap, left: limit.saturating_sub(before) }))
+            });
+            // One that the request alone is larger than comes first: nothing that others give back helps.
+            if let Some((_, no_room)) = over.min_by_key(|(fits, no_room)| (*fits, no_room.left)) {
+                return Ok(Err(no_room));
+            }
+            change(&mut tx, ADD_TO_RUN, vec![text(run), number(stored(amount))]).await?;
+            tx.commit().await?;
+            Ok(Ok(()))
         })
         .await
     }
@@ -176,19 +171,18 @@ impl Journal {
              OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
         let difference = stored(cost).saturating_sub(stored(reserved));
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("settle a request", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                if !append(&mut tx, (run, place, &body), now).await? {
-                    return Ok(End::Commit(()));
-                }
-                // Behind the first write, and so behind all that was under way.
-                if tx.rows(ASKED, vec![text(run), number(asking)]).await?.is_empty() {
-                    return Ok(End::RollBack(()));
-                }
-                tx.change(BOOK, spending.booking(difference)).await?;
-                add_to_run(&mut tx, run, difference).await?;
-                Ok(End::Commit(()))
-            })
+        self.write("settle a request", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            if !append(&mut tx, (run, place, &body), now).await? {
+                return Ok(());
+            }
+            // Behind the first write, and so behind all that was under way.
+            if rows(&mut tx, ASKED, vec![text(run), number(asking)]).await?.is_empty() {
+                return Ok(());
+            }
+            change(&mut tx, BOOK, spending.booking(difference)).await?;
+            change(&mut tx, ADD_TO_RUN, vec![text(run), number(difference)]).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -216,13 +210,4 @@ fn stored(amount: Usd) -> i64 {
 fn amounts(rows: &[Row]) -> HashMap<Account, Usd> {
     let account = |row: &Row| Some((row.text("scope").ok()?, row.text("period").ok()?));
     rows.iter().filter_map(|row| Some((account(row)?, row.money("amount")))).collect()
-}
-
-async fn add_to_run(
-    tx: &mut Session<'_>,
-    run: RunId,
-    amount: i64,
-) -> std::result::Result<(), Failure> {
-    let sql = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
-    tx.change(sql, vec![text(run), number(amount)]).await.map(drop)
 }
