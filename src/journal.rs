@@ -148,12 +148,12 @@ impl Journal {
     /// What is read of each row that says what it should; of the others the log tells once.
     fn readable<T>(
         &self,
-        what: &str,
+        what: &'static str,
         rows: &[Row],
         read: impl Fn(&Row) -> std::result::Result<T, String>,
     ) -> Vec<T> {
         let log = |row: &Row, detail| {
-            let error = JournalError::odd(what, detail);
+            let error = JournalError::Row(what, detail);
             let whose = row.text("run_id").or_else(|_| row.text("id")).unwrap_or_default();
             let mut told = self.told.lock();
             if told.len() < MOST_TOLD && told.insert(format!("{whose} {error}")) {
@@ -168,7 +168,7 @@ impl Journal {
 async fn within_limit<T>(attempted: &str, work: impl Future<Output = Done<T>>) -> Result<T> {
     match timeout(LIMIT, work).await {
         Ok(done) => done.map_err(|failure| failure.of(attempted)),
-        Err(_) => Err(JournalError::slow(attempted)),
+        Err(_) => Err(JournalError::Slow(attempted.into())),
     }
 }
 

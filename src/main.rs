@@ -10,7 +10,7 @@ use mana_persona_runner::{
     descriptors,
     domain::Redactor,
     healthcheck::healthcheck,
-    journal::Kind,
+    journal::JournalError,
     signals::Signals,
     telemetry, version,
 };
@@ -84,11 +84,11 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let signals = Signals::listen()
         .map_err(|error| failure(1, format!("signals cannot be received: {error}")))?;
     let app = App::build(config, Clock::system()).await.map_err(|error| match error {
-        StartError::Pricing(_) => failure(EX_CONFIG, error),
-        StartError::Journal(journal) if matches!(journal.kind(), Kind::Unfit | Kind::Newer) => {
-            failure(EX_CONFIG, journal)
+        StartError::Pricing(_)
+        | StartError::Journal(JournalError::Unfit { .. } | JournalError::Newer { .. }) => {
+            failure(EX_CONFIG, error)
         }
-        error => failure(1, error),
+        _ => failure(1, error),
     })?;
     let address = app
         .local_addr()

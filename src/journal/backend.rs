@@ -38,8 +38,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub fn of(self, attempted: &str) -> JournalError {
-        let Self { kind, detail } = self;
-        JournalError::new(kind, format!("the journal could not {attempted}: {detail}"))
+        JournalError::Failed(attempted.into(), self.kind, self.detail)
     }
 }
 

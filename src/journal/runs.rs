@@ -246,7 +246,7 @@ impl Journal {
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
         let rows = self.rows("look up a run", runs!("WHERE id = $1"), vec![text(id)]).await?;
         let run = rows.first().map(read).transpose();
-        run.map_err(|detail| JournalError::odd(A_RUN, detail))
+        run.map_err(|detail| JournalError::Row(A_RUN, detail))
     }
 
     /// The runs whose ids begin with `prefix` (hex digits and hyphens), oldest first, at most so many.

@@ -87,7 +87,7 @@ impl Journal {
         let sql = "SELECT tools FROM catalogs WHERE hash = $1";
         let rows = self.rows("look up a tool list", sql, vec![text(hash)]).await?;
         let tools = rows.first().map(|row| row.text("tools")).transpose();
-        tools.map_err(|detail| JournalError::odd("a tool list", detail))
+        tools.map_err(|detail| JournalError::Row("a tool list", detail))
     }
 }
 

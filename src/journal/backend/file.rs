@@ -77,7 +77,7 @@ impl Journal {
             Err(error) if error.kind() == Kind::ReadOnly => {
                 let log = folder.join(LOG_NAME);
                 if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
-                    return Err(unplayed(&folder.join(FILE_NAME)));
+                    return Err(JournalError::Unplayed(folder.join(FILE_NAME)));
                 }
                 // Without a log there is nothing to share: the daemon has ended, or could not write either.
                 Self::open_as_guest(folder, |options| options.read_only(true).immutable(true)).await
@@ -101,13 +101,13 @@ impl Journal {
         place::check_names(folder)?;
         let path = folder.join(FILE_NAME);
         if !path.exists() {
-            return Err(missing(&path));
+            return Err(JournalError::Missing(path));
         }
         let opened = pool().connect_with(how(options(&path)?)).await;
         let journal = Self::on_one(opened.map_err(|error| of_opening(&path, error))?);
         // SQLite looks into a file with the first question only.
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
-            Ok(tables) if tables.is_empty() => Err(missing(&path)),
+            Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => Ok(journal),
             Err(failure) => Err(of_opening(&path, failure)),
         }
@@ -149,24 +149,14 @@ async fn check(path: &Path) -> Result<()> {
     };
     match answer.await.map_err(|error: sqlx::Error| of_opening(path, error))? {
         answer if answer == "ok" => Ok(()),
-        detail => Err(damaged(path, &detail)),
+        detail => Err(JournalError::Corrupt(path.into(), one_line(&detail))),
     }
 }
 
 async fn bring_up_to_date(pool: &SqlitePool, path: &Path) -> Result<()> {
     schema::migrator().run(pool).await.map_err(|error| match error {
-        MigrateError::VersionMissing(migration) => JournalError::new(
-            Kind::Newer,
-            format!(
-                "the journal {} is one of a newer version of mana-persona-runner (migration {migration}); it was \
-                 left as it is: start that version, or put back the copy made before it was first started",
-                path.display()
-            ),
-        ),
-        error => JournalError::new(
-            Kind::Other,
-            format!("the journal's tables cannot be brought up to date: {error}"),
-        ),
+        MigrateError::VersionMissing(migration) => JournalError::Newer(path.into(), migration),
+        error => JournalError::Migration(error.to_string()),
     })
 }
 
@@ -220,34 +210,11 @@ pub(super) fn kind_of(error: &sqlx::Error) -> Kind {
 
 fn of_opening(path: &Path, failure: impl Into<Failure>) -> JournalError {
     match failure.into() {
-        Failure { kind: Kind::Damaged, detail } => damaged(path, &detail),
+        Failure { kind: Kind::Damaged, detail } => {
+            JournalError::Corrupt(path.into(), one_line(&detail))
+        }
         failure => failure.of("be opened"),
     }
-}
-
-fn damaged(path: &Path, detail: &str) -> JournalError {
-    let text = format!(
-        "the journal {} is damaged ({}); it was left as it is: move it away to start with an empty one, or put \
-         back a copy",
-        path.display(),
-        one_line(detail)
-    );
-    JournalError::new(Kind::Damaged, text)
-}
-
-fn unplayed(path: &Path) -> JournalError {
-    let text = format!(
-        "the journal {} cannot be read where it lies: the daemon left a log beside it when it ended (-wal), \
-         and to read that, SQLite must be able to write there; copy the two files into a folder of yours and \
-         name it in RUNNER_DATA_DIR",
-        path.display()
-    );
-    JournalError::new(Kind::Unplayed, text)
-}
-
-fn missing(path: &Path) -> JournalError {
-    let text = "RUNNER_DATA_DIR names the folder of the daemon's";
-    JournalError::new(Kind::Missing, format!("there is no journal at {}; {text}", path.display()))
 }
 
 #[cfg(test)]

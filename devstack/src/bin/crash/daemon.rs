@@ -14,7 +14,7 @@ use mana_persona_runner::{
     app::{App, StartError},
     clock::Clock,
     config::Config,
-    journal::Kind,
+    journal::JournalError,
 };
 use tokio::{
     process::{Child, Command},
@@ -113,7 +113,7 @@ impl Launcher {
                         break;
                     }
                     // The last of the tasks before may still hold the lock.
-                    Err(StartError::Journal(error)) if error.kind() == Kind::InUse => {
+                    Err(StartError::Journal(JournalError::InUse { .. })) => {
                         sleep(Duration::from_millis(5)).await;
                     }
                     Err(error) => panic!("the daemon does not start: {error}"),

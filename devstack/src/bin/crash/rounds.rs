@@ -9,7 +9,7 @@ use devstack::chance::Chance;
 use jiff::{Timestamp, tz::TimeZone};
 use mana_persona_runner::{
     domain::{RunId, Slot},
-    journal::{Journal, Kind, RunState},
+    journal::{Journal, JournalError, RunState},
 };
 use reqwest::Method;
 use tokio::time::sleep;
@@ -186,7 +186,7 @@ async fn is_round_over(world: &World) -> Result<bool, Problem> {
 async fn left(world: &World) -> Result<String, Problem> {
     let journal = match ledger::open(world.peers.data_folder()).await {
         Ok(journal) => journal,
-        Err(error) if error.kind() == Kind::Missing => return Ok("no journal yet".into()),
+        Err(JournalError::Missing { .. }) => return Ok("no journal yet".into()),
         Err(error) => return Err(error.into()),
     };
     let now = world.peers.clock.now();

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Journal, JournalError, Kind, LIMIT, Result};
+use super::{Journal, JournalError, LIMIT, Result};
 
 /// The journal's file in RUNNER_DATA_DIR.
 pub const FILE_NAME: &str = "journal.db";
@@ -62,14 +62,7 @@ impl Place {
 
     /// Why what is written there is of no use, if so.
     pub(in crate::journal) fn trouble(&self) -> Option<JournalError> {
-        self.is_lost.load(Relaxed).then(|| {
-            let text = format!(
-                "the journal in {} was removed or replaced while the daemon runs, so what is written now is \
-                 lost with the process: put the files back, or restart the daemon to begin an empty one",
-                self.folder.display()
-            );
-            JournalError::new(Kind::Lost, text)
-        })
+        self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.folder.clone()))
     }
 
     /// Looks whether the files are where they were. Returns the bytes that may still be written.
@@ -107,7 +100,7 @@ impl Journal {
             spawn_blocking(look).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
-        let looked = looked.ok_or(JournalError::slow("look after its files"))?;
+        let looked = looked.ok_or(JournalError::Slow("look after its files".into()))?;
         match place.trouble() {
             Some(error) => Err(error),
             None => looked.map(Some).map_err(refused("folder", &place.folder)),
@@ -122,22 +115,7 @@ fn ids_of(folder: &Path) -> io::Result<[FileId; 2]> {
 }
 
 pub(super) fn refused(what: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
-    move |error| {
-        let path = path.display();
-        let text = format!(
-            "the journal's {what} {path} cannot be used: {error}; RUNNER_DATA_DIR names the folder"
-        );
-        JournalError::new(Kind::Other, text)
-    }
-}
-
-fn unfit(path: &Path, found: &str) -> JournalError {
-    let text = format!(
-        "{} is {found}, and the journal is not kept there: move it away, or name another folder in \
-         RUNNER_DATA_DIR",
-        path.display()
-    );
-    JournalError::new(Kind::Unfit, text)
+    move |source| JournalError::Folder(what, path.into(), source)
 }
 
 /// Makes the folder if need be, and takes the lock in it as soon as a process that is just ending has let go of
@@ -148,9 +126,7 @@ pub(super) async fn take(folder: &Path) -> Result<File> {
     let until = Instant::now() + ENDING;
     loop {
         match lock(folder) {
-            Err(error) if error.kind() == Kind::InUse && Instant::now() < until => {
-                sleep(ENDING / 20).await;
-            }
+            Err(JournalError::InUse(_)) if Instant::now() < until => sleep(ENDING / 20).await,
             other => return other,
         }
     }
@@ -158,7 +134,9 @@ pub(super) async fn take(folder: &Path) -> Result<File> {
 
 fn make_folder(folder: &Path) -> Result<()> {
     match fs::metadata(folder) {
-        Ok(data) if !data.is_dir() => return Err(unfit(folder, "no folder")),
+        Ok(data) if !data.is_dir() => {
+            return Err(JournalError::Unfit(folder.into(), "no folder"));
+        }
         // It may be somebody else's, or shared on purpose.
         Ok(data) if data.mode() & 0o077 != 0 => tracing::warn!(
             "others may look into the journal's folder {} (mode {:o}), where conversations are kept; \
@@ -183,7 +161,7 @@ pub(super) fn check_names(folder: &Path) -> Result<()> {
             Ok(data) if data.nlink() > 1 => "a file that has another name too (a hard link)",
             Ok(_) => continue,
         };
-        return Err(unfit(&path, found));
+        return Err(JournalError::Unfit(path, found));
     }
     Ok(())
 }
@@ -212,14 +190,7 @@ fn lock(folder: &Path) -> Result<File> {
     let file = open_or_make(&path).map_err(&refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let text = format!(
-                "another daemon is running on the journal in {}; stop it, or give this one a RUNNER_DATA_DIR of \
-                 its own",
-                folder.display()
-            );
-            Err(JournalError::new(Kind::InUse, text))
-        }
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(folder.into())),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
 }
