@@ -19,9 +19,7 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use arguments::{
-    OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, Unparsed, parse,
-};
+pub use arguments::{OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, parse};
 
 use crate::{
     config::LogFormat,
@@ -109,9 +107,8 @@ pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
 
 async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
     Ok(match question {
-        Question::Show(Show { run, full })
-        | Question::Runs { command: Some(RunsCommand::Show(Show { run, full })), .. } => {
-            show::tell(journal, &the_run(journal, run).await?, *full).await?
+        Question::Show(show) | Question::Runs { command: Some(RunsCommand::Show(show)), .. } => {
+            show::tell(journal, &the_run(journal, &show.run).await?, show.full).await?
         }
         Question::Runs { limit, command: None } => runs::tell(journal, *limit).await?,
         Question::Outbox { command: None } => outbox::tell(journal, now).await?,

@@ -28,7 +28,9 @@ pub use backend::FILE_NAME;
 use backend::{
     Backend, Connection, Done, Failure, Row, Session, Value, change, number, rows, text, time,
 };
-pub use control::{BudgetReached, Pause, PauseMode};
+pub use control::{
+    BUDGETS, BudgetReached, FITTING_SECRET, Key, PAUSE, Pause, PauseMode, REFUSED_TRIES,
+};
 pub use error::{JournalError, Kind, Result};
 pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{OutboxDepth, Post, PostKey, PostKind};

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use mana_persona_runner::{
     app::{App, Ended, StartError},
-    cli::{self, Request, Unparsed},
+    cli::{self, Request},
     clock::Clock,
     config::{Config, ListenConfig, LogFormat, Problem},
     descriptors,
@@ -45,11 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, Failure> {
-    let request = match cli::parse(std::env::args_os()) {
-        Ok(request) => request,
-        Err(Unparsed::Help(help)) => return Ok(say(&help)),
-        Err(Unparsed::Wrong(usage)) => return Err(failure(EX_USAGE, usage)),
-    };
+    let request = cli::parse(std::env::args_os()).map_err(|usage| failure(EX_USAGE, usage))?;
     // The work is waiting for peers; two threads carry hundreds of personas.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -58,9 +54,7 @@ fn run() -> Result<ExitCode, Failure> {
         .map_err(|error| failure(1, format!("the async runtime cannot be started: {error}")))?;
     let ended = runtime.block_on(async {
         match request {
-            Request::Version => {
-                Ok(say(&format!("mana-persona-runner {}\n", version::VERSION_AND_COMMIT)))
-            }
+            Request::Say(text) => Ok(say(&text)),
             Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
             Request::Healthcheck => match healthcheck(ListenConfig::from_env()?).await {
                 Ok(()) => Ok(ExitCode::SUCCESS),

@@ -1,15 +1,25 @@
 //! What outlives a restart besides runs: whether the runner is paused, and which budget is used up.
 
+use std::marker::PhantomData;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Journal, Result, text, time};
 use crate::{clients::auth::RefusedTries, domain::Usd};
 
-const PAUSE: &str = "pause";
-const BUDGET: &str = "budget_reached";
-const FITTING_SECRET: &str = "fitting_seed_secret";
-const REFUSED_TRIES: &str = "refused_logins";
+/// What is kept under a name, as JSON: a value of one type.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<T: ?Sized>(&'static str, PhantomData<T>);
+
+/// That the runner is paused.
+pub const PAUSE: Key<Pause> = Key("pause", PhantomData);
+/// The budgets that are used up; read by [`Journal::budgets_reached`].
+pub const BUDGETS: Key<[BudgetReached]> = Key("budget_reached", PhantomData);
+/// The fingerprint of the seed secret that opened an account last.
+pub const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
+/// The logins that mana-auth has refused of late.
+pub const REFUSED_TRIES: Key<RefusedTries> = Key("refused_logins", PhantomData);
 
 /// What happens to runs in flight when the runner is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,20 +64,12 @@ enum KeptBudgets {
 }
 
 impl Journal {
-    /// Whether the runner is paused.
+    /// What is kept under this name.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn pause(&self) -> Result<Option<Pause>> {
-        self.control(PAUSE).await
-    }
-
-    /// Pauses the runner, or resumes it with `None`.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_pause(&self, pause: Option<&Pause>, now: Timestamp) -> Result<()> {
-        self.set_control(PAUSE, pause, now).await
+    pub async fn kept<T: DeserializeOwned>(&self, key: Key<T>) -> Result<Option<T>> {
+        self.control(key.0).await
     }
 
     /// The budgets that are used up.
@@ -75,58 +77,14 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn budgets_reached(&self) -> Result<Vec<BudgetReached>> {
-        Ok(match self.control(BUDGET).await? {
+        Ok(match self.control(BUDGETS.0).await? {
             Some(KeptBudgets::All(reached)) => reached,
             Some(KeptBudgets::One(reached)) => vec![reached],
             None => Vec::new(),
         })
     }
 
-    /// Writes down which budgets are used up.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_budgets_reached(
-        &self,
-        reached: &[BudgetReached],
-        now: Timestamp,
-    ) -> Result<()> {
-        self.set_control(BUDGET, Some(reached), now).await
-    }
-
-    /// The fingerprint of the seed secret that opened an account last.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn fitting_secret(&self) -> Result<Option<String>> {
-        self.control(FITTING_SECRET).await
-    }
-
-    /// Writes it down.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_fitting_secret(&self, fingerprint: &str, now: Timestamp) -> Result<()> {
-        self.set_control(FITTING_SECRET, Some(fingerprint), now).await
-    }
-
-    /// The logins that mana-auth has refused of late.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn refused_tries(&self) -> Result<RefusedTries> {
-        Ok(self.control(REFUSED_TRIES).await?.unwrap_or_default())
-    }
-
-    /// Writes them down.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_refused_tries(&self, tries: &RefusedTries, now: Timestamp) -> Result<()> {
-        self.set_control(REFUSED_TRIES, Some(tries), now).await
-    }
-
-    async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
+    async fn control<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let sql = "SELECT value FROM control WHERE name = $1";
         let rows = self.rows("read its control table", sql, vec![text(name)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -138,9 +96,13 @@ impl Journal {
         Ok(read.inspect_err(told).ok())
     }
 
-    async fn set_control<T: Serialize + ?Sized>(
+    /// Keeps a value under this name, or nothing any more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn keep<T: Serialize + ?Sized>(
         &self,
-        name: &'static str,
+        key: Key<T>,
         value: Option<&T>,
         now: Timestamp,
     ) -> Result<()> {
@@ -148,9 +110,9 @@ impl Journal {
             Some(value) => (
                 "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
                  (name) DO UPDATE SET value = excluded.value, at = excluded.at",
-                vec![text(name), text(value), time(now)],
+                vec![text(key.0), text(value), time(now)],
             ),
-            None => ("DELETE FROM control WHERE name = $1", vec![text(name)]),
+            None => ("DELETE FROM control WHERE name = $1", vec![text(key.0)]),
         };
         self.change("write its control table", sql, values).await.map(drop)
     }

@@ -263,24 +263,24 @@ async fn old_steps_go_and_runs_and_money_stay() {
 #[tokio::test]
 async fn what_a_pause_and_a_budget_say_is_kept() {
     let journal = Journal::in_memory().await.unwrap();
-    assert_eq!(journal.pause().await.unwrap(), None);
+    assert_eq!(journal.kept(PAUSE).await.unwrap(), None);
     let pause = Pause {
         mode: PauseMode::Drain,
         reason: Some("deploy".into()),
         by: "10.0.0.1".into(),
         since: NOON,
     };
-    journal.set_pause(Some(&pause), NOON).await.unwrap();
-    assert_eq!(journal.pause().await.unwrap(), Some(pause));
-    journal.set_pause(None, NOON).await.unwrap();
-    assert_eq!(journal.pause().await.unwrap(), None);
+    journal.keep(PAUSE, Some(&pause), NOON).await.unwrap();
+    assert_eq!(journal.kept(PAUSE).await.unwrap(), Some(pause));
+    journal.keep(PAUSE, None, NOON).await.unwrap();
+    assert_eq!(journal.kept(PAUSE).await.unwrap(), None);
     assert_eq!(journal.budgets_reached().await.unwrap(), []);
     let reached = ["BUDGET_DAILY_USD", "BUDGET_MONTHLY_USD"].map(|variable| BudgetReached {
         variable: variable.into(),
         limit: usd(5.0),
         until: NOON,
     });
-    journal.set_budgets_reached(&reached, NOON).await.unwrap();
+    journal.keep(BUDGETS, Some(&reached), NOON).await.unwrap();
     assert_eq!(journal.budgets_reached().await.unwrap(), reached);
     // As an earlier version wrote it.
     let one = serde_json::to_string(&reached[0]).unwrap();
@@ -450,7 +450,7 @@ async fn a_control_value_that_is_garbage_is_left_aside() {
             "REPLACE INTO control VALUES ('pause', {value}, 0), ('budget_reached', {value}, 0)"
         );
         journal.spoil(sql).await;
-        assert_eq!(journal.pause().await.unwrap(), None);
+        assert_eq!(journal.kept(PAUSE).await.unwrap(), None);
         assert_eq!(journal.budgets_reached().await.unwrap(), []);
         assert_eq!(journal.trouble(), None);
     }

@@ -9,7 +9,7 @@ use tokio::sync::{self, watch};
 use crate::{
     clock::Clock,
     config::BudgetConfig,
-    journal::{BudgetReached, Cap, Caps, Journal, JournalError},
+    journal::{BUDGETS, BudgetReached, Cap, Caps, Journal, JournalError},
 };
 
 /// The caps, and which of them the fleet has reached.
@@ -165,7 +165,7 @@ impl Budget {
         );
         let _saving = self.saving.lock().await;
         let all = self.reached.lock().clone();
-        if let Err(error) = journal.set_budgets_reached(&all, self.clock.now()).await {
+        if let Err(error) = journal.keep(BUDGETS, Some(&all), self.clock.now()).await {
             tracing::warn!("{error}; after a restart the first request finds it out again");
         }
     }
