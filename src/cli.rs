@@ -37,16 +37,11 @@ pub enum CliError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// No run begins like this.
-    #[error("the journal has no run {}; `mana-persona-runner runs` lists the latest", .0.as_str())]
-    NoSuchRun(RunPrefix),
-    /// Several do.
-    #[error("{} is the beginning of several runs; say more of it:{list}", prefix.as_str())]
-    Ambiguous {
-        /// What was asked for.
-        prefix: RunPrefix,
-        /// Some of the runs, a line for each.
-        list: String,
-    },
+    #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
+    NoSuchRun(String),
+    /// Several do; some of them, a line for each.
+    #[error("{0} is the beginning of several runs; say more of it:{1}")]
+    Ambiguous(String, String),
     /// The answer could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -122,11 +117,11 @@ async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<
 }
 
 /// The only run that begins like this.
-async fn the_run(journal: &Journal, prefix: &RunPrefix) -> Result<RunRow, CliError> {
-    let mut found = journal.runs_beginning_with(prefix.as_str(), CANDIDATES).await?;
+async fn the_run(journal: &Journal, RunPrefix(prefix): &RunPrefix) -> Result<RunRow, CliError> {
+    let mut found = journal.runs_beginning_with(prefix, CANDIDATES).await?;
     if found.len() > 1 {
         let list = found.iter().map(|run| format!("\n  {}", run.id)).collect();
-        return Err(CliError::Ambiguous { prefix: prefix.clone(), list });
+        return Err(CliError::Ambiguous(prefix.clone(), list));
     }
     found.pop().ok_or_else(|| CliError::NoSuchRun(prefix.clone()))
 }

@@ -99,16 +99,9 @@ pub enum Request {
     Tell(Question),
 }
 
-/// The beginning of a run's id.
+/// The beginning of a run's id: lower-case hex digits and hyphens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunPrefix(String);
-
-impl RunPrefix {
-    /// The beginning as text: lower-case hex digits and hyphens.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+pub struct RunPrefix(pub(super) String);
 
 impl FromStr for RunPrefix {
     type Err = RunIdError;

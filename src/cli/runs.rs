@@ -12,12 +12,15 @@ use crate::{
     journal::{Journal, Result, RunRow, RunState},
 };
 
-/// Longest persona in the table, in characters.
-const PERSONA: usize = 32;
+/// Longest persona, slot or kind in a table, in characters.
+pub(super) const PERSONA: usize = 32;
 /// Longest reason in the table, in characters; `show` has all of it.
 const REASON: usize = 48;
 /// Least of an id that is shown: the time it was made, in milliseconds.
 const ID: usize = 13;
+
+/// Above the times: UTC, like the slots.
+const BEGUN: &str = "BEGUN (UTC)";
 
 /// The latest runs, newest first.
 pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
@@ -50,18 +53,8 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
             cell(run.end_reason.as_deref().unwrap_or_default(), REASON),
         ]);
     }
-    let columns = [
-        "PERSONA",
-        "SLOT",
-        "STATE",
-        ">TURNS",
-        ">TOOLS",
-        ">ERR",
-        ">COST",
-        "BEGUN (UTC)",
-        "RUN",
-        "END",
-    ];
+    let columns =
+        ["PERSONA", "SLOT", "STATE", ">TURNS", ">TOOLS", ">ERR", ">COST", BEGUN, "RUN", "END"];
     let spent = runs.iter().map(|run| run.spent).sum::<Usd>();
     let total = counted(runs.len(), "run");
     Ok(format!(
