@@ -95,7 +95,8 @@ impl Journal {
             () = given_up => {}
             () = sleep(LIMIT) => {}
         }
-        self.backend.place.iter().for_each(|place| place.unlock());
+        // The end of the process would do the same.
+        self.backend.place.iter().for_each(|place| drop(place.lock.unlock()));
     }
 
     /// Asks a question. That it cannot be answered is the trouble of who asks.

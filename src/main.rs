@@ -59,7 +59,10 @@ fn run() -> Result<ExitCode, Failure> {
         .map_err(because("the async runtime cannot be started"))?;
     let ended = runtime.block_on(async {
         match request {
-            Request::Say(text) => Ok(say(&text)),
+            Request::Say(text) => match cli::write(&mut io::stdout(), &text) {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(_) => Ok(ExitCode::FAILURE),
+            },
             Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
             Request::Healthcheck => {
                 let healthy = healthcheck(ListenConfig::from_env()?).await;
@@ -98,11 +101,4 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         }
         Ended::Forced | Ended::Broken => ExitCode::FAILURE,
     })
-}
-
-fn say(text: &str) -> ExitCode {
-    match cli::write(&mut io::stdout(), text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }

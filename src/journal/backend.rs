@@ -22,7 +22,7 @@ use file::Place;
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
     /// SQLite has one writer.
-    writer: SqlitePool,
+    pub writer: SqlitePool,
     /// Opened with the first question: who reads neither waits for a write nor holds one up.
     reader: SqlitePool,
     /// Of a journal in a file, that this process has for itself.
@@ -70,12 +70,6 @@ impl Backend {
     {
         let ended = tokio::spawn(verb(self.writer.acquire().await?)).await;
         ended.unwrap_or_else(|error| Err(Failure { kind: Kind::Other, detail: error.to_string() }))
-    }
-
-    /// For tests that do what somebody with a shell would.
-    #[cfg(test)]
-    pub fn writer(&self) -> &SqlitePool {
-        &self.writer
     }
 
     /// Ends the connections, after what is under way.

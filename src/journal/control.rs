@@ -10,12 +10,12 @@ use crate::{clients::auth::RefusedTries, domain::Usd};
 
 /// What is kept under a name, as JSON: a value of one type.
 #[derive(Clone, Copy, Debug)]
-pub struct Key<T: ?Sized>(&'static str, PhantomData<T>);
+pub struct Key<T>(&'static str, PhantomData<T>);
 
 /// That the runner is paused.
 pub const PAUSE: Key<Pause> = Key("pause", PhantomData);
-/// The budgets that are used up; read by [`Journal::budgets_reached`].
-pub const BUDGETS: Key<[BudgetReached]> = Key("budget_reached", PhantomData);
+/// The budgets that are used up.
+pub const BUDGETS: Key<Vec<BudgetReached>> = Key("budget_reached", PhantomData);
 /// The fingerprint of the seed secret that opened an account last.
 pub const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
 /// The logins that mana-auth has refused of late.
@@ -55,43 +55,19 @@ pub struct BudgetReached {
     pub until: Timestamp,
 }
 
-/// The budgets as they are kept. Earlier versions kept the last one only.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum KeptBudgets {
-    All(Vec<BudgetReached>),
-    One(BudgetReached),
-}
-
 impl Journal {
     /// What is kept under this name.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub async fn kept<T: DeserializeOwned>(&self, key: Key<T>) -> Result<Option<T>> {
-        self.control(key.0).await
-    }
-
-    /// The budgets that are used up.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn budgets_reached(&self) -> Result<Vec<BudgetReached>> {
-        Ok(match self.control(BUDGETS.0).await? {
-            Some(KeptBudgets::All(reached)) => reached,
-            Some(KeptBudgets::One(reached)) => vec![reached],
-            None => Vec::new(),
-        })
-    }
-
-    async fn control<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let sql = "SELECT value FROM control WHERE name = $1";
-        let rows = self.rows("read its control table", sql, vec![text(name)]).await?;
+        let rows = self.rows("read its control table", sql, vec![text(key.0)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         // A value of another version of this program says nothing to this one.
         let read = serde_json::from_str(&row.text("value").unwrap_or_default());
         let told = |error: &serde_json::Error| {
-            tracing::warn!("the journal's control value {name:?} is left aside: {error}");
+            tracing::warn!("the journal's control value {:?} is left aside: {error}", key.0);
         };
         Ok(read.inspect_err(told).ok())
     }
@@ -100,7 +76,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn keep<T: Serialize + ?Sized>(
+    pub async fn keep<T: Serialize>(
         &self,
         key: Key<T>,
         value: Option<&T>,

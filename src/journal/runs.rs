@@ -133,17 +133,11 @@ impl Journal {
         let sql = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
              replies, calls, call_errors, ratings, started_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, 'running', 'login', 0, 0, 0, 0, 0, $7, $7)";
+        let NewRun { id, persona, slot, attempt, model } = run;
         // Strings and numbers always encode.
-        let persona = serde_json::to_string(run.persona).unwrap_or_default();
-        let values = vec![
-            text(run.id),
-            text(&run.persona.user_id),
-            text(persona),
-            text(run.slot),
-            number(run.attempt),
-            text(run.model),
-            time(now),
-        ];
+        let json = serde_json::to_string(persona).unwrap_or_default();
+        let mut values = vec![text(id), text(&persona.user_id), text(json), text(slot)];
+        values.extend([number(attempt), text(model), time(now)]);
         self.change("begin a run", sql, values).await.map(drop)
     }
 
@@ -163,19 +157,12 @@ impl Journal {
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
              ended_at = $10, held_since = $9, next_eligible_at = $11 \
              WHERE id = $1 AND state IN ('running', 'rating_owed')";
-        let end = vec![
-            text(id),
-            text(ended.state.as_str()),
-            text(ended.stage),
-            number(ended.replies),
-            number(ended.calls),
-            number(ended.call_errors),
-            number(ended.ratings),
-            Value::Text(ended.reason.clone()),
-            time(now),
-            time((ended.state != RunState::Running).then_some(now)),
-            time(ended.next_eligible_at),
-        ];
+        let mut end = vec![text(id), text(ended.state.as_str()), text(ended.stage)];
+        let counts = [ended.replies as usize, ended.calls, ended.call_errors, ended.ratings];
+        end.extend(counts.map(number));
+        let ended_at = (ended.state != RunState::Running).then_some(now);
+        end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
+        end.push(time(ended.next_eligible_at));
         let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
         let posts: Vec<_> = posts.collect();
         self.write("end a run", |mut session| async move {

@@ -94,7 +94,7 @@ impl Budget {
         clock: Clock,
     ) -> Result<Self, JournalError> {
         let BudgetConfig { daily, monthly, persona_daily } = *config;
-        let reached = journal.budgets_reached().await?;
+        let reached = journal.kept(BUDGETS).await?.unwrap_or_default();
         Ok(Self {
             caps: Caps { daily, monthly, persona_daily },
             clock,

@@ -38,7 +38,7 @@ pub(in crate::journal) struct Place {
     folder: PathBuf,
     ids: [FileId; 2],
     /// Held for as long as the process lives; the system frees it even after kill -9.
-    lock: File,
+    pub(in crate::journal) lock: File,
     is_lost: AtomicBool,
     /// Held while somebody looks: one thread that waits for a disk that hangs is enough.
     looking: Arc<Mutex<()>>,
@@ -53,11 +53,6 @@ impl Place {
         let ids = ids_of(folder).map_err(refused("file", &folder.join(FILE_NAME)))?;
         let (is_lost, looking) = Default::default();
         Ok(Self { folder: folder.into(), ids, lock, is_lost, looking })
-    }
-
-    pub(in crate::journal) fn unlock(&self) {
-        // The end of the process would do the same.
-        let _ = self.lock.unlock();
     }
 
     /// Why what is written there is of no use, if so.
@@ -168,7 +163,7 @@ pub(super) fn check_names(folder: &Path) -> Result<()> {
 
 /// Opens a file to be appended to, made for the owner only if there is none. What has taken its place since
 /// [`check_names`] is not followed and not waited for.
-fn open_or_make(path: &Path) -> io::Result<File> {
+pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     options
@@ -177,10 +172,6 @@ fn open_or_make(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
-}
-
-pub(super) fn make_file(path: &Path) -> Result<()> {
-    open_or_make(path).map(drop).map_err(refused("file", path))
 }
 
 /// The lock is the system's own: it ends with the process, however that ends.
