@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
 use backend::{
-    Backend, Connection, Done, Failure, Row, Session, Value, change, number, rows, text, time,
+    Backend, Connection, Done, Failure, Row, Session, Sql, Value, change, number, rows, text, time,
 };
 pub use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, Key, PAUSE, Pause, PauseMode, REFUSED_TRIES,
@@ -39,6 +39,9 @@ pub use steps::StoredStep;
 
 /// One operation, waiting for its turn included.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Reads a row, or says what is wrong with it.
+type Read<T> = fn(&Row) -> std::result::Result<T, String>;
 
 /// Most rows that the log tells of.
 const MOST_TOLD: usize = 1_000;
@@ -100,29 +103,21 @@ impl Journal {
     }
 
     /// Asks a question. That it cannot be answered is the trouble of who asks.
-    async fn rows(
-        &self,
-        attempted: &str,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>> {
+    async fn rows(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
         within_limit(attempted, self.backend.rows(sql, values)).await
     }
 
     /// Carries out one statement; returns how many rows it has changed.
-    async fn change(&self, attempted: &str, sql: &'static str, values: Vec<Value>) -> Result<u64> {
+    async fn change(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<u64> {
         let statement =
             |mut session: Session| async move { change(&mut session, sql, values).await };
         self.write(attempted, statement).await
     }
 
     /// Carries out a verb.
-    async fn write<T: Send + 'static, F>(
-        &self,
-        attempted: &str,
-        verb: impl FnOnce(Session) -> F,
-    ) -> Result<T>
+    async fn write<T, F>(&self, attempted: &str, verb: impl FnOnce(Session) -> F) -> Result<T>
     where
+        T: Send + 'static,
         F: Future<Output = Done<T>> + Send + 'static,
     {
         self.noted(within_limit(attempted, self.backend.write(verb)).await)
@@ -149,12 +144,7 @@ impl Journal {
     }
 
     /// What is read of each row that says what it should; of the others the log tells once.
-    fn readable<T>(
-        &self,
-        what: &'static str,
-        rows: &[Row],
-        read: impl Fn(&Row) -> std::result::Result<T, String>,
-    ) -> Vec<T> {
+    fn readable<T>(&self, what: &'static str, rows: &[Row], read: Read<T>) -> Vec<T> {
         let log = |row: &Row, detail| {
             let error = JournalError::Row(what, detail);
             let whose = row.text("run_id").or_else(|_| row.text("id")).unwrap_or_default();

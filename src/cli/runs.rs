@@ -1,7 +1,5 @@
 //! The latest runs as a table.
 
-use std::collections::HashSet;
-
 use super::{
     text::{cell, counted, table, time},
     transcript,
@@ -81,13 +79,13 @@ pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
 
 /// So many characters of their ids tell these runs apart.
 fn distinct_length(runs: &[RunRow]) -> usize {
-    let ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
-    let whole = ids.first().map_or(ID, String::len);
-    let tells_apart = |length: usize| {
-        let mut seen = HashSet::new();
-        ids.iter().all(|id| seen.insert(&id[..length]))
+    let mut ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
+    ids.sort();
+    let shared = |pair: &[String]| {
+        let both = pair[0].bytes().zip(pair[1].bytes());
+        both.take_while(|(one, other)| one == other).count()
     };
-    let length = (ID..whole).find(|length| tells_apart(*length)).unwrap_or(whole);
+    let length = ids.windows(2).map(shared).max().map_or(ID, |shared| ID.max(shared + 1));
     // A hyphen at the end would only look odd.
     if ids.iter().any(|id| id[..length].ends_with('-')) { length + 1 } else { length }
 }

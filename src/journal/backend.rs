@@ -45,6 +45,9 @@ impl Failure {
 /// What came of a verb, or of a part of it.
 pub(super) type Done<T> = Result<T, Failure>;
 
+/// What is asked or to be changed, in SQL: the values of its `$1`, `$2` and so on go beside it.
+pub(super) type Sql = &'static str;
+
 /// The connection that a verb has for itself. One that says more than one thing begins a transaction on it, of
 /// which nothing is kept without its commit.
 pub(super) type Session = PoolConnection<Sqlite>;
@@ -54,7 +57,7 @@ pub(super) type Connection = SqliteConnection;
 
 impl Backend {
     /// Asks a question.
-    pub async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Done<Vec<Row>> {
+    pub async fn rows(&self, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
         rows(&mut *self.reader.acquire().await?, sql, values).await
     }
 
@@ -81,24 +84,16 @@ impl Backend {
 }
 
 /// Carries a statement out; returns how many rows it has changed.
-pub(super) async fn change(
-    on: &mut Connection,
-    sql: &'static str,
-    values: Vec<Value>,
-) -> Done<u64> {
+pub(super) async fn change(on: &mut Connection, sql: Sql, values: Vec<Value>) -> Done<u64> {
     Ok(query(sql, values).execute(on).await?.rows_affected())
 }
 
 /// The rows of an answer.
-pub(super) async fn rows(
-    on: &mut Connection,
-    sql: &'static str,
-    values: Vec<Value>,
-) -> Done<Vec<Row>> {
+pub(super) async fn rows(on: &mut Connection, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
     Ok(query(sql, values).fetch_all(on).await?.into_iter().map(Row).collect())
 }
 
-fn query(sql: &'static str, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+fn query(sql: Sql, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
     values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::Connection;
 
-use super::{Journal, Result, Row, Value, change, number, text, time};
+use super::{Journal, Result, Row, Sql, Value, change, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
@@ -39,8 +39,6 @@ pub struct Post {
     pub body: String,
     /// Attempts so far.
     pub attempts: u32,
-    /// When it was written down.
-    pub created_at: Timestamp,
     /// When it is to be tried next.
     pub next_try_at: Timestamp,
     /// Whether it was refused for good.
@@ -105,7 +103,7 @@ impl Journal {
         self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
     }
 
-    async fn posts(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Post>> {
+    async fn posts(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Post>> {
         Ok(self.readable("the outbox", &self.rows(READ, sql, values).await?, read))
     }
 
@@ -237,7 +235,6 @@ fn read(row: &Row) -> std::result::Result<Post, String> {
         rows: row.count("row_count"),
         body: row.text("body")?,
         attempts: row.count("attempts"),
-        created_at: row.time("created_at").unwrap_or_default(),
         next_try_at: row.time("next_try_at").unwrap_or_default(),
         is_dead: row.number("is_dead") != Some(0),
         reason: row.text("reason").ok(),

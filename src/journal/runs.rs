@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::Connection;
 
-use super::{Journal, JournalError, Result, Row, Value, change, number, outbox, text, time};
+use super::{Journal, JournalError, Result, Row, Sql, Value, change, number, outbox, text, time};
 use crate::{
     clients::personas::Batch,
     domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
@@ -245,12 +245,7 @@ impl Journal {
         self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
 
-    async fn runs(
-        &self,
-        attempted: &str,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<RunRow>> {
+    async fn runs(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
         Ok(self.readable(A_RUN, &self.rows(attempted, sql, values).await?, read))
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OwnedMutexGuard},
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// Looks whether the files are where they were. Returns the bytes that may still be written.
-    fn look(&self) -> io::Result<u64> {
+    fn look(&self, _looking: OwnedMutexGuard<()>) -> io::Result<u64> {
         let is_there = ids_of(&self.folder).is_ok_and(|now| now == self.ids);
         let was_lost = self.is_lost.swap(!is_there, Relaxed);
         match self.trouble() {
@@ -88,11 +88,7 @@ impl Journal {
             let looking = place.looking.clone().lock_owned().await;
             let place = place.clone();
             // A disk may take its time.
-            let look = move || {
-                let _looking = looking;
-                place.look()
-            };
-            spawn_blocking(look).await.ok()
+            spawn_blocking(move || place.look(looking)).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
         let looked = looked.ok_or(JournalError::Slow("look after its files".into()))?;
