@@ -31,7 +31,7 @@ fn failure(code: u8, what: impl ToString) -> Failure {
     Failure { code, what: what.to_string(), problems: Vec::new() }
 }
 
-/// Nothing to be set right in the configuration: `what`, and why.
+/// A failure that no other configuration mends: what, and why.
 fn because<E: Display>(what: &str) -> impl FnOnce(E) -> Failure {
     move |error| failure(1, format!("{what}: {error}"))
 }
