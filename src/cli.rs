@@ -19,9 +19,7 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use arguments::{
-    OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, Unparsed, parse,
-};
+pub use arguments::{OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, parse};
 
 use crate::{
     config::LogFormat,
@@ -39,16 +37,11 @@ pub enum CliError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// No run begins like this.
-    #[error("the journal has no run {}; `mana-persona-runner runs` lists the latest", .0.as_str())]
-    NoSuchRun(RunPrefix),
-    /// Several do.
-    #[error("{} is the beginning of several runs; say more of it:{list}", prefix.as_str())]
-    Ambiguous {
-        /// What was asked for.
-        prefix: RunPrefix,
-        /// Some of the runs, a line for each.
-        list: String,
-    },
+    #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
+    NoSuchRun(String),
+    /// Several do; some of them, a line for each.
+    #[error("{0} is the beginning of several runs; say more of it:{1}")]
+    Ambiguous(String, String),
     /// The answer could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -109,9 +102,8 @@ pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
 
 async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
     Ok(match question {
-        Question::Show(Show { run, full })
-        | Question::Runs { command: Some(RunsCommand::Show(Show { run, full })), .. } => {
-            show::tell(journal, &the_run(journal, run).await?, *full).await?
+        Question::Show(show) | Question::Runs { command: Some(RunsCommand::Show(show)), .. } => {
+            show::tell(journal, &the_run(journal, &show.run).await?, show.full).await?
         }
         Question::Runs { limit, command: None } => runs::tell(journal, *limit).await?,
         Question::Outbox { command: None } => outbox::tell(journal, now).await?,
@@ -125,11 +117,11 @@ async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<
 }
 
 /// The only run that begins like this.
-async fn the_run(journal: &Journal, prefix: &RunPrefix) -> Result<RunRow, CliError> {
-    let mut found = journal.runs_beginning_with(prefix.as_str(), CANDIDATES).await?;
+async fn the_run(journal: &Journal, RunPrefix(prefix): &RunPrefix) -> Result<RunRow, CliError> {
+    let mut found = journal.runs_beginning_with(prefix, CANDIDATES).await?;
     if found.len() > 1 {
         let list = found.iter().map(|run| format!("\n  {}", run.id)).collect();
-        return Err(CliError::Ambiguous { prefix: prefix.clone(), list });
+        return Err(CliError::Ambiguous(prefix.clone(), list));
     }
     found.pop().ok_or_else(|| CliError::NoSuchRun(prefix.clone()))
 }

@@ -24,17 +24,14 @@ const HEAD: u64 = 4_096;
 /// # Errors
 /// When it cannot be reached, does not answer in 3 s, or answers something else.
 pub async fn healthcheck(listen: ListenConfig) -> io::Result<()> {
-    let address = SocketAddr::new(reachable(listen.host), listen.port);
-    timeout(LIMIT, ask(address)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// The address under which a listener on `host` can be reached from here.
-fn reachable(host: IpAddr) -> IpAddr {
-    match host {
+    // The address under which a listener can be reached from here.
+    let host = match listen.host {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         host => host,
-    }
+    };
+    let asked = timeout(LIMIT, ask(SocketAddr::new(host, listen.port))).await;
+    asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn ask(address: SocketAddr) -> io::Result<()> {

@@ -21,13 +21,16 @@ mod steps;
 use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use sqlx::SqlSafeStr;
 use tokio::time::{sleep, timeout};
 
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
-use backend::{Backend, End, Failure, Row, Session, Unit, Value, Verb, number, text, time};
-pub use control::{BudgetReached, Pause, PauseMode};
+use backend::{
+    Backend, Connection, Done, Failure, Row, Session, Sql, Value, change, number, rows, text, time,
+};
+pub use control::{
+    BUDGETS, BudgetReached, FITTING_SECRET, Key, PAUSE, Pause, PauseMode, REFUSED_TRIES,
+};
 pub use error::{JournalError, Kind, Result};
 pub use ledger::{Cap, Caps, NoRoom, Spending};
 pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
@@ -36,6 +39,9 @@ pub use steps::StoredStep;
 
 /// One operation, waiting for its turn included.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Reads a row, or says what is wrong with it.
+type Read<T> = fn(&Row) -> std::result::Result<T, String>;
 
 /// Most rows that the log tells of.
 const MOST_TOLD: usize = 1_000;
@@ -92,40 +98,29 @@ impl Journal {
             () = given_up => {}
             () = sleep(LIMIT) => {}
         }
-        self.backend.place.iter().for_each(|place| place.unlock());
+        // The end of the process would do the same.
+        self.backend.place.iter().for_each(|place| drop(place.lock.unlock()));
     }
 
     /// Asks a question. That it cannot be answered is the trouble of who asks.
-    async fn rows(
-        &self,
-        attempted: &'static str,
-        sql: impl SqlSafeStr,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>> {
+    async fn rows(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
         within_limit(attempted, self.backend.rows(sql, values)).await
     }
 
     /// Carries out one statement; returns how many rows it has changed.
-    async fn change(
-        &self,
-        attempted: &'static str,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<u64> {
-        self.write(attempted, Unit::Statement, move |mut session| {
-            Box::pin(async move { session.change(sql, values).await.map(End::Commit) })
-        })
-        .await
+    async fn change(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<u64> {
+        let statement =
+            |mut session: Session| async move { change(&mut session, sql, values).await };
+        self.write(attempted, statement).await
     }
 
     /// Carries out a verb.
-    async fn write<T: Send + 'static>(
-        &self,
-        attempted: &'static str,
-        unit: Unit,
-        verb: impl for<'s> FnOnce(Session<'s>) -> Verb<'s, T> + Send + 'static,
-    ) -> Result<T> {
-        self.noted(within_limit(attempted, self.backend.write(unit, verb)).await)
+    async fn write<T, F>(&self, attempted: &str, verb: impl FnOnce(Session) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Done<T>> + Send + 'static,
+    {
+        self.noted(within_limit(attempted, self.backend.write(verb)).await)
     }
 
     /// Remembers whether something can be written: a fault of one run is nobody else's trouble.
@@ -149,14 +144,9 @@ impl Journal {
     }
 
     /// What is read of each row that says what it should; of the others the log tells once.
-    fn readable<T>(
-        &self,
-        what: &'static str,
-        rows: &[Row],
-        read: impl Fn(&Row) -> std::result::Result<T, String>,
-    ) -> Vec<T> {
+    fn readable<T>(&self, what: &'static str, rows: &[Row], read: Read<T>) -> Vec<T> {
         let log = |row: &Row, detail| {
-            let error = JournalError::Row { what, detail };
+            let error = JournalError::Row(what, detail);
             let whose = row.text("run_id").or_else(|_| row.text("id")).unwrap_or_default();
             let mut told = self.told.lock();
             if told.len() < MOST_TOLD && told.insert(format!("{whose} {error}")) {
@@ -168,13 +158,10 @@ impl Journal {
     }
 }
 
-async fn within_limit<T>(
-    attempted: &'static str,
-    work: impl Future<Output = std::result::Result<T, Failure>>,
-) -> Result<T> {
+async fn within_limit<T>(attempted: &str, work: impl Future<Output = Done<T>>) -> Result<T> {
     match timeout(LIMIT, work).await {
         Ok(done) => done.map_err(|failure| failure.of(attempted)),
-        Err(_) => Err(JournalError::Slow(attempted)),
+        Err(_) => Err(JournalError::Slow(attempted.into())),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The process around the daemon: arguments, environment, signals, exit code.
 
-use std::{io, process::ExitCode};
+use std::{fmt::Display, io, process::ExitCode};
 
 use mana_persona_runner::{
     app::{App, Ended, StartError},
-    cli::{self, Request, Unparsed},
+    cli::{self, Request},
     clock::Clock,
     config::{Config, ListenConfig, LogFormat, Problem},
     descriptors,
@@ -31,6 +31,11 @@ fn failure(code: u8, what: impl ToString) -> Failure {
     Failure { code, what: what.to_string(), problems: Vec::new() }
 }
 
+/// A failure that no other configuration mends: what, and why.
+fn because<E: Display>(what: &str) -> impl FnOnce(E) -> Failure {
+    move |error| failure(1, format!("{what}: {error}"))
+}
+
 impl From<Vec<Problem>> for Failure {
     fn from(problems: Vec<Problem>) -> Self {
         Self { code: EX_CONFIG, what: "bad configuration:".into(), problems }
@@ -45,27 +50,24 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, Failure> {
-    let request = match cli::parse(std::env::args_os()) {
-        Ok(request) => request,
-        Err(Unparsed::Help(help)) => return Ok(say(&help)),
-        Err(Unparsed::Wrong(usage)) => return Err(failure(EX_USAGE, usage)),
-    };
+    let request = cli::parse(std::env::args_os()).map_err(|usage| failure(EX_USAGE, usage))?;
     // The work is waiting for peers; two threads carry hundreds of personas.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| failure(1, format!("the async runtime cannot be started: {error}")))?;
+        .map_err(because("the async runtime cannot be started"))?;
     let ended = runtime.block_on(async {
         match request {
-            Request::Version => {
-                Ok(say(&format!("mana-persona-runner {}\n", version::VERSION_AND_COMMIT)))
-            }
-            Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
-            Request::Healthcheck => match healthcheck(ListenConfig::from_env()?).await {
+            Request::Say(text) => match cli::write(&mut io::stdout(), &text) {
                 Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(failure(1, format!("unhealthy: {error}"))),
+                Err(_) => Ok(ExitCode::FAILURE),
             },
+            Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
+            Request::Healthcheck => {
+                let healthy = healthcheck(ListenConfig::from_env()?).await;
+                healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))
+            }
             Request::Serve => serve(Config::from_env()?).await,
         }
     });
@@ -77,12 +79,11 @@ fn run() -> Result<ExitCode, Failure> {
 #[expect(clippy::disallowed_methods, reason = "signals are heeded until the end")]
 async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let _last_lines = telemetry::init(&config.log, Redactor::new(config.secrets()))
-        .map_err(|error| failure(1, format!("logging cannot be started: {error}")))?;
+        .map_err(because("logging cannot be started"))?;
     descriptors::raise_limit();
     tracing::info!(version = version::VERSION_AND_COMMIT, config = ?config, "starting");
     // From here on a signal is kept until the daemon can stop.
-    let signals = Signals::listen()
-        .map_err(|error| failure(1, format!("signals cannot be received: {error}")))?;
+    let signals = Signals::listen().map_err(because("signals cannot be received"))?;
     let app = App::build(config, Clock::system()).await.map_err(|error| match error {
         StartError::Pricing(_)
         | StartError::Journal(JournalError::Unfit { .. } | JournalError::Newer { .. }) => {
@@ -90,9 +91,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         }
         _ => failure(1, error),
     })?;
-    let address = app
-        .local_addr()
-        .map_err(|error| failure(1, format!("the bound address is unknown: {error}")))?;
+    let address = app.local_addr().map_err(because("the bound address is unknown"))?;
     tracing::info!(%address, "listening on http://{address}");
     tokio::spawn(signals.stop(app.shutdown()));
     Ok(match app.run().await {
@@ -102,11 +101,4 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         }
         Ended::Forced | Ended::Broken => ExitCode::FAILURE,
     })
-}
-
-fn say(text: &str) -> ExitCode {
-    match cli::write(&mut io::stdout(), text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use crate::domain::RunIdError;
+use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 
 /// Length of a whole id.
 const ID_LEN: usize = 36;
@@ -93,31 +93,15 @@ pub enum Request {
     Serve,
     /// To ask the daemon on this machine for /health.
     Healthcheck,
-    /// To say its version.
-    Version,
+    /// To say this: its version, or help.
+    Say(String),
     /// To tell something of a journal.
     Tell(Question),
 }
 
-/// Why there is nothing to do.
+/// The beginning of a run's id: lower-case hex digits and hyphens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unparsed {
-    /// Help was asked for; here it is.
-    Help(String),
-    /// The arguments make no sense.
-    Wrong(String),
-}
-
-/// The beginning of a run's id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunPrefix(String);
-
-impl RunPrefix {
-    /// The beginning as text: lower-case hex digits and hyphens.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+pub struct RunPrefix(pub(super) String);
 
 impl FromStr for RunPrefix {
     type Err = RunIdError;
@@ -132,33 +116,30 @@ impl FromStr for RunPrefix {
 /// Reads the arguments of the process, its own name first.
 ///
 /// # Errors
-/// When they ask for help or make no sense.
+/// When they make no sense: what is wrong with them, and the usage.
 pub fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
-) -> Result<Request, Unparsed> {
-    let arguments = Arguments::try_parse_from(arguments).map_err(|error| {
-        let text = error.to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp => Unparsed::Help(text),
-            _ => {
-                let text = text.trim_end();
-                Unparsed::Wrong(text.strip_prefix("error: ").unwrap_or(text).to_owned())
-            }
+) -> Result<Request, String> {
+    match Arguments::try_parse_from(arguments) {
+        Ok(Arguments { version: true, .. }) => {
+            Ok(Request::Say(format!("mana-persona-runner {VERSION_AND_COMMIT}\n")))
         }
-    })?;
-    Ok(match arguments {
-        Arguments { version: true, .. } => Request::Version,
-        Arguments { healthcheck: true, .. } => Request::Healthcheck,
-        Arguments { command: None, .. } => Request::Serve,
-        Arguments { command: Some(command), .. } => Request::Tell(command),
-    })
+        Ok(Arguments { healthcheck: true, .. }) => Ok(Request::Healthcheck),
+        Ok(Arguments { command: None, .. }) => Ok(Request::Serve),
+        Ok(Arguments { command: Some(command), .. }) => Ok(Request::Tell(command)),
+        Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Say(help.to_string())),
+        Err(wrong) => {
+            let text = wrong.to_string();
+            Err(text.trim_end().trim_start_matches("error: ").to_owned())
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(arguments: &[&str]) -> Result<Request, Unparsed> {
+    fn request(arguments: &[&str]) -> Result<Request, String> {
         parse([&["mana-persona-runner"], arguments].concat())
     }
 
@@ -176,7 +157,7 @@ mod tests {
         for (arguments, expected) in [
             (&[][..], Request::Serve),
             (&["--healthcheck"], Request::Healthcheck),
-            (&["--version"], Request::Version),
+            (&["--version"], Request::Say(format!("mana-persona-runner {VERSION_AND_COMMIT}\n"))),
             (&["runs"], runs(20, None)),
             (&["runs", "--limit", "7"], runs(7, None)),
             (&["show", "019A-b"], show(false)),
@@ -205,7 +186,7 @@ mod tests {
             &["outbox", "drop"],
             &["outbox", "discard"],
         ] {
-            let Err(Unparsed::Wrong(text)) = request(arguments) else {
+            let Err(text) = request(arguments) else {
                 panic!("{arguments:?}: {:?}", request(arguments));
             };
             assert!(text.contains("--help") && !text.starts_with("error"), "{text}");
@@ -214,7 +195,7 @@ mod tests {
 
     #[test]
     fn help_tells_of_every_command() {
-        let Err(Unparsed::Help(text)) = request(&["--help"]) else { panic!("no help") };
+        let Ok(Request::Say(text)) = request(&["--help"]) else { panic!("no help") };
         insta::assert_snapshot!(text);
     }
 }

@@ -1,20 +1,13 @@
 //! What waits to be handed in, and what was refused for good.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    time::Duration,
-};
-
 use jiff::Timestamp;
 
 use super::{
-    runs::persona,
+    runs::{PERSONA, persona},
     text::{cell, counted, table},
 };
 use crate::journal::{Journal, Post, Result, RunRow};
 
-/// Longest persona in the table, in characters.
-const PERSONA: usize = 32;
 /// Longest reason in the table, in characters.
 const REASON: usize = 160;
 
@@ -26,17 +19,13 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     if kept == 0 {
         return Ok("The outbox is empty: mana-auth has confirmed every row.\n".into());
     }
-    let mut personas = HashMap::new();
     let mut rows = Vec::with_capacity(posts.len());
     for post in &posts {
-        let run = post.key.run;
-        if let Entry::Vacant(unknown) = personas.entry(run) {
-            unknown.insert(journal.run(run).await.ok().flatten());
-        }
         // Of an odd row of the run its id will do.
-        let name = personas[&run].as_ref().map_or(&*post.persona, persona);
+        let run = journal.run(post.key.run).await.ok().flatten();
+        let name = run.as_ref().map_or(&*post.persona, persona);
         rows.push([
-            run.to_string(),
+            post.key.run.to_string(),
             cell(name, PERSONA),
             cell(&post.kind, PERSONA),
             post.rows.to_string(),
@@ -90,12 +79,9 @@ pub(super) async fn discard(journal: &Journal, run: &RunRow) -> Result<String> {
 }
 
 fn next_try(post: &Post, now: Timestamp) -> String {
-    if post.is_dead {
-        return "never".into();
-    }
-    let wait = Duration::try_from(post.next_try_at.duration_since(now)).unwrap_or_default();
-    match wait.as_secs_f64().ceil() {
-        0.0 => "now".into(),
+    match post.next_try_at.duration_since(now).as_secs_f64().ceil() {
+        _ if post.is_dead => "never".into(),
+        ..=0.0 => "now".into(),
         seconds if seconds < 120.0 => format!("in {seconds} s"),
         seconds => format!("in {} min", (seconds / 60.0).ceil()),
     }

@@ -1,7 +1,5 @@
 //! The latest runs as a table.
 
-use std::collections::HashSet;
-
 use super::{
     text::{cell, counted, table, time},
     transcript,
@@ -12,12 +10,15 @@ use crate::{
     journal::{Journal, Result, RunRow, RunState},
 };
 
-/// Longest persona in the table, in characters.
-const PERSONA: usize = 32;
+/// Longest persona, slot or kind in a table, in characters.
+pub(super) const PERSONA: usize = 32;
 /// Longest reason in the table, in characters; `show` has all of it.
 const REASON: usize = 48;
 /// Least of an id that is shown: the time it was made, in milliseconds.
 const ID: usize = 13;
+
+/// Above the times: UTC, like the slots.
+const BEGUN: &str = "BEGUN (UTC)";
 
 /// The latest runs, newest first.
 pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
@@ -50,18 +51,8 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
             cell(run.end_reason.as_deref().unwrap_or_default(), REASON),
         ]);
     }
-    let columns = [
-        "PERSONA",
-        "SLOT",
-        "STATE",
-        ">TURNS",
-        ">TOOLS",
-        ">ERR",
-        ">COST",
-        "BEGUN (UTC)",
-        "RUN",
-        "END",
-    ];
+    let columns =
+        ["PERSONA", "SLOT", "STATE", ">TURNS", ">TOOLS", ">ERR", ">COST", BEGUN, "RUN", "END"];
     let spent = runs.iter().map(|run| run.spent).sum::<Usd>();
     let total = counted(runs.len(), "run");
     Ok(format!(
@@ -88,13 +79,13 @@ pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
 
 /// So many characters of their ids tell these runs apart.
 fn distinct_length(runs: &[RunRow]) -> usize {
-    let ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
-    let whole = ids.first().map_or(ID, String::len);
-    let tells_apart = |length: usize| {
-        let mut seen = HashSet::new();
-        ids.iter().all(|id| seen.insert(&id[..length]))
+    let mut ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
+    ids.sort();
+    let shared = |pair: &[String]| {
+        let both = pair[0].bytes().zip(pair[1].bytes());
+        both.take_while(|(one, other)| one == other).count()
     };
-    let length = (ID..whole).find(|length| tells_apart(*length)).unwrap_or(whole);
+    let length = ids.windows(2).map(shared).max().map_or(ID, |shared| ID.max(shared + 1));
     // A hyphen at the end would only look odd.
     if ids.iter().any(|id| id[..length].ends_with('-')) { length + 1 } else { length }
 }

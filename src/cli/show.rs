@@ -1,7 +1,5 @@
 //! One run: what it was and what it came to, and then its conversation.
 
-use std::time::Duration;
-
 use super::{
     runs::{counts, persona, state},
     text::{Page, cell, counted, time},
@@ -76,8 +74,8 @@ fn head(page: &mut Page, run: &RunRow, transcript: &Transcript, posts: &[Post]) 
     match run.ended_at {
         None => say("begun", &begun),
         Some(end) => {
-            let took = Duration::try_from(end.duration_since(run.started_at)).unwrap_or_default();
-            say("begun", &format!("{begun}, ended after {:.1} s", took.as_secs_f64()));
+            let took = end.duration_since(run.started_at).as_secs_f64().max(0.0);
+            say("begun", &format!("{begun}, ended after {took:.1} s"));
         }
     }
     let (turns, calls, errors) = counts(run, transcript);

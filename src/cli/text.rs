@@ -115,20 +115,15 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]]) ->
         let texts = rows.iter().chain([&names]).map(|row| row[n].chars().count());
         texts.max().unwrap_or_default()
     });
-    let mut out = String::new();
-    for row in [&names].into_iter().chain(rows) {
-        let mut line = String::new();
-        for ((column, text), width) in columns.iter().zip(row).zip(widths) {
-            // Writing into a string does not fail.
-            let _ = match column.starts_with('>') {
-                true => write!(line, "{text:>width$}{GAP}"),
-                false => write!(line, "{text:<width$}{GAP}"),
-            };
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+    let line = |row: &[String; N]| {
+        let cells = columns.iter().zip(row).zip(widths);
+        let cells = cells.map(|((column, text), width)| match column.starts_with('>') {
+            true => format!("{text:>width$}"),
+            false => format!("{text:<width$}"),
+        });
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned() + "\n"
+    };
+    [&names].into_iter().chain(rows).map(line).collect()
 }
 
 #[cfg(test)]

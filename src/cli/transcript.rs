@@ -21,6 +21,8 @@ const WORDS: (usize, usize) = (3_000, 60);
 const INPUT: (usize, usize) = (1_200, 30);
 const RESULT: (usize, usize) = (800, 16);
 const OTHER: (usize, usize) = (1_500, 30);
+/// A time of day.
+const TIME: &str = "%H:%M:%S UTC";
 /// JSON up to so many characters stays on one line.
 const ONE_LINE: usize = 90;
 /// Longest name of a tool or a module, and longest reason, in characters.
@@ -47,54 +49,45 @@ pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
 }
 
 fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
-    match part {
-        Part::Opened(at, opening) => {
-            page.section(&format!("What it is asked to do ({})", time(*at, "%H:%M:%S UTC")));
-            page.text(2, opening, OTHER);
+    let title = match part {
+        Part::Turn(turn) => return print_turn(page, turn, goes_on),
+        Part::Rated(ratings) => return print_ratings(page, ratings),
+        Part::Opened(at, _) => format!("What it is asked to do ({})", time(*at, TIME)),
+        Part::Question(_) => "What it is asked to rate".into(),
+        Part::Reminder { as_system: true, .. } => "Reminder (as the system)".into(),
+        Part::Reminder { .. } => "Reminder".into(),
+        Part::Unanswered(None) => "No answer came; it was not billed.".into(),
+        Part::Unanswered(Some(billed)) => {
+            format!("No answer came; it may have been billed all the same, with up to {billed}.")
         }
-        Part::Turn(turn) => print_turn(page, turn, goes_on),
-        Part::Question(question) => {
-            page.section("What it is asked to rate");
-            page.text(2, question, OTHER);
-        }
-        Part::Unanswered(None) => page.section("No answer came; it was not billed."),
-        Part::Unanswered(Some(billed)) => page.section(&format!(
-            "No answer came; it may have been billed all the same, with up to {billed}."
-        )),
-        Part::Died(billed) => page.section(&format!(
+        Part::Died(billed) => format!(
             "The runner died while the model was answering; that may have been billed, with up to {billed}."
-        )),
-        Part::Asking(since, reserved) => {
-            let since = time(*since, "%H:%M:%S UTC");
-            page.section(&format!(
-                "The model was asked at {since} and has not answered yet; {reserved} are reserved."
-            ));
-        }
-        Part::TakenOut(Step::ToolLeftOut { tool }) => {
-            let tool = cell(tool.as_str(), NAME);
-            page.section(&format!(
-                "The request was refused for the tool {tool}; it was sent once more without that."
-            ));
-        }
+        ),
+        Part::Asking(since, reserved) => format!(
+            "The model was asked at {} and has not answered yet; {reserved} are reserved.",
+            time(*since, TIME)
+        ),
         Part::TakenOut(step) => {
-            let what = match step {
-                Step::AttachmentsReplaced => "attachments",
-                _ => "the thinking",
+            let (because, what) = match step {
+                Step::ToolLeftOut { tool } => {
+                    (format!(" for the tool {}", cell(tool.as_str(), NAME)), "that")
+                }
+                Step::AttachmentsReplaced => (String::new(), "attachments"),
+                _ => (String::new(), "the thinking"),
             };
-            page.section(&format!("The request was refused; it was sent once more without {what}."));
-        }
-        Part::Reminder { text, as_system } => {
-            page.section(if *as_system { "Reminder (as the system)" } else { "Reminder" });
-            page.text(2, text, OTHER);
+            format!("The request was refused{because}; it was sent once more without {what}.")
         }
         Part::DayEnded(DayEnd { how, reason }) => {
             let how = if *how == How::Failed { ", failed" } else { "" };
-            page.section(&format!("The day ended{how}: {}", cell(reason, REASON)));
+            format!("The day ended{how}: {}", cell(reason, REASON))
         }
-        Part::Rated(ratings) => print_ratings(page, ratings),
         Part::Unreadable(number, error) => {
-            page.section(&format!("[step {number} cannot be read: {}]", cell(error, REASON)));
+            format!("[step {number} cannot be read: {}]", cell(error, REASON))
         }
+    };
+    page.section(&title);
+    if let Part::Opened(_, text) | Part::Question(text) | Part::Reminder { text, .. } = part {
+        page.text(2, text, OTHER);
     }
 }
 

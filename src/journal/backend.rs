@@ -5,10 +5,10 @@ mod file;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::{
-    Connection, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, SqlitePool,
+    Row as _, Sqlite, SqliteConnection, SqlitePool,
+    pool::PoolConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -22,7 +22,7 @@ use file::Place;
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
     /// SQLite has one writer.
-    writer: SqlitePool,
+    pub writer: SqlitePool,
     /// Opened with the first question: who reads neither waits for a write nor holds one up.
     reader: SqlitePool,
     /// Of a journal in a file, that this process has for itself.
@@ -37,39 +37,28 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn of(self, attempted: &'static str) -> JournalError {
-        JournalError::Failed { attempted, kind: self.kind, detail: self.detail }
+    pub fn of(self, attempted: &str) -> JournalError {
+        JournalError::Failed(attempted.into(), self.kind, self.detail)
     }
 }
 
-/// What is done or left as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// Each statement: of verbs that write with one alone.
-    Statement,
-    /// All statements of a verb.
-    Transaction,
-}
+/// What came of a verb, or of a part of it.
+pub(super) type Done<T> = Result<T, Failure>;
 
-/// What becomes of a transaction.
-pub(super) enum End<T> {
-    Commit(T),
-    /// Nothing of it is kept.
-    RollBack(T),
-}
+/// What is asked or to be changed, in SQL: the values of its `$1`, `$2` and so on go beside it.
+pub(super) type Sql = &'static str;
 
-/// The statements of a verb, on its way.
-pub(super) type Verb<'s, T> = BoxFuture<'s, Result<End<T>, Failure>>;
+/// The connection that a verb has for itself. One that says more than one thing begins a transaction on it, of
+/// which nothing is kept without its commit.
+pub(super) type Session = PoolConnection<Sqlite>;
+
+/// What statements are carried out on: a session, or a transaction on it.
+pub(super) type Connection = SqliteConnection;
 
 impl Backend {
     /// Asks a question.
-    pub async fn rows(
-        &self,
-        sql: impl SqlSafeStr,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, Failure> {
-        let mut connection = self.reader.acquire().await?;
-        Session(&mut connection).rows(sql, values).await
+    pub async fn rows(&self, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
+        rows(&mut *self.reader.acquire().await?, sql, values).await
     }
 
     /// Carries a verb out. Whoever waits for it may be dropped: before its turn, and nothing of it is done; from
@@ -78,32 +67,12 @@ impl Backend {
         clippy::disallowed_methods,
         reason = "a verb is carried out to its end, whoever waited for it"
     )]
-    pub async fn write<T: Send + 'static>(
-        &self,
-        unit: Unit,
-        verb: impl for<'s> FnOnce(Session<'s>) -> Verb<'s, T> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let mut connection = self.writer.acquire().await?;
-        let work = async move {
-            if unit == Unit::Statement {
-                let (End::Commit(done) | End::RollBack(done)) =
-                    verb(Session(&mut connection)).await?;
-                return Ok(done);
-            }
-            let mut transaction = connection.begin().await?;
-            match verb(Session(&mut transaction)).await? {
-                End::Commit(done) => Ok(transaction.commit().await.map(|()| done)?),
-                End::RollBack(done) => Ok(transaction.rollback().await.map(|()| done)?),
-            }
-        };
-        let ended = tokio::spawn(work).await;
+    pub async fn write<T: Send + 'static, F>(&self, verb: impl FnOnce(Session) -> F) -> Done<T>
+    where
+        F: Future<Output = Done<T>> + Send + 'static,
+    {
+        let ended = tokio::spawn(verb(self.writer.acquire().await?)).await;
         ended.unwrap_or_else(|error| Err(Failure { kind: Kind::Other, detail: error.to_string() }))
-    }
-
-    /// For tests that do what somebody with a shell would.
-    #[cfg(test)]
-    pub fn writer(&self) -> &SqlitePool {
-        &self.writer
     }
 
     /// Ends the connections, after what is under way.
@@ -114,28 +83,17 @@ impl Backend {
     }
 }
 
-/// A connection, for one verb.
-pub(super) struct Session<'c>(&'c mut SqliteConnection);
-
-impl Session<'_> {
-    /// Carries a statement out; returns how many rows it has changed.
-    pub async fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, Failure> {
-        let done = query(sql.into_sql_str(), values).execute(&mut *self.0).await?;
-        Ok(done.rows_affected())
-    }
-
-    /// The rows of an answer.
-    pub async fn rows(
-        &mut self,
-        sql: impl SqlSafeStr,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, Failure> {
-        let rows = query(sql.into_sql_str(), values).fetch_all(&mut *self.0).await?;
-        Ok(rows.into_iter().map(Row).collect())
-    }
+/// Carries a statement out; returns how many rows it has changed.
+pub(super) async fn change(on: &mut Connection, sql: Sql, values: Vec<Value>) -> Done<u64> {
+    Ok(query(sql, values).execute(on).await?.rows_affected())
 }
 
-fn query<'q>(sql: SqlStr, values: Vec<Value>) -> Query<'q, Sqlite, SqliteArguments> {
+/// The rows of an answer.
+pub(super) async fn rows(on: &mut Connection, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
+    Ok(query(sql, values).fetch_all(on).await?.into_iter().map(Row).collect())
+}
+
+fn query(sql: Sql, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
     values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
@@ -180,6 +138,11 @@ impl Row {
 
     pub fn money(&self, column: &str) -> Usd {
         Usd::from_picodollars(self.count(column))
+    }
+
+    /// A place among the steps or the posts of a run.
+    pub fn place(&self) -> Option<u32> {
+        self.number("number")?.try_into().ok()
     }
 
     pub fn time(&self, column: &str) -> Option<Timestamp> {

@@ -1,15 +1,25 @@
 //! What outlives a restart besides runs: whether the runner is paused, and which budget is used up.
 
+use std::marker::PhantomData;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Journal, Result, text, time};
 use crate::{clients::auth::RefusedTries, domain::Usd};
 
-const PAUSE: &str = "pause";
-const BUDGET: &str = "budget_reached";
-const FITTING_SECRET: &str = "fitting_seed_secret";
-const REFUSED_TRIES: &str = "refused_logins";
+/// What is kept under a name, as JSON: a value of one type.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<T>(&'static str, PhantomData<T>);
+
+/// That the runner is paused.
+pub const PAUSE: Key<Pause> = Key("pause", PhantomData);
+/// The budgets that are used up.
+pub const BUDGETS: Key<Vec<BudgetReached>> = Key("budget_reached", PhantomData);
+/// The fingerprint of the seed secret that opened an account last.
+pub const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
+/// The logins that mana-auth has refused of late.
+pub const REFUSED_TRIES: Key<RefusedTries> = Key("refused_logins", PhantomData);
 
 /// What happens to runs in flight when the runner is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,102 +55,30 @@ pub struct BudgetReached {
     pub until: Timestamp,
 }
 
-/// The budgets as they are kept. Earlier versions kept the last one only.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum KeptBudgets {
-    All(Vec<BudgetReached>),
-    One(BudgetReached),
-}
-
 impl Journal {
-    /// Whether the runner is paused.
+    /// What is kept under this name.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn pause(&self) -> Result<Option<Pause>> {
-        self.control(PAUSE).await
-    }
-
-    /// Pauses the runner, or resumes it with `None`.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_pause(&self, pause: Option<&Pause>, now: Timestamp) -> Result<()> {
-        self.set_control(PAUSE, pause, now).await
-    }
-
-    /// The budgets that are used up.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn budgets_reached(&self) -> Result<Vec<BudgetReached>> {
-        Ok(match self.control(BUDGET).await? {
-            Some(KeptBudgets::All(reached)) => reached,
-            Some(KeptBudgets::One(reached)) => vec![reached],
-            None => Vec::new(),
-        })
-    }
-
-    /// Writes down which budgets are used up.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_budgets_reached(
-        &self,
-        reached: &[BudgetReached],
-        now: Timestamp,
-    ) -> Result<()> {
-        self.set_control(BUDGET, Some(reached), now).await
-    }
-
-    /// The fingerprint of the seed secret that opened an account last.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn fitting_secret(&self) -> Result<Option<String>> {
-        self.control(FITTING_SECRET).await
-    }
-
-    /// Writes it down.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_fitting_secret(&self, fingerprint: &str, now: Timestamp) -> Result<()> {
-        self.set_control(FITTING_SECRET, Some(fingerprint), now).await
-    }
-
-    /// The logins that mana-auth has refused of late.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn refused_tries(&self) -> Result<RefusedTries> {
-        Ok(self.control(REFUSED_TRIES).await?.unwrap_or_default())
-    }
-
-    /// Writes them down.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn set_refused_tries(&self, tries: &RefusedTries, now: Timestamp) -> Result<()> {
-        self.set_control(REFUSED_TRIES, Some(tries), now).await
-    }
-
-    async fn control<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>> {
+    pub async fn kept<T: DeserializeOwned>(&self, key: Key<T>) -> Result<Option<T>> {
         let sql = "SELECT value FROM control WHERE name = $1";
-        let rows = self.rows("read its control table", sql, vec![text(name)]).await?;
+        let rows = self.rows("read its control table", sql, vec![text(key.0)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         // A value of another version of this program says nothing to this one.
         let read = serde_json::from_str(&row.text("value").unwrap_or_default());
         let told = |error: &serde_json::Error| {
-            tracing::warn!("the journal's control value {name:?} is left aside: {error}");
+            tracing::warn!("the journal's control value {:?} is left aside: {error}", key.0);
         };
         Ok(read.inspect_err(told).ok())
     }
 
-    async fn set_control<T: Serialize + ?Sized>(
+    /// Keeps a value under this name, or nothing any more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn keep<T: Serialize>(
         &self,
-        name: &'static str,
+        key: Key<T>,
         value: Option<&T>,
         now: Timestamp,
     ) -> Result<()> {
@@ -148,9 +86,9 @@ impl Journal {
             Some(value) => (
                 "INSERT INTO control (name, value, at) VALUES ($1, $2, $3) ON CONFLICT \
                  (name) DO UPDATE SET value = excluded.value, at = excluded.at",
-                vec![text(name), text(value), time(now)],
+                vec![text(key.0), text(value), time(now)],
             ),
-            None => ("DELETE FROM control WHERE name = $1", vec![text(name)]),
+            None => ("DELETE FROM control WHERE name = $1", vec![text(key.0)]),
         };
         self.change("write its control table", sql, values).await.map(drop)
     }

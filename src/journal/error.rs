@@ -29,28 +29,16 @@ pub enum Kind {
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The folder or the file cannot be made or opened.
-    #[error("the journal's {what} {path} cannot be used: {source}; RUNNER_DATA_DIR names the folder", path = path.display())]
-    Folder {
-        /// Folder, lock or file.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Something else lies where the folder or a file belongs. Followed, a link would lead elsewhere, and a
-    /// FIFO would never answer.
+    /// The folder, the lock or the file, as the first says, cannot be made or opened.
+    #[error("the journal's {0} {path} cannot be used: {2}; RUNNER_DATA_DIR names the folder", path = .1.display())]
+    Folder(&'static str, PathBuf, io::Error),
+    /// Something else, as the second says, lies where the folder or a file belongs. Followed, a link would lead
+    /// elsewhere, and a FIFO would never answer.
     #[error(
-        "{path} is {found}, and the journal is not kept there: move it away, or name another folder in RUNNER_DATA_DIR",
-        path = path.display()
+        "{path} is {1}, and the journal is not kept there: move it away, or name another folder in RUNNER_DATA_DIR",
+        path = .0.display()
     )]
-    Unfit {
-        /// Where.
-        path: PathBuf,
-        /// What it is.
-        found: &'static str,
-    },
+    Unfit(PathBuf, &'static str),
     /// It was left with a log, where nothing can be written.
     #[error(
         "the journal {path} cannot be read where it lies: the daemon left a log beside it when it ended (-wal), \
@@ -72,66 +60,44 @@ pub enum JournalError {
         path = .0.display()
     )]
     InUse(PathBuf),
-    /// The file is damaged, or no journal at all.
+    /// The file is damaged, or no journal at all: what the database found.
     #[error(
-        "the journal {path} is damaged ({detail}); it was left as it is: move it away to start with an empty one, or put back a copy",
-        path = path.display()
+        "the journal {path} is damaged ({1}); it was left as it is: move it away to start with an empty one, or put back a copy",
+        path = .0.display()
     )]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What the database found.
-        detail: String,
-    },
-    /// A later version of this program has worked with it.
+    Corrupt(PathBuf, String),
+    /// A later version of this program has worked with it: the first migration that this version does not know.
     #[error(
-        "the journal {path} is one of a newer version of mana-persona-runner (migration {migration}); it was \
+        "the journal {path} is one of a newer version of mana-persona-runner (migration {1}); it was \
          left as it is: start that version, or put back the copy made before it was first started",
-        path = path.display()
+        path = .0.display()
     )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The first that this version does not know.
-        migration: i64,
-    },
+    Newer(PathBuf, i64),
     /// Its tables could not be brought up to date.
     #[error("the journal's tables cannot be brought up to date: {0}")]
     Migration(String),
     /// There is none to read.
     #[error("there is no journal at {path}; RUNNER_DATA_DIR names the folder of the daemon's", path = .0.display())]
     Missing(PathBuf),
-    /// An operation failed.
-    #[error("the journal could not {attempted}: {detail}")]
-    Failed {
-        /// What was attempted.
-        attempted: &'static str,
-        /// What went wrong.
-        kind: Kind,
-        /// What the database said.
-        detail: String,
-    },
+    /// An operation failed: what was attempted, and what the database said.
+    #[error("the journal could not {0}: {2}")]
+    Failed(String, Kind, String),
     /// An operation took too long.
     #[error("the journal could not {0} within {limit} s", limit = LIMIT.as_secs())]
-    Slow(&'static str),
-    /// A row does not say what this program writes.
-    #[error("the journal's row of {what} cannot be read: {detail}")]
-    Row {
-        /// Which row.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    Slow(String),
+    /// A row does not say what this program writes: which, and what is wrong with it.
+    #[error("the journal's row of {0} cannot be read: {1}")]
+    Row(&'static str, String),
 }
 
 impl JournalError {
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Failed { kind, .. } => *kind,
+            Self::Failed(_, kind, _) => *kind,
             Self::Slow(_) => Kind::Slow,
-            Self::Row { .. } => Kind::Odd,
-            Self::Corrupt { .. } => Kind::Damaged,
+            Self::Row(..) => Kind::Odd,
+            Self::Corrupt(..) => Kind::Damaged,
             _ => Kind::Other,
         }
     }

@@ -3,16 +3,14 @@
 //! An amount holds what was spent and what is reserved, in one number: the reservation of a request
 //! whose answer was lost stays, so the ledger is never below what was billed, kill -9 or not.
 
-use std::collections::HashMap;
-
 use jiff::{Timestamp, tz::TimeZone};
+use sqlx::Connection;
 
-use super::{
-    End, Failure, Journal, Result, Row, Session, Unit, Value, number, steps::append, text,
-};
-use crate::domain::{RunId, Usd, UserId};
+use super::{Journal, Result, Row, Value, change, number, rows, steps::append, text};
+use crate::domain::{Label, RunId, Usd, UserId, labels};
 
 const FLEET: &str = "fleet";
+const ADD_TO_RUN: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
 
 /// What may be spent; `None` is no cap.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,28 +34,23 @@ impl Caps {
     }
 }
 
-/// A cap that a request does not fit under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cap {
-    /// BUDGET_DAILY_USD.
-    Daily,
-    /// BUDGET_MONTHLY_USD.
-    Monthly,
-    /// PERSONA_DAILY_USD.
-    PersonaDaily,
+labels! {
+    /// A cap that a request does not fit under, in the order of the accounts of a [`Spending`]; its word is the
+    /// variable that sets it.
+    Cap {
+        /// Of all personas in a day.
+        Daily = "BUDGET_DAILY_USD",
+        /// Of all personas in a month.
+        Monthly = "BUDGET_MONTHLY_USD",
+        /// Of one persona in a day.
+        PersonaDaily = "PERSONA_DAILY_USD",
+    }
 }
 
 impl Cap {
-    /// All of them, in the order of the accounts of a [`Spending`].
-    const ALL: [Self; 3] = [Self::Daily, Self::Monthly, Self::PersonaDaily];
-
     /// The variable that sets it.
     pub fn variable(self) -> &'static str {
-        match self {
-            Self::Daily => "BUDGET_DAILY_USD",
-            Self::Monthly => "BUDGET_MONTHLY_USD",
-            Self::PersonaDaily => "PERSONA_DAILY_USD",
-        }
+        self.as_str()
     }
 
     /// Whether it stops every persona.
@@ -75,12 +68,9 @@ pub struct NoRoom {
     pub left: Usd,
 }
 
-/// Where a request's money is booked: a persona on a day.
+/// Where a request's money is booked, a persona's on a day: the account of each cap, in order.
 #[derive(Clone, Debug)]
-pub struct Spending {
-    /// In the order of `Cap::ALL`.
-    accounts: [Account; 3],
-}
+pub struct Spending([Account; 3]);
 
 /// Scope and period.
 type Account = (String, String);
@@ -90,12 +80,12 @@ impl Spending {
     pub fn of(persona: &UserId, now: Timestamp) -> Self {
         let [day, month] = periods(now);
         let persona = (format!("persona:{persona}"), day.clone());
-        Self { accounts: [(FLEET.into(), day), (FLEET.into(), month), persona] }
+        Self([(FLEET.into(), day), (FLEET.into(), month), persona])
     }
 
     /// An amount, then scope and period of each account, in order.
     fn booking(&self, amount: i64) -> Vec<Value> {
-        let accounts = self.accounts.iter().flat_map(|(scope, period)| [scope, period]);
+        let accounts = self.0.iter().flat_map(|(scope, period)| [scope, period]);
         [number(amount)].into_iter().chain(accounts.map(text)).collect()
     }
 }
@@ -126,34 +116,28 @@ impl Journal {
              CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
              ELSE CAST(ledger.amount AS BIGINT) END \
              RETURNING scope, period, CAST(amount AS BIGINT) AS amount";
-        let limits = Cap::ALL.map(|cap| (cap, caps.of(cap)));
-        let too_small = limits.into_iter().filter_map(|(cap, limit)| {
-            limit.filter(|limit| amount > *limit).map(|left| NoRoom { cap, left })
-        });
-        if let Some(no_room) = too_small.min_by_key(|no_room| no_room.left) {
-            return Ok(Err(no_room));
-        }
-        let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("reserve money", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                if !append(&mut tx, (run, place, &body), now).await? {
-                    return Ok(End::Commit(Ok(())));
-                }
-                let booked = amounts(&tx.rows(BOOK, spending.booking(stored(amount))).await?);
-                let accounts = limits.iter().zip(&spending.accounts);
-                let over = accounts.filter_map(|(&(cap, limit), account)| {
-                    // An account that is not told counts as over its cap.
-                    let booked = booked.get(account).copied().unwrap_or(Usd::MAX);
-                    let limit = limit.filter(|limit| booked > *limit)?;
-                    let left = limit.saturating_sub(booked.saturating_sub(amount));
-                    Some(NoRoom { cap, left })
-                });
-                if let Some(no_room) = over.min_by_key(|no_room| no_room.left) {
-                    return Ok(End::RollBack(Err(no_room)));
-                }
-                add_to_run(&mut tx, run, stored(amount)).await?;
-                Ok(End::Commit(Ok(())))
-            })
+        let (body, spending, caps) = (body.to_owned(), spending.clone(), *caps);
+        self.write("reserve money", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            if !append(&mut tx, (run, place, &body), now).await? {
+                return Ok(Ok(()));
+            }
+            let booked = rows(&mut tx, BOOK, spending.booking(stored(amount))).await?;
+            let accounts = Cap::ALL.iter().zip(&spending.0);
+            let over = accounts.filter_map(|(&cap, account)| {
+                // An account that is not told counts as over its cap.
+                let booked = amount_of(account, &booked).unwrap_or(Usd::MAX);
+                let limit = caps.of(cap).filter(|limit| booked > *limit)?;
+                let before = if amount > limit { Usd::ZERO } else { booked.saturating_sub(amount) };
+                Some((amount <= limit, NoRoom { cap, left: limit.saturating_sub(before) }))
+            });
+            // One that the request alone is larger than comes first: nothing that others give back helps.
+            if let Some((_, no_room)) = over.min_by_key(|(fits, no_room)| (*fits, no_room.left)) {
+                return Ok(Err(no_room));
+            }
+            change(&mut tx, ADD_TO_RUN, vec![text(run), number(stored(amount))]).await?;
+            tx.commit().await?;
+            Ok(Ok(()))
         })
         .await
     }
@@ -176,19 +160,18 @@ impl Journal {
              OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
         let difference = stored(cost).saturating_sub(stored(reserved));
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("settle a request", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                if !append(&mut tx, (run, place, &body), now).await? {
-                    return Ok(End::Commit(()));
-                }
-                // Behind the first write, and so behind all that was under way.
-                if tx.rows(ASKED, vec![text(run), number(asking)]).await?.is_empty() {
-                    return Ok(End::RollBack(()));
-                }
-                tx.change(BOOK, spending.booking(difference)).await?;
-                add_to_run(&mut tx, run, difference).await?;
-                Ok(End::Commit(()))
-            })
+        self.write("settle a request", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            if !append(&mut tx, (run, place, &body), now).await? {
+                return Ok(());
+            }
+            // Behind the first write, and so behind all that was under way.
+            if rows(&mut tx, ASKED, vec![text(run), number(asking)]).await?.is_empty() {
+                return Ok(());
+            }
+            change(&mut tx, BOOK, spending.booking(difference)).await?;
+            change(&mut tx, ADD_TO_RUN, vec![text(run), number(difference)]).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -202,9 +185,9 @@ impl Journal {
              WHERE scope = $1 AND period IN ($2, $3)";
         let [day, month] = periods(now).map(|period| (FLEET.to_owned(), period));
         let values = vec![text(FLEET), text(&day.1), text(&month.1)];
-        let amounts = amounts(&self.rows("read the ledger", sql, values).await?);
-        let of = |account| amounts.get(account).copied().unwrap_or_default();
-        Ok((of(&day), of(&month)))
+        let rows = self.rows("read the ledger", sql, values).await?;
+        let [today, month] = [day, month].map(|account| amount_of(&account, &rows));
+        Ok((today.unwrap_or_default(), month.unwrap_or_default()))
     }
 }
 
@@ -213,16 +196,10 @@ fn stored(amount: Usd) -> i64 {
     i64::try_from(amount.picodollars()).unwrap_or(i64::MAX)
 }
 
-fn amounts(rows: &[Row]) -> HashMap<Account, Usd> {
-    let account = |row: &Row| Some((row.text("scope").ok()?, row.text("period").ok()?));
-    rows.iter().filter_map(|row| Some((account(row)?, row.money("amount")))).collect()
-}
-
-async fn add_to_run(
-    tx: &mut Session<'_>,
-    run: RunId,
-    amount: i64,
-) -> std::result::Result<(), Failure> {
-    let sql = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
-    tx.change(sql, vec![text(run), number(amount)]).await.map(drop)
+/// What these rows say of an account, if they do.
+fn amount_of((scope, period): &Account, rows: &[Row]) -> Option<Usd> {
+    let is_it = |row: &&Row| {
+        row.text("scope").as_ref() == Ok(scope) && row.text("period").as_ref() == Ok(period)
+    };
+    rows.iter().find(is_it).map(|row| row.money("amount"))
 }

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use sqlx::Connection;
 
-use super::{End, Journal, Result, Row, Unit, Value, number, text, time};
+use super::{Journal, Result, Row, Sql, Value, change, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
@@ -38,8 +39,6 @@ pub struct Post {
     pub body: String,
     /// Attempts so far.
     pub attempts: u32,
-    /// When it was written down.
-    pub created_at: Timestamp,
     /// When it is to be tried next.
     pub next_try_at: Timestamp,
     /// Whether it was refused for good.
@@ -104,7 +103,7 @@ impl Journal {
         self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
     }
 
-    async fn posts(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Post>> {
+    async fn posts(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Post>> {
         Ok(self.readable("the outbox", &self.rows(READ, sql, values).await?, read))
     }
 
@@ -125,7 +124,7 @@ impl Journal {
     pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
         let rows = self.rows(READ, sql, vec![text(run)]).await?;
-        Ok(rows.iter().map(place).collect())
+        Ok(rows.iter().map(Row::place).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -185,11 +184,12 @@ impl Journal {
              WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
              (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
         const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
-        self.write("throw refused deliveries away", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                tx.change(MARK, vec![text(run)]).await?;
-                tx.change(DISCARD, vec![text(run)]).await.map(End::Commit)
-            })
+        self.write("throw refused deliveries away", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            change(&mut tx, MARK, vec![text(run)]).await?;
+            let discarded = change(&mut tx, DISCARD, vec![text(run)]).await?;
+            tx.commit().await?;
+            Ok(discarded)
         })
         .await
     }
@@ -227,22 +227,16 @@ pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> V
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {
-    let place = place(row).ok_or("its number is none of a post")?;
+    let number = row.place().ok_or("its number is none of a post")?;
     Ok(Post {
-        key: PostKey { run: row.run("run_id")?, number: place },
+        key: PostKey { run: row.run("run_id")?, number },
         persona: row.text("persona_id")?,
         kind: row.text("kind")?,
         rows: row.count("row_count"),
         body: row.text("body")?,
         attempts: row.count("attempts"),
-        created_at: row.time("created_at").unwrap_or_default(),
         next_try_at: row.time("next_try_at").unwrap_or_default(),
         is_dead: row.number("is_dead") != Some(0),
         reason: row.text("reason").ok(),
     })
-}
-
-/// Its place among the run's posts.
-fn place(row: &Row) -> Option<u32> {
-    row.number("number").and_then(|number| u32::try_from(number).ok())
 }

@@ -1,8 +1,9 @@
 //! Old steps go, runs and money stay.
 
 use jiff::Timestamp;
+use sqlx::Connection;
 
-use super::{End, Journal, Result, RunState, Unit, number, text, time};
+use super::{Journal, Result, change, number, rows, text, time};
 
 /// Runs whose steps are deleted in one transaction: short enough to hold nobody up.
 const BATCH: u32 = 20;
@@ -16,20 +17,19 @@ impl Journal {
     pub async fn prune(&self, cutoff: Timestamp) -> Result<usize> {
         const EMPTY: &str = "UPDATE runs SET persona = '' WHERE id IN \
              (SELECT id FROM runs WHERE persona <> '' AND updated_at < $1 \
-             AND state IN ($2, $3) LIMIT $4) RETURNING id";
-        let [finished, failed] = [RunState::Finished, RunState::Failed].map(|it| text(it.as_str()));
-        let old = vec![time(cutoff), finished, failed, number(BATCH)];
-        self.write("delete old steps", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                let runs = tx.rows(EMPTY, old).await?;
-                for run in &runs {
-                    let id = run.text("id").unwrap_or_default();
-                    tx.change("DELETE FROM steps WHERE run_id = $1", vec![text(id)]).await?;
-                }
-                // A list is renewed whenever a run begins with it.
-                tx.change("DELETE FROM catalogs WHERE used_at < $1", vec![time(cutoff)]).await?;
-                Ok(End::Commit(runs.len()))
-            })
+             AND state IN ('finished', 'failed') LIMIT $2) RETURNING id";
+        self.write("delete old steps", move |mut session| async move {
+            let mut tx = session.begin().await?;
+            let runs = rows(&mut tx, EMPTY, vec![time(cutoff), number(BATCH)]).await?;
+            for run in &runs {
+                let id = run.text("id").unwrap_or_default();
+                change(&mut tx, "DELETE FROM steps WHERE run_id = $1", vec![text(id)]).await?;
+            }
+            // A list is renewed whenever a run begins with it.
+            let unused = "DELETE FROM catalogs WHERE used_at < $1";
+            change(&mut tx, unused, vec![time(cutoff)]).await?;
+            tx.commit().await?;
+            Ok(runs.len())
         })
         .await
     }

@@ -1,9 +1,9 @@
 //! Runs: who, for which slot, how far, how it ended.
 
 use jiff::Timestamp;
-use sqlx::AssertSqlSafe;
+use sqlx::Connection;
 
-use super::{End, Journal, JournalError, Result, Row, Unit, Value, number, outbox, text, time};
+use super::{Journal, JournalError, Result, Row, Sql, Value, change, number, outbox, text, time};
 use crate::{
     clients::personas::Batch,
     domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
@@ -14,6 +14,20 @@ pub const CANCELLED: &str = "cancelled on request";
 
 /// Most runs that one list holds.
 const MAX_LIST: u32 = 10_000;
+
+/// Whose row it is.
+const A_RUN: &str = "a run";
+
+/// Asks for the runs that `$which` says, each with the time of its last step: a step does not touch its run.
+macro_rules! runs {
+    ($which:literal) => {
+        concat!(
+            "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) ",
+            "AS stepped_at FROM runs ",
+            $which
+        )
+    };
+}
 
 /// A run that is about to begin.
 #[derive(Clone, Copy, Debug)]
@@ -110,11 +124,6 @@ impl RunRow {
     }
 }
 
-/// A state as it is stored.
-fn state(state: RunState) -> Value {
-    text(state.as_str())
-}
-
 impl Journal {
     /// Writes down a run that is about to begin.
     ///
@@ -123,19 +132,12 @@ impl Journal {
     pub async fn begin_run(&self, run: NewRun<'_>, now: Timestamp) -> Result<()> {
         let sql = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
              replies, calls, call_errors, ratings, started_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'login', 0, 0, 0, 0, 0, $8, $8)";
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', 'login', 0, 0, 0, 0, 0, $7, $7)";
+        let NewRun { id, persona, slot, attempt, model } = run;
         // Strings and numbers always encode.
-        let persona = serde_json::to_string(run.persona).unwrap_or_default();
-        let values = vec![
-            text(run.id),
-            text(&run.persona.user_id),
-            text(persona),
-            text(run.slot),
-            number(run.attempt),
-            text(run.model),
-            state(RunState::Running),
-            time(now),
-        ];
+        let json = serde_json::to_string(persona).unwrap_or_default();
+        let mut values = vec![text(id), text(&persona.user_id), text(json), text(slot)];
+        values.extend([number(attempt), text(model), time(now)]);
         self.change("begin a run", sql, values).await.map(drop)
     }
 
@@ -154,33 +156,23 @@ impl Journal {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
              ended_at = $10, held_since = $9, next_eligible_at = $11 \
-             WHERE id = $1 AND state IN ($12, $13)";
-        let end = vec![
-            text(id),
-            state(ended.state),
-            text(ended.stage),
-            number(ended.replies),
-            number(ended.calls),
-            number(ended.call_errors),
-            number(ended.ratings),
-            Value::Text(ended.reason.clone()),
-            time(now),
-            time((ended.state != RunState::Running).then_some(now)),
-            time(ended.next_eligible_at),
-            state(RunState::Running),
-            state(RunState::RatingOwed),
-        ];
+             WHERE id = $1 AND state IN ('running', 'rating_owed')";
+        let mut end = vec![text(id), text(ended.state.as_str()), text(ended.stage)];
+        let counts = [ended.replies as usize, ended.calls, ended.call_errors, ended.ratings];
+        end.extend(counts.map(number));
+        let ended_at = (ended.state != RunState::Running).then_some(now);
+        end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
+        end.push(time(ended.next_eligible_at));
         let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
         let posts: Vec<_> = posts.collect();
-        self.write("end a run", Unit::Transaction, move |mut tx| {
-            Box::pin(async move {
-                if tx.change(END, end).await? > 0 {
-                    for post in posts {
-                        tx.change(outbox::ADD, post).await?;
-                    }
+        self.write("end a run", |mut session| async move {
+            let mut tx = session.begin().await?;
+            if change(&mut tx, END, end).await? > 0 {
+                for post in posts {
+                    change(&mut tx, outbox::ADD, post).await?;
                 }
-                Ok(End::Commit(()))
-            })
+            }
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -190,9 +182,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
-        let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> $2";
-        let values = vec![text(slot), state(RunState::Failed)];
-        let rows = self.rows("look up a slot", sql, values).await?;
+        let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> 'failed'";
+        let rows = self.rows("look up a slot", sql, vec![text(slot)]).await?;
         Ok(rows.iter().filter_map(|row| row.text("persona_id").ok()).collect())
     }
 
@@ -201,7 +192,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn runs_in(&self, wanted: RunState) -> Result<Vec<RunRow>> {
-        self.runs("list runs", "WHERE state = $1 ORDER BY id", vec![state(wanted)]).await
+        self.runs("list runs", runs!("WHERE state = $1 ORDER BY id"), vec![text(wanted.as_str())])
+            .await
     }
 
     /// When the latest run that went well to its end did so.
@@ -209,10 +201,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT ended_at FROM runs WHERE state = $1 AND stage = 'done' \
+        let sql = "SELECT ended_at FROM runs WHERE state = 'finished' AND stage = 'done' \
              ORDER BY started_at DESC LIMIT 1";
-        let finished = vec![state(RunState::Finished)];
-        let rows = self.rows("look up the last finished run", sql, finished).await?;
+        let rows = self.rows("look up the last finished run", sql, vec![]).await?;
         Ok(rows.first().and_then(|row| row.time("ended_at")))
     }
 
@@ -221,10 +212,9 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn cancel_run(&self, id: RunId) -> Result<bool> {
-        let sql = "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ($3, $4)";
-        let [running, owed] = [RunState::Running, RunState::RatingOwed].map(state);
-        let values = vec![text(id), text(CANCELLED), running, owed];
-        Ok(self.change("cancel a run", sql, values).await? > 0)
+        let sql =
+            "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ('running', 'rating_owed')";
+        Ok(self.change("cancel a run", sql, vec![text(id), text(CANCELLED)]).await? > 0)
     }
 
     /// The latest runs, newest first, at most 10,000.
@@ -232,7 +222,7 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
-        let which = "ORDER BY started_at DESC, id DESC LIMIT $1";
+        let which = runs!("ORDER BY started_at DESC, id DESC LIMIT $1");
         self.runs("list runs", which, vec![number(most.min(MAX_LIST))]).await
     }
 
@@ -241,9 +231,9 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
-        let rows = self.rows("look up a run", select("WHERE id = $1"), vec![text(id)]).await?;
+        let rows = self.rows("look up a run", runs!("WHERE id = $1"), vec![text(id)]).await?;
         let run = rows.first().map(read).transpose();
-        run.map_err(|detail| JournalError::Row { what: A_RUN, detail })
+        run.map_err(|detail| JournalError::Row(A_RUN, detail))
     }
 
     /// The runs whose ids begin with `prefix` (hex digits and hyphens), oldest first, at most so many.
@@ -252,16 +242,11 @@ impl Journal {
     /// When the journal cannot be read.
     pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
         let values = vec![text(format_args!("{prefix}%")), number(most)];
-        self.runs("look up a run", "WHERE id LIKE $1 ORDER BY id LIMIT $2", values).await
+        self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
 
-    async fn runs(
-        &self,
-        attempted: &'static str,
-        which: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<RunRow>> {
-        Ok(self.readable(A_RUN, &self.rows(attempted, select(which), values).await?, read))
+    async fn runs(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
+        Ok(self.readable(A_RUN, &self.rows(attempted, sql, values).await?, read))
     }
 
     /// Ends a run of which nothing more can be made, not even a list of what happened.
@@ -269,12 +254,9 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
-        let sql = "UPDATE runs SET state = $2, end_reason = $6, updated_at = $3, ended_at = $3 \
-             WHERE id = $1 AND state IN ($4, $5)";
-        let [finished, running, owed] =
-            [RunState::Finished, RunState::Running, RunState::RatingOwed].map(state);
-        let values = vec![text(id), finished, time(now), running, owed, text(why)];
-        self.change("give a run up", sql, values).await.map(drop)
+        let sql = "UPDATE runs SET state = 'finished', end_reason = $2, updated_at = $3, ended_at = $3 \
+             WHERE id = $1 AND state IN ('running', 'rating_owed')";
+        self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await.map(drop)
     }
 
     /// Writes down the stage a run has got to.
@@ -305,9 +287,8 @@ impl Journal {
         let sql = "SELECT persona_id, stage, attempt, held_since, next_eligible_at FROM runs \
              WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
              WHERE later.persona_id = runs.persona_id AND later.started_at > runs.started_at \
-             AND (later.state <> $1 OR later.next_eligible_at IS NOT NULL))";
-        let failed = vec![state(RunState::Failed)];
-        let rows = self.rows("look up who is held back", sql, failed).await?;
+             AND (later.state <> 'failed' OR later.next_eligible_at IS NOT NULL))";
+        let rows = self.rows("look up who is held back", sql, vec![]).await?;
         let read = |row: &Row| {
             // Held back for its money alone: no run of it has failed.
             let is_broke = row.text("stage").ok()? == "done";
@@ -320,17 +301,6 @@ impl Journal {
         };
         Ok(rows.iter().filter_map(read).collect())
     }
-}
-
-/// Whose row it is.
-const A_RUN: &str = "a run";
-
-/// The runs that `which` says, each with the time of its last step: a step does not touch its run.
-fn select(which: &'static str) -> AssertSqlSafe<String> {
-    AssertSqlSafe(format!(
-        "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) \
-         AS stepped_at FROM runs {which}"
-    ))
 }
 
 fn read(row: &Row) -> std::result::Result<RunRow, String> {

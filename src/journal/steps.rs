@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{End, Failure, Journal, JournalError, Kind, Result, Session, Unit, number, text, time};
+use super::{
+    Connection, Done, Failure, Journal, JournalError, Kind, Result, change, number, rows, text,
+    time,
+};
 use crate::domain::RunId;
 
 /// How long a tool list counts as just kept: nothing beside the days of its retention.
@@ -33,10 +36,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<()> {
         let body = body.to_owned();
-        self.write("write a step", Unit::Statement, move |mut session| {
-            Box::pin(async move {
-                append(&mut session, (run, number, &body), now).await.map(|_| End::Commit(()))
-            })
+        self.write("write a step", |mut session| async move {
+            append(&mut session, (run, number, &body), now).await.map(drop)
         })
         .await
     }
@@ -49,7 +50,7 @@ impl Journal {
         let sql = "SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number";
         let rows = self.rows("read a run's steps", sql, vec![text(run)]).await?;
         let steps = rows.iter().map(|row| {
-            let place = row.number("number").and_then(|number| u32::try_from(number).ok());
+            let place = row.place();
             let body = place.and_then(|_| row.text("body").ok());
             StoredStep {
                 number: place.unwrap_or(u32::MAX),
@@ -86,25 +87,26 @@ impl Journal {
         let sql = "SELECT tools FROM catalogs WHERE hash = $1";
         let rows = self.rows("look up a tool list", sql, vec![text(hash)]).await?;
         let tools = rows.first().map(|row| row.text("tools")).transpose();
-        tools.map_err(|detail| JournalError::Row { what: "a tool list", detail })
+        tools.map_err(|detail| JournalError::Row("a tool list", detail))
     }
 }
 
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
-    session: &mut Session<'_>,
+    on: &mut Connection,
     (run, place, body): (RunId, u32, &str),
     now: Timestamp,
-) -> std::result::Result<bool, Failure> {
+) -> Done<bool> {
     let add = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT DO NOTHING";
-    let step = vec![text(run), number(place), text(body), time(now)];
-    if session.change(add, step).await? > 0 {
+    if change(on, add, vec![text(run), number(place), text(body), time(now)]).await? > 0 {
         return Ok(true);
     }
     let same = "SELECT at FROM steps WHERE run_id = $1 AND number = $2 AND body = $3";
-    // Anything else in its place would mean that two write the same run.
-    let conflict = Failure { kind: Kind::Conflict, detail: "another step has this number".into() };
-    let same = session.rows(same, vec![text(run), number(place), text(body)]).await?;
-    if same.is_empty() { Err(conflict) } else { Ok(false) }
+    if rows(on, same, vec![text(run), number(place), text(body)]).await?.is_empty() {
+        // It would mean that two write the same run.
+        let detail = "another step has this number".into();
+        return Err(Failure { kind: Kind::Conflict, detail });
+    }
+    Ok(false)
 }

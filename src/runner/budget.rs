@@ -9,7 +9,7 @@ use tokio::sync::{self, watch};
 use crate::{
     clock::Clock,
     config::BudgetConfig,
-    journal::{BudgetReached, Cap, Caps, Journal, JournalError},
+    journal::{BUDGETS, BudgetReached, Cap, Caps, Journal, JournalError},
 };
 
 /// The caps, and which of them the fleet has reached.
@@ -94,7 +94,7 @@ impl Budget {
         clock: Clock,
     ) -> Result<Self, JournalError> {
         let BudgetConfig { daily, monthly, persona_daily } = *config;
-        let reached = journal.budgets_reached().await?;
+        let reached = journal.kept(BUDGETS).await?.unwrap_or_default();
         Ok(Self {
             caps: Caps { daily, monthly, persona_daily },
             clock,
@@ -165,7 +165,7 @@ impl Budget {
         );
         let _saving = self.saving.lock().await;
         let all = self.reached.lock().clone();
-        if let Err(error) = journal.set_budgets_reached(&all, self.clock.now()).await {
+        if let Err(error) = journal.keep(BUDGETS, Some(&all), self.clock.now()).await {
             tracing::warn!("{error}; after a restart the first request finds it out again");
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     domain::{RunId, Slot, UserId},
-    journal::{Journal, JournalError, Pause, PauseMode},
+    journal::{Journal, JournalError, PAUSE, Pause, PauseMode},
     shutdown::Shutdown,
 };
 
@@ -110,7 +110,7 @@ impl Control {
         clock: Clock,
         held_by_environment: bool,
     ) -> Result<Self, JournalError> {
-        let pause = journal.pause().await?;
+        let pause = journal.kept(PAUSE).await?;
         if let Some(pause) = &pause {
             tracing::info!(by = pause.by, since = %pause.since, "paused by an earlier request");
         }
@@ -168,7 +168,7 @@ impl Control {
     async fn write_down(&self) -> Result<(), JournalError> {
         let _turn = self.0.writing.lock().await;
         let pause = self.0.state.lock().pause.clone();
-        self.0.journal.set_pause(pause.as_ref(), self.0.clock.now()).await
+        self.0.journal.keep(PAUSE, pause.as_ref(), self.0.clock.now()).await
     }
 
     /// Ends a run for good, in flight or not.

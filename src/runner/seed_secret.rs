@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{UserId, derive_password},
-    journal::{Journal, JournalError},
+    journal::{FITTING_SECRET, Journal, JournalError, REFUSED_TRIES},
 };
 
 /// For a login on demand, retries included.
@@ -61,8 +61,8 @@ impl SeedSecret {
         // Made like a password, but of what is no e-mail; 11 of 64 letters are 8 bytes.
         let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
-        let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
-        auth.restore_refused_tries(journal.refused_tries().await?);
+        let fits = journal.kept(FITTING_SECRET).await?.is_some_and(|kept| kept == fingerprint);
+        auth.restore_refused_tries(journal.kept(REFUSED_TRIES).await?.unwrap_or_default());
         let has_fitted = AtomicBool::new(fits);
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
     }
@@ -89,10 +89,10 @@ impl SeedSecret {
         let now = self.clock.now();
         let written = match login {
             Ok(_) if !self.has_fitted.swap(true, Ordering::Relaxed) => {
-                self.journal.set_fitting_secret(&self.fingerprint, now).await
+                self.journal.keep(FITTING_SECRET, Some(&self.fingerprint), now).await
             }
             Err(AuthError { problem: Problem::InvalidCredentials, .. }) => {
-                self.journal.set_refused_tries(&self.auth.refused_tries(), now).await
+                self.journal.keep(REFUSED_TRIES, Some(&self.auth.refused_tries()), now).await
             }
             _ => Ok(()),
         };

@@ -7,7 +7,9 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use sqlx::{
     ConnectOptions, Connection, SqlitePool,
     migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions as Options, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
 };
 
 pub(in crate::journal) use place::Place;
@@ -16,6 +18,7 @@ use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
     Backend, Failure,
 };
+use crate::domain::one_line;
 pub use place::FILE_NAME;
 use place::LOG_NAME;
 
@@ -42,7 +45,7 @@ impl Journal {
             // Read-only, before anything could change it.
             check(&path).await?;
         }
-        place::make_file(&path)?;
+        place::open_or_make(&path).map_err(place::refused("file", &path))?;
         let writer = pool().connect_with(writing(options(&path)?)).await;
         let writer = writer.map_err(|error| of_opening(&path, error))?;
         bring_up_to_date(&writer, &path).await?;
@@ -59,7 +62,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be made.
     pub async fn in_memory() -> Result<Self> {
-        let options = writing(SqliteConnectOptions::new().disable_statement_logging());
+        let options = writing(Options::new().disable_statement_logging());
         let pool = pool().connect_with(options).await;
         let pool = pool.map_err(|error| Failure::from(error).of("be made in memory"))?;
         bring_up_to_date(&pool, Path::new(":memory:")).await?;
@@ -93,10 +96,7 @@ impl Journal {
         Self::open_as_guest(folder, |options| options).await
     }
 
-    async fn open_as_guest(
-        folder: &Path,
-        how: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions,
-    ) -> Result<Self> {
+    async fn open_as_guest(folder: &Path, how: fn(Options) -> Options) -> Result<Self> {
         place::check_names(folder)?;
         let path = folder.join(FILE_NAME);
         if !path.exists() {
@@ -146,21 +146,15 @@ async fn check(path: &Path) -> Result<()> {
         connection.close().await?;
         Ok(answer)
     };
-    match answer.await.map_err(|error: sqlx::Error| of_opening(path, error)) {
-        Ok(answer) if answer == "ok" => Ok(()),
-        Ok(detail) | Err(JournalError::Corrupt { detail, .. }) => {
-            let detail = crate::domain::one_line(&detail);
-            Err(JournalError::Corrupt { path: path.into(), detail })
-        }
-        Err(error) => Err(error),
+    match answer.await.map_err(|error: sqlx::Error| of_opening(path, error))? {
+        answer if answer == "ok" => Ok(()),
+        detail => Err(JournalError::Corrupt(path.into(), one_line(&detail))),
     }
 }
 
 async fn bring_up_to_date(pool: &SqlitePool, path: &Path) -> Result<()> {
     schema::migrator().run(pool).await.map_err(|error| match error {
-        MigrateError::VersionMissing(migration) => {
-            JournalError::Newer { path: path.into(), migration }
-        }
+        MigrateError::VersionMissing(migration) => JournalError::Newer(path.into(), migration),
         error => JournalError::Migration(error.to_string()),
     })
 }
@@ -174,17 +168,14 @@ fn pool() -> SqlitePoolOptions {
         .test_before_acquire(false)
 }
 
-fn options(path: &Path) -> Result<SqliteConnectOptions> {
+fn options(path: &Path) -> Result<Options> {
     // SQLite takes a name that begins with `file:` for a URL.
     let absolute = std::path::absolute(path).map_err(place::refused("file", path))?;
-    Ok(SqliteConnectOptions::new()
-        .filename(absolute)
-        .busy_timeout(BUSY)
-        .disable_statement_logging())
+    Ok(Options::new().filename(absolute).busy_timeout(BUSY).disable_statement_logging())
 }
 
 /// Of the connection that writes. A long reader must not let the log grow for ever.
-fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+fn writing(options: Options) -> Options {
     options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
@@ -216,7 +207,7 @@ pub(super) fn kind_of(error: &sqlx::Error) -> Kind {
 fn of_opening(path: &Path, failure: impl Into<Failure>) -> JournalError {
     match failure.into() {
         Failure { kind: Kind::Damaged, detail } => {
-            JournalError::Corrupt { path: path.into(), detail }
+            JournalError::Corrupt(path.into(), one_line(&detail))
         }
         failure => failure.of("be opened"),
     }

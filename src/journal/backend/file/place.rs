@@ -15,7 +15,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OwnedMutexGuard},
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
@@ -38,7 +38,7 @@ pub(in crate::journal) struct Place {
     folder: PathBuf,
     ids: [FileId; 2],
     /// Held for as long as the process lives; the system frees it even after kill -9.
-    lock: File,
+    pub(in crate::journal) lock: File,
     is_lost: AtomicBool,
     /// Held while somebody looks: one thread that waits for a disk that hangs is enough.
     looking: Arc<Mutex<()>>,
@@ -55,18 +55,13 @@ impl Place {
         Ok(Self { folder: folder.into(), ids, lock, is_lost, looking })
     }
 
-    pub(in crate::journal) fn unlock(&self) {
-        // The end of the process would do the same.
-        let _ = self.lock.unlock();
-    }
-
     /// Why what is written there is of no use, if so.
     pub(in crate::journal) fn trouble(&self) -> Option<JournalError> {
         self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.folder.clone()))
     }
 
     /// Looks whether the files are where they were. Returns the bytes that may still be written.
-    fn look(&self) -> io::Result<u64> {
+    fn look(&self, _looking: OwnedMutexGuard<()>) -> io::Result<u64> {
         let is_there = ids_of(&self.folder).is_ok_and(|now| now == self.ids);
         let was_lost = self.is_lost.swap(!is_there, Relaxed);
         match self.trouble() {
@@ -93,14 +88,10 @@ impl Journal {
             let looking = place.looking.clone().lock_owned().await;
             let place = place.clone();
             // A disk may take its time.
-            let look = move || {
-                let _looking = looking;
-                place.look()
-            };
-            spawn_blocking(look).await.ok()
+            spawn_blocking(move || place.look(looking)).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
-        let looked = looked.ok_or(JournalError::Slow("look after its files"))?;
+        let looked = looked.ok_or(JournalError::Slow("look after its files".into()))?;
         match place.trouble() {
             Some(error) => Err(error),
             None => looked.map(Some).map_err(refused("folder", &place.folder)),
@@ -115,7 +106,7 @@ fn ids_of(folder: &Path) -> io::Result<[FileId; 2]> {
 }
 
 pub(super) fn refused(what: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
-    move |source| JournalError::Folder { what, path: path.into(), source }
+    move |source| JournalError::Folder(what, path.into(), source)
 }
 
 /// Makes the folder if need be, and takes the lock in it as soon as a process that is just ending has let go of
@@ -135,7 +126,7 @@ pub(super) async fn take(folder: &Path) -> Result<File> {
 fn make_folder(folder: &Path) -> Result<()> {
     match fs::metadata(folder) {
         Ok(data) if !data.is_dir() => {
-            return Err(JournalError::Unfit { path: folder.into(), found: "no folder" });
+            return Err(JournalError::Unfit(folder.into(), "no folder"));
         }
         // It may be somebody else's, or shared on purpose.
         Ok(data) if data.mode() & 0o077 != 0 => tracing::warn!(
@@ -161,14 +152,14 @@ pub(super) fn check_names(folder: &Path) -> Result<()> {
             Ok(data) if data.nlink() > 1 => "a file that has another name too (a hard link)",
             Ok(_) => continue,
         };
-        return Err(JournalError::Unfit { path, found });
+        return Err(JournalError::Unfit(path, found));
     }
     Ok(())
 }
 
 /// Opens a file to be appended to, made for the owner only if there is none. What has taken its place since
 /// [`check_names`] is not followed and not waited for.
-fn open_or_make(path: &Path) -> io::Result<File> {
+pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     options
@@ -177,10 +168,6 @@ fn open_or_make(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
-}
-
-pub(super) fn make_file(path: &Path) -> Result<()> {
-    open_or_make(path).map(drop).map_err(refused("file", path))
 }
 
 /// The lock is the system's own: it ends with the process, however that ends.
