@@ -19,6 +19,7 @@ use self::run::Run;
 use super::{
     fleet::Fleet,
     holds::Hold,
+    outbox::Outbox,
     run_journal::{RunJournal, Setup},
     tool_tally::ToolTally,
     verdict::{Cause, End, Failure, PANICKED, Then, Verdict, decide},
@@ -33,7 +34,7 @@ use crate::{
         replay::Replay,
         step::{Recorder, Step},
     },
-    clients::{auth::AuthClient, mcp::McpClient},
+    clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient},
     config::{Config, PolicyConfig, RunLimits},
     domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow},
@@ -53,7 +54,9 @@ const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 /// Carries runs out.
 #[derive(Debug)]
 pub struct Pipeline {
-    fleet: Arc<Fleet>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) claude: Arc<ClaudeClient>,
+    pub(super) outbox: Arc<Outbox>,
     auth: Arc<AuthClient>,
     mcp: McpClient,
     limits: RunLimits,
@@ -70,9 +73,18 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// One for runs of this fleet, with these peers.
-    pub fn new(fleet: Arc<Fleet>, auth: Arc<AuthClient>, mcp: McpClient, config: &Config) -> Self {
+    pub fn new(
+        fleet: Arc<Fleet>,
+        claude: Arc<ClaudeClient>,
+        outbox: Arc<Outbox>,
+        auth: Arc<AuthClient>,
+        mcp: McpClient,
+        config: &Config,
+    ) -> Self {
         Self {
             fleet,
+            claude,
+            outbox,
             auth,
             mcp,
             limits: config.run,
@@ -90,7 +102,7 @@ impl Pipeline {
         // Its e-mail may be in its own words, which are kept byte for byte.
         let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
-        let model = self.fleet.claude.model();
+        let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
         match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
             Ok(()) => self.to_its_end(self.enter(id, persona, &slot, Replay::default(), 0)).await,
@@ -155,7 +167,7 @@ impl Pipeline {
             return report;
         }
         let Ok(Some(row)) = self.fleet.journal.run(id).await else { return report };
-        if row.state != RunState::Running || self.fleet.outbox.unsaved_runs().await.contains(&id) {
+        if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
         match self.take_up(row, Some(CANCELLED)).await {
@@ -222,9 +234,7 @@ impl Pipeline {
             id,
             persona: persona.user_id.clone(),
             email: persona.email.clone(),
-            journal: self.fleet.journal.clone(),
-            clock: self.fleet.clock.clone(),
-            budget: self.fleet.budget.clone(),
+            fleet: self.fleet.clone(),
             max_cost: self.limits.max_cost,
             pause: place.end_turn.clone(),
             give_up_at: deadline,

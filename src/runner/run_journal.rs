@@ -9,14 +9,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Reserved, next_day};
+use super::{
+    budget::{Reserved, next_day},
+    fleet::Fleet,
+};
 use crate::{
     agent::step::{Recorder, Step, Unrecorded},
     clients::claude::{Bill, Meter, NotPaid, Price, Reservation},
-    clock::Clock,
     config::PERSONA_MAX_COST_USD,
     domain::{Redactor, RunId, Usd, UserId},
-    journal::{Journal, JournalError, NoRoom, Spending},
+    journal::{JournalError, NoRoom, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
@@ -44,9 +46,7 @@ pub(super) struct Setup {
     pub persona: UserId,
     /// The persona's, which is no secret in its own words.
     pub email: String,
-    pub journal: Journal,
-    pub clock: Clock,
-    pub budget: Arc<Budget>,
+    pub fleet: Arc<Fleet>,
     /// What the run may cost.
     pub max_cost: Usd,
     /// Asks the run to end after its current turn.
@@ -208,12 +208,16 @@ impl RunJournal {
 
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
         while let Some(Entry { number, body, bill }) = state.backlog.front() {
-            let now = self.setup.clock.now();
+            let now = self.setup.fleet.clock.now();
             let written = match bill {
-                None => self.setup.journal.append_step(self.id, *number, body, now).await,
+                None => self.setup.fleet.journal.append_step(self.id, *number, body, now).await,
                 Some((Asking { number: asking, spending, most, .. }, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.setup.journal.settle(step, *asking, spending, (*most, *cost), now).await
+                    self.setup
+                        .fleet
+                        .journal
+                        .settle(step, *asking, spending, (*most, *cost), now)
+                        .await
                 }
             };
             match written {
@@ -237,7 +241,7 @@ impl RunJournal {
         at: Timestamp,
         guard: Option<Reserved>,
     ) -> Result<(), NotPaid> {
-        let (variable, budget) = (cap.variable(), &self.setup.budget);
+        let (variable, budget) = (cap.variable(), &self.setup.fleet.budget);
         if !cap.is_of_fleet() {
             let persona_broke_until = Some(next_day(at));
             return Err(NotPaid::Budget { variable, persona_broke_until });
@@ -255,7 +259,7 @@ impl RunJournal {
         if price.ordinary <= left {
             return Err(NotPaid::TooDear { variable, most: price.most });
         }
-        budget.reach(cap, at, &self.setup.journal).await;
+        budget.reach(cap, at, &self.setup.fleet.journal).await;
         Err(refusal)
     }
 
@@ -291,19 +295,20 @@ impl Meter for RunJournal {
             if self.setup.pause.is_cancelled() {
                 return Err(NotPaid::Paused);
             }
-            let now = self.setup.clock.now();
+            let now = self.setup.fleet.clock.now();
             let (at, spending) =
                 first.take().unwrap_or_else(|| (now, Spending::of(&self.setup.persona, now)));
             // Before it is written: a pause must not come between the record and the request.
             let under_way = self.asking.lock().await;
-            let guard = Some(self.setup.budget.reserving());
+            let guard = Some(self.setup.fleet.budget.reserving());
             let attempt = match self.flush_backlog(&mut state).await {
                 Ok(()) => {
                     // Dropped from here on, it may be in the journal all the same.
                     let asking = Asking { number, spending, most, is_granted: false, guard };
                     let asking = state.asking.insert(asking);
                     let step = (self.id, number, body.as_str());
-                    let (journal, caps) = (&self.setup.journal, self.setup.budget.caps());
+                    let (journal, caps) =
+                        (&self.setup.fleet.journal, self.setup.fleet.budget.caps());
                     journal.reserve(step, &asking.spending, most, caps, now).await
                 }
                 Err(error) => Err(error),
@@ -323,7 +328,7 @@ impl Meter for RunJournal {
                     return Ok(Paid { journal: self, _under_way: under_way });
                 }
                 // Another day has begun meanwhile, with accounts of its own.
-                Ok(Err(_)) if next_day(at) <= self.setup.clock.now() => {}
+                Ok(Err(_)) if next_day(at) <= self.setup.fleet.clock.now() => {}
                 Ok(Err(no_room)) => {
                     drop(under_way);
                     let guard = refused.and_then(|asking| asking.guard);
@@ -377,7 +382,11 @@ impl Recorder for RunJournal {
         loop {
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
-                self.setup.journal.append_step(self.id, number, &body, self.setup.clock.now()).await
+                self.setup
+                    .fleet
+                    .journal
+                    .append_step(self.id, number, &body, self.setup.fleet.clock.now())
+                    .await
             };
             match attempt.await {
                 Ok(()) => return Ok(()),

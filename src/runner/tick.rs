@@ -16,10 +16,11 @@ use tokio::{sync::Mutex, time::Instant};
 use self::{entries::Entry, unfinished::Unfinished};
 use super::{
     admission::{Admitted, Hindrance},
+    claims::Claims,
     fleet::Fleet,
     once_a_day::OnceADay,
     pipeline::{Pipeline, RunReport},
-    work::{Came, Claims, Work, carry_out},
+    work::{Came, Work, carry_out},
 };
 use crate::{
     clients::personas::{PersonasClient, PersonasError},
@@ -36,7 +37,7 @@ const DUE_LIMIT: Duration = Duration::from_secs(60);
 pub struct Tick {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
-    personas: Arc<PersonasClient>,
+    personas: PersonasClient,
     /// The personas that somebody is at.
     pub(super) claims: Arc<Claims>,
     /// Runs that last got on longer ago are closed.
@@ -120,14 +121,9 @@ pub enum TickError {
 impl Tick {
     /// Ticks of this fleet. Unfinished runs of an earlier process go on if they are younger than
     /// `resume_max_age`.
-    pub fn new(
-        fleet: Arc<Fleet>,
-        pipeline: Pipeline,
-        personas: Arc<PersonasClient>,
-        resume_max_age: Duration,
-    ) -> Self {
+    pub fn new(pipeline: Pipeline, personas: PersonasClient, resume_max_age: Duration) -> Self {
         Self {
-            fleet,
+            fleet: pipeline.fleet.clone(),
             pipeline: Arc::new(pipeline),
             personas,
             claims: Arc::default(),
@@ -145,11 +141,11 @@ impl Tick {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().tell();
-        let Fleet { admission, metrics, .. } = &*self.fleet;
+        let Fleet { last_tick, metrics, .. } = &*self.fleet;
         // A rate limit says nothing about that; the other errors say themselves what is wrong.
         if !matches!(result, Err(TickError::RateLimited(_))) {
             let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
-            admission.last_tick.lock().due = due.map(ToString::to_string);
+            last_tick.lock().due = due.map(ToString::to_string);
         }
         match &mut result {
             Ok(summary) => {
@@ -196,7 +192,7 @@ impl Tick {
     }
 
     async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
-        carry_out(&self.fleet.admission, &self.pipeline, list, admitted).await
+        carry_out(&self.pipeline, list, admitted).await
     }
 
     /// Goes on with unfinished runs, and runs the due personas that have none.
@@ -205,7 +201,7 @@ impl Tick {
         // to be known by then.
         let is_writable = self.fleet.journal.check_writable().await;
         // Until the tick has ended, however it does, a panic included.
-        let permit = self.fleet.admission.begin_tick()?;
+        let permit = self.fleet.begin_tick()?;
         let admitted = permit.admitted;
         is_writable?;
         let mcp_is_back = self.pipeline.look_for_mcp().await;
@@ -298,7 +294,7 @@ impl Tick {
         } else {
             refused.iter().for_each(|persona| seed_secret.blame(persona));
         }
-        let mut last = self.fleet.admission.last_tick.lock();
+        let mut last = self.fleet.last_tick.lock();
         // Where everybody is held back, nobody has tried whether it goes well by now.
         let somebody_tried = summary.due == 0 || begun > 0;
         if somebody_tried {

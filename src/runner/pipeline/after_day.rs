@@ -60,8 +60,7 @@ impl Pipeline {
             (None, None) => {
                 let earlier = std::mem::take(&mut run.left.rating);
                 let (system, turn) = (&run.persona.system_prompt, &run.turn);
-                run_rating_turn(&self.fleet.claude, system, turn, earlier, &run.scope, &run.journal)
-                    .await
+                run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
         run.journal.give_up_waiting().await;
@@ -84,7 +83,7 @@ impl Pipeline {
 
     /// Writes down what becomes of the run, hands in what is left to be, and tells how it went.
     pub(super) async fn finish(&self, mut run: Run, mut verdict: Verdict) -> RunReport {
-        let Fleet { outbox, holds, metrics, .. } = &*self.fleet;
+        let Fleet { holds, metrics, .. } = &*self.fleet;
         let (took, redactor) = (run.started.elapsed(), &run.scope.redactor);
         verdict.reason = redactor.redact(&verdict.reason).into_owned();
         if let Some(failure) = &mut verdict.failure {
@@ -115,7 +114,7 @@ impl Pipeline {
                 }
                 let report = self.report(&run, verdict, took);
                 if handed_in.unsaved {
-                    outbox.keep(run.journal, row, run.posts).await;
+                    self.outbox.keep(run.journal, Some((row, run.posts))).await;
                 }
                 report
             }
@@ -126,7 +125,7 @@ impl Pipeline {
                 }
                 let report = self.report(&run, verdict, took);
                 if run.journal.flush().await.is_err() {
-                    outbox.keep_steps(run.journal).await;
+                    self.outbox.keep(run.journal, None).await;
                 }
                 report
             }
@@ -156,7 +155,7 @@ impl Pipeline {
 
     async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
         let (user, shutdown) = (&run.persona.user_id, &run.scope.shutdown);
-        let (journal, outbox) = (&run.journal, &self.fleet.outbox);
+        let (journal, outbox) = (&run.journal, &self.outbox);
         let handed_in = outbox.hand_in(journal, user, row, &run.posts, run.end, shutdown).await;
         run.undelivered |= handed_in.undelivered > 0;
         handed_in

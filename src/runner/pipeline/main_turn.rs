@@ -220,7 +220,7 @@ impl Pipeline {
         day: Day,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
         let replies_before = day.replies();
-        let (claude, system) = (&self.fleet.claude, &run.persona.system_prompt);
+        let (claude, system) = (&self.claude, &run.persona.system_prompt);
         let (scope, journal) = (&run.scope, &run.journal);
         let played = run_main_turn(claude, tools, catalog, system, day, scope, journal).await;
         let Played { turn, ended, reminders, refused_tools } = played;

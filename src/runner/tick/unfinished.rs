@@ -41,12 +41,12 @@ impl Tick {
     pub(super) async fn unfinished(&self, admitted: Admitted) -> Result<Unfinished, JournalError> {
         // From the look at the claims to the claim: what is read between them stays so.
         let _listing = self.listing.lock().await;
-        let claimed = self.claims.personas();
-        let unsaved = self.fleet.outbox.unsaved_runs().await;
+        let claimed = self.claims.all();
+        let unsaved = self.pipeline.outbox.unsaved_runs().await;
         let mut runs = self.fleet.journal.runs_in(RunState::Running).await?;
         runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
 
-        let may_begin = self.fleet.admission.of_runs(admitted).is_none();
+        let may_begin = self.fleet.of_runs(admitted).is_none();
         let most = if may_begin { admitted.most() } else { 0 };
         let now = self.fleet.clock.now();
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
@@ -98,7 +98,8 @@ impl Tick {
             Some(too_old)
         } else {
             // Thinking is bound to the model that thought it.
-            let is_bound = run.state == RunState::Running && run.model != self.fleet.claude.model();
+            let is_bound =
+                run.state == RunState::Running && run.model != self.pipeline.claude.model();
             is_bound.then_some("ANTHROPIC_MODEL was changed in the middle of this run")
         }
     }
