@@ -123,11 +123,10 @@ impl Fleet {
     }
 
     /// What keeps runs from beginning. A probe is what finds out whether Claude is to be had again.
-    pub(super) fn of_runs(&self, admitted: Admitted) -> Option<Hindrance> {
-        self.hindrances().find(|hindrance| match hindrance {
-            Hindrance::ModelStopped(_) => admitted == Admitted::All,
-            other => other.why_not_run().is_some(),
-        })
+    pub(super) fn why_not_run(&self, admitted: Admitted) -> Option<WhyNotRun> {
+        let is_asked =
+            |why: &WhyNotRun| *why == WhyNotRun::ModelStopped && admitted == Admitted::Probe;
+        self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !is_asked(why))
     }
 
     /// Waits for a place for a run. One that `begins` is then let in if nothing keeps it from that; one that
@@ -135,15 +134,13 @@ impl Fleet {
     pub(super) async fn admit(
         &self,
         begins: Option<Admitted>,
-    ) -> Result<OwnedSemaphorePermit, Hindrance> {
+    ) -> Result<OwnedSemaphorePermit, WhyNotRun> {
         let place = self.shutdown.unless_stopping(self.places.clone().acquire_owned()).await;
         // The semaphore is never closed.
-        let place = place.and_then(Result::ok).ok_or(Hindrance::Stopping)?;
+        let place = place.and_then(Result::ok).ok_or(WhyNotRun::RunnerDown)?;
         // Paused, out of money and the like since the list was made: nobody need log in.
-        match begins.and_then(|admitted| self.of_runs(admitted)) {
-            Some(hindrance) => Err(hindrance),
-            None => Ok(place),
-        }
+        let why_not = begins.and_then(|admitted| self.why_not_run(admitted));
+        why_not.map_or(Ok(place), Err)
     }
 
     /// Lets a tick begin, if it may.

@@ -365,7 +365,6 @@ impl Pipeline {
 
     fn not_begun(&self, error: impl ToString) -> RunReport {
         self.fleet.metrics.record_no_run(RunOutcome::Failed);
-        let verdict = Verdict::failed(Then::Leave, Failure::at(Stage::Due, error));
-        RunReport { verdict, undelivered: false, cost: Usd::ZERO }
+        RunReport::without_a_run(Failure::at(Stage::Due, error))
     }
 }

@@ -50,20 +50,13 @@ pub struct Tick {
 
 /// How long a tick waits for the rate limit of the personas endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// As long as the limit takes, mostly: nobody waits for this tick.
-    Scheduled,
-    /// Hardly: somebody waits for the answer.
-    Asked,
-}
+pub struct Patience(Duration);
 
 impl Patience {
-    fn limit(self) -> Duration {
-        match self {
-            Self::Scheduled => Duration::from_secs(60),
-            Self::Asked => Duration::from_millis(500),
-        }
-    }
+    /// As long as the limit takes, mostly: nobody waits for this tick.
+    pub const SCHEDULED: Self = Self(Duration::from_secs(60));
+    /// Hardly: somebody waits for the answer.
+    pub const ASKED: Self = Self(Duration::from_millis(500));
 }
 
 /// What a tick came to.
@@ -147,6 +140,10 @@ impl Tick {
             let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
             last_tick.lock().due = due.map(ToString::to_string);
         }
+        let skip = |outcome, error: &TickError| {
+            metrics.record_skipped_tick(outcome);
+            tracing::info!("no tick: {error}");
+        };
         match &mut result {
             Ok(summary) => {
                 summary.took = started.elapsed();
@@ -160,13 +157,8 @@ impl Tick {
             Err(TickError::Hindered(Hindrance::Paused(_))) => {
                 metrics.record_skipped_tick(TickOutcome::Paused);
             }
-            Err(error @ (TickError::Hindered(_) | TickError::RateLimited(_))) => {
-                metrics.record_skipped_tick(match error {
-                    TickError::RateLimited(_) => TickOutcome::RateLimited,
-                    _ => TickOutcome::ModelStopped,
-                });
-                tracing::info!("no tick: {error}");
-            }
+            Err(error @ TickError::RateLimited(_)) => skip(TickOutcome::RateLimited, error),
+            Err(error @ TickError::Hindered(_)) => skip(TickOutcome::ModelStopped, error),
             Err(error) => {
                 metrics.record_tick(TickOutcome::Failed, started.elapsed());
                 tracing::error!("tick failed: {error}");
@@ -196,7 +188,7 @@ impl Tick {
     }
 
     /// Goes on with unfinished runs, and runs the due personas that have none.
-    async fn run_due(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
         // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
         // to be known by then.
         let is_writable = self.fleet.journal.check_writable().await;
@@ -205,7 +197,6 @@ impl Tick {
         let admitted = permit.admitted;
         is_writable?;
         let mcp_is_back = self.pipeline.look_for_mcp().await;
-        let patience = patience.limit();
         let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
@@ -246,40 +237,36 @@ impl Tick {
         mut ran: impl Iterator<Item = Came>,
         mcp_is_back: bool,
     ) -> TickSummary {
-        let (mut begun, mut refused, mut past_mcp) = (0, Vec::new(), false);
+        let (mut has_begun, mut refused, mut past_mcp) = (false, Vec::new(), false);
         // Why the last of the runs got nothing out of mana-mcp.
         let mut nothing = None;
         for Entry { persona, user, came } in entries {
-            match came.or_else(|| ran.next()).unwrap_or(Came::Skipped(WhyNotRun::Other)) {
-                Came::Skipped(why) => summary.skip(why),
-                Came::PutOff(why) => {
-                    summary.put_off += 1;
-                    nothing = Some(("was put off", why));
+            let RunReport { verdict, cost, undelivered } = match came.or_else(|| ran.next()) {
+                Some(Ok(report)) => report,
+                not_run => {
+                    summary.skip(not_run.and_then(Result::err).unwrap_or(WhyNotRun::Other));
+                    continue;
                 }
-                Came::Failed(error) => summary.failed.push(FailedRun { persona, error }),
-                Came::Ended(report) => {
-                    let RunReport { verdict, cost, undelivered } = *report;
-                    begun += 1;
-                    summary.cost += cost;
-                    summary.undelivered += usize::from(undelivered);
-                    refused.extend(user.filter(|_| verdict.is_refused_login()));
-                    let (outcome, stage) = (verdict.outcome(), verdict.stage());
-                    past_mcp |= outcome != RunOutcome::PutOff && stage > Stage::Mcp;
-                    let error = verdict.error().unwrap_or_default().to_owned();
-                    match outcome {
-                        RunOutcome::PutOff => {
-                            summary.put_off += 1;
-                            nothing = Some(("was put off", error));
-                        }
-                        RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
-                        RunOutcome::Ok => summary.ran_successfully += 1,
-                        RunOutcome::Failed | RunOutcome::Stopped => {
-                            if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
-                                nothing = Some(("failed", error.clone()));
-                            }
-                            summary.failed.push(FailedRun { persona, error });
-                        }
+            };
+            summary.cost += cost;
+            summary.undelivered += usize::from(undelivered);
+            refused.extend(user.filter(|_| verdict.is_refused_login()));
+            let (outcome, stage) = (verdict.outcome(), verdict.stage());
+            has_begun |= stage > Stage::Due;
+            past_mcp |= outcome != RunOutcome::PutOff && stage > Stage::Mcp;
+            let error = verdict.error().unwrap_or_default().to_owned();
+            match outcome {
+                RunOutcome::PutOff => {
+                    summary.put_off += 1;
+                    nothing = Some(("was put off", error));
+                }
+                RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
+                RunOutcome::Ok => summary.ran_successfully += 1,
+                RunOutcome::Failed | RunOutcome::Stopped => {
+                    if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
+                        nothing = Some(("failed", error.clone()));
                     }
+                    summary.failed.push(FailedRun { persona, error });
                 }
             }
         }
@@ -296,7 +283,7 @@ impl Tick {
         }
         let mut last = self.fleet.last_tick.lock();
         // Where everybody is held back, nobody has tried whether it goes well by now.
-        let somebody_tried = summary.due == 0 || begun > 0;
+        let somebody_tried = summary.due == 0 || has_begun;
         if somebody_tried {
             last.seed_secret = is_mismatch;
         }

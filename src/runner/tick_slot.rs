@@ -63,7 +63,7 @@ impl TickSlot {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.fleet().shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // It runs by itself; its result is logged and counted there.
-            if let Err(taken) = self.start(Patience::Scheduled) {
+            if let Err(taken) = self.start(Patience::SCHEDULED) {
                 tracing::debug!("interval: {taken}");
             }
         }

@@ -8,12 +8,12 @@ use tracing::Instrument;
 use super::{
     admission::Admitted,
     claims::Claim,
-    fan_out::{Outcome, fan_out},
+    fan_out::fan_out,
     pipeline::{Pipeline, RunReport},
-    verdict::PANICKED,
+    verdict::{Failure, PANICKED},
 };
 use crate::{
-    domain::{Persona, RunId, Slot, WhyNotRun},
+    domain::{Persona, RunId, Slot, Stage, WhyNotRun},
     journal::RunRow,
 };
 
@@ -32,17 +32,8 @@ pub(super) enum What {
     Resume(Box<RunRow>, Option<&'static str>),
 }
 
-/// What came of a run, or of a persona that was due for one.
-#[derive(Debug)]
-pub(super) enum Came {
-    Ended(Box<RunReport>),
-    /// It does not run.
-    Skipped(WhyNotRun),
-    /// It does not run until mana-mcp is there again, for this reason.
-    PutOff(String),
-    /// It went wrong before there was a run, or came to no report.
-    Failed(String),
-}
+/// What came of a persona that was due: a run, or why there is none.
+pub(super) type Came = Result<RunReport, WhyNotRun>;
 
 /// Carries the list out, as far as the admission, which all lists share, allows. What came of it is in the
 /// order of the list.
@@ -58,7 +49,7 @@ pub(super) async fn carry_out(
         let is_closed = matches!(work.what, What::Resume(_, Some(_)));
         pipeline.fleet.admit((!is_closed).then_some(admitted))
     };
-    let outcomes = fan_out(list, admit, |Work { id, what, claim }| {
+    let came = fan_out(list, admit, |Work { id, what, claim }| {
         let pipeline = pipeline.clone();
         // Of the tick, if it is one's.
         let span = tracing::info_span!("run", persona.id = claim.id, run.id = %id);
@@ -71,24 +62,16 @@ pub(super) async fn carry_out(
                     What::Resume(row, close) => pipeline.resume(*row, close).await,
                 }
             };
-            match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(report) => Came::Ended(Box::new(report)),
-                Err(_) => {
-                    pipeline.close_panicked(id).await;
-                    Came::Failed(PANICKED.to_owned())
-                }
+            let report = AssertUnwindSafe(run).catch_unwind().await.ok();
+            if report.is_none() {
+                pipeline.close_panicked(id).await;
             }
+            report
         };
         job.instrument(span)
     })
     .await;
     pipeline.sessions_settled().await;
-    let came = outcomes.into_iter().map(|outcome| match outcome {
-        Outcome::Ended(came) => came,
-        Outcome::Panicked => Came::Failed(PANICKED.to_owned()),
-        Outcome::NotAdmitted(hindrance) => {
-            Came::Skipped(hindrance.why_not_run().unwrap_or(WhyNotRun::Other))
-        }
-    });
-    came.collect()
+    let panicked = || RunReport::without_a_run(Failure::at(Stage::Due, PANICKED));
+    came.into_iter().map(|came| Ok(came?.flatten().unwrap_or_else(panicked))).collect()
 }

@@ -62,7 +62,7 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
         return Err(failure(StatusCode::SERVICE_UNAVAILABLE, error));
     }
     let ended =
-        slot.start(Patience::Asked).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
+        slot.start(Patience::ASKED).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
     match ended.await.ok().flatten() {
         Some(Ok(summary)) => Ok(Json(answer(&summary))),
         Some(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),

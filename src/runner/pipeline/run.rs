@@ -12,7 +12,7 @@ use crate::{
     runner::{
         control::Place,
         run_journal::RunJournal,
-        verdict::{Facts, Failure, Verdict},
+        verdict::{Facts, Failure, Then, Verdict},
     },
 };
 
@@ -134,4 +134,12 @@ pub(in crate::runner) struct RunReport {
     pub undelivered: bool,
     /// What its model requests cost in this process.
     pub cost: Usd,
+}
+
+impl RunReport {
+    /// That of a persona that this kept from running.
+    pub(in crate::runner) fn without_a_run(failure: Failure) -> Self {
+        let verdict = Verdict::failed(Then::Leave, failure);
+        Self { verdict, undelivered: false, cost: Usd::ZERO }
+    }
 }

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use super::{Tick, TickError, TickSummary};
 use crate::{
     clients::personas::{Due, DueRow},
-    domain::{Cadence, RunId, RunOutcome, Slot, UserId, WhyNotRun},
+    domain::{Cadence, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
     runner::{
         holds::Held,
+        pipeline::RunReport,
+        verdict::{Cause, Failure},
         work::{Came, What, Work},
     },
 };
@@ -45,13 +47,15 @@ impl Tick {
                 self.fleet.metrics.record_no_run(RunOutcome::Failed);
                 tracing::warn!("{in_log}");
             }
-            Entry { persona, user: None, came: Some(Came::Failed(error)) }
+            let failure = Failure::at(Stage::Due, error);
+            Entry { persona, user: None, came: Some(Ok(RunReport::without_a_run(failure))) }
         };
         let mut why_not = |id: &UserId, slot: &Slot, is_full: bool| {
             let (why, because) = match self.fleet.holds.why(id) {
                 Some(Held::Away(why)) => {
                     self.fleet.metrics.record_no_run(RunOutcome::PutOff);
-                    return Some(Came::PutOff(why));
+                    let failure = Failure { cause: Cause::Away, ..Failure::at(Stage::Due, why) };
+                    return Some(Ok(RunReport::without_a_run(failure)));
                 }
                 Some(Held::Until(until, failures)) => {
                     let first = summary.first_hold_ends.get_or_insert(until);
@@ -116,7 +120,7 @@ impl Tick {
     fn skip(&self, persona: &UserId, why: WhyNotRun, because: &str) -> Came {
         tracing::debug!(persona.id = %persona, why = why.as_str(), "does not run: {because}");
         self.fleet.metrics.record_no_run(RunOutcome::Skipped);
-        Came::Skipped(why)
+        Err(why)
     }
 
     /// For each slot somebody is due for, the personas that have their run for it.

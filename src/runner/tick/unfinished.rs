@@ -46,7 +46,7 @@ impl Tick {
         let mut runs = self.fleet.journal.runs_in(RunState::Running).await?;
         runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
 
-        let may_begin = self.fleet.of_runs(admitted).is_none();
+        let may_begin = self.fleet.why_not_run(admitted).is_none();
         let most = if may_begin { admitted.most() } else { 0 };
         let now = self.fleet.clock.now();
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
