@@ -100,7 +100,7 @@ impl Outbox {
                 tokio::select! { () = shutdown.aborted() => {}, () = sleep(GLANCE) => {} }
             }
         };
-        let personas = self.personas.with_redactor(run.redactor().clone());
+        let personas = self.personas.with_redactor(run.redactor.clone());
         for (number, batch) in posts {
             let key = PostKey { run: run.id, number: *number };
             let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);

@@ -45,9 +45,9 @@ impl<'a> PersonaTools<'a> {
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
     /// one now that was not there then.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
-        let Opener { auth, email, access, .. } = self.sessions.opener;
+        let Opener { auth, journal, access, .. } = self.sessions.opener;
         let initialise = || async {
-            match auth.init_vault(email, jwt, &access.redactor, deadline).await {
+            match auth.init_vault(&journal.persona.email, jwt, &access.redactor, deadline).await {
                 Ok(()) => {
                     tracing::info!("initialised the persona's vault");
                     Some(Instant::now())
@@ -87,7 +87,12 @@ impl ToolHost for PersonaTools<'_> {
             if !is_repeated || is_late {
                 return Ok(result.map_err(|error| course.judge(error, limit, is_late))?);
             }
-            self.sessions.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
+            self.sessions
+                .opener
+                .journal
+                .fleet
+                .metrics
+                .record_client_retry(mcp::PEER.0, "tools_call");
         }
     }
 

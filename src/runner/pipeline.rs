@@ -20,7 +20,7 @@ use super::{
     fleet::Fleet,
     holds::Hold,
     outbox::Outbox,
-    run_journal::{RunJournal, Setup},
+    run_journal::{Books, RunJournal},
     tool_tally::ToolTally,
     verdict::{Cause, End, Failure, PANICKED, Then, Verdict, decide},
 };
@@ -230,14 +230,15 @@ impl Pipeline {
         let end = started + timeout;
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
         let redactor = self.auth.redactor_of(&persona.email);
-        let setup = Setup {
+        let journal = RunJournal {
             id,
-            persona: persona.user_id.clone(),
-            email: persona.email.clone(),
             fleet: self.fleet.clone(),
+            persona,
+            redactor: redactor.clone(),
             max_cost: self.limits.max_cost,
             pause: place.end_turn.clone(),
             give_up_at: deadline,
+            books: Books::new(next_number, left.spent(), left.lost),
         };
         let scope = Scope {
             deadline,
@@ -246,12 +247,11 @@ impl Pipeline {
             left_out: self.left_out.clone(),
             tool_timeout: self.limits.tool_timeout,
             shutdown: place.shutdown.clone(),
-            redactor: redactor.clone(),
+            redactor,
             patience: Arc::default(),
         };
         Run {
-            journal: RunJournal::new(setup, redactor, next_number, (left.spent(), left.lost)),
-            persona,
+            journal,
             scope,
             started,
             end,

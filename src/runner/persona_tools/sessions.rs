@@ -20,7 +20,7 @@ use crate::{
     },
     domain::ToolName,
     http::retry::{Retryable, Verdict},
-    metrics::{Metrics, SessionRenewal},
+    metrics::SessionRenewal,
     runner::run_journal::RunJournal,
 };
 
@@ -32,9 +32,7 @@ const JWT_FOR_END: Duration = Duration::from_secs(3);
 pub(in crate::runner) struct Opener<'a> {
     pub mcp: &'a McpClient,
     pub auth: &'a AuthClient,
-    pub metrics: &'a Metrics,
-    pub email: &'a str,
-    /// Where sessions are written down.
+    /// Where sessions are written down, and whose they are.
     pub journal: &'a RunJournal,
     /// Of the beginning of the run; the space stays, the JWT may be replaced.
     pub access: &'a Access,
@@ -130,7 +128,7 @@ impl<'a> Sessions<'a> {
                     SessionRenewal::Lost => tracing::warn!(tools.gone = gone, "{opened}"),
                     SessionRenewal::Unauthorized => tracing::info!(tools.gone = gone, "{opened}"),
                 }
-                self.opener.metrics.record_session_renewal(reason);
+                self.opener.journal.fleet.metrics.record_session_renewal(reason);
                 Ok(())
             }
             Err(mut why) => {
@@ -212,12 +210,15 @@ impl Opener<'_> {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
         let space_id = Some(&*self.access.space_id);
-        let fresh = self.auth.open_in(self.email, space_id, deadline).await.map_err(|error| {
-            if error.verdict() == Verdict::Final {
-                tally.note_final_refusal();
-            }
-            McpError::not_run(error.to_string())
-        })?;
+        let fresh =
+            self.auth.open_in(&self.journal.persona.email, space_id, deadline).await.map_err(
+                |error| {
+                    if error.verdict() == Verdict::Final {
+                        tally.note_final_refusal();
+                    }
+                    McpError::not_run(error.to_string())
+                },
+            )?;
         self.access.redactor.learn(&fresh.redactor);
         Ok(fresh.jwt)
     }

@@ -59,7 +59,7 @@ impl Pipeline {
             }
             (None, None) => {
                 let earlier = std::mem::take(&mut run.left.rating);
-                let (system, turn) = (&run.persona.system_prompt, &run.turn);
+                let (system, turn) = (&run.journal.persona.system_prompt, &run.turn);
                 run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
@@ -89,7 +89,7 @@ impl Pipeline {
         if let Some(failure) = &mut verdict.failure {
             failure.error = redactor.redact(&failure.error).into_owned();
         }
-        let user = run.persona.user_id.clone();
+        let user = run.journal.persona.user_id.clone();
         let hold = verdict.hold();
         if matches!(hold, Hold::BackOff(_)) {
             metrics.record_backoff();
@@ -148,13 +148,13 @@ impl Pipeline {
         }
         run.log(&report, took);
         if verdict.is_refused_login() && seed_secret.has_fitted() {
-            seed_secret.blame(&run.persona.user_id);
+            seed_secret.blame(&run.journal.persona.user_id);
         }
         report
     }
 
     async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
-        let (user, shutdown) = (&run.persona.user_id, &run.scope.shutdown);
+        let (user, shutdown) = (&run.journal.persona.user_id, &run.scope.shutdown);
         let (journal, outbox) = (&run.journal, &self.outbox);
         let handed_in = outbox.hand_in(journal, user, row, &run.posts, run.end, shutdown).await;
         run.undelivered |= handed_in.undelivered > 0;

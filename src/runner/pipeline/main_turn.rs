@@ -44,14 +44,8 @@ impl Pipeline {
         self.warn_of_misnamed(&listed);
         // The schemas are gone again after this: the run needs them as it offers them only.
         let prepared = self.prepare(run, day, listed).await;
-        let opener = Opener {
-            mcp: &self.mcp,
-            auth: &self.auth,
-            metrics: &self.fleet.metrics,
-            email: &run.persona.email,
-            journal: &run.journal,
-            access: &access,
-        };
+        let opener =
+            Opener { mcp: &self.mcp, auth: &self.auth, journal: &run.journal, access: &access };
         let tools = PersonaTools::new(opener, session);
         let played = match prepared {
             Ok((catalog, day)) => Ok(self.play(run, &tools, catalog, day).await),
@@ -69,12 +63,14 @@ impl Pipeline {
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let opening = self.auth.open(&run.persona.email, run.scope.deadline);
+        let opening = self.auth.open(&run.journal.persona.email, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
-        let access = access.map_err(|error| Failure::of_auth(&error))?;
-        run.note_access(&access);
+        let mut access = access.map_err(|error| Failure::of_auth(&error))?;
+        // One for all that is said of the run: who learns a secret later tells everybody.
+        run.scope.redactor.learn(&access.redactor);
+        access.redactor = run.scope.redactor.clone();
         self.end_sessions(run, &access, left).await;
         let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
@@ -116,7 +112,7 @@ impl Pipeline {
     /// The same of a run that has not logged in, and does so for this only.
     pub(super) async fn end_left_sessions(&self, run: &mut Run) {
         let left = std::mem::take(&mut run.left.sessions);
-        let Persona { user_id, email, .. } = &run.persona;
+        let Persona { user_id, email, .. } = &run.journal.persona;
         if left.is_empty() || email.is_empty() {
             return;
         }
@@ -197,7 +193,7 @@ impl Pipeline {
         let catalog = self.offer(&tools)?;
         let now = self.fleet.clock.now();
         let today = now.to_zoned(self.time_zone.clone()).date();
-        let opening = prompt::day(today, &run.persona.module_mix);
+        let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(&tools).unwrap_or_default();
@@ -220,7 +216,7 @@ impl Pipeline {
         day: Day,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
         let replies_before = day.replies();
-        let (claude, system) = (&self.claude, &run.persona.system_prompt);
+        let (claude, system) = (&self.claude, &run.journal.persona.system_prompt);
         let (scope, journal) = (&run.scope, &run.journal);
         let played = run_main_turn(claude, tools, catalog, system, day, scope, journal).await;
         let Played { turn, ended, reminders, refused_tools } = played;

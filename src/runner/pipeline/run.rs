@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
-    clients::{auth::Access, personas::Batch},
-    domain::{Persona, RunState, Stage, Usd, one_line},
+    clients::personas::Batch,
+    domain::{RunState, Stage, Usd, one_line},
     journal::{CANCELLED, EndedRun},
     runner::{
         control::Place,
@@ -18,7 +18,6 @@ use crate::{
 
 /// A run under way.
 pub(super) struct Run {
-    pub persona: Persona,
     pub journal: RunJournal,
     /// Bounds of its conversations. No work after their deadline, only handing in.
     pub scope: Scope,
@@ -45,12 +44,6 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// It is logged in, and all of the persona's secrets are known.
-    pub(super) fn note_access(&mut self, access: &Access) {
-        self.scope.redactor = access.redactor.clone();
-        self.journal.redact_with(access.redactor.clone());
-    }
-
     /// The outcome of free work, which a stop, a pause or the end of the run's time drops.
     pub(super) async fn unless_stopped<T>(
         &self,
