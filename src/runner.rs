@@ -27,7 +27,7 @@ pub use control::{Cancelled, Control, InFlightRun, PausedBy};
 pub use fleet::Fleet;
 pub use outbox::Outbox;
 pub use pipeline::Pipeline;
-pub use seed_secret::{LoginDiagnosis, SeedSecret};
+pub use seed_secret::SeedSecret;
 pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
 pub use tick_slot::{SlotTaken, TickResult, TickSlot};
 pub use tool_tally::ToolTally;

@@ -47,8 +47,10 @@ pub struct InFlightRun {
     pub slot: Slot,
     /// Since when, in this process.
     pub since: Timestamp,
-    shutdown: Shutdown,
-    cancelled: CancellationToken,
+    /// Stops it.
+    pub(super) shutdown: Shutdown,
+    /// Whether it was cancelled, which is final.
+    pub(super) cancelled: CancellationToken,
 }
 
 impl InFlightRun {
@@ -62,18 +64,15 @@ impl InFlightRun {
 #[derive(Debug)]
 pub(super) struct Place {
     control: Arc<Control>,
-    run: RunId,
+    id: RunId,
     /// Asks the run to end after its current turn.
     pub end_turn: CancellationToken,
-    /// Stops the run.
-    pub shutdown: Shutdown,
-    /// Whether it was cancelled, which is final.
-    pub cancelled: CancellationToken,
+    pub run: InFlightRun,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.control.state.lock().in_flight.remove(&self.run);
+        self.control.state.lock().in_flight.remove(&self.id);
     }
 }
 
@@ -200,12 +199,12 @@ impl Control {
     /// A run begins.
     pub(super) fn enter(
         self: &Arc<Self>,
-        run: RunId,
+        id: RunId,
         persona: &UserId,
         slot: &Slot,
         shutdown: &Shutdown,
     ) -> Place {
-        let entry = InFlightRun {
+        let run = InFlightRun {
             persona: persona.clone(),
             slot: slot.clone(),
             since: self.clock.now(),
@@ -213,12 +212,10 @@ impl Control {
             cancelled: CancellationToken::new(),
         };
         let mut state = self.state.lock();
-        if state.cancelled.remove(&run) {
-            entry.cancel();
+        if state.cancelled.remove(&id) {
+            run.cancel();
         }
-        state.in_flight.insert(run, entry.clone());
-        let end_turn = state.end_turn.clone();
-        let InFlightRun { shutdown, cancelled, .. } = entry;
-        Place { control: self.clone(), run, end_turn, shutdown, cancelled }
+        state.in_flight.insert(id, run.clone());
+        Place { control: self.clone(), id, end_turn: state.end_turn.clone(), run }
     }
 }

@@ -77,7 +77,6 @@ impl Outbox {
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
-        persona: &UserId,
         ended: &EndedRun,
         posts: &[(u32, Batch)],
         deadline: Instant,
@@ -103,7 +102,8 @@ impl Outbox {
         let personas = self.personas.with_redactor(run.redactor.clone());
         for (number, batch) in posts {
             let key = PostKey { run: run.id, number: *number };
-            let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
+            let post =
+                personas.post(&run.persona.user_id, batch, RetryPolicy::FIRST_POST, deadline);
             let result = tokio::select! {
                 biased;
                 result = post => result,
@@ -410,9 +410,8 @@ mod tests {
             journal.spoil("UPDATE runs SET state = 'running'").await;
             let run = RunJournal::of_test(id, &journal, &clock).await;
             let posts = [(7, Batch { kind: Kind::Actions, rows: 1, body: Default::default() })];
-            let (user, deadline) = (UserId::parse("anna").unwrap(), Instant::now());
-            let shutdown = Shutdown::new(Duration::ZERO);
-            let handed_in = outbox.hand_in(&run, &user, &ended, &posts, deadline, &shutdown).await;
+            let (deadline, shutdown) = (Instant::now(), Shutdown::new(Duration::ZERO));
+            let handed_in = outbox.hand_in(&run, &ended, &posts, deadline, &shutdown).await;
             assert_eq!((handed_in.undelivered, handed_in.unsaved), (1, false), "{number}");
             let kept = journal.kept_posts_of(id).await.unwrap();
             let own = kept.iter().find(|post| post.key.number == 7).unwrap();

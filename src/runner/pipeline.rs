@@ -246,7 +246,7 @@ impl Pipeline {
             policy: self.policy.clone(),
             left_out: self.left_out.clone(),
             tool_timeout: self.limits.tool_timeout,
-            shutdown: place.shutdown.clone(),
+            shutdown: place.run.shutdown.clone(),
             redactor,
             patience: Arc::default(),
         };

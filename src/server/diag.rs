@@ -33,8 +33,8 @@ pub(super) async fn login(
         return Err(failure(StatusCode::BAD_REQUEST, usage));
     }
     match state.fleet.seed_secret.check_login(&email).await {
-        Ok(found) => Ok(Json(json!({
-            "ok": true, "email": email, "userId": found.user_id, "spaceId": found.space_id,
+        Ok((user_id, space_id)) => Ok(Json(json!({
+            "ok": true, "email": email, "userId": user_id, "spaceId": space_id,
         }))),
         Err(error) => Err(failure(StatusCode::BAD_GATEWAY, error)),
     }

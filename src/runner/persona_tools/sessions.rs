@@ -120,13 +120,14 @@ impl<'a> Sessions<'a> {
                 (*is_lost, *failed) = (false, None);
                 let frozen = retired.first().map_or(&[][..], |first| first.tools());
                 let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
-                let opened = match reason {
-                    SessionRenewal::Lost => "mana-mcp lost the session; opened another one",
-                    SessionRenewal::Unauthorized => "opened another session with a fresh JWT",
-                };
                 match reason {
-                    SessionRenewal::Lost => tracing::warn!(tools.gone = gone, "{opened}"),
-                    SessionRenewal::Unauthorized => tracing::info!(tools.gone = gone, "{opened}"),
+                    SessionRenewal::Lost => tracing::warn!(
+                        tools.gone = gone,
+                        "mana-mcp lost the session; opened another one"
+                    ),
+                    SessionRenewal::Unauthorized => {
+                        tracing::info!(tools.gone = gone, "opened another session with a fresh JWT")
+                    }
                 }
                 self.opener.journal.fleet.metrics.record_session_renewal(reason);
                 Ok(())

@@ -154,9 +154,8 @@ impl Pipeline {
     }
 
     async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
-        let (user, shutdown) = (&run.journal.persona.user_id, &run.scope.shutdown);
-        let (journal, outbox) = (&run.journal, &self.outbox);
-        let handed_in = outbox.hand_in(journal, user, row, &run.posts, run.end, shutdown).await;
+        let Run { journal, scope, posts, end, .. } = &*run;
+        let handed_in = self.outbox.hand_in(journal, row, posts, *end, &scope.shutdown).await;
         run.undelivered |= handed_in.undelivered > 0;
         handed_in
     }

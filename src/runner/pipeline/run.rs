@@ -65,7 +65,7 @@ impl Run {
     pub(super) fn facts(&self) -> Facts {
         Facts {
             is_resumed: self.is_resumed,
-            is_cancelled: self.place.cancelled.is_cancelled()
+            is_cancelled: self.place.run.cancelled.is_cancelled()
                 || self.close.as_deref() == Some(CANCELLED),
             has_paid: self.turn.spent > Usd::ZERO || self.journal.has_paid(),
             has_called: !self.turn.calls.is_empty(),

@@ -198,7 +198,7 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             let run = anna(&journal, &clock, config).await;
             // Whoever has it drops it before the request is sent.
             was_dropped = dropped_at(n, async { run.reserve(price(1.0)).await.map(drop) }).await;
-            assert!(run.asking.try_lock().is_ok(), "a pause need not wait for it");
+            assert!(run.books.asking.try_lock().is_ok(), "a pause need not wait for it");
             if has_step {
                 run.note(&ended).await;
             } else {
