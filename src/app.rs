@@ -19,7 +19,7 @@ use crate::{
     journal::{Journal, JournalError},
     metrics::Metrics,
     pricing::{Pricing, PricingError},
-    runner::{Fleet, Hindrance, Outbox, PausedBy, Pipeline, Tick, TickSlot},
+    runner::{Fleet, Hindrance, Outbox, PausedBy, Pipeline, Ticks},
     server::{
         ServerState, router,
         serve::{Limits, listen, serve},
@@ -127,8 +127,7 @@ impl App {
         let slot = slot.map(|((claude, personas), outbox)| {
             let mcp = McpClient::new(http, &config.peers.mcp);
             let pipeline = Pipeline::new(fleet.clone(), claude, outbox, auth, mcp, &config);
-            let tick = Tick::new(pipeline, personas, config.journal.resume_max_age);
-            Arc::new(TickSlot::new(tick))
+            Arc::new(Ticks::new(pipeline, personas, config.journal.resume_max_age))
         });
         let state = ServerState { slot, fleet, metrics_page: Arc::default(), config };
         Ok(Self { listener, state, outbox })

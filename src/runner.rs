@@ -28,6 +28,6 @@ pub use fleet::Fleet;
 pub use outbox::Outbox;
 pub use pipeline::Pipeline;
 pub use seed_secret::SeedSecret;
-pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
-pub use tick_slot::{SlotTaken, TickResult, TickSlot};
+pub use tick::{FailedRun, Patience, TickError, TickSummary, Ticks};
+pub use tick_slot::{SlotTaken, TickResult};
 pub use tool_tally::ToolTally;

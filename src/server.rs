@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::Config,
     domain::redact_emails,
-    runner::{Fleet, Hindrance, TickSlot},
+    runner::{Fleet, Hindrance, Ticks},
     telemetry,
 };
 pub use shared::Shared;
@@ -40,7 +40,7 @@ const LOGINS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct ServerState {
     /// Ticks, if every key they need is set.
-    pub slot: Option<Arc<TickSlot>>,
+    pub slot: Option<Arc<Ticks>>,
     /// What may be in their way, and what all of them share.
     pub fleet: Arc<Fleet>,
     /// The metrics as text, or why there is none: one for all scrapes that wait, however many there are.

@@ -5,13 +5,19 @@ mod unfinished;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, RwLock, Semaphore},
+    time::Instant,
+};
 
 use self::{entries::Entry, unfinished::Unfinished};
 use super::{
@@ -32,9 +38,10 @@ use crate::{
 /// For the list of due personas, retries included, after the wait for a rate limit.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Carries out ticks.
+/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own: whoever asked for it may
+/// go away.
 #[derive(Debug)]
-pub struct Tick {
+pub struct Ticks {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
     personas: PersonasClient,
@@ -46,6 +53,14 @@ pub struct Tick {
     listing: Mutex<()>,
     /// Rows of /due that are no run.
     told: OnceADay,
+    /// Held by the tick that is in flight.
+    pub(super) slot: Arc<Semaphore>,
+    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
+    pub(super) recoveries: RwLock<()>,
+    /// Whether one waits for the end of runs that somebody else is at: one is enough.
+    pub(super) recovery_waits: AtomicBool,
+    /// Ticks started by this process; tells them apart in the log.
+    pub(super) started: AtomicU64,
 }
 
 /// How long a tick waits for the rate limit of the personas endpoint.
@@ -111,18 +126,23 @@ pub enum TickError {
     Stopping,
 }
 
-impl Tick {
-    /// Ticks of this fleet. Unfinished runs of an earlier process go on if they are younger than
+impl Ticks {
+    /// Ticks of this pipeline's fleet. Unfinished runs of an earlier process go on if they are younger than
     /// `resume_max_age`.
     pub fn new(pipeline: Pipeline, personas: PersonasClient, resume_max_age: Duration) -> Self {
+        let (claims, listing, told, recoveries, recovery_waits, started) = Default::default();
         Self {
             fleet: pipeline.fleet.clone(),
             pipeline: Arc::new(pipeline),
             personas,
-            claims: Arc::default(),
+            claims,
             resume_max_age: resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
-            listing: Mutex::default(),
-            told: OnceADay::default(),
+            listing,
+            told,
+            slot: Arc::new(Semaphore::new(1)),
+            recoveries,
+            recovery_waits,
+            started,
         }
     }
 
@@ -130,7 +150,7 @@ impl Tick {
     ///
     /// # Errors
     /// When the list of due personas cannot be had, or the runner is stopping.
-    pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    pub(super) async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().tell();
@@ -169,7 +189,7 @@ impl Tick {
 
     /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
     /// was at: what is left of their runs is known when they are free.
-    pub(super) async fn recover(&self) -> HashSet<String> {
+    pub(super) async fn go_on_with_unfinished(&self) -> HashSet<String> {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
                 self.carry_out(list, Admitted::All).await;

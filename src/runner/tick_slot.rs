@@ -1,16 +1,11 @@
 //! The single slot for ticks, shared by the heartbeat and by callers.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
-    sync::{RwLock, Semaphore},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
@@ -18,7 +13,7 @@ use tracing::Instrument;
 
 use super::{
     fleet::Fleet,
-    tick::{Patience, Tick, TickError, TickSummary},
+    tick::{Patience, TickError, TickSummary, Ticks},
 };
 use crate::metrics::TickOutcome;
 
@@ -35,33 +30,14 @@ pub type TickResult = Result<TickSummary, TickError>;
 #[error("a tick is in flight already; try again when it has ended")]
 pub struct SlotTaken;
 
-/// Starts ticks, one at a time. A tick runs in a task of its own: whoever asked for it may go away.
-#[derive(Debug)]
-pub struct TickSlot {
-    tick: Tick,
-    slot: Arc<Semaphore>,
-    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
-    recoveries: RwLock<()>,
-    /// Whether one waits for the end of runs that somebody else is at: one is enough.
-    recovery_waits: AtomicBool,
-    /// Ticks started by this process; tells them apart in the log.
-    started: AtomicU64,
-}
-
-impl TickSlot {
-    /// A free slot for this tick.
-    pub fn new(tick: Tick) -> Self {
-        let (recoveries, recovery_waits, started) = Default::default();
-        Self { tick, slot: Arc::new(Semaphore::new(1)), recoveries, recovery_waits, started }
-    }
-
+impl Ticks {
     /// Starts a tick every `period` until a stop, unless one is in flight. The first one comes a whole period
     /// from now: a restart begins no runs by itself, it only goes on with unfinished ones.
     pub async fn tick_every(self: &Arc<Self>, period: Duration) {
         let mut heartbeat = interval_at(Instant::now() + period, period);
         // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while self.fleet().shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
+        while self.fleet.shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // It runs by itself; its result is logged and counted there.
             if let Err(taken) = self.start(Patience::SCHEDULED) {
                 tracing::debug!("interval: {taken}");
@@ -80,18 +56,18 @@ impl TickSlot {
         patience: Patience,
     ) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
         let Ok(permit) = self.slot.clone().try_acquire_owned() else {
-            self.fleet().metrics.record_skipped_tick(TickOutcome::Overlap);
+            self.fleet.metrics.record_skipped_tick(TickOutcome::Overlap);
             return Err(SlotTaken);
         };
-        let slot = self.clone();
-        let number = slot.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let ticks = self.clone();
+        let number = ticks.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
             // The slot is free again before anybody learns that the tick has ended.
             let _permit = permit;
-            let tick = slot.tick.run(patience);
-            let result = slot.fleet().shutdown.unless_aborted(tick).await?;
+            let tick = ticks.run(patience);
+            let result = ticks.fleet.shutdown.unless_aborted(tick).await?;
             // Who learns that the tick has ended finds the same in the metrics.
-            let _ = timeout(REFRESH_LIMIT, slot.fleet().refresh_gauges()).await;
+            let _ = timeout(REFRESH_LIMIT, ticks.fleet.refresh_gauges()).await;
             Some(result)
         };
         Ok(tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number))))
@@ -101,24 +77,27 @@ impl TickSlot {
     /// flight.
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub fn recover(self: &Arc<Self>) {
-        let slot = self.clone();
+        let ticks = self.clone();
         let work = async move {
-            let (tick, shutdown) = (&slot.tick, &slot.tick.fleet.shutdown);
+            let shutdown = &ticks.fleet.shutdown;
             loop {
-                let under_way = slot.recoveries.read().await;
+                let under_way = ticks.recoveries.read().await;
                 if shutdown.is_stopping() {
                     return;
                 }
-                let Some(busy) = shutdown.unless_aborted(tick.recover()).await else { return };
+                let Some(busy) = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await
+                else {
+                    return;
+                };
                 drop(under_way);
                 // A run that ends by a pause that is over by then leaves its rating.
-                if busy.is_empty() || slot.recovery_waits.swap(true, Ordering::SeqCst) {
+                if busy.is_empty() || ticks.recovery_waits.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                if shutdown.unless_stopping(tick.claims.all_free(&busy)).await.is_none() {
+                if shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none() {
                     return;
                 }
-                slot.recovery_waits.store(false, Ordering::SeqCst);
+                ticks.recovery_waits.store(false, Ordering::SeqCst);
             }
         };
         tokio::spawn(work.instrument(tracing::info_span!("recovery")));
@@ -127,7 +106,7 @@ impl TickSlot {
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
     /// growing pauses, once for all of them; a tick looks too.
     pub async fn go_on_with_put_off(self: Arc<Self>) {
-        let Fleet { holds, last_tick, shutdown, .. } = self.fleet();
+        let Fleet { holds, last_tick, shutdown, .. } = &*self.fleet;
         let work = async {
             loop {
                 holds.somebody_waits_for_mcp().await;
@@ -135,7 +114,7 @@ impl TickSlot {
                 while holds.waits_for_mcp() {
                     sleep(pause).await;
                     pause = (pause * 2).min(longest);
-                    if self.tick.pipeline.look_for_mcp().await {
+                    if self.pipeline.look_for_mcp().await {
                         last_tick.lock().no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
@@ -156,14 +135,5 @@ impl TickSlot {
         // The semaphore is never closed, so this only waits.
         let _ = self.slot.acquire().await;
         drop(self.recoveries.write().await);
-    }
-
-    /// As [`Tick::limited_until`].
-    pub fn limited_until(&self) -> Option<Timestamp> {
-        self.tick.limited_until()
-    }
-
-    fn fleet(&self) -> &Fleet {
-        &self.tick.fleet
     }
 }

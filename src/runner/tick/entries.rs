@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{Tick, TickError, TickSummary};
+use super::{TickError, TickSummary, Ticks};
 use crate::{
     clients::personas::{Due, DueRow},
     domain::{Cadence, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub came: Option<Came>,
 }
 
-impl Tick {
+impl Ticks {
     /// Who runs, which goes to the end of the list of work, who does not, and which rows are nobody.
     pub(super) async fn sort_out(
         &self,

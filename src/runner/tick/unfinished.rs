@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Tick;
+use super::Ticks;
 use crate::{
     domain::RunState,
     journal::{CANCELLED, JournalError, RunRow},
@@ -31,7 +31,7 @@ pub(super) struct Unfinished {
     pub personas: HashSet<String>,
 }
 
-impl Tick {
+impl Ticks {
     /// What there is to be done: young runs go on, if the runner is not paused, there is money, and
     /// Claude is asked; older ones are closed. Runs that somebody is at, and those whose end is on its way to
     /// the journal, are left alone; of several runs of a persona the others wait for the next list.
