@@ -26,7 +26,7 @@ use super::{
     fleet::Fleet,
     once_a_day::OnceADay,
     pipeline::{Pipeline, RunReport},
-    work::{Came, Work, carry_out},
+    work::{Came, carry_out},
 };
 use crate::{
     clients::personas::{PersonasClient, PersonasError},
@@ -192,7 +192,7 @@ impl Ticks {
     pub(super) async fn go_on_with_unfinished(&self) -> HashSet<String> {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
-                self.carry_out(list, Admitted::All).await;
+                carry_out(&self.pipeline, list, Admitted::All).await;
                 self.pipeline.tools.lock().tell();
                 busy
             }
@@ -201,10 +201,6 @@ impl Ticks {
                 HashSet::new()
             }
         }
-    }
-
-    async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
-        carry_out(&self.pipeline, list, admitted).await
     }
 
     /// Goes on with unfinished runs, and runs the due personas that have none.
@@ -225,7 +221,7 @@ impl Ticks {
             Ok(due) => due,
             Err(error) => {
                 // They need nobody who is due.
-                self.carry_out(list, admitted).await;
+                carry_out(&self.pipeline, list, admitted).await;
                 return Err(match error.limited_until() {
                     Some(_) => TickError::RateLimited(error),
                     None => TickError::Due(error),
@@ -244,7 +240,7 @@ impl Ticks {
         let most = admitted.most().saturating_sub(go_on);
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
-        let ran = self.carry_out(list, admitted).await;
+        let ran = carry_out(&self.pipeline, list, admitted).await;
         Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
     }
 
@@ -278,13 +274,13 @@ impl Ticks {
             match outcome {
                 RunOutcome::PutOff => {
                     summary.put_off += 1;
-                    nothing = Some(("was put off", error));
+                    nothing = Some(format!("every run of the last tick was put off: {error}"));
                 }
                 RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
                 RunOutcome::Ok => summary.ran_successfully += 1,
                 RunOutcome::Failed | RunOutcome::Stopped => {
                     if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
-                        nothing = Some(("failed", error.clone()));
+                        nothing = Some(format!("every run of the last tick failed: {error}"));
                     }
                     summary.failed.push(FailedRun { persona, error });
                 }
@@ -308,9 +304,7 @@ impl Ticks {
             last.seed_secret = is_mismatch;
         }
         if somebody_tried || summary.put_off > 0 || mcp_is_back {
-            last.no_session = nothing
-                .filter(|_| !past_mcp)
-                .map(|(what, why)| format!("every run of the last tick {what}: {why}"));
+            last.no_session = nothing.filter(|_| !past_mcp);
         }
         summary
     }

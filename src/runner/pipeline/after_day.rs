@@ -99,6 +99,8 @@ impl Pipeline {
             _ => "the persona is held back",
         };
         let until = holds.apply(&user, hold, what);
+        // What is left of it in memory: its last steps, and its end, if it has come to one.
+        let mut unsaved = None;
         match verdict.then {
             Then::End(state) => {
                 if run.left.lost_an_answer {
@@ -112,25 +114,22 @@ impl Pipeline {
                         if run.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
                     verdict.failure = Some(Failure::at(stage, error));
                 }
-                let report = self.report(&run, verdict, took);
-                if handed_in.unsaved {
-                    self.outbox.keep(run.journal, Some((row, run.posts))).await;
-                }
-                report
+                unsaved = handed_in.unsaved.then_some(Some(row));
             }
             Then::Postpone | Then::Close => {
                 // Nothing of it is written down but its steps: it is where it was.
                 if let Some(until) = until {
                     self.write_hold(run.journal.id, until).await;
                 }
-                let report = self.report(&run, verdict, took);
-                if run.journal.flush().await.is_err() {
-                    self.outbox.keep(run.journal, None).await;
-                }
-                report
+                unsaved = run.journal.flush().await.is_err().then_some(None);
             }
-            Then::Leave | Then::Rate => self.report(&run, verdict, took),
+            Then::Leave | Then::Rate => {}
         }
+        let report = self.report(&run, verdict, took);
+        if let Some(row) = unsaved {
+            self.outbox.keep(run.journal, row.map(|row| (row, run.posts))).await;
+        }
+        report
     }
 
     /// What came of a run that took so long: counted and logged, but for one that is to be closed yet.

@@ -42,21 +42,15 @@ impl Pipeline {
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = self.open(run).await?;
         self.warn_of_misnamed(&listed);
-        // The schemas are gone again after this: the run needs them as it offers them only.
-        let prepared = self.prepare(run, day, listed).await;
         let opener =
             Opener { mcp: &self.mcp, auth: &self.auth, journal: &run.journal, access: &access };
         let tools = PersonaTools::new(opener, session);
-        let played = match prepared {
-            Ok((catalog, day)) => Ok(self.play(run, &tools, catalog, day).await),
-            Err(failure) => Err(failure),
-        };
+        let (turn, end) = self.play(run, &tools, day, listed).await;
         // On every path: the server never forgets a session by itself.
         let courtesy = run.scope.shutdown.courtesy();
         if tools.close(courtesy).await && run.left.sessions.is_empty() {
             run.journal.note(&Step::SessionsEnded).await;
         }
-        let (turn, end) = played?;
         run.turn = turn;
         end
     }
@@ -132,11 +126,11 @@ impl Pipeline {
     /// The tools on offer and the day: of the run as it was, or of this session and this morning.
     async fn prepare(
         &self,
-        run: &mut Run,
+        run: &Run,
         day: Option<Day>,
         listed: Vec<Tool>,
     ) -> Result<(Catalog, Day), Failure> {
-        let (Some(opened), Some(day)) = (run.left.opened.take(), day) else {
+        let (Some(opened), Some(day)) = (&run.left.opened, day) else {
             return self.open_day(run, self.sift(listed)).await;
         };
         let kept = self.fleet.journal.catalog(&opened.catalog).await;
@@ -212,9 +206,14 @@ impl Pipeline {
         &self,
         run: &Run,
         tools: &PersonaTools<'_>,
-        catalog: Catalog,
-        day: Day,
+        day: Option<Day>,
+        listed: Vec<Tool>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
+        // The schemas are gone again after this: the run needs them as it offers them only.
+        let (catalog, day) = match self.prepare(run, day, listed).await {
+            Ok(prepared) => prepared,
+            Err(failure) => return (MainTurn::default(), Err(failure)),
+        };
         let replies_before = day.replies();
         let (claude, system) = (&self.claude, &run.journal.persona.system_prompt);
         let (scope, journal) = (&run.scope, &run.journal);
