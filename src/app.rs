@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join;
 use tokio::{
     net::TcpListener,
     task::JoinSet,
@@ -171,20 +172,18 @@ impl App {
             slot.recover();
             background.spawn(slot.go_on_with_put_off());
         }
-        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
-        match &slot {
-            Some(slot) => slot.tick_every(tick.interval).await,
-            None => shutdown.stopping().await,
-        }
-        tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
-        if let Some(slot) = &slot {
-            shutdown.unless_aborted(slot.idle()).await;
-        }
-        let mut is_sound = true;
-        match shutdown.unless_aborted(&mut background).await {
-            Some(ended) => is_sound &= ended.unwrap_or(false),
-            None => background.abort(),
-        }
+        let ticks = async {
+            if let Some(slot) = &slot {
+                slot.tick_every(tick.interval).await;
+            }
+            shutdown.stopping().await;
+            tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
+            if let Some(slot) = &slot {
+                slot.idle().await;
+            }
+        };
+        let work = join(ticks, see_to_its_end(background, shutdown.clone()));
+        let mut is_sound = shutdown.unless_aborted(work).await.is_some_and(|((), sound)| sound);
         if let Some(outbox) = &outbox {
             shutdown.unless_aborted(outbox.save_the_rest()).await;
             outbox.tell_of_lost_ends().await;

@@ -135,13 +135,8 @@ impl RunJournal {
         written.map_err(|error| error.to_string())
     }
 
-    /// No request is under way any more: one that was dropped, by a stop for example, is settled.
-    pub(super) async fn give_up_waiting(&self) {
-        // What cannot be written stays in memory.
-        let _ = self.flush().await;
-    }
-
-    /// Writes what could not be written before.
+    /// Writes what could not be written before. No request is under way any more: one that was dropped, by a stop
+    /// for example, is settled.
     ///
     /// # Errors
     /// When it still cannot be.

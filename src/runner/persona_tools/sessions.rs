@@ -154,27 +154,27 @@ impl<'a> Sessions<'a> {
         // Only a JWT that is valid then passes the door, even to end a session.
         let jwt = current.jwt.clone();
         sessions.push(current);
-        let endings = sessions.iter().map(|session| session.close(Some(&jwt), limit));
-        let endings = join_all(endings).await;
-        if !endings.contains(&Ending::Unauthorized) {
-            return endings.iter().all(|ending| *ending == Ending::Ended);
-        }
-        // The JWT ran out after the last call. Without another one the server keeps them for ever.
-        let deadline = Instant::now() + JWT_FOR_END.min(limit);
-        match self.opener.fresh_jwt(&mut tally, deadline).await {
-            Ok(jwt) => {
-                let again =
-                    sessions.iter().zip(endings).map(async |(session, ending)| match ending {
-                        Ending::Unauthorized => session.close(Some(&jwt), limit).await,
-                        ending => ending,
-                    });
-                join_all(again).await.iter().all(|ending| *ending == Ending::Ended)
+        let end = async |sessions: &[Arc<McpSession>], jwt| {
+            join_all(sessions.iter().map(|session| session.close(Some(jwt), limit))).await
+        };
+        let endings = end(&sessions, &jwt).await;
+        let mut are_ended = !endings.contains(&Ending::Unknown);
+        let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
+        sessions.retain(|_| refused.next().unwrap_or(false));
+        if !sessions.is_empty() {
+            // The JWT ran out after the last call. Without another one the server keeps them for ever.
+            let deadline = Instant::now() + JWT_FOR_END.min(limit);
+            match self.opener.fresh_jwt(&mut tally, deadline).await {
+                Ok(jwt) => {
+                    are_ended &= end(&sessions, &jwt).await.iter().all(|it| *it == Ending::Ended)
+                }
+                Err(why) => {
+                    tracing::warn!("an MCP session stays open on the server: {}", why.reason);
+                    are_ended = false;
+                }
             }
-            Err(why) => {
-                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
-                false
-            }
         }
+        are_ended
     }
 
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {

@@ -63,7 +63,8 @@ impl Pipeline {
                 run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
-        run.journal.give_up_waiting().await;
+        // What cannot be written stays in memory.
+        let _ = run.journal.flush().await;
         let facts = run.facts();
         let later = ratings.ended.as_ref().filter(|_| facts.is_resumed).and_then(why_later);
         let end = match (later, &ratings.ended) {

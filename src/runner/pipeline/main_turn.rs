@@ -222,7 +222,8 @@ impl Pipeline {
         if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
-        journal.give_up_waiting().await;
+        // What cannot be written stays in memory.
+        let _ = journal.flush().await;
         self.note_refused_tools(refused_tools);
         self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
