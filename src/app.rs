@@ -118,19 +118,17 @@ impl App {
         });
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
-        let fleet = Fleet::load(journal, clock, metrics, shutdown, auth.clone(), model, &config);
+        let fleet = Fleet::load(journal, clock, metrics, shutdown, auth, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows that were paid for are handed in even where the key to pay for more is missing.
-        let outbox = personas
-            .clone()
-            .map(|personas| Arc::new(Outbox::new(fleet.clone(), personas, auth.clone())));
+        let outbox = personas.clone().map(|it| Arc::new(Outbox::new(fleet.clone(), it)));
         let slot = claude.zip(personas).zip(outbox.clone());
         let slot = slot.map(|((claude, personas), outbox)| {
-            let mcp = McpClient::new(http, &config.peers.mcp);
-            let pipeline = Pipeline::new(fleet.clone(), claude, outbox, auth, mcp, &config);
-            Arc::new(Ticks::new(pipeline, personas, config.journal.resume_max_age))
+            let mcp = McpClient::new(http, &fleet.config.peers.mcp);
+            let pipeline = Pipeline::new(fleet.clone(), claude, outbox, mcp);
+            Arc::new(Ticks::new(pipeline, personas))
         });
-        let state = ServerState { slot, fleet, metrics_page: Arc::default(), config };
+        let state = ServerState { slot, fleet, metrics_page: Arc::default() };
         Ok(Self { listener, state, outbox })
     }
 
@@ -152,8 +150,8 @@ impl App {
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> Ended {
         let Self { listener, state, outbox } = self;
-        let (fleet, slot, config) = (state.fleet.clone(), state.slot.clone(), state.config.clone());
-        let (tick, shutdown) = (&config.tick, &fleet.shutdown);
+        let (fleet, slot) = (state.fleet.clone(), state.slot.clone());
+        let (tick, shutdown) = (&fleet.config.tick, &fleet.shutdown);
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
         let limits = Limits::within(descriptors::limit());
@@ -163,7 +161,7 @@ impl App {
         let mut server = tokio::spawn(see_to_its_end(server, shutdown.clone()));
         let grace = tokio::spawn(shutdown.clone().enforce_grace());
         let mut background = JoinSet::new();
-        background.spawn(fleet.clone().delete_old_steps(config.journal.retention));
+        background.spawn(fleet.clone().delete_old_steps());
         background.spawn(fleet.clone().keep_gauges());
         if let Some(outbox) = outbox.clone() {
             background.spawn(outbox.work());
@@ -255,7 +253,7 @@ fn log_tick_loop(state: &ServerState) {
             tracing::info!("RUNNER_PAUSED is set: no ticks");
         }
         None => tracing::info!(
-            interval_ms = state.config.tick.interval.as_millis() as u64,
+            interval_ms = state.fleet.config.tick.interval.as_millis() as u64,
             "the first tick comes one interval from now"
         ),
     }

@@ -24,7 +24,6 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::Config,
     domain::redact_emails,
     runner::{Fleet, Hindrance, Ticks},
     telemetry,
@@ -45,8 +44,6 @@ pub struct ServerState {
     pub fleet: Arc<Fleet>,
     /// The metrics as text, or why there is none: one for all scrapes that wait, however many there are.
     pub metrics_page: Arc<Shared<Result<Bytes, String>>>,
-    /// What was configured.
-    pub config: Arc<Config>,
 }
 
 impl ServerState {
@@ -69,7 +66,7 @@ pub fn router(state: ServerState) -> Router {
     };
     let slow = places(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
-    if !state.config.environment.is_production() {
+    if !state.fleet.config.environment.is_production() {
         let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
         let diag = Router::new()
             .route("/diag/login", login)
@@ -78,7 +75,7 @@ pub fn router(state: ServerState) -> Router {
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
-    if let Some(key) = state.config.peers.service_key.clone() {
+    if let Some(key) = state.fleet.config.peers.service_key.clone() {
         let door = Arc::new(control::Door::new(key));
         let with_key_only = middleware::from_fn_with_state(door, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));

@@ -18,6 +18,10 @@ use crate::{
 /// Handles of what all ticks and runs share, each the one owner of its own state.
 #[derive(Debug)]
 pub struct Fleet {
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// Who logs personas in, and knows what is secret of them.
+    pub(super) auth: Arc<AuthClient>,
     /// Where everything is written down.
     pub journal: Journal,
     /// What may be spent.
@@ -65,7 +69,7 @@ impl Fleet {
         shutdown: Shutdown,
         auth: Arc<AuthClient>,
         model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
-        config: &Config,
+        config: Arc<Config>,
     ) -> Result<Self, JournalError> {
         if let Some(at) = journal.last_finished_run().await? {
             metrics.record_finished_run(at);
@@ -76,10 +80,13 @@ impl Fleet {
             budget: Budget::load(&config.budget, &journal, clock.clone()).await?,
             control: Arc::new(control),
             holds: Holds::new(clock.clone(), tick.run_backoff, journal.held_back().await?),
-            seed_secret: SeedSecret::load(journal.clone(), clock.clone(), auth, config).await?,
+            seed_secret: SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), &config)
+                .await?,
             model,
             places: Arc::new(Semaphore::new(tick.concurrency)),
             last_tick: Mutex::default(),
+            config,
+            auth,
             journal,
             clock,
             metrics,
@@ -93,7 +100,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{config::BudgetConfig, domain::Redactor, http::HttpClient};
+    use crate::{
+        config::BudgetConfig,
+        domain::{Redactor, Usd},
+        http::HttpClient,
+    };
 
     impl Fleet {
         /// One with these caps that logs nobody in and has no model, for tests of others.
@@ -101,8 +112,9 @@ mod tests {
             journal: &Journal,
             clock: &Clock,
             budget: BudgetConfig,
-        ) -> (Arc<Self>, HttpClient, Arc<AuthClient>) {
-            let config = Config { budget, ..Config::from_vars([]).unwrap() };
+        ) -> (Arc<Self>, HttpClient) {
+            let mut config = Config { budget, ..Config::from_vars([]).unwrap() };
+            config.run.max_cost = Usd::from_cents(10_000);
             let metrics = Arc::new(Metrics::new("0").unwrap());
             let http = HttpClient::new(metrics.clone(), Redactor::default()).unwrap();
             let at = config.peers.auth.clone();
@@ -110,8 +122,8 @@ mod tests {
             let (auth, shutdown) = (Arc::new(auth), Shutdown::new(Duration::ZERO));
             let (journal, clock) = (journal.clone(), clock.clone());
             let unset = Err(config.missing_keys());
-            let fleet = Self::load(journal, clock, metrics, shutdown, auth.clone(), unset, &config);
-            (Arc::new(fleet.await.unwrap()), http, auth)
+            let fleet = Self::load(journal, clock, metrics, shutdown, auth, unset, config.into());
+            (Arc::new(fleet.await.unwrap()), http)
         }
     }
 }

@@ -11,10 +11,7 @@ use tokio::{
 
 use super::{claims::Claims, fleet::Fleet, run_journal::RunJournal};
 use crate::{
-    clients::{
-        auth::AuthClient,
-        personas::{Batch, PersonasClient, PersonasError},
-    },
+    clients::personas::{Batch, PersonasClient, PersonasError},
     domain::{RunId, UserId, redact_emails},
     http::retry::{RetryPolicy, Retryable, Verdict},
     journal::{EndedRun, JournalError, Post, PostKey, PostKind},
@@ -41,8 +38,6 @@ const PROBE: Duration = Duration::from_secs(2);
 pub struct Outbox {
     fleet: Arc<Fleet>,
     personas: PersonasClient,
-    /// Knows what is secret of the personas whose rows are handed in.
-    auth: Arc<AuthClient>,
     /// Runs whose posts somebody is at already.
     claims: Arc<Claims>,
     /// What happened in runs and could not be written down yet: steps of a run that the journal does not know
@@ -66,9 +61,9 @@ pub(super) struct HandedIn {
 
 impl Outbox {
     /// The outbox of this fleet.
-    pub fn new(fleet: Arc<Fleet>, personas: PersonasClient, auth: Arc<AuthClient>) -> Self {
+    pub fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
         let (claims, unsaved) = Default::default();
-        Self { fleet, personas, auth, claims, unsaved }
+        Self { fleet, personas, claims, unsaved }
     }
 
     /// Writes down how a run, or its main turn, ended, with what is to be handed in for it, and makes
@@ -218,7 +213,7 @@ impl Outbox {
     async fn personas_of(&self, run: RunId) -> PersonasClient {
         let persona = told(self.fleet.journal.run(run).await).flatten().and_then(|run| run.persona);
         let email = persona.map(|persona| persona.email).unwrap_or_default();
-        self.personas.with_redactor(self.auth.redactor_of(&email))
+        self.personas.with_redactor(self.fleet.auth.redactor_of(&email))
     }
 
     /// Writes down what a delivery came to, after so many before it. Whether the run's next post may
@@ -335,11 +330,11 @@ mod tests {
 
     async fn outbox(journal: &Journal, clock: &Clock) -> Outbox {
         let caps = BudgetConfig { daily: None, monthly: None, persona_daily: None };
-        let (fleet, http, auth) = Fleet::of_test(journal, clock, caps).await;
+        let (fleet, http) = Fleet::of_test(journal, clock, caps).await;
         let base = BaseUrl::parse("http://localhost").unwrap();
         let at = PersonasUrl { base, variable: "MANA_AUTH_URL" };
         let personas = PersonasClient::new(http, at, &"key".into(), clock.clone()).unwrap();
-        Outbox::new(fleet, personas, auth)
+        Outbox::new(fleet, personas)
     }
 
     /// A run with two posts.

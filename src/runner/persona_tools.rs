@@ -45,9 +45,14 @@ impl<'a> PersonaTools<'a> {
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
     /// one now that was not there then.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
-        let Opener { auth, journal, access, .. } = self.sessions.opener;
+        let Opener { journal, access, .. } = self.sessions.opener;
         let initialise = || async {
-            match auth.init_vault(&journal.persona.email, jwt, &access.redactor, deadline).await {
+            match journal
+                .fleet
+                .auth
+                .init_vault(&journal.persona.email, jwt, &access.redactor, deadline)
+                .await
+            {
                 Ok(()) => {
                     tracing::info!("initialised the persona's vault");
                     Some(Instant::now())

@@ -11,7 +11,7 @@ mod run;
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -34,8 +34,8 @@ use crate::{
         replay::Replay,
         step::{Recorder, Step},
     },
-    clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient},
-    config::{Config, PolicyConfig, RunLimits},
+    clients::{claude::ClaudeClient, mcp::McpClient},
+    config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow},
 };
@@ -57,12 +57,8 @@ pub struct Pipeline {
     pub(super) fleet: Arc<Fleet>,
     pub(super) claude: Arc<ClaudeClient>,
     pub(super) outbox: Arc<Outbox>,
-    auth: Arc<AuthClient>,
     mcp: McpClient,
-    limits: RunLimits,
     policy: Arc<PolicyConfig>,
-    /// Where today is.
-    time_zone: TimeZone,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
     /// What tools came to, until a tick tells of it.
@@ -77,30 +73,18 @@ impl Pipeline {
         fleet: Arc<Fleet>,
         claude: Arc<ClaudeClient>,
         outbox: Arc<Outbox>,
-        auth: Arc<AuthClient>,
         mcp: McpClient,
-        config: &Config,
     ) -> Self {
-        Self {
-            fleet,
-            claude,
-            outbox,
-            auth,
-            mcp,
-            limits: config.run,
-            policy: Arc::new(config.policy.clone()),
-            time_zone: config.time_zone.clone(),
-            misnamed: Mutex::default(),
-            tools: Mutex::default(),
-            left_out: Arc::default(),
-        }
+        let policy = Arc::new(fleet.config.policy.clone());
+        let (misnamed, tools, left_out) = Default::default();
+        Self { fleet, claude, outbox, mcp, policy, misnamed, tools, left_out }
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.
     pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // Its e-mail may be in its own words, which are kept byte for byte.
-        let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
+        let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
@@ -226,16 +210,15 @@ impl Pipeline {
     ) -> Run {
         self.fleet.holds.begin(&persona.user_id);
         let place = self.fleet.control.enter(id, &persona.user_id, slot, &self.fleet.shutdown);
-        let (started, timeout) = (Instant::now(), self.limits.timeout);
+        let (started, timeout) = (Instant::now(), self.fleet.config.run.timeout);
         let end = started + timeout;
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
-        let redactor = self.auth.redactor_of(&persona.email);
+        let redactor = self.fleet.auth.redactor_of(&persona.email);
         let journal = RunJournal {
             id,
             fleet: self.fleet.clone(),
             persona,
             redactor: redactor.clone(),
-            max_cost: self.limits.max_cost,
             pause: place.end_turn.clone(),
             give_up_at: deadline,
             books: Books::new(next_number, left.spent(), left.lost),
@@ -245,7 +228,7 @@ impl Pipeline {
             limits: self.run_limits(),
             policy: self.policy.clone(),
             left_out: self.left_out.clone(),
-            tool_timeout: self.limits.tool_timeout,
+            tool_timeout: self.fleet.config.run.tool_timeout,
             shutdown: place.run.shutdown.clone(),
             redactor,
             patience: Arc::default(),
@@ -300,7 +283,8 @@ impl Pipeline {
     }
 
     fn run_limits(&self) -> Limits {
-        Limits { max_replies: self.limits.max_turns, max_cost: self.limits.max_cost }
+        let RunLimits { max_turns: max_replies, max_cost, .. } = self.fleet.config.run;
+        Limits { max_replies, max_cost }
     }
 
     async fn carry_out(&self, mut run: Run) -> RunReport {

@@ -13,12 +13,13 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 const BREATH: Duration = Duration::from_millis(50);
 
 impl Fleet {
-    /// Deletes the steps of runs that ended longer than `keep` ago, until a stop; runs and money stay.
-    pub async fn delete_old_steps(self: Arc<Self>, keep: Duration) {
-        self.shutdown.every(PERIOD, || self.sweep(keep)).await;
+    /// Deletes the steps of runs that ended JOURNAL_RETENTION_DAYS ago, until a stop; runs and money stay.
+    pub async fn delete_old_steps(self: Arc<Self>) {
+        self.shutdown.every(PERIOD, || self.sweep()).await;
     }
 
-    async fn sweep(&self, keep: Duration) {
+    async fn sweep(&self) {
+        let keep = self.config.journal.retention;
         let cutoff = self.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
         let mut runs = 0;
         loop {

@@ -32,8 +32,6 @@ pub(super) struct RunJournal {
     pub persona: Persona,
     /// Keeps secrets out of the file, and of what is said of its rows.
     pub redactor: Redactor,
-    /// What the run may cost.
-    pub max_cost: Usd,
     /// Asks the run to end after its current turn.
     pub pause: CancellationToken,
     /// Until when it waits for a journal that cannot be written to.
@@ -249,7 +247,7 @@ impl RunJournal {
 
 impl Meter for RunJournal {
     fn left(&self) -> Usd {
-        self.max_cost.saturating_sub(self.books.account.lock().booked)
+        self.fleet.config.run.max_cost.saturating_sub(self.books.account.lock().booked)
     }
 
     async fn reserve(&self, price: Price) -> Result<impl Reservation, NotPaid> {

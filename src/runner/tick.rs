@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     sync::{Mutex, RwLock, Semaphore},
@@ -47,8 +47,6 @@ pub struct Ticks {
     personas: PersonasClient,
     /// The personas that somebody is at.
     pub(super) claims: Arc<Claims>,
-    /// Runs that last got on longer ago are closed.
-    resume_max_age: SignedDuration,
     /// Held while unfinished runs are listed.
     listing: Mutex<()>,
     /// Rows of /due that are no run.
@@ -127,16 +125,14 @@ pub enum TickError {
 }
 
 impl Ticks {
-    /// Ticks of this pipeline's fleet. Unfinished runs of an earlier process go on if they are younger than
-    /// `resume_max_age`.
-    pub fn new(pipeline: Pipeline, personas: PersonasClient, resume_max_age: Duration) -> Self {
+    /// Ticks of this pipeline's fleet.
+    pub fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
         let (claims, listing, told, recoveries, recovery_waits, started) = Default::default();
         Self {
             fleet: pipeline.fleet.clone(),
             pipeline: Arc::new(pipeline),
             personas,
             claims,
-            resume_max_age: resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
             listing,
             told,
             slot: Arc::new(Semaphore::new(1)),

@@ -28,7 +28,7 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Value> {
         Some(_) if is_paused => "paused",
         Some(_) => "running",
     };
-    let tick = &state.config.tick;
+    let tick = &state.fleet.config.tick;
     let mut health = json!({
         "status": status,
         "service": env!("CARGO_PKG_NAME"),

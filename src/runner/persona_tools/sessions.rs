@@ -15,7 +15,7 @@ use super::{course::Course, tally::Tally};
 use crate::{
     agent::ToolError,
     clients::{
-        auth::{Access, AuthClient},
+        auth::Access,
         mcp::{Ending, Fate, McpClient, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
@@ -31,7 +31,6 @@ const JWT_FOR_END: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runner) struct Opener<'a> {
     pub mcp: &'a McpClient,
-    pub auth: &'a AuthClient,
     /// Where sessions are written down, and whose they are.
     pub journal: &'a RunJournal,
     /// Of the beginning of the run; the space stays, the JWT may be replaced.
@@ -211,15 +210,18 @@ impl Opener<'_> {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
         let space_id = Some(&*self.access.space_id);
-        let fresh =
-            self.auth.open_in(&self.journal.persona.email, space_id, deadline).await.map_err(
-                |error| {
-                    if error.verdict() == Verdict::Final {
-                        tally.note_final_refusal();
-                    }
-                    McpError::not_run(error.to_string())
-                },
-            )?;
+        let fresh = self
+            .journal
+            .fleet
+            .auth
+            .open_in(&self.journal.persona.email, space_id, deadline)
+            .await
+            .map_err(|error| {
+                if error.verdict() == Verdict::Final {
+                    tally.note_final_refusal();
+                }
+                McpError::not_run(error.to_string())
+            })?;
         self.access.redactor.learn(&fresh.redactor);
         Ok(fresh.jwt)
     }

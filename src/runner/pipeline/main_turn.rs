@@ -42,8 +42,7 @@ impl Pipeline {
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = self.open(run).await?;
         self.warn_of_misnamed(&listed);
-        let opener =
-            Opener { mcp: &self.mcp, auth: &self.auth, journal: &run.journal, access: &access };
+        let opener = Opener { mcp: &self.mcp, journal: &run.journal, access: &access };
         let tools = PersonaTools::new(opener, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
         // On every path: the server never forgets a session by itself.
@@ -57,7 +56,7 @@ impl Pipeline {
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let opening = self.auth.open(&run.journal.persona.email, run.scope.deadline);
+        let opening = self.fleet.auth.open(&run.journal.persona.email, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
@@ -77,7 +76,7 @@ impl Pipeline {
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
-                let longest = (now + self.limits.tool_timeout).min(deadline);
+                let longest = (now + self.fleet.config.run.tool_timeout).min(deadline);
                 if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
@@ -115,7 +114,7 @@ impl Pipeline {
         // Who is held back may be so for its password, and a further attempt may lock the account.
         let access = match self.fleet.holds.why(user_id).is_some() {
             true => None,
-            false => timeout_at(deadline, self.auth.open(email, deadline)).await.ok(),
+            false => timeout_at(deadline, self.fleet.auth.open(email, deadline)).await.ok(),
         };
         match access {
             Some(Ok(access)) => self.end_sessions(run, &access, left).await,
@@ -186,7 +185,7 @@ impl Pipeline {
     async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
         let catalog = self.offer(&tools)?;
         let now = self.fleet.clock.now();
-        let today = now.to_zoned(self.time_zone.clone()).date();
+        let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
         // Names, texts and schemas that were JSON before.

@@ -33,7 +33,6 @@ async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -
         id,
         persona: Persona::known_by_id(UserId::parse("anna").unwrap()),
         fleet,
-        max_cost: usd(100.0),
         pause: CancellationToken::new(),
         give_up_at: Instant::now() + DAY,
         redactor: Redactor::default(),

@@ -88,7 +88,7 @@ impl Ticks {
             ),
             _ => (
                 run.updated_at,
-                self.resume_max_age,
+                self.fleet.config.journal.resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
                 "it had not got on for longer than JOURNAL_RESUME_MAX_AGE_MS",
             ),
         };
