@@ -89,7 +89,11 @@ impl Pipeline {
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
         match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
-            Ok(()) => self.to_its_end(self.enter(id, persona, &slot, Replay::default(), 0)).await,
+            Ok(()) => {
+                let run = self.enter(id, persona, &slot, Replay::default(), 0);
+                let report = self.carry_out(run).await;
+                self.close_cancelled(id, report).await
+            }
             Err(error) => self.not_begun(error),
         }
     }
@@ -97,13 +101,14 @@ impl Pipeline {
     /// Goes on with a run of an earlier process, or closes it for this reason: then what happened is
     /// handed in, and nothing further is asked.
     pub(super) async fn resume(&self, row: RunRow, close: Option<&str>) -> RunReport {
+        let id = row.id;
+        let report = self.go_on(row, close).await;
+        self.close_cancelled(id, report).await
+    }
+
+    async fn go_on(&self, row: RunRow, close: Option<&str>) -> RunReport {
         match self.take_up(row, close).await {
-            Ok(run) => {
-                if run.close.is_none() {
-                    self.fleet.metrics.record_resumed_run();
-                }
-                self.to_its_end(run).await
-            }
+            Ok(run) => self.carry_out(run).await,
             Err(why) => self.not_begun(why),
         }
     }
@@ -121,14 +126,9 @@ impl Pipeline {
             return;
         }
         let persona = UserId::parse(&row.persona_id);
-        let closing = async {
-            match self.take_up(row, Some(PANICKED)).await {
-                Ok(run) => self.carry_out(run).await,
-                Err(why) => self.not_begun(why),
-            }
-        };
         // What has panicked once may do so again.
-        if AssertUnwindSafe(closing).catch_unwind().await.is_err() {
+        let closing = AssertUnwindSafe(self.go_on(row, Some(PANICKED)));
+        if closing.catch_unwind().await.is_err() {
             self.give_up(id, "given up: it panicked when it was closed").await;
         }
         let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
@@ -142,11 +142,8 @@ impl Pipeline {
         }
     }
 
-    /// Carries it out. One that was cancelled before it had got to where it was is closed, so that nobody
-    /// goes on with it.
-    async fn to_its_end(&self, run: Run) -> RunReport {
-        let id = run.journal.id;
-        let report = self.carry_out(run).await;
+    /// A run that was cancelled before it had got to where it was is closed, so that nobody goes on with it.
+    async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
         if report.verdict.then != Then::Close {
             return report;
         }
@@ -154,10 +151,7 @@ impl Pipeline {
         if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
-        match self.take_up(row, Some(CANCELLED)).await {
-            Ok(run) => self.carry_out(run).await,
-            Err(_) => report,
-        }
+        self.go_on(row, Some(CANCELLED)).await
     }
 
     /// The run that has this row, where it was.
@@ -192,9 +186,13 @@ impl Pipeline {
                 return Err(NOBODYS.to_owned());
             }
         };
+        let close = close.map(str::to_owned).or(unreadable);
+        if close.is_none() {
+            self.fleet.metrics.record_resumed_run();
+        }
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
-            close: close.map(str::to_owned).or(unreadable),
+            close,
             ..self.enter(row.id, persona, &row.slot, replay, next_number)
         })
     }
