@@ -112,13 +112,13 @@ impl Pipeline {
         let limit = LOGIN_FOR_END.min(run.scope.shutdown.courtesy());
         let deadline = (Instant::now() + limit).min(run.end);
         // Who is held back may be so for its password, and a further attempt may lock the account.
-        let access = match self.fleet.holds.why(user_id).is_some() {
-            true => None,
-            false => timeout_at(deadline, self.fleet.auth.open(email, deadline)).await.ok(),
-        };
-        match access {
-            Some(Ok(access)) => self.end_sessions(run, &access, left).await,
-            _ => tracing::debug!("no login to end the MCP sessions of an earlier process with"),
+        if self.fleet.holds.why(user_id).is_none()
+            && let Ok(Ok(access)) =
+                timeout_at(deadline, self.fleet.auth.open(email, deadline)).await
+        {
+            self.end_sessions(run, &access, left).await;
+        } else {
+            tracing::debug!("no login to end the MCP sessions of an earlier process with");
         }
     }
 
@@ -226,18 +226,14 @@ impl Pipeline {
         self.note_refused_tools(refused_tools);
         self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
-        let failure = match &ended {
-            Ended::Away { reason } => Some(Failure::away(Stage::MainTurn, reason)),
+        let has_got_on = replies_before == 0 || turn.replies > replies_before;
+        match &ended {
+            Ended::Away { reason } => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
             // What an earlier process paid for is not thrown away for a model that is away now.
-            Ended::Model(error)
-                if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>
-            {
-                Some(Failure::at(Stage::MainTurn, error))
+            Ended::Model(error) if !has_got_on && error.may_pass() => {
+                return (turn, Err(Failure::at(Stage::MainTurn, error)));
             }
-            _ => None,
-        };
-        if let Some(failure) = failure {
-            return (turn, Err(failure));
+            _ => {}
         }
         self.count_calls(&turn);
         let end = ended.summary(&scope.redactor);
