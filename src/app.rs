@@ -99,7 +99,6 @@ impl App {
         let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
-        let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
@@ -118,14 +117,14 @@ impl App {
         });
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
-        let fleet = Fleet::load(journal, clock, metrics, shutdown, auth, model, config);
+        let mcp = McpClient::new(http, &config.peers.mcp);
+        let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows that were paid for are handed in even where the key to pay for more is missing.
         let outbox = personas.clone().map(|it| Arc::new(Outbox::new(fleet.clone(), it)));
         let slot = claude.zip(personas).zip(outbox.clone());
         let slot = slot.map(|((claude, personas), outbox)| {
-            let mcp = McpClient::new(http, &fleet.config.peers.mcp);
-            let pipeline = Pipeline::new(fleet.clone(), claude, outbox, mcp);
+            let pipeline = Pipeline::new(fleet.clone(), claude, outbox);
             Arc::new(Ticks::new(pipeline, personas))
         });
         let state = ServerState { slot, fleet, metrics_page: Arc::default() };

@@ -134,8 +134,7 @@ impl Control {
         reason: Option<String>,
         by: String,
     ) -> Result<(), JournalError> {
-        let now = self.clock.now();
-        let pause = Pause { mode, reason, by, since: now };
+        let pause = Pause { mode, reason, by, since: self.clock.now() };
         {
             let mut state = self.state.lock();
             state.pause = Some(pause);

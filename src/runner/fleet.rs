@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{budget::Budget, control::Control, holds::Holds, seed_secret::SeedSecret};
 use crate::{
-    clients::{auth::AuthClient, claude::ClaudeClient},
+    clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient},
     clock::Clock,
     config::Config,
     journal::{Journal, JournalError},
@@ -22,6 +22,8 @@ pub struct Fleet {
     pub config: Arc<Config>,
     /// Who logs personas in, and knows what is secret of them.
     pub(super) auth: Arc<AuthClient>,
+    /// Where their tools are.
+    pub(super) mcp: McpClient,
     /// Where everything is written down.
     pub journal: Journal,
     /// What may be spent.
@@ -66,8 +68,8 @@ impl Fleet {
         journal: Journal,
         clock: Clock,
         metrics: Arc<Metrics>,
-        shutdown: Shutdown,
         auth: Arc<AuthClient>,
+        mcp: McpClient,
         model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
         config: Arc<Config>,
     ) -> Result<Self, JournalError> {
@@ -85,20 +87,19 @@ impl Fleet {
             model,
             places: Arc::new(Semaphore::new(tick.concurrency)),
             last_tick: Mutex::default(),
+            shutdown: Shutdown::new(config.shutdown_grace),
             config,
             auth,
+            mcp,
             journal,
             clock,
             metrics,
-            shutdown,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         config::BudgetConfig,
@@ -119,10 +120,10 @@ mod tests {
             let http = HttpClient::new(metrics.clone(), Redactor::default()).unwrap();
             let at = config.peers.auth.clone();
             let auth = AuthClient::new(http.clone(), at, "seed".into(), clock.clone());
-            let (auth, shutdown) = (Arc::new(auth), Shutdown::new(Duration::ZERO));
+            let mcp = McpClient::new(http.clone(), &config.peers.mcp);
             let (journal, clock) = (journal.clone(), clock.clone());
             let unset = Err(config.missing_keys());
-            let fleet = Self::load(journal, clock, metrics, shutdown, auth, unset, config.into());
+            let fleet = Self::load(journal, clock, metrics, auth.into(), mcp, unset, config.into());
             (Arc::new(fleet.await.unwrap()), http)
         }
     }

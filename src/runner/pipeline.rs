@@ -34,7 +34,7 @@ use crate::{
         replay::Replay,
         step::{Recorder, Step},
     },
-    clients::{claude::ClaudeClient, mcp::McpClient},
+    clients::claude::ClaudeClient,
     config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow},
@@ -57,7 +57,6 @@ pub struct Pipeline {
     pub(super) fleet: Arc<Fleet>,
     pub(super) claude: Arc<ClaudeClient>,
     pub(super) outbox: Arc<Outbox>,
-    mcp: McpClient,
     policy: Arc<PolicyConfig>,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
@@ -69,15 +68,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// One for runs of this fleet, with these peers.
-    pub fn new(
-        fleet: Arc<Fleet>,
-        claude: Arc<ClaudeClient>,
-        outbox: Arc<Outbox>,
-        mcp: McpClient,
-    ) -> Self {
+    pub fn new(fleet: Arc<Fleet>, claude: Arc<ClaudeClient>, outbox: Arc<Outbox>) -> Self {
         let policy = Arc::new(fleet.config.policy.clone());
         let (misnamed, tools, left_out) = Default::default();
-        Self { fleet, claude, outbox, mcp, policy, misnamed, tools, left_out }
+        Self { fleet, claude, outbox, policy, misnamed, tools, left_out }
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.
@@ -268,12 +262,12 @@ impl Pipeline {
     /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
     pub(super) async fn sessions_settled(&self) {
         let courtesy = self.fleet.shutdown.courtesy().saturating_mul(2);
-        self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
+        self.fleet.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
     /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
     pub(super) async fn look_for_mcp(&self) -> bool {
-        let is_there = self.fleet.holds.waits_for_mcp() && self.mcp.is_there().await;
+        let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.is_there().await;
         if is_there {
             self.fleet.holds.mcp_is_back();
         }

@@ -16,7 +16,7 @@ use crate::{
     agent::ToolError,
     clients::{
         auth::Access,
-        mcp::{Ending, Fate, McpClient, McpError, McpSession, ToolOutput},
+        mcp::{Ending, Fate, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
     http::retry::{Retryable, Verdict},
@@ -27,20 +27,13 @@ use crate::{
 /// For a JWT that is needed only to end a session with.
 const JWT_FOR_END: Duration = Duration::from_secs(3);
 
-/// What it takes to open sessions as a persona.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::runner) struct Opener<'a> {
-    pub mcp: &'a McpClient,
+/// One run's sessions, of which one is current.
+#[derive(Debug)]
+pub(super) struct Sessions<'a> {
     /// Where sessions are written down, and whose they are.
     pub journal: &'a RunJournal,
     /// Of the beginning of the run; the space stays, the JWT may be replaced.
     pub access: &'a Access,
-}
-
-/// One run's sessions, of which one is current.
-#[derive(Debug)]
-pub(super) struct Sessions<'a> {
-    pub opener: Opener<'a>,
     /// Held while another session is opened, so that calls wait for it and share it.
     state: Mutex<State>,
 }
@@ -58,11 +51,11 @@ struct State {
 
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
-    pub(super) fn new(opener: Opener<'a>, first: McpSession) -> Self {
+    pub(super) fn new(journal: &'a RunJournal, access: &'a Access, first: McpSession) -> Self {
         let (current, tally) = (Arc::new(first), Tally::FULL);
         let (is_lost, retired, failed) = Default::default();
         let state = Mutex::new(State { current, is_lost, retired, tally, failed });
-        Self { opener, state }
+        Self { journal, access, state }
     }
 
     /// Calls a tool in the current session: that session, when the call began, and what came of it.
@@ -111,7 +104,7 @@ impl<'a> Sessions<'a> {
         {
             return Err(failure.clone().into());
         }
-        let opened = timeout_at(deadline, self.opener.open(&mut state, reason, deadline)).await;
+        let opened = timeout_at(deadline, self.open(&mut state, reason, deadline)).await;
         match opened.unwrap_or_else(|_| Err(McpError::not_run("there was no time for it"))) {
             Ok(next) => {
                 let State { current, retired, is_lost, failed, .. } = &mut *state;
@@ -128,7 +121,7 @@ impl<'a> Sessions<'a> {
                         tracing::info!(tools.gone = gone, "opened another session with a fresh JWT")
                     }
                 }
-                self.opener.journal.fleet.metrics.record_session_renewal(reason);
+                self.journal.fleet.metrics.record_session_renewal(reason);
                 Ok(())
             }
             Err(mut why) => {
@@ -148,24 +141,24 @@ impl<'a> Sessions<'a> {
     }
 
     /// Ends all of them on the server, each step within `limit`. Whether the server says that it did.
-    pub(super) async fn close(self, limit: Duration) -> bool {
-        let State { current, retired: mut sessions, mut tally, .. } = self.state.into_inner();
+    pub(super) async fn close(&self, limit: Duration) -> bool {
+        let State { current, retired, tally, .. } = &mut *self.state.lock().await;
         // Only a JWT that is valid then passes the door, even to end a session.
         let jwt = current.jwt.clone();
-        sessions.push(current);
+        retired.push(current.clone());
         let end = async |sessions: &[Arc<McpSession>], jwt| {
             join_all(sessions.iter().map(|session| session.close(Some(jwt), limit))).await
         };
-        let endings = end(&sessions, &jwt).await;
+        let endings = end(retired, &jwt).await;
         let mut are_ended = !endings.contains(&Ending::Unknown);
         let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
-        sessions.retain(|_| refused.next().unwrap_or(false));
-        if !sessions.is_empty() {
+        retired.retain(|_| refused.next().unwrap_or(false));
+        if !retired.is_empty() {
             // The JWT ran out after the last call. Without another one the server keeps them for ever.
             let deadline = Instant::now() + JWT_FOR_END.min(limit);
-            match self.opener.fresh_jwt(&mut tally, deadline).await {
+            match self.fresh_jwt(tally, deadline).await {
                 Ok(jwt) => {
-                    are_ended &= end(&sessions, &jwt).await.iter().all(|it| *it == Ending::Ended)
+                    are_ended &= end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended)
                 }
                 Err(why) => {
                     tracing::warn!("an MCP session stays open on the server: {}", why.reason);
@@ -181,9 +174,7 @@ impl<'a> Sessions<'a> {
         let state = state.map_err(|_| McpError::not_run("there was no session in time"))?;
         if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(state) }
     }
-}
 
-impl Opener<'_> {
     /// Opens the session after the current one.
     async fn open(
         &self,
@@ -197,7 +188,7 @@ impl Opener<'_> {
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        Ok(self.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
+        Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
     /// A fresh JWT, which the run's redactor knows from now on.

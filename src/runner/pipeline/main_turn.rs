@@ -23,10 +23,7 @@ use crate::{
     },
     domain::{Persona, Stage, ToolName},
     metrics::{ToolFault, ToolOutcome},
-    runner::{
-        persona_tools::{Opener, PersonaTools},
-        verdict::Failure,
-    },
+    runner::{persona_tools::PersonaTools, verdict::Failure},
 };
 
 /// For a login that is needed only to end sessions with.
@@ -42,8 +39,7 @@ impl Pipeline {
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = self.open(run).await?;
         self.warn_of_misnamed(&listed);
-        let opener = Opener { mcp: &self.mcp, journal: &run.journal, access: &access };
-        let tools = PersonaTools::new(opener, session);
+        let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
         // On every path: the server never forgets a session by itself.
         let courtesy = run.scope.shutdown.courtesy();
@@ -70,14 +66,14 @@ impl Pipeline {
         let opening = async {
             loop {
                 let note = |session| run.journal.note_session(session);
-                let opened = self.mcp.open(token, &access.redactor, deadline, note).await;
+                let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
                 let Err(McpError { fate: Fate::Away, reason }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
                 let longest = (now + self.fleet.config.run.tool_timeout).min(deadline);
-                if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
+                if !self.fleet.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
@@ -93,7 +89,8 @@ impl Pipeline {
             return;
         }
         let Access { jwt, space_id, redactor, .. } = access;
-        let ends = left.iter().map(|session| self.mcp.end((jwt, space_id), redactor, session));
+        let ends =
+            left.iter().map(|session| self.fleet.mcp.end((jwt, space_id), redactor, session));
         if join_all(ends).await.into_iter().all(|is_ended| is_ended) {
             run.journal.note(&Step::SessionsEnded).await;
         } else {
