@@ -42,11 +42,11 @@ pub struct Outbox {
     claims: Arc<Claims>,
     /// What happened in runs and could not be written down yet: steps of a run that the journal does not know
     /// of, and its end with what is to be posted, if it has come to one.
-    unsaved: Mutex<Vec<(RunJournal, Option<(EndedRun, Posts)>)>>,
+    unsaved: Mutex<Vec<(RunJournal, Option<End>)>>,
 }
 
-/// With their numbers.
-type Posts = Vec<(u32, Batch)>;
+/// How a run ended, and its posts with their numbers.
+type End = (EndedRun, Vec<(u32, Batch)>);
 
 /// What the first delivery of a run's rows came to.
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ impl Outbox {
 
     /// Keeps in memory what could not be written down, until it can be: a run's own journal, with the steps it
     /// still has, and how it ended. Until then nobody goes on with it.
-    pub(super) async fn keep(&self, run: RunJournal, end: Option<(EndedRun, Posts)>) {
+    pub(super) async fn keep(&self, run: RunJournal, end: Option<End>) {
         let what =
             if end.is_some() { "the end of a run is" } else { "the last steps of a run are" };
         tracing::error!(run.id = %run.id, "{what} kept in memory only");
