@@ -2,9 +2,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join;
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -20,10 +20,7 @@ use crate::{
     journal::{Journal, JournalError},
     metrics::Metrics,
     pricing::{Pricing, PricingError},
-    runner::{
-        Admission, Budget, Control, Fleet, Gauges, Hindrance, Holds, Outbox, PausedBy, Pipeline,
-        Retention, SeedSecret, Tick, TickSlot,
-    },
+    runner::{Fleet, Hindrance, Outbox, PausedBy, Pipeline, Ticks},
     server::{
         ServerState, router,
         serve::{Limits, listen, serve},
@@ -43,9 +40,7 @@ const FORCED_CLOSE: Duration = Duration::from_millis(500);
 pub struct App {
     listener: TcpListener,
     state: ServerState,
-    outbox: Option<Outbox>,
-    retention: Retention,
-    gauges: Arc<Gauges>,
+    outbox: Option<Arc<Outbox>>,
 }
 
 /// Why the daemon cannot start.
@@ -104,7 +99,6 @@ impl App {
         let _ = journal.check_writable().await;
         let address = SocketAddr::new(config.listen.host, config.listen.port);
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
-        let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.set_tick_interval(config.tick.interval);
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
@@ -114,73 +108,27 @@ impl App {
             config.seed_secret.clone(),
             clock.clone(),
         ));
-        let seed_secret =
-            SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), &config).await?;
-        let seed_secret = Arc::new(seed_secret);
         let pricing = load_prices(&config.claude)?;
-        let budget = Arc::new(Budget::load(&config.budget, &journal, clock.clone()).await?);
-        let control = Control::load(journal.clone(), clock.clone(), config.tick.paused).await?;
-        let gauges =
-            Gauges::load(journal.clone(), budget.clone(), clock.clone(), metrics.clone()).await?;
-        let gauges = Arc::new(gauges);
         let concurrency = config.tick.concurrency;
         let claude =
             ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
         let personas = config.peers.service_key.as_ref().and_then(|key| {
-            let at = config.peers.personas.clone();
-            PersonasClient::new(http.clone(), at, key, clock.clone()).map(Arc::new)
+            PersonasClient::new(http.clone(), config.peers.personas.clone(), key, clock.clone())
         });
-        // Rows that were paid for are handed in even where the key to pay for more is missing.
-        let outbox = personas
-            .clone()
-            .map(|personas| Outbox::new(journal.clone(), clock.clone(), personas, auth.clone()));
         let claude = personas.as_ref().and(claude).map(Arc::new);
-        let admission = Arc::new(Admission {
-            journal: journal.clone(),
-            budget: budget.clone(),
-            control: control.clone(),
-            shutdown: shutdown.clone(),
-            seed_secret: seed_secret.clone(),
-            model: claude.clone().ok_or_else(|| config.missing_keys()),
-            places: Arc::new(Semaphore::new(concurrency)),
-            last_tick: Default::default(),
-        });
-        let held_back = journal.held_back().await?;
+        let model = claude.clone().ok_or_else(|| config.missing_keys());
+        let mcp = McpClient::new(http, &config.peers.mcp);
+        let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
+        let fleet = Arc::new(fleet.await?);
+        // Rows that were paid for are handed in even where the key to pay for more is missing.
+        let outbox = personas.clone().map(|it| Arc::new(Outbox::new(fleet.clone(), it)));
         let slot = claude.zip(personas).zip(outbox.clone());
         let slot = slot.map(|((claude, personas), outbox)| {
-            let fleet = Arc::new(Fleet {
-                admission: admission.clone(),
-                claude,
-                journal: journal.clone(),
-                outbox,
-                budget: budget.clone(),
-                control: control.clone(),
-                holds: Holds::new(clock.clone(), config.tick.run_backoff, held_back),
-                seed_secret: seed_secret.clone(),
-                shutdown: shutdown.clone(),
-                clock: clock.clone(),
-                metrics: metrics.clone(),
-            });
-            let mcp = McpClient::new(http, &config.peers.mcp);
-            let pipeline = Pipeline::new(fleet.clone(), auth.clone(), mcp, &config);
-            let tick = Tick::new(fleet, pipeline, personas, config.journal.resume_max_age);
-            TickSlot::new(tick, gauges.clone())
+            let pipeline = Pipeline::new(fleet.clone(), claude, outbox);
+            Arc::new(Ticks::new(pipeline, personas))
         });
-        let retention = Retention::new(journal.clone(), clock.clone(), config.journal.retention);
-        let state = ServerState {
-            slot,
-            admission,
-            seed_secret,
-            control,
-            journal,
-            budget,
-            clock,
-            metrics,
-            metrics_page: Arc::default(),
-            shutdown,
-            config,
-        };
-        Ok(Self { listener, state, outbox, retention, gauges })
+        let state = ServerState { slot, fleet, metrics_page: Arc::default() };
+        Ok(Self { listener, state, outbox })
     }
 
     /// Where it listens.
@@ -193,16 +141,16 @@ impl App {
 
     /// The handle to stop it with.
     pub fn shutdown(&self) -> Shutdown {
-        self.state.shutdown.clone()
+        self.state.fleet.shutdown.clone()
     }
 
     /// Serves and ticks until a stop or a panic in the background, then drains. The server answers until the
     /// drain has ended: ending it closes the listener at once, so that comes last.
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> Ended {
-        let Self { listener, state, outbox, retention, gauges } = self;
-        let (journal, shutdown) = (state.journal.clone(), state.shutdown.clone());
-        let (tick, slot) = (state.config.tick, state.slot.clone());
+        let Self { listener, state, outbox } = self;
+        let (fleet, slot) = (state.fleet.clone(), state.slot.clone());
+        let (tick, shutdown) = (&fleet.config.tick, &fleet.shutdown);
         log_tick_loop(&state);
         let end_server = CancellationToken::new();
         let limits = Limits::within(descriptors::limit());
@@ -212,29 +160,27 @@ impl App {
         let mut server = tokio::spawn(see_to_its_end(server, shutdown.clone()));
         let grace = tokio::spawn(shutdown.clone().enforce_grace());
         let mut background = JoinSet::new();
-        background.spawn(retention.work(shutdown.clone()));
-        background.spawn(gauges.work(shutdown.clone()));
+        background.spawn(fleet.clone().delete_old_steps());
+        background.spawn(fleet.clone().keep_gauges());
         if let Some(outbox) = outbox.clone() {
-            background.spawn(outbox.work(shutdown.clone()));
+            background.spawn(outbox.work());
         }
         if let Some(slot) = slot.clone() {
             slot.recover();
             background.spawn(slot.go_on_with_put_off());
         }
-        let mut background = tokio::spawn(see_to_its_end(background, shutdown.clone()));
-        match &slot {
-            Some(slot) => slot.tick_every(tick.interval).await,
-            None => shutdown.stopping().await,
-        }
-        tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
-        if let Some(slot) = &slot {
-            shutdown.unless_aborted(slot.idle()).await;
-        }
-        let mut is_sound = true;
-        match shutdown.unless_aborted(&mut background).await {
-            Some(ended) => is_sound &= ended.unwrap_or(false),
-            None => background.abort(),
-        }
+        let ticks = async {
+            if let Some(slot) = &slot {
+                slot.tick_every(tick.interval).await;
+            }
+            shutdown.stopping().await;
+            tracing::info!("stopping: nothing new is started, what is in flight comes to its end");
+            if let Some(slot) = &slot {
+                slot.idle().await;
+            }
+        };
+        let work = join(ticks, see_to_its_end(background, shutdown.clone()));
+        let mut is_sound = shutdown.unless_aborted(work).await.is_some_and(|((), sound)| sound);
         if let Some(outbox) = &outbox {
             shutdown.unless_aborted(outbox.save_the_rest()).await;
             outbox.tell_of_lost_ends().await;
@@ -248,7 +194,7 @@ impl App {
             shutdown.aborted().await;
             sleep(FORCED_CLOSE).await;
         };
-        journal.close_or(given_up).await;
+        fleet.journal.close_or(given_up).await;
         grace.abort();
         match (shutdown.is_aborted(), is_sound) {
             (true, _) => Ended::Forced,
@@ -297,16 +243,16 @@ fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
 }
 
 fn log_tick_loop(state: &ServerState) {
-    match state.admission.model.as_ref().err() {
+    match state.fleet.model.as_ref().err() {
         Some(unset) => {
             let missing = Hindrance::Unset(unset.clone());
             tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
         }
-        None if state.control.paused() == Some(PausedBy::Environment) => {
+        None if state.fleet.control.paused() == Some(PausedBy::Environment) => {
             tracing::info!("RUNNER_PAUSED is set: no ticks");
         }
         None => tracing::info!(
-            interval_ms = state.config.tick.interval.as_millis() as u64,
+            interval_ms = state.fleet.config.tick.interval.as_millis() as u64,
             "the first tick comes one interval from now"
         ),
     }

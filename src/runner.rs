@@ -2,6 +2,7 @@
 
 mod admission;
 mod budget;
+mod claims;
 mod control;
 mod fan_out;
 mod fleet;
@@ -21,16 +22,12 @@ mod tool_tally;
 mod verdict;
 mod work;
 
-pub use admission::{Admission, Hindrance, LastTick};
-pub use budget::Budget;
+pub use admission::Hindrance;
 pub use control::{Cancelled, Control, InFlightRun, PausedBy};
 pub use fleet::Fleet;
-pub use gauges::Gauges;
-pub use holds::Holds;
 pub use outbox::Outbox;
 pub use pipeline::Pipeline;
-pub use retention::Retention;
-pub use seed_secret::{LoginDiagnosis, SeedSecret};
-pub use tick::{FailedRun, Patience, Tick, TickError, TickSummary};
-pub use tick_slot::{SlotTaken, TickResult, TickSlot};
+pub use seed_secret::SeedSecret;
+pub use tick::{FailedRun, Patience, TickError, TickSummary, Ticks};
+pub use tick_slot::{SlotTaken, TickResult};
 pub use tool_tally::ToolTally;

@@ -24,13 +24,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    clock::Clock,
-    config::Config,
     domain::redact_emails,
-    journal::Journal,
-    metrics::Metrics,
-    runner::{Admission, Budget, Control, Hindrance, SeedSecret, TickSlot},
-    shutdown::Shutdown,
+    runner::{Fleet, Hindrance, Ticks},
     telemetry,
 };
 pub use shared::Shared;
@@ -44,33 +39,17 @@ const LOGINS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct ServerState {
     /// Ticks, if every key they need is set.
-    pub slot: Option<TickSlot>,
-    /// What may be in their way.
-    pub admission: Arc<Admission>,
-    /// Logins on demand.
-    pub seed_secret: Arc<SeedSecret>,
-    /// Pauses, and the runs in flight.
-    pub control: Control,
-    /// The durable record of runs.
-    pub journal: Journal,
-    /// What may be spent.
-    pub budget: Arc<Budget>,
-    /// The wall clock.
-    pub clock: Clock,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Them as text, or why there is none: one for all scrapes that wait, however many there are.
+    pub slot: Option<Arc<Ticks>>,
+    /// What may be in their way, and what all of them share.
+    pub fleet: Arc<Fleet>,
+    /// The metrics as text, or why there is none: one for all scrapes that wait, however many there are.
     pub metrics_page: Arc<Shared<Result<Bytes, String>>>,
-    /// Stop and abort.
-    pub shutdown: Shutdown,
-    /// What was configured.
-    pub config: Arc<Config>,
 }
 
 impl ServerState {
     /// The first that is told of what keeps ticks from their work, in words for everybody.
     fn reason(&self, is_told: impl Fn(&Hindrance) -> bool) -> Option<String> {
-        let first = self.admission.hindrances().find(is_told)?;
+        let first = self.fleet.hindrances().find(is_told)?;
         Some(redact_emails(&first.to_string()).into_owned())
     }
 }
@@ -87,7 +66,7 @@ pub fn router(state: ServerState) -> Router {
     };
     let slow = places(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
-    if !state.config.environment.is_production() {
+    if !state.fleet.config.environment.is_production() {
         let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
         let diag = Router::new()
             .route("/diag/login", login)
@@ -96,7 +75,7 @@ pub fn router(state: ServerState) -> Router {
             .route_layer(middleware::from_fn_with_state(state.clone(), guard::local_callers_only));
         router = router.merge(diag);
     }
-    if let Some(key) = state.config.peers.service_key.clone() {
+    if let Some(key) = state.fleet.config.peers.service_key.clone() {
         let door = Arc::new(control::Door::new(key));
         let with_key_only = middleware::from_fn_with_state(door, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
@@ -104,7 +83,7 @@ pub fn router(state: ServerState) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.metrics.clone(), layers::observe))
+        .layer(middleware::from_fn_with_state(state.fleet.metrics.clone(), layers::observe))
         .with_state(state)
 }
 
@@ -115,11 +94,11 @@ async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, 
 }
 
 fn render(state: &ServerState) -> Result<Bytes, String> {
-    state.metrics.set_paused(state.control.paused().is_some());
+    state.fleet.metrics.set_paused(state.fleet.control.paused().is_some());
     // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
-    state.metrics.set_journal_writable(state.journal.trouble().is_none());
-    state.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
-    state.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
+    state.fleet.metrics.set_journal_writable(state.fleet.journal.trouble().is_none());
+    state.fleet.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
+    state.fleet.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
 }
 
 async fn not_found() -> Failure {

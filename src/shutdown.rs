@@ -75,6 +75,17 @@ impl Shutdown {
         unless(&self.stop, future).await
     }
 
+    /// Does this at once and again after each `period`, until a stop drops it.
+    pub async fn every<F: Future>(&self, period: Duration, work: impl Fn() -> F) {
+        let work = async {
+            loop {
+                work().await;
+                sleep(period).await;
+            }
+        };
+        self.unless_stopping(work).await;
+    }
+
     /// Resolves half the grace after a stop was asked for: a running tool call has had its share, the
     /// rest is for handing in what happened.
     pub async fn tool_share_used(&self) {

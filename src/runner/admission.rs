@@ -1,21 +1,14 @@
-//! Whether ticks can do their work and runs may begin: all that can be in the way, with one ranking, and the
-//! places for runs.
+//! Whether ticks can do their work and runs may begin: all that can be in the way, with one ranking.
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    budget::Budget,
-    control::{Control, PausedBy},
-    seed_secret::SeedSecret,
+    control::PausedBy,
+    fleet::{Fleet, LastTick},
 };
 use crate::{
     clients::claude::{self, ClaudeClient},
     domain::WhyNotRun,
-    journal::Journal,
-    shutdown::Shutdown,
 };
 
 /// What keeps ticks from their work.
@@ -77,38 +70,6 @@ fn are(variables: &[&str]) -> String {
     format!("{} {verb}", variables.join(" and "))
 }
 
-/// Says whether runs may begin.
-#[derive(Debug)]
-pub struct Admission {
-    /// Where everything is written down.
-    pub journal: Journal,
-    /// What may be spent.
-    pub budget: Arc<Budget>,
-    /// Pauses.
-    pub control: Control,
-    /// Stop and abort.
-    pub shutdown: Shutdown,
-    /// Whether logins can go well.
-    pub seed_secret: Arc<SeedSecret>,
-    /// Claude, or the variables that are not set.
-    pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
-    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
-    pub places: Arc<Semaphore>,
-    /// What was wrong with the last tick that could tell.
-    pub last_tick: Mutex<LastTick>,
-}
-
-/// What was wrong with the last tick that could tell.
-#[derive(Debug, Default)]
-pub struct LastTick {
-    /// Why nobody knows who is due.
-    pub due: Option<String>,
-    /// Whether every login was refused for its credentials.
-    pub seed_secret: bool,
-    /// Why no run got a session at mana-mcp.
-    pub no_session: Option<String>,
-}
-
 /// How many runs may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
@@ -140,20 +101,17 @@ impl Drop for TickPermit<'_> {
     }
 }
 
-impl Admission {
+impl Fleet {
     /// All that is in the way, what comes first in the ranking first.
     pub fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
         let LastTick { due, seed_secret, no_session } = &*self.last_tick.lock();
         // A login on demand can have shown since that it fits.
         let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();
+        let stopped = self.model.as_ref().ok().and_then(|claude| claude.stopped());
         let ranking = [
             self.shutdown.is_stopping().then_some(Hindrance::Stopping),
             self.model.as_ref().err().cloned().map(Hindrance::Unset),
-            self.model
-                .as_ref()
-                .ok()
-                .and_then(|claude| claude.stopped())
-                .map(Hindrance::ModelStopped),
+            stopped.map(Hindrance::ModelStopped),
             self.journal.trouble().map(Hindrance::Journal),
             self.budget.exhausted().map(Hindrance::Budget),
             due.clone().map(Hindrance::Due),
@@ -165,11 +123,10 @@ impl Admission {
     }
 
     /// What keeps runs from beginning. A probe is what finds out whether Claude is to be had again.
-    pub(super) fn of_runs(&self, admitted: Admitted) -> Option<Hindrance> {
-        self.hindrances().find(|hindrance| match hindrance {
-            Hindrance::ModelStopped(_) => admitted == Admitted::All,
-            other => other.why_not_run().is_some(),
-        })
+    pub(super) fn why_not_run(&self, admitted: Admitted) -> Option<WhyNotRun> {
+        let is_asked =
+            |why: &WhyNotRun| *why == WhyNotRun::ModelStopped && admitted == Admitted::Probe;
+        self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !is_asked(why))
     }
 
     /// Waits for a place for a run. One that `begins` is then let in if nothing keeps it from that; one that
@@ -177,15 +134,13 @@ impl Admission {
     pub(super) async fn admit(
         &self,
         begins: Option<Admitted>,
-    ) -> Result<OwnedSemaphorePermit, Hindrance> {
+    ) -> Result<OwnedSemaphorePermit, WhyNotRun> {
         let place = self.shutdown.unless_stopping(self.places.clone().acquire_owned()).await;
         // The semaphore is never closed.
-        let place = place.and_then(Result::ok).ok_or(Hindrance::Stopping)?;
+        let place = place.and_then(Result::ok).ok_or(WhyNotRun::RunnerDown)?;
         // Paused, out of money and the like since the list was made: nobody need log in.
-        match begins.and_then(|admitted| self.of_runs(admitted)) {
-            Some(hindrance) => Err(hindrance),
-            None => Ok(place),
-        }
+        let why_not = begins.and_then(|admitted| self.why_not_run(admitted));
+        why_not.map_or(Ok(place), Err)
     }
 
     /// Lets a tick begin, if it may.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{RoundMode, Timestamp, ToSpan, Unit, ZonedRound, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use parking_lot::Mutex;
 use tokio::sync::{self, watch};
 
@@ -173,23 +173,15 @@ impl Budget {
 
 /// When the period (UTC) that a cap is for ends.
 fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
-    match cap {
-        Cap::Monthly => next_month(now),
-        Cap::Daily | Cap::PersonaDaily => next_day(now),
-    }
+    let today = now.to_zoned(TimeZone::UTC);
+    let last_day = if cap == Cap::Monthly { today.last_of_month() } else { Ok(today) };
+    let next_day = last_day.and_then(|day| day.tomorrow()).and_then(|day| day.start_of_day());
+    next_day.map_or(Timestamp::MAX, |day| day.timestamp())
 }
 
 /// When the next day (UTC) begins.
 pub(super) fn next_day(now: Timestamp) -> Timestamp {
-    let midnight = ZonedRound::new().smallest(Unit::Day).mode(RoundMode::Trunc);
-    let today = now.to_zoned(TimeZone::UTC).round(midnight);
-    today.and_then(|today| today.checked_add(1.day())).map_or(Timestamp::MAX, |day| day.timestamp())
-}
-
-fn next_month(now: Timestamp) -> Timestamp {
-    let today = now.to_zoned(TimeZone::UTC);
-    let month = today.first_of_month().and_then(|first| first.start_of_day());
-    month.and_then(|month| month.checked_add(1.month())).map_or(Timestamp::MAX, |m| m.timestamp())
+    end_of_period(Cap::Daily, now)
 }
 
 #[cfg(test)]
@@ -213,6 +205,7 @@ mod tests {
     fn days_and_months_begin_at_midnight_utc() {
         assert_eq!(next_day(at("2026-12-31T23:59:59.5Z")), at("2027-01-01T00:00:00Z"));
         assert_eq!(next_day(at("2026-11-21T00:00:00Z")), at("2026-11-22T00:00:00Z"));
+        let next_month = |now| end_of_period(Cap::Monthly, now);
         assert_eq!(next_month(at("2026-12-31T23:59:59Z")), at("2027-01-01T00:00:00Z"));
         assert_eq!(next_month(at("2026-02-01T00:00:00Z")), at("2026-03-01T00:00:00Z"));
     }

@@ -16,12 +16,9 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Whether the runner is paused, and the runs in flight. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Control(Arc<Inner>);
-
+/// Whether the runner is paused, and the runs in flight.
 #[derive(Debug)]
-struct Inner {
+pub struct Control {
     journal: Journal,
     clock: Clock,
     /// RUNNER_PAUSED, which nothing at run time overrides.
@@ -50,8 +47,10 @@ pub struct InFlightRun {
     pub slot: Slot,
     /// Since when, in this process.
     pub since: Timestamp,
-    shutdown: Shutdown,
-    cancelled: CancellationToken,
+    /// Stops it.
+    pub(super) shutdown: Shutdown,
+    /// Whether it was cancelled, which is final.
+    pub(super) cancelled: CancellationToken,
 }
 
 impl InFlightRun {
@@ -64,19 +63,16 @@ impl InFlightRun {
 /// A run's place among those in flight, until dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    control: Control,
-    run: RunId,
+    control: Arc<Control>,
+    id: RunId,
     /// Asks the run to end after its current turn.
     pub end_turn: CancellationToken,
-    /// Stops the run.
-    pub shutdown: Shutdown,
-    /// Whether it was cancelled, which is final.
-    pub cancelled: CancellationToken,
+    pub run: InFlightRun,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.control.0.state.lock().in_flight.remove(&self.run);
+        self.control.state.lock().in_flight.remove(&self.id);
     }
 }
 
@@ -115,16 +111,16 @@ impl Control {
             tracing::info!(by = pause.by, since = %pause.since, "paused by an earlier request");
         }
         let state = Mutex::new(State { pause, ..State::default() });
-        let writing = tokio::sync::Mutex::default();
-        Ok(Self(Arc::new(Inner { journal, clock, held_by_environment, state, writing })))
+        let writing = Default::default();
+        Ok(Self { journal, clock, held_by_environment, state, writing })
     }
 
     /// Why the runner is paused, if it is.
     pub fn paused(&self) -> Option<PausedBy> {
-        if self.0.held_by_environment {
+        if self.held_by_environment {
             return Some(PausedBy::Environment);
         }
-        self.0.state.lock().pause.clone().map(PausedBy::Request)
+        self.state.lock().pause.clone().map(PausedBy::Request)
     }
 
     /// Starts nothing from now on; what is in flight ends after its current turn, or comes to its own
@@ -138,10 +134,9 @@ impl Control {
         reason: Option<String>,
         by: String,
     ) -> Result<(), JournalError> {
-        let now = self.0.clock.now();
-        let pause = Pause { mode, reason, by, since: now };
+        let pause = Pause { mode, reason, by, since: self.clock.now() };
         {
-            let mut state = self.0.state.lock();
+            let mut state = self.state.lock();
             state.pause = Some(pause);
             if mode == PauseMode::Pause {
                 state.end_turn.cancel();
@@ -156,19 +151,19 @@ impl Control {
     /// When it could not be written down: a restart would be paused.
     pub async fn resume(&self) -> Result<bool, JournalError> {
         {
-            let mut state = self.0.state.lock();
+            let mut state = self.state.lock();
             state.pause = None;
             state.end_turn = CancellationToken::new();
         }
         self.write_down().await?;
-        Ok(!self.0.held_by_environment)
+        Ok(!self.held_by_environment)
     }
 
     /// What is written last is how it is: two requests at once cannot leave it the other way round.
     async fn write_down(&self) -> Result<(), JournalError> {
-        let _turn = self.0.writing.lock().await;
-        let pause = self.0.state.lock().pause.clone();
-        self.0.journal.keep(PAUSE, pause.as_ref(), self.0.clock.now()).await
+        let _turn = self.writing.lock().await;
+        let pause = self.state.lock().pause.clone();
+        self.journal.keep(PAUSE, pause.as_ref(), self.clock.now()).await
     }
 
     /// Ends a run for good, in flight or not.
@@ -177,16 +172,16 @@ impl Control {
     /// When it could not be written down: a restart would not know of it.
     pub async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
         let is_in_flight = {
-            let mut state = self.0.state.lock();
+            let mut state = self.state.lock();
             let in_flight = state.in_flight.get(&run).map(InFlightRun::cancel);
             if in_flight.is_none() {
                 state.cancelled.insert(run);
             }
             in_flight.is_some()
         };
-        let is_unfinished = self.0.journal.cancel_run(run).await?;
+        let is_unfinished = self.journal.cancel_run(run).await?;
         if !is_unfinished {
-            self.0.state.lock().cancelled.remove(&run);
+            self.state.lock().cancelled.remove(&run);
         }
         Ok(match (is_in_flight, is_unfinished) {
             (true, _) => Cancelled::InFlight,
@@ -197,31 +192,29 @@ impl Control {
 
     /// The runs in flight, oldest first.
     pub fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
-        self.0.state.lock().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
+        self.state.lock().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
     }
 
     /// A run begins.
     pub(super) fn enter(
-        &self,
-        run: RunId,
+        self: &Arc<Self>,
+        id: RunId,
         persona: &UserId,
         slot: &Slot,
         shutdown: &Shutdown,
     ) -> Place {
-        let entry = InFlightRun {
+        let run = InFlightRun {
             persona: persona.clone(),
             slot: slot.clone(),
-            since: self.0.clock.now(),
+            since: self.clock.now(),
             shutdown: shutdown.of_part(),
             cancelled: CancellationToken::new(),
         };
-        let mut state = self.0.state.lock();
-        if state.cancelled.remove(&run) {
-            entry.cancel();
+        let mut state = self.state.lock();
+        if state.cancelled.remove(&id) {
+            run.cancel();
         }
-        state.in_flight.insert(run, entry.clone());
-        let end_turn = state.end_turn.clone();
-        let InFlightRun { shutdown, cancelled, .. } = entry;
-        Place { control: self.clone(), run, end_turn, shutdown, cancelled }
+        state.in_flight.insert(id, run.clone());
+        Place { control: self.clone(), id, end_turn: state.end_turn.clone(), run }
     }
 }

@@ -2,26 +2,15 @@
 
 use tokio::task::JoinSet;
 
-/// What became of one item.
-#[derive(Debug)]
-pub(super) enum Outcome<T, E> {
-    /// Its job ended.
-    Ended(T),
-    /// Its job panicked.
-    Panicked,
-    /// It was never started.
-    NotAdmitted(E),
-}
-
 /// Runs `job` on every item that is admitted, one after the other, and holds its permit meanwhile: a slow job
-/// never holds up the others as long as there are permits. The outcomes are in the order of the items. Dropping
-/// the future ends all jobs.
+/// never holds up the others as long as there are permits. What came of them is in the order of the items, `None`
+/// where a job panicked. Dropping the future ends all jobs.
 #[expect(clippy::disallowed_methods, reason = "the runs of a tick end with it")]
 pub(super) async fn fan_out<I, T, E, P, A, F>(
     items: Vec<I>,
     admit: impl Fn(&I) -> A,
     job: impl Fn(I) -> F,
-) -> Vec<Outcome<T, E>>
+) -> Vec<Result<Option<T>, E>>
 where
     T: Send + 'static,
     P: Send + 'static,
@@ -35,12 +24,12 @@ where
         let permit = match admit(&item).await {
             Ok(permit) => permit,
             Err(why) => {
-                outcomes.push(Outcome::NotAdmitted(why));
+                outcomes.push(Err(why));
                 continue;
             }
         };
         // Until it has ended.
-        outcomes.push(Outcome::Panicked);
+        outcomes.push(Ok(None));
         let future = job(item);
         jobs.spawn(async move {
             let _permit = permit;
@@ -49,7 +38,7 @@ where
     }
     while let Some(joined) = jobs.join_next().await {
         if let Ok((place, value)) = joined {
-            outcomes[place] = Outcome::Ended(value);
+            outcomes[place] = Ok(Some(value));
         }
     }
     outcomes
@@ -93,7 +82,7 @@ mod tests {
         let at: Vec<_> = ended
             .into_iter()
             .map(|outcome| match outcome {
-                Outcome::Ended(second) => second,
+                Ok(Some(second)) => second,
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -123,16 +112,13 @@ mod tests {
             n
         })
         .await;
-        assert!(matches!(outcomes[..], [Outcome::Ended(1), Outcome::Panicked, Outcome::Ended(3)]));
+        assert!(matches!(outcomes[..], [Ok(Some(1)), Ok(None), Ok(Some(3))]));
     }
 
     #[tokio::test]
     async fn what_is_not_admitted_is_not_started() {
         let admit = |n: &u64| ready(if *n == 2 { Err("two is too much") } else { Ok(()) });
         let outcomes = fan_out(vec![1, 2, 3], admit, |n| async move { n }).await;
-        assert!(matches!(
-            outcomes[..],
-            [Outcome::Ended(1), Outcome::NotAdmitted("two is too much"), Outcome::Ended(3)]
-        ));
+        assert!(matches!(outcomes[..], [Ok(Some(1)), Err("two is too much"), Ok(Some(3))]));
     }
 }

@@ -2,57 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
-
-use super::Budget;
+use super::fleet::Fleet;
 use crate::{
-    clock::Clock,
-    journal::{Cap, Journal, JournalError},
-    metrics::{BudgetScope, Metrics, OutboxState},
-    shutdown::Shutdown,
+    journal::{Cap, JournalError},
+    metrics::{BudgetScope, OutboxState},
 };
 
 /// Between readings. Scrapes are further apart, and must not wait for a disk.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Reads the journal for the metrics.
-#[derive(Debug)]
-pub struct Gauges {
-    journal: Journal,
-    budget: Arc<Budget>,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-}
-
-impl Gauges {
-    /// Gauges of this journal and this budget, the time of the last finished run as an earlier process
-    /// has left it.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn load(
-        journal: Journal,
-        budget: Arc<Budget>,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, JournalError> {
-        if let Some(at) = journal.last_finished_run().await? {
-            metrics.record_finished_run(at);
-        }
-        Ok(Self { journal, budget, clock, metrics })
-    }
-
-    /// Reads until a stop.
-    pub async fn work(self: Arc<Self>, shutdown: Shutdown) {
-        self.refresh().await;
-        while shutdown.unless_stopping(sleep(PERIOD)).await.is_some() {
-            self.refresh().await;
-        }
+impl Fleet {
+    /// Reads the journal for the metrics until a stop.
+    pub async fn keep_gauges(self: Arc<Self>) {
+        self.shutdown.every(PERIOD, || self.refresh_gauges()).await;
     }
 
     /// Brings them up to date now.
-    pub async fn refresh(&self) {
-        if let Err(error) = self.read().await {
+    pub(super) async fn refresh_gauges(&self) {
+        if let Err(error) = self.read_gauges().await {
             tracing::debug!("the gauges of the journal stay as they are: {error}");
         }
         self.metrics.set_journal_writable(self.journal.trouble().is_none());
@@ -61,17 +28,16 @@ impl Gauges {
         }
     }
 
-    async fn read(&self) -> Result<(), JournalError> {
+    async fn read_gauges(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
         // What is wrong with the place says nothing about what the database knows.
         let place = self.journal.check_place().await;
+        let age = |since| now.duration_since(since).try_into().unwrap_or_default();
         let depth = self.journal.outbox_depth().await?;
         self.metrics.set_outbox(OutboxState {
             actions: depth.actions,
             feedback: depth.feedback,
-            oldest_age: depth
-                .oldest
-                .map(|oldest| now.duration_since(oldest).try_into().unwrap_or_default()),
+            oldest_age: depth.oldest.map(age),
             dead_letters: depth.dead,
         });
         let (today, month) = self.journal.fleet_spending(now).await?;

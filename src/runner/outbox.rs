@@ -1,26 +1,20 @@
 //! The outbox at work: what a run came to is handed in, for as long as it takes.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
-use super::run_journal::RunJournal;
+use super::{claims::Claims, fleet::Fleet, run_journal::RunJournal};
 use crate::{
-    clients::{
-        auth::AuthClient,
-        personas::{Batch, PersonasClient, PersonasError},
-    },
-    clock::Clock,
+    clients::personas::{Batch, PersonasClient, PersonasError},
     domain::{RunId, UserId, redact_emails},
     http::retry::{RetryPolicy, Retryable, Verdict},
-    journal::{EndedRun, Journal, JournalError, Post, PostKey, PostKind},
+    journal::{EndedRun, JournalError, Post, PostKey, PostKind},
     shutdown::Shutdown,
 };
 
@@ -39,46 +33,20 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// Between attempts at a journal that cannot be written to.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Hands in what runs came to. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Outbox(Arc<Inner>);
-
+/// Hands in what runs came to.
 #[derive(Debug)]
-struct Inner {
-    journal: Journal,
-    clock: Clock,
-    personas: Arc<PersonasClient>,
-    /// Knows what is secret of the personas whose rows are handed in.
-    auth: Arc<AuthClient>,
+pub struct Outbox {
+    fleet: Arc<Fleet>,
+    personas: PersonasClient,
     /// Runs whose posts somebody is at already.
-    busy: Mutex<HashSet<RunId>>,
-    /// What happened in runs and could not be written down yet.
-    unsaved: tokio::sync::Mutex<Vec<Unsaved>>,
+    claims: Arc<Claims>,
+    /// What happened in runs and could not be written down yet: steps of a run that the journal does not know
+    /// of, and its end with what is to be posted, if it has come to one.
+    unsaved: Mutex<Vec<(RunJournal, Option<End>)>>,
 }
 
-/// Steps of a run that the journal does not know of yet, and its end with what is to be posted, if it has come
-/// to one.
-#[derive(Debug)]
-struct Unsaved {
-    run: RunJournal,
-    end: Option<(EndedRun, Posts)>,
-}
-
-/// With their numbers.
-type Posts = Vec<(u32, Batch)>;
-
-/// A run's posts, nobody else's until dropped.
-#[derive(Debug)]
-struct Claim {
-    outbox: Outbox,
-    run: RunId,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.outbox.0.busy.lock().remove(&self.run);
-    }
-}
+/// How a run ended, and its posts with their numbers.
+type End = (EndedRun, Vec<(u32, Batch)>);
 
 /// What the first delivery of a run's rows came to.
 #[derive(Debug, Default)]
@@ -92,21 +60,10 @@ pub(super) struct HandedIn {
 }
 
 impl Outbox {
-    /// An outbox over this journal.
-    pub fn new(
-        journal: Journal,
-        clock: Clock,
-        personas: Arc<PersonasClient>,
-        auth: Arc<AuthClient>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            journal,
-            clock,
-            personas,
-            auth,
-            busy: Mutex::default(),
-            unsaved: tokio::sync::Mutex::default(),
-        }))
+    /// The outbox of this fleet.
+    pub fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
+        let (claims, unsaved) = Default::default();
+        Self { fleet, personas, claims, unsaved }
     }
 
     /// Writes down how a run, or its main turn, ended, with what is to be handed in for it, and makes
@@ -115,13 +72,12 @@ impl Outbox {
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
-        persona: &UserId,
         ended: &EndedRun,
         posts: &[(u32, Batch)],
         deadline: Instant,
         shutdown: &Shutdown,
     ) -> HandedIn {
-        let claim = self.claim(run.id);
+        let claim = self.claims.claim(&run.id.to_string());
         let mut handed_in = HandedIn { undelivered: posts.len(), ..HandedIn::default() };
         if self.save(run, ended, posts).await.is_err() {
             // After a kill the run would go on from an older step, and its rows be others.
@@ -134,14 +90,15 @@ impl Outbox {
         // An abort ends it, and a stop where it would wait for the end of a rate limit.
         let given_up = async || {
             shutdown.stopping().await;
-            while !shutdown.is_aborted() && self.0.personas.limited_until().is_none() {
+            while !shutdown.is_aborted() && self.personas.limited_until().is_none() {
                 tokio::select! { () = shutdown.aborted() => {}, () = sleep(GLANCE) => {} }
             }
         };
-        let personas = self.0.personas.with_redactor(run.redactor().clone());
+        let personas = self.personas.with_redactor(run.redactor.clone());
         for (number, batch) in posts {
             let key = PostKey { run: run.id, number: *number };
-            let post = personas.post(persona, batch, RetryPolicy::FIRST_POST, deadline);
+            let post =
+                personas.post(&run.persona.user_id, batch, RetryPolicy::FIRST_POST, deadline);
             let result = tokio::select! {
                 biased;
                 result = post => result,
@@ -160,21 +117,17 @@ impl Outbox {
     /// cannot be read may be an earlier post, and one that the worker is at is one.
     async fn are_first(&self, run: RunId, posts: &[(u32, Batch)]) -> bool {
         let is_own = |n: &Option<u32>| posts.iter().any(|(own, _)| Some(*own) == *n);
-        let kept = self.0.journal.numbers_of_posts(run).await;
+        let kept = self.fleet.journal.numbers_of_posts(run).await;
         kept.is_ok_and(|kept| kept.iter().all(is_own))
     }
 
-    /// Keeps in memory what could not be written down, until it can be. Takes the run's own journal
-    /// along, with the steps it still has.
-    pub(super) async fn keep(&self, run: RunJournal, ended: EndedRun, posts: Posts) {
-        tracing::error!(run.id = %run.id, "the end of a run is kept in memory only");
-        self.0.unsaved.lock().await.push(Unsaved { run, end: Some((ended, posts)) });
-    }
-
-    /// The same of a run that is to go on later: until its last steps can be written, nobody does.
-    pub(super) async fn keep_steps(&self, run: RunJournal) {
-        tracing::error!(run.id = %run.id, "the last steps of a run are kept in memory only");
-        self.0.unsaved.lock().await.push(Unsaved { run, end: None });
+    /// Keeps in memory what could not be written down, until it can be: a run's own journal, with the steps it
+    /// still has, and how it ended. Until then nobody goes on with it.
+    pub(super) async fn keep(&self, run: RunJournal, end: Option<End>) {
+        let what =
+            if end.is_some() { "the end of a run is" } else { "the last steps of a run are" };
+        tracing::error!(run.id = %run.id, "{what} kept in memory only");
+        self.unsaved.lock().await.push((run, end));
     }
 
     async fn save(
@@ -184,12 +137,12 @@ impl Outbox {
         posts: &[(u32, Batch)],
     ) -> Result<(), JournalError> {
         run.flush().await?;
-        self.0.journal.end_run(run.id, ended, posts, self.0.clock.now()).await
+        self.fleet.journal.end_run(run.id, ended, posts, self.fleet.clock.now()).await
     }
 
     /// Delivers until a stop: a post that takes its time holds up no other run, as long as there is room.
-    pub async fn work(self, shutdown: Shutdown) {
-        let outbox = &self;
+    pub async fn work(self: Arc<Self>) {
+        let outbox = &*self;
         let deliveries = async {
             let due = stream::unfold(outbox.look().await, |mut runs| async move {
                 while runs.is_empty() {
@@ -200,31 +153,27 @@ impl Outbox {
             });
             due.for_each_concurrent(CONCURRENCY, |run| outbox.deliver_those_of(run)).await;
         };
-        tokio::select! {
-            biased;
-            () = shutdown.stopping() => {}
-            () = deliveries => {}
-        }
+        outbox.fleet.shutdown.unless_stopping(deliveries).await;
     }
 
     /// The runs that something is due of.
     async fn look(&self) -> VecDeque<RunId> {
-        if !self.is_writable() && self.0.journal.check_writable().await.is_err() {
+        if !self.is_writable() && self.fleet.journal.check_writable().await.is_err() {
             return VecDeque::new();
         }
         self.save_the_rest().await;
-        let due = self.0.journal.runs_with_due_posts(self.0.clock.now()).await;
+        let due = self.fleet.journal.runs_with_due_posts(self.fleet.clock.now()).await;
         told(due).unwrap_or_default().into()
     }
 
     fn is_writable(&self) -> bool {
-        self.0.journal.trouble().is_none()
+        self.fleet.journal.trouble().is_none()
     }
 
     /// Delivers what is due of a run, post by post, if nobody else is at it.
     async fn deliver_those_of(&self, run: RunId) {
-        let Some(claim) = self.claim(run) else { return };
-        while let Some(post) = self.due_post(&claim).await {
+        let Some(_claim) = self.claims.claim(&run.to_string()) else { return };
+        while let Some(post) = self.due_post(run).await {
             if !self.deliver(post).await {
                 return;
             }
@@ -233,12 +182,12 @@ impl Outbox {
 
     /// The run's first due post. It is read once the run is nobody else's: what was due before may have been
     /// delivered meanwhile, by the run itself.
-    async fn due_post(&self, claim: &Claim) -> Option<Post> {
+    async fn due_post(&self, run: RunId) -> Option<Post> {
         // Nobody could write down that it was delivered, or nobody may send.
-        if !self.is_writable() || self.0.personas.limited_until().is_some() {
+        if !self.is_writable() || self.personas.limited_until().is_some() {
             return None;
         }
-        told(self.0.journal.due_post(claim.run, self.0.clock.now()).await)?
+        told(self.fleet.journal.due_post(run, self.fleet.clock.now()).await)?
     }
 
     /// Whether the run's next post may follow.
@@ -247,7 +196,8 @@ impl Outbox {
             Ok(addressed) => addressed,
             Err(reason) => {
                 tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
-                let buried = self.0.journal.bury_post(post.key, &reason, self.0.clock.now()).await;
+                let buried =
+                    self.fleet.journal.bury_post(post.key, &reason, self.fleet.clock.now()).await;
                 return told(buried).is_some();
             }
         };
@@ -261,9 +211,9 @@ impl Outbox {
     /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
     /// says whose it is, one that knows the secrets of the process.
     async fn personas_of(&self, run: RunId) -> PersonasClient {
-        let persona = told(self.0.journal.run(run).await).flatten().and_then(|run| run.persona);
+        let persona = told(self.fleet.journal.run(run).await).flatten().and_then(|run| run.persona);
         let email = persona.map(|persona| persona.email).unwrap_or_default();
-        self.0.personas.with_redactor(self.0.auth.redactor_of(&email))
+        self.personas.with_redactor(self.fleet.auth.redactor_of(&email))
     }
 
     /// Writes down what a delivery came to, after so many before it. Whether the run's next post may
@@ -275,7 +225,7 @@ impl Outbox {
         result: &Result<usize, PersonasError>,
         attempts: u32,
     ) -> bool {
-        let (journal, now) = (&self.0.journal, self.0.clock.now());
+        let (journal, now) = (&self.fleet.journal, self.fleet.clock.now());
         let error = match result {
             Ok(written) => {
                 if *written != rows {
@@ -310,9 +260,9 @@ impl Outbox {
     /// Writes down the ends of runs that are in memory only, where that is possible by now. An end leaves the
     /// memory when it is in the journal, and not before: a stop may come in between.
     pub async fn save_the_rest(&self) {
-        let mut unsaved = self.0.unsaved.lock().await;
+        let mut unsaved = self.unsaved.lock().await;
         for place in (0..unsaved.len()).rev() {
-            let Unsaved { run, end } = &unsaved[place];
+            let (run, end) = &unsaved[place];
             let saved = match end {
                 Some((ended, posts)) => self.save(run, ended, posts).await,
                 None => run.flush().await,
@@ -337,11 +287,7 @@ impl Outbox {
 
     /// The runs whose ends are in memory only.
     pub(super) async fn unsaved_runs(&self) -> Vec<RunId> {
-        self.0.unsaved.lock().await.iter().map(|it| it.run.id).collect()
-    }
-
-    fn claim(&self, run: RunId) -> Option<Claim> {
-        self.0.busy.lock().insert(run).then(|| Claim { outbox: self.clone(), run })
+        self.unsaved.lock().await.iter().map(|(run, _)| run.id).collect()
     }
 }
 
@@ -376,21 +322,19 @@ mod tests {
     use crate::{
         agent::step::{Recorder, Step},
         clients::personas::Kind,
-        config::{BaseUrl, PersonasUrl},
-        domain::{Cadence, ModuleMix, Persona, Redactor, Slot},
-        http::HttpClient,
-        journal::{NewRun, RunState},
-        metrics::Metrics,
+        clock::Clock,
+        config::{BaseUrl, BudgetConfig, PersonasUrl},
+        domain::{Cadence, ModuleMix, Persona, Slot},
+        journal::{Journal, NewRun, RunState},
     };
 
-    fn outbox(journal: &Journal, clock: Clock) -> Outbox {
-        let metrics = Arc::new(Metrics::new("0").unwrap());
-        let http = HttpClient::new(metrics, Redactor::default()).unwrap();
+    async fn outbox(journal: &Journal, clock: &Clock) -> Outbox {
+        let caps = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+        let (fleet, http) = Fleet::of_test(journal, clock, caps).await;
         let base = BaseUrl::parse("http://localhost").unwrap();
-        let at = PersonasUrl { base: base.clone(), variable: "MANA_AUTH_URL" };
-        let auth = AuthClient::new(http.clone(), base, "seed".into(), clock.clone());
+        let at = PersonasUrl { base, variable: "MANA_AUTH_URL" };
         let personas = PersonasClient::new(http, at, &"key".into(), clock.clone()).unwrap();
-        Outbox::new(journal.clone(), clock, Arc::new(personas), Arc::new(auth))
+        Outbox::new(fleet, personas)
     }
 
     /// A run with two posts.
@@ -428,30 +372,30 @@ mod tests {
     async fn a_post_is_read_when_it_is_taken_and_not_when_it_was_seen_to_be_due() {
         let now = Timestamp::constant(1_795_262_400, 0);
         let journal = Journal::in_memory().await.unwrap();
-        let outbox = outbox(&journal, Clock::manual(now));
+        let outbox = outbox(&journal, &Clock::manual(now)).await;
         let id = ended_run(&journal, now).await;
         let seen = outbox.look().await;
         assert_eq!(seen, [id]);
-        let claim = outbox.claim(id).unwrap();
-        let post = outbox.due_post(&claim).await.unwrap();
+        let claim = outbox.claims.claim(&id.to_string()).unwrap();
+        let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 0);
-        assert!(outbox.claim(id).is_none(), "it is somebody's already");
+        assert!(outbox.claims.claim(&id.to_string()).is_none(), "it is somebody's already");
         // Meanwhile the run itself has handed the first in, and put the second off.
         journal.confirm_post(post.key).await.unwrap();
-        let post = outbox.due_post(&claim).await.unwrap();
+        let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 1);
         let later = now + Duration::from_secs(60);
         journal.postpone_post(post.key, "503", now, later).await.unwrap();
-        assert!(outbox.due_post(&claim).await.is_none());
+        assert!(outbox.due_post(id).await.is_none());
         drop(claim);
-        assert!(outbox.0.busy.lock().is_empty(), "what is not taken is left to others");
+        assert!(outbox.claims.all().is_empty(), "what is not taken is left to others");
     }
 
     #[tokio::test]
     async fn rows_wait_behind_posts_of_their_run_that_cannot_be_read() {
         let now = Timestamp::constant(1_795_262_400, 0);
         let (journal, clock) = (Journal::in_memory().await.unwrap(), Clock::manual(now));
-        let outbox = outbox(&journal, clock.clone());
+        let outbox = outbox(&journal, &clock).await;
         for number in ["-1", "4294967296", "'first'"] {
             let id = ended_run(&journal, now).await;
             let ended = ended();
@@ -461,9 +405,8 @@ mod tests {
             journal.spoil("UPDATE runs SET state = 'running'").await;
             let run = RunJournal::of_test(id, &journal, &clock).await;
             let posts = [(7, Batch { kind: Kind::Actions, rows: 1, body: Default::default() })];
-            let (user, deadline) = (UserId::parse("anna").unwrap(), Instant::now());
-            let shutdown = Shutdown::new(Duration::ZERO);
-            let handed_in = outbox.hand_in(&run, &user, &ended, &posts, deadline, &shutdown).await;
+            let (deadline, shutdown) = (Instant::now(), Shutdown::new(Duration::ZERO));
+            let handed_in = outbox.hand_in(&run, &ended, &posts, deadline, &shutdown).await;
             assert_eq!((handed_in.undelivered, handed_in.unsaved), (1, false), "{number}");
             let kept = journal.kept_posts_of(id).await.unwrap();
             let own = kept.iter().find(|post| post.key.number == 7).unwrap();
@@ -475,7 +418,7 @@ mod tests {
     async fn steps_that_could_not_be_written_are_once_there_is_room() {
         let now = Timestamp::constant(1_795_262_400, 0);
         let (journal, clock) = (Journal::in_memory().await.unwrap(), Clock::manual(now));
-        let outbox = outbox(&journal, clock.clone());
+        let outbox = outbox(&journal, &clock).await;
         let id = RunId::new();
         let run = RunJournal::of_test(id, &journal, &clock).await;
         journal.limit_pages(1).await.unwrap();
@@ -486,7 +429,7 @@ mod tests {
             cut: vec![],
         })
         .await;
-        outbox.keep_steps(run).await;
+        outbox.keep(run, None).await;
         outbox.save_the_rest().await;
         assert_eq!(outbox.unsaved_runs().await, [id], "nobody goes on with it");
         journal.limit_pages(1_000_000).await.unwrap();

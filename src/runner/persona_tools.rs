@@ -15,12 +15,14 @@ use self::{
     course::{Course, Remedy},
     sessions::Sessions,
 };
+use super::run_journal::RunJournal;
 use crate::{
     agent::{ToolError, ToolHost, catalog::CatalogTool},
-    clients::mcp::{self, McpSession, ToolOutput},
+    clients::{
+        auth::Access,
+        mcp::{self, McpSession, ToolOutput},
+    },
 };
-
-pub(super) use sessions::Opener;
 
 /// Calls tools in one run's sessions.
 #[derive(Debug)]
@@ -32,22 +34,27 @@ pub(super) struct PersonaTools<'a> {
 }
 
 impl<'a> PersonaTools<'a> {
-    /// The tools of whom `opener` stands for, beginning with this session.
-    pub(super) fn new(opener: Opener<'a>, session: McpSession) -> Self {
-        Self { sessions: Sessions::new(opener, session), vault: OnceCell::new() }
+    /// The tools of the persona that this run and this access are of, beginning with this session.
+    pub(super) fn new(run: &'a RunJournal, access: &'a Access, session: McpSession) -> Self {
+        Self { sessions: Sessions::new(run, access, session), vault: OnceCell::new() }
     }
 
     /// Ends every session of the run on the server. Whether that says so.
-    pub(super) async fn close(self, limit: Duration) -> bool {
+    pub(super) async fn close(&self, limit: Duration) -> bool {
         self.sessions.close(limit).await
     }
 
     /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
     /// one now that was not there then.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
-        let Opener { auth, email, access, .. } = self.sessions.opener;
+        let Sessions { journal, access, .. } = &self.sessions;
         let initialise = || async {
-            match auth.init_vault(email, jwt, &access.redactor, deadline).await {
+            match journal
+                .fleet
+                .auth
+                .init_vault(&journal.persona.email, jwt, &access.redactor, deadline)
+                .await
+            {
                 Ok(()) => {
                     tracing::info!("initialised the persona's vault");
                     Some(Instant::now())
@@ -87,11 +94,11 @@ impl ToolHost for PersonaTools<'_> {
             if !is_repeated || is_late {
                 return Ok(result.map_err(|error| course.judge(error, limit, is_late))?);
             }
-            self.sessions.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
+            self.sessions.journal.fleet.metrics.record_client_retry(mcp::PEER.0, "tools_call");
         }
     }
 
     async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        self.sessions.opener.mcp.returns(since, deadline).await
+        self.sessions.journal.fleet.mcp.returns(since, deadline).await
     }
 }

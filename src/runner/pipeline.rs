@@ -11,7 +11,7 @@ mod run;
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ use self::run::Run;
 use super::{
     fleet::Fleet,
     holds::Hold,
-    run_journal::{RunJournal, Setup},
+    outbox::Outbox,
+    run_journal::{Books, RunJournal},
     tool_tally::ToolTally,
     verdict::{Cause, End, Failure, PANICKED, Then, Verdict, decide},
 };
@@ -33,8 +34,8 @@ use crate::{
         replay::Replay,
         step::{Recorder, Step},
     },
-    clients::{auth::AuthClient, mcp::McpClient},
-    config::{Config, PolicyConfig, RunLimits},
+    clients::claude::ClaudeClient,
+    config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow},
 };
@@ -53,13 +54,10 @@ const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 /// Carries runs out.
 #[derive(Debug)]
 pub struct Pipeline {
-    fleet: Arc<Fleet>,
-    auth: Arc<AuthClient>,
-    mcp: McpClient,
-    limits: RunLimits,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) claude: Arc<ClaudeClient>,
+    pub(super) outbox: Arc<Outbox>,
     policy: Arc<PolicyConfig>,
-    /// Where today is.
-    time_zone: TimeZone,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
     /// What tools came to, until a tick tells of it.
@@ -70,30 +68,26 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// One for runs of this fleet, with these peers.
-    pub fn new(fleet: Arc<Fleet>, auth: Arc<AuthClient>, mcp: McpClient, config: &Config) -> Self {
-        Self {
-            fleet,
-            auth,
-            mcp,
-            limits: config.run,
-            policy: Arc::new(config.policy.clone()),
-            time_zone: config.time_zone.clone(),
-            misnamed: Mutex::default(),
-            tools: Mutex::default(),
-            left_out: Arc::default(),
-        }
+    pub fn new(fleet: Arc<Fleet>, claude: Arc<ClaudeClient>, outbox: Arc<Outbox>) -> Self {
+        let policy = Arc::new(fleet.config.policy.clone());
+        let (misnamed, tools, left_out) = Default::default();
+        Self { fleet, claude, outbox, policy, misnamed, tools, left_out }
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.
     pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // Its e-mail may be in its own words, which are kept byte for byte.
-        let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
+        let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
-        let model = self.fleet.claude.model();
+        let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
         match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
-            Ok(()) => self.to_its_end(self.enter(id, persona, &slot, Replay::default(), 0)).await,
+            Ok(()) => {
+                let run = self.enter(id, persona, &slot, Replay::default(), 0);
+                let report = self.carry_out(run).await;
+                self.close_cancelled(id, report).await
+            }
             Err(error) => self.not_begun(error),
         }
     }
@@ -101,13 +95,14 @@ impl Pipeline {
     /// Goes on with a run of an earlier process, or closes it for this reason: then what happened is
     /// handed in, and nothing further is asked.
     pub(super) async fn resume(&self, row: RunRow, close: Option<&str>) -> RunReport {
+        let id = row.id;
+        let report = self.go_on(row, close).await;
+        self.close_cancelled(id, report).await
+    }
+
+    async fn go_on(&self, row: RunRow, close: Option<&str>) -> RunReport {
         match self.take_up(row, close).await {
-            Ok(run) => {
-                if run.close.is_none() {
-                    self.fleet.metrics.record_resumed_run();
-                }
-                self.to_its_end(run).await
-            }
+            Ok(run) => self.carry_out(run).await,
             Err(why) => self.not_begun(why),
         }
     }
@@ -125,14 +120,9 @@ impl Pipeline {
             return;
         }
         let persona = UserId::parse(&row.persona_id);
-        let closing = async {
-            match self.take_up(row, Some(PANICKED)).await {
-                Ok(run) => self.carry_out(run).await,
-                Err(why) => self.not_begun(why),
-            }
-        };
         // What has panicked once may do so again.
-        if AssertUnwindSafe(closing).catch_unwind().await.is_err() {
+        let closing = AssertUnwindSafe(self.go_on(row, Some(PANICKED)));
+        if closing.catch_unwind().await.is_err() {
             self.give_up(id, "given up: it panicked when it was closed").await;
         }
         let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
@@ -146,22 +136,16 @@ impl Pipeline {
         }
     }
 
-    /// Carries it out. One that was cancelled before it had got to where it was is closed, so that nobody
-    /// goes on with it.
-    async fn to_its_end(&self, run: Run) -> RunReport {
-        let id = run.journal.id;
-        let report = self.carry_out(run).await;
+    /// A run that was cancelled before it had got to where it was is closed, so that nobody goes on with it.
+    async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
         if report.verdict.then != Then::Close {
             return report;
         }
         let Ok(Some(row)) = self.fleet.journal.run(id).await else { return report };
-        if row.state != RunState::Running || self.fleet.outbox.unsaved_runs().await.contains(&id) {
+        if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
-        match self.take_up(row, Some(CANCELLED)).await {
-            Ok(run) => self.carry_out(run).await,
-            Err(_) => report,
-        }
+        self.go_on(row, Some(CANCELLED)).await
     }
 
     /// The run that has this row, where it was.
@@ -196,9 +180,13 @@ impl Pipeline {
                 return Err(NOBODYS.to_owned());
             }
         };
+        let close = close.map(str::to_owned).or(unreadable);
+        if close.is_none() {
+            self.fleet.metrics.record_resumed_run();
+        }
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
-            close: close.map(str::to_owned).or(unreadable),
+            close,
             ..self.enter(row.id, persona, &row.slot, replay, next_number)
         })
     }
@@ -214,34 +202,31 @@ impl Pipeline {
     ) -> Run {
         self.fleet.holds.begin(&persona.user_id);
         let place = self.fleet.control.enter(id, &persona.user_id, slot, &self.fleet.shutdown);
-        let (started, timeout) = (Instant::now(), self.limits.timeout);
+        let (started, timeout) = (Instant::now(), self.fleet.config.run.timeout);
         let end = started + timeout;
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
-        let redactor = self.auth.redactor_of(&persona.email);
-        let setup = Setup {
+        let redactor = self.fleet.auth.redactor_of(&persona.email);
+        let journal = RunJournal {
             id,
-            persona: persona.user_id.clone(),
-            email: persona.email.clone(),
-            journal: self.fleet.journal.clone(),
-            clock: self.fleet.clock.clone(),
-            budget: self.fleet.budget.clone(),
-            max_cost: self.limits.max_cost,
+            fleet: self.fleet.clone(),
+            persona,
+            redactor: redactor.clone(),
             pause: place.end_turn.clone(),
             give_up_at: deadline,
+            books: Books::new(next_number, left.spent(), left.lost),
         };
         let scope = Scope {
             deadline,
             limits: self.run_limits(),
             policy: self.policy.clone(),
             left_out: self.left_out.clone(),
-            tool_timeout: self.limits.tool_timeout,
-            shutdown: place.shutdown.clone(),
-            redactor: redactor.clone(),
+            tool_timeout: self.fleet.config.run.tool_timeout,
+            shutdown: place.run.shutdown.clone(),
+            redactor,
             patience: Arc::default(),
         };
         Run {
-            journal: RunJournal::new(setup, redactor, next_number, (left.spent(), left.lost)),
-            persona,
+            journal,
             scope,
             started,
             end,
@@ -277,12 +262,12 @@ impl Pipeline {
     /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
     pub(super) async fn sessions_settled(&self) {
         let courtesy = self.fleet.shutdown.courtesy().saturating_mul(2);
-        self.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
+        self.fleet.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
     /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
     pub(super) async fn look_for_mcp(&self) -> bool {
-        let is_there = self.fleet.holds.waits_for_mcp() && self.mcp.is_there().await;
+        let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.is_there().await;
         if is_there {
             self.fleet.holds.mcp_is_back();
         }
@@ -290,7 +275,8 @@ impl Pipeline {
     }
 
     fn run_limits(&self) -> Limits {
-        Limits { max_replies: self.limits.max_turns, max_cost: self.limits.max_cost }
+        let RunLimits { max_turns: max_replies, max_cost, .. } = self.fleet.config.run;
+        Limits { max_replies, max_cost }
     }
 
     async fn carry_out(&self, mut run: Run) -> RunReport {
@@ -355,7 +341,6 @@ impl Pipeline {
 
     fn not_begun(&self, error: impl ToString) -> RunReport {
         self.fleet.metrics.record_no_run(RunOutcome::Failed);
-        let verdict = Verdict::failed(Then::Leave, Failure::at(Stage::Due, error));
-        RunReport { verdict, undelivered: false, cost: Usd::ZERO }
+        RunReport::without_a_run(Failure::at(Stage::Due, error))
     }
 }

@@ -9,14 +9,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Reserved, next_day};
+use super::{
+    budget::{Reserved, next_day},
+    fleet::Fleet,
+};
 use crate::{
     agent::step::{Recorder, Step, Unrecorded},
     clients::claude::{Bill, Meter, NotPaid, Price, Reservation},
-    clock::Clock,
     config::PERSONA_MAX_COST_USD,
-    domain::{Redactor, RunId, Usd, UserId},
-    journal::{Journal, JournalError, NoRoom, Spending},
+    domain::{Persona, Redactor, RunId, Usd},
+    journal::{JournalError, NoRoom, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
@@ -25,39 +27,32 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Writes one run down.
 #[derive(Debug)]
 pub(super) struct RunJournal {
-    setup: Setup,
     pub id: RunId,
+    pub fleet: Arc<Fleet>,
+    pub persona: Persona,
     /// Keeps secrets out of the file, and of what is said of its rows.
-    redactor: Redactor,
-    state: Mutex<State>,
-    account: parking_lot::Mutex<Account>,
-    /// What the ledger held of the run before this process.
-    booked_before: Usd,
-    /// Held while a model request is under way.
-    asking: Mutex<()>,
-}
-
-/// What a run's journal works with.
-#[derive(Debug)]
-pub(super) struct Setup {
-    pub id: RunId,
-    pub persona: UserId,
-    /// The persona's, which is no secret in its own words.
-    pub email: String,
-    pub journal: Journal,
-    pub clock: Clock,
-    pub budget: Arc<Budget>,
-    /// What the run may cost.
-    pub max_cost: Usd,
+    pub redactor: Redactor,
     /// Asks the run to end after its current turn.
     pub pause: CancellationToken,
     /// Until when it waits for a journal that cannot be written to.
     pub give_up_at: Instant,
+    pub books: Books,
+}
+
+/// How far a run's journal has come.
+#[derive(Debug)]
+pub(super) struct Books {
+    state: Mutex<State>,
+    account: parking_lot::Mutex<Account>,
+    /// Held while a model request is under way.
+    asking: Mutex<()>,
 }
 
 /// What a run has cost.
 #[derive(Debug, Default)]
 struct Account {
+    /// What the ledger held of it before this process.
+    booked_before: Usd,
     /// What the ledger holds of it.
     booked: Usd,
     /// What requests without an answer may have cost.
@@ -68,7 +63,7 @@ struct Account {
     is_sent: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     next_number: u32,
     /// What has happened and could not be written yet, in order.
@@ -102,69 +97,49 @@ struct Paid<'a> {
     _under_way: MutexGuard<'a, ()>,
 }
 
-impl RunJournal {
-    /// That of a run whose next step has this number, which has cost so much, and may have lost so much of it
+impl Books {
+    /// Those of a run whose next step has this number, which has cost so much, and may have lost so much of it
     /// to requests without an answer.
-    pub(super) fn new(
-        setup: Setup,
-        redactor: Redactor,
-        next_number: u32,
-        (booked, lost): (Usd, Usd),
-    ) -> Self {
+    pub(super) fn new(next_number: u32, booked: Usd, lost: Usd) -> Self {
+        let account = Account { booked_before: booked, booked, lost, ..Account::default() };
         Self {
-            id: setup.id,
-            setup,
-            redactor,
-            state: Mutex::new(State { next_number, backlog: VecDeque::new(), asking: None }),
-            account: parking_lot::Mutex::new(Account { booked, lost, ..Account::default() }),
-            booked_before: booked,
+            state: Mutex::new(State { next_number, ..State::default() }),
+            account: parking_lot::Mutex::new(account),
             asking: Mutex::default(),
         }
     }
+}
 
-    /// Keeps these secrets out of the file from now on.
-    pub(super) fn redact_with(&mut self, redactor: Redactor) {
-        self.redactor = redactor;
-    }
-
-    /// What knows the secrets of its persona.
-    pub(super) fn redactor(&self) -> &Redactor {
-        &self.redactor
-    }
-
+impl RunJournal {
     /// Whether a request of this process may have been billed.
     pub(super) fn has_paid(&self) -> bool {
-        self.account.lock().billed > 0
+        self.books.account.lock().billed > 0
     }
 
     /// What requests of this process have cost.
     pub(super) fn spent(&self) -> Usd {
-        self.account.lock().booked.saturating_sub(self.booked_before)
+        let account = self.books.account.lock();
+        account.booked.saturating_sub(account.booked_before)
     }
 
     /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
     /// not.
     pub(super) async fn note_session(&self, session: String) -> Result<(), String> {
         // One that tells a secret is not kept: changed, it would be none.
-        if self.redactor().redact(&session) != session {
+        if self.redactor.redact(&session) != session {
             return Ok(());
         }
         let written = self.intend(&Step::SessionOpened { session }).await;
         written.map_err(|error| error.to_string())
     }
 
-    /// No request is under way any more: one that was dropped, by a stop for example, is settled.
-    pub(super) async fn give_up_waiting(&self) {
-        // What cannot be written stays in memory.
-        let _ = self.flush().await;
-    }
-
-    /// Writes what could not be written before.
+    /// Writes what could not be written before. No request is under way any more: one that was dropped, by a stop
+    /// for example, is settled.
     ///
     /// # Errors
     /// When it still cannot be.
     pub(super) async fn flush(&self) -> Result<(), JournalError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.books.state.lock().await;
         self.settle_dropped(&mut state);
         self.flush_backlog(&mut state).await
     }
@@ -179,7 +154,7 @@ impl RunJournal {
 
     fn settle_dropped(&self, state: &mut State) {
         if let Some(asking) = state.asking.take() {
-            let bill = if self.account.lock().is_sent { Bill::Lost } else { Bill::Free };
+            let bill = if self.books.account.lock().is_sent { Bill::Lost } else { Bill::Free };
             self.end_request(state, asking, bill);
         }
     }
@@ -188,14 +163,15 @@ impl RunJournal {
     fn end_request(&self, state: &mut State, asking: Asking, bill: Bill<'_>) {
         let (step, cost) = match bill {
             Bill::Replied(reply) => {
-                let redactor = self.redactor().without(&self.setup.email);
+                // Its e-mail is no secret in its own words.
+                let redactor = self.redactor.without(&self.persona.email);
                 (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
             }
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, asking.most),
         };
         if asking.is_granted {
-            let mut account = self.account.lock();
+            let mut account = self.books.account.lock();
             account.booked = (account.booked + cost).saturating_sub(asking.most);
             if !matches!(bill, Bill::Lost) {
                 account.lost = account.lost.saturating_sub(asking.most);
@@ -208,12 +184,12 @@ impl RunJournal {
 
     async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
         while let Some(Entry { number, body, bill }) = state.backlog.front() {
-            let now = self.setup.clock.now();
+            let now = self.fleet.clock.now();
             let written = match bill {
-                None => self.setup.journal.append_step(self.id, *number, body, now).await,
+                None => self.fleet.journal.append_step(self.id, *number, body, now).await,
                 Some((Asking { number: asking, spending, most, .. }, cost)) => {
                     let step = (self.id, *number, body.as_str());
-                    self.setup.journal.settle(step, *asking, spending, (*most, *cost), now).await
+                    self.fleet.journal.settle(step, *asking, spending, (*most, *cost), now).await
                 }
             };
             match written {
@@ -237,7 +213,7 @@ impl RunJournal {
         at: Timestamp,
         guard: Option<Reserved>,
     ) -> Result<(), NotPaid> {
-        let (variable, budget) = (cap.variable(), &self.setup.budget);
+        let (variable, budget) = (cap.variable(), &self.fleet.budget);
         if !cap.is_of_fleet() {
             let persona_broke_until = Some(next_day(at));
             return Err(NotPaid::Budget { variable, persona_broke_until });
@@ -247,7 +223,7 @@ impl RunJournal {
         let may_fit = budget.caps().of(cap) >= Some(price.most);
         if let Some(others) = guard.filter(|_| may_fit).and_then(Reserved::make_way) {
             // Before the run's time is up: this end is one of money.
-            let give_up_at = self.setup.give_up_at - PAUSE;
+            let give_up_at = self.give_up_at - PAUSE;
             return timeout_at(give_up_at, others).await.map_err(|_| refusal);
         }
         // Nobody else gives money back: what is not left is spent. It stops the others only where they would
@@ -255,13 +231,13 @@ impl RunJournal {
         if price.ordinary <= left {
             return Err(NotPaid::TooDear { variable, most: price.most });
         }
-        budget.reach(cap, at, &self.setup.journal).await;
+        budget.reach(cap, at, &self.fleet.journal).await;
         Err(refusal)
     }
 
     /// Waits for another attempt at the journal; false if there is no time for one.
     async fn wait(&self) -> bool {
-        let goes_on = Instant::now() + PAUSE < self.setup.give_up_at;
+        let goes_on = Instant::now() + PAUSE < self.give_up_at;
         if goes_on {
             sleep(PAUSE).await;
         }
@@ -271,39 +247,39 @@ impl RunJournal {
 
 impl Meter for RunJournal {
     fn left(&self) -> Usd {
-        self.setup.max_cost.saturating_sub(self.account.lock().booked)
+        self.fleet.config.run.max_cost.saturating_sub(self.books.account.lock().booked)
     }
 
     async fn reserve(&self, price: Price) -> Result<impl Reservation, NotPaid> {
         let Price { most, spare, .. } = price;
-        let mut state = self.state.lock().await;
+        let mut state = self.books.state.lock().await;
         self.settle_dropped(&mut state);
         if most + spare > self.left() {
             return Err(NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, most });
         }
         let body = encode(&Step::Asking { reserved: most });
         let number = self.next_number(&mut state);
-        self.account.lock().is_sent = false;
+        self.books.account.lock().is_sent = false;
         // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
         // whatever day it is by now.
         let mut first = None;
         loop {
-            if self.setup.pause.is_cancelled() {
+            if self.pause.is_cancelled() {
                 return Err(NotPaid::Paused);
             }
-            let now = self.setup.clock.now();
+            let now = self.fleet.clock.now();
             let (at, spending) =
-                first.take().unwrap_or_else(|| (now, Spending::of(&self.setup.persona, now)));
+                first.take().unwrap_or_else(|| (now, Spending::of(&self.persona.user_id, now)));
             // Before it is written: a pause must not come between the record and the request.
-            let under_way = self.asking.lock().await;
-            let guard = Some(self.setup.budget.reserving());
+            let under_way = self.books.asking.lock().await;
+            let guard = Some(self.fleet.budget.reserving());
             let attempt = match self.flush_backlog(&mut state).await {
                 Ok(()) => {
                     // Dropped from here on, it may be in the journal all the same.
                     let asking = Asking { number, spending, most, is_granted: false, guard };
                     let asking = state.asking.insert(asking);
                     let step = (self.id, number, body.as_str());
-                    let (journal, caps) = (&self.setup.journal, self.setup.budget.caps());
+                    let (journal, caps) = (&self.fleet.journal, self.fleet.budget.caps());
                     journal.reserve(step, &asking.spending, most, caps, now).await
                 }
                 Err(error) => Err(error),
@@ -316,14 +292,14 @@ impl Meter for RunJournal {
                         asking.guard.iter_mut().for_each(Reserved::grant);
                     }
                     // Until an answer says otherwise.
-                    let mut account = self.account.lock();
+                    let mut account = self.books.account.lock();
                     account.lost += most;
                     account.booked += most;
                     account.billed += 1;
                     return Ok(Paid { journal: self, _under_way: under_way });
                 }
                 // Another day has begun meanwhile, with accounts of its own.
-                Ok(Err(_)) if next_day(at) <= self.setup.clock.now() => {}
+                Ok(Err(_)) if next_day(at) <= self.fleet.clock.now() => {}
                 Ok(Err(no_room)) => {
                     drop(under_way);
                     let guard = refused.and_then(|asking| asking.guard);
@@ -349,11 +325,11 @@ impl Meter for RunJournal {
 
 impl Reservation for Paid<'_> {
     fn send(&self) {
-        self.journal.account.lock().is_sent = true;
+        self.journal.books.account.lock().is_sent = true;
     }
 
     async fn settle(self, bill: Bill<'_>) {
-        let mut state = self.journal.state.lock().await;
+        let mut state = self.journal.books.state.lock().await;
         if let Some(asking) = state.asking.take() {
             self.journal.end_request(&mut state, asking, bill);
             // The journal says itself what is wrong with it; the step stays in memory.
@@ -371,13 +347,13 @@ fn encode(step: &Step) -> String {
 
 impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
-        let mut state = self.state.lock().await;
+        let mut state = self.books.state.lock().await;
         let body = encode(step);
         let number = self.next_number(&mut state);
         loop {
             let attempt = async {
                 self.flush_backlog(&mut state).await?;
-                self.setup.journal.append_step(self.id, number, &body, self.setup.clock.now()).await
+                self.fleet.journal.append_step(self.id, number, &body, self.fleet.clock.now()).await
             };
             match attempt.await {
                 Ok(()) => return Ok(()),
@@ -390,7 +366,7 @@ impl Recorder for RunJournal {
     }
 
     async fn note(&self, step: &Step) {
-        let mut state = self.state.lock().await;
+        let mut state = self.books.state.lock().await;
         let number = self.next_number(&mut state);
         state.backlog.push_back(Entry { number, body: encode(step), bill: None });
         // The journal says itself what is wrong with it; the step stays in memory.
@@ -398,12 +374,12 @@ impl Recorder for RunJournal {
     }
 
     fn lost(&self) -> Usd {
-        self.account.lock().lost
+        self.books.account.lock().lost
     }
 
     async fn paused(&self) {
-        self.setup.pause.cancelled().await;
-        drop(self.asking.lock().await);
+        self.pause.cancelled().await;
+        drop(self.books.asking.lock().await);
     }
 }
 

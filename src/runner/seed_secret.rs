@@ -37,15 +37,6 @@ pub struct SeedSecret {
     told: OnceADay,
 }
 
-/// A login that worked.
-#[derive(Clone, Debug)]
-pub struct LoginDiagnosis {
-    /// Account id.
-    pub user_id: String,
-    /// Personal space.
-    pub space_id: String,
-}
-
 impl SeedSecret {
     /// As an earlier process has left it.
     ///
@@ -68,15 +59,14 @@ impl SeedSecret {
     }
 
     /// Derives the password of a persona, logs in and finds the personal space, to see whether it works. Needs
-    /// neither service key nor Claude.
+    /// neither service key nor Claude. Returns the ids of the account and of its personal space.
     ///
     /// # Errors
     /// Which step failed, and how.
-    pub async fn check_login(&self, email: &str) -> Result<LoginDiagnosis, AuthError> {
+    pub async fn check_login(&self, email: &str) -> Result<(String, String), AuthError> {
         let access = self.auth.log_in(email, Instant::now() + LOGIN_LIMIT).await;
         self.note(&access).await;
-        let access = access?;
-        Ok(LoginDiagnosis { user_id: access.user_id, space_id: access.space_id })
+        access.map(|access| (access.user_id, access.space_id))
     }
 
     /// Whether it has opened an account, in this process or an earlier one.

@@ -5,21 +5,28 @@ mod unfinished;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, RwLock, Semaphore},
+    time::Instant,
+};
 
 use self::{entries::Entry, unfinished::Unfinished};
 use super::{
     admission::{Admitted, Hindrance},
+    claims::Claims,
     fleet::Fleet,
     once_a_day::OnceADay,
     pipeline::{Pipeline, RunReport},
-    work::{Came, Claims, Work, carry_out},
+    work::{Came, carry_out},
 };
 use crate::{
     clients::personas::{PersonasClient, PersonasError},
@@ -31,38 +38,38 @@ use crate::{
 /// For the list of due personas, retries included, after the wait for a rate limit.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Carries out ticks.
+/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own: whoever asked for it may
+/// go away.
 #[derive(Debug)]
-pub struct Tick {
+pub struct Ticks {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
-    personas: Arc<PersonasClient>,
+    personas: PersonasClient,
     /// The personas that somebody is at.
     pub(super) claims: Arc<Claims>,
-    /// Runs that last got on longer ago are closed.
-    resume_max_age: SignedDuration,
     /// Held while unfinished runs are listed.
     listing: Mutex<()>,
     /// Rows of /due that are no run.
     told: OnceADay,
+    /// Held by the tick that is in flight.
+    pub(super) slot: Arc<Semaphore>,
+    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
+    pub(super) recoveries: RwLock<()>,
+    /// Whether one waits for the end of runs that somebody else is at: one is enough.
+    pub(super) recovery_waits: AtomicBool,
+    /// Ticks started by this process; tells them apart in the log.
+    pub(super) started: AtomicU64,
 }
 
 /// How long a tick waits for the rate limit of the personas endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// As long as the limit takes, mostly: nobody waits for this tick.
-    Scheduled,
-    /// Hardly: somebody waits for the answer.
-    Asked,
-}
+pub struct Patience(Duration);
 
 impl Patience {
-    fn limit(self) -> Duration {
-        match self {
-            Self::Scheduled => Duration::from_secs(60),
-            Self::Asked => Duration::from_millis(500),
-        }
-    }
+    /// As long as the limit takes, mostly: nobody waits for this tick.
+    pub const SCHEDULED: Self = Self(Duration::from_secs(60));
+    /// Hardly: somebody waits for the answer.
+    pub const ASKED: Self = Self(Duration::from_millis(500));
 }
 
 /// What a tick came to.
@@ -117,23 +124,21 @@ pub enum TickError {
     Stopping,
 }
 
-impl Tick {
-    /// Ticks of this fleet. Unfinished runs of an earlier process go on if they are younger than
-    /// `resume_max_age`.
-    pub fn new(
-        fleet: Arc<Fleet>,
-        pipeline: Pipeline,
-        personas: Arc<PersonasClient>,
-        resume_max_age: Duration,
-    ) -> Self {
+impl Ticks {
+    /// Ticks of this pipeline's fleet.
+    pub fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
+        let (claims, listing, told, recoveries, recovery_waits, started) = Default::default();
         Self {
-            fleet,
+            fleet: pipeline.fleet.clone(),
             pipeline: Arc::new(pipeline),
             personas,
-            claims: Arc::default(),
-            resume_max_age: resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
-            listing: Mutex::default(),
-            told: OnceADay::default(),
+            claims,
+            listing,
+            told,
+            slot: Arc::new(Semaphore::new(1)),
+            recoveries,
+            recovery_waits,
+            started,
         }
     }
 
@@ -141,16 +146,20 @@ impl Tick {
     ///
     /// # Errors
     /// When the list of due personas cannot be had, or the runner is stopping.
-    pub async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    pub(super) async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().tell();
-        let Fleet { admission, metrics, .. } = &*self.fleet;
+        let Fleet { last_tick, metrics, .. } = &*self.fleet;
         // A rate limit says nothing about that; the other errors say themselves what is wrong.
         if !matches!(result, Err(TickError::RateLimited(_))) {
             let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
-            admission.last_tick.lock().due = due.map(ToString::to_string);
+            last_tick.lock().due = due.map(ToString::to_string);
         }
+        let skip = |outcome, error: &TickError| {
+            metrics.record_skipped_tick(outcome);
+            tracing::info!("no tick: {error}");
+        };
         match &mut result {
             Ok(summary) => {
                 summary.took = started.elapsed();
@@ -164,13 +173,8 @@ impl Tick {
             Err(TickError::Hindered(Hindrance::Paused(_))) => {
                 metrics.record_skipped_tick(TickOutcome::Paused);
             }
-            Err(error @ (TickError::Hindered(_) | TickError::RateLimited(_))) => {
-                metrics.record_skipped_tick(match error {
-                    TickError::RateLimited(_) => TickOutcome::RateLimited,
-                    _ => TickOutcome::ModelStopped,
-                });
-                tracing::info!("no tick: {error}");
-            }
+            Err(error @ TickError::RateLimited(_)) => skip(TickOutcome::RateLimited, error),
+            Err(error @ TickError::Hindered(_)) => skip(TickOutcome::ModelStopped, error),
             Err(error) => {
                 metrics.record_tick(TickOutcome::Failed, started.elapsed());
                 tracing::error!("tick failed: {error}");
@@ -181,10 +185,10 @@ impl Tick {
 
     /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
     /// was at: what is left of their runs is known when they are free.
-    pub(super) async fn recover(&self) -> HashSet<String> {
+    pub(super) async fn go_on_with_unfinished(&self) -> HashSet<String> {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
-                self.carry_out(list, Admitted::All).await;
+                carry_out(&self.pipeline, list, Admitted::All).await;
                 self.pipeline.tools.lock().tell();
                 busy
             }
@@ -195,21 +199,16 @@ impl Tick {
         }
     }
 
-    async fn carry_out(&self, list: Vec<Work>, admitted: Admitted) -> Vec<Came> {
-        carry_out(&self.fleet.admission, &self.pipeline, list, admitted).await
-    }
-
     /// Goes on with unfinished runs, and runs the due personas that have none.
-    async fn run_due(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
         // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
         // to be known by then.
         let is_writable = self.fleet.journal.check_writable().await;
         // Until the tick has ended, however it does, a panic included.
-        let permit = self.fleet.admission.begin_tick()?;
+        let permit = self.fleet.begin_tick()?;
         let admitted = permit.admitted;
         is_writable?;
         let mcp_is_back = self.pipeline.look_for_mcp().await;
-        let patience = patience.limit();
         let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
@@ -218,7 +217,7 @@ impl Tick {
             Ok(due) => due,
             Err(error) => {
                 // They need nobody who is due.
-                self.carry_out(list, admitted).await;
+                carry_out(&self.pipeline, list, admitted).await;
                 return Err(match error.limited_until() {
                     Some(_) => TickError::RateLimited(error),
                     None => TickError::Due(error),
@@ -237,7 +236,7 @@ impl Tick {
         let most = admitted.most().saturating_sub(go_on);
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
-        let ran = self.carry_out(list, admitted).await;
+        let ran = carry_out(&self.pipeline, list, admitted).await;
         Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
     }
 
@@ -250,40 +249,36 @@ impl Tick {
         mut ran: impl Iterator<Item = Came>,
         mcp_is_back: bool,
     ) -> TickSummary {
-        let (mut begun, mut refused, mut past_mcp) = (0, Vec::new(), false);
+        let (mut has_begun, mut refused, mut past_mcp) = (false, Vec::new(), false);
         // Why the last of the runs got nothing out of mana-mcp.
         let mut nothing = None;
         for Entry { persona, user, came } in entries {
-            match came.or_else(|| ran.next()).unwrap_or(Came::Skipped(WhyNotRun::Other)) {
-                Came::Skipped(why) => summary.skip(why),
-                Came::PutOff(why) => {
-                    summary.put_off += 1;
-                    nothing = Some(("was put off", why));
+            let RunReport { verdict, cost, undelivered } = match came.or_else(|| ran.next()) {
+                Some(Ok(report)) => report,
+                not_run => {
+                    summary.skip(not_run.and_then(Result::err).unwrap_or(WhyNotRun::Other));
+                    continue;
                 }
-                Came::Failed(error) => summary.failed.push(FailedRun { persona, error }),
-                Came::Ended(report) => {
-                    let RunReport { verdict, cost, undelivered } = *report;
-                    begun += 1;
-                    summary.cost += cost;
-                    summary.undelivered += usize::from(undelivered);
-                    refused.extend(user.filter(|_| verdict.is_refused_login()));
-                    let (outcome, stage) = (verdict.outcome(), verdict.stage());
-                    past_mcp |= outcome != RunOutcome::PutOff && stage > Stage::Mcp;
-                    let error = verdict.error().unwrap_or_default().to_owned();
-                    match outcome {
-                        RunOutcome::PutOff => {
-                            summary.put_off += 1;
-                            nothing = Some(("was put off", error));
-                        }
-                        RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
-                        RunOutcome::Ok => summary.ran_successfully += 1,
-                        RunOutcome::Failed | RunOutcome::Stopped => {
-                            if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
-                                nothing = Some(("failed", error.clone()));
-                            }
-                            summary.failed.push(FailedRun { persona, error });
-                        }
+            };
+            summary.cost += cost;
+            summary.undelivered += usize::from(undelivered);
+            refused.extend(user.filter(|_| verdict.is_refused_login()));
+            let (outcome, stage) = (verdict.outcome(), verdict.stage());
+            has_begun |= stage > Stage::Due;
+            past_mcp |= outcome != RunOutcome::PutOff && stage > Stage::Mcp;
+            let error = verdict.error().unwrap_or_default().to_owned();
+            match outcome {
+                RunOutcome::PutOff => {
+                    summary.put_off += 1;
+                    nothing = Some(format!("every run of the last tick was put off: {error}"));
+                }
+                RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
+                RunOutcome::Ok => summary.ran_successfully += 1,
+                RunOutcome::Failed | RunOutcome::Stopped => {
+                    if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
+                        nothing = Some(format!("every run of the last tick failed: {error}"));
                     }
+                    summary.failed.push(FailedRun { persona, error });
                 }
             }
         }
@@ -298,16 +293,14 @@ impl Tick {
         } else {
             refused.iter().for_each(|persona| seed_secret.blame(persona));
         }
-        let mut last = self.fleet.admission.last_tick.lock();
+        let mut last = self.fleet.last_tick.lock();
         // Where everybody is held back, nobody has tried whether it goes well by now.
-        let somebody_tried = summary.due == 0 || begun > 0;
+        let somebody_tried = summary.due == 0 || has_begun;
         if somebody_tried {
             last.seed_secret = is_mismatch;
         }
         if somebody_tried || summary.put_off > 0 || mcp_is_back {
-            last.no_session = nothing
-                .filter(|_| !past_mcp)
-                .map(|(what, why)| format!("every run of the last tick {what}: {why}"));
+            last.no_session = nothing.filter(|_| !past_mcp);
         }
         summary
     }

@@ -1,16 +1,11 @@
 //! The single slot for ticks, shared by the heartbeat and by callers.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
-    sync::{RwLock, Semaphore},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
@@ -18,8 +13,7 @@ use tracing::Instrument;
 
 use super::{
     fleet::Fleet,
-    gauges::Gauges,
-    tick::{Patience, Tick, TickError, TickSummary},
+    tick::{Patience, TickError, TickSummary, Ticks},
 };
 use crate::metrics::TickOutcome;
 
@@ -36,45 +30,16 @@ pub type TickResult = Result<TickSummary, TickError>;
 #[error("a tick is in flight already; try again when it has ended")]
 pub struct SlotTaken;
 
-/// Starts ticks, one at a time. A tick runs in a task of its own: whoever asked for it may go away.
-#[derive(Clone, Debug)]
-pub struct TickSlot(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    tick: Tick,
-    gauges: Arc<Gauges>,
-    slot: Arc<Semaphore>,
-    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
-    recoveries: RwLock<()>,
-    /// Whether one waits for the end of runs that somebody else is at: one is enough.
-    recovery_waits: AtomicBool,
-    /// Ticks started by this process; tells them apart in the log.
-    started: AtomicU64,
-}
-
-impl TickSlot {
-    /// A free slot for this tick, after which the gauges are brought up to date.
-    pub fn new(tick: Tick, gauges: Arc<Gauges>) -> Self {
-        Self(Arc::new(Inner {
-            tick,
-            gauges,
-            slot: Arc::new(Semaphore::new(1)),
-            recoveries: RwLock::default(),
-            recovery_waits: AtomicBool::default(),
-            started: AtomicU64::default(),
-        }))
-    }
-
+impl Ticks {
     /// Starts a tick every `period` until a stop, unless one is in flight. The first one comes a whole period
     /// from now: a restart begins no runs by itself, it only goes on with unfinished ones.
-    pub async fn tick_every(&self, period: Duration) {
+    pub async fn tick_every(self: &Arc<Self>, period: Duration) {
         let mut heartbeat = interval_at(Instant::now() + period, period);
         // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while self.fleet().shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
+        while self.fleet.shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // It runs by itself; its result is logged and counted there.
-            if let Err(taken) = self.start(Patience::Scheduled) {
+            if let Err(taken) = self.start(Patience::SCHEDULED) {
                 tracing::debug!("interval: {taken}");
             }
         }
@@ -86,20 +51,23 @@ impl TickSlot {
     /// # Errors
     /// When one is in flight.
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
-    pub fn start(&self, patience: Patience) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
-        let Ok(permit) = self.0.slot.clone().try_acquire_owned() else {
-            self.fleet().metrics.record_skipped_tick(TickOutcome::Overlap);
+    pub fn start(
+        self: &Arc<Self>,
+        patience: Patience,
+    ) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
+        let Ok(permit) = self.slot.clone().try_acquire_owned() else {
+            self.fleet.metrics.record_skipped_tick(TickOutcome::Overlap);
             return Err(SlotTaken);
         };
-        let slot = self.clone();
-        let number = slot.0.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let ticks = self.clone();
+        let number = ticks.started.fetch_add(1, Ordering::Relaxed) + 1;
         let work = async move {
             // The slot is free again before anybody learns that the tick has ended.
             let _permit = permit;
-            let tick = slot.0.tick.run(patience);
-            let result = slot.fleet().shutdown.unless_aborted(tick).await?;
+            let tick = ticks.run(patience);
+            let result = ticks.fleet.shutdown.unless_aborted(tick).await?;
             // Who learns that the tick has ended finds the same in the metrics.
-            let _ = timeout(REFRESH_LIMIT, slot.0.gauges.refresh()).await;
+            let _ = timeout(REFRESH_LIMIT, ticks.fleet.refresh_gauges()).await;
             Some(result)
         };
         Ok(tokio::spawn(work.instrument(tracing::info_span!("tick", tick.number = number))))
@@ -108,25 +76,28 @@ impl TickSlot {
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
     /// flight.
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
-    pub fn recover(&self) {
-        let inner = self.0.clone();
+    pub fn recover(self: &Arc<Self>) {
+        let ticks = self.clone();
         let work = async move {
-            let (tick, shutdown) = (&inner.tick, &inner.tick.fleet.shutdown);
+            let shutdown = &ticks.fleet.shutdown;
             loop {
-                let under_way = inner.recoveries.read().await;
+                let under_way = ticks.recoveries.read().await;
                 if shutdown.is_stopping() {
                     return;
                 }
-                let Some(busy) = shutdown.unless_aborted(tick.recover()).await else { return };
+                let Some(busy) = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await
+                else {
+                    return;
+                };
                 drop(under_way);
                 // A run that ends by a pause that is over by then leaves its rating.
-                if busy.is_empty() || inner.recovery_waits.swap(true, Ordering::SeqCst) {
+                if busy.is_empty() || ticks.recovery_waits.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                if shutdown.unless_stopping(tick.claims.all_free(&busy)).await.is_none() {
+                if shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none() {
                     return;
                 }
-                inner.recovery_waits.store(false, Ordering::SeqCst);
+                ticks.recovery_waits.store(false, Ordering::SeqCst);
             }
         };
         tokio::spawn(work.instrument(tracing::info_span!("recovery")));
@@ -134,8 +105,8 @@ impl TickSlot {
 
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
     /// growing pauses, once for all of them; a tick looks too.
-    pub async fn go_on_with_put_off(self) {
-        let Fleet { holds, admission, shutdown, .. } = self.fleet();
+    pub async fn go_on_with_put_off(self: Arc<Self>) {
+        let Fleet { holds, last_tick, shutdown, .. } = &*self.fleet;
         let work = async {
             loop {
                 holds.somebody_waits_for_mcp().await;
@@ -143,8 +114,8 @@ impl TickSlot {
                 while holds.waits_for_mcp() {
                     sleep(pause).await;
                     pause = (pause * 2).min(longest);
-                    if self.0.tick.pipeline.look_for_mcp().await {
-                        admission.last_tick.lock().no_session = None;
+                    if self.pipeline.look_for_mcp().await {
+                        last_tick.lock().no_session = None;
                     }
                     // Also where it is away still: a run may have got too old meanwhile.
                     self.recover();
@@ -156,22 +127,13 @@ impl TickSlot {
 
     /// Whether a tick or a recovery is under way.
     pub fn is_busy(&self) -> bool {
-        self.0.slot.available_permits() == 0 || self.0.recoveries.try_write().is_err()
+        self.slot.available_permits() == 0 || self.recoveries.try_write().is_err()
     }
 
     /// Resolves when neither a tick nor a recovery is under way. After a stop none begins.
     pub async fn idle(&self) {
         // The semaphore is never closed, so this only waits.
-        let _ = self.0.slot.acquire().await;
-        drop(self.0.recoveries.write().await);
-    }
-
-    /// As [`Tick::limited_until`].
-    pub fn limited_until(&self) -> Option<Timestamp> {
-        self.0.tick.limited_until()
-    }
-
-    fn fleet(&self) -> &Fleet {
-        &self.0.tick.fleet
+        let _ = self.slot.acquire().await;
+        drop(self.recoveries.write().await);
     }
 }

@@ -22,7 +22,7 @@ use super::{Answer, Failure, ServerState, diag, failure};
 use crate::{
     domain::{RunId, clip, one_line},
     journal::{JournalError, PauseMode},
-    runner::{Cancelled, Hindrance, PausedBy, TickSlot},
+    runner::{Cancelled, Hindrance, PausedBy},
 };
 
 /// Longest reason that is kept, in characters.
@@ -107,7 +107,7 @@ async fn stop_ticks(
     };
     let reason = request.reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
     tracing::info!(%caller, ?mode, reason, "paused on request");
-    let paused = state.control.pause(mode, reason, caller.ip().to_string()).await;
+    let paused = state.fleet.control.pause(mode, reason, caller.ip().to_string()).await;
     paused.map_err(unwritten(&state))?;
     Ok(Json(json!({"ok": true, "paused": true})))
 }
@@ -117,7 +117,7 @@ async fn resume(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
 ) -> Answer {
     tracing::info!(%caller, "resumed on request");
-    if !state.control.resume().await.map_err(unwritten(&state))? {
+    if !state.fleet.control.resume().await.map_err(unwritten(&state))? {
         let body = json!({"ok": true, "paused": true, "reason": "RUNNER_PAUSED is set"});
         return Ok(Json(body));
     }
@@ -139,7 +139,7 @@ async fn cancel(
 ) -> Answer {
     let run = RunId::parse(&run)
         .map_err(|_| failure(StatusCode::BAD_REQUEST, "that is not the id of a run"))?;
-    let cancelled = state.control.cancel(run).await;
+    let cancelled = state.fleet.control.cancel(run).await;
     if matches!(cancelled, Ok(Cancelled::Nothing)) {
         let error = "no such run is in flight or unfinished";
         return Err(failure(StatusCode::NOT_FOUND, error));
@@ -153,25 +153,26 @@ async fn cancel(
 }
 
 async fn status(State(state): State<ServerState>) -> Answer {
-    let now = state.clock.now();
-    let depth = state.journal.outbox_depth().await.map_err(unwritten(&state))?;
-    let (today, month) = state.journal.fleet_spending(now).await.map_err(unwritten(&state))?;
-    let paused = state.control.paused().map(|paused| match paused {
+    let now = state.fleet.clock.now();
+    let depth = state.fleet.journal.outbox_depth().await.map_err(unwritten(&state))?;
+    let (today, month) =
+        state.fleet.journal.fleet_spending(now).await.map_err(unwritten(&state))?;
+    let paused = state.fleet.control.paused().map(|paused| match paused {
         PausedBy::Environment => json!({"by": "RUNNER_PAUSED"}),
         PausedBy::Request(pause) => json!(pause),
     });
-    let runs = state.control.in_flight().into_iter().map(|(id, run)| {
+    let runs = state.fleet.control.in_flight().into_iter().map(|(id, run)| {
         json!({
             "id": id.to_string(), "personaId": run.persona.as_str(),
             "slot": run.slot.as_str(), "since": run.since,
         })
     });
     let age = |since| u64::try_from(now.duration_since(since).as_millis()).unwrap_or_default();
-    let caps = state.budget.caps();
+    let caps = state.fleet.budget.caps();
     Ok(Json(json!({
         "ok": true,
         "paused": paused,
-        "tickInFlight": state.slot.as_ref().is_some_and(TickSlot::is_busy),
+        "tickInFlight": state.slot.as_ref().is_some_and(|slot| slot.is_busy()),
         "runs": runs.collect::<Vec<Value>>(),
         "outbox": {
             "actions": depth.actions, "feedback": depth.feedback, "dead": depth.dead,
@@ -180,7 +181,7 @@ async fn status(State(state): State<ServerState>) -> Answer {
         "budget": {
             "todayUsd": today.dollars(), "dailyCapUsd": caps.daily.map(|cap| cap.dollars()),
             "monthUsd": month.dollars(), "monthlyCapUsd": caps.monthly.map(|cap| cap.dollars()),
-            "exhausted": state.budget.exhausted(),
+            "exhausted": state.fleet.budget.exhausted(),
         },
         "trouble": state.reason(Hindrance::is_trouble),
     })))
@@ -189,7 +190,7 @@ async fn status(State(state): State<ServerState>) -> Answer {
 /// What the caller is told where the journal does not do its part.
 fn unwritten(state: &ServerState) -> impl Fn(JournalError) -> Failure {
     move |error| {
-        let held = if state.control.paused().is_some() { "paused" } else { "not paused" };
+        let held = if state.fleet.control.paused().is_some() { "paused" } else { "not paused" };
         let error = format!("{error}; this process is {held}, a restart may not know of it");
         failure(StatusCode::INTERNAL_SERVER_ERROR, error)
     }

@@ -32,9 +32,9 @@ pub(super) async fn login(
         let usage = "email is missing; call /diag/login?email=persona.anna@mana.test";
         return Err(failure(StatusCode::BAD_REQUEST, usage));
     }
-    match state.seed_secret.check_login(&email).await {
-        Ok(found) => Ok(Json(json!({
-            "ok": true, "email": email, "userId": found.user_id, "spaceId": found.space_id,
+    match state.fleet.seed_secret.check_login(&email).await {
+        Ok((user_id, space_id)) => Ok(Json(json!({
+            "ok": true, "email": email, "userId": user_id, "spaceId": space_id,
         }))),
         Err(error) => Err(failure(StatusCode::BAD_GATEWAY, error)),
     }
@@ -46,23 +46,23 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
         let missing = state.reason(Hindrance::is_trouble).unwrap_or_default();
         return Err(failure(StatusCode::INTERNAL_SERVER_ERROR, missing));
     };
-    if state.control.paused().is_some() {
-        state.metrics.record_skipped_tick(TickOutcome::Paused);
+    if state.fleet.control.paused().is_some() {
+        state.fleet.metrics.record_skipped_tick(TickOutcome::Paused);
         return Ok(paused());
     }
-    if state.shutdown.is_stopping() {
+    if state.fleet.shutdown.is_stopping() {
         return Err(failure(StatusCode::SERVICE_UNAVAILABLE, TickError::Stopping));
     }
     if let Some(until) = slot.limited_until() {
         // Also while a tick of the interval waits for it: whoever asks wants to know.
-        state.metrics.record_skipped_tick(TickOutcome::RateLimited);
+        state.fleet.metrics.record_skipped_tick(TickOutcome::RateLimited);
         let error = format!(
             "no tick: the personas endpoint has a rate limit (429) and is not asked again before {until}"
         );
         return Err(failure(StatusCode::SERVICE_UNAVAILABLE, error));
     }
     let ended =
-        slot.start(Patience::Asked).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
+        slot.start(Patience::ASKED).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
     match ended.await.ok().flatten() {
         Some(Ok(summary)) => Ok(Json(answer(&summary))),
         Some(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),

@@ -23,7 +23,7 @@ pub(super) async fn local_callers_only(
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    match refusal(request.uri(), request.headers(), &state.config.diag_hosts) {
+    match refusal(request.uri(), request.headers(), &state.fleet.config.diag_hosts) {
         Some(why) => Err(failure(StatusCode::FORBIDDEN, why)),
         None => Ok(next.run(request).await),
     }

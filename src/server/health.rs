@@ -18,17 +18,17 @@ use crate::{
 pub(super) async fn health(State(state): State<ServerState>) -> Json<Value> {
     let reason = state.reason(Hindrance::is_trouble);
     let status = match &reason {
-        _ if state.shutdown.is_stopping() => "stopping",
+        _ if state.fleet.shutdown.is_stopping() => "stopping",
         Some(_) => "degraded",
         None => "ok",
     };
-    let is_paused = state.control.paused().is_some();
+    let is_paused = state.fleet.control.paused().is_some();
     let tick_loop = match &state.slot {
         None => "disabled",
         Some(_) if is_paused => "paused",
         Some(_) => "running",
     };
-    let tick = &state.config.tick;
+    let tick = &state.fleet.config.tick;
     let mut health = json!({
         "status": status,
         "service": env!("CARGO_PKG_NAME"),

@@ -15,35 +15,25 @@ use super::{course::Course, tally::Tally};
 use crate::{
     agent::ToolError,
     clients::{
-        auth::{Access, AuthClient},
-        mcp::{Ending, Fate, McpClient, McpError, McpSession, ToolOutput},
+        auth::Access,
+        mcp::{Ending, Fate, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
     http::retry::{Retryable, Verdict},
-    metrics::{Metrics, SessionRenewal},
+    metrics::SessionRenewal,
     runner::run_journal::RunJournal,
 };
 
 /// For a JWT that is needed only to end a session with.
 const JWT_FOR_END: Duration = Duration::from_secs(3);
 
-/// What it takes to open sessions as a persona.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::runner) struct Opener<'a> {
-    pub mcp: &'a McpClient,
-    pub auth: &'a AuthClient,
-    pub metrics: &'a Metrics,
-    pub email: &'a str,
-    /// Where sessions are written down.
-    pub journal: &'a RunJournal,
-    /// Of the beginning of the run; the space stays, the JWT may be replaced.
-    pub access: &'a Access,
-}
-
 /// One run's sessions, of which one is current.
 #[derive(Debug)]
 pub(super) struct Sessions<'a> {
-    pub opener: Opener<'a>,
+    /// Where sessions are written down, and whose they are.
+    pub journal: &'a RunJournal,
+    /// Of the beginning of the run; the space stays, the JWT may be replaced.
+    pub access: &'a Access,
     /// Held while another session is opened, so that calls wait for it and share it.
     state: Mutex<State>,
 }
@@ -61,11 +51,11 @@ struct State {
 
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
-    pub(super) fn new(opener: Opener<'a>, first: McpSession) -> Self {
+    pub(super) fn new(journal: &'a RunJournal, access: &'a Access, first: McpSession) -> Self {
         let (current, tally) = (Arc::new(first), Tally::FULL);
         let (is_lost, retired, failed) = Default::default();
         let state = Mutex::new(State { current, is_lost, retired, tally, failed });
-        Self { opener, state }
+        Self { journal, access, state }
     }
 
     /// Calls a tool in the current session: that session, when the call began, and what came of it.
@@ -114,7 +104,7 @@ impl<'a> Sessions<'a> {
         {
             return Err(failure.clone().into());
         }
-        let opened = timeout_at(deadline, self.opener.open(&mut state, reason, deadline)).await;
+        let opened = timeout_at(deadline, self.open(&mut state, reason, deadline)).await;
         match opened.unwrap_or_else(|_| Err(McpError::not_run("there was no time for it"))) {
             Ok(next) => {
                 let State { current, retired, is_lost, failed, .. } = &mut *state;
@@ -122,15 +112,16 @@ impl<'a> Sessions<'a> {
                 (*is_lost, *failed) = (false, None);
                 let frozen = retired.first().map_or(&[][..], |first| first.tools());
                 let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
-                let opened = match reason {
-                    SessionRenewal::Lost => "mana-mcp lost the session; opened another one",
-                    SessionRenewal::Unauthorized => "opened another session with a fresh JWT",
-                };
                 match reason {
-                    SessionRenewal::Lost => tracing::warn!(tools.gone = gone, "{opened}"),
-                    SessionRenewal::Unauthorized => tracing::info!(tools.gone = gone, "{opened}"),
+                    SessionRenewal::Lost => tracing::warn!(
+                        tools.gone = gone,
+                        "mana-mcp lost the session; opened another one"
+                    ),
+                    SessionRenewal::Unauthorized => {
+                        tracing::info!(tools.gone = gone, "opened another session with a fresh JWT")
+                    }
                 }
-                self.opener.metrics.record_session_renewal(reason);
+                self.journal.fleet.metrics.record_session_renewal(reason);
                 Ok(())
             }
             Err(mut why) => {
@@ -150,32 +141,32 @@ impl<'a> Sessions<'a> {
     }
 
     /// Ends all of them on the server, each step within `limit`. Whether the server says that it did.
-    pub(super) async fn close(self, limit: Duration) -> bool {
-        let State { current, retired: mut sessions, mut tally, .. } = self.state.into_inner();
+    pub(super) async fn close(&self, limit: Duration) -> bool {
+        let State { current, retired, tally, .. } = &mut *self.state.lock().await;
         // Only a JWT that is valid then passes the door, even to end a session.
         let jwt = current.jwt.clone();
-        sessions.push(current);
-        let endings = sessions.iter().map(|session| session.close(Some(&jwt), limit));
-        let endings = join_all(endings).await;
-        if !endings.contains(&Ending::Unauthorized) {
-            return endings.iter().all(|ending| *ending == Ending::Ended);
-        }
-        // The JWT ran out after the last call. Without another one the server keeps them for ever.
-        let deadline = Instant::now() + JWT_FOR_END.min(limit);
-        match self.opener.fresh_jwt(&mut tally, deadline).await {
-            Ok(jwt) => {
-                let again =
-                    sessions.iter().zip(endings).map(async |(session, ending)| match ending {
-                        Ending::Unauthorized => session.close(Some(&jwt), limit).await,
-                        ending => ending,
-                    });
-                join_all(again).await.iter().all(|ending| *ending == Ending::Ended)
+        retired.push(current.clone());
+        let end = async |sessions: &[Arc<McpSession>], jwt| {
+            join_all(sessions.iter().map(|session| session.close(Some(jwt), limit))).await
+        };
+        let endings = end(retired, &jwt).await;
+        let mut are_ended = !endings.contains(&Ending::Unknown);
+        let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
+        retired.retain(|_| refused.next().unwrap_or(false));
+        if !retired.is_empty() {
+            // The JWT ran out after the last call. Without another one the server keeps them for ever.
+            let deadline = Instant::now() + JWT_FOR_END.min(limit);
+            match self.fresh_jwt(tally, deadline).await {
+                Ok(jwt) => {
+                    are_ended &= end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended)
+                }
+                Err(why) => {
+                    tracing::warn!("an MCP session stays open on the server: {}", why.reason);
+                    are_ended = false;
+                }
             }
-            Err(why) => {
-                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
-                false
-            }
         }
+        are_ended
     }
 
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {
@@ -183,9 +174,7 @@ impl<'a> Sessions<'a> {
         let state = state.map_err(|_| McpError::not_run("there was no session in time"))?;
         if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(state) }
     }
-}
 
-impl Opener<'_> {
     /// Opens the session after the current one.
     async fn open(
         &self,
@@ -199,7 +188,7 @@ impl Opener<'_> {
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        Ok(self.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
+        Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
     /// A fresh JWT, which the run's redactor knows from now on.
@@ -212,12 +201,18 @@ impl Opener<'_> {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
         let space_id = Some(&*self.access.space_id);
-        let fresh = self.auth.open_in(self.email, space_id, deadline).await.map_err(|error| {
-            if error.verdict() == Verdict::Final {
-                tally.note_final_refusal();
-            }
-            McpError::not_run(error.to_string())
-        })?;
+        let fresh = self
+            .journal
+            .fleet
+            .auth
+            .open_in(&self.journal.persona.email, space_id, deadline)
+            .await
+            .map_err(|error| {
+                if error.verdict() == Verdict::Final {
+                    tally.note_final_refusal();
+                }
+                McpError::not_run(error.to_string())
+            })?;
         self.access.redactor.learn(&fresh.redactor);
         Ok(fresh.jwt)
     }

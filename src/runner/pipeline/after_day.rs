@@ -59,12 +59,12 @@ impl Pipeline {
             }
             (None, None) => {
                 let earlier = std::mem::take(&mut run.left.rating);
-                let (system, turn) = (&run.persona.system_prompt, &run.turn);
-                run_rating_turn(&self.fleet.claude, system, turn, earlier, &run.scope, &run.journal)
-                    .await
+                let (system, turn) = (&run.journal.persona.system_prompt, &run.turn);
+                run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
-        run.journal.give_up_waiting().await;
+        // What cannot be written stays in memory.
+        let _ = run.journal.flush().await;
         let facts = run.facts();
         let later = ratings.ended.as_ref().filter(|_| facts.is_resumed).and_then(why_later);
         let end = match (later, &ratings.ended) {
@@ -84,13 +84,13 @@ impl Pipeline {
 
     /// Writes down what becomes of the run, hands in what is left to be, and tells how it went.
     pub(super) async fn finish(&self, mut run: Run, mut verdict: Verdict) -> RunReport {
-        let Fleet { outbox, holds, metrics, .. } = &*self.fleet;
+        let Fleet { holds, metrics, .. } = &*self.fleet;
         let (took, redactor) = (run.started.elapsed(), &run.scope.redactor);
         verdict.reason = redactor.redact(&verdict.reason).into_owned();
         if let Some(failure) = &mut verdict.failure {
             failure.error = redactor.redact(&failure.error).into_owned();
         }
-        let user = run.persona.user_id.clone();
+        let user = run.journal.persona.user_id.clone();
         let hold = verdict.hold();
         if matches!(hold, Hold::BackOff(_)) {
             metrics.record_backoff();
@@ -100,6 +100,8 @@ impl Pipeline {
             _ => "the persona is held back",
         };
         let until = holds.apply(&user, hold, what);
+        // What is left of it in memory: its last steps, and its end, if it has come to one.
+        let mut unsaved = None;
         match verdict.then {
             Then::End(state) => {
                 if run.left.lost_an_answer {
@@ -113,25 +115,22 @@ impl Pipeline {
                         if run.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
                     verdict.failure = Some(Failure::at(stage, error));
                 }
-                let report = self.report(&run, verdict, took);
-                if handed_in.unsaved {
-                    outbox.keep(run.journal, row, run.posts).await;
-                }
-                report
+                unsaved = handed_in.unsaved.then_some(Some(row));
             }
             Then::Postpone | Then::Close => {
                 // Nothing of it is written down but its steps: it is where it was.
                 if let Some(until) = until {
                     self.write_hold(run.journal.id, until).await;
                 }
-                let report = self.report(&run, verdict, took);
-                if run.journal.flush().await.is_err() {
-                    outbox.keep_steps(run.journal).await;
-                }
-                report
+                unsaved = run.journal.flush().await.is_err().then_some(None);
             }
-            Then::Leave | Then::Rate => self.report(&run, verdict, took),
+            Then::Leave | Then::Rate => {}
         }
+        let report = self.report(&run, verdict, took);
+        if let Some(row) = unsaved {
+            self.outbox.keep(run.journal, row.map(|row| (row, run.posts))).await;
+        }
+        report
     }
 
     /// What came of a run that took so long: counted and logged, but for one that is to be closed yet.
@@ -149,15 +148,14 @@ impl Pipeline {
         }
         run.log(&report, took);
         if verdict.is_refused_login() && seed_secret.has_fitted() {
-            seed_secret.blame(&run.persona.user_id);
+            seed_secret.blame(&run.journal.persona.user_id);
         }
         report
     }
 
     async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
-        let (user, shutdown) = (&run.persona.user_id, &run.scope.shutdown);
-        let (journal, outbox) = (&run.journal, &self.fleet.outbox);
-        let handed_in = outbox.hand_in(journal, user, row, &run.posts, run.end, shutdown).await;
+        let Run { journal, scope, posts, end, .. } = &*run;
+        let handed_in = self.outbox.hand_in(journal, row, posts, *end, &scope.shutdown).await;
         run.undelivered |= handed_in.undelivered > 0;
         handed_in
     }

@@ -23,10 +23,7 @@ use crate::{
     },
     domain::{Persona, Stage, ToolName},
     metrics::{ToolFault, ToolOutcome},
-    runner::{
-        persona_tools::{Opener, PersonaTools},
-        verdict::Failure,
-    },
+    runner::{persona_tools::PersonaTools, verdict::Failure},
 };
 
 /// For a login that is needed only to end sessions with.
@@ -42,53 +39,41 @@ impl Pipeline {
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = self.open(run).await?;
         self.warn_of_misnamed(&listed);
-        // The schemas are gone again after this: the run needs them as it offers them only.
-        let prepared = self.prepare(run, day, listed).await;
-        let opener = Opener {
-            mcp: &self.mcp,
-            auth: &self.auth,
-            metrics: &self.fleet.metrics,
-            email: &run.persona.email,
-            journal: &run.journal,
-            access: &access,
-        };
-        let tools = PersonaTools::new(opener, session);
-        let played = match prepared {
-            Ok((catalog, day)) => Ok(self.play(run, &tools, catalog, day).await),
-            Err(failure) => Err(failure),
-        };
+        let tools = PersonaTools::new(&run.journal, &access, session);
+        let (turn, end) = self.play(run, &tools, day, listed).await;
         // On every path: the server never forgets a session by itself.
         let courtesy = run.scope.shutdown.courtesy();
         if tools.close(courtesy).await && run.left.sessions.is_empty() {
             run.journal.note(&Step::SessionsEnded).await;
         }
-        let (turn, end) = played?;
         run.turn = turn;
         end
     }
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let opening = self.auth.open(&run.persona.email, run.scope.deadline);
+        let opening = self.fleet.auth.open(&run.journal.persona.email, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
-        let access = access.map_err(|error| Failure::of_auth(&error))?;
-        run.note_access(&access);
+        let mut access = access.map_err(|error| Failure::of_auth(&error))?;
+        // One for all that is said of the run: who learns a secret later tells everybody.
+        run.scope.redactor.learn(&access.redactor);
+        access.redactor = run.scope.redactor.clone();
         self.end_sessions(run, &access, left).await;
         let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
         let opening = async {
             loop {
                 let note = |session| run.journal.note_session(session);
-                let opened = self.mcp.open(token, &access.redactor, deadline, note).await;
+                let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
                 let Err(McpError { fate: Fate::Away, reason }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
-                let longest = (now + self.limits.tool_timeout).min(deadline);
-                if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
+                let longest = (now + self.fleet.config.run.tool_timeout).min(deadline);
+                if !self.fleet.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
@@ -104,7 +89,8 @@ impl Pipeline {
             return;
         }
         let Access { jwt, space_id, redactor, .. } = access;
-        let ends = left.iter().map(|session| self.mcp.end((jwt, space_id), redactor, session));
+        let ends =
+            left.iter().map(|session| self.fleet.mcp.end((jwt, space_id), redactor, session));
         if join_all(ends).await.into_iter().all(|is_ended| is_ended) {
             run.journal.note(&Step::SessionsEnded).await;
         } else {
@@ -116,31 +102,31 @@ impl Pipeline {
     /// The same of a run that has not logged in, and does so for this only.
     pub(super) async fn end_left_sessions(&self, run: &mut Run) {
         let left = std::mem::take(&mut run.left.sessions);
-        let Persona { user_id, email, .. } = &run.persona;
+        let Persona { user_id, email, .. } = &run.journal.persona;
         if left.is_empty() || email.is_empty() {
             return;
         }
         let limit = LOGIN_FOR_END.min(run.scope.shutdown.courtesy());
         let deadline = (Instant::now() + limit).min(run.end);
         // Who is held back may be so for its password, and a further attempt may lock the account.
-        let access = match self.fleet.holds.why(user_id).is_some() {
-            true => None,
-            false => timeout_at(deadline, self.auth.open(email, deadline)).await.ok(),
-        };
-        match access {
-            Some(Ok(access)) => self.end_sessions(run, &access, left).await,
-            _ => tracing::debug!("no login to end the MCP sessions of an earlier process with"),
+        if self.fleet.holds.why(user_id).is_none()
+            && let Ok(Ok(access)) =
+                timeout_at(deadline, self.fleet.auth.open(email, deadline)).await
+        {
+            self.end_sessions(run, &access, left).await;
+        } else {
+            tracing::debug!("no login to end the MCP sessions of an earlier process with");
         }
     }
 
     /// The tools on offer and the day: of the run as it was, or of this session and this morning.
     async fn prepare(
         &self,
-        run: &mut Run,
+        run: &Run,
         day: Option<Day>,
         listed: Vec<Tool>,
     ) -> Result<(Catalog, Day), Failure> {
-        let (Some(opened), Some(day)) = (run.left.opened.take(), day) else {
+        let (Some(opened), Some(day)) = (&run.left.opened, day) else {
             return self.open_day(run, self.sift(listed)).await;
         };
         let kept = self.fleet.journal.catalog(&opened.catalog).await;
@@ -196,8 +182,8 @@ impl Pipeline {
     async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
         let catalog = self.offer(&tools)?;
         let now = self.fleet.clock.now();
-        let today = now.to_zoned(self.time_zone.clone()).date();
-        let opening = prompt::day(today, &run.persona.module_mix);
+        let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
+        let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(&tools).unwrap_or_default();
@@ -216,33 +202,35 @@ impl Pipeline {
         &self,
         run: &Run,
         tools: &PersonaTools<'_>,
-        catalog: Catalog,
-        day: Day,
+        day: Option<Day>,
+        listed: Vec<Tool>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
+        // The schemas are gone again after this: the run needs them as it offers them only.
+        let (catalog, day) = match self.prepare(run, day, listed).await {
+            Ok(prepared) => prepared,
+            Err(failure) => return (MainTurn::default(), Err(failure)),
+        };
         let replies_before = day.replies();
-        let (claude, system) = (&self.fleet.claude, &run.persona.system_prompt);
+        let (claude, system) = (&self.claude, &run.journal.persona.system_prompt);
         let (scope, journal) = (&run.scope, &run.journal);
         let played = run_main_turn(claude, tools, catalog, system, day, scope, journal).await;
         let Played { turn, ended, reminders, refused_tools } = played;
         if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
-        journal.give_up_waiting().await;
+        // What cannot be written stays in memory.
+        let _ = journal.flush().await;
         self.note_refused_tools(refused_tools);
         self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
-        let failure = match &ended {
-            Ended::Away { reason } => Some(Failure::away(Stage::MainTurn, reason)),
+        let has_got_on = replies_before == 0 || turn.replies > replies_before;
+        match &ended {
+            Ended::Away { reason } => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
             // What an earlier process paid for is not thrown away for a model that is away now.
-            Ended::Model(error)
-                if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>
-            {
-                Some(Failure::at(Stage::MainTurn, error))
+            Ended::Model(error) if !has_got_on && error.may_pass() => {
+                return (turn, Err(Failure::at(Stage::MainTurn, error)));
             }
-            _ => None,
-        };
-        if let Some(failure) = failure {
-            return (turn, Err(failure));
+            _ => {}
         }
         self.count_calls(&turn);
         let end = ended.summary(&scope.redactor);

@@ -6,19 +6,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
-    clients::{auth::Access, personas::Batch},
-    domain::{Persona, RunState, Stage, Usd, one_line},
+    clients::personas::Batch,
+    domain::{RunState, Stage, Usd, one_line},
     journal::{CANCELLED, EndedRun},
     runner::{
         control::Place,
         run_journal::RunJournal,
-        verdict::{Facts, Failure, Verdict},
+        verdict::{Facts, Failure, Then, Verdict},
     },
 };
 
 /// A run under way.
 pub(super) struct Run {
-    pub persona: Persona,
     pub journal: RunJournal,
     /// Bounds of its conversations. No work after their deadline, only handing in.
     pub scope: Scope,
@@ -45,12 +44,6 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// It is logged in, and all of the persona's secrets are known.
-    pub(super) fn note_access(&mut self, access: &Access) {
-        self.scope.redactor = access.redactor.clone();
-        self.journal.redact_with(access.redactor.clone());
-    }
-
     /// The outcome of free work, which a stop, a pause or the end of the run's time drops.
     pub(super) async fn unless_stopped<T>(
         &self,
@@ -72,7 +65,7 @@ impl Run {
     pub(super) fn facts(&self) -> Facts {
         Facts {
             is_resumed: self.is_resumed,
-            is_cancelled: self.place.cancelled.is_cancelled()
+            is_cancelled: self.place.run.cancelled.is_cancelled()
                 || self.close.as_deref() == Some(CANCELLED),
             has_paid: self.turn.spent > Usd::ZERO || self.journal.has_paid(),
             has_called: !self.turn.calls.is_empty(),
@@ -134,4 +127,12 @@ pub(in crate::runner) struct RunReport {
     pub undelivered: bool,
     /// What its model requests cost in this process.
     pub cost: Usd,
+}
+
+impl RunReport {
+    /// That of a persona that this kept from running.
+    pub(in crate::runner) fn without_a_run(failure: Failure) -> Self {
+        let verdict = Verdict::failed(Then::Leave, failure);
+        Self { verdict, undelivered: false, cost: Usd::ZERO }
+    }
 }

@@ -5,8 +5,10 @@ use std::task::Poll;
 use super::*;
 use crate::{
     agent::{conversation::Limits, day_end::DayEnd, replay::Replay},
+    clock::Clock,
     config::BudgetConfig,
-    journal::Cap,
+    domain::UserId,
+    journal::{Cap, Journal},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -26,19 +28,16 @@ async fn anna(journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJour
 }
 
 async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -> RunJournal {
-    let budget = Budget::load(&config, journal, clock.clone()).await.unwrap();
-    let setup = Setup {
+    let (fleet, ..) = Fleet::of_test(journal, clock, config).await;
+    RunJournal {
         id,
-        persona: UserId::parse("anna").unwrap(),
-        email: String::new(),
-        journal: journal.clone(),
-        clock: clock.clone(),
-        budget: Arc::new(budget),
-        max_cost: usd(100.0),
+        persona: Persona::known_by_id(UserId::parse("anna").unwrap()),
+        fleet,
         pause: CancellationToken::new(),
         give_up_at: Instant::now() + DAY,
-    };
-    RunJournal::new(setup, Redactor::default(), 0, (Usd::ZERO, Usd::ZERO))
+        redactor: Redactor::default(),
+        books: Books::new(0, Usd::ZERO, Usd::ZERO),
+    }
 }
 
 /// A request that comes to this.
@@ -116,16 +115,16 @@ async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_
     // Larger than the whole cap, and than what is left of it.
     assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));
     assert_eq!(ask(4.98, 0.4).await, too_dear(4.98));
-    assert!(!run.setup.budget.is_reached(Cap::Daily));
+    assert!(!run.fleet.budget.is_reached(Cap::Daily));
     for _ in 0..11 {
         assert_eq!(ask(0.4, 0.4).await, Ok(()));
     }
     assert_eq!(ask(0.6, 0.4).await, too_dear(0.6));
-    assert!(!run.setup.budget.is_reached(Cap::Daily));
+    assert!(!run.fleet.budget.is_reached(Cap::Daily));
     // Of what is left nobody's request can be paid for.
     assert_eq!(ask(0.2, 0.2).await, Ok(()));
     assert!(matches!(ask(0.6, 0.4).await, Err(NotPaid::Budget { .. })));
-    assert!(run.setup.budget.is_reached(Cap::Daily));
+    assert!(run.fleet.budget.is_reached(Cap::Daily));
 }
 
 #[tokio::test]
@@ -139,7 +138,7 @@ async fn a_cap_that_pays_for_nobody_is_reached_at_once() {
         let price = Price { ordinary: usd(0.4), ..price(12.0) };
         let refused = ask(&run, price, Bill::Lost).await;
         assert!(matches!(refused, Err(NotPaid::Budget { .. })));
-        assert!(run.setup.budget.is_reached(cap));
+        assert!(run.fleet.budget.is_reached(cap));
     }
 }
 
@@ -198,7 +197,7 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             let run = anna(&journal, &clock, config).await;
             // Whoever has it drops it before the request is sent.
             was_dropped = dropped_at(n, async { run.reserve(price(1.0)).await.map(drop) }).await;
-            assert!(run.asking.try_lock().is_ok(), "a pause need not wait for it");
+            assert!(run.books.asking.try_lock().is_ok(), "a pause need not wait for it");
             if has_step {
                 run.note(&ended).await;
             } else {
@@ -210,7 +209,7 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             assert_eq!((run.left(), run.lost()), (usd(100.0), Usd::ZERO), "{what}");
             assert!(!run.has_paid(), "{what}");
             assert!(
-                run.setup.budget.reserving().make_way().is_none(),
+                run.fleet.budget.reserving().make_way().is_none(),
                 "{what}: nobody waits for it"
             );
             if has_step {
@@ -246,7 +245,7 @@ async fn a_reservation_that_could_not_be_written_leaves_nothing_behind() {
     let journal = Journal::in_memory().await.unwrap();
     let none = BudgetConfig { daily: None, monthly: None, persona_daily: None };
     let mut run = anna(&journal, &clock, none).await;
-    run.setup.give_up_at = Instant::now();
+    run.give_up_at = Instant::now();
     fill(&journal).await;
     let refused = ask(&run, price(1.0), Bill::Lost).await;
     assert!(matches!(refused, Err(NotPaid::Unrecorded { .. })), "{refused:?}");
@@ -254,5 +253,5 @@ async fn a_reservation_that_could_not_be_written_leaves_nothing_behind() {
     run.note(&Step::DayEnded(DayEnd::default())).await;
     assert_eq!(replayed(&journal, &run).await, (0, false, Usd::ZERO));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
-    assert!(run.setup.budget.reserving().make_way().is_none());
+    assert!(run.fleet.budget.reserving().make_way().is_none());
 }

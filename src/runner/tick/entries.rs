@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{Tick, TickError, TickSummary};
+use super::{TickError, TickSummary, Ticks};
 use crate::{
     clients::personas::{Due, DueRow},
-    domain::{Cadence, RunId, RunOutcome, Slot, UserId, WhyNotRun},
+    domain::{Cadence, Persona, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
     runner::{
         holds::Held,
+        pipeline::RunReport,
+        verdict::{Cause, Failure},
         work::{Came, What, Work},
     },
 };
@@ -24,7 +26,7 @@ pub(super) struct Entry {
     pub came: Option<Came>,
 }
 
-impl Tick {
+impl Ticks {
     /// Who runs, which goes to the end of the list of work, who does not, and which rows are nobody.
     pub(super) async fn sort_out(
         &self,
@@ -45,13 +47,18 @@ impl Tick {
                 self.fleet.metrics.record_no_run(RunOutcome::Failed);
                 tracing::warn!("{in_log}");
             }
-            Entry { persona, user: None, came: Some(Came::Failed(error)) }
+            let failure = Failure::at(Stage::Due, error);
+            Entry { persona, user: None, came: Some(Ok(RunReport::without_a_run(failure))) }
         };
-        let mut why_not = |id: &UserId, slot: &Slot, is_full: bool| {
-            let (why, because) = match self.fleet.holds.why(id) {
+        let mut sort = |persona: Persona| {
+            let (id, slot) = (persona.user_id.clone(), Slot::of(persona.cadence, server_time));
+            let entry =
+                |came| Entry { persona: persona.email.clone(), user: Some(id.clone()), came };
+            let (why, because) = match self.fleet.holds.why(&id) {
                 Some(Held::Away(why)) => {
                     self.fleet.metrics.record_no_run(RunOutcome::PutOff);
-                    return Some(Came::PutOff(why));
+                    let failure = Failure { cause: Cause::Away, ..Failure::at(Stage::Due, why) };
+                    return entry(Some(Ok(RunReport::without_a_run(failure))));
                 }
                 Some(Held::Until(until, failures)) => {
                     let first = summary.first_hold_ends.get_or_insert(until);
@@ -60,27 +67,32 @@ impl Tick {
                         let because = format!("PERSONA_DAILY_USD is used up until {until}");
                         (WhyNotRun::PersonaBudget, because)
                     } else {
-                        let because =
-                            format!("held back until {until}, failed runs in a row: {failures}");
-                        (WhyNotRun::HeldBack, because)
+                        let row = format!("failed runs in a row: {failures}");
+                        (WhyNotRun::HeldBack, format!("held back until {until}, {row}"))
                     }
                 }
                 None if unfinished.contains(id.as_str()) => {
                     (WhyNotRun::Unfinished, "a run of it comes to its end first".into())
                 }
-                None if done.get(slot).is_some_and(|done| done.contains(id.as_str())) => {
+                None if done.get(&slot).is_some_and(|done| done.contains(id.as_str())) => {
                     (WhyNotRun::SlotUsed, format!("it has had its run for {slot}"))
                 }
-                None => match &no_money {
-                    Some(reason) => (WhyNotRun::Budget, reason.clone()),
-                    None if is_full => {
-                        let because = "another run finds out whether Claude is to be had again";
-                        (WhyNotRun::ModelStopped, because.into())
-                    }
-                    None => return None,
-                },
+                None if let Some(reason) = &no_money => (WhyNotRun::Budget, reason.clone()),
+                None if list.len() >= most => {
+                    let because = "another run finds out whether Claude is to be had again";
+                    (WhyNotRun::ModelStopped, because.into())
+                }
+                None if let Some(claim) = self.claims.claim(id.as_str()) => {
+                    let entry = entry(None);
+                    let what = What::New(Box::new(persona), slot);
+                    list.push(Work { id: RunId::new(), what, claim });
+                    return entry;
+                }
+                None => (WhyNotRun::Unfinished, "a run of it is under way".into()),
             };
-            Some(self.skip(id, why, &because))
+            tracing::debug!(persona.id = %id, why = why.as_str(), "does not run: {because}");
+            self.fleet.metrics.record_no_run(RunOutcome::Skipped);
+            entry(Some(Err(why)))
         };
         let sorted = rows.into_iter().map(|row| match row {
             Err(error) => {
@@ -92,31 +104,9 @@ impl Tick {
                 let error = "/due lists this persona twice; it runs once".into();
                 refuse(persona.email, error, &in_log)
             }
-            Ok(persona) => {
-                let (id, email) = (persona.user_id.clone(), persona.email.clone());
-                let slot = Slot::of(persona.cadence, server_time);
-                let came = why_not(&id, &slot, list.len() >= most).or_else(|| {
-                    let Some(claim) = self.claims.claim(id.as_str()) else {
-                        return Some(self.skip(
-                            &id,
-                            WhyNotRun::Unfinished,
-                            "a run of it is under way",
-                        ));
-                    };
-                    let what = What::New(Box::new(persona), slot);
-                    list.push(Work { id: RunId::new(), what, claim });
-                    None
-                });
-                Entry { persona: email, user: Some(id), came }
-            }
+            Ok(persona) => sort(persona),
         });
         Ok(sorted.collect())
-    }
-
-    fn skip(&self, persona: &UserId, why: WhyNotRun, because: &str) -> Came {
-        tracing::debug!(persona.id = %persona, why = why.as_str(), "does not run: {because}");
-        self.fleet.metrics.record_no_run(RunOutcome::Skipped);
-        Came::Skipped(why)
     }
 
     /// For each slot somebody is due for, the personas that have their run for it.

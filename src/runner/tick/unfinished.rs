@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Tick;
+use super::Ticks;
 use crate::{
     domain::RunState,
     journal::{CANCELLED, JournalError, RunRow},
@@ -31,7 +31,7 @@ pub(super) struct Unfinished {
     pub personas: HashSet<String>,
 }
 
-impl Tick {
+impl Ticks {
     /// What there is to be done: young runs go on, if the runner is not paused, there is money, and
     /// Claude is asked; older ones are closed. Runs that somebody is at, and those whose end is on its way to
     /// the journal, are left alone; of several runs of a persona the others wait for the next list.
@@ -41,12 +41,12 @@ impl Tick {
     pub(super) async fn unfinished(&self, admitted: Admitted) -> Result<Unfinished, JournalError> {
         // From the look at the claims to the claim: what is read between them stays so.
         let _listing = self.listing.lock().await;
-        let claimed = self.claims.personas();
-        let unsaved = self.fleet.outbox.unsaved_runs().await;
+        let claimed = self.claims.all();
+        let unsaved = self.pipeline.outbox.unsaved_runs().await;
         let mut runs = self.fleet.journal.runs_in(RunState::Running).await?;
         runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
 
-        let may_begin = self.fleet.admission.of_runs(admitted).is_none();
+        let may_begin = self.fleet.why_not_run(admitted).is_none();
         let most = if may_begin { admitted.most() } else { 0 };
         let now = self.fleet.clock.now();
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
@@ -88,7 +88,7 @@ impl Tick {
             ),
             _ => (
                 run.updated_at,
-                self.resume_max_age,
+                self.fleet.config.journal.resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
                 "it had not got on for longer than JOURNAL_RESUME_MAX_AGE_MS",
             ),
         };
@@ -98,7 +98,8 @@ impl Tick {
             Some(too_old)
         } else {
             // Thinking is bound to the model that thought it.
-            let is_bound = run.state == RunState::Running && run.model != self.fleet.claude.model();
+            let is_bound =
+                run.state == RunState::Running && run.model != self.pipeline.claude.model();
             is_bound.then_some("ANTHROPIC_MODEL was changed in the middle of this run")
         }
     }
