@@ -1,6 +1,6 @@
 //! Label values: closed sets, and the bounded set of tool names.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
@@ -96,21 +96,19 @@ const MAX_TOOLS: usize = 150;
 
 /// The tool names seen so far.
 #[derive(Debug, Default)]
-pub struct ToolLabels(Mutex<HashSet<Arc<str>>>);
+pub struct ToolLabels(Mutex<HashSet<String>>);
 
 impl ToolLabels {
     /// The label of a listed tool, `unknown` for one that is not listed, `other` beyond the limit.
-    pub fn label(&self, listed: Option<&str>) -> Arc<str> {
-        let Some(name) = listed else { return "unknown".into() };
+    pub fn label<'n>(&self, listed: Option<&'n str>) -> &'n str {
+        let Some(name) = listed else { return "unknown" };
         let mut seen = self.0.lock();
-        if let Some(label) = seen.get(name) {
-            return label.clone();
+        if !seen.contains(name) {
+            if seen.len() >= MAX_TOOLS {
+                return "other";
+            }
+            seen.insert(name.to_owned());
         }
-        if seen.len() >= MAX_TOOLS {
-            return "other".into();
-        }
-        let label: Arc<str> = name.into();
-        seen.insert(label.clone());
-        label
+        name
     }
 }

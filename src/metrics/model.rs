@@ -152,7 +152,7 @@ impl Metrics {
         let tool = self.tool_labels.label(listed);
         // With its first call a tool gets all its series: a first error is an increase from zero.
         for known in ToolOutcome::ALL {
-            let calls = self.model.tool_calls.at([&*tool, known.as_str()]);
+            let calls = self.model.tool_calls.at([tool, known.as_str()]);
             calls.inc_by((*known == outcome).into());
         }
         self.model.tool_duration.at([]).observe(took.as_secs_f64());
