@@ -106,7 +106,7 @@ impl App {
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);
-        metrics.set_tick_interval(config.tick.interval);
+        metrics.scheduling.tick_interval.set(config.tick.interval.as_secs_f64());
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
         let auth = Arc::new(AuthClient::new(
             http.clone(),

@@ -13,7 +13,6 @@ mod scheduling;
 mod traffic;
 
 use parking_lot::Mutex;
-
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
@@ -24,7 +23,8 @@ pub use labels::{
 };
 pub use scheduling::InFlight;
 
-use families::Families;
+use crate::version::COMMIT;
+use families::{Families, Series};
 
 /// Seconds: HTTP requests to Mana's services and from our clients, and tool calls.
 const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -34,16 +34,18 @@ const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 pub struct Metrics {
     registry: Registry,
     catalogue: Vec<Family>,
-    scheduling: scheduling::Scheduling,
+    /// Ticks and runs.
+    pub scheduling: scheduling::Scheduling,
     traffic: traffic::Traffic,
-    model: model::Model,
-    delivery: delivery::Delivery,
-    process: process::Process,
+    /// Conversations with Claude.
+    pub model: model::Model,
+    /// The outbox and the journal.
+    pub delivery: delivery::Delivery,
+    /// The process.
+    pub process: process::Process,
     tool_labels: ToolLabels,
     /// Since when the oldest post of the outbox waits.
     oldest_since: Mutex<Option<Instant>>,
-    /// Held while what is read at a scrape is brought up to date and shown.
-    rendering: Mutex<()>,
 }
 
 impl Metrics {
@@ -63,13 +65,12 @@ impl Metrics {
             catalogue: families.catalogue,
             tool_labels: ToolLabels::default(),
             oldest_since: Mutex::default(),
-            rendering: Mutex::default(),
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.model.create_decisions();
         metrics.traffic.create_children();
-        metrics.process.set_build(version);
-        metrics.set_journal_writable(true);
+        metrics.process.build.at([version, COMMIT]).set(1.0);
+        metrics.delivery.journal_writable.set(1.0);
         Ok(metrics)
     }
 
@@ -78,12 +79,12 @@ impl Metrics {
         &self.catalogue
     }
 
-    /// The exposition in Prometheus text format.
+    /// The exposition in Prometheus text format, for one caller at a time: first what is read at a scrape is
+    /// brought up to date.
     ///
     /// # Errors
     /// When a family cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
-        let _one_at_a_time = self.rendering.lock();
         self.refresh_outbox();
         self.process.refresh();
         let mut text = Vec::new();
@@ -98,7 +99,6 @@ mod tests {
 
     use super::*;
     use crate::domain::Usd;
-    use crate::version::COMMIT;
 
     #[test]
     fn every_family_is_there_from_the_start_with_closed_label_sets_at_zero() {
@@ -191,10 +191,10 @@ mod tests {
     fn the_journal_counts_as_writable_until_a_write_fails() {
         let metrics = Metrics::new("0").unwrap();
         assert!(metrics.render().unwrap().contains("journal_writable 1\n"));
-        metrics.set_journal_writable(false);
-        metrics.set_journal_size(8_192);
-        metrics.record_resumed_run();
-        metrics.record_lost_answer();
+        metrics.delivery.journal_writable.set(0.0);
+        metrics.delivery.journal_size.set(8_192.0);
+        metrics.scheduling.runs_resumed.inc();
+        metrics.model.answers_lost.inc();
         let text = metrics.render().unwrap();
         for line in ["journal_writable 0", "journal_size_bytes 8192", "runs_resumed_total 1"] {
             assert!(text.contains(&format!("\nmana_persona_runner_{line}\n")), "{line} in\n{text}");

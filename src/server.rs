@@ -17,7 +17,7 @@ use axum::{
     extract::State,
     http::{StatusCode, header},
     middleware,
-    response::{IntoResponse, Response},
+    response::IntoResponse,
     routing::{get, post},
 };
 use serde_json::{Value, json};
@@ -115,10 +115,10 @@ async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, 
 }
 
 fn render(state: &ServerState) -> Result<Bytes, String> {
-    state.metrics.set_paused(state.control.paused().is_some());
+    state.metrics.scheduling.paused.set(state.control.paused().is_some().into());
     // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
-    state.metrics.set_journal_writable(state.journal.trouble().is_none());
-    state.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
+    state.metrics.delivery.journal_writable.set(state.journal.trouble().is_none().into());
+    state.metrics.process.log_lines_dropped.inc_by(telemetry::take_dropped_lines() as f64);
     state.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
 }
 
@@ -134,15 +134,8 @@ async fn method_not_allowed() -> Failure {
 type Answer = Result<Json<Value>, Failure>;
 
 /// `{ok:false,error}` with a status.
-#[derive(Debug)]
-struct Failure(StatusCode, String);
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({"ok": false, "error": self.1}))).into_response()
-    }
-}
+type Failure = (StatusCode, Json<Value>);
 
 fn failure(status: StatusCode, error: impl Display) -> Failure {
-    Failure(status, error.to_string())
+    (status, Json(json!({"ok": false, "error": error.to_string()})))
 }

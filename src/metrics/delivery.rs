@@ -24,11 +24,11 @@ families! { Delivery {
     dead_letters: gauge "outbox_dead_letters" {};
     /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
     /// what JOURNAL_RETENTION_DAYS keep.
-    journal_size: gauge "journal_size_bytes" {};
+    pub journal_size: gauge "journal_size_bytes" {};
     /// Room left on the disk the journal is on. At 0 no new run starts; the journal needs some megabytes a day.
-    disk_free: gauge "journal_disk_free_bytes" {};
+    pub disk_free: gauge "journal_disk_free_bytes" {};
     /// 0 since the journal could not be written, 1 again once it can: meanwhile no new run starts.
-    journal_writable: gauge "journal_writable" {};
+    pub journal_writable: gauge "journal_writable" {};
 } }
 
 /// What the outbox holds.
@@ -57,7 +57,7 @@ impl Metrics {
         {
             self.delivery.outbox.at([kind.as_str()]).set(posts as f64);
         }
-        self.delivery.dead_letters.at([]).set(outbox.dead_letters as f64);
+        self.delivery.dead_letters.set(outbox.dead_letters as f64);
         let now = Instant::now();
         let since = outbox.oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
         *self.oldest_since.lock() = since;
@@ -67,21 +67,6 @@ impl Metrics {
     pub(super) fn refresh_outbox(&self) {
         let since = *self.oldest_since.lock();
         let age = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
-        self.delivery.oldest_age.at([]).set(age);
-    }
-
-    /// Size of the journal's database in bytes.
-    pub fn set_journal_size(&self, bytes: u64) {
-        self.delivery.journal_size.at([]).set(bytes as f64);
-    }
-
-    /// Bytes that may still be written on the journal's disk.
-    pub fn set_disk_free(&self, bytes: u64) {
-        self.delivery.disk_free.at([]).set(bytes as f64);
-    }
-
-    /// Whether the last write to the journal went well.
-    pub fn set_journal_writable(&self, writable: bool) {
-        self.delivery.journal_writable.at([]).set(writable.into());
+        self.delivery.oldest_age.set(age);
     }
 }

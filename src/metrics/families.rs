@@ -41,22 +41,29 @@ pub(super) const fn closed<L: Label>() -> Values {
 }
 
 /// Declares the families of a topic. What is documented of one is its help text, and its line in
-/// ops/METRICS.md.
+/// ops/METRICS.md. One without labels is its only series; `pub` are those that are recorded without further
+/// ado, where that happens.
 macro_rules! families {
-    (type counter) => { prometheus::CounterVec };
-    (type gauge) => { prometheus::GaugeVec };
-    (type histogram) => { prometheus::HistogramVec };
+    (type counter) => { prometheus::Counter };
+    (type gauge) => { prometheus::Gauge };
+    (type histogram) => { prometheus::Histogram };
+    (type counter $($labels:ident)+) => { prometheus::CounterVec };
+    (type gauge $($labels:ident)+) => { prometheus::GaugeVec };
+    (type histogram $($labels:ident)+) => { prometheus::HistogramVec };
+    (made $family:ident) => { $crate::metrics::families::Series::at(&$family, []) };
+    (made $family:ident $($labels:ident)+) => { $family };
     (options $options:ident) => { $options };
     (options $options:ident $buckets:ident) => {
         prometheus::HistogramOpts::from($options).buckets($buckets.to_vec())
     };
     ($topic:ident { $(
         $(#[doc = $help:literal])+
-        $field:ident: $kind:ident $name:literal { $($label:ident: $values:expr),* } $($buckets:ident)?;
+        $vis:vis $field:ident: $kind:ident $name:literal { $($label:ident: $values:expr),* } $($buckets:ident)?;
     )+ }) => {
+        /// The families of this topic.
         #[derive(Debug)]
-        pub(super) struct $topic {
-            $($(#[doc = $help])+ $field: $crate::metrics::families::families!(type $kind),)+
+        pub struct $topic {
+            $($(#[doc = $help])+ $vis $field: $crate::metrics::families::families!(type $kind $($label)*),)+
         }
 
         impl $topic {
@@ -66,10 +73,11 @@ macro_rules! families {
                 $(let $field = {
                     let labels = const { &[$((stringify!($label), $values)),*] };
                     let help = concat!($($help),+).trim_ascii_start();
-                    families.add($name, stringify!($kind), help, labels, |options, names| {
+                    let family = families.add($name, stringify!($kind), help, labels, |options, names| {
                         let options = $crate::metrics::families::families!(options options $($buckets)?);
-                        <$crate::metrics::families::families!(type $kind)>::new(options, names)
-                    })?
+                        <$crate::metrics::families::families!(type $kind with_labels)>::new(options, names)
+                    })?;
+                    $crate::metrics::families::families!(made family $($label)*)
                 };)+
                 Ok(Self { $($field),+ })
             }

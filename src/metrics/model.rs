@@ -40,7 +40,7 @@ const TOOLS: Values = Values::Bounded(
 families! { Model {
     /// 1 while all use of the model has stopped because of something that waiting does not heal (key, account,
     /// model, spend limit), else 0. /health has the reason.
-    stopped: gauge "model_stopped" {};
+    pub stopped: gauge "model_stopped" {};
     /// Model replies by why they ended. Growth of max_tokens or refusal means that replies are cut off or
     /// turned down.
     stop_reasons: counter "claude_stop_reasons_total" { stop_reason: STOP_REASONS };
@@ -49,7 +49,7 @@ families! { Model {
     reply_duration: histogram "claude_request_duration_seconds" {} REPLY_BUCKETS;
     /// Model requests whose answer was lost, on its way or with the process; they count as spent and are asked
     /// again.
-    answers_lost: counter "answers_lost_total" {};
+    pub answers_lost: counter "answers_lost_total" {};
     /// Tokens billed, by kind. Growth of input against cache_read means that the prompt cache is missed.
     tokens: counter "claude_tokens_total" { kind: TOKEN_KINDS };
     /// What model replies cost in USD, by kind of token. Its increase over a day is the day's bill.
@@ -98,11 +98,6 @@ impl Model {
 }
 
 impl Metrics {
-    /// Whether all use of the model has stopped.
-    pub fn set_model_stopped(&self, stopped: bool) {
-        self.model.stopped.at([]).set(stopped.into());
-    }
-
     /// The model replied.
     pub fn record_reply(
         &self,
@@ -122,12 +117,7 @@ impl Metrics {
             self.model.tokens.at([kind]).inc_by(count as f64);
             self.model.cost.at([kind]).inc_by(cost.dollars());
         }
-        self.model.reply_duration.at([]).observe(took.as_secs_f64());
-    }
-
-    /// The answer to a model request was lost, on its way or with the process that waited for it.
-    pub fn record_lost_answer(&self) {
-        self.model.answers_lost.at([]).inc();
+        self.model.reply_duration.observe(took.as_secs_f64());
     }
 
     /// What the ledger holds for the current day or month, and the cap if there is one.
@@ -155,7 +145,7 @@ impl Metrics {
             let calls = self.model.tool_calls.at([tool, known.as_str()]);
             calls.inc_by((*known == outcome).into());
         }
-        self.model.tool_duration.at([]).observe(took.as_secs_f64());
+        self.model.tool_duration.observe(took.as_secs_f64());
     }
 
     /// So many tools are offered to nobody any more.
@@ -175,6 +165,6 @@ impl Metrics {
 
     /// Modules stayed without a rating.
     pub fn record_unrated(&self, modules: usize) {
-        self.model.unrated_modules.at([]).inc_by(modules as f64);
+        self.model.unrated_modules.inc_by(modules as f64);
     }
 }

@@ -23,9 +23,9 @@ families! { Scheduling {
     /// Duration of a tick. It grows with the number of due personas and with what slows their runs down.
     tick_duration: histogram "tick_duration_seconds" {} BUCKETS;
     /// TICK_INTERVAL_MS. It changes with a restart only.
-    tick_interval: gauge "tick_interval_seconds" {};
+    pub tick_interval: gauge "tick_interval_seconds" {};
     /// 1 while the runner is paused and starts no tick, else 0. Somebody has to resume it.
-    paused: gauge "paused" {};
+    pub paused: gauge "paused" {};
     /// Personas the last tick found due, by their cadence; unknown is a row of /due that cannot be read. Where
     /// it does not fall, runs fail or personas are held back.
     due: gauge "due_personas" { cadence: closed::<DueBy>() };
@@ -44,34 +44,24 @@ families! { Scheduling {
     runs_in_flight: gauge "runs_in_flight" {};
     /// Times an unfinished run was gone on with from the journal. It grows when the process was killed or
     /// stopped in the middle of runs.
-    runs_resumed: counter "runs_resumed_total" {};
+    pub runs_resumed: counter "runs_resumed_total" {};
     /// When the last run ended well, in Unix time, also before a restart; 0 if none ever did. Standing still
     /// while personas are due, nothing gets done.
     last_finished_run: gauge "last_finished_run_timestamp_seconds" {};
     /// Times a persona was held back after a failed run. It grows while the same personas fail again and again.
-    backoffs: counter "run_backoffs_total" {};
+    pub backoffs: counter "run_backoffs_total" {};
 } }
 
 impl Metrics {
     /// A tick ended.
     pub fn record_tick(&self, outcome: TickOutcome, took: Duration) {
         self.record_skipped_tick(outcome);
-        self.scheduling.tick_duration.at([]).observe(took.as_secs_f64());
+        self.scheduling.tick_duration.observe(took.as_secs_f64());
     }
 
     /// A tick did not take place.
     pub fn record_skipped_tick(&self, outcome: TickOutcome) {
         self.scheduling.ticks.at([outcome.as_str()]).inc();
-    }
-
-    /// TICK_INTERVAL_MS.
-    pub fn set_tick_interval(&self, interval: Duration) {
-        self.scheduling.tick_interval.at([]).set(interval.as_secs_f64());
-    }
-
-    /// Whether the runner is paused, by its environment or on request.
-    pub fn set_paused(&self, paused: bool) {
-        self.scheduling.paused.at([]).set(paused.into());
     }
 
     /// /due listed these personas.
@@ -89,36 +79,25 @@ impl Metrics {
 
     /// A run began; it counts as in flight until the guard is dropped.
     pub fn start_run(&self) -> InFlight {
-        let runs = self.scheduling.runs_in_flight.at([]);
-        runs.inc();
-        InFlight(runs)
+        self.scheduling.runs_in_flight.inc();
+        InFlight(self.scheduling.runs_in_flight.clone())
     }
 
     /// A run ended; `waited` is what it spent on Claude's limits.
     pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
         self.scheduling.runs.at([outcome.as_str(), stage.as_str()]).inc();
-        self.scheduling.run_duration.at([]).observe(took.as_secs_f64());
-        self.scheduling.model_wait.at([]).observe(waited.as_secs_f64());
+        self.scheduling.run_duration.observe(took.as_secs_f64());
+        self.scheduling.model_wait.observe(waited.as_secs_f64());
     }
 
     /// A run ended well, at this time.
     pub fn record_finished_run(&self, at: Timestamp) {
-        self.scheduling.last_finished_run.at([]).set(at.as_millisecond() as f64 / 1_000.0);
-    }
-
-    /// A run is continued from the journal.
-    pub fn record_resumed_run(&self) {
-        self.scheduling.runs_resumed.at([]).inc();
+        self.scheduling.last_finished_run.set(at.as_millisecond() as f64 / 1_000.0);
     }
 
     /// A due persona was not run, or its run left no trace.
     pub fn record_no_run(&self, outcome: RunOutcome) {
         self.scheduling.runs.at([outcome.as_str(), Stage::Due.as_str()]).inc();
-    }
-
-    /// A persona is held back after a failed run.
-    pub fn record_backoff(&self) {
-        self.scheduling.backoffs.at([]).inc();
     }
 }
 

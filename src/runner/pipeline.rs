@@ -104,7 +104,7 @@ impl Pipeline {
         match self.take_up(row, close).await {
             Ok(run) => {
                 if run.close.is_none() {
-                    self.fleet.metrics.record_resumed_run();
+                    self.fleet.metrics.scheduling.runs_resumed.inc();
                 }
                 self.to_its_end(run).await
             }
@@ -138,7 +138,7 @@ impl Pipeline {
         let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
             return;
         };
-        metrics.record_backoff();
+        metrics.scheduling.backoffs.inc();
         let (hold, what) =
             (Hold::BackOff(Duration::ZERO), "the persona is held back: its run panicked");
         if let Some(until) = holds.apply(&persona, hold, what) {
