@@ -13,7 +13,7 @@ mod scheduling;
 mod traffic;
 
 use parking_lot::Mutex;
-use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
 pub use delivery::OutboxState;
@@ -29,7 +29,8 @@ use families::{Families, Series};
 /// Seconds: HTTP requests to Mana's services and from our clients, and tool calls.
 const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The metrics and their registry. What is recorded stands beside what is declared, by topic.
+/// The metrics and their registry, by topic. What has labels is recorded by a method beside its declaration,
+/// so that their values come from enums; what has none may be `pub` and is recorded where it happens.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -87,9 +88,7 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         self.refresh_outbox();
         self.process.refresh();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 

@@ -102,7 +102,7 @@ pub fn router(state: ServerState) -> Router {
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
-        .fallback(not_found)
+        .fallback(async || failure(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.metrics.clone(), layers::observe))
         .with_state(state)
@@ -120,10 +120,6 @@ fn render(state: &ServerState) -> Result<Bytes, String> {
     state.metrics.delivery.journal_writable.set(state.journal.trouble().is_none().into());
     state.metrics.process.log_lines_dropped.inc_by(telemetry::take_dropped_lines() as f64);
     state.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
-}
-
-async fn not_found() -> Failure {
-    failure(StatusCode::NOT_FOUND, "no such route")
 }
 
 async fn method_not_allowed() -> Failure {

@@ -45,7 +45,8 @@ const OPERATIONS: Values = Values::Known(|| {
     OPERATIONS_OF.iter().flat_map(|(_, operations)| *operations).copied().collect()
 });
 const OUTCOMES: Values = Values::Known(|| ANSWERS.to_vec());
-const METHODS: Values = Values::Known(|| vec!["GET", "POST", "HEAD", "OPTIONS", "other"]);
+const OWN_METHODS: &[&str] = &["GET", "POST", "HEAD", "OPTIONS"];
+const METHODS: Values = Values::Known(|| [OWN_METHODS, &["other"]].concat());
 const STATUSES: Values = Values::Bounded("the HTTP statuses the daemon answers with");
 const ROUTES: Values = Values::Bounded("the routes of the daemon, `unmatched` for any other path");
 
@@ -106,8 +107,8 @@ impl Metrics {
 
     /// A request to this daemon was answered.
     pub fn record_server_request(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = [method, route, &status.to_string()];
-        self.traffic.server_requests.at(labels).inc();
+        let method = if OWN_METHODS.contains(&method) { method } else { "other" };
+        self.traffic.server_requests.at([method, route, &status.to_string()]).inc();
         self.traffic.server_duration.at([method, route]).observe(took.as_secs_f64());
     }
 }

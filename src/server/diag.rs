@@ -32,12 +32,11 @@ pub(super) async fn login(
         let usage = "email is missing; call /diag/login?email=persona.anna@mana.test";
         return Err(failure(StatusCode::BAD_REQUEST, usage));
     }
-    match state.seed_secret.check_login(&email).await {
-        Ok(found) => Ok(Json(json!({
-            "ok": true, "email": email, "userId": found.user_id, "spaceId": found.space_id,
-        }))),
-        Err(error) => Err(failure(StatusCode::BAD_GATEWAY, error)),
-    }
+    let found = state.seed_secret.check_login(&email).await;
+    let found = found.map_err(|error| failure(StatusCode::BAD_GATEWAY, error))?;
+    Ok(Json(json!({
+        "ok": true, "email": email, "userId": found.user_id, "spaceId": found.space_id,
+    })))
 }
 
 /// Runs one tick now. It goes on if the caller hangs up.

@@ -1,11 +1,6 @@
 //! GET /health: alive, and how the tick loop does. GET /ready: whether ticks can do their work now.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 
 use super::ServerState;
@@ -46,12 +41,12 @@ pub(super) async fn health(State(state): State<ServerState>) -> Json<Value> {
 }
 
 /// 200, or 503 with the reason.
-pub(super) async fn ready(State(state): State<ServerState>) -> Response {
+pub(super) async fn ready(State(state): State<ServerState>) -> (StatusCode, Json<Value>) {
     match state.reason(|_| true) {
-        None => Json(json!({"ready": true})).into_response(),
+        None => (StatusCode::OK, Json(json!({"ready": true}))),
         Some(reason) => {
-            let body = Json(json!({"ready": false, "reason": reason}));
-            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+            let body = json!({"ready": false, "reason": reason});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         }
     }
 }

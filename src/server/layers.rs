@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{Method, StatusCode},
+    http::StatusCode,
     middleware::Next,
     response::Response,
 };
@@ -19,18 +19,13 @@ pub(super) async fn observe(
     request: Request,
     next: Next,
 ) -> Response {
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    };
+    let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let started = Instant::now();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    metrics.record_server_request(method, route, response.status().as_u16(), started.elapsed());
+    let status = response.status().as_u16();
+    metrics.record_server_request(method.as_str(), route, status, started.elapsed());
     response
 }
 
