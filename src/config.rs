@@ -321,18 +321,13 @@ impl LogFormat {
 }
 
 /// One thing that is wrong with the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {expected}")]
 pub struct Problem {
     /// The variable.
     pub variable: &'static str,
     /// What was expected, and where it helps, what to do.
     pub expected: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.expected)
-    }
 }
 
 impl Config {
@@ -455,11 +450,8 @@ impl Config {
 
     /// The secrets this configuration holds, for the redactor.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        [&self.peers.service_key, &self.claude.api_key]
-            .into_iter()
-            .flatten()
-            .chain([&self.seed_secret])
-            .map(ExposeSecret::expose_secret)
+        let keys = [&self.peers.service_key, &self.claude.api_key].into_iter().flatten();
+        keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every metric of the daemon, declared under one roof.
 //!
 //! Names start with `mana_persona_runner_`, units are base units. Label values come from enums and
-//! constants in this code; the one exception, tool names, is bounded by [`ToolLabels`]. Never a
+//! constants in this code; the one exception, tool names, is bounded in `model`. Never a
 //! persona, e-mail, run id, space, URL or error text. ops/METRICS.md is the list of all of them.
 
 mod delivery;
@@ -12,19 +12,19 @@ mod process;
 mod scheduling;
 mod traffic;
 
+use std::collections::HashSet;
+
 use parking_lot::Mutex;
-use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
+use prometheus::{TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
-pub use labels::{
-    BudgetScope, DueBy, RowKind, SessionRenewal, TickOutcome, ToolFault, ToolLabels, ToolOutcome,
-};
+pub use labels::{BudgetScope, RowKind, SessionRenewal, TickOutcome, ToolFault, ToolOutcome};
 pub use scheduling::InFlight;
 
 use crate::version::COMMIT;
-use families::{Families, Series};
+use families::Families;
 
 /// Seconds: HTTP requests to Mana's services and from our clients, and tool calls.
 const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -33,8 +33,7 @@ const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 /// so that their values come from enums; what has none may be `pub` and is recorded where it happens.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    catalogue: Vec<Family>,
+    families: Families,
     /// Ticks and runs.
     pub scheduling: scheduling::Scheduling,
     traffic: traffic::Traffic,
@@ -44,7 +43,8 @@ pub struct Metrics {
     pub delivery: delivery::Delivery,
     /// The process.
     pub process: process::Process,
-    tool_labels: ToolLabels,
+    /// The tools that have a label of their own.
+    known_tools: Mutex<HashSet<String>>,
     /// Since when the oldest post of the outbox waits.
     oldest_since: Mutex<Option<Instant>>,
 }
@@ -62,22 +62,21 @@ impl Metrics {
             delivery: delivery::Delivery::new(&mut families)?,
             traffic: traffic::Traffic::new(&mut families)?,
             process: process::Process::new(&mut families)?,
-            registry: families.registry,
-            catalogue: families.catalogue,
-            tool_labels: ToolLabels::default(),
+            families,
+            known_tools: Mutex::default(),
             oldest_since: Mutex::default(),
         };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.families.registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.model.create_decisions();
         metrics.traffic.create_children();
-        metrics.process.build.at([version, COMMIT]).set(1.0);
+        metrics.process.build.with_label_values(&[version, COMMIT]).set(1.0);
         metrics.delivery.journal_writable.set(1.0);
         Ok(metrics)
     }
 
     /// Every family of the daemon's own, in the order of their topics.
     pub fn families(&self) -> &[Family] {
-        &self.catalogue
+        &self.families.catalogue
     }
 
     /// The exposition in Prometheus text format, for one caller at a time: first what is read at a scrape is
@@ -88,7 +87,7 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         self.refresh_outbox();
         self.process.refresh();
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        TextEncoder::new().encode_to_string(&self.families.registry.gather())
     }
 }
 

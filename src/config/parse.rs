@@ -10,7 +10,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tracing_subscriber::{
     EnvFilter,
     filter::{LevelFilter, Targets},
@@ -200,12 +200,9 @@ impl Parser {
 
 /// The value that envy reads in this text.
 pub(super) fn value<T: DeserializeOwned>(text: &str) -> Option<T> {
-    #[derive(Deserialize)]
-    struct Only<T> {
-        value: T,
-    }
-    let only: envy::Result<Only<T>> = envy::from_iter([("value".to_owned(), text.to_owned())]);
-    only.ok().map(|only| only.value)
+    let variable = ("value".to_owned(), text.to_owned());
+    let values: envy::Result<HashMap<String, T>> = envy::from_iter([variable]);
+    values.ok()?.remove("value")
 }
 
 /// Names separated by commas.

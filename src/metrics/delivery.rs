@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Metrics, RowKind,
-    families::{Series, Values, closed, families},
+    families::{Values, closed, families},
 };
 
 const KINDS: Values = closed::<RowKind>();
@@ -47,7 +47,7 @@ pub struct OutboxState {
 impl Metrics {
     /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
     pub fn record_rows(&self, kind: &'static str, rows: usize) {
-        self.delivery.rows.at([kind]).inc_by(rows as f64);
+        self.delivery.rows.with_label_values(&[kind]).inc_by(rows as f64);
     }
 
     /// What the outbox holds now. Between two calls the age grows by itself.
@@ -55,7 +55,7 @@ impl Metrics {
         for (kind, posts) in
             [(RowKind::Actions, outbox.actions), (RowKind::Feedback, outbox.feedback)]
         {
-            self.delivery.outbox.at([kind.as_str()]).set(posts as f64);
+            self.delivery.outbox.with_label_values(&[kind.as_str()]).set(posts as f64);
         }
         self.delivery.dead_letters.set(outbox.dead_letters as f64);
         let now = Instant::now();

@@ -50,7 +50,7 @@ macro_rules! families {
     (type counter $($labels:ident)+) => { prometheus::CounterVec };
     (type gauge $($labels:ident)+) => { prometheus::GaugeVec };
     (type histogram $($labels:ident)+) => { prometheus::HistogramVec };
-    (made $family:ident) => { $crate::metrics::families::Series::at(&$family, []) };
+    (made $family:ident) => { $family.with_label_values::<&str>(&[]) };
     (made $family:ident $($labels:ident)+) => { $family };
     (options $options:ident) => { $options };
     (options $options:ident $buckets:ident) => {
@@ -87,7 +87,7 @@ macro_rules! families {
 pub(super) use families;
 
 /// Makes families in a registry of its own.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Families {
     pub(super) registry: Registry,
     pub(super) catalogue: Vec<Family>,
@@ -110,17 +110,6 @@ impl Families {
         self.registry.register(Box::new(family.clone()))?;
         self.catalogue.push(Family { name, kind, help, labels });
         Ok(family)
-    }
-}
-
-/// The series of a family with these values of its labels.
-pub(super) trait Series<M> {
-    fn at<const N: usize>(&self, labels: [&str; N]) -> M;
-}
-
-impl<M: MetricVecBuilder> Series<M::M> for MetricVec<M> {
-    fn at<const N: usize>(&self, labels: [&str; N]) -> M::M {
-        self.with_label_values(&labels)
     }
 }
 

@@ -6,15 +6,21 @@ use jiff::Timestamp;
 use prometheus::Gauge;
 
 use super::{
-    DueBy, Metrics, TickOutcome,
-    families::{Series, closed, families},
+    Metrics, TickOutcome,
+    families::{Values, closed, families},
 };
-use crate::domain::{Label, RunOutcome, Stage, WhyNotRun};
+use crate::domain::{Cadence, Label, RunOutcome, Stage, WhyNotRun};
 
 /// Seconds.
 const BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
 /// Seconds: what a run waits for Claude's limits, three minutes at most.
 const WAIT_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0];
+
+/// What a row of /due that cannot be read is due by.
+const UNKNOWN: &str = "unknown";
+const CADENCES: Values = Values::Closed(|| {
+    Cadence::ALL.iter().map(|cadence| cadence.as_str()).chain([UNKNOWN]).collect()
+});
 
 families! { Scheduling {
     /// Ticks by how they ended. Growth of failed means that nobody can say who is due, of overlap that ticks
@@ -28,7 +34,7 @@ families! { Scheduling {
     pub paused: gauge "paused" {};
     /// Personas the last tick found due, by their cadence; unknown is a row of /due that cannot be read. Where
     /// it does not fall, runs fail or personas are held back.
-    due: gauge "due_personas" { cadence: closed::<DueBy>() };
+    due: gauge "due_personas" { cadence: CADENCES };
     /// Due personas that a tick did not run, by the reason, at each tick anew. Growth of held-back means that
     /// runs fail, of budget and model-stopped that nobody runs.
     skipped: counter "personas_skipped_total" { why: closed::<WhyNotRun>() };
@@ -61,20 +67,21 @@ impl Metrics {
 
     /// A tick did not take place.
     pub fn record_skipped_tick(&self, outcome: TickOutcome) {
-        self.scheduling.ticks.at([outcome.as_str()]).inc();
+        self.scheduling.ticks.with_label_values(&[outcome.as_str()]).inc();
     }
 
-    /// /due listed these personas.
-    pub fn set_due(&self, personas: impl Iterator<Item = DueBy> + Clone) {
-        for cadence in DueBy::ALL {
-            let due = personas.clone().filter(|persona| persona == cadence).count();
-            self.scheduling.due.at([cadence.as_str()]).set(due as f64);
+    /// /due listed personas of these cadences; `None` is a row that cannot be read.
+    pub fn set_due(&self, cadences: impl Iterator<Item = Option<Cadence>> + Clone) {
+        for cadence in Cadence::ALL.iter().copied().map(Some).chain([None]) {
+            let due = cadences.clone().filter(|due_by| *due_by == cadence).count();
+            let label = cadence.map_or(UNKNOWN, Cadence::as_str);
+            self.scheduling.due.with_label_values(&[label]).set(due as f64);
         }
     }
 
     /// A tick did not run so many due personas, for this reason.
     pub fn record_skipped(&self, why: WhyNotRun, personas: usize) {
-        self.scheduling.skipped.at([why.as_str()]).inc_by(personas as f64);
+        self.scheduling.skipped.with_label_values(&[why.as_str()]).inc_by(personas as f64);
     }
 
     /// A run began; it counts as in flight until the guard is dropped.
@@ -85,7 +92,7 @@ impl Metrics {
 
     /// A run ended; `waited` is what it spent on Claude's limits.
     pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
-        self.scheduling.runs.at([outcome.as_str(), stage.as_str()]).inc();
+        self.scheduling.runs.with_label_values(&[outcome.as_str(), stage.as_str()]).inc();
         self.scheduling.run_duration.observe(took.as_secs_f64());
         self.scheduling.model_wait.observe(waited.as_secs_f64());
     }
@@ -97,7 +104,7 @@ impl Metrics {
 
     /// A due persona was not run, or its run left no trace.
     pub fn record_no_run(&self, outcome: RunOutcome) {
-        self.scheduling.runs.at([outcome.as_str(), Stage::Due.as_str()]).inc();
+        self.scheduling.runs.with_label_values(&[outcome.as_str(), Stage::Due.as_str()]).inc();
     }
 }
 

@@ -1,6 +1,6 @@
 //! /control: what an operator can do at run time, in production too, with the service key.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -57,11 +57,13 @@ impl Door {
 
     /// How many refused callers were not told of since the last warning, where it is time for another one.
     fn refuse(&self) -> Option<u64> {
-        let mut refused = self.refused.lock();
-        let (warned, untold) = *refused;
-        let is_time = warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
-        *refused = if is_time { (Some(Instant::now()), 0) } else { (warned, untold + 1) };
-        is_time.then_some(untold)
+        let (warned, untold) = &mut *self.refused.lock();
+        if warned.is_some_and(|at| at.elapsed() < WARNING_PAUSE) {
+            *untold += 1;
+            return None;
+        }
+        *warned = Some(Instant::now());
+        Some(mem::take(untold))
     }
 }
 
