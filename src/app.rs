@@ -102,7 +102,7 @@ impl App {
         let config = Arc::new(config);
         // It logs itself what is wrong; then nothing is paid for until that is over.
         let _ = journal.check_writable().await;
-        let address = SocketAddr::new(config.listen.host, config.listen.port);
+        let address = config.listen;
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let shutdown = Shutdown::new(config.shutdown_grace);
         let metrics = Arc::new(Metrics::new(VERSION)?);

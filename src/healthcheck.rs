@@ -12,8 +12,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::config::ListenConfig;
-
 /// Below the interval at which Docker asks.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Longest head of an answer that is read, in bytes.
@@ -23,8 +21,8 @@ const HEAD: u64 = 4_096;
 ///
 /// # Errors
 /// When it cannot be reached, does not answer in 3 s, or answers something else.
-pub async fn healthcheck(listen: ListenConfig) -> io::Result<()> {
-    let address = SocketAddr::new(reachable(listen.host), listen.port);
+pub async fn healthcheck(listen: SocketAddr) -> io::Result<()> {
+    let address = SocketAddr::new(reachable(listen.ip()), listen.port());
     timeout(LIMIT, ask(address)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 

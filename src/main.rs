@@ -6,7 +6,7 @@ use mana_persona_runner::{
     app::{App, Ended, StartError},
     cli::{self, Request, Unparsed},
     clock::Clock,
-    config::{Config, ListenConfig, LogFormat, Problem},
+    config::{Config, LogFormat, Problem},
     descriptors,
     domain::Redactor,
     healthcheck::healthcheck,
@@ -62,7 +62,7 @@ fn run() -> Result<ExitCode, Failure> {
                 Ok(say(&format!("mana-persona-runner {}\n", version::VERSION_AND_COMMIT)))
             }
             Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
-            Request::Healthcheck => match healthcheck(ListenConfig::from_env()?).await {
+            Request::Healthcheck => match healthcheck(Config::listen_from_env()?).await {
                 Ok(()) => Ok(ExitCode::SUCCESS),
                 Err(error) => Err(failure(1, format!("unhealthy: {error}"))),
             },

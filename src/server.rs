@@ -5,7 +5,6 @@ mod control;
 mod diag;
 mod guard;
 mod health;
-mod layers;
 pub mod serve;
 mod shared;
 
@@ -14,14 +13,14 @@ use std::{fmt::Display, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::State,
+    extract::{MatchedPath, Request, State},
     http::{StatusCode, header},
-    middleware,
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     clock::Clock,
@@ -83,7 +82,7 @@ pub fn router(state: ServerState) -> Router {
         .route("/metrics", get(metrics));
     let places = |number| {
         let places = Arc::new(Semaphore::new(number));
-        middleware::from_fn_with_state(places, layers::while_there_is_room)
+        middleware::from_fn_with_state(places, while_there_is_room)
     };
     let slow = places(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
@@ -104,8 +103,35 @@ pub fn router(state: ServerState) -> Router {
     router
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.metrics.clone(), layers::observe))
+        .layer(middleware::from_fn_with_state(state.metrics.clone(), observe))
         .with_state(state)
+}
+
+/// Counts requests to this daemon, by route and never by path.
+async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    metrics.record_server_request(method.as_str(), route, status, started.elapsed());
+    response
+}
+
+/// Lets a request that may take its time in where there is a place for it, and holds the place until it is
+/// answered or given up: such requests leave connections for /health.
+async fn while_there_is_room(
+    State(places): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let _place = places.try_acquire().map_err(|_| {
+        let error =
+            "too many requests of this kind are under way; try again when one of them has ended";
+        failure(StatusCode::TOO_MANY_REQUESTS, error)
+    })?;
+    Ok(next.run(request).await)
 }
 
 async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Map;
+use serde_json::json;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
@@ -108,10 +108,10 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
             let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             format!("{}: {what}{list}\n", env!("CARGO_PKG_NAME"))
         }
-        LogFormat::Json if problems.is_empty() => json::line(&Level::ERROR, what, Map::new()),
+        LogFormat::Json if problems.is_empty() => json::line(&Level::ERROR, what, json!({})),
         LogFormat::Json => {
             let line = |problem: &Problem| {
-                let data = Map::from_iter([("variable".to_owned(), problem.variable.into())]);
+                let data = json!({"variable": problem.variable});
                 json::line(&Level::ERROR, &format!("{what} {problem}"), data)
             };
             problems.iter().map(line).collect()

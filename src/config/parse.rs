@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Display,
     net::Ipv6Addr,
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -30,7 +31,8 @@ const MIN_KEY: usize = 6;
 #[derive(Default)]
 pub(super) struct Parser {
     vars: HashMap<OsString, OsString>,
-    asked: Vec<&'static str>,
+    /// The variables that were read, whether set or not.
+    pub(super) asked: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
@@ -43,13 +45,6 @@ impl Parser {
         let mut parser = Self { vars: vars.into_iter().collect(), ..Self::default() };
         let value = read(&mut parser);
         if parser.problems.is_empty() { Ok(value) } else { Err(parser.problems) }
-    }
-
-    /// Names of the variables that `read` reads.
-    pub(super) fn asked_by<T>(read: impl FnOnce(&mut Self) -> T) -> Vec<&'static str> {
-        let mut parser = Self::default();
-        read(&mut parser);
-        parser.asked
     }
 
     pub(super) fn problem(&mut self, name: &'static str, expected: impl Into<String>) {
@@ -93,20 +88,21 @@ impl Parser {
         value
     }
 
-    pub(super) fn number<N>(&mut self, name: &'static str, min: N, max: N) -> Option<N>
-    where
-        N: DeserializeOwned + PartialOrd + Display,
-    {
-        let expected = format!("a whole number from {min} to {max}");
+    pub(super) fn number<N: DeserializeOwned + PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<N>,
+    ) -> Option<N> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
         // "+5" parses, but nobody means it.
-        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         self.read(name, &expected, |text| {
-            value(text).filter(|n| digits(text) && *n >= min && *n <= max)
+            value(text).filter(|n| is_plain(text) && range.contains(n))
         })
     }
 
     pub(super) fn millis(&mut self, name: &'static str, default: u64) -> Duration {
-        Duration::from_millis(self.number(name, 1, MAX_MILLIS).unwrap_or(default))
+        Duration::from_millis(self.number(name, 1..=MAX_MILLIS).unwrap_or(default))
     }
 
     /// An amount of money greater than nothing.
