@@ -420,11 +420,9 @@ impl Config {
             p.problem(variable, "must be set in production");
         }
         if production && self.seed_secret.expose_secret() == DEV_SEED_SECRET {
-            p.problem(
-                "PERSONA_SEED_SECRET",
-                "must be set in production to the secret the personas were seeded with, \
-                 not left at the development default",
-            );
+            let expected = "must be set in production to the secret the personas were seeded with, \
+                            not left at the development default";
+            p.problem("PERSONA_SEED_SECRET", expected);
         }
     }
 

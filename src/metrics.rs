@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
-pub use labels::{BudgetScope, RowKind, SessionRenewal, TickOutcome, ToolFault, ToolOutcome};
+pub use labels::{BudgetScope, SessionRenewal, TickOutcome, ToolFault, ToolOutcome};
 pub use scheduling::InFlight;
 
 use crate::version::COMMIT;

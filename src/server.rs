@@ -4,7 +4,6 @@
 mod control;
 mod diag;
 mod guard;
-mod health;
 pub mod serve;
 mod shared;
 
@@ -31,6 +30,7 @@ use crate::{
     runner::{Admission, Budget, Control, Hindrance, SeedSecret, TickSlot},
     shutdown::Shutdown,
     telemetry,
+    version::{COMMIT, VERSION},
 };
 pub use shared::Shared;
 
@@ -77,8 +77,8 @@ impl ServerState {
 /// The routes. In production there is no /diag, without a service key no /control.
 pub fn router(state: ServerState) -> Router {
     let mut router = Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/metrics", get(metrics));
     let places = |number| {
         let places = Arc::new(Semaphore::new(number));
@@ -132,6 +132,48 @@ async fn while_there_is_room(
         failure(StatusCode::TOO_MANY_REQUESTS, error)
     })?;
     Ok(next.run(request).await)
+}
+
+/// Alive, and how the tick loop does: always 200 while the daemon serves.
+async fn health(State(state): State<ServerState>) -> Json<Value> {
+    let reason = state.reason(Hindrance::is_trouble);
+    let status = match &reason {
+        _ if state.shutdown.is_stopping() => "stopping",
+        Some(_) => "degraded",
+        None => "ok",
+    };
+    let is_paused = state.control.paused().is_some();
+    let tick_loop = match &state.slot {
+        None => "disabled",
+        Some(_) if is_paused => "paused",
+        Some(_) => "running",
+    };
+    let tick = &state.config.tick;
+    let mut health = json!({
+        "status": status,
+        "service": env!("CARGO_PKG_NAME"),
+        "version": VERSION,
+        "commit": COMMIT,
+        "paused": is_paused,
+        "tickIntervalMs": u64::try_from(tick.interval.as_millis()).unwrap_or(u64::MAX),
+        "concurrency": tick.concurrency,
+        "tickLoop": tick_loop,
+    });
+    if let Some(reason) = reason {
+        health["reason"] = reason.into();
+    }
+    Json(health)
+}
+
+/// Whether ticks can do their work now: 200, or 503 with the reason.
+async fn ready(State(state): State<ServerState>) -> (StatusCode, Json<Value>) {
+    match state.reason(|_| true) {
+        None => (StatusCode::OK, Json(json!({"ready": true}))),
+        Some(reason) => {
+            let body = json!({"ready": false, "reason": reason});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+        }
+    }
 }
 
 async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {

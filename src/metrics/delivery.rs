@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Metrics, RowKind,
-    families::{Values, closed, families},
+    Metrics,
+    families::{Values, families},
 };
 
-const KINDS: Values = closed::<RowKind>();
+const KINDS: Values = Values::Closed(|| vec!["actions", "feedback"]);
 
 families! { Delivery {
     /// Rows mana-auth confirmed. No growth while runs finish means that nothing is handed in.
@@ -52,10 +52,8 @@ impl Metrics {
 
     /// What the outbox holds now. Between two calls the age grows by itself.
     pub fn set_outbox(&self, outbox: OutboxState) {
-        for (kind, posts) in
-            [(RowKind::Actions, outbox.actions), (RowKind::Feedback, outbox.feedback)]
-        {
-            self.delivery.outbox.with_label_values(&[kind.as_str()]).set(posts as f64);
+        for (kind, posts) in [("actions", outbox.actions), ("feedback", outbox.feedback)] {
+            self.delivery.outbox.with_label_values(&[kind]).set(posts as f64);
         }
         self.delivery.dead_letters.set(outbox.dead_letters as f64);
         let now = Instant::now();

@@ -61,13 +61,3 @@ labels! {
         Month = "month",
     }
 }
-
-labels! {
-    /// Which rows mana-auth is sent.
-    RowKind {
-        /// What a persona did.
-        Actions = "actions",
-        /// How it rated that.
-        Feedback = "feedback",
-    }
-}

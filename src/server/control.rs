@@ -89,7 +89,7 @@ pub(super) async fn with_key_only(
     Err(failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong"))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct PauseRequest {
     reason: Option<String>,
 }
@@ -100,14 +100,12 @@ async fn stop_ticks(
     body: Bytes,
     mode: PauseMode,
 ) -> Answer {
-    let request = match body.trim_ascii() {
-        b"" => PauseRequest::default(),
-        body => serde_json::from_slice(body).map_err(|_| {
-            let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
-            failure(StatusCode::BAD_REQUEST, usage)
-        })?,
-    };
-    let reason = request.reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
+    let body = Some(body.trim_ascii()).filter(|body| !body.is_empty()).unwrap_or(b"{}");
+    let PauseRequest { reason } = serde_json::from_slice(body).map_err(|_| {
+        let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
+        failure(StatusCode::BAD_REQUEST, usage)
+    })?;
+    let reason = reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
     tracing::info!(%caller, ?mode, reason, "paused on request");
     let paused = state.control.pause(mode, reason, caller.ip().to_string()).await;
     paused.map_err(unwritten(&state))?;

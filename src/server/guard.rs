@@ -64,11 +64,8 @@ fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
         Ok(address) => address.is_loopback(),
         Err(_) => name == "localhost",
     };
-    (is_here || further_hosts.contains(&name)) && is_port(port)
-}
-
-fn is_port(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|n| n.parse::<u16>().is_ok());
+    (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
 }
 
 /// Whether a page of this URL or origin was loaded from the host it now talks to.
