@@ -365,8 +365,7 @@ impl Config {
             },
             seed_secret: p
                 .text_as_is("PERSONA_SEED_SECRET")
-                .unwrap_or_else(|| DEV_SEED_SECRET.into())
-                .into(),
+                .map_or_else(|| DEV_SEED_SECRET.into(), SecretString::from),
             tick: TickConfig {
                 interval: p.millis("TICK_INTERVAL_MS", 60_000),
                 concurrency: p.number("PERSONA_CONCURRENCY", 1..=10_000).unwrap_or(2),
@@ -399,10 +398,7 @@ impl Config {
             },
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
             environment: Environment::read(p),
-            time_zone: p
-                .time_zone("TZ")
-                .or_else(|| TimeZone::get("Europe/Berlin").ok())
-                .unwrap_or(TimeZone::UTC),
+            time_zone: p.time_zone("TZ", "Europe/Berlin"),
             diag_hosts: p.host_names("DIAG_HOSTS").unwrap_or_default(),
             log: LogConfig {
                 format: p.choice("LOG_FORMAT").unwrap_or(LogFormat::Text),

@@ -161,11 +161,11 @@ impl Parser {
         })
     }
 
-    pub(super) fn time_zone(&mut self, name: &'static str) -> Option<TimeZone> {
-        self.read(name, "an IANA time zone such as Europe/Berlin or UTC", |text| {
-            // POSIX allows a colon before the name.
-            TimeZone::get(text.trim_start_matches(':')).ok()
-        })
+    pub(super) fn time_zone(&mut self, name: &'static str, default: &str) -> TimeZone {
+        // POSIX allows a colon before the name.
+        let zone = |text: &str| TimeZone::get(text.trim_start_matches(':')).ok();
+        let set = self.read(name, "an IANA time zone such as Europe/Berlin or UTC", zone);
+        set.or_else(|| zone(default)).unwrap_or(TimeZone::UTC)
     }
 
     /// Names separated by commas.
@@ -225,13 +225,12 @@ fn is_meant(filter: &str) -> bool {
         let (target, rest) = directive.split_once('[').unwrap_or((directive, ""));
         let level = rest.split_once(']').map_or(rest, |(_, level)| level);
         let Ok(targets) = format!("{target}{level}").parse::<Targets>() else { continue };
-        let says_off = |(target, level): (&str, LevelFilter)| {
-            level == LevelFilter::OFF && PROGRAM.starts_with(target)
-        };
         lets_through |= targets.would_enable(PROGRAM, &tracing::Level::ERROR)
             || targets.default_level() == Some(LevelFilter::OFF)
-            || targets.iter().any(says_off)
-            || targets.iter().any(|(target, level)| level != LevelFilter::OFF && is_module(target));
+            || targets.iter().any(|(target, level)| match level {
+                LevelFilter::OFF => PROGRAM.starts_with(target),
+                _ => is_module(target),
+            });
     }
     lets_through
 }
