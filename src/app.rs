@@ -97,10 +97,10 @@ impl App {
         let config = Arc::new(config);
         // It logs itself what is wrong; then nothing is paid for until that is over.
         let _ = journal.check_writable().await;
-        let address = SocketAddr::new(config.listen.host, config.listen.port);
+        let address = config.listen;
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let metrics = Arc::new(Metrics::new(VERSION)?);
-        metrics.set_tick_interval(config.tick.interval);
+        metrics.scheduling.tick_interval.set(config.tick.interval.as_secs_f64());
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
         let auth = Arc::new(AuthClient::new(
             http.clone(),

@@ -6,7 +6,13 @@
 mod base_url;
 mod parse;
 
-use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,7 +53,7 @@ const PAID_TOOLS: [&str; 4] =
 #[derive(Clone, Debug)]
 pub struct Config {
     /// PORT and HOST: where to listen. Port 0 takes any free one.
-    pub listen: ListenConfig,
+    pub listen: SocketAddr,
     /// The services the runner talks to.
     pub peers: PeersConfig,
     /// Claude.
@@ -74,35 +80,6 @@ pub struct Config {
     pub diag_hosts: Vec<String>,
     /// LOG_FORMAT and RUST_LOG.
     pub log: LogConfig,
-}
-
-/// Where the daemon listens.
-#[derive(Clone, Copy, Debug)]
-pub struct ListenConfig {
-    /// HOST.
-    pub host: IpAddr,
-    /// PORT.
-    pub port: u16,
-}
-
-impl ListenConfig {
-    /// Reads PORT and HOST of the process's environment, for which the rest of it does not matter.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
-    pub fn from_env() -> Result<Self, Vec<Problem>> {
-        Parser::read_with(std::env::vars_os(), Self::read)
-    }
-
-    fn read(p: &mut Parser) -> Self {
-        Self {
-            port: p.number("PORT", 0, 65_535).unwrap_or(3070),
-            host: p
-                .read("HOST", "an IP address such as 127.0.0.1, 0.0.0.0 or ::1", value)
-                .unwrap_or(IpAddr::from([127, 0, 0, 1])),
-        }
-    }
 }
 
 /// Base URLs and the key of Mana's services.
@@ -321,18 +298,13 @@ impl LogFormat {
 }
 
 /// One thing that is wrong with the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {expected}")]
 pub struct Problem {
     /// The variable.
     pub variable: &'static str,
     /// What was expected, and where it helps, what to do.
     pub expected: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.expected)
-    }
 }
 
 impl Config {
@@ -341,6 +313,15 @@ impl Config {
     pub fn data_dir_from_env() -> PathBuf {
         let folder = std::env::var("RUNNER_DATA_DIR").unwrap_or_default();
         Some(folder.trim()).filter(|folder| !folder.is_empty()).unwrap_or(DATA_DIR).into()
+    }
+
+    /// PORT and HOST of the process's environment, for which the rest of it does not matter.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+    pub fn listen_from_env() -> Result<SocketAddr, Vec<Problem>> {
+        Parser::read_with(std::env::vars_os(), listen)
     }
 
     /// Reads the process's environment.
@@ -364,14 +345,16 @@ impl Config {
 
     /// Names of all variables that are read.
     pub fn variables() -> Vec<&'static str> {
-        Parser::asked_by(Self::read)
+        let mut parser = Parser::default();
+        Self::read(&mut parser);
+        parser.asked
     }
 
     /// Reads every variable, then looks at what they mean together. Where a value is bad the parser
     /// has noted it and the default goes on, which never leaves [`Config::from_vars`].
     fn read(p: &mut Parser) -> Self {
         let config = Self {
-            listen: ListenConfig::read(p),
+            listen: listen(p),
             peers: PeersConfig::read(p),
             claude: ClaudeConfig {
                 api_key: p.header_secret("ANTHROPIC_API_KEY"),
@@ -382,16 +365,15 @@ impl Config {
             },
             seed_secret: p
                 .text_as_is("PERSONA_SEED_SECRET")
-                .unwrap_or_else(|| DEV_SEED_SECRET.into())
-                .into(),
+                .map_or_else(|| DEV_SEED_SECRET.into(), SecretString::from),
             tick: TickConfig {
                 interval: p.millis("TICK_INTERVAL_MS", 60_000),
-                concurrency: p.number("PERSONA_CONCURRENCY", 1, 10_000).unwrap_or(2),
+                concurrency: p.number("PERSONA_CONCURRENCY", 1..=10_000).unwrap_or(2),
                 run_backoff: p.millis("RUN_BACKOFF_MS", 60_000),
                 paused: p.boolean("RUNNER_PAUSED").unwrap_or(false),
             },
             run: RunLimits {
-                max_turns: p.number("PERSONA_MAX_TURNS", 1, 1_000).unwrap_or(15),
+                max_turns: p.number("PERSONA_MAX_TURNS", 1..=1_000).unwrap_or(15),
                 timeout: p.millis("PERSONA_TIMEOUT_MS", 600_000),
                 tool_timeout: p.millis("PERSONA_TOOL_TIMEOUT_MS", 15_000),
                 max_cost: p.dollars(PERSONA_MAX_COST_USD).unwrap_or(Usd::from_cents(25)),
@@ -399,7 +381,7 @@ impl Config {
             policy: PolicyConfig {
                 mode: p.choice("POLICY_MODE").unwrap_or(PolicyMode::Enforce),
                 allow_destructive: p.names("POLICY_ALLOW_DESTRUCTIVE"),
-                tool_rate: p.number("POLICY_TOOL_RATE", 1, 10_000).unwrap_or(30),
+                tool_rate: p.number("POLICY_TOOL_RATE", 1..=10_000).unwrap_or(30),
                 hidden_tools: hidden(p.text("POLICY_HIDDEN_TOOLS")),
                 read_tools: p.names("PERSONA_READ_TOOLS"),
             },
@@ -410,16 +392,13 @@ impl Config {
             },
             journal: JournalConfig {
                 retention: Duration::from_secs(86_400)
-                    * p.number("JOURNAL_RETENTION_DAYS", 1, 3_650).unwrap_or(30),
+                    * p.number("JOURNAL_RETENTION_DAYS", 1..=3_650).unwrap_or(30),
                 folder: p.text("RUNNER_DATA_DIR").unwrap_or_else(|| DATA_DIR.into()).into(),
                 resume_max_age: p.millis("JOURNAL_RESUME_MAX_AGE_MS", 3_600_000),
             },
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
             environment: Environment::read(p),
-            time_zone: p
-                .time_zone("TZ")
-                .or_else(|| TimeZone::get("Europe/Berlin").ok())
-                .unwrap_or(TimeZone::UTC),
+            time_zone: p.time_zone("TZ", "Europe/Berlin"),
             diag_hosts: p.host_names("DIAG_HOSTS").unwrap_or_default(),
             log: LogConfig {
                 format: p.choice("LOG_FORMAT").unwrap_or(LogFormat::Text),
@@ -437,11 +416,9 @@ impl Config {
             p.problem(variable, "must be set in production");
         }
         if production && self.seed_secret.expose_secret() == DEV_SEED_SECRET {
-            p.problem(
-                "PERSONA_SEED_SECRET",
-                "must be set in production to the secret the personas were seeded with, \
-                 not left at the development default",
-            );
+            let expected = "must be set in production to the secret the personas were seeded with, \
+                            not left at the development default";
+            p.problem("PERSONA_SEED_SECRET", expected);
         }
     }
 
@@ -455,12 +432,17 @@ impl Config {
 
     /// The secrets this configuration holds, for the redactor.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        [&self.peers.service_key, &self.claude.api_key]
-            .into_iter()
-            .flatten()
-            .chain([&self.seed_secret])
-            .map(ExposeSecret::expose_secret)
+        let keys = [&self.peers.service_key, &self.claude.api_key].into_iter().flatten();
+        keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret)
     }
+}
+
+/// Where to listen.
+fn listen(p: &mut Parser) -> SocketAddr {
+    let port = p.number("PORT", 0..=65_535).unwrap_or(3070);
+    let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
+    let host = p.read("HOST", expected, value).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    SocketAddr::new(host, port)
 }
 
 /// The tools that are hidden by default, or these; with a plus sign before one of them, both.

@@ -17,9 +17,6 @@ pub fn limit() -> usize {
 /// that use `select`, which this one is not.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return;
-    }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!("the limit of open descriptors stays at {current:?}: {error}");
     }

@@ -12,8 +12,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::config::ListenConfig;
-
 /// Below the interval at which Docker asks.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Longest head of an answer that is read, in bytes.
@@ -23,14 +21,14 @@ const HEAD: u64 = 4_096;
 ///
 /// # Errors
 /// When it cannot be reached, does not answer in 3 s, or answers something else.
-pub async fn healthcheck(listen: ListenConfig) -> io::Result<()> {
+pub async fn healthcheck(listen: SocketAddr) -> io::Result<()> {
     // The address under which a listener can be reached from here.
-    let host = match listen.host {
+    let host = match listen.ip() {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         host => host,
     };
-    let asked = timeout(LIMIT, ask(SocketAddr::new(host, listen.port))).await;
+    let asked = timeout(LIMIT, ask(SocketAddr::new(host, listen.port()))).await;
     asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 

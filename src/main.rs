@@ -6,7 +6,7 @@ use mana_persona_runner::{
     app::{App, Ended, StartError},
     cli::{self, Request},
     clock::Clock,
-    config::{Config, ListenConfig, LogFormat, Problem},
+    config::{Config, LogFormat, Problem},
     descriptors,
     domain::Redactor,
     healthcheck::healthcheck,
@@ -65,7 +65,7 @@ fn run() -> Result<ExitCode, Failure> {
             },
             Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
             Request::Healthcheck => {
-                let healthy = healthcheck(ListenConfig::from_env()?).await;
+                let healthy = healthcheck(Config::listen_from_env()?).await;
                 healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))
             }
             Request::Serve => serve(Config::from_env()?).await,

@@ -1,7 +1,7 @@
 //! Every metric of the daemon, declared under one roof.
 //!
 //! Names start with `mana_persona_runner_`, units are base units. Label values come from enums and
-//! constants in this code; the one exception, tool names, is bounded by [`ToolLabels`]. Never a
+//! constants in this code; the one exception, tool names, is bounded in `model`. Never a
 //! persona, e-mail, run id, space, URL or error text. ops/METRICS.md is the list of all of them.
 
 mod delivery;
@@ -12,38 +12,41 @@ mod process;
 mod scheduling;
 mod traffic;
 
-use parking_lot::Mutex;
+use std::collections::HashSet;
 
-use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+use parking_lot::Mutex;
+use prometheus::{TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
 pub use delivery::OutboxState;
 pub use families::{Family, Values};
-pub use labels::{
-    BudgetScope, DueBy, RowKind, SessionRenewal, TickOutcome, ToolFault, ToolLabels, ToolOutcome,
-};
+pub use labels::{BudgetScope, SessionRenewal, TickOutcome, ToolFault, ToolOutcome};
 pub use scheduling::InFlight;
 
+use crate::version::COMMIT;
 use families::Families;
 
 /// Seconds: HTTP requests to Mana's services and from our clients, and tool calls.
 const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The metrics and their registry. What is recorded stands beside what is declared, by topic.
+/// The metrics and their registry, by topic. What has labels is recorded by a method beside its declaration,
+/// so that their values come from enums; what has none may be `pub` and is recorded where it happens.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    catalogue: Vec<Family>,
-    scheduling: scheduling::Scheduling,
+    families: Families,
+    /// Ticks and runs.
+    pub scheduling: scheduling::Scheduling,
     traffic: traffic::Traffic,
-    model: model::Model,
-    delivery: delivery::Delivery,
-    process: process::Process,
-    tool_labels: ToolLabels,
+    /// Conversations with Claude.
+    pub model: model::Model,
+    /// The outbox and the journal.
+    pub delivery: delivery::Delivery,
+    /// The process.
+    pub process: process::Process,
+    /// The tools that have a label of their own.
+    known_tools: Mutex<HashSet<String>>,
     /// Since when the oldest post of the outbox waits.
     oldest_since: Mutex<Option<Instant>>,
-    /// Held while what is read at a scrape is brought up to date and shown.
-    rendering: Mutex<()>,
 }
 
 impl Metrics {
@@ -59,36 +62,32 @@ impl Metrics {
             delivery: delivery::Delivery::new(&mut families)?,
             traffic: traffic::Traffic::new(&mut families)?,
             process: process::Process::new(&mut families)?,
-            registry: families.registry,
-            catalogue: families.catalogue,
-            tool_labels: ToolLabels::default(),
+            families,
+            known_tools: Mutex::default(),
             oldest_since: Mutex::default(),
-            rendering: Mutex::default(),
         };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.families.registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.model.create_decisions();
         metrics.traffic.create_children();
-        metrics.process.set_build(version);
-        metrics.set_journal_writable(true);
+        metrics.process.build.with_label_values(&[version, COMMIT]).set(1.0);
+        metrics.delivery.journal_writable.set(1.0);
         Ok(metrics)
     }
 
     /// Every family of the daemon's own, in the order of their topics.
     pub fn families(&self) -> &[Family] {
-        &self.catalogue
+        &self.families.catalogue
     }
 
-    /// The exposition in Prometheus text format.
+    /// The exposition in Prometheus text format, for one caller at a time: first what is read at a scrape is
+    /// brought up to date.
     ///
     /// # Errors
     /// When a family cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
-        let _one_at_a_time = self.rendering.lock();
         self.refresh_outbox();
         self.process.refresh();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        TextEncoder::new().encode_to_string(&self.families.registry.gather())
     }
 }
 
@@ -98,7 +97,6 @@ mod tests {
 
     use super::*;
     use crate::domain::Usd;
-    use crate::version::COMMIT;
 
     #[test]
     fn every_family_is_there_from_the_start_with_closed_label_sets_at_zero() {
@@ -191,10 +189,10 @@ mod tests {
     fn the_journal_counts_as_writable_until_a_write_fails() {
         let metrics = Metrics::new("0").unwrap();
         assert!(metrics.render().unwrap().contains("journal_writable 1\n"));
-        metrics.set_journal_writable(false);
-        metrics.set_journal_size(8_192);
-        metrics.record_resumed_run();
-        metrics.record_lost_answer();
+        metrics.delivery.journal_writable.set(0.0);
+        metrics.delivery.journal_size.set(8_192.0);
+        metrics.scheduling.runs_resumed.inc();
+        metrics.model.answers_lost.inc();
         let text = metrics.render().unwrap();
         for line in ["journal_writable 0", "journal_size_bytes 8192", "runs_resumed_total 1"] {
             assert!(text.contains(&format!("\nmana_persona_runner_{line}\n")), "{line} in\n{text}");

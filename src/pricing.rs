@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::domain::{Cost, Tokens, Usd};
 
@@ -20,29 +20,49 @@ pub struct Pricing {
     models: Vec<Model>,
 }
 
-/// The prices of a model, by its ids; `f64` is dollars, as they are written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    version: u32,
+    #[serde(rename = "as_of")]
+    _as_of: String,
+    models: Vec<Model>,
+}
+
+/// The prices of a model, by its ids.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Model<P = Usd> {
+struct Model {
     ids: Vec<String>,
-    bands: Vec<Band<P>>,
+    bands: Vec<Band>,
 }
 
 /// Prices per million tokens that hold up to a length of the prompt.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Band<P = Usd> {
+struct Band {
     #[serde(default = "no_limit")]
     up_to_prompt_tokens: u64,
-    input: P,
-    write_5m: P,
-    write_1h: P,
-    read: P,
-    output: P,
+    #[serde(deserialize_with = "price")]
+    input: Usd,
+    #[serde(deserialize_with = "price")]
+    write_5m: Usd,
+    #[serde(deserialize_with = "price")]
+    write_1h: Usd,
+    #[serde(deserialize_with = "price")]
+    read: Usd,
+    #[serde(deserialize_with = "price")]
+    output: Usd,
 }
 
 fn no_limit() -> u64 {
     u64::MAX
+}
+
+/// A price as it is written, in dollars.
+fn price<'de, D: Deserializer<'de>>(dollars: D) -> Result<Usd, D::Error> {
+    let price = Usd::from_dollars(f64::deserialize(dollars)?);
+    price.ok_or_else(|| D::Error::custom("a price must be a number ≥ 0"))
 }
 
 /// Why there is no price table.
@@ -59,15 +79,6 @@ pub enum PricingError {
     Content(&'static str),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    version: u32,
-    #[serde(rename = "as_of")]
-    _as_of: String,
-    models: Vec<Model<f64>>,
-}
-
 impl Pricing {
     /// The prices of `model` by the table in `file`, or the one in the binary.
     ///
@@ -81,10 +92,14 @@ impl Pricing {
     }
 
     fn parse(text: &str, model: &str) -> Result<Self, PricingError> {
-        let table: Table = toml::from_str(text)?;
-        ensure(table.version == VERSION, "version must be 1")?;
-        ensure(!table.models.is_empty(), "there must be at least one model")?;
-        let models = table.models.into_iter().map(Model::read).collect::<Result<Vec<_>, _>>()?;
+        let Table { version, models, .. } = toml::from_str(text)?;
+        ensure(version == VERSION, "version must be 1")?;
+        ensure(!models.is_empty(), "there must be at least one model")?;
+        for Model { bands, .. } in &models {
+            let limits: Vec<_> = bands.iter().map(|band| band.up_to_prompt_tokens).collect();
+            let ascend = limits.is_sorted_by(|a, b| a < b) && limits.ends_with(&[no_limit()]);
+            ensure(ascend, "bands of a model must ascend, the last without a limit")?;
+        }
         let known = bands_of(&models, model);
         let is_known = known.is_some();
         let bands = known.unwrap_or_else(|| dearest(&models)).to_vec();
@@ -136,11 +151,11 @@ pub fn is_same_model(a: &str, b: &str) -> bool {
         let id = id.find("claude-").map_or(id, |start| &id[start..]);
         let id = id.split([':', '@']).next().unwrap_or_default();
         let id = id.strip_suffix("-latest").unwrap_or(id);
-        let is_version = |end: &str| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit());
-        let version = id.rsplit_once("-v").filter(|(_, end)| is_version(end));
+        let is_number = |end: &str| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit());
+        let version = id.rsplit_once("-v").filter(|(_, end)| is_number(end));
         let id = version.map_or(id, |(name, _)| name);
-        let is_date = |end: &str| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_digit());
-        id.rsplit_once('-').filter(|(_, end)| is_date(end)).map_or(id, |(name, _)| name)
+        let date = id.rsplit_once('-').filter(|(_, end)| end.len() == 8 && is_number(end));
+        date.map_or(id, |(name, _)| name)
     }
     plain(a) == plain(b)
 }
@@ -156,31 +171,6 @@ fn cost(bands: &[Band], usage: &Tokens) -> Cost {
         cache_read: band.read.per_million(usage.cache_read),
         cache_write: band.write_5m.per_million(usage.cache_write_5m)
             + band.write_1h.per_million(usage.cache_write_1h),
-    }
-}
-
-impl Model<f64> {
-    fn read(self) -> Result<Model, PricingError> {
-        let bands = self.bands.into_iter().map(Band::read).collect::<Option<Vec<_>>>();
-        let bands = bands.ok_or(PricingError::Content("a price must be a number ≥ 0"))?;
-        let limits: Vec<_> = bands.iter().map(|band| band.up_to_prompt_tokens).collect();
-        let ascend = !limits.is_empty() && limits.is_sorted_by(|a, b| a < b);
-        ensure(ascend, "bands of a model must ascend, the last without a limit")?;
-        ensure(limits.ends_with(&[no_limit()]), "the last band of a model must have no limit")?;
-        Ok(Model { ids: self.ids, bands })
-    }
-}
-
-impl Band<f64> {
-    fn read(self) -> Option<Band> {
-        Some(Band {
-            up_to_prompt_tokens: self.up_to_prompt_tokens,
-            input: Usd::from_dollars(self.input)?,
-            write_5m: Usd::from_dollars(self.write_5m)?,
-            write_1h: Usd::from_dollars(self.write_1h)?,
-            read: Usd::from_dollars(self.read)?,
-            output: Usd::from_dollars(self.output)?,
-        })
     }
 }
 

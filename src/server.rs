@@ -4,8 +4,6 @@
 mod control;
 mod diag;
 mod guard;
-mod health;
-mod layers;
 pub mod serve;
 mod shared;
 
@@ -14,19 +12,21 @@ use std::{fmt::Display, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::State,
+    extract::{MatchedPath, Request, State},
     http::{StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     domain::redact_emails,
+    metrics::Metrics,
     runner::{Fleet, Hindrance, Ticks},
     telemetry,
+    version::{COMMIT, VERSION},
 };
 pub use shared::Shared;
 
@@ -57,12 +57,12 @@ impl ServerState {
 /// The routes. In production there is no /diag, without a service key no /control.
 pub fn router(state: ServerState) -> Router {
     let mut router = Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/metrics", get(metrics));
     let places = |number| {
         let places = Arc::new(Semaphore::new(number));
-        middleware::from_fn_with_state(places, layers::while_there_is_room)
+        middleware::from_fn_with_state(places, while_there_is_room)
     };
     let slow = places(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
@@ -81,10 +81,79 @@ pub fn router(state: ServerState) -> Router {
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
-        .fallback(not_found)
+        .fallback(async || failure(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.fleet.metrics.clone(), layers::observe))
+        .layer(middleware::from_fn_with_state(state.fleet.metrics.clone(), observe))
         .with_state(state)
+}
+
+/// Counts requests to this daemon, by route and never by path.
+async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    metrics.record_server_request(method.as_str(), route, status, started.elapsed());
+    response
+}
+
+/// Lets a request that may take its time in where there is a place for it, and holds the place until it is
+/// answered or given up: such requests leave connections for /health.
+async fn while_there_is_room(
+    State(places): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let _place = places.try_acquire().map_err(|_| {
+        let error =
+            "too many requests of this kind are under way; try again when one of them has ended";
+        failure(StatusCode::TOO_MANY_REQUESTS, error)
+    })?;
+    Ok(next.run(request).await)
+}
+
+/// Alive, and how the tick loop does: always 200 while the daemon serves.
+async fn health(State(state): State<ServerState>) -> Json<Value> {
+    let reason = state.reason(Hindrance::is_trouble);
+    let status = match &reason {
+        _ if state.fleet.shutdown.is_stopping() => "stopping",
+        Some(_) => "degraded",
+        None => "ok",
+    };
+    let is_paused = state.fleet.control.paused().is_some();
+    let tick_loop = match &state.slot {
+        None => "disabled",
+        Some(_) if is_paused => "paused",
+        Some(_) => "running",
+    };
+    let tick = &state.fleet.config.tick;
+    let mut health = json!({
+        "status": status,
+        "service": env!("CARGO_PKG_NAME"),
+        "version": VERSION,
+        "commit": COMMIT,
+        "paused": is_paused,
+        "tickIntervalMs": u64::try_from(tick.interval.as_millis()).unwrap_or(u64::MAX),
+        "concurrency": tick.concurrency,
+        "tickLoop": tick_loop,
+    });
+    if let Some(reason) = reason {
+        health["reason"] = reason.into();
+    }
+    Json(health)
+}
+
+/// Whether ticks can do their work now: 200, or 503 with the reason.
+async fn ready(State(state): State<ServerState>) -> (StatusCode, Json<Value>) {
+    match state.reason(|_| true) {
+        None => (StatusCode::OK, Json(json!({"ready": true}))),
+        Some(reason) => {
+            let body = json!({"ready": false, "reason": reason});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+        }
+    }
 }
 
 async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {
@@ -94,15 +163,12 @@ async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, 
 }
 
 fn render(state: &ServerState) -> Result<Bytes, String> {
-    state.fleet.metrics.set_paused(state.fleet.control.paused().is_some());
+    let Fleet { metrics, control, journal, .. } = &*state.fleet;
+    metrics.scheduling.paused.set(control.paused().is_some().into());
     // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
-    state.fleet.metrics.set_journal_writable(state.fleet.journal.trouble().is_none());
-    state.fleet.metrics.record_dropped_log_lines(telemetry::take_dropped_lines());
-    state.fleet.metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
-}
-
-async fn not_found() -> Failure {
-    failure(StatusCode::NOT_FOUND, "no such route")
+    metrics.delivery.journal_writable.set(journal.trouble().is_none().into());
+    metrics.process.log_lines_dropped.inc_by(telemetry::take_dropped_lines() as f64);
+    metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
 }
 
 async fn method_not_allowed() -> Failure {
@@ -113,15 +179,8 @@ async fn method_not_allowed() -> Failure {
 type Answer = Result<Json<Value>, Failure>;
 
 /// `{ok:false,error}` with a status.
-#[derive(Debug)]
-struct Failure(StatusCode, String);
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({"ok": false, "error": self.1}))).into_response()
-    }
-}
+type Failure = (StatusCode, Json<Value>);
 
 fn failure(status: StatusCode, error: impl Display) -> Failure {
-    Failure(status, error.to_string())
+    (status, Json(json!({"ok": false, "error": error.to_string()})))
 }

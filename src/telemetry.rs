@@ -13,14 +13,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Map;
+use serde_json::json;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::filter_fn,
-    fmt,
-    layer::SubscriberExt,
-    util::{SubscriberInitExt, TryInitError},
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use crate::{
@@ -38,17 +34,6 @@ const LINES_OF_A_PANIC: Duration = Duration::from_millis(100);
 /// Every line on its way to standard output.
 static LINES: Lines = Lines::new();
 
-/// Why there is no log.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// It was started before.
-    #[error(transparent)]
-    Twice(#[from] TryInitError),
-    /// The thread that writes cannot be had.
-    #[error("no thread to write with: {0}")]
-    Thread(#[from] io::Error),
-}
-
 /// Lets the last lines be written before it is gone, for half a second at most.
 #[derive(Debug)]
 #[must_use = "the last lines may be missing if it is dropped early"]
@@ -65,7 +50,7 @@ impl Drop for LastLines {
 /// # Errors
 /// When logging was started before, or there is no thread for it.
 #[expect(clippy::disallowed_methods, reason = "the thread that writes log lines")]
-pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitError> {
+pub fn init(config: &LogConfig, redactor: Redactor) -> io::Result<LastLines> {
     let filter = EnvFilter::new(&config.filter);
     let lines = fmt::layer().with_ansi(false);
     let lines = match config.format {
@@ -77,7 +62,8 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitErr
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(may_be_logged)).with_filter(filter))
-        .try_init()?;
+        .try_init()
+        .map_err(io::Error::other)?;
     let write = || -> () {
         LINES.write_to(io::stdout(), |lines| {
             tracing::warn!(
@@ -86,7 +72,8 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> Result<LastLines, InitErr
             );
         })
     };
-    thread::Builder::new().name(lines::WRITER.into()).spawn(write)?;
+    let writer = thread::Builder::new().name(lines::WRITER.into()).spawn(write);
+    writer.map_err(|error| io::Error::other(format!("no thread to write with: {error}")))?;
     log_panics();
     Ok(LastLines(()))
 }
@@ -121,10 +108,10 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
             let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             format!("{}: {what}{list}\n", env!("CARGO_PKG_NAME"))
         }
-        LogFormat::Json if problems.is_empty() => json::line(&Level::ERROR, what, Map::new()),
+        LogFormat::Json if problems.is_empty() => json::line(&Level::ERROR, what, json!({})),
         LogFormat::Json => {
             let line = |problem: &Problem| {
-                let data = Map::from_iter([("variable".to_owned(), problem.variable.into())]);
+                let data = json!({"variable": problem.variable});
                 json::line(&Level::ERROR, &format!("{what} {problem}"), data)
             };
             problems.iter().map(line).collect()

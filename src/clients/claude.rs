@@ -185,7 +185,7 @@ impl ClaudeClient {
     }
 
     fn show_stop(&self) {
-        self.http.metrics().set_model_stopped(self.gate.stopped().is_some());
+        self.http.metrics().model.stopped.set(self.gate.stopped().is_some().into());
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
@@ -233,7 +233,7 @@ impl ClaudeClient {
             drop(pass);
             let bill = reply.as_ref().map_or_else(ClaudeError::bill, Bill::Replied);
             if matches!(bill, Bill::Lost) {
-                self.http.metrics().record_lost_answer();
+                self.http.metrics().model.answers_lost.inc();
             }
             paid.settle(bill).await;
             reply

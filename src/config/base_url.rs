@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{Position, Url};
 
 /// An http(s) URL to which path segments are appended. It never ends in a slash and has no
 /// credentials, query or fragment, so it can be logged.
@@ -14,13 +14,10 @@ impl BaseUrl {
     /// a fragment.
     pub fn parse(text: &str) -> Option<Self> {
         let mut url = Url::parse(text).ok()?;
-        let plain = matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain {
+        let is_plain = matches!(url.scheme(), "http" | "https")
+            && url[Position::BeforeUsername..Position::BeforeHost].is_empty()
+            && url[Position::AfterPath..].is_empty();
+        if !is_plain {
             return None;
         }
         url.path_segments_mut().ok()?.pop_if_empty();

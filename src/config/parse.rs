@@ -5,12 +5,13 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Display,
     net::Ipv6Addr,
+    ops::RangeInclusive,
     time::Duration,
 };
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tracing_subscriber::{
     EnvFilter,
     filter::{LevelFilter, Targets},
@@ -30,7 +31,8 @@ const MIN_KEY: usize = 6;
 #[derive(Default)]
 pub(super) struct Parser {
     vars: HashMap<OsString, OsString>,
-    asked: Vec<&'static str>,
+    /// The variables that were read, whether set or not.
+    pub(super) asked: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
@@ -43,13 +45,6 @@ impl Parser {
         let mut parser = Self { vars: vars.into_iter().collect(), ..Self::default() };
         let value = read(&mut parser);
         if parser.problems.is_empty() { Ok(value) } else { Err(parser.problems) }
-    }
-
-    /// Names of the variables that `read` reads.
-    pub(super) fn asked_by<T>(read: impl FnOnce(&mut Self) -> T) -> Vec<&'static str> {
-        let mut parser = Self::default();
-        read(&mut parser);
-        parser.asked
     }
 
     pub(super) fn problem(&mut self, name: &'static str, expected: impl Into<String>) {
@@ -93,20 +88,21 @@ impl Parser {
         value
     }
 
-    pub(super) fn number<N>(&mut self, name: &'static str, min: N, max: N) -> Option<N>
-    where
-        N: DeserializeOwned + PartialOrd + Display,
-    {
-        let expected = format!("a whole number from {min} to {max}");
+    pub(super) fn number<N: DeserializeOwned + PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<N>,
+    ) -> Option<N> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
         // "+5" parses, but nobody means it.
-        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         self.read(name, &expected, |text| {
-            value(text).filter(|n| digits(text) && *n >= min && *n <= max)
+            value(text).filter(|n| is_plain(text) && range.contains(n))
         })
     }
 
     pub(super) fn millis(&mut self, name: &'static str, default: u64) -> Duration {
-        Duration::from_millis(self.number(name, 1, MAX_MILLIS).unwrap_or(default))
+        Duration::from_millis(self.number(name, 1..=MAX_MILLIS).unwrap_or(default))
     }
 
     /// An amount of money greater than nothing.
@@ -165,11 +161,11 @@ impl Parser {
         })
     }
 
-    pub(super) fn time_zone(&mut self, name: &'static str) -> Option<TimeZone> {
-        self.read(name, "an IANA time zone such as Europe/Berlin or UTC", |text| {
-            // POSIX allows a colon before the name.
-            TimeZone::get(text.trim_start_matches(':')).ok()
-        })
+    pub(super) fn time_zone(&mut self, name: &'static str, default: &str) -> TimeZone {
+        // POSIX allows a colon before the name.
+        let zone = |text: &str| TimeZone::get(text.trim_start_matches(':')).ok();
+        let set = self.read(name, "an IANA time zone such as Europe/Berlin or UTC", zone);
+        set.or_else(|| zone(default)).unwrap_or(TimeZone::UTC)
     }
 
     /// Names separated by commas.
@@ -200,12 +196,9 @@ impl Parser {
 
 /// The value that envy reads in this text.
 pub(super) fn value<T: DeserializeOwned>(text: &str) -> Option<T> {
-    #[derive(Deserialize)]
-    struct Only<T> {
-        value: T,
-    }
-    let only: envy::Result<Only<T>> = envy::from_iter([("value".to_owned(), text.to_owned())]);
-    only.ok().map(|only| only.value)
+    let variable = ("value".to_owned(), text.to_owned());
+    let values: envy::Result<HashMap<String, T>> = envy::from_iter([variable]);
+    values.ok()?.remove("value")
 }
 
 /// Names separated by commas.
@@ -232,13 +225,12 @@ fn is_meant(filter: &str) -> bool {
         let (target, rest) = directive.split_once('[').unwrap_or((directive, ""));
         let level = rest.split_once(']').map_or(rest, |(_, level)| level);
         let Ok(targets) = format!("{target}{level}").parse::<Targets>() else { continue };
-        let says_off = |(target, level): (&str, LevelFilter)| {
-            level == LevelFilter::OFF && PROGRAM.starts_with(target)
-        };
         lets_through |= targets.would_enable(PROGRAM, &tracing::Level::ERROR)
             || targets.default_level() == Some(LevelFilter::OFF)
-            || targets.iter().any(says_off)
-            || targets.iter().any(|(target, level)| level != LevelFilter::OFF && is_module(target));
+            || targets.iter().any(|(target, level)| match level {
+                LevelFilter::OFF => PROGRAM.starts_with(target),
+                _ => is_module(target),
+            });
     }
     lets_through
 }

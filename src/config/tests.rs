@@ -13,7 +13,7 @@ fn problems(vars: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn without_variables_the_defaults_hold() {
     let config = read(&[]).unwrap();
-    assert_eq!((config.listen.port, config.listen.host.to_string()), (3070, "127.0.0.1".into()));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:3070");
     assert_eq!(config.peers.auth.to_string(), "http://localhost:3001");
     let personas = "http://localhost:3001/api/v1/internal/personas (MANA_AUTH_URL)";
     assert_eq!(config.peers.personas.to_string(), personas);
@@ -65,7 +65,7 @@ fn the_personas_are_where_the_most_particular_variable_says() {
 fn empty_means_unset() {
     let empty: Vec<_> = Config::variables().into_iter().map(|name| (name, "")).collect();
     let config = read(&empty).unwrap();
-    assert_eq!(config.listen.port, 3070);
+    assert_eq!(config.listen.port(), 3070);
     assert_eq!(config.missing_keys().len(), 2);
     assert_eq!(read(&[("MANA_SERVICE_KEY", "  ")]).unwrap().missing_keys().len(), 2);
 }
@@ -152,7 +152,7 @@ fn production_is_what_either_variable_says() {
 fn the_seed_secret_keeps_its_white_space_and_other_values_lose_it() {
     let config = read(&[("PERSONA_SEED_SECRET", " s "), ("PORT", " 1 ")]).unwrap();
     assert_eq!(config.seed_secret.expose_secret(), " s ");
-    assert_eq!(config.listen.port, 1);
+    assert_eq!(config.listen.port(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModuleName, Redactor};
+use super::{ModuleName, Redactor, labels};
 
 /// The persona's account id in mana-auth. Safe as one segment of a URL path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,16 +47,18 @@ impl fmt::Display for UserId {
     }
 }
 
-/// How often a persona spends a day in the product. mana-auth decides who is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cadence {
-    /// More than an hour after the last run.
-    Hourly,
-    /// More than 24 hours after the last run.
-    Daily,
-    /// Like daily, Monday to Friday (UTC).
-    Weekdays,
+labels! {
+    /// How often a persona spends a day in the product. mana-auth decides who is due.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    Cadence {
+        /// More than an hour after the last run.
+        Hourly = "hourly",
+        /// More than 24 hours after the last run.
+        Daily = "daily",
+        /// Like daily, Monday to Friday (UTC).
+        Weekdays = "weekdays",
+    }
 }
 
 /// The modules a persona likes, heaviest first.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Metrics, RowKind,
-    families::{Series, Values, closed, families},
+    Metrics,
+    families::{Values, families},
 };
 
-const KINDS: Values = closed::<RowKind>();
+const KINDS: Values = Values::Closed(|| vec!["actions", "feedback"]);
 
 families! { Delivery {
     /// Rows mana-auth confirmed. No growth while runs finish means that nothing is handed in.
@@ -24,11 +24,11 @@ families! { Delivery {
     dead_letters: gauge "outbox_dead_letters" {};
     /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
     /// what JOURNAL_RETENTION_DAYS keep.
-    journal_size: gauge "journal_size_bytes" {};
+    pub journal_size: gauge "journal_size_bytes" {};
     /// Room left on the disk the journal is on. At 0 no new run starts; the journal needs some megabytes a day.
-    disk_free: gauge "journal_disk_free_bytes" {};
+    pub disk_free: gauge "journal_disk_free_bytes" {};
     /// 0 since the journal could not be written, 1 again once it can: meanwhile no new run starts.
-    journal_writable: gauge "journal_writable" {};
+    pub journal_writable: gauge "journal_writable" {};
 } }
 
 /// What the outbox holds.
@@ -47,17 +47,15 @@ pub struct OutboxState {
 impl Metrics {
     /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
     pub fn record_rows(&self, kind: &'static str, rows: usize) {
-        self.delivery.rows.at([kind]).inc_by(rows as f64);
+        self.delivery.rows.with_label_values(&[kind]).inc_by(rows as f64);
     }
 
     /// What the outbox holds now. Between two calls the age grows by itself.
     pub fn set_outbox(&self, outbox: OutboxState) {
-        for (kind, posts) in
-            [(RowKind::Actions, outbox.actions), (RowKind::Feedback, outbox.feedback)]
-        {
-            self.delivery.outbox.at([kind.as_str()]).set(posts as f64);
+        for (kind, posts) in [("actions", outbox.actions), ("feedback", outbox.feedback)] {
+            self.delivery.outbox.with_label_values(&[kind]).set(posts as f64);
         }
-        self.delivery.dead_letters.at([]).set(outbox.dead_letters as f64);
+        self.delivery.dead_letters.set(outbox.dead_letters as f64);
         let now = Instant::now();
         let since = outbox.oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
         *self.oldest_since.lock() = since;
@@ -67,21 +65,6 @@ impl Metrics {
     pub(super) fn refresh_outbox(&self) {
         let since = *self.oldest_since.lock();
         let age = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
-        self.delivery.oldest_age.at([]).set(age);
-    }
-
-    /// Size of the journal's database in bytes.
-    pub fn set_journal_size(&self, bytes: u64) {
-        self.delivery.journal_size.at([]).set(bytes as f64);
-    }
-
-    /// Bytes that may still be written on the journal's disk.
-    pub fn set_disk_free(&self, bytes: u64) {
-        self.delivery.disk_free.at([]).set(bytes as f64);
-    }
-
-    /// Whether the last write to the journal went well.
-    pub fn set_journal_writable(&self, writable: bool) {
-        self.delivery.journal_writable.at([]).set(writable.into());
+        self.delivery.oldest_age.set(age);
     }
 }

@@ -1,7 +1,7 @@
 //! Makes families, registers them and keeps what ops/METRICS.md says of them.
 
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry,
+    Opts, Registry,
     core::{MetricVec, MetricVecBuilder},
 };
 
@@ -40,21 +40,30 @@ pub(super) const fn closed<L: Label>() -> Values {
     Values::Closed(|| L::ALL.iter().map(|value| value.as_str()).collect())
 }
 
-type Labels = &'static [(&'static str, Values)];
-
 /// Declares the families of a topic. What is documented of one is its help text, and its line in
-/// ops/METRICS.md.
+/// ops/METRICS.md. One without labels is its only series; `pub` are those that are recorded without further
+/// ado, where that happens.
 macro_rules! families {
-    (type counter) => { prometheus::CounterVec };
-    (type gauge) => { prometheus::GaugeVec };
-    (type histogram) => { prometheus::HistogramVec };
+    (type counter) => { prometheus::Counter };
+    (type gauge) => { prometheus::Gauge };
+    (type histogram) => { prometheus::Histogram };
+    (type counter $($labels:ident)+) => { prometheus::CounterVec };
+    (type gauge $($labels:ident)+) => { prometheus::GaugeVec };
+    (type histogram $($labels:ident)+) => { prometheus::HistogramVec };
+    (made $family:ident) => { $family.with_label_values::<&str>(&[]) };
+    (made $family:ident $($labels:ident)+) => { $family };
+    (options $options:ident) => { $options };
+    (options $options:ident $buckets:ident) => {
+        prometheus::HistogramOpts::from($options).buckets($buckets.to_vec())
+    };
     ($topic:ident { $(
         $(#[doc = $help:literal])+
-        $field:ident: $kind:ident $name:literal { $($label:ident: $values:expr),* } $($buckets:ident)?;
+        $vis:vis $field:ident: $kind:ident $name:literal { $($label:ident: $values:expr),* } $($buckets:ident)?;
     )+ }) => {
+        /// The families of this topic.
         #[derive(Debug)]
-        pub(super) struct $topic {
-            $($(#[doc = $help])+ $field: $crate::metrics::families::families!(type $kind),)+
+        pub struct $topic {
+            $($(#[doc = $help])+ $vis $field: $crate::metrics::families::families!(type $kind $($label)*),)+
         }
 
         impl $topic {
@@ -64,7 +73,11 @@ macro_rules! families {
                 $(let $field = {
                     let labels = const { &[$((stringify!($label), $values)),*] };
                     let help = concat!($($help),+).trim_ascii_start();
-                    families.$kind($name, help, labels, $($buckets)?)?
+                    let family = families.add($name, stringify!($kind), help, labels, |options, names| {
+                        let options = $crate::metrics::families::families!(options options $($buckets)?);
+                        <$crate::metrics::families::families!(type $kind with_labels)>::new(options, names)
+                    })?;
+                    $crate::metrics::families::families!(made family $($label)*)
                 };)+
                 Ok(Self { $($field),+ })
             }
@@ -74,83 +87,34 @@ macro_rules! families {
 pub(super) use families;
 
 /// Makes families in a registry of its own.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Families {
     pub(super) registry: Registry,
     pub(super) catalogue: Vec<Family>,
 }
 
 impl Families {
-    pub(super) fn counter(
+    /// Makes and registers a family, with each of its series if all labels are closed.
+    pub(super) fn add<M: MetricVecBuilder + 'static>(
         &mut self,
         name: &str,
+        kind: &'static str,
         help: &'static str,
-        labels: Labels,
-    ) -> prometheus::Result<CounterVec> {
-        let family = CounterVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        self.add(Family { name: full_name(name), kind: "counter", help, labels }, family)
-    }
-
-    pub(super) fn gauge(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        labels: Labels,
-    ) -> prometheus::Result<GaugeVec> {
-        let family = GaugeVec::new(Opts::new(full_name(name), help), &names(labels))?;
-        self.add(Family { name: full_name(name), kind: "gauge", help, labels }, family)
-    }
-
-    pub(super) fn histogram(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        labels: Labels,
-        buckets: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::new(full_name(name), help).buckets(buckets.to_vec());
-        let family = HistogramVec::new(options, &names(labels))?;
-        self.add(Family { name: full_name(name), kind: "histogram", help, labels }, family)
-    }
-
-    /// Registers a family, with each of its series if all labels are closed.
-    fn add<M: MetricVecBuilder + 'static>(
-        &mut self,
-        about: Family,
-        family: MetricVec<M>,
+        labels: &'static [(&'static str, Values)],
+        make: impl FnOnce(Opts, &[&str]) -> prometheus::Result<MetricVec<M>>,
     ) -> prometheus::Result<MetricVec<M>> {
-        for_each_child(about.labels, |values| drop(family.with_label_values(values)));
+        let name = format!("{NAMESPACE}_{name}");
+        let names: Vec<_> = labels.iter().map(|(name, _)| *name).collect();
+        let family = make(Opts::new(&name, help), &names)?;
+        for_each_child(labels, |values| drop(family.with_label_values(values)));
         self.registry.register(Box::new(family.clone()))?;
-        self.catalogue.push(about);
+        self.catalogue.push(Family { name, kind, help, labels });
         Ok(family)
     }
 }
 
-/// The series of a family with these values of its labels.
-pub(super) trait Series {
-    type One;
-
-    fn at<const N: usize>(&self, labels: [&str; N]) -> Self::One;
-}
-
-impl<M: MetricVecBuilder> Series for MetricVec<M> {
-    type One = M::M;
-
-    fn at<const N: usize>(&self, labels: [&str; N]) -> M::M {
-        self.with_label_values(&labels)
-    }
-}
-
-fn full_name(name: &str) -> String {
-    format!("{NAMESPACE}_{name}")
-}
-
-fn names(labels: Labels) -> Vec<&'static str> {
-    labels.iter().map(|(name, _)| *name).collect()
-}
-
 /// Calls `make` with every combination of values, if all labels are closed.
-fn for_each_child(labels: Labels, make: impl FnMut(&Vec<&str>)) {
+fn for_each_child(labels: &[(&str, Values)], make: impl FnMut(&Vec<&str>)) {
     let mut children: Vec<Vec<&str>> = vec![Vec::new()];
     for (_, values) in labels {
         let Values::Closed(values) = values else { return };

@@ -1,8 +1,4 @@
-//! Label values: closed sets, and the bounded set of tool names.
-
-use std::{collections::HashSet, sync::Arc};
-
-use parking_lot::Mutex;
+//! Label values that come in closed sets and are nobody else's.
 
 use crate::domain::labels;
 
@@ -21,20 +17,6 @@ labels! {
         ModelStopped = "model_stopped",
         /// The rate limit of the personas endpoint leaves no time for it.
         RateLimited = "rate_limited",
-    }
-}
-
-labels! {
-    /// The cadence a persona is due by.
-    DueBy {
-        /// Due every hour.
-        Hourly = "hourly",
-        /// Due every day.
-        Daily = "daily",
-        /// Due on working days.
-        Weekdays = "weekdays",
-        /// Its row of /due cannot be read.
-        Unknown = "unknown",
     }
 }
 
@@ -77,40 +59,5 @@ labels! {
         Day = "day",
         /// A UTC month of the fleet.
         Month = "month",
-    }
-}
-
-labels! {
-    /// Which rows mana-auth is sent.
-    RowKind {
-        /// What a persona did.
-        Actions = "actions",
-        /// How it rated that.
-        Feedback = "feedback",
-    }
-}
-
-/// Distinct tool names that get a label of their own. Servers name their tools as they like; the
-/// number of time series must not be theirs to choose. mana-mcp lists about sixty.
-const MAX_TOOLS: usize = 150;
-
-/// The tool names seen so far.
-#[derive(Debug, Default)]
-pub struct ToolLabels(Mutex<HashSet<Arc<str>>>);
-
-impl ToolLabels {
-    /// The label of a listed tool, `unknown` for one that is not listed, `other` beyond the limit.
-    pub fn label(&self, listed: Option<&str>) -> Arc<str> {
-        let Some(name) = listed else { return "unknown".into() };
-        let mut seen = self.0.lock();
-        if let Some(label) = seen.get(name) {
-            return label.clone();
-        }
-        if seen.len() >= MAX_TOOLS {
-            return "other".into();
-        }
-        let label: Arc<str> = name.into();
-        seen.insert(label.clone());
-        label
     }
 }

@@ -4,24 +4,21 @@ use std::time::Duration;
 
 use super::{
     BudgetScope, Metrics, REQUEST_BUCKETS, ToolFault, ToolOutcome,
-    families::{Series, Values, closed, families},
+    families::{Values, closed, families},
 };
 use crate::domain::{Cost, Label, Tokens, Usd};
+
+/// Distinct tool names that get a label of their own. Servers name their tools as they like; the
+/// number of time series must not be theirs to choose. mana-mcp lists about sixty.
+const MAX_TOOLS: usize = 150;
 
 /// Seconds.
 const REPLY_BUCKETS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0];
 
 const STOP_REASONS: Values = Values::Closed(|| {
-    vec![
-        "end_turn",
-        "tool_use",
-        "max_tokens",
-        "stop_sequence",
-        "pause_turn",
-        "refusal",
-        "model_context_window_exceeded",
-        "unknown",
-    ]
+    let reasons = "end_turn tool_use max_tokens stop_sequence pause_turn refusal \
+                   model_context_window_exceeded unknown";
+    reasons.split(' ').collect()
 });
 const TOKEN_KINDS: Values = Values::Closed(|| vec!["input", "output", "cache_read", "cache_write"]);
 const DECISIONS: Values = Values::Known(|| vec!["flag", "deny", "would-deny", "flag-result"]);
@@ -40,7 +37,7 @@ const TOOLS: Values = Values::Bounded(
 families! { Model {
     /// 1 while all use of the model has stopped because of something that waiting does not heal (key, account,
     /// model, spend limit), else 0. /health has the reason.
-    stopped: gauge "model_stopped" {};
+    pub stopped: gauge "model_stopped" {};
     /// Model replies by why they ended. Growth of max_tokens or refusal means that replies are cut off or
     /// turned down.
     stop_reasons: counter "claude_stop_reasons_total" { stop_reason: STOP_REASONS };
@@ -49,7 +46,7 @@ families! { Model {
     reply_duration: histogram "claude_request_duration_seconds" {} REPLY_BUCKETS;
     /// Model requests whose answer was lost, on its way or with the process; they count as spent and are asked
     /// again.
-    answers_lost: counter "answers_lost_total" {};
+    pub answers_lost: counter "answers_lost_total" {};
     /// Tokens billed, by kind. Growth of input against cache_read means that the prompt cache is missed.
     tokens: counter "claude_tokens_total" { kind: TOKEN_KINDS };
     /// What model replies cost in USD, by kind of token. Its increase over a day is the day's bill.
@@ -88,21 +85,16 @@ impl Model {
     pub(super) fn create_decisions(&self) {
         for (mode, denied) in [("enforce", "deny"), ("log-only", "would-deny")] {
             for reason in DENIALS {
-                self.policy_decisions.at([denied, reason, mode]);
+                self.policy_decisions.with_label_values(&[denied, reason, mode]);
             }
             for flagged in ["flag", "flag-result"] {
-                self.policy_decisions.at([flagged, MARKER, mode]);
+                self.policy_decisions.with_label_values(&[flagged, MARKER, mode]);
             }
         }
     }
 }
 
 impl Metrics {
-    /// Whether all use of the model has stopped.
-    pub fn set_model_stopped(&self, stopped: bool) {
-        self.model.stopped.at([]).set(stopped.into());
-    }
-
     /// The model replied.
     pub fn record_reply(
         &self,
@@ -111,7 +103,7 @@ impl Metrics {
         cost: &Cost,
         took: Duration,
     ) {
-        self.model.stop_reasons.at([stop_reason]).inc();
+        self.model.stop_reasons.with_label_values(&[stop_reason]).inc();
         let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
         for (kind, count, cost) in [
             ("input", tokens.input, cost.input),
@@ -119,15 +111,10 @@ impl Metrics {
             ("cache_read", tokens.cache_read, cost.cache_read),
             ("cache_write", written, cost.cache_write),
         ] {
-            self.model.tokens.at([kind]).inc_by(count as f64);
-            self.model.cost.at([kind]).inc_by(cost.dollars());
+            self.model.tokens.with_label_values(&[kind]).inc_by(count as f64);
+            self.model.cost.with_label_values(&[kind]).inc_by(cost.dollars());
         }
-        self.model.reply_duration.at([]).observe(took.as_secs_f64());
-    }
-
-    /// The answer to a model request was lost, on its way or with the process that waited for it.
-    pub fn record_lost_answer(&self) {
-        self.model.answers_lost.at([]).inc();
+        self.model.reply_duration.observe(took.as_secs_f64());
     }
 
     /// What the ledger holds for the current day or month, and the cap if there is one.
@@ -136,45 +123,57 @@ impl Metrics {
         // Of a cap of nothing, everything is used.
         let ratio = cap.map_or(0.0, |cap| if cap > 0.0 { used / cap } else { 1.0 });
         let labels = [scope.as_str()];
-        self.model.budget_used.at(labels).set(used);
-        self.model.budget_cap.at(labels).set(cap.unwrap_or_default());
-        self.model.budget_ratio.at(labels).set(ratio);
+        self.model.budget_used.with_label_values(&labels).set(used);
+        self.model.budget_cap.with_label_values(&labels).set(cap.unwrap_or_default());
+        self.model.budget_ratio.with_label_values(&labels).set(ratio);
     }
 
     /// Whether the fleet has reached this cap, so that no run starts.
     pub fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
         let labels = [period.as_str()];
-        self.model.budget_reached.at(labels).set(reached.into());
+        self.model.budget_reached.with_label_values(&labels).set(reached.into());
     }
 
     /// The model asked for a tool that some server lists; `None` for an invented one.
     pub fn record_tool_call(&self, listed: Option<&str>, outcome: ToolOutcome, took: Duration) {
-        let tool = self.tool_labels.label(listed);
+        let tool = listed.map_or("unknown", |name| self.tool_label(name));
         // With its first call a tool gets all its series: a first error is an increase from zero.
         for known in ToolOutcome::ALL {
-            let calls = self.model.tool_calls.at([&*tool, known.as_str()]);
+            let calls = self.model.tool_calls.with_label_values(&[tool, known.as_str()]);
             calls.inc_by((*known == outcome).into());
         }
-        self.model.tool_duration.at([]).observe(took.as_secs_f64());
+        self.model.tool_duration.observe(took.as_secs_f64());
+    }
+
+    /// The label of a listed tool, `other` beyond the limit.
+    fn tool_label<'n>(&self, name: &'n str) -> &'n str {
+        let mut known = self.known_tools.lock();
+        if !known.contains(name) {
+            if known.len() >= MAX_TOOLS {
+                return "other";
+            }
+            known.insert(name.to_owned());
+        }
+        name
     }
 
     /// So many tools are offered to nobody any more.
     pub fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
-        self.model.tools_left_out.at([why.as_str()]).inc_by(tools as f64);
+        self.model.tools_left_out.with_label_values(&[why.as_str()]).inc_by(tools as f64);
     }
 
     /// The policy gate denied or flagged a call, or flagged a result.
     pub fn record_policy(&self, decision: &'static str, reason: &'static str, mode: &'static str) {
-        self.model.policy_decisions.at([decision, reason, mode]).inc();
+        self.model.policy_decisions.with_label_values(&[decision, reason, mode]).inc();
     }
 
     /// A reminder was given.
     pub fn record_reminder(&self, producer: &'static str) {
-        self.model.reminders.at([producer]).inc();
+        self.model.reminders.with_label_values(&[producer]).inc();
     }
 
     /// Modules stayed without a rating.
     pub fn record_unrated(&self, modules: usize) {
-        self.model.unrated_modules.at([]).inc_by(modules as f64);
+        self.model.unrated_modules.inc_by(modules as f64);
     }
 }

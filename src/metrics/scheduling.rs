@@ -6,15 +6,21 @@ use jiff::Timestamp;
 use prometheus::Gauge;
 
 use super::{
-    DueBy, Metrics, TickOutcome,
-    families::{Series, closed, families},
+    Metrics, TickOutcome,
+    families::{Values, closed, families},
 };
-use crate::domain::{Label, RunOutcome, Stage, WhyNotRun};
+use crate::domain::{Cadence, Label, RunOutcome, Stage, WhyNotRun};
 
 /// Seconds.
 const BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
 /// Seconds: what a run waits for Claude's limits, three minutes at most.
 const WAIT_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0];
+
+/// What a row of /due that cannot be read is due by.
+const UNKNOWN: &str = "unknown";
+const CADENCES: Values = Values::Closed(|| {
+    Cadence::ALL.iter().map(|cadence| cadence.as_str()).chain([UNKNOWN]).collect()
+});
 
 families! { Scheduling {
     /// Ticks by how they ended. Growth of failed means that nobody can say who is due, of overlap that ticks
@@ -23,12 +29,12 @@ families! { Scheduling {
     /// Duration of a tick. It grows with the number of due personas and with what slows their runs down.
     tick_duration: histogram "tick_duration_seconds" {} BUCKETS;
     /// TICK_INTERVAL_MS. It changes with a restart only.
-    tick_interval: gauge "tick_interval_seconds" {};
+    pub tick_interval: gauge "tick_interval_seconds" {};
     /// 1 while the runner is paused and starts no tick, else 0. Somebody has to resume it.
-    paused: gauge "paused" {};
+    pub paused: gauge "paused" {};
     /// Personas the last tick found due, by their cadence; unknown is a row of /due that cannot be read. Where
     /// it does not fall, runs fail or personas are held back.
-    due: gauge "due_personas" { cadence: closed::<DueBy>() };
+    due: gauge "due_personas" { cadence: CADENCES };
     /// Due personas that a tick did not run, by the reason, at each tick anew. Growth of held-back means that
     /// runs fail, of budget and model-stopped that nobody runs.
     skipped: counter "personas_skipped_total" { why: closed::<WhyNotRun>() };
@@ -44,81 +50,61 @@ families! { Scheduling {
     runs_in_flight: gauge "runs_in_flight" {};
     /// Times an unfinished run was gone on with from the journal. It grows when the process was killed or
     /// stopped in the middle of runs.
-    runs_resumed: counter "runs_resumed_total" {};
+    pub runs_resumed: counter "runs_resumed_total" {};
     /// When the last run ended well, in Unix time, also before a restart; 0 if none ever did. Standing still
     /// while personas are due, nothing gets done.
     last_finished_run: gauge "last_finished_run_timestamp_seconds" {};
     /// Times a persona was held back after a failed run. It grows while the same personas fail again and again.
-    backoffs: counter "run_backoffs_total" {};
+    pub backoffs: counter "run_backoffs_total" {};
 } }
 
 impl Metrics {
     /// A tick ended.
     pub fn record_tick(&self, outcome: TickOutcome, took: Duration) {
         self.record_skipped_tick(outcome);
-        self.scheduling.tick_duration.at([]).observe(took.as_secs_f64());
+        self.scheduling.tick_duration.observe(took.as_secs_f64());
     }
 
     /// A tick did not take place.
     pub fn record_skipped_tick(&self, outcome: TickOutcome) {
-        self.scheduling.ticks.at([outcome.as_str()]).inc();
+        self.scheduling.ticks.with_label_values(&[outcome.as_str()]).inc();
     }
 
-    /// TICK_INTERVAL_MS.
-    pub fn set_tick_interval(&self, interval: Duration) {
-        self.scheduling.tick_interval.at([]).set(interval.as_secs_f64());
-    }
-
-    /// Whether the runner is paused, by its environment or on request.
-    pub fn set_paused(&self, paused: bool) {
-        self.scheduling.paused.at([]).set(paused.into());
-    }
-
-    /// /due listed these personas.
-    pub fn set_due(&self, personas: impl Iterator<Item = DueBy> + Clone) {
-        for cadence in DueBy::ALL {
-            let due = personas.clone().filter(|persona| persona == cadence).count();
-            self.scheduling.due.at([cadence.as_str()]).set(due as f64);
+    /// /due listed personas of these cadences; `None` is a row that cannot be read.
+    pub fn set_due(&self, cadences: impl Iterator<Item = Option<Cadence>> + Clone) {
+        for cadence in Cadence::ALL.iter().copied().map(Some).chain([None]) {
+            let due = cadences.clone().filter(|due_by| *due_by == cadence).count();
+            let label = cadence.map_or(UNKNOWN, Cadence::as_str);
+            self.scheduling.due.with_label_values(&[label]).set(due as f64);
         }
     }
 
     /// A tick did not run so many due personas, for this reason.
     pub fn record_skipped(&self, why: WhyNotRun, personas: usize) {
-        self.scheduling.skipped.at([why.as_str()]).inc_by(personas as f64);
+        self.scheduling.skipped.with_label_values(&[why.as_str()]).inc_by(personas as f64);
     }
 
     /// A run began; it counts as in flight until the guard is dropped.
     pub fn start_run(&self) -> InFlight {
-        let runs = self.scheduling.runs_in_flight.at([]);
-        runs.inc();
-        InFlight(runs)
+        self.scheduling.runs_in_flight.inc();
+        InFlight(self.scheduling.runs_in_flight.clone())
     }
 
     /// A run ended; `waited` is what it spent on Claude's limits.
     pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
-        self.scheduling.runs.at([outcome.as_str(), stage.as_str()]).inc();
-        self.scheduling.run_duration.at([]).observe(took.as_secs_f64());
-        self.scheduling.model_wait.at([]).observe(waited.as_secs_f64());
+        self.scheduling.runs.with_label_values(&[outcome.as_str(), stage.as_str()]).inc();
+        self.scheduling.run_duration.observe(took.as_secs_f64());
+        self.scheduling.model_wait.observe(waited.as_secs_f64());
     }
 
     /// A run ended well, at this time.
     pub fn record_finished_run(&self, at: Timestamp) {
-        self.scheduling.last_finished_run.at([]).set(at.as_millisecond() as f64 / 1_000.0);
-    }
-
-    /// A run is continued from the journal.
-    pub fn record_resumed_run(&self) {
-        self.scheduling.runs_resumed.at([]).inc();
+        self.scheduling.last_finished_run.set(at.as_millisecond() as f64 / 1_000.0);
     }
 
     /// A due persona was not run, or its run left no trace.
     pub fn record_no_run(&self, outcome: RunOutcome) {
-        self.scheduling.runs.at([outcome.as_str(), Stage::Due.as_str()]).inc();
-    }
-
-    /// A persona is held back after a failed run.
-    pub fn record_backoff(&self) {
-        self.scheduling.backoffs.at([]).inc();
+        self.scheduling.runs.with_label_values(&[outcome.as_str(), Stage::Due.as_str()]).inc();
     }
 }
 

@@ -4,48 +4,28 @@ use std::time::Duration;
 
 use super::{
     Metrics, REQUEST_BUCKETS, SessionRenewal,
-    families::{Series, Values, closed, families},
+    families::{Values, closed, families},
 };
 
 /// What is asked of whom.
-const OPERATIONS_OF: &[(&str, &[&str])] = &[
-    ("anthropic", &["messages"]),
-    ("mana-auth", &["login", "sign_in", "organization_list", "token", "vault_init"]),
+const OPERATIONS_OF: &[(&str, &str)] = &[
+    ("anthropic", "messages"),
+    ("mana-auth", "login sign_in organization_list token vault_init"),
     (
         "mana-mcp",
-        &[
-            "initialize",
-            "notification",
-            "tools_list",
-            "tools_call",
-            "response",
-            "resume_stream",
-            "delete_session",
-            "look",
-        ],
+        "initialize notification tools_list tools_call response resume_stream delete_session look",
     ),
-    ("mana-personas", &["fetch_due", "post_actions", "post_feedback"]),
+    ("mana-personas", "fetch_due post_actions post_feedback"),
 ];
-const ANSWERS: &[&str] = &[
-    "2xx",
-    "3xx",
-    "4xx",
-    "429",
-    "5xx",
-    "529",
-    "other",
-    "unreachable",
-    "timeout",
-    "interrupted",
-    "too_large",
-    "unsendable",
-];
+const ANSWERS: &str =
+    "2xx 3xx 4xx 429 5xx 529 other unreachable timeout interrupted too_large unsendable";
 const PEERS: Values = Values::Known(|| OPERATIONS_OF.iter().map(|(peer, _)| *peer).collect());
 const OPERATIONS: Values = Values::Known(|| {
-    OPERATIONS_OF.iter().flat_map(|(_, operations)| *operations).copied().collect()
+    OPERATIONS_OF.iter().flat_map(|(_, operations)| operations.split(' ')).collect()
 });
-const OUTCOMES: Values = Values::Known(|| ANSWERS.to_vec());
-const METHODS: Values = Values::Known(|| vec!["GET", "POST", "HEAD", "OPTIONS", "other"]);
+const OUTCOMES: Values = Values::Known(|| ANSWERS.split(' ').collect());
+const OWN_METHODS: &[&str] = &["GET", "POST", "HEAD", "OPTIONS"];
+const METHODS: Values = Values::Known(|| [OWN_METHODS, &["other"]].concat());
 const STATUSES: Values = Values::Bounded("the HTTP statuses the daemon answers with");
 const ROUTES: Values = Values::Bounded("the routes of the daemon, `unmatched` for any other path");
 
@@ -70,12 +50,12 @@ impl Traffic {
     /// A first failure has to be seen as an increase, so there is a zero before it.
     pub(super) fn create_children(&self) {
         for (peer, operations) in OPERATIONS_OF {
-            for operation in *operations {
-                for outcome in ANSWERS {
-                    self.client_requests.at([peer, operation, outcome]);
+            for operation in operations.split(' ') {
+                for outcome in ANSWERS.split(' ') {
+                    self.client_requests.with_label_values(&[peer, operation, outcome]);
                 }
-                self.client_duration.at([peer, operation]);
-                self.client_retries.at([peer, operation]);
+                self.client_duration.with_label_values(&[peer, operation]);
+                self.client_retries.with_label_values(&[peer, operation]);
             }
         }
     }
@@ -90,24 +70,26 @@ impl Metrics {
         outcome: &'static str,
         took: Duration,
     ) {
-        self.traffic.client_requests.at([peer, operation, outcome]).inc();
-        self.traffic.client_duration.at([peer, operation]).observe(took.as_secs_f64());
+        self.traffic.client_requests.with_label_values(&[peer, operation, outcome]).inc();
+        let durations = self.traffic.client_duration.with_label_values(&[peer, operation]);
+        durations.observe(took.as_secs_f64());
     }
 
     /// A request to a peer is sent again.
     pub fn record_client_retry(&self, peer: &'static str, operation: &'static str) {
-        self.traffic.client_retries.at([peer, operation]).inc();
+        self.traffic.client_retries.with_label_values(&[peer, operation]).inc();
     }
 
     /// A run opened another MCP session.
     pub fn record_session_renewal(&self, reason: SessionRenewal) {
-        self.traffic.session_renewals.at([reason.as_str()]).inc();
+        self.traffic.session_renewals.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// A request to this daemon was answered.
     pub fn record_server_request(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = [method, route, &status.to_string()];
-        self.traffic.server_requests.at(labels).inc();
-        self.traffic.server_duration.at([method, route]).observe(took.as_secs_f64());
+        let method = if OWN_METHODS.contains(&method) { method } else { "other" };
+        self.traffic.server_requests.with_label_values(&[method, route, &status.to_string()]).inc();
+        let durations = self.traffic.server_duration.with_label_values(&[method, route]);
+        durations.observe(took.as_secs_f64());
     }
 }

@@ -22,7 +22,7 @@ impl Fleet {
         if let Err(error) = self.read_gauges().await {
             tracing::debug!("the gauges of the journal stay as they are: {error}");
         }
-        self.metrics.set_journal_writable(self.journal.trouble().is_none());
+        self.metrics.delivery.journal_writable.set(self.journal.trouble().is_none().into());
         for (cap, scope) in [(Cap::Daily, BudgetScope::Day), (Cap::Monthly, BudgetScope::Month)] {
             self.metrics.set_budget_reached(scope, self.budget.is_reached(cap));
         }
@@ -44,9 +44,9 @@ impl Fleet {
         let caps = self.budget.caps();
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);
         self.metrics.set_budget(BudgetScope::Month, month, caps.monthly);
-        self.metrics.set_journal_size(self.journal.size().await?);
+        self.metrics.delivery.journal_size.set(self.journal.size().await? as f64);
         if let Some(free) = place? {
-            self.metrics.set_disk_free(free);
+            self.metrics.delivery.disk_free.set(free as f64);
         }
         Ok(())
     }

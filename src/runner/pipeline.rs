@@ -128,7 +128,7 @@ impl Pipeline {
         let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
             return;
         };
-        metrics.record_backoff();
+        metrics.scheduling.backoffs.inc();
         let (hold, what) =
             (Hold::BackOff(Duration::ZERO), "the persona is held back: its run panicked");
         if let Some(until) = holds.apply(&persona, hold, what) {
@@ -182,7 +182,7 @@ impl Pipeline {
         };
         let close = close.map(str::to_owned).or(unreadable);
         if close.is_none() {
-            self.fleet.metrics.record_resumed_run();
+            self.fleet.metrics.scheduling.runs_resumed.inc();
         }
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),

@@ -30,9 +30,9 @@ use super::{
 };
 use crate::{
     clients::personas::{PersonasClient, PersonasError},
-    domain::{Cadence, RunOutcome, Stage, Usd, WhyNotRun},
+    domain::{RunOutcome, Stage, Usd, WhyNotRun},
     journal::JournalError,
-    metrics::{DueBy, TickOutcome},
+    metrics::TickOutcome,
 };
 
 /// For the list of due personas, retries included, after the wait for a rate limit.
@@ -224,14 +224,8 @@ impl Ticks {
                 });
             }
         };
-        self.fleet.metrics.set_due(due.rows.iter().map(|row| match row {
-            Ok(persona) => match persona.cadence {
-                Cadence::Hourly => DueBy::Hourly,
-                Cadence::Daily => DueBy::Daily,
-                Cadence::Weekdays => DueBy::Weekdays,
-            },
-            Err(_) => DueBy::Unknown,
-        }));
+        let cadences = due.rows.iter().map(|row| Some(row.as_ref().ok()?.cadence));
+        self.fleet.metrics.set_due(cadences);
         let mut summary = TickSummary { due: due.rows.len(), ..TickSummary::default() };
         let most = admitted.most().saturating_sub(go_on);
         let resumed = list.len();

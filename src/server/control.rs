@@ -1,6 +1,6 @@
 //! /control: what an operator can do at run time, in production too, with the service key.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -57,11 +57,13 @@ impl Door {
 
     /// How many refused callers were not told of since the last warning, where it is time for another one.
     fn refuse(&self) -> Option<u64> {
-        let mut refused = self.refused.lock();
-        let (warned, untold) = *refused;
-        let is_time = warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
-        *refused = if is_time { (Some(Instant::now()), 0) } else { (warned, untold + 1) };
-        is_time.then_some(untold)
+        let (warned, untold) = &mut *self.refused.lock();
+        if warned.is_some_and(|at| at.elapsed() < WARNING_PAUSE) {
+            *untold += 1;
+            return None;
+        }
+        *warned = Some(Instant::now());
+        Some(mem::take(untold))
     }
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn with_key_only(
     Err(failure(StatusCode::UNAUTHORIZED, "X-Service-Key is missing or wrong"))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct PauseRequest {
     reason: Option<String>,
 }
@@ -98,14 +100,12 @@ async fn stop_ticks(
     body: Bytes,
     mode: PauseMode,
 ) -> Answer {
-    let request = match body.trim_ascii() {
-        b"" => PauseRequest::default(),
-        body => serde_json::from_slice(body).map_err(|_| {
-            let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
-            failure(StatusCode::BAD_REQUEST, usage)
-        })?,
-    };
-    let reason = request.reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
+    let body = Some(body.trim_ascii()).filter(|body| !body.is_empty()).unwrap_or(b"{}");
+    let PauseRequest { reason } = serde_json::from_slice(body).map_err(|_| {
+        let usage = r#"the body, if any, must be JSON such as {"reason":"deploy"}"#;
+        failure(StatusCode::BAD_REQUEST, usage)
+    })?;
+    let reason = reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
     tracing::info!(%caller, ?mode, reason, "paused on request");
     let paused = state.fleet.control.pause(mode, reason, caller.ip().to_string()).await;
     paused.map_err(unwritten(&state))?;

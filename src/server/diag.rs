@@ -32,12 +32,9 @@ pub(super) async fn login(
         let usage = "email is missing; call /diag/login?email=persona.anna@mana.test";
         return Err(failure(StatusCode::BAD_REQUEST, usage));
     }
-    match state.fleet.seed_secret.check_login(&email).await {
-        Ok((user_id, space_id)) => Ok(Json(json!({
-            "ok": true, "email": email, "userId": user_id, "spaceId": space_id,
-        }))),
-        Err(error) => Err(failure(StatusCode::BAD_GATEWAY, error)),
-    }
+    let found = state.fleet.seed_secret.check_login(&email).await;
+    let (user_id, space_id) = found.map_err(|error| failure(StatusCode::BAD_GATEWAY, error))?;
+    Ok(Json(json!({ "ok": true, "email": email, "userId": user_id, "spaceId": space_id })))
 }
 
 /// Runs one tick now. It goes on if the caller hangs up.

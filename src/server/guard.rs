@@ -30,36 +30,29 @@ pub(super) async fn local_callers_only(
 }
 
 /// Why this request may not come in; `None` if it may.
-fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<&'static str> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text(header::HOST).unwrap_or_default();
+fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<String> {
+    let host = headers.get(header::HOST).map_or("", |host| host.to_str().unwrap_or("?"));
     // In absolute form the request line names a host too.
     let named = uri.authority().map(|authority| authority.as_str());
-    if !is_known_host(host, further_hosts)
-        || named.is_some_and(|named| !is_known_host(named, further_hosts))
-    {
-        return Some(
-            "Host must be localhost, an address of 127.0.0.0/8, ::1, or a name or address listed in \
-             DIAG_HOSTS, with any port",
-        );
+    if ![host].into_iter().chain(named).all(|host| is_known_host(host, further_hosts)) {
+        let expected = "Host must be localhost, an address of 127.0.0.0/8, ::1, or a name or address \
+                        listed in DIAG_HOSTS, with any port";
+        return Some(expected.into());
     }
     if headers.get_all(header::HOST).iter().count() > 1 {
-        return Some("more than one Host header");
+        return Some("more than one Host header".into());
     }
-    // Of a header that is there twice, each must do.
-    let all = |name: &str, fits: &dyn Fn(&str) -> bool| {
-        headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(fits))
+    let is_own = |name: &str, value: &str| match name {
+        "Sec-Fetch-Site" => matches!(value, "same-origin" | "none"),
+        _ => is_same_origin(value, host),
     };
-    if !all("sec-fetch-site", &|site| matches!(site, "same-origin" | "none")) {
-        return Some("requests from pages of another origin are refused (Sec-Fetch-Site)");
-    }
-    if !all("origin", &|origin| is_same_origin(origin, host)) {
-        return Some("requests from pages of another origin are refused (Origin)");
-    }
-    if !all("referer", &|page| is_same_origin(page, host)) {
-        return Some("requests from pages of another origin are refused (Referer)");
-    }
-    None
+    // Of a header that is there twice, each must do.
+    let is_fine = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.all(|value| value.to_str().is_ok_and(|value| is_own(name, value)))
+    };
+    let wrong = ["Sec-Fetch-Site", "Origin", "Referer"].into_iter().find(|name| !is_fine(name));
+    wrong.map(|name| format!("requests from pages of another origin are refused ({name})"))
 }
 
 /// `name`, `name:port`, `1.2.3.4:port` or `[::1]:port` of a host that is no stranger's.
@@ -71,11 +64,8 @@ fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
         Ok(address) => address.is_loopback(),
         Err(_) => name == "localhost",
     };
-    (is_here || further_hosts.contains(&name)) && is_port(port)
-}
-
-fn is_port(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|n| n.parse::<u16>().is_ok());
+    (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
 }
 
 /// Whether a page of this URL or origin was loaded from the host it now talks to.

@@ -46,6 +46,9 @@ const HEADERS: usize = 64;
 /// Body of a request, in bytes.
 const BODY_BYTES: usize = 16 * 1024;
 
+/// Connections at once, where there are descriptors for them.
+const CONNECTIONS: usize = 256;
+
 /// What one client, and all of them together, may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -65,24 +68,17 @@ pub struct Limits {
     pub connections: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Limits that leave most of so many descriptors to others.
+    pub fn within(descriptors: usize) -> Self {
         Self {
             header_read: Duration::from_secs(10),
             body_read: Duration::from_secs(10),
             write: Duration::from_secs(30),
             discard: Duration::from_secs(1),
             discard_bytes: 16 << 20,
-            connections: 256,
+            connections: (descriptors / 4).clamp(1, CONNECTIONS),
         }
-    }
-}
-
-impl Limits {
-    /// Limits that leave most of so many descriptors to others.
-    pub fn within(descriptors: usize) -> Self {
-        let ordinary = Self::default();
-        Self { connections: ordinary.connections.min(descriptors / 4).max(1), ..ordinary }
     }
 }
 
@@ -120,11 +116,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
         if open.len() >= limits.connections {
             // Whoever has sent a request by now is heard before it could be taken for silent.
             yield_now().await;
-            match who_makes_room(&open) {
-                Some(place) => open.remove(place).task.abort(),
-                // All of them are at work: the new one is dropped.
-                None => continue,
-            }
+            // Where all of them are at work, the new one is dropped.
+            let Some(place) = who_makes_room(&open) else { continue };
+            open.remove(place).task.abort();
         }
         let (phase, seen) = watch::channel(Phase::Silent);
         let task = tasks.spawn(converse(peer, router.clone(), limits, phase, end.clone()));
@@ -219,10 +213,7 @@ enum Phase {
 /// anything and those that have and were kept, the oldest of the larger group goes: neither a flood of silent
 /// ones ends a scraper's, nor can kept ones keep newcomers out.
 fn who_makes_room(open: &[Connection]) -> Option<usize> {
-    let group = |phase| {
-        let places = open.iter().enumerate();
-        places.filter(move |(_, open)| *open.phase.borrow() == phase).map(|(place, _)| place)
-    };
+    let group = |phase| (0..open.len()).filter(move |place| *open[*place].phase.borrow() == phase);
     let kept_are_more = group(Phase::Kept).count() > group(Phase::Silent).count();
     group(if kept_are_more { Phase::Kept } else { Phase::Silent }).next()
 }

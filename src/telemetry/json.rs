@@ -56,13 +56,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
         }
         data.extend(own);
         let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-        writer.write_str(&line(event.metadata().level(), &message, data))
+        writer.write_str(&line(event.metadata().level(), &message, data.into()))
     }
 }
 
 /// One line.
 #[expect(clippy::disallowed_methods, reason = "a log line tells the time of the machine")]
-pub(super) fn line(level: &Level, message: &str, data: Map<String, Value>) -> String {
+pub(super) fn line(level: &Level, message: &str, data: Value) -> String {
     let line = json!({
         "ts": format!("{:.3}", Timestamp::now()),
         "level": level.as_str().to_ascii_lowercase(),
@@ -118,8 +118,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_object_with_the_five_keys_in_their_order() {
-        let data = Map::from_iter([("run.id".to_owned(), Value::from("r\n1"))]);
-        let text = line(&Level::WARN, "two\nlines", data);
+        let text = line(&Level::WARN, "two\nlines", json!({"run.id": "r\n1"}));
         assert_eq!(text.matches('\n').count(), 1);
         let (time, rest) = text.strip_prefix("{\"ts\":\"").unwrap().split_once('"').unwrap();
         assert_eq!(time.len(), "2026-03-09T11:00:00.000Z".len(), "{time}");

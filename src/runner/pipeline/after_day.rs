@@ -93,7 +93,7 @@ impl Pipeline {
         let user = run.journal.persona.user_id.clone();
         let hold = verdict.hold();
         if matches!(hold, Hold::BackOff(_)) {
-            metrics.record_backoff();
+            metrics.scheduling.backoffs.inc();
         }
         let what = match verdict.then {
             Then::Postpone => "the unfinished run is tried again later",
@@ -105,7 +105,7 @@ impl Pipeline {
         match verdict.then {
             Then::End(state) => {
                 if run.left.lost_an_answer {
-                    metrics.record_lost_answer();
+                    metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
                 let row = EndedRun { next_eligible_at: until, ..row };

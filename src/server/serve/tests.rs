@@ -80,7 +80,7 @@ async fn answer(stream: &mut TcpStream, request: &[u8]) -> String {
 
 #[tokio::test]
 async fn headers_that_trickle_in_forever_end_the_connection() {
-    let limits = Limits { header_read: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { header_read: Duration::from_secs(1), ..Limits::within(usize::MAX) };
     let server = Server::start(limits).await;
     let (mut hears, mut says) = server.connect().await.into_split();
     let trickle = tokio::spawn(async move {
@@ -103,7 +103,7 @@ async fn headers_that_trickle_in_forever_end_the_connection() {
 
 #[tokio::test]
 async fn a_request_head_beyond_the_limits_is_refused() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(Limits::within(usize::MAX)).await;
     let long = format!("GET /quick HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(17 * 1024));
     let many = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(65));
     for request in [long, many] {
@@ -117,14 +117,15 @@ async fn a_request_head_beyond_the_limits_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
-    let limits = Limits { body_read: Duration::from_secs(1), connections: 1, ..Limits::default() };
+    let limits =
+        Limits { body_read: Duration::from_secs(1), connections: 1, ..Limits::within(usize::MAX) };
     let server = Server::start(limits).await;
     let request = b"POST /quick HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nbegin";
     let mut slow = server.connect().await;
     let said = answer(&mut slow, request).await;
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
     assert_eq!(to_the_end(&mut slow).await, "");
-    let patient = Limits { body_read: PATIENCE, connections: 1, ..Limits::default() };
+    let patient = Limits { body_read: PATIENCE, connections: 1, ..Limits::within(usize::MAX) };
     let server = Server::start(patient).await;
     let mut slow = server.connect().await;
     slow.write_all(request).await.unwrap();
@@ -134,7 +135,7 @@ async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_given_up_and_one_that_reads_is_not() {
-    let limits = Limits { write: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { write: Duration::from_secs(1), ..Limits::within(usize::MAX) };
     let server = Server::start(limits).await;
     let request = b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut reads = server.connect().await;
@@ -154,7 +155,7 @@ async fn a_client_that_never_reads_is_given_up_and_one_that_reads_is_not() {
 
 #[tokio::test]
 async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
-    let patient = Limits { discard: PATIENCE, ..Limits::default() };
+    let patient = Limits { discard: PATIENCE, ..Limits::within(usize::MAX) };
     let server = Server::start(patient).await;
     // More than the buffers of both sides hold.
     let large = "x".repeat(12 << 20);
@@ -170,7 +171,7 @@ async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
     }
     // Neither does it go on for ever.
-    let brief = Limits { discard: Duration::from_millis(50), ..Limits::default() };
+    let brief = Limits { discard: Duration::from_millis(50), ..Limits::within(usize::MAX) };
     let bounded = Limits { discard_bytes: 1_000, ..patient };
     for limits in [brief, bounded] {
         let server = Server::start(limits).await;
@@ -184,7 +185,7 @@ async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
 
 #[tokio::test]
 async fn a_body_that_breaks_the_protocol_is_not_called_too_large() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(Limits::within(usize::MAX)).await;
     let request = |chunk: &str| {
         format!("POST /quick HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n")
     };
@@ -217,7 +218,7 @@ fn connections_take_a_quarter_of_the_descriptors_at_most() {
 
 #[tokio::test]
 async fn an_old_silent_connection_makes_room_and_one_at_work_does_not() {
-    let server = Server::start(Limits { connections: 5, ..Limits::default() }).await;
+    let server = Server::start(Limits { connections: 5, ..Limits::within(usize::MAX) }).await;
     let mut at_work = server.connect().await;
     at_work.write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let mut kept = Vec::new();
@@ -248,7 +249,7 @@ async fn an_old_silent_connection_makes_room_and_one_at_work_does_not() {
 
 #[tokio::test]
 async fn at_the_end_the_port_is_closed_and_answers_under_way_arrive() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(Limits::within(usize::MAX)).await;
     let mut at_work = server.connect().await;
     at_work.write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     // Answered after the other one was taken: connections are taken in order.
