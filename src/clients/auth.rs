@@ -34,7 +34,7 @@ use crate::{
     http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
 };
 
-const PEER: Peer = Peer("mana-auth");
+const PEER: Peer = "mana-auth";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 1 << 20;
 /// Longest wait for another persona to find out how the deployment wants to be asked.
@@ -159,7 +159,7 @@ impl AuthClient {
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
     /// or without a login.
     pub fn redactor_of(&self, email: &str) -> Redactor {
-        let redactor = self.account(email, Instant::now()).http.redactor().clone();
+        let redactor = self.account(email, Instant::now()).http.redactor;
         match self.sessions.lock().get(email) {
             Some(session) => redactor.with(wire::spellings_of_cookie(&session.cookie)),
             None => redactor,
@@ -167,7 +167,8 @@ impl AuthClient {
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {
-        let http = self.http.redacting([self.password_of(email), email.to_owned()]);
+        let secrets = [self.password_of(email), email.to_owned()];
+        let http = self.http.with_redactor(self.http.redactor.with(secrets));
         Account { auth: self, http, email, deadline }
     }
 
@@ -272,13 +273,13 @@ impl Account<'_> {
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
-        let redactor = self.http.redactor().with([jwt.expose_secret()]);
+        let redactor = self.http.redactor.with([jwt.expose_secret()]);
         Access { user_id, space_id, jwt, redactor }
     }
 
     /// The same with further secrets kept out of errors.
     fn hiding(&self, secrets: Vec<String>) -> Self {
-        Self { http: self.http.redacting(secrets), ..*self }
+        Self { http: self.http.with_redactor(self.http.redactor.with(secrets)), ..*self }
     }
 
     /// What a request is answered with, and the headers of that.
@@ -334,7 +335,7 @@ impl Account<'_> {
 
     fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
         let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
-        let http = self.http.inner();
+        let http = &self.http.inner;
         let request = match step {
             Step::Spaces | Step::Token => http.get(url),
             Step::InitVault => http.post(url),
@@ -357,7 +358,7 @@ fn came_of(answer: &Result<Answer, HttpError>) -> Came {
             500.. => Came::Unknown,
             _ => Came::NotCounted,
         },
-        Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => Came::NotCounted,
+        Err(error) if error.was_not_sent() => Came::NotCounted,
         Err(_) => Came::Unknown,
     }
 }
@@ -383,6 +384,5 @@ fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
 }
 
 fn bearer(jwt: &SecretString) -> HeaderMap {
-    let value = format!("Bearer {}", jwt.expose_secret()).into();
-    secret_header("authorization", &value).into_iter().collect()
+    crate::http::bearer(jwt).into_iter().collect()
 }

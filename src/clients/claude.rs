@@ -44,13 +44,13 @@ use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
     domain::{Redactor, Tokens, Usd},
-    http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{HttpClient, Operation, retry::RetryPolicy, secret_header},
     pricing::Pricing,
 };
 
 const API_VERSION: &str = "2026-10-21";
 const MESSAGES: Operation = Operation {
-    peer: Peer("anthropic"),
+    peer: "anthropic",
     name: "messages",
     // Replies are short, thinking is at low effort.
     timeout: Duration::from_secs(120),
@@ -185,7 +185,7 @@ impl ClaudeClient {
     }
 
     fn show_stop(&self) {
-        self.http.metrics().set_model_stopped(self.gate.stopped().is_some());
+        self.http.metrics.set_model_stopped(self.gate.stopped().is_some());
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
@@ -233,7 +233,7 @@ impl ClaudeClient {
             drop(pass);
             let bill = reply.as_ref().map_or_else(ClaudeError::bill, Bill::Replied);
             if matches!(bill, Bill::Lost) {
-                self.http.metrics().record_lost_answer();
+                self.http.metrics.record_lost_answer();
             }
             paid.settle(bill).await;
             reply
@@ -312,7 +312,7 @@ impl ClaudeClient {
         };
         match &reply {
             Ok(Reply { stop_reason, usage, cost, .. }) => {
-                let metrics = self.http.metrics();
+                let metrics = &self.http.metrics;
                 metrics.record_reply(stop_reason.as_str(), usage, cost, started.elapsed());
                 self.gate.note_reply(&answer.headers, usage.prompt() - usage.cache_read);
             }
@@ -323,7 +323,7 @@ impl ClaudeClient {
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
-        let post = self.http.inner().post(self.url.as_url().clone());
+        let post = self.http.inner.post(self.url.as_url().clone());
         post.headers(self.headers.clone()).body(body)
     }
 

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The service.
-pub const PEER: Peer = Peer("mana-mcp");
+pub const PEER: Peer = "mana-mcp";
 /// Opening the session, and each page of the tool list.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).
@@ -97,7 +97,7 @@ impl McpClient {
                         .of_setup(INITIALIZE)
                 })?;
                 link.or_end(shake_hands(&link, &note)).await?;
-                Ok(link)
+                Ok::<_, McpError>(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
             let tools = link.or_end(listed::list(&link, deadline)).await?;

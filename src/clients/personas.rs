@@ -27,7 +27,7 @@ use crate::{
     http::{
         Answer, HttpClient, HttpError, Operation, Peer,
         retry::{self, RetryPolicy, Retryable, Verdict},
-        secret_header,
+        secret_header, time_of,
     },
 };
 
@@ -36,7 +36,7 @@ pub const MAX_ACTIONS: usize = 500;
 /// Most ratings the server takes in one batch.
 pub const MAX_RATINGS: usize = 100;
 
-const PEER: Peer = Peer("mana-personas");
+const PEER: Peer = "mana-personas";
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Least time for an attempt.
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
@@ -171,8 +171,8 @@ impl Retryable for PersonasError {
         match &self.problem {
             Problem::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
             Problem::Unreadable => Verdict::AGAIN,
-            Problem::Http(source) if source.is_transient() => Verdict::AGAIN,
-            Problem::Http(_) | Problem::Limited { .. } => Verdict::Final,
+            Problem::Http(source) => source.verdict(),
+            Problem::Limited { .. } => Verdict::Final,
         }
     }
 }
@@ -214,12 +214,12 @@ impl PersonasClient {
     ) -> Result<Due, PersonasError> {
         let url = self.at.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
-        let request = || self.http.inner().get(url.as_url().clone());
+        let request = || self.http.inner.get(url.as_url().clone());
         let read = |answer: &Answer| {
             let (rows, server_time) = wire::parse_due(&answer.body)?;
             // A server that leaves it out still dates its answer.
-            let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
-            let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
+            let server_time = server_time.or_else(|| time_of(&answer.headers, "date"))?;
+            let clean = |row: DueRow| row.map_err(|error| error.redacted(&self.http.redactor));
             Some(Due { rows: rows.into_iter().map(clean).collect(), server_time })
         };
         self.call("fetch_due", DUE_LIMIT, policy, deadline, request, read).await
@@ -240,12 +240,12 @@ impl PersonasClient {
         let (kind, operation) = batch.kind.names();
         let url = self.at.base.join([persona.as_str(), kind]);
         let request = || {
-            let post = self.http.inner().post(url.as_url().clone());
+            let post = self.http.inner.post(url.as_url().clone());
             post.header(header::CONTENT_TYPE, "application/json").body(batch.body.clone())
         };
         let read = |answer: &Answer| wire::parse_written(&answer.body, batch.rows);
         let written = self.call(operation, ANSWER_LIMIT, policy, deadline, request, read).await;
-        written.inspect(|rows| self.http.metrics().record_rows(kind, *rows))
+        written.inspect(|rows| self.http.metrics.record_rows(kind, *rows))
     }
 
     /// Sends a request, again where that may help, and reads a 200.

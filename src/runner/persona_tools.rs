@@ -87,7 +87,7 @@ impl ToolHost for PersonaTools<'_> {
             if !is_repeated || is_late {
                 return Ok(result.map_err(|error| course.judge(error, limit, is_late))?);
             }
-            self.sessions.opener.metrics.record_client_retry(mcp::PEER.0, "tools_call");
+            self.sessions.opener.metrics.record_client_retry(mcp::PEER, "tools_call");
         }
     }
 

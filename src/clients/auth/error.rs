@@ -131,11 +131,7 @@ impl Problem {
 
 impl From<HttpError> for Problem {
     fn from(error: HttpError) -> Self {
-        let verdict = match error.is_transient() {
-            true => Verdict::Transient { retry_after: None },
-            false => Verdict::Final,
-        };
-        Self::Other(error.to_string(), verdict)
+        Self::Other(error.to_string(), error.verdict())
     }
 }
 

@@ -111,9 +111,9 @@ impl ClaudeError {
 
     /// What a request that ended so is billed as.
     pub(super) fn bill(&self) -> Bill<'_> {
-        use HttpError::{Unreachable, Unsendable};
         match self {
-            Self::Refused { .. } | Self::Http(Unreachable { .. } | Unsendable { .. }) => Bill::Free,
+            Self::Refused { .. } => Bill::Free,
+            Self::Http(error) if error.was_not_sent() => Bill::Free,
             _ => Bill::Lost,
         }
     }
@@ -147,7 +147,7 @@ impl Retryable for ClaudeError {
         match self {
             Self::Refused { verdict, .. } => *verdict,
             Self::Unreadable { .. } => Verdict::AGAIN,
-            Self::Http(source) if source.is_transient() => Verdict::AGAIN,
+            Self::Http(source) => source.verdict(),
             _ => Verdict::Final,
         }
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
-        let (peer, detail) = (crate::http::Peer("claude"), String::new());
+        let (peer, detail) = ("claude", String::new());
         let again = |error: ClaudeError| error.verdict() != Verdict::Final;
         let after = std::time::Duration::from_secs(120);
         assert!(again(HttpError::Timeout(peer, after).into()));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::http::retry::{Retryable, Verdict};
+use crate::http::{
+    HttpError,
+    retry::{Retryable, Verdict},
+};
 
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +92,16 @@ impl McpError {
             _ => Fate::NotRun,
         };
         Self::new(fate, format!("{step}: {}", self.reason))
+    }
+}
+
+impl From<HttpError> for McpError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable(..) => Self::new(Fate::Away, error.to_string()),
+            HttpError::TooLarge(_, limit) => Self::too_long(limit),
+            _ => Self::unknown(error.to_string()),
+        }
     }
 }
 

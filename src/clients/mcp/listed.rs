@@ -63,7 +63,7 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool
             return oversized("more than 1,000 tools");
         }
         match page.next_cursor {
-            None => return finish(tools, link.http.redactor()),
+            None => return finish(tools, &link.http.redactor),
             Some(next) if cursors.contains(&next) => {
                 return oversized("a page points back to an earlier one");
             }

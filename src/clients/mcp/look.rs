@@ -71,13 +71,13 @@ impl Look {
         if let Some((looked, _)) = *last {
             sleep_until(looked + PAUSE).await;
         }
-        let answer = self.http.send(LOOK, self.http.inner().get(self.url.to_string())).await;
+        let answer = self.http.send(LOOK, self.http.inner.get(self.url.to_string())).await;
         let why = match answer {
             // What stands in front of a server says for one that is away.
             Ok(Answer { status, .. }) if matches!(status.as_u16(), 502..=504) => {
                 Some(format!("answers {status}"))
             }
-            Ok(_) | Err(HttpError::TooLarge { .. }) => None,
+            Ok(_) | Err(HttpError::TooLarge(..)) => None,
             Err(error) => Some(error.to_string()),
         };
         let was_there = last.replace((Instant::now(), why.is_none())).is_none_or(|(_, it)| it);

@@ -15,9 +15,9 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::BaseUrl,
-    http::{HttpClient, retry_after, root_cause, secret_header, status_class},
+    http::{HttpClient, HttpError, bearer, read, retry_after},
 };
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -41,8 +41,6 @@ pub(super) const INITIALIZE: &str = "initialize";
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest single answer, in bytes: an attachment of the largest kind fits, and ten at once bear it.
 const ANSWER_LIMIT: usize = 4 << 20;
-/// Longest body of a refusal that is looked at.
-const REFUSAL_LIMIT: usize = 64 << 10;
 /// How often in a row an answer stream is resumed that breaks without anything new.
 const MAX_RECONNECTS: u32 = 3;
 /// The pause before that, where the server names none, and the longest it may name.
@@ -155,16 +153,16 @@ impl Link {
 
     fn to(&self, method: Method) -> RequestBuilder {
         let url = self.url.as_url().clone();
-        self.http.inner().request(method, url).headers(self.headers.lock().clone())
+        self.http.inner.request(method, url).headers(self.headers.lock().clone())
     }
 
     fn delete(
         &self,
         jwt: Option<&SecretString>,
-    ) -> impl Future<Output = Result<Response, McpError>> + use<> {
+    ) -> impl Future<Output = Result<Response, HttpError>> + use<> {
         let request = self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect());
         let http = self.http.clone();
-        async move { send(&http, "delete_session", request).await }
+        async move { http.stream(PEER, "delete_session", request).await }
     }
 
     #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
@@ -182,7 +180,7 @@ impl Link {
         params: Value,
     ) -> Result<Box<RawValue>, McpError> {
         let body = encode(Some(id), method, params);
-        let response = match method {
+        let mut response = match method {
             INITIALIZE => self.post_first(body).await?,
             "tools/list" => self.post("tools_list", body).await?,
             _ => self.post("tools_call", body).await?,
@@ -192,7 +190,7 @@ impl Link {
         match &*kind.to_ascii_lowercase() {
             b"text/event-stream" => self.follow(response).await,
             b"application/json" => {
-                match Heard::of(&read(response, ANSWER_LIMIT).await?, &self.http) {
+                match Heard::of(&read(PEER, &mut response, ANSWER_LIMIT).await?, &self.http) {
                     Heard::Answer(answer) => answer,
                     _ => Err(McpError::unknown("the answer of mana-mcp is no JSON-RPC response")),
                 }
@@ -229,7 +227,7 @@ impl Link {
             .header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
-        let response = send(&self.http, operation, request).await?;
+        let response = self.http.stream(PEER, operation, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -238,15 +236,15 @@ impl Link {
 
     /// What an answer that is no success says of its request: a refusal at the door means that it did not
     /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
-    async fn refusal(&self, response: Response) -> McpError {
+    async fn refusal(&self, mut response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if code == 404 && self.has_session() {
             let reason = "mana-mcp no longer knows the session (404)";
             return McpError::new(Fate::SessionLost, reason);
         }
-        let body = within(RESPONSE_TIMEOUT, read(response, REFUSAL_LIMIT)).await;
-        let body = body.unwrap_or_default();
+        let body = timeout(RESPONSE_TIMEOUT, read(PEER, &mut response, ANSWER_LIMIT)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let fate = match code {
             300..=399 | 403 => Fate::NotRun,
             401 => Fate::Unauthorized,
@@ -307,7 +305,7 @@ impl Link {
             sleep(events.retry.unwrap_or(RECONNECT_PAUSE).min(LONGEST_PAUSE)).await;
             let request = self.to(Method::GET).header(header::ACCEPT, "text/event-stream");
             let request = request.header(LAST_EVENT_ID, last_id.clone());
-            if let Ok(response) = send(&self.http, "resume_stream", request).await {
+            if let Ok(response) = self.http.stream(PEER, "resume_stream", request).await {
                 return response.status().is_success().then_some(response);
             }
         }
@@ -352,52 +350,11 @@ async fn within<T>(
     timeout(limit, exchange).await.unwrap_or_else(|_| Err(McpError::too_slow(limit)))
 }
 
-/// Sends one request and counts it; its duration ends with the head of the answer, as the rest may stream.
-#[expect(clippy::disallowed_methods, reason = "an answer of mana-mcp may be a stream")]
-async fn send(
-    http: &HttpClient,
-    operation: &'static str,
-    request: RequestBuilder,
-) -> Result<Response, McpError> {
-    let started = Instant::now();
-    let (outcome, result) = match request.send().await {
-        Ok(response) => (status_class(response.status()), Ok(response)),
-        Err(error) if error.is_connect() => {
-            let reason = format!("mana-mcp cannot be reached ({})", root_cause(&error));
-            ("unreachable", Err(McpError::new(Fate::Away, reason)))
-        }
-        Err(error) => ("interrupted", Err(broken(&error))),
-    };
-    http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
-    result
-}
-
-fn broken(error: &reqwest::Error) -> McpError {
-    McpError::unknown(format!("the connection to mana-mcp broke ({})", root_cause(error)))
-}
-
-fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
-    secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
-}
-
 /// A JSON-RPC message.
 fn encode(id: Option<u64>, method: &str, params: Value) -> Vec<u8> {
-    let mut message = json!({"jsonrpc": "2.0", "method": method});
-    message["params"] = params;
+    let mut message = json!({"jsonrpc": "2.0", "method": method, "params": params});
     if let Some(id) = id {
         message["id"] = id.into();
     }
     message.to_string().into_bytes()
-}
-
-/// A body of at most `limit` bytes.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, McpError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(McpError::too_long(limit));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
