@@ -170,12 +170,13 @@ impl HttpClient {
         &self,
         peer: Peer,
         operation: &'static str,
-    ) -> impl Fn(&E, Duration) + use<E> {
+    ) -> impl Fn(&E, Duration) -> bool + use<E> {
         let metrics = self.metrics.clone();
         move |error, pause| {
             metrics.record_client_retry(peer, operation);
             let pause_ms = pause.as_millis() as u64;
             tracing::warn!(peer, operation, pause_ms, "{error}; trying again");
+            true
         }
     }
 

@@ -38,13 +38,16 @@ use bills::{Bills, most_usage};
 use cold_start::ColdStart;
 use gate::Gate;
 use message::{CacheControl, text_block};
-use patience::Judged;
 
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
     domain::{Redactor, Tokens, Usd},
-    http::{HttpClient, Operation, retry::RetryPolicy, secret_header},
+    http::{
+        HttpClient, Operation,
+        retry::{RetryPolicy, Retryable},
+        secret_header,
+    },
     pricing::Pricing,
 };
 
@@ -239,18 +242,19 @@ impl ClaudeClient {
             reply
         };
         let attempt = || async {
-            let reply = match ask.cached {
+            match ask.cached {
                 true => self.cold_start.send(&tools, send()).await,
                 false => send().await,
-            };
-            reply.map_err(|error| patience.judge(error))
+            }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
-        let on_retry = |failed: &Judged, pause| {
-            patience.spend(pause);
-            retried(&failed.0, pause);
+        let goes_on = |error: &ClaudeError, pause| {
+            patience.allows(error.verdict()) && {
+                patience.spend(pause);
+                retried(error, pause)
+            }
         };
-        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.0)
+        RetryPolicy::MODEL.run(deadline, goes_on, attempt).await
     }
 
     /// The model asked.
@@ -338,9 +342,8 @@ impl ClaudeClient {
         most: &Tokens,
         http: &HttpClient,
     ) -> Result<Reply, ClaudeError> {
-        let problem = |error: serde_json::Error| http.snippet(error.to_string().as_bytes());
         Reply::parse(body, &self.bills, most)
-            .map_err(|error| ClaudeError::Unreadable { problem: problem(error) })
+            .map_err(|error| ClaudeError::Unreadable(http.snippet(error.to_string().as_bytes())))
     }
 }
 

@@ -102,14 +102,14 @@ impl RetryPolicy {
     /// Makes attempts until one succeeds, fails for good, or the policy or `deadline` ends it; the
     /// last failure is returned. Dropping the future ends a pause at once.
     ///
-    /// `on_retry` is called before each further attempt.
+    /// `goes_on` is told of each further attempt and the pause before it, and may forbid them.
     ///
     /// # Errors
     /// The failure of the last attempt.
     pub async fn run<T, E, F>(
         &self,
         deadline: Instant,
-        on_retry: impl Fn(&E, Duration),
+        goes_on: impl Fn(&E, Duration) -> bool,
         attempt: impl Fn() -> F,
     ) -> Result<T, E>
     where
@@ -128,7 +128,9 @@ impl RetryPolicy {
             };
             let in_time = |pause: &Duration| Instant::now() + *pause < deadline;
             let Some(pause) = pause.filter(in_time) else { return Err(error) };
-            on_retry(&error, pause);
+            if !goes_on(&error, pause) {
+                return Err(error);
+            }
             sleep(pause).await;
             // Timers are a little late by nature.
             if Instant::now() >= deadline {
@@ -173,7 +175,7 @@ mod tests {
         let result: Result<(), _> = policy
             .run(
                 start + deadline,
-                |_, _| {},
+                |_, _| true,
                 || async {
                     attempts.set(attempts.get() + 1);
                     last.set(start.elapsed());

@@ -8,7 +8,6 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::message::encode;
 use crate::domain::{InputHash, JsonText};
 
 /// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
@@ -168,6 +167,12 @@ fn sendable_name(name: &str) -> String {
         "" => "unnamed".into(),
         name => sendable_id(name).chars().take(MAX_NAME).collect(),
     }
+}
+
+/// JSON of our own making from strings, booleans and JSON that was read before.
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
+    #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
+    serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
 
 /// An id as the API takes it back; others lose what it refuses.

@@ -36,11 +36,8 @@ pub enum ClaudeError {
         verdict: Verdict,
     },
     /// The model is not used at all for now.
-    #[error("the model is not used for now: {reason}")]
-    Stopped {
-        /// What stopped it.
-        reason: String,
-    },
+    #[error("the model is not used for now: {0}")]
+    Stopped(String),
     /// Waiting for a turn would take longer than the run has.
     #[error("Claude's limits leave no time for another request in this run")]
     WaitedEnough,
@@ -48,11 +45,8 @@ pub enum ClaudeError {
     #[error(transparent)]
     NotPaid(#[from] NotPaid),
     /// A 200 that is no reply.
-    #[error("Claude answered 200, but not with a message: {problem}")]
-    Unreadable {
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("Claude answered 200, but not with a message: {0}")]
+    Unreadable(String),
     /// No answer.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -76,10 +70,8 @@ impl ClaudeError {
 
     /// The status of a refusal.
     pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
-        }
+        let Self::Refused { status, .. } = self else { return None };
+        Some(*status)
     }
 
     /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
@@ -146,7 +138,7 @@ impl Retryable for ClaudeError {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { verdict, .. } => *verdict,
-            Self::Unreadable { .. } => Verdict::AGAIN,
+            Self::Unreadable(_) => Verdict::AGAIN,
             Self::Http(source) => source.verdict(),
             _ => Verdict::Final,
         }
@@ -211,7 +203,7 @@ mod tests {
         assert!(again(HttpError::Timeout(peer, after).into()));
         assert!(again(HttpError::Unreachable(peer, detail.clone()).into()));
         assert!(again(HttpError::Interrupted(peer, detail.clone()).into()));
-        assert!(again(ClaudeError::Unreadable { problem: "EOF".into() }));
+        assert!(again(ClaudeError::Unreadable("EOF".into())));
         assert!(!again(HttpError::TooLarge(peer, 1).into()));
         assert!(!again(HttpError::Unsendable(peer, detail).into()));
     }
