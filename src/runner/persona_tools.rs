@@ -92,6 +92,6 @@ impl ToolHost for PersonaTools<'_> {
     }
 
     async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        self.sessions.opener.mcp.returns(since, deadline).await
+        self.sessions.opener.mcp.look.returns(since, deadline).await
     }
 }

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    PEER,
     error::{Fate, McpError},
+    transport::PEER,
 };
 use crate::{
     config::BaseUrl,
@@ -25,9 +25,9 @@ const GLANCE: Duration = Duration::from_secs(1);
 const LOOK: Operation =
     Operation { peer: PEER, name: "look", timeout: Duration::from_secs(2), body_limit: 64 << 10 };
 
-/// Looks for the server.
+/// Looks for the server. All who wait share one look.
 #[derive(Debug)]
-pub(super) struct Look {
+pub struct Look {
     http: HttpClient,
     url: BaseUrl,
     /// When the last look ended, and whether the server was there. Held by whoever looks. Where that one
@@ -41,7 +41,7 @@ impl Look {
     }
 
     /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
-    pub(super) async fn returns(&self, since: Instant, deadline: Instant) -> bool {
+    pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
         let looking = async {
             let mut last = self.last.lock().await;
             while last.is_none_or(|(at, is_there)| at < since || !is_there) {
@@ -52,7 +52,7 @@ impl Look {
     }
 
     /// Whether the server is there now.
-    pub(super) async fn is_there(&self) -> bool {
+    pub async fn is_there(&self) -> bool {
         let now = Instant::now();
         self.returns(now, now + GLANCE).await
     }

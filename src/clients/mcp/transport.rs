@@ -22,16 +22,19 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    PEER, SETUP_TIMEOUT,
     error::{Fate, McpError},
     hearing::{Heard, Hearing},
     sse::Events,
 };
 use crate::{
     config::BaseUrl,
-    http::{HttpClient, HttpError, bearer, read, retry_after},
+    http::{HttpClient, HttpError, Peer, bearer, read, retry_after},
 };
 
+/// The service.
+pub const PEER: Peer = "mana-mcp";
+/// Opening the session, and each page of the tool list.
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

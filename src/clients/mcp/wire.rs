@@ -139,9 +139,7 @@ struct RawPage<'a> {
 struct RawTool<'a> {
     #[serde(borrow)]
     name: Member<'a>,
-    #[serde(borrow)]
     description: Member<'a>,
-    #[serde(borrow)]
     input_schema: Member<'a>,
     annotations: Odd<RawAnnotations>,
     #[serde(rename = "_meta")]
@@ -243,9 +241,7 @@ impl RawTool<'_> {
 struct RawOutput<'a> {
     #[serde(borrow)]
     content: Member<'a>,
-    #[serde(borrow)]
     structured_content: Member<'a>,
-    #[serde(borrow)]
     is_error: Member<'a>,
 }
 

@@ -120,7 +120,7 @@ impl<'a> Sessions<'a> {
                 let State { current, retired, is_lost, failed, .. } = &mut *state;
                 retired.push(mem::replace(current, Arc::new(next)));
                 (*is_lost, *failed) = (false, None);
-                let frozen = retired.first().map_or(&[][..], |first| first.tools());
+                let frozen = retired.first().map_or(&[][..], |first| &*first.tools);
                 let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
                 let opened = match reason {
                     SessionRenewal::Lost => "mana-mcp lost the session; opened another one",

@@ -88,7 +88,7 @@ impl Pipeline {
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
                 let longest = (now + self.limits.tool_timeout).min(deadline);
-                if !self.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
+                if !self.mcp.look.returns(now, *give_up_at.get_or_insert(longest)).await {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
