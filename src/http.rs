@@ -292,18 +292,18 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
+/// A header to send.
+pub type Header = (HeaderName, HeaderValue);
+
 /// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
-pub fn secret_header(
-    name: &'static str,
-    secret: &SecretString,
-) -> Option<(HeaderName, HeaderValue)> {
+pub fn secret_header(name: &'static str, secret: &SecretString) -> Option<Header> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_static(name), value))
 }
 
 /// A JWT as it is sent. `None` if the JWT does not fit in a header.
-pub fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
+pub fn bearer(jwt: &SecretString) -> Option<Header> {
     secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
 }
 

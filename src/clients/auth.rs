@@ -23,15 +23,19 @@ use tokio::{
 };
 
 pub use error::{AuthError, Problem, Step};
-pub use refusals::RefusedTries;
-use refusals::{Came, Refusals};
+use refusals::Came;
+pub use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
 
 use crate::{
     clock::Clock,
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
-    http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{
+        Answer, HttpClient, HttpError, Operation, Peer, bearer,
+        retry::{RetryPolicy, Retryable},
+        secret_header,
+    },
 };
 
 const PEER: Peer = "mana-auth";
@@ -80,7 +84,8 @@ pub struct AuthClient {
     finding_out: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
     gate: SignInGate,
-    refusals: Refusals,
+    /// The tries that mana-auth has refused and counts still.
+    pub refusals: Refusals,
 }
 
 impl AuthClient {
@@ -91,30 +96,12 @@ impl AuthClient {
         Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
     }
 
-    /// The tries that mana-auth has refused and counts still.
-    pub fn refused_tries(&self) -> RefusedTries {
-        self.refusals.refused()
-    }
-
-    /// Counts those of an earlier process too.
-    pub fn restore_refused_tries(&self, tries: RefusedTries) {
-        self.refusals.restore(tries);
-    }
-
     /// Access for the persona with this e-mail: with a kept session where there is one, else by
-    /// logging in, once.
+    /// logging in, once. In the middle of a run, where the space is known, a kept session gives another JWT for it.
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn open(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
-        self.open_in(email, None, deadline).await
-    }
-
-    /// The same in the middle of a run, where the space is known: a kept session gives another JWT for it.
-    ///
-    /// # Errors
-    /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn open_in(
+    pub async fn open(
         &self,
         email: &str,
         space_id: Option<&str>,
@@ -153,7 +140,7 @@ impl AuthClient {
     ) -> Result<(), AuthError> {
         let http = self.http.with_redactor(redactor.clone());
         let account = Account { auth: self, http, email, deadline };
-        account.call(Step::InitVault, bearer(jwt)).await.map(drop)
+        account.call(Step::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
     }
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
@@ -174,10 +161,6 @@ impl AuthClient {
 
     fn password_of(&self, email: &str) -> String {
         derive_password(self.seed_secret.expose_secret(), email)
-    }
-
-    fn known_deployment(&self) -> Option<Deployment> {
-        *self.deployment.lock()
     }
 
     fn remember_deployment(&self, found: Deployment) {
@@ -203,17 +186,15 @@ struct Account<'a> {
 impl Account<'_> {
     /// Access by one login, in the way this deployment wants it.
     async fn log_in(&self) -> Result<Access, AuthError> {
-        let mut deployment = self.auth.known_deployment();
+        let known = || *self.auth.deployment.lock();
         let mut turn = None;
-        if deployment.is_none() {
+        if known().is_none() {
             // One at a time until one has found out; in an outage nobody does, and the wait ends.
             let longest = self.deadline.min(Instant::now() + FINDING_OUT);
             turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
-            deployment = self.auth.known_deployment();
         }
-        if deployment.is_some() {
-            drop(turn);
-        }
+        let deployment = known();
+        let _turn = turn.filter(|_| deployment.is_none());
         match deployment {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
             _ => self.log_in_for_jwt().await,
@@ -227,7 +208,7 @@ impl Account<'_> {
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
         let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
         let account = self.hiding(login.secrets());
-        let spaces = match account.list_spaces(bearer(&jwt)).await {
+        let spaces = match account.list_spaces(bearer(&jwt).into_iter().collect()).await {
             Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
             spaces => spaces?,
         };
@@ -299,12 +280,10 @@ impl Account<'_> {
 
     /// Sends a request, again where that may help, and expects a 200.
     async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
-        let (_, name, _) = step.sheet();
-        let attempt = async || {
-            let answer = self.call_once(step, &headers).await;
-            answer.map_err(|problem| AuthError { step, problem })
-        };
-        RetryPolicy::READ.run(self.deadline, self.http.retried(PEER, name), attempt).await
+        let failed = |problem| AuthError { step, problem };
+        let attempt = async || self.call_once(step, &headers).await.map_err(failed);
+        let retried = self.http.retried(PEER, step.sheet().1);
+        RetryPolicy::READ.run(self.deadline, retried, attempt).await
     }
 
     /// A login waits for the gate, and is not sent where it could lock the account.
@@ -315,14 +294,15 @@ impl Account<'_> {
             let begun = self.auth.refusals.begin(self.email);
             counted = Some(begun.map_err(Problem::RefusedTooOften)?);
         }
-        let (_, name, _) = step.sheet();
+        let name = step.sheet().1;
         let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
         let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
         let answer = self.http.send(operation, self.request(step, headers.clone())).await;
         if let Some(counted) = counted {
             counted.came(came_of(&answer));
         }
-        let answer = answer?;
+        let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
+        let answer = answer.map_err(failed)?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
@@ -381,8 +361,4 @@ fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
         return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }
     Ok(text)
-}
-
-fn bearer(jwt: &SecretString) -> HeaderMap {
-    crate::http::bearer(jwt).into_iter().collect()
 }

@@ -40,13 +40,11 @@ pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
     }
 }
 
-/// The pauses between attempts: `base`, doubled each time up to `cap`, less up to a quarter at random.
+/// The pauses between attempts: `base`, doubled each time, less up to a quarter at random.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     /// First pause.
     pub base: Duration,
-    /// Longest pause of our own choosing.
-    pub cap: Duration,
     /// Most further attempts.
     pub retries: u32,
     /// Longest wait a peer may ask for; above it there is no further attempt.
@@ -59,7 +57,6 @@ impl RetryPolicy {
     /// Reads and logins: two further attempts.
     pub const READ: Self = Self {
         base: Duration::from_millis(500),
-        cap: Duration::from_secs(8),
         retries: 2,
         max_retry_after: Duration::from_secs(60),
         max_limit: Duration::from_secs(60),
@@ -78,7 +75,6 @@ impl RetryPolicy {
     /// Tool calls, sent again only when the server certainly did not run them.
     pub const TOOL: Self = Self {
         base: Duration::from_millis(250),
-        cap: Duration::from_secs(2),
         max_retry_after: Duration::from_secs(10),
         max_limit: Duration::ZERO,
         ..Self::READ
@@ -93,7 +89,7 @@ impl RetryPolicy {
         retry_after: Option<Duration>,
         jitter: f64,
     ) -> Option<Duration> {
-        let own = self.base.saturating_mul(2u32.saturating_pow(retries)).min(self.cap);
+        let own = self.base.saturating_mul(2u32.saturating_pow(retries));
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
         let asked = retry_after.unwrap_or_default();
         (retries < self.retries && asked <= self.max_retry_after).then_some(own.max(asked))
@@ -219,12 +215,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pauses_grow_to_the_cap_and_lose_at_most_a_quarter(
-            retries in 0u32..40, jitter in 0.0f64..1.0
+        fn pauses_double_and_lose_at_most_a_quarter(
+            retries in 0u32..20, jitter in 0.0f64..1.0
         ) {
             let policy = RetryPolicy { retries: 50, ..RetryPolicy::READ };
             let pause = policy.pause(retries, None, jitter);
-            let full = Duration::from_millis(500 * 2u64.pow(retries.min(20))).min(policy.cap);
+            let full = Duration::from_millis(500 * 2u64.pow(retries));
             let pause = pause.unwrap();
             prop_assert!(pause <= full && pause >= full.mul_f64(0.75));
         }

@@ -62,7 +62,7 @@ impl SeedSecret {
         let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
         let fits = journal.fitting_secret().await?.is_some_and(|kept| kept == fingerprint);
-        auth.restore_refused_tries(journal.refused_tries().await?);
+        auth.refusals.restore(journal.refused_tries().await?);
         let has_fitted = AtomicBool::new(fits);
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
     }
@@ -92,7 +92,7 @@ impl SeedSecret {
                 self.journal.set_fitting_secret(&self.fingerprint, now).await
             }
             Err(AuthError { problem: Problem::InvalidCredentials, .. }) => {
-                self.journal.set_refused_tries(&self.auth.refused_tries(), now).await
+                self.journal.set_refused_tries(&self.auth.refusals.refused(), now).await
             }
             _ => Ok(()),
         };

@@ -1,13 +1,13 @@
 //! What can go wrong between a persona and mana-auth.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
 use crate::http::{
-    Answer, HttpClient, HttpError,
+    Answer, HttpClient,
     retry::{Retryable, Verdict, of_status},
     retry_after,
 };
@@ -46,15 +46,9 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sheet().2)
-    }
-}
-
 /// Why a persona has no access.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {problem}")]
+#[error("{}: {problem}", .step.sheet().2)]
 pub struct AuthError {
     /// The request that failed.
     pub step: Step,
@@ -126,12 +120,6 @@ impl Problem {
                 Self::Other(what, of_status(status, asked))
             }
         }
-    }
-}
-
-impl From<HttpError> for Problem {
-    fn from(error: HttpError) -> Self {
-        Self::Other(error.to_string(), error.verdict())
     }
 }
 

@@ -17,7 +17,7 @@ pub type RefusedTries = HashMap<String, Vec<Timestamp>>;
 
 /// Keeps the tries of each account below what locks it.
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub struct Refusals {
     clock: Clock,
     accounts: Mutex<HashMap<String, Tries>>,
 }
@@ -99,7 +99,7 @@ impl Refusals {
     }
 
     /// The refusals that count still, for the next process.
-    pub(super) fn refused(&self) -> RefusedTries {
+    pub fn refused(&self) -> RefusedTries {
         let now = self.clock.now();
         let mut accounts = self.accounts.lock();
         accounts.values_mut().for_each(|tries| tries.forget(now));
@@ -107,8 +107,8 @@ impl Refusals {
         refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
     }
 
-    /// Those of the process before.
-    pub(super) fn restore(&self, refused: RefusedTries) {
+    /// Counts those of an earlier process too.
+    pub fn restore(&self, refused: RefusedTries) {
         let mut accounts = self.accounts.lock();
         for (email, refused) in refused {
             accounts.entry(email).or_default().refused.extend(refused);

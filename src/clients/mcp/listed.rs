@@ -22,6 +22,10 @@ const MAX_PAGES: usize = 64;
 /// Most names, descriptions and schemas of a server, in bytes: all of them go with every model request.
 const MAX_CATALOG: usize = 1_000_000;
 
+/// Keywords of JSON Schema whose values are for programs: they stay as they are, or the tool goes.
+const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
+                        $dynamicAnchor contentEncoding contentMediaType";
+
 /// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
 pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool>, McpError> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
@@ -88,30 +92,9 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpErr
 /// of properties, and values to choose from.
 fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
-        let is_contract = is_contract || is_contract_keyword(key);
+        let is_contract = is_contract || CONTRACT.split(' ').any(|keyword| keyword == key);
         !redactor.is_told_by(key) && is_clean_value(value, is_contract, redactor)
     })
-}
-
-/// Whether the values of a keyword of JSON Schema are for programs: they stay as they are, or the tool goes.
-fn is_contract_keyword(keyword: &str) -> bool {
-    matches!(
-        keyword,
-        "type"
-            | "required"
-            | "enum"
-            | "const"
-            | "format"
-            | "pattern"
-            | "$ref"
-            | "$id"
-            | "$schema"
-            | "$anchor"
-            | "$dynamicRef"
-            | "$dynamicAnchor"
-            | "contentEncoding"
-            | "contentMediaType"
-    )
 }
 
 fn is_clean_value(value: &mut Value, is_contract: bool, redactor: &Redactor) -> bool {

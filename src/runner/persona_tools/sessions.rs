@@ -212,7 +212,7 @@ impl Opener<'_> {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
         let space_id = Some(&*self.access.space_id);
-        let fresh = self.auth.open_in(self.email, space_id, deadline).await.map_err(|error| {
+        let fresh = self.auth.open(self.email, space_id, deadline).await.map_err(|error| {
             if error.verdict() == Verdict::Final {
                 tally.note_final_refusal();
             }

@@ -69,7 +69,7 @@ impl Pipeline {
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let opening = self.auth.open(&run.persona.email, run.scope.deadline);
+        let opening = self.auth.open(&run.persona.email, None, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
@@ -125,7 +125,7 @@ impl Pipeline {
         // Who is held back may be so for its password, and a further attempt may lock the account.
         let access = match self.fleet.holds.why(user_id).is_some() {
             true => None,
-            false => timeout_at(deadline, self.auth.open(email, deadline)).await.ok(),
+            false => timeout_at(deadline, self.auth.open(email, None, deadline)).await.ok(),
         };
         match access {
             Some(Ok(access)) => self.end_sessions(run, &access, left).await,
