@@ -7,6 +7,9 @@ use crate::http::{
     retry::{Retryable, Verdict},
 };
 
+/// What came of a request.
+pub(super) type Outcome<T> = Result<T, McpError>;
+
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", self.sense().1)]
@@ -58,14 +61,9 @@ impl McpError {
         Self::new(Fate::Unknown, reason)
     }
 
-    pub(super) fn too_slow(limit: Duration) -> Self {
-        Self::unknown(format!("no answer within {} ms", limit.as_millis()))
-    }
-
     pub(super) fn too_long(limit: usize) -> Self {
-        let most = limit >> 20;
-        let reason = format!("the answer of mana-mcp is longer than {most} MB and was not read");
-        Self::new(Fate::Oversized, reason)
+        let most = format!("longer than {} MB", limit >> 20);
+        Self::new(Fate::Oversized, format!("the answer of mana-mcp is {most} and was not read"))
     }
 
     /// Whether the server certainly did nothing for it.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     transport::{Link, PEER, SETUP_TIMEOUT},
     wire::{MAX_TOOLS, Tool, ToolHints, read_tools},
 };
@@ -27,7 +27,7 @@ const CONTRACT: &str = "type required enum const format pattern $ref $id $schema
                         $dynamicAnchor contentEncoding contentMediaType";
 
 /// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
-pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool>, McpError> {
+pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Tool>> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
     for _ in 0..MAX_PAGES {
@@ -59,7 +59,7 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool
 }
 
 /// The usable ones of these tools: sorted by name, each name once, at least one.
-fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
+fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
     tools.retain_mut(|tool| {
         tool.description = redactor.redact(&tool.description).into_owned();
         let name = tool.name.as_str();

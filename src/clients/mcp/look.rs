@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     transport::PEER,
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Look {
     }
 
     /// The same result, but for one that a proxy has given for a server that is away.
-    pub(super) async fn judge<T>(&self, result: Result<T, McpError>) -> Result<T, McpError> {
+    pub(super) async fn judge<T>(&self, result: Outcome<T>) -> Outcome<T> {
         match result {
             Err(McpError { fate: Fate::Busy(_), reason }) if !self.is_there().await => {
                 Err(McpError { fate: Fate::Away, reason })

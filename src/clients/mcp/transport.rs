@@ -15,6 +15,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
+use scopeguard::ScopeGuard;
 use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::{sleep, timeout};
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     hearing::{Heard, Hearing},
     sse::Events,
 };
@@ -100,25 +101,28 @@ impl Link {
         method: &'static str,
         params: Value,
         limit: Duration,
-    ) -> Result<Box<RawValue>, McpError> {
+    ) -> Outcome<Box<RawValue>> {
         let id = self.last_id.fetch_add(1, Relaxed);
-        // The protocol forbids it for the first request.
-        let mut cancel = CancelOnDrop { link: self.clone(), id, is_over: method == INITIALIZE };
-        within(limit, async {
-            let answer = self.ask(id, method, params).await;
-            cancel.is_over = true;
+        let cancel = scopeguard::guard(self.clone(), |link| {
+            link.clone().spawn(async move {
+                let params = json!({"requestId": id, "reason": "given up"});
+                // The protocol forbids it for the first request. Best effort: the server ends the request by itself
+                // sooner or later.
+                if method != INITIALIZE {
+                    let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
+                }
+            })
+        });
+        let asked = async move {
+            let answer = self.ask(method, encode(Some(id), method, params)).await;
+            ScopeGuard::into_inner(cancel);
             answer
-        })
-        .await
+        };
+        within(limit, asked).await
     }
 
     /// Sends a notification.
-    pub(super) async fn notify(
-        &self,
-        method: &'static str,
-        params: Value,
-        limit: Duration,
-    ) -> Result<(), McpError> {
+    pub(super) async fn notify(&self, method: &str, params: Value, limit: Duration) -> Outcome<()> {
         within(limit, self.post("notification", encode(None, method, params))).await.map(drop)
     }
 
@@ -130,19 +134,15 @@ impl Link {
         self.is_ended.store(true, Relaxed);
         let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(jwt)).await;
         let Ok(Ok(answer)) = deleted else { return Ending::Unknown };
-        match answer.status() {
-            StatusCode::UNAUTHORIZED => Ending::Unauthorized,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ending::Ended,
-            status if status.is_success() => Ending::Ended,
+        match answer.status().as_u16() {
+            200..=299 | 404 | 405 => Ending::Ended,
+            401 => Ending::Unauthorized,
             _ => Ending::Unknown,
         }
     }
 
     /// What comes of a step of the setup; after an error the session is ended.
-    pub(super) async fn or_end<T>(
-        &self,
-        step: impl Future<Output = Result<T, McpError>>,
-    ) -> Result<T, McpError> {
+    pub(super) async fn or_end<T>(&self, step: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let result = step.await;
         if result.is_err() {
             self.end(None, CLOSE_TIMEOUT).await;
@@ -176,13 +176,7 @@ impl Link {
         }
     }
 
-    async fn ask(
-        self: &Arc<Self>,
-        id: u64,
-        method: &'static str,
-        params: Value,
-    ) -> Result<Box<RawValue>, McpError> {
-        let body = encode(Some(id), method, params);
+    async fn ask(self: &Arc<Self>, method: &str, body: Vec<u8>) -> Outcome<Box<RawValue>> {
         let mut response = match method {
             INITIALIZE => self.post_first(body).await?,
             "tools/list" => self.post("tools_list", body).await?,
@@ -193,10 +187,13 @@ impl Link {
         match &*kind.to_ascii_lowercase() {
             b"text/event-stream" => self.follow(response).await,
             b"application/json" => {
-                match Heard::of(&read(PEER, &mut response, ANSWER_LIMIT).await?, &self.http) {
-                    Heard::Answer(answer) => answer,
-                    _ => Err(McpError::unknown("the answer of mana-mcp is no JSON-RPC response")),
-                }
+                let body = read(PEER, &mut response, ANSWER_LIMIT).await?;
+                let Heard::Answer(answer) = Heard::of(&body, &self.http) else {
+                    return Err(McpError::unknown(
+                        "the answer of mana-mcp is no JSON-RPC response",
+                    ));
+                };
+                answer
             }
             _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
                 Err(McpError::unknown("the request was accepted without an answer"))
@@ -211,7 +208,7 @@ impl Link {
     /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
     /// session that nobody knows of.
     #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
-    async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Result<Response, McpError> {
+    async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Outcome<Response> {
         let link = self.clone();
         let post = async move {
             let response = link.post(INITIALIZE, body).await?;
@@ -224,7 +221,7 @@ impl Link {
         posted.unwrap_or_else(|error| Err(McpError::unknown(error.to_string())))
     }
 
-    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, McpError> {
+    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Outcome<Response> {
         let request = self
             .to(Method::POST)
             .header(header::ACCEPT, "application/json, text/event-stream")
@@ -243,8 +240,7 @@ impl Link {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if code == 404 && self.has_session() {
-            let reason = "mana-mcp no longer knows the session (404)";
-            return McpError::new(Fate::SessionLost, reason);
+            return McpError::new(Fate::SessionLost, "mana-mcp no longer knows the session (404)");
         }
         let body = timeout(RESPONSE_TIMEOUT, read(PEER, &mut response, ANSWER_LIMIT)).await;
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
@@ -259,19 +255,18 @@ impl Link {
                 _ => Fate::Unknown,
             },
         };
-        let said = match (headers.get(header::LOCATION), self.http.snippet(&body)) {
-            (Some(target), _) if status.is_redirection() => {
-                let target = self.http.snippet(target.as_bytes());
-                format!(" and points to {target:?}: check MANA_MCP_URL")
-            }
-            (_, said) if said.is_empty() => said,
-            (_, said) => format!(": {said}"),
+        let target = headers.get(header::LOCATION).filter(|_| status.is_redirection());
+        let said = self.http.snippet(target.map_or(&body, |target| target.as_bytes()));
+        let said = match target {
+            Some(_) => format!(" and points to {said:?}: check MANA_MCP_URL"),
+            None if said.is_empty() => said,
+            None => format!(": {said}"),
         };
         McpError::new(fate, format!("mana-mcp answered {code}{said}"))
     }
 
     /// Reads the answer out of a stream, and out of those it is resumed by.
-    async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, McpError> {
+    async fn follow(&self, mut response: Response) -> Outcome<Box<RawValue>> {
         let mut hearing = Hearing::new(ANSWER_LIMIT);
         let mut reconnects = 0;
         loop {
@@ -325,32 +320,9 @@ impl Drop for Link {
     }
 }
 
-/// Tells the server that nobody waits for a request any more, unless the request is over.
-struct CancelOnDrop {
-    link: Arc<Link>,
-    id: u64,
-    is_over: bool,
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let (link, id) = (self.link.clone(), self.id);
-        self.link.spawn(async move {
-            let params = json!({"requestId": id, "reason": "given up"});
-            // Best effort: the server ends the request by itself sooner or later.
-            let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
-        });
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    exchange: impl Future<Output = Result<T, McpError>>,
-) -> Result<T, McpError> {
-    timeout(limit, exchange).await.unwrap_or_else(|_| Err(McpError::too_slow(limit)))
+async fn within<T>(limit: Duration, exchange: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let late = || McpError::unknown(format!("no answer within {} ms", limit.as_millis()));
+    timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A JSON-RPC message.

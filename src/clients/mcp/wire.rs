@@ -190,11 +190,9 @@ impl RawTool<'_> {
             tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
             return None;
         }
-        let (name, hints) = (ToolName::new(name), self.hints());
-        let schema = match self.misfit() {
-            Some(why) => Err(why),
-            None => get::<Map<_, _>>(self.input_schema).ok_or("it has no input schema"),
-        };
+        let no_schema = "it has no input schema";
+        let read = || get::<Map<_, _>>(self.input_schema).ok_or(no_schema);
+        let schema = self.misfit().map_or_else(read, Err);
         let (description, input_schema, misfit) = match schema {
             Ok(mut schema) => {
                 // Claude refuses a whole request for one schema that is not an object's.
@@ -203,7 +201,10 @@ impl RawTool<'_> {
             }
             Err(why) => (String::new(), Map::new(), Some(why)),
         };
-        Some(Tool { name, description, input_schema, hints, misfit })
+        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
+        let (read_only, destructive) = (read_only_hint.0, destructive_hint.0);
+        let hints = ToolHints { read_only, destructive, is_admin: self.meta.0.scope.0 == "admin" };
+        Some(Tool { name: ToolName::new(name), description, input_schema, hints, misfit })
     }
 
     /// How many bytes of it the model would be told of.
@@ -224,15 +225,6 @@ impl RawTool<'_> {
             return Some("its description and schema have more than 64 kB");
         }
         (self.values() > MAX_TOOL_VALUES).then_some("its schema holds more than 5,000 values")
-    }
-
-    fn hints(&self) -> ToolHints {
-        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
-        ToolHints {
-            read_only: read_only_hint.0,
-            destructive: destructive_hint.0,
-            is_admin: self.meta.0.scope.0 == "admin",
-        }
     }
 }
 
