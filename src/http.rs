@@ -61,6 +61,9 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What came of an exchange with a peer.
+pub type Exchange<T> = Result<T, HttpError>;
+
 /// Why there is no answer. The message names the peer, never the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -112,10 +115,7 @@ impl HttpError {
 
 impl Retryable for HttpError {
     fn verdict(&self) -> Verdict {
-        match self {
-            Self::TooLarge(..) | Self::Unsendable(..) => Verdict::Final,
-            _ => Verdict::AGAIN,
-        }
+        Verdict::when(!matches!(self, Self::TooLarge(..) | Self::Unsendable(..)), None)
     }
 }
 
@@ -184,11 +184,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// When there is no complete answer within the operation's bounds.
-    pub async fn send(
-        &self,
-        operation: Operation,
-        request: RequestBuilder,
-    ) -> Result<Answer, HttpError> {
+    pub async fn send(&self, operation: Operation, request: RequestBuilder) -> Exchange<Answer> {
         let Operation { peer, name, timeout: limit, body_limit } = operation;
         let exchange = async {
             let mut response = begin(peer, request).await?;
@@ -211,7 +207,7 @@ impl HttpClient {
         peer: Peer,
         name: &'static str,
         request: RequestBuilder,
-    ) -> Result<Response, HttpError> {
+    ) -> Exchange<Response> {
         self.counted(peer, name, begin(peer, request), Response::status).await
     }
 
@@ -219,9 +215,9 @@ impl HttpClient {
         &self,
         peer: Peer,
         name: &'static str,
-        exchange: impl Future<Output = Result<T, HttpError>>,
+        exchange: impl Future<Output = Exchange<T>>,
         status: impl Fn(&T) -> StatusCode,
-    ) -> Result<T, HttpError> {
+    ) -> Exchange<T> {
         let span = tracing::debug_span!("http.client", http.peer = peer, http.operation = name);
         let started = Instant::now();
         let result = exchange.instrument(span.clone()).await;
@@ -255,7 +251,7 @@ impl HttpClient {
 }
 
 #[expect(clippy::disallowed_methods, reason = "here requests are sent")]
-async fn begin(peer: Peer, request: RequestBuilder) -> Result<Response, HttpError> {
+async fn begin(peer: Peer, request: RequestBuilder) -> Exchange<Response> {
     request.send().await.map_err(|error| HttpError::from_reqwest(peer, error))
 }
 
@@ -263,7 +259,7 @@ async fn begin(peer: Peer, request: RequestBuilder) -> Result<Response, HttpErro
 ///
 /// # Errors
 /// When the body is longer or breaks off.
-pub async fn read(peer: Peer, response: &mut Response, limit: usize) -> Result<Vec<u8>, HttpError> {
+pub async fn read(peer: Peer, response: &mut Response, limit: usize) -> Exchange<Vec<u8>> {
     let mut body = Vec::new();
     let failed = |error| HttpError::from_reqwest(peer, error);
     while let Some(chunk) = response.chunk().await.map_err(failed)? {

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, Problem, Step};
+pub use error::{AuthError, Problem, Result, Step};
 use refusals::Came;
 pub use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
@@ -106,7 +106,7 @@ impl AuthClient {
         email: &str,
         space_id: Option<&str>,
         deadline: Instant,
-    ) -> Result<Access, AuthError> {
+    ) -> Result<Access> {
         let account = self.account(email, deadline);
         let kept = self.sessions.lock().get(email).cloned();
         if let Some(session) = kept {
@@ -122,7 +122,7 @@ impl AuthClient {
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
+    pub async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access> {
         self.account(email, deadline).log_in().await
     }
 
@@ -137,7 +137,7 @@ impl AuthClient {
         jwt: &SecretString,
         redactor: &Redactor,
         deadline: Instant,
-    ) -> Result<(), AuthError> {
+    ) -> Result<()> {
         let http = self.http.with_redactor(redactor.clone());
         let account = Account { auth: self, http, email, deadline };
         account.call(Step::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
@@ -185,7 +185,7 @@ struct Account<'a> {
 
 impl Account<'_> {
     /// Access by one login, in the way this deployment wants it.
-    async fn log_in(&self) -> Result<Access, AuthError> {
+    async fn log_in(&self) -> Result<Access> {
         let known = || *self.auth.deployment.lock();
         let mut turn = None;
         if known().is_none() {
@@ -203,7 +203,7 @@ impl Account<'_> {
 
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
-    async fn log_in_for_jwt(&self) -> Result<Access, AuthError> {
+    async fn log_in_for_jwt(&self) -> Result<Access> {
         let (login, _): (wire::Login, _) = self.ask(Step::Login, HeaderMap::new()).await?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
         let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
@@ -217,7 +217,7 @@ impl Account<'_> {
     }
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
-    async fn log_in_for_cookie(&self) -> Result<Access, AuthError> {
+    async fn log_in_for_cookie(&self) -> Result<Access> {
         let (login, headers): (wire::Login, _) = self.ask(Step::SignIn, HeaderMap::new()).await?;
         let cookie = wire::session_cookie(&headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
@@ -230,7 +230,7 @@ impl Account<'_> {
 
     /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
     /// space is this one, or else the one that is listed.
-    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access, AuthError> {
+    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access> {
         let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
         let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
         let entering = async {
@@ -249,7 +249,7 @@ impl Account<'_> {
         })
     }
 
-    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>, AuthError> {
+    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>> {
         Ok(self.ask(Step::Spaces, headers).await?.0)
     }
 
@@ -268,7 +268,7 @@ impl Account<'_> {
         &self,
         step: Step,
         headers: HeaderMap,
-    ) -> Result<(T, HeaderMap), AuthError> {
+    ) -> Result<(T, HeaderMap)> {
         let answer = self.call(step, headers).await?;
         // serde's own message can quote the body, which holds tokens.
         let read = json_text::parse(&answer.body).map_err(|error| {
@@ -279,7 +279,7 @@ impl Account<'_> {
     }
 
     /// Sends a request, again where that may help, and expects a 200.
-    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
+    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer> {
         let failed = |problem| AuthError { step, problem };
         let attempt = async || self.call_once(step, &headers).await.map_err(failed);
         let retried = self.http.retried(PEER, step.sheet().1);
@@ -345,7 +345,7 @@ fn came_of(answer: &Result<Answer, HttpError>) -> Came {
 
 /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to whatever
 /// space it is given.
-fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
+fn personal(spaces: Vec<Value>) -> Result<String> {
     let listed = spaces.len();
     let personal = spaces.into_iter().find_map(wire::Space::read_personal);
     let space = personal.ok_or_else(|| {
@@ -356,7 +356,7 @@ fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
 }
 
 /// This, which has to go into a header.
-fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
+fn sendable(step: Step, what: &str, text: String) -> Result<String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }

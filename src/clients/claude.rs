@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 pub use block::{Block, ToolUse, sendable_id};
 pub use definitions::ToolDefinitions;
-pub use error::ClaudeError;
+pub use error::{ClaudeError, Result};
 pub use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
 pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
@@ -206,7 +206,7 @@ impl ClaudeClient {
         patience: &Patience,
         redactor: &Redactor,
         meter: &impl Meter,
-    ) -> Result<Reply, ClaudeError> {
+    ) -> Result<Reply> {
         let http = self.http.with_redactor(redactor.clone());
         let tools = ask.tools.map(ToolDefinitions::as_json).unwrap_or_default();
         let mut body = self.encode(ask);
@@ -242,10 +242,7 @@ impl ClaudeClient {
             reply
         };
         let attempt = || async {
-            match ask.cached {
-                true => self.cold_start.send(&tools, send()).await,
-                false => send().await,
-            }
+            if ask.cached { self.cold_start.send(&tools, send()).await } else { send().await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let goes_on = |error: &ClaudeError, pause| {
@@ -302,12 +299,7 @@ impl ClaudeClient {
         self.bills.price(&most_usage(prompt, max_tokens))
     }
 
-    async fn exchange(
-        &self,
-        http: &HttpClient,
-        body: Bytes,
-        most: &Tokens,
-    ) -> Result<Reply, ClaudeError> {
+    async fn exchange(&self, http: &HttpClient, body: Bytes, most: &Tokens) -> Result<Reply> {
         let started = Instant::now();
         let answer = self.http.send(MESSAGES, self.request(body)).await?;
         let reply = match answer.status {
@@ -336,12 +328,7 @@ impl ClaudeClient {
     ///
     /// # Errors
     /// When it is no message.
-    pub fn read(
-        &self,
-        body: &[u8],
-        most: &Tokens,
-        http: &HttpClient,
-    ) -> Result<Reply, ClaudeError> {
+    pub fn read(&self, body: &[u8], most: &Tokens, http: &HttpClient) -> Result<Reply> {
         Reply::parse(body, &self.bills, most)
             .map_err(|error| ClaudeError::Unreadable(http.snippet(error.to_string().as_bytes())))
     }

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
 pub use look::Look;
@@ -74,14 +75,11 @@ impl McpClient {
         redactor: &Redactor,
         deadline: Instant,
         note: impl Fn(String) -> N,
-    ) -> Result<(McpSession, Vec<Tool>), McpError> {
+    ) -> Outcome<(McpSession, Vec<Tool>)> {
         let opening = async {
             let on_retry = self.http.retried(PEER, INITIALIZE);
             let attempt = || async {
-                let link = self.link(access, redactor).ok_or_else(|| {
-                    McpError::not_run("the space id or the JWT does not fit in a header")
-                        .of_setup(INITIALIZE)
-                })?;
+                let link = self.link(access, redactor)?;
                 link.or_end(shake_hands(&link, &note)).await?;
                 Ok::<_, McpError>(link)
             };
@@ -102,13 +100,10 @@ impl McpClient {
         redactor: &Redactor,
         session: &str,
     ) -> bool {
-        match (self.link(access, redactor), HeaderValue::from_str(session)) {
-            (Some(link), Ok(session)) => {
-                link.headers.lock().insert(SESSION, session);
-                link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
-            }
-            (_, session) => session.is_err(),
-        }
+        let Ok(session) = HeaderValue::from_str(session) else { return true };
+        let Ok(link) = self.link(access, redactor) else { return false };
+        link.headers.lock().insert(SESSION, session);
+        link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
     }
 
     /// Resolves when nothing is sent any more that nobody waits for, at the latest after `limit`.
@@ -117,9 +112,11 @@ impl McpClient {
         let _ = timeout(limit, self.background.wait()).await;
     }
 
-    fn link(&self, access: (&SecretString, &str), redactor: &Redactor) -> Option<Arc<Link>> {
+    fn link(&self, access: (&SecretString, &str), redactor: &Redactor) -> Outcome<Arc<Link>> {
         let http = self.http.with_redactor(redactor.clone());
-        Link::new(http, self.url.clone(), access, self.background.clone()).map(Arc::new)
+        let link = Link::new(http, self.url.clone(), access, self.background.clone());
+        let unsendable = "the space id or the JWT does not fit in a header";
+        link.map(Arc::new).ok_or_else(|| McpError::not_run(unsendable).of_setup(INITIALIZE))
     }
 }
 
@@ -133,7 +130,7 @@ struct Initialized {
 async fn shake_hands<N: Future<Output = Result<(), String>>>(
     link: &Arc<Link>,
     note: impl Fn(String) -> N,
-) -> Result<(), McpError> {
+) -> Outcome<()> {
     let shaking = async {
         // No capabilities, so the server must not ask for anything.
         let params = json!({
@@ -144,12 +141,12 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
         let result = link.request(INITIALIZE, params, SETUP_TIMEOUT).await?;
         let answer = serde_json::from_str::<Initialized>(result.get());
         let offered = answer.map_or_else(|_| "nothing".to_owned(), |it| it.protocol_version);
-        let spoken = REVISIONS.into_iter().find(|revision| *revision == offered);
-        let revision = spoken.ok_or_else(|| {
+        let Some(revision) = REVISIONS.into_iter().find(|revision| *revision == offered) else {
             // What the server offers may hold anything.
             let offered = link.http.snippet(offered.as_bytes());
-            McpError::not_run(format!("mana-mcp speaks MCP {offered}, which this runner does not"))
-        })?;
+            let reason = format!("mana-mcp speaks MCP {offered}, which this runner does not");
+            return Err(McpError::not_run(reason));
+        };
         link.headers.lock().insert(REVISION, HeaderValue::from_static(revision));
         let session = link.headers.lock().get(SESSION).cloned();
         if let Some(session) = session.as_ref().and_then(|session| session.to_str().ok()) {
@@ -189,14 +186,13 @@ impl McpSession {
         arguments: &Map<String, Value>,
         patience: Duration,
         deadline: Instant,
-    ) -> Result<ToolOutput, McpError> {
+    ) -> Outcome<ToolOutput> {
         let attempt = || async {
             let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
             // Without arguments mana-mcp refuses the call; an empty object is the least.
             let params = json!({"name": tool.as_str(), "arguments": arguments});
             let result = self.link.request("tools/call", params, limit).await?;
-            let output = wire::read_output(&result);
-            output.ok_or_else(|| McpError::unknown("the answer is no tool result"))
+            read_output(&result).ok_or_else(|| McpError::unknown("the answer is no tool result"))
         };
         let on_retry = self.link.http.retried(PEER, "tools_call");
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await

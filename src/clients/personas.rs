@@ -56,6 +56,9 @@ pub struct Due {
     pub server_time: Timestamp,
 }
 
+/// What came of a request to the service.
+pub type Result<T, E = PersonasError> = std::result::Result<T, E>;
+
 /// Why the service did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {problem}; asked at {at}")]
@@ -148,11 +151,7 @@ impl PersonasClient {
     ///
     /// # Errors
     /// When the list as a whole, or the server's time with it, cannot be had.
-    pub async fn fetch_due(
-        &self,
-        patience: Duration,
-        deadline: Instant,
-    ) -> Result<Due, PersonasError> {
+    pub async fn fetch_due(&self, patience: Duration, deadline: Instant) -> Result<Due> {
         let url = self.at.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner.get(url.as_url().clone());
@@ -177,7 +176,7 @@ impl PersonasClient {
         batch: &Batch,
         policy: RetryPolicy,
         deadline: Instant,
-    ) -> Result<usize, PersonasError> {
+    ) -> Result<usize> {
         let (kind, operation) = batch.kind.names();
         let url = self.at.base.join([persona.as_str(), kind]);
         let request = || {
@@ -198,7 +197,7 @@ impl PersonasClient {
         deadline: Instant,
         request: impl Fn() -> RequestBuilder,
         read: impl Fn(&Answer) -> Option<T>,
-    ) -> Result<T, PersonasError> {
+    ) -> Result<T> {
         let failed = |problem: String, sense| {
             let (operation, at) = (name, self.at.clone());
             PersonasError { operation, at, problem, sense }

@@ -23,6 +23,11 @@ pub enum Verdict {
 impl Verdict {
     /// The same request may succeed later, as soon as one likes.
     pub const AGAIN: Self = Self::Transient { retry_after: None };
+
+    /// The same request may succeed later if so.
+    pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
+        if may_pass { Self::Transient { retry_after } } else { Self::Final }
+    }
 }
 
 /// An error that knows whether the same request may succeed later.
@@ -33,11 +38,8 @@ pub trait Retryable {
 
 /// What most services mean by a status that is not a success: 429 and 5xx may pass.
 pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
-    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        Verdict::Transient { retry_after }
-    } else {
-        Verdict::Final
-    }
+    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    Verdict::when(may_pass, retry_after)
 }
 
 /// The pauses between attempts: `base`, doubled each time, less up to a quarter at random.
@@ -83,12 +85,7 @@ impl RetryPolicy {
     /// The pause before the next attempt; `None` to give up.
     ///
     /// `retries` were made so far, `jitter` is in `0.0..1.0`.
-    pub fn pause(
-        &self,
-        retries: u32,
-        retry_after: Option<Duration>,
-        jitter: f64,
-    ) -> Option<Duration> {
+    fn pause(&self, retries: u32, retry_after: Option<Duration>, jitter: f64) -> Option<Duration> {
         let own = self.base.saturating_mul(2u32.saturating_pow(retries));
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
         let asked = retry_after.unwrap_or_default();
@@ -118,15 +115,10 @@ impl RetryPolicy {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let pause = match error.verdict() {
-                Verdict::Transient { retry_after } => self.pause(retries, retry_after, jitter()),
-                Verdict::Final => None,
-            };
-            let in_time = |pause: &Duration| Instant::now() + *pause < deadline;
-            let Some(pause) = pause.filter(in_time) else { return Err(error) };
-            if !goes_on(&error, pause) {
-                return Err(error);
-            }
+            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
+            let pause = self.pause(retries, retry_after, jitter());
+            let fits = |pause: &_| Instant::now() + *pause < deadline && goes_on(&error, *pause);
+            let Some(pause) = pause.filter(fits) else { return Err(error) };
             sleep(pause).await;
             // Timers are a little late by nature.
             if Instant::now() >= deadline {

@@ -46,6 +46,9 @@ impl Step {
     }
 }
 
+/// What came of a request to mana-auth.
+pub type Result<T, E = AuthError> = std::result::Result<T, E>;
+
 /// Why a persona has no access.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", .step.sheet().2)]

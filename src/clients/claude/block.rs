@@ -55,10 +55,8 @@ pub struct OddInput {
 impl ToolUse {
     /// The hash of the input as the model wrote it.
     pub fn input_hash(&self) -> Option<InputHash> {
-        match &self.odd {
-            Some(odd) => odd.hash.clone(),
-            None => InputHash::of_json(self.input.get()),
-        }
+        let Some(odd) = &self.odd else { return InputHash::of_json(self.input.get()) };
+        odd.hash.clone()
     }
 
     /// Whether the input lacks a value that could not be read.
@@ -163,9 +161,10 @@ pub(super) fn no_input() -> Box<RawValue> {
 
 /// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
 fn sendable_name(name: &str) -> String {
-    match name {
-        "" => "unnamed".into(),
-        name => sendable_id(name).chars().take(MAX_NAME).collect(),
+    if name.is_empty() {
+        "unnamed".into()
+    } else {
+        sendable_id(name).chars().take(MAX_NAME).collect()
     }
 }
 

@@ -18,6 +18,9 @@ const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend
 /// Code of an account that is on hold.
 const ON_HOLD: &str = "organization_on_hold";
 
+/// What came of a request to Claude.
+pub type Result<T, E = ClaudeError> = std::result::Result<T, E>;
+
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaudeError {
@@ -130,8 +133,7 @@ fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdi
         _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
         _ => retry::of_status(status, None) != Verdict::Final,
     };
-    let retry_after = crate::http::retry_after(headers);
-    if retries { Verdict::Transient { retry_after } } else { Verdict::Final }
+    Verdict::when(retries, crate::http::retry_after(headers))
 }
 
 impl Retryable for ClaudeError {

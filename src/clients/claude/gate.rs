@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::ClaudeError;
+use super::error::{ClaudeError, Result};
 use crate::{
     clock::Clock,
     http::{
@@ -66,7 +66,7 @@ impl Gate {
     }
 
     /// Waits for a turn, but not past `deadline`.
-    pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>, ClaudeError> {
+    pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>> {
         let closed = || {
             let state = self.state.lock();
             let halt = state.halt.as_ref().filter(|halt| !halt.probing)?;

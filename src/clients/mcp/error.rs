@@ -8,7 +8,7 @@ use crate::http::{
 };
 
 /// What came of a request.
-pub(super) type Outcome<T> = Result<T, McpError>;
+pub type Outcome<T> = Result<T, McpError>;
 
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,9 +105,7 @@ impl From<HttpError> for McpError {
 
 impl Retryable for McpError {
     fn verdict(&self) -> Verdict {
-        match self.fate {
-            Fate::Busy(retry_after) => Verdict::Transient { retry_after },
-            _ => Verdict::Final,
-        }
+        let Fate::Busy(retry_after) = self.fate else { return Verdict::Final };
+        Verdict::Transient { retry_after }
     }
 }

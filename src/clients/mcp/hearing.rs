@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     sse::Events,
     wire::{Member, Odd, get},
 };
@@ -38,7 +38,7 @@ struct RpcError<'a> {
 #[derive(Debug)]
 pub enum Heard {
     /// The answer to it.
-    Answer(Result<Box<RawValue>, McpError>),
+    Answer(Outcome<Box<RawValue>>),
     /// The server wants an answer to a request of its own.
     Asked(Vec<u8>),
     /// Nothing that has to do with it.
@@ -99,11 +99,7 @@ impl Hearing {
     ///
     /// # Errors
     /// When a message is too long, or the server asks instead of answering.
-    pub fn next(
-        &mut self,
-        chunk: &mut &[u8],
-        http: &HttpClient,
-    ) -> Result<Option<Heard>, McpError> {
+    pub fn next(&mut self, chunk: &mut &[u8], http: &HttpClient) -> Outcome<Option<Heard>> {
         let heard = self.events.next(chunk)?.map(|data| Heard::of(&data, http));
         self.asked += u32::from(matches!(heard, Some(Heard::Asked(_))));
         if self.asked > MAX_SERVER_REQUESTS {

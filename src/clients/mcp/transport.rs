@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::BaseUrl,
-    http::{HttpClient, HttpError, Peer, bearer, read, retry_after},
+    http::{HttpClient, Peer, bearer, read, retry_after},
 };
 
 /// The service.
@@ -40,6 +40,7 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id")
 pub(super) const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const SPACE: HeaderName = HeaderName::from_static("x-mana-space");
+const DELETE: &str = "delete_session";
 pub(super) const INITIALIZE: &str = "initialize";
 /// Ending the session, and taking back a request: best effort.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -132,7 +133,8 @@ impl Link {
             return Ending::Ended;
         }
         self.is_ended.store(true, Relaxed);
-        let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(jwt)).await;
+        let deletion = self.http.stream(PEER, DELETE, self.deletion(jwt));
+        let deleted = timeout(limit.min(CLOSE_TIMEOUT), deletion).await;
         let Ok(Ok(answer)) = deleted else { return Ending::Unknown };
         match answer.status().as_u16() {
             200..=299 | 404 | 405 => Ending::Ended,
@@ -159,13 +161,8 @@ impl Link {
         self.http.inner.request(method, url).headers(self.headers.lock().clone())
     }
 
-    fn delete(
-        &self,
-        jwt: Option<&SecretString>,
-    ) -> impl Future<Output = Result<Response, HttpError>> + use<> {
-        let request = self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect());
-        let http = self.http.clone();
-        async move { http.stream(PEER, "delete_session", request).await }
+    fn deletion(&self, jwt: Option<&SecretString>) -> RequestBuilder {
+        self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect())
     }
 
     #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
@@ -314,8 +311,10 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.has_session() && !self.is_ended.load(Relaxed) {
-            let delete = self.delete(None);
-            self.spawn(async move { drop(timeout(CLOSE_TIMEOUT, delete).await) });
+            let (http, deletion) = (self.http.clone(), self.deletion(None));
+            self.spawn(async move {
+                drop(timeout(CLOSE_TIMEOUT, http.stream(PEER, DELETE, deletion)).await);
+            });
         }
     }
 }
