@@ -32,7 +32,7 @@ use crate::{
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
     http::{
-        Answer, HttpClient, HttpError, Operation, Peer, bearer,
+        Answer, Exchange, HttpClient, HttpError, Operation, Peer, bearer,
         retry::{RetryPolicy, Retryable},
         secret_header,
     },
@@ -147,10 +147,8 @@ impl AuthClient {
     /// or without a login.
     pub fn redactor_of(&self, email: &str) -> Redactor {
         let redactor = self.account(email, Instant::now()).http.redactor;
-        match self.sessions.lock().get(email) {
-            Some(session) => redactor.with(wire::spellings_of_cookie(&session.cookie)),
-            None => redactor,
-        }
+        let kept = self.sessions.lock().get(email).map(|it| wire::spellings_of_cookie(&it.cookie));
+        redactor.with(kept.unwrap_or_default())
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {
@@ -298,8 +296,8 @@ impl Account<'_> {
         let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
         let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
         let answer = self.http.send(operation, self.request(step, headers.clone())).await;
-        if let Some(counted) = counted {
-            counted.came(came_of(&answer));
+        if let Some(mut counted) = counted {
+            *counted = came_of(&answer);
         }
         let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
         let answer = answer.map_err(failed)?;
@@ -330,16 +328,13 @@ impl Account<'_> {
 }
 
 /// What mana-auth counts a login as.
-fn came_of(answer: &Result<Answer, HttpError>) -> Came {
-    match answer {
-        Ok(answer) => match answer.status.as_u16() {
-            200 => Came::In,
-            401 => Came::Refused,
-            500.. => Came::Unknown,
-            _ => Came::NotCounted,
-        },
+fn came_of(answer: &Exchange<Answer>) -> Came {
+    match answer.as_ref().map(|answer| answer.status.as_u16()) {
+        Ok(200) => Came::In,
+        Ok(401) => Came::Refused,
+        Ok(..500) => Came::NotCounted,
         Err(error) if error.was_not_sent() => Came::NotCounted,
-        Err(_) => Came::Unknown,
+        _ => Came::Unknown,
     }
 }
 

@@ -209,14 +209,12 @@ impl ClaudeClient {
     ) -> Result<Reply> {
         let http = self.http.with_redactor(redactor.clone());
         let tools = ask.tools.map(ToolDefinitions::as_json).unwrap_or_default();
-        let mut body = self.encode(ask);
+        let body = self.encode(ask);
         let weight = weigh(&body, ask.messages);
         let room = meter.left().saturating_sub(ask.spare);
         let max_tokens = self.bills.affordable(weight, ask.max_tokens, room);
         let is_rationed = max_tokens != ask.max_tokens;
-        if is_rationed {
-            body = self.encode(Ask { max_tokens, ..ask });
-        }
+        let body = if is_rationed { self.encode(Ask { max_tokens, ..ask }) } else { body };
         let usage = most_usage(weight, max_tokens);
         let most = self.bills.price(&usage);
         let plain = tools.len() as Weight + ORDINARY_BYTES;

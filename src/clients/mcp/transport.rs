@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
 use scopeguard::ScopeGuard;
@@ -181,25 +181,24 @@ impl Link {
         };
         let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
         let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        match &*kind.to_ascii_lowercase() {
-            b"text/event-stream" => self.follow(response).await,
+        let why = match &*kind.to_ascii_lowercase() {
+            b"text/event-stream" => return self.follow(response).await,
             b"application/json" => {
                 let body = read(PEER, &mut response, ANSWER_LIMIT).await?;
-                let Heard::Answer(answer) = Heard::of(&body, &self.http) else {
-                    return Err(McpError::unknown(
-                        "the answer of mana-mcp is no JSON-RPC response",
-                    ));
-                };
-                answer
+                if let Heard::Answer(answer) = Heard::of(&body, &self.http) {
+                    return answer;
+                }
+                "the answer of mana-mcp is no JSON-RPC response".to_owned()
             }
-            _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
-                Err(McpError::unknown("the request was accepted without an answer"))
+            _ if matches!(response.status().as_u16(), 202 | 204) => {
+                "the request was accepted without an answer".to_owned()
             }
-            kind => Err(McpError::unknown(format!(
-                "the answer of mana-mcp is neither JSON nor an event stream but {:?}",
-                self.http.snippet(kind)
-            ))),
-        }
+            kind => {
+                let kind = self.http.snippet(kind);
+                format!("the answer of mana-mcp is neither JSON nor an event stream but {kind:?}")
+            }
+        };
+        Err(McpError::unknown(why))
     }
 
     /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
@@ -284,9 +283,10 @@ impl Link {
             if hearing.events.last_id != resumed_behind {
                 reconnects = 0;
             }
-            let resumed = self.resume(&mut hearing.events, &mut reconnects).await;
-            let lost = || McpError::unknown("the answer stream ended without an answer");
-            response = resumed.ok_or_else(lost)?;
+            let Some(rest) = self.resume(&mut hearing.events, &mut reconnects).await else {
+                return Err(McpError::unknown("the answer stream ended without an answer"));
+            };
+            response = rest;
         }
     }
 

@@ -125,12 +125,11 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct RawPage<'a> {
     #[serde(borrow)]
     tools: Member<'a>,
-    #[serde(default)]
     next_cursor: Odd<String>,
 }
 
@@ -164,11 +163,9 @@ struct RawMeta {
 /// # Errors
 /// When it is none, or holds more than any real one.
 pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
-    let page = get::<RawPage<'_>>(Some(result));
-    let (tools, others) = page
-        .as_ref()
-        .and_then(|page| first(page.tools))
-        .ok_or_else(|| McpError::not_run("the answer is no tool list"))?;
+    let page: RawPage<'_> = get(Some(result)).unwrap_or_default();
+    let no_list = || McpError::not_run("the answer is no tool list");
+    let (tools, others) = first(page.tools).ok_or_else(no_list)?;
     if others > 0 {
         return Err(McpError::not_run("more than 1,000 tools"));
     }
@@ -179,7 +176,7 @@ pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
         return Err(McpError::not_run("more than 50,000 values in schemas"));
     }
     let size = fit().map(RawTool::size).sum();
-    let next_cursor = page.map(|page| page.next_cursor.0).filter(|cursor| !cursor.is_empty());
+    let next_cursor = Some(page.next_cursor.0).filter(|cursor| !cursor.is_empty());
     Ok(ToolPage { tools: tools.iter().filter_map(RawTool::read).collect(), size, next_cursor })
 }
 
