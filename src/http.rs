@@ -19,7 +19,8 @@ use crate::{
     domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
-use retry::{Retryable, Verdict};
+pub use gate::{Gate, Pass};
+pub use retry::{RetryPolicy, Retryable, Verdict};
 
 /// Until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -32,8 +32,7 @@ use crate::{
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
     http::{
-        Answer, Exchange, HttpClient, HttpError, Operation, Peer, bearer,
-        retry::{RetryPolicy, Retryable},
+        Answer, Exchange, HttpClient, HttpError, Operation, Peer, RetryPolicy, Retryable, bearer,
         secret_header,
     },
 };

@@ -43,11 +43,7 @@ use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
     domain::{Redactor, Tokens, Usd},
-    http::{
-        HttpClient, Operation,
-        retry::{RetryPolicy, Retryable},
-        secret_header,
-    },
+    http::{HttpClient, Operation, RetryPolicy, Retryable, secret_header},
     pricing::Pricing,
 };
 

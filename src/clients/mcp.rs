@@ -29,7 +29,7 @@ pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read
 use crate::{
     config::BaseUrl,
     domain::{Redactor, ToolName},
-    http::{HttpClient, retry::RetryPolicy},
+    http::{HttpClient, RetryPolicy},
 };
 
 /// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).

@@ -24,9 +24,8 @@ use crate::{
     config::PersonasUrl,
     domain::{Redactor, UserId},
     http::{
-        Answer, HttpClient, Operation, Peer,
-        retry::{self, RetryPolicy, Retryable, Verdict},
-        retry_after, secret_header, time_of,
+        Answer, HttpClient, Operation, Peer, RetryPolicy, Retryable, Verdict, retry_after,
+        secret_header, time_of,
     },
 };
 
@@ -109,7 +108,7 @@ fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
     let sense = match status.as_u16() {
         400 | 410 | 413 | 422 => Sense::Rejected,
         404 if wire::says_no_persona(&answer.body) => Sense::Rejected,
-        _ => Sense::Failed(retry::of_status(status, retry_after(&answer.headers))),
+        _ => Sense::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
     };
     // What to look at, where a configuration can be the reason.
     let hint = match status.as_u16() {

@@ -28,18 +28,18 @@ impl Verdict {
     pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
         if may_pass { Self::Transient { retry_after } } else { Self::Final }
     }
+
+    /// What most services mean by a status that is not a success: 429 and 5xx may pass.
+    pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        Self::when(may_pass, retry_after)
+    }
 }
 
 /// An error that knows whether the same request may succeed later.
 pub trait Retryable {
     /// What this failure says about trying again.
     fn verdict(&self) -> Verdict;
-}
-
-/// What most services mean by a status that is not a success: 429 and 5xx may pass.
-pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
-    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-    Verdict::when(may_pass, retry_after)
 }
 
 /// The pauses between attempts: `base`, doubled each time, less up to a quarter at random.

@@ -6,11 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
-use crate::http::{
-    Answer, HttpClient,
-    retry::{Retryable, Verdict, of_status},
-    retry_after,
-};
+use crate::http::{Answer, HttpClient, Retryable, Verdict, retry_after};
 
 /// The least to wait after a rate limit (contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
@@ -120,7 +116,7 @@ impl Problem {
             status => {
                 let detail = http.detail(answer);
                 let what = format!("mana-auth answered {}: {detail}", status.as_u16());
-                Self::Other(what, of_status(status, asked))
+                Self::Other(what, Verdict::of_status(status, asked))
             }
         }
     }

@@ -6,10 +6,7 @@ use serde_json::Value;
 use super::{Bill, NotPaid};
 use crate::{
     domain::json_text,
-    http::{
-        Answer, HttpClient, HttpError,
-        retry::{self, Retryable, Verdict},
-    },
+    http::{Answer, HttpClient, HttpError, Retryable, Verdict, retry},
 };
 
 /// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
@@ -131,7 +128,7 @@ fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdi
         Some(b"false") => false,
         _ if code.is_some_and(|code| SPEND_LIMITS.contains(&code)) => false,
         _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
-        _ => retry::of_status(status, None) != Verdict::Final,
+        _ => Verdict::of_status(status, None) != Verdict::Final,
     };
     Verdict::when(retries, crate::http::retry_after(headers))
 }

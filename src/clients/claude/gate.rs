@@ -15,10 +15,7 @@ use tokio::time::Instant;
 use super::error::{ClaudeError, Result};
 use crate::{
     clock::Clock,
-    http::{
-        gate::{Gate as Door, Pass},
-        retry_after, text_of,
-    },
+    http::{Gate as Door, Pass, retry_after, text_of},
 };
 
 /// Longest pause that headers ask for and get: limits are by the minute.

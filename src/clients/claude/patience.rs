@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::http::retry::Verdict;
+use crate::http::Verdict;
 
 /// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
 /// done in a later tick. The pause after which it is used up may go a second beyond it.

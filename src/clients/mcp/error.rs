@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::{
-    HttpError,
-    retry::{Retryable, Verdict},
-};
+use crate::http::{HttpError, Retryable, Verdict};
 
 /// What came of a request.
 pub type Outcome<T> = Result<T, McpError>;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{Redactor, redact_emails},
-    http::retry::RetryPolicy,
+    http::RetryPolicy,
 };
 
 const LIST: &str = "tools/list";

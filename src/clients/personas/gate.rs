@@ -9,10 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    http::{
-        gate::{Gate, Pass},
-        retry_after, text_of, time_of,
-    },
+    http::{Gate, Pass, retry_after, text_of, time_of},
 };
 
 /// How long nobody sends after a 429 that does not say.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::*;
-use crate::http::retry::Verdict;
+use crate::http::Verdict;
 
 fn gate(most: usize) -> (Arc<Gate>, Clock) {
     let clock = Clock::manual(Timestamp::UNIX_EPOCH);
