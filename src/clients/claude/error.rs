@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Bill, NotPaid};
 use crate::{
     domain::json_text,
-    http::{Answer, HttpClient, HttpError, Retryable, Verdict, retry},
+    http::{Answer, HttpClient, HttpError, Retryable, Verdict},
 };
 
 /// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
