@@ -37,8 +37,8 @@ impl Login {
     }
 
     pub(super) fn jwt(&self) -> Option<String> {
-        let given = [&self.access_token, &self.token].into_iter().flatten();
-        given.cloned().find(|token| !token.is_empty())
+        let mut given = [&self.access_token, &self.token].into_iter().flatten();
+        given.find(|token| !token.is_empty()).cloned()
     }
 }
 
