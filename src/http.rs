@@ -7,8 +7,10 @@ pub mod retry;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use reqwest::{Client, RequestBuilder, redirect::Policy};
+use jiff::Timestamp;
+use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
@@ -17,6 +19,8 @@ use crate::{
     domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
+pub use gate::{Gate, Pass};
+pub use retry::{RetryPolicy, Retryable, Verdict};
 
 /// Until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,15 +35,8 @@ const SNIPPET: usize = 300;
 /// What is read of an answer that is no success, in bytes.
 const ERROR_LIMIT: usize = 64 << 10;
 
-/// A service the runner talks to; a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub &'static str);
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
+/// The name of a service the runner talks to; a metric label.
+pub type Peer = &'static str;
 
 /// What is being asked of which peer, and within which bounds.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +62,9 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What came of an exchange with a peer.
+pub type Exchange<T> = Result<T, HttpError>;
+
 /// Why there is no answer. The message names the peer, never the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -86,19 +86,19 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Whether the same request may succeed later.
-    pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::TooLarge { .. } | Self::Unsendable { .. })
+    /// Whether the peer certainly did not see the request.
+    pub fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Unreachable(..) | Self::Unsendable(..))
     }
 
     /// Metric label.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "unreachable",
-            Self::Timeout { .. } => "timeout",
-            Self::Interrupted { .. } => "interrupted",
-            Self::TooLarge { .. } => "too_large",
-            Self::Unsendable { .. } => "unsendable",
+            Self::Unreachable(..) => "unreachable",
+            Self::Timeout(..) => "timeout",
+            Self::Interrupted(..) => "interrupted",
+            Self::TooLarge(..) => "too_large",
+            Self::Unsendable(..) => "unsendable",
         }
     }
 
@@ -114,8 +114,14 @@ impl HttpError {
     }
 }
 
+impl Retryable for HttpError {
+    fn verdict(&self) -> Verdict {
+        Verdict::when(!matches!(self, Self::TooLarge(..) | Self::Unsendable(..)), None)
+    }
+}
+
 /// The innermost cause of an error: reqwest's own text holds the URL.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
@@ -126,9 +132,12 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
 /// Sends requests. Clones share the connection pool.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: Client,
-    metrics: Arc<Metrics>,
-    redactor: Redactor,
+    /// The client underneath, to build requests with.
+    pub inner: Client,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// What keeps secrets out of errors.
+    pub redactor: Redactor,
 }
 
 impl HttpClient {
@@ -151,31 +160,10 @@ impl HttpClient {
         Ok(Self { inner, metrics, redactor })
     }
 
-    /// This client with further secrets kept out of errors.
-    #[must_use]
-    pub fn redacting<S: Into<String>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
-        Self { redactor: self.redactor.with(secrets), ..self.clone() }
-    }
-
     /// This client with another redactor, which knows at least the same secrets.
     #[must_use]
     pub fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { redactor, ..self.clone() }
-    }
-
-    /// The client underneath, to build requests with.
-    pub fn inner(&self) -> &Client {
-        &self.inner
-    }
-
-    /// Where requests are counted.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// What keeps secrets out of errors.
-    pub fn redactor(&self) -> &Redactor {
-        &self.redactor
     }
 
     /// What counts and logs each further attempt at an operation, for [`retry::RetryPolicy::run`].
@@ -183,12 +171,13 @@ impl HttpClient {
         &self,
         peer: Peer,
         operation: &'static str,
-    ) -> impl Fn(&E, Duration) + use<E> {
+    ) -> impl Fn(&E, Duration) -> bool + use<E> {
         let metrics = self.metrics.clone();
         move |error, pause| {
-            metrics.record_client_retry(peer.0, operation);
+            metrics.record_client_retry(peer, operation);
             let pause_ms = pause.as_millis() as u64;
-            tracing::warn!(peer = peer.0, operation, pause_ms, "{error}; trying again");
+            tracing::warn!(peer, operation, pause_ms, "{error}; trying again");
+            true
         }
     }
 
@@ -196,31 +185,49 @@ impl HttpClient {
     ///
     /// # Errors
     /// When there is no complete answer within the operation's bounds.
-    pub async fn send(
-        &self,
-        operation: Operation,
-        request: RequestBuilder,
-    ) -> Result<Answer, HttpError> {
-        let Operation { peer, name, .. } = operation;
-        let span = tracing::debug_span!("http.client", http.peer = peer.0, http.operation = name);
-        let started = Instant::now();
-        let result = timeout(operation.timeout, exchange(operation, request))
-            .instrument(span.clone())
-            .await
-            .unwrap_or(Err(HttpError::Timeout(peer, operation.timeout)));
-        let took = started.elapsed();
-        let outcome = match &result {
-            Ok(answer) => status_class(answer.status),
-            Err(error) => error.kind(),
+    pub async fn send(&self, operation: Operation, request: RequestBuilder) -> Exchange<Answer> {
+        let Operation { peer, name, timeout: limit, body_limit } = operation;
+        let exchange = async {
+            let mut response = begin(peer, request).await?;
+            let body = read(peer, &mut response, body_limit).await?;
+            let headers = std::mem::take(response.headers_mut());
+            Ok(Answer { status: response.status(), headers, body })
         };
-        self.metrics.record_client_request(peer.0, name, outcome, took);
-        span.in_scope(|| {
-            tracing::debug!(
-                http.outcome = outcome,
-                took_ms = took.as_millis() as u64,
-                "request ended"
-            )
-        });
+        let late = |_| Err(HttpError::Timeout(peer, limit));
+        let in_time = timeout(limit, exchange).map(|result| result.unwrap_or_else(late));
+        self.counted(peer, name, in_time, |answer| answer.status).await
+    }
+
+    /// Sends one request whose answer may be a stream, which is left to [`read`] and waits to the caller. What is
+    /// counted ends with the head of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stream(
+        &self,
+        peer: Peer,
+        name: &'static str,
+        request: RequestBuilder,
+    ) -> Exchange<Response> {
+        self.counted(peer, name, begin(peer, request), Response::status).await
+    }
+
+    async fn counted<T>(
+        &self,
+        peer: Peer,
+        name: &'static str,
+        exchange: impl Future<Output = Exchange<T>>,
+        status: impl Fn(&T) -> StatusCode,
+    ) -> Exchange<T> {
+        let span = tracing::debug_span!("http.client", http.peer = peer, http.operation = name);
+        let started = Instant::now();
+        let result = exchange.instrument(span.clone()).await;
+        let took = started.elapsed();
+        let class = |answer| status_class(status(answer));
+        let outcome = result.as_ref().map_or_else(HttpError::kind, class);
+        self.metrics.record_client_request(peer, name, outcome, took);
+        let took_ms = took.as_millis() as u64;
+        tracing::debug!(parent: &span, http.outcome = outcome, took_ms, "request ended");
         result
     }
 
@@ -245,14 +252,19 @@ impl HttpClient {
 }
 
 #[expect(clippy::disallowed_methods, reason = "here requests are sent")]
-async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answer, HttpError> {
-    let Operation { peer, body_limit: limit, .. } = operation;
-    let failed = |error| HttpError::from_reqwest(peer, error);
-    let mut response = request.send().await.map_err(failed)?;
+async fn begin(peer: Peer, request: RequestBuilder) -> Exchange<Response> {
+    request.send().await.map_err(|error| HttpError::from_reqwest(peer, error))
+}
+
+/// The rest of an answer's body, at most so many bytes; of one that is no success the beginning.
+///
+/// # Errors
+/// When the body is longer or breaks off.
+pub async fn read(peer: Peer, response: &mut Response, limit: usize) -> Exchange<Vec<u8>> {
     let mut body = Vec::new();
-    let is_success = response.status().is_success();
+    let failed = |error| HttpError::from_reqwest(peer, error);
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if !is_success && body.len() + chunk.len() > ERROR_LIMIT {
+        if !response.status().is_success() && body.len() + chunk.len() > ERROR_LIMIT {
             body.extend_from_slice(&chunk[..ERROR_LIMIT - body.len()]);
             break;
         }
@@ -261,11 +273,11 @@ async fn exchange(operation: Operation, request: RequestBuilder) -> Result<Answe
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    Ok(body)
 }
 
 /// The class of a status as a metric label.
-pub fn status_class(status: StatusCode) -> &'static str {
+fn status_class(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200..=299 => "2xx",
         300..=399 => "3xx",
@@ -277,24 +289,38 @@ pub fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
+/// A header to send.
+pub type Header = (HeaderName, HeaderValue);
+
 /// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
-pub fn secret_header(
-    name: &'static str,
-    secret: &SecretString,
-) -> Option<(HeaderName, HeaderValue)> {
+pub fn secret_header(name: &'static str, secret: &SecretString) -> Option<Header> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_static(name), value))
 }
 
+/// A JWT as it is sent. `None` if the JWT does not fit in a header.
+pub fn bearer(jwt: &SecretString) -> Option<Header> {
+    secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
+}
+
+/// The text of a header.
+pub fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// The time in a header.
+pub fn time_of(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text_of(headers, name)?).ok()?.timestamp())
+}
+
 /// The Retry-After of an answer, at most a day: in seconds, as a date or, as some peers send it, in
 /// milliseconds or under another name.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let number = |name: &str| text(name)?.parse::<f64>().ok();
+    let number = |name: &str| text_of(headers, name)?.parse::<f64>().ok();
     // A date is read against the answer's own, so that no two clocks are compared.
-    let date = |name: &str| jiff::fmt::rfc2822::parse(text(name)?).ok();
-    let until_date = || Some(date("retry-after")?.duration_since(&date("date")?).as_secs_f64());
+    let time = |name: &str| time_of(headers, name);
+    let until_date = || Some(time("retry-after")?.duration_since(time("date")?).as_secs_f64());
     let seconds = number("retry-after-ms")
         .map(|ms| ms / 1000.0)
         .or_else(|| number("retry-after"))

@@ -22,19 +22,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, Problem, Step};
-pub use refusals::RefusedTries;
-use refusals::{Came, Refusals};
+pub use error::{AuthError, Problem, Result, Step};
+use refusals::Came;
+pub use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
 
 use crate::{
     clock::Clock,
     config::BaseUrl,
     domain::{Redactor, derive_password, json_text},
-    http::{Answer, HttpClient, HttpError, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{
+        Answer, Exchange, HttpClient, HttpError, Operation, Peer, RetryPolicy, Retryable, bearer,
+        secret_header,
+    },
 };
 
-const PEER: Peer = Peer("mana-auth");
+const PEER: Peer = "mana-auth";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 1 << 20;
 /// Longest wait for another persona to find out how the deployment wants to be asked.
@@ -80,7 +83,8 @@ pub struct AuthClient {
     finding_out: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
     gate: SignInGate,
-    refusals: Refusals,
+    /// The tries that mana-auth has refused and counts still.
+    pub refusals: Refusals,
 }
 
 impl AuthClient {
@@ -91,35 +95,17 @@ impl AuthClient {
         Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
     }
 
-    /// The tries that mana-auth has refused and counts still.
-    pub fn refused_tries(&self) -> RefusedTries {
-        self.refusals.refused()
-    }
-
-    /// Counts those of an earlier process too.
-    pub fn restore_refused_tries(&self, tries: RefusedTries) {
-        self.refusals.restore(tries);
-    }
-
     /// Access for the persona with this e-mail: with a kept session where there is one, else by
-    /// logging in, once.
+    /// logging in, once. In the middle of a run, where the space is known, a kept session gives another JWT for it.
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn open(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
-        self.open_in(email, None, deadline).await
-    }
-
-    /// The same in the middle of a run, where the space is known: a kept session gives another JWT for it.
-    ///
-    /// # Errors
-    /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn open_in(
+    pub async fn open(
         &self,
         email: &str,
         space_id: Option<&str>,
         deadline: Instant,
-    ) -> Result<Access, AuthError> {
+    ) -> Result<Access> {
         let account = self.account(email, deadline);
         let kept = self.sessions.lock().get(email).cloned();
         if let Some(session) = kept {
@@ -135,7 +121,7 @@ impl AuthClient {
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access, AuthError> {
+    pub async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access> {
         self.account(email, deadline).log_in().await
     }
 
@@ -150,33 +136,28 @@ impl AuthClient {
         jwt: &SecretString,
         redactor: &Redactor,
         deadline: Instant,
-    ) -> Result<(), AuthError> {
+    ) -> Result<()> {
         let http = self.http.with_redactor(redactor.clone());
         let account = Account { auth: self, http, email, deadline };
-        account.call(Step::InitVault, bearer(jwt)).await.map(drop)
+        account.call(Step::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
     }
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
     /// or without a login.
     pub fn redactor_of(&self, email: &str) -> Redactor {
-        let redactor = self.account(email, Instant::now()).http.redactor().clone();
-        match self.sessions.lock().get(email) {
-            Some(session) => redactor.with(wire::spellings_of_cookie(&session.cookie)),
-            None => redactor,
-        }
+        let redactor = self.account(email, Instant::now()).http.redactor;
+        let kept = self.sessions.lock().get(email).map(|it| wire::spellings_of_cookie(&it.cookie));
+        redactor.with(kept.unwrap_or_default())
     }
 
     fn account<'a>(&'a self, email: &'a str, deadline: Instant) -> Account<'a> {
-        let http = self.http.redacting([self.password_of(email), email.to_owned()]);
+        let secrets = [self.password_of(email), email.to_owned()];
+        let http = self.http.with_redactor(self.http.redactor.with(secrets));
         Account { auth: self, http, email, deadline }
     }
 
     fn password_of(&self, email: &str) -> String {
         derive_password(self.seed_secret.expose_secret(), email)
-    }
-
-    fn known_deployment(&self) -> Option<Deployment> {
-        *self.deployment.lock()
     }
 
     fn remember_deployment(&self, found: Deployment) {
@@ -201,18 +182,16 @@ struct Account<'a> {
 
 impl Account<'_> {
     /// Access by one login, in the way this deployment wants it.
-    async fn log_in(&self) -> Result<Access, AuthError> {
-        let mut deployment = self.auth.known_deployment();
+    async fn log_in(&self) -> Result<Access> {
+        let known = || *self.auth.deployment.lock();
         let mut turn = None;
-        if deployment.is_none() {
+        if known().is_none() {
             // One at a time until one has found out; in an outage nobody does, and the wait ends.
             let longest = self.deadline.min(Instant::now() + FINDING_OUT);
             turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
-            deployment = self.auth.known_deployment();
         }
-        if deployment.is_some() {
-            drop(turn);
-        }
+        let deployment = known();
+        let _turn = turn.filter(|_| deployment.is_none());
         match deployment {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
             _ => self.log_in_for_jwt().await,
@@ -221,12 +200,12 @@ impl Account<'_> {
 
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
-    async fn log_in_for_jwt(&self) -> Result<Access, AuthError> {
+    async fn log_in_for_jwt(&self) -> Result<Access> {
         let (login, _): (wire::Login, _) = self.ask(Step::Login, HeaderMap::new()).await?;
         let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
         let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
         let account = self.hiding(login.secrets());
-        let spaces = match account.list_spaces(bearer(&jwt)).await {
+        let spaces = match account.list_spaces(bearer(&jwt).into_iter().collect()).await {
             Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
             spaces => spaces?,
         };
@@ -235,7 +214,7 @@ impl Account<'_> {
     }
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
-    async fn log_in_for_cookie(&self) -> Result<Access, AuthError> {
+    async fn log_in_for_cookie(&self) -> Result<Access> {
         let (login, headers): (wire::Login, _) = self.ask(Step::SignIn, HeaderMap::new()).await?;
         let cookie = wire::session_cookie(&headers)
             .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
@@ -248,7 +227,7 @@ impl Account<'_> {
 
     /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
     /// space is this one, or else the one that is listed.
-    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access, AuthError> {
+    async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access> {
         let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
         let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
         let entering = async {
@@ -267,18 +246,18 @@ impl Account<'_> {
         })
     }
 
-    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>, AuthError> {
+    async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>> {
         Ok(self.ask(Step::Spaces, headers).await?.0)
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
-        let redactor = self.http.redactor().with([jwt.expose_secret()]);
+        let redactor = self.http.redactor.with([jwt.expose_secret()]);
         Access { user_id, space_id, jwt, redactor }
     }
 
     /// The same with further secrets kept out of errors.
     fn hiding(&self, secrets: Vec<String>) -> Self {
-        Self { http: self.http.redacting(secrets), ..*self }
+        Self { http: self.http.with_redactor(self.http.redactor.with(secrets)), ..*self }
     }
 
     /// What a request is answered with, and the headers of that.
@@ -286,7 +265,7 @@ impl Account<'_> {
         &self,
         step: Step,
         headers: HeaderMap,
-    ) -> Result<(T, HeaderMap), AuthError> {
+    ) -> Result<(T, HeaderMap)> {
         let answer = self.call(step, headers).await?;
         // serde's own message can quote the body, which holds tokens.
         let read = json_text::parse(&answer.body).map_err(|error| {
@@ -297,13 +276,11 @@ impl Account<'_> {
     }
 
     /// Sends a request, again where that may help, and expects a 200.
-    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer, AuthError> {
-        let (_, name, _) = step.sheet();
-        let attempt = async || {
-            let answer = self.call_once(step, &headers).await;
-            answer.map_err(|problem| AuthError { step, problem })
-        };
-        RetryPolicy::READ.run(self.deadline, self.http.retried(PEER, name), attempt).await
+    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer> {
+        let failed = |problem| AuthError { step, problem };
+        let attempt = async || self.call_once(step, &headers).await.map_err(failed);
+        let retried = self.http.retried(PEER, step.sheet().1);
+        RetryPolicy::READ.run(self.deadline, retried, attempt).await
     }
 
     /// A login waits for the gate, and is not sent where it could lock the account.
@@ -314,14 +291,15 @@ impl Account<'_> {
             let begun = self.auth.refusals.begin(self.email);
             counted = Some(begun.map_err(Problem::RefusedTooOften)?);
         }
-        let (_, name, _) = step.sheet();
+        let name = step.sheet().1;
         let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
         let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
         let answer = self.http.send(operation, self.request(step, headers.clone())).await;
-        if let Some(counted) = counted {
-            counted.came(came_of(&answer));
+        if let Some(mut counted) = counted {
+            *counted = came_of(&answer);
         }
-        let answer = answer?;
+        let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
+        let answer = answer.map_err(failed)?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
@@ -334,7 +312,7 @@ impl Account<'_> {
 
     fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
         let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
-        let http = self.http.inner();
+        let http = &self.http.inner;
         let request = match step {
             Step::Spaces | Step::Token => http.get(url),
             Step::InitVault => http.post(url),
@@ -349,22 +327,19 @@ impl Account<'_> {
 }
 
 /// What mana-auth counts a login as.
-fn came_of(answer: &Result<Answer, HttpError>) -> Came {
-    match answer {
-        Ok(answer) => match answer.status.as_u16() {
-            200 => Came::In,
-            401 => Came::Refused,
-            500.. => Came::Unknown,
-            _ => Came::NotCounted,
-        },
-        Err(HttpError::Unreachable { .. } | HttpError::Unsendable { .. }) => Came::NotCounted,
-        Err(_) => Came::Unknown,
+fn came_of(answer: &Exchange<Answer>) -> Came {
+    match answer.as_ref().map(|answer| answer.status.as_u16()) {
+        Ok(200) => Came::In,
+        Ok(401) => Came::Refused,
+        Ok(..500) => Came::NotCounted,
+        Err(error) if error.was_not_sent() => Came::NotCounted,
+        _ => Came::Unknown,
     }
 }
 
 /// The first space whose metadata says it is personal. Never another one: mana-mcp writes to whatever
 /// space it is given.
-fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
+fn personal(spaces: Vec<Value>) -> Result<String> {
     let listed = spaces.len();
     let personal = spaces.into_iter().find_map(wire::Space::read_personal);
     let space = personal.ok_or_else(|| {
@@ -375,14 +350,9 @@ fn personal(spaces: Vec<Value>) -> Result<String, AuthError> {
 }
 
 /// This, which has to go into a header.
-fn sendable(step: Step, what: &str, text: String) -> Result<String, AuthError> {
+fn sendable(step: Step, what: &str, text: String) -> Result<String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }
     Ok(text)
-}
-
-fn bearer(jwt: &SecretString) -> HeaderMap {
-    let value = format!("Bearer {}", jwt.expose_secret()).into();
-    secret_header("authorization", &value).into_iter().collect()
 }

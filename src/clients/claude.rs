@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 pub use block::{Block, ToolUse, sendable_id};
 pub use definitions::ToolDefinitions;
-pub use error::ClaudeError;
+pub use error::{ClaudeError, Result};
 pub use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
 pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
@@ -38,19 +38,18 @@ use bills::{Bills, most_usage};
 use cold_start::ColdStart;
 use gate::Gate;
 use message::{CacheControl, text_block};
-use patience::Judged;
 
 use crate::{
     clock::Clock,
     config::{BaseUrl, ClaudeConfig, Effort},
     domain::{Redactor, Tokens, Usd},
-    http::{HttpClient, Operation, Peer, retry::RetryPolicy, secret_header},
+    http::{HttpClient, Operation, RetryPolicy, Retryable, secret_header},
     pricing::Pricing,
 };
 
 const API_VERSION: &str = "2026-10-21";
 const MESSAGES: Operation = Operation {
-    peer: Peer("anthropic"),
+    peer: "anthropic",
     name: "messages",
     // Replies are short, thinking is at low effort.
     timeout: Duration::from_secs(120),
@@ -185,7 +184,7 @@ impl ClaudeClient {
     }
 
     fn show_stop(&self) {
-        self.http.metrics().model.stopped.set(self.gate.stopped().is_some().into());
+        self.http.metrics.model.stopped.set(self.gate.stopped().is_some().into());
     }
 
     /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
@@ -203,17 +202,15 @@ impl ClaudeClient {
         patience: &Patience,
         redactor: &Redactor,
         meter: &impl Meter,
-    ) -> Result<Reply, ClaudeError> {
+    ) -> Result<Reply> {
         let http = self.http.with_redactor(redactor.clone());
         let tools = ask.tools.map(ToolDefinitions::as_json).unwrap_or_default();
-        let mut body = self.encode(ask);
+        let body = self.encode(ask);
         let weight = weigh(&body, ask.messages);
         let room = meter.left().saturating_sub(ask.spare);
         let max_tokens = self.bills.affordable(weight, ask.max_tokens, room);
         let is_rationed = max_tokens != ask.max_tokens;
-        if is_rationed {
-            body = self.encode(Ask { max_tokens, ..ask });
-        }
+        let body = if is_rationed { self.encode(Ask { max_tokens, ..ask }) } else { body };
         let usage = most_usage(weight, max_tokens);
         let most = self.bills.price(&usage);
         let plain = tools.len() as Weight + ORDINARY_BYTES;
@@ -233,24 +230,22 @@ impl ClaudeClient {
             drop(pass);
             let bill = reply.as_ref().map_or_else(ClaudeError::bill, Bill::Replied);
             if matches!(bill, Bill::Lost) {
-                self.http.metrics().model.answers_lost.inc();
+                self.http.metrics.model.answers_lost.inc();
             }
             paid.settle(bill).await;
             reply
         };
         let attempt = || async {
-            let reply = match ask.cached {
-                true => self.cold_start.send(&tools, send()).await,
-                false => send().await,
-            };
-            reply.map_err(|error| patience.judge(error))
+            if ask.cached { self.cold_start.send(&tools, send()).await } else { send().await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
-        let on_retry = |failed: &Judged, pause| {
-            patience.spend(pause);
-            retried(&failed.0, pause);
+        let goes_on = |error: &ClaudeError, pause| {
+            patience.allows(error.verdict()) && {
+                patience.spend(pause);
+                retried(error, pause)
+            }
         };
-        RetryPolicy::MODEL.run(deadline, on_retry, attempt).await.map_err(|failed| failed.0)
+        RetryPolicy::MODEL.run(deadline, goes_on, attempt).await
     }
 
     /// The model asked.
@@ -298,12 +293,7 @@ impl ClaudeClient {
         self.bills.price(&most_usage(prompt, max_tokens))
     }
 
-    async fn exchange(
-        &self,
-        http: &HttpClient,
-        body: Bytes,
-        most: &Tokens,
-    ) -> Result<Reply, ClaudeError> {
+    async fn exchange(&self, http: &HttpClient, body: Bytes, most: &Tokens) -> Result<Reply> {
         let started = Instant::now();
         let answer = self.http.send(MESSAGES, self.request(body)).await?;
         let reply = match answer.status {
@@ -312,7 +302,7 @@ impl ClaudeClient {
         };
         match &reply {
             Ok(Reply { stop_reason, usage, cost, .. }) => {
-                let metrics = self.http.metrics();
+                let metrics = &self.http.metrics;
                 metrics.record_reply(stop_reason.as_str(), usage, cost, started.elapsed());
                 self.gate.note_reply(&answer.headers, usage.prompt() - usage.cache_read);
             }
@@ -323,7 +313,7 @@ impl ClaudeClient {
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
-        let post = self.http.inner().post(self.url.as_url().clone());
+        let post = self.http.inner.post(self.url.as_url().clone());
         post.headers(self.headers.clone()).body(body)
     }
 
@@ -332,15 +322,9 @@ impl ClaudeClient {
     ///
     /// # Errors
     /// When it is no message.
-    pub fn read(
-        &self,
-        body: &[u8],
-        most: &Tokens,
-        http: &HttpClient,
-    ) -> Result<Reply, ClaudeError> {
-        let problem = |error: serde_json::Error| http.snippet(error.to_string().as_bytes());
+    pub fn read(&self, body: &[u8], most: &Tokens, http: &HttpClient) -> Result<Reply> {
         Reply::parse(body, &self.bills, most)
-            .map_err(|error| ClaudeError::Unreadable { problem: problem(error) })
+            .map_err(|error| ClaudeError::Unreadable(http.snippet(error.to_string().as_bytes())))
     }
 }
 

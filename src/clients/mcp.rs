@@ -14,27 +14,24 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderValue;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
-use look::Look;
-pub use transport::Ending;
-use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION};
+pub use look::Look;
+use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
+pub use transport::{Ending, PEER};
 pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read_tools};
 
 use crate::{
     config::BaseUrl,
     domain::{Redactor, ToolName},
-    http::{HttpClient, Peer, retry::RetryPolicy},
+    http::{HttpClient, RetryPolicy},
 };
 
-/// The service.
-pub const PEER: Peer = Peer("mana-mcp");
-/// Opening the session, and each page of the tool list.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).
 const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
@@ -45,7 +42,8 @@ pub struct McpClient {
     url: BaseUrl,
     /// What is sent when nobody waits for it: sessions being opened or ended.
     background: TaskTracker,
-    look: Arc<Look>,
+    /// Whether the server is there: one look for all who wait for it.
+    pub look: Arc<Look>,
 }
 
 impl McpClient {
@@ -63,17 +61,6 @@ impl McpClient {
         Self { http, url: endpoint, background, look }
     }
 
-    /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
-    /// All who wait share one look.
-    pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        self.look.returns(since, deadline).await
-    }
-
-    /// Whether the server is there now.
-    pub async fn is_there(&self) -> bool {
-        self.look.is_there().await
-    }
-
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
     /// are fixed at `initialize`: others need another session (contracts/mana-mcp.md). `redactor` sees
     /// errors before they are cut, so that not even a part of a secret is left, and takes secrets out of
@@ -88,21 +75,19 @@ impl McpClient {
         redactor: &Redactor,
         deadline: Instant,
         note: impl Fn(String) -> N,
-    ) -> Result<(McpSession, Vec<Tool>), McpError> {
+    ) -> Outcome<(McpSession, Vec<Tool>)> {
         let opening = async {
             let on_retry = self.http.retried(PEER, INITIALIZE);
             let attempt = || async {
-                let link = self.link(access, redactor).ok_or_else(|| {
-                    McpError::not_run("the space id or the JWT does not fit in a header")
-                        .of_setup(INITIALIZE)
-                })?;
+                let link = self.link(access, redactor)?;
                 link.or_end(shake_hands(&link, &note)).await?;
-                Ok(link)
+                Ok::<_, McpError>(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
             let tools = link.or_end(listed::list(&link, deadline)).await?;
+            let (jwt, look) = (access.0.clone(), self.look.clone());
             let names = tools.iter().map(|tool| tool.name.clone()).collect();
-            Ok((McpSession { jwt: access.0.clone(), link, look: self.look.clone(), names }, tools))
+            Ok((McpSession { jwt, link, look, tools: names }, tools))
         };
         self.look.judge(opening.await).await
     }
@@ -115,13 +100,10 @@ impl McpClient {
         redactor: &Redactor,
         session: &str,
     ) -> bool {
-        match (self.link(access, redactor), HeaderValue::from_str(session)) {
-            (Some(link), Ok(session)) => {
-                link.headers.lock().insert(SESSION, session);
-                link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
-            }
-            (_, session) => session.is_err(),
-        }
+        let Ok(session) = HeaderValue::from_str(session) else { return true };
+        let Ok(link) = self.link(access, redactor) else { return false };
+        link.headers.lock().insert(SESSION, session);
+        link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
     }
 
     /// Resolves when nothing is sent any more that nobody waits for, at the latest after `limit`.
@@ -130,9 +112,11 @@ impl McpClient {
         let _ = timeout(limit, self.background.wait()).await;
     }
 
-    fn link(&self, access: (&SecretString, &str), redactor: &Redactor) -> Option<Arc<Link>> {
+    fn link(&self, access: (&SecretString, &str), redactor: &Redactor) -> Outcome<Arc<Link>> {
         let http = self.http.with_redactor(redactor.clone());
-        Link::new(http, self.url.clone(), access, self.background.clone()).map(Arc::new)
+        let link = Link::new(http, self.url.clone(), access, self.background.clone());
+        let unsendable = "the space id or the JWT does not fit in a header";
+        link.map(Arc::new).ok_or_else(|| McpError::not_run(unsendable).of_setup(INITIALIZE))
     }
 }
 
@@ -146,7 +130,7 @@ struct Initialized {
 async fn shake_hands<N: Future<Output = Result<(), String>>>(
     link: &Arc<Link>,
     note: impl Fn(String) -> N,
-) -> Result<(), McpError> {
+) -> Outcome<()> {
     let shaking = async {
         // No capabilities, so the server must not ask for anything.
         let params = json!({
@@ -155,11 +139,14 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
             "clientInfo": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
         });
         let result = link.request(INITIALIZE, params, SETUP_TIMEOUT).await?;
-        let revision = spoken(&result).map_err(|offered| {
+        let answer = serde_json::from_str::<Initialized>(result.get());
+        let offered = answer.map_or_else(|_| "nothing".to_owned(), |it| it.protocol_version);
+        let Some(revision) = REVISIONS.into_iter().find(|revision| *revision == offered) else {
             // What the server offers may hold anything.
             let offered = link.http.snippet(offered.as_bytes());
-            McpError::not_run(format!("mana-mcp speaks MCP {offered}, which this runner does not"))
-        })?;
+            let reason = format!("mana-mcp speaks MCP {offered}, which this runner does not");
+            return Err(McpError::not_run(reason));
+        };
         link.headers.lock().insert(REVISION, HeaderValue::from_static(revision));
         let session = link.headers.lock().get(SESSION).cloned();
         if let Some(session) = session.as_ref().and_then(|session| session.to_str().ok()) {
@@ -170,13 +157,6 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
     shaking.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
 }
 
-/// The revision of the protocol that both speak, or else what the server offers.
-fn spoken(result: &RawValue) -> Result<&'static str, String> {
-    let answer = serde_json::from_str::<Initialized>(result.get());
-    let offered = answer.map_or_else(|_| "nothing".to_owned(), |answer| answer.protocol_version);
-    REVISIONS.into_iter().find(|revision| *revision == offered).ok_or(offered)
-}
-
 /// An open session. Dropped, it is ended in the background.
 #[derive(Debug)]
 pub struct McpSession {
@@ -184,24 +164,19 @@ pub struct McpSession {
     pub jwt: SecretString,
     link: Arc<Link>,
     look: Arc<Look>,
-    /// What its tools are called, in order. Their schemas are kept by whoever offers them.
-    names: Vec<ToolName>,
+    /// What the tools are called that the server listed, in order. Their schemas are kept by whoever offers them.
+    pub tools: Vec<ToolName>,
 }
 
 impl McpSession {
-    /// The names of the tools the server listed, in order.
-    pub fn tools(&self) -> &[ToolName] {
-        &self.names
-    }
-
     /// Whether the server listed this tool.
     pub fn offers(&self, tool: &ToolName) -> bool {
-        self.names.binary_search(tool).is_ok()
+        self.tools.binary_search(tool).is_ok()
     }
 
     /// Calls a tool. An answer is waited for at most as long as `patience`, and nothing is done after
     /// `deadline`. It is sent again only if the server certainly did not run it and may do so later, and
-    /// not while the server is away: see [`McpClient::returns`].
+    /// not while the server is away: see [`Look::returns`].
     ///
     /// # Errors
     /// When there is no result, and what that means.
@@ -211,14 +186,13 @@ impl McpSession {
         arguments: &Map<String, Value>,
         patience: Duration,
         deadline: Instant,
-    ) -> Result<ToolOutput, McpError> {
+    ) -> Outcome<ToolOutput> {
         let attempt = || async {
             let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
             // Without arguments mana-mcp refuses the call; an empty object is the least.
             let params = json!({"name": tool.as_str(), "arguments": arguments});
             let result = self.link.request("tools/call", params, limit).await?;
-            let output = wire::read_output(&result);
-            output.ok_or_else(|| McpError::unknown("the answer is no tool result"))
+            read_output(&result).ok_or_else(|| McpError::unknown("the answer is no tool result"))
         };
         let on_retry = self.link.http.retried(PEER, "tools_call");
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await

@@ -10,14 +10,13 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use wire::{DueRow, RowError};
+pub use wire::{Batch, DueRow, Kind, MAX_ACTIONS, MAX_RATINGS, RowError};
 
 use self::gate::RateLimit;
 use crate::{
@@ -25,18 +24,12 @@ use crate::{
     config::PersonasUrl,
     domain::{Redactor, UserId},
     http::{
-        Answer, HttpClient, HttpError, Operation, Peer,
-        retry::{self, RetryPolicy, Retryable, Verdict},
-        secret_header,
+        Answer, HttpClient, Operation, Peer, RetryPolicy, Retryable, Verdict, retry_after,
+        secret_header, time_of,
     },
 };
 
-/// Most actions the server takes in one batch.
-pub const MAX_ACTIONS: usize = 500;
-/// Most ratings the server takes in one batch.
-pub const MAX_RATINGS: usize = 100;
-
-const PEER: Peer = Peer("mana-personas");
+const PEER: Peer = "mana-personas";
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Least time for an attempt.
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
@@ -53,44 +46,6 @@ pub struct PersonasClient {
     limit: Arc<RateLimit>,
 }
 
-/// Rows for one of the two tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `persona_actions`
-    Actions,
-    /// `persona_feedback`
-    Feedback,
-}
-
-impl Kind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Actions, Self::Feedback];
-
-    /// Metric label, and last segment of the path.
-    pub fn as_str(self) -> &'static str {
-        self.names().0
-    }
-
-    /// The same, and the name of the operation.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Actions => ("actions", "post_actions"),
-            Self::Feedback => ("feedback", "post_feedback"),
-        }
-    }
-}
-
-/// The exact bytes of one post.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// What it holds.
-    pub kind: Kind,
-    /// How many rows it holds.
-    pub rows: usize,
-    /// The body as it is sent, shared by all attempts.
-    pub body: Bytes,
-}
-
 /// The answer of /due.
 #[derive(Debug)]
 pub struct Due {
@@ -100,6 +55,9 @@ pub struct Due {
     pub server_time: Timestamp,
 }
 
+/// What came of a request to the service.
+pub type Result<T, E = PersonasError> = std::result::Result<T, E>;
+
 /// Why the service did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {problem}; asked at {at}")]
@@ -108,73 +66,58 @@ pub struct PersonasError {
     operation: &'static str,
     /// Where it was asked, with the variable that says so.
     at: PersonasUrl,
-    problem: Problem,
+    problem: String,
+    sense: Sense,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    /// Any status but 200 and 429.
-    #[error(
-        "the personas endpoint answered {status}: {detail}{hint}",
-        status = .status.as_u16(),
-        hint = hint(*.status)
-    )]
-    Refused {
-        status: StatusCode,
-        /// Beginning of the body.
-        detail: String,
-        /// How long the answer asks to wait.
-        retry_after: Option<Duration>,
-        /// Whether it says that there is no such persona.
-        no_persona: bool,
-    },
-    /// A rate limit was met and leaves no time to wait for its end.
-    #[error("the personas endpoint has a rate limit (429) and is not asked again before {until}")]
-    Limited { until: Timestamp },
-    /// A 200 that is not the expected JSON. It may hold prompts and e-mails, so it is not quoted.
-    #[error("the personas endpoint answered 200, but not with the expected JSON")]
-    Unreadable,
-    /// No answer.
-    #[error(transparent)]
-    Http(HttpError),
-}
-
-/// What to look at, where a configuration can be the reason.
-fn hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
-        404 => " (is the URL right?)",
-        _ => "",
-    }
+/// What a failure means for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sense {
+    /// It will never be done.
+    Rejected,
+    /// It was not asked, because of a rate limit that is over then.
+    Limited(Timestamp),
+    /// It may be done when it is asked again, or when something is repaired.
+    Failed(Verdict),
 }
 
 impl PersonasError {
-    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md. Any other 404,
-    /// and a 401, may be a wrong path or key, which can be repaired.
+    /// Whether the same rows will never be taken, whatever is repaired.
     pub fn is_rejection(&self) -> bool {
-        let Problem::Refused { status, no_persona, .. } = &self.problem else { return false };
-        match status.as_u16() {
-            404 => *no_persona,
-            status => matches!(status, 400 | 410 | 413 | 422),
-        }
+        self.sense == Sense::Rejected
     }
 
     /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
     pub fn limited_until(&self) -> Option<Timestamp> {
-        let Problem::Limited { until } = self.problem else { return None };
+        let Sense::Limited(until) = self.sense else { return None };
         Some(until)
     }
 }
 
 impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
-        match &self.problem {
-            Problem::Refused { status, retry_after, .. } => retry::of_status(*status, *retry_after),
-            Problem::Unreadable => Verdict::AGAIN,
-            Problem::Http(source) if source.is_transient() => Verdict::AGAIN,
-            Problem::Http(_) | Problem::Limited { .. } => Verdict::Final,
-        }
+        let Sense::Failed(verdict) = self.sense else { return Verdict::Final };
+        verdict
     }
+}
+
+/// What any answer but 200 and 429 says. Of refusals for good (contracts/mana-auth.md), a 404 is one that says so:
+/// any other, and a 401, may be a wrong path or key, which can be repaired.
+fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
+    let status = answer.status;
+    let sense = match status.as_u16() {
+        400 | 410 | 413 | 422 => Sense::Rejected,
+        404 if wire::says_no_persona(&answer.body) => Sense::Rejected,
+        _ => Sense::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
+    };
+    // What to look at, where a configuration can be the reason.
+    let hint = match status.as_u16() {
+        401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
+        404 => " (is the URL right?)",
+        _ => "",
+    };
+    let (status, detail) = (status.as_u16(), http.detail(answer));
+    (format!("the personas endpoint answered {status}: {detail}{hint}"), sense)
 }
 
 impl PersonasClient {
@@ -207,19 +150,15 @@ impl PersonasClient {
     ///
     /// # Errors
     /// When the list as a whole, or the server's time with it, cannot be had.
-    pub async fn fetch_due(
-        &self,
-        patience: Duration,
-        deadline: Instant,
-    ) -> Result<Due, PersonasError> {
+    pub async fn fetch_due(&self, patience: Duration, deadline: Instant) -> Result<Due> {
         let url = self.at.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
-        let request = || self.http.inner().get(url.as_url().clone());
+        let request = || self.http.inner.get(url.as_url().clone());
         let read = |answer: &Answer| {
             let (rows, server_time) = wire::parse_due(&answer.body)?;
             // A server that leaves it out still dates its answer.
-            let server_time = server_time.or_else(|| gate::date_of(&answer.headers))?;
-            let clean = |row: DueRow| row.map_err(|error| error.redacted(self.http.redactor()));
+            let server_time = server_time.or_else(|| time_of(&answer.headers, "date"))?;
+            let clean = |row: DueRow| row.map_err(|error| error.redacted(&self.http.redactor));
             Some(Due { rows: rows.into_iter().map(clean).collect(), server_time })
         };
         self.call("fetch_due", DUE_LIMIT, policy, deadline, request, read).await
@@ -236,16 +175,16 @@ impl PersonasClient {
         batch: &Batch,
         policy: RetryPolicy,
         deadline: Instant,
-    ) -> Result<usize, PersonasError> {
+    ) -> Result<usize> {
         let (kind, operation) = batch.kind.names();
         let url = self.at.base.join([persona.as_str(), kind]);
         let request = || {
-            let post = self.http.inner().post(url.as_url().clone());
+            let post = self.http.inner.post(url.as_url().clone());
             post.header(header::CONTENT_TYPE, "application/json").body(batch.body.clone())
         };
         let read = |answer: &Answer| wire::parse_written(&answer.body, batch.rows);
         let written = self.call(operation, ANSWER_LIMIT, policy, deadline, request, read).await;
-        written.inspect(|rows| self.http.metrics().record_rows(kind, *rows))
+        written.inspect(|rows| self.http.metrics.record_rows(kind, *rows))
     }
 
     /// Sends a request, again where that may help, and reads a 200.
@@ -257,21 +196,29 @@ impl PersonasClient {
         deadline: Instant,
         request: impl Fn() -> RequestBuilder,
         read: impl Fn(&Answer) -> Option<T>,
-    ) -> Result<T, PersonasError> {
-        let failed = |problem| PersonasError { operation: name, at: self.at.clone(), problem };
+    ) -> Result<T> {
+        let failed = |problem: String, sense| {
+            let (operation, at) = (name, self.at.clone());
+            PersonasError { operation, at, problem, sense }
+        };
         let attempt = || async {
             let mut limited_since = None;
             let answer = loop {
                 let since = limited_since.unwrap_or_else(Instant::now);
                 let pass = self.limit.pass(deadline.min(since + policy.max_limit)).await;
-                let _pass = pass.map_err(|until| failed(Problem::Limited { until }))?;
+                let _pass = pass.map_err(|until| {
+                    let limit =
+                        "the personas endpoint has a rate limit (429) and is not asked again";
+                    failed(format!("{limit} before {until}"), Sense::Limited(until))
+                })?;
                 // Paid work gets an attempt even at the very end.
                 let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
-                let operation =
-                    Operation { peer: PEER, name, timeout: TIMEOUT.min(left), body_limit };
+                let timeout = TIMEOUT.min(left);
+                let operation = Operation { peer: PEER, name, timeout, body_limit };
                 let request = request().headers(self.headers.clone());
                 let answer = self.http.send(operation, request).await;
-                let answer = answer.map_err(|source| failed(Problem::Http(source)))?;
+                let answer = answer
+                    .map_err(|error| failed(error.to_string(), Sense::Failed(error.verdict())))?;
                 if answer.status != StatusCode::TOO_MANY_REQUESTS {
                     break answer;
                 }
@@ -281,14 +228,12 @@ impl PersonasClient {
             };
             self.limit.note_passed();
             if answer.status != StatusCode::OK {
-                return Err(failed(Problem::Refused {
-                    status: answer.status,
-                    detail: self.http.detail(&answer),
-                    retry_after: crate::http::retry_after(&answer.headers),
-                    no_persona: wire::says_no_persona(&answer.body),
-                }));
+                let (problem, sense) = refusal(&answer, &self.http);
+                return Err(failed(problem, sense));
             }
-            read(&answer).ok_or_else(|| failed(Problem::Unreadable))
+            // It may hold prompts and e-mails, so it is not quoted.
+            let unreadable = "the personas endpoint answered 200, but not with the expected JSON";
+            read(&answer).ok_or_else(|| failed(unreadable.into(), Sense::Failed(Verdict::AGAIN)))
         };
         policy.run(deadline, self.http.retried(PEER, name), attempt).await
     }

@@ -23,6 +23,17 @@ pub enum Verdict {
 impl Verdict {
     /// The same request may succeed later, as soon as one likes.
     pub const AGAIN: Self = Self::Transient { retry_after: None };
+
+    /// The same request may succeed later if so.
+    pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
+        if may_pass { Self::Transient { retry_after } } else { Self::Final }
+    }
+
+    /// What most services mean by a status that is not a success: 429 and 5xx may pass.
+    pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        Self::when(may_pass, retry_after)
+    }
 }
 
 /// An error that knows whether the same request may succeed later.
@@ -31,22 +42,11 @@ pub trait Retryable {
     fn verdict(&self) -> Verdict;
 }
 
-/// What most services mean by a status that is not a success: 429 and 5xx may pass.
-pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
-    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        Verdict::Transient { retry_after }
-    } else {
-        Verdict::Final
-    }
-}
-
-/// The pauses between attempts: `base`, doubled each time up to `cap`, less up to a quarter at random.
+/// The pauses between attempts: `base`, doubled each time, less up to a quarter at random.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     /// First pause.
     pub base: Duration,
-    /// Longest pause of our own choosing.
-    pub cap: Duration,
     /// Most further attempts.
     pub retries: u32,
     /// Longest wait a peer may ask for; above it there is no further attempt.
@@ -59,7 +59,6 @@ impl RetryPolicy {
     /// Reads and logins: two further attempts.
     pub const READ: Self = Self {
         base: Duration::from_millis(500),
-        cap: Duration::from_secs(8),
         retries: 2,
         max_retry_after: Duration::from_secs(60),
         max_limit: Duration::from_secs(60),
@@ -78,7 +77,6 @@ impl RetryPolicy {
     /// Tool calls, sent again only when the server certainly did not run them.
     pub const TOOL: Self = Self {
         base: Duration::from_millis(250),
-        cap: Duration::from_secs(2),
         max_retry_after: Duration::from_secs(10),
         max_limit: Duration::ZERO,
         ..Self::READ
@@ -87,13 +85,8 @@ impl RetryPolicy {
     /// The pause before the next attempt; `None` to give up.
     ///
     /// `retries` were made so far, `jitter` is in `0.0..1.0`.
-    pub fn pause(
-        &self,
-        retries: u32,
-        retry_after: Option<Duration>,
-        jitter: f64,
-    ) -> Option<Duration> {
-        let own = self.base.saturating_mul(2u32.saturating_pow(retries)).min(self.cap);
+    fn pause(&self, retries: u32, retry_after: Option<Duration>, jitter: f64) -> Option<Duration> {
+        let own = self.base.saturating_mul(2u32.saturating_pow(retries));
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
         let asked = retry_after.unwrap_or_default();
         (retries < self.retries && asked <= self.max_retry_after).then_some(own.max(asked))
@@ -102,14 +95,14 @@ impl RetryPolicy {
     /// Makes attempts until one succeeds, fails for good, or the policy or `deadline` ends it; the
     /// last failure is returned. Dropping the future ends a pause at once.
     ///
-    /// `on_retry` is called before each further attempt.
+    /// `goes_on` is told of each further attempt and the pause before it, and may forbid them.
     ///
     /// # Errors
     /// The failure of the last attempt.
     pub async fn run<T, E, F>(
         &self,
         deadline: Instant,
-        on_retry: impl Fn(&E, Duration),
+        goes_on: impl Fn(&E, Duration) -> bool,
         attempt: impl Fn() -> F,
     ) -> Result<T, E>
     where
@@ -122,13 +115,10 @@ impl RetryPolicy {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let pause = match error.verdict() {
-                Verdict::Transient { retry_after } => self.pause(retries, retry_after, jitter()),
-                Verdict::Final => None,
-            };
-            let in_time = |pause: &Duration| Instant::now() + *pause < deadline;
-            let Some(pause) = pause.filter(in_time) else { return Err(error) };
-            on_retry(&error, pause);
+            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
+            let pause = self.pause(retries, retry_after, jitter());
+            let fits = |pause: &_| Instant::now() + *pause < deadline && goes_on(&error, *pause);
+            let Some(pause) = pause.filter(fits) else { return Err(error) };
             sleep(pause).await;
             // Timers are a little late by nature.
             if Instant::now() >= deadline {
@@ -173,7 +163,7 @@ mod tests {
         let result: Result<(), _> = policy
             .run(
                 start + deadline,
-                |_, _| {},
+                |_, _| true,
                 || async {
                     attempts.set(attempts.get() + 1);
                     last.set(start.elapsed());
@@ -217,12 +207,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pauses_grow_to_the_cap_and_lose_at_most_a_quarter(
-            retries in 0u32..40, jitter in 0.0f64..1.0
+        fn pauses_double_and_lose_at_most_a_quarter(
+            retries in 0u32..20, jitter in 0.0f64..1.0
         ) {
             let policy = RetryPolicy { retries: 50, ..RetryPolicy::READ };
             let pause = policy.pause(retries, None, jitter);
-            let full = Duration::from_millis(500 * 2u64.pow(retries.min(20))).min(policy.cap);
+            let full = Duration::from_millis(500 * 2u64.pow(retries));
             let pause = pause.unwrap();
             prop_assert!(pause <= full && pause >= full.mul_f64(0.75));
         }

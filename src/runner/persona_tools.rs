@@ -94,11 +94,11 @@ impl ToolHost for PersonaTools<'_> {
             if !is_repeated || is_late {
                 return Ok(result.map_err(|error| course.judge(error, limit, is_late))?);
             }
-            self.sessions.journal.fleet.metrics.record_client_retry(mcp::PEER.0, "tools_call");
+            self.sessions.journal.fleet.metrics.record_client_retry(mcp::PEER, "tools_call");
         }
     }
 
     async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        self.sessions.journal.fleet.mcp.returns(since, deadline).await
+        self.sessions.journal.fleet.mcp.look.returns(since, deadline).await
     }
 }

@@ -267,7 +267,7 @@ impl Pipeline {
 
     /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
     pub(super) async fn look_for_mcp(&self) -> bool {
-        let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.is_there().await;
+        let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.look.is_there().await;
         if is_there {
             self.fleet.holds.mcp_is_back();
         }

@@ -53,7 +53,7 @@ impl SeedSecret {
         let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
         let fits = journal.kept(FITTING_SECRET).await?.is_some_and(|kept| kept == fingerprint);
-        auth.restore_refused_tries(journal.kept(REFUSED_TRIES).await?.unwrap_or_default());
+        auth.refusals.restore(journal.kept(REFUSED_TRIES).await?.unwrap_or_default());
         let has_fitted = AtomicBool::new(fits);
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
     }
@@ -82,7 +82,7 @@ impl SeedSecret {
                 self.journal.keep(FITTING_SECRET, Some(&self.fingerprint), now).await
             }
             Err(AuthError { problem: Problem::InvalidCredentials, .. }) => {
-                self.journal.keep(REFUSED_TRIES, Some(&self.auth.refused_tries()), now).await
+                self.journal.keep(REFUSED_TRIES, Some(&self.auth.refusals.refused()), now).await
             }
             _ => Ok(()),
         };

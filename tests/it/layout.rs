@@ -279,7 +279,6 @@ fn reached<'u>(used: &'u BTreeMap<&str, BTreeSet<Module>>, from: &'u str) -> BTr
 }
 
 #[test]
-#[ignore = "agent and clients::claude have circles still"]
 fn no_files_use_each_other_in_a_circle() {
     let modules = Crate { sources: sources() };
     // A module and its children are written together; what counts is who else is used.

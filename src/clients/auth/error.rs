@@ -1,16 +1,12 @@
 //! What can go wrong between a persona and mana-auth.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
-use crate::http::{
-    Answer, HttpClient, HttpError,
-    retry::{Retryable, Verdict, of_status},
-    retry_after,
-};
+use crate::http::{Answer, HttpClient, Retryable, Verdict, retry_after};
 
 /// The least to wait after a rate limit (contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
@@ -46,15 +42,12 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sheet().2)
-    }
-}
+/// What came of a request to mana-auth.
+pub type Result<T, E = AuthError> = std::result::Result<T, E>;
 
 /// Why a persona has no access.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {problem}")]
+#[error("{}: {problem}", .step.sheet().2)]
 pub struct AuthError {
     /// The request that failed.
     pub step: Step,
@@ -123,19 +116,9 @@ impl Problem {
             status => {
                 let detail = http.detail(answer);
                 let what = format!("mana-auth answered {}: {detail}", status.as_u16());
-                Self::Other(what, of_status(status, asked))
+                Self::Other(what, Verdict::of_status(status, asked))
             }
         }
-    }
-}
-
-impl From<HttpError> for Problem {
-    fn from(error: HttpError) -> Self {
-        let verdict = match error.is_transient() {
-            true => Verdict::Transient { retry_after: None },
-            false => Verdict::Final,
-        };
-        Self::Other(error.to_string(), verdict)
     }
 }
 

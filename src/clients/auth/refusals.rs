@@ -1,6 +1,6 @@
 //! How often mana-auth has refused an account's credentials of late: five times lock it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::DerefMut, time::Duration};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ pub type RefusedTries = HashMap<String, Vec<Timestamp>>;
 
 /// Keeps the tries of each account below what locks it.
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub struct Refusals {
     clock: Clock,
     accounts: Mutex<HashMap<String, Tries>>,
 }
@@ -43,45 +43,17 @@ pub(super) enum Came {
     NotCounted,
 }
 
-/// A try under way. Dropped, it is one of which nobody knows what came.
-#[derive(Debug)]
-pub(super) struct Try<'a> {
-    refusals: &'a Refusals,
-    account: String,
-    came: Came,
-}
-
-impl Try<'_> {
-    pub(super) fn came(mut self, to: Came) {
-        self.came = to;
-    }
-}
-
-impl Drop for Try<'_> {
-    fn drop(&mut self) {
-        let now = self.refusals.clock.now();
-        let mut accounts = self.refusals.accounts.lock();
-        let tries = accounts.entry(std::mem::take(&mut self.account)).or_default();
-        tries.under_way = tries.under_way.saturating_sub(1);
-        match self.came {
-            Came::In => (tries.refused, tries.unknown) = Default::default(),
-            Came::Refused => tries.refused.push(now),
-            Came::Unknown => tries.unknown.push(now),
-            Came::NotCounted => {}
-        }
-    }
-}
-
 impl Refusals {
     pub(super) fn new(clock: Clock) -> Self {
         Self { clock, accounts: Mutex::default() }
     }
 
-    /// Lets a try of this account begin.
+    /// Lets a try of this account begin. What is returned takes what comes of the try, of which else nobody knows,
+    /// and ends the try when dropped.
     ///
     /// # Errors
     /// When it may be tried again.
-    pub(super) fn begin(&self, email: &str) -> Result<Try<'_>, Timestamp> {
+    pub(super) fn begin(&self, email: &str) -> Result<impl DerefMut<Target = Came>, Timestamp> {
         let now = self.clock.now();
         // As mana-auth does: another spelling is the same account.
         let account = email.to_lowercase();
@@ -95,11 +67,24 @@ impl Refusals {
             return Err(until);
         }
         tries.under_way += 1;
-        Ok(Try { refusals: self, account, came: Came::Unknown })
+        Ok(scopeguard::guard(Came::Unknown, move |came| self.end(account, came)))
+    }
+
+    fn end(&self, account: String, came: Came) {
+        let now = self.clock.now();
+        let mut accounts = self.accounts.lock();
+        let tries = accounts.entry(account).or_default();
+        tries.under_way = tries.under_way.saturating_sub(1);
+        match came {
+            Came::In => (tries.refused, tries.unknown) = Default::default(),
+            Came::Refused => tries.refused.push(now),
+            Came::Unknown => tries.unknown.push(now),
+            Came::NotCounted => {}
+        }
     }
 
     /// The refusals that count still, for the next process.
-    pub(super) fn refused(&self) -> RefusedTries {
+    pub fn refused(&self) -> RefusedTries {
         let now = self.clock.now();
         let mut accounts = self.accounts.lock();
         accounts.values_mut().for_each(|tries| tries.forget(now));
@@ -107,8 +92,8 @@ impl Refusals {
         refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
     }
 
-    /// Those of the process before.
-    pub(super) fn restore(&self, refused: RefusedTries) {
+    /// Counts those of an earlier process too.
+    pub fn restore(&self, refused: RefusedTries) {
         let mut accounts = self.accounts.lock();
         for (email, refused) in refused {
             accounts.entry(email).or_default().refused.extend(refused);
@@ -155,28 +140,28 @@ mod tests {
         let (refusals, clock) = refusals();
         let first = clock.now();
         for email in [ANNA, "Persona.Anna@mana.test", ANNA, ANNA] {
-            refusals.begin(email).unwrap().came(Came::Refused);
+            *refusals.begin(email).unwrap() = Came::Refused;
             clock.advance(MINUTE);
         }
-        assert_eq!(refusals.begin(ANNA).unwrap_err(), first + WINDOW);
-        refusals.begin("persona.ben@mana.test").unwrap().came(Came::In);
+        assert_eq!(refusals.begin(ANNA).err().unwrap(), first + WINDOW);
+        *refusals.begin("persona.ben@mana.test").unwrap() = Came::In;
         clock.set(first + WINDOW);
-        refusals.begin(ANNA).unwrap().came(Came::Refused);
-        assert_eq!(refusals.begin(ANNA).unwrap_err(), first + MINUTE + WINDOW);
+        *refusals.begin(ANNA).unwrap() = Came::Refused;
+        assert_eq!(refusals.begin(ANNA).err().unwrap(), first + MINUTE + WINDOW);
     }
 
     #[test]
     fn a_success_ends_the_count_and_what_was_not_looked_at_is_not_counted() {
         let (refusals, _) = refusals();
         for _ in 0..3 {
-            refusals.begin(ANNA).unwrap().came(Came::Refused);
+            *refusals.begin(ANNA).unwrap() = Came::Refused;
         }
         for _ in 0..9 {
-            refusals.begin(ANNA).unwrap().came(Came::NotCounted);
+            *refusals.begin(ANNA).unwrap() = Came::NotCounted;
         }
-        refusals.begin(ANNA).unwrap().came(Came::In);
+        *refusals.begin(ANNA).unwrap() = Came::In;
         for _ in 0..4 {
-            refusals.begin(ANNA).unwrap().came(Came::Refused);
+            *refusals.begin(ANNA).unwrap() = Came::Refused;
         }
         assert!(refusals.begin(ANNA).is_err());
     }
@@ -187,7 +172,7 @@ mod tests {
         for _ in 0..9 {
             drop(refusals.begin(ANNA).unwrap());
         }
-        refusals.begin(ANNA).unwrap().came(Came::Refused);
+        *refusals.begin(ANNA).unwrap() = Came::Refused;
         assert!(refusals.begin(ANNA).is_err(), "nine may have been refused as well");
         let ben = "persona.ben@mana.test";
         let under_way: Vec<_> = (0..4).map(|_| refusals.begin(ben).unwrap()).collect();
@@ -200,10 +185,10 @@ mod tests {
     fn the_count_outlives_a_restart_and_a_clock_far_ahead_does_not() {
         let (refusals, clock) = refusals();
         clock.advance(60 * MINUTE);
-        refusals.begin("persona.ben@mana.test").unwrap().came(Came::Refused);
+        *refusals.begin("persona.ben@mana.test").unwrap() = Came::Refused;
         clock.set(clock.now() - 60 * MINUTE);
         for _ in 0..4 {
-            refusals.begin(ANNA).unwrap().came(Came::Refused);
+            *refusals.begin(ANNA).unwrap() = Came::Refused;
         }
         let kept = refusals.refused();
         assert_eq!(kept.keys().collect::<Vec<_>>(), [ANNA]);

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::Problem;
-use crate::http::retry::Verdict;
+use crate::http::Verdict;
 
 /// Pause between logins once a rate limit was met: it allows 3 in 10 s (contracts/mana-auth.md).
 const SPACING: Duration = Duration::from_millis(3_400);

@@ -37,8 +37,8 @@ impl Login {
     }
 
     pub(super) fn jwt(&self) -> Option<String> {
-        let given = |token: &Option<String>| token.clone().filter(|token| !token.is_empty());
-        given(&self.access_token).or_else(|| given(&self.token))
+        let mut given = [&self.access_token, &self.token].into_iter().flatten();
+        given.find(|token| !token.is_empty()).cloned()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::HashSet, num::NonZeroU32};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Reply, Weight, message::BYTES_PER_TOKEN};
+use super::message::{BYTES_PER_TOKEN, Weight};
 use crate::{
     domain::{Cost, Tokens, Usd},
     http::HttpClient,
@@ -60,10 +60,16 @@ impl Bills {
         std::iter::successors(Some(wanted), half).find(fits).unwrap_or(wanted)
     }
 
-    /// Takes in what a reply says of its own `usage` and of the model it is by. Where it does not say what it
-    /// took, it is booked as `most`.
-    pub(super) fn book(&self, reply: &mut Reply, usage: &Value, model: &Value, most: &Tokens) {
-        let usage = count(usage, !reply.blocks.is_empty());
+    /// What a reply took and cost by what it says of its own `usage` and of the model it is by. Where it does
+    /// not say what it took, it is booked as `most`: whether that is so.
+    pub(super) fn book(
+        &self,
+        usage: &Value,
+        model: &Value,
+        has_content: bool,
+        most: &Tokens,
+    ) -> (Tokens, bool, Cost) {
+        let usage = count(usage, has_content);
         if let Err(why) = usage
             && self.is_news(why)
         {
@@ -76,8 +82,8 @@ impl Bills {
         if let Some(other) = other {
             self.note_other(other);
         }
-        (reply.usage, reply.is_guessed) = (usage.unwrap_or(*most), usage.is_err());
-        reply.cost = self.cost(other, &reply.usage);
+        let took = usage.unwrap_or(*most);
+        (took, usage.is_err(), self.cost(other, &took))
     }
 
     fn note_other(&self, other: &str) {

@@ -8,7 +8,6 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::message::encode;
 use crate::domain::{InputHash, JsonText};
 
 /// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
@@ -56,10 +55,8 @@ pub struct OddInput {
 impl ToolUse {
     /// The hash of the input as the model wrote it.
     pub fn input_hash(&self) -> Option<InputHash> {
-        match &self.odd {
-            Some(odd) => odd.hash.clone(),
-            None => InputHash::of_json(self.input.get()),
-        }
+        let Some(odd) = &self.odd else { return InputHash::of_json(self.input.get()) };
+        odd.hash.clone()
     }
 
     /// Whether the input lacks a value that could not be read.
@@ -164,10 +161,17 @@ pub(super) fn no_input() -> Box<RawValue> {
 
 /// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
 fn sendable_name(name: &str) -> String {
-    match name {
-        "" => "unnamed".into(),
-        name => sendable_id(name).chars().take(MAX_NAME).collect(),
+    if name.is_empty() {
+        "unnamed".into()
+    } else {
+        sendable_id(name).chars().take(MAX_NAME).collect()
     }
+}
+
+/// JSON of our own making from strings, booleans and JSON that was read before.
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
+    #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
+    serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
 
 /// An id as the API takes it back; others lose what it refuses.

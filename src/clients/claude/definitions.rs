@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::message::{CacheControl, encode};
+use super::{block::encode, message::CacheControl};
 
 /// The tools on offer, their schemas encoded once per session. The last one carries a cache marker: this
 /// prefix is the same for every persona (contracts/anthropic-messages.md, 5.2).

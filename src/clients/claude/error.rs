@@ -6,10 +6,7 @@ use serde_json::Value;
 use super::{Bill, NotPaid};
 use crate::{
     domain::json_text,
-    http::{
-        Answer, HttpClient, HttpError,
-        retry::{self, Retryable, Verdict},
-    },
+    http::{Answer, HttpClient, HttpError, Retryable, Verdict},
 };
 
 /// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
@@ -17,6 +14,9 @@ const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend
 
 /// Code of an account that is on hold.
 const ON_HOLD: &str = "organization_on_hold";
+
+/// What came of a request to Claude.
+pub type Result<T, E = ClaudeError> = std::result::Result<T, E>;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +36,8 @@ pub enum ClaudeError {
         verdict: Verdict,
     },
     /// The model is not used at all for now.
-    #[error("the model is not used for now: {reason}")]
-    Stopped {
-        /// What stopped it.
-        reason: String,
-    },
+    #[error("the model is not used for now: {0}")]
+    Stopped(String),
     /// Waiting for a turn would take longer than the run has.
     #[error("Claude's limits leave no time for another request in this run")]
     WaitedEnough,
@@ -48,11 +45,8 @@ pub enum ClaudeError {
     #[error(transparent)]
     NotPaid(#[from] NotPaid),
     /// A 200 that is no reply.
-    #[error("Claude answered 200, but not with a message: {problem}")]
-    Unreadable {
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("Claude answered 200, but not with a message: {0}")]
+    Unreadable(String),
     /// No answer.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -76,10 +70,8 @@ impl ClaudeError {
 
     /// The status of a refusal.
     pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
-        }
+        let Self::Refused { status, .. } = self else { return None };
+        Some(*status)
     }
 
     /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
@@ -111,9 +103,9 @@ impl ClaudeError {
 
     /// What a request that ended so is billed as.
     pub(super) fn bill(&self) -> Bill<'_> {
-        use HttpError::{Unreachable, Unsendable};
         match self {
-            Self::Refused { .. } | Self::Http(Unreachable { .. } | Unsendable { .. }) => Bill::Free,
+            Self::Refused { .. } => Bill::Free,
+            Self::Http(error) if error.was_not_sent() => Bill::Free,
             _ => Bill::Lost,
         }
     }
@@ -136,18 +128,17 @@ fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdi
         Some(b"false") => false,
         _ if code.is_some_and(|code| SPEND_LIMITS.contains(&code)) => false,
         _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
-        _ => retry::of_status(status, None) != Verdict::Final,
+        _ => Verdict::of_status(status, None) != Verdict::Final,
     };
-    let retry_after = crate::http::retry_after(headers);
-    if retries { Verdict::Transient { retry_after } } else { Verdict::Final }
+    Verdict::when(retries, crate::http::retry_after(headers))
 }
 
 impl Retryable for ClaudeError {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { verdict, .. } => *verdict,
-            Self::Unreadable { .. } => Verdict::AGAIN,
-            Self::Http(source) if source.is_transient() => Verdict::AGAIN,
+            Self::Unreadable(_) => Verdict::AGAIN,
+            Self::Http(source) => source.verdict(),
             _ => Verdict::Final,
         }
     }
@@ -205,13 +196,13 @@ mod tests {
 
     #[test]
     fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
-        let (peer, detail) = (crate::http::Peer("claude"), String::new());
+        let (peer, detail) = ("claude", String::new());
         let again = |error: ClaudeError| error.verdict() != Verdict::Final;
         let after = std::time::Duration::from_secs(120);
         assert!(again(HttpError::Timeout(peer, after).into()));
         assert!(again(HttpError::Unreachable(peer, detail.clone()).into()));
         assert!(again(HttpError::Interrupted(peer, detail.clone()).into()));
-        assert!(again(ClaudeError::Unreadable { problem: "EOF".into() }));
+        assert!(again(ClaudeError::Unreadable("EOF".into())));
         assert!(!again(HttpError::TooLarge(peer, 1).into()));
         assert!(!again(HttpError::Unsendable(peer, detail).into()));
     }

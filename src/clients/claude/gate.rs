@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::ClaudeError;
+use super::error::{ClaudeError, Result};
 use crate::{
     clock::Clock,
-    http::gate::{Gate as Door, Pass},
+    http::{Gate as Door, Pass, retry_after, text_of},
 };
 
 /// Longest pause that headers ask for and get: limits are by the minute.
@@ -63,8 +63,12 @@ impl Gate {
     }
 
     /// Waits for a turn, but not past `deadline`.
-    pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>, ClaudeError> {
-        let closed = || self.state.lock().halt.as_ref()?.closes();
+    pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>> {
+        let closed = || {
+            let state = self.state.lock();
+            let halt = state.halt.as_ref().filter(|halt| !halt.probing)?;
+            Some(ClaudeError::Stopped(halt.reason.clone()))
+        };
         self.door.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
     }
 
@@ -93,7 +97,7 @@ impl Gate {
             self.door.narrow(2.0);
         }
         if status == Some(429) {
-            self.door.hold(crate::http::retry_after(headers).unwrap_or(SHORT_PAUSE));
+            self.door.hold(retry_after(headers).unwrap_or(SHORT_PAUSE));
         }
     }
 
@@ -129,15 +133,25 @@ impl Gate {
     fn halt(&self, reason: String, of_runs: bool) {
         let mut state = self.state.lock();
         state.refused_runs = 0;
-        let since = self.clock.now();
-        match &mut state.halt {
-            Some(halt) => halt.renew(reason, since),
+        let of_runs = of_runs || state.halt.as_ref().is_some_and(|halt| halt.of_runs);
+        let wait = match &mut state.halt {
             None => {
                 tracing::error!("all use of the model stops: {reason}");
-                state.halt = Some(Halt::new(reason, since));
+                FIRST_WAIT
             }
-        }
-        state.halt.iter_mut().for_each(|halt| halt.of_runs |= of_runs);
+            Some(halt) if halt.probing => {
+                let wait = (halt.wait * 2).min(LONGEST_WAIT);
+                tracing::warn!(
+                    next_probe_s = wait.as_secs(),
+                    "the probe was refused too, the model stays unused: {reason}"
+                );
+                wait
+            }
+            // Only a probe learns something new; others were on their way already.
+            Some(halt) => return halt.of_runs = of_runs,
+        };
+        let since = self.clock.now();
+        state.halt = Some(Halt { reason, wait, since, probing: false, of_runs });
         // Who waits for a turn learns of it at once.
         self.door.hold(Duration::ZERO);
     }
@@ -158,28 +172,6 @@ struct Halt {
 }
 
 impl Halt {
-    fn new(reason: String, now: Timestamp) -> Self {
-        Self { reason, wait: FIRST_WAIT, since: now, probing: false, of_runs: false }
-    }
-
-    /// The same again. Only a probe learns something new; others were on their way already.
-    fn renew(&mut self, reason: String, now: Timestamp) {
-        if !self.probing {
-            return;
-        }
-        let wait = (self.wait * 2).min(LONGEST_WAIT);
-        tracing::warn!(
-            next_probe_s = wait.as_secs(),
-            "the probe was refused too, the model stays unused: {reason}"
-        );
-        *self = Self { wait, of_runs: self.of_runs, ..Self::new(reason, now) };
-    }
-
-    /// Why nobody may ask, unless a run finds out if it is over.
-    fn closes(&self) -> Option<ClaudeError> {
-        (!self.probing).then(|| ClaudeError::Stopped { reason: self.reason.clone() })
-    }
-
     fn admit(&mut self, now: Timestamp) -> Admission {
         // Set back behind the beginning, the clock no longer says how long it has been.
         let waited = Duration::try_from(now.duration_since(self.since));
@@ -194,9 +186,8 @@ impl Halt {
 /// How long until a limit that the headers say is used up is reset (contracts/anthropic-messages.md,
 /// section 7); `None` if there is room for another request of this many uncached tokens.
 fn exhausted(headers: &HeaderMap, estimate: u64, now: Timestamp) -> Option<Duration> {
-    let text = |kind: &str, what: &str| {
-        headers.get(format!("anthropic-ratelimit-{kind}-{what}"))?.to_str().ok()
-    };
+    let text =
+        |kind: &str, what: &str| text_of(headers, &format!("anthropic-ratelimit-{kind}-{what}"));
     let until_reset = |(kind, needed): (&str, u64)| {
         let remaining: u64 = text(kind, "remaining")?.parse().ok()?;
         let reset: Timestamp = text(kind, "reset")?.parse().ok()?;

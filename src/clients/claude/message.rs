@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
-use super::block::{Block, ToolUse, blocks_of, is_blank, sendable};
+use super::block::{Block, ToolUse, blocks_of, encode, is_blank, sendable};
 
 /// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
 pub(super) const BYTES_PER_TOKEN: u64 = 2;
@@ -278,12 +278,6 @@ fn media(kind: &str, media_type: &str, data: &str) -> Value {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum CacheControl {
     Ephemeral,
-}
-
-/// JSON of our own making from strings, booleans and JSON that was read before.
-pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
-    #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
-    serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
 
 #[cfg(test)]

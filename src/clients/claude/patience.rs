@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::ClaudeError;
-use crate::http::retry::{Retryable, Verdict};
+use crate::http::Verdict;
 
 /// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
 /// done in a later tick. The pause after which it is used up may go a second beyond it.
@@ -32,52 +31,24 @@ impl Patience {
         self.spent_ms.fetch_add(wait.as_millis() as u64, Relaxed);
     }
 
-    /// A failed attempt of this run. It is final where waiting for another one would take more patience
-    /// than is left.
-    pub(super) fn judge(&self, error: ClaudeError) -> Judged {
+    /// Whether a failed attempt of this run may be followed by another one. Not where waiting for that would
+    /// take more patience than is left.
+    pub(super) fn allows(&self, verdict: Verdict) -> bool {
+        let Verdict::Transient { retry_after } = verdict else { return false };
         let left = self.left();
-        let verdict = match error.verdict() {
-            Verdict::Transient { retry_after } if left.is_zero() || retry_after > Some(left) => {
-                Verdict::Final
-            }
-            verdict => verdict,
-        };
-        Judged(error, verdict)
-    }
-}
-
-/// A failed attempt, and what it means for a run that has waited before.
-#[derive(Debug)]
-pub(super) struct Judged(pub(super) ClaudeError, Verdict);
-
-impl Retryable for Judged {
-    fn verdict(&self) -> Verdict {
-        self.1
+        !left.is_zero() && retry_after <= Some(left)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
-
-    fn overloaded(retry_after: Option<Duration>) -> ClaudeError {
-        ClaudeError::Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            kind: "overloaded_error".into(),
-            code: None,
-            message: String::new(),
-            verdict: Verdict::Transient { retry_after },
-        }
-    }
 
     #[test]
     fn a_run_tries_again_only_while_the_wait_fits_into_its_patience() {
         let patience = Patience::default();
         let again = |wait: Option<u64>| {
-            let error = overloaded(wait.map(Duration::from_secs));
-            patience.judge(error).verdict() != Verdict::Final
+            patience.allows(Verdict::Transient { retry_after: wait.map(Duration::from_secs) })
         };
         assert!(again(None) && again(Some(60)));
         patience.spend(Duration::from_secs(150));
@@ -90,6 +61,6 @@ mod tests {
 
     #[test]
     fn what_is_final_stays_final() {
-        assert_eq!(Patience::default().judge(ClaudeError::WaitedEnough).verdict(), Verdict::Final);
+        assert!(!Patience::default().allows(Verdict::Final));
     }
 }

@@ -7,8 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     bills::Bills,
-    block::{Block, OddInput, ToolUse, no_input, sendable_id},
-    message::encode,
+    block::{Block, OddInput, ToolUse, encode, no_input, sendable_id},
 };
 use crate::domain::{Cost, JsonText, Redactor, Tokens, one_line};
 
@@ -134,9 +133,12 @@ impl Reply {
         let json = JsonText::of(body);
         let wire: WireReply<'_> = json.read(MAX_WEIGHT)?;
         let odd_inputs = OddInput::of(&json, wire.content);
-        let mut reply = Self {
+        let blocks = Block::parse_all(wire.content, &odd_inputs)?;
+        let has_content = !blocks.is_empty();
+        let (usage, is_guessed, cost) = bills.book(&wire.usage, &wire.model, has_content, most);
+        Ok(Self {
             content: wire.content.to_owned(),
-            blocks: Block::parse_all(wire.content, &odd_inputs)?,
+            blocks,
             stop_reason: StopReason::deserialize(&wire.stop_reason).unwrap_or(StopReason::Unknown),
             // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
             // could end in a part of one.
@@ -144,14 +146,12 @@ impl Reply {
                 .as_str()
                 .filter(|category| category.chars().count() <= MAX_CATEGORY)
                 .map(one_line),
-            usage: Tokens::default(),
-            cost: Cost::default(),
+            usage,
+            cost,
             odd_inputs,
-            is_guessed: false,
+            is_guessed,
             is_rationed: false,
-        };
-        bills.book(&mut reply, &wire.usage, &wire.model, most);
-        Ok(reply)
+        })
     }
 
     /// The calls of a complete reply, in order, each with an id of its own: `known` has those of the calls

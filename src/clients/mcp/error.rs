@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::http::retry::{Retryable, Verdict};
+use crate::http::{HttpError, Retryable, Verdict};
+
+/// What came of a request.
+pub type Outcome<T> = Result<T, McpError>;
 
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,14 +58,9 @@ impl McpError {
         Self::new(Fate::Unknown, reason)
     }
 
-    pub(super) fn too_slow(limit: Duration) -> Self {
-        Self::unknown(format!("no answer within {} ms", limit.as_millis()))
-    }
-
     pub(super) fn too_long(limit: usize) -> Self {
-        let most = limit >> 20;
-        let reason = format!("the answer of mana-mcp is longer than {most} MB and was not read");
-        Self::new(Fate::Oversized, reason)
+        let most = format!("longer than {} MB", limit >> 20);
+        Self::new(Fate::Oversized, format!("the answer of mana-mcp is {most} and was not read"))
     }
 
     /// Whether the server certainly did nothing for it.
@@ -92,11 +90,19 @@ impl McpError {
     }
 }
 
+impl From<HttpError> for McpError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable(..) => Self::new(Fate::Away, error.to_string()),
+            HttpError::TooLarge(_, limit) => Self::too_long(limit),
+            _ => Self::unknown(error.to_string()),
+        }
+    }
+}
+
 impl Retryable for McpError {
     fn verdict(&self) -> Verdict {
-        match self.fate {
-            Fate::Busy(retry_after) => Verdict::Transient { retry_after },
-            _ => Verdict::Final,
-        }
+        let Fate::Busy(retry_after) = self.fate else { return Verdict::Final };
+        Verdict::Transient { retry_after }
     }
 }

@@ -2,15 +2,13 @@
 //!
 //! Nothing depends on where the chunks of a stream end.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     sse::Events,
-    wire::{Odd, get},
+    wire::{Member, Odd, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
@@ -21,15 +19,11 @@ const MAX_SERVER_REQUESTS: u32 = 100;
 #[derive(Deserialize)]
 struct Incoming<'a> {
     #[serde(borrow)]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    jsonrpc: Member<'a>,
+    id: Member<'a>,
+    method: Option<String>,
+    result: Member<'a>,
+    error: Member<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,14 +31,14 @@ struct Incoming<'a> {
 struct RpcError<'a> {
     code: Odd<i32>,
     #[serde(borrow)]
-    message: Option<&'a RawValue>,
+    message: Member<'a>,
 }
 
 /// What a message of the server means for the request under way.
 #[derive(Debug)]
 pub enum Heard {
     /// The answer to it.
-    Answer(Result<Box<RawValue>, McpError>),
+    Answer(Outcome<Box<RawValue>>),
     /// The server wants an answer to a request of its own.
     Asked(Vec<u8>),
     /// Nothing that has to do with it.
@@ -60,10 +54,11 @@ impl Heard {
         };
         match message {
             Incoming { method: Some(method), id: Some(id), .. } => {
-                let answer = if method == "ping" {
-                    r#""result":{}"#
-                } else {
-                    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
+                let answer = match &*method {
+                    "ping" => r#""result":{}"#,
+                    _ => {
+                        r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
+                    }
                 };
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
@@ -104,20 +99,13 @@ impl Hearing {
     ///
     /// # Errors
     /// When a message is too long, or the server asks instead of answering.
-    pub fn next(
-        &mut self,
-        chunk: &mut &[u8],
-        http: &HttpClient,
-    ) -> Result<Option<Heard>, McpError> {
-        let data = self.events.next(chunk)?;
-        let heard = data.map(|data| Heard::of(&data, http));
-        if matches!(heard, Some(Heard::Asked(_))) {
-            if self.asked == MAX_SERVER_REQUESTS {
-                let asked = self.asked;
-                let reason = format!("mana-mcp asked for {asked} things instead of answering");
-                return Err(McpError::unknown(reason));
-            }
-            self.asked += 1;
+    pub fn next(&mut self, chunk: &mut &[u8], http: &HttpClient) -> Outcome<Option<Heard>> {
+        let heard = self.events.next(chunk)?.map(|data| Heard::of(&data, http));
+        self.asked += u32::from(matches!(heard, Some(Heard::Asked(_))));
+        if self.asked > MAX_SERVER_REQUESTS {
+            return Err(McpError::unknown(format!(
+                "mana-mcp asked for {MAX_SERVER_REQUESTS} things instead of answering"
+            )));
         }
         Ok(heard)
     }

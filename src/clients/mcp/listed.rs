@@ -7,14 +7,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    PEER, SETUP_TIMEOUT,
-    error::{Fate, McpError},
-    transport::Link,
+    error::{Fate, McpError, Outcome},
+    transport::{Link, PEER, SETUP_TIMEOUT},
     wire::{MAX_TOOLS, Tool, ToolHints, read_tools},
 };
 use crate::{
     domain::{Redactor, redact_emails},
-    http::retry::RetryPolicy,
+    http::RetryPolicy,
 };
 
 const LIST: &str = "tools/list";
@@ -24,25 +23,11 @@ const MAX_PAGES: usize = 64;
 const MAX_CATALOG: usize = 1_000_000;
 
 /// Keywords of JSON Schema whose values are for programs: they stay as they are, or the tool goes.
-const CONTRACT: [&str; 14] = [
-    "type",
-    "required",
-    "enum",
-    "const",
-    "format",
-    "pattern",
-    "$ref",
-    "$id",
-    "$schema",
-    "$anchor",
-    "$dynamicRef",
-    "$dynamicAnchor",
-    "contentEncoding",
-    "contentMediaType",
-];
+const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
+                        $dynamicAnchor contentEncoding contentMediaType";
 
 /// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
-pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool>, McpError> {
+pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Tool>> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
     for _ in 0..MAX_PAGES {
@@ -63,7 +48,7 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool
             return oversized("more than 1,000 tools");
         }
         match page.next_cursor {
-            None => return finish(tools, link.http.redactor()),
+            None => return finish(tools, &link.http.redactor),
             Some(next) if cursors.contains(&next) => {
                 return oversized("a page points back to an earlier one");
             }
@@ -74,7 +59,7 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Result<Vec<Tool
 }
 
 /// The usable ones of these tools: sorted by name, each name once, at least one.
-fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpError> {
+fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
     tools.retain_mut(|tool| {
         tool.description = redactor.redact(&tool.description).into_owned();
         let name = tool.name.as_str();
@@ -107,7 +92,7 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Result<Vec<Tool>, McpErr
 /// of properties, and values to choose from.
 fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
-        let is_contract = is_contract || CONTRACT.contains(&key.as_str());
+        let is_contract = is_contract || CONTRACT.split(' ').any(|keyword| keyword == key);
         !redactor.is_told_by(key) && is_clean_value(value, is_contract, redactor)
     })
 }

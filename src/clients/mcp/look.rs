@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    PEER,
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
+    transport::PEER,
 };
 use crate::{
     config::BaseUrl,
@@ -25,9 +25,9 @@ const GLANCE: Duration = Duration::from_secs(1);
 const LOOK: Operation =
     Operation { peer: PEER, name: "look", timeout: Duration::from_secs(2), body_limit: 64 << 10 };
 
-/// Looks for the server.
+/// Looks for the server. All who wait share one look.
 #[derive(Debug)]
-pub(super) struct Look {
+pub struct Look {
     http: HttpClient,
     url: BaseUrl,
     /// When the last look ended, and whether the server was there. Held by whoever looks. Where that one
@@ -41,7 +41,7 @@ impl Look {
     }
 
     /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
-    pub(super) async fn returns(&self, since: Instant, deadline: Instant) -> bool {
+    pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
         let looking = async {
             let mut last = self.last.lock().await;
             while last.is_none_or(|(at, is_there)| at < since || !is_there) {
@@ -52,13 +52,13 @@ impl Look {
     }
 
     /// Whether the server is there now.
-    pub(super) async fn is_there(&self) -> bool {
+    pub async fn is_there(&self) -> bool {
         let now = Instant::now();
         self.returns(now, now + GLANCE).await
     }
 
     /// The same result, but for one that a proxy has given for a server that is away.
-    pub(super) async fn judge<T>(&self, result: Result<T, McpError>) -> Result<T, McpError> {
+    pub(super) async fn judge<T>(&self, result: Outcome<T>) -> Outcome<T> {
         match result {
             Err(McpError { fate: Fate::Busy(_), reason }) if !self.is_there().await => {
                 Err(McpError { fate: Fate::Away, reason })
@@ -71,13 +71,13 @@ impl Look {
         if let Some((looked, _)) = *last {
             sleep_until(looked + PAUSE).await;
         }
-        let answer = self.http.send(LOOK, self.http.inner().get(self.url.to_string())).await;
+        let answer = self.http.send(LOOK, self.http.inner.get(self.url.to_string())).await;
         let why = match answer {
             // What stands in front of a server says for one that is away.
             Ok(Answer { status, .. }) if matches!(status.as_u16(), 502..=504) => {
                 Some(format!("answers {status}"))
             }
-            Ok(_) | Err(HttpError::TooLarge { .. }) => None,
+            Ok(_) | Err(HttpError::TooLarge(..)) => None,
             Err(error) => Some(error.to_string()),
         };
         let was_there = last.replace((Instant::now(), why.is_none())).is_none_or(|(_, it)| it);

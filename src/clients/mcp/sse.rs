@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::error::McpError;
+use super::error::{McpError, Outcome};
 
 /// What stands around the data of an event, at most.
 const FRAMING: usize = 1 << 10;
 
 /// Reads events out of a stream, chunk by chunk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Events {
     /// Longest data of an event, in bytes.
     limit: usize,
@@ -26,13 +26,12 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(limit: usize) -> Self {
-        let (line, after_cr, data, last_id, retry) = Default::default();
-        Self { limit, line, after_cr, data, last_id, retry }
+        Self { limit, ..Self::default() }
     }
 
     /// Takes what is new of a stream up to the end of an event; returns its data, and removes from `chunk`
     /// what was read. What is too long is so wherever the chunks end.
-    pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Result<Option<Vec<u8>>, McpError> {
+    pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Outcome<Option<Vec<u8>>> {
         while !chunk.is_empty() {
             if std::mem::take(&mut self.after_cr) {
                 *chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);

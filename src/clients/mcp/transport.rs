@@ -12,37 +12,40 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
+use scopeguard::ScopeGuard;
+use secrecy::SecretString;
 use serde_json::{Value, json, value::RawValue};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    PEER, SETUP_TIMEOUT,
-    error::{Fate, McpError},
+    error::{Fate, McpError, Outcome},
     hearing::{Heard, Hearing},
     sse::Events,
 };
 use crate::{
     config::BaseUrl,
-    http::{HttpClient, retry_after, root_cause, secret_header, status_class},
+    http::{HttpClient, Peer, bearer, read, retry_after},
 };
 
+/// The service.
+pub const PEER: Peer = "mana-mcp";
+/// Opening the session, and each page of the tool list.
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const SPACE: HeaderName = HeaderName::from_static("x-mana-space");
+const DELETE: &str = "delete_session";
 pub(super) const INITIALIZE: &str = "initialize";
 /// Ending the session, and taking back a request: best effort.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest single answer, in bytes: an attachment of the largest kind fits, and ten at once bear it.
 const ANSWER_LIMIT: usize = 4 << 20;
-/// Longest body of a refusal that is looked at.
-const REFUSAL_LIMIT: usize = 64 << 10;
 /// How often in a row an answer stream is resumed that breaks without anything new.
 const MAX_RECONNECTS: u32 = 3;
 /// The pause before that, where the server names none, and the longest it may name.
@@ -99,25 +102,28 @@ impl Link {
         method: &'static str,
         params: Value,
         limit: Duration,
-    ) -> Result<Box<RawValue>, McpError> {
+    ) -> Outcome<Box<RawValue>> {
         let id = self.last_id.fetch_add(1, Relaxed);
-        // The protocol forbids it for the first request.
-        let mut cancel = CancelOnDrop { link: self.clone(), id, is_over: method == INITIALIZE };
-        within(limit, async {
-            let answer = self.ask(id, method, params).await;
-            cancel.is_over = true;
+        let cancel = scopeguard::guard(self.clone(), |link| {
+            link.clone().spawn(async move {
+                let params = json!({"requestId": id, "reason": "given up"});
+                // The protocol forbids it for the first request. Best effort: the server ends the request by itself
+                // sooner or later.
+                if method != INITIALIZE {
+                    let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
+                }
+            })
+        });
+        let asked = async move {
+            let answer = self.ask(method, encode(Some(id), method, params)).await;
+            ScopeGuard::into_inner(cancel);
             answer
-        })
-        .await
+        };
+        within(limit, asked).await
     }
 
     /// Sends a notification.
-    pub(super) async fn notify(
-        &self,
-        method: &'static str,
-        params: Value,
-        limit: Duration,
-    ) -> Result<(), McpError> {
+    pub(super) async fn notify(&self, method: &str, params: Value, limit: Duration) -> Outcome<()> {
         within(limit, self.post("notification", encode(None, method, params))).await.map(drop)
     }
 
@@ -127,21 +133,18 @@ impl Link {
             return Ending::Ended;
         }
         self.is_ended.store(true, Relaxed);
-        let deleted = timeout(limit.min(CLOSE_TIMEOUT), self.delete(jwt)).await;
+        let deletion = self.http.stream(PEER, DELETE, self.deletion(jwt));
+        let deleted = timeout(limit.min(CLOSE_TIMEOUT), deletion).await;
         let Ok(Ok(answer)) = deleted else { return Ending::Unknown };
-        match answer.status() {
-            StatusCode::UNAUTHORIZED => Ending::Unauthorized,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ending::Ended,
-            status if status.is_success() => Ending::Ended,
+        match answer.status().as_u16() {
+            200..=299 | 404 | 405 => Ending::Ended,
+            401 => Ending::Unauthorized,
             _ => Ending::Unknown,
         }
     }
 
     /// What comes of a step of the setup; after an error the session is ended.
-    pub(super) async fn or_end<T>(
-        &self,
-        step: impl Future<Output = Result<T, McpError>>,
-    ) -> Result<T, McpError> {
+    pub(super) async fn or_end<T>(&self, step: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let result = step.await;
         if result.is_err() {
             self.end(None, CLOSE_TIMEOUT).await;
@@ -155,16 +158,11 @@ impl Link {
 
     fn to(&self, method: Method) -> RequestBuilder {
         let url = self.url.as_url().clone();
-        self.http.inner().request(method, url).headers(self.headers.lock().clone())
+        self.http.inner.request(method, url).headers(self.headers.lock().clone())
     }
 
-    fn delete(
-        &self,
-        jwt: Option<&SecretString>,
-    ) -> impl Future<Output = Result<Response, McpError>> + use<> {
-        let request = self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect());
-        let http = self.http.clone();
-        async move { send(&http, "delete_session", request).await }
+    fn deletion(&self, jwt: Option<&SecretString>) -> RequestBuilder {
+        self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect())
     }
 
     #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
@@ -175,42 +173,38 @@ impl Link {
         }
     }
 
-    async fn ask(
-        self: &Arc<Self>,
-        id: u64,
-        method: &'static str,
-        params: Value,
-    ) -> Result<Box<RawValue>, McpError> {
-        let body = encode(Some(id), method, params);
-        let response = match method {
+    async fn ask(self: &Arc<Self>, method: &str, body: Vec<u8>) -> Outcome<Box<RawValue>> {
+        let mut response = match method {
             INITIALIZE => self.post_first(body).await?,
             "tools/list" => self.post("tools_list", body).await?,
             _ => self.post("tools_call", body).await?,
         };
         let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
         let kind = kind.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        match &*kind.to_ascii_lowercase() {
-            b"text/event-stream" => self.follow(response).await,
+        let why = match &*kind.to_ascii_lowercase() {
+            b"text/event-stream" => return self.follow(response).await,
             b"application/json" => {
-                match Heard::of(&read(response, ANSWER_LIMIT).await?, &self.http) {
-                    Heard::Answer(answer) => answer,
-                    _ => Err(McpError::unknown("the answer of mana-mcp is no JSON-RPC response")),
+                let body = read(PEER, &mut response, ANSWER_LIMIT).await?;
+                if let Heard::Answer(answer) = Heard::of(&body, &self.http) {
+                    return answer;
                 }
+                "the answer of mana-mcp is no JSON-RPC response".to_owned()
             }
-            _ if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
-                Err(McpError::unknown("the request was accepted without an answer"))
+            _ if matches!(response.status().as_u16(), 202 | 204) => {
+                "the request was accepted without an answer".to_owned()
             }
-            kind => Err(McpError::unknown(format!(
-                "the answer of mana-mcp is neither JSON nor an event stream but {:?}",
-                self.http.snippet(kind)
-            ))),
-        }
+            kind => {
+                let kind = self.http.snippet(kind);
+                format!("the answer of mana-mcp is neither JSON nor an event stream but {kind:?}")
+            }
+        };
+        Err(McpError::unknown(why))
     }
 
     /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
     /// session that nobody knows of.
     #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
-    async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Result<Response, McpError> {
+    async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Outcome<Response> {
         let link = self.clone();
         let post = async move {
             let response = link.post(INITIALIZE, body).await?;
@@ -223,13 +217,13 @@ impl Link {
         posted.unwrap_or_else(|error| Err(McpError::unknown(error.to_string())))
     }
 
-    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Result<Response, McpError> {
+    async fn post(&self, operation: &'static str, body: Vec<u8>) -> Outcome<Response> {
         let request = self
             .to(Method::POST)
             .header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
-        let response = send(&self.http, operation, request).await?;
+        let response = self.http.stream(PEER, operation, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -238,15 +232,14 @@ impl Link {
 
     /// What an answer that is no success says of its request: a refusal at the door means that it did not
     /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
-    async fn refusal(&self, response: Response) -> McpError {
+    async fn refusal(&self, mut response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if code == 404 && self.has_session() {
-            let reason = "mana-mcp no longer knows the session (404)";
-            return McpError::new(Fate::SessionLost, reason);
+            return McpError::new(Fate::SessionLost, "mana-mcp no longer knows the session (404)");
         }
-        let body = within(RESPONSE_TIMEOUT, read(response, REFUSAL_LIMIT)).await;
-        let body = body.unwrap_or_default();
+        let body = timeout(RESPONSE_TIMEOUT, read(PEER, &mut response, ANSWER_LIMIT)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let fate = match code {
             300..=399 | 403 => Fate::NotRun,
             401 => Fate::Unauthorized,
@@ -258,19 +251,18 @@ impl Link {
                 _ => Fate::Unknown,
             },
         };
-        let said = match (headers.get(header::LOCATION), self.http.snippet(&body)) {
-            (Some(target), _) if status.is_redirection() => {
-                let target = self.http.snippet(target.as_bytes());
-                format!(" and points to {target:?}: check MANA_MCP_URL")
-            }
-            (_, said) if said.is_empty() => said,
-            (_, said) => format!(": {said}"),
+        let target = headers.get(header::LOCATION).filter(|_| status.is_redirection());
+        let said = self.http.snippet(target.map_or(&body, |target| target.as_bytes()));
+        let said = match target {
+            Some(_) => format!(" and points to {said:?}: check MANA_MCP_URL"),
+            None if said.is_empty() => said,
+            None => format!(": {said}"),
         };
         McpError::new(fate, format!("mana-mcp answered {code}{said}"))
     }
 
     /// Reads the answer out of a stream, and out of those it is resumed by.
-    async fn follow(&self, mut response: Response) -> Result<Box<RawValue>, McpError> {
+    async fn follow(&self, mut response: Response) -> Outcome<Box<RawValue>> {
         let mut hearing = Hearing::new(ANSWER_LIMIT);
         let mut reconnects = 0;
         loop {
@@ -291,9 +283,10 @@ impl Link {
             if hearing.events.last_id != resumed_behind {
                 reconnects = 0;
             }
-            let resumed = self.resume(&mut hearing.events, &mut reconnects).await;
-            let lost = || McpError::unknown("the answer stream ended without an answer");
-            response = resumed.ok_or_else(lost)?;
+            let Some(rest) = self.resume(&mut hearing.events, &mut reconnects).await else {
+                return Err(McpError::unknown("the answer stream ended without an answer"));
+            };
+            response = rest;
         }
     }
 
@@ -307,7 +300,7 @@ impl Link {
             sleep(events.retry.unwrap_or(RECONNECT_PAUSE).min(LONGEST_PAUSE)).await;
             let request = self.to(Method::GET).header(header::ACCEPT, "text/event-stream");
             let request = request.header(LAST_EVENT_ID, last_id.clone());
-            if let Ok(response) = send(&self.http, "resume_stream", request).await {
+            if let Ok(response) = self.http.stream(PEER, "resume_stream", request).await {
                 return response.status().is_success().then_some(response);
             }
         }
@@ -318,86 +311,24 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.has_session() && !self.is_ended.load(Relaxed) {
-            let delete = self.delete(None);
-            self.spawn(async move { drop(timeout(CLOSE_TIMEOUT, delete).await) });
+            let (http, deletion) = (self.http.clone(), self.deletion(None));
+            self.spawn(async move {
+                drop(timeout(CLOSE_TIMEOUT, http.stream(PEER, DELETE, deletion)).await);
+            });
         }
     }
 }
 
-/// Tells the server that nobody waits for a request any more, unless the request is over.
-struct CancelOnDrop {
-    link: Arc<Link>,
-    id: u64,
-    is_over: bool,
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let (link, id) = (self.link.clone(), self.id);
-        self.link.spawn(async move {
-            let params = json!({"requestId": id, "reason": "given up"});
-            // Best effort: the server ends the request by itself sooner or later.
-            let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
-        });
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    exchange: impl Future<Output = Result<T, McpError>>,
-) -> Result<T, McpError> {
-    timeout(limit, exchange).await.unwrap_or_else(|_| Err(McpError::too_slow(limit)))
-}
-
-/// Sends one request and counts it; its duration ends with the head of the answer, as the rest may stream.
-#[expect(clippy::disallowed_methods, reason = "an answer of mana-mcp may be a stream")]
-async fn send(
-    http: &HttpClient,
-    operation: &'static str,
-    request: RequestBuilder,
-) -> Result<Response, McpError> {
-    let started = Instant::now();
-    let (outcome, result) = match request.send().await {
-        Ok(response) => (status_class(response.status()), Ok(response)),
-        Err(error) if error.is_connect() => {
-            let reason = format!("mana-mcp cannot be reached ({})", root_cause(&error));
-            ("unreachable", Err(McpError::new(Fate::Away, reason)))
-        }
-        Err(error) => ("interrupted", Err(broken(&error))),
-    };
-    http.metrics().record_client_request(PEER.0, operation, outcome, started.elapsed());
-    result
-}
-
-fn broken(error: &reqwest::Error) -> McpError {
-    McpError::unknown(format!("the connection to mana-mcp broke ({})", root_cause(error)))
-}
-
-fn bearer(jwt: &SecretString) -> Option<(HeaderName, HeaderValue)> {
-    secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
+async fn within<T>(limit: Duration, exchange: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let late = || McpError::unknown(format!("no answer within {} ms", limit.as_millis()));
+    timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A JSON-RPC message.
 fn encode(id: Option<u64>, method: &str, params: Value) -> Vec<u8> {
-    let mut message = json!({"jsonrpc": "2.0", "method": method});
-    message["params"] = params;
+    let mut message = json!({"jsonrpc": "2.0", "method": method, "params": params});
     if let Some(id) = id {
         message["id"] = id.into();
     }
     message.to_string().into_bytes()
-}
-
-/// A body of at most `limit` bytes.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, McpError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(McpError::too_long(limit));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

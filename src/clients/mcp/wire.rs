@@ -125,12 +125,11 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct RawPage<'a> {
     #[serde(borrow)]
     tools: Member<'a>,
-    #[serde(default)]
     next_cursor: Odd<String>,
 }
 
@@ -139,9 +138,7 @@ struct RawPage<'a> {
 struct RawTool<'a> {
     #[serde(borrow)]
     name: Member<'a>,
-    #[serde(borrow)]
     description: Member<'a>,
-    #[serde(borrow)]
     input_schema: Member<'a>,
     annotations: Odd<RawAnnotations>,
     #[serde(rename = "_meta")]
@@ -166,11 +163,9 @@ struct RawMeta {
 /// # Errors
 /// When it is none, or holds more than any real one.
 pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
-    let page = get::<RawPage<'_>>(Some(result));
-    let (tools, others) = page
-        .as_ref()
-        .and_then(|page| first(page.tools))
-        .ok_or_else(|| McpError::not_run("the answer is no tool list"))?;
+    let page: RawPage<'_> = get(Some(result)).unwrap_or_default();
+    let no_list = || McpError::not_run("the answer is no tool list");
+    let (tools, others) = first(page.tools).ok_or_else(no_list)?;
     if others > 0 {
         return Err(McpError::not_run("more than 1,000 tools"));
     }
@@ -181,7 +176,7 @@ pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
         return Err(McpError::not_run("more than 50,000 values in schemas"));
     }
     let size = fit().map(RawTool::size).sum();
-    let next_cursor = page.map(|page| page.next_cursor.0).filter(|cursor| !cursor.is_empty());
+    let next_cursor = Some(page.next_cursor.0).filter(|cursor| !cursor.is_empty());
     Ok(ToolPage { tools: tools.iter().filter_map(RawTool::read).collect(), size, next_cursor })
 }
 
@@ -192,11 +187,9 @@ impl RawTool<'_> {
             tracing::warn!("mana-mcp lists a tool without a usable name; it is left out");
             return None;
         }
-        let (name, hints) = (ToolName::new(name), self.hints());
-        let schema = match self.misfit() {
-            Some(why) => Err(why),
-            None => get::<Map<_, _>>(self.input_schema).ok_or("it has no input schema"),
-        };
+        let no_schema = "it has no input schema";
+        let read = || get::<Map<_, _>>(self.input_schema).ok_or(no_schema);
+        let schema = self.misfit().map_or_else(read, Err);
         let (description, input_schema, misfit) = match schema {
             Ok(mut schema) => {
                 // Claude refuses a whole request for one schema that is not an object's.
@@ -205,7 +198,10 @@ impl RawTool<'_> {
             }
             Err(why) => (String::new(), Map::new(), Some(why)),
         };
-        Some(Tool { name, description, input_schema, hints, misfit })
+        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
+        let (read_only, destructive) = (read_only_hint.0, destructive_hint.0);
+        let hints = ToolHints { read_only, destructive, is_admin: self.meta.0.scope.0 == "admin" };
+        Some(Tool { name: ToolName::new(name), description, input_schema, hints, misfit })
     }
 
     /// How many bytes of it the model would be told of.
@@ -227,15 +223,6 @@ impl RawTool<'_> {
         }
         (self.values() > MAX_TOOL_VALUES).then_some("its schema holds more than 5,000 values")
     }
-
-    fn hints(&self) -> ToolHints {
-        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
-        ToolHints {
-            read_only: read_only_hint.0,
-            destructive: destructive_hint.0,
-            is_admin: self.meta.0.scope.0 == "admin",
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -243,9 +230,7 @@ impl RawTool<'_> {
 struct RawOutput<'a> {
     #[serde(borrow)]
     content: Member<'a>,
-    #[serde(borrow)]
     structured_content: Member<'a>,
-    #[serde(borrow)]
     is_error: Member<'a>,
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    http::gate::{Gate, Pass},
+    http::{Gate, Pass, retry_after, text_of, time_of},
 };
 
 /// How long nobody sends after a 429 that does not say.
@@ -53,7 +53,7 @@ impl RateLimit {
 
     /// Takes in a 429.
     pub(super) fn meet(&self, headers: &HeaderMap) {
-        let said = crate::http::retry_after(headers).or_else(|| until_reset(headers, &self.clock));
+        let said = retry_after(headers).or_else(|| until_reset(headers, &self.clock));
         let mut in_a_row = self.in_a_row.lock();
         // What was under way together meets the same limit together.
         let is_news = self.over_at().is_none();
@@ -84,24 +84,16 @@ impl RateLimit {
 /// How long until the limit is reset, by the peer's clock where the answer shows it. `None` where no header
 /// can be read.
 fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let number = |name: &str| {
-        headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| *number >= 0.0)
-    };
+    let number = |name| text_of(headers, name)?.parse().ok().filter(|number: &f64| *number >= 0.0);
     let reset = number("ratelimit-reset").or_else(|| number("x-ratelimit-reset"))?;
     // In whole seconds, as the headers are.
-    let now = date_of(headers).unwrap_or_else(|| clock.now()).as_second() as f64;
+    let now = time_of(headers, "date").unwrap_or_else(|| clock.now()).as_second() as f64;
     let wait = match reset {
         delta if delta <= LARGEST_DELTA => delta,
         seconds if seconds <= LARGEST_SECONDS => seconds - now,
         millis => millis / 1_000.0 - now,
     };
     Some(Duration::from_secs_f64(wait.clamp(0.0, LONGEST.as_secs_f64())))
-}
-
-/// What the peer's clock shows.
-pub(super) fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
 }
 
 #[cfg(test)]

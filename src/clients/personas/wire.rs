@@ -2,16 +2,20 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::{Batch, Kind};
 use crate::domain::{
     Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
     Persona, Redactor, RunId, UserId, clip, json_text,
 };
 
+/// Most actions the server takes in one batch.
+pub const MAX_ACTIONS: usize = 500;
+/// Most ratings the server takes in one batch.
+pub const MAX_RATINGS: usize = 100;
 /// Longest system prompt, in bytes: it is paid for with each request.
 const MAX_SYSTEM_PROMPT: usize = 64 << 10;
 /// Most modules a persona may like.
@@ -134,6 +138,44 @@ fn parse_row(row: &str, place: usize) -> DueRow {
     })
 }
 
+/// Rows for one of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `persona_actions`
+    Actions,
+    /// `persona_feedback`
+    Feedback,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Actions, Self::Feedback];
+
+    /// Metric label, and last segment of the path.
+    pub fn as_str(self) -> &'static str {
+        self.names().0
+    }
+
+    /// The same, and the name of the operation.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Actions => ("actions", "post_actions"),
+            Self::Feedback => ("feedback", "post_feedback"),
+        }
+    }
+}
+
+/// The exact bytes of one post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// What it holds.
+    pub kind: Kind,
+    /// How many rows it holds.
+    pub rows: usize,
+    /// The body as it is sent, shared by all attempts.
+    pub body: Bytes,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ActionRow<'a> {
@@ -159,7 +201,7 @@ struct FeedbackRow<'a> {
 }
 
 impl Batch {
-    /// A batch of at most [`MAX_ACTIONS`](super::MAX_ACTIONS) actions.
+    /// A batch of at most [`MAX_ACTIONS`] actions.
     pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
         let rows = actions.iter().map(|action| ActionRow {
             tick_id: run.to_string(),
@@ -172,7 +214,7 @@ impl Batch {
         Self::of(Kind::Actions, rows.collect())
     }
 
-    /// A batch of at most [`MAX_RATINGS`](super::MAX_RATINGS) ratings.
+    /// A batch of at most [`MAX_RATINGS`] ratings.
     pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
         let rows = ratings.iter().map(|rating| FeedbackRow {
             tick_id: run.to_string(),

@@ -110,7 +110,7 @@ impl<'a> Sessions<'a> {
                 let State { current, retired, is_lost, failed, .. } = &mut *state;
                 retired.push(mem::replace(current, Arc::new(next)));
                 (*is_lost, *failed) = (false, None);
-                let frozen = retired.first().map_or(&[][..], |first| first.tools());
+                let frozen = retired.first().map_or(&[][..], |first| &*first.tools);
                 let gone = frozen.iter().filter(|tool| !current.offers(tool)).count();
                 match reason {
                     SessionRenewal::Lost => tracing::warn!(
@@ -201,18 +201,13 @@ impl<'a> Sessions<'a> {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
         let space_id = Some(&*self.access.space_id);
-        let fresh = self
-            .journal
-            .fleet
-            .auth
-            .open_in(&self.journal.persona.email, space_id, deadline)
-            .await
-            .map_err(|error| {
-                if error.verdict() == Verdict::Final {
-                    tally.note_final_refusal();
-                }
-                McpError::not_run(error.to_string())
-            })?;
+        let RunJournal { fleet, persona, .. } = self.journal;
+        let fresh = fleet.auth.open(&persona.email, space_id, deadline).await.map_err(|error| {
+            if error.verdict() == Verdict::Final {
+                tally.note_final_refusal();
+            }
+            McpError::not_run(error.to_string())
+        })?;
         self.access.redactor.learn(&fresh.redactor);
         Ok(fresh.jwt)
     }

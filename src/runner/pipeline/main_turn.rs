@@ -52,7 +52,7 @@ impl Pipeline {
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
-        let opening = self.fleet.auth.open(&run.journal.persona.email, run.scope.deadline);
+        let opening = self.fleet.auth.open(&run.journal.persona.email, None, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
@@ -73,7 +73,7 @@ impl Pipeline {
                 // As long as a tool call would wait for it.
                 let now = Instant::now();
                 let longest = (now + self.fleet.config.run.tool_timeout).min(deadline);
-                if !self.fleet.mcp.returns(now, *give_up_at.get_or_insert(longest)).await {
+                if !self.fleet.mcp.look.returns(now, *give_up_at.get_or_insert(longest)).await {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
@@ -111,7 +111,7 @@ impl Pipeline {
         // Who is held back may be so for its password, and a further attempt may lock the account.
         if self.fleet.holds.why(user_id).is_none()
             && let Ok(Ok(access)) =
-                timeout_at(deadline, self.fleet.auth.open(email, deadline)).await
+                timeout_at(deadline, self.fleet.auth.open(email, None, deadline)).await
         {
             self.end_sessions(run, &access, left).await;
         } else {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::*;
-use crate::http::retry::Verdict;
+use crate::http::Verdict;
 
 fn gate(most: usize) -> (Arc<Gate>, Clock) {
     let clock = Clock::manual(Timestamp::UNIX_EPOCH);
@@ -177,43 +177,47 @@ fn a_probe_refused_like_that_says_nothing_of_a_key_that_was() {
     assert_eq!(gate.admit(), Admission::Probe, "somebody else's turn");
 }
 
+/// A gate that this has closed.
+fn closed_by(status: u16, kind: &str) -> (Arc<Gate>, Clock) {
+    let (gate, clock) = gate(4);
+    gate.note_refusal(&refused(status, kind), &HeaderMap::new());
+    (gate, clock)
+}
+
 #[test]
 fn probes_come_after_ten_minutes_doubling_to_an_hour() {
-    let mut now = Timestamp::UNIX_EPOCH;
-    let mut halt = Halt::new("401".into(), now);
+    let (gate, clock) = closed_by(401, "authentication_error");
     for minutes in [10, 20, 40, 60, 60] {
-        let wait = Duration::from_secs(minutes * 60);
-        assert_eq!(
-            halt.admit(now + wait - Duration::from_secs(1)),
-            Admission::Stopped("401".into())
-        );
-        now += wait;
-        assert_eq!(halt.admit(now), Admission::Probe);
-        assert!(halt.probing);
-        assert_eq!(halt.admit(now), Admission::Stopped("401".into()), "one at a time");
-        halt.renew("401".into(), now);
+        clock.advance(Duration::from_secs(minutes * 60 - 1));
+        assert!(matches!(gate.admit(), Admission::Stopped(_)));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(gate.admit(), Admission::Probe);
+        assert!(matches!(gate.admit(), Admission::Stopped(_)), "one at a time");
+        gate.note_refusal(&refused(401, "authentication_error"), &HeaderMap::new());
     }
 }
 
 #[test]
 fn a_clock_that_is_set_back_does_not_put_the_probe_off() {
-    let now = Timestamp::UNIX_EPOCH;
-    let mut halt = Halt::new("401".into(), now + Duration::from_secs(86_400));
-    assert_eq!(halt.admit(now), Admission::Probe);
+    let (gate, clock) = closed_by(401, "authentication_error");
+    clock.set(Timestamp::UNIX_EPOCH - Duration::from_secs(86_400));
+    assert_eq!(gate.admit(), Admission::Probe);
 }
 
 #[test]
 fn a_probe_that_asked_nothing_is_given_out_again() {
-    let now = Timestamp::UNIX_EPOCH + FIRST_WAIT;
-    let mut halt = Halt::new("402".into(), Timestamp::UNIX_EPOCH);
-    assert_eq!(halt.admit(now), Admission::Probe);
-    halt.probing = false;
-    assert_eq!(halt.admit(now), Admission::Probe);
+    let (gate, clock) = closed_by(402, "billing_error");
+    clock.advance(FIRST_WAIT);
+    assert_eq!(gate.admit(), Admission::Probe);
+    gate.end_probe();
+    assert_eq!(gate.admit(), Admission::Probe);
 }
 
 #[test]
 fn what_was_on_its_way_already_does_not_put_the_probe_off() {
-    let mut halt = Halt::new("403".into(), Timestamp::UNIX_EPOCH);
-    halt.renew("403".into(), Timestamp::UNIX_EPOCH + FIRST_WAIT / 2);
-    assert_eq!(halt.admit(Timestamp::UNIX_EPOCH + FIRST_WAIT), Admission::Probe);
+    let (gate, clock) = closed_by(403, "permission_error");
+    clock.advance(FIRST_WAIT / 2);
+    gate.note_refusal(&refused(403, "permission_error"), &HeaderMap::new());
+    clock.advance(FIRST_WAIT / 2);
+    assert_eq!(gate.admit(), Admission::Probe);
 }
