@@ -1,6 +1,6 @@
 //! The hash of a tool call's input, comparable with the rows of the runner this one replaces.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -25,12 +25,6 @@ impl InputHash {
     /// The 16 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for InputHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -42,7 +42,7 @@ impl ToolHost for Slow {
         let order = arguments.get("n").and_then(Value::as_u64).unwrap_or(0);
         sleep(Duration::from_millis(1_000 - order)).await;
         self.running.fetch_sub(1, SeqCst);
-        let text = format!("{} {order}", tool.name);
+        let text = format!("{} {order}", tool.name.as_str());
         Ok(ToolOutput { content: vec![Content::Text(text)], ..ToolOutput::default() })
     }
 
