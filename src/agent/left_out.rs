@@ -40,7 +40,7 @@ impl LeftOut {
             let unfit = match tool.misfit {
                 Some(why) => Some(why.to_owned()),
                 None if is_hidden => None,
-                None => schema::fit(&mut tool.input_schema).err().map(|unfit| unfit.to_string()),
+                None => schema::fit(&mut tool.input_schema).err(),
             };
             match unfit {
                 None => offered.push(tool),
