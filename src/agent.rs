@@ -109,16 +109,6 @@ pub enum ToolError {
     SessionsLost,
 }
 
-impl ToolError {
-    /// Whether nothing was done for the call.
-    pub fn was_not_run(&self) -> bool {
-        match self {
-            Self::Call(error) => error.was_not_run(),
-            Self::Vanished | Self::SessionsLost => true,
-        }
-    }
-}
-
 /// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
 /// implementor's business.
 pub trait ToolHost {

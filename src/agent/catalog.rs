@@ -25,7 +25,8 @@ const HASH_LEN: usize = 8;
 /// A session's tools, frozen.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    definitions: ToolDefinitions,
+    /// The tools as they are offered to the model.
+    pub(super) definitions: ToolDefinitions,
     by_spelling: HashMap<String, CatalogTool>,
 }
 
@@ -74,11 +75,6 @@ impl Catalog {
         let by_spelling =
             tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool))).collect();
         Self { definitions, by_spelling }
-    }
-
-    /// The tools as they are offered to the model.
-    pub fn definitions(&self) -> &ToolDefinitions {
-        &self.definitions
     }
 
     /// Whether there is nothing to offer.
@@ -346,7 +342,7 @@ mod tests {
     fn hidden_tools_are_not_offered() {
         let catalog = catalog(&[tool("me.generateWithReference"), tool("me.list")]);
         assert!(catalog.resolve("me_generateWithReference").is_none());
-        assert!(!catalog.definitions().as_json().contains("generateWithReference"));
+        assert!(!catalog.definitions.as_json().contains("generateWithReference"));
         assert!(catalog.resolve("me_list").is_some());
     }
 

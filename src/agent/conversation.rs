@@ -55,16 +55,19 @@ pub enum Next {
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     next: Next,
-    replies: u32,
-    limits: Limits,
-    spent: Usd,
+    /// Replies so far.
+    pub(super) replies: u32,
+    pub(super) limits: Limits,
+    /// What its replies have cost, dropped ones included.
+    pub(super) spent: Usd,
     /// What requests without an answer may have cost.
-    lost: Usd,
+    pub(super) lost: Usd,
     context: u64,
     max_tokens: NonZeroU32,
     pauses: u32,
     call_ids: HashSet<String>,
-    closing_words: String,
+    /// The last thing the model said in words.
+    pub(super) closing_words: String,
 }
 
 impl Conversation {
@@ -95,20 +98,10 @@ impl Conversation {
         &self.messages
     }
 
-    /// Replies so far.
-    pub fn replies(&self) -> u32 {
-        self.replies
-    }
-
     /// What it has cost: replies, dropped ones included, and requests that may have been billed
     /// without an answer.
     pub fn spent(&self) -> Usd {
         self.spent + self.lost
-    }
-
-    /// Requests without an answer may have cost so much in all.
-    pub fn note_lost(&mut self, lost: Usd) {
-        self.lost = lost;
     }
 
     /// Goes on with a rebuilt history, within these limits.
@@ -117,11 +110,6 @@ impl Conversation {
         if let Next::AskModel { .. } = self.next {
             self.next = self.ask_again();
         }
-    }
-
-    /// The last thing the model said in words.
-    pub fn closing_words(&self) -> &str {
-        &self.closing_words
     }
 
     /// Takes in the reply that was asked for.
@@ -160,11 +148,6 @@ impl Conversation {
             StopReason::Refusal => Next::Done(Closed::Refused { category: reply.refusal }),
             StopReason::Unknown => Next::Done(Closed::UnknownStopReason),
         };
-    }
-
-    /// Whether the model will be asked again once the results due are in.
-    pub fn goes_on(&self) -> bool {
-        self.limit_reached().is_none()
     }
 
     /// Takes in the results of all calls that were to be carried out, one for each, and a reminder for
@@ -209,7 +192,8 @@ impl Conversation {
         self.limit_reached().map_or(ask, Next::Done)
     }
 
-    fn limit_reached(&self) -> Option<Closed> {
+    /// Why the model is asked no more, once the results due are in.
+    pub(super) fn limit_reached(&self) -> Option<Closed> {
         if self.spent() >= self.limits.max_cost {
             Some(Closed::CostLimit)
         } else if self.context > MAX_CONTEXT {

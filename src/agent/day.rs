@@ -85,7 +85,7 @@ impl Day {
 
     /// Model replies so far.
     pub fn replies(&self) -> u32 {
-        self.conversation.replies()
+        self.conversation.replies
     }
 
     /// What it has cost so far.
@@ -201,7 +201,7 @@ impl Day {
         self.give_up();
         self.settle();
         MainTurn {
-            closing_words: redactor.redact(self.conversation.closing_words()).into_owned(),
+            closing_words: redactor.redact(&self.conversation.closing_words).into_owned(),
             replies: self.replies(),
             spent: self.spent(),
             calls: self.calls,

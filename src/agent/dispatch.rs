@@ -86,8 +86,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let mut plans = Vec::new();
         for (place, call) in day.asked().iter().enumerate() {
             if !day.under_way.contains_key(&call.id) {
-                let plan = self.plan_call(day, place, call, &plans);
-                plans.push(plan);
+                plans.push(self.plan_call(day, place, call, &plans));
             }
         }
         plans
@@ -263,19 +262,17 @@ impl Called {
 
     fn take_error(&mut self, error: &ToolError, tool: &CatalogTool, scope: &Scope) {
         let (is_unknown, hint) = match error {
-            ToolError::Call(McpError { fate: Fate::Unknown, .. }) => (true, ""),
-            ToolError::Call(McpError { fate: Fate::Oversized, .. }) => {
-                (!tool.is_read_only, " Ask for less.")
+            ToolError::Call(McpError { fate: Fate::Oversized, .. }) if tool.is_read_only => {
+                (false, " Ask for less.")
+            }
+            ToolError::Call(McpError { fate: Fate::Unknown | Fate::Oversized, .. }) => {
+                (true, " The call may or may not have taken effect; check before you repeat it.")
             }
             ToolError::Vanished => (false, " Go on without it."),
             _ => (false, ""),
         };
-        let hint = match is_unknown {
-            true => " The call may or may not have taken effect; check before you repeat it.",
-            false => hint,
-        };
         self.record.outcome_unknown = is_unknown;
-        self.record.not_run = error.was_not_run();
+        self.record.not_run = !matches!(error, ToolError::Call(error) if !error.was_not_run());
         self.fail(scope.redactor.redact(&format!("{error}.{hint}")).into_owned());
     }
 }

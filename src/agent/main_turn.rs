@@ -9,7 +9,7 @@ use super::{
     dispatch::Dispatcher,
     ended::{Closed, Ended},
     purse::Purse,
-    reminder::{self, Reminder, Snapshot},
+    reminder::{self, Reminder},
     step::{Recorder, Step},
 };
 use crate::{clients::claude::ClaudeClient, domain::Usd};
@@ -48,19 +48,17 @@ pub async fn run_main_turn(
                 let ask = purse.ask(&day, *max_tokens);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
-                day.conversation.note_lost(recorder.lost());
-                let ended = match reply {
-                    Ok(reply) => {
-                        day.conversation.record_reply(reply);
-                        continue;
+                day.conversation.lost = recorder.lost();
+                match reply {
+                    Ok(reply) => day.conversation.record_reply(reply),
+                    Err(ended) => {
+                        let Some(step) = day.mend(&ended, &catalog) else { break ended };
+                        recorder.note(&step).await;
+                        if let Step::ToolLeftOut { tool } = &step {
+                            refused_tools += u64::from(scope.left_out.refuse(tool));
+                            catalog.leave_out(tool);
+                        }
                     }
-                    Err(ended) => ended,
-                };
-                let Some(step) = day.mend(&ended, &catalog) else { break ended };
-                recorder.note(&step).await;
-                if let Step::ToolLeftOut { tool } = &step {
-                    refused_tools += u64::from(scope.left_out.refuse(tool));
-                    catalog.leave_out(tool);
                 }
             }
             Next::CallTools(_) => {
@@ -71,19 +69,8 @@ pub async fn run_main_turn(
                 }
                 let turn = day.settle();
                 let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
-                if day.conversation.goes_on() {
-                    let failed = day.calls.iter().rev().take_while(|call| call.error.is_some());
-                    reminder = reminder::remind(&Snapshot {
-                        turn: day.replies(),
-                        max_turns: scope.limits.max_replies,
-                        calls_before,
-                        calls: day.calls.len(),
-                        failed_in_a_row: failed.count(),
-                        cost_before: day.spent_before,
-                        cost: day.spent(),
-                        max_cost: scope.limits.max_cost,
-                        gate: &turn.hints,
-                    });
+                if day.conversation.limit_reached().is_none() {
+                    reminder = reminder::remind(&day, calls_before, &turn.hints);
                     let (text, left) = (reminder.text.as_deref(), recorder.left());
                     cut = purse.beyond(&day, &turn.results, text, left);
                 }

@@ -28,7 +28,7 @@ impl<'a> Purse<'a> {
     pub(super) fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
         Ask {
             system: self.system,
-            tools: Some(self.catalog.definitions()),
+            tools: Some(&self.catalog.definitions),
             messages: day.conversation.messages(),
             max_tokens,
             format: None,

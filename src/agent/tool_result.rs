@@ -66,7 +66,6 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
     };
     match content {
         Content::Text(text) if text.trim().is_empty() => None,
-        Content::Text(text) => note(text.clone()),
         Content::Image { mime_type, data } => attach(mime_type, data, "image"),
         Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
         Content::ResourceLink { uri, name, mime_type } => {
@@ -75,7 +74,7 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
         Content::TextResource { uri, text } if text.trim().is_empty() => {
             note(format!("[resource {uri} is empty]"))
         }
-        Content::TextResource { text, .. } => note(text.clone()),
+        Content::Text(text) | Content::TextResource { text, .. } => note(text.clone()),
         Content::BlobResource { uri, mime_type, data } => match or_unknown(mime_type.as_deref()) {
             kind if kind == "application/pdf" || kind.starts_with("image/") => {
                 attach(kind, data, &format!("resource {uri}"))
@@ -105,11 +104,8 @@ fn cap(blocks: &mut Vec<ResultBlock>) {
         left -= text.chars().count();
         !text.is_empty()
     });
-    let mut texts = blocks.iter_mut().rev().filter_map(|block| match block {
-        ResultBlock::Text(text) => Some(text),
-        _ => None,
-    });
-    if let Some(last) = texts.next() {
+    let is_text = |block: &&mut ResultBlock| matches!(block, ResultBlock::Text(_));
+    if let Some(ResultBlock::Text(last)) = blocks.iter_mut().rfind(is_text) {
         last.push_str(&marker);
     }
 }

@@ -1,13 +1,13 @@
 //! A run as its steps tell it to people: turn by turn what was said and done, what it cost, how it ended.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     call::{Called, CalledTool},
-    day::MainTurn,
+    day::{Day, MainTurn},
     day_end::DayEnd,
     rating,
     replay::Replay,
@@ -142,9 +142,6 @@ struct Reader {
     turn: Option<MainTurn>,
     /// When the request under way was sent.
     asked_at: Option<Timestamp>,
-    /// The ids of the calls so far.
-    call_ids: HashSet<String>,
-    turns: usize,
     questions: usize,
 }
 
@@ -212,20 +209,22 @@ impl Reader {
         let took = self.asked_at.take().map(|since| at.duration_since(since));
         let took = took.map(|took| took.try_into().unwrap_or_default());
         let is_rating = self.replay.ended.is_some();
-        let calls = if is_rating { Vec::new() } else { reply.calls(&mut self.call_ids) };
-        let mut calls = calls.into_iter();
+        let day = self.replay.day.as_ref();
+        // The calls under the ids their results are kept by.
+        let mut calls = day.map(Day::asked).unwrap_or_default().iter();
         let said = reply.blocks.iter().filter_map(|block| match block {
             Block::Text(text) if !text.trim().is_empty() => Some(Said::Text(text.clone())),
             Block::ToolUse(call) => {
-                // Under the id its result is kept by.
-                let asked = calls.next().unwrap_or_else(|| call.clone());
+                let asked = calls.next().unwrap_or(call).clone();
                 Some(Said::Call(Box::new(Call { asked, tool: None, called: None })))
             }
             _ => None,
         });
         let said = said.collect();
-        self.turns += usize::from(!is_rating);
-        let number = if is_rating { self.replay.rating_replies().count() } else { self.turns };
+        let number = match day {
+            Some(day) => day.replies() as usize,
+            None => self.replay.rating_replies().count(),
+        };
         Part::Turn(Turn { is_rating, number, took, reply, said })
     }
 
