@@ -48,15 +48,6 @@ pub(super) enum Known {
     Calling(CalledTool, Instant),
 }
 
-/// What came of a turn's calls.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// One result for each call, in the order asked.
-    pub results: Vec<ToolResult>,
-    /// What the policy gate wants said.
-    pub hints: Vec<String>,
-}
-
 /// What a persona's day came to.
 #[derive(Debug, Default)]
 pub struct MainTurn {
@@ -113,7 +104,7 @@ impl Day {
                 self.called(called);
             }
             Step::Told { reminder, as_system, cut } => {
-                let Turn { results, .. } = self.settle();
+                let (results, _) = self.settle();
                 self.tell(results, reminder.as_deref(), as_system, &cut);
             }
             taken_out => {
@@ -165,18 +156,19 @@ impl Day {
         broken_off
     }
 
-    /// Counts the calls of the turn that have a result among those of the day.
-    pub(super) fn settle(&mut self) -> Turn {
-        let mut turn = Turn::default();
+    /// Counts the calls of the turn that have a result among those of the day. Gives the results, in the order
+    /// asked, and what the policy gate wants said.
+    pub(super) fn settle(&mut self) -> (Vec<ToolResult>, Vec<String>) {
+        let (mut results, mut all_hints) = (Vec::new(), Vec::new());
         for call in self.asked().to_vec() {
             let Some(Known::Called(called)) = self.under_way.remove(&call.id) else { continue };
             let Called { record, mut content, hints, .. } = *called;
             self.attached.ration(&mut content);
-            turn.results.push(ToolResult::of(&call, content, record.error.is_some()));
-            turn.hints.extend(hints);
+            results.push(ToolResult::of(&call, content, record.error.is_some()));
+            all_hints.extend(hints);
             self.calls.push(record);
         }
-        turn
+        (results, all_hints)
     }
 
     /// Takes the results of the turn into the history, without those in these places.

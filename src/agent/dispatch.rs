@@ -115,11 +115,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let recent = day.calls.iter().filter(is_recent).count()
             + others.filter(|(other, _)| other.name == tool.name).count();
         let policy = &self.scope.policy;
-        let objection = match policy.mode {
-            PolicyMode::Off => None,
-            _ => policy::object(tool, &arguments, recent, policy),
-        };
-        if let Some(objection) = objection {
+        if policy.mode != PolicyMode::Off
+            && let Some(objection) = policy::object(tool, &arguments, recent, policy)
+        {
             let enforces = policy.mode == PolicyMode::Enforce;
             let decision = match (objection.denies(), enforces) {
                 (true, true) => "deny",

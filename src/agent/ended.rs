@@ -122,14 +122,6 @@ impl Ended {
             NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded { reason }),
         }
     }
-
-    /// The refusal, where Claude refused the request itself, not its sender.
-    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
-        match self {
-            Self::Model(error) if error.is_bad_request() => Some(error),
-            _ => None,
-        }
-    }
 }
 
 impl Closed {
@@ -146,17 +138,13 @@ impl Closed {
             Self::PauseLimit => "paused too often",
             Self::UnknownStopReason => "unknown stop reason",
             Self::NoCall { idle: false } => "a call was announced, and none came",
-            Self::NoCall { idle: true } => {
-                return (
-                    How::Failed,
-                    "Claude announced a tool call (tool_use) and made none".into(),
-                );
-            }
+            Self::NoCall { idle: true } => "Claude announced a tool call (tool_use) and made none",
             Self::Refused { category } => {
                 let category = category.as_deref().unwrap_or("no category");
                 return (How::Failed, format!("Claude declined to go on (refusal, {category})"));
             }
         };
-        (How::Over, reason.to_owned())
+        let is_idle = matches!(self, Self::NoCall { idle: true });
+        (if is_idle { How::Failed } else { How::Over }, reason.to_owned())
     }
 }

@@ -67,16 +67,16 @@ pub async fn run_main_turn(
                 if let Err(ended) = dispatcher.carry_out(&mut day).await {
                     break ended;
                 }
-                let turn = day.settle();
+                let (results, hints) = day.settle();
                 let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
                 if day.conversation.limit_reached().is_none() {
-                    reminder = reminder::remind(&day, calls_before, &turn.hints);
+                    reminder = reminder::remind(&day, calls_before, &hints);
                     let (text, left) = (reminder.text.as_deref(), recorder.left());
-                    cut = purse.beyond(&day, &turn.results, text, left);
+                    cut = purse.beyond(&day, &results, text, left);
                 }
                 let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
-                day.tell(turn.results, reminder.as_deref(), as_system, &cut);
+                day.tell(results, reminder.as_deref(), as_system, &cut);
                 recorder.note(&Step::Told { reminder, as_system, cut }).await;
             }
         }

@@ -14,7 +14,7 @@ use super::{
     step::Step,
 };
 use crate::{
-    clients::claude::{Block, Reply, ToolUse, sendable_id},
+    clients::claude::{Reply, ToolUse, sendable_id},
     domain::{ModuleRating, Redactor, Usd},
 };
 
@@ -70,17 +70,8 @@ pub struct Turn {
     pub took: Option<Duration>,
     /// What it cost, and how it ended.
     pub reply: Reply,
-    /// What it says, in order.
-    pub said: Vec<Said>,
-}
-
-/// A part of a reply.
-#[derive(Debug)]
-pub enum Said {
-    /// Words.
-    Text(String),
-    /// A tool call.
-    Call(Box<Call>),
+    /// One for each tool call in it, in order.
+    pub calls: Vec<Call>,
 }
 
 /// A tool call, as far as it has come.
@@ -125,11 +116,7 @@ impl Transcript {
 
     /// The calls that came to something.
     pub fn calls(&self) -> impl Iterator<Item = &Called> {
-        let said = self.turns().flat_map(|turn| &turn.said);
-        said.filter_map(|said| match said {
-            Said::Call(call) => call.called.as_ref(),
-            Said::Text(_) => None,
-        })
+        self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
     }
 }
 
@@ -211,21 +198,17 @@ impl Reader {
         let is_rating = self.replay.ended.is_some();
         let day = self.replay.day.as_ref();
         // The calls under the ids their results are kept by.
-        let mut calls = day.map(Day::asked).unwrap_or_default().iter();
-        let said = reply.blocks.iter().filter_map(|block| match block {
-            Block::Text(text) if !text.trim().is_empty() => Some(Said::Text(text.clone())),
-            Block::ToolUse(call) => {
-                let asked = calls.next().unwrap_or(call).clone();
-                Some(Said::Call(Box::new(Call { asked, tool: None, called: None })))
-            }
-            _ => None,
+        let mut asked = day.map(Day::asked).unwrap_or_default().iter();
+        let calls = reply.tool_uses().map(|call| {
+            let asked = asked.next().unwrap_or(call).clone();
+            Call { asked, tool: None, called: None }
         });
-        let said = said.collect();
+        let calls = calls.collect();
         let number = match day {
             Some(day) => day.replies() as usize,
             None => self.replay.rating_replies().count(),
         };
-        Part::Turn(Turn { is_rating, number, took, reply, said })
+        Part::Turn(Turn { is_rating, number, took, reply, calls })
     }
 
     /// What is known now of a call of the last turn.
@@ -233,13 +216,8 @@ impl Reader {
         let id = sendable_id(id);
         let is_turn = |part: &&mut Part| matches!(part, Part::Turn(_));
         let Some(Part::Turn(turn)) = self.parts.iter_mut().rfind(is_turn) else { return };
-        for said in &mut turn.said {
-            if let Said::Call(call) = said
-                && call.asked.id == id
-            {
-                (call.tool, call.called) = (tool, called);
-                return;
-            }
+        if let Some(call) = turn.calls.iter_mut().find(|call| call.asked.id == id) {
+            (call.tool, call.called) = (tool, called);
         }
     }
 }

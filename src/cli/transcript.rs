@@ -8,9 +8,9 @@ use crate::{
         call::CalledTool,
         day_end::{DayEnd, How},
         step::Step,
-        transcript::{Call, Part, Said, Transcript, Turn},
+        transcript::{Call, Part, Transcript, Turn},
     },
-    clients::claude::ResultBlock,
+    clients::claude::{Block, ResultBlock},
     domain::ModuleRating,
     journal::{Journal, Result, RunRow, RunState},
 };
@@ -99,7 +99,7 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
 }
 
 fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
-    let Turn { is_rating, number, took, reply, said } = turn;
+    let Turn { is_rating, number, took, reply, calls } = turn;
     let title = if *is_rating { "Rating, answer" } else { "Turn" };
     let took = took.map(|took| format!("{:.1} s, ", took.as_secs_f64())).unwrap_or_default();
     let end = match &reply.refusal {
@@ -117,10 +117,14 @@ fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
         // What it says is in the ratings below.
         return;
     }
-    for said in said {
-        match said {
-            Said::Text(text) => page.text(2, text, WORDS),
-            Said::Call(call) => print_call(page, call, goes_on),
+    let mut calls = calls.iter();
+    for block in &reply.blocks {
+        match block {
+            Block::Text(text) if !text.trim().is_empty() => page.text(2, text, WORDS),
+            Block::ToolUse(_) => {
+                calls.next().into_iter().for_each(|it| print_call(page, it, goes_on))
+            }
+            _ => {}
         }
     }
 }
