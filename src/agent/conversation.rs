@@ -39,11 +39,8 @@ impl Limits {
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Next {
-    /// Ask for a reply to [`Conversation::messages`].
-    AskModel {
-        /// Output tokens to ask for.
-        max_tokens: NonZeroU32,
-    },
+    /// Ask for a reply to [`Conversation::messages`], of so many output tokens as the conversation says.
+    AskModel,
     /// Carry out these calls, in order, and record a result for each.
     CallTools(Vec<ToolUse>),
     /// Nothing.
@@ -63,7 +60,8 @@ pub struct Conversation {
     /// What requests without an answer may have cost.
     pub(super) lost: Usd,
     context: u64,
-    max_tokens: NonZeroU32,
+    /// Output tokens to ask for.
+    pub(super) max_tokens: NonZeroU32,
     pauses: u32,
     call_ids: HashSet<String>,
     /// The last thing the model said in words.
@@ -75,7 +73,7 @@ impl Conversation {
     pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             messages: vec![Message::user(opening)],
-            next: Next::AskModel { max_tokens: OUTPUT_TOKENS },
+            next: Next::AskModel,
             replies: 0,
             limits,
             spent: Usd::ZERO,
@@ -107,7 +105,7 @@ impl Conversation {
     /// Goes on with a rebuilt history, within these limits.
     pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
         (self.limits, self.lost) = (limits, lost);
-        if let Next::AskModel { .. } = self.next {
+        if let Next::AskModel = self.next {
             self.next = self.ask_again();
         }
     }
@@ -188,8 +186,7 @@ impl Conversation {
     }
 
     fn ask_again(&self) -> Next {
-        let ask = Next::AskModel { max_tokens: self.max_tokens };
-        self.limit_reached().map_or(ask, Next::Done)
+        self.limit_reached().map_or(Next::AskModel, Next::Done)
     }
 
     /// Why the model is asked no more, once the results due are in.

@@ -43,9 +43,9 @@ pub async fn run_main_turn(
         let purse = Purse { claude, catalog: &catalog, system };
         match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
-            Next::AskModel { max_tokens } => {
+            Next::AskModel => {
                 let spent = day.spent();
-                let ask = purse.ask(&day, *max_tokens);
+                let ask = purse.ask(&day, day.conversation.max_tokens);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
                 day.conversation.lost = recorder.lost();

@@ -51,12 +51,10 @@ impl<'a> Purse<'a> {
         let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
         let said = reminder.map_or(0, |text| 2 * text.len() as u64);
         let history = self.claude.weigh(ask) + FRAME + said;
-        if fits(history + results.iter().map(ToolResult::weight).sum::<Weight>()) {
-            return Vec::new();
-        }
-        let cut = |result: &ToolResult| result.as_cut().weight();
-        let mut shown = history + results.iter().map(cut).sum::<Weight>();
-        if !fits(shown) {
+        let sum =
+            |weigh: fn(&ToolResult) -> Weight| history + results.iter().map(weigh).sum::<Weight>();
+        let mut shown = sum(|result| result.as_cut().weight());
+        if fits(sum(ToolResult::weight)) || !fits(shown) {
             return Vec::new();
         }
         let mut beyond = Vec::new();

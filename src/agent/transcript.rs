@@ -8,14 +8,13 @@ use tokio::time::Instant;
 use super::{
     call::{Called, CalledTool},
     day::{Day, MainTurn},
-    day_end::DayEnd,
     rating,
     replay::Replay,
     step::Step,
 };
 use crate::{
     clients::claude::{Reply, ToolUse, sendable_id},
-    domain::{ModuleRating, Redactor, Usd},
+    domain::{Redactor, Usd},
 };
 
 /// What a run's steps tell.
@@ -30,8 +29,8 @@ pub struct Transcript {
 /// Something that happened in a run.
 #[derive(Debug)]
 pub enum Part {
-    /// The main turn began, then, and the persona was asked to do this.
-    Opened(Timestamp, String),
+    /// What a step says that needs nothing beside it, and when.
+    Step(Timestamp, Step),
     /// The model replied.
     Turn(Turn),
     /// The persona was asked this for its ratings.
@@ -42,19 +41,6 @@ pub enum Part {
     Died(Usd),
     /// The model was asked then and has not answered yet; so much is reserved.
     Asking(Timestamp, Usd),
-    /// A request was refused, and sent once more without what this step took out.
-    TakenOut(Step),
-    /// The model was reminded of something, behind the results or as the system.
-    Reminder {
-        /// Of what.
-        text: String,
-        /// Whether by a system message.
-        as_system: bool,
-    },
-    /// The main turn was over.
-    DayEnded(DayEnd),
-    /// The persona had rated what it used; a rating names the calls that it rests on by their numbers.
-    Rated(Vec<ModuleRating>),
     /// The step of this number is of another version, or damaged: what is wrong with it.
     Unreadable(u32, String),
 }
@@ -101,7 +87,11 @@ impl Transcript {
         }
         match reader.asked_at.zip(reader.replay.asking) {
             Some((since, reserved)) if goes_on => reader.parts.push(Part::Asking(since, reserved)),
-            _ => reader.replay(Replay::lose_answer),
+            Some((_, reserved)) => {
+                reader.parts.push(Part::Died(reserved));
+                reader.replay.lose_answer();
+            }
+            None => {}
         }
         Self { parts: reader.parts, lost: reader.replay.lost }
     }
@@ -134,10 +124,12 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, step: Step, at: Timestamp) {
-        let lost_before = self.replay.lost;
-        self.replay(|replay| replay.take(step.clone(), Instant::now()));
+        let asking = self.replay.asking;
+        self.replay.take(step.clone(), Instant::now());
+        if let (Step::Asking { .. } | Step::DayEnded(_), Some(reserved)) = (&step, asking) {
+            self.parts.push(Part::Died(reserved));
+        }
         let part = match step {
-            Step::Opened(opened) => Part::Opened(at, opened.opening),
             Step::Asking { .. } => {
                 self.asked_at = Some(at);
                 let Some(question) = self.question() else { return };
@@ -146,11 +138,7 @@ impl Reader {
             Step::Replied(reply) => self.reply(reply, at),
             Step::Unanswered { lost } => {
                 self.asked_at = None;
-                let billed = self.replay.lost.saturating_sub(lost_before);
-                Part::Unanswered(lost.then_some(billed))
-            }
-            Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
-                Part::TakenOut(step)
+                Part::Unanswered(lost.then(|| asking.unwrap_or_default()))
             }
             Step::Calling { id, tool } => return self.call(&id, Some(tool), None),
             Step::NotCalled { id } => return self.call(&id, None, None),
@@ -158,27 +146,18 @@ impl Reader {
                 let (id, tool) = (called.id.clone(), called.record.tool.clone());
                 return self.call(&id, Some(tool), Some(called));
             }
-            Step::Told { reminder: Some(text), as_system, .. } => {
-                Part::Reminder { text, as_system }
+            Step::Told { reminder: None, .. }
+            | Step::SessionOpened { .. }
+            | Step::SessionsEnded => return,
+            step => {
+                if let Step::DayEnded(_) = step {
+                    let day = self.replay.day.take();
+                    self.turn = day.map(|day| day.close(&Redactor::default()));
+                }
+                Part::Step(at, step)
             }
-            Step::Told { .. } | Step::SessionOpened { .. } | Step::SessionsEnded => return,
-            Step::DayEnded(end) => {
-                let day = self.replay.day.take();
-                self.turn = day.map(|day| day.close(&Redactor::default()));
-                Part::DayEnded(end)
-            }
-            Step::Rated { rows } => Part::Rated(rows),
         };
         self.parts.push(part);
-    }
-
-    /// Has the run rebuilt a bit further, which may show that a process died.
-    fn replay(&mut self, further: impl FnOnce(&mut Replay)) {
-        let (losses, lost) = (self.replay.losses, self.replay.lost);
-        further(&mut self.replay);
-        if self.replay.losses > losses {
-            self.parts.push(Part::Died(self.replay.lost.saturating_sub(lost)));
-        }
     }
 
     /// What the model is about to be asked for the ratings, unless it is the same once more. It is in no step:
@@ -238,8 +217,12 @@ mod tests {
         let numbers: Vec<_> = told.calls().map(|called| called.record.number).collect();
         assert_eq!(numbers, [1, 2, 4]);
         let last_parts = told.parts.iter().rev().take(4).collect::<Vec<_>>();
-        let [Part::Unanswered(Some(_)), Part::Rated(rows), Part::Turn(answer), Part::DayEnded(end)] =
-            last_parts[..]
+        let [
+            Part::Unanswered(Some(_)),
+            Part::Step(_, Step::Rated { rows }),
+            Part::Turn(answer),
+            Part::Step(_, Step::DayEnded(end)),
+        ] = last_parts[..]
         else {
             panic!("{last_parts:?}");
         };

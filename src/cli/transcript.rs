@@ -7,7 +7,7 @@ use crate::{
     agent::{
         call::CalledTool,
         day_end::{DayEnd, How},
-        step::Step,
+        step::{Opened, Step},
         transcript::{Call, Part, Transcript, Turn},
     },
     clients::claude::{Block, ResultBlock},
@@ -48,7 +48,7 @@ pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
 
 fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
     match part {
-        Part::Opened(at, opening) => {
+        Part::Step(at, Step::Opened(Opened { opening, .. })) => {
             page.section(&format!("What it is asked to do ({})", time(*at, "%H:%M:%S UTC")));
             page.text(2, opening, OTHER);
         }
@@ -70,30 +70,30 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
                 "The model was asked at {since} and has not answered yet; {reserved} are reserved."
             ));
         }
-        Part::TakenOut(Step::ToolLeftOut { tool }) => {
+        Part::Step(_, Step::ToolLeftOut { tool }) => {
             let tool = cell(tool.as_str(), NAME);
             page.section(&format!(
                 "The request was refused for the tool {tool}; it was sent once more without that."
             ));
         }
-        Part::TakenOut(step) => {
+        Part::Step(_, Step::Told { reminder: Some(text), as_system, .. }) => {
+            page.section(if *as_system { "Reminder (as the system)" } else { "Reminder" });
+            page.text(2, text, OTHER);
+        }
+        Part::Step(_, Step::DayEnded(DayEnd { how, reason })) => {
+            let how = if *how == How::Failed { ", failed" } else { "" };
+            page.section(&format!("The day ended{how}: {}", cell(reason, REASON)));
+        }
+        Part::Step(_, Step::Rated { rows }) => print_ratings(page, rows),
+        Part::Unreadable(number, error) => {
+            page.section(&format!("[step {number} cannot be read: {}]", cell(error, REASON)));
+        }
+        Part::Step(_, step) => {
             let what = match step {
                 Step::AttachmentsReplaced => "attachments",
                 _ => "the thinking",
             };
             page.section(&format!("The request was refused; it was sent once more without {what}."));
-        }
-        Part::Reminder { text, as_system } => {
-            page.section(if *as_system { "Reminder (as the system)" } else { "Reminder" });
-            page.text(2, text, OTHER);
-        }
-        Part::DayEnded(DayEnd { how, reason }) => {
-            let how = if *how == How::Failed { ", failed" } else { "" };
-            page.section(&format!("The day ended{how}: {}", cell(reason, REASON)));
-        }
-        Part::Rated(ratings) => print_ratings(page, ratings),
-        Part::Unreadable(number, error) => {
-            page.section(&format!("[step {number} cannot be read: {}]", cell(error, REASON)));
         }
     }
 }

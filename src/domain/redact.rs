@@ -114,15 +114,6 @@ impl Redactor {
     }
 }
 
-/// Bytes at the beginning of `rest` that belong to a JSON escape whose backslash stands before it.
-fn escape_len(rest: &str, after_backslash: bool) -> usize {
-    match rest.chars().next() {
-        Some('u') if after_backslash => rest.char_indices().nth(5).map_or(rest.len(), |(at, _)| at),
-        Some(c) if after_backslash => c.len_utf8(),
-        _ => 0,
-    }
-}
-
 /// How an at sign may be written.
 const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
 
@@ -143,7 +134,11 @@ pub fn redact_emails(text: &str) -> Cow<'_, str> {
             None => before.trim_end_matches(in_address).len(),
         };
         // In text that is JSON already, what follows a backslash belongs to an escape.
-        let name = name + escape_len(&before[name..], before[..name].ends_with('\\'));
+        let escaped = match before[..name].ends_with('\\') {
+            true if before[name..].starts_with('u') => 5,
+            is_escaped => usize::from(is_escaped),
+        };
+        let name = name + before[name..].chars().take(escaped).map(char::len_utf8).sum::<usize>();
         let domain = after.find(|c| !in_address(c)).unwrap_or(after.len());
         Some((name..at + sign + domain, name < at && domain > 0))
     });

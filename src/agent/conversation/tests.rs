@@ -63,7 +63,7 @@ fn closed(conversation: &Conversation) -> Option<Closed> {
 
 fn asked_tokens(conversation: &Conversation) -> Option<u32> {
     match conversation.next() {
-        Next::AskModel { max_tokens } => Some(max_tokens.get()),
+        Next::AskModel => Some(conversation.max_tokens.get()),
         _ => None,
     }
 }
