@@ -143,7 +143,7 @@ impl Conversation {
             StopReason::MaxTokens if reply.is_rationed => Next::Done(Closed::CostLimit),
             StopReason::MaxTokens => Next::Done(Closed::Truncated),
             StopReason::ContextWindowExceeded => Next::Done(Closed::ContextWindow),
-            StopReason::Refusal => Next::Done(Closed::Refused { category: reply.refusal }),
+            StopReason::Refusal => Next::Done(Closed::Refused(reply.refusal)),
             StopReason::Unknown => Next::Done(Closed::UnknownStopReason),
         };
     }
@@ -166,9 +166,7 @@ impl Conversation {
             return;
         }
         self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
-        if let Some(reminder) = reminder.filter(|_| as_system) {
-            self.messages.push(Message::system(reminder));
-        }
+        self.messages.extend(reminder.filter(|_| as_system).map(Message::system));
         self.next = self.ask_again();
     }
 

@@ -7,13 +7,8 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use super::{
-    attachment::Attached,
-    call::{CallRecord, Called, CalledTool, used_modules},
-    catalog::Catalog,
-    conversation::{Conversation, Limits, Next},
-    ended::Ended,
-    nets,
-    step::Step,
+    Attached, CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
+    call, nets,
 };
 use crate::{
     clients::claude::{ToolResult, ToolUse, sendable_id},
@@ -209,6 +204,6 @@ impl MainTurn {
 
     /// The modules of the listed tools that a call reached, or may have, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
-        used_modules(&self.calls)
+        call::used_modules(&self.calls)
     }
 }

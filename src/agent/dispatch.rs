@@ -7,14 +7,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
-    Scope, ToolError, ToolHost,
-    call::{CallRecord, Called, CalledTool, PolicyNote},
-    catalog::{Catalog, CatalogTool},
-    day::Day,
-    ended::Ended,
-    policy::{self, Objection},
-    step::{Recorder, Step},
-    tool_result,
+    CallRecord, Called, CalledTool, Catalog, CatalogTool, Day, Ended, PolicyNote, Recorder, Scope,
+    Step, ToolError, ToolHost, policy, tool_result,
 };
 use crate::{
     clients::{
@@ -164,7 +158,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let text = tool_result::text_of(&called.content);
         let Called { record, hints, .. } = &mut called;
         if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&text) {
-            let reason = Objection::Injection.as_str();
+            let reason = policy::Objection::Injection.as_str();
             record.policy.push(PolicyNote { decision: "flag-result", reason });
             if scope.policy.mode == PolicyMode::Enforce {
                 hints.push(policy::SUSPECT_RESULT.to_owned());
@@ -240,7 +234,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 () = scope.shutdown.stopping() => return Err(Ended::Stopped),
                 () = recorder.paused() => return Err(Ended::Stopped),
                 is_back = tools.returns(now, *give_up_at.get_or_insert(longest)) => if !is_back {
-                    return Err(Ended::Away { reason });
+                    return Err(Ended::Away(reason));
                 }
             }
         }

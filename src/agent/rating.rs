@@ -8,14 +8,7 @@ use serde_json::{Value, json, value::RawValue};
 
 pub use parse::parse_ratings;
 
-use super::{
-    Scope,
-    call::{CallRecord, used_modules},
-    day::{Day, MainTurn},
-    ended::Ended,
-    nets, prompt,
-    step::{Recorder, Step},
-};
+use super::{CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, call, nets, prompt};
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
@@ -112,7 +105,7 @@ struct RatingTalk {
 
 impl RatingTalk {
     fn new(calls: &[CallRecord], closing_words: &str, redactor: &Redactor) -> Self {
-        let mut missing = used_modules(calls);
+        let mut missing = call::used_modules(calls);
         let beyond = missing.split_off(missing.len().min(MAX_MODULES));
         let question = prompt::rate(calls, closing_words, &missing);
         let (messages, redactor) = (vec![Message::user(&question)], redactor.clone());

@@ -5,13 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{
-    call::{Called, CalledTool},
-    day::{Day, MainTurn},
-    rating,
-    replay::Replay,
-    step::Step,
-};
+use super::{Called, CalledTool, Day, MainTurn, Replay, Step, rating};
 use crate::{
     clients::claude::{Reply, ToolUse, sendable_id},
     domain::{Redactor, Usd},

@@ -232,7 +232,7 @@ impl Pipeline {
         self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
         let failure = match &ended {
-            Ended::Away { reason } => Some(Failure::away(Stage::MainTurn, reason)),
+            Ended::Away(reason) => Some(Failure::away(Stage::MainTurn, reason)),
             // What an earlier process paid for is not thrown away for a model that is away now.
             Ended::Model(error)
                 if replies_before > 0 && turn.replies == replies_before && error.may_pass() =>
