@@ -128,10 +128,8 @@ impl Day {
 
     /// The calls of the turn under way.
     pub(super) fn asked(&self) -> &[ToolUse] {
-        match self.conversation.next() {
-            Next::CallTools(asked) => asked,
-            _ => &[],
-        }
+        let Next::CallTools(asked) = self.conversation.next() else { return &[] };
+        asked
     }
 
     /// Takes in the result of a call of the turn.

@@ -62,7 +62,12 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         for called in day.give_up() {
             self.recorder.note(&Step::Called(called)).await;
         }
-        let plans = self.plan(day);
+        let mut plans = Vec::new();
+        for (place, call) in day.asked().iter().enumerate() {
+            if !day.under_way.contains_key(&call.id) {
+                plans.push(self.plan(day, place, call, &plans));
+            }
+        }
         let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
         let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
         // After an end no further call is begun, but those under way get their results too.
@@ -76,18 +81,8 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         end.into_inner().map_or(Ok(()), Err)
     }
 
-    fn plan(&self, day: &Day) -> Vec<Plan> {
-        let mut plans = Vec::new();
-        for (place, call) in day.asked().iter().enumerate() {
-            if !day.under_way.contains_key(&call.id) {
-                plans.push(self.plan_call(day, place, call, &plans));
-            }
-        }
-        plans
-    }
-
     /// Plans the call in this place of the turn, after these others.
-    fn plan_call(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
+    fn plan(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
         let calls = day.calls.len() + place;
         let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
@@ -209,8 +204,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 biased;
                 result = call => result,
                 (reason, ended) = scope.cut_off() => {
-                    let error = McpError::unknown(reason).into();
-                    called.take_error(&error, tool, scope);
+                    called.take_error(&McpError::unknown(reason).into(), tool, scope);
                     return Ok(Some(ended));
                 }
             };

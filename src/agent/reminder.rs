@@ -4,6 +4,8 @@
 //! after one request; models that bind their thinking to all that precedes it refuse such a history
 //! (contracts/anthropic-messages.md, 5.3 and 5.4).
 
+use indexmap::IndexMap;
+
 use super::day::Day;
 
 /// Calls after which a day is long enough.
@@ -12,6 +14,11 @@ const LONG_DAY: usize = 8;
 const FAILURES_FROM_TURN: u32 = 3;
 /// Share of the cost limit at which the model is told to finish.
 const COST_WARNING: f64 = 0.75;
+
+const LAST_TURN: &str =
+    "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.";
+const FAILURES: &str = "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, \
+                        sondern sag, was dich verwirrt.";
 
 /// What the model is reminded of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,32 +43,19 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
     let turns_left = limits.max_replies.checked_sub(day.replies());
     let told = [
         ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),
-        (
-            "turns",
-            turns_left == Some(1),
-            "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.",
-        ),
+        ("turns", turns_left == Some(1), LAST_TURN),
         ("long_day", is_long, "Du hast heute schon viel gemacht. Runde den Tag ab."),
-        (
-            "failures",
-            is_failing,
-            "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, sondern sag, was \
-             dich verwirrt.",
-        ),
+        ("failures", is_failing, FAILURES),
         ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let told =
-        told.iter().filter(|(_, is_so, _)| *is_so).map(|(producer, _, text)| (*producer, *text));
+    let told = told.into_iter().filter(|(_, is_so, _)| *is_so);
+    let told = told.map(|(producer, _, text)| (producer, text));
     let gate = hints.iter().map(|text| ("policy", text.as_str()));
-    let (mut producers, mut lines) = (Vec::new(), Vec::new());
-    for (producer, text) in told.chain(gate) {
-        let line = format!("<reminder>{text}</reminder>");
-        // Two calls can give cause for the same hint; it is said once.
-        if !lines.contains(&line) {
-            producers.push(producer);
-            lines.push(line);
-        }
-    }
+    let line = |(producer, text)| (format!("<reminder>{text}</reminder>"), producer);
+    // Two calls can give cause for the same hint; it is said once.
+    let lines: IndexMap<String, &str> = told.chain(gate).map(line).collect();
+    let producers = lines.values().copied().collect();
+    let lines: Vec<_> = lines.into_keys().collect();
     Reminder { producers, text: (!lines.is_empty()).then(|| lines.join("\n")) }
 }
 

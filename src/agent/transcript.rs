@@ -177,10 +177,8 @@ impl Reader {
             Call { asked, tool: None, called: None }
         });
         let calls = calls.collect();
-        let number = match day {
-            Some(day) => day.replies() as usize,
-            None => self.replay.rating_replies().count(),
-        };
+        let of_rating = || self.replay.rating_replies().count();
+        let number = day.map_or_else(of_rating, |day| day.replies() as usize);
         Part::Turn(Turn { is_rating, number, took, reply, calls })
     }
 
