@@ -30,13 +30,10 @@ pub fn to_blocks(
     }
     let mut attachments = 0;
     for block in &mut blocks {
-        if let ResultBlock::Text(text) = block {
-            *text = redactor.redact(text).into_owned();
-            continue;
-        }
-        attachments += 1;
-        if attachments > MAX_ATTACHMENTS {
-            *block = ResultBlock::Text("[a further attachment is not shown]".into());
+        match block {
+            ResultBlock::Text(text) => *text = redactor.redact(text).into_owned(),
+            _ if attachments < MAX_ATTACHMENTS => attachments += 1,
+            more => *more = ResultBlock::Text("[a further attachment is not shown]".into()),
         }
     }
     cap(&mut blocks);
