@@ -16,7 +16,6 @@ pub mod main_turn;
 mod nets;
 pub mod policy;
 pub mod prompt;
-mod purse;
 pub mod rating;
 pub mod reminder;
 pub mod replay;
@@ -25,12 +24,22 @@ pub mod step;
 pub mod tool_result;
 pub mod transcript;
 
+pub(crate) use attachment::Attached;
+pub(crate) use call::{CallRecord, Called, CalledTool, PolicyNote};
+pub(crate) use catalog::{Catalog, CatalogTool};
+pub(crate) use conversation::{Conversation, Limits, Next};
+pub(crate) use day::{Day, MainTurn};
+pub(crate) use day_end::{DayEnd, How, Whose};
+pub(crate) use ended::{Closed, Ended};
+pub(crate) use left_out::LeftOut;
+pub(crate) use replay::Replay;
+pub(crate) use step::{Opened, Recorder, Step, Unrecorded};
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
-use self::{catalog::CatalogTool, ended::Ended, left_out::LeftOut, step::Recorder};
 use crate::{
     clients::{
         claude::{Ask, ClaudeClient, Patience, Reply},
@@ -107,16 +116,6 @@ pub enum ToolError {
     /// The server lost so many sessions of this run that there will be no further one.
     #[error("not run: mana-mcp keeps losing the session")]
     SessionsLost,
-}
-
-impl ToolError {
-    /// Whether nothing was done for the call.
-    pub fn was_not_run(&self) -> bool {
-        match self {
-            Self::Call(error) => error.was_not_run(),
-            Self::Vanished | Self::SessionsLost => true,
-        }
-    }
 }
 
 /// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the

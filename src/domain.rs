@@ -18,7 +18,7 @@ mod slot;
 mod text;
 mod tool;
 
-pub use action::{Action, ActionResult, IDLE_TOOL, RUN_TOOL};
+pub use action::{Action, IDLE_TOOL, RUN_TOOL};
 pub use feedback::{ModuleRating, PARSE_MODULE, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;

@@ -44,7 +44,7 @@ fn goes_on(reply: &Reply) -> Vec<u8> {
         ["thinking", "redacted_thinking"].iter().any(|kind| block["type"] == *kind)
     };
     for _ in 0..if blocks.iter().any(thinks) { 1 } else { 2 } {
-        let Next::AskModel { .. } = talk.next() else { break };
+        let Next::AskModel = talk.next() else { break };
         let asked = ask(&desk, talk.messages());
         desk.replied(&asked, reply.content.get(), Some(reply.stop_reason.as_str()));
         talk.record_reply(reply.clone());
@@ -56,7 +56,7 @@ fn goes_on(reply: &Reply) -> Vec<u8> {
         }
     }
     let mut messages = talk.messages().to_vec();
-    if let Next::AskModel { .. } = talk.next() {
+    if let Next::AskModel = talk.next() {
         ask(&desk, &messages);
         Message::strip_thinking(&mut messages);
         ask(&desk, &messages);

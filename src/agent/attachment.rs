@@ -77,17 +77,11 @@ fn png(bytes: &[u8]) -> Option<Sides> {
 fn jpeg(bytes: &[u8]) -> Option<Sides> {
     let (mut rest, mut sides) = (bytes.get(2..)?, None);
     loop {
-        let kind = match rest.get(..2)? {
-            // Any number of these may stand in front of a marker.
-            [0xff, 0xff] => {
-                rest = rest.get(1..)?;
-                continue;
-            }
-            [0xff, kind] => *kind,
-            _ => return None,
-        };
-        let length = usize::from(u16::from_be_bytes(at(rest, 2)?));
-        let segment = rest.get(2..)?.get(..length)?;
+        // One of these stands in front of a marker, or any number.
+        let fill = rest.iter().position(|byte| *byte != 0xff).filter(|fill| *fill > 0)?;
+        let (kind, after) = rest[fill..].split_first()?;
+        let length = usize::from(u16::from_be_bytes(at(after, 0)?));
+        let segment = after.get(..length)?;
         let be16 = |place| Some(u16::from_be_bytes(at(segment, place)?).into());
         match kind {
             // A frame; the four in between are tables.
@@ -95,10 +89,10 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
                 sides = Some((be16(5)?, be16(3)?));
             }
             // The picture, and behind it the end.
-            0xda => return memmem::find(rest, b"\xff\xd9").and(sides),
+            0xda => return memmem::find(after, b"\xff\xd9").and(sides),
             _ => {}
         }
-        rest = rest.get(2 + length.max(2)..)?;
+        rest = after.get(length.max(2)..)?;
     }
 }
 
@@ -119,12 +113,10 @@ fn gif(bytes: &[u8]) -> Option<Sides> {
             _ => return None,
         };
         // Pieces of up to 255 bytes, and one of none.
-        loop {
-            let length = usize::from(*rest.first()?);
+        let mut length = usize::MAX;
+        while length > 0 {
+            length = usize::from(*rest.first()?);
             rest = rest.get(1 + length..)?;
-            if length == 0 {
-                break;
-            }
         }
     }
 }

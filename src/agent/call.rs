@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -90,10 +91,8 @@ impl CallRecord {
 
     /// The tool, if the server lists it.
     pub fn listed(&self) -> Option<&ToolName> {
-        match &self.tool {
-            CalledTool::Listed(name) => Some(name),
-            CalledTool::Invented(_) => None,
-        }
+        let CalledTool::Listed(name) = &self.tool else { return None };
+        Some(name)
     }
 
     /// The audit row of this call.
@@ -139,12 +138,7 @@ impl Called {
 
 /// The modules of the listed tools that these calls reached, or may have, in order of first use.
 pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
-    let mut used = Vec::new();
     let tools = calls.iter().filter(|call| !call.not_run).filter_map(CallRecord::listed);
-    for module in tools.map(ToolName::module) {
-        if !used.contains(&module) {
-            used.push(module);
-        }
-    }
-    used
+    let used: IndexSet<_> = tools.map(ToolName::module).collect();
+    used.into_iter().collect()
 }

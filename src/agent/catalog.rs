@@ -4,10 +4,7 @@
 //! two is collision-free, depends on nothing but the set of names, and exists here only; rows,
 //! metrics and logs carry the MCP name.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    fmt::Write,
-};
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
@@ -25,7 +22,8 @@ const HASH_LEN: usize = 8;
 /// A session's tools, frozen.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    definitions: ToolDefinitions,
+    /// The tools as they are offered to the model.
+    pub(super) definitions: ToolDefinitions,
     by_spelling: HashMap<String, CatalogTool>,
 }
 
@@ -66,19 +64,13 @@ impl Catalog {
         // A server that annotates tools at all means what it leaves out.
         let annotates = tools.iter().any(|tool| tool.hints.read_only.is_some());
         let spellings = spell(tools.iter().map(|tool| &tool.name));
-        let definitions = ToolDefinitions::new(tools.iter().map(|tool| {
-            let spelling = spellings[&tool.name].as_str();
-            (spelling, tool.description.as_str(), &tool.input_schema)
-        }));
-        let nature = |tool: &&Tool| CatalogTool::of(tool, annotates, &config.read_tools);
-        let by_spelling =
-            tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool))).collect();
-        Self { definitions, by_spelling }
-    }
-
-    /// The tools as they are offered to the model.
-    pub fn definitions(&self) -> &ToolDefinitions {
-        &self.definitions
+        let definitions =
+            ToolDefinitions::new(tools.iter().map(|tool| {
+                (&*spellings[&tool.name], tool.description.as_str(), &tool.input_schema)
+            }));
+        let nature = |tool: &Tool| CatalogTool::of(tool, annotates, &config.read_tools);
+        let by_spelling = tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool)));
+        Self { definitions, by_spelling: by_spelling.collect() }
     }
 
     /// Whether there is nothing to offer.
@@ -139,19 +131,14 @@ fn reads_by_convention(verb: &[String]) -> bool {
 /// A spelling for each name: as it is where Claude takes it, else with `_` for every other character,
 /// a hash for what is too long, and a number for what is taken.
 fn spell<'a>(names: impl Iterator<Item = &'a ToolName>) -> HashMap<ToolName, String> {
-    let names: BTreeSet<&ToolName> = names.collect();
-    let names = names.into_iter().map(|name| (name, rewrite(name.as_str())));
+    let mut names: Vec<_> = names.map(|name| (name, rewrite(name.as_str()))).collect();
     // Names that fit go first, so that none of them has to give way to a rewritten one.
-    let (fitting, others): (Vec<_>, Vec<_>) =
-        names.partition(|(name, wanted)| name.as_str() == wanted);
-    let mut taken = HashSet::new();
-    let mut spellings = HashMap::new();
-    for (name, wanted) in fitting.into_iter().chain(others) {
-        let mut spelling = wanted.clone();
-        for n in 2.. {
-            if taken.insert(spelling.clone()) {
-                break;
-            }
+    names.sort_by_key(|(name, wanted)| (name.as_str() != wanted, *name));
+    let (mut taken, mut spellings) = (HashSet::new(), HashMap::new());
+    for (name, wanted) in names {
+        let (mut spelling, mut n) = (wanted.clone(), 1);
+        while !taken.insert(spelling.clone()) {
+            n += 1;
             let suffix = format!("_{n}");
             spelling = format!("{}{suffix}", &wanted[..wanted.len().min(MAX_LEN - suffix.len())]);
         }
@@ -170,10 +157,8 @@ fn rewrite(name: &str) -> String {
     if spelling.len() > MAX_LEN {
         spelling.truncate(MAX_LEN - HASH_LEN - 1);
         spelling.push('_');
-        for byte in &Sha256::digest(name)[..HASH_LEN / 2] {
-            // Writing to a String cannot fail.
-            let _ = write!(spelling, "{byte:02x}");
-        }
+        let hash = Sha256::digest(name);
+        spelling.extend(hash[..HASH_LEN / 2].iter().map(|byte| format!("{byte:02x}")));
     }
     spelling
 }
@@ -346,7 +331,7 @@ mod tests {
     fn hidden_tools_are_not_offered() {
         let catalog = catalog(&[tool("me.generateWithReference"), tool("me.list")]);
         assert!(catalog.resolve("me_generateWithReference").is_none());
-        assert!(!catalog.definitions().as_json().contains("generateWithReference"));
+        assert!(!catalog.definitions.as_json().contains("generateWithReference"));
         assert!(catalog.resolve("me_list").is_some());
     }
 

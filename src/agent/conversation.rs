@@ -39,11 +39,8 @@ impl Limits {
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Next {
-    /// Ask for a reply to [`Conversation::messages`].
-    AskModel {
-        /// Output tokens to ask for.
-        max_tokens: NonZeroU32,
-    },
+    /// Ask for a reply to [`Conversation::messages`], of so many output tokens as the conversation says.
+    AskModel,
     /// Carry out these calls, in order, and record a result for each.
     CallTools(Vec<ToolUse>),
     /// Nothing.
@@ -55,16 +52,20 @@ pub enum Next {
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     next: Next,
-    replies: u32,
-    limits: Limits,
-    spent: Usd,
+    /// Replies so far.
+    pub(super) replies: u32,
+    pub(super) limits: Limits,
+    /// What its replies have cost, dropped ones included.
+    pub(super) spent: Usd,
     /// What requests without an answer may have cost.
-    lost: Usd,
+    pub(super) lost: Usd,
     context: u64,
-    max_tokens: NonZeroU32,
+    /// Output tokens to ask for.
+    pub(super) max_tokens: NonZeroU32,
     pauses: u32,
     call_ids: HashSet<String>,
-    closing_words: String,
+    /// The last thing the model said in words.
+    pub(super) closing_words: String,
 }
 
 impl Conversation {
@@ -72,7 +73,7 @@ impl Conversation {
     pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             messages: vec![Message::user(opening)],
-            next: Next::AskModel { max_tokens: OUTPUT_TOKENS },
+            next: Next::AskModel,
             replies: 0,
             limits,
             spent: Usd::ZERO,
@@ -95,33 +96,18 @@ impl Conversation {
         &self.messages
     }
 
-    /// Replies so far.
-    pub fn replies(&self) -> u32 {
-        self.replies
-    }
-
     /// What it has cost: replies, dropped ones included, and requests that may have been billed
     /// without an answer.
     pub fn spent(&self) -> Usd {
         self.spent + self.lost
     }
 
-    /// Requests without an answer may have cost so much in all.
-    pub fn note_lost(&mut self, lost: Usd) {
-        self.lost = lost;
-    }
-
     /// Goes on with a rebuilt history, within these limits.
     pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
         (self.limits, self.lost) = (limits, lost);
-        if let Next::AskModel { .. } = self.next {
+        if let Next::AskModel = self.next {
             self.next = self.ask_again();
         }
-    }
-
-    /// The last thing the model said in words.
-    pub fn closing_words(&self) -> &str {
-        &self.closing_words
     }
 
     /// Takes in the reply that was asked for.
@@ -157,14 +143,9 @@ impl Conversation {
             StopReason::MaxTokens if reply.is_rationed => Next::Done(Closed::CostLimit),
             StopReason::MaxTokens => Next::Done(Closed::Truncated),
             StopReason::ContextWindowExceeded => Next::Done(Closed::ContextWindow),
-            StopReason::Refusal => Next::Done(Closed::Refused { category: reply.refusal }),
+            StopReason::Refusal => Next::Done(Closed::Refused(reply.refusal)),
             StopReason::Unknown => Next::Done(Closed::UnknownStopReason),
         };
-    }
-
-    /// Whether the model will be asked again once the results due are in.
-    pub fn goes_on(&self) -> bool {
-        self.limit_reached().is_none()
     }
 
     /// Takes in the results of all calls that were to be carried out, one for each, and a reminder for
@@ -185,9 +166,7 @@ impl Conversation {
             return;
         }
         self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
-        if let Some(reminder) = reminder.filter(|_| as_system) {
-            self.messages.push(Message::system(reminder));
-        }
+        self.messages.extend(reminder.filter(|_| as_system).map(Message::system));
         self.next = self.ask_again();
     }
 
@@ -205,11 +184,11 @@ impl Conversation {
     }
 
     fn ask_again(&self) -> Next {
-        let ask = Next::AskModel { max_tokens: self.max_tokens };
-        self.limit_reached().map_or(ask, Next::Done)
+        self.limit_reached().map_or(Next::AskModel, Next::Done)
     }
 
-    fn limit_reached(&self) -> Option<Closed> {
+    /// Why the model is asked no more, once the results due are in.
+    pub(super) fn limit_reached(&self) -> Option<Closed> {
         if self.spent() >= self.limits.max_cost {
             Some(Closed::CostLimit)
         } else if self.context > MAX_CONTEXT {

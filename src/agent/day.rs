@@ -7,13 +7,8 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use super::{
-    attachment::Attached,
-    call::{CallRecord, Called, CalledTool, used_modules},
-    catalog::Catalog,
-    conversation::{Conversation, Limits, Next},
-    ended::Ended,
-    nets,
-    step::Step,
+    Attached, CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
+    call, nets,
 };
 use crate::{
     clients::claude::{ToolResult, ToolUse, sendable_id},
@@ -48,15 +43,6 @@ pub(super) enum Known {
     Calling(CalledTool, Instant),
 }
 
-/// What came of a turn's calls.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// One result for each call, in the order asked.
-    pub results: Vec<ToolResult>,
-    /// What the policy gate wants said.
-    pub hints: Vec<String>,
-}
-
 /// What a persona's day came to.
 #[derive(Debug, Default)]
 pub struct MainTurn {
@@ -85,7 +71,7 @@ impl Day {
 
     /// Model replies so far.
     pub fn replies(&self) -> u32 {
-        self.conversation.replies()
+        self.conversation.replies
     }
 
     /// What it has cost so far.
@@ -113,7 +99,7 @@ impl Day {
                 self.called(called);
             }
             Step::Told { reminder, as_system, cut } => {
-                let Turn { results, .. } = self.settle();
+                let (results, _) = self.settle();
                 self.tell(results, reminder.as_deref(), as_system, &cut);
             }
             taken_out => {
@@ -142,10 +128,8 @@ impl Day {
 
     /// The calls of the turn under way.
     pub(super) fn asked(&self) -> &[ToolUse] {
-        match self.conversation.next() {
-            Next::CallTools(asked) => asked,
-            _ => &[],
-        }
+        let Next::CallTools(asked) = self.conversation.next() else { return &[] };
+        asked
     }
 
     /// Takes in the result of a call of the turn.
@@ -165,18 +149,19 @@ impl Day {
         broken_off
     }
 
-    /// Counts the calls of the turn that have a result among those of the day.
-    pub(super) fn settle(&mut self) -> Turn {
-        let mut turn = Turn::default();
+    /// Counts the calls of the turn that have a result among those of the day. Gives the results, in the order
+    /// asked, and what the policy gate wants said.
+    pub(super) fn settle(&mut self) -> (Vec<ToolResult>, Vec<String>) {
+        let (mut results, mut all_hints) = (Vec::new(), Vec::new());
         for call in self.asked().to_vec() {
             let Some(Known::Called(called)) = self.under_way.remove(&call.id) else { continue };
             let Called { record, mut content, hints, .. } = *called;
             self.attached.ration(&mut content);
-            turn.results.push(ToolResult::of(&call, content, record.error.is_some()));
-            turn.hints.extend(hints);
+            results.push(ToolResult::of(&call, content, record.error.is_some()));
+            all_hints.extend(hints);
             self.calls.push(record);
         }
-        turn
+        (results, all_hints)
     }
 
     /// Takes the results of the turn into the history, without those in these places.
@@ -201,7 +186,7 @@ impl Day {
         self.give_up();
         self.settle();
         MainTurn {
-            closing_words: redactor.redact(self.conversation.closing_words()).into_owned(),
+            closing_words: redactor.redact(&self.conversation.closing_words).into_owned(),
             replies: self.replies(),
             spent: self.spent(),
             calls: self.calls,
@@ -217,6 +202,6 @@ impl MainTurn {
 
     /// The modules of the listed tools that a call reached, or may have, in order of first use.
     pub fn used_modules(&self) -> Vec<ModuleName> {
-        used_modules(&self.calls)
+        call::used_modules(&self.calls)
     }
 }

@@ -7,14 +7,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
-    Scope, ToolError, ToolHost,
-    call::{CallRecord, Called, CalledTool, PolicyNote},
-    catalog::{Catalog, CatalogTool},
-    day::Day,
-    ended::Ended,
-    policy::{self, Objection},
-    step::{Recorder, Step},
-    tool_result,
+    CallRecord, Called, CalledTool, Catalog, CatalogTool, Day, Ended, PolicyNote, Recorder, Scope,
+    Step, ToolError, ToolHost, policy, tool_result,
 };
 use crate::{
     clients::{
@@ -68,7 +62,12 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         for called in day.give_up() {
             self.recorder.note(&Step::Called(called)).await;
         }
-        let plans = self.plan(day);
+        let mut plans = Vec::new();
+        for (place, call) in day.asked().iter().enumerate() {
+            if !day.under_way.contains_key(&call.id) {
+                plans.push(self.plan(day, place, call, &plans));
+            }
+        }
         let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
         let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
         // After an end no further call is begun, but those under way get their results too.
@@ -82,19 +81,8 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         end.into_inner().map_or(Ok(()), Err)
     }
 
-    fn plan(&self, day: &Day) -> Vec<Plan> {
-        let mut plans = Vec::new();
-        for (place, call) in day.asked().iter().enumerate() {
-            if !day.under_way.contains_key(&call.id) {
-                let plan = self.plan_call(day, place, call, &plans);
-                plans.push(plan);
-            }
-        }
-        plans
-    }
-
     /// Plans the call in this place of the turn, after these others.
-    fn plan_call(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
+    fn plan(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
         let calls = day.calls.len() + place;
         let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
@@ -116,11 +104,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let recent = day.calls.iter().filter(is_recent).count()
             + others.filter(|(other, _)| other.name == tool.name).count();
         let policy = &self.scope.policy;
-        let objection = match policy.mode {
-            PolicyMode::Off => None,
-            _ => policy::object(tool, &arguments, recent, policy),
-        };
-        if let Some(objection) = objection {
+        if policy.mode != PolicyMode::Off
+            && let Some(objection) = policy::object(tool, &arguments, recent, policy)
+        {
             let enforces = policy.mode == PolicyMode::Enforce;
             let decision = match (objection.denies(), enforces) {
                 (true, true) => "deny",
@@ -167,7 +153,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let text = tool_result::text_of(&called.content);
         let Called { record, hints, .. } = &mut called;
         if scope.policy.mode != PolicyMode::Off && policy::is_suspect(&text) {
-            let reason = Objection::Injection.as_str();
+            let reason = policy::Objection::Injection.as_str();
             record.policy.push(PolicyNote { decision: "flag-result", reason });
             if scope.policy.mode == PolicyMode::Enforce {
                 hints.push(policy::SUSPECT_RESULT.to_owned());
@@ -218,8 +204,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 biased;
                 result = call => result,
                 (reason, ended) = scope.cut_off() => {
-                    let error = McpError::unknown(reason).into();
-                    called.take_error(&error, tool, scope);
+                    called.take_error(&McpError::unknown(reason).into(), tool, scope);
                     return Ok(Some(ended));
                 }
             };
@@ -243,7 +228,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 () = scope.shutdown.stopping() => return Err(Ended::Stopped),
                 () = recorder.paused() => return Err(Ended::Stopped),
                 is_back = tools.returns(now, *give_up_at.get_or_insert(longest)) => if !is_back {
-                    return Err(Ended::Away { reason });
+                    return Err(Ended::Away(reason));
                 }
             }
         }
@@ -263,19 +248,17 @@ impl Called {
 
     fn take_error(&mut self, error: &ToolError, tool: &CatalogTool, scope: &Scope) {
         let (is_unknown, hint) = match error {
-            ToolError::Call(McpError { fate: Fate::Unknown, .. }) => (true, ""),
-            ToolError::Call(McpError { fate: Fate::Oversized, .. }) => {
-                (!tool.is_read_only, " Ask for less.")
+            ToolError::Call(McpError { fate: Fate::Oversized, .. }) if tool.is_read_only => {
+                (false, " Ask for less.")
+            }
+            ToolError::Call(McpError { fate: Fate::Unknown | Fate::Oversized, .. }) => {
+                (true, " The call may or may not have taken effect; check before you repeat it.")
             }
             ToolError::Vanished => (false, " Go on without it."),
             _ => (false, ""),
         };
-        let hint = match is_unknown {
-            true => " The call may or may not have taken effect; check before you repeat it.",
-            false => hint,
-        };
         self.record.outcome_unknown = is_unknown;
-        self.record.not_run = error.was_not_run();
+        self.record.not_run = !matches!(error, ToolError::Call(error) if !error.was_not_run());
         self.fail(scope.redactor.redact(&format!("{error}.{hint}")).into_owned());
     }
 }

@@ -1,15 +1,10 @@
 //! Why a main turn, or a rating turn, ended.
 
-use jiff::Timestamp;
-
-use super::{
-    day_end::{DayEnd, How, Whose},
-    step::Unrecorded,
-};
+use super::{DayEnd, How, Unrecorded, Whose};
 use crate::{
     clients::claude::{ClaudeError, NotPaid},
     config::PERSONA_MAX_COST_USD,
-    domain::{Redactor, Usd},
+    domain::Redactor,
 };
 
 /// Why the conversation came to its end by itself.
@@ -31,11 +26,8 @@ pub enum Closed {
     PauseLimit,
     /// It stopped for a reason this program does not know.
     UnknownStopReason,
-    /// It declined.
-    Refused {
-        /// The API's category, if it names one.
-        category: Option<String>,
-    },
+    /// It declined. The API's category, if it names one.
+    Refused(Option<String>),
     /// A reply said that it calls tools, and called none.
     NoCall {
         /// Whether none was called before either.
@@ -53,28 +45,16 @@ pub enum Ended {
     /// mana-mcp lost one session after the other.
     SessionsLost,
     /// mana-mcp was away for longer than a tool call may take. The call that did not reach it is still to be
-    /// made, by whoever goes on with the run.
-    Away {
-        /// What happened.
-        reason: String,
-    },
+    /// made, by whoever goes on with the run. What happened.
+    Away(String),
     /// The run's time was up.
     Deadline,
     /// It was stopped from outside: by a shutdown, a pause or on request.
     Stopped,
-    /// A cap leaves no room for another request.
-    Budget {
-        /// The variable that sets it.
-        variable: &'static str,
-        /// If it is the cap of this persona alone: when the persona has money again.
-        persona_broke_until: Option<Timestamp>,
-    },
-    /// The next request is too dear for a cap that others may still fit under.
-    TooDear {
-        /// The variable that sets it.
-        variable: &'static str,
-        /// What the request may cost.
-        most: Usd,
+    /// A cap leaves no room for the next request.
+    NotPaid {
+        /// Which, and whether that is too dear or any would be.
+        why: NotPaid,
         /// Whether nothing was paid for before it.
         is_first: bool,
     },
@@ -89,17 +69,18 @@ impl Ended {
             Self::Closed(closed) => closed.summary(),
             Self::Model(error) => (How::Failed, error.to_string()),
             Self::SessionsLost => (How::Failed, "mana-mcp lost three sessions of this run".into()),
-            Self::Away { reason } => (How::Failed, reason.clone()),
+            Self::Away(reason) => (How::Failed, reason.clone()),
             Self::Deadline => (How::Failed, "the run's time (PERSONA_TIMEOUT_MS) was up".into()),
             Self::Unrecorded(error) => (How::Failed, error.to_string()),
             Self::Stopped => (How::Stopped, "stopped from outside".into()),
-            Self::Budget { variable, persona_broke_until: until } => {
+            Self::NotPaid {
+                why: NotPaid::Budget { variable, persona_broke_until: until }, ..
+            } => {
                 let whose = until.map_or(Whose::Fleet, |_| Whose::Persona { until: *until });
                 (How::Broke(whose), format!("{variable} is used up"))
             }
-            Self::TooDear { variable, most, is_first } => {
-                let how = if *is_first { How::Failed } else { How::Over };
-                (how, NotPaid::TooDear { variable, most: *most }.to_string())
+            Self::NotPaid { why, is_first } => {
+                (if *is_first { How::Failed } else { How::Over }, why.to_string())
             }
         };
         DayEnd::new(how, redactor.redact(&reason))
@@ -109,25 +90,12 @@ impl Ended {
     pub(super) fn of_asking(error: ClaudeError, has_paid: bool) -> Self {
         let ClaudeError::NotPaid(why) = error else { return Self::Model(error) };
         match why {
-            NotPaid::Budget { variable, persona_broke_until } => {
-                Self::Budget { variable, persona_broke_until }
-            }
             NotPaid::TooDear { variable: PERSONA_MAX_COST_USD, .. } if has_paid => {
                 Self::Closed(Closed::CostLimit)
             }
-            NotPaid::TooDear { variable, most } => {
-                Self::TooDear { variable, most, is_first: !has_paid }
-            }
             NotPaid::Paused => Self::Stopped,
-            NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded { reason }),
-        }
-    }
-
-    /// The refusal, where Claude refused the request itself, not its sender.
-    pub(super) fn bad_request(&self) -> Option<&ClaudeError> {
-        match self {
-            Self::Model(error) if error.is_bad_request() => Some(error),
-            _ => None,
+            NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded(reason)),
+            why => Self::NotPaid { why, is_first: !has_paid },
         }
     }
 }
@@ -146,17 +114,13 @@ impl Closed {
             Self::PauseLimit => "paused too often",
             Self::UnknownStopReason => "unknown stop reason",
             Self::NoCall { idle: false } => "a call was announced, and none came",
-            Self::NoCall { idle: true } => {
-                return (
-                    How::Failed,
-                    "Claude announced a tool call (tool_use) and made none".into(),
-                );
-            }
-            Self::Refused { category } => {
+            Self::NoCall { idle: true } => "Claude announced a tool call (tool_use) and made none",
+            Self::Refused(category) => {
                 let category = category.as_deref().unwrap_or("no category");
                 return (How::Failed, format!("Claude declined to go on (refusal, {category})"));
             }
         };
-        (How::Over, reason.to_owned())
+        let is_idle = matches!(self, Self::NoCall { idle: true });
+        (if is_idle { How::Failed } else { How::Over }, reason.to_owned())
     }
 }

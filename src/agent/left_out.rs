@@ -15,17 +15,16 @@ const MAX_KNOWN: usize = 1_000;
 
 /// The tools that cost other tools, or a request, their place; each is told of once.
 #[derive(Debug, Default)]
-pub struct LeftOut(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
+pub struct LeftOut {
     /// Claude refused a request for them.
-    refused: HashSet<ToolName>,
+    refused: Known,
     /// Their schemas were such as Claude does not take.
-    unfit: HashSet<ToolName>,
+    unfit: Known,
     /// They answered with an attachment that cannot be shown.
-    unshown: HashSet<ToolName>,
+    unshown: Known,
 }
+
+type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
     /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
@@ -34,17 +33,17 @@ impl LeftOut {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
-            if !is_hidden && self.0.lock().refused.contains(&tool.name) {
+            if !is_hidden && self.refused.lock().contains(&tool.name) {
                 continue;
             }
             let unfit = match tool.misfit {
                 Some(why) => Some(why.to_owned()),
                 None if is_hidden => None,
-                None => schema::fit(&mut tool.input_schema).err().map(|unfit| unfit.to_string()),
+                None => schema::fit(&mut tool.input_schema).err(),
             };
             match unfit {
                 None => offered.push(tool),
-                Some(unfit) if !is_hidden && remember(&mut self.0.lock().unfit, &tool.name) => {
+                Some(unfit) if !is_hidden && remember(&self.unfit, &tool.name) => {
                     newly += 1;
                     tracing::warn!(
                         tool = one_line(tool.name.as_str()),
@@ -59,7 +58,7 @@ impl LeftOut {
 
     /// Claude refused a request for this tool. Whether that is new.
     pub fn refuse(&self, tool: &ToolName) -> bool {
-        let is_new = remember(&mut self.0.lock().refused, tool);
+        let is_new = remember(&self.refused, tool);
         if is_new {
             let tool = one_line(tool.as_str());
             tracing::warn!(tool, "Claude refused a tool, so no persona is offered it any more");
@@ -69,7 +68,7 @@ impl LeftOut {
 
     /// This tool answered with an attachment that cannot be shown to the model.
     pub(super) fn note_attachment(&self, tool: &ToolName, why: &'static str) {
-        if remember(&mut self.0.lock().unshown, tool) {
+        if remember(&self.unshown, tool) {
             let tool = one_line(tool.as_str());
             tracing::warn!(tool, "an image or PDF is not shown to the model: {why}");
         }
@@ -77,6 +76,7 @@ impl LeftOut {
 }
 
 /// Whether it was not known before.
-fn remember(known: &mut HashSet<ToolName>, tool: &ToolName) -> bool {
+fn remember(known: &Known, tool: &ToolName) -> bool {
+    let mut known = known.lock();
     known.len() < MAX_KNOWN && known.insert(tool.clone())
 }

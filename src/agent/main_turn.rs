@@ -1,18 +1,24 @@
 //! The main turn, performed: Claude is asked and tools are called until the conversation ends or
-//! something ends it.
+//! something ends it, within the run's money: the rating's share is left alone, and results that there is no
+//! money to send are cut.
+
+use std::num::NonZeroU32;
 
 use super::{
-    Scope, ToolHost,
-    catalog::Catalog,
-    conversation::Next,
-    day::{Day, MainTurn},
+    Catalog, Closed, Day, Ended, MainTurn, Next, Recorder, Scope, Step, ToolHost,
     dispatch::Dispatcher,
-    ended::{Closed, Ended},
-    purse::Purse,
-    reminder::{self, Reminder, Snapshot},
-    step::{Recorder, Step},
+    rating,
+    reminder::{self, Reminder},
 };
-use crate::{clients::claude::ClaudeClient, domain::Usd};
+use crate::{
+    clients::claude::{Ask, ClaudeClient, NotPaid, ToolResult, Weight},
+    domain::Usd,
+};
+
+/// Output tokens that results are to leave room for.
+const ROOM: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+/// What a message has beside its results, a cache marker included, in bytes.
+const FRAME: u64 = 300;
 
 /// A main turn that was played.
 #[derive(Debug)]
@@ -43,24 +49,22 @@ pub async fn run_main_turn(
         let purse = Purse { claude, catalog: &catalog, system };
         match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
-            Next::AskModel { max_tokens } => {
+            Next::AskModel => {
                 let spent = day.spent();
-                let ask = purse.ask(&day, *max_tokens);
+                let ask = purse.ask(&day, day.conversation.max_tokens);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
-                day.conversation.note_lost(recorder.lost());
-                let ended = match reply {
-                    Ok(reply) => {
-                        day.conversation.record_reply(reply);
-                        continue;
+                day.conversation.lost = recorder.lost();
+                match reply {
+                    Ok(reply) => day.conversation.record_reply(reply),
+                    Err(ended) => {
+                        let Some(step) = day.mend(&ended, &catalog) else { break ended };
+                        recorder.note(&step).await;
+                        if let Step::ToolLeftOut { tool } = &step {
+                            refused_tools += u64::from(scope.left_out.refuse(tool));
+                            catalog.leave_out(tool);
+                        }
                     }
-                    Err(ended) => ended,
-                };
-                let Some(step) = day.mend(&ended, &catalog) else { break ended };
-                recorder.note(&step).await;
-                if let Step::ToolLeftOut { tool } = &step {
-                    refused_tools += u64::from(scope.left_out.refuse(tool));
-                    catalog.leave_out(tool);
                 }
             }
             Next::CallTools(_) => {
@@ -69,35 +73,24 @@ pub async fn run_main_turn(
                 if let Err(ended) = dispatcher.carry_out(&mut day).await {
                     break ended;
                 }
-                let turn = day.settle();
+                let (results, hints) = day.settle();
                 let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
-                if day.conversation.goes_on() {
-                    let failed = day.calls.iter().rev().take_while(|call| call.error.is_some());
-                    reminder = reminder::remind(&Snapshot {
-                        turn: day.replies(),
-                        max_turns: scope.limits.max_replies,
-                        calls_before,
-                        calls: day.calls.len(),
-                        failed_in_a_row: failed.count(),
-                        cost_before: day.spent_before,
-                        cost: day.spent(),
-                        max_cost: scope.limits.max_cost,
-                        gate: &turn.hints,
-                    });
+                if day.conversation.limit_reached().is_none() {
+                    reminder = reminder::remind(&day, calls_before, &hints);
                     let (text, left) = (reminder.text.as_deref(), recorder.left());
-                    cut = purse.beyond(&day, &turn.results, text, left);
+                    cut = purse.beyond(&day, &results, text, left);
                 }
                 let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
-                day.tell(turn.results, reminder.as_deref(), as_system, &cut);
+                day.tell(results, reminder.as_deref(), as_system, &cut);
                 recorder.note(&Step::Told { reminder, as_system, cut }).await;
             }
         }
     };
     let cost = day.spent();
     match &ended {
-        Ended::TooDear { most, .. } => {
-            tracing::warn!(end = ?ended, %cost, %most, "the next request is too dear");
+        Ended::NotPaid { why: why @ NotPaid::TooDear { most, .. }, .. } => {
+            tracing::warn!(end = ?why, %cost, %most, "the next request is too dear");
         }
         Ended::Closed(
             closed @ (Closed::UnknownStopReason
@@ -109,4 +102,58 @@ pub async fn run_main_turn(
         _ => {}
     }
     Played { turn: day.close(&scope.redactor), ended, reminders, refused_tools }
+}
+
+/// Prices what the main turn is about to send.
+#[derive(Clone, Copy, Debug)]
+struct Purse<'a> {
+    claude: &'a ClaudeClient,
+    catalog: &'a Catalog,
+    /// Who the persona is.
+    system: &'a str,
+}
+
+impl<'a> Purse<'a> {
+    /// The day's next request, that leaves room for the rating of its calls.
+    fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
+        Ask {
+            system: self.system,
+            tools: Some(&self.catalog.definitions),
+            messages: day.conversation.messages(),
+            max_tokens,
+            format: None,
+            cached: true,
+            spare: rating::most(self.claude, self.system, day),
+        }
+    }
+
+    /// The places of the results that do not fit, in the order asked, where the run has so much left;
+    /// none where leaving them out does not help.
+    fn beyond(
+        &self,
+        day: &Day,
+        results: &[ToolResult],
+        reminder: Option<&str>,
+        left: Usd,
+    ) -> Vec<usize> {
+        let ask = self.ask(day, NonZeroU32::MIN);
+        let room = left.saturating_sub(ask.spare);
+        let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
+        let said = reminder.map_or(0, |text| 2 * text.len() as u64);
+        let history = self.claude.weigh(ask) + FRAME + said;
+        let sum =
+            |weigh: fn(&ToolResult) -> Weight| history + results.iter().map(weigh).sum::<Weight>();
+        let mut shown = sum(|result| result.as_cut().weight());
+        if fits(sum(ToolResult::weight)) || !fits(shown) {
+            return Vec::new();
+        }
+        let mut beyond = Vec::new();
+        for (place, result) in results.iter().enumerate() {
+            match shown + result.weight() {
+                with if fits(with) => shown = with,
+                _ => beyond.push(place),
+            }
+        }
+        beyond
+    }
 }

@@ -14,7 +14,10 @@ pub(super) fn mend(
     tools: Option<&Catalog>,
     messages: &mut Vec<Message>,
 ) -> Option<Step> {
-    let error = refused.bad_request()?;
+    let Ended::Model(error) = refused else { return None };
+    if !error.is_bad_request() {
+        return None;
+    }
     let named = tools.and_then(|catalog| catalog.nth(error.named_tool()?));
     let tool = named.map(|tool| Step::ToolLeftOut { tool: tool.clone() });
     let all = tool.into_iter().chain([Step::ThinkingStripped, Step::AttachmentsReplaced]);

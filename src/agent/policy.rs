@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::catalog::CatalogTool;
-use crate::config::PolicyConfig;
+use crate::{config::PolicyConfig, domain::labels};
 
 /// Window of the rate limit.
 pub const RATE_WINDOW: Duration = Duration::from_secs(60);
@@ -25,30 +25,21 @@ const SYSTEM: [&str; 3] = ["<system", "</system", "```system"];
 /// Strings shorter than this carry no instruction worth the name.
 const SHORTEST_SUSPECT: usize = 16;
 
-/// What the gate has against a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Objection {
-    /// It is for administrators.
-    AdminScope,
-    /// It destroys something and is not allowed by name.
-    Destructive,
-    /// It was called too often.
-    RateLimit,
-    /// Its input holds what looks like an instruction. It is run all the same.
-    Injection,
+labels! {
+    /// What the gate has against a call: metric label, and the name in messages.
+    Objection {
+        /// It is for administrators.
+        AdminScope = "admin-scope-not-invokable",
+        /// It destroys something and is not allowed by name.
+        Destructive = "destructive-not-allowed",
+        /// It was called too often.
+        RateLimit = "rate-limit-exceeded",
+        /// Its input holds what looks like an instruction. It is run all the same.
+        Injection = "injection-marker",
+    }
 }
 
 impl Objection {
-    /// Metric label, and the name in messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AdminScope => "admin-scope-not-invokable",
-            Self::Destructive => "destructive-not-allowed",
-            Self::RateLimit => "rate-limit-exceeded",
-            Self::Injection => "injection-marker",
-        }
-    }
-
     /// Whether the call is not to be run.
     pub fn denies(self) -> bool {
         self != Self::Injection

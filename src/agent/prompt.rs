@@ -39,12 +39,10 @@ pub fn day(today: Date, likes: &ModuleMix) -> String {
 /// does not make it up.
 pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> String {
     let mut text = String::from("Dein Tag in der Mana-App ist vorbei. Das ist passiert:\n");
-    let mut told = 0;
-    for call in calls {
-        if text.len() >= RECAP {
-            break;
-        }
-        told += 1;
+    let mut calls = calls.iter();
+    while text.len() < RECAP
+        && let Some(call) = calls.next()
+    {
         let outcome = if call.error.is_some() { "Fehler" } else { "ok" };
         let name = clip(&one_line(call.tool_name()), TOOL_NAME);
         let excerpt = clip(&one_line(&call.excerpt), RECAP_EXCERPT);
@@ -52,8 +50,8 @@ pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> S
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}. {name} – {outcome}{colon}{excerpt}", call.number);
     }
-    if calls.len() > told {
-        let _ = writeln!(text, "(und {} weitere Aufrufe)", calls.len() - told);
+    if calls.len() > 0 {
+        let _ = writeln!(text, "(und {} weitere Aufrufe)", calls.len());
     }
     if !closing_words.is_empty() {
         let words = clip(&one_line(closing_words), CLOSING_WORDS);

@@ -4,18 +4,11 @@ mod parse;
 
 use std::num::NonZeroU32;
 
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 pub use parse::parse_ratings;
 
-use super::{
-    Scope,
-    call::used_modules,
-    day::{Day, MainTurn},
-    ended::Ended,
-    nets, prompt,
-    step::{Recorder, Step},
-};
+use super::{CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, call, nets, prompt};
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
@@ -51,7 +44,7 @@ pub async fn run_rating_turn(
     scope: &Scope,
     recorder: &impl Recorder,
 ) -> Ratings {
-    let mut talk = RatingTalk::new(turn, &scope.redactor);
+    let mut talk = RatingTalk::new(&turn.calls, &turn.closing_words, &scope.redactor);
     for step in earlier {
         match step {
             Step::Replied(reply) => talk.hear(reply),
@@ -63,17 +56,12 @@ pub async fn run_rating_turn(
             break None;
         }
         let schema = answer_schema(&talk.missing);
-        let ask = to_ask(system, &talk.messages, &schema);
-        let ended = match scope.ask(claude, ask, true, recorder).await {
-            Ok(reply) => {
-                talk.hear(reply);
-                continue;
-            }
-            Err(ended) => ended,
-        };
-        match nets::mend(&ended, None, &mut talk.messages) {
-            Some(step) => recorder.note(&step).await,
-            None => break Some(ended),
+        match scope.ask(claude, talk.ask(system, &schema), true, recorder).await {
+            Ok(reply) => talk.hear(reply),
+            Err(ended) => match nets::mend(&ended, None, &mut talk.messages) {
+                Some(step) => recorder.note(&step).await,
+                None => break Some(ended),
+            },
         }
     };
     talk.into_ratings(ended)
@@ -85,7 +73,7 @@ pub fn question<'a>(
     answers: impl IntoIterator<Item = &'a Reply>,
     redactor: &Redactor,
 ) -> Option<String> {
-    let mut talk = RatingTalk::new(turn, redactor);
+    let mut talk = RatingTalk::new(&turn.calls, &turn.closing_words, redactor);
     answers.into_iter().cloned().for_each(|answer| talk.hear(answer));
     (!talk.is_over()).then(|| match talk.replies {
         0 => talk.question,
@@ -95,25 +83,10 @@ pub fn question<'a>(
 
 /// What the first answer may cost at most where the day ends with its next reply.
 pub(super) fn most(claude: &ClaudeClient, system: &str, day: &Day) -> Usd {
-    let mut used = used_modules(&day.calls);
-    used.truncate(MAX_MODULES);
-    let question = prompt::rate(&day.calls, day.conversation.closing_words(), &used);
-    let messages = [Message::user(&question)];
-    let schema = answer_schema(&used);
-    claude.most(claude.weigh(to_ask(system, &messages, &schema)) + prompt::GROWTH, OUTPUT_TOKENS)
-}
-
-fn to_ask<'a>(system: &'a str, messages: &'a [Message], schema: &'a RawValue) -> Ask<'a> {
-    Ask {
-        system,
-        tools: None,
-        messages,
-        max_tokens: OUTPUT_TOKENS,
-        format: Some(schema),
-        // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
-        cached: false,
-        spare: Usd::ZERO,
-    }
+    let words = &day.conversation.closing_words;
+    let talk = RatingTalk::new(&day.calls, words, &Redactor::default());
+    let schema = answer_schema(&talk.missing);
+    claude.most(claude.weigh(talk.ask(system, &schema)) + prompt::GROWTH, OUTPUT_TOKENS)
 }
 
 /// A rating turn: what was said, and what is still missing.
@@ -131,12 +104,26 @@ struct RatingTalk {
 }
 
 impl RatingTalk {
-    fn new(turn: &MainTurn, redactor: &Redactor) -> Self {
-        let mut missing = turn.used_modules();
+    fn new(calls: &[CallRecord], closing_words: &str, redactor: &Redactor) -> Self {
+        let mut missing = call::used_modules(calls);
         let beyond = missing.split_off(missing.len().min(MAX_MODULES));
-        let question = prompt::rate(&turn.calls, &turn.closing_words, &missing);
+        let question = prompt::rate(calls, closing_words, &missing);
         let (messages, redactor) = (vec![Message::user(&question)], redactor.clone());
         Self { question, messages, redactor, missing, beyond, ..Self::default() }
+    }
+
+    /// The next request, for an answer of this schema.
+    fn ask<'a>(&'a self, system: &'a str, schema: &'a RawValue) -> Ask<'a> {
+        Ask {
+            system,
+            tools: None,
+            messages: &self.messages,
+            max_tokens: OUTPUT_TOKENS,
+            format: Some(schema),
+            // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
+            cached: false,
+            spare: Usd::ZERO,
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -182,23 +169,18 @@ impl RatingTalk {
 /// (contracts/anthropic-messages.md, section 2).
 fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
     let names: Vec<_> = modules.iter().map(ModuleName::as_str).collect();
-    let rating = json!({
-        "type": "object",
-        "properties": {
-            "module": {"type": "string", "enum": names},
-            "notes": {"type": "string"},
-            "calls": {"type": "array", "items": {"type": "integer"}},
-            "rating": {"type": "integer", "enum": [1, 2, 3, 4, 5]},
-        },
-        "required": ["module", "notes", "calls", "rating"],
-        "additionalProperties": false,
+    let properties = json!({
+        "module": {"type": "string", "enum": names},
+        "notes": {"type": "string"},
+        "calls": {"type": "array", "items": {"type": "integer"}},
+        "rating": {"type": "integer", "enum": [1, 2, 3, 4, 5]},
     });
-    let schema = json!({
-        "type": "object",
-        "properties": {"ratings": {"type": "array", "items": rating}},
-        "required": ["ratings"],
-        "additionalProperties": false,
-    });
+    let object = |properties: Value| {
+        let required: Vec<_> =
+            properties.as_object().iter().flat_map(|it| it.keys()).cloned().collect();
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    };
+    let schema = object(json!({"ratings": {"type": "array", "items": object(properties)}}));
     #[allow(clippy::expect_used, reason = "a JSON value always encodes")]
     serde_json::value::to_raw_value(&schema).expect("a JSON value always encodes")
 }

@@ -4,7 +4,9 @@
 //! after one request; models that bind their thinking to all that precedes it refuse such a history
 //! (contracts/anthropic-messages.md, 5.3 and 5.4).
 
-use crate::domain::Usd;
+use indexmap::IndexMap;
+
+use super::day::Day;
 
 /// Calls after which a day is long enough.
 const LONG_DAY: usize = 8;
@@ -13,28 +15,10 @@ const FAILURES_FROM_TURN: u32 = 3;
 /// Share of the cost limit at which the model is told to finish.
 const COST_WARNING: f64 = 0.75;
 
-/// How the day stands after a turn's calls.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot<'a> {
-    /// Replies so far.
-    pub turn: u32,
-    /// Replies there may be.
-    pub max_turns: u32,
-    /// Calls before this turn.
-    pub calls_before: usize,
-    /// Calls so far.
-    pub calls: usize,
-    /// The last so many calls failed.
-    pub failed_in_a_row: usize,
-    /// Cost before this turn.
-    pub cost_before: Usd,
-    /// Cost so far.
-    pub cost: Usd,
-    /// What the run may cost.
-    pub max_cost: Usd,
-    /// What the policy gate wants said, in order.
-    pub gate: &'a [String],
-}
+const LAST_TURN: &str =
+    "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.";
+const FAILURES: &str = "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, \
+                        sondern sag, was dich verwirrt.";
 
 /// What the model is reminded of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,76 +29,76 @@ pub struct Reminder {
     pub text: Option<String>,
 }
 
-/// The reminder for the next request; none in an ordinary run.
-pub fn remind(now: &Snapshot<'_>) -> Reminder {
-    let is_long = now.calls > LONG_DAY && now.calls_before <= LONG_DAY;
-    let is_failing = now.turn >= FAILURES_FROM_TURN && now.failed_in_a_row >= 2;
-    let warning = now.max_cost.fraction(COST_WARNING);
-    let is_dear = now.cost >= warning && now.cost_before < warning;
-    let turns_left = now.max_turns.checked_sub(now.turn);
+/// The reminder for the day's next request, `calls_before` being its calls before the last turn and `hints` what
+/// the policy gate wants said; none in an ordinary run.
+pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Reminder {
+    let limits = day.conversation.limits;
+    let is_long = day.calls.len() > LONG_DAY && calls_before <= LONG_DAY;
+    let mut last_two = day.calls.iter().rev().take(2);
+    let is_failing = day.replies() >= FAILURES_FROM_TURN
+        && day.calls.len() >= 2
+        && last_two.all(|call| call.error.is_some());
+    let warning = limits.max_cost.fraction(COST_WARNING);
+    let is_dear = day.spent() >= warning && day.spent_before < warning;
+    let turns_left = limits.max_replies.checked_sub(day.replies());
     let told = [
         ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),
-        (
-            "turns",
-            turns_left == Some(1),
-            "Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.",
-        ),
+        ("turns", turns_left == Some(1), LAST_TURN),
         ("long_day", is_long, "Du hast heute schon viel gemacht. Runde den Tag ab."),
-        (
-            "failures",
-            is_failing,
-            "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, sondern sag, was \
-             dich verwirrt.",
-        ),
+        ("failures", is_failing, FAILURES),
         ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let told =
-        told.iter().filter(|(_, is_so, _)| *is_so).map(|(producer, _, text)| (*producer, *text));
-    let gate = now.gate.iter().map(|text| ("policy", text.as_str()));
-    let (mut producers, mut lines) = (Vec::new(), Vec::new());
-    for (producer, text) in told.chain(gate) {
-        let line = format!("<reminder>{text}</reminder>");
-        // Two calls can give cause for the same hint; it is said once.
-        if !lines.contains(&line) {
-            producers.push(producer);
-            lines.push(line);
-        }
-    }
+    let told = told.into_iter().filter(|(_, is_so, _)| *is_so);
+    let told = told.map(|(producer, _, text)| (producer, text));
+    let gate = hints.iter().map(|text| ("policy", text.as_str()));
+    let line = |(producer, text)| (format!("<reminder>{text}</reminder>"), producer);
+    // Two calls can give cause for the same hint; it is said once.
+    let lines: IndexMap<String, &str> = told.chain(gate).map(line).collect();
+    let producers = lines.values().copied().collect();
+    let lines: Vec<_> = lines.into_keys().collect();
     Reminder { producers, text: (!lines.is_empty()).then(|| lines.join("\n")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        agent::{
+            call::{Called, CalledTool},
+            conversation::Limits,
+        },
+        clients::claude::ToolUse,
+        domain::Usd,
+    };
 
-    const CENT: Usd = Usd::ZERO;
-
-    fn ordinary() -> Snapshot<'static> {
-        Snapshot {
-            turn: 2,
-            max_turns: 15,
-            calls_before: 1,
-            calls: 2,
-            failed_in_a_row: 0,
-            cost_before: CENT,
-            cost: CENT,
-            max_cost: Usd::MAX,
-            gate: &[],
+    /// A day of 15 turns at the most that is in this one, with so many calls, the last of them failed.
+    fn day(turn: u32, calls: usize, failed: usize) -> Day {
+        let mut day = Day::new("Los", Limits { max_replies: 15, max_cost: Usd::MAX });
+        day.conversation.replies = turn;
+        let call = ToolUse {
+            id: String::new(),
+            name: String::new(),
+            input: Default::default(),
+            odd: None,
+        };
+        for n in 0..calls {
+            let mut called = Called::after(n, &call, CalledTool::Invented("x".into()));
+            if n + failed >= calls {
+                called.fail("no".into());
+            }
+            day.calls.push(called.record);
         }
-    }
-
-    fn producers(snapshot: &Snapshot<'_>) -> Vec<&'static str> {
-        remind(snapshot).producers
+        day
     }
 
     #[test]
     fn an_ordinary_run_needs_none() {
-        assert_eq!(remind(&ordinary()), Reminder::default());
+        assert_eq!(remind(&day(2, 2, 0), 1, &[]), Reminder::default());
     }
 
     #[test]
     fn three_turns_before_the_end_and_at_the_last_one() {
-        let at = |turn| producers(&Snapshot { turn, ..ordinary() });
+        let at = |turn| remind(&day(turn, 2, 0), 1, &[]).producers;
         assert_eq!(at(11), [""; 0]);
         assert_eq!(at(12), ["turns"]);
         assert_eq!(at(13), [""; 0]);
@@ -124,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_long_day_is_pointed_out_once() {
-        let at = |calls_before, calls| producers(&Snapshot { calls_before, calls, ..ordinary() });
+        let at = |calls_before, calls| remind(&day(2, calls, 0), calls_before, &[]).producers;
         assert_eq!(at(7, 8), [""; 0]);
         assert_eq!(at(7, 9), ["long_day"]);
         assert_eq!(at(9, 12), [""; 0]);
@@ -132,20 +116,22 @@ mod tests {
 
     #[test]
     fn two_failures_in_a_row_from_the_third_turn_on() {
-        let at =
-            |turn, failed_in_a_row| producers(&Snapshot { turn, failed_in_a_row, ..ordinary() });
+        let at = |turn, failed: usize| remind(&day(turn, failed.max(1), failed), 0, &[]).producers;
         assert_eq!(at(2, 2), [""; 0]);
         assert_eq!(at(3, 1), [""; 0]);
         assert_eq!(at(3, 2), ["failures"]);
         assert_eq!(at(3, 5), ["failures"]);
+        assert_eq!(remind(&day(3, 3, 1), 0, &[]).producers, [""; 0]);
     }
 
     #[test]
     fn three_quarters_of_the_cost_are_pointed_out_once() {
         let usd = |dollars| Usd::from_dollars(dollars).unwrap();
         let at = |before, now| {
-            let (cost_before, cost, max_cost) = (usd(before), usd(now), usd(0.2));
-            producers(&Snapshot { cost_before, cost, max_cost, ..ordinary() })
+            let mut day = day(2, 2, 0);
+            day.conversation.limits.max_cost = usd(0.2);
+            (day.spent_before, day.conversation.spent) = (usd(before), usd(now));
+            remind(&day, 1, &[]).producers
         };
         assert_eq!(at(0.1, 0.149), [""; 0]);
         assert_eq!(at(0.1, 0.15), ["cost"]);
@@ -155,7 +141,7 @@ mod tests {
     #[test]
     fn the_gates_hints_are_said_once_each_and_wrapped() {
         let gate = ["Lass das.".to_owned(), "Lass das.".to_owned()];
-        let reminder = remind(&Snapshot { gate: &gate, turn: 14, ..ordinary() });
+        let reminder = remind(&day(14, 2, 0), 1, &gate);
         assert_eq!(
             reminder.text.unwrap(),
             "<reminder>Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.\

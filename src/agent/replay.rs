@@ -2,12 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{
-    conversation::Limits,
-    day::Day,
-    day_end::DayEnd,
-    step::{Opened, Step},
-};
+use super::{Day, DayEnd, Limits, Opened, Step};
 use crate::{
     clients::claude::Reply,
     domain::{ModuleRating, Usd},

@@ -15,72 +15,71 @@ const MAX_DEPTH: usize = 128;
 /// Keywords that hold one schema.
 const OF_A_SCHEMA: &str = "items contains additionalProperties propertyNames if then else not unevaluatedItems \
                            unevaluatedProperties contentSchema";
+const ODD_KEY: &str =
+    "a property's name is empty, too long or has other characters than a-z A-Z 0-9 _ . -";
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// Claude does not take the schema, for what this keyword holds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// A property's name is one that it does not take.
-    #[error("a property's name is empty, too long or has other characters than a-z A-Z 0-9 _ . -")]
-    Key,
-    /// This keyword may not stand at the top.
-    #[error("`{0}` stands at the top of the schema")]
-    AtTop(&'static str),
-    /// This keyword holds what draft 2020-12 does not let it hold.
-    #[error("`{0}` holds what JSON Schema draft 2020-12 does not allow")]
-    Keyword(String),
-    /// There are too many schemas inside one another.
-    #[error("its schemas are nested too deep")]
-    Depth,
-}
-
-type Checked = Result<(), Unfit>;
-/// Whether a value is what its keyword may hold, where no schema in it is unfit by itself.
-type Sound = Result<bool, Unfit>;
+/// The schemas inside another that are still to be looked at.
+type Inner<'s> = Vec<&'s mut Map<String, Value>>;
 
 /// Makes `schema` one that Claude takes, where it has one meaning.
 ///
 /// # Errors
-/// When it has none, or Claude takes no such schema.
-pub fn fit(schema: &mut Map<String, Value>) -> Checked {
-    if let Some(combinator) = ["oneOf", "allOf", "anyOf"].iter().find(|c| schema.contains_key(**c))
-    {
-        return Err(Unfit::AtTop(combinator));
+/// When it has none, or Claude takes no such schema: why.
+pub fn fit(schema: &mut Map<String, Value>) -> Result<(), String> {
+    if let Some(it) = ["oneOf", "allOf", "anyOf"].iter().find(|it| schema.contains_key(**it)) {
+        return Err(format!("`{it}` stands at the top of the schema"));
     }
+    let is_key = |key: &String| (1..=MAX_KEY).contains(&key.len()) && is_plain(key);
     if let Some(Value::Object(properties)) = schema.get("properties")
-        && !properties.keys().all(|key| is_key(key))
+        && !properties.keys().all(is_key)
     {
-        return Err(Unfit::Key);
+        return Err(ODD_KEY.into());
     }
-    draft(schema, 0)
+    let mut schemas = vec![(0, schema)];
+    while let Some((depth, schema)) = schemas.pop() {
+        if depth >= MAX_DEPTH {
+            return Err("its schemas are nested too deep".into());
+        }
+        let mut inner = Inner::new();
+        if let Err(keyword) = draft(schema, &mut inner) {
+            return Err(format!("`{keyword}` holds what JSON Schema draft 2020-12 does not allow"));
+        }
+        schemas.extend(inner.into_iter().map(|schema| (depth + 1, schema)));
+    }
+    Ok(())
 }
 
-fn is_key(key: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(fits)
+/// Whether these are letters, digits and `_ . -` alone.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// Looks at each keyword that draft 2020-12 knows. Others may hold anything.
-fn draft(schema: &mut Map<String, Value>, depth: usize) -> Checked {
-    if depth >= MAX_DEPTH {
-        return Err(Unfit::Depth);
-    }
+/// Looks at each keyword that draft 2020-12 knows, but not into the schemas it holds. Others may hold anything.
+///
+/// # Errors
+/// The keyword that holds what it may not.
+fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Result<(), &'s str> {
     modernise(schema)?;
     for (keyword, value) in schema {
         let is_sound = match keyword.as_str() {
-            keyword if OF_A_SCHEMA.split(' ').any(|known| known == keyword) => inner(value, depth)?,
+            keyword if OF_A_SCHEMA.split(' ').any(|known| known == keyword) => {
+                is_schema(value, inner)
+            }
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => match value {
-                Value::Array(list) if !list.is_empty() => all(list, |value| inner(value, depth))?,
+                Value::Array(list) if !list.is_empty() => {
+                    list.iter_mut().all(|value| is_schema(value, inner))
+                }
                 _ => false,
             },
             "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
-                by_name(value, |value| inner(value, depth))?
+                by_name(value, |value| is_schema(value, inner))
             }
             "dependencies" => by_name(value, |value| match value {
-                Value::Array(_) => Ok(names(value)),
-                schema => inner(schema, depth),
-            })?,
-            "dependentRequired" => by_name(value, |value| Ok(names(value)))?,
+                Value::Array(_) => names(value),
+                schema => is_schema(schema, inner),
+            }),
+            "dependentRequired" => by_name(value, names),
             "required" => names(value),
             "type" => {
                 let is_type = |name: &Value| TYPES.iter().any(|known| name == known);
@@ -103,23 +102,24 @@ fn draft(schema: &mut Map<String, Value>, depth: usize) -> Checked {
                 value.as_str().is_some_and(is_id)
             }
             "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => {
-                value.as_str().is_some_and(is_anchor)
+                let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
+                value.as_str().is_some_and(|name| name.starts_with(begins) && is_plain(name))
             }
-            "$vocabulary" => by_name(value, |value| Ok(value.is_boolean()))?,
+            "$vocabulary" => by_name(value, |value| value.is_boolean()),
             _ => true,
         };
         if !is_sound {
-            return Err(Unfit::Keyword(keyword.clone()));
+            return Err(keyword);
         }
     }
     Ok(())
 }
 
 /// Writes in today's words what older drafts wrote otherwise: tuples, and bounds that are exclusive.
-fn modernise(schema: &mut Map<String, Value>) -> Checked {
+fn modernise(schema: &mut Map<String, Value>) -> Result<(), &'static str> {
     if schema.get("items").is_some_and(Value::is_array) {
         if schema.contains_key("prefixItems") {
-            return Err(Unfit::Keyword("items".to_owned()));
+            return Err("items");
         }
         let tuple = schema.shift_remove("items").filter(|tuple| tuple != &Value::Array(Vec::new()));
         let rest = schema.shift_remove("additionalItems");
@@ -131,8 +131,7 @@ fn modernise(schema: &mut Map<String, Value>) -> Checked {
             Some(Value::Bool(false)) => drop(schema.shift_remove(exclusive)),
             Some(Value::Bool(true)) => {
                 // Without a bound, nobody can say what excludes.
-                let unfit = || Unfit::Keyword(exclusive.to_owned());
-                let bound = schema.shift_remove(bound).ok_or_else(unfit)?;
+                let bound = schema.shift_remove(bound).ok_or(exclusive)?;
                 schema.insert(exclusive.to_owned(), bound);
             }
             _ => {}
@@ -141,42 +140,25 @@ fn modernise(schema: &mut Map<String, Value>) -> Checked {
     Ok(())
 }
 
-/// A schema inside another: an object, or true or false.
-fn inner(value: &mut Value, depth: usize) -> Sound {
+/// Whether this may be a schema inside another: an object, which is still to be looked at, or true or false.
+fn is_schema<'s>(value: &'s mut Value, inner: &mut Inner<'s>) -> bool {
     match value {
-        Value::Object(schema) => draft(schema, depth + 1).map(|()| true),
-        value => Ok(value.is_boolean()),
+        Value::Object(schema) => inner.push(schema),
+        value => return value.is_boolean(),
     }
+    true
 }
 
-fn by_name(value: &mut Value, check: impl FnMut(&mut Value) -> Sound) -> Sound {
-    match value {
-        Value::Object(by_name) => all(by_name.values_mut(), check),
-        _ => Ok(false),
-    }
+fn by_name<'s>(value: &'s mut Value, check: impl FnMut(&'s mut Value) -> bool) -> bool {
+    value.as_object_mut().is_some_and(|by_name| by_name.values_mut().all(check))
 }
 
-fn all<'v>(
-    values: impl IntoIterator<Item = &'v mut Value>,
-    check: impl FnMut(&mut Value) -> Sound,
-) -> Sound {
-    values.into_iter().map(check).find(|is_sound| *is_sound != Ok(true)).unwrap_or(Ok(true))
-}
-
-/// A list of texts. One that comes twice says no more than once, and is left out the second time.
+/// Whether this is a list of texts. One that comes twice says no more than once, and is left out the second time.
 fn names(value: &mut Value) -> bool {
     let Value::Array(list) = value else { return false };
     let mut seen = HashSet::new();
-    list.iter().all(Value::is_string) && {
-        list.retain(|name| seen.insert(name.clone()));
-        true
-    }
-}
-
-fn is_anchor(text: &str) -> bool {
-    let begins = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let goes_on = |byte: u8| begins(byte) || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    text.bytes().next().is_some_and(begins) && text.bytes().all(goes_on)
+    list.retain(|name| seen.insert(name.clone()));
+    list.iter().all(Value::is_string)
 }
 
 #[cfg(test)]
@@ -185,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    fn fitted(schema: Value) -> Result<Value, Unfit> {
+    fn fitted(schema: Value) -> Result<Value, String> {
         let Value::Object(mut schema) = schema else { panic!("{schema}") };
         fit(&mut schema).map(|()| schema.into())
     }
@@ -240,7 +222,10 @@ mod tests {
 
     #[test]
     fn what_is_no_draft_2020_12_is_not_taken_at_any_depth() {
-        let keyword = |schema: &Value| schema.as_object().unwrap().keys().next().unwrap().clone();
+        let unfit = |schema: &Value| {
+            let keyword = schema.as_object().unwrap().keys().next().unwrap();
+            Err(format!("`{keyword}` holds what JSON Schema draft 2020-12 does not allow"))
+        };
         for wrong in [
             json!({"type": "any"}),
             json!({"type": []}),
@@ -292,14 +277,13 @@ mod tests {
             json!({"$comment": ["a"]}),
         ] {
             for schema in everywhere(&wrong) {
-                let unfit = Err(Unfit::Keyword(keyword(&wrong)));
-                assert_eq!(fitted(schema.clone()), unfit, "{schema}");
+                assert_eq!(fitted(schema.clone()), unfit(&wrong), "{schema}");
             }
         }
         // At the top, these have a refusal of their own.
         for wrong in [json!({"anyOf": []}), json!({"allOf": {}}), json!({"oneOf": [1]})] {
             let schema = json!({"properties": {"a": wrong}});
-            assert_eq!(fitted(schema), Err(Unfit::Keyword(keyword(&wrong))));
+            assert_eq!(fitted(schema), unfit(&wrong));
         }
     }
 
@@ -317,12 +301,13 @@ mod tests {
     #[test]
     fn the_top_has_rules_of_its_own() {
         for combinator in ["oneOf", "allOf", "anyOf"] {
-            assert_eq!(fitted(json!({combinator: [{}]})), Err(Unfit::AtTop(combinator)));
+            let unfit = format!("`{combinator}` stands at the top of the schema");
+            assert_eq!(fitted(json!({combinator: [{}]})), Err(unfit));
             assert!(fitted(json!({"properties": {"a": {combinator: [{}]}}})).is_ok());
         }
         let long = "a".repeat(65);
         for key in ["$top", "", "a b", "ä", "a/b", "a[]", "@type", &long] {
-            assert_eq!(fitted(json!({"properties": {key: {}}})), Err(Unfit::Key), "{key}");
+            assert_eq!(fitted(json!({"properties": {key: {}}})), Err(ODD_KEY.into()), "{key}");
             assert!(fitted(json!({"properties": {"a": {"properties": {key: {}}}}})).is_ok());
         }
         assert!(fitted(json!({"properties": {"a".repeat(64): {}}})).is_ok());
@@ -333,7 +318,7 @@ mod tests {
         // json! would copy what it puts in, at every level.
         let around = |inner: Value, _| Value::Object(Map::from_iter([("not".to_owned(), inner)]));
         let deep = |levels| (0..levels).fold(json!({}), around);
-        assert_eq!(fitted(deep(1_000)), Err(Unfit::Depth));
+        assert_eq!(fitted(deep(1_000)), Err("its schemas are nested too deep".into()));
         assert!(fitted(deep(120)).is_ok());
     }
 }

@@ -5,10 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    call::{Called, CalledTool},
-    day_end::DayEnd,
-};
+use super::{Called, CalledTool, DayEnd};
 use crate::{
     clients::claude::{Meter, Reply},
     domain::{ModuleRating, ToolName, Usd},
@@ -109,13 +106,10 @@ pub trait Recorder: Meter {
     fn paused(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A step could not be written down.
+/// A step could not be written down, for this reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nothing is done without a record of it: {reason}")]
-pub struct Unrecorded {
-    /// Why it could not.
-    pub reason: String,
-}
+#[error("nothing is done without a record of it: {0}")]
+pub struct Unrecorded(pub String);
 
 #[cfg(test)]
 mod tests {

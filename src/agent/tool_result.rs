@@ -12,6 +12,8 @@ use super::attachment::look;
 
 /// Most characters of text in one result, the marker included.
 const MAX_TEXT: usize = 30_000;
+/// Stands for the type of a resource that does not say it.
+const UNKNOWN: &str = "unknown type";
 /// Most images and PDFs in one result.
 const MAX_ATTACHMENTS: usize = 4;
 
@@ -28,13 +30,10 @@ pub fn to_blocks(
     }
     let mut attachments = 0;
     for block in &mut blocks {
-        if let ResultBlock::Text(text) = block {
-            *text = redactor.redact(text).into_owned();
-            continue;
-        }
-        attachments += 1;
-        if attachments > MAX_ATTACHMENTS {
-            *block = ResultBlock::Text("[a further attachment is not shown]".into());
+        match block {
+            ResultBlock::Text(text) => *text = redactor.redact(text).into_owned(),
+            _ if attachments < MAX_ATTACHMENTS => attachments += 1,
+            more => *more = ResultBlock::Text("[a further attachment is not shown]".into()),
         }
     }
     cap(&mut blocks);
@@ -66,29 +65,27 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
     };
     match content {
         Content::Text(text) if text.trim().is_empty() => None,
-        Content::Text(text) => note(text.clone()),
         Content::Image { mime_type, data } => attach(mime_type, data, "image"),
         Content::Audio { mime_type, bytes } => note(format!("[audio, {mime_type}, {bytes} bytes]")),
         Content::ResourceLink { uri, name, mime_type } => {
-            note(format!("[resource: {name}, {uri}, {}]", or_unknown(mime_type.as_deref())))
+            let kind = mime_type.as_deref().unwrap_or(UNKNOWN);
+            note(format!("[resource: {name}, {uri}, {kind}]"))
         }
         Content::TextResource { uri, text } if text.trim().is_empty() => {
             note(format!("[resource {uri} is empty]"))
         }
-        Content::TextResource { text, .. } => note(text.clone()),
-        Content::BlobResource { uri, mime_type, data } => match or_unknown(mime_type.as_deref()) {
-            kind if kind == "application/pdf" || kind.starts_with("image/") => {
-                attach(kind, data, &format!("resource {uri}"))
+        Content::Text(text) | Content::TextResource { text, .. } => note(text.clone()),
+        Content::BlobResource { uri, mime_type, data } => {
+            match mime_type.as_deref().unwrap_or(UNKNOWN) {
+                kind if kind == "application/pdf" || kind.starts_with("image/") => {
+                    attach(kind, data, &format!("resource {uri}"))
+                }
+                kind => note(format!("[resource {uri}, {kind}, {} bytes]", data.len() / 4 * 3)),
             }
-            kind => note(format!("[resource {uri}, {kind}, {} bytes]", data.len() / 4 * 3)),
-        },
+        }
         Content::More(blocks) => note(format!("[{blocks} further blocks are not shown]")),
         Content::Other(kind) => note(format!("[content of type {kind} is not shown]")),
     }
-}
-
-fn or_unknown(mime_type: Option<&str>) -> &str {
-    mime_type.unwrap_or("unknown type")
 }
 
 /// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
@@ -105,11 +102,8 @@ fn cap(blocks: &mut Vec<ResultBlock>) {
         left -= text.chars().count();
         !text.is_empty()
     });
-    let mut texts = blocks.iter_mut().rev().filter_map(|block| match block {
-        ResultBlock::Text(text) => Some(text),
-        _ => None,
-    });
-    if let Some(last) = texts.next() {
+    let is_text = |block: &&mut ResultBlock| matches!(block, ResultBlock::Text(_));
+    if let Some(ResultBlock::Text(last)) = blocks.iter_mut().rfind(is_text) {
         last.push_str(&marker);
     }
 }

@@ -1,21 +1,14 @@
 //! A run as its steps tell it to people: turn by turn what was said and done, what it cost, how it ended.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{
-    call::{Called, CalledTool},
-    day::MainTurn,
-    day_end::DayEnd,
-    rating,
-    replay::Replay,
-    step::Step,
-};
+use super::{Called, CalledTool, Day, MainTurn, Replay, Step, rating};
 use crate::{
-    clients::claude::{Block, Reply, ToolUse, sendable_id},
-    domain::{ModuleRating, Redactor, Usd},
+    clients::claude::{Reply, ToolUse, sendable_id},
+    domain::{Redactor, Usd},
 };
 
 /// What a run's steps tell.
@@ -30,8 +23,8 @@ pub struct Transcript {
 /// Something that happened in a run.
 #[derive(Debug)]
 pub enum Part {
-    /// The main turn began, then, and the persona was asked to do this.
-    Opened(Timestamp, String),
+    /// What a step says that needs nothing beside it, and when.
+    Step(Timestamp, Step),
     /// The model replied.
     Turn(Turn),
     /// The persona was asked this for its ratings.
@@ -42,19 +35,6 @@ pub enum Part {
     Died(Usd),
     /// The model was asked then and has not answered yet; so much is reserved.
     Asking(Timestamp, Usd),
-    /// A request was refused, and sent once more without what this step took out.
-    TakenOut(Step),
-    /// The model was reminded of something, behind the results or as the system.
-    Reminder {
-        /// Of what.
-        text: String,
-        /// Whether by a system message.
-        as_system: bool,
-    },
-    /// The main turn was over.
-    DayEnded(DayEnd),
-    /// The persona had rated what it used; a rating names the calls that it rests on by their numbers.
-    Rated(Vec<ModuleRating>),
     /// The step of this number is of another version, or damaged: what is wrong with it.
     Unreadable(u32, String),
 }
@@ -70,17 +50,8 @@ pub struct Turn {
     pub took: Option<Duration>,
     /// What it cost, and how it ended.
     pub reply: Reply,
-    /// What it says, in order.
-    pub said: Vec<Said>,
-}
-
-/// A part of a reply.
-#[derive(Debug)]
-pub enum Said {
-    /// Words.
-    Text(String),
-    /// A tool call.
-    Call(Box<Call>),
+    /// One for each tool call in it, in order.
+    pub calls: Vec<Call>,
 }
 
 /// A tool call, as far as it has come.
@@ -110,7 +81,11 @@ impl Transcript {
         }
         match reader.asked_at.zip(reader.replay.asking) {
             Some((since, reserved)) if goes_on => reader.parts.push(Part::Asking(since, reserved)),
-            _ => reader.replay(Replay::lose_answer),
+            Some((_, reserved)) => {
+                reader.parts.push(Part::Died(reserved));
+                reader.replay.lose_answer();
+            }
+            None => {}
         }
         Self { parts: reader.parts, lost: reader.replay.lost }
     }
@@ -125,11 +100,7 @@ impl Transcript {
 
     /// The calls that came to something.
     pub fn calls(&self) -> impl Iterator<Item = &Called> {
-        let said = self.turns().flat_map(|turn| &turn.said);
-        said.filter_map(|said| match said {
-            Said::Call(call) => call.called.as_ref(),
-            Said::Text(_) => None,
-        })
+        self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
     }
 }
 
@@ -142,18 +113,17 @@ struct Reader {
     turn: Option<MainTurn>,
     /// When the request under way was sent.
     asked_at: Option<Timestamp>,
-    /// The ids of the calls so far.
-    call_ids: HashSet<String>,
-    turns: usize,
     questions: usize,
 }
 
 impl Reader {
     fn take(&mut self, step: Step, at: Timestamp) {
-        let lost_before = self.replay.lost;
-        self.replay(|replay| replay.take(step.clone(), Instant::now()));
+        let asking = self.replay.asking;
+        self.replay.take(step.clone(), Instant::now());
+        if let (Step::Asking { .. } | Step::DayEnded(_), Some(reserved)) = (&step, asking) {
+            self.parts.push(Part::Died(reserved));
+        }
         let part = match step {
-            Step::Opened(opened) => Part::Opened(at, opened.opening),
             Step::Asking { .. } => {
                 self.asked_at = Some(at);
                 let Some(question) = self.question() else { return };
@@ -162,11 +132,7 @@ impl Reader {
             Step::Replied(reply) => self.reply(reply, at),
             Step::Unanswered { lost } => {
                 self.asked_at = None;
-                let billed = self.replay.lost.saturating_sub(lost_before);
-                Part::Unanswered(lost.then_some(billed))
-            }
-            Step::ThinkingStripped | Step::ToolLeftOut { .. } | Step::AttachmentsReplaced => {
-                Part::TakenOut(step)
+                Part::Unanswered(lost.then(|| asking.unwrap_or_default()))
             }
             Step::Calling { id, tool } => return self.call(&id, Some(tool), None),
             Step::NotCalled { id } => return self.call(&id, None, None),
@@ -174,27 +140,18 @@ impl Reader {
                 let (id, tool) = (called.id.clone(), called.record.tool.clone());
                 return self.call(&id, Some(tool), Some(called));
             }
-            Step::Told { reminder: Some(text), as_system, .. } => {
-                Part::Reminder { text, as_system }
+            Step::Told { reminder: None, .. }
+            | Step::SessionOpened { .. }
+            | Step::SessionsEnded => return,
+            step => {
+                if let Step::DayEnded(_) = step {
+                    let day = self.replay.day.take();
+                    self.turn = day.map(|day| day.close(&Redactor::default()));
+                }
+                Part::Step(at, step)
             }
-            Step::Told { .. } | Step::SessionOpened { .. } | Step::SessionsEnded => return,
-            Step::DayEnded(end) => {
-                let day = self.replay.day.take();
-                self.turn = day.map(|day| day.close(&Redactor::default()));
-                Part::DayEnded(end)
-            }
-            Step::Rated { rows } => Part::Rated(rows),
         };
         self.parts.push(part);
-    }
-
-    /// Has the run rebuilt a bit further, which may show that a process died.
-    fn replay(&mut self, further: impl FnOnce(&mut Replay)) {
-        let (losses, lost) = (self.replay.losses, self.replay.lost);
-        further(&mut self.replay);
-        if self.replay.losses > losses {
-            self.parts.push(Part::Died(self.replay.lost.saturating_sub(lost)));
-        }
     }
 
     /// What the model is about to be asked for the ratings, unless it is the same once more. It is in no step:
@@ -212,21 +169,17 @@ impl Reader {
         let took = self.asked_at.take().map(|since| at.duration_since(since));
         let took = took.map(|took| took.try_into().unwrap_or_default());
         let is_rating = self.replay.ended.is_some();
-        let calls = if is_rating { Vec::new() } else { reply.calls(&mut self.call_ids) };
-        let mut calls = calls.into_iter();
-        let said = reply.blocks.iter().filter_map(|block| match block {
-            Block::Text(text) if !text.trim().is_empty() => Some(Said::Text(text.clone())),
-            Block::ToolUse(call) => {
-                // Under the id its result is kept by.
-                let asked = calls.next().unwrap_or_else(|| call.clone());
-                Some(Said::Call(Box::new(Call { asked, tool: None, called: None })))
-            }
-            _ => None,
+        let day = self.replay.day.as_ref();
+        // The calls under the ids their results are kept by.
+        let mut asked = day.map(Day::asked).unwrap_or_default().iter();
+        let calls = reply.tool_uses().map(|call| {
+            let asked = asked.next().unwrap_or(call).clone();
+            Call { asked, tool: None, called: None }
         });
-        let said = said.collect();
-        self.turns += usize::from(!is_rating);
-        let number = if is_rating { self.replay.rating_replies().count() } else { self.turns };
-        Part::Turn(Turn { is_rating, number, took, reply, said })
+        let calls = calls.collect();
+        let of_rating = || self.replay.rating_replies().count();
+        let number = day.map_or_else(of_rating, |day| day.replies() as usize);
+        Part::Turn(Turn { is_rating, number, took, reply, calls })
     }
 
     /// What is known now of a call of the last turn.
@@ -234,13 +187,8 @@ impl Reader {
         let id = sendable_id(id);
         let is_turn = |part: &&mut Part| matches!(part, Part::Turn(_));
         let Some(Part::Turn(turn)) = self.parts.iter_mut().rfind(is_turn) else { return };
-        for said in &mut turn.said {
-            if let Said::Call(call) = said
-                && call.asked.id == id
-            {
-                (call.tool, call.called) = (tool, called);
-                return;
-            }
+        if let Some(call) = turn.calls.iter_mut().find(|call| call.asked.id == id) {
+            (call.tool, call.called) = (tool, called);
         }
     }
 }
@@ -261,8 +209,12 @@ mod tests {
         let numbers: Vec<_> = told.calls().map(|called| called.record.number).collect();
         assert_eq!(numbers, [1, 2, 4]);
         let last_parts = told.parts.iter().rev().take(4).collect::<Vec<_>>();
-        let [Part::Unanswered(Some(_)), Part::Rated(rows), Part::Turn(answer), Part::DayEnded(end)] =
-            last_parts[..]
+        let [
+            Part::Unanswered(Some(_)),
+            Part::Step(_, Step::Rated { rows }),
+            Part::Turn(answer),
+            Part::Step(_, Step::DayEnded(end)),
+        ] = last_parts[..]
         else {
             panic!("{last_parts:?}");
         };

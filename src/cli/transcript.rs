@@ -7,10 +7,10 @@ use crate::{
     agent::{
         call::CalledTool,
         day_end::{DayEnd, How},
-        step::Step,
-        transcript::{Call, Part, Said, Transcript, Turn},
+        step::{Opened, Step},
+        transcript::{Call, Part, Transcript, Turn},
     },
-    clients::claude::ResultBlock,
+    clients::claude::{Block, ResultBlock},
     domain::ModuleRating,
     journal::{Journal, Result, RunRow, RunState},
 };
@@ -51,11 +51,13 @@ pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
 fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
     let title = match part {
         Part::Turn(turn) => return print_turn(page, turn, goes_on),
-        Part::Rated(ratings) => return print_ratings(page, ratings),
-        Part::Opened(at, _) => format!("What it is asked to do ({})", time(*at, TIME)),
+        Part::Step(_, Step::Rated { rows }) => return print_ratings(page, rows),
+        Part::Step(at, Step::Opened(_)) => {
+            format!("What it is asked to do ({})", time(*at, TIME))
+        }
         Part::Question(_) => "What it is asked to rate".into(),
-        Part::Reminder { as_system: true, .. } => "Reminder (as the system)".into(),
-        Part::Reminder { .. } => "Reminder".into(),
+        Part::Step(_, Step::Told { as_system: true, .. }) => "Reminder (as the system)".into(),
+        Part::Step(_, Step::Told { .. }) => "Reminder".into(),
         Part::Unanswered(None) => "No answer came; it was not billed.".into(),
         Part::Unanswered(Some(billed)) => {
             format!("No answer came; it may have been billed all the same, with up to {billed}.")
@@ -67,8 +69,12 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
             "The model was asked at {} and has not answered yet; {reserved} are reserved.",
             time(*since, TIME)
         ),
-        Part::TakenOut(step) => {
-            let (because, what) = match step {
+        Part::Step(_, Step::DayEnded(DayEnd { how, reason })) => {
+            let how = if *how == How::Failed { ", failed" } else { "" };
+            format!("The day ended{how}: {}", cell(reason, REASON))
+        }
+        Part::Step(_, taken_out) => {
+            let (because, what) = match taken_out {
                 Step::ToolLeftOut { tool } => {
                     (format!(" for the tool {}", cell(tool.as_str(), NAME)), "that")
                 }
@@ -77,22 +83,21 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
             };
             format!("The request was refused{because}; it was sent once more without {what}.")
         }
-        Part::DayEnded(DayEnd { how, reason }) => {
-            let how = if *how == How::Failed { ", failed" } else { "" };
-            format!("The day ended{how}: {}", cell(reason, REASON))
-        }
         Part::Unreadable(number, error) => {
             format!("[step {number} cannot be read: {}]", cell(error, REASON))
         }
     };
     page.section(&title);
-    if let Part::Opened(_, text) | Part::Question(text) | Part::Reminder { text, .. } = part {
+    if let Part::Step(_, Step::Opened(Opened { opening: text, .. }))
+    | Part::Step(_, Step::Told { reminder: Some(text), .. })
+    | Part::Question(text) = part
+    {
         page.text(2, text, OTHER);
     }
 }
 
 fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
-    let Turn { is_rating, number, took, reply, said } = turn;
+    let Turn { is_rating, number, took, reply, calls } = turn;
     let title = if *is_rating { "Rating, answer" } else { "Turn" };
     let took = took.map(|took| format!("{:.1} s, ", took.as_secs_f64())).unwrap_or_default();
     let end = match &reply.refusal {
@@ -110,10 +115,14 @@ fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
         // What it says is in the ratings below.
         return;
     }
-    for said in said {
-        match said {
-            Said::Text(text) => page.text(2, text, WORDS),
-            Said::Call(call) => print_call(page, call, goes_on),
+    let mut calls = calls.iter();
+    for block in &reply.blocks {
+        match block {
+            Block::Text(text) if !text.trim().is_empty() => page.text(2, text, WORDS),
+            Block::ToolUse(_) => {
+                calls.next().into_iter().for_each(|it| print_call(page, it, goes_on))
+            }
+            _ => {}
         }
     }
 }

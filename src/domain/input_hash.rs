@@ -1,6 +1,6 @@
 //! The hash of a tool call's input, comparable with the rows of the runner this one replaces.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -28,16 +28,8 @@ impl InputHash {
     }
 }
 
-impl fmt::Display for InputHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Deepest nesting that is read; JavaScript itself gives up somewhat above it.
 const MAX_DEPTH: usize = 3_000;
-/// Largest array index of JavaScript: keys up to it are enumerated first, in numeric order.
-const MAX_ARRAY_INDEX: u64 = u32::MAX as u64 - 1;
 
 /// What `JSON.stringify(JSON.parse(raw))` gives.
 fn stringify(raw: &str) -> Option<String> {
@@ -78,10 +70,8 @@ fn stringify(raw: &str) -> Option<String> {
             }
             b't' | b'f' | b'n' => out.push_str(token),
             _ => match token.parse().ok()? {
-                number if f64::is_finite(number) => {
-                    out.push_str(ryu_js::Buffer::new().format_finite(number));
-                }
-                _ => out.push_str("null"),
+                f64::INFINITY | f64::NEG_INFINITY => out.push_str("null"),
+                number => out.push_str(ryu_js::Buffer::new().format_finite(number)),
             },
         }
     }
@@ -108,19 +98,18 @@ impl Open {
             return;
         }
         // The sort is stable: keys that are no index keep their order, behind those that are.
-        members.sort_by_cached_key(|key, _| array_index(key).unwrap_or(u64::MAX));
+        members.sort_by_cached_key(|key, _| array_index(key).unwrap_or(u32::MAX));
         let members = members.iter().map(|(key, value)| format!("{key}:{value}"));
         let arranged = members.collect::<Vec<_>>().join(",");
         out.replace_range(self.begin.., &arranged);
     }
 }
 
-/// The number a key in its quotes stands for, if JavaScript treats it as an array index.
-fn array_index(key: &str) -> Option<u64> {
+/// The number a key in its quotes stands for, if JavaScript treats it as an array index: less than 2³² - 1, in its
+/// canonical spelling, not "01", not "+1". Such keys are enumerated first, in numeric order.
+fn array_index(key: &str) -> Option<u32> {
     let text = &key[1..key.len() - 1];
-    let index = text.parse::<u64>().ok().filter(|&index| index <= MAX_ARRAY_INDEX)?;
-    // Only the canonical spelling counts: not "01", not "+1".
-    (index.to_string() == text).then_some(index)
+    text.parse().ok().filter(|index: &u32| *index < u32::MAX && index.to_string() == text)
 }
 
 /// Writes a string of JSON as JSON.stringify does: half of a surrogate pair as its escape, between them what

@@ -118,11 +118,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 }
 
 /// The JSON value at the beginning of `text`, made readable, and its length there.
-pub fn first_value(text: &str) -> Option<(Cow<'_, str>, usize)> {
+pub fn first_value(text: &str) -> Option<(String, usize)> {
     let end = end_of_first(text)?;
-    let value = &text[..end];
-    let readable = Found::in_json(value)?.apply(value).0;
-    Some((readable.map_or(Cow::Borrowed(value), Cow::Owned), end))
+    let value = JsonText::of(&text.as_bytes()[..end]);
+    value.weight.map(|_| (value.as_str().to_owned(), end))
 }
 
 /// What is odd in a text that is JSON.
@@ -157,11 +156,17 @@ impl Found {
                         found.nulls.push(Null { odd: too_deep..token.end, place: 0 });
                     }
                 }
+                b'"' => {
+                    found.weight += 1;
+                    for half in half_pairs(&json[token.clone()]) {
+                        let text =
+                            found.well_formed.get_or_insert_with(|| json.as_bytes().to_vec());
+                        text[token.start + half..][..ESCAPE].copy_from_slice(REPLACEMENT);
+                    }
+                }
                 _ => {
                     found.weight += 1;
-                    if first == b'"' {
-                        found.replace_half_pairs(json, token);
-                    } else if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
+                    if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
                         found.nulls.push(Null { odd: token, place: 0 });
                     }
                 }
@@ -171,13 +176,6 @@ impl Found {
             }
         }
         Some(found)
-    }
-
-    fn replace_half_pairs(&mut self, json: &str, string: Range<usize>) {
-        for half in half_pairs(&json[string.clone()]) {
-            let text = self.well_formed.get_or_insert_with(|| json.as_bytes().to_vec());
-            text[string.start + half..][..ESCAPE].copy_from_slice(REPLACEMENT);
-        }
     }
 
     /// The text as it can be read, if that is not `text`, and where it has nulls now.

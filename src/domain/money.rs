@@ -112,10 +112,8 @@ pub struct Tokens {
 impl Tokens {
     /// Length of the whole prompt.
     pub fn prompt(&self) -> u64 {
-        self.input
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_write_5m)
-            .saturating_add(self.cache_write_1h)
+        let written = self.cache_write_5m.saturating_add(self.cache_write_1h);
+        self.input.saturating_add(self.cache_read).saturating_add(written)
     }
 
     /// Length of the conversation once the reply is part of it.

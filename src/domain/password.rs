@@ -12,10 +12,7 @@ const LENGTH: usize = 32;
 /// Bit-identical to what the seeding script does (contracts/mana-auth.md), or every persona is
 /// locked out.
 pub fn derive_password(seed_secret: &str, email: &str) -> String {
-    #[allow(
-        clippy::expect_used,
-        reason = "HMAC takes keys of any length; the error type is shared"
-    )]
+    #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(seed_secret.as_bytes())
         .expect("HMAC takes keys of any length");
     mac.update(email.as_bytes());

@@ -74,11 +74,6 @@ impl ModuleMix {
         Self(mix)
     }
 
-    fn redacted(self, redactor: &Redactor) -> Self {
-        let without = |name: ModuleName| ModuleName::new(redactor.redact(name.as_str()));
-        Self(self.0.into_iter().map(|(name, weight)| (without(name), weight)).collect())
-    }
-
     /// The modules, heaviest first.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
         self.0.iter().map(|(module, _)| module)
@@ -104,11 +99,11 @@ impl Persona {
     /// The same without secrets in what the model is told of it.
     #[must_use]
     pub fn redacted(self, redactor: &Redactor) -> Self {
-        Self {
-            system_prompt: redactor.redact(&self.system_prompt).into_owned(),
-            module_mix: self.module_mix.redacted(redactor),
-            ..self
-        }
+        let without = |name: ModuleName| ModuleName::new(redactor.redact(name.as_str()));
+        let mix = self.module_mix.0.into_iter().map(|(name, weight)| (without(name), weight));
+        let module_mix = ModuleMix(mix.collect());
+        let system_prompt = redactor.redact(&self.system_prompt).into_owned();
+        Self { system_prompt, module_mix, ..self }
     }
 
     /// One of whom nothing else is known any more: rows can be handed in for it, and that is all.

@@ -80,8 +80,8 @@ impl Redactor {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
         }
-        for by_looks in BY_LOOKS {
-            if let Some(without) = by_looks(&text) {
+        for look in BY_LOOKS {
+            if let Some(without) = replace(&text, look) {
                 text = Cow::Owned(without);
             }
         }
@@ -110,16 +110,7 @@ impl Redactor {
     pub fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
         self.known().iter().any(|secret| !is_word(secret) && name.contains(secret.as_str()))
-            || BY_LOOKS.iter().any(|by_looks| by_looks(name).is_some())
-    }
-}
-
-/// Bytes at the beginning of `rest` that belong to a JSON escape whose backslash stands before it.
-fn escape_len(rest: &str, after_backslash: bool) -> usize {
-    match rest.chars().next() {
-        Some('u') if after_backslash => rest.char_indices().nth(5).map_or(rest.len(), |(at, _)| at),
-        Some(c) if after_backslash => c.len_utf8(),
-        _ => 0,
+            || BY_LOOKS.iter().any(|look| replace(name, *look).is_some())
     }
 }
 
@@ -129,30 +120,34 @@ const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
 /// `text` with everything that looks like an e-mail address replaced: e-mails are shown in answers of
 /// /diag only, and peers quote them where they like, as they stand or as in a URL.
 pub fn redact_emails(text: &str) -> Cow<'_, str> {
-    let in_address = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
-    let without = replace(text, |rest| {
-        let mut begins = rest.match_indices(['@', '%', '\u{ff20}', '\\']);
-        let (at, sign) = begins.find_map(|(at, _)| {
-            let sign = AT.iter().find(|sign| rest[at..].starts_with(**sign))?;
-            Some((at, sign.len()))
-        })?;
-        let (before, after) = (&rest[..at], &rest[at + sign..]);
-        let name = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
-            // A name in quotes may hold anything.
-            Some(quote) => quote,
-            None => before.trim_end_matches(in_address).len(),
-        };
-        // In text that is JSON already, what follows a backslash belongs to an escape.
-        let name = name + escape_len(&before[name..], before[..name].ends_with('\\'));
-        let domain = after.find(|c| !in_address(c)).unwrap_or(after.len());
-        Some((name..at + sign + domain, name < at && domain > 0))
-    });
-    without.map_or(Cow::Borrowed(text), Cow::Owned)
+    replace(text, email).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// `text` with each secret in it replaced; `None` if that changes nothing. `next` finds in the rest of a text
-/// what looks like a secret, and says whether it is one.
-fn replace(text: &str, next: impl Fn(&str) -> Option<(Range<usize>, bool)>) -> Option<String> {
+fn email(rest: &str) -> Option<(Range<usize>, bool)> {
+    let in_address = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
+    let mut begins = rest.match_indices(['@', '%', '\u{ff20}', '\\']);
+    let (at, sign) = begins.find_map(|(at, _)| {
+        let sign = AT.iter().find(|sign| rest[at..].starts_with(**sign))?;
+        Some((at, sign.len()))
+    })?;
+    let (before, after) = (&rest[..at], &rest[at + sign..]);
+    let name = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
+        // A name in quotes may hold anything.
+        Some(quote) => quote,
+        None => before.trim_end_matches(in_address).len(),
+    };
+    // In text that is JSON already, what follows a backslash belongs to an escape.
+    let escaped = match before[..name].ends_with('\\') {
+        true if before[name..].starts_with('u') => 5,
+        is_escaped => usize::from(is_escaped),
+    };
+    let name = name + before[name..].chars().take(escaped).map(char::len_utf8).sum::<usize>();
+    let domain = after.find(|c| !in_address(c)).unwrap_or(after.len());
+    Some((name..at + sign + domain, name < at && domain > 0))
+}
+
+/// `text` with each secret in it replaced; `None` if that changes nothing.
+fn replace(text: &str, next: Look) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((found, is_secret)) = next(rest) {
@@ -164,11 +159,14 @@ fn replace(text: &str, next: impl Fn(&str) -> Option<(Range<usize>, bool)>) -> O
     (!out.is_empty() && out != text).then_some(out)
 }
 
-/// What finds secrets that are on no list.
-const BY_LOOKS: [fn(&str) -> Option<String>; 2] = [redact_jwts, redact_url_credentials];
+/// Finds in the rest of a text what looks like a secret, and says whether it is one.
+type Look = fn(&str) -> Option<(Range<usize>, bool)>;
 
-/// What stands between `://` and the last `@` before the path; `None` if no URL has that.
-fn redact_url_credentials(text: &str) -> Option<String> {
+/// What finds secrets that are on no list.
+const BY_LOOKS: [Look; 2] = [jwt, url_credentials];
+
+/// What stands between `://` and the last `@` before the path.
+fn url_credentials(rest: &str) -> Option<(Range<usize>, bool)> {
     let ends_url = |c: char| c.is_whitespace() || "\\\"'<>`".contains(c);
     let ends_authority = |c: char| ends_url(c) || "/?#".contains(c);
     // A password that nobody encoded may hold what ends an authority: then no port follows the colon.
@@ -176,28 +174,24 @@ fn redact_url_credentials(text: &str) -> Option<String> {
         let port = authority.split_once(':').map_or("", |(_, port)| port);
         !authority.starts_with('[') && !port.bytes().all(|byte| byte.is_ascii_digit())
     };
-    replace(text, |rest| {
-        let start = rest.find("://")? + "://".len();
-        let after = &rest[start..];
-        let end = after.find(ends_authority).unwrap_or(after.len());
-        let at = after[..end].rfind('@').or_else(|| {
-            // No further than to the next URL: each part of a long text is looked at once.
-            let until_next = &after[..after.find("://").unwrap_or(after.len())];
-            let until_next = until_next.split(ends_url).next().unwrap_or_default();
-            until_next.rfind('@').filter(|_| has_no_port(&after[..end]))
-        });
-        Some((start..start + at.unwrap_or_default(), at.is_some()))
-    })
+    let start = rest.find("://")? + "://".len();
+    let after = &rest[start..];
+    let end = after.find(ends_authority).unwrap_or(after.len());
+    let at = after[..end].rfind('@').or_else(|| {
+        // No further than to the next URL: each part of a long text is looked at once.
+        let until_next = &after[..after.find("://").unwrap_or(after.len())];
+        let until_next = until_next.split(ends_url).next().unwrap_or_default();
+        until_next.rfind('@').filter(|_| has_no_port(&after[..end]))
+    });
+    Some((start..start + at.unwrap_or_default(), at.is_some()))
 }
 
-/// A JWT is `eyJ…` followed by two more base64url parts; `None` if there is none.
-fn redact_jwts(text: &str) -> Option<String> {
+/// A JWT is `eyJ…` followed by two more base64url parts.
+fn jwt(rest: &str) -> Option<(Range<usize>, bool)> {
     let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    replace(text, |rest| {
-        let start = rest.find("eyJ")?;
-        let token = rest[start..].split(|c| !in_token(c)).next()?;
-        Some((start..start + token.len(), token.matches('.').count() >= 2))
-    })
+    let start = rest.find("eyJ")?;
+    let token = rest[start..].split(|c| !in_token(c)).next()?;
+    Some((start..start + token.len(), token.matches('.').count() >= 2))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Names of tools and modules.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A tool's name as MCP lists it (`habits.create`). Claude's spelling of it lives in
@@ -61,12 +59,6 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-impl fmt::Display for ToolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A module of the product: `todo`, `journal`, `newsResearch` …
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModuleName(String);
@@ -80,12 +72,6 @@ impl ModuleName {
     /// The name as the product spells it.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for ModuleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -358,7 +358,7 @@ impl Recorder for RunJournal {
             match attempt.await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_of_a_row() || !self.wait().await => {
-                    return Err(Unrecorded { reason: error.to_string() });
+                    return Err(Unrecorded(error.to_string()));
                 }
                 Err(_) => {}
             }

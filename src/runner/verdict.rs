@@ -284,7 +284,7 @@ mod tests {
     type Told = (Then, RunOutcome, Stage, Option<&'static str>, Hold);
 
     fn told(verdict: &Verdict) -> Told {
-        let mark = verdict.mark.as_ref().map(|mark| match mark.tool_name() {
+        let mark = verdict.mark.as_ref().map(|mark| match &*mark.tool_name {
             IDLE_TOOL => "idle",
             RUN_TOOL => "failed",
             other => panic!("{other}"),

@@ -63,7 +63,7 @@ fn closed(conversation: &Conversation) -> Option<Closed> {
 
 fn asked_tokens(conversation: &Conversation) -> Option<u32> {
     match conversation.next() {
-        Next::AskModel { max_tokens } => Some(max_tokens.get()),
+        Next::AskModel => Some(conversation.max_tokens.get()),
         _ => None,
     }
 }
@@ -76,7 +76,7 @@ fn a_day_goes_from_asking_to_calling_and_ends_with_closing_words() {
     answer(&mut day);
     day.record_reply(reply(json!([text("Fertig.")]), StopReason::EndTurn));
     assert_eq!(closed(&day), Some(Closed::Finished));
-    assert_eq!((day.closing_words(), day.replies()), ("Fertig.", 2));
+    assert_eq!((&*day.closing_words, day.replies), ("Fertig.", 2));
     assert_eq!(day.messages().len(), 3);
 }
 
@@ -98,7 +98,7 @@ fn a_cut_off_call_is_dropped_and_asked_for_once_more_with_more_room() {
     let cut_off = || reply(json!([call("a")]), StopReason::MaxTokens);
     day.record_reply(cut_off());
     assert_eq!(asked_tokens(&day), Some(MAX_OUTPUT_TOKENS));
-    assert_eq!((day.messages().len(), day.replies()), (1, 1));
+    assert_eq!((day.messages().len(), day.replies), (1, 1));
     day.record_reply(cut_off());
     assert_eq!(closed(&day), Some(Closed::Truncated));
 }
@@ -108,7 +108,7 @@ fn cut_off_words_are_accepted() {
     let mut day = day();
     day.record_reply(reply(json!([text("Heute habe ich")]), StopReason::MaxTokens));
     assert_eq!(closed(&day), Some(Closed::Truncated));
-    assert_eq!(day.closing_words(), "Heute habe ich");
+    assert_eq!(day.closing_words, "Heute habe ich");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_refusal_runs_nothing_and_its_words_are_not_used() {
     let closed = closed(&day).unwrap();
     let (how, reason) = closed.summary();
     assert!(how == How::Failed && reason.contains("bio"), "{reason}");
-    assert_eq!(day.closing_words(), "");
+    assert_eq!(day.closing_words, "");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     assert_eq!(after, [before[0].clone(), stripped, before[2].clone()]);
     assert!(!nets::take_out(&Step::ThinkingStripped, &mut day.messages), "once");
     assert_eq!(asked_tokens(&day), Some(8_192), "it is the same request");
-    assert_eq!(day.replies(), 2);
+    assert_eq!(day.replies, 2);
     day.record_reply(reply(json!([thought(), call("b")]), StopReason::ToolUse));
     answer(&mut day);
     assert!(
@@ -313,7 +313,7 @@ proptest! {
             prop_assert!(now.starts_with(&before));
             before = now;
         }
-        prop_assert!(day.replies() <= max_replies);
+        prop_assert!(day.replies <= max_replies);
         let history: Vec<Value> =
             before.iter().map(|message| serde_json::from_str(message).unwrap()).collect();
         for (place, message) in history.iter().enumerate() {

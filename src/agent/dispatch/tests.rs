@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    agent::{conversation::Limits, day::Turn, step::Unrecorded},
+    agent::{conversation::Limits, step::Unrecorded},
     clients::{
-        claude::{Bill, Meter, NotPaid, Price, Reservation},
+        claude::{Bill, Meter, NotPaid, Price, Reservation, ToolResult},
         mcp::{Content, Tool, ToolHints, ToolOutput},
     },
     config::PolicyConfig,
@@ -42,7 +42,7 @@ impl ToolHost for Slow {
         let order = arguments.get("n").and_then(Value::as_u64).unwrap_or(0);
         sleep(Duration::from_millis(1_000 - order)).await;
         self.running.fetch_sub(1, SeqCst);
-        let text = format!("{} {order}", tool.name);
+        let text = format!("{} {order}", tool.name.as_str());
         Ok(ToolOutput { content: vec![Content::Text(text)], ..ToolOutput::default() })
     }
 
@@ -140,7 +140,7 @@ fn day(names: &[&str]) -> Day {
 }
 
 /// Carries out the calls of the day's turn.
-async fn carry_out(tools: &Slow, scope: &Scope, day: &mut Day) -> Turn {
+async fn carry_out(tools: &Slow, scope: &Scope, day: &mut Day) -> (Vec<ToolResult>, Vec<String>) {
     let catalog = catalog();
     let dispatcher = Dispatcher { tools, catalog: &catalog, scope, recorder: &Unrecording };
     let end = dispatcher.carry_out(day).await;
@@ -148,18 +148,18 @@ async fn carry_out(tools: &Slow, scope: &Scope, day: &mut Day) -> Turn {
     day.settle()
 }
 
-fn ids(turn: &Turn) -> Vec<&str> {
-    turn.results.iter().map(|result| result.tool_use_id.as_str()).collect()
+fn ids(results: &[ToolResult]) -> Vec<&str> {
+    results.iter().map(|result| result.tool_use_id.as_str()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn reads_run_ten_at_a_time_and_come_back_in_the_order_asked() {
     let (tools, scope, mut day) =
         (Slow::default(), scope(PolicyMode::Enforce), day(&["todo_list"; 12]));
-    let turn = carry_out(&tools, &scope, &mut day).await;
+    let (results, _) = carry_out(&tools, &scope, &mut day).await;
     assert_eq!(tools.peak.load(SeqCst), 10);
     let wanted: Vec<_> = (0..12).map(|n| format!("id{n}")).collect();
-    assert_eq!(ids(&turn), wanted);
+    assert_eq!(ids(&results), wanted);
     for (n, call) in day.calls.iter().enumerate() {
         assert_eq!(call.number as usize, n + 1);
         assert_eq!(call.excerpt, format!("todo.list {n}"));
@@ -181,9 +181,9 @@ async fn one_write_makes_the_whole_turn_sequential() {
 async fn a_call_that_does_not_run_does_not_slow_the_reads_beside_it() {
     let (tools, scope) = (Slow::default(), scope(PolicyMode::Enforce));
     let mut day = day(&["todo_list", "notes_delete", "invented", "todo_list"]);
-    let turn = carry_out(&tools, &scope, &mut day).await;
+    let (results, _) = carry_out(&tools, &scope, &mut day).await;
     assert_eq!((tools.peak.load(SeqCst), tools.begun.load(SeqCst)), (2, 2));
-    let failed: Vec<_> = turn.results.iter().map(|result| result.is_error).collect();
+    let failed: Vec<_> = results.iter().map(|result| result.is_error).collect();
     assert_eq!(failed, [false, true, true, false]);
 }
 
@@ -213,10 +213,10 @@ async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
         (PolicyMode::Off, 1, None, 0),
     ] {
         let (tools, scope, mut day) = (Slow::default(), scope(mode), day(&["notes_delete"]));
-        let turn = carry_out(&tools, &scope, &mut day).await;
+        let (_, hints) = carry_out(&tools, &scope, &mut day).await;
         assert_eq!(tools.begun.load(SeqCst), runs, "{mode:?}");
         assert_eq!(day.calls[0].policy.first().map(|note| note.decision), note);
-        assert_eq!(turn.hints.len(), told, "{mode:?}");
+        assert_eq!(hints.len(), told, "{mode:?}");
         assert_eq!(day.calls[0].error.is_some(), runs == 0);
     }
 }
@@ -228,8 +228,8 @@ async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
     let scope = Scope { policy: Arc::new(limited), ..scope(PolicyMode::Enforce) };
     let mut day = day(&["todo_list"; 4]);
     let mut ran = async || {
-        let turn = carry_out(&tools, &scope, &mut day).await;
-        day.tell(turn.results, None, true, &[]);
+        let (results, _) = carry_out(&tools, &scope, &mut day).await;
+        day.tell(results, None, true, &[]);
         ask(&mut day, &["todo_list"]);
         day.calls.iter().filter(|call| call.error.is_none()).count()
     };

@@ -32,29 +32,21 @@ fn json_values(text: &str) -> Vec<Value> {
     let (mut values, mut repairs) = (Vec::new(), 0);
     while let Some(start) = rest.find(['{', '[']) {
         rest = &rest[start..];
-        let found = strict(rest).or_else(|| {
-            repairs += 1;
-            (repairs <= MAX_REPAIRS).then(|| repaired(rest)).flatten()
-        });
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter();
+        let strict = stream.next().and_then(Result::ok);
+        let (value, length) = match strict {
+            None if repairs < MAX_REPAIRS => {
+                repairs += 1;
+                let (text, length) = json_text::first_value(rest).unwrap_or_default();
+                (serde_json::from_str(&text).ok(), length)
+            }
+            value => (value, stream.byte_offset()),
+        };
         // Where there is none, perhaps from the next bracket.
-        let length = found.as_ref().map_or(1, |(_, length)| *length);
-        values.extend(found.map(|(value, _)| value));
-        rest = &rest[length..];
+        rest = &rest[if value.is_some() { length } else { 1 }..];
+        values.extend(value);
     }
     values
-}
-
-/// The JSON value at the beginning of `text`, and its length there.
-fn strict(text: &str) -> Option<(Value, usize)> {
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter();
-    let value = stream.next()?.ok()?;
-    Some((value, stream.byte_offset()))
-}
-
-/// The same of one with odd parts.
-fn repaired(text: &str) -> Option<(Value, usize)> {
-    let (value, length) = json_text::first_value(text)?;
-    Some((serde_json::from_str(&value).ok()?, length))
 }
 
 /// The objects that speak of a module, however deep they are.

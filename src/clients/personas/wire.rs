@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::domain::{
-    Action, ActionResult, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating,
-    Persona, Redactor, RunId, UserId, clip, json_text,
+    Action, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating, Persona, Redactor,
+    RunId, UserId, clip, json_text,
 };
 
 /// Most actions the server takes in one batch.
@@ -205,11 +205,11 @@ impl Batch {
     pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
         let rows = actions.iter().map(|action| ActionRow {
             tick_id: run.to_string(),
-            tool_name: action.tool_name(),
-            input_hash: action.input_hash().map(InputHash::as_str),
-            result: if action.result() == ActionResult::Ok { "ok" } else { "error" },
-            error_message: action.error_message(),
-            latency_ms: action.latency_ms(),
+            tool_name: &action.tool_name,
+            input_hash: action.input_hash.as_ref().map(InputHash::as_str),
+            result: if action.error_message.is_none() { "ok" } else { "error" },
+            error_message: action.error_message.as_deref(),
+            latency_ms: action.latency_ms,
         });
         Self::of(Kind::Actions, rows.collect())
     }

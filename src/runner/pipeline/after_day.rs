@@ -11,6 +11,7 @@ use crate::{
         rating::{Ratings, run_rating_turn},
         step::{Recorder, Step},
     },
+    clients::claude::NotPaid,
     config::PERSONA_MAX_COST_USD,
     domain::{RunOutcome, RunState, Stage},
     journal::EndedRun,
@@ -163,14 +164,21 @@ impl Pipeline {
 
 /// Why a rating that was not asked for stays owed, if it does: it may be had later.
 fn why_later(ended: &Ended) -> Option<Failure> {
-    match ended {
-        Ended::Model(error) if error.may_pass() => Some(Failure::at(Stage::RatingTurn, error)),
-        Ended::Budget { persona_broke_until: None, variable } | Ended::TooDear { variable, .. }
-            if *variable != PERSONA_MAX_COST_USD =>
-        {
-            let error = format!("the rating waits until {variable} allows it");
-            Some(Failure { cause: Cause::Stop, ..Failure::at(Stage::RatingTurn, error) })
+    let variable = match ended {
+        Ended::Model(error) if error.may_pass() => {
+            return Some(Failure::at(Stage::RatingTurn, error));
         }
-        _ => None,
-    }
+        Ended::NotPaid { why, .. } => match why {
+            NotPaid::Budget { persona_broke_until: None, variable }
+            | NotPaid::TooDear { variable, .. }
+                if *variable != PERSONA_MAX_COST_USD =>
+            {
+                variable
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let error = format!("the rating waits until {variable} allows it");
+    Some(Failure { cause: Cause::Stop, ..Failure::at(Stage::RatingTurn, error) })
 }

@@ -225,7 +225,7 @@ impl Pipeline {
         self.count_decisions(&turn, &reminders);
         let has_got_on = replies_before == 0 || turn.replies > replies_before;
         match &ended {
-            Ended::Away { reason } => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
+            Ended::Away(reason) => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
             // What an earlier process paid for is not thrown away for a model that is away now.
             Ended::Model(error) if !has_got_on && error.may_pass() => {
                 return (turn, Err(Failure::at(Stage::MainTurn, error)));
