@@ -1,4 +1,4 @@
-//! The service path: who is due, and where actions and feedback go (contracts/mana-auth.md).
+//! The service path: who is due, and where actions and feedback go (docs/contracts/mana-auth.md).
 //!
 //! Row ids on the server are made of the batch's `tickId` and the index in it, so a batch is encoded
 //! once and a retry resends the identical bytes.
@@ -149,8 +149,8 @@ fn hint(status: StatusCode) -> &'static str {
 }
 
 impl PersonasError {
-    /// Whether the same rows will never be taken, whatever is repaired: contracts/mana-auth.md. Any other 404,
-    /// and a 401, may be a wrong path or key, which can be repaired.
+    /// Whether the same rows will never be taken, whatever is repaired: docs/contracts/mana-auth.md. Any
+    /// other 404, and a 401, may be a wrong path or key, which can be repaired.
     pub fn is_rejection(&self) -> bool {
         let Problem::Refused { status, no_persona, .. } = &self.problem else { return false };
         match status.as_u16() {

@@ -23,7 +23,7 @@ pub enum ActionResult {
     Error,
 }
 
-/// A row of `persona_actions`, within the limits of the table (contracts/mana-auth.md): one bad value
+/// A row of `persona_actions`, within the limits of the table (docs/contracts/mana-auth.md): one bad value
 /// would lose the whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {

@@ -12,7 +12,7 @@ use crate::http::{
     retry_after,
 };
 
-/// The least to wait after a rate limit (contracts/mana-auth.md).
+/// The least to wait after a rate limit (docs/contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// One request of the user path.
