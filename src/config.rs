@@ -45,7 +45,7 @@ const AUTH_PATHS: [&str; 6] = [
     PERSONAS_AT_AUTH,
 ];
 
-/// Tools that cost the product money although nothing on the wire says so (contracts/mana-mcp.md).
+/// Tools that cost the product money although nothing on the wire says so (docs/contracts/mana-mcp.md).
 const PAID_TOOLS: [&str; 4] =
     ["me.generateWithReference", "wardrobe.tryOn", "comic.generatePanel", "comic.generateVariant"];
 
@@ -145,7 +145,7 @@ pub struct ClaudeConfig {
 }
 
 labels! {
-    /// How hard the model thinks (contracts/anthropic-messages.md, section 2).
+    /// How hard the model thinks (docs/contracts/anthropic-messages.md, section 2).
     #[allow(missing_docs, reason = "the names are the API's own")]
     Effort {
         Low = "low",

@@ -1,4 +1,4 @@
-//! mana-auth as contracts/mana-auth.md recorded it: people log in, services read who is due and
+//! mana-auth as docs/contracts/mana-auth.md recorded it: people log in, services read who is due and
 //! hand in what the personas did.
 //!
 //! Everything that lasts is in SQLite under the schema `auth`, with the product's table and column

@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// What contracts/persona-catalog.json lists, word for word.
+    /// What docs/contracts/mana-auth.md lists ("The seeded personas"), word for word.
     fn contract() -> Value {
         json!([
             ["Anna", "adhd-student", "daily", {"todo": 0.3, "journal": 0.3, "notes": 0.2, "mood": 0.2}],

@@ -1,5 +1,5 @@
 //! A scripted Claude behind the Messages API: it checks every request as strictly as the contract
-//! (`contracts/anthropic-messages.md`) allows and answers as a persona would.
+//! (`docs/contracts/anthropic-messages.md`) allows and answers as a persona would.
 //!
 //! A valid request is answered by the first of: a reply put in the queue
 //! ([`FakeClaude::enqueue`]), the test's own rule ([`FakeClaude::answer_with`]), the scripted persona.

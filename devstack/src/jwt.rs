@@ -9,7 +9,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// How long a JWT lives (contracts/mana-auth.md).
+/// How long a JWT lives (docs/contracts/mana-auth.md).
 pub const LIFETIME_SECONDS: i64 = 900;
 const AUDIENCE: &str = "mana";
 const KEY_ID: &str = "devstack-1";

@@ -1,4 +1,4 @@
-//! mana-mcp: the tool gateway, as shared/contracts/mana-mcp.md recorded it.
+//! mana-mcp: the tool gateway, as docs/contracts/mana-mcp.md recorded it.
 //!
 //! The MCP itself is rmcp's server; in front of it stands what the real server does first, and around
 //! it what makes the answers those of the TypeScript SDK. JWT and space are fixed when a session is

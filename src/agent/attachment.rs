@@ -1,4 +1,5 @@
-//! Images and PDFs: whether Claude can show them to the model (contracts/anthropic-messages.md, section 11).
+//! Images and PDFs: whether Claude can show them to the model (docs/contracts/anthropic-messages.md,
+//! section 11).
 //!
 //! One that it cannot read, or that is too large, costs the whole request, and with it the run. Headers and
 //! ends are looked at; nothing is unpacked.

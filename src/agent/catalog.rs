@@ -14,7 +14,7 @@ use crate::{
     domain::ToolName,
 };
 
-/// Longest name Claude takes everywhere (contracts/anthropic-messages.md, section 2).
+/// Longest name Claude takes everywhere (docs/contracts/anthropic-messages.md, section 2).
 const MAX_LEN: usize = 64;
 /// Hex digits of the hash that stands for the cut-off rest of a long name.
 const HASH_LEN: usize = 8;
@@ -40,7 +40,7 @@ pub struct CatalogTool {
     pub is_admin: bool,
 }
 
-/// First words of what tools do that only read (contracts/mana-mcp.md).
+/// First words of what tools do that only read (docs/contracts/mana-mcp.md).
 const READ_VERBS: [&str; 11] = [
     "list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count", "consult",
 ];

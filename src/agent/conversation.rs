@@ -1,7 +1,7 @@
 //! The main turn as a state machine: it holds the history and says what comes next.
 //!
 //! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
-//! a truncated call is never executed (contracts/anthropic-messages.md, sections 3 to 5). What is
+//! a truncated call is never executed (docs/contracts/anthropic-messages.md, sections 3 to 5). What is
 //! ever taken out of it, after a refusal, is all of its kind (`agent::nets`).
 
 use std::{collections::HashSet, num::NonZeroU32};

@@ -2,7 +2,7 @@
 //! all of it, and the request is sent again.
 //!
 //! First the tool that the refusal names, then thinking, then attachments. Thinking is bound to everything
-//! before it, the tools included (contracts/anthropic-messages.md, section 5.4), so it goes with either.
+//! before it, the tools included (docs/contracts/anthropic-messages.md, section 5.4), so it goes with either.
 
 use super::{catalog::Catalog, ended::Ended, step::Step};
 use crate::clients::claude::Message;

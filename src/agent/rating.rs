@@ -166,7 +166,7 @@ impl RatingTalk {
 }
 
 /// JSON Schema of the answer: reason before number, within the limits of structured outputs
-/// (contracts/anthropic-messages.md, section 2).
+/// (docs/contracts/anthropic-messages.md, section 2).
 fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
     let names: Vec<_> = modules.iter().map(ModuleName::as_str).collect();
     let properties = json!({

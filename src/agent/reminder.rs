@@ -2,7 +2,7 @@
 //!
 //! A reminder stays in the history where it was said. The runner this one replaces took it out again
 //! after one request; models that bind their thinking to all that precedes it refuse such a history
-//! (contracts/anthropic-messages.md, 5.3 and 5.4).
+//! (docs/contracts/anthropic-messages.md, 5.3 and 5.4).
 
 use indexmap::IndexMap;
 

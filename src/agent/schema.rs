@@ -1,5 +1,5 @@
 //! Whether Claude takes a tool's input schema: JSON Schema draft 2020-12 at every depth, and two rules of its
-//! own for the top (contracts/anthropic-messages.md, section 11).
+//! own for the top (docs/contracts/anthropic-messages.md, section 11).
 //!
 //! One schema that it does not take costs the whole request. What older drafts wrote in other words, with one
 //! meaning only, is written in today's; nothing else is changed.

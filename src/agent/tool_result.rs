@@ -1,4 +1,4 @@
-//! What the model gets to see of a tool's answer (contracts/mcp-client.md, section 2).
+//! What the model gets to see of a tool's answer (docs/contracts/mcp-client.md, section 2).
 
 use crate::{
     clients::{

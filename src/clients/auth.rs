@@ -1,6 +1,6 @@
 //! mana-auth as a persona sees it: logging in, finding the personal space, a fresh JWT, the vault.
 //!
-//! Two kinds of deployment exist (contracts/mana-auth.md): the running service lists spaces only for
+//! Two kinds of deployment exist (docs/contracts/mana-auth.md): the running service lists spaces only for
 //! its session cookie; one as the seeds describe it accepts the JWT as a bearer token. Which one this
 //! is, the first login finds out; it is logged once and remembered for the process.
 

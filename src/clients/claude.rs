@@ -1,4 +1,4 @@
-//! Claude, by the Messages API (contracts/anthropic-messages.md). Only POST /v1/messages is used.
+//! Claude, by the Messages API (docs/contracts/anthropic-messages.md). Only POST /v1/messages is used.
 //!
 //! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
 //! thinking blocks are bound to what precedes them, so history is appended to and never rewritten. Where one

@@ -1,5 +1,5 @@
-//! mana-mcp (contracts/mcp-client.md): a session with the JWT and the space it is opened with, its tools,
-//! and calls whose outcome is named honestly.
+//! mana-mcp (docs/contracts/mcp-client.md): a session with the JWT and the space it is opened with, its
+//! tools, and calls whose outcome is named honestly.
 
 mod error;
 mod hearing;
@@ -32,7 +32,7 @@ use crate::{
     http::{HttpClient, RetryPolicy},
 };
 
-/// Revisions this client speaks, the newest first (contracts/mcp-client.md, section 1).
+/// Revisions this client speaks, the newest first (docs/contracts/mcp-client.md, section 1).
 const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// Opens sessions at mana-mcp.
@@ -62,7 +62,7 @@ impl McpClient {
     }
 
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
-    /// are fixed at `initialize`: others need another session (contracts/mana-mcp.md). `redactor` sees
+    /// are fixed at `initialize`: others need another session (docs/contracts/mana-mcp.md). `redactor` sees
     /// errors before they are cut, so that not even a part of a secret is left, and takes secrets out of
     /// the list. `note` writes down the id of each session before that is used.
     ///

@@ -1,4 +1,4 @@
-//! The service path: who is due, and where actions and feedback go (contracts/mana-auth.md).
+//! The service path: who is due, and where actions and feedback go (docs/contracts/mana-auth.md).
 //!
 //! Row ids on the server are made of the batch's `tickId` and the index in it, so a batch is encoded
 //! once and a retry resends the identical bytes.
@@ -101,7 +101,7 @@ impl Retryable for PersonasError {
     }
 }
 
-/// What any answer but 200 and 429 says. Of refusals for good (contracts/mana-auth.md), a 404 is one that says so:
+/// What any answer but 200 and 429 says. Of refusals for good (docs/contracts/mana-auth.md), a 404 is one that says so:
 /// any other, and a 401, may be a wrong path or key, which can be repaired.
 fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
     let status = answer.status;

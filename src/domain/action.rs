@@ -14,7 +14,7 @@ const MAX_TOOL_NAME: usize = 128;
 /// Longest error message in a row, in UTF-16 units.
 const MAX_ERROR_MESSAGE: usize = 500;
 
-/// A row of `persona_actions`, within the limits of the table (contracts/mana-auth.md): one bad value
+/// A row of `persona_actions`, within the limits of the table (docs/contracts/mana-auth.md): one bad value
 /// would lose the whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {

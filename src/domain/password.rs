@@ -9,7 +9,7 @@ const LENGTH: usize = 32;
 
 /// The password of the account with this e-mail: HMAC-SHA256 with the seed secret as key and the
 /// e-mail as message, in standard base64 without everything but `[A-Za-z0-9]`, first 32 characters.
-/// Bit-identical to what the seeding script does (contracts/mana-auth.md), or every persona is
+/// Bit-identical to what the seeding script does (docs/contracts/mana-auth.md), or every persona is
 /// locked out.
 pub fn derive_password(seed_secret: &str, email: &str) -> String {
     #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]

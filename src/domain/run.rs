@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::label::labels;
 
 /// Identifies one run of one persona. It is the wire's `tickId`: mana-auth derives row ids from it
-/// without the persona, so it must be unique per persona run (contracts/mana-auth.md).
+/// without the persona, so it must be unique per persona run (docs/contracts/mana-auth.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(Uuid);
 

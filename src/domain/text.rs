@@ -2,7 +2,7 @@
 
 /// The longest beginning of `text` that has at most `max_units` UTF-16 code units (the length the
 /// peers' JavaScript counts), without NUL characters: one of those loses a whole batch
-/// (contracts/mana-auth.md).
+/// (docs/contracts/mana-auth.md).
 pub fn clip(text: &str, max_units: usize) -> String {
     let mut units = 0;
     text.chars()

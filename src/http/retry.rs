@@ -70,7 +70,7 @@ impl RetryPolicy {
     /// A later delivery: the outbox sees to the next one itself.
     pub const ONCE: Self = Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };
 
-    /// Claude: what the official SDKs do (contracts/anthropic-messages.md, section 6), with an upper
+    /// Claude: what the official SDKs do (docs/contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
     pub const MODEL: Self = Self::READ;
 

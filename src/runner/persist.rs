@@ -9,7 +9,7 @@ use crate::{
 const FIRST_OF_RATINGS: u32 = 1_000_000;
 
 /// Posts of actions. The server makes row ids of the batch's id and the index in it, so every batch
-/// after the first has an id of its own (contracts/mana-auth.md). Built again, they are the same.
+/// after the first has an id of its own (docs/contracts/mana-auth.md). Built again, they are the same.
 pub(super) fn posts_of_actions(run: RunId, actions: &[Action]) -> Vec<(u32, Batch)> {
     let batches = actions.chunks(MAX_ACTIONS).zip(ids(run, "actions"));
     (0..).zip(batches.map(|(rows, id)| Batch::of_actions(id, rows))).collect()

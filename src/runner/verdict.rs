@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long wrong credentials hold a persona back: five of them lock the account, and only a
-/// configuration can heal it (contracts/mana-auth.md).
+/// configuration can heal it (docs/contracts/mana-auth.md).
 const INVALID_CREDENTIALS_HOLD: Duration = Duration::from_secs(1_800);
 /// Why a run is closed in which something panicked.
 pub(super) const PANICKED: &str = "the run panicked; the log has the place";

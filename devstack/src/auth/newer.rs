@@ -1,6 +1,6 @@
 //! The service that later versions of the product serve due, actions and feedback from: the same three
 //! endpoints under another base, with other errors, a rate limit and no look at the users
-//! (contracts/mana-auth.md, last section).
+//! (docs/contracts/mana-auth.md, last section).
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! mana-auth over its socket, rule by rule of contracts/mana-auth.md.
+//! mana-auth over its socket, rule by rule of docs/contracts/mana-auth.md.
 
 mod batches;
 mod due;

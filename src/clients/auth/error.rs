@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::wire;
 use crate::http::{Answer, HttpClient, Retryable, Verdict, retry_after};
 
-/// The least to wait after a rate limit (contracts/mana-auth.md).
+/// The least to wait after a rate limit (docs/contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// One request of the user path.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 
-/// How long mana-auth counts a failure for (contracts/mana-auth.md).
+/// How long mana-auth counts a failure for (docs/contracts/mana-auth.md).
 const WINDOW: Duration = Duration::from_secs(900);
 /// Failures in a window that are risked; one more locks the account.
 const MOST: usize = 4;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::Problem;
 use crate::http::Verdict;
 
-/// Pause between logins once a rate limit was met: it allows 3 in 10 s (contracts/mana-auth.md).
+/// Pause between logins once a rate limit was met: it allows 3 in 10 s (docs/contracts/mana-auth.md).
 const SPACING: Duration = Duration::from_millis(3_400);
 
 /// Lets logins through at once until one was refused for coming too fast; from then on they wait as

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
 
-/// How long an account is locked when mana-auth does not say (contracts/mana-auth.md).
+/// How long an account is locked when mana-auth does not say (docs/contracts/mana-auth.md).
 const LOCKED_FOR: Duration = Duration::from_secs(1_800);
 
 /// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.

@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::domain::{InputHash, JsonText};
 
-/// Longest name of a tool that the API takes back (contracts/anthropic-messages.md, section 2).
+/// Longest name of a tool that the API takes back (docs/contracts/anthropic-messages.md, section 2).
 const MAX_NAME: usize = 128;
 
 /// One content block, as far as the runner looks into it.

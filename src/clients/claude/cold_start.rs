@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::clock::Clock;
 
-/// How long a prefix stays in the cache after its last use (contracts/anthropic-messages.md, 5.1).
+/// How long a prefix stays in the cache after its last use (docs/contracts/anthropic-messages.md, 5.1).
 const LIFETIME: Duration = Duration::from_secs(300);
 /// Longest wait for the first request.
 const PATIENCE: Duration = Duration::from_secs(2);

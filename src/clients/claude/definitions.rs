@@ -6,7 +6,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{block::encode, message::CacheControl};
 
 /// The tools on offer, their schemas encoded once per session. The last one carries a cache marker: this
-/// prefix is the same for every persona (contracts/anthropic-messages.md, 5.2).
+/// prefix is the same for every persona (docs/contracts/anthropic-messages.md, 5.2).
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct ToolDefinitions(Vec<Definition>);

@@ -9,7 +9,7 @@ use crate::{
     http::{Answer, HttpClient, HttpError, Retryable, Verdict},
 };
 
-/// Codes of a 429 that waiting does not heal (contracts/anthropic-messages.md, section 6).
+/// Codes of a 429 that waiting does not heal (docs/contracts/anthropic-messages.md, section 6).
 const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
 
 /// Code of an account that is on hold.
@@ -111,7 +111,7 @@ impl ClaudeError {
     }
 
     /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
-    /// account, a model or a spend limit (contracts/anthropic-messages.md, section 6).
+    /// account, a model or a spend limit (docs/contracts/anthropic-messages.md, section 6).
     pub(super) fn lasting(&self) -> Option<String> {
         let Self::Refused { status, code, .. } = self else { return None };
         let code = code.as_deref().unwrap_or_default();

@@ -183,7 +183,7 @@ impl Halt {
     }
 }
 
-/// How long until a limit that the headers say is used up is reset (contracts/anthropic-messages.md,
+/// How long until a limit that the headers say is used up is reset (docs/contracts/anthropic-messages.md,
 /// section 7); `None` if there is room for another request of this many uncached tokens.
 fn exhausted(headers: &HeaderMap, estimate: u64, now: Timestamp) -> Option<Duration> {
     let text =

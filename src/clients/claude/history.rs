@@ -1,9 +1,9 @@
 //! The messages of a request, with a cache marker of their own in front of a long turn.
 //!
 //! The marker on the whole request stands for one on its last block, from where the API looks for what it
-//! has kept no further back than 20 blocks (contracts/anthropic-messages.md, 5.1). A reply with ten calls and
-//! their results is as long as that: without a marker nearer the old end, the whole history would be written
-//! anew, at more than ten times the price of reading it.
+//! has kept no further back than 20 blocks (docs/contracts/anthropic-messages.md, 5.1). A reply with ten
+//! calls and their results is as long as that: without a marker nearer the old end, the whole history would
+//! be written anew, at more than ten times the price of reading it.
 //!
 //! Where the turn before ended with a system message, what was kept lies behind that, and the marker in front of
 //! it only helps with what was kept before: one turn is written once more. A marker for that, too, would be one

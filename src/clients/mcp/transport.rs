@@ -1,5 +1,5 @@
-//! The HTTP side of an MCP session (contracts/mcp-client.md, section 2): each message is a request of its
-//! own, and its answer is JSON or a stream of events.
+//! The HTTP side of an MCP session (docs/contracts/mcp-client.md, section 2): each message is a request of
+//! its own, and its answer is JSON or a stream of events.
 //!
 //! What is read is bounded, and read no further than the answer: of a message no more than its envelope
 //! becomes anything but text here.
@@ -231,7 +231,7 @@ impl Link {
     }
 
     /// What an answer that is no success says of its request: a refusal at the door means that it did not
-    /// run, a failure behind it leaves that open (contracts/mcp-client.md, section 5).
+    /// run, a failure behind it leaves that open (docs/contracts/mcp-client.md, section 5).
     async fn refusal(&self, mut response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();

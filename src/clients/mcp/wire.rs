@@ -63,8 +63,8 @@ pub struct ToolOutput {
     pub is_error: bool,
 }
 
-/// A content block (contracts/mcp-client.md, section 2). `Other` is of a type that this program does not know,
-/// by its name; `More` stands for so many further blocks.
+/// A content block (docs/contracts/mcp-client.md, section 2). `Other` is of a type that this program does not
+/// know, by its name; `More` stands for so many further blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are MCP's own")]
 pub enum Content {

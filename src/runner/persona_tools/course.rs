@@ -7,7 +7,7 @@ use crate::{
     metrics::SessionRenewal,
 };
 
-/// What tools of encrypted modules say to a persona without a vault (contracts/mana-auth.md).
+/// What tools of encrypted modules say to a persona without a vault (docs/contracts/mana-auth.md).
 const NO_VAULT: &str = "VAULT_NOT_INITIALISED";
 
 /// What has been tried for a call.

@@ -1,4 +1,4 @@
-//! The newer service, row by row of the last table of contracts/mana-auth.md.
+//! The newer service, row by row of the last table of docs/contracts/mana-auth.md.
 
 use super::*;
 use crate::wire::Served;

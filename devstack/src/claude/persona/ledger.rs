@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::request::ParsedRequest;
 
-/// Verbs that only read (contracts/mana-mcp.md).
+/// Verbs that only read (docs/contracts/mana-mcp.md).
 const READS: [&str; 10] =
     ["list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count"];
 /// Verbs the persona leaves alone.
