@@ -84,6 +84,15 @@ impl Journal {
         self.change("be written to", remove, vec![]).await.map(drop)
     }
 
+    /// Waits for the verb that is under way, so that who asks next knows of it: whoever waited for the verb may
+    /// have been dropped.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn settled(&self) -> Result<()> {
+        within_limit("come to rest", self.backend.write(|_| async { Ok(()) })).await
+    }
+
     /// Ends the connections, after what is under way, and leaves the file to others.
     pub async fn close(&self) {
         self.close_or(pending()).await;

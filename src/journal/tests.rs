@@ -3,6 +3,7 @@
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
@@ -343,6 +344,31 @@ async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
         outcomes.insert(kept);
     }
     assert!(outcomes.contains(&2) && n > 1, "it waits");
+}
+
+#[tokio::test]
+async fn who_waits_until_it_is_settled_finds_what_a_dropped_caller_was_writing() {
+    let journal = Journal::in_memory().await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel::<()>();
+    let verb = journal.backend.write(move |mut session| async move {
+        begun.send(()).unwrap();
+        may_go_on.await.unwrap();
+        let sql = "INSERT INTO steps (run_id, number, at, body) VALUES ($1, 0, 0, '{}')";
+        change(&mut session, sql, vec![text(id)]).await
+    });
+    tokio::select! {
+        biased;
+        _ = verb => panic!("it waits"),
+        begun = has_begun => begun.unwrap(),
+    }
+    let mut settled = pin!(journal.settled());
+    let now = poll_fn(|context| Poll::Ready(settled.as_mut().poll(context).is_ready())).await;
+    assert!(!now, "the verb has its turn");
+    go_on.send(()).unwrap();
+    settled.await.unwrap();
+    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

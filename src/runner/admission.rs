@@ -143,11 +143,13 @@ impl Fleet {
         why_not.map_or(Ok(place), Err)
     }
 
-    /// Lets a tick begin, if it may.
+    /// Whether anybody wants no ticks.
+    pub(super) fn check_not_paused(&self) -> Result<(), Hindrance> {
+        self.control.paused().map_or(Ok(()), |paused| Err(Hindrance::Paused(paused)))
+    }
+
+    /// Lets a tick begin, if the model may be used.
     pub(super) fn begin_tick(&self) -> Result<TickPermit<'_>, Hindrance> {
-        if let Some(paused) = self.control.paused() {
-            return Err(Hindrance::Paused(paused));
-        }
         let claude = self.model.as_deref().map_err(|unset| Hindrance::Unset(unset.clone()))?;
         let admitted = match claude.begin_tick() {
             claude::Admission::Open => Admitted::All,
@@ -161,6 +163,11 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clock::Clock,
+        config::BudgetConfig,
+        journal::{Journal, PauseMode},
+    };
 
     #[test]
     fn each_hindrance_has_its_words_and_says_whether_it_is_trouble_and_keeps_runs_from_beginning() {
@@ -189,5 +196,35 @@ mod tests {
             assert_eq!(hindrance.is_trouble(), is_trouble, "{words}");
             assert_eq!(hindrance.why_not_run(), why_not_run, "{words}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_stop_comes_first_then_what_is_wrong_and_a_pause_last() {
+        let (journal, clock) = (Journal::in_memory().await.unwrap(), Clock::system());
+        let no_caps = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+        let (fleet, _) = Fleet::of_test(&journal, &clock, no_caps).await;
+        *fleet.last_tick.lock() = LastTick {
+            due: Some("nobody knows".into()),
+            seed_secret: true,
+            no_session: Some("no session".into()),
+        };
+        fleet.control.pause(PauseMode::Pause, None, "anna".into()).await.unwrap();
+        fleet.shutdown.stop();
+        let told: Vec<_> = fleet.hindrances().collect();
+        assert!(
+            matches!(
+                told[..],
+                [
+                    Hindrance::Stopping,
+                    Hindrance::Unset(_),
+                    Hindrance::Due(_),
+                    Hindrance::SeedSecret,
+                    Hindrance::NoSession(_),
+                    Hindrance::Paused(_)
+                ]
+            ),
+            "{told:?}"
+        );
+        assert_eq!(fleet.why_not_run(Admitted::All), Some(WhyNotRun::RunnerDown));
     }
 }

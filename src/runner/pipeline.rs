@@ -150,6 +150,9 @@ impl Pipeline {
 
     /// The run that has this row, where it was.
     async fn take_up(&self, row: RunRow, close: Option<&str>) -> Result<Run, String> {
+        // The last step of a run that was dropped may be being written yet.
+        let settled = self.fleet.journal.settled().await;
+        settled.map_err(|error| error.to_string())?;
         let steps = self.fleet.journal.steps(row.id).await.map_err(|error| error.to_string())?;
         let numbers = steps.iter().map(|step| step.number);
         let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));

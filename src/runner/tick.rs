@@ -150,10 +150,14 @@ impl Ticks {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().tell();
-        let Fleet { last_tick, metrics, .. } = &*self.fleet;
-        // A rate limit says nothing about that; the other errors say themselves what is wrong.
+        let Fleet { last_tick, metrics, journal, .. } = &*self.fleet;
+        // A rate limit says nothing about that; the other errors say themselves what is wrong, but for a journal
+        // that can be written to and not be read.
         if !matches!(result, Err(TickError::RateLimited(_))) {
-            let due = result.as_ref().err().filter(|error| matches!(error, TickError::Due(_)));
+            let due = result.as_ref().err().filter(|error| match error {
+                TickError::Journal(_) => journal.trouble().is_none(),
+                error => matches!(error, TickError::Due(_)),
+            });
             last_tick.lock().due = due.map(ToString::to_string);
         }
         let skip = |outcome, error: &TickError| {
@@ -201,13 +205,13 @@ impl Ticks {
 
     /// Goes on with unfinished runs, and runs the due personas that have none.
     async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
+        self.fleet.check_not_paused()?;
         // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
         // to be known by then.
-        let is_writable = self.fleet.journal.check_writable().await;
+        self.fleet.journal.check_writable().await?;
         // Until the tick has ended, however it does, a panic included.
         let permit = self.fleet.begin_tick()?;
         let admitted = permit.admitted;
-        is_writable?;
         let mcp_is_back = self.pipeline.look_for_mcp().await;
         let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;

@@ -5,6 +5,7 @@ use mana_persona_runner::{
     domain::RunId,
     journal::{FILE_NAME, Journal, RunState},
 };
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
@@ -13,7 +14,7 @@ use crate::{
     support::{Setup, World, logs::Logs, patiently},
 };
 
-/// Changes the journal of a daemon that is down as somebody with a shell would.
+/// Changes the journal as somebody with a shell would.
 async fn spoil(world: &World, statements: &[String]) {
     let file = world.peers.data_folder().join(FILE_NAME);
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
@@ -98,4 +99,19 @@ async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_o
     assert!(world.good_tick().await["ranSuccessfully"].as_u64() >= Some(1));
     assert_eq!(logs.lines_with("dreams").len(), 1);
     assert_eq!(world.health().await["reason"], json!(null));
+}
+
+#[tokio::test]
+async fn a_journal_that_can_be_written_to_and_not_be_read_is_told_until_a_tick_can_read_it() {
+    let world = Setup::many(&["anna"]).start().await;
+    spoil(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
+    let (status, answer) = world.call(Method::POST, "/diag/tick").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    let (status, answer) = world.call(Method::GET, "/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert!(answer["reason"].as_str().unwrap().contains("journal"), "{answer}");
+    assert_eq!(world.health().await["status"], "degraded");
+    spoil(&world, &["ALTER TABLE elsewhere RENAME TO runs".to_owned()]).await;
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
+    assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }
