@@ -35,14 +35,14 @@ const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 pub struct Metrics {
     families: Families,
     /// Ticks and runs.
-    pub scheduling: scheduling::Scheduling,
+    pub(crate) scheduling: scheduling::Scheduling,
     traffic: traffic::Traffic,
     /// Conversations with Claude.
-    pub model: model::Model,
+    pub(crate) model: model::Model,
     /// The outbox and the journal.
-    pub delivery: delivery::Delivery,
+    pub(crate) delivery: delivery::Delivery,
     /// The process.
-    pub process: process::Process,
+    pub(crate) process: process::Process,
     /// The tools that have a label of their own.
     known_tools: Mutex<HashSet<String>>,
     /// Since when the oldest post of the outbox waits.

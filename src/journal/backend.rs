@@ -37,7 +37,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn of(self, attempted: &str) -> JournalError {
+    pub(super) fn of(self, attempted: &str) -> JournalError {
         JournalError::Failed(attempted.into(), self.kind, self.detail)
     }
 }
@@ -57,7 +57,7 @@ pub(super) type Connection = SqliteConnection;
 
 impl Backend {
     /// Asks a question.
-    pub async fn rows(&self, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
+    pub(super) async fn rows(&self, sql: Sql, values: Vec<Value>) -> Done<Vec<Row>> {
         rows(&mut *self.reader.acquire().await?, sql, values).await
     }
 
@@ -67,7 +67,10 @@ impl Backend {
         clippy::disallowed_methods,
         reason = "a verb is carried out to its end, whoever waited for it"
     )]
-    pub async fn write<T: Send + 'static, F>(&self, verb: impl FnOnce(Session) -> F) -> Done<T>
+    pub(super) async fn write<T: Send + 'static, F>(
+        &self,
+        verb: impl FnOnce(Session) -> F,
+    ) -> Done<T>
     where
         F: Future<Output = Done<T>> + Send + 'static,
     {
@@ -76,7 +79,7 @@ impl Backend {
     }
 
     /// Ends the connections, after what is under way.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.reader.close().await;
         // The last that is closed puts the log into the file.
         self.writer.close().await;
@@ -126,36 +129,36 @@ pub(super) fn text(text: impl ToString) -> Value {
 pub(super) struct Row(SqliteRow);
 
 impl Row {
-    pub fn number(&self, column: &str) -> Option<i64> {
+    pub(super) fn number(&self, column: &str) -> Option<i64> {
         // SQLite would make a zero of what is missing.
         self.0.try_get::<Option<_>, _>(column).ok()?
     }
 
     /// A count; zero for what is none.
-    pub fn count<T: TryFrom<i64> + Default>(&self, column: &str) -> T {
+    pub(super) fn count<T: TryFrom<i64> + Default>(&self, column: &str) -> T {
         self.number(column).and_then(|number| number.try_into().ok()).unwrap_or_default()
     }
 
-    pub fn money(&self, column: &str) -> Usd {
+    pub(super) fn money(&self, column: &str) -> Usd {
         Usd::from_picodollars(self.count(column))
     }
 
     /// A place among the steps or the posts of a run.
-    pub fn place(&self) -> Option<u32> {
+    pub(super) fn place(&self) -> Option<u32> {
         self.number("number")?.try_into().ok()
     }
 
-    pub fn time(&self, column: &str) -> Option<Timestamp> {
+    pub(super) fn time(&self, column: &str) -> Option<Timestamp> {
         Timestamp::from_millisecond(self.number(column)?).ok()
     }
 
     /// A text, or what is wrong with it.
-    pub fn text(&self, column: &str) -> Result<String, String> {
+    pub(super) fn text(&self, column: &str) -> Result<String, String> {
         let text = self.0.try_get::<Option<_>, _>(column).map_err(|error| error.to_string())?;
         text.ok_or_else(|| format!("there is no {column}"))
     }
 
-    pub fn run(&self, column: &str) -> Result<RunId, String> {
+    pub(super) fn run(&self, column: &str) -> Result<RunId, String> {
         RunId::parse(&self.text(column)?).map_err(|error| error.to_string())
     }
 }

@@ -62,7 +62,7 @@ macro_rules! families {
     )+ }) => {
         /// The families of this topic.
         #[derive(Debug)]
-        pub struct $topic {
+        pub(crate) struct $topic {
             $($(#[doc = $help])+ $vis $field: $crate::metrics::families::families!(type $kind $($label)*),)+
         }
 

@@ -41,7 +41,7 @@ pub(super) enum Held {
 
 /// Who does not run for now, and why.
 #[derive(Debug)]
-pub struct Holds {
+pub(crate) struct Holds {
     clock: Clock,
     first: Duration,
     back: Mutex<HashMap<UserId, HeldBack>>,
@@ -50,7 +50,7 @@ pub struct Holds {
 
 impl Holds {
     /// These are held back; the first failed run of anybody else will hold its persona for `first`.
-    pub fn new(clock: Clock, first: Duration, held: Vec<HeldBack>) -> Self {
+    pub(crate) fn new(clock: Clock, first: Duration, held: Vec<HeldBack>) -> Self {
         let held = held.into_iter().map(|held| (held.persona.clone(), held));
         Self { clock, first, back: Mutex::new(held.collect()), away: watch::Sender::default() }
     }

@@ -1,5 +1,6 @@
 //! What the fuzz targets check, for the inputs kept in fuzz/corpus.
 
+#[allow(unreachable_pub, reason = "the fuzz targets use them from outside")]
 #[path = "../../fuzz/src/lib.rs"]
 mod checks;
 

@@ -2,7 +2,7 @@
 
 mod bad_start;
 mod command_line;
-pub mod daemon;
+pub(crate) mod daemon;
 mod json_logs;
 mod memory;
 mod secrets;

@@ -20,12 +20,12 @@ use serde_json::{Map, Value, json};
 use crate::support::{Setup, World};
 
 /// A read that changes nothing and needs no vault: Claude's spelling, and an input.
-pub fn habits_list() -> (&'static str, Value) {
+pub(crate) fn habits_list() -> (&'static str, Value) {
     ("habits_list", json!({}))
 }
 
 /// A reply with exactly this content, which need not be what a serializer would write.
-pub fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
+pub(crate) fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
     Scripted::Message {
         content: content.to_owned(),
         stop_reason: stop_reason.map(str::to_owned),
@@ -34,7 +34,7 @@ pub fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
 }
 
 /// A reply with exactly this content that says this of its length, as JSON text, and that this model gave it.
-pub fn billed(content: &str, stop_reason: &str, usage: &str, model: &str) -> Scripted {
+pub(crate) fn billed(content: &str, stop_reason: &str, usage: &str, model: &str) -> Scripted {
     let body = format!(
         r#"{{"id":"msg_1","type":"message","role":"assistant","model":"{model}","content":{content},"stop_reason":"{stop_reason}","usage":{usage}}}"#
     );
@@ -46,25 +46,25 @@ pub fn billed(content: &str, stop_reason: &str, usage: &str, model: &str) -> Scr
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A tick in which Claude says this; whatever comes after, the scripted persona says.
-pub async fn play(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
+pub(crate) async fn play(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
     replies.into_iter().for_each(|reply| world.peers.claude.enqueue(reply));
     world.tick().await
 }
 
 /// Like [`play`], and nobody may fail.
-pub async fn play_well(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
+pub(crate) async fn play_well(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
     let result = play(world, replies).await;
     assert_eq!((&result["failed"], &result["skipped"]), (&json!([]), &json!(0)), "{result}");
     result
 }
 
 /// Makes every persona due on a further day, as if it had never run.
-pub async fn make_due(world: &World) {
+pub(crate) async fn make_due(world: &World) {
     make_due_after(world, DAY).await;
 }
 
 /// Makes every persona due after this time, as if it had never run.
-pub async fn make_due_after(world: &World, time: Duration) {
+pub(crate) async fn make_due_after(world: &World, time: Duration) {
     world.peers.clock.advance(time);
     for user in &world.users {
         world.peers.auth.set_last_active_at(user, None).await;
@@ -72,51 +72,51 @@ pub async fn make_due_after(world: &World, time: Duration) {
 }
 
 /// The error of the one run that failed in a tick.
-pub fn only_failure(result: &Value) -> &str {
+pub(crate) fn only_failure(result: &Value) -> &str {
     let failed = result["failed"].as_array().unwrap();
     assert_eq!(failed.len(), 1, "{result}");
     failed[0]["error"].as_str().unwrap()
 }
 
 /// The requests of main turns so far, in order of arrival.
-pub fn main_requests(world: &World) -> Vec<ParsedRequest> {
+pub(crate) fn main_requests(world: &World) -> Vec<ParsedRequest> {
     world.peers.claude.requests().into_iter().filter(|r| !r.is_rating()).collect()
 }
 
 /// The requests of rating turns so far.
-pub fn rating_requests(world: &World) -> Vec<ParsedRequest> {
+pub(crate) fn rating_requests(world: &World) -> Vec<ParsedRequest> {
     world.peers.claude.requests().into_iter().filter(ParsedRequest::is_rating).collect()
 }
 
 /// The blocks of the last message of a request, reminders aside: the results of a turn.
-pub fn results(request: &ParsedRequest) -> Vec<Value> {
+pub(crate) fn results(request: &ParsedRequest) -> Vec<Value> {
     let last = request.messages.iter().rfind(|message| message["role"] != "system").unwrap();
     assert_eq!(last["role"], "user");
     last["content"].as_array().unwrap().clone()
 }
 
 /// Tool and result of each row.
-pub fn outcomes(rows: &[ActionRow]) -> Vec<(&str, &str)> {
+pub(crate) fn outcomes(rows: &[ActionRow]) -> Vec<(&str, &str)> {
     rows.iter().map(|row| (row.tool_name.as_str(), row.result.as_str())).collect()
 }
 
 /// The posts so far whose path ends so: `/actions` or `/feedback`.
-pub fn posts(world: &World, path_end: &str) -> Vec<Recorded> {
+pub(crate) fn posts(world: &World, path_end: &str) -> Vec<Recorded> {
     world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path_end))
 }
 
 /// The requests so far that carry this JSON-RPC method to mana-mcp.
-pub fn rpc(world: &World, method: &str) -> Vec<Recorded> {
+pub(crate) fn rpc(world: &World, method: &str) -> Vec<Recorded> {
     world.peers.mcp.served.recorder.matching(|r| r.json()["method"] == method)
 }
 
 /// Lets the next `times` requests with this JSON-RPC method meet `fault` at mana-mcp.
-pub fn spoil_rpc(world: &World, method: &'static str, times: usize, fault: Fault) {
+pub(crate) fn spoil_rpc(world: &World, method: &'static str, times: usize, fault: Fault) {
     world.peers.mcp.served.faults.inject(times, fault, move |r| r.json()["method"] == method);
 }
 
 /// Lets mana-mcp answer this method with these results, one after the other, as JSON.
-pub fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
+pub(crate) fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
     let faults = &world.peers.mcp.served.faults;
     let answered = Arc::new(AtomicUsize::new(0));
     for (n, result) in results.iter().enumerate() {
@@ -135,7 +135,7 @@ pub fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
 }
 
 /// A schema that lets any object through.
-pub fn anything() -> Map<String, Value> {
+pub(crate) fn anything() -> Map<String, Value> {
     json!({"type": "object"}).as_object().unwrap().clone()
 }
 
@@ -143,7 +143,7 @@ pub fn anything() -> Map<String, Value> {
 ///
 /// With one tool for all of them, which call meets which would depend on their order of arrival,
 /// and reads of one reply may arrive in any.
-pub fn calls_that_meet(
+pub(crate) fn calls_that_meet(
     world: &World,
     behaviours: impl IntoIterator<Item = Behaviour>,
 ) -> Vec<String> {
@@ -157,18 +157,18 @@ pub fn calls_that_meet(
 }
 
 /// Whether a request calls this tool.
-pub fn calls_of(tool: &str) -> impl Fn(&Recorded) -> bool + Send + Sync + 'static {
+pub(crate) fn calls_of(tool: &str) -> impl Fn(&Recorded) -> bool + Send + Sync + 'static {
     let tool = tool.to_owned();
     move |r| r.json()["method"] == "tools/call" && r.json()["params"]["name"] == tool
 }
 
 /// A refusal of the TypeScript transport: it answers no request in particular.
-pub fn null_id(status: u16) -> Fault {
+pub(crate) fn null_id(status: u16) -> Fault {
     let error = json!({"code": -32000, "message": "Bad Request: not like this"});
     Fault::status(status, json!({"jsonrpc": "2.0", "error": error, "id": null}).to_string())
 }
 
 /// One persona and a mana-mcp without tools of its own.
-pub async fn no_tools() -> World {
+pub(crate) async fn no_tools() -> World {
     Setup::one(&["habits"]).peers(|p| p.mcp.tools = ToolSet::Empty).start().await
 }

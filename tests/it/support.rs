@@ -1,6 +1,6 @@
 //! The world of a test: devstack's peers and the real daemon, all on free ports.
 
-pub mod logs;
+pub(crate) mod logs;
 
 use std::{ffi::OsString, time::Duration};
 
@@ -28,28 +28,28 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// A Monday at noon in Berlin: every persona of the catalog can be due.
-pub const MONDAY: &str = "2026-03-09T11:00:00Z";
+pub(crate) const MONDAY: &str = "2026-03-09T11:00:00Z";
 /// What the personas are seeded with.
-pub const SEED_SECRET: &str = "it-seed-secret";
+pub(crate) const SEED_SECRET: &str = "it-seed-secret";
 /// Bound of every wait in a test; reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where mana-auth's user path listens.
-pub mod path {
-    pub const LOGIN: &str = "/api/v1/auth/login";
-    pub const SIGN_IN: &str = "/api/auth/sign-in/email";
-    pub const SPACES: &str = "/api/auth/organization/list";
-    pub const TOKEN: &str = "/api/auth/token";
-    pub const VAULT: &str = "/api/v1/me/encryption-vault/init";
+pub(crate) mod path {
+    pub(crate) const LOGIN: &str = "/api/v1/auth/login";
+    pub(crate) const SIGN_IN: &str = "/api/auth/sign-in/email";
+    pub(crate) const SPACES: &str = "/api/auth/organization/list";
+    pub(crate) const TOKEN: &str = "/api/auth/token";
+    pub(crate) const VAULT: &str = "/api/v1/me/encryption-vault/init";
 }
 
 /// `future`'s output, or a failed test after [`PATIENCE`].
-pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up: {what}"))
 }
 
 /// A test for every case of a table, all at once: most of them wait most of the time.
-pub async fn for_each<C, F: Future<Output = ()>>(
+pub(crate) async fn for_each<C, F: Future<Output = ()>>(
     cases: impl IntoIterator<Item = C>,
     test: impl FnMut(C) -> F,
 ) {
@@ -57,13 +57,13 @@ pub async fn for_each<C, F: Future<Output = ()>>(
 }
 
 /// A client that heeds no proxy of the environment.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
 /// How a world differs from the ordinary one: no due personas, one tick a year, 2 personas at once.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// The peers.
     pub peers: Options,
     /// Personas to seed.
@@ -76,41 +76,41 @@ pub struct Setup {
 
 impl Setup {
     /// One persona with these modules.
-    pub fn one(modules: &[&str]) -> Self {
+    pub(crate) fn one(modules: &[&str]) -> Self {
         Self { personas: vec![persona("anna", modules)], ..Self::default() }
     }
 
     /// A persona of each of these names, liking habits.
-    pub fn many<S: AsRef<str>>(names: &[S]) -> Self {
+    pub(crate) fn many<S: AsRef<str>>(names: &[S]) -> Self {
         let personas = names.iter().map(|name| persona(name.as_ref(), &["habits"])).collect();
         Self { personas, ..Self::default() }
     }
 
     /// The ten personas of the catalog.
-    pub fn catalog() -> Self {
+    pub(crate) fn catalog() -> Self {
         Self { personas: catalog::personas(), ..Self::default() }
     }
 
     /// Whose personas end their day with their first reply: no tool, no rating, one `__idle` row.
-    pub fn idle(self) -> Self {
+    pub(crate) fn idle(self) -> Self {
         self.peers(|peers| peers.claude.replies = 1)
     }
 
     /// With a variable set.
-    pub fn var(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn var(mut self, name: &'static str, value: impl ToString) -> Self {
         self.vars.push((name, value.to_string()));
         self
     }
 
     /// With changed peers.
-    pub fn peers(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) fn peers(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.peers);
         self
     }
 
     /// Days of one reply with calls of the module habits and one with closing words, for tests in
     /// which it does not matter what the personas do.
-    pub fn short_days(self) -> Self {
+    pub(crate) fn short_days(self) -> Self {
         let habits = ["habits.create", "habits.list"].map(str::to_owned);
         self.peers(|peers| {
             peers.claude.replies = 2;
@@ -119,13 +119,13 @@ impl Setup {
     }
 
     /// Starts it.
-    pub async fn start(self) -> World {
+    pub(crate) async fn start(self) -> World {
         World::start(self).await
     }
 }
 
 /// A daily persona of this name.
-pub fn persona(name: &str, modules: &[&str]) -> SeedPersona {
+pub(crate) fn persona(name: &str, modules: &[&str]) -> SeedPersona {
     let weight = 1.0 / modules.len().max(1) as f64;
     SeedPersona {
         name: name.to_owned(),
@@ -138,7 +138,7 @@ pub fn persona(name: &str, modules: &[&str]) -> SeedPersona {
 }
 
 /// devstack and the daemon.
-pub struct World {
+pub(crate) struct World {
     /// The peers.
     pub peers: Devstack,
     /// User ids of the seeded personas.
@@ -173,13 +173,13 @@ impl World {
 
     /// Drops the daemon as it is, in the middle of whatever it does. The next one will find what a
     /// kill -9 leaves.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.shutdown.abort();
         self.ended().await;
     }
 
     /// Starts another daemon in the place of one that has ended, with these variables changed.
-    pub async fn start_again(&mut self, changed: &[(&'static str, &str)]) {
+    pub(crate) async fn start_again(&mut self, changed: &[(&'static str, &str)]) {
         for (name, value) in changed {
             self.vars.retain(|(known, _)| known != name);
             self.vars.push((name, (*value).to_owned()));
@@ -189,12 +189,12 @@ impl World {
     }
 
     /// The daemon's journal, as its command line sees it.
-    pub async fn journal(&self) -> Journal {
+    pub(crate) async fn journal(&self) -> Journal {
         Journal::open_read_only(self.peers.data_folder()).await.unwrap()
     }
 
     /// Calls a route of /control with the service key.
-    pub async fn control(&self, method: Method, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn control(&self, method: Method, path: &str) -> (StatusCode, Value) {
         let key = variable(&self.peers, "MANA_SERVICE_KEY");
         let request = self.client.request(method, format!("{}/control/{path}", self.url));
         let response = patiently(path, request.header("x-service-key", key).send()).await.unwrap();
@@ -205,7 +205,7 @@ impl World {
 
     /// Waits until no tick and no recovery is under way: until then another tick is refused. That a run
     /// has ended is in the journal before.
-    pub async fn nothing_in_flight(&self) {
+    pub(crate) async fn nothing_in_flight(&self) {
         patiently("the end of the tick", async {
             while self.control(Method::GET, "status").await.1["tickInFlight"] != json!(false) {
                 tokio::task::yield_now().await;
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Waits until a state of affairs of the journal is reached.
-    pub async fn journal_reaches(&self, what: &str, is_so: impl AsyncFn(&Journal) -> bool) {
+    pub(crate) async fn journal_reaches(&self, what: &str, is_so: impl AsyncFn(&Journal) -> bool) {
         let journal = self.journal().await;
         patiently(what, async {
             while !is_so(&journal).await {
@@ -226,19 +226,19 @@ impl World {
     }
 
     /// Calls the daemon.
-    pub async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
         call(&self.client, method, &format!("{}{path}", self.url)).await
     }
 
     /// Fires a tick and returns its result.
-    pub async fn tick(&self) -> Value {
+    pub(crate) async fn tick(&self) -> Value {
         let (status, body) = self.call(Method::POST, "/diag/tick").await;
         assert_eq!(status, StatusCode::OK, "{body}");
         body["result"].clone()
     }
 
     /// Fires a tick and lets it run.
-    pub fn begin_tick(&self) -> JoinHandle<(StatusCode, Value)> {
+    pub(crate) fn begin_tick(&self) -> JoinHandle<(StatusCode, Value)> {
         let request = self.client.post(format!("{}/diag/tick", self.url));
         tokio::spawn(async move {
             let response = request.send().await.unwrap();
@@ -249,20 +249,20 @@ impl World {
     }
 
     /// Fires a tick in which nobody may fail.
-    pub async fn good_tick(&self) -> Value {
+    pub(crate) async fn good_tick(&self) -> Value {
         let result = self.tick().await;
         assert_eq!(result["failed"], json!([]), "{result}");
         result
     }
 
     /// The text of /metrics.
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let response = self.client.get(format!("{}/metrics", self.url)).send();
         patiently("/metrics", response).await.unwrap().text().await.unwrap()
     }
 
     /// The value of one series of /metrics, named without the common prefix.
-    pub async fn metric(&self, series: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let name = format!("mana_persona_runner_{series} ");
         let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
@@ -270,7 +270,7 @@ impl World {
     }
 
     /// Waits until a series of /metrics, which only grows, is at least this large.
-    pub async fn metric_reaches(&self, series: &str, at_least: f64) {
+    pub(crate) async fn metric_reaches(&self, series: &str, at_least: f64) {
         patiently(series, async {
             while self.metric(series).await.unwrap_or_default() < at_least {
                 tokio::task::yield_now().await;
@@ -280,19 +280,19 @@ impl World {
     }
 
     /// Lets time pass, for the daemon and for its peers.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.peers.clock.advance(by);
     }
 
     /// What mana-auth was asked at `path`, with a header of this name where one is given.
-    pub fn asked(&self, path: &str, header: Option<&str>) -> Vec<Recorded> {
+    pub(crate) fn asked(&self, path: &str, header: Option<&str>) -> Vec<Recorded> {
         let carries = |r: &Recorded| header.is_none_or(|name| r.headers.contains_key(name));
         self.peers.auth.served.recorder.matching(|r| r.path() == path && carries(r))
     }
 
     /// How many requests the three peers have received in all.
-    pub fn upstream_requests(&self) -> usize {
+    pub(crate) fn upstream_requests(&self) -> usize {
         let Devstack { auth, mcp, claude, .. } = &self.peers;
         [&auth.served, &mcp.served, &claude.served]
             .map(|peer| peer.recorder.all().len())
@@ -301,35 +301,35 @@ impl World {
     }
 
     /// The MCP sessions that were asked for.
-    pub fn initializes(&self) -> Vec<Recorded> {
+    pub(crate) fn initializes(&self) -> Vec<Recorded> {
         self.peers.mcp.served.recorder.matching(|r| r.json()["method"] == "initialize")
     }
 
     /// Answer of /health, which is always 200.
-    pub async fn health(&self) -> Value {
+    pub(crate) async fn health(&self) -> Value {
         let (status, body) = self.call(Method::GET, "/health").await;
         assert_eq!(status, StatusCode::OK);
         body
     }
 
     /// Rows of persona_actions.
-    pub async fn actions(&self) -> Vec<ActionRow> {
+    pub(crate) async fn actions(&self) -> Vec<ActionRow> {
         self.peers.auth.actions().await
     }
 
     /// Rows of persona_feedback.
-    pub async fn feedback(&self) -> Vec<FeedbackRow> {
+    pub(crate) async fn feedback(&self) -> Vec<FeedbackRow> {
         self.peers.auth.feedback().await
     }
 
     /// Stops the daemon and waits for its end.
-    pub async fn stop(&mut self) -> Ended {
+    pub(crate) async fn stop(&mut self) -> Ended {
         self.shutdown.stop();
         self.ended().await
     }
 
     /// Waits for the daemon's end.
-    pub async fn ended(&mut self) -> Ended {
+    pub(crate) async fn ended(&mut self) -> Ended {
         patiently("the end of the daemon", &mut self.daemon).await.unwrap()
     }
 }
@@ -355,13 +355,16 @@ async fn start_daemon(
 }
 
 /// A variable that points a daemon at these peers.
-pub fn variable<'p>(peers: &'p Devstack, name: &str) -> &'p str {
+pub(crate) fn variable<'p>(peers: &'p Devstack, name: &str) -> &'p str {
     let all = peers.environment();
     all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap()
 }
 
 /// Peers on a Monday with these personas, and the personas' user ids.
-pub async fn start_peers(options: Options, personas: &[SeedPersona]) -> (Devstack, Vec<String>) {
+pub(crate) async fn start_peers(
+    options: Options,
+    personas: &[SeedPersona],
+) -> (Devstack, Vec<String>) {
     let monday: Timestamp = MONDAY.parse().unwrap();
     let peers = Devstack::start(options, PeerClock::starting_at(monday)).await.unwrap();
     let password = |email: &str| derive_password(SEED_SECRET, email);
@@ -370,7 +373,7 @@ pub async fn start_peers(options: Options, personas: &[SeedPersona]) -> (Devstac
 }
 
 /// What a server answers `client`: status and, where it is JSON, body.
-pub async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Value) {
+pub(crate) async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Value) {
     let response = patiently(url, client.request(method, url).send()).await.unwrap();
     let status = response.status();
     let body = patiently(url, response.bytes()).await.unwrap();
@@ -378,7 +381,7 @@ pub async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Va
 }
 
 /// The error of this persona's entry in `failed[]` of a tick's result; there is at most one.
-pub fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
+pub(crate) fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
     let email = format!("persona.{name}@mana.test");
     let mut entries = result["failed"].as_array().unwrap().iter().filter(|f| f["persona"] == email);
     let entry = entries.next();
@@ -387,7 +390,7 @@ pub fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
 }
 
 /// The environment of a daemon among these peers.
-pub fn variables(
+pub(crate) fn variables(
     peers: &Devstack,
     further: &[(&'static str, String)],
 ) -> Vec<(OsString, OsString)> {

@@ -69,7 +69,7 @@ where
 
 impl Actions {
     /// Reads a request's body; one bad row refuses all.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let batch: Self = serde_json::from_slice(body).map_err(|_| INVALID)?;
         let named = |row: &Action| !row.tick_id.is_empty() && !row.tool_name.is_empty();
         let size = 1..=MAX_ACTIONS;
@@ -78,12 +78,12 @@ impl Actions {
     }
 
     /// The tick id of its first row.
-    pub fn tick_id(&self) -> &str {
+    pub(super) fn tick_id(&self) -> &str {
         self.actions.first().map_or("", |row| &row.tick_id)
     }
 
     /// Writes the batch, all or nothing, and moves last_active_at. Returns the number of rows sent.
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         store: &Store,
         persona: &str,
@@ -125,7 +125,7 @@ impl Actions {
 
 impl Feedback {
     /// Reads a request's body; one bad row refuses all.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let batch: Self = serde_json::from_slice(body).map_err(|_| INVALID)?;
         let sound = |row: &Rating| {
             !row.tick_id.is_empty() && !row.module.is_empty() && (1.0..=5.0).contains(&row.rating)
@@ -136,7 +136,7 @@ impl Feedback {
     }
 
     /// Writes the batch, all or nothing. Returns the number of rows sent.
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         store: &Store,
         persona: &str,

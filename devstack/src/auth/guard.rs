@@ -32,7 +32,7 @@ struct Failures {
 
 impl Guard {
     /// Counts a sign-in of this caller; `false` where it is one too many.
-    pub fn admits(&self, caller: &str, now: Timestamp) -> bool {
+    pub(super) fn admits(&self, caller: &str, now: Timestamp) -> bool {
         let mut callers = self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
         let sign_ins = callers.entry(caller.to_owned()).or_default();
         let window = SignedDuration::from_secs(WINDOW_SECONDS);
@@ -45,7 +45,7 @@ impl Guard {
     }
 
     /// For how many more seconds this e-mail is locked out, if it is.
-    pub fn locked_for(&self, email: &str, now: Timestamp) -> Option<i64> {
+    pub(super) fn locked_for(&self, email: &str, now: Timestamp) -> Option<i64> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let left = failures.get(email)?.locked_until?.duration_since(now);
         // Rounded up, so that whoever waits as told is not refused again.
@@ -53,7 +53,7 @@ impl Guard {
     }
 
     /// Counts a failed sign-in.
-    pub fn failed(&self, email: &str, now: Timestamp) {
+    pub(super) fn failed(&self, email: &str, now: Timestamp) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = failures.entry(email.to_owned()).or_default();
         failures.at.retain(|at| now.duration_since(*at) < FAILURES_COUNT_FOR);
@@ -65,7 +65,7 @@ impl Guard {
     }
 
     /// Forgets the failures of an e-mail that has just signed in.
-    pub fn succeeded(&self, email: &str) {
+    pub(super) fn succeeded(&self, email: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(email);
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct PasswordHash {
 
 impl PasswordHash {
     /// Hashes a password under a fresh salt.
-    pub fn of(password: &str) -> Result<Self, Unspecified> {
+    pub(super) fn of(password: &str) -> Result<Self, Unspecified> {
         let mut salt = vec![0; 16];
         rand::fill(&mut salt)?;
         let hash = derive(password, &salt).ok_or(Unspecified)?;
@@ -20,7 +20,7 @@ impl PasswordHash {
     }
 
     /// Whether this is the password.
-    pub fn matches(&self, password: &str) -> bool {
+    pub(super) fn matches(&self, password: &str) -> bool {
         derive(password, &self.salt)
             .is_some_and(|hash| constant_time::verify_slices_are_equal(&hash, &self.hash).is_ok())
     }

@@ -93,7 +93,7 @@ fn timestamp(text: &str) -> Result<Timestamp, sqlx::Error> {
 }
 
 impl Store {
-    pub async fn personas(&self) -> Result<Vec<PersonaRow>, sqlx::Error> {
+    pub(super) async fn personas(&self) -> Result<Vec<PersonaRow>, sqlx::Error> {
         let rows: Vec<PersonaColumns> = sqlx::query_as(
             "SELECT user_id, archetype, system_prompt, module_mix, tick_cadence, last_active_at,
                     created_at
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Whether this user is a persona.
-    pub async fn has_persona(&self, user_id: &str) -> Result<bool, sqlx::Error> {
+    pub(super) async fn has_persona(&self, user_id: &str) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM auth.personas WHERE user_id = $1)")
             .bind(user_id)
             .fetch_one(&mut *self.connection().await)
@@ -114,7 +114,7 @@ impl Store {
 
     /// The personas whose cadence says they are due at `now`; never run counts as long ago. Those whose user
     /// was deleted are among them only where that is asked for.
-    pub async fn due(&self, now: Timestamp, deleted: bool) -> Result<Vec<Due>, sqlx::Error> {
+    pub(super) async fn due(&self, now: Timestamp, deleted: bool) -> Result<Vec<Due>, sqlx::Error> {
         type Row = (String, String, String, String, String, String, Option<String>, String);
         let weekday = now.to_zoned(TimeZone::UTC).weekday().to_monday_one_offset() <= 5;
         let rows: Vec<Row> = sqlx::query_as(
@@ -145,7 +145,7 @@ impl Store {
             .collect()
     }
 
-    pub async fn set_last_active_at(
+    pub(super) async fn set_last_active_at(
         &self,
         user_id: &str,
         at: Option<Timestamp>,
@@ -158,7 +158,7 @@ impl Store {
         Ok(())
     }
 
-    pub async fn actions(&self) -> Result<Vec<ActionRow>, sqlx::Error> {
+    pub(super) async fn actions(&self) -> Result<Vec<ActionRow>, sqlx::Error> {
         type Row = (
             String,
             String,
@@ -194,7 +194,7 @@ impl Store {
             .collect()
     }
 
-    pub async fn feedback(&self) -> Result<Vec<FeedbackRow>, sqlx::Error> {
+    pub(super) async fn feedback(&self) -> Result<Vec<FeedbackRow>, sqlx::Error> {
         type Row = (String, String, String, String, i64, Option<String>, String);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, persona_id, tick_id, module, rating, notes, created_at

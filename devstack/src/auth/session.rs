@@ -16,7 +16,7 @@ pub(super) struct SessionCookie {
 
 impl SessionCookie {
     /// Under a fresh key. `https`: as a service whose own base URL is https.
-    pub fn generate(https: bool) -> Result<Self, Unspecified> {
+    pub(super) fn generate(https: bool) -> Result<Self, Unspecified> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
         Ok(Self { key, https })
     }
@@ -26,7 +26,7 @@ impl SessionCookie {
     }
 
     /// The value of Set-Cookie for this session.
-    pub fn set(&self, token: &str) -> String {
+    pub(super) fn set(&self, token: &str) -> String {
         let signature = STANDARD.encode(hmac::sign(&self.key, token.as_bytes()));
         // Percent-encoded, as the service sends it: a client has to return what it got.
         let signature: String = form_urlencoded::byte_serialize(signature.as_bytes()).collect();
@@ -38,7 +38,7 @@ impl SessionCookie {
     }
 
     /// The session token of a request, if it carries a cookie with a good signature.
-    pub fn token(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn token(&self, headers: &HeaderMap) -> Option<String> {
         let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         cookies
             .flat_map(|cookies| cookies.split(';'))

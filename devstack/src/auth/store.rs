@@ -131,7 +131,7 @@ pub(super) struct NewUser<'a> {
 }
 
 impl<'a> NewUser<'a> {
-    pub fn new(
+    pub(super) fn new(
         persona: &'a SeedPersona,
         password: &str,
         metadata_as_string: bool,
@@ -153,19 +153,23 @@ impl<'a> NewUser<'a> {
 
 impl Store {
     /// A fresh database in memory.
-    pub async fn open() -> Result<Self, sqlx::Error> {
+    pub(super) async fn open() -> Result<Self, sqlx::Error> {
         let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
         let mut connection = options.disable_statement_logging().connect().await?;
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
         Ok(Self(Mutex::new(connection)))
     }
 
-    pub async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
+    pub(super) async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
         self.0.lock().await
     }
 
     /// Stores these users with their spaces and personas, all or none.
-    pub async fn insert(&self, users: &[NewUser<'_>], now: Timestamp) -> Result<(), sqlx::Error> {
+    pub(super) async fn insert(
+        &self,
+        users: &[NewUser<'_>],
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
         let mut connection = self.connection().await;
         let mut transaction = connection.begin().await?;
         for user in users {
@@ -204,7 +208,7 @@ impl Store {
     }
 
     /// The user of this e-mail, if this is the password.
-    pub async fn user_by_password(
+    pub(super) async fn user_by_password(
         &self,
         email: &str,
         password: &str,
@@ -224,7 +228,7 @@ impl Store {
     }
 
     /// Whether this user exists.
-    pub async fn has_user(&self, user_id: &str) -> Result<bool, sqlx::Error> {
+    pub(super) async fn has_user(&self, user_id: &str) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM auth.users WHERE id = $1)")
             .bind(user_id)
             .fetch_one(&mut *self.connection().await)
@@ -232,7 +236,7 @@ impl Store {
     }
 
     /// Opens a session for this user.
-    pub async fn open_session(
+    pub(super) async fn open_session(
         &self,
         user_id: &str,
         session: &Session,
@@ -255,7 +259,7 @@ impl Store {
     }
 
     /// Session id, user id and e-mail of the session with this token, unless it has expired.
-    pub async fn session(
+    pub(super) async fn session(
         &self,
         token: &str,
         now: Timestamp,
@@ -271,7 +275,7 @@ impl Store {
     }
 
     /// The logins of this e-mail, or of all.
-    pub async fn logins(&self, email: Option<&str>) -> Result<Logins, sqlx::Error> {
+    pub(super) async fn logins(&self, email: Option<&str>) -> Result<Logins, sqlx::Error> {
         let opened_by: Vec<String> = sqlx::query_scalar(
             "SELECT s.opened_by FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
              WHERE $1 IS NULL OR u.email = $1",
@@ -284,7 +288,7 @@ impl Store {
     }
 
     /// What organization/list shows this user.
-    pub async fn organizations(&self, user_id: &str) -> Result<Vec<Value>, sqlx::Error> {
+    pub(super) async fn organizations(&self, user_id: &str) -> Result<Vec<Value>, sqlx::Error> {
         let listed: Vec<String> = sqlx::query_scalar(
             "SELECT listed FROM auth.organizations WHERE user_id = $1 ORDER BY rowid",
         )
@@ -294,7 +298,7 @@ impl Store {
         Ok(listed.iter().map(|space| serde_json::from_str(space).unwrap_or_default()).collect())
     }
 
-    pub async fn set_organizations(
+    pub(super) async fn set_organizations(
         &self,
         user_id: &str,
         organizations: &[Value],
@@ -317,7 +321,11 @@ impl Store {
 
     /// Deletes a user with all that is its own, or leaves the persona and its rows where another service
     /// keeps them, without foreign keys.
-    pub async fn delete_user(&self, user_id: &str, keep_persona: bool) -> Result<(), sqlx::Error> {
+    pub(super) async fn delete_user(
+        &self,
+        user_id: &str,
+        keep_persona: bool,
+    ) -> Result<(), sqlx::Error> {
         let mut connection = self.connection().await;
         let statements: &[&'static str] = match keep_persona {
             false => &["DELETE FROM auth.users WHERE id = $1"],

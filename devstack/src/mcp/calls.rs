@@ -46,11 +46,11 @@ impl Default for Calls {
 }
 
 impl Calls {
-    pub fn all(&self) -> Vec<Call> {
+    pub(super) fn all(&self) -> Vec<Call> {
         self.lock().clone()
     }
 
-    pub async fn wait_for(&self, n: usize, matches: impl Fn(&Call) -> bool) -> Vec<Call> {
+    pub(super) async fn wait_for(&self, n: usize, matches: impl Fn(&Call) -> bool) -> Vec<Call> {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
@@ -62,7 +62,7 @@ impl Calls {
     }
 
     /// Notes an arrival; the index is for [`Calls::ended`].
-    pub fn arrived(&self, call: Call) -> usize {
+    pub(super) fn arrived(&self, call: Call) -> usize {
         let mut list = self.lock();
         list.push(call);
         let index = list.len() - 1;
@@ -71,7 +71,7 @@ impl Calls {
         index
     }
 
-    pub fn ended(&self, index: usize, is_error: bool) {
+    pub(super) fn ended(&self, index: usize, is_error: bool) {
         if let Some(call) = self.lock().get_mut(index) {
             call.is_error = Some(is_error);
         }
@@ -118,13 +118,13 @@ struct Planned {
 }
 
 impl Plans {
-    pub fn add(&self, tool: &str, times: usize, behaviour: Behaviour) {
+    pub(super) fn add(&self, tool: &str, times: usize, behaviour: Behaviour) {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         plans.entry(tool.to_owned()).or_default().push_back(Planned { behaviour, left: times });
     }
 
     /// The behaviour the next call of `tool` meets, used up once.
-    pub fn take(&self, tool: &str) -> Option<Behaviour> {
+    pub(super) fn take(&self, tool: &str) -> Option<Behaviour> {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tool = plans.get_mut(tool)?;
         of_tool.retain(|planned| planned.left > 0);
@@ -152,7 +152,7 @@ pub(super) struct Gate(Mutex<HashMap<(String, String), VecDeque<Timestamp>>>);
 
 impl Gate {
     /// The reason to deny this call, if there is one.
-    pub fn deny(
+    pub(super) fn deny(
         &self,
         policy: ServerPolicy,
         user_id: &str,

@@ -54,7 +54,7 @@ pub(super) struct Tool {
 
 impl Tool {
     /// A tool the catalog does not have; it writes entries of a kind of its own.
-    pub fn added(name: &str, description: &str, input_schema: Map<String, Value>) -> Self {
+    pub(super) fn added(name: &str, description: &str, input_schema: Map<String, Value>) -> Self {
         Self {
             name: name.to_owned(),
             description: description.to_owned(),
@@ -70,21 +70,21 @@ impl Tool {
     }
 
     /// The text before the first dot.
-    pub fn module(&self) -> &str {
+    pub(super) fn module(&self) -> &str {
         self.name.split('.').next().unwrap_or_default()
     }
 
-    pub fn is_encrypted(&self) -> bool {
+    pub(super) fn is_encrypted(&self) -> bool {
         ENCRYPTED_MODULES.contains(&self.module())
     }
 
-    pub fn is_destructive(&self) -> bool {
+    pub(super) fn is_destructive(&self) -> bool {
         let verb = self.name.split_once('.').map_or("", |(_, verb)| verb);
         DESTRUCTIVE_VERBS.iter().any(|destructive| verb.starts_with(destructive))
     }
 
     /// The schema of the arguments, with the keys in the order zod emits them.
-    pub fn input_schema(&self) -> Map<String, Value> {
+    pub(super) fn input_schema(&self) -> Map<String, Value> {
         if let Some(schema) = &self.own_schema {
             return schema.clone();
         }
@@ -100,7 +100,7 @@ impl Tool {
     }
 
     /// What `tools/list` says of it.
-    pub fn listing(&self) -> Value {
+    pub(super) fn listing(&self) -> Value {
         json!({
             "name": self.name,
             "description": self.description,

@@ -40,7 +40,7 @@ pub(super) struct Door {
 
 impl Door {
     /// `running` ends all sessions when cancelled.
-    pub fn new(shared: Arc<Shared>, running: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, running: CancellationToken) -> Self {
         let manager = Arc::new(Manager::new(shared.options.idle_timeout));
         let config = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
@@ -57,7 +57,7 @@ impl Door {
     }
 
     /// Ends `session` without asking whose it is.
-    pub async fn close(&self, session: &str) {
+    pub(super) async fn close(&self, session: &str) {
         self.shared.owners.closed(session);
         if let Err(error) = self.manager.close_session(&session.into()).await {
             tracing::debug!(session, %error, "session was not open");

@@ -88,7 +88,7 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, opened: OnceLock::new() }
     }
 

@@ -38,13 +38,13 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Sends `result` in place of what the handler returns: for what rmcp's types cannot say.
-    pub fn answer_verbatim(&self, result: Value) {
+    pub(super) fn answer_verbatim(&self, result: Value) {
         // A request is answered once, so the first result stands.
         let _ = self.verbatim.set(result);
     }
 
     /// Ends the stream without an event.
-    pub fn end_stream(&self) {
+    pub(super) fn end_stream(&self) {
         self.end.cancel();
     }
 
@@ -72,7 +72,7 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    pub fn new(idle_timeout: Option<Duration>) -> Self {
+    pub(super) fn new(idle_timeout: Option<Duration>) -> Self {
         let mut local = LocalSessionManager::default();
         // Mana's sessions never expire by themselves.
         local.session_config.keep_alive = None;
@@ -166,18 +166,18 @@ struct Owned {
 }
 
 impl Owners {
-    pub fn opened(&self, session: &str, user_id: &str) {
+    pub(super) fn opened(&self, session: &str, user_id: &str) {
         let owned = Owned { user_id: user_id.to_owned(), listener: Weak::new() };
         self.lock().insert(session.to_owned(), owned);
     }
 
     /// Whose `session` is, if it is open.
-    pub fn owner(&self, session: &str) -> Option<String> {
+    pub(super) fn owner(&self, session: &str) -> Option<String> {
         self.lock().get(session).map(|owned| owned.user_id.clone())
     }
 
     /// Takes the one GET stream of `session`, until the guard is dropped.
-    pub fn listen(&self, session: &str) -> Option<Arc<()>> {
+    pub(super) fn listen(&self, session: &str) -> Option<Arc<()>> {
         let mut owners = self.lock();
         let owned = owners.get_mut(session)?;
         if owned.listener.strong_count() > 0 {
@@ -188,16 +188,16 @@ impl Owners {
         Some(guard)
     }
 
-    pub fn closed(&self, session: &str) {
+    pub(super) fn closed(&self, session: &str) {
         self.lock().remove(session);
     }
 
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.lock().len()
     }
 
     /// Forgets all of them and says which there were.
-    pub fn drain(&self) -> Vec<String> {
+    pub(super) fn drain(&self) -> Vec<String> {
         self.lock().drain().map(|(session, _)| session).collect()
     }
 

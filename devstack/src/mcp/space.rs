@@ -41,7 +41,7 @@ pub(super) struct Spaces(Mutex<HashMap<String, Vec<Entry>>>);
 
 impl Spaces {
     /// Carries out `tool` in `space` and returns what it answers.
-    pub fn run(
+    pub(super) fn run(
         &self,
         tool: &Tool,
         space: &str,
@@ -60,7 +60,7 @@ impl Spaces {
     }
 
     /// What `space` holds, in the order it was written.
-    pub fn entries(&self, space: &str) -> Vec<Entry> {
+    pub(super) fn entries(&self, space: &str) -> Vec<Entry> {
         self.lock().get(space).cloned().unwrap_or_default()
     }
 

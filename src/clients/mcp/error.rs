@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::http::{HttpError, Retryable, Verdict};
 
 /// What came of a request.
-pub type Outcome<T> = Result<T, McpError>;
+pub(crate) type Outcome<T> = Result<T, McpError>;
 
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

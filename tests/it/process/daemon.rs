@@ -19,7 +19,7 @@ use crate::support::{call, patiently, variables};
 
 /// How a process ended.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -29,7 +29,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 
 /// What the reader of the log does once it has been told the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// It reads on.
     Reads,
     /// It stops reading, until the process has ended.
@@ -47,7 +47,7 @@ fn command(mut command: Command, vars: impl IntoIterator<Item = (OsString, OsStr
 }
 
 /// Runs the binary to its own end.
-pub async fn finish(
+pub(crate) async fn finish(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
     arguments: &[&str],
 ) -> Finished {
@@ -58,7 +58,7 @@ pub async fn finish(
 }
 
 /// A daemon that serves.
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// Base URL, as its log tells it.
     pub url: String,
     child: Child,
@@ -70,12 +70,12 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one among these peers, with these variables on top of the ordinary ones, on a free port.
-    pub async fn start(peers: &Devstack, vars: &[(&'static str, String)]) -> Self {
+    pub(crate) async fn start(peers: &Devstack, vars: &[(&'static str, String)]) -> Self {
         Self::start_as(Command::new(BINARY), peers, vars, Reader::Reads).await
     }
 
     /// The most memory it has had so far, in KiB.
-    pub fn peak_memory(&self) -> u64 {
+    pub(crate) fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -83,7 +83,7 @@ impl Daemon {
     }
 
     /// As [`Daemon::start`], with a log that is read like this.
-    pub async fn start_for(
+    pub(crate) async fn start_for(
         reader: Reader,
         peers: &Devstack,
         vars: &[(&'static str, String)],
@@ -92,7 +92,7 @@ impl Daemon {
     }
 
     /// As [`Daemon::start`], with this soft and this hard limit of open descriptors.
-    pub async fn start_with_descriptors(
+    pub(crate) async fn start_with_descriptors(
         (soft, hard): (u32, u32),
         peers: &Devstack,
         vars: &[(&'static str, String)],
@@ -150,25 +150,25 @@ impl Daemon {
     }
 
     /// Calls it.
-    pub async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
         call(&self.client, method, &format!("{}{path}", self.url)).await
     }
 
     /// The text of /metrics.
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let request = self.client.get(format!("{}/metrics", self.url)).send();
         patiently("/metrics", request).await.unwrap().text().await.unwrap()
     }
 
     /// Sends it a signal.
-    pub async fn signal(&self, name: &str) {
+    pub(crate) async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it has not ended").to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(patiently("kill", kill).await.unwrap().success());
     }
 
     /// Waits for its end.
-    pub async fn ended(mut self) -> Finished {
+    pub(crate) async fn ended(mut self) -> Finished {
         let status = patiently("the end of the process", self.child.wait()).await.unwrap();
         self.has_ended.cancel();
         let stdout = patiently("its output", self.stdout).await.unwrap();

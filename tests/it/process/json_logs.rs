@@ -18,14 +18,14 @@ use crate::support::{Setup, patiently, start_peers};
 
 /// One line, checked.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct Line {
     pub level: String,
     pub msg: String,
     pub data: Map<String, Value>,
 }
 
 /// The lines of an output, each of which must be one record.
-pub fn lines(output: &str) -> Vec<Line> {
+pub(super) fn lines(output: &str) -> Vec<Line> {
     output.lines().map(line).collect()
 }
 

@@ -21,7 +21,7 @@ thread_local! {
 
 /// The lines logged by this test's thread since the capture began. A `#[tokio::test]` runs all its
 /// tasks on one thread, the daemon's among them.
-pub struct Logs {
+pub(crate) struct Logs {
     text: Text,
 }
 
@@ -56,7 +56,7 @@ impl io::Write for ToCapture {
 
 impl Logs {
     /// Captures what is of this level or above.
-    pub fn capture(level: &str) -> Self {
+    pub(crate) fn capture(level: &str) -> Self {
         install();
         let (text, level) = (Text::default(), LevelFilter::from_str(level).unwrap());
         CAPTURE.set(Some((level, text.clone())));
@@ -64,12 +64,12 @@ impl Logs {
     }
 
     /// Lets the code panic that logs the next line containing `part`: the daemon has no switch for it.
-    pub fn panic_at(&self, part: &str) {
+    pub(crate) fn panic_at(&self, part: &str) {
         PANICS.with_borrow_mut(|panics| panics.push(part.to_owned()));
     }
 
     /// The lines that contain `part`.
-    pub fn lines_with(&self, part: &str) -> Vec<String> {
+    pub(crate) fn lines_with(&self, part: &str) -> Vec<String> {
         let bytes = self.text.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()

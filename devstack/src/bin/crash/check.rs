@@ -11,7 +11,7 @@ use crate::{Problem, ledger, ledger::Requests, rounds::Course, world::World};
 
 /// Figures for the summary, and what does not hold.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// Lines of figures.
     pub figures: Vec<String>,
     /// What does not hold.
@@ -40,7 +40,7 @@ struct Run {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn check(
+pub(crate) async fn check(
     world: &World,
     course: &Course,
     most_lost: usize,

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Personas at once.
-pub const CONCURRENCY: usize = 4;
+pub(crate) const CONCURRENCY: usize = 4;
 /// What a SIGTERM may take in the end.
 const GRACE: Duration = Duration::from_secs(3);
 /// Beyond the grace, for a busy machine.
@@ -39,7 +39,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(15);
 const STEP: SignedDuration = SignedDuration::from_hours(1);
 
 /// How the daemon is started each time.
-pub struct Launcher {
+pub(crate) struct Launcher {
     program: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
     /// What all daemons say.
@@ -50,7 +50,7 @@ pub struct Launcher {
 }
 
 /// The daemon, running.
-pub enum Daemon {
+pub(crate) enum Daemon {
     /// The compiled one.
     Process(Box<Child>),
     /// One in this process.
@@ -59,7 +59,7 @@ pub enum Daemon {
 
 impl Launcher {
     /// For daemons among these peers.
-    pub fn new(options: &Options, peers: &Devstack) -> Self {
+    pub(crate) fn new(options: &Options, peers: &Devstack) -> Self {
         let mut variables = peers.environment().to_vec();
         let own = [
             ("PORT", "0".to_owned()),
@@ -86,7 +86,7 @@ impl Launcher {
     ///
     /// # Errors
     /// When that is not possible.
-    pub async fn start(&self) -> Result<Daemon, Problem> {
+    pub(crate) async fn start(&self) -> Result<Daemon, Problem> {
         let Some(program) = &self.program else { return self.start_here().await };
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let child = Command::new(program)
@@ -130,7 +130,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it was gone already, or does not go.
-    pub async fn end(self, signal: Signal, between: Duration) -> Result<bool, Problem> {
+    pub(crate) async fn end(self, signal: Signal, between: Duration) -> Result<bool, Problem> {
         let mut child = match self {
             Self::Process(child) => child,
             Self::InProcess(runtime) => {

@@ -15,7 +15,7 @@ const MAX_RUNS: u32 = 10_000;
 
 /// Model requests of a run, and its MCP sessions.
 #[derive(Clone, Debug, Default)]
-pub struct Requests {
+pub(crate) struct Requests {
     /// Replies, as they were paid for.
     pub replied: Vec<(Tokens, Usd)>,
     /// What was reserved for requests whose answer was lost.
@@ -33,7 +33,7 @@ impl Requests {
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub async fn of(journal: &Journal, run: &RunRow) -> Result<Self, Problem> {
+    pub(crate) async fn of(journal: &Journal, run: &RunRow) -> Result<Self, Problem> {
         let mut requests = Self::default();
         for stored in journal.steps(run.id).await? {
             match serde_json::from_str(&stored.body)? {
@@ -60,7 +60,7 @@ impl Requests {
     }
 
     /// Once the run has ended: no answer is waited for any more.
-    pub fn ended(mut self) -> Self {
+    pub(crate) fn ended(mut self) -> Self {
         self.lose();
         self
     }
@@ -71,7 +71,7 @@ impl Requests {
 }
 
 /// The daemon's journal as a guest sees it.
-pub async fn open(folder: &Path) -> Result<Journal, JournalError> {
+pub(crate) async fn open(folder: &Path) -> Result<Journal, JournalError> {
     Journal::open_read_only(folder).await
 }
 
@@ -79,7 +79,7 @@ pub async fn open(folder: &Path) -> Result<Journal, JournalError> {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn runs(journal: &Journal) -> Result<Vec<RunRow>, Problem> {
+pub(crate) async fn runs(journal: &Journal) -> Result<Vec<RunRow>, Problem> {
     let mut runs = journal.latest_runs(MAX_RUNS).await?;
     if runs.len() >= MAX_RUNS as usize {
         return Err("there are more runs than are looked at".into());
@@ -92,7 +92,7 @@ pub async fn runs(journal: &Journal) -> Result<Vec<RunRow>, Problem> {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn under_way(journal: &Journal) -> Result<Vec<(RunId, u32)>, Problem> {
+pub(crate) async fn under_way(journal: &Journal) -> Result<Vec<(RunId, u32)>, Problem> {
     let mut under_way = Vec::new();
     for state in [RunState::Running, RunState::RatingOwed] {
         for run in journal.runs_in(state).await? {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 /// How to call it.
-pub const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: crash [options] PATH_OF_THE_DAEMON
   --kills N        how often the daemon is killed (100)
   --seed N         of everything that is left to chance (1)
@@ -17,7 +17,7 @@ usage: crash [options] PATH_OF_THE_DAEMON
 
 /// How the daemon is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// It gets no chance to do anything.
     Kill,
     /// It is asked to stop.
@@ -28,7 +28,7 @@ pub enum Signal {
 
 /// What was asked for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The compiled daemon; none is needed where it runs in this process.
     pub daemon: PathBuf,
     /// How often it is killed.
@@ -50,7 +50,7 @@ impl Options {
     ///
     /// # Errors
     /// The usage.
-    pub fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
+    pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
         let mut options = Self {
             daemon: PathBuf::new(),
             kills: 100,

@@ -43,7 +43,7 @@ const CALM_LIMIT: Duration = Duration::from_secs(120);
 
 /// What happened on the way.
 #[derive(Debug, Default)]
-pub struct Course {
+pub(crate) struct Course {
     /// Kills.
     pub kills: usize,
     /// Model requests under way at the kills, by the journal: the run, and the number of the step.
@@ -62,7 +62,11 @@ pub struct Course {
 ///
 /// # Errors
 /// When something that must not happen does.
-pub async fn run(world: &World, launcher: &Launcher, options: &Options) -> Result<Course, Problem> {
+pub(crate) async fn run(
+    world: &World,
+    launcher: &Launcher,
+    options: &Options,
+) -> Result<Course, Problem> {
     let mut chance = Chance::new(options.seed, 4);
     let mut course = Course { rounds: 1, ..Course::default() };
     let weather =

@@ -12,14 +12,14 @@ use tokio::{task::JoinHandle, time::sleep};
 const LONGEST: u64 = 1_200;
 
 /// Bad weather comes and goes until it is ended; then it stays good.
-pub struct Weather {
+pub(crate) struct Weather {
     is_bad: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Weather {
     /// Over this peer.
-    pub fn over(served: &Served, seed: u64) -> Self {
+    pub(crate) fn over(served: &Served, seed: u64) -> Self {
         let is_bad = Arc::new(AtomicBool::new(false));
         let faults = [
             (20, Fault::Reset),
@@ -49,7 +49,7 @@ impl Weather {
     }
 
     /// It is good from now on.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.task.abort();
         let _ = self.task.await;
         self.is_bad.store(false, SeqCst);

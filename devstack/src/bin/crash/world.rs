@@ -11,7 +11,7 @@ use mana_persona_runner::domain::{Cadence, derive_password};
 use crate::Problem;
 
 /// What the personas are seeded with.
-pub const SEED_SECRET: &str = "crash-seed-secret";
+pub(crate) const SEED_SECRET: &str = "crash-seed-secret";
 /// A Monday: everybody is due.
 const START: &str = "2026-03-09T11:00:00Z";
 /// Those of the ten that are due every hour; the others keep their cadence.
@@ -23,7 +23,7 @@ const MODEL_LATENCY: Duration = Duration::from_millis(25);
 const TOOL_LATENCY: Duration = Duration::from_millis(12);
 
 /// devstack with its personas.
-pub struct World {
+pub(crate) struct World {
     /// The peers.
     pub peers: Devstack,
     /// Cadence of each persona, by user id.
@@ -37,7 +37,7 @@ impl World {
     ///
     /// # Errors
     /// When they do not start.
-    pub async fn start(seed: u64) -> Result<Self, Problem> {
+    pub(crate) async fn start(seed: u64) -> Result<Self, Problem> {
         let mut options = PeerOptions::default();
         options.claude.latency = MODEL_LATENCY;
         options.mcp.tools = ToolSet::Empty;

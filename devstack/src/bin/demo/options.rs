@@ -11,7 +11,7 @@ const CLAUDE_VARIABLES: [&str; 4] =
 
 /// What the demo was asked to do.
 #[derive(Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Exit after the tick.
     pub once: bool,
     /// Use the real model.
@@ -25,7 +25,7 @@ impl Options {
     ///
     /// # Errors
     /// The usage, or what is missing.
-    pub fn from_args(
+    pub(crate) fn from_args(
         args: impl Iterator<Item = String>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
@@ -48,7 +48,7 @@ impl Options {
     }
 
     /// What is about to happen, plainly.
-    pub fn headline(&self) -> &'static str {
+    pub(crate) fn headline(&self) -> &'static str {
         if self.real_claude {
             "mana-persona-runner demo: embedded mana-auth and mana-mcp, the REAL model (this costs money)"
         } else {

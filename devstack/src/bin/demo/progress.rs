@@ -12,7 +12,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the tick's answer cannot be had.
-pub async fn watch(
+pub(crate) async fn watch(
     peers: &Devstack,
     personas: &[(String, SeedPersona)],
     tick: impl Future<Output = Result<Value, Box<dyn Error>>>,

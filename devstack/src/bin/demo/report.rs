@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The rows of each persona, read back from mana-auth's database.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     personas: Vec<PersonaReport>,
     failed: Vec<(String, String)>,
     ran: usize,
@@ -29,7 +29,7 @@ struct PersonaReport {
 
 impl Report {
     /// Reads the rows back; `answer` is what /diag/tick said.
-    pub async fn read(
+    pub(crate) async fn read(
         peers: &Devstack,
         personas: &[(String, SeedPersona)],
         answer: &Value,
@@ -62,12 +62,12 @@ impl Report {
     }
 
     /// Whether every persona ran and left actions and ratings.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete() == self.personas.len() && self.ran == self.personas.len()
     }
 
     /// The last line.
-    pub fn verdict(&self) -> String {
+    pub(crate) fn verdict(&self) -> String {
         format!(
             "{} of {} personas had their day and their rows landed",
             self.complete().min(self.ran),
@@ -163,7 +163,7 @@ fn tally(actions: &[ActionRow]) -> String {
 }
 
 /// What to try while everything is still running.
-pub fn try_it(url: &str, peers: &Devstack) -> String {
+pub(crate) fn try_it(url: &str, peers: &Devstack) -> String {
     format!(
         "Still running until Ctrl-C. Try:\n\
          \x20 curl -s {url}/health\n\

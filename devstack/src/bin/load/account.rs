@@ -17,7 +17,7 @@ struct Day {
 }
 
 /// What is wrong after a tick of these users in which each asked the model so many times.
-pub async fn check(
+pub(crate) async fn check(
     peers: &Devstack,
     users: &[String],
     answer: &Value,

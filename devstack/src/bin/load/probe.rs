@@ -22,14 +22,14 @@ const PERIOD: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A thread that asks until it is stopped.
-pub struct Probe {
+pub(crate) struct Probe {
     stop: Arc<Notify>,
     thread: JoinHandle<io::Result<Answers>>,
 }
 
 /// What was answered.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub(crate) struct Answers {
     /// How long each answer took, the shortest first.
     pub took: Vec<Duration>,
     /// How often there was none, or another than 200.
@@ -41,7 +41,7 @@ impl Probe {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(url: String) -> io::Result<Self> {
+    pub(crate) fn start(url: String) -> io::Result<Self> {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("probe".into()).spawn(move || {
@@ -55,7 +55,7 @@ impl Probe {
     ///
     /// # Errors
     /// When it could not ask at all.
-    pub async fn stop(self) -> io::Result<Answers> {
+    pub(crate) async fn stop(self) -> io::Result<Answers> {
         self.stop.notify_one();
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
         joined
@@ -66,7 +66,7 @@ impl Probe {
 
 impl Answers {
     /// So many percent of the answers took no longer.
-    pub fn percentile(&self, percent: usize) -> Duration {
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.took.len() * percent).div_ceil(100).max(1) - 1;
         self.took.get(rank).copied().unwrap_or(Duration::MAX)
     }

@@ -17,7 +17,7 @@ const MAX_RUNS: u32 = 10_000;
 ///
 /// # Errors
 /// When the journal cannot be read, or has more runs than it lists.
-pub async fn check(world: &World) -> Result<Vec<String>, Problem> {
+pub(crate) async fn check(world: &World) -> Result<Vec<String>, Problem> {
     let journal = Journal::open_read_only(world.peers.data_folder()).await?;
     let runs = journal.latest_runs(MAX_RUNS).await?;
     let depth = journal.outbox_depth().await?;

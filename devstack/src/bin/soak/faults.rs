@@ -22,12 +22,12 @@ const SLOW: Duration = Duration::from_millis(800);
 
 /// How often each fault was met.
 #[derive(Clone, Debug, Default)]
-pub struct Met(Arc<Mutex<Vec<(&'static str, Count)>>>);
+pub(crate) struct Met(Arc<Mutex<Vec<(&'static str, Count)>>>);
 
 type Count = Arc<AtomicUsize>;
 
 /// Faults that go on until they are ended.
-pub struct Faults<'a> {
+pub(crate) struct Faults<'a> {
     peers: &'a Devstack,
     met: Met,
     lost: Count,
@@ -36,7 +36,7 @@ pub struct Faults<'a> {
 
 impl<'a> Faults<'a> {
     /// At these peers, by the chance of this seed.
-    pub fn over(peers: &'a Devstack, seed: u64) -> Self {
+    pub(crate) fn over(peers: &'a Devstack, seed: u64) -> Self {
         let met = Met::default();
         let overloaded =
             r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
@@ -65,7 +65,7 @@ impl<'a> Faults<'a> {
 
     /// Has mana-mcp lose all its sessions from time to time, as its restarts do, for as long as it is
     /// polled.
-    pub async fn lose_sessions(&self) -> Infallible {
+    pub(crate) async fn lose_sessions(&self) -> Infallible {
         loop {
             let (least, most) = SESSION_LOSS;
             let pause = {
@@ -79,7 +79,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Nothing goes wrong any more. How often something did.
-    pub fn end(self) -> Met {
+    pub(crate) fn end(self) -> Met {
         for served in [&self.peers.auth.served, &self.peers.mcp.served, &self.peers.claude.served] {
             served.faults.clear();
         }
@@ -133,7 +133,7 @@ impl Met {
     }
 
     /// Faults that nobody met: a soak without them shows nothing.
-    pub fn missing(&self) -> Vec<&'static str> {
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
         self.counts().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
     }
 }

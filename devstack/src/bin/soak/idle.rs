@@ -26,7 +26,7 @@ const UNCHANGED: Duration = Duration::from_secs(12);
 ///
 /// # Errors
 /// When that does not come.
-pub async fn settle(world: &World, daemon: &Daemon) -> Result<(), Problem> {
+pub(crate) async fn settle(world: &World, daemon: &Daemon) -> Result<(), Problem> {
     let started = Instant::now();
     loop {
         let status = control(daemon, "status").await?;
@@ -56,7 +56,7 @@ async fn control(daemon: &Daemon, what: &str) -> Result<Value, Problem> {
 
 /// What an idle daemon holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idle {
+pub(crate) struct Idle {
     descriptors: usize,
     tasks: usize,
 }
@@ -66,7 +66,7 @@ impl Idle {
     ///
     /// # Errors
     /// When the daemon does not answer, or never comes to rest.
-    pub async fn of(daemon: &Daemon) -> Result<Self, Problem> {
+    pub(crate) async fn of(daemon: &Daemon) -> Result<Self, Problem> {
         control(daemon, "drain").await?;
         let started = Instant::now();
         let mut held = (Self::now(daemon).await?, Instant::now());
@@ -89,7 +89,7 @@ impl Idle {
     ///
     /// # Errors
     /// As above.
-    pub async fn returns(daemon: &Daemon, before: &Self) -> Result<Vec<String>, Problem> {
+    pub(crate) async fn returns(daemon: &Daemon, before: &Self) -> Result<Vec<String>, Problem> {
         let after = Self::of(daemon).await?;
         let mut wrong = Vec::new();
         if after.descriptors > before.descriptors {

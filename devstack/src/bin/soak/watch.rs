@@ -20,7 +20,7 @@ const FILLING: f64 = 3.0;
 const LINES: u32 = 6;
 
 /// Memory in MB over time.
-pub struct Watch {
+pub(crate) struct Watch {
     memory: Vec<(Duration, f64)>,
     lasts: Duration,
 }
@@ -30,7 +30,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the daemon has ended.
-    pub async fn over(daemon: &Daemon, lasts: Duration) -> Result<Self, Problem> {
+    pub(crate) async fn over(daemon: &Daemon, lasts: Duration) -> Result<Self, Problem> {
         let process = daemon.process()?;
         let (started, mut memory, mut told) = (Instant::now(), Vec::new(), 0);
         let mut ticks = interval(PERIOD);
@@ -55,7 +55,7 @@ impl Watch {
     }
 
     /// What is wrong with it.
-    pub fn wrong(&self) -> Vec<String> {
+    pub(crate) fn wrong(&self) -> Vec<String> {
         let is_long = self.lasts / 3 >= SETTLED;
         let settled = if is_long { SETTLED } else { self.lasts / 3 };
         let most = |settled: f64| settled * GROWTH + if is_long { 0.0 } else { FILLING };

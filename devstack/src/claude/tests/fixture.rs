@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use super::super::{ClaudeOptions, FakeClaude};
 
 /// A client of a scripted Claude that sends what it is told, right or wrong.
-pub struct Client {
+pub(super) struct Client {
     pub claude: FakeClaude,
     /// Its clock, which stands still.
     pub clock: Clock,
@@ -17,7 +17,7 @@ pub struct Client {
 }
 
 /// An answer, read whole.
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
@@ -25,11 +25,11 @@ pub struct Answer {
 }
 
 impl Client {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(ClaudeOptions::default()).await
     }
 
-    pub async fn with(options: ClaudeOptions) -> Self {
+    pub(super) async fn with(options: ClaudeOptions) -> Self {
         let clock = Clock::system();
         clock.set_speed(0.0);
         clock.set("2026-11-20T09:00:00Z".parse().unwrap());
@@ -40,18 +40,18 @@ impl Client {
     }
 
     /// A POST with sound headers.
-    pub async fn post(&self, body: impl Into<String>) -> Answer {
+    pub(super) async fn post(&self, body: impl Into<String>) -> Answer {
         self.send(self.request("/v1/messages", SOUND).body(body.into())).await
     }
 
-    pub fn request(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    pub(super) fn request(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", self.claude.url());
         headers
             .iter()
             .fold(self.http.post(url), |request, (name, value)| request.header(*name, *value))
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
@@ -60,14 +60,14 @@ impl Client {
     }
 
     /// Checks that this body is accepted.
-    pub async fn accepts(&self, body: Value) -> Answer {
+    pub(super) async fn accepts(&self, body: Value) -> Answer {
         let answer = self.post(body.to_string()).await;
         assert_eq!(answer.status, 200, "{body}\n{}", answer.text);
         answer
     }
 
     /// Checks that this body is refused with 400 and a message that begins so.
-    pub async fn refuses(&self, body: Value, message: &str) {
+    pub(super) async fn refuses(&self, body: Value, message: &str) {
         let before = self.claude.violations().len();
         let answer = self.post(body.to_string()).await;
         assert_eq!(answer.status, 400, "expected {message:?} for {body}\n{}", answer.text);
@@ -82,14 +82,14 @@ impl Client {
     }
 }
 
-pub const SOUND: &[(&str, &str)] = &[
+pub(super) const SOUND: &[(&str, &str)] = &[
     ("x-api-key", "sk-ant-devstack"),
     ("anthropic-version", "2026-10-21"),
     ("content-type", "application/json"),
 ];
 
 /// The smallest valid request.
-pub fn base() -> Value {
+pub(super) fn base() -> Value {
     json!({
         "model": "claude-haiku-5-5",
         "max_tokens": 1024,
@@ -98,42 +98,42 @@ pub fn base() -> Value {
 }
 
 /// The smallest valid request with this at its top level.
-pub fn with(key: &str, value: Value) -> Value {
+pub(super) fn with(key: &str, value: Value) -> Value {
     let mut body = base();
     body[key] = value;
     body
 }
 
 /// The smallest valid request for `model` with this at its top level.
-pub fn with_model(model: &str, key: &str, value: Value) -> Value {
+pub(super) fn with_model(model: &str, key: &str, value: Value) -> Value {
     let mut body = with(key, value);
     body["model"] = model.into();
     body
 }
 
 /// The smallest valid request with these messages.
-pub fn talk(messages: Value) -> Value {
+pub(super) fn talk(messages: Value) -> Value {
     with("messages", messages)
 }
 
 /// A user message of these blocks.
-pub fn user(blocks: Value) -> Value {
+pub(super) fn user(blocks: Value) -> Value {
     json!({"role": "user", "content": blocks})
 }
 
 /// An assistant message of these blocks.
-pub fn assistant(blocks: Value) -> Value {
+pub(super) fn assistant(blocks: Value) -> Value {
     json!({"role": "assistant", "content": blocks})
 }
 
-pub fn tool(name: &str) -> Value {
+pub(super) fn tool(name: &str) -> Value {
     json!({"name": name, "description": "d", "input_schema": {"type": "object", "properties": {}}})
 }
 
-pub fn tool_use(id: &str) -> Value {
+pub(super) fn tool_use(id: &str) -> Value {
     json!({"type": "tool_use", "id": id, "name": "todo_list", "input": {}})
 }
 
-pub fn tool_result(id: &str) -> Value {
+pub(super) fn tool_result(id: &str) -> Value {
     json!({"type": "tool_result", "tool_use_id": id, "content": "ok"})
 }
