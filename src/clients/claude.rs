@@ -60,6 +60,9 @@ const MESSAGES: Operation = Operation {
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
 
+/// Roughly what a request has beside its texts, in bytes.
+const FRAME: usize = 1 << 10;
+
 /// System prompt and first message of an ordinary request, in bytes.
 const ORDINARY_BYTES: u64 = 8 << 10;
 /// Output tokens of an ordinary request.
@@ -279,8 +282,12 @@ impl ClaudeClient {
             cache_control,
             output_config,
         };
+        let past: usize = ask.messages.iter().map(Message::len).sum();
+        let tools = ask.tools.map_or(0, |tools| tools.as_json().len());
+        let mut json = Vec::with_capacity(past + tools + 2 * ask.system.len() + FRAME);
         // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
-        serde_json::to_vec(&body).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut json, &body);
+        json
     }
 
     /// How long a request's prompt is.

@@ -99,6 +99,11 @@ impl Message {
         Self { role, content: encode(content), attached: 0 }
     }
 
+    /// About how long it is as JSON, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.content.get().len() + r#"{"role":"assistant","content":},"#.len()
+    }
+
     /// How many blocks its content has.
     pub(super) fn blocks(&self) -> usize {
         serde_json::from_str::<Vec<IgnoredAny>>(self.content.get()).map_or(1, |all| all.len())
