@@ -29,7 +29,7 @@ pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read
 use crate::{
     config::BaseUrl,
     domain::{Redactor, ToolName},
-    http::{HttpClient, RetryPolicy},
+    http::{HttpClient, RetryPolicy, bearer},
 };
 
 /// Revisions this client speaks, the newest first (docs/contracts/mcp-client.md, section 1).
@@ -196,6 +196,13 @@ impl McpSession {
         };
         let on_retry = self.link.http.retried(PEER, "tools_call");
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await
+    }
+
+    /// What is sent from now on, if only to end the session, carries this JWT.
+    pub fn carry(&self, jwt: &SecretString) {
+        if let Some((name, value)) = bearer(jwt) {
+            self.link.headers.lock().insert(name, value);
+        }
     }
 
     /// Ends the session on the server, within `limit` and never longer than 3 s: with this JWT, or else the
