@@ -204,6 +204,23 @@ async fn a_run_that_panics_ends_its_earlier_session_with_the_fresh_jwt() {
 }
 
 #[tokio::test]
+async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
+    let logs = Logs::capture("warn");
+    let world = Setup::one(&["habits"]).start().await;
+    for method in ["initialize", "tools/list"] {
+        let asks = move |r: &Recorded| r.json()["method"] == method;
+        world.peers.mcp.served.faults.inject(1, Fault::status(503, ""), asks);
+    }
+    play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
+    let told = logs.lines_with("trying again");
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (line, step) in told.iter().zip(["initialize", "tools/list"]) {
+        assert!(line.contains(&format!(" {step}: mana-mcp answered 503; trying again")), "{line}");
+        assert!(!line.contains("not run"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_jwt_is_renewed_once_per_call_and_ten_times_per_run() {
     let world = Setup::one(&["habits"]).start().await;
     world.peers.mcp.served.faults.inject(usize::MAX, unauthorized(), calls);
