@@ -134,10 +134,8 @@ fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, goes_on: boo
         None => format!("  → {}", cell(&asked.name, NAME)),
     });
     // One that was cut off may have none.
-    let input = match asked.input.get() {
-        "null" => "{}",
-        input => input,
-    };
+    let input = asked.input.get();
+    let input = if input == "null" { "{}" } else { input };
     page.text(6, &readable(input), INPUT);
     let Some(called) = called else {
         return page.line(match (tool.is_some(), goes_on) {

@@ -60,9 +60,6 @@ const MESSAGES: Operation = Operation {
 /// Most output tokens that a request without streaming should ask for (section 6).
 pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
 
-/// Roughly what a request has beside its texts, in bytes.
-const FRAME: usize = 1 << 10;
-
 /// System prompt and first message of an ordinary request, in bytes.
 const ORDINARY_BYTES: u64 = 8 << 10;
 /// Output tokens of an ordinary request.
@@ -239,7 +236,7 @@ impl ClaudeClient {
             reply
         };
         let attempt = || async {
-            if ask.cached { self.cold_start.send(&tools, send()).await } else { send().await }
+            if ask.cached { self.cold_start.send(tools, send()).await } else { send().await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let goes_on = |error: &ClaudeError, pause| {
@@ -282,9 +279,10 @@ impl ClaudeClient {
             cache_control,
             output_config,
         };
-        let past: usize = ask.messages.iter().map(Message::len).sum();
+        // What else there is is short.
+        let past: usize = ask.messages.iter().map(|it| it.content.get().len() + 64).sum();
         let tools = ask.tools.map_or(0, |tools| tools.as_json().len());
-        let mut json = Vec::with_capacity(past + tools + 2 * ask.system.len() + FRAME);
+        let mut json = Vec::with_capacity(past + tools + ask.system.len() + 1_024);
         // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
         let _ = serde_json::to_writer(&mut json, &body);
         json

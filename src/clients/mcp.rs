@@ -22,7 +22,7 @@ use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
 pub use look::Look;
-use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT, retried_setup};
+use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub use transport::{Ending, PEER};
 pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read_tools};
 
@@ -77,7 +77,9 @@ impl McpClient {
         note: impl Fn(String) -> N,
     ) -> Outcome<(McpSession, Vec<Tool>)> {
         let opening = async {
-            let on_retry = retried_setup(&self.http, INITIALIZE);
+            // Whether a step of the setup ran makes no difference.
+            let retried = self.http.retried(PEER, INITIALIZE);
+            let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
             let attempt = || async {
                 let link = self.link(access, redactor)?;
                 link.or_end(shake_hands(&link, &note)).await?;

@@ -34,7 +34,7 @@ pub type Weight = u64;
 pub struct Message {
     pub(super) role: Role,
     /// A text, or a list of blocks.
-    content: Box<RawValue>,
+    pub(super) content: Box<RawValue>,
     /// By how much it weighs more than it is long.
     #[serde(skip)]
     pub(super) attached: i64,
@@ -97,11 +97,6 @@ impl Message {
 
     fn of<C: Serialize + ?Sized>(role: Role, content: &C) -> Self {
         Self { role, content: encode(content), attached: 0 }
-    }
-
-    /// About how long it is as JSON, in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.content.get().len() + r#"{"role":"assistant","content":},"#.len()
     }
 
     /// How many blocks its content has.

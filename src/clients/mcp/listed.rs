@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     error::{Fate, McpError, Outcome},
-    transport::{Link, SETUP_TIMEOUT, retried_setup},
+    transport::{Link, PEER, SETUP_TIMEOUT},
     wire::{MAX_TOOLS, Tool, ToolHints, read_tools},
 };
 use crate::{
@@ -31,7 +31,8 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Too
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
     for _ in 0..MAX_PAGES {
-        let on_retry = retried_setup(&link.http, "tools_list");
+        let retried = link.http.retried(PEER, "tools_list");
+        let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
         let attempt = || async {
             let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
             let params = cursors.last().map_or(json!({}), |cursor| json!({"cursor": cursor}));

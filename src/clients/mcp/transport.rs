@@ -319,15 +319,6 @@ impl Drop for Link {
     }
 }
 
-/// Tells of a further attempt at a step of the setup. What became of the one before makes no difference.
-pub(super) fn retried_setup(
-    http: &HttpClient,
-    operation: &'static str,
-) -> impl Fn(&McpError, Duration) -> bool + use<> {
-    let retried = http.retried(PEER, operation);
-    move |error, pause| retried(&error.reason, pause)
-}
-
 async fn within<T>(limit: Duration, exchange: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let late = || McpError::unknown(format!("no answer within {} ms", limit.as_millis()));
     timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
