@@ -161,10 +161,11 @@ impl Conversation {
         as_system: bool,
     ) {
         let Next::CallTools(calls) = &self.next else { return };
-        // One result for each call, in order, or the next request is refused.
-        if !calls.iter().map(|call| &call.id).eq(results.iter().map(|it| &it.tool_use_id)) {
-            return;
-        }
+        // The next request is refused otherwise; made again, the calls would take effect twice.
+        debug_assert!(
+            calls.iter().map(|call| &call.id).eq(results.iter().map(|it| &it.tool_use_id)),
+            "one result for each call, in order"
+        );
         self.messages.push(Message::tool_results(results, reminder.filter(|_| !as_system)));
         self.messages.extend(reminder.filter(|_| as_system).map(Message::system));
         self.next = self.ask_again();

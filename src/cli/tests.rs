@@ -419,6 +419,16 @@ async fn a_run_that_goes_on_is_shown_as_far_as_it_has_come() {
 }
 
 #[tokio::test]
+async fn a_call_without_input_is_shown_with_none_where_its_reply_was_cut_off() {
+    let journal = journal().await;
+    let cut_off = json!([{"type": "tool_use", "id": "toolu_9", "name": "journal_add"}]);
+    let step = serde_json::to_string(&Step::Replied(reply(cut_off, "max_tokens"))).unwrap();
+    journal.append_step(id(4), 50, &step, at(200)).await.unwrap();
+    let text = told(&journal, show(4, false)).await;
+    assert!(text.contains("→ journal_add\n      {}\n    ← not called yet"), "{text}");
+}
+
+#[tokio::test]
 async fn a_run_without_steps_says_why() {
     let journal = journal().await;
     let pruned = told(&journal, show(1, false)).await;

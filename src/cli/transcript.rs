@@ -133,7 +133,10 @@ fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, goes_on: boo
         Some(CalledTool::Invented(name)) => format!("  → {} (no such tool)", cell(name, NAME)),
         None => format!("  → {}", cell(&asked.name, NAME)),
     });
-    page.text(6, &readable(asked.input.get()), INPUT);
+    // One that was cut off may have none.
+    let input = asked.input.get();
+    let input = if input == "null" { "{}" } else { input };
+    page.text(6, &readable(input), INPUT);
     let Some(called) = called else {
         return page.line(match (tool.is_some(), goes_on) {
             (true, true) => "    ← no result yet",

@@ -236,7 +236,7 @@ impl ClaudeClient {
             reply
         };
         let attempt = || async {
-            if ask.cached { self.cold_start.send(&tools, send()).await } else { send().await }
+            if ask.cached { self.cold_start.send(tools, send()).await } else { send().await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let goes_on = |error: &ClaudeError, pause| {
@@ -279,8 +279,13 @@ impl ClaudeClient {
             cache_control,
             output_config,
         };
+        // What else there is is short.
+        let past: usize = ask.messages.iter().map(|it| it.content.get().len() + 64).sum();
+        let tools = ask.tools.map_or(0, |tools| tools.as_json().len());
+        let mut json = Vec::with_capacity(past + tools + ask.system.len() + 1_024);
         // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
-        serde_json::to_vec(&body).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut json, &body);
+        json
     }
 
     /// How long a request's prompt is.

@@ -29,7 +29,7 @@ pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read
 use crate::{
     config::BaseUrl,
     domain::{Redactor, ToolName},
-    http::{HttpClient, RetryPolicy},
+    http::{HttpClient, RetryPolicy, bearer},
 };
 
 /// Revisions this client speaks, the newest first (docs/contracts/mcp-client.md, section 1).
@@ -77,7 +77,9 @@ impl McpClient {
         note: impl Fn(String) -> N,
     ) -> Outcome<(McpSession, Vec<Tool>)> {
         let opening = async {
-            let on_retry = self.http.retried(PEER, INITIALIZE);
+            // Whether a step of the setup ran makes no difference.
+            let retried = self.http.retried(PEER, INITIALIZE);
+            let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
             let attempt = || async {
                 let link = self.link(access, redactor)?;
                 link.or_end(shake_hands(&link, &note)).await?;
@@ -196,6 +198,13 @@ impl McpSession {
         };
         let on_retry = self.link.http.retried(PEER, "tools_call");
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await
+    }
+
+    /// What is sent from now on, if only to end the session, carries this JWT.
+    pub fn carry(&self, jwt: &SecretString) {
+        if let Some((name, value)) = bearer(jwt) {
+            self.link.headers.lock().insert(name, value);
+        }
     }
 
     /// Ends the session on the server, within `limit` and never longer than 3 s: with this JWT, or else the

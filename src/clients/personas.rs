@@ -206,7 +206,7 @@ impl PersonasClient {
             let answer = loop {
                 let since = limited_since.unwrap_or_else(Instant::now);
                 let pass = self.limit.pass(deadline.min(since + policy.max_limit)).await;
-                let _pass = pass.map_err(|until| {
+                pass.map_err(|until| {
                     let limit =
                         "the personas endpoint has a rate limit (429) and is not asked again";
                     failed(format!("{limit} before {until}"), Sense::Limited(until))

@@ -12,6 +12,8 @@ use tokio::{
 pub struct Gate {
     /// Most requests at once, ever.
     most: f64,
+    /// Between those who waited for the end of a rate limit.
+    spacing: Duration,
     state: watch::Sender<State>,
 }
 
@@ -21,6 +23,8 @@ struct State {
     /// Requests at once for now, ≥ 1; its fraction is progress towards one more.
     limit: f64,
     opens: Instant,
+    /// The next free place of those who waited for that.
+    next: Instant,
 }
 
 /// A request on its way. Dropped, it makes room for another.
@@ -34,14 +38,16 @@ impl Drop for Pass<'_> {
 }
 
 impl Gate {
-    /// A gate for at most `most` requests at once.
-    pub fn new(most: usize) -> Self {
-        let most = most.max(1) as f64;
-        let state = State { in_flight: 0, limit: most, opens: Instant::now() };
-        Self { most, state: watch::Sender::new(state) }
+    /// A gate for at most `most` requests at once. Those who waited for the end of a rate limit go at least
+    /// `spacing` apart.
+    pub fn new(most: usize, spacing: Duration) -> Self {
+        let (most, now) = (most.max(1) as f64, Instant::now());
+        let state = State { in_flight: 0, limit: most, opens: now, next: now };
+        Self { most, spacing, state: watch::Sender::new(state) }
     }
 
-    /// Waits for a turn, but not past `deadline`, and only until `closed` says why nobody may go.
+    /// Waits for a turn, but not past `deadline`, and only until `closed` says why nobody may go. Who is only
+    /// kept apart from others goes at `deadline`.
     ///
     /// # Errors
     /// That, or what `late` makes of the time when the gate opens, at once if that is after `deadline`.
@@ -52,16 +58,21 @@ impl Gate {
         late: impl Fn(Instant) -> E,
     ) -> Result<Pass<'_>, E> {
         let mut changes = self.state.subscribe();
+        let mut has_waited = false;
         loop {
             if let Some(why) = closed() {
                 return Err(why);
             }
             let now = Instant::now();
-            let (mut opens, mut is_in) = (now, false);
+            let (mut opens, mut turn, mut is_in) = (now, now, false);
             self.state.send_if_modified(|state| {
                 opens = opens.max(state.opens);
-                is_in = opens == now && (state.in_flight as f64) < state.limit.floor();
+                turn = opens.max(state.next.min(deadline));
+                is_in = turn == now && (state.in_flight as f64) < state.limit.floor();
                 state.in_flight += usize::from(is_in);
+                if is_in && has_waited {
+                    state.next = now + self.spacing;
+                }
                 // It makes room for nobody.
                 false
             });
@@ -71,8 +82,9 @@ impl Gate {
             if opens > deadline || now >= deadline {
                 return Err(late(opens));
             }
+            has_waited |= turn > now;
             // Either way, the next look decides.
-            let end = if opens > now { opens } else { deadline };
+            let end = if turn > now { turn } else { deadline };
             let _ = timeout_at(end, changes.changed()).await;
         }
     }

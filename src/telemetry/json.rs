@@ -45,7 +45,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut own = self.map(event);
-        let message = own.shift_remove("message").unwrap_or_default();
+        let message = match own.shift_remove("message") {
+            Some(Value::String(message)) => message,
+            other => other.map(|value| value.to_string()).unwrap_or_default(),
+        };
         let mut data = Map::new();
         data.insert("target".into(), event.metadata().target().into());
         for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
@@ -55,7 +58,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
             }
         }
         data.extend(own);
-        let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
         writer.write_str(&line(event.metadata().level(), &message, data.into()))
     }
 }
@@ -114,7 +116,46 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use tracing_subscriber::fmt;
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_message_is_a_text_and_empty_where_there_is_none() {
+        let written = Written::default();
+        let to = written.clone();
+        let json = || Json(Redactor::default());
+        let lines = fmt().fmt_fields(json()).event_format(json()).with_writer(move || to.clone());
+        tracing::subscriber::with_default(lines.finish(), || {
+            tracing::info!(n = 1);
+            tracing::info!(message = 7);
+            tracing::info!("{}", "so");
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let messages = written.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["msg"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(messages.collect::<Vec<_>>(), ["", "7", "so"]);
+    }
 
     #[test]
     fn a_line_is_one_object_with_the_five_keys_in_their_order() {

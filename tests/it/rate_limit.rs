@@ -140,6 +140,26 @@ async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
 }
 
 #[tokio::test]
+async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
+    let world = Setup::many(&["anna"]).short_days().start().await;
+    let faults = &world.peers.auth.served.faults;
+    faults.inject(3, Fault::status(503, "{}"), is_posted("/actions"));
+    faults.inject(1, limited(1), is_posted("/actions"));
+    faults.inject(1, Fault::Hang, is_posted("/actions"));
+    assert_eq!(world.good_tick().await["undelivered"], 1);
+    world.clock.advance(Duration::from_secs(2));
+    // The delivery waited for the end of the limit, and hangs.
+    patiently("a post that hangs", async {
+        while !faults.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let (status, body) = world.call(Method::POST, "/diag/tick").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}
+
+#[tokio::test]
 async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
     let logs = Logs::capture("info");
     let mut world = Setup::one(&["habits"]).short_days().var("TICK_INTERVAL_MS", 50).start().await;

@@ -22,7 +22,7 @@ use crate::{
         answer_rpc, anything, calls_of, habits_list, main_requests, only_failure, outcomes, play,
         play_well, posts, results, rpc, spoil_rpc,
     },
-    support::{Setup, World, path, patiently},
+    support::{Setup, World, logs::Logs, path, patiently},
 };
 
 /// Longer than a JWT lives.
@@ -181,6 +181,43 @@ async fn a_session_whose_jwt_runs_out_after_the_last_call_is_ended_all_the_same(
     let deleted = world.peers.mcp.served.recorder.matching(|r| r.method == Method::DELETE);
     let answers: Vec<_> = deleted.iter().map(|r| r.status.unwrap().as_u16()).collect();
     assert_eq!(answers, [401, 200]);
+}
+
+#[tokio::test]
+async fn a_run_that_panics_ends_its_earlier_session_with_the_fresh_jwt() {
+    let logs = Logs::capture("debug");
+    let world = Setup::one(&["habits"]).start().await;
+    let create = || Scripted::tools(&[habits_create()]);
+    play_with(&world, [create(), create()], || async {
+        world.peers.clock.advance(JWT_LIFETIME);
+        // Behind the call that is repeated in the new session.
+        logs.panic_at("tool call ended");
+    })
+    .await;
+    assert_eq!(renewals(&world, "unauthorized").await, 1.0);
+    let ends = |r: &Recorded| r.method == Method::DELETE && r.status.is_some();
+    let recorder = &world.peers.mcp.served.recorder;
+    patiently("the ends of both sessions", recorder.wait_for(2, ends)).await;
+    let answers: Vec<_> = recorder.matching(ends).iter().filter_map(|r| r.status).collect();
+    assert!(!answers.contains(&StatusCode::UNAUTHORIZED), "{answers:?}");
+    assert_eq!(world.peers.mcp.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
+    let logs = Logs::capture("warn");
+    let world = Setup::one(&["habits"]).start().await;
+    for method in ["initialize", "tools/list"] {
+        let asks = move |r: &Recorded| r.json()["method"] == method;
+        world.peers.mcp.served.faults.inject(1, Fault::status(503, ""), asks);
+    }
+    play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
+    let told = logs.lines_with("trying again");
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (line, step) in told.iter().zip(["initialize", "tools/list"]) {
+        assert!(line.contains(&format!(" {step}: mana-mcp answered 503; trying again")), "{line}");
+        assert!(!line.contains("not run"), "{line}");
+    }
 }
 
 #[tokio::test]

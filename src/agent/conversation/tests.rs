@@ -238,6 +238,17 @@ fn a_reminder_follows_the_results_and_stays_there() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, should_panic = "one result for each call, in order")]
+fn calls_are_never_made_again_for_want_of_a_result() {
+    let mut day = day();
+    day.record_reply(reply(json!([call("a"), call("b")]), StopReason::ToolUse));
+    let Next::CallTools(calls) = day.next() else { panic!("no calls are due") };
+    let results = [ToolResult::of(&calls[0], vec![], false)];
+    day.record_results(&results, None, true);
+    assert!(!matches!(day.next(), Next::CallTools(_)));
+}
+
+#[test]
 fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     let thought = || json!({"type": "thinking", "thinking": "", "signature": "s"});
     let mut day = day();

@@ -222,6 +222,26 @@ async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_rate_counts_calls_of_the_same_tool_in_a_rolling_minute() {
+    let limited = PolicyConfig { tool_rate: 1, ..policy(PolicyMode::Enforce) };
+    let scope = Scope { policy: Arc::new(limited), ..scope(PolicyMode::Enforce) };
+    for (earlier, ago, begun) in [("todo_list", 59, 1), ("todo_list", 60, 2), ("todo_create", 1, 2)]
+    {
+        let (tools, mut day) = (Slow::default(), day(&[earlier]));
+        let (results, _) = carry_out(&tools, &scope, &mut day).await;
+        day.tell(results, None, true, &[]);
+        ask(&mut day, &["todo_list"]);
+        // The call took one of these seconds.
+        sleep(Duration::from_secs(ago - 1)).await;
+        carry_out(&tools, &scope, &mut day).await;
+        assert_eq!(tools.begun.load(SeqCst), begun, "{earlier}, {ago} s ago");
+    }
+    let (tools, mut day) = (Slow::default(), day(&["todo_create", "todo_list"]));
+    carry_out(&tools, &scope, &mut day).await;
+    assert_eq!(tools.begun.load(SeqCst), 2, "one of each in the same turn");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
     let tools = Slow::default();
     let limited = PolicyConfig { tool_rate: 3, ..policy(PolicyMode::Enforce) };

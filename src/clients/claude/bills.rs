@@ -148,8 +148,34 @@ fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
     use super::*;
-    use crate::clients::claude::{ResultBlock, ToolResult};
+    use crate::{
+        clients::claude::{ResultBlock, ToolResult},
+        domain::Redactor,
+        metrics::Metrics,
+    };
+
+    #[test]
+    fn any_other_model_is_noticed_and_another_spelling_is_none() {
+        let noticed = |asked: &str, answered: &str| {
+            let metrics = Arc::new(Metrics::new("0").unwrap());
+            let http = HttpClient::new(metrics, Redactor::default()).unwrap();
+            let bills = Bills::new(asked.into(), Pricing::load(None, asked).unwrap(), http);
+            bills.book(&Value::Null, &json!(answered), true, &Tokens::default());
+            bills.odd.lock().other.clone()
+        };
+        let (haiku, opus) = ("claude-haiku-5-5", "claude-opus-5-5");
+        for same in [haiku, "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""] {
+            assert_eq!(noticed(haiku, same), None, "{same}");
+        }
+        for (asked, answered) in [(haiku, opus), (haiku, "claude-of-tomorrow"), (opus, haiku)] {
+            assert_eq!(noticed(asked, answered).as_deref(), Some(answered));
+        }
+    }
 
     /// What a result with this content is billed as at most.
     fn tokens_of(content: Vec<ResultBlock>) -> u64 {

@@ -5,11 +5,15 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{block::encode, message::CacheControl};
 
-/// The tools on offer, their schemas encoded once per session. The last one carries a cache marker: this
-/// prefix is the same for every persona (docs/contracts/anthropic-messages.md, 5.2).
+/// The tools on offer, encoded once per session. The last one carries a cache marker: this prefix is the same
+/// for every persona (docs/contracts/anthropic-messages.md, 5.2).
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct ToolDefinitions(Vec<Definition>);
+pub struct ToolDefinitions {
+    #[serde(skip)]
+    tools: Vec<Definition>,
+    json: Box<RawValue>,
+}
 
 #[derive(Clone, Debug, Serialize)]
 struct Definition {
@@ -32,30 +36,30 @@ impl ToolDefinitions {
             input_schema: encode(schema),
             cache_control: None,
         };
-        Self(tools.into_iter().map(define).collect()).marked()
+        Self::of(tools.into_iter().map(define).collect())
     }
 
-    fn marked(mut self) -> Self {
-        if let Some(last) = self.0.last_mut() {
+    fn of(mut tools: Vec<Definition>) -> Self {
+        if let Some(last) = tools.last_mut() {
             last.cache_control = Some(CacheControl::Ephemeral);
         }
-        self
+        Self { json: encode(&tools), tools }
     }
 
     /// The name of tool `n`, counted from 0.
     pub fn name(&self, n: usize) -> Option<&str> {
-        self.0.get(n).map(|tool| &*tool.name)
+        self.tools.get(n).map(|tool| &*tool.name)
     }
 
     /// The same without the tool of this name; the others stay byte for byte.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
-        Self(self.0.iter().filter(|tool| tool.name != name).cloned().collect()).marked()
+        Self::of(self.tools.iter().filter(|tool| tool.name != name).cloned().collect())
     }
 
     /// The definitions as JSON text.
-    pub fn as_json(&self) -> String {
-        encode(self).get().to_owned()
+    pub fn as_json(&self) -> &str {
+        self.json.get()
     }
 }
 

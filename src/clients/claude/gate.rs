@@ -59,7 +59,7 @@ pub enum Admission {
 impl Gate {
     /// A gate for at most `most` requests at once.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
-        Self { clock, door: Door::new(most), state: Mutex::default() }
+        Self { clock, door: Door::new(most, Duration::ZERO), state: Mutex::default() }
     }
 
     /// Waits for a turn, but not past `deadline`.

@@ -34,7 +34,7 @@ pub type Weight = u64;
 pub struct Message {
     pub(super) role: Role,
     /// A text, or a list of blocks.
-    content: Box<RawValue>,
+    pub(super) content: Box<RawValue>,
     /// By how much it weighs more than it is long.
     #[serde(skip)]
     pub(super) attached: i64,

@@ -31,7 +31,8 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Too
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
     for _ in 0..MAX_PAGES {
-        let on_retry = link.http.retried(PEER, "tools_list");
+        let retried = link.http.retried(PEER, "tools_list");
+        let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
         let attempt = || async {
             let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
             let params = cursors.last().map_or(json!({}), |cursor| json!({"cursor": cursor}));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    http::{Gate, Pass, retry_after, text_of, time_of},
+    http::{Gate, retry_after, text_of, time_of},
 };
 
 /// How long nobody sends after a 429 that does not say.
@@ -19,12 +19,14 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Shortest pause after a 429, doubled with each one in a row that follows a pause, up to [`UNSAID`]: a
 /// clock of the peer's that is behind, or a pause of nothing, must not make requests without end.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// Between requests that waited: when the limit is over, not all of them are sent at once.
+const SPACING: Duration = Duration::from_millis(100);
 /// Numbers up to here are seconds to wait, above it Unix seconds, above the next one Unix milliseconds.
 const LARGEST_DELTA: f64 = 1e8;
 const LARGEST_SECONDS: f64 = 1e11;
 
 /// Lets requests through at once until one is answered 429; from then on they wait until the limit is
-/// over and go one after the other, more at once with each that gets through.
+/// over and go one after the other, without waiting for each other's answers.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     clock: Clock,
@@ -35,15 +37,15 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, gate: Gate::new(usize::MAX), in_a_row: Mutex::default() }
+        Self { clock, gate: Gate::new(usize::MAX, SPACING), in_a_row: Mutex::default() }
     }
 
     /// Resolves when the caller may send.
     ///
     /// # Errors
-    /// When that will be, at once, if it is after `latest`.
-    pub(super) async fn pass(&self, latest: Instant) -> Result<Pass<'_>, Timestamp> {
-        self.gate.enter(latest, || None, |opens| self.as_time(opens)).await
+    /// When the limit is over, at once, if that is after `latest`.
+    pub(super) async fn pass(&self, latest: Instant) -> Result<(), Timestamp> {
+        self.gate.enter(latest, || None, |opens| self.as_time(opens)).await.map(drop)
     }
 
     /// When the limit is over, while nobody may send because of it.
@@ -60,7 +62,6 @@ impl RateLimit {
         *in_a_row += u32::from(is_news);
         let shortest = SHORTEST * 2u32.saturating_pow(in_a_row.max(1) - 1);
         self.gate.hold(said.unwrap_or(UNSAID).clamp(shortest.min(UNSAID), LONGEST));
-        self.gate.narrow(f64::INFINITY);
         if let Some(until) = self.over_at().filter(|_| is_news) {
             tracing::info!(%until, "the personas endpoint has a rate limit; nobody asks it before");
         }
@@ -69,7 +70,6 @@ impl RateLimit {
     /// Takes in any other answer.
     pub(super) fn note_passed(&self) {
         *self.in_a_row.lock() = 0;
-        self.gate.widen();
     }
 
     /// In whole seconds, which are easier to read, and whoever comes then is not too early.
@@ -172,10 +172,10 @@ mod tests {
         assert_eq!(gate.over_at(), None);
         gate.meet(&headers(&[("retry-after", "30")]));
         let until = Timestamp::from_second(NOW + 30).unwrap();
-        assert_eq!(gate.pass(start + 29 * SECOND).await.unwrap_err(), until);
+        assert_eq!(gate.pass(start + 29 * SECOND).await, Err(until));
         assert_eq!(gate.over_at(), Some(until));
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert!(gate.pass(start + 30 * SECOND).await.is_ok());
+        assert_eq!(gate.pass(start + 30 * SECOND).await, Ok(()));
         assert_eq!((start.elapsed(), gate.over_at()), (30 * SECOND, None));
     }
 
@@ -186,8 +186,23 @@ mod tests {
         gate.pass(start + 60 * SECOND).await.unwrap();
         tokio::time::sleep(SECOND).await;
         for _ in 0..100 {
-            assert!(gate.pass(Instant::now()).await.is_ok());
+            assert_eq!(gate.pass(Instant::now()).await, Ok(()));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_waits_behind_others_is_not_told_of_a_limit_that_is_over() {
+        let (gate, start) = (limit(), Instant::now());
+        gate.meet(&headers(&[("retry-after", "10")]));
+        let passed = async |patience| {
+            gate.pass(start + patience).await.unwrap();
+            start.elapsed()
+        };
+        let long = || passed(60 * SECOND);
+        let soon = 10 * SECOND + SPACING / 2;
+        let (_, _, _, impatient) = tokio::join!(long(), long(), long(), passed(soon));
+        assert!(impatient <= soon, "{impatient:?}");
+        assert_eq!(gate.pass(start).await, Ok(()), "even at the very end");
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,20 +210,17 @@ mod tests {
         let (gate, start) = (limit(), Instant::now());
         gate.meet(&headers(&[("retry-after", "10")]));
         let latest = start + 60 * SECOND;
-        let goes = async || {
-            let pass = gate.pass(latest).await.unwrap();
-            let began = start.elapsed();
-            tokio::time::sleep(SECOND).await;
-            if began == 10 * SECOND {
+        let passed = async || {
+            gate.pass(latest).await.unwrap();
+            if start.elapsed() == 10 * SECOND {
                 gate.meet(&headers(&[("retry-after", "20")]));
             }
-            drop(pass);
-            began
+            start.elapsed()
         };
-        let (a, b, c) = tokio::join!(goes(), goes(), goes());
+        let (a, b, c) = tokio::join!(passed(), passed(), passed());
         let mut began = [a, b, c];
         began.sort();
-        assert_eq!(began, [10, 31, 32].map(|seconds| seconds * SECOND));
+        assert_eq!(began, [10 * SECOND, 30 * SECOND, 30 * SECOND + SPACING]);
     }
 
     #[tokio::test(start_paused = true)]

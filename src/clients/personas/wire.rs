@@ -1,6 +1,6 @@
 //! JSON of the internal endpoints.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -69,6 +69,15 @@ struct Due<'a> {
     server_time: Value,
 }
 
+/// Whatever a row says about its owner; the other members are passed over.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    email: Option<&'a RawValue>,
+    user_id: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -97,11 +106,10 @@ pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)>
 
 fn parse_row(row: &str, place: usize) -> DueRow {
     let refused = |problem: String, quotes| {
-        // Whatever it says about its owner.
-        let members: HashMap<Cow<'_, str>, &RawValue> =
-            serde_json::from_str(row).unwrap_or_default();
-        let text = |key| serde_json::from_str::<String>(members.get(key)?.get()).ok();
-        let named = ["email", "userId"].into_iter().filter_map(text).find(|name| !name.is_empty());
+        let Owner { email, user_id } = serde_json::from_str(row).unwrap_or_default();
+        let text = |member: &RawValue| serde_json::from_str::<String>(member.get()).ok();
+        let mut names = [email, user_id].into_iter().flatten().filter_map(text);
+        let named = names.find(|name| !name.is_empty());
         let persona = named.unwrap_or_else(|| format!("row {place}"));
         RowError { persona, problem, quotes, place }
     };
@@ -232,11 +240,16 @@ impl Batch {
     }
 }
 
+#[derive(Deserialize)]
+struct Written {
+    ok: bool,
+    written: Option<usize>,
+}
+
 /// Rows the server confirmed; `None` if the answer confirms nothing.
 pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
-    let answer: Value = json_text::parse(body).ok()?;
-    let written = answer["written"].as_u64().map_or(sent, |written| written as usize);
-    answer["ok"].as_bool()?.then_some(written)
+    let answer: Written = json_text::parse(body).ok()?;
+    answer.ok.then(|| answer.written.unwrap_or(sent))
 }
 
 #[cfg(test)]
@@ -373,7 +386,13 @@ mod tests {
     #[test]
     fn only_a_confirmation_confirms() {
         assert_eq!(parse_written(br#"{"ok":true,"written":3}"#, 3), Some(3));
-        assert_eq!(parse_written(br#"{"ok":true}"#, 3), Some(3));
+        for unsaid in [r#"{"ok":true}"#, r#"{"ok":true,"written":null}"#] {
+            assert_eq!(parse_written(unsaid.as_bytes(), 3), Some(3));
+        }
+        for odd in [r#""3""#, "-1", "2.5", "{}", "[3]", "true"] {
+            let body = format!(r#"{{"ok":true,"written":{odd}}}"#);
+            assert_eq!(parse_written(body.as_bytes(), 3), None, "{odd}");
+        }
         assert_eq!(parse_written(br#"{"ok":false,"written":0}"#, 3), None);
         assert_eq!(parse_written(b"<html>", 3), None);
     }

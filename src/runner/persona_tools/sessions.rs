@@ -49,6 +49,13 @@ struct State {
     failed: Option<(Instant, McpError)>,
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        // Only a JWT that is valid then passes the door, even to end a session.
+        self.retired.iter().for_each(|session| session.carry(&self.current.jwt));
+    }
+}
+
 impl<'a> Sessions<'a> {
     /// Begins with `first`, whose tools are the frozen ones.
     pub(super) fn new(journal: &'a RunJournal, access: &'a Access, first: McpSession) -> Self {
