@@ -31,7 +31,7 @@ pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> 
 fn end_of_earlier(messages: &[Message]) -> Option<usize> {
     let replied = messages.iter().rposition(|message| message.role == Role::Assistant)?;
     let place = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
-    let appended: usize = messages[place + 1..].iter().map(Message::blocks).sum();
+    let appended: usize = messages[place + 1..].iter().map(|message| message.blocks).sum();
     (appended >= OUT_OF_REACH).then_some(place)
 }
 

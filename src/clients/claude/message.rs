@@ -35,6 +35,9 @@ pub struct Message {
     pub(super) role: Role,
     /// A text, or a list of blocks.
     pub(super) content: Box<RawValue>,
+    /// How many blocks its content has.
+    #[serde(skip)]
+    pub(super) blocks: usize,
     /// By how much it weighs more than it is long.
     #[serde(skip)]
     pub(super) attached: i64,
@@ -96,12 +99,9 @@ impl Message {
     }
 
     fn of<C: Serialize + ?Sized>(role: Role, content: &C) -> Self {
-        Self { role, content: encode(content), attached: 0 }
-    }
-
-    /// How many blocks its content has.
-    pub(super) fn blocks(&self) -> usize {
-        serde_json::from_str::<Vec<IgnoredAny>>(self.content.get()).map_or(1, |all| all.len())
+        let content = encode(content);
+        let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
+        Self { role, blocks: blocks.map_or(1, |all| all.len()), content, attached: 0 }
     }
 
     /// The same with a cache marker on its last block; `None` for a content that is no list of blocks.
@@ -406,7 +406,7 @@ mod tests {
         let json =
             |messages: &[Message]| -> Vec<_> { messages.iter().map(Message::as_json).collect() };
         assert_eq!(json(&messages), json(&expected));
-        assert_eq!(messages[1].blocks(), 3);
+        assert_eq!(messages[1].blocks, 3);
         assert!(!Message::replace_attachments(&mut messages), "there are none left");
     }
 }
