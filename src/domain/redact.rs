@@ -22,8 +22,11 @@ const SHORTEST: usize = 6;
 /// and with it what one of them learns later; [`Redactor::with`] makes a list of its own.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Arc<RwLock<Arc<[String]>>>,
+    secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
+
+/// A secret, and what finds it: several times as fast as `str::contains`, and long texts pass here.
+type Secret = (String, memmem::Finder<'static>);
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +44,7 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
-        Self::of(self.known().iter().cloned().chain(more.flat_map(forms)))
+        Self::of(self.known().iter().map(text_of).chain(more.flat_map(forms)))
     }
 
     /// This redactor, but for one text that is not secret everywhere.
@@ -49,13 +52,13 @@ impl Redactor {
     pub fn without(&self, text: &str) -> Self {
         let forms = forms(text.to_owned());
         let known = self.known();
-        Self::of(known.iter().filter(|known| !forms.contains(known)).cloned())
+        Self::of(known.iter().map(text_of).filter(|known| !forms.contains(known)))
     }
 
     /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
     /// middle of a run.
     pub fn learn(&self, other: &Redactor) {
-        let both = Self::of(self.known().iter().chain(other.known().iter()).cloned()).known();
+        let both = Self::of(self.known().iter().chain(other.known().iter()).map(text_of)).known();
         *self.secrets.write() = both;
     }
 
@@ -64,19 +67,23 @@ impl Redactor {
         // Longest first: a secret that contains another one goes as a whole.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
-        Self { secrets: Arc::new(RwLock::new(secrets.into())) }
+        let with_finder = |secret: String| {
+            let finder = memmem::Finder::new(&secret).into_owned();
+            (secret, finder)
+        };
+        let secrets = secrets.into_iter().map(with_finder).collect();
+        Self { secrets: Arc::new(RwLock::new(secrets)) }
     }
 
-    fn known(&self) -> Arc<[String]> {
+    fn known(&self) -> Arc<[Secret]> {
         self.secrets.read().clone()
     }
 
     /// `text` with every secret, everything that looks like a JWT and all credentials in URLs replaced.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.known().iter() {
-            // Several times as fast as `str::contains`, and long texts pass here.
-            if memmem::find(text.as_bytes(), secret.as_bytes()).is_some() {
+        for (secret, finder) in self.known().iter() {
+            if finder.find(text.as_bytes()).is_some() {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
         }
@@ -109,9 +116,14 @@ impl Redactor {
     /// but letters is told by no name; it may be an ordinary word, such as `description`.
     pub fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
-        self.known().iter().any(|secret| !is_word(secret) && name.contains(secret.as_str()))
+        let tells = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
+        self.known().iter().any(|(secret, finder)| tells(finder) && !is_word(secret))
             || BY_LOOKS.iter().any(|look| replace(name, *look).is_some())
     }
+}
+
+fn text_of((secret, _): &Secret) -> String {
+    secret.clone()
 }
 
 /// How an at sign may be written.

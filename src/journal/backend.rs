@@ -6,12 +6,14 @@ mod file;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use scopeguard::{ScopeGuard, guard};
 use sqlx::{
     Row as _, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
+use tokio::runtime::Handle;
 
 use super::{JournalError, Kind};
 use crate::domain::{RunId, Usd};
@@ -74,8 +76,16 @@ impl Backend {
     where
         F: Future<Output = Done<T>> + Send + 'static,
     {
-        let ended = tokio::spawn(verb(self.writer.acquire().await?)).await;
-        ended.unwrap_or_else(|error| Err(Failure { kind: Kind::Other, detail: error.to_string() }))
+        // A task for each verb would cost a change of threads; only what is left of one needs it.
+        let carry_on = |rest| {
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(rest);
+            }
+        };
+        let mut verb = guard(Box::pin(verb(self.writer.acquire().await?)), carry_on);
+        let done = verb.as_mut().await;
+        ScopeGuard::into_inner(verb);
+        done
     }
 
     /// Ends the connections, after what is under way.
