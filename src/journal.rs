@@ -26,7 +26,8 @@ use tokio::time::{sleep, timeout};
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
 use backend::{
-    Backend, Connection, Done, Failure, Row, Session, Sql, Value, change, number, rows, text, time,
+    Backend, Connection, Done, Failure, Row, Session, Sql, Value, begin, change, commit, number,
+    rows, text, time,
 };
 pub use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, Key, PAUSE, Pause, PauseMode, REFUSED_TRIES,

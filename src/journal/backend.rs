@@ -54,6 +54,11 @@ pub(super) type Sql = &'static str;
 /// which nothing is kept without its commit.
 pub(super) type Session = PoolConnection<Sqlite>;
 
+/// What has begun on a session: dropped without its commit, nothing of it is kept. sqlx's own counts how deep a
+/// connection is in transactions, and never again rightly once SQLite has rolled one back by itself, as it does
+/// where the disk is full.
+pub(super) type Transaction = ScopeGuard<Session, fn(Session)>;
+
 /// What statements are carried out on: a session, or a transaction on it.
 pub(super) type Connection = SqliteConnection;
 
@@ -93,6 +98,28 @@ impl Backend {
         self.reader.close().await;
         // The last that is closed puts the log into the file.
         self.writer.close().await;
+    }
+}
+
+pub(super) async fn begin(mut session: Session) -> Done<Transaction> {
+    change(&mut session, "BEGIN", vec![]).await?;
+    Ok(guard(session, roll_back))
+}
+
+pub(super) async fn commit(mut transaction: Transaction) -> Done<()> {
+    change(&mut transaction, "COMMIT", vec![]).await?;
+    drop(ScopeGuard::into_inner(transaction));
+    Ok(())
+}
+
+/// The next verb has its turn when the session is given back, after this.
+#[expect(clippy::disallowed_methods, reason = "nothing waits for it but the next verb")]
+fn roll_back(mut session: Session) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move {
+            // It fails where SQLite has done it by itself.
+            drop(change(&mut session, "ROLLBACK", vec![]).await);
+        });
     }
 }
 

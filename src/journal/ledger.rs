@@ -4,9 +4,10 @@
 //! whose answer was lost stays, so the ledger is never below what was billed, kill -9 or not.
 
 use jiff::{Timestamp, tz::TimeZone};
-use sqlx::Connection;
 
-use super::{Journal, Result, Row, Value, change, number, rows, steps::append, text};
+use super::{
+    Journal, Result, Row, Value, begin, change, commit, number, rows, steps::append, text,
+};
 use crate::domain::{Label, RunId, Usd, UserId, labels};
 
 const FLEET: &str = "fleet";
@@ -117,8 +118,8 @@ impl Journal {
              ELSE CAST(ledger.amount AS BIGINT) END \
              RETURNING scope, period, CAST(amount AS BIGINT) AS amount";
         let (body, spending, caps) = (body.to_owned(), spending.clone(), *caps);
-        self.write("reserve money", move |mut session| async move {
-            let mut tx = session.begin().await?;
+        self.write("reserve money", move |session| async move {
+            let mut tx = begin(session).await?;
             if !append(&mut tx, (run, place, &body), now).await? {
                 return Ok(Ok(()));
             }
@@ -136,7 +137,7 @@ impl Journal {
                 return Ok(Err(no_room));
             }
             change(&mut tx, ADD_TO_RUN, vec![text(run), number(stored(amount))]).await?;
-            tx.commit().await?;
+            commit(tx).await?;
             Ok(Ok(()))
         })
         .await
@@ -160,8 +161,8 @@ impl Journal {
              OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
         let difference = stored(cost).saturating_sub(stored(reserved));
         let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("settle a request", move |mut session| async move {
-            let mut tx = session.begin().await?;
+        self.write("settle a request", move |session| async move {
+            let mut tx = begin(session).await?;
             if !append(&mut tx, (run, place, &body), now).await? {
                 return Ok(());
             }
@@ -171,7 +172,7 @@ impl Journal {
             }
             change(&mut tx, BOOK, spending.booking(difference)).await?;
             change(&mut tx, ADD_TO_RUN, vec![text(run), number(difference)]).await?;
-            Ok(tx.commit().await?)
+            commit(tx).await
         })
         .await
     }

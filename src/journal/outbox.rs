@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::Connection;
 
-use super::{Journal, Result, Row, Sql, Value, change, number, text, time};
+use super::{Journal, Result, Row, Sql, Value, begin, change, commit, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
@@ -184,11 +183,11 @@ impl Journal {
              WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
              (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
         const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
-        self.write("throw refused deliveries away", move |mut session| async move {
-            let mut tx = session.begin().await?;
+        self.write("throw refused deliveries away", move |session| async move {
+            let mut tx = begin(session).await?;
             change(&mut tx, MARK, vec![text(run)]).await?;
             let discarded = change(&mut tx, DISCARD, vec![text(run)]).await?;
-            tx.commit().await?;
+            commit(tx).await?;
             Ok(discarded)
         })
         .await

@@ -1,9 +1,8 @@
 //! Old steps go, runs and money stay.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 
-use super::{Journal, Result, change, number, rows, text, time};
+use super::{Journal, Result, begin, change, commit, number, rows, text, time};
 
 /// Runs whose steps are deleted in one transaction: short enough to hold nobody up.
 const BATCH: u32 = 20;
@@ -18,8 +17,8 @@ impl Journal {
         const EMPTY: &str = "UPDATE runs SET persona = '' WHERE id IN \
              (SELECT id FROM runs WHERE persona <> '' AND updated_at < $1 \
              AND state IN ('finished', 'failed') LIMIT $2) RETURNING id";
-        self.write("delete old steps", move |mut session| async move {
-            let mut tx = session.begin().await?;
+        self.write("delete old steps", move |session| async move {
+            let mut tx = begin(session).await?;
             let runs = rows(&mut tx, EMPTY, vec![time(cutoff), number(BATCH)]).await?;
             for run in &runs {
                 let id = run.text("id").unwrap_or_default();
@@ -28,7 +27,7 @@ impl Journal {
             // A list is renewed whenever a run begins with it.
             let unused = "DELETE FROM catalogs WHERE used_at < $1";
             change(&mut tx, unused, vec![time(cutoff)]).await?;
-            tx.commit().await?;
+            commit(tx).await?;
             Ok(runs.len())
         })
         .await

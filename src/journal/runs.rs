@@ -1,9 +1,11 @@
 //! Runs: who, for which slot, how far, how it ended.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 
-use super::{Journal, JournalError, Result, Row, Sql, Value, change, number, outbox, text, time};
+use super::{
+    Journal, JournalError, Result, Row, Sql, Value, begin, change, commit, number, outbox, text,
+    time,
+};
 use crate::{
     clients::personas::Batch,
     domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
@@ -165,14 +167,14 @@ impl Journal {
         end.push(time(ended.next_eligible_at));
         let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
         let posts: Vec<_> = posts.collect();
-        self.write("end a run", |mut session| async move {
-            let mut tx = session.begin().await?;
+        self.write("end a run", |session| async move {
+            let mut tx = begin(session).await?;
             if change(&mut tx, END, end).await? > 0 {
                 for post in posts {
                     change(&mut tx, outbox::ADD, post).await?;
                 }
             }
-            Ok(tx.commit().await?)
+            commit(tx).await
         })
         .await
     }

@@ -145,7 +145,13 @@ impl Pipeline {
         if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
             return report;
         }
-        self.go_on(row, Some(CANCELLED)).await
+        let RunReport { cost, undelivered, .. } = report;
+        let closed = self.go_on(row, Some(CANCELLED)).await;
+        RunReport {
+            cost: closed.cost + cost,
+            undelivered: closed.undelivered || undelivered,
+            ..closed
+        }
     }
 
     /// The run that has this row, where it was.

@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use super::{place::NAMES, *};
 use crate::{
-    domain::Slot,
+    domain::{Slot, Usd},
     journal::{
-        RunState,
+        Caps, RunState, Spending,
         tests::{NOON, begin, persona},
     },
 };
@@ -334,6 +334,25 @@ async fn a_full_disk_is_trouble_until_there_is_space_again() {
     journal.check_writable().await.unwrap();
     assert_eq!(journal.trouble(), None);
     journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_full_disk_what_is_rolled_back_takes_nothing_else_with_it() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let spending = Spending::of(&persona("anna").user_id, NOON);
+    let (cent, caps) = (Usd::from_cents(1), Caps { daily: Some(Usd::ZERO), ..Caps::default() });
+    journal.limit_pages(20).await.unwrap();
+    let large = "x".repeat(200_000);
+    let full = journal.reserve((id, 0, &large), &spending, cent, &Caps::default(), NOON).await;
+    assert_eq!(full.unwrap_err().kind(), Kind::Full);
+    journal.limit_pages(100_000).await.unwrap();
+    let no_room = journal.reserve((id, 0, "{}"), &spending, cent, &caps, NOON).await.unwrap();
+    assert!(no_room.is_err());
+    journal.append_step(id, 0, "{}", NOON).await.unwrap();
+    // Another connection sees what is committed only.
+    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
