@@ -12,6 +12,7 @@ use crate::{
     domain::Usd,
 };
 
+// A zero would be an error of the compiler, not a panic.
 /// Output tokens of an ordinary reply, thinking included.
 const OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(8_192).unwrap();
 /// Output tokens of one that was cut off with less.
