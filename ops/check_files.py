@@ -51,8 +51,8 @@ def check_alerts(rules, runbook):
             complain(f"the runbook has a section on {anchor}, which is no alert")
 
 
-def check_runbook(runbook, dashboard, readme):
-    """What the runbook names is there: panels (bold), routes, commands and variables (in README.md)."""
+def check_runbook(runbook, dashboard, pages):
+    """What the runbook names is there: panels (bold); routes, commands and variables (README.md, docs/*.md)."""
     panels = {panel["title"] for panel in dashboard["panels"]}
     for name in re.findall(r"\*\*(.+?)\*\*", runbook, re.DOTALL):
         if " ".join(name.split()) not in panels:
@@ -64,8 +64,8 @@ def check_runbook(runbook, dashboard, readme):
         if not found:
             complain("runbook: it names no route, no command or no variable, or this check no longer sees them")
         for name in sorted(set(found)):
-            if name.rstrip("/") not in readme:
-                complain(f"runbook: README.md does not know {name}")
+            if name.rstrip("/") not in pages:
+                complain(f"runbook: neither README.md nor a page of docs/ knows {name}")
 
 
 def instances(test):
@@ -136,7 +136,8 @@ def main():
     table = (OPS / "METRICS.md").read_text()
     runbook = (OPS / "RUNBOOK.md").read_text()
     check_alerts(rules, runbook)
-    check_runbook(runbook, dashboard, (OPS.parent / "README.md").read_text())
+    pages = [OPS.parent / "README.md", *sorted((OPS.parent / "docs").glob("*.md"))]
+    check_runbook(runbook, dashboard, "\n".join(page.read_text() for page in pages))
     check_families(table, dashboard_text)
     files = [path.relative_to(OPS) for path in sorted(OPS.glob("prometheus/*_test.yml"))]
     check_alert_tests(rules, [test for file in files for test in load_yaml(file)["tests"]])

@@ -1,7 +1,7 @@
 //! The environment, read once and turned into typed settings.
 //!
 //! Every problem is collected, so that one start shows all of them; no message repeats a value, so
-//! none can show a secret. Empty means unset.
+//! none can show a secret. Empty means unset. docs/configuration.md lists the variables.
 
 mod base_url;
 mod parse;
@@ -327,7 +327,7 @@ impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// Every problem found, in the order of the README's table.
+    /// Every problem found, in the order in which the variables are read.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_vars(std::env::vars_os())
@@ -336,7 +336,7 @@ impl Config {
     /// Reads these variables; unknown ones are ignored.
     ///
     /// # Errors
-    /// Every problem found, in the order of the README's table.
+    /// Every problem found, in the order in which the variables are read.
     pub fn from_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {

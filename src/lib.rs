@@ -2,8 +2,8 @@
 //!
 //! Every tick it asks which personas are due. For each it logs in as that user, opens an MCP session,
 //! lets Claude spend a short simulated day with the product's own tools, asks the persona to rate
-//! what it used, and hands actions and ratings back. README.md tells how to run it, CLAUDE.md how the
-//! code is laid out.
+//! what it used, and hands actions and ratings back. README.md tells how to run it, docs/architecture.md
+//! shows the way of a persona through the code, and CLAUDE.md has the rules for a change.
 //!
 //! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`descriptors`],
 //! [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],

@@ -10,7 +10,7 @@ use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 const ID_LEN: usize = 36;
 /// Shown with every usage error, so that `--healthcheck` is never far.
 const USAGE: &str = "\
-mana-persona-runner                      run the daemon; README.md lists the environment variables
+mana-persona-runner                      run the daemon; docs/configuration.md lists the environment variables
        mana-persona-runner --healthcheck        ask the daemon on this machine for /health
        mana-persona-runner --version
        mana-persona-runner <COMMAND>            read the journal in RUNNER_DATA_DIR";

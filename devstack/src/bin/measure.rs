@@ -1,4 +1,4 @@
-//! Measures the compiled daemon for the README: start-up time, memory, CPU of a tick.
+//! Measures the compiled daemon for docs/figures.md: start-up time, memory, CPU of a tick.
 //!
 //! `cargo run --release --bin measure -- PATH_OF_THE_DAEMON`
 
