@@ -33,7 +33,7 @@ pub(crate) use day_end::{DayEnd, How, Whose};
 pub(crate) use ended::{Closed, Ended};
 pub(crate) use left_out::LeftOut;
 pub(crate) use replay::Replay;
-pub(crate) use step::{Opened, Recorder, Step, Unrecorded};
+pub(crate) use step::{Recorder, Step, TurnOpening, Unrecorded};
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,7 +20,7 @@ use crate::{
     journal::{Journal, JournalError},
     metrics::Metrics,
     pricing::{Pricing, PricingError},
-    runner::{Fleet, Hindrance, Outbox, PausedBy, Pipeline, Ticks},
+    runner::{Deliverer, Fleet, Hindrance, PausedBy, Pipeline, Ticks},
     server::{
         ServerState, router,
         serve::{Limits, listen, serve},
@@ -40,7 +40,7 @@ const FORCED_CLOSE: Duration = Duration::from_millis(500);
 pub struct App {
     listener: TcpListener,
     state: ServerState,
-    outbox: Option<Arc<Outbox>>,
+    deliverer: Option<Arc<Deliverer>>,
 }
 
 /// Why the daemon cannot start.
@@ -121,14 +121,14 @@ impl App {
         let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows that were paid for are handed in even where the key to pay for more is missing.
-        let outbox = personas.clone().map(|it| Arc::new(Outbox::new(fleet.clone(), it)));
-        let slot = claude.zip(personas).zip(outbox.clone());
-        let slot = slot.map(|((claude, personas), outbox)| {
-            let pipeline = Pipeline::new(fleet.clone(), claude, outbox);
+        let deliverer = personas.clone().map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
+        let slot = claude.zip(personas).zip(deliverer.clone());
+        let slot = slot.map(|((claude, personas), deliverer)| {
+            let pipeline = Pipeline::new(fleet.clone(), claude, deliverer);
             Arc::new(Ticks::new(pipeline, personas))
         });
         let state = ServerState { slot, fleet, metrics_page: Arc::default() };
-        Ok(Self { listener, state, outbox })
+        Ok(Self { listener, state, deliverer })
     }
 
     /// Where it listens.
@@ -148,7 +148,7 @@ impl App {
     /// drain has ended: ending it closes the listener at once, so that comes last.
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> Ended {
-        let Self { listener, state, outbox } = self;
+        let Self { listener, state, deliverer } = self;
         let (fleet, slot) = (state.fleet.clone(), state.slot.clone());
         let (tick, shutdown) = (&fleet.config.tick, &fleet.shutdown);
         log_tick_loop(&state);
@@ -162,8 +162,8 @@ impl App {
         let mut background = JoinSet::new();
         background.spawn(fleet.clone().delete_old_steps());
         background.spawn(fleet.clone().keep_gauges());
-        if let Some(outbox) = outbox.clone() {
-            background.spawn(outbox.work());
+        if let Some(deliverer) = deliverer.clone() {
+            background.spawn(deliverer.work());
         }
         if let Some(slot) = slot.clone() {
             slot.recover();
@@ -181,9 +181,9 @@ impl App {
         };
         let work = join(ticks, see_to_its_end(background, shutdown.clone()));
         let mut is_sound = shutdown.unless_aborted(work).await.is_some_and(|((), sound)| sound);
-        if let Some(outbox) = &outbox {
-            shutdown.unless_aborted(outbox.save_the_rest()).await;
-            outbox.tell_of_lost_ends().await;
+        if let Some(deliverer) = &deliverer {
+            shutdown.unless_aborted(deliverer.save_the_rest()).await;
+            deliverer.tell_of_lost_ends().await;
         }
         end_server.cancel();
         match timeout(SERVER_END, &mut server).await {
@@ -206,7 +206,7 @@ impl App {
 
 /// Waits for tasks that go on until a stop; returns whether none of them panicked.
 ///
-/// The first that does stops the daemon in good order. Without its outbox or its server it would look alive
+/// The first that does stops the daemon in good order. Without its deliverer of the outbox or its server it would look alive
 /// and hand in nothing, and nobody would be told: an exit code is seen by everything that watches a
 /// process, and the restart that `restart: always` makes of it is the way back that is tested most.
 async fn see_to_its_end(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {

@@ -5,11 +5,11 @@
 //! Whatever peers or the model wrote passes `text::printable` before it reaches a terminal.
 
 mod arguments;
-mod outbox;
 mod runs;
 mod show;
 mod text;
 mod transcript;
+mod undelivered;
 
 use std::{
     io::{self, Write},
@@ -106,12 +106,12 @@ async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<
             show::tell(journal, &the_run(journal, &show.run).await?, show.full).await?
         }
         Question::Runs { limit, command: None } => runs::tell(journal, *limit).await?,
-        Question::Outbox { command: None } => outbox::tell(journal, now).await?,
+        Question::Outbox { command: None } => undelivered::tell(journal, now).await?,
         Question::Outbox { command: Some(OutboxCommand::Retry) } => {
-            outbox::retry(journal, now).await?
+            undelivered::retry(journal, now).await?
         }
         Question::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
-            outbox::discard(journal, &the_run(journal, run).await?).await?
+            undelivered::discard(journal, &the_run(journal, run).await?).await?
         }
     })
 }

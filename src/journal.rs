@@ -64,7 +64,7 @@ impl Journal {
 
     /// Why nothing can be written at present, if so.
     pub fn trouble(&self) -> Option<String> {
-        let lost = self.backend.place.as_ref().and_then(|place| place.trouble());
+        let lost = self.backend.folder.as_ref().and_then(|folder| folder.trouble());
         let noted = || self.trouble.lock().clone();
         lost.map(|error| error.to_string()).or_else(noted)
     }
@@ -78,7 +78,7 @@ impl Journal {
         const PROBE_BYTES: usize = 64 << 10;
         const WRITE: &str = "INSERT INTO control (name, value, at) VALUES ('probe', $1, 0) \
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.check_place().await?;
+        self.check_folder().await?;
         // Two transactions: what one of them takes back never reaches the disk.
         self.change("be written to", WRITE, vec![text("x".repeat(PROBE_BYTES))]).await?;
         let remove = "DELETE FROM control WHERE name = 'probe'";
@@ -109,7 +109,7 @@ impl Journal {
             () = sleep(LIMIT) => {}
         }
         // The end of the process would do the same.
-        self.backend.place.iter().for_each(|place| drop(place.lock.unlock()));
+        self.backend.folder.iter().for_each(|folder| drop(folder.lock.unlock()));
     }
 
     /// Asks a question. That it cannot be answered is the trouble of who asks.

@@ -60,14 +60,14 @@ pub fn router(state: ServerState) -> Router {
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics));
-    let places = |number| {
-        let places = Arc::new(Semaphore::new(number));
-        middleware::from_fn_with_state(places, while_there_is_room)
+    let permits = |number| {
+        let permits = Arc::new(Semaphore::new(number));
+        middleware::from_fn_with_state(permits, while_there_is_room)
     };
-    let slow = places(SLOW_REQUESTS);
+    let slow = permits(SLOW_REQUESTS);
     // Of two layers the later one comes first: who may not come in takes no place.
     if !state.fleet.config.environment.is_production() {
-        let login = get(diag::login).head(method_not_allowed).layer(places(LOGINS));
+        let login = get(diag::login).head(method_not_allowed).layer(permits(LOGINS));
         let diag = Router::new()
             .route("/diag/login", login)
             .route("/diag/tick", post(diag::tick))
@@ -102,11 +102,11 @@ async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Ne
 /// Lets a request that may take its time in where there is a place for it, and holds the place until it is
 /// answered or given up: such requests leave connections for /health.
 async fn while_there_is_room(
-    State(places): State<Arc<Semaphore>>,
+    State(permits): State<Arc<Semaphore>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let _place = places.try_acquire().map_err(|_| {
+    let _permit = permits.try_acquire().map_err(|_| {
         let error =
             "too many requests of this kind are under way; try again when one of them has ended";
         failure(StatusCode::TOO_MANY_REQUESTS, error)

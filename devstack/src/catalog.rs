@@ -13,7 +13,7 @@ pub fn personas() -> Vec<SeedPersona> {
 
 /// So many people: the ten personas again and again, each time with a name, an e-mail and a prompt of
 /// their own.
-pub fn crowd(count: usize) -> Vec<SeedPersona> {
+pub fn many_personas(count: usize) -> Vec<SeedPersona> {
     let ten = personas();
     let people = ten.iter().cycle().take(count).enumerate().map(|(number, persona)| {
         let name = format!("{} {number}", persona.name);
@@ -94,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_people_of_a_crowd_are_the_same() {
-        let crowd = crowd(25);
+    fn no_two_of_many_personas_are_the_same() {
+        let many = many_personas(25);
         for own in [|p: &SeedPersona| p.email.clone(), |p: &SeedPersona| p.system_prompt.clone()] {
-            let all: std::collections::BTreeSet<_> = crowd.iter().map(own).collect();
+            let all: std::collections::BTreeSet<_> = many.iter().map(own).collect();
             assert_eq!(all.len(), 25);
         }
-        assert!(crowd[13].system_prompt.starts_with("Du bist Lena 13, "));
+        assert!(many[13].system_prompt.starts_with("Du bist Lena 13, "));
     }
 
     #[test]

@@ -60,7 +60,7 @@ type Sides = (u32, u32);
 fn png(bytes: &[u8]) -> Option<Sides> {
     let (mut rest, mut sides, mut has_data) = (bytes.get(8..)?, None, false);
     loop {
-        let be32 = |place| Some(u32::from_be_bytes(at(rest, place)?));
+        let be32 = |offset| Some(u32::from_be_bytes(at(rest, offset)?));
         let length = usize::try_from(be32(0)?).ok()?;
         // With its checksum.
         let next = rest.get(length.checked_add(12)?..)?;
@@ -83,7 +83,7 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
         let (kind, after) = rest[fill..].split_first()?;
         let length = usize::from(u16::from_be_bytes(at(after, 0)?));
         let segment = after.get(..length)?;
-        let be16 = |place| Some(u16::from_be_bytes(at(segment, place)?).into());
+        let be16 = |offset| Some(u16::from_be_bytes(at(segment, offset)?).into());
         match kind {
             // A frame; the four in between are tables.
             0xc0..=0xcf if !matches!(kind, 0xc4 | 0xc8 | 0xcc) => {
@@ -100,7 +100,7 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
 /// The sides of a GIF whose blocks are all there, up to its end.
 fn gif(bytes: &[u8]) -> Option<Sides> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 6_usize << (flags & 7) };
-    let le16 = |place| Some(u16::from_le_bytes(at(bytes, place)?).into());
+    let le16 = |offset| Some(u16::from_le_bytes(at(bytes, offset)?).into());
     let sides = (le16(6)?, le16(8)?);
     let (mut rest, mut has_picture) = (bytes.get(13 + table(*bytes.get(10)?)..)?, false);
     loop {
@@ -124,8 +124,8 @@ fn gif(bytes: &[u8]) -> Option<Sides> {
 
 /// The sides of a WebP as long as it says.
 fn webp(bytes: &[u8]) -> Option<Sides> {
-    let le32 = |place| Some(u32::from_le_bytes(at(bytes, place)?));
-    let le16 = |place| Some(u32::from(u16::from_le_bytes(at(bytes, place)?)));
+    let le32 = |offset| Some(u32::from_le_bytes(at(bytes, offset)?));
+    let le16 = |offset| Some(u32::from(u16::from_le_bytes(at(bytes, offset)?)));
     let length = usize::try_from(le32(4)?).ok()?;
     // Where the first chunk ends.
     let end = usize::try_from(le32(16)?).ok()?.checked_add(20)?;
@@ -165,8 +165,8 @@ fn pdf(bytes: &[u8]) -> Result<u32, Unshown> {
     if encrypted { Err("it is encrypted") } else { Ok(0) }
 }
 
-fn at<const N: usize>(bytes: &[u8], place: usize) -> Option<[u8; N]> {
-    bytes.get(place..)?.first_chunk().copied()
+fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
 }
 
 /// What a history has of images and PDFs, which are sent again with each turn. A new one that would break a

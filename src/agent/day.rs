@@ -140,9 +140,9 @@ impl Day {
     /// Gives up the calls that an earlier process was about to make, and says what is known of each.
     pub(super) fn give_up(&mut self) -> Vec<Called> {
         let calls = self.calls.len();
-        let broken_off = self.asked().iter().enumerate().filter_map(|(place, call)| {
+        let broken_off = self.asked().iter().enumerate().filter_map(|(index, call)| {
             let Known::Calling(tool, at) = self.under_way.get(&call.id)? else { return None };
-            Some(Called::after(calls + place, call, tool.clone()).broken_off(*at))
+            Some(Called::after(calls + index, call, tool.clone()).broken_off(*at))
         });
         let broken_off: Vec<_> = broken_off.collect();
         broken_off.iter().cloned().for_each(|called| self.called(called));
@@ -172,8 +172,8 @@ impl Day {
         as_system: bool,
         cut: &[usize],
     ) {
-        for place in cut {
-            if let Some(result) = results.get_mut(*place) {
+        for index in cut {
+            if let Some(result) = results.get_mut(*index) {
                 *result = result.as_cut();
             }
         }

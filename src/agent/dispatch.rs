@@ -63,9 +63,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             self.recorder.note(&Step::Called(called)).await;
         }
         let mut plans = Vec::new();
-        for (place, call) in day.asked().iter().enumerate() {
+        for (index, call) in day.asked().iter().enumerate() {
             if !day.under_way.contains_key(&call.id) {
-                plans.push(self.plan(day, place, call, &plans));
+                plans.push(self.plan(day, index, call, &plans));
             }
         }
         let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
@@ -81,9 +81,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         end.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Plans the call in this place of the turn, after these others.
-    fn plan(&self, day: &Day, place: usize, call: &ToolUse, others: &[Plan]) -> Plan {
-        let calls = day.calls.len() + place;
+    /// Plans the call of this index in the turn, after these others.
+    fn plan(&self, day: &Day, index: usize, call: &ToolUse, others: &[Plan]) -> Plan {
+        let calls = day.calls.len() + index;
         let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
             let called = Called::after(calls, call, CalledTool::Invented(name));

@@ -148,10 +148,10 @@ impl<'a> Purse<'a> {
             return Vec::new();
         }
         let mut beyond = Vec::new();
-        for (place, result) in results.iter().enumerate() {
+        for (index, result) in results.iter().enumerate() {
             match shown + result.weight() {
                 with if fits(with) => shown = with,
-                _ => beyond.push(place),
+                _ => beyond.push(index),
             }
         }
         beyond

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Day, DayEnd, Limits, Opened, Step};
+use super::{Day, DayEnd, Limits, Step, TurnOpening};
 use crate::{
     clients::claude::Reply,
     domain::{ModuleRating, Usd},
@@ -15,7 +15,7 @@ const MAX_LOSSES: u32 = 2;
 #[derive(Debug, Default)]
 pub struct Replay {
     /// How its main turn began, if it did.
-    pub opened: Option<Opened>,
+    pub opened: Option<TurnOpening>,
     /// Its main turn, where it was.
     pub day: Option<Day>,
     /// How the main turn ended, if it did.

@@ -98,7 +98,7 @@ fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Resul
             | "contentMediaType" | "$comment" | "$schema" | "$ref" | "$dynamicRef"
             | "$recursiveRef" => value.is_string(),
             "$id" => {
-                let is_id = |id: &str| id.find('#').is_none_or(|place| place + 1 == id.len());
+                let is_id = |id: &str| id.find('#').is_none_or(|offset| offset + 1 == id.len());
                 value.as_str().is_some_and(is_id)
             }
             "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => {

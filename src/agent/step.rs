@@ -17,7 +17,7 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The main turn begins.
-    Opened(Opened),
+    Opened(TurnOpening),
     /// The model is about to be asked.
     Asking {
         /// What the request may cost.
@@ -81,7 +81,7 @@ pub enum Step {
 
 /// How a main turn began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opened {
+pub struct TurnOpening {
     /// What the persona was asked to do.
     pub opening: String,
     /// Hash of the tools on offer.

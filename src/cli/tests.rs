@@ -10,7 +10,7 @@ use crate::{
     agent::{
         call::{CallRecord, Called, CalledTool},
         day_end::DayEnd,
-        step::{Opened, Step},
+        step::{Step, TurnOpening},
     },
     clients::{
         claude::{Reply, ResultBlock},
@@ -130,7 +130,7 @@ fn first_turn() -> Vec<Step> {
     let invented = CalledTool::Invented(format!("habits_dream{ESCAPE}"));
     let calling = |n: u32, name| Step::Calling { id: format!("toolu_{n}"), tool: listed(name) };
     vec![
-        Step::Opened(Opened { opening: "Heute ist Samstag.".into(), catalog: "abc".into() }),
+        Step::Opened(TurnOpening { opening: "Heute ist Samstag.".into(), catalog: "abc".into() }),
         asking(),
         Step::Replied(reply(calls, "tool_use")),
         calling(1, "habits.create"),

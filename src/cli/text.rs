@@ -90,8 +90,8 @@ impl Page {
 /// A number with its thousands apart.
 pub(super) fn grouped(number: impl ToString) -> String {
     let mut digits = number.to_string();
-    for place in (1..digits.len()).rev().skip(2).step_by(3) {
-        digits.insert(place, ',');
+    for index in (1..digits.len()).rev().skip(2).step_by(3) {
+        digits.insert(index, ',');
     }
     digits
 }

@@ -7,7 +7,7 @@ use crate::{
     agent::{
         call::CalledTool,
         day_end::{DayEnd, How},
-        step::{Opened, Step},
+        step::{Step, TurnOpening},
         transcript::{Call, Part, Transcript, Turn},
     },
     clients::claude::{Block, ResultBlock},
@@ -88,7 +88,7 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
         }
     };
     page.section(&title);
-    if let Part::Step(_, Step::Opened(Opened { opening: text, .. }))
+    if let Part::Step(_, Step::Opened(TurnOpening { opening: text, .. }))
     | Part::Step(_, Step::Told { reminder: Some(text), .. })
     | Part::Question(text) = part
     {

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, Problem, Result, Step};
+pub use error::{AuthError, AuthRequest, Problem, Result};
 use refusals::Came;
 pub use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
@@ -139,7 +139,7 @@ impl AuthClient {
     ) -> Result<()> {
         let http = self.http.with_redactor(redactor.clone());
         let account = Account { auth: self, http, email, deadline };
-        account.call(Step::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
+        account.call(AuthRequest::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
     }
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
@@ -201,9 +201,10 @@ impl Account<'_> {
     /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
     /// that wants the cookie.
     async fn log_in_for_jwt(&self) -> Result<Access> {
-        let (login, _): (wire::Login, _) = self.ask(Step::Login, HeaderMap::new()).await?;
-        let jwt = login.jwt().ok_or_else(|| AuthError::unreadable(Step::Login, "no JWT in it"))?;
-        let jwt = sendable(Step::Login, "the JWT in it", jwt)?.into();
+        let (login, _): (wire::Login, _) = self.ask(AuthRequest::Login, HeaderMap::new()).await?;
+        let jwt =
+            login.jwt().ok_or_else(|| AuthError::unreadable(AuthRequest::Login, "no JWT in it"))?;
+        let jwt = sendable(AuthRequest::Login, "the JWT in it", jwt)?.into();
         let account = self.hiding(login.secrets());
         let spaces = match account.list_spaces(bearer(&jwt).into_iter().collect()).await {
             Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
@@ -215,9 +216,11 @@ impl Account<'_> {
 
     /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
     async fn log_in_for_cookie(&self) -> Result<Access> {
-        let (login, headers): (wire::Login, _) = self.ask(Step::SignIn, HeaderMap::new()).await?;
-        let cookie = wire::session_cookie(&headers)
-            .ok_or_else(|| AuthError::unreadable(Step::SignIn, "no session cookie with it"))?;
+        let (login, headers): (wire::Login, _) =
+            self.ask(AuthRequest::SignIn, HeaderMap::new()).await?;
+        let cookie = wire::session_cookie(&headers).ok_or_else(|| {
+            AuthError::unreadable(AuthRequest::SignIn, "no session cookie with it")
+        })?;
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
         // Kept whatever comes next: another run need not log in again.
@@ -235,8 +238,8 @@ impl Account<'_> {
                 Some(known) => known.to_owned(),
                 None => personal(account.list_spaces(headers.clone()).await?)?,
             };
-            let (wire::Token { token }, _) = account.ask(Step::Token, headers).await?;
-            let jwt = sendable(Step::Token, "the JWT in it", token)?.into();
+            let (wire::Token { token }, _) = account.ask(AuthRequest::Token, headers).await?;
+            let jwt = sendable(AuthRequest::Token, "the JWT in it", token)?.into();
             Ok(account.access(session.user_id, space_id, jwt))
         };
         entering.await.inspect_err(|error: &AuthError| {
@@ -247,7 +250,7 @@ impl Account<'_> {
     }
 
     async fn list_spaces(&self, headers: HeaderMap) -> Result<Vec<Value>> {
-        Ok(self.ask(Step::Spaces, headers).await?.0)
+        Ok(self.ask(AuthRequest::Spaces, headers).await?.0)
     }
 
     fn access(&self, user_id: String, space_id: String, jwt: SecretString) -> Access {
@@ -263,7 +266,7 @@ impl Account<'_> {
     /// What a request is answered with, and the headers of that.
     async fn ask<T: DeserializeOwned>(
         &self,
-        step: Step,
+        step: AuthRequest,
         headers: HeaderMap,
     ) -> Result<(T, HeaderMap)> {
         let answer = self.call(step, headers).await?;
@@ -276,7 +279,7 @@ impl Account<'_> {
     }
 
     /// Sends a request, again where that may help, and expects a 200.
-    async fn call(&self, step: Step, headers: HeaderMap) -> Result<Answer> {
+    async fn call(&self, step: AuthRequest, headers: HeaderMap) -> Result<Answer> {
         let failed = |problem| AuthError { step, problem };
         let attempt = async || self.call_once(step, &headers).await.map_err(failed);
         let retried = self.http.retried(PEER, step.sheet().1);
@@ -284,7 +287,7 @@ impl Account<'_> {
     }
 
     /// A login waits for the gate, and is not sent where it could lock the account.
-    async fn call_once(&self, step: Step, headers: &HeaderMap) -> Result<Answer, Problem> {
+    async fn call_once(&self, step: AuthRequest, headers: &HeaderMap) -> Result<Answer, Problem> {
         let mut counted = None;
         if step.is_sign_in() {
             self.auth.gate.pass(self.deadline).await?;
@@ -310,13 +313,13 @@ impl Account<'_> {
         Err(problem)
     }
 
-    fn request(&self, step: Step, headers: HeaderMap) -> RequestBuilder {
+    fn request(&self, step: AuthRequest, headers: HeaderMap) -> RequestBuilder {
         let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
         let http = &self.http.inner;
         let request = match step {
-            Step::Spaces | Step::Token => http.get(url),
-            Step::InitVault => http.post(url),
-            Step::Login | Step::SignIn => {
+            AuthRequest::Spaces | AuthRequest::Token => http.get(url),
+            AuthRequest::InitVault => http.post(url),
+            AuthRequest::Login | AuthRequest::SignIn => {
                 let password = self.auth.password_of(self.email);
                 let body = json!({"email": self.email, "password": password}).to_string();
                 http.post(url).header(header::CONTENT_TYPE, "application/json").body(body)
@@ -344,13 +347,13 @@ fn personal(spaces: Vec<Value>) -> Result<String> {
     let personal = spaces.into_iter().find_map(wire::Space::read_personal);
     let space = personal.ok_or_else(|| {
         let all = format!("none of the account's {listed} spaces is of type personal");
-        AuthError::at(Step::Spaces, format!("{all}; sign-up should have created one"))
+        AuthError::at(AuthRequest::Spaces, format!("{all}; sign-up should have created one"))
     })?;
-    sendable(Step::Spaces, "the id of the personal space", space.id)
+    sendable(AuthRequest::Spaces, "the id of the personal space", space.id)
 }
 
 /// This, which has to go into a header.
-fn sendable(step: Step, what: &str, text: String) -> Result<String> {
+fn sendable(step: AuthRequest, what: &str, text: String) -> Result<String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));
     }

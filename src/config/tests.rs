@@ -262,7 +262,7 @@ fn a_log_filter_that_would_silence_this_program_is_refused_unless_it_says_off() 
         "mana_persona_runner=debug",
         "mana=info",
         "mana_persona_runner::http=debug",
-        "mana_persona_runner::runner::outbox=debug",
+        "mana_persona_runner::runner::delivery=debug",
         "mana_persona_runner[run]=debug",
         "[run{persona.id}]=debug",
         "info, mana_persona_runner=debug",

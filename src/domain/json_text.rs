@@ -46,7 +46,7 @@ struct Null {
     /// Where it stood in the text received.
     odd: Range<usize>,
     /// Where `null` begins in the readable text.
-    place: usize,
+    offset: usize,
 }
 
 /// What was received where a part of the readable text stands now.
@@ -98,11 +98,11 @@ impl<'a> JsonText<'a> {
     pub fn received(&self, part: &str) -> Received<'_> {
         let begin = (part.as_ptr() as usize).saturating_sub(self.as_str().as_ptr() as usize);
         let end = begin + part.len();
-        let before = |place: usize| self.nulls.partition_point(|null| null.place < place);
+        let before = |offset: usize| self.nulls.partition_point(|null| null.offset < offset);
         // The same distance behind the last null before it.
-        let there = |place: usize| match self.nulls[..before(place)].last() {
-            Some(null) => place - (null.place + NULL.len()) + null.odd.end,
-            None => place,
+        let there = |offset: usize| match self.nulls[..before(offset)].last() {
+            Some(null) => offset - (null.offset + NULL.len()) + null.odd.end,
+            None => offset,
         };
         let text = self.received.get(there(begin)..there(end)).unwrap_or_default();
         Received { text, is_odd: text != part, is_lossy: before(begin) < before(end) }
@@ -153,7 +153,7 @@ impl Found {
                 b'}' | b']' => {
                     depth -= 1;
                     if depth == MAX_DEPTH {
-                        found.nulls.push(Null { odd: too_deep..token.end, place: 0 });
+                        found.nulls.push(Null { odd: too_deep..token.end, offset: 0 });
                     }
                 }
                 b'"' => {
@@ -167,7 +167,7 @@ impl Found {
                 _ => {
                     found.weight += 1;
                     if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
-                        found.nulls.push(Null { odd: token, place: 0 });
+                        found.nulls.push(Null { odd: token, offset: 0 });
                     }
                 }
             }
@@ -188,9 +188,9 @@ impl Found {
         let text = well_formed.as_deref().unwrap_or(text);
         let mut readable = String::with_capacity(text.len());
         let mut done = 0;
-        for Null { odd, place } in &mut self.nulls {
+        for Null { odd, offset } in &mut self.nulls {
             readable.push_str(&text[done..odd.start]);
-            *place = readable.len();
+            *offset = readable.len();
             readable.push_str(NULL);
             done = odd.end;
         }

@@ -41,9 +41,9 @@ impl ToolName {
 fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut words = vec![String::new()];
-    for (place, &c) in chars.iter().enumerate() {
-        let before = place.checked_sub(1).map(|before| chars[before]);
-        let next_is_small = chars.get(place + 1).is_some_and(|next| next.is_lowercase());
+    for (index, &c) in chars.iter().enumerate() {
+        let before = index.checked_sub(1).map(|before| chars[before]);
+        let next_is_small = chars.get(index + 1).is_some_and(|next| next.is_lowercase());
         let begins = before.is_some_and(|before| {
             before.is_numeric() != c.is_numeric()
                 || c.is_uppercase() && (!before.is_uppercase() || next_is_small)

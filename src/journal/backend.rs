@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use super::{JournalError, Kind};
 use crate::domain::{RunId, Usd};
 pub use file::FILE_NAME;
-use file::Place;
+use file::JournalFolder;
 
 /// Where a journal is kept. Clones share it.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Backend {
     /// Opened with the first question: who reads neither waits for a write nor holds one up.
     reader: SqlitePool,
     /// Of a journal in a file, that this process has for itself.
-    pub place: Option<Arc<Place>>,
+    pub folder: Option<Arc<JournalFolder>>,
 }
 
 /// A verb failed; nothing of it was written.
@@ -180,8 +180,8 @@ impl Row {
         Usd::from_picodollars(self.count(column))
     }
 
-    /// A place among the steps or the posts of a run.
-    pub(super) fn place(&self) -> Option<u32> {
+    /// The number of a step or of a post within its run.
+    pub(super) fn row_number(&self) -> Option<u32> {
         self.number("number")?.try_into().ok()
     }
 

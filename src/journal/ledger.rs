@@ -105,7 +105,7 @@ impl Journal {
     /// When it cannot be written; nothing is, then.
     pub async fn reserve(
         &self,
-        (run, place, body): (RunId, u32, &str),
+        (run, step_number, body): (RunId, u32, &str),
         spending: &Spending,
         amount: Usd,
         caps: &Caps,
@@ -120,7 +120,7 @@ impl Journal {
         let (body, spending, caps) = (body.to_owned(), spending.clone(), *caps);
         self.write("reserve money", move |session| async move {
             let mut tx = begin(session).await?;
-            if !append(&mut tx, (run, place, &body), now).await? {
+            if !append(&mut tx, (run, step_number, &body), now).await? {
                 return Ok(Ok(()));
             }
             let booked = rows(&mut tx, BOOK, spending.booking(stored(amount))).await?;
@@ -143,14 +143,14 @@ impl Journal {
         .await
     }
 
-    /// Puts what a request cost in the place of what was reserved for it with the step of this number, and
+    /// Puts what a request cost in place of what was reserved for it with the step of this number, and
     /// appends the step that says what came of it. Nothing is written where nothing was reserved.
     ///
     /// # Errors
     /// When it cannot be written; nothing is, then.
     pub async fn settle(
         &self,
-        (run, place, body): (RunId, u32, &str),
+        (run, step_number, body): (RunId, u32, &str),
         asking: u32,
         spending: &Spending,
         (reserved, cost): (Usd, Usd),
@@ -163,7 +163,7 @@ impl Journal {
         let (body, spending) = (body.to_owned(), spending.clone());
         self.write("settle a request", move |session| async move {
             let mut tx = begin(session).await?;
-            if !append(&mut tx, (run, place, &body), now).await? {
+            if !append(&mut tx, (run, step_number, &body), now).await? {
                 return Ok(());
             }
             // Behind the first write, and so behind all that was under way.

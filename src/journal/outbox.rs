@@ -123,7 +123,7 @@ impl Journal {
     pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
         let rows = self.rows(READ, sql, vec![text(run)]).await?;
-        Ok(rows.iter().map(Row::place).collect())
+        Ok(rows.iter().map(Row::row_number).collect())
     }
 
     /// mana-auth has confirmed a post: it need not be kept.
@@ -226,7 +226,7 @@ pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> V
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {
-    let number = row.place().ok_or("its number is none of a post")?;
+    let number = row.row_number().ok_or("its number is none of a post")?;
     Ok(Post {
         key: PostKey { run: row.run("run_id")?, number },
         persona: row.text("persona_id")?,

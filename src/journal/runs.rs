@@ -165,7 +165,7 @@ impl Journal {
         let ended_at = (ended.state != RunState::Running).then_some(now);
         end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
         end.push(time(ended.next_eligible_at));
-        let posts = posts.iter().map(|(place, batch)| outbox::values(id, *place, batch, now));
+        let posts = posts.iter().map(|(index, batch)| outbox::values(id, *index, batch, now));
         let posts: Vec<_> = posts.collect();
         self.write("end a run", |session| async move {
             let mut tx = begin(session).await?;

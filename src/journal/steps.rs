@@ -14,7 +14,7 @@ const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
 /// A step as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStep {
-    /// Its place in the run, from 0.
+    /// Its number within the run, from 0.
     pub number: u32,
     /// When it was written.
     pub at: Timestamp,
@@ -27,7 +27,7 @@ impl Journal {
     /// have succeeded.
     ///
     /// # Errors
-    /// When it cannot be written, or another step has its place.
+    /// When it cannot be written, or another step has its number.
     pub async fn append_step(
         &self,
         run: RunId,
@@ -50,10 +50,10 @@ impl Journal {
         let sql = "SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number";
         let rows = self.rows("read a run's steps", sql, vec![text(run)]).await?;
         let steps = rows.iter().map(|row| {
-            let place = row.place();
-            let body = place.and_then(|_| row.text("body").ok());
+            let step_number = row.row_number();
+            let body = step_number.and_then(|_| row.text("body").ok());
             StoredStep {
-                number: place.unwrap_or(u32::MAX),
+                number: step_number.unwrap_or(u32::MAX),
                 at: row.time("at").unwrap_or_default(),
                 body: body.unwrap_or_default(),
             }
@@ -94,16 +94,16 @@ impl Journal {
 /// Appends a step; false if the very same is there already.
 pub(super) async fn append(
     on: &mut Connection,
-    (run, place, body): (RunId, u32, &str),
+    (run, step_number, body): (RunId, u32, &str),
     now: Timestamp,
 ) -> Done<bool> {
     let add = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT DO NOTHING";
-    if change(on, add, vec![text(run), number(place), text(body), time(now)]).await? > 0 {
+    if change(on, add, vec![text(run), number(step_number), text(body), time(now)]).await? > 0 {
         return Ok(true);
     }
     let same = "SELECT at FROM steps WHERE run_id = $1 AND number = $2 AND body = $3";
-    if rows(on, same, vec![text(run), number(place), text(body)]).await?.is_empty() {
+    if rows(on, same, vec![text(run), number(step_number), text(body)]).await?.is_empty() {
         // It would mean that two write the same run.
         let detail = "another step has this number".into();
         return Err(Failure { kind: Kind::Conflict, detail });

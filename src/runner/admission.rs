@@ -129,18 +129,18 @@ impl Fleet {
         self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !is_asked(why))
     }
 
-    /// Waits for a place for a run. One that `begins` is then let in if nothing keeps it from that; one that
+    /// Waits for a permit for a run. One that `begins` is then let in if nothing keeps it from that; one that
     /// is only closed costs nothing.
     pub(super) async fn admit(
         &self,
         begins: Option<Admitted>,
     ) -> Result<OwnedSemaphorePermit, WhyNotRun> {
-        let place = self.shutdown.unless_stopping(self.places.clone().acquire_owned()).await;
+        let permit = self.shutdown.unless_stopping(self.permits.clone().acquire_owned()).await;
         // The semaphore is never closed.
-        let place = place.and_then(Result::ok).ok_or(WhyNotRun::RunnerDown)?;
+        let permit = permit.and_then(Result::ok).ok_or(WhyNotRun::RunnerDown)?;
         // Paused, out of money and the like since the list was made: nobody need log in.
         let why_not = begins.and_then(|admitted| self.why_not_run(admitted));
-        why_not.map_or(Ok(place), Err)
+        why_not.map_or(Ok(permit), Err)
     }
 
     /// Whether anybody wants no ticks.

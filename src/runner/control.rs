@@ -62,7 +62,7 @@ impl InFlightRun {
 
 /// A run's place among those in flight, until dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct InFlightEntry {
     control: Arc<Control>,
     id: RunId,
     /// Asks the run to end after its current turn.
@@ -70,7 +70,7 @@ pub(super) struct Place {
     pub run: InFlightRun,
 }
 
-impl Drop for Place {
+impl Drop for InFlightEntry {
     fn drop(&mut self) {
         self.control.state.lock().in_flight.remove(&self.id);
     }
@@ -202,7 +202,7 @@ impl Control {
         persona: &UserId,
         slot: &Slot,
         shutdown: &Shutdown,
-    ) -> Place {
+    ) -> InFlightEntry {
         let run = InFlightRun {
             persona: persona.clone(),
             slot: slot.clone(),
@@ -215,6 +215,6 @@ impl Control {
             run.cancel();
         }
         state.in_flight.insert(id, run.clone());
-        Place { control: self.clone(), id, end_turn: state.end_turn.clone(), run }
+        InFlightEntry { control: self.clone(), id, end_turn: state.end_turn.clone(), run }
     }
 }

@@ -19,7 +19,7 @@ where
 {
     let mut outcomes = Vec::with_capacity(items.len());
     let mut jobs = JoinSet::new();
-    for (place, item) in items.into_iter().enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
         // Waiting for the permit before spawning keeps the number of tasks bounded too.
         let permit = match admit(&item).await {
             Ok(permit) => permit,
@@ -33,12 +33,12 @@ where
         let future = job(item);
         jobs.spawn(async move {
             let _permit = permit;
-            (place, future.await)
+            (index, future.await)
         });
     }
     while let Some(joined) = jobs.join_next().await {
-        if let Ok((place, value)) = joined {
-            outcomes[place] = Ok(Some(value));
+        if let Ok((index, value)) = joined {
+            outcomes[index] = Ok(Some(value));
         }
     }
     outcomes

@@ -37,7 +37,7 @@ pub struct Fleet {
     /// Claude, or the variables that are not set.
     pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
     /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     /// What was wrong with the last tick that could tell.
     pub(super) last_tick: Mutex<LastTick>,
     /// Stop and abort.
@@ -85,7 +85,7 @@ impl Fleet {
             seed_secret: SeedSecret::load(journal.clone(), clock.clone(), auth.clone(), &config)
                 .await?,
             model,
-            places: Arc::new(Semaphore::new(tick.concurrency)),
+            permits: Arc::new(Semaphore::new(tick.concurrency)),
             last_tick: Mutex::default(),
             shutdown: Shutdown::new(config.shutdown_grace),
             config,

@@ -30,8 +30,8 @@ impl Fleet {
 
     async fn read_gauges(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
-        // What is wrong with the place says nothing about what the database knows.
-        let place = self.journal.check_place().await;
+        // What is wrong with the folder says nothing about what the database knows.
+        let folder = self.journal.check_folder().await;
         let age = |since| now.duration_since(since).try_into().unwrap_or_default();
         let depth = self.journal.outbox_depth().await?;
         self.metrics.set_outbox(OutboxState {
@@ -45,7 +45,7 @@ impl Fleet {
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);
         self.metrics.set_budget(BudgetScope::Month, month, caps.monthly);
         self.metrics.delivery.journal_size.set(self.journal.size().await? as f64);
-        if let Some(free) = place? {
+        if let Some(free) = folder? {
             self.metrics.delivery.disk_free.set(free as f64);
         }
         Ok(())

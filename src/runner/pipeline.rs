@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use self::run::Run;
 use super::{
+    delivery::Deliverer,
     fleet::Fleet,
     holds::Hold,
-    outbox::Outbox,
     run_journal::{Books, RunJournal},
     tool_tally::ToolTally,
     verdict::{Cause, End, Failure, PANICKED, Then, Verdict, decide},
@@ -56,7 +56,7 @@ const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 pub struct Pipeline {
     pub(super) fleet: Arc<Fleet>,
     pub(super) claude: Arc<ClaudeClient>,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) deliverer: Arc<Deliverer>,
     policy: Arc<PolicyConfig>,
     /// Settings whose tool no server lists, by variable and name: warned about once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
@@ -68,10 +68,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// One for runs of this fleet, with these peers.
-    pub fn new(fleet: Arc<Fleet>, claude: Arc<ClaudeClient>, outbox: Arc<Outbox>) -> Self {
+    pub fn new(fleet: Arc<Fleet>, claude: Arc<ClaudeClient>, deliverer: Arc<Deliverer>) -> Self {
         let policy = Arc::new(fleet.config.policy.clone());
         let (misnamed, tools, left_out) = Default::default();
-        Self { fleet, claude, outbox, policy, misnamed, tools, left_out }
+        Self { fleet, claude, deliverer, policy, misnamed, tools, left_out }
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.
@@ -142,7 +142,7 @@ impl Pipeline {
             return report;
         }
         let Ok(Some(row)) = self.fleet.journal.run(id).await else { return report };
-        if row.state != RunState::Running || self.outbox.unsaved_runs().await.contains(&id) {
+        if row.state != RunState::Running || self.deliverer.unsaved_runs().await.contains(&id) {
             return report;
         }
         let RunReport { cost, undelivered, .. } = report;
@@ -210,7 +210,7 @@ impl Pipeline {
         next_number: u32,
     ) -> Run {
         self.fleet.holds.begin(&persona.user_id);
-        let place = self.fleet.control.enter(id, &persona.user_id, slot, &self.fleet.shutdown);
+        let entry = self.fleet.control.enter(id, &persona.user_id, slot, &self.fleet.shutdown);
         let (started, timeout) = (Instant::now(), self.fleet.config.run.timeout);
         let end = started + timeout;
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
@@ -220,7 +220,7 @@ impl Pipeline {
             fleet: self.fleet.clone(),
             persona,
             redactor: redactor.clone(),
-            pause: place.end_turn.clone(),
+            pause: entry.end_turn.clone(),
             give_up_at: deadline,
             books: Books::new(next_number, left.spent(), left.lost),
         };
@@ -230,7 +230,7 @@ impl Pipeline {
             policy: self.policy.clone(),
             left_out: self.left_out.clone(),
             tool_timeout: self.fleet.config.run.tool_timeout,
-            shutdown: place.run.shutdown.clone(),
+            shutdown: entry.run.shutdown.clone(),
             redactor,
             patience: Arc::default(),
         };
@@ -239,7 +239,7 @@ impl Pipeline {
             scope,
             started,
             end,
-            place,
+            entry,
             is_resumed: left.day.is_some(),
             left,
             is_rating: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::holds::Hold;
 use crate::{
     agent::day_end::{DayEnd, How, Whose},
-    clients::auth::{AuthError, Problem, Step},
+    clients::auth::{AuthError, AuthRequest, Problem},
     domain::{Action, RunOutcome, RunState, Stage, WhyNotRun},
     journal::CANCELLED,
 };
@@ -253,7 +253,7 @@ impl Failure {
 
     pub(super) fn of_auth(error: &AuthError) -> Self {
         let stage = match error.step {
-            Step::Spaces => Stage::Space,
+            AuthRequest::Spaces => Stage::Space,
             _ => Stage::Login,
         };
         let cause = match error.problem {

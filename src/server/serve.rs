@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, failure};
 
-/// Connections that may wait to be taken. A burst that finds no place in it is seconds late, /health among
+/// Connections that may wait to be taken. A burst that finds no room in it is seconds late, /health among
 /// it. The system has a limit of its own (net.core.somaxconn), which wins where it is lower.
 const BACKLOG: u32 = 4_096;
 
@@ -117,8 +117,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
             // Whoever has sent a request by now is heard before it could be taken for silent.
             yield_now().await;
             // Where all of them are at work, the new one is dropped.
-            let Some(place) = who_makes_room(&open) else { continue };
-            open.remove(place).task.abort();
+            let Some(index) = who_makes_room(&open) else { continue };
+            open.remove(index).task.abort();
         }
         let (phase, seen) = watch::channel(Phase::Silent);
         let task = tasks.spawn(converse(peer, router.clone(), limits, phase, end.clone()));
@@ -213,7 +213,7 @@ enum Phase {
 /// anything and those that have and were kept, the oldest of the larger group goes: neither a flood of silent
 /// ones ends a scraper's, nor can kept ones keep newcomers out.
 fn who_makes_room(open: &[Connection]) -> Option<usize> {
-    let group = |phase| (0..open.len()).filter(move |place| *open[*place].phase.borrow() == phase);
+    let group = |phase| (0..open.len()).filter(move |index| *open[*index].phase.borrow() == phase);
     let kept_are_more = group(Phase::Kept).count() > group(Phase::Silent).count();
     group(if kept_are_more { Phase::Kept } else { Phase::Silent }).next()
 }

@@ -21,10 +21,10 @@ impl<T> Default for Shared<T> {
 impl<T: Clone> Shared<T> {
     /// What `make` makes, here or for somebody else who waited with this caller.
     pub(super) async fn get(&self, make: impl FnOnce() -> T) -> T {
-        let place = self.asked.fetch_add(1, Relaxed);
+        let index = self.asked.fetch_add(1, Relaxed);
         let mut latest = self.latest.lock().await;
         match &latest.1 {
-            Some(made) if place < latest.0 => made.clone(),
+            Some(made) if index < latest.0 => made.clone(),
             _ => {
                 // Requests that are there already ask first.
                 yield_now().await;

@@ -6,7 +6,7 @@ use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use mana_persona_runner::{
     agent::{
         day_end::{DayEnd, How},
-        step::{Opened, Step},
+        step::{Step, TurnOpening},
     },
     domain::{Cadence, ModuleMix, Persona, RunId, Slot, UserId},
     journal::{Journal, NewRun, RunRow, RunState},
@@ -185,7 +185,7 @@ async fn one_that_was_stopped_before_anything_was_paid_and_then_killed_leaves_it
     let journal = Journal::open(world.peers.data_folder()).await.unwrap();
     journal.begin_run(run, now).await.unwrap();
     journal.keep_catalog("hash", "[]", now).await.unwrap();
-    let opened = Opened { opening: "Guten Morgen!".into(), catalog: "hash".into() };
+    let opened = TurnOpening { opening: "Guten Morgen!".into(), catalog: "hash".into() };
     let ended = DayEnd::new(How::Stopped, "stopped");
     for (number, step) in [Step::Opened(opened), Step::DayEnded(ended)].iter().enumerate() {
         let body = serde_json::to_string(step).unwrap();

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     handler::{Handler, PROTOCOL_VERSIONS, Shared},
-    sessions::{Manager, Opened},
+    sessions::{Manager, SessionCaller},
 };
 
 const BODY_LIMIT: usize = 4 << 20;
@@ -65,7 +65,7 @@ impl Door {
     }
 
     /// Who asks, in which space.
-    fn caller(&self, headers: &HeaderMap) -> Result<Opened, Refusal> {
+    fn caller(&self, headers: &HeaderMap) -> Result<SessionCaller, Refusal> {
         let token = text(headers, AUTHORIZATION.as_str())
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or(Refusal::unauthorized("Missing bearer token"))?;
@@ -74,10 +74,10 @@ impl Door {
         let space_id = text(headers, "x-mana-space")
             .filter(|space| !space.is_empty())
             .ok_or(Refusal::unauthorized("Missing X-Mana-Space header"))?;
-        Ok(Opened { token: token.into(), user_id: claims.sub, space_id: space_id.into() })
+        Ok(SessionCaller { token: token.into(), user_id: claims.sub, space_id: space_id.into() })
     }
 
-    async fn post(&self, caller: Opened, request: Request) -> Result<Response, Refusal> {
+    async fn post(&self, caller: SessionCaller, request: Request) -> Result<Response, Refusal> {
         let (mut parts, body) = request.into_parts();
         let accept = text(&parts.headers, ACCEPT.as_str()).unwrap_or_default();
         if !(accept.contains("application/json") && accept.contains("text/event-stream")) {

@@ -23,7 +23,7 @@ use super::{
     calls::{Behaviour, Call, Calls, Gate, Plans},
     catalog::Tool,
     schema,
-    sessions::{Exchange, Opened, Owners},
+    sessions::{Exchange, Owners, SessionCaller},
     space::Spaces,
 };
 use crate::{clock::Clock, jwt::Keys};
@@ -84,7 +84,7 @@ impl Outcome {
 /// One session.
 pub(super) struct Handler {
     shared: Arc<Shared>,
-    opened: OnceLock<Opened>,
+    opened: OnceLock<SessionCaller>,
 }
 
 impl Handler {
@@ -137,7 +137,7 @@ impl Handler {
     async fn behave(
         &self,
         tool: &Tool,
-        opened: &Opened,
+        opened: &SessionCaller,
         arguments: &Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Outcome {
@@ -164,7 +164,7 @@ impl Handler {
         }
     }
 
-    fn work(&self, tool: &Tool, opened: &Opened, arguments: &Map<String, Value>) -> Outcome {
+    fn work(&self, tool: &Tool, opened: &SessionCaller, arguments: &Map<String, Value>) -> Outcome {
         let shared = &self.shared;
         let now = shared.clock.now();
         // The JWT of the first request, whatever came with this one.
@@ -223,7 +223,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         let parts = context.extensions.get::<Parts>();
-        if let Some(opened) = parts.and_then(|parts| parts.extensions.get::<Opened>()) {
+        if let Some(opened) = parts.and_then(|parts| parts.extensions.get::<SessionCaller>()) {
             // A session is initialised once, so the first caller stands.
             let _ = self.opened.set(opened.clone());
         }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What a session was opened with; its tools look at nothing newer.
 #[derive(Clone, Debug)]
-pub(super) struct Opened {
+pub(super) struct SessionCaller {
     pub token: String,
     pub user_id: String,
     pub space_id: String,

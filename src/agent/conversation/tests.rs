@@ -285,9 +285,9 @@ fn calls_whose_ids_are_repeated_or_missing_are_told_apart() {
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
     let said =
-        |place: usize| serde_json::from_str::<Value>(&day.messages()[place].as_json()).unwrap();
-    let ids = |place: usize, key: &str| {
-        let blocks = said(place)["content"].as_array().cloned().unwrap();
+        |index: usize| serde_json::from_str::<Value>(&day.messages()[index].as_json()).unwrap();
+    let ids = |index: usize, key: &str| {
+        let blocks = said(index)["content"].as_array().cloned().unwrap();
         blocks.iter().map(|block| block[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     for (reply, own) in [(1, &["a", "a_1", "call"][..]), (3, &["a_3"])] {
@@ -327,7 +327,7 @@ proptest! {
         prop_assert!(day.replies <= max_replies);
         let history: Vec<Value> =
             before.iter().map(|message| serde_json::from_str(message).unwrap()).collect();
-        for (place, message) in history.iter().enumerate() {
+        for (index, message) in history.iter().enumerate() {
             let ids = |message: &Value, kind: &str, key: &str| -> Vec<String> {
                 let blocks = message["content"].as_array().cloned().unwrap_or_default();
                 let of_kind = blocks.iter().filter(|block| block["type"] == kind);
@@ -338,7 +338,7 @@ proptest! {
                 _ => Vec::new(),
             };
             let answered =
-                history.get(place + 1).map(|m| ids(m, "tool_result", "tool_use_id")).unwrap_or_default();
+                history.get(index + 1).map(|m| ids(m, "tool_result", "tool_use_id")).unwrap_or_default();
             prop_assert_eq!(called, answered);
         }
     }

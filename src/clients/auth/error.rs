@@ -13,8 +13,8 @@ const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// One request of the user path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "Step::sheet describes them")]
-pub enum Step {
+#[allow(missing_docs, reason = "AuthRequest::sheet describes them")]
+pub enum AuthRequest {
     Login,
     SignIn,
     Spaces,
@@ -22,7 +22,7 @@ pub enum Step {
     InitVault,
 }
 
-impl Step {
+impl AuthRequest {
     /// Its path, its metric label, and what it is called in messages.
     pub(super) fn sheet(self) -> (&'static str, &'static str, &'static str) {
         match self {
@@ -50,7 +50,7 @@ pub type Result<T, E = AuthError> = std::result::Result<T, E>;
 #[error("{}: {problem}", .step.sheet().2)]
 pub struct AuthError {
     /// The request that failed.
-    pub step: Step,
+    pub step: AuthRequest,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -88,12 +88,12 @@ pub enum Problem {
 
 impl AuthError {
     /// What will not pass.
-    pub(super) fn at(step: Step, what: impl Into<String>) -> Self {
+    pub(super) fn at(step: AuthRequest, what: impl Into<String>) -> Self {
         Self { step, problem: Problem::Other(what.into(), Verdict::Final) }
     }
 
     /// A 200 that cannot be used.
-    pub(super) fn unreadable(step: Step, detail: &str) -> Self {
+    pub(super) fn unreadable(step: AuthRequest, detail: &str) -> Self {
         Self::at(step, format!("mana-auth answered 200, but {detail}"))
     }
 
@@ -104,7 +104,7 @@ impl AuthError {
 
 impl Problem {
     /// Reads an answer that is not 200.
-    pub(super) fn of_answer(step: Step, answer: &Answer, http: &HttpClient) -> Self {
+    pub(super) fn of_answer(step: AuthRequest, answer: &Answer, http: &HttpClient) -> Self {
         let asked = retry_after(&answer.headers);
         match answer.status {
             StatusCode::UNAUTHORIZED if step.is_sign_in() => Self::InvalidCredentials,

@@ -44,8 +44,8 @@ pub struct ToolUse {
 /// An input of a tool call as it was received, where that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddInput {
-    /// The place of the `tool_use` block in the content, from 0.
-    place: usize,
+    /// The index of the `tool_use` block in the content, from 0.
+    index: usize,
     /// The input's hash, as received.
     hash: Option<InputHash>,
     /// Whether a value in it was too deep or out of range: the call would not do what was asked.
@@ -68,10 +68,10 @@ impl ToolUse {
 impl OddInput {
     /// The inputs in `content`, a piece of this text, that could not be read as they came.
     pub(super) fn of(json: &JsonText<'_>, content: &RawValue) -> Vec<Self> {
-        let read = |(place, block)| {
+        let read = |(index, block)| {
             let received = json.received(members(block).get("input")?.get());
             received.is_odd.then(|| Self {
-                place,
+                index,
                 hash: InputHash::of_json(received.text),
                 is_lossy: received.is_lossy,
             })
@@ -84,8 +84,8 @@ impl Block {
     /// Reads the blocks of a content. `odd` are its inputs that could not be read as they came.
     pub(super) fn parse_all(content: &RawValue, odd: &[OddInput]) -> serde_json::Result<Vec<Self>> {
         let blocks: Vec<&RawValue> = serde_json::from_str(content.get())?;
-        let odd_at = |place| odd.iter().find(|odd| odd.place == place);
-        let read = |(place, block)| Self::parse(block, odd_at(place));
+        let odd_at = |index| odd.iter().find(|odd| odd.index == index);
+        let read = |(index, block)| Self::parse(block, odd_at(index));
         Ok(blocks.into_iter().enumerate().map(read).collect())
     }
 

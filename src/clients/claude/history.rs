@@ -19,10 +19,10 @@ const OUT_OF_REACH: usize = 20;
 /// These messages as they are sent, marked if they are to be `cached`.
 pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> {
     let mut sent: Vec<_> = messages.iter().map(Cow::Borrowed).collect();
-    if let Some(place) = end_of_earlier(messages).filter(|_| cached)
-        && let Some(marked) = messages[place].marked()
+    if let Some(index) = end_of_earlier(messages).filter(|_| cached)
+        && let Some(marked) = messages[index].marked()
     {
-        sent[place] = Cow::Owned(marked);
+        sent[index] = Cow::Owned(marked);
     }
     sent
 }
@@ -30,9 +30,9 @@ pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> 
 /// The last message of the user's before the latest turn, if that is a long one.
 fn end_of_earlier(messages: &[Message]) -> Option<usize> {
     let replied = messages.iter().rposition(|message| message.role == Role::Assistant)?;
-    let place = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
-    let appended: usize = messages[place + 1..].iter().map(|message| message.blocks).sum();
-    (appended >= OUT_OF_REACH).then_some(place)
+    let index = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
+    let appended: usize = messages[index + 1..].iter().map(|message| message.blocks).sum();
+    (appended >= OUT_OF_REACH).then_some(index)
 }
 
 #[cfg(test)]

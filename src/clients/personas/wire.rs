@@ -37,14 +37,14 @@ pub type DueRow = Result<Persona, RowError>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the row in /due is malformed: {problem}")]
 pub struct RowError {
-    /// Who it is about, as far as the row says: e-mail, else user id, else its place.
+    /// Who it is about, as far as the row says: e-mail, else user id, else its index.
     pub persona: String,
     /// What is wrong with it.
     pub problem: String,
     /// Whether that can quote the row: then it is for /diag only.
     quotes: bool,
-    /// Its place in the list, from 1.
-    pub place: usize,
+    /// Its index in the list, from 1.
+    pub index: usize,
 }
 
 impl RowError {
@@ -99,19 +99,19 @@ pub(super) fn says_no_persona(body: &[u8]) -> bool {
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let json = JsonText::of(body);
     let due: Due<'_> = json.read(MAX_LIST).ok()?;
-    let rows = (1..).zip(due.personas).map(|(place, row)| parse_row(row.get(), place));
+    let rows = (1..).zip(due.personas).map(|(index, row)| parse_row(row.get(), index));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
 }
 
-fn parse_row(row: &str, place: usize) -> DueRow {
+fn parse_row(row: &str, index: usize) -> DueRow {
     let refused = |problem: String, quotes| {
         let Owner { email, user_id } = serde_json::from_str(row).unwrap_or_default();
         let text = |member: &RawValue| serde_json::from_str::<String>(member.get()).ok();
         let mut names = [email, user_id].into_iter().flatten().filter_map(text);
         let named = names.find(|name| !name.is_empty());
-        let persona = named.unwrap_or_else(|| format!("row {place}"));
-        RowError { persona, problem, quotes, place }
+        let persona = named.unwrap_or_else(|| format!("row {index}"));
+        RowError { persona, problem, quotes, index }
     };
     let bytes = row.len();
     if bytes > MAX_ROW {

@@ -1,6 +1,6 @@
 //! SQLite: how the file is opened, and what the codes of its errors mean. Where it lies is told in `place`.
 
-mod place;
+mod folder;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -12,15 +12,15 @@ use sqlx::{
     },
 };
 
-pub(in crate::journal) use place::Place;
+pub(in crate::journal) use folder::JournalFolder;
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
     Backend, Failure,
 };
 use crate::domain::one_line;
-pub use place::FILE_NAME;
-use place::LOG_NAME;
+pub use folder::FILE_NAME;
+use folder::LOG_NAME;
 
 /// How long a foreign writer (the command line) is waited for: less than an operation may take.
 const BUSY: Duration = Duration::from_secs(10);
@@ -38,14 +38,14 @@ impl Journal {
     /// # Errors
     /// When another process has it, it is damaged, something else is in its place, or it cannot be written to.
     pub async fn open(folder: &Path) -> Result<Self> {
-        let lock = place::take(folder).await?;
+        let lock = folder::take(folder).await?;
         let path = folder.join(FILE_NAME);
         let size = fs::metadata(&path).map(|data| data.len()).unwrap_or_default();
         if size > 0 {
             // Read-only, before anything could change it.
             check(&path).await?;
         }
-        place::open_or_make(&path).map_err(place::refused("file", &path))?;
+        folder::open_or_make(&path).map_err(folder::refused("file", &path))?;
         let writer = pool().connect_with(writing(options(&path)?)).await;
         let writer = writer.map_err(|error| of_opening(&path, error))?;
         bring_up_to_date(&writer, &path).await?;
@@ -53,8 +53,8 @@ impl Journal {
         // It is there for as long as the daemon is: what it keeps in memory is little.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
         let reader = pool().connect_lazy_with(reading);
-        let place = Some(Arc::new(Place::of(folder, lock)?));
-        Ok(Self::on(Backend { writer, reader, place }))
+        let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
+        Ok(Self::on(Backend { writer, reader, folder }))
     }
 
     /// A journal that ends with the process: what the file costs is measured against it.
@@ -97,7 +97,7 @@ impl Journal {
     }
 
     async fn open_as_guest(folder: &Path, how: fn(Options) -> Options) -> Result<Self> {
-        place::check_names(folder)?;
+        folder::check_names(folder)?;
         let path = folder.join(FILE_NAME);
         if !path.exists() {
             return Err(JournalError::Missing(path));
@@ -114,7 +114,7 @@ impl Journal {
 
     /// A database in memory lives in its one connection, and a guest needs no more.
     fn on_one(pool: SqlitePool) -> Self {
-        Self::on(Backend { writer: pool.clone(), reader: pool, place: None })
+        Self::on(Backend { writer: pool.clone(), reader: pool, folder: None })
     }
 
     /// Size of the database, in bytes, without its write-ahead log.
@@ -170,7 +170,7 @@ fn pool() -> SqlitePoolOptions {
 
 fn options(path: &Path) -> Result<Options> {
     // SQLite takes a name that begins with `file:` for a URL.
-    let absolute = std::path::absolute(path).map_err(place::refused("file", path))?;
+    let absolute = std::path::absolute(path).map_err(folder::refused("file", path))?;
     Ok(Options::new().filename(absolute).busy_timeout(BUSY).disable_statement_logging())
 }
 

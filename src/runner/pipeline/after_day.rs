@@ -16,9 +16,9 @@ use crate::{
     domain::{RunOutcome, RunState, Stage},
     journal::EndedRun,
     runner::{
+        delivery::HandedIn,
         fleet::Fleet,
         holds::Hold,
-        outbox::HandedIn,
         persist::{posts_of_actions, posts_of_ratings},
         verdict::{Cause, End, Failure, Then, Verdict, decide},
     },
@@ -129,7 +129,7 @@ impl Pipeline {
         }
         let report = self.report(&run, verdict, took);
         if let Some(row) = unsaved {
-            self.outbox.keep(run.journal, row.map(|row| (row, run.posts))).await;
+            self.deliverer.keep(run.journal, row.map(|row| (row, run.posts))).await;
         }
         report
     }
@@ -156,7 +156,7 @@ impl Pipeline {
 
     async fn hand_in(&self, run: &mut Run, row: &EndedRun) -> HandedIn {
         let Run { journal, scope, posts, end, .. } = &*run;
-        let handed_in = self.outbox.hand_in(journal, row, posts, *end, &scope.shutdown).await;
+        let handed_in = self.deliverer.hand_in(journal, row, posts, *end, &scope.shutdown).await;
         run.undelivered |= handed_in.undelivered > 0;
         handed_in
     }

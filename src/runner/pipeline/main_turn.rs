@@ -15,7 +15,7 @@ use crate::{
         ended::Ended,
         main_turn::{Played, run_main_turn},
         prompt,
-        step::{Opened, Recorder, Step},
+        step::{Recorder, Step, TurnOpening},
     },
     clients::{
         auth::Access,
@@ -190,7 +190,7 @@ impl Pipeline {
         let hash = hash(&tools);
         let kept = self.fleet.journal.keep_catalog(&hash, &tools, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let opened = Step::Opened(Opened { opening, catalog: hash });
+        let opened = Step::Opened(TurnOpening { opening, catalog: hash });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;

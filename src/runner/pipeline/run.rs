@@ -10,7 +10,7 @@ use crate::{
     domain::{RunState, Stage, Usd, one_line},
     journal::{CANCELLED, EndedRun},
     runner::{
-        control::Place,
+        control::InFlightEntry,
         run_journal::RunJournal,
         verdict::{Facts, Failure, Then, Verdict},
     },
@@ -24,8 +24,8 @@ pub(super) struct Run {
     pub started: Instant,
     /// Nothing after this.
     pub end: Instant,
-    /// Its place among those in flight.
-    pub place: Place,
+    /// Its entry among those in flight.
+    pub entry: InFlightEntry,
     /// What earlier processes have left of it.
     pub left: Replay,
     /// Whether one of them has begun its day.
@@ -65,7 +65,7 @@ impl Run {
     pub(super) fn facts(&self) -> Facts {
         Facts {
             is_resumed: self.is_resumed,
-            is_cancelled: self.place.run.cancelled.is_cancelled()
+            is_cancelled: self.entry.run.cancelled.is_cancelled()
                 || self.close.as_deref() == Some(CANCELLED),
             has_paid: self.turn.spent > Usd::ZERO || self.journal.has_paid(),
             has_called: !self.turn.calls.is_empty(),

@@ -96,7 +96,7 @@ impl Ticks {
         };
         let sorted = rows.into_iter().map(|row| match row {
             Err(error) => {
-                let in_log = format!("row {} of /due is no run: {}", error.place, error.in_log());
+                let in_log = format!("row {} of /due is no run: {}", error.index, error.in_log());
                 refuse(error.persona.clone(), error.to_string(), &in_log)
             }
             Ok(persona) if !seen.insert(persona.user_id.clone()) => {

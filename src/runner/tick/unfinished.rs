@@ -42,7 +42,7 @@ impl Ticks {
         // From the look at the claims to the claim: what is read between them stays so.
         let _listing = self.listing.lock().await;
         let claimed = self.claims.all();
-        let unsaved = self.pipeline.outbox.unsaved_runs().await;
+        let unsaved = self.pipeline.deliverer.unsaved_runs().await;
         let mut runs = self.fleet.journal.runs_in(RunState::Running).await?;
         runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
 

@@ -118,7 +118,9 @@ async fn load(options: &Options) -> Result<bool, Box<dyn Error>> {
     peers.stop_recording();
     let users = peers
         .auth
-        .seed(&catalog::crowd(options.personas), |email| derive_password(SEED_SECRET, email))
+        .seed(&catalog::many_personas(options.personas), |email| {
+            derive_password(SEED_SECRET, email)
+        })
         .await?;
 
     let daemon = Daemon::start(&options.daemon, variables(options, &peers)).await?;

@@ -161,7 +161,7 @@ impl World {
         peers.clock.set_speed(0.0);
         peers.stop_recording();
         let marked = Marked::begin(&peers, seed, REPLIES, TOOL_LATENCY)?;
-        let mut personas = catalog::crowd(PERSONAS);
+        let mut personas = catalog::many_personas(PERSONAS);
         for (number, persona) in personas.iter_mut().enumerate() {
             if number % DAILY != 0 {
                 persona.cadence = "hourly".into();

@@ -16,7 +16,7 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::{place::NAMES, *};
+use super::{folder::NAMES, *};
 use crate::{
     domain::{Slot, Usd},
     journal::{

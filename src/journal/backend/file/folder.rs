@@ -34,8 +34,8 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// Where a journal lies, and what the system knows its files by.
 #[derive(Debug)]
-pub(in crate::journal) struct Place {
-    folder: PathBuf,
+pub(in crate::journal) struct JournalFolder {
+    path: PathBuf,
     ids: [FileId; 2],
     /// Held for as long as the process lives; the system frees it even after kill -9.
     pub(in crate::journal) lock: File,
@@ -47,29 +47,29 @@ pub(in crate::journal) struct Place {
 /// Device and inode.
 type FileId = (u64, u64);
 
-impl Place {
-    /// The place of the journal in this folder, which is locked.
+impl JournalFolder {
+    /// The journal in this folder, which is locked.
     pub(super) fn of(folder: &Path, lock: File) -> Result<Self> {
         let ids = ids_of(folder).map_err(refused("file", &folder.join(FILE_NAME)))?;
         let (is_lost, looking) = Default::default();
-        Ok(Self { folder: folder.into(), ids, lock, is_lost, looking })
+        Ok(Self { path: folder.into(), ids, lock, is_lost, looking })
     }
 
     /// Why what is written there is of no use, if so.
     pub(in crate::journal) fn trouble(&self) -> Option<JournalError> {
-        self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.folder.clone()))
+        self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.path.clone()))
     }
 
     /// Looks whether the files are where they were. Returns the bytes that may still be written.
     fn look(&self, _looking: OwnedMutexGuard<()>) -> io::Result<u64> {
-        let is_there = ids_of(&self.folder).is_ok_and(|now| now == self.ids);
+        let is_there = ids_of(&self.path).is_ok_and(|now| now == self.ids);
         let was_lost = self.is_lost.swap(!is_there, Relaxed);
         match self.trouble() {
             Some(error) if !was_lost => tracing::error!("{error}"),
             None if was_lost => tracing::warn!("the journal's files are back"),
             _ => {}
         }
-        let room = rustix::fs::statvfs(&self.folder)?;
+        let room = rustix::fs::statvfs(&self.path)?;
         Ok(room.f_bavail.saturating_mul(room.f_frsize))
     }
 }
@@ -81,20 +81,20 @@ impl Journal {
     /// # Errors
     /// When they are not: somebody has removed or replaced them.
     #[expect(clippy::disallowed_methods, reason = "a disk may take its time")]
-    pub async fn check_place(&self) -> Result<Option<u64>> {
-        let Some(place) = self.backend.place.clone() else { return Ok(None) };
+    pub async fn check_folder(&self) -> Result<Option<u64>> {
+        let Some(folder) = self.backend.folder.clone() else { return Ok(None) };
         let look = async {
             // What another caller found may be older than this question.
-            let looking = place.looking.clone().lock_owned().await;
-            let place = place.clone();
+            let looking = folder.looking.clone().lock_owned().await;
+            let folder = folder.clone();
             // A disk may take its time.
-            spawn_blocking(move || place.look(looking)).await.ok()
+            spawn_blocking(move || folder.look(looking)).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
         let looked = looked.ok_or(JournalError::Slow("look after its files".into()))?;
-        match place.trouble() {
+        match folder.trouble() {
             Some(error) => Err(error),
-            None => looked.map(Some).map_err(refused("folder", &place.folder)),
+            None => looked.map(Some).map_err(refused("folder", &folder.path)),
         }
     }
 }

@@ -35,7 +35,7 @@ const PROBE: Duration = Duration::from_secs(2);
 
 /// Hands in what runs came to.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct Deliverer {
     fleet: Arc<Fleet>,
     personas: PersonasClient,
     /// Runs whose posts somebody is at already.
@@ -59,7 +59,7 @@ pub(super) struct HandedIn {
     pub unsaved: bool,
 }
 
-impl Outbox {
+impl Deliverer {
     /// The outbox of this fleet.
     pub fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
         let (claims, unsaved) = Default::default();
@@ -261,15 +261,15 @@ impl Outbox {
     /// memory when it is in the journal, and not before: a stop may come in between.
     pub async fn save_the_rest(&self) {
         let mut unsaved = self.unsaved.lock().await;
-        for place in (0..unsaved.len()).rev() {
-            let (run, end) = &unsaved[place];
+        for index in (0..unsaved.len()).rev() {
+            let (run, end) = &unsaved[index];
             let saved = match end {
                 Some((ended, posts)) => self.save(run, ended, posts).await,
                 None => run.flush().await,
             };
             if saved.is_ok() {
                 tracing::info!(run.id = %run.id, "what is left of a run is written down after all");
-                unsaved.remove(place);
+                unsaved.remove(index);
             }
         }
     }
@@ -328,13 +328,13 @@ mod tests {
         journal::{Journal, NewRun, RunState},
     };
 
-    async fn outbox(journal: &Journal, clock: &Clock) -> Outbox {
+    async fn outbox(journal: &Journal, clock: &Clock) -> Deliverer {
         let caps = BudgetConfig { daily: None, monthly: None, persona_daily: None };
         let (fleet, http) = Fleet::of_test(journal, clock, caps).await;
         let base = BaseUrl::parse("http://localhost").unwrap();
         let at = PersonasUrl { base, variable: "MANA_AUTH_URL" };
         let personas = PersonasClient::new(http, at, &"key".into(), clock.clone()).unwrap();
-        Outbox::new(fleet, personas)
+        Deliverer::new(fleet, personas)
     }
 
     /// A run with two posts.
