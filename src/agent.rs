@@ -11,7 +11,7 @@ pub mod day;
 pub mod day_end;
 mod dispatch;
 pub mod ended;
-pub mod left_out;
+pub(crate) mod left_out;
 pub mod main_turn;
 mod nets;
 pub mod policy;
@@ -22,7 +22,7 @@ pub mod replay;
 pub mod schema;
 pub mod step;
 pub mod tool_result;
-pub mod transcript;
+pub(crate) mod transcript;
 
 pub(crate) use attachment::Attached;
 pub(crate) use call::{CallRecord, Called, CalledTool, PolicyNote};
@@ -52,7 +52,7 @@ use crate::{
 
 /// Bounds of one persona's conversations.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// No work after this.
     pub deadline: Instant,
     /// Replies in the main turn, and what they may cost.
@@ -106,7 +106,7 @@ impl Scope {
 
 /// Why a tool has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ToolError {
+pub(crate) enum ToolError {
     /// The call came to nothing.
     #[error(transparent)]
     Call(#[from] McpError),
@@ -120,7 +120,7 @@ pub enum ToolError {
 
 /// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
 /// implementor's business.
-pub trait ToolHost {
+pub(crate) trait ToolHost {
     /// Calls `tool`, with at most `limit` for it all.
     fn call(
         &self,

@@ -19,7 +19,8 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use arguments::{OutboxCommand, Question, Request, RunPrefix, RunsCommand, Show, parse};
+pub(crate) use arguments::{OutboxCommand, Question, RunPrefix, RunsCommand};
+pub use arguments::{Request, parse};
 
 use crate::{
     config::LogFormat,

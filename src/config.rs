@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use base_url::BaseUrl;
-pub use parse::host_name;
+pub(crate) use parse::host_name;
 use parse::{Parser, names, value};
 
 use crate::domain::{Usd, labels};
@@ -147,7 +147,7 @@ pub struct ClaudeConfig {
 labels! {
     /// How hard the model thinks (docs/contracts/anthropic-messages.md, section 2).
     #[allow(missing_docs, reason = "the names are the API's own")]
-    Effort {
+    pub Effort {
         Low = "low",
         Medium = "medium",
         High = "high",
@@ -200,7 +200,7 @@ pub struct PolicyConfig {
 impl PolicyConfig {
     /// The tools these settings name, each with its variable; but for those that are hidden by default,
     /// which not every version of the product has.
-    pub fn named_tools(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(crate) fn named_tools(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let hidden = self.hidden_tools.iter().filter(|name| !PAID_TOOLS.contains(&name.as_str()));
         let of = |variable| move |name| (variable, String::as_str(name));
         let hidden = hidden.map(of("POLICY_HIDDEN_TOOLS"));
@@ -233,7 +233,7 @@ pub struct JournalConfig {
 
 labels! {
     /// What the policy gate does with its decisions.
-    PolicyMode {
+    pub PolicyMode {
         /// Makes none.
         Off = "off",
         /// Logs and counts them; every call runs.
@@ -246,7 +246,7 @@ labels! {
 labels! {
     /// What kind of deployment this is.
     #[allow(missing_docs, reason = "the names say it")]
-    Environment {
+    pub Environment {
         Development = "development",
         Test = "test",
         Staging = "staging",
@@ -263,7 +263,7 @@ impl Environment {
     }
 
     /// Whether /diag is closed and every secret must be set.
-    pub fn is_production(self) -> bool {
+    pub(crate) fn is_production(self) -> bool {
         self == Self::Production
     }
 }
@@ -280,7 +280,7 @@ pub struct LogConfig {
 labels! {
     /// Shape of a log line.
     #[allow(missing_docs, reason = "the names say it")]
-    LogFormat {
+    pub LogFormat {
         Text = "text",
         Json = "json",
     }
@@ -423,7 +423,7 @@ impl Config {
     }
 
     /// The keys a tick needs and this configuration lacks, by the names of their variables.
-    pub fn missing_keys(&self) -> Vec<&'static str> {
+    pub(crate) fn missing_keys(&self) -> Vec<&'static str> {
         [("MANA_SERVICE_KEY", &self.peers.service_key), ("ANTHROPIC_API_KEY", &self.claude.api_key)]
             .into_iter()
             .filter_map(|(variable, key)| key.is_none().then_some(variable))

@@ -23,7 +23,7 @@ pub fn raise_limit() {
 }
 
 /// Says so where they will not do for so many runs at once and so many clients.
-pub fn warn_if_few(runs: usize, clients: usize) {
+pub(crate) fn warn_if_few(runs: usize, clients: usize) {
     let (limit, needed) = (limit(), runs.saturating_mul(OF_A_RUN).saturating_add(clients + OWN));
     if needed > limit {
         tracing::warn!(

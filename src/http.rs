@@ -19,8 +19,9 @@ use crate::{
     domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
-pub use gate::{Gate, Pass};
-pub use retry::{RetryPolicy, Retryable, Verdict};
+pub use gate::Gate;
+pub(crate) use gate::Pass;
+pub(crate) use retry::{RetryPolicy, Retryable, Verdict};
 
 /// Until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// one has an unknown outcome, so ours are given up before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest Retry-After that is believed.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// Longest piece of a peer's answer in an error, in characters.
 const SNIPPET: usize = 300;
 
@@ -87,7 +88,7 @@ pub enum HttpError {
 
 impl HttpError {
     /// Whether the peer certainly did not see the request.
-    pub fn was_not_sent(&self) -> bool {
+    pub(crate) fn was_not_sent(&self) -> bool {
         matches!(self, Self::Unreachable(..) | Self::Unsendable(..))
     }
 
@@ -162,7 +163,7 @@ impl HttpClient {
 
     /// This client with another redactor, which knows at least the same secrets.
     #[must_use]
-    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+    pub(crate) fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { redactor, ..self.clone() }
     }
 
@@ -233,7 +234,7 @@ impl HttpClient {
 
     /// What an answer that is no success says for an error: where a redirection points to, which is never
     /// followed, and else the beginning of its body.
-    pub fn detail(&self, answer: &Answer) -> String {
+    pub(crate) fn detail(&self, answer: &Answer) -> String {
         match answer.headers.get(http::header::LOCATION) {
             Some(target) if answer.status.is_redirection() => {
                 let target = self.snippet(target.as_bytes());
@@ -245,7 +246,7 @@ impl HttpClient {
 
     /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret and no
     /// e-mail, not even a part of one where it is cut.
-    pub fn snippet(&self, body: &[u8]) -> String {
+    pub(crate) fn snippet(&self, body: &[u8]) -> String {
         let text = String::from_utf8_lossy(body);
         clip(&one_line(&redact_emails(&self.redactor.redact(&text))), SNIPPET)
     }
@@ -293,7 +294,7 @@ fn status_class(status: StatusCode) -> &'static str {
 pub type Header = (HeaderName, HeaderValue);
 
 /// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
-pub fn secret_header(name: &'static str, secret: &SecretString) -> Option<Header> {
+pub(crate) fn secret_header(name: &'static str, secret: &SecretString) -> Option<Header> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_static(name), value))
@@ -310,7 +311,7 @@ pub fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The time in a header.
-pub fn time_of(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
+pub(crate) fn time_of(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
     Some(jiff::fmt::rfc2822::parse(text_of(headers, name)?).ok()?.timestamp())
 }
 

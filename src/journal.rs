@@ -29,14 +29,17 @@ use backend::{
     Backend, Connection, Done, Failure, Row, Session, Sql, Value, begin, change, commit, number,
     rows, text, time,
 };
-pub use control::{
-    BUDGETS, BudgetReached, FITTING_SECRET, Key, PAUSE, Pause, PauseMode, REFUSED_TRIES,
+pub use control::Key;
+pub(crate) use control::{
+    BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
-pub use ledger::{Cap, Caps, NoRoom, Spending};
-pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
-pub use runs::{CANCELLED, EndedRun, HeldBack, NewRun, RunRow};
-pub use steps::StoredStep;
+pub(crate) use ledger::{Cap, NoRoom};
+pub use ledger::{Caps, Spending};
+pub(crate) use outbox::Post;
+pub use outbox::{PostKey, PostKind};
+pub(crate) use runs::{CANCELLED, HeldBack};
+pub use runs::{EndedRun, NewRun, RunRow};
 
 /// One operation, waiting for its turn included.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -74,7 +77,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot.
-    pub async fn check_writable(&self) -> Result<()> {
+    pub(crate) async fn check_writable(&self) -> Result<()> {
         const PROBE_BYTES: usize = 64 << 10;
         const WRITE: &str = "INSERT INTO control (name, value, at) VALUES ('probe', $1, 0) \
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -101,7 +104,7 @@ impl Journal {
 
     /// As [`Journal::close`], but waits for what is under way no longer than until `given_up`: a disk may
     /// hang.
-    pub async fn close_or(&self, given_up: impl Future<Output = ()>) {
+    pub(crate) async fn close_or(&self, given_up: impl Future<Output = ()>) {
         tokio::select! {
             biased;
             () = self.backend.close() => {}

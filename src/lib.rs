@@ -9,6 +9,10 @@
 //! [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
 //! [`server`] and [`app`].
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation of a program is for who changes it: `.ci/run` builds that of private items too"
+)]
 #![cfg_attr(
     test,
     allow(
@@ -30,8 +34,8 @@ pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod pricing;
-pub mod runner;
-pub mod server;
+mod runner;
+mod server;
 pub mod shutdown;
 pub mod signals;
 pub mod telemetry;

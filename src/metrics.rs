@@ -18,9 +18,10 @@ use parking_lot::Mutex;
 use prometheus::{TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
-pub use delivery::OutboxState;
+pub(crate) use delivery::OutboxState;
 pub use families::{Family, Values};
-pub use labels::{BudgetScope, SessionRenewal, TickOutcome, ToolFault, ToolOutcome};
+pub use labels::ToolOutcome;
+pub(crate) use labels::{BudgetScope, SessionRenewal, TickOutcome, ToolFault};
 pub use scheduling::InFlight;
 
 use crate::version::COMMIT;

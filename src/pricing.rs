@@ -107,7 +107,7 @@ impl Pricing {
     }
 
     /// Whether something of the model's is for nothing.
-    pub fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.bands.iter().any(|band| {
             [band.input, band.write_5m, band.write_1h, band.read, band.output].contains(&Usd::ZERO)
         })
@@ -119,13 +119,13 @@ impl Pricing {
     }
 
     /// Whether the first of these models costs more than the second.
-    pub fn is_dearer(&self, a: &str, b: &str) -> bool {
+    pub(crate) fn is_dearer(&self, a: &str, b: &str) -> bool {
         let sample = Tokens { cache_write_5m: 1_000, output: 1_000, ..Tokens::default() };
         self.cost_of_either(a, &sample).total() > self.cost_of_either(b, &sample).total()
     }
 
     /// What a reply with this usage cost that `other` gave in the place of the model: by the dearer prices.
-    pub fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
+    pub(crate) fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
         let of_other = bands_of(&self.models, other).unwrap_or_else(|| dearest(&self.models));
         let of_other = cost(of_other, usage);
         let own = self.cost(usage);
@@ -146,7 +146,7 @@ fn dearest(models: &[Model]) -> &[Band] {
 
 /// Whether both name one model: one may be dated, or spelled as a gateway spells it
 /// (`anthropic/claude-…`, `us.anthropic.claude-…-v1:0`, `claude-…@20251001`).
-pub fn is_same_model(a: &str, b: &str) -> bool {
+pub(crate) fn is_same_model(a: &str, b: &str) -> bool {
     fn plain(id: &str) -> &str {
         let id = id.find("claude-").map_or(id, |start| &id[start..]);
         let id = id.split([':', '@']).next().unwrap_or_default();

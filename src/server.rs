@@ -4,7 +4,7 @@
 mod control;
 mod diag;
 mod guard;
-pub mod serve;
+pub(crate) mod serve;
 mod shared;
 
 use std::{fmt::Display, sync::Arc};
@@ -28,7 +28,7 @@ use crate::{
     telemetry,
     version::{COMMIT, VERSION},
 };
-pub use shared::Shared;
+pub(crate) use shared::Shared;
 
 /// Requests to /diag and /control at once, in all.
 const SLOW_REQUESTS: usize = 16;
@@ -37,7 +37,7 @@ const LOGINS: usize = 4;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
-pub struct ServerState {
+pub(crate) struct ServerState {
     /// Ticks, if every key they need is set.
     pub slot: Option<Arc<Ticks>>,
     /// What may be in their way, and what all of them share.
@@ -55,7 +55,7 @@ impl ServerState {
 }
 
 /// The routes. In production there is no /diag, without a service key no /control.
-pub fn router(state: ServerState) -> Router {
+pub(crate) fn router(state: ServerState) -> Router {
     let mut router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))

@@ -24,7 +24,7 @@ impl Shutdown {
 
     /// One for a part of the work: it can be stopped by itself, and ends with the whole.
     #[must_use]
-    pub fn of_part(&self) -> Self {
+    pub(crate) fn of_part(&self) -> Self {
         let (stop, abort) = (self.stop.child_token(), self.abort.child_token());
         Self { stop, abort, grace: self.grace }
     }
@@ -41,17 +41,17 @@ impl Shutdown {
     }
 
     /// Whether a stop was asked for.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
     /// Whether everything is to be dropped.
-    pub fn is_aborted(&self) -> bool {
+    pub(crate) fn is_aborted(&self) -> bool {
         self.abort.is_cancelled()
     }
 
     /// How long ending things politely may take: as long as they like, in a stop a fraction of the grace.
-    pub fn courtesy(&self) -> Duration {
+    pub(crate) fn courtesy(&self) -> Duration {
         if self.is_stopping() { self.grace / 8 } else { Duration::MAX }
     }
 
@@ -61,17 +61,17 @@ impl Shutdown {
     }
 
     /// Resolves once everything is to be dropped.
-    pub async fn aborted(&self) {
+    pub(crate) async fn aborted(&self) {
         self.abort.cancelled().await;
     }
 
     /// What the future comes to; `None` where everything is to be dropped before, and the future is.
-    pub async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         unless(&self.abort, future).await
     }
 
     /// What the future comes to; `None` where a stop is asked for before, and the future is dropped.
-    pub async fn unless_stopping<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_stopping<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         unless(&self.stop, future).await
     }
 
@@ -88,13 +88,13 @@ impl Shutdown {
 
     /// Resolves half the grace after a stop was asked for: a running tool call has had its share, the
     /// rest is for handing in what happened.
-    pub async fn tool_share_used(&self) {
+    pub(crate) async fn tool_share_used(&self) {
         self.stopping().await;
         self.unless_aborted(sleep(self.grace / 2)).await;
     }
 
     /// Aborts once the grace after a stop has passed.
-    pub async fn enforce_grace(self) {
+    pub(crate) async fn enforce_grace(self) {
         self.stopping().await;
         if self.unless_aborted(sleep(self.grace)).await.is_some() {
             tracing::error!(

@@ -79,7 +79,7 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> io::Result<LastLines> {
 }
 
 /// How many log lines were lost since this was last asked.
-pub fn take_dropped_lines() -> u64 {
+pub(crate) fn take_dropped_lines() -> u64 {
     LINES.take_dropped()
 }
 

@@ -172,7 +172,7 @@ fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
 /// What a history has of images and PDFs, which are sent again with each turn. A new one that would break a
 /// rule is left out; those before it stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Attached {
+pub(crate) struct Attached {
     /// Base64 characters.
     bytes: usize,
     images: usize,

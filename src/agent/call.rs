@@ -96,7 +96,7 @@ impl CallRecord {
     }
 
     /// The audit row of this call.
-    pub fn to_action(&self) -> Action {
+    pub(crate) fn to_action(&self) -> Action {
         let hash = self.input_hash.clone();
         Action::new(self.tool_name(), hash, self.error.as_deref(), self.latency)
     }

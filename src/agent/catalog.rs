@@ -84,7 +84,7 @@ impl Catalog {
     }
 
     /// No longer offers this tool. The others keep their spellings.
-    pub fn leave_out(&mut self, name: &ToolName) {
+    pub(crate) fn leave_out(&mut self, name: &ToolName) {
         let tool = self.by_spelling.iter().find(|(_, tool)| tool.name == *name);
         let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
         self.by_spelling.remove(&spelling);
@@ -97,7 +97,7 @@ impl Catalog {
     }
 
     /// The tool the model means; `None` if it made the name up.
-    pub fn resolve(&self, spelling: &str) -> Option<&CatalogTool> {
+    pub(crate) fn resolve(&self, spelling: &str) -> Option<&CatalogTool> {
         self.by_spelling.get(spelling)
     }
 }

@@ -201,7 +201,7 @@ impl MainTurn {
     }
 
     /// The modules of the listed tools that a call reached, or may have, in order of first use.
-    pub fn used_modules(&self) -> Vec<ModuleName> {
+    pub(crate) fn used_modules(&self) -> Vec<ModuleName> {
         call::used_modules(&self.calls)
     }
 }

@@ -15,7 +15,7 @@ const MAX_KNOWN: usize = 1_000;
 
 /// The tools that cost other tools, or a request, their place; each is told of once.
 #[derive(Debug, Default)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Claude refused a request for them.
     refused: Known,
     /// Their schemas were such as Claude does not take.
@@ -29,7 +29,7 @@ type Known = Mutex<HashSet<ToolName>>;
 impl LeftOut {
     /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
     /// for their schemas for the first time. Hidden ones are not looked at.
-    pub fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
+    pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
@@ -57,7 +57,7 @@ impl LeftOut {
     }
 
     /// Claude refused a request for this tool. Whether that is new.
-    pub fn refuse(&self, tool: &ToolName) -> bool {
+    pub(crate) fn refuse(&self, tool: &ToolName) -> bool {
         let is_new = remember(&self.refused, tool);
         if is_new {
             let tool = one_line(tool.as_str());

@@ -22,7 +22,7 @@ const FRAME: u64 = 300;
 
 /// A main turn that was played.
 #[derive(Debug)]
-pub struct Played {
+pub(crate) struct Played {
     /// What it came to.
     pub turn: MainTurn,
     /// Why it ended.
@@ -34,7 +34,7 @@ pub struct Played {
 }
 
 /// Plays a persona's day, or the rest of one: `system` is who it is.
-pub async fn run_main_turn(
+pub(crate) async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
     mut catalog: Catalog,

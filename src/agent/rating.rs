@@ -36,7 +36,7 @@ pub struct Ratings {
 
 /// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
 /// What an earlier process has got of it (`earlier`) is not asked for again.
-pub async fn run_rating_turn(
+pub(crate) async fn run_rating_turn(
     claude: &ClaudeClient,
     system: &str,
     turn: &MainTurn,

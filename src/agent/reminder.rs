@@ -22,7 +22,7 @@ const FAILURES: &str = "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederho
 
 /// What the model is reminded of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reminder {
+pub(crate) struct Reminder {
     /// What gave cause for each hint, as metric labels.
     pub producers: Vec<&'static str>,
     /// What is said; `None` if there are none.

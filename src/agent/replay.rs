@@ -13,7 +13,7 @@ const MAX_LOSSES: u32 = 2;
 
 /// How far a run had come.
 #[derive(Debug, Default)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// How its main turn began, if it did.
     pub opened: Option<TurnOpening>,
     /// Its main turn, where it was.
@@ -38,7 +38,7 @@ pub struct Replay {
 
 impl Replay {
     /// How far the run had come that left these steps, each at its time, and may take so much.
-    pub fn of(steps: impl IntoIterator<Item = (Instant, Step)>, limits: Limits) -> Self {
+    pub(crate) fn of(steps: impl IntoIterator<Item = (Instant, Step)>, limits: Limits) -> Self {
         let mut replay = Self::default();
         for (at, step) in steps {
             replay.take(step, at);
@@ -60,13 +60,13 @@ impl Replay {
     }
 
     /// What the run had cost before this process.
-    pub fn spent(&self) -> Usd {
+    pub(crate) fn spent(&self) -> Usd {
         let day = self.day.as_ref().map_or(self.lost, Day::spent);
         day + self.rating_replies().map(|reply| reply.cost.total()).sum()
     }
 
     /// Whether answers were lost so often that the run is to be closed with what it has.
-    pub fn has_lost_enough(&self) -> bool {
+    pub(crate) fn has_lost_enough(&self) -> bool {
         self.losses >= MAX_LOSSES
     }
 

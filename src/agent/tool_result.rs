@@ -19,7 +19,7 @@ const MAX_ATTACHMENTS: usize = 4;
 
 /// Maps an MCP result to content blocks: at most 30,000 characters of text, with a marker where it
 /// was cut, no secret, no blank block. `note` is told why an attachment is not shown.
-pub fn to_blocks(
+pub(crate) fn to_blocks(
     output: &ToolOutput,
     redactor: &Redactor,
     note: impl Fn(&'static str),

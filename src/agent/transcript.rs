@@ -13,7 +13,7 @@ use crate::{
 
 /// What a run's steps tell.
 #[derive(Debug, Default)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     /// What happened, in order.
     pub parts: Vec<Part>,
     /// What requests without an answer may have cost.
@@ -22,7 +22,7 @@ pub struct Transcript {
 
 /// Something that happened in a run.
 #[derive(Debug)]
-pub enum Part {
+pub(crate) enum Part {
     /// What a step says that needs nothing beside it, and when.
     Step(Timestamp, Step),
     /// The model replied.
@@ -41,7 +41,7 @@ pub enum Part {
 
 /// A reply, and what came of its calls.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     /// Whether it is one of the rating turn, and not of the main turn.
     pub is_rating: bool,
     /// Its number among the replies there, from 1.
@@ -56,7 +56,7 @@ pub struct Turn {
 
 /// A tool call, as far as it has come.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// What the model asked for.
     pub asked: ToolUse,
     /// The tool, once the call was about to be made or came to something.
@@ -68,7 +68,7 @@ pub struct Call {
 impl Transcript {
     /// What these steps tell, each with its number and its time. In a run that goes on, the last request may be
     /// under way.
-    pub fn of<'a>(
+    pub(crate) fn of<'a>(
         steps: impl IntoIterator<Item = (u32, Timestamp, &'a str)>,
         goes_on: bool,
     ) -> Self {
@@ -91,7 +91,7 @@ impl Transcript {
     }
 
     /// The replies of the main turn.
-    pub fn turns(&self) -> impl Iterator<Item = &Turn> {
+    pub(crate) fn turns(&self) -> impl Iterator<Item = &Turn> {
         self.parts.iter().filter_map(|part| match part {
             Part::Turn(turn) if !turn.is_rating => Some(turn),
             _ => None,
@@ -99,7 +99,7 @@ impl Transcript {
     }
 
     /// The calls that came to something.
-    pub fn calls(&self) -> impl Iterator<Item = &Called> {
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Called> {
         self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
     }
 }

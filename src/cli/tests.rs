@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::*;
+use super::{arguments::Show, *};
 use crate::{
     agent::{
         call::{CallRecord, Called, CalledTool},

@@ -22,9 +22,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use error::{AuthError, AuthRequest, Problem, Result};
+pub(crate) use error::{AuthError, AuthRequest};
+pub use error::{Problem, Result};
 use refusals::Came;
-pub use refusals::{Refusals, RefusedTries};
+pub(crate) use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
 
 use crate::{
@@ -121,7 +122,7 @@ impl AuthClient {
     ///
     /// # Errors
     /// What failed at which step; nothing is tried after `deadline`.
-    pub async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access> {
+    pub(crate) async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access> {
         self.account(email, deadline).log_in().await
     }
 
@@ -144,7 +145,7 @@ impl AuthClient {
 
     /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
     /// or without a login.
-    pub fn redactor_of(&self, email: &str) -> Redactor {
+    pub(crate) fn redactor_of(&self, email: &str) -> Redactor {
         let redactor = self.account(email, Instant::now()).http.redactor;
         let kept = self.sessions.lock().get(email).map(|it| wire::spellings_of_cookie(&it.cookie));
         redactor.with(kept.unwrap_or_default())

@@ -25,14 +25,18 @@ use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
 
-pub use block::{Block, ToolUse, sendable_id};
+pub use block::Block;
+pub(crate) use block::{ToolUse, sendable_id};
 pub use definitions::ToolDefinitions;
-pub use error::{ClaudeError, Result};
-pub use gate::Admission;
+pub(crate) use error::ClaudeError;
+pub use error::Result;
+pub(crate) use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
-pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
-pub use patience::Patience;
-pub use reply::{Reply, StopReason};
+pub use meter::Bill;
+pub(crate) use meter::{Meter, NotPaid, Price, Reservation};
+pub(crate) use patience::Patience;
+pub use reply::Reply;
+pub(crate) use reply::StopReason;
 
 use bills::{Bills, most_usage};
 use cold_start::ColdStart;
@@ -58,7 +62,7 @@ const MESSAGES: Operation = Operation {
 };
 
 /// Most output tokens that a request without streaming should ask for (section 6).
-pub const MAX_OUTPUT_TOKENS: u32 = 16_000;
+pub(crate) const MAX_OUTPUT_TOKENS: u32 = 16_000;
 
 /// System prompt and first message of an ordinary request, in bytes.
 const ORDINARY_BYTES: u64 = 8 << 10;
@@ -165,7 +169,7 @@ impl ClaudeClient {
     }
 
     /// A tick has ended.
-    pub fn end_tick(&self) {
+    pub(crate) fn end_tick(&self) {
         self.gate.end_probe();
     }
 
@@ -176,7 +180,7 @@ impl ClaudeClient {
 
     /// A run's first request was refused. Three of these in a row are a fault of ours, not the
     /// personas'.
-    pub fn note_first_refusal(&self, error: &ClaudeError) {
+    pub(crate) fn note_first_refusal(&self, error: &ClaudeError) {
         if error.status() == Some(StatusCode::BAD_REQUEST) {
             self.gate.note_run(error);
             self.show_stop();
@@ -254,7 +258,7 @@ impl ClaudeClient {
     }
 
     /// Whether this client's model takes system messages in the middle of a conversation.
-    pub fn takes_system_messages(&self) -> bool {
+    pub(crate) fn takes_system_messages(&self) -> bool {
         TAKE_SYSTEM_MESSAGES.iter().any(|family| self.model().starts_with(family))
     }
 
@@ -289,7 +293,7 @@ impl ClaudeClient {
     }
 
     /// How long a request's prompt is.
-    pub fn weigh(&self, ask: Ask<'_>) -> Weight {
+    pub(crate) fn weigh(&self, ask: Ask<'_>) -> Weight {
         weigh(&self.encode(ask), ask.messages)
     }
 

@@ -21,10 +21,13 @@ use tokio_util::task::TaskTracker;
 use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
-pub use look::Look;
+pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
-pub use transport::{Ending, PEER};
-pub use wire::{Content, Tool, ToolHints, ToolOutput, ToolPage, read_output, read_tools};
+pub(crate) use transport::{Ending, PEER};
+#[cfg(test)]
+pub(crate) use wire::ToolHints;
+pub(crate) use wire::ToolOutput;
+pub use wire::{Content, Tool, read_output, read_tools};
 
 use crate::{
     config::BaseUrl,

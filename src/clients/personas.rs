@@ -16,7 +16,8 @@ use reqwest::RequestBuilder;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use wire::{Batch, DueRow, Kind, MAX_ACTIONS, MAX_RATINGS, RowError};
+pub(crate) use wire::DueRow;
+pub use wire::{Batch, Kind, MAX_ACTIONS, MAX_RATINGS};
 
 use self::gate::RateLimit;
 use crate::{
@@ -83,12 +84,12 @@ enum Sense {
 
 impl PersonasError {
     /// Whether the same rows will never be taken, whatever is repaired.
-    pub fn is_rejection(&self) -> bool {
+    pub(crate) fn is_rejection(&self) -> bool {
         self.sense == Sense::Rejected
     }
 
     /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
-    pub fn limited_until(&self) -> Option<Timestamp> {
+    pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         let Sense::Limited(until) = self.sense else { return None };
         Some(until)
     }
@@ -136,12 +137,12 @@ impl PersonasClient {
     /// This client with another redactor, of a persona whose rows it is to hand in: the server knows all
     /// that is secret of it. The rate limit is that of all.
     #[must_use]
-    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+    pub(crate) fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { http: self.http.with_redactor(redactor), ..self.clone() }
     }
 
     /// When the service's rate limit is over, while nobody may send because of it.
-    pub fn limited_until(&self) -> Option<Timestamp> {
+    pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         self.limit.over_at()
     }
 

@@ -57,7 +57,7 @@ impl BaseUrl {
     }
 
     /// The URL.
-    pub fn as_url(&self) -> &Url {
+    pub(crate) fn as_url(&self) -> &Url {
         &self.0
     }
 }

@@ -237,7 +237,7 @@ fn is_meant(filter: &str) -> bool {
 
 /// A host as a Host header names it, in one spelling: in lower case, an IPv6 address without its brackets and
 /// in its shortest form. `None` if it can be no host.
-pub fn host_name(text: &str) -> Option<String> {
+pub(crate) fn host_name(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
         return Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string());
     }

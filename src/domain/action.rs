@@ -7,7 +7,7 @@ use super::{InputHash, clip, redact_emails};
 /// The tool name of the mark a run leaves in which no listed tool was used.
 pub const IDLE_TOOL: &str = "__idle";
 /// The tool name of the mark a run leaves that failed after tool calls had happened.
-pub const RUN_TOOL: &str = "__run";
+pub(crate) const RUN_TOOL: &str = "__run";
 
 /// Longest tool name in a row, in UTF-16 units: the length MCP allows.
 const MAX_TOOL_NAME: usize = 128;
@@ -57,7 +57,7 @@ impl Action {
     }
 
     /// The mark of a run that failed after tool calls had happened.
-    pub fn failed_run(reason: &str) -> Self {
+    pub(crate) fn failed_run(reason: &str) -> Self {
         Self::mark(RUN_TOOL, Some(reason))
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ModuleName, clip, redact_emails};
 
 /// The module name of the mark that stands for an answer nobody could read.
-pub const PARSE_MODULE: &str = "__parse";
+pub(crate) const PARSE_MODULE: &str = "__parse";
 
 /// Longest notes in a row, in UTF-16 units.
 const MAX_NOTES: usize = 1000;
@@ -16,7 +16,7 @@ pub struct Rating(u8);
 
 impl Rating {
     /// The rating nearest to `value`: rounded, then brought into 1 to 5. `None` for NaN.
-    pub fn nearest(value: f64) -> Option<Self> {
+    pub(crate) fn nearest(value: f64) -> Option<Self> {
         // Within 1.0..=5.0 the cast is exact.
         (!value.is_nan()).then(|| Self(value.round().clamp(1.0, 5.0) as u8))
     }

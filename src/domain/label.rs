@@ -1,7 +1,7 @@
 //! Closed sets of values that each go by a word.
 
 /// One of a closed set, with the word it is stored, shown and counted under.
-pub trait Label: Copy + Sized + 'static {
+pub(crate) trait Label: Copy + Sized + 'static {
     /// All values.
     const ALL: &'static [Self];
 
@@ -16,14 +16,14 @@ pub trait Label: Copy + Sized + 'static {
 
 /// Declares such a set.
 macro_rules! labels {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_meta])* $variant),* }
+        $vis enum $name { $($(#[$variant_meta])* $variant),* }
 
         impl $name {
             /// Its word.
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
             }
         }

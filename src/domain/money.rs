@@ -29,7 +29,7 @@ impl Usd {
     }
 
     /// So many cents.
-    pub const fn from_cents(cents: u32) -> Self {
+    pub(crate) const fn from_cents(cents: u32) -> Self {
         Self(cents as u64 * (PER_DOLLAR as u64 / 100))
     }
 

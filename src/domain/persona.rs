@@ -51,7 +51,7 @@ labels! {
     /// How often a persona spends a day in the product. mana-auth decides who is due.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
-    Cadence {
+    pub Cadence {
         /// More than an hour after the last run.
         Hourly = "hourly",
         /// More than 24 hours after the last run.
@@ -107,7 +107,7 @@ impl Persona {
     }
 
     /// One of whom nothing else is known any more: rows can be handed in for it, and that is all.
-    pub fn known_by_id(user_id: UserId) -> Self {
+    pub(crate) fn known_by_id(user_id: UserId) -> Self {
         let module_mix = ModuleMix::default();
         let (email, system_prompt) = (String::new(), String::new());
         Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily }

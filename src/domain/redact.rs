@@ -57,7 +57,7 @@ impl Redactor {
 
     /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
     /// middle of a run.
-    pub fn learn(&self, other: &Redactor) {
+    pub(crate) fn learn(&self, other: &Redactor) {
         let both = Self::of(self.known().iter().chain(other.known().iter()).map(text_of)).known();
         *self.secrets.write() = both;
     }
@@ -80,7 +80,7 @@ impl Redactor {
     }
 
     /// `text` with every secret, everything that looks like a JWT and all credentials in URLs replaced.
-    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for (secret, finder) in self.known().iter() {
             if finder.find(text.as_bytes()).is_some() {
@@ -97,7 +97,7 @@ impl Redactor {
 
     /// The same for every text in `value`; whether any was changed. Keys stay: they are structure, and a
     /// secret may be a word.
-    pub fn redact_values(&self, value: &mut Value) -> bool {
+    pub(crate) fn redact_values(&self, value: &mut Value) -> bool {
         let one = |changed, value| self.redact_values(value) || changed;
         match value {
             Value::String(text) => {
@@ -114,7 +114,7 @@ impl Redactor {
 
     /// Whether `name` tells a secret: a name has to be used as it is, or not at all. A secret of nothing
     /// but letters is told by no name; it may be an ordinary word, such as `description`.
-    pub fn is_told_by(&self, name: &str) -> bool {
+    pub(crate) fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
         let tells = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
         self.known().iter().any(|(secret, finder)| tells(finder) && !is_word(secret))
@@ -131,7 +131,7 @@ const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
 
 /// `text` with everything that looks like an e-mail address replaced: e-mails are shown in answers of
 /// /diag only, and peers quote them where they like, as they stand or as in a URL.
-pub fn redact_emails(text: &str) -> Cow<'_, str> {
+pub(crate) fn redact_emails(text: &str) -> Cow<'_, str> {
     replace(text, email).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 

@@ -27,7 +27,7 @@ impl RunId {
     /// The id of the run's `n`-th further batch of rows of this kind. The same each time it is asked
     /// for, so that a batch built again after a restart is the same batch.
     #[must_use]
-    pub fn of_batch(self, kind: &str, n: u32) -> Self {
+    pub(crate) fn of_batch(self, kind: &str, n: u32) -> Self {
         let digest = Sha256::digest(format!("{self} {kind} {n}"));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
@@ -51,7 +51,7 @@ impl fmt::Display for RunId {
 
 labels! {
     /// Where a run stands, as its row says.
-    RunState {
+    pub RunState {
         /// It goes on, or the process was killed.
         Running = "running",
         /// It was stopped after its main turn had begun: actions are handed in, the slot is used up, the
@@ -66,7 +66,7 @@ labels! {
 
 labels! {
     /// Where in its course a run is.
-    Stage {
+    pub(crate) Stage {
         /// Reading the row of /due, or waiting for its turn.
         Due = "due",
         /// Logging in and fetching a JWT.
@@ -90,7 +90,7 @@ labels! {
 
 labels! {
     /// How a run ended.
-    RunOutcome {
+    pub(crate) RunOutcome {
         /// With everything handed in.
         Ok = "ok",
         /// With an error.
@@ -106,7 +106,7 @@ labels! {
 
 labels! {
     /// Why a due persona does not run.
-    WhyNotRun {
+    pub(crate) WhyNotRun {
         /// It has had its run for this day or hour.
         SlotUsed = "slot-used",
         /// Its last runs failed.

@@ -3,7 +3,7 @@
 /// The longest beginning of `text` that has at most `max_units` UTF-16 code units (the length the
 /// peers' JavaScript counts), without NUL characters: one of those loses a whole batch
 /// (docs/contracts/mana-auth.md).
-pub fn clip(text: &str, max_units: usize) -> String {
+pub(crate) fn clip(text: &str, max_units: usize) -> String {
     let mut units = 0;
     text.chars()
         .filter(|&c| c != '\0')
@@ -15,7 +15,7 @@ pub fn clip(text: &str, max_units: usize) -> String {
 }
 
 /// `text` on one line: every run of white space and control characters becomes one space.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()

@@ -101,12 +101,12 @@ impl Gate {
     }
 
     /// From now on only this part of the requests at once, but always one.
-    pub fn narrow(&self, by: f64) {
+    pub(crate) fn narrow(&self, by: f64) {
         self.state.send_modify(|state| state.limit = (state.limit / by).max(1.0));
     }
 
     /// A step back towards the most requests at once.
-    pub fn widen(&self) {
+    pub(crate) fn widen(&self) {
         self.state.send_modify(|state| {
             state.limit = (state.limit + 1.0 / state.limit).min(self.most);
         });

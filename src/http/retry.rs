@@ -22,7 +22,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The same request may succeed later, as soon as one likes.
-    pub const AGAIN: Self = Self::Transient { retry_after: None };
+    pub(crate) const AGAIN: Self = Self::Transient { retry_after: None };
 
     /// The same request may succeed later if so.
     pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
@@ -30,7 +30,7 @@ impl Verdict {
     }
 
     /// What most services mean by a status that is not a success: 429 and 5xx may pass.
-    pub fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
         let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         Self::when(may_pass, retry_after)
     }
@@ -57,7 +57,7 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Reads and logins: two further attempts.
-    pub const READ: Self = Self {
+    pub(crate) const READ: Self = Self {
         base: Duration::from_millis(500),
         retries: 2,
         max_retry_after: Duration::from_secs(60),
@@ -65,17 +65,18 @@ impl RetryPolicy {
     };
 
     /// The first delivery of a run's rows: what is not taken then waits in the outbox.
-    pub const FIRST_POST: Self = Self { max_limit: Duration::from_secs(10), ..Self::READ };
+    pub(crate) const FIRST_POST: Self = Self { max_limit: Duration::from_secs(10), ..Self::READ };
 
     /// A later delivery: the outbox sees to the next one itself.
-    pub const ONCE: Self = Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };
+    pub(crate) const ONCE: Self =
+        Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };
 
     /// Claude: what the official SDKs do (docs/contracts/anthropic-messages.md, section 6), with an upper
     /// bound on what we let it ask for.
-    pub const MODEL: Self = Self::READ;
+    pub(crate) const MODEL: Self = Self::READ;
 
     /// Tool calls, sent again only when the server certainly did not run them.
-    pub const TOOL: Self = Self {
+    pub(crate) const TOOL: Self = Self {
         base: Duration::from_millis(250),
         max_retry_after: Duration::from_secs(10),
         max_limit: Duration::ZERO,

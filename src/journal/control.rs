@@ -13,18 +13,18 @@ use crate::{clients::auth::RefusedTries, domain::Usd};
 pub struct Key<T>(&'static str, PhantomData<T>);
 
 /// That the runner is paused.
-pub const PAUSE: Key<Pause> = Key("pause", PhantomData);
+pub(crate) const PAUSE: Key<Pause> = Key("pause", PhantomData);
 /// The budgets that are used up.
-pub const BUDGETS: Key<Vec<BudgetReached>> = Key("budget_reached", PhantomData);
+pub(crate) const BUDGETS: Key<Vec<BudgetReached>> = Key("budget_reached", PhantomData);
 /// The fingerprint of the seed secret that opened an account last.
-pub const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
+pub(crate) const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
 /// The logins that mana-auth has refused of late.
-pub const REFUSED_TRIES: Key<RefusedTries> = Key("refused_logins", PhantomData);
+pub(crate) const REFUSED_TRIES: Key<RefusedTries> = Key("refused_logins", PhantomData);
 
 /// What happens to runs in flight when the runner is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PauseMode {
+pub(crate) enum PauseMode {
     /// They end after their current turn.
     Pause,
     /// They come to their own end.
@@ -33,7 +33,7 @@ pub enum PauseMode {
 
 /// That the runner is paused, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// What it means for runs in flight.
     pub mode: PauseMode,
     /// What the caller gave as the reason.
@@ -46,7 +46,7 @@ pub struct Pause {
 
 /// That the fleet's budget of a period is used up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BudgetReached {
+pub(crate) struct BudgetReached {
     /// The variable that sets the budget.
     pub variable: String,
     /// Its value then: another one later is another budget.

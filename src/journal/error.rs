@@ -103,7 +103,7 @@ impl JournalError {
     }
 
     /// Whether it is the trouble of one row, and no other is the worse for it.
-    pub fn is_of_a_row(&self) -> bool {
+    pub(crate) fn is_of_a_row(&self) -> bool {
         matches!(self.kind(), Kind::Conflict | Kind::Odd)
     }
 }

@@ -38,7 +38,7 @@ impl Caps {
 labels! {
     /// A cap that a request does not fit under, in the order of the accounts of a [`Spending`]; its word is the
     /// variable that sets it.
-    Cap {
+    pub Cap {
         /// Of all personas in a day.
         Daily = "BUDGET_DAILY_USD",
         /// Of all personas in a month.
@@ -55,7 +55,7 @@ impl Cap {
     }
 
     /// Whether it stops every persona.
-    pub fn is_of_fleet(self) -> bool {
+    pub(crate) fn is_of_fleet(self) -> bool {
         self != Self::PersonaDaily
     }
 }

@@ -65,7 +65,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
+    pub(crate) async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
         let sql = "SELECT run_id FROM outbox WHERE is_dead = 0 \
              AND (next_try_at <= $1 OR tried_at > $1) \
              AND NOT EXISTS (SELECT 1 FROM outbox AS earlier \
@@ -79,7 +79,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
+    pub(crate) async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
         let sql = "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
              ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2";
         Ok(self.posts(sql, vec![text(run), time(now)]).await?.pop())
@@ -98,7 +98,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
+    pub(crate) async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
         self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
     }
 
@@ -110,7 +110,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
+    pub(crate) async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
         let sql = "SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1";
         let rows = self.rows(READ, sql, vec![]).await?;
         Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
@@ -120,7 +120,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
+    pub(crate) async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
         let rows = self.rows(READ, sql, vec![text(run)]).await?;
         Ok(rows.iter().map(Row::row_number).collect())
@@ -139,7 +139,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn postpone_post(
+    pub(crate) async fn postpone_post(
         &self,
         key: PostKey,
         reason: &str,
@@ -156,7 +156,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
+    pub(crate) async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
              WHERE run_id = $1 AND number = $2";
         let values = vec![text(key.run), number(key.number), text(reason), time(now)];
@@ -177,7 +177,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
+    pub(crate) async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
         // Its kind tells the stage it would have got to.
         const MARK: &str = "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox \
              WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Why a run ended that was cancelled; until it has ended, that it is to.
-pub const CANCELLED: &str = "cancelled on request";
+pub(crate) const CANCELLED: &str = "cancelled on request";
 
 /// Most runs that one list holds.
 const MAX_LIST: u32 = 10_000;
@@ -121,7 +121,7 @@ pub struct HeldBack {
 
 impl RunRow {
     /// Whether it was cancelled, and is to be closed if it has not ended.
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.end_reason.as_deref() == Some(CANCELLED)
     }
 }
@@ -183,7 +183,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
+    pub(crate) async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
         let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> 'failed'";
         let rows = self.rows("look up a slot", sql, vec![text(slot)]).await?;
         Ok(rows.iter().filter_map(|row| row.text("persona_id").ok()).collect())
@@ -202,7 +202,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
+    pub(crate) async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT ended_at FROM runs WHERE state = 'finished' AND stage = 'done' \
              ORDER BY started_at DESC LIMIT 1";
         let rows = self.rows("look up the last finished run", sql, vec![]).await?;
@@ -213,7 +213,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn cancel_run(&self, id: RunId) -> Result<bool> {
+    pub(crate) async fn cancel_run(&self, id: RunId) -> Result<bool> {
         let sql =
             "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ('running', 'rating_owed')";
         Ok(self.change("cancel a run", sql, vec![text(id), text(CANCELLED)]).await? > 0)
@@ -242,7 +242,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
+    pub(crate) async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
         let values = vec![text(format_args!("{prefix}%")), number(most)];
         self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
@@ -255,7 +255,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
+    pub(crate) async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE runs SET state = 'finished', end_reason = $2, updated_at = $3, ended_at = $3 \
              WHERE id = $1 AND state IN ('running', 'rating_owed')";
         self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await.map(drop)
@@ -265,7 +265,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
+    pub(crate) async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
         let sql = "UPDATE runs SET stage = $2 WHERE id = $1";
         self.change("note a stage", sql, vec![text(id), text(stage)]).await.map(drop)
     }
@@ -274,7 +274,12 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn hold_back(&self, id: RunId, since: Timestamp, until: Timestamp) -> Result<()> {
+    pub(crate) async fn hold_back(
+        &self,
+        id: RunId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<()> {
         let sql = "UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1";
         let values = vec![text(id), time(since), time(until)];
         self.change("hold a persona back", sql, values).await.map(drop)

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::*;
+use super::{outbox::OutboxDepth, *};
 use crate::{
     clients::personas::Batch,
     domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},

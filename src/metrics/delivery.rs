@@ -33,7 +33,7 @@ families! { Delivery {
 
 /// What the outbox holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutboxState {
+pub(crate) struct OutboxState {
     /// Posts of actions that are not confirmed.
     pub actions: u64,
     /// Posts of feedback that are not confirmed.
@@ -46,12 +46,12 @@ pub struct OutboxState {
 
 impl Metrics {
     /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
-    pub fn record_rows(&self, kind: &'static str, rows: usize) {
+    pub(crate) fn record_rows(&self, kind: &'static str, rows: usize) {
         self.delivery.rows.with_label_values(&[kind]).inc_by(rows as f64);
     }
 
     /// What the outbox holds now. Between two calls the age grows by itself.
-    pub fn set_outbox(&self, outbox: OutboxState) {
+    pub(crate) fn set_outbox(&self, outbox: OutboxState) {
         for (kind, posts) in [("actions", outbox.actions), ("feedback", outbox.feedback)] {
             self.delivery.outbox.with_label_values(&[kind]).set(posts as f64);
         }

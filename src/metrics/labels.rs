@@ -4,7 +4,7 @@ use crate::domain::labels;
 
 labels! {
     /// How a tick ended, or why it did not take place.
-    TickOutcome {
+    pub(crate) TickOutcome {
         /// Every due persona was dealt with.
         Completed = "completed",
         /// /due could not be read.
@@ -22,7 +22,7 @@ labels! {
 
 labels! {
     /// Why a run opened another MCP session.
-    SessionRenewal {
+    pub(crate) SessionRenewal {
         /// The server no longer knew the one before.
         Lost = "lost",
         /// The server no longer accepted the JWT of the one before.
@@ -32,7 +32,7 @@ labels! {
 
 labels! {
     /// How a tool call ended.
-    ToolOutcome {
+    pub ToolOutcome {
         /// The tool did what it was asked.
         Ok = "ok",
         /// It did not.
@@ -44,7 +44,7 @@ labels! {
 
 labels! {
     /// Why a tool is offered to nobody.
-    ToolFault {
+    pub(crate) ToolFault {
         /// Its input schema is one that Claude does not take.
         Schema = "schema",
         /// Claude refused a request for it.
@@ -54,7 +54,7 @@ labels! {
 
 labels! {
     /// What a budget is for.
-    BudgetScope {
+    pub(crate) BudgetScope {
         /// A UTC day of the fleet.
         Day = "day",
         /// A UTC month of the fleet.

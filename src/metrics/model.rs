@@ -118,7 +118,7 @@ impl Metrics {
     }
 
     /// What the ledger holds for the current day or month, and the cap if there is one.
-    pub fn set_budget(&self, scope: BudgetScope, used: Usd, cap: Option<Usd>) {
+    pub(crate) fn set_budget(&self, scope: BudgetScope, used: Usd, cap: Option<Usd>) {
         let (used, cap) = (used.dollars(), cap.map(Usd::dollars));
         // Of a cap of nothing, everything is used.
         let ratio = cap.map_or(0.0, |cap| if cap > 0.0 { used / cap } else { 1.0 });
@@ -129,13 +129,18 @@ impl Metrics {
     }
 
     /// Whether the fleet has reached this cap, so that no run starts.
-    pub fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
+    pub(crate) fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
         let labels = [period.as_str()];
         self.model.budget_reached.with_label_values(&labels).set(reached.into());
     }
 
     /// The model asked for a tool that some server lists; `None` for an invented one.
-    pub fn record_tool_call(&self, listed: Option<&str>, outcome: ToolOutcome, took: Duration) {
+    pub(crate) fn record_tool_call(
+        &self,
+        listed: Option<&str>,
+        outcome: ToolOutcome,
+        took: Duration,
+    ) {
         let tool = listed.map_or("unknown", |name| self.tool_label(name));
         // With its first call a tool gets all its series: a first error is an increase from zero.
         for known in ToolOutcome::ALL {
@@ -158,22 +163,27 @@ impl Metrics {
     }
 
     /// So many tools are offered to nobody any more.
-    pub fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
+    pub(crate) fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
         self.model.tools_left_out.with_label_values(&[why.as_str()]).inc_by(tools as f64);
     }
 
     /// The policy gate denied or flagged a call, or flagged a result.
-    pub fn record_policy(&self, decision: &'static str, reason: &'static str, mode: &'static str) {
+    pub(crate) fn record_policy(
+        &self,
+        decision: &'static str,
+        reason: &'static str,
+        mode: &'static str,
+    ) {
         self.model.policy_decisions.with_label_values(&[decision, reason, mode]).inc();
     }
 
     /// A reminder was given.
-    pub fn record_reminder(&self, producer: &'static str) {
+    pub(crate) fn record_reminder(&self, producer: &'static str) {
         self.model.reminders.with_label_values(&[producer]).inc();
     }
 
     /// Modules stayed without a rating.
-    pub fn record_unrated(&self, modules: usize) {
+    pub(crate) fn record_unrated(&self, modules: usize) {
         self.model.unrated_modules.inc_by(modules as f64);
     }
 }

@@ -60,18 +60,18 @@ families! { Scheduling {
 
 impl Metrics {
     /// A tick ended.
-    pub fn record_tick(&self, outcome: TickOutcome, took: Duration) {
+    pub(crate) fn record_tick(&self, outcome: TickOutcome, took: Duration) {
         self.record_skipped_tick(outcome);
         self.scheduling.tick_duration.observe(took.as_secs_f64());
     }
 
     /// A tick did not take place.
-    pub fn record_skipped_tick(&self, outcome: TickOutcome) {
+    pub(crate) fn record_skipped_tick(&self, outcome: TickOutcome) {
         self.scheduling.ticks.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// /due listed personas of these cadences; `None` is a row that cannot be read.
-    pub fn set_due(&self, cadences: impl Iterator<Item = Option<Cadence>> + Clone) {
+    pub(crate) fn set_due(&self, cadences: impl Iterator<Item = Option<Cadence>> + Clone) {
         for cadence in Cadence::ALL.iter().copied().map(Some).chain([None]) {
             let due = cadences.clone().filter(|due_by| *due_by == cadence).count();
             let label = cadence.map_or(UNKNOWN, Cadence::as_str);
@@ -80,30 +80,36 @@ impl Metrics {
     }
 
     /// A tick did not run so many due personas, for this reason.
-    pub fn record_skipped(&self, why: WhyNotRun, personas: usize) {
+    pub(crate) fn record_skipped(&self, why: WhyNotRun, personas: usize) {
         self.scheduling.skipped.with_label_values(&[why.as_str()]).inc_by(personas as f64);
     }
 
     /// A run began; it counts as in flight until the guard is dropped.
-    pub fn start_run(&self) -> InFlight {
+    pub(crate) fn start_run(&self) -> InFlight {
         self.scheduling.runs_in_flight.inc();
         InFlight(self.scheduling.runs_in_flight.clone())
     }
 
     /// A run ended; `waited` is what it spent on Claude's limits.
-    pub fn record_run(&self, outcome: RunOutcome, stage: Stage, took: Duration, waited: Duration) {
+    pub(crate) fn record_run(
+        &self,
+        outcome: RunOutcome,
+        stage: Stage,
+        took: Duration,
+        waited: Duration,
+    ) {
         self.scheduling.runs.with_label_values(&[outcome.as_str(), stage.as_str()]).inc();
         self.scheduling.run_duration.observe(took.as_secs_f64());
         self.scheduling.model_wait.observe(waited.as_secs_f64());
     }
 
     /// A run ended well, at this time.
-    pub fn record_finished_run(&self, at: Timestamp) {
+    pub(crate) fn record_finished_run(&self, at: Timestamp) {
         self.scheduling.last_finished_run.set(at.as_millisecond() as f64 / 1_000.0);
     }
 
     /// A due persona was not run, or its run left no trace.
-    pub fn record_no_run(&self, outcome: RunOutcome) {
+    pub(crate) fn record_no_run(&self, outcome: RunOutcome) {
         self.scheduling.runs.with_label_values(&[outcome.as_str(), Stage::Due.as_str()]).inc();
     }
 }

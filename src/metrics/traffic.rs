@@ -63,7 +63,7 @@ impl Traffic {
 
 impl Metrics {
     /// A request to a peer ended with `outcome`.
-    pub fn record_client_request(
+    pub(crate) fn record_client_request(
         &self,
         peer: &'static str,
         operation: &'static str,
@@ -76,17 +76,23 @@ impl Metrics {
     }
 
     /// A request to a peer is sent again.
-    pub fn record_client_retry(&self, peer: &'static str, operation: &'static str) {
+    pub(crate) fn record_client_retry(&self, peer: &'static str, operation: &'static str) {
         self.traffic.client_retries.with_label_values(&[peer, operation]).inc();
     }
 
     /// A run opened another MCP session.
-    pub fn record_session_renewal(&self, reason: SessionRenewal) {
+    pub(crate) fn record_session_renewal(&self, reason: SessionRenewal) {
         self.traffic.session_renewals.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// A request to this daemon was answered.
-    pub fn record_server_request(&self, method: &str, route: &str, status: u16, took: Duration) {
+    pub(crate) fn record_server_request(
+        &self,
+        method: &str,
+        route: &str,
+        status: u16,
+        took: Duration,
+    ) {
         let method = if OWN_METHODS.contains(&method) { method } else { "other" };
         self.traffic.server_requests.with_label_values(&[method, route, &status.to_string()]).inc();
         let durations = self.traffic.server_duration.with_label_values(&[method, route]);

@@ -13,7 +13,7 @@ use crate::{
 
 /// What keeps ticks from their work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Hindrance {
+pub(crate) enum Hindrance {
     /// A stop was asked for.
     #[error("the daemon is stopping")]
     Stopping,
@@ -48,7 +48,7 @@ pub enum Hindrance {
 
 impl Hindrance {
     /// Whether something is wrong. A stop and a pause are somebody's wish.
-    pub fn is_trouble(&self) -> bool {
+    pub(crate) fn is_trouble(&self) -> bool {
         !matches!(self, Self::Stopping | Self::Paused(_))
     }
 
@@ -103,7 +103,7 @@ impl Drop for TickPermit<'_> {
 
 impl Fleet {
     /// All that is in the way, what comes first in the ranking first.
-    pub fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
+    pub(crate) fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
         let LastTick { due, seed_secret, no_session } = &*self.last_tick.lock();
         // A login on demand can have shown since that it fits.
         let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();

@@ -14,7 +14,7 @@ use crate::{
 
 /// The caps, and which of them the fleet has reached.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     caps: Caps,
     clock: Clock,
     /// One of each cap of the fleet at most.
@@ -88,7 +88,7 @@ impl Budget {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn load(
+    pub(crate) async fn load(
         config: &BudgetConfig,
         journal: &Journal,
         clock: Clock,
@@ -105,20 +105,20 @@ impl Budget {
     }
 
     /// The caps.
-    pub fn caps(&self) -> &Caps {
+    pub(crate) fn caps(&self) -> &Caps {
         &self.caps
     }
 
     /// Why no run is begun for now, if the fleet's money is used up. A new day or month, or another cap
     /// than then, makes a new budget.
-    pub fn exhausted(&self) -> Option<String> {
+    pub(crate) fn exhausted(&self) -> Option<String> {
         let last = self.standing().max_by_key(|(_, reached)| reached.until)?;
         let (_, BudgetReached { variable, limit, until }) = last;
         Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
     }
 
     /// Whether the fleet has reached this cap, and nothing has made a new budget since.
-    pub fn is_reached(&self, cap: Cap) -> bool {
+    pub(crate) fn is_reached(&self, cap: Cap) -> bool {
         self.standing().any(|(reached, _)| reached == cap)
     }
 

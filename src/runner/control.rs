@@ -18,7 +18,7 @@ use crate::{
 
 /// Whether the runner is paused, and the runs in flight.
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     journal: Journal,
     clock: Clock,
     /// RUNNER_PAUSED, which nothing at run time overrides.
@@ -40,7 +40,7 @@ struct State {
 
 /// A run under way.
 #[derive(Clone, Debug)]
-pub struct InFlightRun {
+pub(crate) struct InFlightRun {
     /// Whose.
     pub persona: UserId,
     /// What it stands for.
@@ -78,7 +78,7 @@ impl Drop for InFlightEntry {
 
 /// What was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+pub(crate) enum Cancelled {
     /// A run in flight: it comes to its end.
     InFlight,
     /// An unfinished run that nobody is at: the next recovery closes it.
@@ -89,7 +89,7 @@ pub enum Cancelled {
 
 /// Why the runner is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PausedBy {
+pub(crate) enum PausedBy {
     /// RUNNER_PAUSED is set.
     Environment,
     /// Somebody asked for it.
@@ -101,7 +101,7 @@ impl Control {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn load(
+    pub(crate) async fn load(
         journal: Journal,
         clock: Clock,
         held_by_environment: bool,
@@ -116,7 +116,7 @@ impl Control {
     }
 
     /// Why the runner is paused, if it is.
-    pub fn paused(&self) -> Option<PausedBy> {
+    pub(crate) fn paused(&self) -> Option<PausedBy> {
         if self.held_by_environment {
             return Some(PausedBy::Environment);
         }
@@ -128,7 +128,7 @@ impl Control {
     ///
     /// # Errors
     /// When it could not be written down: a restart would not know of it.
-    pub async fn pause(
+    pub(crate) async fn pause(
         &self,
         mode: PauseMode,
         reason: Option<String>,
@@ -149,7 +149,7 @@ impl Control {
     ///
     /// # Errors
     /// When it could not be written down: a restart would be paused.
-    pub async fn resume(&self) -> Result<bool, JournalError> {
+    pub(crate) async fn resume(&self) -> Result<bool, JournalError> {
         {
             let mut state = self.state.lock();
             state.pause = None;
@@ -170,7 +170,7 @@ impl Control {
     ///
     /// # Errors
     /// When it could not be written down: a restart would not know of it.
-    pub async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
+    pub(crate) async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
         let is_in_flight = {
             let mut state = self.state.lock();
             let in_flight = state.in_flight.get(&run).map(InFlightRun::cancel);
@@ -191,7 +191,7 @@ impl Control {
     }
 
     /// The runs in flight, oldest first.
-    pub fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
+    pub(crate) fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
         self.state.lock().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
     }
 

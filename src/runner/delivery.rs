@@ -35,7 +35,7 @@ const PROBE: Duration = Duration::from_secs(2);
 
 /// Hands in what runs came to.
 #[derive(Debug)]
-pub struct Deliverer {
+pub(crate) struct Deliverer {
     fleet: Arc<Fleet>,
     personas: PersonasClient,
     /// Runs whose posts somebody is at already.
@@ -61,7 +61,7 @@ pub(super) struct HandedIn {
 
 impl Deliverer {
     /// The outbox of this fleet.
-    pub fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
+    pub(crate) fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
         let (claims, unsaved) = Default::default();
         Self { fleet, personas, claims, unsaved }
     }
@@ -141,7 +141,7 @@ impl Deliverer {
     }
 
     /// Delivers until a stop: a post that takes its time holds up no other run, as long as there is room.
-    pub async fn work(self: Arc<Self>) {
+    pub(crate) async fn work(self: Arc<Self>) {
         let outbox = &*self;
         let deliveries = async {
             let due = stream::unfold(outbox.look().await, |mut runs| async move {
@@ -259,7 +259,7 @@ impl Deliverer {
 
     /// Writes down the ends of runs that are in memory only, where that is possible by now. An end leaves the
     /// memory when it is in the journal, and not before: a stop may come in between.
-    pub async fn save_the_rest(&self) {
+    pub(crate) async fn save_the_rest(&self) {
         let mut unsaved = self.unsaved.lock().await;
         for index in (0..unsaved.len()).rev() {
             let (run, end) = &unsaved[index];
@@ -275,7 +275,7 @@ impl Deliverer {
     }
 
     /// Logs the runs whose ends will be lost with the process.
-    pub async fn tell_of_lost_ends(&self) {
+    pub(crate) async fn tell_of_lost_ends(&self) {
         for run in self.unsaved_runs().await {
             tracing::error!(
                 run.id = %run,

@@ -17,7 +17,7 @@ use crate::{
 
 /// Handles of what all ticks and runs share, each the one owner of its own state.
 #[derive(Debug)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// What was configured.
     pub config: Arc<Config>,
     /// Who logs personas in, and knows what is secret of them.
@@ -64,7 +64,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn load(
+    pub(crate) async fn load(
         journal: Journal,
         clock: Clock,
         metrics: Arc<Metrics>,

@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 impl Fleet {
     /// Reads the journal for the metrics until a stop.
-    pub async fn keep_gauges(self: Arc<Self>) {
+    pub(crate) async fn keep_gauges(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.refresh_gauges()).await;
     }
 

@@ -53,7 +53,7 @@ const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
 /// Carries runs out.
 #[derive(Debug)]
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     pub(super) fleet: Arc<Fleet>,
     pub(super) claude: Arc<ClaudeClient>,
     pub(super) deliverer: Arc<Deliverer>,
@@ -68,7 +68,11 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// One for runs of this fleet, with these peers.
-    pub fn new(fleet: Arc<Fleet>, claude: Arc<ClaudeClient>, deliverer: Arc<Deliverer>) -> Self {
+    pub(crate) fn new(
+        fleet: Arc<Fleet>,
+        claude: Arc<ClaudeClient>,
+        deliverer: Arc<Deliverer>,
+    ) -> Self {
         let policy = Arc::new(fleet.config.policy.clone());
         let (misnamed, tools, left_out) = Default::default();
         Self { fleet, claude, deliverer, policy, misnamed, tools, left_out }

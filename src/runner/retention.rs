@@ -14,7 +14,7 @@ const BREATH: Duration = Duration::from_millis(50);
 
 impl Fleet {
     /// Deletes the steps of runs that ended JOURNAL_RETENTION_DAYS ago, until a stop; runs and money stay.
-    pub async fn delete_old_steps(self: Arc<Self>) {
+    pub(crate) async fn delete_old_steps(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }
 

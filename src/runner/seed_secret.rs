@@ -26,7 +26,7 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Remembers whether the secret fits, and how often it did not.
 #[derive(Debug)]
-pub struct SeedSecret {
+pub(crate) struct SeedSecret {
     journal: Journal,
     clock: Clock,
     auth: Arc<AuthClient>,
@@ -42,7 +42,7 @@ impl SeedSecret {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn load(
+    pub(crate) async fn load(
         journal: Journal,
         clock: Clock,
         auth: Arc<AuthClient>,
@@ -63,7 +63,7 @@ impl SeedSecret {
     ///
     /// # Errors
     /// Which step failed, and how.
-    pub async fn check_login(&self, email: &str) -> Result<(String, String), AuthError> {
+    pub(crate) async fn check_login(&self, email: &str) -> Result<(String, String), AuthError> {
         let access = self.auth.log_in(email, Instant::now() + LOGIN_LIMIT).await;
         self.note(&access).await;
         access.map(|access| (access.user_id, access.space_id))

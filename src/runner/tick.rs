@@ -41,7 +41,7 @@ const DUE_LIMIT: Duration = Duration::from_secs(60);
 /// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own: whoever asked for it may
 /// go away.
 #[derive(Debug)]
-pub struct Ticks {
+pub(crate) struct Ticks {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
     personas: PersonasClient,
@@ -63,18 +63,18 @@ pub struct Ticks {
 
 /// How long a tick waits for the rate limit of the personas endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience(Duration);
+pub(crate) struct Patience(Duration);
 
 impl Patience {
     /// As long as the limit takes, mostly: nobody waits for this tick.
-    pub const SCHEDULED: Self = Self(Duration::from_secs(60));
+    pub(crate) const SCHEDULED: Self = Self(Duration::from_secs(60));
     /// Hardly: somebody waits for the answer.
-    pub const ASKED: Self = Self(Duration::from_millis(500));
+    pub(crate) const ASKED: Self = Self(Duration::from_millis(500));
 }
 
 /// What a tick came to.
 #[derive(Clone, Debug, Default)]
-pub struct TickSummary {
+pub(crate) struct TickSummary {
     /// Personas /due listed.
     pub due: usize,
     /// Runs that ended well.
@@ -97,7 +97,7 @@ pub struct TickSummary {
 
 /// A persona whose run did not end well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FailedRun {
+pub(crate) struct FailedRun {
     /// Its e-mail.
     pub persona: String,
     /// What went wrong.
@@ -106,7 +106,7 @@ pub struct FailedRun {
 
 /// Why a tick did nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum TickError {
+pub(crate) enum TickError {
     /// Nobody knows who is due.
     #[error("the due personas could not be fetched: {0}")]
     Due(PersonasError),
@@ -126,7 +126,7 @@ pub enum TickError {
 
 impl Ticks {
     /// Ticks of this pipeline's fleet.
-    pub fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
+    pub(crate) fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
         let (claims, listing, told, recoveries, recovery_waits, started) = Default::default();
         Self {
             fleet: pipeline.fleet.clone(),
@@ -304,14 +304,14 @@ impl Ticks {
     }
 
     /// When the rate limit is over that keeps everybody from asking who is due, if there is one.
-    pub fn limited_until(&self) -> Option<Timestamp> {
+    pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         self.personas.limited_until()
     }
 }
 
 impl TickSummary {
     /// How many personas did not run.
-    pub fn all_skipped(&self) -> usize {
+    pub(crate) fn all_skipped(&self) -> usize {
         self.skipped.values().sum()
     }
 

@@ -23,17 +23,17 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from
 const REFRESH_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a tick came to, or why it did nothing.
-pub type TickResult = Result<TickSummary, TickError>;
+pub(crate) type TickResult = Result<TickSummary, TickError>;
 
 /// A tick is in flight already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tick is in flight already; try again when it has ended")]
-pub struct SlotTaken;
+pub(crate) struct SlotTaken;
 
 impl Ticks {
     /// Starts a tick every `period` until a stop, unless one is in flight. The first one comes a whole period
     /// from now: a restart begins no runs by itself, it only goes on with unfinished ones.
-    pub async fn tick_every(self: &Arc<Self>, period: Duration) {
+    pub(crate) async fn tick_every(self: &Arc<Self>, period: Duration) {
         let mut heartbeat = interval_at(Instant::now() + period, period);
         // After a stall one tick is enough: what is due stays due, and a burst would find the slot taken.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -51,7 +51,7 @@ impl Ticks {
     /// # Errors
     /// When one is in flight.
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
-    pub fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         patience: Patience,
     ) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
@@ -76,7 +76,7 @@ impl Ticks {
     /// Goes on with what an earlier process has left, if it has left anything, beside a tick that may be in
     /// flight.
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
-    pub fn recover(self: &Arc<Self>) {
+    pub(crate) fn recover(self: &Arc<Self>) {
         let ticks = self.clone();
         let work = async move {
             let shutdown = &ticks.fleet.shutdown;
@@ -105,7 +105,7 @@ impl Ticks {
 
     /// Goes on with runs that were put off, once mana-mcp is there again, until a stop. It is looked for after
     /// growing pauses, once for all of them; a tick looks too.
-    pub async fn go_on_with_put_off(self: Arc<Self>) {
+    pub(crate) async fn go_on_with_put_off(self: Arc<Self>) {
         let Fleet { holds, last_tick, shutdown, .. } = &*self.fleet;
         let work = async {
             loop {
@@ -126,12 +126,12 @@ impl Ticks {
     }
 
     /// Whether a tick or a recovery is under way.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.slot.available_permits() == 0 || self.recoveries.try_write().is_err()
     }
 
     /// Resolves when neither a tick nor a recovery is under way. After a stop none begins.
-    pub async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         // The semaphore is never closed, so this only waits.
         let _ = self.slot.acquire().await;
         drop(self.recoveries.write().await);

@@ -16,7 +16,7 @@ const MAX_MESSAGES: usize = 50;
 
 /// The calls of a tick's runs that reached the product.
 #[derive(Debug, Default)]
-pub struct ToolTally {
+pub(crate) struct ToolTally {
     by_tool: BTreeMap<String, Calls>,
     all: Calls,
 }

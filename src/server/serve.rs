@@ -51,7 +51,7 @@ const CONNECTIONS: usize = 256;
 
 /// What one client, and all of them together, may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From the beginning of a connection, or the end of its last answer, to the end of the next
     /// request's headers.
     pub header_read: Duration,
@@ -70,7 +70,7 @@ pub struct Limits {
 
 impl Limits {
     /// Limits that leave most of so many descriptors to others.
-    pub fn within(descriptors: usize) -> Self {
+    pub(crate) fn within(descriptors: usize) -> Self {
         Self {
             header_read: Duration::from_secs(10),
             body_read: Duration::from_secs(10),
@@ -86,7 +86,7 @@ impl Limits {
 ///
 /// # Errors
 /// When the address cannot be had.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait for old connections to be forgotten.
     socket.set_reuseaddr(true)?;
@@ -96,7 +96,12 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `end`, then closes the port and lets the answers under way come to their end.
 #[expect(clippy::disallowed_methods, reason = "a connection has a task of its own")]
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    end: CancellationToken,
+) {
     let mut tasks = JoinSet::new();
     // The oldest first.
     let mut open: Vec<Connection> = Vec::new();

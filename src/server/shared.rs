@@ -6,7 +6,7 @@ use tokio::{sync::Mutex, task::yield_now};
 
 /// Something that is made for whoever asks, for one at a time: all who asked before that was begun share it.
 #[derive(Debug)]
-pub struct Shared<T> {
+pub(crate) struct Shared<T> {
     asked: AtomicU64,
     /// The latest, and how many had asked when it was begun.
     latest: Mutex<(u64, Option<T>)>,

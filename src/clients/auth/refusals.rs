@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(900);
 const MOST: usize = 4;
 
 /// Refused tries by e-mail, with their times.
-pub type RefusedTries = HashMap<String, Vec<Timestamp>>;
+pub(crate) type RefusedTries = HashMap<String, Vec<Timestamp>>;
 
 /// Keeps the tries of each account below what locks it.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Refusals {
     }
 
     /// Counts those of an earlier process too.
-    pub fn restore(&self, refused: RefusedTries) {
+    pub(crate) fn restore(&self, refused: RefusedTries) {
         let mut accounts = self.accounts.lock();
         for (email, refused) in refused {
             accounts.entry(email).or_default().refused.extend(refused);

@@ -175,7 +175,7 @@ pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
 }
 
 /// An id as the API takes it back; others lose what it refuses.
-pub fn sendable_id(id: &str) -> String {
+pub(crate) fn sendable_id(id: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if id.is_empty() { "call".into() } else { id.replace(|c| !fits(c), "_") }
 }

@@ -76,12 +76,12 @@ impl ClaudeError {
 
     /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
     /// may be accepted without it (section 5.4).
-    pub fn is_bad_request(&self) -> bool {
+    pub(crate) fn is_bad_request(&self) -> bool {
         self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
     }
 
     /// The tool that a refusal of the request itself names, by its place in the request's list: `tools.3.…`.
-    pub fn named_tool(&self) -> Option<usize> {
+    pub(crate) fn named_tool(&self) -> Option<usize> {
         let Self::Refused { message, .. } = self else { return None };
         let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
         message.match_indices("tools.").find_map(|(at, path)| {
@@ -96,7 +96,7 @@ impl ClaudeError {
 
     /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
     /// 413) never is.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         let of_itself = matches!(self, Self::Refused { .. } | Self::Http(_));
         !of_itself || self.verdict() != Verdict::Final || self.lasting().is_some()
     }

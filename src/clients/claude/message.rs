@@ -146,7 +146,7 @@ impl Message {
 
     /// Puts notes in the place of all images and PDFs in results; everything else stays byte for byte. Whether
     /// there were any.
-    pub fn replace_attachments(messages: &mut [Self]) -> bool {
+    pub(crate) fn replace_attachments(messages: &mut [Self]) -> bool {
         let mut found = false;
         for message in messages.iter_mut().filter(|message| message.role == Role::User) {
             // As this module wrote it, and as it writes it again.
@@ -217,7 +217,7 @@ impl ToolResult {
 
     /// The same in a few words, for want of money.
     #[must_use]
-    pub fn as_cut(&self) -> Self {
+    pub(crate) fn as_cut(&self) -> Self {
         let (tool_use_id, is_error) = (self.tool_use_id.clone(), self.is_error);
         Self { tool_use_id, content: vec![ResultBlock::Text(CUT.to_owned())], is_error }
     }

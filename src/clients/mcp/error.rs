@@ -49,7 +49,7 @@ impl McpError {
     }
 
     /// The server certainly did not run it, and will not.
-    pub fn not_run(reason: impl Into<String>) -> Self {
+    pub(crate) fn not_run(reason: impl Into<String>) -> Self {
         Self::new(Fate::NotRun, reason)
     }
 
@@ -64,7 +64,7 @@ impl McpError {
     }
 
     /// Whether the server certainly did nothing for it.
-    pub fn was_not_run(&self) -> bool {
+    pub(crate) fn was_not_run(&self) -> bool {
         self.sense().0
     }
 

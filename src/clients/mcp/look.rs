@@ -52,7 +52,7 @@ impl Look {
     }
 
     /// Whether the server is there now.
-    pub async fn is_there(&self) -> bool {
+    pub(crate) async fn is_there(&self) -> bool {
         let now = Instant::now();
         self.returns(now, now + GLANCE).await
     }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The service.
-pub const PEER: Peer = "mana-mcp";
+pub(crate) const PEER: Peer = "mana-mcp";
 /// Opening the session, and each page of the tool list.
 pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");

@@ -31,7 +31,7 @@ const MAX_ROW: usize = 512 << 10;
 const MAX_QUOTED: usize = 500;
 
 /// One row of /due.
-pub type DueRow = Result<Persona, RowError>;
+pub(crate) type DueRow = Result<Persona, RowError>;
 
 /// A row of /due that describes no persona.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub struct RowError {
 
 impl RowError {
     /// What is wrong with it, as far as it may stand in a log.
-    pub fn in_log(&self) -> &str {
+    pub(crate) fn in_log(&self) -> &str {
         if self.quotes { "it cannot be read" } else { &self.problem }
     }
 
@@ -210,7 +210,7 @@ struct FeedbackRow<'a> {
 
 impl Batch {
     /// A batch of at most [`MAX_ACTIONS`] actions.
-    pub fn of_actions(run: RunId, actions: &[Action]) -> Self {
+    pub(crate) fn of_actions(run: RunId, actions: &[Action]) -> Self {
         let rows = actions.iter().map(|action| ActionRow {
             tick_id: run.to_string(),
             tool_name: &action.tool_name,
@@ -223,7 +223,7 @@ impl Batch {
     }
 
     /// A batch of at most [`MAX_RATINGS`] ratings.
-    pub fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
+    pub(crate) fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
         let rows = ratings.iter().map(|rating| FeedbackRow {
             tick_id: run.to_string(),
             module: clip(rating.module.as_str(), MAX_MODULE),

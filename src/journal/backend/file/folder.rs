@@ -81,7 +81,7 @@ impl Journal {
     /// # Errors
     /// When they are not: somebody has removed or replaced them.
     #[expect(clippy::disallowed_methods, reason = "a disk may take its time")]
-    pub async fn check_folder(&self) -> Result<Option<u64>> {
+    pub(crate) async fn check_folder(&self) -> Result<Option<u64>> {
         let Some(folder) = self.backend.folder.clone() else { return Ok(None) };
         let look = async {
             // What another caller found may be older than this question.
