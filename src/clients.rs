@@ -1,4 +1,5 @@
-//! The runner's peers, one client each. Wire types stay inside; no client knows another.
+//! The clients of the runner's peers, one for each peer. A client keeps its wire types to itself, and no
+//! client uses another.
 
 pub mod auth;
 pub mod claude;

@@ -1,7 +1,6 @@
-//! What the runner is about: personas, their runs, what they did and what they think of it.
+//! The values that the runner works with: personas, their runs, their actions and their ratings.
 //!
-//! Pure data and rules. Nothing here does I/O, reads the environment or a clock, or knows any peer's
-//! JSON.
+//! Data and rules only. Nothing here does I/O, reads the environment or a clock, or knows the JSON of a peer.
 
 mod action;
 mod feedback;

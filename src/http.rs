@@ -1,6 +1,7 @@
-//! The one place that sends requests: timeouts, a capped body, a span, metrics and redaction.
+//! The one place that sends requests: time limits, limits on bodies, a span, metrics and redaction.
 //!
-//! It knows no peer's URLs, headers or error shapes. Retries are decided in [`retry`], limits waited out in [`gate`].
+//! This module knows no peer's URLs, headers or error formats. [`retry`] decides on retries, and [`gate`]
+//! holds requests back while a rate limit lasts.
 
 pub mod gate;
 pub mod retry;
@@ -23,65 +24,66 @@ pub use gate::Gate;
 pub(crate) use gate::Pass;
 pub(crate) use retry::{RetryPolicy, Retryable, Verdict};
 
-/// Until a connection stands, TLS included.
+/// Longest time until a connection is established, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Servers behind Bun and Node close idle connections after 5 to 10 s; a request sent into a closing
-/// one has an unknown outcome, so ours are given up before.
+/// Longest time that an idle connection is kept. Servers behind Bun and Node close idle connections after 5
+/// to 10 s. A request that is sent into a closing connection has an unknown outcome, so this client closes
+/// first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Longest Retry-After that is believed.
+/// The longest Retry-After that is believed. A longer one counts as this one.
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
-/// Longest piece of a peer's answer in an error, in characters.
+/// Longest part of a peer's answer that an error quotes, in UTF-16 units.
 const SNIPPET: usize = 300;
 
-/// What is read of an answer that is no success, in bytes.
+/// Largest part of an answer without success that is read, in bytes.
 const ERROR_LIMIT: usize = 64 << 10;
 
-/// The name of a service the runner talks to; a metric label.
+/// The name of a service that the runner sends requests to; a metric label.
 pub type Peer = &'static str;
 
-/// What is being asked of which peer, and within which bounds.
+/// What is asked of which peer, and the limits of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
-    /// The service.
+    /// The service that the request goes to.
     pub peer: Peer,
     /// Name of the operation; a metric label.
     pub name: &'static str,
-    /// From sending to the end of the body.
+    /// Longest time from sending the request to the end of the answer's body.
     pub timeout: Duration,
-    /// Longest body accepted, in bytes.
+    /// Longest body that is accepted, in bytes.
     pub body_limit: usize,
 }
 
-/// An answer, whatever its status.
+/// A complete answer of any status.
 #[derive(Debug)]
 pub struct Answer {
-    /// HTTP status.
+    /// The HTTP status, which need not be a success.
     pub status: StatusCode,
-    /// Headers.
+    /// The headers as they were received.
     pub headers: HeaderMap,
-    /// The whole body; of one that is no success the beginning.
+    /// The whole body. Of an answer without success, only the beginning.
     pub body: Vec<u8>,
 }
 
-/// What came of an exchange with a peer.
+/// The result of an exchange with a peer.
 pub type Exchange<T> = Result<T, HttpError>;
 
 /// Why there is no answer. The message names the peer, never the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No connection: the peer certainly did not see the request.
+    /// There was no connection: the peer certainly did not see the request.
     #[error("{0} cannot be reached ({1})")]
     Unreachable(Peer, String),
-    /// No complete answer in this time.
+    /// There was no complete answer within this time.
     #[error("{0} did not answer within {after} ms", after = .1.as_millis())]
     Timeout(Peer, Duration),
     /// The connection broke before the answer was complete.
     #[error("the connection to {0} broke ({1})")]
     Interrupted(Peer, String),
-    /// The answer is larger than the operation accepts, in bytes.
+    /// The answer has more bytes than the operation accepts; the number is that limit.
     #[error("{0} sent more than {1} bytes")]
     TooLarge(Peer, usize),
-    /// The request could not even be built.
+    /// The request could not be built, so it was not sent.
     #[error("the request to {0} could not be built ({1})")]
     Unsendable(Peer, String),
 }
@@ -92,7 +94,7 @@ impl HttpError {
         matches!(self, Self::Unreachable(..) | Self::Unsendable(..))
     }
 
-    /// Metric label.
+    /// The kind of the error, as a metric label.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable(..) => "unreachable",
@@ -121,7 +123,7 @@ impl Retryable for HttpError {
     }
 }
 
-/// The innermost cause of an error: reqwest's own text holds the URL.
+/// The text of the innermost cause of an error. The text of reqwest's own error contains the URL.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -133,16 +135,16 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 /// Sends requests. Clones share the connection pool.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    /// The client underneath, to build requests with.
+    /// The reqwest client, for building requests.
     pub inner: Client,
-    /// Where requests are counted.
+    /// Counts requests and retries.
     pub metrics: Arc<Metrics>,
-    /// What keeps secrets out of errors.
+    /// Keeps secrets out of the texts of errors.
     pub redactor: Redactor,
 }
 
 impl HttpClient {
-    /// A client that keeps `redactor`'s secrets out of errors.
+    /// A client that keeps the secrets of `redactor` out of errors.
     ///
     /// # Errors
     /// When TLS cannot be set up.
@@ -152,22 +154,24 @@ impl HttpClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
-            // The environment is read in `config` only; a proxy nobody named must not see the keys.
+            // Only `config` reads the environment: a proxy that is not in the configuration must not see the
+            // keys.
             .no_proxy()
-            // Keys travel in headers of our own, which a redirect would carry to another host.
+            // The API keys are in headers of this program's own, and a redirect would carry these to another
+            // host.
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .build()?;
         Ok(Self { inner, metrics, redactor })
     }
 
-    /// This client with another redactor, which knows at least the same secrets.
+    /// This client with another redactor, which must know at least the same secrets.
     #[must_use]
     pub(crate) fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { redactor, ..self.clone() }
     }
 
-    /// What counts and logs each further attempt at an operation, for [`retry::RetryPolicy::run`].
+    /// A callback for [`retry::RetryPolicy::run`] that counts and logs each further attempt at an operation.
     pub fn retried<E: fmt::Display>(
         &self,
         peer: Peer,
@@ -199,11 +203,11 @@ impl HttpClient {
         self.counted(peer, name, in_time, |answer| answer.status).await
     }
 
-    /// Sends one request whose answer may be a stream, which is left to [`read`] and waits to the caller. What is
-    /// counted ends with the head of the answer.
+    /// Sends one request whose answer may be a stream. The caller reads the body with [`read`] and limits the
+    /// time itself. The metrics count the time up to the headers of the answer.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When the headers of an answer do not arrive.
     pub async fn stream(
         &self,
         peer: Peer,
@@ -232,8 +236,8 @@ impl HttpClient {
         result
     }
 
-    /// What an answer that is no success says for an error: where a redirection points to, which is never
-    /// followed, and else the beginning of its body.
+    /// The part of an answer without success that an error shows: the target of a redirect, which is never
+    /// followed, or else the beginning of the body.
     pub(crate) fn detail(&self, answer: &Answer) -> String {
         match answer.headers.get(http::header::LOCATION) {
             Some(target) if answer.status.is_redirection() => {
@@ -244,8 +248,8 @@ impl HttpClient {
         }
     }
 
-    /// The beginning of an answer's body for an error: one line, at most 300 characters, no secret and no
-    /// e-mail, not even a part of one where it is cut.
+    /// The beginning of an answer's body, for an error: one line of at most 300 characters. Secrets and
+    /// e-mails are removed before the text is cut, so not even a part of one is left.
     pub(crate) fn snippet(&self, body: &[u8]) -> String {
         let text = String::from_utf8_lossy(body);
         clip(&one_line(&redact_emails(&self.redactor.redact(&text))), SNIPPET)
@@ -257,10 +261,11 @@ async fn begin(peer: Peer, request: RequestBuilder) -> Exchange<Response> {
     request.send().await.map_err(|error| HttpError::from_reqwest(peer, error))
 }
 
-/// The rest of an answer's body, at most so many bytes; of one that is no success the beginning.
+/// Reads the rest of an answer's body, at most `limit` bytes. Of an answer without success, only the
+/// beginning is read.
 ///
 /// # Errors
-/// When the body is longer or breaks off.
+/// When the body is longer than `limit`, or the connection breaks before its end.
 pub async fn read(peer: Peer, response: &mut Response, limit: usize) -> Exchange<Vec<u8>> {
     let mut body = Vec::new();
     let failed = |error| HttpError::from_reqwest(peer, error);
@@ -290,36 +295,36 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
-/// A header to send.
+/// Name and value of a header that is sent.
 pub type Header = (HeaderName, HeaderValue);
 
-/// A header whose value never shows in debug output. `None` if the secret does not fit in a header.
+/// A header whose value debug output does not show. `None` if the secret does not fit in a header.
 pub(crate) fn secret_header(name: &'static str, secret: &SecretString) -> Option<Header> {
     let mut value = HeaderValue::from_str(secret.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_static(name), value))
 }
 
-/// A JWT as it is sent. `None` if the JWT does not fit in a header.
+/// The header `Authorization` with this JWT. `None` if the JWT does not fit in a header.
 pub fn bearer(jwt: &SecretString) -> Option<Header> {
     secret_header("authorization", &format!("Bearer {}", jwt.expose_secret()).into())
 }
 
-/// The text of a header.
+/// The value of a header, without white space around it. `None` if it is missing or not visible ASCII.
 pub fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// The time in a header.
+/// The time in a header that has a date in the format of HTTP.
 pub(crate) fn time_of(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
     Some(jiff::fmt::rfc2822::parse(text_of(headers, name)?).ok()?.timestamp())
 }
 
-/// The Retry-After of an answer, at most a day: in seconds, as a date or, as some peers send it, in
-/// milliseconds or under another name.
+/// The wait that an answer asks for with Retry-After, at most a day. The value is in seconds or a date; some
+/// peers send it in milliseconds or under another name. `None` if the answer asks for no wait.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| text_of(headers, name)?.parse::<f64>().ok();
-    // A date is read against the answer's own, so that no two clocks are compared.
+    // A date is compared with the Date header of the same answer, so that no two clocks are compared.
     let time = |name: &str| time_of(headers, name);
     let until_date = || Some(time("retry-after")?.duration_since(time("date")?).as_secs_f64());
     let seconds = number("retry-after-ms")

@@ -1,8 +1,8 @@
-//! mana-auth as a persona sees it: logging in, finding the personal space, a fresh JWT, the vault.
+//! The client of mana-auth for personas: login, personal space, fresh JWTs, encryption vault.
 //!
-//! Two kinds of deployment exist (docs/contracts/mana-auth.md): the running service lists spaces only for
-//! its session cookie; one as the seeds describe it accepts the JWT as a bearer token. Which one this
-//! is, the first login finds out; it is logged once and remembered for the process.
+//! Two kinds of deployment exist (docs/contracts/mana-auth.md). The running service lists spaces only for its
+//! session cookie. A deployment as the seeds describe it accepts the JWT as a bearer token. The first login
+//! finds out the kind, which is then logged once and remembered for the life of the process.
 
 mod error;
 mod refusals;
@@ -41,50 +41,50 @@ use crate::{
 const PEER: Peer = "mana-auth";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 1 << 20;
-/// Longest wait for another persona to find out how the deployment wants to be asked.
+/// Longest wait while the login of another persona finds out the kind of the deployment.
 const FINDING_OUT: Duration = Duration::from_secs(5);
 
 /// What a persona needs to use the product.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Account id mana-auth answered with.
+    /// The account id in mana-auth's answer.
     pub user_id: String,
-    /// The personal space; the only one a run may write to.
+    /// Id of the personal space, the only space that a run may write to.
     pub space_id: String,
     /// A JWT issued for this run.
     pub jwt: SecretString,
-    /// Keeps all of the persona's secrets out of what is said: e-mail, password, session and JWT.
+    /// Removes all of the persona's secrets from texts: e-mail, password, session and JWT.
     pub redactor: Redactor,
 }
 
-/// How this deployment wants to be asked for spaces.
+/// How this deployment lists the spaces of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deployment {
-    /// Only the signed session cookie lists spaces; it also gives fresh JWTs.
+    /// It lists spaces only for the signed session cookie, which also gives fresh JWTs.
     Cookie,
-    /// The JWT of a login lists spaces as a bearer token; a fresh JWT is a login.
+    /// It lists spaces for the JWT of a login, sent as a bearer token. A fresh JWT needs another login.
     Bearer,
 }
 
-/// A cookie session, kept across ticks in memory only.
+/// A cookie session of an account. It is kept across ticks, in memory only.
 #[derive(Clone, Debug)]
 struct Session {
     user_id: String,
     cookie: SecretString,
 }
 
-/// Talks to mana-auth on behalf of personas.
+/// Sends requests to mana-auth on behalf of personas.
 #[derive(Debug)]
 pub struct AuthClient {
     http: HttpClient,
     base: BaseUrl,
     seed_secret: SecretString,
     deployment: Mutex<Option<Deployment>>,
-    /// Held by whoever finds out the deployment first, so that the others need not.
+    /// The permit of the login that finds out the deployment. Other logins wait for its result.
     finding_out: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
     gate: SignInGate,
-    /// The tries that mana-auth has refused and counts still.
+    /// The refused login attempts that mana-auth still counts.
     pub refusals: Refusals,
 }
 
@@ -96,11 +96,11 @@ impl AuthClient {
         Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
     }
 
-    /// Access for the persona with this e-mail: with a kept session where there is one, else by
-    /// logging in, once. In the middle of a run, where the space is known, a kept session gives another JWT for it.
+    /// Gives the persona with this e-mail access: with a kept session if there is one, else by one login. In
+    /// the middle of a run, where the space is known, a kept session gives another JWT for that space.
     ///
     /// # Errors
-    /// What failed at which step; nothing is tried after `deadline`.
+    /// The request that failed, and why. Nothing is sent after `deadline`.
     pub async fn open(
         &self,
         email: &str,
@@ -118,19 +118,20 @@ impl AuthClient {
         account.log_in().await
     }
 
-    /// Access by a login of its own, whatever is kept: what /diag/login proves.
+    /// Gives the persona with this e-mail access by a login, even if a session is kept. /diag/login uses this
+    /// to show that logins work.
     ///
     /// # Errors
-    /// What failed at which step; nothing is tried after `deadline`.
+    /// The request that failed, and why. Nothing is sent after `deadline`.
     pub(crate) async fn log_in(&self, email: &str, deadline: Instant) -> Result<Access> {
         self.account(email, deadline).log_in().await
     }
 
-    /// Creates the encryption vault of the persona with this e-mail and JWT, whose secrets `redactor` knows.
-    /// Idempotent.
+    /// Creates the encryption vault of the persona with this e-mail and JWT. `redactor` knows the persona's
+    /// secrets. The request is idempotent.
     ///
     /// # Errors
-    /// What failed; nothing is tried after `deadline`.
+    /// The request that failed, and why. Nothing is sent after `deadline`.
     pub async fn init_vault(
         &self,
         email: &str,
@@ -143,8 +144,8 @@ impl AuthClient {
         account.call(AuthRequest::InitVault, bearer(jwt).into_iter().collect()).await.map(drop)
     }
 
-    /// Keeps all secrets of the persona with this e-mail that this process knows out of what is said, with
-    /// or without a login.
+    /// A redactor with all secrets of the persona with this e-mail that the process knows. The persona need
+    /// not be logged in.
     pub(crate) fn redactor_of(&self, email: &str) -> Redactor {
         let redactor = self.account(email, Instant::now()).http.redactor;
         let kept = self.sessions.lock().get(email).map(|it| wire::spellings_of_cookie(&it.cookie));
@@ -173,7 +174,7 @@ impl AuthClient {
     }
 }
 
-/// One persona's dealings with mana-auth, with its own secrets kept out of errors.
+/// One persona's requests to mana-auth. `http` keeps the persona's secrets out of errors.
 struct Account<'a> {
     auth: &'a AuthClient,
     http: HttpClient,
@@ -182,12 +183,13 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Access by one login, in the way this deployment wants it.
+    /// Logs in once, in the way that this deployment needs, and returns the access.
     async fn log_in(&self) -> Result<Access> {
         let known = || *self.auth.deployment.lock();
         let mut turn = None;
         if known().is_none() {
-            // One at a time until one has found out; in an outage nobody does, and the wait ends.
+            // Until one login has found out the deployment, logins go one at a time. In an outage none finds
+            // it out, so the wait has a bound.
             let longest = self.deadline.min(Instant::now() + FINDING_OUT);
             turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
         }
@@ -199,8 +201,8 @@ impl Account<'_> {
         }
     }
 
-    /// Logs in for a JWT and lists the spaces with it. Where that is refused, the deployment is one
-    /// that wants the cookie.
+    /// Logs in for a JWT and lists the spaces with it. If the list is refused with a 401, the deployment
+    /// needs the session cookie.
     async fn log_in_for_jwt(&self) -> Result<Access> {
         let (login, _): (wire::Login, _) = self.ask(AuthRequest::Login, HeaderMap::new()).await?;
         let jwt =
@@ -215,7 +217,7 @@ impl Account<'_> {
         Ok(account.access(login.user.id, personal(spaces)?, jwt))
     }
 
-    /// Logs in for the session cookie, keeps it, and gets space and JWT with it.
+    /// Logs in for the session cookie, keeps the session, and gets space and JWT with it.
     async fn log_in_for_cookie(&self) -> Result<Access> {
         let (login, headers): (wire::Login, _) =
             self.ask(AuthRequest::SignIn, HeaderMap::new()).await?;
@@ -224,13 +226,13 @@ impl Account<'_> {
         })?;
         let session = Session { user_id: login.user.id, cookie };
         self.auth.remember_deployment(Deployment::Cookie);
-        // Kept whatever comes next: another run need not log in again.
+        // The session is kept even if the next step fails, so that another run need not log in again.
         self.auth.sessions.lock().insert(self.email.to_owned(), session.clone());
         self.enter(session, None).await
     }
 
-    /// Access with a fresh JWT of a cookie session, which is no longer kept where it is not accepted. Its
-    /// space is this one, or else the one that is listed.
+    /// Gets access with a cookie session and a fresh JWT. A session that mana-auth answers with 401 is no
+    /// longer kept. If `space_id` is `None`, the personal space is looked up.
     async fn enter(&self, session: Session, space_id: Option<&str>) -> Result<Access> {
         let headers: HeaderMap = secret_header("cookie", &session.cookie).into_iter().collect();
         let account = self.hiding(wire::spellings_of_cookie(&session.cookie));
@@ -259,19 +261,19 @@ impl Account<'_> {
         Access { user_id, space_id, jwt, redactor }
     }
 
-    /// The same with further secrets kept out of errors.
+    /// This account with further secrets kept out of errors.
     fn hiding(&self, secrets: Vec<String>) -> Self {
         Self { http: self.http.with_redactor(self.http.redactor.with(secrets)), ..*self }
     }
 
-    /// What a request is answered with, and the headers of that.
+    /// Sends a request, and returns the parsed body of the answer and its headers.
     async fn ask<T: DeserializeOwned>(
         &self,
         step: AuthRequest,
         headers: HeaderMap,
     ) -> Result<(T, HeaderMap)> {
         let answer = self.call(step, headers).await?;
-        // serde's own message can quote the body, which holds tokens.
+        // The parser's own message can quote the body, which contains tokens.
         let read = json_text::parse(&answer.body).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             AuthError::unreadable(step, &format!("not the expected JSON at {place}"))
@@ -279,7 +281,7 @@ impl Account<'_> {
         Ok((read, answer.headers))
     }
 
-    /// Sends a request, again where that may help, and expects a 200.
+    /// Sends a request, with retries where they may help, and expects a 200.
     async fn call(&self, step: AuthRequest, headers: HeaderMap) -> Result<Answer> {
         let failed = |problem| AuthError { step, problem };
         let attempt = async || self.call_once(step, &headers).await.map_err(failed);
@@ -287,7 +289,7 @@ impl Account<'_> {
         RetryPolicy::READ.run(self.deadline, retried, attempt).await
     }
 
-    /// A login waits for the gate, and is not sent where it could lock the account.
+    /// Sends a request once. A login first waits for the gate, and is not sent if it could lock the account.
     async fn call_once(&self, step: AuthRequest, headers: &HeaderMap) -> Result<Answer, Problem> {
         let mut counted = None;
         if step.is_sign_in() {
@@ -330,7 +332,7 @@ impl Account<'_> {
     }
 }
 
-/// What mana-auth counts a login as.
+/// How mana-auth counts a login that was answered like this.
 fn came_of(answer: &Exchange<Answer>) -> Came {
     match answer.as_ref().map(|answer| answer.status.as_u16()) {
         Ok(200) => Came::In,
@@ -341,8 +343,8 @@ fn came_of(answer: &Exchange<Answer>) -> Came {
     }
 }
 
-/// The first space whose metadata says it is personal. Never another one: mana-mcp writes to whatever
-/// space it is given.
+/// Id of the first space whose metadata says that it is personal. No other space may be returned: mana-mcp
+/// writes to every space that it is given.
 fn personal(spaces: Vec<Value>) -> Result<String> {
     let listed = spaces.len();
     let personal = spaces.into_iter().find_map(wire::Space::read_personal);
@@ -353,7 +355,7 @@ fn personal(spaces: Vec<Value>) -> Result<String> {
     sendable(AuthRequest::Spaces, "the id of the personal space", space.id)
 }
 
-/// This, which has to go into a header.
+/// Returns `text` if it can be sent in a header.
 fn sendable(step: AuthRequest, what: &str, text: String) -> Result<String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(AuthError::unreadable(step, &format!("{what} does not fit in a header")));

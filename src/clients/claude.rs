@@ -1,8 +1,9 @@
-//! Claude, by the Messages API (docs/contracts/anthropic-messages.md). Only POST /v1/messages is used.
+//! The client of Claude's Messages API (docs/contracts/anthropic-messages.md). Only POST /v1/messages is
+//! used.
 //!
-//! Messages are kept as the JSON they are sent as, and a reply's content as the bytes it came in:
-//! thinking blocks are bound to what precedes them, so history is appended to and never rewritten. Where one
-//! is refused all the same, all of them are taken out ([`Message::strip_thinking`]).
+//! A message is kept as the JSON that is sent, and a reply's content as the bytes that were received.
+//! Thinking blocks are bound to what precedes them, so the history is appended to and never rewritten. If the
+//! API refuses a thinking block all the same, all thinking is removed ([`Message::strip_thinking`]).
 
 mod bills;
 mod block;
@@ -55,44 +56,45 @@ const API_VERSION: &str = "2026-10-21";
 const MESSAGES: Operation = Operation {
     peer: "anthropic",
     name: "messages",
-    // Replies are short, thinking is at low effort.
+    // Replies are short, and the model thinks at low effort.
     timeout: Duration::from_secs(120),
-    // Many times what the output tokens of a reply can say.
+    // Many times the size of a reply with the most output tokens.
     body_limit: 2 << 20,
 };
 
-/// Most output tokens that a request without streaming should ask for (section 6).
+/// The most output tokens that a request without streaming should ask for (section 6).
 pub(crate) const MAX_OUTPUT_TOKENS: u32 = 16_000;
 
-/// System prompt and first message of an ordinary request, in bytes.
+/// Length of system prompt and first message of an ordinary request, in bytes.
 const ORDINARY_BYTES: u64 = 8 << 10;
-/// Output tokens of an ordinary request.
+/// The most output tokens that an ordinary request asks for.
 const ORDINARY_OUTPUT: NonZeroU32 = NonZeroU32::new(8_192).unwrap();
 
-/// Models that take system messages in the middle of a conversation (section 5.3).
+/// Beginnings of the names of models that accept system messages in the middle of a conversation (section
+/// 5.3).
 const TAKE_SYSTEM_MESSAGES: [&str; 5] =
     ["claude-opus-4-8", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5"];
 
-/// What to ask the model.
+/// What a request asks the model for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// System prompt.
+    /// The system prompt, which is sent as one block of text.
     pub system: &'a str,
-    /// Tools on offer, if any.
+    /// The tools that the model may call, if any.
     pub tools: Option<&'a ToolDefinitions>,
-    /// The conversation so far; the last message is the user's.
+    /// The conversation so far. Its last message is one of the user, or a system message after it.
     pub messages: &'a [Message],
-    /// Output tokens, thinking included.
+    /// The most output tokens of the reply, thinking included.
     pub max_tokens: NonZeroU32,
-    /// JSON Schema of the answer's text, if it is to be JSON.
+    /// JSON Schema of the reply's text, if the text must be JSON.
     pub format: Option<&'a RawValue>,
-    /// Whether more requests with the same beginning follow, so that caching it pays.
+    /// Whether further requests with the same beginning follow, so that it pays to cache the beginning.
     pub cached: bool,
-    /// What must be left beside it of the run's money.
+    /// The part of the run's money that must be left after this request.
     pub spare: Usd,
 }
 
-/// Talks to Claude with one model and one key.
+/// Sends requests to Claude, with one model and one API key.
 #[derive(Debug)]
 pub struct ClaudeClient {
     http: HttpClient,
@@ -133,8 +135,8 @@ struct Format<'a> {
 }
 
 impl ClaudeClient {
-    /// A client for this configuration, whose replies cost by these prices, for at most `most` requests
-    /// at once. `None` without a key that fits in a header.
+    /// A client for this configuration, which prices replies by `pricing` and sends at most `most` requests
+    /// at once. `None` if there is no API key, or one that does not fit in a header.
     pub fn new(
         http: HttpClient,
         config: &ClaudeConfig,
@@ -161,25 +163,25 @@ impl ClaudeClient {
         })
     }
 
-    /// A tick begins: what may be asked of the model in it. Unless nothing may, [`Self::end_tick`] has to
-    /// follow.
+    /// Begins a tick and returns what may be asked of the model in this tick. Unless nothing may be asked,
+    /// [`Self::end_tick`] must follow.
     pub fn begin_tick(&self) -> Admission {
         self.cold_start.begin_tick();
         self.gate.admit()
     }
 
-    /// A tick has ended.
+    /// Ends a tick. A probe that the tick was given ends with it.
     pub(crate) fn end_tick(&self) {
         self.gate.end_probe();
     }
 
-    /// Why the model is not used at all for now, if so.
+    /// Why all use of the model has stopped; `None` if it has not.
     pub fn stopped(&self) -> Option<String> {
         self.gate.stopped()
     }
 
-    /// A run's first request was refused. Three of these in a row are a fault of ours, not the
-    /// personas'.
+    /// Notes that a run's first request was refused. Three such refusals in a row are taken to be a fault of
+    /// this program and not of the personas.
     pub(crate) fn note_first_refusal(&self, error: &ClaudeError) {
         if error.status() == Some(StatusCode::BAD_REQUEST) {
             self.gate.note_run(error);
@@ -191,14 +193,14 @@ impl ClaudeClient {
         self.http.metrics.model.stopped.set(self.gate.stopped().is_some().into());
     }
 
-    /// Asks for the next reply. A request has no side effect but its cost: dropping the future, or
-    /// sending it again after a lost answer, does no harm. Where the run's money asks for it, the reply
-    /// may be shorter than wanted.
+    /// Asks for the next reply. A request has no side effect except its cost: it does no harm to drop the
+    /// future, or to send the request again after its answer was lost. If the run's money does not suffice,
+    /// the reply may be shorter than wanted. `redactor` knows the persona's secrets and redacts error texts
+    /// before they are cut.
     ///
     /// # Errors
-    /// When there is no reply after the retries of [`RetryPolicy::MODEL`], or none by `deadline`, or when
-    /// waiting for it would use up `patience`. `redactor`, which knows the persona's secrets, sees what is
-    /// said before it is cut.
+    /// When there is no reply after the retries of [`RetryPolicy::MODEL`] or by `deadline`, when waiting for
+    /// the reply would use up `patience`, or when `meter` does not allow the request.
     pub async fn ask(
         &self,
         ask: Ask<'_>,
@@ -220,7 +222,7 @@ impl ClaudeClient {
         let plain = tools.len() as Weight + ORDINARY_BYTES;
         let ordinary = self.most(plain, ask.max_tokens.min(ORDINARY_OUTPUT)).min(most);
         let price = Price { most, spare: ask.spare, ordinary };
-        // Megabytes at times, which all attempts share.
+        // The body can have megabytes, so all attempts share it.
         let body = Bytes::from(body);
         let send = || async {
             let waiting = Instant::now();
@@ -252,17 +254,17 @@ impl ClaudeClient {
         RetryPolicy::MODEL.run(deadline, goes_on, attempt).await
     }
 
-    /// The model asked.
+    /// Name of the model that requests are sent to.
     pub fn model(&self) -> &str {
         &self.bills.model
     }
 
-    /// Whether this client's model takes system messages in the middle of a conversation.
+    /// Whether this client's model accepts system messages in the middle of a conversation.
     pub(crate) fn takes_system_messages(&self) -> bool {
         TAKE_SYSTEM_MESSAGES.iter().any(|family| self.model().starts_with(family))
     }
 
-    /// The body of a request. Public for the benchmark of it.
+    /// The body of a request. Public for the benchmark of this function.
     pub fn encode(&self, ask: Ask<'_>) -> Vec<u8> {
         let effort = self.effort.map(Effort::as_str);
         let format = ask.format.map(|schema| Format { r#type: "json_schema", schema });
@@ -279,25 +281,26 @@ impl ClaudeClient {
             system: [system],
             tools: ask.tools,
             messages: history::sent(ask.messages, ask.cached),
-            // On the request itself it stands for a marker that moves along with the history.
+            // A marker on the request itself counts as one on its last block, so it moves along with the
+            // history.
             cache_control,
             output_config,
         };
-        // What else there is is short.
+        // The other parts of the body are short.
         let past: usize = ask.messages.iter().map(|it| it.content.get().len() + 64).sum();
         let tools = ask.tools.map_or(0, |tools| tools.as_json().len());
         let mut json = Vec::with_capacity(past + tools + ask.system.len() + 1_024);
-        // Strings, integers and JSON that was checked when it was made: encoding cannot fail.
+        // Encoding cannot fail: the body has strings, integers, and JSON that was checked when it was made.
         let _ = serde_json::to_writer(&mut json, &body);
         json
     }
 
-    /// How long a request's prompt is.
+    /// The weight of the prompt of this request.
     pub(crate) fn weigh(&self, ask: Ask<'_>) -> Weight {
         weigh(&self.encode(ask), ask.messages)
     }
 
-    /// What a request may cost at most.
+    /// The most that a request with a prompt of this weight may cost.
     pub fn most(&self, prompt: Weight, max_tokens: NonZeroU32) -> Usd {
         self.bills.price(&most_usage(prompt, max_tokens))
     }
@@ -326,18 +329,18 @@ impl ClaudeClient {
         post.headers(self.headers.clone()).body(body)
     }
 
-    /// The reply in the body of an answer, booked as `most` where it does not say what it took. Public for the
-    /// fuzz target of it.
+    /// Reads the reply in the body of an answer. If the reply does not say how many tokens it took, `most` is
+    /// booked. Public for the fuzz target of this function.
     ///
     /// # Errors
-    /// When it is no message.
+    /// When the body is not a message.
     pub fn read(&self, body: &[u8], most: &Tokens, http: &HttpClient) -> Result<Reply> {
         Reply::parse(body, &self.bills, most)
             .map_err(|error| ClaudeError::Unreadable(http.snippet(error.to_string().as_bytes())))
     }
 }
 
-/// How long the prompt of a request with this body and these messages is.
+/// The weight of the prompt of a request with this body and these messages.
 fn weigh(body: &[u8], messages: &[Message]) -> Weight {
     (body.len() as Weight).saturating_add_signed(messages.iter().map(|it| it.attached).sum())
 }

@@ -1,5 +1,5 @@
-//! mana-mcp (docs/contracts/mcp-client.md): a session with the JWT and the space it is opened with, its
-//! tools, and calls whose outcome is named honestly.
+//! The client of mana-mcp (docs/contracts/mcp-client.md): a session with the JWT and the space that it is
+//! opened with, the tools of the session, and calls that report truthfully whether they ran.
 
 mod error;
 mod hearing;
@@ -35,7 +35,7 @@ use crate::{
     http::{HttpClient, RetryPolicy, bearer},
 };
 
-/// Revisions this client speaks, the newest first (docs/contracts/mcp-client.md, section 1).
+/// Protocol revisions that this client accepts, the newest first (docs/contracts/mcp-client.md, section 1).
 const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 /// Opens sessions at mana-mcp.
@@ -43,9 +43,9 @@ const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 pub struct McpClient {
     http: HttpClient,
     url: BaseUrl,
-    /// What is sent when nobody waits for it: sessions being opened or ended.
+    /// Runs the requests that no caller waits for: sessions being opened or ended.
     background: TaskTracker,
-    /// Whether the server is there: one look for all who wait for it.
+    /// Checks whether the server is reachable. All runs that wait for the server share this check.
     pub look: Arc<Look>,
 }
 
@@ -55,23 +55,23 @@ impl McpClient {
         Self::at(http, base.join(["mcp"]))
     }
 
-    /// A client of the server whose one endpoint this is: other servers have it elsewhere.
+    /// A client of the server with this endpoint. Servers other than mana-mcp may have it at another path.
     pub fn at(http: HttpClient, endpoint: BaseUrl) -> Self {
         let background = TaskTracker::new();
-        // Closed trackers still take tasks; only now can they be waited for.
+        // A tracker must be closed before it can be waited for. A closed tracker still accepts tasks.
         background.close();
         let look = Arc::new(Look::new(http.clone(), endpoint.clone()));
         Self { http, url: endpoint, background, look }
     }
 
-    /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
-    /// are fixed at `initialize`: others need another session (docs/contracts/mana-mcp.md). `redactor` sees
-    /// errors before they are cut, so that not even a part of a secret is left, and takes secrets out of
-    /// the list. `note` writes down the id of each session before that is used.
+    /// Opens a session and lists its tools: sorted by name, each name once, at least one. JWT and space are
+    /// fixed at `initialize`, so another JWT or space needs another session (docs/contracts/mana-mcp.md).
+    /// `redactor` redacts errors before they are cut, so that not even a part of a secret is left, and
+    /// removes secrets from the list. `note` stores the id of each session before the session is used.
     ///
     /// # Errors
-    /// When there is no usable session by `deadline`; one that was opened is ended again. The reason names
-    /// the step that failed.
+    /// When there is no usable session by `deadline`. A session that was opened is ended again. The reason
+    /// names the step that failed.
     pub async fn open<N: Future<Output = Result<(), String>>>(
         &self,
         access: (&SecretString, &str),
@@ -80,7 +80,7 @@ impl McpClient {
         note: impl Fn(String) -> N,
     ) -> Outcome<(McpSession, Vec<Tool>)> {
         let opening = async {
-            // Whether a step of the setup ran makes no difference.
+            // A step of the setup is sent again even if the server may have run it: that makes no difference.
             let retried = self.http.retried(PEER, INITIALIZE);
             let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
             let attempt = || async {
@@ -97,8 +97,8 @@ impl McpClient {
         self.look.judge(opening.await).await
     }
 
-    /// Ends a session of an earlier process, with a JWT and a space of the same persona. Best effort: whether
-    /// the server says that it has none of this id any more.
+    /// Ends a session of an earlier process, with a JWT and a space of the same persona. Best effort: returns
+    /// whether the server says that it no longer has a session with this id.
     pub async fn end(
         &self,
         access: (&SecretString, &str),
@@ -111,9 +111,9 @@ impl McpClient {
         link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
     }
 
-    /// Resolves when nothing is sent any more that nobody waits for, at the latest after `limit`.
+    /// Waits until no request is in flight that no caller waits for, at most for `limit`.
     pub async fn settled(&self, limit: Duration) {
-        // What takes longer is not worth holding up a shutdown.
+        // A request that takes longer is not worth a delay of the shutdown.
         let _ = timeout(limit, self.background.wait()).await;
     }
 
@@ -131,13 +131,13 @@ struct Initialized {
     protocol_version: String,
 }
 
-/// Opens a session; `note` writes down its id before that is used.
+/// Opens a session. `note` stores the session's id before the session is used.
 async fn shake_hands<N: Future<Output = Result<(), String>>>(
     link: &Arc<Link>,
     note: impl Fn(String) -> N,
 ) -> Outcome<()> {
     let shaking = async {
-        // No capabilities, so the server must not ask for anything.
+        // The client declares no capabilities, so the server must not ask it for anything.
         let params = json!({
             "protocolVersion": REVISIONS[0],
             "capabilities": {},
@@ -147,7 +147,7 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
         let answer = serde_json::from_str::<Initialized>(result.get());
         let offered = answer.map_or_else(|_| "nothing".to_owned(), |it| it.protocol_version);
         let Some(revision) = REVISIONS.into_iter().find(|revision| *revision == offered) else {
-            // What the server offers may hold anything.
+            // The server's text is shown only after redaction: it may contain anything.
             let offered = link.http.snippet(offered.as_bytes());
             let reason = format!("mana-mcp speaks MCP {offered}, which this runner does not");
             return Err(McpError::not_run(reason));
@@ -162,14 +162,14 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
     shaking.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
 }
 
-/// An open session. Dropped, it is ended in the background.
+/// An open session. When it is dropped, it is ended in the background.
 #[derive(Debug)]
 pub struct McpSession {
-    /// The JWT its tools work with.
+    /// The JWT that the session was opened with, and that its tools use.
     pub jwt: SecretString,
     link: Arc<Link>,
     look: Arc<Look>,
-    /// What the tools are called that the server listed, in order. Their schemas are kept by whoever offers them.
+    /// Names of the tools that the server listed, sorted. The session does not keep their schemas.
     pub tools: Vec<ToolName>,
 }
 
@@ -179,12 +179,12 @@ impl McpSession {
         self.tools.binary_search(tool).is_ok()
     }
 
-    /// Calls a tool. An answer is waited for at most as long as `patience`, and nothing is done after
-    /// `deadline`. It is sent again only if the server certainly did not run it and may do so later, and
-    /// not while the server is away: see [`Look::returns`].
+    /// Calls a tool. Each attempt waits for an answer at most for `patience`, and nothing is sent after
+    /// `deadline`. The call is sent again only if the server certainly did not run it and may run it later,
+    /// and not while the server is away: see [`Look::returns`].
     ///
     /// # Errors
-    /// When there is no result, and what that means.
+    /// When there is no result. The error says what became of the call.
     pub async fn call(
         &self,
         tool: &ToolName,
@@ -194,7 +194,7 @@ impl McpSession {
     ) -> Outcome<ToolOutput> {
         let attempt = || async {
             let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
-            // Without arguments mana-mcp refuses the call; an empty object is the least.
+            // mana-mcp refuses a call without arguments, so an empty object is sent at least.
             let params = json!({"name": tool.as_str(), "arguments": arguments});
             let result = self.link.request("tools/call", params, limit).await?;
             read_output(&result).ok_or_else(|| McpError::unknown("the answer is no tool result"))
@@ -203,15 +203,15 @@ impl McpSession {
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await
     }
 
-    /// What is sent from now on, if only to end the session, carries this JWT.
+    /// Makes all further requests carry this JWT, also the one that ends the session.
     pub fn carry(&self, jwt: &SecretString) {
         if let Some((name, value)) = bearer(jwt) {
             self.link.headers.lock().insert(name, value);
         }
     }
 
-    /// Ends the session on the server, within `limit` and never longer than 3 s: with this JWT, or else the
-    /// one it was opened with. Best effort: the server forgets it at its next restart anyway.
+    /// Ends the session on the server, within `limit` and at most 3 s: with `jwt`, or else with the JWT that
+    /// all requests carry. Best effort: the server forgets the session at its next restart anyway.
     pub async fn close(&self, jwt: Option<&SecretString>, limit: Duration) -> Ending {
         self.link.end(jwt, limit).await
     }

@@ -1,9 +1,11 @@
-//! The service path: who is due, and where actions and feedback go (docs/contracts/mana-auth.md).
+//! The service path: which personas are due, and where actions and feedback are sent
+//! (docs/contracts/mana-auth.md).
 //!
-//! Row ids on the server are made of the batch's `tickId` and the index in it, so a batch is encoded
-//! once and a retry resends the identical bytes.
+//! The server makes row ids from the batch's `tickId` and the row's index in the batch. So a batch is encoded
+//! once, and a retry sends the identical bytes again.
 //!
-//! A 429 is waited out by everybody who talks to the service (`gate`) and is no attempt.
+//! After a 429 all requests to the service wait (`gate`). A request that was answered with 429 does not count
+//! as an attempt.
 
 mod gate;
 mod wire;
@@ -32,13 +34,13 @@ use crate::{
 
 const PEER: Peer = "mana-personas";
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Least time for an attempt.
+/// The least time that an attempt is given.
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
-/// Ten thousand personas fit, with prompts of 1.5 kB each.
+/// Largest body of /due, in bytes. Ten thousand personas with prompts of 1.5 kB each fit.
 const DUE_LIMIT: usize = 16 << 20;
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// Talks to the three internal endpoints. Clones heed one rate limit.
+/// Sends requests to the three internal endpoints. Clones share one rate limit.
 #[derive(Clone, Debug)]
 pub struct PersonasClient {
     http: HttpClient,
@@ -50,45 +52,46 @@ pub struct PersonasClient {
 /// The answer of /due.
 #[derive(Debug)]
 pub struct Due {
-    /// Who is due, row by row.
+    /// The rows of the answer, each of which is a persona or an error.
     pub rows: Vec<DueRow>,
-    /// What the server's clock shows; it decides which day or hour a run stands for.
+    /// The server's time, which decides to which day or hour a run belongs.
     pub server_time: Timestamp,
 }
 
-/// What came of a request to the service.
+/// The result of a request to the service.
 pub type Result<T, E = PersonasError> = std::result::Result<T, E>;
 
-/// Why the service did not do what it was asked.
+/// Why a request to the service failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {problem}; asked at {at}")]
 pub struct PersonasError {
-    /// What was asked.
+    /// Name of the operation that failed.
     operation: &'static str,
-    /// Where it was asked, with the variable that says so.
+    /// The URL that was asked, and the variable that sets it.
     at: PersonasUrl,
     problem: String,
     sense: Sense,
 }
 
-/// What a failure means for what was asked.
+/// What a failure means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sense {
-    /// It will never be done.
+    /// The service will never accept the request.
     Rejected,
-    /// It was not asked, because of a rate limit that is over then.
+    /// The request was not sent, because of a rate limit that is over at this time.
     Limited(Timestamp),
-    /// It may be done when it is asked again, or when something is repaired.
+    /// The request may succeed when it is sent again, or after something was repaired.
     Failed(Verdict),
 }
 
 impl PersonasError {
-    /// Whether the same rows will never be taken, whatever is repaired.
+    /// Whether the service will never accept the same rows, whatever is repaired.
     pub(crate) fn is_rejection(&self) -> bool {
         self.sense == Sense::Rejected
     }
 
-    /// When a rate limit that is in the way is over: what was asked was not done, and is no failed attempt.
+    /// When the rate limit that held the request back is over. The request was not sent, and this is no
+    /// failed attempt. `None` for any other failure.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         let Sense::Limited(until) = self.sense else { return None };
         Some(until)
@@ -102,8 +105,9 @@ impl Retryable for PersonasError {
     }
 }
 
-/// What any answer but 200 and 429 says. Of refusals for good (docs/contracts/mana-auth.md), a 404 is one that says so:
-/// any other, and a 401, may be a wrong path or key, which can be repaired.
+/// The meaning of an answer other than 200 and 429. A 404 is a refusal for good only if its body says so
+/// (docs/contracts/mana-auth.md). Any other 404, and a 401, may come from a wrong path or key, which can be
+/// repaired.
 fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
     let status = answer.status;
     let sense = match status.as_u16() {
@@ -111,7 +115,7 @@ fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
         404 if wire::says_no_persona(&answer.body) => Sense::Rejected,
         _ => Sense::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
     };
-    // What to look at, where a configuration can be the reason.
+    // Names what to check, if the configuration can be the reason.
     let hint = match status.as_u16() {
         401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
         404 => " (is the URL right?)",
@@ -134,30 +138,30 @@ impl PersonasClient {
         Some(Self { http, at, headers, limit: Arc::new(RateLimit::new(clock)) })
     }
 
-    /// This client with another redactor, of a persona whose rows it is to hand in: the server knows all
-    /// that is secret of it. The rate limit is that of all.
+    /// This client with another redactor, for handing in the rows of one persona: the server knows all
+    /// secrets of that persona. The rate limit stays the common one.
     #[must_use]
     pub(crate) fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { http: self.http.with_redactor(redactor), ..self.clone() }
     }
 
-    /// When the service's rate limit is over, while nobody may send because of it.
+    /// When the service's rate limit is over; `None` if requests may be sent now.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         self.limit.over_at()
     }
 
-    /// Who is due, where the service's rate limit allows it within `patience`. A row that cannot be read
-    /// stands for itself; the others are not affected.
+    /// Fetches the list of due personas, if the service's rate limit allows it within `patience`. A row that
+    /// cannot be read is an error by itself and does not affect the other rows.
     ///
     /// # Errors
-    /// When the list as a whole, or the server's time with it, cannot be had.
+    /// When the list as a whole, or the server's time, cannot be obtained.
     pub async fn fetch_due(&self, patience: Duration, deadline: Instant) -> Result<Due> {
         let url = self.at.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner.get(url.as_url().clone());
         let read = |answer: &Answer| {
             let (rows, server_time) = wire::parse_due(&answer.body)?;
-            // A server that leaves it out still dates its answer.
+            // A server that leaves the time out still sends a Date header.
             let server_time = server_time.or_else(|| time_of(&answer.headers, "date"))?;
             let clean = |row: DueRow| row.map_err(|error| error.redacted(&self.http.redactor));
             Some(Due { rows: rows.into_iter().map(clean).collect(), server_time })
@@ -165,11 +169,11 @@ impl PersonasClient {
         self.call("fetch_due", DUE_LIMIT, policy, deadline, request, read).await
     }
 
-    /// Hands in a batch for this persona, as insistently as `policy` says; returns the number of rows
-    /// the server confirmed.
+    /// Hands in a batch for this persona, with the retries of `policy`. Returns the number of rows that the
+    /// server confirmed.
     ///
     /// # Errors
-    /// When the server refuses the batch, or could not be had to confirm it before `deadline`.
+    /// When the server refuses the batch, or does not confirm it before `deadline`.
     pub async fn post(
         &self,
         persona: &UserId,
@@ -188,7 +192,7 @@ impl PersonasClient {
         written.inspect(|rows| self.http.metrics.record_rows(kind, *rows))
     }
 
-    /// Sends a request, again where that may help, and reads a 200.
+    /// Sends a request, with retries where they may help, and reads a 200.
     async fn call<T>(
         &self,
         name: &'static str,
@@ -212,7 +216,7 @@ impl PersonasClient {
                         "the personas endpoint has a rate limit (429) and is not asked again";
                     failed(format!("{limit} before {until}"), Sense::Limited(until))
                 })?;
-                // Paid work gets an attempt even at the very end.
+                // The rows stand for work that was paid for, so they get an attempt even at the very end.
                 let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
                 let timeout = TIMEOUT.min(left);
                 let operation = Operation { peer: PEER, name, timeout, body_limit };
@@ -224,7 +228,8 @@ impl PersonasClient {
                     break answer;
                 }
                 self.limit.meet(&answer.headers);
-                // The limit counts from its answer, and its end is told in whole seconds.
+                // The wait counts from the answer that reports the limit. The end of the limit is in whole
+                // seconds, so a second is added.
                 limited_since.get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             };
             self.limit.note_passed();
@@ -232,7 +237,7 @@ impl PersonasClient {
                 let (problem, sense) = refusal(&answer, &self.http);
                 return Err(failed(problem, sense));
             }
-            // It may hold prompts and e-mails, so it is not quoted.
+            // The body may contain prompts and e-mails, so it is not quoted.
             let unreadable = "the personas endpoint answered 200, but not with the expected JSON";
             read(&answer).ok_or_else(|| failed(unreadable.into(), Sense::Failed(Verdict::AGAIN)))
         };

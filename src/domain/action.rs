@@ -1,12 +1,12 @@
-//! One tool call as the product's audit rows know it.
+//! One tool call, as a row of the product's audit table.
 
 use std::time::Duration;
 
 use super::{InputHash, clip, redact_emails};
 
-/// The tool name of the mark a run leaves in which no listed tool was used.
+/// The tool name in the row of a run in which no listed tool was used.
 pub const IDLE_TOOL: &str = "__idle";
-/// The tool name of the mark a run leaves that failed after tool calls had happened.
+/// The tool name in the row of a run that failed after it had called tools.
 pub(crate) const RUN_TOOL: &str = "__run";
 
 /// Longest tool name in a row, in UTF-16 units: the length MCP allows.
@@ -14,30 +14,30 @@ const MAX_TOOL_NAME: usize = 128;
 /// Longest error message in a row, in UTF-16 units.
 const MAX_ERROR_MESSAGE: usize = 500;
 
-/// A row of `persona_actions`, within the limits of the table (docs/contracts/mana-auth.md): one bad value
+/// A row of `persona_actions`, within the limits of the table (docs/contracts/mana-auth.md). One bad value
 /// would lose the whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// Name of the tool, ≤ 128 characters.
+    /// Name of the tool, at most 128 UTF-16 units.
     pub tool_name: String,
-    /// Hash of the input the model wrote.
+    /// Hash of the input that the model wrote.
     pub input_hash: Option<InputHash>,
-    /// What went wrong, ≤ 500 characters; `None` if the tool did what it was asked.
+    /// What went wrong, at most 500 UTF-16 units; `None` if the tool did what it was asked to do.
     pub error_message: Option<String>,
-    /// How long the call took, in milliseconds.
+    /// How long the call took, in milliseconds; `None` for a row that is not a call.
     pub latency_ms: Option<i32>,
 }
 
 impl Action {
-    /// A call of `tool_name` with this input, that took `latency` and failed with `error`, if any.
+    /// A call of `tool_name` with this input. It took `latency`, and failed if there is an `error`.
     pub fn new(
         tool_name: &str,
         input_hash: Option<InputHash>,
         error: Option<&str>,
         latency: Duration,
     ) -> Self {
-        // E-mails are shown in answers of /diag only, and models and peers quote them where they like. The
-        // server refuses a row without a name, and with it the batch.
+        // Only answers of /diag show e-mails, but models and peers may quote them anywhere. The server
+        // refuses a row without a name, and with it the whole batch.
         let fit = |text: &str, most, if_empty: &str| match clip(&redact_emails(text), most) {
             text if text.is_empty() => if_empty.to_owned(),
             text => text,
@@ -50,13 +50,13 @@ impl Action {
         }
     }
 
-    /// The mark of a run in which no listed tool was used: without a row, the persona would be due,
-    /// and paid for, again at once.
+    /// The row of a run in which no listed tool was used. Without a row, the persona would be due again at
+    /// once, and would cost money again.
     pub fn idle() -> Self {
         Self::mark(IDLE_TOOL, None)
     }
 
-    /// The mark of a run that failed after tool calls had happened.
+    /// The row of a run that failed after it had called tools.
     pub(crate) fn failed_run(reason: &str) -> Self {
         Self::mark(RUN_TOOL, Some(reason))
     }

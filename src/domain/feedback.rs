@@ -1,23 +1,23 @@
-//! What a persona thinks of a module it used.
+//! A persona's rating of a module that it used.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ModuleName, clip, redact_emails};
 
-/// The module name of the mark that stands for an answer nobody could read.
+/// The module name in the row for an answer that could not be read.
 pub(crate) const PARSE_MODULE: &str = "__parse";
 
 /// Longest notes in a row, in UTF-16 units.
 const MAX_NOTES: usize = 1000;
 
-/// 1 (frustrating) to 5 (really helps).
+/// A rating from 1 (frustrating) to 5 (really helps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rating(u8);
 
 impl Rating {
-    /// The rating nearest to `value`: rounded, then brought into 1 to 5. `None` for NaN.
+    /// The rating nearest to `value`, which is rounded and brought into the range 1 to 5. `None` for NaN.
     pub(crate) fn nearest(value: f64) -> Option<Self> {
-        // Within 1.0..=5.0 the cast is exact.
+        // The cast is exact for the whole numbers from 1.0 to 5.0.
         (!value.is_nan()).then(|| Self(value.round().clamp(1.0, 5.0) as u8))
     }
 
@@ -27,21 +27,21 @@ impl Rating {
     }
 }
 
-/// A row of `persona_feedback`.
+/// A row of `persona_feedback`: how a persona rates a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleRating {
-    /// The module.
+    /// The module that the persona rates.
     pub module: ModuleName,
     /// How the persona rates it.
     pub rating: Rating,
-    /// Why, ≤ 1,000 characters.
+    /// The reason for the rating, at most 1,000 UTF-16 units.
     pub notes: Option<String>,
-    /// Numbers (from 1) of the calls the rating rests on.
+    /// Numbers of the tool calls that the rating rests on, from 1.
     pub calls: Vec<u32>,
 }
 
 impl ModuleRating {
-    /// A rating with its reason, the notes cut to the table's limit.
+    /// A rating with its reason. The notes are cut to the limit of the table.
     pub fn new(module: ModuleName, rating: Rating, notes: Option<&str>, calls: Vec<u32>) -> Self {
         let notes = notes
             .map(|notes| clip(&redact_emails(notes), MAX_NOTES))
@@ -49,7 +49,7 @@ impl ModuleRating {
         Self { module, rating, notes, calls }
     }
 
-    /// The mark of an unreadable answer: a middling rating whose notes say what came back.
+    /// The row for an unreadable answer: a middling rating whose notes quote the answer.
     pub fn unreadable(came_back: &str) -> Self {
         Self::new(ModuleName::new(PARSE_MODULE), Rating(3), Some(came_back), Vec::new())
     }

@@ -1,4 +1,5 @@
-//! The hash of a tool call's input, comparable with the rows of the runner this one replaces.
+//! The hash of a tool call's input. It is comparable with the hashes in the rows of the runner that this one
+//! replaces.
 
 use std::ops::Range;
 
@@ -8,10 +9,10 @@ use sha2::{Digest, Sha256};
 
 use super::json_tokens::{ESCAPE, half_pairs, is_json, tokens};
 
-/// First 16 hex digits of the SHA-256 of what JavaScript's `JSON.stringify(JSON.parse(input))` gives.
+/// The first 16 hex digits of the SHA-256 of what JavaScript's `JSON.stringify(JSON.parse(input))` returns.
 ///
-/// That differs from the raw text in white space, string escapes, number spelling, duplicate keys
-/// (last value, first place) and key order (array-index keys first, ascending).
+/// That text differs from the input in white space, string escapes, the spelling of numbers, duplicate keys
+/// (the last value, in the first place) and the order of keys (array-index keys first, ascending).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InputHash(String);
 
@@ -22,23 +23,24 @@ impl InputHash {
         Some(Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// The 16 hex digits.
+    /// The 16 hex digits, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Deepest nesting that is read; JavaScript itself gives up somewhat above it.
+/// Deepest nesting that is read. JavaScript itself fails at a somewhat greater depth.
 const MAX_DEPTH: usize = 3_000;
 
-/// What `JSON.stringify(JSON.parse(raw))` gives.
+/// What JavaScript's `JSON.stringify(JSON.parse(raw))` returns; `None` if `raw` is not JSON or nests too
+/// deep.
 fn stringify(raw: &str) -> Option<String> {
     if !is_json(raw) {
         return None;
     }
     let mut out = String::with_capacity(raw.len());
     let mut open: Vec<Open> = Vec::new();
-    // Where the last string begins: it may be a key.
+    // Offset of the last string in `out`, which may be a key.
     let mut string = 0;
     for (first, token) in tokens(raw) {
         let token = &raw[token];
@@ -78,26 +80,27 @@ fn stringify(raw: &str) -> Option<String> {
     Some(out)
 }
 
-/// An object or array whose end was not read yet, in what is written.
+/// An object or array in the output whose end was not read yet.
 struct Open {
-    /// Where its content begins.
+    /// Offset of its content in the output.
     begin: usize,
-    /// Of an object: the places of each key and its value.
+    /// For an object: the ranges of each key and of its value in the output.
     members: Vec<(Range<usize>, Range<usize>)>,
 }
 
 impl Open {
-    /// Writes an object's members as JavaScript enumerates them, where that is not how they were read.
+    /// Writes an object's members in the order in which JavaScript enumerates them, if they were read in
+    /// another one.
     fn arrange(self, out: &mut String) {
         let texts =
             self.members.iter().map(|(key, value)| (&out[key.clone()], &out[value.clone()]));
-        // The last value of a key, in the place of the first.
+        // A key that occurs twice keeps its first place and its last value.
         let mut members: IndexMap<&str, &str> = texts.collect();
         let is_arranged = members.keys().all(|key| array_index(key).is_none());
         if is_arranged && members.len() == self.members.len() {
             return;
         }
-        // The sort is stable: keys that are no index keep their order, behind those that are.
+        // The sort is stable: keys that are not array indices keep their order, after those that are.
         members.sort_by_cached_key(|key, _| array_index(key).unwrap_or(u32::MAX));
         let members = members.iter().map(|(key, value)| format!("{key}:{value}"));
         let arranged = members.collect::<Vec<_>>().join(",");
@@ -105,15 +108,15 @@ impl Open {
     }
 }
 
-/// The number a key in its quotes stands for, if JavaScript treats it as an array index: less than 2³² - 1, in its
-/// canonical spelling, not "01", not "+1". Such keys are enumerated first, in numeric order.
+/// The number of a key in quotes, if JavaScript treats the key as an array index: less than 2³² - 1 and in
+/// canonical spelling, so neither "01" nor "+1". JavaScript enumerates such keys first, in numeric order.
 fn array_index(key: &str) -> Option<u32> {
     let text = &key[1..key.len() - 1];
     text.parse().ok().filter(|index: &u32| *index < u32::MAX && index.to_string() == text)
 }
 
-/// Writes a string of JSON as JSON.stringify does: half of a surrogate pair as its escape, between them what
-/// serde_json quotes in the same way.
+/// Writes a JSON string as JSON.stringify does. Half of a surrogate pair is written as its escape; serde_json
+/// quotes the text between in the same way as JavaScript.
 fn quote(string: &str, out: &mut String) -> Option<()> {
     let end = string.len() - 1;
     let mut done = 1;
@@ -135,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Canonical text and hash, as Node gives them.
+    /// Canonical texts and hashes, as Node computes them.
     #[test]
     fn known_answers_of_javascript() {
         for (raw, canonical, hash) in [

@@ -1,8 +1,9 @@
-//! JSON of others made readable before anything is parsed: one odd part must not cost the whole.
+//! Repairs the JSON of peers before it is parsed, so that one invalid part does not make the whole
+//! unreadable.
 //!
-//! JavaScript writes what serde_json refuses: half of a surrogate pair, which a `slice` through an emoji
-//! leaves, numbers beyond `f64`, nesting without a bound. Such a part becomes U+FFFD or `null` where it
-//! stands, as do bytes that are no UTF-8; what is no JSON at all stays what it is, for the parser to refuse.
+//! JavaScript writes JSON that serde_json refuses: half of a surrogate pair, which a `slice` through an emoji
+//! leaves, numbers beyond `f64`, and nesting without a limit. Such a part is replaced by U+FFFD or by `null`.
+//! Bytes that are not UTF-8 become U+FFFD. A text that is not JSON stays as it is, and the parser refuses it.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -13,55 +14,56 @@ use serde::{
 
 use super::json_tokens::{ESCAPE, end_of_first, half_pairs, is_json, tokens};
 
-/// Deepest nesting that is kept; serde_json reads up to 127 levels.
+/// Deepest nesting that is kept. serde_json reads up to 127 levels.
 const MAX_DEPTH: usize = 120;
-/// Digits that no number beyond `f64` can do without, unless it has an exponent.
+/// Without an exponent, a number beyond `f64` has more digits than this.
 const LONG_NUMBER: usize = 300;
-/// U+FFFD as JSON writes it: as long as the escape it stands for.
+/// U+FFFD as a JSON escape. It is as long as the escape that it replaces.
 const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
 const NULL: &str = "null";
-/// Most values that become `null`: a text that holds more is not worth the memory.
+/// The largest number of values that are replaced by `null`. A text with more of them is not worth the
+/// memory.
 const MAX_NULLS: usize = 100_000;
-/// Most pieces that are no UTF-8: each becomes three bytes.
+/// A text with this many invalid UTF-8 sequences is treated as empty: each of them would become three bytes.
 const MAX_ODD_BYTES: usize = 100_000;
-/// What an object weighs, where any other value weighs one: that much more memory it takes, unfolded.
+/// Weight of an object, where any other value weighs 1: parsed, an object takes that much more memory.
 const OBJECT: usize = 10;
-/// What an ordinary answer weighs at most, many times what any is known to.
+/// Largest weight of an ordinary answer, many times the weight of any known answer.
 const ORDINARY: usize = 50_000;
 
-/// JSON as it was received, and as it can be read.
+/// A JSON text as it was received, and in a form that can be parsed.
 #[derive(Debug)]
 pub struct JsonText<'a> {
     received: Cow<'a, str>,
-    /// What can be read instead, if that is not the same.
+    /// The repaired text; `None` if the received text needs no repair.
     readable: Option<String>,
     nulls: Vec<Null>,
-    /// `None` where it is no JSON.
+    /// `None` if the text is not JSON, or if too many of its values would have to be replaced.
     weight: Option<usize>,
 }
 
-/// A value that became `null`. What else is changed keeps its length.
+/// A value that was replaced by `null`. All other replacements keep the length of the text.
 #[derive(Debug)]
 struct Null {
-    /// Where it stood in the text received.
+    /// The range of the replaced value in the received text.
     odd: Range<usize>,
-    /// Where `null` begins in the readable text.
+    /// The offset of `null` in the readable text.
     offset: usize,
 }
 
-/// What was received where a part of the readable text stands now.
+/// The received text that corresponds to a part of the readable text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// Its text, as JavaScript would have decoded it.
+    /// The received text, with bytes that are not UTF-8 replaced as JavaScript replaces them.
     pub text: &'a str,
-    /// Whether it is not the same.
+    /// Whether `text` differs from the readable text.
     pub is_odd: bool,
-    /// Whether a value in it was too deep or out of range and is `null` now.
+    /// Whether a value in `text` was nested too deep or out of range, and is `null` in the readable text.
     pub is_lossy: bool,
 }
 
 impl<'a> JsonText<'a> {
-    /// The text of these bytes.
+    /// Decodes and repairs `bytes`. A byte order mark at the beginning is dropped.
     pub fn of(bytes: &'a [u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let odd = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
@@ -73,14 +75,14 @@ impl<'a> JsonText<'a> {
         Self { received, readable, nulls, weight }
     }
 
-    /// Reads it, if what it holds weighs at most so much: an object ten, any other value one. A few megabytes
-    /// of tiny values, unfolded, would take a gigabyte.
+    /// Parses the text, if its weight is at most `most`: an object weighs 10, any other value 1. Without a
+    /// limit, a few megabytes of tiny values would take a gigabyte when they are parsed.
     ///
     /// # Errors
-    /// When it is no JSON, not what is wanted, or heavier.
+    /// When the text is not JSON, does not match `T`, or has a larger weight.
     pub fn read<'t, T: Deserialize<'t>>(&'t self, most: usize) -> serde_json::Result<T> {
         if self.weight.is_none() {
-            // What is no JSON says where; nothing is unfolded for that.
+            // Gives the position of the syntax error, without building any values.
             serde_json::from_str::<IgnoredAny>(self.as_str())?;
         }
         if self.weight.is_none_or(|weight| weight > most) {
@@ -89,17 +91,17 @@ impl<'a> JsonText<'a> {
         serde_json::from_str(self.as_str())
     }
 
-    /// The text as it can be read.
+    /// The text in the form that can be parsed.
     pub fn as_str(&self) -> &str {
         self.readable.as_deref().unwrap_or(&self.received)
     }
 
-    /// What was received where `part`, a piece of [`Self::as_str`], stands.
+    /// The received text that corresponds to `part`, which must be a slice of [`Self::as_str`].
     pub fn received(&self, part: &str) -> Received<'_> {
         let begin = (part.as_ptr() as usize).saturating_sub(self.as_str().as_ptr() as usize);
         let end = begin + part.len();
         let before = |offset: usize| self.nulls.partition_point(|null| null.offset < offset);
-        // The same distance behind the last null before it.
+        // An offset has the same distance from the last null before it in both texts.
         let there = |offset: usize| match self.nulls[..before(offset)].last() {
             Some(null) => offset - (null.offset + NULL.len()) + null.odd.end,
             None => offset,
@@ -109,39 +111,40 @@ impl<'a> JsonText<'a> {
     }
 }
 
-/// Reads JSON of others.
+/// Parses the JSON of a peer, with the limit for ordinary answers.
 ///
 /// # Errors
-/// When it is none, not what is wanted, or holds more than an ordinary answer.
+/// When `bytes` are not JSON, do not match `T`, or have a larger weight than an ordinary answer.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     JsonText::of(bytes).read(ORDINARY)
 }
 
-/// The JSON value at the beginning of `text`, made readable, and its length there.
+/// The JSON value at the beginning of `text`, repaired, and its length in `text`. `None` if there is none.
 pub fn first_value(text: &str) -> Option<(String, usize)> {
     let end = end_of_first(text)?;
     let value = JsonText::of(&text.as_bytes()[..end]);
     value.weight.map(|_| (value.as_str().to_owned(), end))
 }
 
-/// What is odd in a text that is JSON.
+/// The parts of a JSON text that are to be replaced, and the weight of the text.
 #[derive(Default)]
 struct Found {
-    /// The text with no half of a surrogate pair in it, once one was found.
+    /// The text with every half of a surrogate pair replaced; `None` if there is none.
     well_formed: Option<Vec<u8>>,
     nulls: Vec<Null>,
     weight: usize,
 }
 
 impl Found {
-    /// Walks over `json`; `None` if hardly anything of it can be read.
+    /// Examines `json`, which must be valid JSON. `None` if more than [`MAX_NULLS`] values are to be
+    /// replaced.
     fn in_json(json: &str) -> Option<Self> {
         let mut found = Self::default();
         let (mut depth, mut too_deep) = (0, 0);
         for (first, token) in tokens(json) {
             match first {
                 b',' => {}
-                // What stands before it is a key, no value.
+                // The string before a colon is a key, and a key has no weight of its own.
                 b':' => found.weight -= 1,
                 b'{' | b'[' => {
                     found.weight += if first == b'{' { OBJECT } else { 1 };
@@ -178,9 +181,9 @@ impl Found {
         Some(found)
     }
 
-    /// The text as it can be read, if that is not `text`, and where it has nulls now.
+    /// The repaired text, if it differs from `text`, and the replaced values with their offsets in it.
     fn apply(mut self, text: &str) -> (Option<String>, Vec<Null>) {
-        // Only escapes were replaced, by escapes, so it is UTF-8 still.
+        // Only escapes were replaced, and by escapes, so the bytes are still UTF-8.
         let well_formed = self.well_formed.and_then(|bytes| String::from_utf8(bytes).ok());
         if self.nulls.is_empty() {
             return (well_formed, self.nulls);
@@ -199,7 +202,7 @@ impl Found {
     }
 }
 
-/// Whether this is a number that serde_json has no room for.
+/// Whether `token` is a number that does not fit in an `f64`.
 fn is_out_of_range(token: &str) -> bool {
     let is_number = token.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     is_number
@@ -232,7 +235,8 @@ mod tests {
         }
         let many = format!("[{}1]", "{},".repeat(100_000));
         assert!(parse::<Value>(many.as_bytes()).unwrap_err().to_string().contains("more values"));
-        // Its end decides, and nothing is unfolded before that is seen.
+        // The weight counts only if the text is JSON. The syntax error at the end is found without building
+        // values.
         let error = parse::<Value>(&many.as_bytes()[..many.len() - 1]).unwrap_err();
         assert!(error.is_eof(), "{error}");
         let odd = [b"\"".as_slice(), &[0xff; MAX_ODD_BYTES], b"\""].concat();
@@ -250,7 +254,7 @@ mod tests {
             (r#""\ud83d""#, r#""\ufffd""#),
             (r#""\uDE00""#, r#""\ufffd""#),
             (r#"{"\uD83d":"a\ud83dz"}"#, r#"{"\ufffd":"a\ufffdz"}"#),
-            // What JavaScript's toWellFormed makes of these.
+            // The results are those of JavaScript's toWellFormed.
             (
                 r#""\ud83d\ud83d\ude00 \ude00 \\ud83d \ud83dA \uDBFF""#,
                 r#""\ufffd\ud83d\ude00 \ufffd \\ud83d \ufffdA \ufffd""#,
@@ -342,7 +346,7 @@ mod tests {
         assert!(first_value("{so} it goes").is_none());
     }
 
-    /// A JSON value with odd parts in it.
+    /// A JSON value with parts that need repair.
     fn odd_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             Just("null".to_owned()),

@@ -1,25 +1,25 @@
-//! The tokens of a text that is JSON, without recursion: how deep others nest is not for them to decide.
+//! Splits a JSON text into tokens without recursion, because a peer may nest its values as deep as it likes.
 
 use std::{iter::from_fn, ops::Range};
 
 use serde::de::IgnoredAny;
 
-/// Length of an escape such as `\ud83d`.
+/// Length of an escape such as `\ud83d`, in bytes.
 pub(super) const ESCAPE: usize = 6;
 
-/// Whether this is one JSON value and nothing else, of any depth.
+/// Whether `text` is one JSON value, of any depth, and nothing else.
 pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Where the JSON value ends that `text` begins with.
+/// The end of the JSON value that `text` begins with; `None` if it begins with none.
 pub(super) fn end_of_first(text: &str) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     Some(values.byte_offset())
 }
 
-/// The tokens of `json`: the first byte of each and where it stands.
+/// The tokens of `json`: the first byte and the range of each.
 pub(super) fn tokens(json: &str) -> impl Iterator<Item = (u8, Range<usize>)> {
     let bytes = json.as_bytes();
     let mut end = 0;
@@ -36,7 +36,7 @@ pub(super) fn tokens(json: &str) -> impl Iterator<Item = (u8, Range<usize>)> {
                 end += 2;
             },
             b'{' | b'}' | b'[' | b']' | b',' | b':' => {}
-            // A number or a word.
+            // A number, or one of the words `true`, `false` and `null`.
             _ => {
                 let is_part = |byte: &u8| !byte.is_ascii_whitespace() && !b",]}".contains(byte);
                 end += bytes[end..].iter().take_while(|byte| is_part(byte)).count();
@@ -46,8 +46,8 @@ pub(super) fn tokens(json: &str) -> impl Iterator<Item = (u8, Range<usize>)> {
     })
 }
 
-/// Where in a string of JSON an escape stands for half of a surrogate pair, which a `slice` through an emoji
-/// leaves.
+/// Offsets of the escapes in a JSON string that stand for half of a surrogate pair, which a `slice` through
+/// an emoji leaves.
 pub(super) fn half_pairs(string: &str) -> impl Iterator<Item = usize> {
     let bytes = string.as_bytes();
     let mut at = 0;
@@ -65,7 +65,7 @@ pub(super) fn half_pairs(string: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The UTF-16 unit of the escape at `at`, if `\uXXXX` stands there.
+/// The UTF-16 unit of the escape `\uXXXX` at the offset `at`; `None` if there is no such escape.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     let digit = |n: u16, b: &u8| Some(n << 4 | char::from(*b).to_digit(16)? as u16);

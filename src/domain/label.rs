@@ -1,20 +1,20 @@
-//! Closed sets of values that each go by a word.
+//! Enums whose values each have a word.
 
-/// One of a closed set, with the word it is stored, shown and counted under.
+/// An enum whose values each have a word, under which they are stored, shown and counted.
 pub(crate) trait Label: Copy + Sized + 'static {
-    /// All values.
+    /// All values, in the order of their declaration.
     const ALL: &'static [Self];
 
-    /// Its word.
+    /// The word of this value.
     fn as_str(self) -> &'static str;
 
-    /// The value that goes by this word.
+    /// The value with this word; `None` if there is none.
     fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.as_str() == word)
     }
 }
 
-/// Declares such a set.
+/// Declares an enum with a word for each value, and implements [`Label`] for it.
 macro_rules! labels {
     ($(#[$meta:meta])* $vis:vis $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$meta])*
@@ -22,7 +22,7 @@ macro_rules! labels {
         $vis enum $name { $($(#[$variant_meta])* $variant),* }
 
         impl $name {
-            /// Its word.
+            /// The word under which this value is stored, shown and counted.
             $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
             }

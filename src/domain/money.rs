@@ -1,4 +1,4 @@
-//! What model replies cost.
+//! Amounts of money, and the tokens and costs of model replies.
 
 use std::{
     fmt,
@@ -8,32 +8,32 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Picodollars in a dollar. A token of the cheapest kind costs some thousands of them, so sums are
+/// Picodollars in a dollar. A token of the cheapest kind costs some thousands of picodollars, so sums are
 /// exact.
 const PER_DOLLAR: f64 = 1e12;
 
-/// An amount of US dollars, ≥ 0, in whole picodollars; sums saturate.
+/// An amount of US dollars in whole picodollars; never negative. Sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Usd(u64);
 
 impl Usd {
-    /// Nothing.
+    /// An amount of zero.
     pub const ZERO: Self = Self(0);
-    /// More than anyone has.
+    /// The largest amount, about 18 million dollars.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The amount nearest to `dollars`; `None` if it is negative or not a number.
     pub fn from_dollars(dollars: f64) -> Option<Self> {
-        // The cast saturates, which is what an absurd amount deserves.
+        // The cast saturates, so an absurdly large amount becomes `MAX`.
         (dollars >= 0.0).then(|| Self((dollars * PER_DOLLAR).round() as u64))
     }
 
-    /// So many cents.
+    /// The amount of this many cents.
     pub(crate) const fn from_cents(cents: u32) -> Self {
         Self(cents as u64 * (PER_DOLLAR as u64 / 100))
     }
 
-    /// So many picodollars, as they are stored.
+    /// An amount from the number of picodollars that is stored.
     pub fn from_picodollars(picodollars: u64) -> Self {
         Self(picodollars)
     }
@@ -43,7 +43,7 @@ impl Usd {
         self.0
     }
 
-    /// What is left of it without `other`; nothing if that is more.
+    /// The amount less `other`; zero if `other` is larger.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -54,14 +54,14 @@ impl Usd {
         self.0 as f64 / PER_DOLLAR
     }
 
-    /// `count` tokens at this price per million tokens.
+    /// The price of `count` tokens, where this amount is the price of a million tokens.
     #[must_use]
     pub fn per_million(self, count: u64) -> Self {
         let total = u128::from(self.0) * u128::from(count) / 1_000_000;
         Self(u64::try_from(total).unwrap_or(u64::MAX))
     }
 
-    /// This fraction of the amount.
+    /// This fraction of the amount; zero for a negative fraction.
     #[must_use]
     pub fn fraction(self, fraction: f64) -> Self {
         Self((self.0 as f64 * fraction.max(0.0)) as u64)
@@ -94,29 +94,29 @@ impl fmt::Display for Usd {
     }
 }
 
-/// Tokens of one model reply, by what they cost.
+/// The tokens of one model reply and its prompt, by the prices that apply to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
-    /// Uncached input.
+    /// Prompt tokens that the prompt cache has no part in.
     pub input: u64,
-    /// Output, thinking included.
+    /// Output tokens, thinking included.
     pub output: u64,
-    /// Input read from the prompt cache.
+    /// Prompt tokens that were read from the prompt cache.
     pub cache_read: u64,
-    /// Input written to the prompt cache for 5 minutes.
+    /// Prompt tokens that were written to the prompt cache for 5 minutes.
     pub cache_write_5m: u64,
-    /// Input written to the prompt cache for an hour.
+    /// Prompt tokens that were written to the prompt cache for an hour.
     pub cache_write_1h: u64,
 }
 
 impl Tokens {
-    /// Length of the whole prompt.
+    /// The tokens of the whole prompt.
     pub fn prompt(&self) -> u64 {
         let written = self.cache_write_5m.saturating_add(self.cache_write_1h);
         self.input.saturating_add(self.cache_read).saturating_add(written)
     }
 
-    /// Length of the conversation once the reply is part of it.
+    /// The tokens of the conversation once the reply is part of it.
     pub fn context(&self) -> u64 {
         self.prompt().saturating_add(self.output)
     }
@@ -125,18 +125,18 @@ impl Tokens {
 /// What one model reply cost, by kind of token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Uncached input.
+    /// Cost of the uncached prompt tokens.
     pub input: Usd,
-    /// Output.
+    /// Cost of the output tokens.
     pub output: Usd,
-    /// Cache reads.
+    /// Cost of the prompt tokens read from the cache.
     pub cache_read: Usd,
-    /// Cache writes.
+    /// Cost of the prompt tokens written to the cache, for either time.
     pub cache_write: Usd,
 }
 
 impl Cost {
-    /// All of it.
+    /// The sum of the four costs.
     pub fn total(&self) -> Usd {
         self.input + self.output + self.cache_read + self.cache_write
     }

@@ -4,13 +4,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Length the seeding script cuts passwords to.
+/// Length of a password, in characters. The seeding script cuts passwords to it.
 const LENGTH: usize = 32;
 
-/// The password of the account with this e-mail: HMAC-SHA256 with the seed secret as key and the
-/// e-mail as message, in standard base64 without everything but `[A-Za-z0-9]`, first 32 characters.
-/// Bit-identical to what the seeding script does (docs/contracts/mana-auth.md), or every persona is
-/// locked out.
+/// The password of the account with this e-mail: HMAC-SHA256 with the seed secret as key and the e-mail as
+/// message, in standard base64, without the characters outside `[A-Za-z0-9]`, cut to 32 characters. It must
+/// be bit-identical to the password of the seeding script (docs/contracts/mana-auth.md); otherwise no persona
+/// can log in.
 pub fn derive_password(seed_secret: &str, email: &str) -> String {
     #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(seed_secret.as_bytes())

@@ -6,22 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{ModuleName, Redactor, labels};
 
-/// The persona's account id in mana-auth. Safe as one segment of a URL path.
+/// The persona's account id in mana-auth. It can be used as one segment of a URL path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UserId(String);
 
-/// Not usable as a user id.
+/// The text cannot be a user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("userId must have 1 to 255 visible ASCII characters and not be a dot segment")]
 pub struct UserIdError;
 
 impl UserId {
-    /// Checks that `id` names exactly one path segment.
+    /// Checks that `id` is exactly one path segment.
     ///
     /// # Errors
-    /// When `id` is empty, longer than 255 characters, `.` or `..`, or has characters outside
-    /// visible ASCII.
+    /// When `id` is empty, longer than 255 characters, `.` or `..`, or has characters outside visible ASCII.
     pub fn parse(id: &str) -> Result<Self, UserIdError> {
         let fits = (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
         if fits && id != "." && id != ".." { Ok(Self(id.to_owned())) } else { Err(UserIdError) }
@@ -52,29 +51,29 @@ labels! {
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub Cadence {
-        /// More than an hour after the last run.
+        /// Due more than an hour after the last run.
         Hourly = "hourly",
-        /// More than 24 hours after the last run.
+        /// Due more than 24 hours after the last run.
         Daily = "daily",
-        /// Like daily, Monday to Friday (UTC).
+        /// Due like `Daily`, but only from Monday to Friday (UTC).
         Weekdays = "weekdays",
     }
 }
 
-/// The modules a persona likes, heaviest first.
+/// The modules that a persona likes, those with the largest weight first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModuleMix(Vec<(ModuleName, f64)>);
 
 impl ModuleMix {
-    /// Sorts by weight, heaviest first, equal weights by name: the order in which mana-auth sends
-    /// them is arbitrary. Modules without a positive weight are not liked and left out.
+    /// Sorts the modules by weight, the largest first, and modules of equal weight by name, because mana-auth
+    /// sends them in an arbitrary order. A module without a positive weight is not liked and is left out.
     pub fn new(weights: impl IntoIterator<Item = (ModuleName, f64)>) -> Self {
         let mut mix: Vec<_> = weights.into_iter().filter(|(_, weight)| *weight > 0.0).collect();
         mix.sort_by(|(a, wa), (b, wb)| wb.total_cmp(wa).then_with(|| a.cmp(b)));
         Self(mix)
     }
 
-    /// The modules, heaviest first.
+    /// The modules, those with the largest weight first.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
         self.0.iter().map(|(module, _)| module)
     }
@@ -83,20 +82,20 @@ impl ModuleMix {
 /// A synthetic user with a real account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Persona {
-    /// Account id.
+    /// The id of the persona's account.
     pub user_id: UserId,
-    /// E-mail it logs in with. Shown in answers of /diag only.
+    /// The e-mail address that the persona logs in with. Only answers of /diag show it.
     pub email: String,
-    /// Who it is, in its own words; Claude's system prompt, unchanged but for secrets.
+    /// Who the persona is, in its own words. This is Claude's system prompt, unchanged except for secrets.
     pub system_prompt: String,
-    /// What it likes to use.
+    /// The modules that the persona likes to use.
     pub module_mix: ModuleMix,
-    /// How often it is due.
+    /// How often the persona is due.
     pub cadence: Cadence,
 }
 
 impl Persona {
-    /// The same without secrets in what the model is told of it.
+    /// This persona, with secrets removed from the texts that the model is shown.
     #[must_use]
     pub fn redacted(self, redactor: &Redactor) -> Self {
         let without = |name: ModuleName| ModuleName::new(redactor.redact(name.as_str()));
@@ -106,7 +105,7 @@ impl Persona {
         Self { system_prompt, module_mix, ..self }
     }
 
-    /// One of whom nothing else is known any more: rows can be handed in for it, and that is all.
+    /// A persona of which only the id is still known. Its rows can be handed in, and nothing else.
     pub(crate) fn known_by_id(user_id: UserId) -> Self {
         let module_mix = ModuleMix::default();
         let (email, system_prompt) = (String::new(), String::new());

@@ -1,4 +1,4 @@
-//! Keeping secrets out of everything that leaves the process as text.
+//! Removes secrets from every text that leaves the process.
 
 mod forms;
 
@@ -10,22 +10,23 @@ use serde_json::Value;
 
 use forms::forms;
 
-/// Stands where a secret stood.
+/// The text that replaces a secret.
 const MARK: &str = "[redacted]";
-/// Anything shorter would black out ordinary words.
+/// Shortest secret that is replaced, in bytes. A shorter one would also match in ordinary words.
 const SHORTEST: usize = 6;
 
-/// The secrets that must not appear in logs, errors, rows or prompts. Peers can echo what they were
-/// sent, so every text that comes from one passes through [`Redactor::redact`].
+/// The secrets that must not appear in logs, errors, rows or prompts. A peer can echo what it was sent, so
+/// every text that comes from a peer passes through [`Redactor::redact`].
 ///
-/// Besides its list, it knows a JWT and the credentials in a URL by their looks. Clones share the list,
-/// and with it what one of them learns later; [`Redactor::with`] makes a list of its own.
+/// Besides the secrets on its list, a redactor recognises JWTs and credentials in URLs by their form. Clones
+/// share the list, and with it every secret that is added to one of them later; [`Redactor::with`] makes a
+/// new list.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
 
-/// A secret, and what finds it: several times as fast as `str::contains`, and long texts pass here.
+/// A secret and its searcher, which is several times as fast as `str::contains`: long texts are searched.
 type Secret = (String, memmem::Finder<'static>);
 
 impl fmt::Debug for Redactor {
@@ -35,19 +36,19 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// A redactor of these secrets. Empty and very short ones are ignored.
+    /// A redactor with these secrets. Empty and very short ones are ignored.
     pub fn new<S: Into<String>>(secrets: impl IntoIterator<Item = S>) -> Self {
         Self::default().with(secrets)
     }
 
-    /// This redactor and further secrets.
+    /// A redactor with the secrets of this one and further ones.
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
         Self::of(self.known().iter().map(text_of).chain(more.flat_map(forms)))
     }
 
-    /// This redactor, but for one text that is not secret everywhere.
+    /// A redactor with the secrets of this one except `text`, for a place where `text` may be shown.
     #[must_use]
     pub fn without(&self, text: &str) -> Self {
         let forms = forms(text.to_owned());
@@ -55,8 +56,8 @@ impl Redactor {
         Self::of(known.iter().map(text_of).filter(|known| !forms.contains(known)))
     }
 
-    /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
-    /// middle of a run.
+    /// Adds the secrets of `other` to this redactor and to all its clones, for a secret that becomes known in
+    /// the middle of a run.
     pub(crate) fn learn(&self, other: &Redactor) {
         let both = Self::of(self.known().iter().chain(other.known().iter()).map(text_of)).known();
         *self.secrets.write() = both;
@@ -64,7 +65,7 @@ impl Redactor {
 
     fn of(secrets: impl Iterator<Item = String>) -> Self {
         let mut secrets: Vec<String> = secrets.collect();
-        // Longest first: a secret that contains another one goes as a whole.
+        // Longest first, so that a secret that contains another one is replaced as a whole.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
         let with_finder = |secret: String| {
@@ -79,7 +80,7 @@ impl Redactor {
         self.secrets.read().clone()
     }
 
-    /// `text` with every secret, everything that looks like a JWT and all credentials in URLs replaced.
+    /// `text` with every secret, everything that looks like a JWT, and all credentials in URLs replaced.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for (secret, finder) in self.known().iter() {
@@ -95,8 +96,8 @@ impl Redactor {
         text
     }
 
-    /// The same for every text in `value`; whether any was changed. Keys stay: they are structure, and a
-    /// secret may be a word.
+    /// Redacts every string in `value`; returns whether any was changed. Keys stay unchanged: they are
+    /// structure, and a secret may be an ordinary word.
     pub(crate) fn redact_values(&self, value: &mut Value) -> bool {
         let one = |changed, value| self.redact_values(value) || changed;
         match value {
@@ -112,8 +113,8 @@ impl Redactor {
         }
     }
 
-    /// Whether `name` tells a secret: a name has to be used as it is, or not at all. A secret of nothing
-    /// but letters is told by no name; it may be an ordinary word, such as `description`.
+    /// Whether `name` contains a secret. A name must be used unchanged or not at all. A secret of letters
+    /// alone does not count, because it may be an ordinary word, such as `description`.
     pub(crate) fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
         let tells = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
@@ -126,11 +127,11 @@ fn text_of((secret, _): &Secret) -> String {
     secret.clone()
 }
 
-/// How an at sign may be written.
+/// The ways in which an at sign can be written.
 const AT: [&str; 4] = ["@", "%40", "\u{ff20}", "\\u0040"];
 
-/// `text` with everything that looks like an e-mail address replaced: e-mails are shown in answers of
-/// /diag only, and peers quote them where they like, as they stand or as in a URL.
+/// `text` with everything that looks like an e-mail address replaced. Only answers of /diag show e-mails, but
+/// peers may quote them anywhere, in plain text or encoded as in a URL.
 pub(crate) fn redact_emails(text: &str) -> Cow<'_, str> {
     replace(text, email).map_or(Cow::Borrowed(text), Cow::Owned)
 }
@@ -144,11 +145,11 @@ fn email(rest: &str) -> Option<(Range<usize>, bool)> {
     })?;
     let (before, after) = (&rest[..at], &rest[at + sign..]);
     let name = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
-        // A name in quotes may hold anything.
+        // A local part in quotes may contain any character.
         Some(quote) => quote,
         None => before.trim_end_matches(in_address).len(),
     };
-    // In text that is JSON already, what follows a backslash belongs to an escape.
+    // If the text is JSON, the character after a backslash belongs to an escape and not to the address.
     let escaped = match before[..name].ends_with('\\') {
         true if before[name..].starts_with('u') => 5,
         is_escaped => usize::from(is_escaped),
@@ -158,7 +159,7 @@ fn email(rest: &str) -> Option<(Range<usize>, bool)> {
     Some((name..at + sign + domain, name < at && domain > 0))
 }
 
-/// `text` with each secret in it replaced; `None` if that changes nothing.
+/// `text` with each secret that `next` finds replaced; `None` if nothing changes.
 fn replace(text: &str, next: Look) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
@@ -171,17 +172,18 @@ fn replace(text: &str, next: Look) -> Option<String> {
     (!out.is_empty() && out != text).then_some(out)
 }
 
-/// Finds in the rest of a text what looks like a secret, and says whether it is one.
+/// Finds the next part of a text that looks like a secret, and tells whether it is one.
 type Look = fn(&str) -> Option<(Range<usize>, bool)>;
 
-/// What finds secrets that are on no list.
+/// The patterns of secrets that are on no list.
 const BY_LOOKS: [Look; 2] = [jwt, url_credentials];
 
-/// What stands between `://` and the last `@` before the path.
+/// Finds the credentials of a URL, between `://` and the last `@` before the path.
 fn url_credentials(rest: &str) -> Option<(Range<usize>, bool)> {
     let ends_url = |c: char| c.is_whitespace() || "\\\"'<>`".contains(c);
     let ends_authority = |c: char| ends_url(c) || "/?#".contains(c);
-    // A password that nobody encoded may hold what ends an authority: then no port follows the colon.
+    // A password that was not encoded may contain a character that ends an authority. Then the text between
+    // the colon and that character is not a port number.
     let has_no_port = |authority: &str| {
         let port = authority.split_once(':').map_or("", |(_, port)| port);
         !authority.starts_with('[') && !port.bytes().all(|byte| byte.is_ascii_digit())
@@ -190,7 +192,7 @@ fn url_credentials(rest: &str) -> Option<(Range<usize>, bool)> {
     let after = &rest[start..];
     let end = after.find(ends_authority).unwrap_or(after.len());
     let at = after[..end].rfind('@').or_else(|| {
-        // No further than to the next URL: each part of a long text is looked at once.
+        // The search stops at the next URL, so that each part of a long text is searched once.
         let until_next = &after[..after.find("://").unwrap_or(after.len())];
         let until_next = until_next.split(ends_url).next().unwrap_or_default();
         until_next.rfind('@').filter(|_| has_no_port(&after[..end]))
@@ -198,7 +200,7 @@ fn url_credentials(rest: &str) -> Option<(Range<usize>, bool)> {
     Some((start..start + at.unwrap_or_default(), at.is_some()))
 }
 
-/// A JWT is `eyJ…` followed by two more base64url parts.
+/// Finds a JWT: `eyJ…`, followed by two more base64url parts.
 fn jwt(rest: &str) -> Option<(Range<usize>, bool)> {
     let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let start = rest.find("eyJ")?;
@@ -284,7 +286,7 @@ mod tests {
             let javascript = javascript.replace('&', "%26").replace('é', "%C3%A9");
             let javascript = javascript.replace('@', "%40");
             let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            // The tilde is the one character that only one of the two encodes.
+            // Of the two encodings, only `form` encodes the tilde.
             let lower = form.split('%').enumerate().map(|(n, part)| match n {
                 0 => part.to_owned(),
                 _ => format!("%{}{}", part[..2].to_lowercase(), &part[2..]),
@@ -305,7 +307,8 @@ mod tests {
                 let other = redactor.without(secret).redact(&text).into_owned();
                 assert!(other == text || secret.starts_with("eyJ"), "{other}");
             }
-            // Within a longer text, as in a header for user and password; a bit of its last byte may stay.
+            // Inside a longer text, as in a header with user and password, some bits of the last byte may
+            // remain.
             for user in ["u:", "us:", "use:"] {
                 for text in [user.to_owned() + secret, format!("{user}{secret}, and more")] {
                     for encoded in [STANDARD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
@@ -364,7 +367,7 @@ mod tests {
         assert_eq!(redact_emails(r#"{"a":"x\u0041foo@b.de"}"#), r#"{"a":"x\u0041[redacted]"}"#);
     }
 
-    /// With anything but a bounded look at each part of the text, this test would not end.
+    /// If a part of the text were searched again and again, this test would not end.
     #[test]
     fn long_texts_of_what_looks_like_urls_and_addresses_take_no_time() {
         let redactor = Redactor::new(["very-secret"]);

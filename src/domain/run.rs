@@ -1,4 +1,4 @@
-//! One persona's run: its identity, where it stands, how it ended.
+//! The run of one persona: its id, its state and its outcome.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use uuid::Uuid;
 
 use super::label::labels;
 
-/// Identifies one run of one persona. It is the wire's `tickId`: mana-auth derives row ids from it
-/// without the persona, so it must be unique per persona run (docs/contracts/mana-auth.md).
+/// Identifies one run of one persona. It is the wire's `tickId`. mana-auth derives row ids from it without
+/// the persona, so it must be unique for each run of each persona (docs/contracts/mana-auth.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(Uuid);
 
-/// Not the id of a run.
+/// The text is not the id of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the id of a run looks like 019aa5b4-7f1e-7cc3-9d5e-3f1f7a1c2b3d")]
 pub struct RunIdError;
 
 impl RunId {
-    /// A new id (UUID v7: ids sort by the time they were made).
+    /// A new id: a UUID v7, so ids sort by the time at which they were made.
     #[allow(clippy::new_without_default, reason = "a default that differs each time would mislead")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The id of the run's `n`-th further batch of rows of this kind. The same each time it is asked
-    /// for, so that a batch built again after a restart is the same batch.
+    /// The id of the run's `n`-th further batch of rows of this kind. The same arguments always give the same
+    /// id, so a batch that is built again after a restart is the same batch.
     #[must_use]
     pub(crate) fn of_batch(self, kind: &str, n: u32) -> Self {
         let digest = Sha256::digest(format!("{self} {kind} {n}"));
@@ -34,10 +34,10 @@ impl RunId {
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
-    /// Reads an id.
+    /// Parses the id of a run.
     ///
     /// # Errors
-    /// When `text` is no UUID.
+    /// When `text` is not a UUID.
     pub fn parse(text: &str) -> Result<Self, RunIdError> {
         text.parse().map(Self).map_err(|_| RunIdError)
     }
@@ -50,40 +50,40 @@ impl fmt::Display for RunId {
 }
 
 labels! {
-    /// Where a run stands, as its row says.
+    /// The state of a run, as its row in the journal has it.
     pub RunState {
-        /// It goes on, or the process was killed.
+        /// The run goes on, or the process was killed during the run.
         Running = "running",
-        /// It was stopped after its main turn had begun: actions are handed in, the slot is used up, the
-        /// rating is still to be asked for.
+        /// The run was stopped after its main turn had begun. Its actions are handed in and its slot is used
+        /// up; the persona was not asked for ratings yet.
         RatingOwed = "rating_owed",
-        /// It has used up its slot.
+        /// The run has ended and has used up its slot.
         Finished = "finished",
-        /// It failed before anything happened; its slot is free.
+        /// The run failed before anything happened in the product; its slot is free.
         Failed = "failed",
     }
 }
 
 labels! {
-    /// Where in its course a run is.
+    /// The part of its work that a run has reached.
     pub(crate) Stage {
-        /// Reading the row of /due, or waiting for its turn.
+        /// The row of /due is read, or the run waits until it may begin.
         Due = "due",
-        /// Logging in and fetching a JWT.
+        /// The persona logs in and gets a JWT.
         Login = "login",
-        /// Finding the personal space.
+        /// The personal space is looked up.
         Space = "space",
-        /// Opening the MCP session and listing its tools.
+        /// The MCP session is opened and its tools are listed.
         Mcp = "mcp",
-        /// Claude and the tools.
+        /// Claude is asked for replies, and the tools are called.
         MainTurn = "main_turn",
-        /// Handing in the actions.
+        /// The actions are handed in.
         PostActions = "post_actions",
-        /// Asking for ratings.
+        /// The persona is asked for ratings.
         RatingTurn = "rating_turn",
-        /// Handing in the ratings.
+        /// The ratings are handed in.
         PostFeedback = "post_feedback",
-        /// All of it done.
+        /// Nothing is left to do.
         Done = "done",
     }
 }
@@ -91,15 +91,15 @@ labels! {
 labels! {
     /// How a run ended.
     pub(crate) RunOutcome {
-        /// With everything handed in.
+        /// The run ended by itself, with everything handed in.
         Ok = "ok",
-        /// With an error.
+        /// The run ended with an error.
         Failed = "failed",
-        /// By a shutdown.
+        /// The run was stopped by a shutdown.
         Stopped = "stopped",
-        /// It did not begin: the persona is held back.
+        /// The run did not begin, because the persona is held back.
         Skipped = "skipped",
-        /// It goes on when mana-mcp is there again.
+        /// The run continues when mana-mcp is reachable again.
         PutOff = "put_off",
     }
 }
@@ -107,23 +107,23 @@ labels! {
 labels! {
     /// Why a due persona does not run.
     pub(crate) WhyNotRun {
-        /// It has had its run for this day or hour.
+        /// The persona has had its run for this day or hour.
         SlotUsed = "slot-used",
-        /// Its last runs failed.
+        /// The last runs of the persona have failed.
         HeldBack = "held-back",
-        /// A run of it is under way, or has to come to its end first.
+        /// A run of the persona is in progress, or has to be completed first.
         Unfinished = "unfinished",
-        /// Somebody has paused the runner.
+        /// An operator has paused the runner.
         Paused = "paused",
-        /// The money of the fleet is used up.
+        /// The budget of the whole fleet is used up.
         Budget = "budget",
-        /// Its own money is used up.
+        /// The budget of this persona is used up.
         PersonaBudget = "persona-budget",
-        /// Claude is not asked for now.
+        /// All use of the model has stopped for now.
         ModelStopped = "model-stopped",
         /// The runner is stopping.
         RunnerDown = "runner-down",
-        /// The journal cannot be written to.
+        /// The journal cannot be written.
         Other = "other",
     }
 }

@@ -1,4 +1,4 @@
-//! What a persona is due for.
+//! The hour or day that a persona is due for.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Cadence;
 
-/// The hour or day a run stands for, in UTC: `2026-11-21T13` or `2026-11-21`. A persona has at most one
-/// finished run in each.
+/// The hour or day that a run belongs to, in UTC: `2026-11-21T13` or `2026-11-21`. A persona has at most one
+/// finished run in each slot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(String);
 
 impl Slot {
-    /// The slot of a persona that is due at `server_time`, by the clock of the server that says so:
-    /// two clocks would disagree about the day around midnight.
+    /// The slot of a persona that is due at `server_time`. The time must come from the server that reports
+    /// the persona as due, because two clocks would disagree about the day around midnight.
     pub fn of(cadence: Cadence, server_time: Timestamp) -> Self {
         let format = match cadence {
             Cadence::Hourly => "%Y-%m-%dT%H",
@@ -22,12 +22,12 @@ impl Slot {
         Self(server_time.to_zoned(TimeZone::UTC).strftime(format).to_string())
     }
 
-    /// A slot as it was stored.
+    /// A slot from the text that was stored.
     pub fn stored(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The slot as text.
+    /// The slot as it is stored and shown.
     pub fn as_str(&self) -> &str {
         &self.0
     }

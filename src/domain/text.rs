@@ -1,7 +1,7 @@
 //! Cutting text to the lengths that rows and log lines allow.
 
-/// The longest beginning of `text` that has at most `max_units` UTF-16 code units (the length the
-/// peers' JavaScript counts), without NUL characters: one of those loses a whole batch
+/// The longest beginning of `text` that has at most `max_units` UTF-16 code units, without NUL characters.
+/// JavaScript, and with it the peers, counts length in these units. One NUL would lose a whole batch
 /// (docs/contracts/mana-auth.md).
 pub(crate) fn clip(text: &str, max_units: usize) -> String {
     let mut units = 0;
@@ -14,7 +14,7 @@ pub(crate) fn clip(text: &str, max_units: usize) -> String {
         .collect()
 }
 
-/// `text` on one line: every run of white space and control characters becomes one space.
+/// `text` on one line: each sequence of white space and control characters becomes one space.
 pub(crate) fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())

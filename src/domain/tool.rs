@@ -2,42 +2,42 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A tool's name as MCP lists it (`habits.create`). Claude's spelling of it lives in
-/// [`crate::agent::catalog`] only.
+/// A tool's name as MCP lists it (`habits.create`). Only [`crate::agent::catalog`] knows Claude's spelling of
+/// the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ToolName(String);
 
 impl ToolName {
-    /// The name as listed.
+    /// A name as the server lists it.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// The name as listed.
+    /// The name as the server lists it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The module a tool belongs to: the text before the first dot, the whole name without one. Never
-    /// empty: a rating row without a module would lose its whole batch.
+    /// The module that the tool belongs to: the text before the first dot, or the whole name if that text is
+    /// empty or there is no dot. A rating row with an empty module would lose its whole batch.
     pub fn module(&self) -> ModuleName {
         let module = self.0.split('.').next().filter(|module| !module.is_empty());
         ModuleName::new(module.unwrap_or(&self.0))
     }
 
-    /// The words it consists of, in lower case: `todo.HTTPDelete2_all` is todo, http, delete, 2, all.
+    /// The words of the name, in lower case: `todo.HTTPDelete2_all` has todo, http, delete, 2, all.
     pub fn words(&self) -> Vec<String> {
         words(&self.0)
     }
 
-    /// The words of what it does: of its last part behind a dot, slash or colon.
+    /// The words that say what the tool does: those of the name's part after the last dot, slash or colon.
     pub fn verb(&self) -> Vec<String> {
         words(self.0.rsplit(['.', '/', ':']).next().unwrap_or_default())
     }
 }
 
-/// Words end where something stands that is neither letter nor digit, where letters and digits meet, and
-/// where a capital begins the next one.
+/// Splits `text` at each character that is neither letter nor digit, between letters and digits, and before a
+/// capital that begins a word.
 fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut words = vec![String::new()];
@@ -64,7 +64,7 @@ fn words(text: &str) -> Vec<String> {
 pub struct ModuleName(String);
 
 impl ModuleName {
-    /// The name as the product spells it.
+    /// A module that the product spells like this.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }

@@ -1,4 +1,5 @@
-//! The way to a peer that has limits, one for the whole process: what one caller hears of them, all heed.
+//! Lets requests to a peer with limits through, one gate for the whole process: a limit that one caller meets
+//! applies to all callers.
 
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Lets requests through: so many at once, and none while the end of a rate limit is waited for.
+/// Lets at most so many requests through at once, and none until the end of a rate limit.
 #[derive(Debug)]
 pub struct Gate {
-    /// Most requests at once, ever.
+    /// The largest number of requests at once that is ever allowed.
     most: f64,
-    /// Between those who waited for the end of a rate limit.
+    /// Time between the requests that waited for the end of a rate limit.
     spacing: Duration,
     state: watch::Sender<State>,
 }
@@ -20,14 +21,15 @@ pub struct Gate {
 #[derive(Debug)]
 struct State {
     in_flight: usize,
-    /// Requests at once for now, ≥ 1; its fraction is progress towards one more.
+    /// The number of requests at once that is allowed now, at least 1. Its fraction is progress towards one
+    /// more.
     limit: f64,
     opens: Instant,
-    /// The next free place of those who waited for that.
+    /// When the next of the requests that waited until `opens` may go.
     next: Instant,
 }
 
-/// A request on its way. Dropped, it makes room for another.
+/// The permit of a request in flight. When it is dropped, another request may go.
 #[derive(Debug)]
 pub struct Pass<'a>(&'a Gate);
 
@@ -38,19 +40,20 @@ impl Drop for Pass<'_> {
 }
 
 impl Gate {
-    /// A gate for at most `most` requests at once. Those who waited for the end of a rate limit go at least
-    /// `spacing` apart.
+    /// A gate for at most `most` requests at once. Requests that waited for the end of a rate limit go at
+    /// least `spacing` apart.
     pub fn new(most: usize, spacing: Duration) -> Self {
         let (most, now) = (most.max(1) as f64, Instant::now());
         let state = State { in_flight: 0, limit: most, opens: now, next: now };
         Self { most, spacing, state: watch::Sender::new(state) }
     }
 
-    /// Waits for a turn, but not past `deadline`, and only until `closed` says why nobody may go. Who is only
-    /// kept apart from others goes at `deadline`.
+    /// Waits for a permit, but not past `deadline`, and only until `closed` gives a reason why no request may
+    /// go. A request that waits only because of `spacing` goes at `deadline`.
     ///
     /// # Errors
-    /// That, or what `late` makes of the time when the gate opens, at once if that is after `deadline`.
+    /// The reason that `closed` gives. Or what `late` returns for the time when the gate opens: at once if
+    /// that time is after `deadline`, else if there is no permit by `deadline`.
     pub async fn enter<E>(
         &self,
         deadline: Instant,
@@ -73,7 +76,7 @@ impl Gate {
                 if is_in && has_waited {
                     state.next = now + self.spacing;
                 }
-                // It makes room for nobody.
+                // No waiting request can go because of this change, so none is woken.
                 false
             });
             if is_in {
@@ -83,29 +86,29 @@ impl Gate {
                 return Err(late(opens));
             }
             has_waited |= turn > now;
-            // Either way, the next look decides.
+            // In either case, the next iteration decides.
             let end = if turn > now { turn } else { deadline };
             let _ = timeout_at(end, changes.changed()).await;
         }
     }
 
-    /// Nobody goes through before `pause` has passed. Who waits looks again.
+    /// Lets no request through before `pause` has passed. Waiting requests check the gate again.
     pub fn hold(&self, pause: Duration) {
         let opens = Instant::now() + pause;
         self.state.send_modify(|state| state.opens = state.opens.max(opens));
     }
 
-    /// When it opens, while nobody goes through.
+    /// When the gate opens; `None` if it is open.
     pub fn opens(&self) -> Option<Instant> {
         Some(self.state.borrow().opens).filter(|opens| *opens > Instant::now())
     }
 
-    /// From now on only this part of the requests at once, but always one.
+    /// Divides the number of requests at once by `by`; it never falls below one.
     pub(crate) fn narrow(&self, by: f64) {
         self.state.send_modify(|state| state.limit = (state.limit / by).max(1.0));
     }
 
-    /// A step back towards the most requests at once.
+    /// Raises the number of requests at once by a step, up to the largest number that is allowed.
     pub(crate) fn widen(&self) {
         self.state.send_modify(|state| {
             state.limit = (state.limit + 1.0 / state.limit).min(self.most);

@@ -1,4 +1,5 @@
-//! When a request is sent again. Decided here and nowhere else; retries are never nested.
+//! Decides whether and when a request is sent again. No other module decides this, and retries are never
+//! nested.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,28 +9,29 @@ use std::{
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
-/// What a failed attempt says about trying again.
+/// What a failed attempt says about a further attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The same request may succeed later.
     Transient {
-        /// The least the peer asks to wait.
+        /// The shortest wait that the peer asks for; `None` if it asks for none.
         retry_after: Option<Duration>,
     },
-    /// It will not.
+    /// The same request will not succeed later.
     Final,
 }
 
 impl Verdict {
-    /// The same request may succeed later, as soon as one likes.
+    /// The same request may succeed later, and the peer asks for no wait.
     pub(crate) const AGAIN: Self = Self::Transient { retry_after: None };
 
-    /// The same request may succeed later if so.
+    /// [`Self::Transient`] if the same request may succeed later, else [`Self::Final`].
     pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
         if may_pass { Self::Transient { retry_after } } else { Self::Final }
     }
 
-    /// What most services mean by a status that is not a success: 429 and 5xx may pass.
+    /// What most services mean by a status without success: after 429 and 5xx, the same request may succeed
+    /// later.
     pub(crate) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
         let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         Self::when(may_pass, retry_after)
@@ -38,25 +40,26 @@ impl Verdict {
 
 /// An error that knows whether the same request may succeed later.
 pub trait Retryable {
-    /// What this failure says about trying again.
+    /// What this failure says about a further attempt.
     fn verdict(&self) -> Verdict;
 }
 
-/// The pauses between attempts: `base`, doubled each time, less up to a quarter at random.
+/// The pauses between attempts: `base`, doubled for each attempt, less a random part of at most a quarter.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// First pause.
+    /// The pause before the second attempt, without the random reduction.
     pub base: Duration,
-    /// Most further attempts.
+    /// The largest number of attempts after the first one.
     pub retries: u32,
-    /// Longest wait a peer may ask for; above it there is no further attempt.
+    /// The longest wait that a peer may ask for. If it asks for more, there is no further attempt.
     pub max_retry_after: Duration,
-    /// Longest wait for the end of a rate limit that the whole process waits out, where there is such a one.
+    /// The longest wait for the end of a rate limit that holds back the whole process, for a peer with such a
+    /// limit.
     pub max_limit: Duration,
 }
 
 impl RetryPolicy {
-    /// Reads and logins: two further attempts.
+    /// For reads and logins: at most two further attempts.
     pub(crate) const READ: Self = Self {
         base: Duration::from_millis(500),
         retries: 2,
@@ -64,18 +67,18 @@ impl RetryPolicy {
         max_limit: Duration::from_secs(60),
     };
 
-    /// The first delivery of a run's rows: what is not taken then waits in the outbox.
+    /// For the first delivery of a run's rows. Rows that are not accepted then wait in the outbox.
     pub(crate) const FIRST_POST: Self = Self { max_limit: Duration::from_secs(10), ..Self::READ };
 
-    /// A later delivery: the outbox sees to the next one itself.
+    /// For a later delivery: a single attempt, because the outbox itself schedules the next delivery.
     pub(crate) const ONCE: Self =
         Self { retries: 0, max_limit: Duration::from_secs(5), ..Self::READ };
 
-    /// Claude: what the official SDKs do (docs/contracts/anthropic-messages.md, section 6), with an upper
-    /// bound on what we let it ask for.
+    /// For Claude: what the official SDKs do (docs/contracts/anthropic-messages.md, section 6), with an upper
+    /// bound on the wait that Claude may ask for.
     pub(crate) const MODEL: Self = Self::READ;
 
-    /// Tool calls, sent again only when the server certainly did not run them.
+    /// For tool calls, which are sent again only if the server certainly did not run them.
     pub(crate) const TOOL: Self = Self {
         base: Duration::from_millis(250),
         max_retry_after: Duration::from_secs(10),
@@ -83,9 +86,9 @@ impl RetryPolicy {
         ..Self::READ
     };
 
-    /// The pause before the next attempt; `None` to give up.
+    /// The pause before the next attempt; `None` if there must be none.
     ///
-    /// `retries` were made so far, `jitter` is in `0.0..1.0`.
+    /// `retries` is the number of further attempts so far, `jitter` is in `0.0..1.0`.
     fn pause(&self, retries: u32, retry_after: Option<Duration>, jitter: f64) -> Option<Duration> {
         let own = self.base.saturating_mul(2u32.saturating_pow(retries));
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
@@ -93,10 +96,11 @@ impl RetryPolicy {
         (retries < self.retries && asked <= self.max_retry_after).then_some(own.max(asked))
     }
 
-    /// Makes attempts until one succeeds, fails for good, or the policy or `deadline` ends it; the
-    /// last failure is returned. Dropping the future ends a pause at once.
+    /// Makes attempts until one succeeds, one fails for good, or the policy or `deadline` allows no further
+    /// one. Dropping the future ends a pause at once.
     ///
-    /// `goes_on` is told of each further attempt and the pause before it, and may forbid them.
+    /// `goes_on` is called before each further attempt, with the error and the pause, and may forbid the
+    /// attempt.
     ///
     /// # Errors
     /// The failure of the last attempt.
@@ -121,7 +125,7 @@ impl RetryPolicy {
             let fits = |pause: &_| Instant::now() + *pause < deadline && goes_on(&error, *pause);
             let Some(pause) = pause.filter(fits) else { return Err(error) };
             sleep(pause).await;
-            // Timers are a little late by nature.
+            // A timer may fire a little late.
             if Instant::now() >= deadline {
                 return Err(error);
             }
@@ -130,8 +134,8 @@ impl RetryPolicy {
     }
 }
 
-/// A fraction in `0.0..1.0` that differs from call to call: the standard library seeds each of its
-/// hashers differently, and a pause needs no better randomness.
+/// A fraction in `0.0..1.0` that differs from call to call. The standard library seeds each of its hashers
+/// differently, and a pause needs no better randomness.
 fn jitter() -> f64 {
     let bits = RandomState::new().hash_one(());
     (bits >> 11) as f64 / (1u64 << 53) as f64

@@ -1,4 +1,4 @@
-//! What can go wrong between a persona and mana-auth.
+//! The errors of a persona's requests to mana-auth.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::wire;
 use crate::http::{Answer, HttpClient, Retryable, Verdict, retry_after};
 
-/// The least to wait after a rate limit (docs/contracts/mana-auth.md).
+/// The shortest wait after a rate limit (docs/contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
-/// One request of the user path.
+/// A request that is sent to mana-auth for a persona.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "AuthRequest::sheet describes them")]
 pub enum AuthRequest {
@@ -23,7 +23,7 @@ pub enum AuthRequest {
 }
 
 impl AuthRequest {
-    /// Its path, its metric label, and what it is called in messages.
+    /// The path, the metric label and the name in messages of this request.
     pub(super) fn sheet(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Login => ("api/v1/auth/login", "login", "login"),
@@ -42,7 +42,7 @@ impl AuthRequest {
     }
 }
 
-/// What came of a request to mana-auth.
+/// The result of a request to mana-auth.
 pub type Result<T, E = AuthError> = std::result::Result<T, E>;
 
 /// Why a persona has no access.
@@ -51,48 +51,49 @@ pub type Result<T, E = AuthError> = std::result::Result<T, E>;
 pub struct AuthError {
     /// The request that failed.
     pub step: AuthRequest,
-    /// What is wrong with it.
+    /// Why the request failed.
     pub problem: Problem,
 }
 
-/// What is wrong with a request to mana-auth.
+/// Why a request to mana-auth failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// Wrong password or no such account; mana-auth does not say which. Five of these lock it.
+    /// The password is wrong or there is no such account; mana-auth does not say which. Five of these lock
+    /// the account.
     #[error(
         "mana-auth answered 401 INVALID_CREDENTIALS: there is no such account, or its password is not the one \
          that PERSONA_SEED_SECRET gives"
     )]
     InvalidCredentials,
-    /// Its credentials were refused so often of late that one more would lock it, before this time; it was
-    /// not sent.
+    /// The account's credentials were refused so often that one more refusal would lock the account before
+    /// this time. The request was not sent.
     #[error(
         "not sent before {0}: mana-auth has refused this account four times (401 INVALID_CREDENTIALS), the \
          fifth within 15 minutes locks it for half an hour; is it deleted, or its password not the one that \
          PERSONA_SEED_SECRET gives?"
     )]
     RefusedTooOften(Timestamp),
-    /// Too many wrong passwords: the account is locked for so long.
+    /// There were too many wrong passwords: the account is locked for this time.
     #[error("mana-auth answered 429 ACCOUNT_LOCKED for {} s", .0.as_secs())]
     AccountLocked(Duration),
-    /// Too many requests: it may pass after so long, at least.
+    /// There were too many requests: the same request may succeed after this time at the earliest.
     #[error("mana-auth answered 429 (rate limit)")]
     RateLimited(Duration),
-    /// A session or JWT that was accepted elsewhere is not accepted here.
+    /// mana-auth does not accept the session or the JWT here, although it was accepted elsewhere.
     #[error("mana-auth answered 401: {0}")]
     Unauthorized(String),
-    /// Anything else, and whether it may pass.
+    /// Any other problem, and whether the same request may succeed later.
     #[error("{0}")]
     Other(String, Verdict),
 }
 
 impl AuthError {
-    /// What will not pass.
+    /// An error that does not pass with time.
     pub(super) fn at(step: AuthRequest, what: impl Into<String>) -> Self {
         Self { step, problem: Problem::Other(what.into(), Verdict::Final) }
     }
 
-    /// A 200 that cannot be used.
+    /// The error for a 200 whose content cannot be used.
     pub(super) fn unreadable(step: AuthRequest, detail: &str) -> Self {
         Self::at(step, format!("mana-auth answered 200, but {detail}"))
     }
@@ -103,7 +104,7 @@ impl AuthError {
 }
 
 impl Problem {
-    /// Reads an answer that is not 200.
+    /// The problem that an answer other than 200 reports.
     pub(super) fn of_answer(step: AuthRequest, answer: &Answer, http: &HttpClient) -> Self {
         let asked = retry_after(&answer.headers);
         match answer.status {

@@ -1,4 +1,4 @@
-//! How often mana-auth has refused an account's credentials of late: five times lock it.
+//! Counts how often mana-auth has recently refused an account's credentials: five refusals lock the account.
 
 use std::{collections::HashMap, ops::DerefMut, time::Duration};
 
@@ -7,15 +7,15 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 
-/// How long mana-auth counts a failure for (docs/contracts/mana-auth.md).
+/// How long mana-auth counts a refused login (docs/contracts/mana-auth.md).
 const WINDOW: Duration = Duration::from_secs(900);
-/// Failures in a window that are risked; one more locks the account.
+/// The largest number of refused logins in a window that is risked. One more locks the account.
 const MOST: usize = 4;
 
-/// Refused tries by e-mail, with their times.
+/// The times of refused logins, by e-mail.
 pub(crate) type RefusedTries = HashMap<String, Vec<Timestamp>>;
 
-/// Keeps the tries of each account below what locks it.
+/// Keeps the number of login attempts of each account below the number that locks it.
 #[derive(Debug)]
 pub struct Refusals {
     clock: Clock,
@@ -25,21 +25,21 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct Tries {
     refused: Vec<Timestamp>,
-    /// Tries whose answer was lost: where others were refused, so were these, for all we know.
+    /// Attempts whose answer was lost. If other attempts were refused, these may have been refused as well.
     unknown: Vec<Timestamp>,
     under_way: usize,
 }
 
-/// What came of a try.
+/// The outcome of a login attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// The account is open: mana-auth forgets its failures.
+    /// The login succeeded, and mana-auth forgets the account's failures.
     In,
     /// The credentials were refused.
     Refused,
-    /// Nobody knows.
+    /// There was no usable answer, so the credentials may have been refused.
     Unknown,
-    /// It was not looked at.
+    /// mana-auth did not check the credentials.
     NotCounted,
 }
 
@@ -48,14 +48,14 @@ impl Refusals {
         Self { clock, accounts: Mutex::default() }
     }
 
-    /// Lets a try of this account begin. What is returned takes what comes of the try, of which else nobody knows,
-    /// and ends the try when dropped.
+    /// Begins a login attempt of this account. The caller writes the outcome into the returned guard; without
+    /// that the outcome is unknown. Dropping the guard ends the attempt.
     ///
     /// # Errors
-    /// When it may be tried again.
+    /// The time when the next attempt may begin, if none may begin now.
     pub(super) fn begin(&self, email: &str) -> Result<impl DerefMut<Target = Came>, Timestamp> {
         let now = self.clock.now();
-        // As mana-auth does: another spelling is the same account.
+        // mana-auth ignores case too: another spelling is the same account.
         let account = email.to_lowercase();
         let mut accounts = self.accounts.lock();
         accounts.retain(|_, tries| {
@@ -83,7 +83,7 @@ impl Refusals {
         }
     }
 
-    /// The refusals that count still, for the next process.
+    /// The refusals that still count, for the next process.
     pub fn refused(&self) -> RefusedTries {
         let now = self.clock.now();
         let mut accounts = self.accounts.lock();
@@ -92,7 +92,7 @@ impl Refusals {
         refused.map(|(email, tries)| (email.clone(), tries.refused.clone())).collect()
     }
 
-    /// Counts those of an earlier process too.
+    /// Adds the refusals that an earlier process has counted.
     pub(crate) fn restore(&self, refused: RefusedTries) {
         let mut accounts = self.accounts.lock();
         for (email, refused) in refused {
@@ -102,21 +102,21 @@ impl Refusals {
 }
 
 impl Tries {
-    /// Drops what no longer counts, or comes from a clock that was far ahead.
+    /// Removes the entries that no longer count, and those from a clock that was far ahead.
     fn forget(&mut self, now: Timestamp) {
         let counts = |at: &mut Timestamp| now.duration_since(*at).unsigned_abs() < WINDOW;
         self.refused.retain_mut(counts);
         self.unknown.retain_mut(counts);
     }
 
-    /// Until when no further try may begin, if so.
+    /// Until when no further attempt may begin; `None` if one may begin now.
     fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
         let total = self.refused.len() + self.unknown.len() + self.under_way;
         if total < MOST || (self.refused.is_empty() && self.under_way < MOST) {
             return None;
         }
         let mut times: Vec<_> = self.refused.iter().chain(&self.unknown).copied().collect();
-        // Those under way end soon, one way or the other.
+        // Attempts in flight are taken to end now, because they end soon in any case.
         times.resize(total, now);
         times.sort_unstable();
         times.get(total - MOST).and_then(|at| at.checked_add(WINDOW).ok())

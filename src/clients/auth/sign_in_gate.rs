@@ -1,4 +1,4 @@
-//! Keeping logins under the rate limit of a deployment that has one.
+//! Keeps logins below the rate limit of a deployment that has one.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use tokio::time::{Instant, sleep_until};
 use super::error::Problem;
 use crate::http::Verdict;
 
-/// Pause between logins once a rate limit was met: it allows 3 in 10 s (docs/contracts/mana-auth.md).
+/// Pause between logins after a rate limit was met. The limit is 3 logins in 10 s
+/// (docs/contracts/mana-auth.md).
 const SPACING: Duration = Duration::from_millis(3_400);
 
-/// Lets logins through at once until one was refused for coming too fast; from then on they wait as
-/// long as they were told and go one by one, for the rest of the process.
+/// Lets logins through at once until one is refused by a rate limit. Then logins wait as long as mana-auth
+/// says, and go one by one for the rest of the process.
 #[derive(Debug, Default)]
 pub(super) struct SignInGate {
     next: Mutex<Option<Instant>>,
 }
 
 impl SignInGate {
-    /// Resolves when the next login may go out.
+    /// Waits until the next login may be sent.
     ///
     /// # Errors
-    /// At once, if that is not before `deadline`.
+    /// At once, if that time is not before `deadline`.
     pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Problem> {
         let turn = {
             let mut next = self.next.lock();
@@ -40,7 +41,7 @@ impl SignInGate {
         Ok(())
     }
 
-    /// No login before `wait` has passed.
+    /// Lets no login through before `wait` has passed.
     pub(super) fn hold(&self, wait: Duration) {
         let mut next = self.next.lock();
         *next = (*next).max(Some(Instant::now() + wait));

@@ -1,4 +1,4 @@
-//! mana-auth's JSON and cookies.
+//! The JSON and the cookies of mana-auth.
 
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use serde_json::Value;
 
 use crate::{domain::json_text, http::LONGEST_RETRY_AFTER};
 
-/// How long an account is locked when mana-auth does not say (docs/contracts/mana-auth.md).
+/// How long an account is locked if mana-auth does not say it (docs/contracts/mana-auth.md).
 const LOCKED_FOR: Duration = Duration::from_secs(1_800);
 
-/// Answer of a login of either kind; what counts of /api/auth/sign-in/email is its cookie.
+/// The answer to a login of either kind. After /api/auth/sign-in/email, the cookie is used and not the
+/// tokens.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Login {
     pub user: User,
-    /// The JWT, where the running service puts it.
+    /// The JWT in the answer of the running service.
     access_token: Option<String>,
     /// An opaque session token, or the JWT in a deployment as the seeds describe it.
     token: Option<String>,
@@ -30,7 +31,7 @@ pub(super) struct User {
 }
 
 impl Login {
-    /// What must not show anywhere.
+    /// The values that must not appear in any text.
     pub(super) fn secrets(&self) -> Vec<String> {
         let all = [&self.access_token, &self.token, &self.refresh_token];
         all.into_iter().flatten().cloned().collect()
@@ -42,7 +43,7 @@ impl Login {
     }
 }
 
-/// Answer of /api/auth/token.
+/// The answer of /api/auth/token, with a fresh JWT.
 #[derive(Deserialize)]
 pub(super) struct Token {
     pub token: String,
@@ -57,12 +58,13 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// The space, if this entry is a personal one. Others may be as odd as they like.
+    /// The space, if this entry is a personal one. Other entries may have any form.
     pub(super) fn read_personal(entry: Value) -> Option<Self> {
         serde_json::from_value(entry).ok().filter(Self::is_personal)
     }
 
-    /// Whether the metadata, an object or that object as a JSON string, says `"type":"personal"`.
+    /// Whether the metadata says `"type":"personal"`. The metadata is an object, or that object as a JSON
+    /// string.
     fn is_personal(&self) -> bool {
         let metadata = match &self.metadata {
             Value::String(text) => json_text::parse(text.as_bytes()).unwrap_or_default(),
@@ -72,7 +74,8 @@ impl Space {
     }
 }
 
-/// For how long the account is locked, if that is what a refusal says; its headers may ask for a wait too.
+/// How long the account is locked, if the refusal says that it is. `asked` is the wait in the answer's
+/// headers.
 pub(super) fn lock_in(refusal: &[u8], asked: Option<Duration>) -> Option<Duration> {
     let refusal: Value = json_text::parse(refusal).unwrap_or_default();
     let told = refusal["retryAfterSec"].as_u64().map(Duration::from_secs);
@@ -80,9 +83,8 @@ pub(super) fn lock_in(refusal: &[u8], asked: Option<Duration>) -> Option<Duratio
     (refusal["error"] == "ACCOUNT_LOCKED").then_some(lock)
 }
 
-/// `name=value` of the session cookie, to be sent back as it is. Its name is prefixed where the
-/// service's own base URL is https; a cookie jar would drop such a cookie over plain http in the
-/// compose network.
+/// `name=value` of the session cookie, which is sent back unchanged. The name has a prefix if the service's
+/// own base URL is https. A cookie jar would drop such a cookie over plain http in the compose network.
 pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
     headers.get_all(header::SET_COOKIE).iter().find_map(|cookie| {
         let pair = cookie.to_str().ok()?.split(';').next()?.trim();
@@ -91,8 +93,8 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
     })
 }
 
-/// The cookie in every form a peer could echo it in: whole, its value, the value percent-decoded, and
-/// the token in it.
+/// Every form in which a peer could echo the cookie: the whole cookie, its value, the value percent-decoded,
+/// and the token in the value.
 pub(super) fn spellings_of_cookie(cookie: &SecretString) -> Vec<String> {
     let whole = cookie.expose_secret();
     let value = whole.split_once('=').map_or(whole, |(_, value)| value);

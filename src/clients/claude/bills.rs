@@ -1,5 +1,5 @@
-//! What requests may cost and replies did. What a reply says of that is believed where it can be; what is odd
-//! about it is said once in a process.
+//! What requests may cost, and what replies did cost. The numbers in a reply are believed where that is
+//! possible. A warning about wrong numbers is logged once in a process.
 
 use std::{collections::HashSet, num::NonZeroU32};
 
@@ -13,17 +13,17 @@ use crate::{
     pricing::{Pricing, is_same_model},
 };
 
-/// The largest context window there is, in tokens: a longer prompt is refused, not billed.
+/// The largest context window of any model, in tokens. A longer prompt is refused and not billed.
 const LARGEST_CONTEXT: u64 = 1_000_000;
-/// Fewest output tokens that are worth asking for.
+/// The smallest number of output tokens that is worth a request.
 const LEAST_OUTPUT_TOKENS: u32 = 1_024;
-/// Most tokens of a kind that are believed, many times what a model takes: sums of them stay numbers that the
-/// journal can hold, whatever a broken peer says.
+/// The largest number of tokens of one kind that is believed, many times what a model takes. So sums of
+/// tokens stay numbers that the journal can store, whatever a broken peer says.
 pub(super) const MOST_TOKENS: u64 = 10_000_000;
-/// Most things said of bills in a process: a peer may make up a model for each reply.
+/// The largest number of warnings in a process: a peer may invent another model name for each reply.
 const MOST_SAID: usize = 16;
 
-/// Prices requests and replies of one model.
+/// Computes the prices of requests and replies of one model.
 #[derive(Debug)]
 pub(super) struct Bills {
     pub(super) model: String,
@@ -32,12 +32,12 @@ pub(super) struct Bills {
     odd: Mutex<Odd>,
 }
 
-/// Bills that are not what they should be.
+/// What was wrong with the numbers in replies so far.
 #[derive(Debug, Default)]
 struct Odd {
-    /// What was said of them.
+    /// Reasons and model names that a warning was logged for.
     said: HashSet<String>,
-    /// The dearest model that has answered in the place of the one asked.
+    /// The most expensive model that has answered in the place of the requested one.
     other: Option<String>,
 }
 
@@ -46,12 +46,12 @@ impl Bills {
         Self { model, pricing, http, odd: Mutex::default() }
     }
 
-    /// What so much costs: by the dearer prices where another model has answered before.
+    /// The price of these tokens: the higher one if another model has answered before.
     pub(super) fn price(&self, usage: &Tokens) -> Usd {
         self.cost(self.odd.lock().other.as_deref(), usage).total()
     }
 
-    /// As many output tokens as fit into `room`, halved from those wanted; those wanted if none do.
+    /// `wanted` output tokens, halved until the request fits into `room`. If no number fits, `wanted`.
     pub(super) fn affordable(&self, prompt: Weight, wanted: NonZeroU32, room: Usd) -> NonZeroU32 {
         let half = |tokens: &NonZeroU32| {
             NonZeroU32::new(tokens.get() / 2).filter(|half| half.get() >= LEAST_OUTPUT_TOKENS)
@@ -60,8 +60,8 @@ impl Bills {
         std::iter::successors(Some(wanted), half).find(fits).unwrap_or(wanted)
     }
 
-    /// What a reply took and cost by what it says of its own `usage` and of the model it is by. Where it does
-    /// not say what it took, it is booked as `most`: whether that is so.
+    /// The tokens and the cost of a reply, by the reply's own `usage` and `model`. If `usage` cannot be
+    /// believed, `most` is booked, and the flag that is returned is true.
     pub(super) fn book(
         &self,
         usage: &Value,
@@ -114,13 +114,14 @@ impl Bills {
     }
 }
 
-/// What a request takes at most: its whole prompt written to the cache, every output token used.
+/// The most tokens that a request can take: the whole prompt is written to the cache, and every output token
+/// is used.
 pub(super) fn most_usage(prompt: Weight, max_tokens: NonZeroU32) -> Tokens {
     let cache_write_5m = (prompt / BYTES_PER_TOKEN).min(LARGEST_CONTEXT);
     Tokens { cache_write_5m, output: max_tokens.get().into(), ..Tokens::default() }
 }
 
-/// How long a reply and its prompt were, or why that cannot be told from what it says.
+/// The tokens of a reply and its prompt, or why `usage` cannot be believed.
 fn count(usage: &Value, has_content: bool) -> Result<Tokens, &'static str> {
     let read = || {
         let needed = |value: &Value| Some(value.as_u64()?.min(MOST_TOKENS));
@@ -177,7 +178,7 @@ mod tests {
         }
     }
 
-    /// What a result with this content is billed as at most.
+    /// The most tokens that a result with this content is billed as.
     fn tokens_of(content: Vec<ResultBlock>) -> u64 {
         let result = ToolResult { tool_use_id: "toolu_1".into(), content, is_error: false };
         most_usage(result.weight(), NonZeroU32::MIN).cache_write_5m
@@ -200,7 +201,7 @@ mod tests {
             LARGEST_CONTEXT,
             "no more than a prompt may have"
         );
-        // Text stays what it was.
+        // Text is still weighed by its length.
         let text = tokens_of(vec![ResultBlock::Text("a".repeat(30_000))]);
         assert!((15_000..15_100).contains(&text), "{text}");
     }

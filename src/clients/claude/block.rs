@@ -1,7 +1,7 @@
-//! The blocks of a reply: what the runner reads of them, and what is sent back, byte for byte but for what the
-//! API would refuse.
+//! The content blocks of a reply: what the runner reads of them, and what is sent back. Blocks are sent back
+//! byte for byte, except for what the API would refuse.
 //!
-//! What is mended depends on the content and the calls alone, so a run that is resumed sends the same bytes.
+//! What is changed depends on the content and the calls alone, so a resumed run sends the same bytes.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -10,45 +10,48 @@ use serde_json::{json, value::RawValue};
 
 use crate::domain::{InputHash, JsonText};
 
-/// Longest name of a tool that the API takes back (docs/contracts/anthropic-messages.md, section 2).
+/// Longest tool name that the API accepts in a message (docs/contracts/anthropic-messages.md, section 2).
 const MAX_NAME: usize = 128;
 
-/// One content block, as far as the runner looks into it.
+/// One content block, as far as the runner reads it.
 #[derive(Clone, Debug)]
 pub enum Block {
-    /// Text.
+    /// A block of text.
     Text(String),
-    /// A tool call.
+    /// A tool call, which needs a result.
     ToolUse(ToolUse),
-    /// Thinking, readable or not. Replayed, never read.
+    /// Thinking, readable or redacted. It is sent back and never read.
     Thinking,
-    /// Anything else, and types to come. Replayed, never read.
+    /// A block of another type, also of a future one. It is sent back and never read.
     Other,
-    /// No block at all, or a text block without text. It could not be sent back.
+    /// A value that is no block, or a text block without text. It cannot be sent back.
     Unusable,
 }
 
 /// A tool call as the model wrote it.
 #[derive(Clone, Debug)]
 pub struct ToolUse {
-    /// Pairs it with its result. May be empty, or not the only one, until [`super::Reply::calls`] has mended that.
+    /// Pairs the call with its result. It may be empty or not unique until [`super::Reply::calls`] has
+    /// replaced it.
     pub id: String,
-    /// The tool, in Claude's spelling; empty where it is missing.
+    /// Name of the tool in Claude's spelling; empty if it is missing.
     pub name: String,
-    /// Its input, as it can be read; `null` where it is missing, until [`super::Reply::calls`] has mended that.
+    /// The input in a form that can be parsed. It is `null` if it is missing, until [`super::Reply::calls`]
+    /// has replaced it.
     pub input: Box<RawValue>,
-    /// What is known of the input as it was received, if that is not the same.
+    /// What is known of the input as it was received, if it had to be repaired.
     pub odd: Option<OddInput>,
 }
 
-/// An input of a tool call as it was received, where that could not be read.
+/// An input of a tool call that could not be parsed as it was received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddInput {
     /// The index of the `tool_use` block in the content, from 0.
     index: usize,
-    /// The input's hash, as received.
+    /// Hash of the input as it was received; `None` if it has none.
     hash: Option<InputHash>,
-    /// Whether a value in it was too deep or out of range: the call would not do what was asked.
+    /// Whether a value of the input was too deep or out of range and is lost: the call would not do what was
+    /// asked.
     is_lossy: bool,
 }
 
@@ -59,14 +62,14 @@ impl ToolUse {
         odd.hash.clone()
     }
 
-    /// Whether the input lacks a value that could not be read.
+    /// Whether a value of the input could not be read and is lost.
     pub fn is_lossy(&self) -> bool {
         self.odd.as_ref().is_some_and(|odd| odd.is_lossy)
     }
 }
 
 impl OddInput {
-    /// The inputs in `content`, a piece of this text, that could not be read as they came.
+    /// The inputs in `content`, which is a part of this text, that could not be parsed as they were received.
     pub(super) fn of(json: &JsonText<'_>, content: &RawValue) -> Vec<Self> {
         let read = |(index, block)| {
             let received = json.received(members(block).get("input")?.get());
@@ -81,7 +84,7 @@ impl OddInput {
 }
 
 impl Block {
-    /// Reads the blocks of a content. `odd` are its inputs that could not be read as they came.
+    /// Parses the blocks of a content. `odd` are the inputs that could not be parsed as they were received.
     pub(super) fn parse_all(content: &RawValue, odd: &[OddInput]) -> serde_json::Result<Vec<Self>> {
         let blocks: Vec<&RawValue> = serde_json::from_str(content.get())?;
         let odd_at = |index| odd.iter().find(|odd| odd.index == index);
@@ -89,7 +92,7 @@ impl Block {
         Ok(blocks.into_iter().enumerate().map(read).collect())
     }
 
-    /// Reads a block. Only the type is read of one the runner does not look into.
+    /// Parses a block. Of a block that the runner does not use, only the type is read.
     pub(super) fn parse(raw: &RawValue, odd: Option<&OddInput>) -> Self {
         let members = members(raw);
         let text = |name: &str| serde_json::from_str::<String>(members.get(name)?.get()).ok();
@@ -108,22 +111,23 @@ impl Block {
     }
 }
 
-/// The members of a block; none where it is no object. Of those with the same name, the last one counts.
+/// The members of a block; empty if it is not an object. Of members with the same name, the last one counts.
 fn members(block: &RawValue) -> HashMap<Cow<'_, str>, &RawValue> {
     serde_json::from_str(block.get()).unwrap_or_default()
 }
 
-/// The blocks of a content; none where that is no list.
+/// The blocks of a content; empty if it is not a list.
 pub(super) fn blocks_of(content: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(content.get()).unwrap_or_default()
 }
 
-/// Whether a text is one that the API refuses: empty, or nothing but Unicode white space.
+/// Whether the API refuses a text as blank: it is empty, or has only Unicode white space.
 pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// What is sent back of these blocks, `calls` being their calls as they are answered.
+/// What is sent back for the blocks of a reply. `calls` are the reply's tool calls with the ids that the
+/// results carry.
 pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<'a, RawValue>> {
     let mut calls = calls.iter();
     let send = |raw: &&'a RawValue| match Block::parse(raw, None) {
@@ -135,7 +139,7 @@ pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<
     said.iter().filter_map(send).collect()
 }
 
-/// The block of a call, mended where it could not be sent back as it came.
+/// The block of a call, repaired if the API would refuse it.
 fn sendable_call<'a>(raw: &'a RawValue, asked: &ToolUse, answered: &ToolUse) -> Cow<'a, RawValue> {
     let (id, name) = (&answered.id, &sendable_name(&asked.name));
     let has_object = asked.input.get().starts_with('{');
@@ -154,12 +158,12 @@ struct MendedCall<'a> {
     input: &'a RawValue,
 }
 
-/// The input of a call that has none.
+/// The input that is sent back for a call without one.
 pub(super) fn no_input() -> Box<RawValue> {
     encode(&json!({}))
 }
 
-/// The name of a call as the API takes it back: `^[a-zA-Z0-9_-]{1,128}$`.
+/// A tool name in a form that the API accepts: `^[a-zA-Z0-9_-]{1,128}$`.
 fn sendable_name(name: &str) -> String {
     if name.is_empty() {
         "unnamed".into()
@@ -168,13 +172,13 @@ fn sendable_name(name: &str) -> String {
     }
 }
 
-/// JSON of our own making from strings, booleans and JSON that was read before.
+/// Encodes a value of this module. Such values consist of strings, booleans and JSON that was parsed before.
 pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
     #[allow(clippy::expect_used, reason = "nothing in these types can fail to encode")]
     serde_json::value::to_raw_value(value).expect("strings, booleans and JSON encode")
 }
 
-/// An id as the API takes it back; others lose what it refuses.
+/// An id in a form that the API accepts: each character that it would refuse becomes `_`.
 pub(crate) fn sendable_id(id: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if id.is_empty() { "call".into() } else { id.replace(|c| !fits(c), "_") }
@@ -188,7 +192,7 @@ mod tests {
         RawValue::from_string(json.to_owned()).unwrap()
     }
 
-    /// What is sent back of this content; `None` where it is the same bytes.
+    /// What is sent back for this content; `None` if it is the same bytes.
     fn sent(content: &str) -> Option<String> {
         let content = raw(content);
         let blocks: Vec<Box<RawValue>> = serde_json::from_str(content.get()).unwrap();
@@ -215,7 +219,7 @@ mod tests {
                 format!(r#"[{{"type":"text","text":"{blank}"}}, {{"n":1.0, "type":"new"}}]"#);
             assert_eq!(sent(&content).as_deref(), Some(r#"{"n":1.0, "type":"new"}"#), "{blank:?}");
         }
-        // No white space by Unicode, however little there is to see.
+        // These characters are invisible, but they are not white space in Unicode.
         assert_eq!(
             sent(r#"[{"type":"text","text":"\u200b"},{"type":"text","text":"\u0000"}]"#),
             None

@@ -1,5 +1,5 @@
-//! The first request of a tick writes the tool prefix to the cache before the others go out, so that it
-//! is written once and not by everybody at the same time.
+//! Lets the first request of a tick write the tool prefix to the prompt cache before other requests are sent.
+//! So the prefix is written once, and not by several requests at the same time.
 
 use std::{
     collections::HashMap,
@@ -20,22 +20,23 @@ use crate::clock::Clock;
 const LIFETIME: Duration = Duration::from_secs(300);
 /// Longest wait for the first request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Prefixes kept in mind; every persona sees the same tools, so one is the rule.
+/// The largest number of prefixes that are remembered. Every persona sees the same tools, so there is usually
+/// one.
 const MAX_PREFIXES: usize = 16;
 
-/// Who goes first with which prefix.
+/// Decides which request goes first with which prefix.
 #[derive(Debug)]
 pub(super) struct ColdStart {
     clock: Clock,
-    /// By a number that differs for other prefixes.
+    /// By the hash of the prefix.
     prefixes: Mutex<HashMap<u64, Prefix>>,
 }
 
 #[derive(Debug, Default)]
 struct Prefix {
-    /// Start of the last request that is known to have written or read it.
+    /// Start of the last request that is known to have written or read the prefix.
     used_at: Option<Timestamp>,
-    /// Whom to wait for, and until when, if somebody went first in this tick.
+    /// If a request went first in this tick: a channel that it closes, and until when the others wait for it.
     first: Option<(watch::Receiver<()>, Instant)>,
 }
 
@@ -44,34 +45,34 @@ impl ColdStart {
         Self { clock, prefixes: Mutex::default() }
     }
 
-    /// A tick begins: somebody may go first again.
+    /// Begins a tick: one request may go first again.
     pub(super) fn begin_tick(&self) {
         self.prefixes.lock().values_mut().for_each(|prefix| prefix.first = None);
     }
 
-    /// Makes a request with this prefix when it should go out: at once if the prefix is cached, if this is the
-    /// first one, or if the first one has had its time.
+    /// Sends a request with this prefix when it may go out: at once if the prefix is cached, if this is the
+    /// first request, or if the time of the first request is over.
     pub(super) async fn send<T, E>(
         &self,
         prefix: &str,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let prefix = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
-        // Dropped with it, or before: the others need not wait any longer.
+        // When this sender is dropped, the other requests need not wait any longer.
         let _leading = self.turn(prefix).await;
         let started = self.clock.now();
         let answer = request.await;
         if answer.is_ok()
             && let Some(prefix) = self.prefixes.lock().get_mut(&prefix)
         {
-            // It is in the cache from the start of the request on.
+            // The prefix is in the cache from the start of the request on.
             prefix.used_at = prefix.used_at.max(Some(started));
         }
         answer
     }
 
-    /// Resolves when a request should go out. Who goes first drops what it gets when the others need not wait
-    /// any longer.
+    /// Waits until a request may go out. The request that goes first gets a sender, and drops it when the
+    /// others need not wait any longer.
     async fn turn(&self, prefix: u64) -> Option<watch::Sender<()>> {
         let (mut arrival, until) = {
             let mut prefixes = self.prefixes.lock();
@@ -90,7 +91,7 @@ impl ColdStart {
             };
             first.clone()
         };
-        // It ends when the first one is answered or fails, which closes the channel.
+        // The wait ends when the first request is answered or fails, which closes the channel.
         let _ = timeout_at(until, arrival.changed()).await;
         None
     }
@@ -109,7 +110,7 @@ mod tests {
         (ColdStart::new(clock.clone()), clock)
     }
 
-    /// A request that takes so long.
+    /// A request that takes `ms` milliseconds.
     async fn after(ms: u64, answer: Result<(), ()>) -> Result<(), ()> {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         answer
@@ -168,7 +169,7 @@ mod tests {
         clock.advance(LIFETIME - Duration::from_secs(1));
         let (_, _) = tokio::join!(send(Ok(())), send(Err(())));
         assert_eq!(start.elapsed().as_millis(), 200, "together");
-        // A use refreshes it.
+        // Each use of the prefix begins its lifetime again.
         clock.advance(LIFETIME - Duration::from_secs(1));
         let (_, _) = tokio::join!(send(Err(())), send(Err(())));
         assert_eq!(start.elapsed().as_millis(), 300);

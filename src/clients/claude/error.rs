@@ -1,4 +1,4 @@
-//! Why there is no reply.
+//! The errors of requests to Claude.
 
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -9,51 +9,52 @@ use crate::{
     http::{Answer, HttpClient, HttpError, Retryable, Verdict},
 };
 
-/// Codes of a 429 that waiting does not heal (docs/contracts/anthropic-messages.md, section 6).
+/// Error codes of a 429 that does not pass with time (docs/contracts/anthropic-messages.md, section 6).
 const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
 
-/// Code of an account that is on hold.
+/// Error code of an account that is on hold.
 const ON_HOLD: &str = "organization_on_hold";
 
-/// What came of a request to Claude.
+/// The result of a request to Claude.
 pub type Result<T, E = ClaudeError> = std::result::Result<T, E>;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaudeError {
-    /// Any status but 200.
+    /// Claude answered with a status other than 200.
     #[error("Claude answered {status} {kind}: {message}", status = status.as_u16())]
     Refused {
-        /// HTTP status.
+        /// The HTTP status of the answer.
         status: StatusCode,
-        /// `error.type`, with `details.error_code` where there is one; `unknown` for a foreign body.
+        /// `error.type`, with `details.error_code` if there is one; `unknown` for a body that is not
+        /// Claude's.
         kind: String,
         /// `error.details.error_code`, if there is one.
         code: Option<String>,
-        /// What it says.
+        /// The message in the body, redacted and cut.
         message: String,
         /// Whether the same request may succeed later.
         verdict: Verdict,
     },
-    /// The model is not used at all for now.
+    /// All use of the model has stopped for now, for this reason.
     #[error("the model is not used for now: {0}")]
     Stopped(String),
-    /// Waiting for a turn would take longer than the run has.
+    /// The wait for a permit to send would take longer than the run may wait.
     #[error("Claude's limits leave no time for another request in this run")]
     WaitedEnough,
-    /// It must not be asked.
+    /// The run's account does not allow the request.
     #[error(transparent)]
     NotPaid(#[from] NotPaid),
-    /// A 200 that is no reply.
+    /// Claude answered 200 with a body that is no reply.
     #[error("Claude answered 200, but not with a message: {0}")]
     Unreadable(String),
-    /// No answer.
+    /// There was no complete answer.
     #[error(transparent)]
     Http(#[from] HttpError),
 }
 
 impl ClaudeError {
-    /// Reads an answer that is not 200. Proxies in between may send bodies of their own.
+    /// The error for an answer other than 200. A proxy in between may send a body in a format of its own.
     pub(super) fn from_answer(answer: &Answer, http: &HttpClient) -> Self {
         let body: Value = json_text::parse(&answer.body).unwrap_or_default();
         let error = &body["error"];
@@ -68,40 +69,40 @@ impl ClaudeError {
         Self::Refused { status: answer.status, kind, code, message, verdict }
     }
 
-    /// The status of a refusal.
+    /// The status, if Claude answered with an error.
     pub fn status(&self) -> Option<StatusCode> {
         let Self::Refused { status, .. } = self else { return None };
         Some(*status)
     }
 
-    /// Whether the request itself was refused (400), not the account that sent it. One that carries thinking
-    /// may be accepted without it (section 5.4).
+    /// Whether Claude refused the request itself (400) and not the account that sent it. A refused request
+    /// that carries thinking may be accepted without the thinking (section 5.4).
     pub(crate) fn is_bad_request(&self) -> bool {
         self.status() == Some(StatusCode::BAD_REQUEST) && self.lasting().is_none()
     }
 
-    /// The tool that a refusal of the request itself names, by its place in the request's list: `tools.3.…`.
+    /// The index, in the request's list, of the tool that a refusal of the request names: `tools.3.…`.
     pub(crate) fn named_tool(&self) -> Option<usize> {
         let Self::Refused { message, .. } = self else { return None };
         let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
         message.match_indices("tools.").find_map(|(at, path)| {
             let number = &message[at + path.len()..];
             let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
-            // The marker is ours, whatever tool carries it.
+            // The cache marker belongs to this program, whichever tool carries it.
             let is_of_tool = !number[end..].starts_with(".cache_control");
             let is_path = !message[..at].ends_with(in_word) && is_of_tool;
             is_path.then(|| number[..end].parse().ok()).flatten()
         })
     }
 
-    /// Whether the same request may be answered another time. One that Claude refuses for itself (400,
-    /// 413) never is.
+    /// Whether the same request may be answered at another time. A request that Claude refuses for its
+    /// content (400, 413) never is.
     pub(crate) fn may_pass(&self) -> bool {
         let of_itself = matches!(self, Self::Refused { .. } | Self::Http(_));
         !of_itself || self.verdict() != Verdict::Final || self.lasting().is_some()
     }
 
-    /// What a request that ended so is billed as.
+    /// How a request that ended with this error is billed.
     pub(super) fn bill(&self) -> Bill<'_> {
         match self {
             Self::Refused { .. } => Bill::Free,
@@ -110,8 +111,9 @@ impl ClaudeError {
         }
     }
 
-    /// Why nothing needs to be asked for the time being, if waiting does not heal this: a key, an
-    /// account, a model or a spend limit (docs/contracts/anthropic-messages.md, section 6).
+    /// The reason not to send anything for now, if the failure does not pass with time: a key, an account, a
+    /// model or a spend limit (docs/contracts/anthropic-messages.md, section 6). `None` for any other
+    /// failure.
     pub(super) fn lasting(&self) -> Option<String> {
         let Self::Refused { status, code, .. } = self else { return None };
         let code = code.as_deref().unwrap_or_default();
@@ -121,7 +123,7 @@ impl ClaudeError {
     }
 }
 
-/// The official SDKs' rule: 408, 409, 429 and from 500 on, unless a header says otherwise.
+/// The rule of the official SDKs: 408, 409, 429 and 5xx are sent again, unless a header says otherwise.
 fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdict {
     let retries = match headers.get("x-should-retry").map(|value| value.as_bytes()) {
         Some(b"true") => true,

@@ -1,9 +1,9 @@
-//! The way to Claude, one for the whole process: what one persona hears of limits and refusals, all of
-//! them heed.
+//! Lets requests to Claude through, one gate for the whole process: a limit or refusal that one persona meets
+//! applies to all of them.
 //!
-//! - A 429 makes everybody wait; `remaining` and `reset` headers slow the fleet before that.
-//! - The number of requests at once halves on 429 and 529, and recovers step by step.
-//! - What waiting does not heal stops all use of the model, until a probe shows that it is over.
+//! - After a 429 all requests wait. The `remaining` and `reset` headers slow the fleet down before that.
+//! - The number of requests at once is halved on 429 and 529, and recovers step by step.
+//! - A failure that does not pass with time stops all use of the model, until a probe succeeds.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::{
     http::{Gate as Door, Pass, retry_after, text_of},
 };
 
-/// Longest pause that headers ask for and get: limits are by the minute.
+/// The longest pause because of `reset` headers: the limits are per minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Pause after a 429 that does not say how long.
+/// Pause after a 429 that does not name one.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
-/// Runs in a row whose first request was refused with 400 until the fault is taken to be ours.
+/// So many runs in a row whose first request is refused with 400 are taken to be a fault of this program.
 const REFUSED_RUNS: u32 = 3;
-/// Until the first probe; doubled after each one that finds nothing changed.
+/// Time until the first probe. It is doubled after each probe that fails.
 const FIRST_WAIT: Duration = Duration::from_secs(600);
 /// Longest time between probes.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Lets requests through, or not.
+/// Lets requests to Claude through, or holds them back.
 #[derive(Debug)]
 pub(super) struct Gate {
     clock: Clock,
@@ -41,18 +41,18 @@ pub(super) struct Gate {
 struct State {
     halt: Option<Halt>,
     refused_runs: u32,
-    /// Uncached prompt tokens of the largest recent request: what the next one may need.
+    /// Uncached prompt tokens of the largest recent request, as an estimate for the next one.
     estimate: u64,
 }
 
-/// What may be asked of the model now.
+/// Which requests may be sent to the model now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Anything.
+    /// All requests may be sent.
     Open,
-    /// One run, to see whether what stopped it is over.
+    /// The requests of one run may be sent, to find out whether the model can be used again.
     Probe,
-    /// Nothing, for this reason.
+    /// No request may be sent, for this reason.
     Stopped(String),
 }
 
@@ -62,7 +62,7 @@ impl Gate {
         Self { clock, door: Door::new(most, Duration::ZERO), state: Mutex::default() }
     }
 
-    /// Waits for a turn, but not past `deadline`.
+    /// Waits until a request may be sent, but not past `deadline`.
     pub(super) async fn enter(&self, deadline: Instant) -> Result<Pass<'_>> {
         let closed = || {
             let state = self.state.lock();
@@ -72,8 +72,8 @@ impl Gate {
         self.door.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
     }
 
-    /// Takes in an answer that is a reply; `uncached` is the part of its prompt that counts towards the
-    /// limits.
+    /// Notes an answer that is a reply. `uncached` is the part of its prompt that counts towards the limits,
+    /// in tokens.
     pub(super) fn note_reply(&self, headers: &HeaderMap, uncached: u64) {
         self.door.widen();
         let mut state = self.state.lock();
@@ -87,7 +87,7 @@ impl Gate {
         }
     }
 
-    /// Takes in an answer that is none.
+    /// Notes a request that failed, and the headers of its answer.
     pub(super) fn note_refusal(&self, error: &ClaudeError, headers: &HeaderMap) {
         if let Some(reason) = error.lasting() {
             return self.halt(reason, false);
@@ -101,8 +101,8 @@ impl Gate {
         }
     }
 
-    /// Takes in that the first request of a run was refused with 400. A single one says enough where
-    /// runs like it have stopped everything before.
+    /// Notes that the first request of a run was refused with 400. A single such refusal is enough if refused
+    /// runs are what has stopped the model.
     pub(super) fn note_run(&self, error: &ClaudeError) {
         let mut state = self.state.lock();
         state.refused_runs += 1;
@@ -114,18 +114,18 @@ impl Gate {
         }
     }
 
-    /// What may be asked now. A probe is given out once at a time.
+    /// What may be asked now. Only one probe is given out at a time.
     pub(super) fn admit(&self) -> Admission {
         let halt = &mut self.state.lock().halt;
         halt.as_mut().map_or(Admission::Open, |halt| halt.admit(self.clock.now()))
     }
 
-    /// The tick that was given the probe is over, whether or not it asked anything.
+    /// Notes that the tick with the probe has ended, whether or not it has sent a request.
     pub(super) fn end_probe(&self) {
         self.state.lock().halt.iter_mut().for_each(|halt| halt.probing = false);
     }
 
-    /// Why nothing may be asked, if so.
+    /// Why all use of the model has stopped; `None` if it has not.
     pub(super) fn stopped(&self) -> Option<String> {
         self.state.lock().halt.as_ref().map(|halt| halt.reason.clone())
     }
@@ -147,33 +147,33 @@ impl Gate {
                 );
                 wait
             }
-            // Only a probe learns something new; others were on their way already.
+            // Only a probe shows anything new. Other requests were already in flight at the stop.
             Some(halt) => return halt.of_runs = of_runs,
         };
         let since = self.clock.now();
         state.halt = Some(Halt { reason, wait, since, probing: false, of_runs });
-        // Who waits for a turn learns of it at once.
+        // Wakes the waiting requests, so that they fail at once.
         self.door.hold(Duration::ZERO);
     }
 }
 
-/// All use of the model has stopped: why, and when to look again.
+/// All use of the model has stopped: the reason, and when the next probe is due.
 #[derive(Debug)]
 struct Halt {
     reason: String,
     wait: Duration,
-    /// When the wait began.
+    /// When the wait for the next probe began.
     since: Timestamp,
-    /// Whether a run is to find out if it is over.
+    /// Whether a run is probing now.
     probing: bool,
-    /// Whether it is runs that were refused, one after the other, and not the account or the key: one more of
-    /// them says that nothing has changed.
+    /// Whether runs that were refused one after the other caused the stop, and not the account or the key.
+    /// Then one more refused run shows that nothing has changed.
     of_runs: bool,
 }
 
 impl Halt {
     fn admit(&mut self, now: Timestamp) -> Admission {
-        // Set back behind the beginning, the clock no longer says how long it has been.
+        // If the clock was set back to before `since`, it no longer shows how long the wait was.
         let waited = Duration::try_from(now.duration_since(self.since));
         if self.probing || waited.is_ok_and(|waited| waited < self.wait) {
             return Admission::Stopped(self.reason.clone());
@@ -183,15 +183,15 @@ impl Halt {
     }
 }
 
-/// How long until a limit that the headers say is used up is reset (docs/contracts/anthropic-messages.md,
-/// section 7); `None` if there is room for another request of this many uncached tokens.
+/// How long until a limit that is used up by the headers is reset (docs/contracts/anthropic-messages.md,
+/// section 7). `None` if there is room for another request with `estimate` uncached tokens.
 fn exhausted(headers: &HeaderMap, estimate: u64, now: Timestamp) -> Option<Duration> {
     let text =
         |kind: &str, what: &str| text_of(headers, &format!("anthropic-ratelimit-{kind}-{what}"));
     let until_reset = |(kind, needed): (&str, u64)| {
         let remaining: u64 = text(kind, "remaining")?.parse().ok()?;
         let reset: Timestamp = text(kind, "reset")?.parse().ok()?;
-        // One that is past is no wait.
+        // A reset in the past needs no wait.
         let wait = Duration::try_from(reset.duration_since(now)).ok()?;
         (remaining < needed && !wait.is_zero()).then_some(wait.min(LONGEST_PAUSE))
     };

@@ -1,22 +1,23 @@
-//! The messages of a request, with a cache marker of their own in front of a long turn.
+//! The messages of a request, with an additional cache marker in front of a long turn.
 //!
-//! The marker on the whole request stands for one on its last block, from where the API looks for what it
-//! has kept no further back than 20 blocks (docs/contracts/anthropic-messages.md, 5.1). A reply with ten
-//! calls and their results is as long as that: without a marker nearer the old end, the whole history would
-//! be written anew, at more than ten times the price of reading it.
+//! The cache marker on the whole request counts as a marker on its last block. From a marker, the API looks
+//! for cached content at most 20 blocks back (docs/contracts/anthropic-messages.md, section 5.1). A reply
+//! with ten calls and their results has as many blocks. Without a marker nearer to the end of the cached
+//! content, the whole history would be written to the cache again, at more than ten times the price of
+//! reading it.
 //!
-//! Where the turn before ended with a system message, what was kept lies behind that, and the marker in front of
-//! it only helps with what was kept before: one turn is written once more. A marker for that, too, would be one
-//! more than there may be.
+//! If the turn before ended with a system message, the cached content ends after that message. The marker in
+//! front of the message then only finds what was cached earlier, and one turn is written again. Another
+//! marker for this case would be one more than the API allows.
 
 use std::borrow::Cow;
 
 use super::message::{Message, Role};
 
-/// Blocks of a turn from which on the end of the one before is out of reach.
+/// If a turn has this many blocks, the end of the turn before is out of reach for the marker on the request.
 const OUT_OF_REACH: usize = 20;
 
-/// These messages as they are sent, marked if they are to be `cached`.
+/// The messages as they are sent, with the additional marker if the request is to be cached.
 pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> {
     let mut sent: Vec<_> = messages.iter().map(Cow::Borrowed).collect();
     if let Some(index) = end_of_earlier(messages).filter(|_| cached)
@@ -27,7 +28,7 @@ pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> 
     sent
 }
 
-/// The last message of the user's before the latest turn, if that is a long one.
+/// Index of the last user message before the latest turn, if that turn is a long one.
 fn end_of_earlier(messages: &[Message]) -> Option<usize> {
     let replied = messages.iter().rposition(|message| message.role == Role::Assistant)?;
     let index = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
     use crate::clients::claude::ToolResult;
 
-    /// A day of turns with so many calls each, as it is sent.
+    /// The messages of a day as they are sent. `turns` has the number of calls of each turn.
     fn sent(turns: &[usize], reminded: bool) -> Vec<Value> {
         let mut messages = vec![Message::user("Guten Morgen!")];
         for calls in turns {
@@ -65,7 +66,7 @@ mod tests {
         }
     }
 
-    /// The places of messages whose last block carries a marker.
+    /// Indices of the messages whose last block has a marker.
     fn marked(messages: &[Value]) -> Vec<usize> {
         let is_marked = |message: &Value| {
             let blocks = message["content"].as_array();
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn reminders_count_and_are_left_out() {
-        // The one of the turn before, nine calls with their results, and another one.
+        // The blocks are the reminder of the turn before, nine calls with their results, and another
+        // reminder.
         assert_eq!(marked(&sent(&[2, 9], true)), [2]);
     }
 

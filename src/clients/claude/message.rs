@@ -1,4 +1,4 @@
-//! What is said to the model, as the JSON it is sent as.
+//! The messages of a conversation, as the JSON that is sent to the Messages API.
 
 use std::borrow::Cow;
 
@@ -7,43 +7,44 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::block::{Block, ToolUse, blocks_of, encode, is_blank, sendable};
 
-/// Fewer than a token ever has in the texts and JSON sent here, so that no estimate is too low.
+/// The number of bytes that a token is assumed to have. Tokens of the texts and JSON sent here are longer, so
+/// no estimate of tokens is too low.
 pub(super) const BYTES_PER_TOKEN: u64 = 2;
-/// Most tokens an image is billed as. The API scales a larger one down first; models with a high
+/// The most tokens that an image is billed as. The API scales a larger image down first; models with a high
 /// resolution bill up to 4,784 tokens.
 const IMAGE_TOKENS: u64 = 5_000;
-/// Most tokens a page of a PDF is billed as: an image of it, and up to 3,000 tokens of its text.
+/// The most tokens that a page of a PDF is billed as: an image of the page, and up to 3,000 tokens of text.
 const PAGE_TOKENS: u64 = IMAGE_TOKENS + 3_000;
-/// Fewer base64 characters than a page of a PDF takes, with what it is drawn of: a full one has
-/// thousands of characters, however well packed.
+/// The number of base64 characters that a page of a PDF is assumed to take. A page with everything that is
+/// drawn on it takes more: a full page has thousands of characters, however well they are compressed.
 const PAGE_BYTES: u64 = 1_000;
-/// Most pages the API takes in one PDF.
+/// The largest number of pages that the API accepts in one PDF.
 const MAX_PAGES: u64 = 600;
-/// What stands for a result that there is no money to send.
+/// The text that replaces a result if the run has no money left to send the result.
 const CUT: &str = "[cut: this result is not shown, the run's money allows no more]";
-/// What is shown of a failed call that says nothing.
+/// The text that is sent for a failed call whose result is empty.
 const SILENT: &str = "The tool failed without saying why.";
 
-/// How long a prompt or a part of one is, in bytes of JSON. An image or a PDF counts as many as text would have
-/// that is billed like it: what it is billed as has nothing to do with how long it is as base64.
+/// Length of a prompt or of a part of a prompt, in bytes of JSON. An image or a PDF counts as a text that is
+/// billed like it, because its length in base64 says nothing about how many tokens it is billed as.
 pub type Weight = u64;
 
-/// One message of a conversation. Made once and never changed, but for [`Message::strip_thinking`] and
-/// [`Message::replace_attachments`].
+/// One message of a conversation. Only [`Message::trim_end`], [`Message::strip_thinking`] and
+/// [`Message::replace_attachments`] change a message after it was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Message {
     pub(super) role: Role,
-    /// A text, or a list of blocks.
+    /// A string, or an array of blocks.
     pub(super) content: Box<RawValue>,
-    /// How many blocks its content has.
+    /// Number of blocks in `content`; 1 for a string.
     #[serde(skip)]
     pub(super) blocks: usize,
-    /// By how much it weighs more than it is long.
+    /// The message's weight minus its length in bytes, which is the correction for images and PDFs.
     #[serde(skip)]
     pub(super) attached: i64,
 }
 
-/// Who says something.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Role {
@@ -53,13 +54,14 @@ pub(super) enum Role {
 }
 
 impl Message {
-    /// The user says `text`, which must not be blank.
+    /// A message of the user. `text` must not be blank.
     pub fn user(text: &str) -> Self {
         Self::of(Role::User, text)
     }
 
-    /// The model said `content`, the bytes of a reply's content array, and `calls` are its calls as they are
-    /// answered. `None` where it says something, and nothing that can be sent back.
+    /// The model's message with `content`, the bytes of a reply's content array. `calls` are the reply's tool
+    /// calls with the ids that the results carry. `None` if `content` has blocks and none of them can be sent
+    /// back.
     pub fn assistant(content: &RawValue, calls: &[ToolUse]) -> Option<Self> {
         let said = blocks_of(content);
         let sent = sendable(&said, calls);
@@ -69,8 +71,8 @@ impl Message {
         (!sent.is_empty()).then(|| Self::of(Role::Assistant, &sent))
     }
 
-    /// Takes the white space from the end of the last message if the model has said that: as the end of a
-    /// request it is refused.
+    /// Removes the white space at the end of the last message if the model wrote that message. The API
+    /// refuses a request that ends with such white space.
     pub fn trim_end(messages: &mut [Self]) {
         let Some(last) = messages.last_mut() else { return };
         let mut said: Vec<_> = last.said().into_iter().map(Cow::Borrowed).collect();
@@ -83,8 +85,8 @@ impl Message {
         }
     }
 
-    /// The results of one turn's tool calls: all of them, nothing before them, and `text`, if any,
-    /// behind them (section 4).
+    /// The results of one turn's tool calls. All results come first, then `text`, if there is one and it is
+    /// not blank (section 4).
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
         let text = text.filter(|text| !is_blank(text)).map(text_block);
         let blocks: Vec<_> = results.iter().map(ToolResult::sent).chain(text).collect();
@@ -92,8 +94,9 @@ impl Message {
         Self { attached, ..Self::of(Role::User, &blocks) }
     }
 
-    /// Said by the operator in the middle of a conversation. Only right behind a user message, as the last one
-    /// (section 5.3), and only for models that [take these](super::ClaudeClient::takes_system_messages).
+    /// A message of the operator in the middle of a conversation. It is valid only directly after a user
+    /// message, as the last message (section 5.3), and only for models that [accept system
+    /// messages](super::ClaudeClient::takes_system_messages).
     pub fn system(text: &str) -> Self {
         Self::of(Role::System, text)
     }
@@ -104,9 +107,10 @@ impl Message {
         Self { role, blocks: blocks.map_or(1, |all| all.len()), content, attached: 0 }
     }
 
-    /// The same with a cache marker on its last block; `None` for a content that is no list of blocks.
+    /// This message with a cache marker on its last block. `None` if the content is not a list of blocks.
     pub(super) fn marked(&self) -> Option<Self> {
-        // As this module writes it: the ends of the block and the list.
+        // This module encodes without white space, so the last block and the list end with these two
+        // characters.
         let open = self.content.get().strip_suffix("}]")?;
         let marker = encode(&CacheControl::Ephemeral);
         let content = RawValue::from_string(format!(r#"{open},"cache_control":{marker}}}]"#));
@@ -118,12 +122,12 @@ impl Message {
         encode(self).get().to_owned()
     }
 
-    /// Takes all thinking out of the model's messages; everything else stays byte for byte. Whether there
-    /// was any.
+    /// Removes all thinking from the model's messages. Everything else keeps its bytes. Returns whether there
+    /// was any thinking.
     ///
-    /// A message of nothing but thinking is left out: as the last one, empty, it would be a prefill, and
-    /// neighbours of the same role count as one turn (sections 0 and 2). No tool result is behind such a
-    /// message, for it has no call.
+    /// A message that consists of thinking alone is removed. As the last message, an empty one would be a
+    /// prefill; elsewhere it is not needed, because neighbours of the same role count as one turn (sections 0
+    /// and 2). No tool result follows such a message, because it has no call.
     pub fn strip_thinking(messages: &mut Vec<Self>) -> bool {
         let mut found = false;
         messages.retain_mut(|message| {
@@ -144,15 +148,15 @@ impl Message {
         found
     }
 
-    /// Puts notes in the place of all images and PDFs in results; everything else stays byte for byte. Whether
-    /// there were any.
+    /// Replaces all images and PDFs in tool results by notes. Everything else keeps its bytes. Returns
+    /// whether there were any.
     pub(crate) fn replace_attachments(messages: &mut [Self]) -> bool {
         let mut found = false;
         for message in messages.iter_mut().filter(|message| message.role == Role::User) {
-            // As this module wrote it, and as it writes it again.
+            // This module has encoded the content and encodes it again in the same way.
             let mut results: Vec<Value> =
                 serde_json::from_str(message.content.get()).unwrap_or_default();
-            // Indexing would put a null where there is no content.
+            // Indexing with `[]` would insert null where there is no content.
             let contents = results.iter_mut().filter_map(|r| r.get_mut("content")?.as_array_mut());
             let mut is_changed = false;
             for block in contents.flatten() {
@@ -172,18 +176,18 @@ impl Message {
         found
     }
 
-    /// The blocks of a message of the model's.
+    /// The blocks of a message that the model wrote; empty for any other message.
     fn said(&self) -> Vec<&RawValue> {
         if self.role == Role::Assistant { blocks_of(&self.content) } else { Vec::new() }
     }
 }
 
-/// The answer to one `tool_use` block.
+/// The result of one tool call, as the answer to its `tool_use` block.
 #[derive(Clone, Debug)]
 pub struct ToolResult {
-    /// Id of the block it answers.
+    /// Id of the `tool_use` block that this result answers.
     pub tool_use_id: String,
-    /// What the model gets to see; may be empty.
+    /// The blocks that the model gets to see; may be empty.
     pub content: Vec<ResultBlock>,
     /// Whether the call failed.
     pub is_error: bool,
@@ -193,36 +197,36 @@ pub struct ToolResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultBlock {
-    /// Text; left out where it is blank.
+    /// A text. It is not sent if it is blank.
     Text(String),
-    /// A base64 image of a type the API takes.
+    /// An image of a type that the API accepts.
     Image {
         /// `image/jpeg`, `image/png`, `image/gif` or `image/webp`.
         media_type: String,
-        /// Standard base64.
+        /// The bytes of the image in standard base64.
         data: String,
     },
-    /// A base64 PDF.
+    /// A PDF, which is sent as a block of type `document`.
     Pdf {
-        /// Standard base64.
+        /// The bytes of the file in standard base64.
         data: String,
     },
 }
 
 impl ToolResult {
-    /// The answer to `call`.
+    /// A result that answers `call`.
     pub fn of(call: &ToolUse, content: Vec<ResultBlock>, is_error: bool) -> Self {
         Self { tool_use_id: call.id.clone(), content, is_error }
     }
 
-    /// The same in a few words, for want of money.
+    /// This result with a short note as its content, for a run that has no money left for the content.
     #[must_use]
     pub(crate) fn as_cut(&self) -> Self {
         let (tool_use_id, is_error) = (self.tool_use_id.clone(), self.is_error);
         Self { tool_use_id, content: vec![ResultBlock::Text(CUT.to_owned())], is_error }
     }
 
-    /// How long it is.
+    /// What the result adds to the weight of a prompt.
     pub fn weight(&self) -> Weight {
         let length = encode(&self.sent()).get().len() as u64 + 1;
         length.saturating_add_signed(self.attached())
@@ -264,7 +268,7 @@ impl ToolResult {
     }
 }
 
-/// A block of text.
+/// A content block of type `text`.
 pub(super) fn text_block(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
@@ -273,7 +277,7 @@ fn media(kind: &str, media_type: &str, data: &str) -> Value {
     json!({"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}})
 }
 
-/// Marks the end of a prefix that is to be cached for 5 minutes.
+/// Marks the end of a prefix that the API keeps in the prompt cache for 5 minutes.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum CacheControl {

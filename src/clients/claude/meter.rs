@@ -1,85 +1,86 @@
-//! Who is asked before money is spent, and told what came of it.
+//! The interface to the account of a run, which is asked before money is spent and is told the actual cost.
 
 use jiff::Timestamp;
 
 use super::Reply;
 use crate::domain::Usd;
 
-/// Keeps the account of a run. Asked before every request, retries included.
+/// Keeps the account of a run. It is asked before every request, retries included.
 pub trait Meter: Sync {
-    /// What the run may still cost.
+    /// The money that the run may still spend.
     fn left(&self) -> Usd;
 
-    /// A request is about to be sent that may cost so much. Dropped on the way, nothing stays reserved.
+    /// Reserves the money for a request that is about to be sent. If the future is dropped, nothing stays
+    /// reserved.
     ///
     /// # Errors
-    /// When it must not be sent.
+    /// When the request must not be sent.
     fn reserve(
         &self,
         price: Price,
     ) -> impl Future<Output = Result<impl Reservation, NotPaid>> + Send;
 }
 
-/// Money for one request. Dropped without being settled, it is given back if the request was not sent, and
-/// else counts as lost.
+/// Money for one request. If it is dropped without being settled, it is given back if the request was not
+/// sent, and counts as lost otherwise.
 #[must_use]
 pub trait Reservation: Send + Sync {
-    /// From now on the request may be billed.
+    /// Notes that the request is sent, and may be billed from now on.
     fn send(&self);
 
-    /// What came of the request.
+    /// Books how the request was billed.
     fn settle(self, bill: Bill<'_>) -> impl Future<Output = ()> + Send;
 }
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Price {
-    /// At most.
+    /// The most that the request may cost.
     pub most: Usd,
-    /// What must be left beside it of the run's money.
+    /// The part of the run's money that must be left after the request.
     pub spare: Usd,
-    /// What it might cost at most with a short system prompt and no history: where not even that much is
-    /// left, nobody's request fits.
+    /// The most that the request might cost with a short system prompt and no history. If not even this
+    /// amount is left, there is no room for the request of any run.
     pub ordinary: Usd,
 }
 
-/// What came of a request, as far as money goes.
+/// How a request was billed.
 #[derive(Clone, Copy, Debug)]
 pub enum Bill<'a> {
-    /// A reply, which says what it cost.
+    /// There was a reply, which says what it cost.
     Replied(&'a Reply),
-    /// It was refused, or never arrived: nothing is owed.
+    /// The request was refused or did not arrive, so nothing is owed.
     Free,
-    /// No readable answer, which may have been billed.
+    /// There was no readable answer; the request may have been billed.
     Lost,
 }
 
 /// Why a request must not be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPaid {
-    /// It does not fit under a cap.
+    /// The request does not fit under a cap.
     #[error("{variable} leaves no room for another model request")]
     Budget {
         /// The variable that sets the cap.
         variable: &'static str,
-        /// If it is the cap of this persona alone: when the persona has money again.
+        /// When the persona has money again, if the cap is that of this persona alone.
         persona_broke_until: Option<Timestamp>,
     },
-    /// It is too dear for a cap that others may still fit under.
+    /// The request costs too much for a cap under which other requests may still fit.
     #[error("a model request of this run may cost {most}, more than {variable} has left for it")]
     TooDear {
         /// The variable that sets the cap.
         variable: &'static str,
-        /// What the request may cost.
+        /// The most that the request may cost.
         most: Usd,
     },
-    /// It could not be written down first.
+    /// The reservation could not be written to the journal before the request.
     #[error("no model request without a record of it: {reason}")]
     Unrecorded {
-        /// Why it could not.
+        /// Why it could not be written.
         reason: String,
     },
-    /// The conversation is to end here.
+    /// The conversation must end after its current turn.
     #[error("the run is to end after its current turn")]
     Paused,
 }

@@ -1,4 +1,4 @@
-//! How long a run waits for Claude's limits in all, retries included.
+//! Limits how long a run waits for Claude's rate limits in all, retries included.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,11 +7,11 @@ use std::{
 
 use crate::http::Verdict;
 
-/// Longest total wait of a run: a minute's limit is reset within it, and what takes longer is better
-/// done in a later tick. The pause after which it is used up may go a second beyond it.
+/// Longest total wait of a run. A limit per minute is reset within this time, and a longer wait is better
+/// left to a later tick. The last pause may exceed this time by a second.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How long a run has waited for Claude's limits.
+/// The time that a run has waited for Claude's limits.
 #[derive(Debug, Default)]
 pub struct Patience {
     spent_ms: AtomicU64,
@@ -31,7 +31,7 @@ impl Patience {
         self.spent_ms.fetch_add(wait.as_millis() as u64, Relaxed);
     }
 
-    /// Whether a failed attempt of this run may be followed by another one. Not where waiting for that would
+    /// Whether another attempt may follow a failed attempt of this run. It may not if the wait for it would
     /// take more patience than is left.
     pub(super) fn allows(&self, verdict: Verdict) -> bool {
         let Verdict::Transient { retry_after } = verdict else { return false };

@@ -1,4 +1,4 @@
-//! What the model said.
+//! A reply of the model: how it is read, stored and redacted.
 
 use std::collections::HashSet;
 
@@ -11,38 +11,40 @@ use super::{
 };
 use crate::domain::{Cost, JsonText, Redactor, Tokens, one_line};
 
-/// Longest category of a refusal, in characters.
+/// Longest category of a refusal that is kept, in characters.
 const MAX_CATEGORY: usize = 64;
-/// Most that a reply weighs ([`JsonText::read`]): several times what the output tokens of one can say.
+/// Largest weight of a reply ([`JsonText::read`]): several times what the output tokens of one reply can
+/// express.
 const MAX_WEIGHT: usize = 50_000;
 
-/// What holds a history together: these are no text of the model, and a secret may be a word.
+/// Members of a block that are not redacted: they are structure and no text of the model, and a secret may be
+/// a word.
 const STRUCTURE: [&str; 5] = ["type", "id", "name", "signature", "data"];
 
-/// One reply. Serialized, it is what it takes to have it again: content, end and price.
+/// One reply. Its serialized form has all that is needed to restore it: content, stop reason and cost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Reply {
-    /// The content array, byte for byte as it came, or as it can be read ([`JsonText`]).
+    /// The content array, byte for byte as it was received, or in a form that can be parsed ([`JsonText`]).
     pub content: Box<RawValue>,
-    /// A view of its blocks, in order.
+    /// The parsed blocks of `content`, in order.
     #[serde(skip)]
     pub blocks: Vec<Block>,
     /// Why the reply ended.
     pub stop_reason: StopReason,
     /// Category of a refusal, if the API names one.
     pub refusal: Option<String>,
-    /// Its length and that of its prompt, in tokens.
+    /// The tokens of the reply and of its prompt.
     pub usage: Tokens,
-    /// What it cost.
+    /// Cost of the reply and of its prompt.
     pub cost: Cost,
-    /// What is known only of the bytes received of inputs that could not be read as they came.
+    /// What is known of the inputs that could not be parsed as they were received.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd_inputs: Vec<OddInput>,
-    /// Whether its length is not what the API says but the most that the request could take.
+    /// Whether `usage` is not what the API reports but the most that the request could take.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_guessed: bool,
-    /// Whether the run's money allowed it fewer output tokens than were wanted.
+    /// Whether the run's money allowed the reply fewer output tokens than were wanted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_rationed: bool,
 }
@@ -50,7 +52,7 @@ pub struct Reply {
 impl<'de> Deserialize<'de> for Reply {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut reply = Self::deserialize(deserializer)?;
-        // An earlier version kept what could not be sent again.
+        // An earlier version stored contents that cannot be sent again, so a stored content is repaired too.
         let stored = reply.content;
         let json = JsonText::of(stored.get().as_bytes());
         let content: &RawValue = serde_json::from_str(json.as_str()).map_err(D::Error::custom)?;
@@ -71,33 +73,34 @@ impl Serialize for Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// The model is done.
+    /// The model has finished its turn.
     EndTurn,
-    /// It waits for the results of its calls.
+    /// The model waits for the results of its calls.
     ToolUse,
-    /// It was cut off; a tool call at its end is incomplete.
+    /// The reply was cut off. A tool call at its end is incomplete.
     MaxTokens,
-    /// A stop sequence came up; as `EndTurn`.
+    /// The model wrote a stop sequence. This is handled like `EndTurn`.
     StopSequence,
     /// The API wants to be called again with the same history.
     PauseTurn,
-    /// The model declined; nothing of the reply is to be used.
+    /// The model declined. Nothing of the reply may be used.
     Refusal,
     /// The history fills the context window.
     #[serde(alias = "model_context_window_exceeded")]
     ContextWindowExceeded,
-    /// None, or one this program does not know: stop, run nothing.
+    /// No reason, or one that this program does not know: the run stops asking, and no call of the reply is
+    /// run.
     #[serde(other)]
     Unknown,
 }
 
 impl StopReason {
-    /// Whether the reply came to its end by itself, so that its calls are whole.
+    /// Whether the reply ended by itself, so that its calls are complete.
     fn is_complete(self) -> bool {
         matches!(self, Self::EndTurn | Self::ToolUse | Self::StopSequence | Self::PauseTurn)
     }
 
-    /// Metric label.
+    /// The API's name of the reason, which is also a metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EndTurn => "end_turn",
@@ -116,7 +119,8 @@ impl StopReason {
 struct WireReply<'a> {
     #[serde(borrow)]
     content: &'a RawValue,
-    // Beside the content, whatever is missing or of an unexpected kind; the reply counts.
+    // A member other than the content may be missing or of an unexpected type. The reply is used all the
+    // same.
     #[serde(default)]
     stop_reason: Value,
     #[serde(default)]
@@ -128,7 +132,7 @@ struct WireReply<'a> {
 }
 
 impl Reply {
-    /// Reads a reply and prices it; the error says what is wrong with it.
+    /// Reads a reply and computes its cost. The error says what is wrong with the reply.
     pub(super) fn parse(body: &[u8], bills: &Bills, most: &Tokens) -> serde_json::Result<Self> {
         let json = JsonText::of(body);
         let wire: WireReply<'_> = json.read(MAX_WEIGHT)?;
@@ -140,8 +144,8 @@ impl Reply {
             content: wire.content.to_owned(),
             blocks,
             stop_reason: StopReason::deserialize(&wire.stop_reason).unwrap_or(StopReason::Unknown),
-            // A longer one is not told at all: cut here, where nobody knows the persona's secrets, it
-            // could end in a part of one.
+            // A longer category is left out and not cut. The persona's secrets are not known here, so a cut
+            // text could end in a part of one.
             refusal: wire.stop_details["category"]
                 .as_str()
                 .filter(|category| category.chars().count() <= MAX_CATEGORY)
@@ -154,13 +158,13 @@ impl Reply {
         })
     }
 
-    /// The calls of a complete reply, in order, each with an id of its own: `known` has those of the calls
-    /// before.
+    /// The calls of a complete reply, in order, each with an id of its own. `known` has the ids of all
+    /// earlier calls; the new ids are added to it.
     pub fn calls(&self, known: &mut HashSet<String>) -> Vec<ToolUse> {
         let given: HashSet<&str> = self.tool_uses().map(|call| &*call.id).collect();
         let own_id = |call: &ToolUse| {
             let mut id = sendable_id(&call.id);
-            // One that is mended does not take the one that another call came with.
+            // A repaired id must not be one that another call of this reply was received with.
             while (id != call.id && given.contains(&*id)) || !known.insert(id.clone()) {
                 id = format!("{id}_{}", known.len());
             }
@@ -170,7 +174,7 @@ impl Reply {
         self.tool_uses().filter(|_| self.stop_reason.is_complete()).map(own_id).collect()
     }
 
-    /// The text blocks, one after the other.
+    /// The text of all text blocks, each trimmed and on a line of its own.
     pub fn text(&self) -> String {
         let texts = self.blocks.iter().filter_map(|block| match block {
             Block::Text(text) => Some(text.trim()),
@@ -187,7 +191,8 @@ impl Reply {
         })
     }
 
-    /// The same without secrets in what the model wrote. Where there are none, byte for byte the same.
+    /// This reply without secrets in what the model wrote. If it contains no secret, its content keeps its
+    /// bytes.
     pub fn redacted(&self, redactor: &Redactor) -> Self {
         let mut redacted = self.clone();
         redacted.refusal = self.refusal.as_ref().map(|text| redactor.redact(text).into_owned());

@@ -1,10 +1,10 @@
-//! What can go wrong with a request to mana-mcp, and what that means for the request.
+//! The errors of requests to mana-mcp, and what an error means for its request.
 
 use std::time::Duration;
 
 use crate::http::{HttpError, Retryable, Verdict};
 
-/// What came of a request.
+/// The result of a request to mana-mcp.
 pub(crate) type Outcome<T> = Result<T, McpError>;
 
 /// Why a request has no result.
@@ -22,24 +22,25 @@ pub struct McpError {
 pub enum Fate {
     /// The server answered with a JSON-RPC error.
     Rejected,
-    /// The server certainly did not run it, and will not.
+    /// The server certainly did not run the request, and will not run it.
     NotRun,
-    /// The server certainly did not run it, and may do so later: after so long, where it says so.
+    /// The server certainly did not run the request, and may run it later: after this wait, if the server
+    /// names one.
     Busy(Option<Duration>),
-    /// The server could not be reached, so it did not run it.
+    /// The server could not be reached, so it did not run the request.
     Away,
-    /// The server no longer knows the session, so it did not run it. Another session is needed.
+    /// The server no longer knows the session, so it did not run the request. Another session is needed.
     SessionLost,
-    /// The server does not accept the JWT, so it did not run it. A fresh one is needed, and with it another
-    /// session.
+    /// The server does not accept the JWT, so it did not run the request. A fresh JWT is needed, and with it
+    /// another session.
     Unauthorized,
-    /// The server lists no tool: there is nothing a persona could do.
+    /// The server lists no tools, so there is nothing that a persona could do.
     NoTools,
-    /// It may or may not have run.
+    /// The request may or may not have run.
     Unknown,
-    /// A read was not answered, however often it was asked for.
+    /// A read was not answered, although it was sent several times.
     Unanswered,
-    /// It was answered at such length that the answer was not read. The next one would be as long.
+    /// The answer was too long and was not read. The next answer would be as long.
     Oversized,
 }
 
@@ -48,12 +49,12 @@ impl McpError {
         Self { fate, reason: reason.into() }
     }
 
-    /// The server certainly did not run it, and will not.
+    /// The error of a request that the server certainly did not run and will not run.
     pub(crate) fn not_run(reason: impl Into<String>) -> Self {
         Self::new(Fate::NotRun, reason)
     }
 
-    /// It may or may not have run.
+    /// The error of a request that may or may not have run.
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self::new(Fate::Unknown, reason)
     }
@@ -63,12 +64,13 @@ impl McpError {
         Self::new(Fate::Oversized, format!("the answer of mana-mcp is {most} and was not read"))
     }
 
-    /// Whether the server certainly did nothing for it.
+    /// Whether the server certainly did nothing for the request.
     pub(crate) fn was_not_run(&self) -> bool {
         self.sense().0
     }
 
-    /// Whether the server certainly did nothing for it, and how that is told.
+    /// Whether the server certainly did nothing for the request, and the words for that at the beginning of
+    /// the message.
     fn sense(&self) -> (bool, &'static str) {
         match self.fate {
             Fate::NotRun | Fate::Busy(_) | Fate::Away | Fate::SessionLost => (true, "not run: "),
@@ -78,8 +80,8 @@ impl McpError {
         }
     }
 
-    /// The same of a step of the setup, which changes nothing and may be made again where its outcome is
-    /// unknown. The reason names the step.
+    /// This error as that of a step of the setup. Such a step changes nothing, so it may be sent again if its
+    /// outcome is unknown. The reason names the step.
     pub(super) fn of_setup(self, step: &'static str) -> Self {
         let fate = match self.fate {
             Fate::Busy(_) | Fate::Unknown => Fate::Busy(None),

@@ -1,6 +1,6 @@
-//! What a server says in the messages of an answer, and when that is enough of it.
+//! Reads the messages of a server in an answer, and stops if the server sends too many requests of its own.
 //!
-//! Nothing depends on where the chunks of a stream end.
+//! The result does not depend on where the chunks of a stream end.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{domain::JsonText, http::HttpClient};
 
-/// Most requests of the server to us in one answer stream: this client offers it nothing to ask for.
+/// The largest number of requests by the server in one answer stream. The client offers nothing that a server
+/// could ask for.
 const MAX_SERVER_REQUESTS: u32 = 100;
 
-/// A message of the server, as far as it tells what it is.
+/// The members that show what kind of message the server has sent.
 #[derive(Deserialize)]
 struct Incoming<'a> {
     #[serde(borrow)]
@@ -34,19 +35,20 @@ struct RpcError<'a> {
     message: Member<'a>,
 }
 
-/// What a message of the server means for the request under way.
+/// What a message of the server means for the request in flight.
 #[derive(Debug)]
 pub enum Heard {
-    /// The answer to it.
+    /// The answer to the request.
     Answer(Outcome<Box<RawValue>>),
-    /// The server wants an answer to a request of its own.
+    /// The server sent a request of its own; this is the answer that it wants.
     Asked(Vec<u8>),
-    /// Nothing that has to do with it.
+    /// The message has nothing to do with the request.
     Nothing,
 }
 
 impl Heard {
-    /// What a message of the server says. It belongs to the exchange it came in, whatever id it carries.
+    /// Reads a message of the server. The message belongs to the exchange that it was received in, whatever
+    /// its id.
     pub(super) fn of(message: &[u8], http: &HttpClient) -> Self {
         let json = JsonText::of(message);
         let Ok(message) = serde_json::from_str::<Incoming<'_>>(json.as_str()) else {
@@ -63,7 +65,7 @@ impl Heard {
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
             Incoming { method: Some(_), .. } => Self::Nothing,
-            // A proxy's or a web framework's own errors say nothing of JSON-RPC.
+            // Without `jsonrpc`, this is the error of a proxy or a web framework.
             Incoming { error: Some(error), jsonrpc: Some(_), .. } => {
                 Self::Answer(Err(rejected(error, http)))
             }
@@ -73,7 +75,7 @@ impl Heard {
     }
 }
 
-/// A refusal is one whatever its parts are: a message that is no text is told as it stands.
+/// The error for a refusal, of whatever types its members are. A message that is no text is shown as JSON.
 fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
     let RpcError { code, message } = get(Some(error)).unwrap_or_default();
     let text = get::<String>(message);
@@ -82,7 +84,7 @@ fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
     McpError::new(Fate::Rejected, format!("JSON-RPC error {}: {message}", code.0))
 }
 
-/// Listens to an answer stream. Public for the fuzz target of it.
+/// Reads the messages of an answer stream. Public for a fuzz target.
 #[derive(Debug)]
 pub struct Hearing {
     pub(super) events: Events,
@@ -90,15 +92,16 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// Takes messages of at most `limit` bytes.
+    /// A reader of messages that have at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { events: Events::new(limit), asked: 0 }
     }
 
-    /// The next message in what is new of the stream; removes from `chunk` what was read.
+    /// Reads `chunk` up to the end of a message and returns the message. What was read is removed from
+    /// `chunk`.
     ///
     /// # Errors
-    /// When a message is too long, or the server asks instead of answering.
+    /// When a message is too long, or the server sends too many requests instead of an answer.
     pub fn next(&mut self, chunk: &mut &[u8], http: &HttpClient) -> Outcome<Option<Heard>> {
         let heard = self.events.next(chunk)?.map(|data| Heard::of(&data, http));
         self.asked += u32::from(matches!(heard, Some(Heard::Asked(_))));

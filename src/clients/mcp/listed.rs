@@ -1,5 +1,5 @@
-//! The tool list of a session: all of its pages, within bounds, and what becomes of it before anybody sees
-//! it: sorted, each name once, no secret in it.
+//! The tool list of a session: all of its pages, within limits. The list that others get is sorted, has each
+//! name once, and contains no secret.
 
 use std::sync::Arc;
 
@@ -17,16 +17,18 @@ use crate::{
 };
 
 const LIST: &str = "tools/list";
-/// Most pages of a tool list.
+/// The largest number of pages of a tool list.
 const MAX_PAGES: usize = 64;
-/// Most names, descriptions and schemas of a server, in bytes: all of them go with every model request.
+/// Largest total length of a server's names, descriptions and schemas, in bytes. All are sent with every
+/// model request.
 const MAX_CATALOG: usize = 1_000_000;
 
-/// Keywords of JSON Schema whose values are for programs: they stay as they are, or the tool goes.
+/// Keywords of JSON Schema whose values are for programs. Such a value is kept unchanged, or the tool is left
+/// out.
 const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
                         $dynamicAnchor contentEncoding contentMediaType";
 
-/// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
+/// Fetches the tools of a session: sorted by name, each name once, without secrets, at least one.
 pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Tool>> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
@@ -59,12 +61,12 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Too
     oversized("more than 64 pages")
 }
 
-/// The usable ones of these tools: sorted by name, each name once, at least one.
+/// The usable tools of a list: sorted by name, each name once, at least one.
 fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
     tools.retain_mut(|tool| {
         tool.description = redactor.redact(&tool.description).into_owned();
         let name = tool.name.as_str();
-        // The name becomes a metric label and a row, where no e-mail is told.
+        // The name becomes a metric label and a part of a row, which must not have an e-mail.
         let is_clean = !redactor.is_told_by(name)
             && redact_emails(name) == name
             && are_clean(&mut tool.input_schema, false, redactor);
@@ -89,8 +91,8 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
     Ok(tools)
 }
 
-/// Takes secrets out of what is only read. Whether there are none in what has to be sent back as it is: names
-/// of properties, and values to choose from.
+/// Removes secrets from the values that are only read. Returns whether there is no secret in what must be
+/// sent back unchanged: names of properties, and values to choose from.
 fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
         let is_contract = is_contract || CONTRACT.split(' ').any(|keyword| keyword == key);
@@ -113,8 +115,9 @@ fn is_clean_value(value: &mut Value, is_contract: bool, redactor: &Redactor) -> 
 }
 
 impl ToolHints {
-    /// Of two tools of one name nobody knows which one a call reaches. Both silent, they stay so: a
-    /// server that annotates means what it leaves out.
+    /// The stricter of the hints of two tools with the same name, because it is unknown which of them a call
+    /// reaches. If neither tool has a hint, the result has none: a server that annotates its tools leaves a
+    /// hint out on purpose.
     fn stricter(self, other: Self) -> Self {
         let read_only =
             if self.read_only == other.read_only { self.read_only } else { Some(false) };

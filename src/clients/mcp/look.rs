@@ -1,5 +1,6 @@
-//! Whether mana-mcp is there: one look for all runs of the process. What could not reach it waits for the
-//! look of whoever was first, instead of trying again and again by itself.
+//! Checks whether mana-mcp is reachable, with one check for all runs of the process. A run that could not
+//! reach mana-mcp waits for the check of the run that was first, and does not send its own requests again and
+//! again.
 
 use std::time::Duration;
 
@@ -17,21 +18,21 @@ use crate::{
     http::{Answer, HttpClient, HttpError, Operation},
 };
 
-/// From one look to the next.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(300);
-/// For a look at a server that is not known to be away.
+/// Time for a check of a server that is not known to be away.
 const GLANCE: Duration = Duration::from_secs(1);
-/// A request without credentials. mana-mcp refuses it at the door, which is answer enough.
+/// A request without credentials. mana-mcp refuses it, and any answer of mana-mcp shows that it is reachable.
 const LOOK: Operation =
     Operation { peer: PEER, name: "look", timeout: Duration::from_secs(2), body_limit: 64 << 10 };
 
-/// Looks for the server. All who wait share one look.
+/// Checks whether the server is reachable. All callers that wait share one check.
 #[derive(Debug)]
 pub struct Look {
     http: HttpClient,
     url: BaseUrl,
-    /// When the last look ended, and whether the server was there. Held by whoever looks. Where that one
-    /// gives up, the next in line goes on.
+    /// When the last check ended, and whether the server was reachable. The caller that checks holds the
+    /// lock; if it gives up, the next caller in the queue continues.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -40,7 +41,7 @@ impl Look {
         Self { http, url, last: Mutex::default() }
     }
 
-    /// Waits until the server has been there at some time after `since`; false if it has not by `deadline`.
+    /// Waits until the server was reachable at some time after `since`; false if it was not by `deadline`.
     pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
         let looking = async {
             let mut last = self.last.lock().await;
@@ -51,13 +52,14 @@ impl Look {
         timeout_at(deadline, looking).await.is_ok()
     }
 
-    /// Whether the server is there now.
+    /// Whether the server is reachable now.
     pub(crate) async fn is_there(&self) -> bool {
         let now = Instant::now();
         self.returns(now, now + GLANCE).await
     }
 
-    /// The same result, but for one that a proxy has given for a server that is away.
+    /// `result`, but `Away` instead of `Busy` if the server is not reachable: then a proxy has answered in
+    /// its place.
     pub(super) async fn judge<T>(&self, result: Outcome<T>) -> Outcome<T> {
         match result {
             Err(McpError { fate: Fate::Busy(_), reason }) if !self.is_there().await => {
@@ -73,7 +75,7 @@ impl Look {
         }
         let answer = self.http.send(LOOK, self.http.inner.get(self.url.to_string())).await;
         let why = match answer {
-            // What stands in front of a server says for one that is away.
+            // A proxy in front of a server answers like this while the server is away.
             Ok(Answer { status, .. }) if matches!(status.as_u16(), 502..=504) => {
                 Some(format!("answers {status}"))
             }

@@ -1,26 +1,26 @@
-//! A stream of server-sent events, as far as an answer of mana-mcp needs it.
+//! Reads a stream of server-sent events, as far as an answer of mana-mcp needs it.
 
 use std::time::Duration;
 
 use super::error::{McpError, Outcome};
 
-/// What stands around the data of an event, at most.
+/// The largest number of bytes around the data of an event.
 const FRAMING: usize = 1 << 10;
 
-/// Reads events out of a stream, chunk by chunk.
+/// Reads events from a stream, chunk by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// Longest data of an event, in bytes.
     limit: usize,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line whose end was not received yet.
     line: Vec<u8>,
-    /// Whether a line ended in CR: an LF behind it belongs to that.
+    /// Whether the last line ended in CR. An LF directly after it is a part of the same line end.
     after_cr: bool,
-    /// The data of the event under way.
+    /// The data of the event that is being read.
     data: Vec<u8>,
-    /// The last event id the server gave: the stream can be resumed behind it.
+    /// The last event id that the server sent. The stream can be resumed after that event.
     pub last_id: Option<Vec<u8>>,
-    /// How long the server wants us to wait before that.
+    /// How long the server wants the client to wait before it resumes the stream.
     pub retry: Option<Duration>,
 }
 
@@ -29,8 +29,8 @@ impl Events {
         Self { limit, ..Self::default() }
     }
 
-    /// Takes what is new of a stream up to the end of an event; returns its data, and removes from `chunk`
-    /// what was read. What is too long is so wherever the chunks end.
+    /// Reads `chunk` up to the end of an event and returns the data of the event. What was read is removed
+    /// from `chunk`. Whether an event is too long does not depend on where the chunks end.
     pub(super) fn next(&mut self, chunk: &mut &[u8]) -> Outcome<Option<Vec<u8>>> {
         while !chunk.is_empty() {
             if std::mem::take(&mut self.after_cr) {
@@ -59,7 +59,7 @@ impl Events {
         Ok(None)
     }
 
-    /// A new stream begins, behind the last event.
+    /// Prepares for a new stream, which begins after the last event.
     pub(super) fn restart(&mut self) {
         self.line.clear();
         self.data.clear();
@@ -72,7 +72,7 @@ impl Events {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..colon] {
             b"data" if self.data.is_empty() => {
-                // Large data comes in one line; it is not copied.
+                // Large data comes in one line, whose buffer is kept and not copied.
                 let begin = line.len() - value.len();
                 line.drain(..begin);
                 self.data = line;

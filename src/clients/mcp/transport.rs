@@ -1,8 +1,8 @@
 //! The HTTP side of an MCP session (docs/contracts/mcp-client.md, section 2): each message is a request of
 //! its own, and its answer is JSON or a stream of events.
 //!
-//! What is read is bounded, and read no further than the answer: of a message no more than its envelope
-//! becomes anything but text here.
+//! Everything that is read has a size limit, and reading stops at the answer. Only the envelope of a message
+//! is parsed here; the rest stays text.
 
 use std::{
     sync::{
@@ -32,9 +32,9 @@ use crate::{
     http::{HttpClient, Peer, bearer, read, retry_after},
 };
 
-/// The service.
+/// The name of the service in metrics and logs.
 pub(crate) const PEER: Peer = "mana-mcp";
-/// Opening the session, and each page of the tool list.
+/// Longest time for opening the session, and for each page of the tool list.
 pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -42,47 +42,50 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const SPACE: HeaderName = HeaderName::from_static("x-mana-space");
 const DELETE: &str = "delete_session";
 pub(super) const INITIALIZE: &str = "initialize";
-/// Ending the session, and taking back a request: best effort.
+/// Longest time for ending the session, and for cancelling a request. Both are best effort.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest single answer, in bytes: an attachment of the largest kind fits, and ten at once bear it.
+/// Largest single answer, in bytes. An attachment of the largest kind fits, and the memory suffices for ten
+/// such answers at once.
 const ANSWER_LIMIT: usize = 4 << 20;
-/// How often in a row an answer stream is resumed that breaks without anything new.
+/// The largest number of reconnects in a row for an answer stream that breaks without a new event id.
 const MAX_RECONNECTS: u32 = 3;
-/// The pause before that, where the server names none, and the longest it may name.
+/// The pause before a reconnect, if the server names none.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause before a reconnect that the server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// Longest wait for the body of a refusal, and until the server takes the answer to a request of its own.
+/// Longest wait for the body of a refusal, and for the server to accept the answer to one of its own
+/// requests.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A session's way to the server. Dropped, it ends the session in the background: the server never forgets
-/// one by itself.
+/// A session's connection to the server. When it is dropped, it ends the session in the background, because
+/// the server never ends a session by itself.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) http: HttpClient,
     url: BaseUrl,
-    /// What goes with every request: JWT and space, and as soon as they are known session and revision.
+    /// The headers of every request: JWT and space, and session id and revision as soon as they are known.
     pub(super) headers: Mutex<HeaderMap>,
     last_id: AtomicU64,
-    /// Whether the session was ended, as far as it can be.
+    /// Whether a request that ends the session was made.
     is_ended: AtomicBool,
-    /// What is sent when nobody waits for it.
+    /// Runs the requests that no caller waits for.
     background: TaskTracker,
 }
 
-/// What came of ending a session.
+/// The result of ending a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The server has it no more.
+    /// The server no longer has the session.
     Ended,
-    /// The server does not accept the JWT it was to be ended with.
+    /// The server does not accept the JWT of the request that was to end the session.
     Unauthorized,
-    /// Nobody knows.
+    /// There was no usable answer: the server may still have the session.
     Unknown,
 }
 
 impl Link {
-    /// The way to the server at `url` with this JWT and space, which go with every request. `None` if the
-    /// space or the JWT does not fit in a header.
+    /// A link to the server at `url`, with this JWT and this space in every request. `None` if the space or
+    /// the JWT does not fit in a header.
     pub(super) fn new(
         http: HttpClient,
         url: BaseUrl,
@@ -95,8 +98,8 @@ impl Link {
         Some(Self { http, url, headers, last_id, is_ended, background })
     }
 
-    /// Sends a request and waits for its result, at most as long as `limit`. A request nobody waits for
-    /// any more is cancelled on the server.
+    /// Sends a request and waits for its result, at most for `limit`. If the caller stops waiting, the
+    /// request is cancelled on the server.
     pub(super) async fn request(
         self: &Arc<Self>,
         method: &'static str,
@@ -107,8 +110,8 @@ impl Link {
         let cancel = scopeguard::guard(self.clone(), |link| {
             link.clone().spawn(async move {
                 let params = json!({"requestId": id, "reason": "given up"});
-                // The protocol forbids it for the first request. Best effort: the server ends the request by itself
-                // sooner or later.
+                // The protocol forbids to cancel `initialize`. Cancelling is best effort: sooner or later the
+                // server ends the request by itself.
                 if method != INITIALIZE {
                     let _ = link.notify("notifications/cancelled", params, CLOSE_TIMEOUT).await;
                 }
@@ -122,12 +125,13 @@ impl Link {
         within(limit, asked).await
     }
 
-    /// Sends a notification.
+    /// Sends a message that has no result, and waits at most for `limit` until the server has accepted it.
     pub(super) async fn notify(&self, method: &str, params: Value, limit: Duration) -> Outcome<()> {
         within(limit, self.post("notification", encode(None, method, params))).await.map(drop)
     }
 
-    /// Ends the session, if the server has one open: with this JWT, or else the one it was opened with.
+    /// Ends the session, if the server has one open: with `jwt`, or else with the JWT that all requests
+    /// carry.
     pub(super) async fn end(&self, jwt: Option<&SecretString>, limit: Duration) -> Ending {
         if !self.has_session() {
             return Ending::Ended;
@@ -143,7 +147,7 @@ impl Link {
         }
     }
 
-    /// What comes of a step of the setup; after an error the session is ended.
+    /// Runs a step of the setup. After an error the session is ended.
     pub(super) async fn or_end<T>(&self, step: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let result = step.await;
         if result.is_err() {
@@ -167,7 +171,7 @@ impl Link {
 
     #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // What is dropped after the runtime has nobody to send it.
+        // A link that is dropped after the runtime has ended cannot send anything.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.background.spawn(task.in_current_span());
         }
@@ -201,8 +205,8 @@ impl Link {
         Err(McpError::unknown(why))
     }
 
-    /// Posts what opens a session, in a task of its own: were it given up half-way, the server would keep a
-    /// session that nobody knows of.
+    /// Posts the request that opens a session, in a task of its own. If the request were given up half-way,
+    /// the server would keep a session whose id is not known here.
     #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
     async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Outcome<Response> {
         let link = self.clone();
@@ -230,8 +234,8 @@ impl Link {
         Err(self.refusal(response).await)
     }
 
-    /// What an answer that is no success says of its request: a refusal at the door means that it did not
-    /// run, a failure behind it leaves that open (docs/contracts/mcp-client.md, section 5).
+    /// The error for an answer without success. A status of the server's checks before a call means that the
+    /// request did not run; a later failure leaves that open (docs/contracts/mcp-client.md, section 5).
     async fn refusal(&self, mut response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
@@ -261,7 +265,7 @@ impl Link {
         McpError::new(fate, format!("mana-mcp answered {code}{said}"))
     }
 
-    /// Reads the answer out of a stream, and out of those it is resumed by.
+    /// Reads the answer from a stream, and from the streams that resume it.
     async fn follow(&self, mut response: Response) -> Outcome<Box<RawValue>> {
         let mut hearing = Hearing::new(ANSWER_LIMIT);
         let mut reconnects = 0;
@@ -272,7 +276,8 @@ impl Link {
                 while let Some(heard) = hearing.next(&mut chunk, &self.http)? {
                     match heard {
                         Heard::Answer(answer) => return answer,
-                        // One after the other, so that the server sets no pace but its own.
+                        // One answer at a time, so that the server cannot make this client send faster than
+                        // it answers.
                         Heard::Asked(answer) => {
                             let _ = timeout(RESPONSE_TIMEOUT, self.post("response", answer)).await;
                         }
@@ -290,7 +295,7 @@ impl Link {
         }
     }
 
-    /// The rest of a broken answer stream, where the server keeps it.
+    /// The rest of a broken answer stream, if the server keeps its events.
     async fn resume(&self, events: &mut Events, reconnects: &mut u32) -> Option<Response> {
         let last_id = events.last_id.as_ref().filter(|id| !id.is_empty())?;
         let last_id = HeaderValue::from_bytes(last_id).ok()?;
@@ -324,7 +329,7 @@ async fn within<T>(limit: Duration, exchange: impl Future<Output = Outcome<T>>) 
     timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// A JSON-RPC message.
+/// A JSON-RPC message: a request if it has an `id`, else a notification.
 fn encode(id: Option<u64>, method: &str, params: Value) -> Vec<u8> {
     let mut message = json!({"jsonrpc": "2.0", "method": method, "params": params});
     if let Some(id) = id {

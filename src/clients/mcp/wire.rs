@@ -1,7 +1,8 @@
-//! Tools and their results as this program sees them.
+//! Tools and tool results, as this program reads them from the JSON of mana-mcp.
 //!
-//! One odd tool costs no list, one odd content block no result: only the odd part is passed over. And what
-//! is not shown is not unfolded: a few megabytes of tiny values would take a gigabyte.
+//! One invalid tool does not invalidate the list, and one invalid content block does not invalidate the
+//! result: only the invalid part is ignored. Parts of the JSON that are not used are not parsed into values,
+//! because a few megabytes of tiny values would take a gigabyte of memory.
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -12,59 +13,59 @@ use serde_json::{Map, Value, value::RawValue};
 use super::error::McpError;
 use crate::domain::ToolName;
 
-/// Most tools of a server.
+/// The largest number of tools that a server may list.
 pub(super) const MAX_TOOLS: usize = 1_000;
-/// Most that one tool may have of name, description and schema, in bytes.
+/// Largest total length of one tool's name, description and schema, in bytes.
 const MAX_TOOL: usize = 64 << 10;
-/// Most values of one tool's schema.
+/// The largest number of values in one tool's schema.
 const MAX_TOOL_VALUES: usize = 5_000;
-/// Longest tool name MCP allows.
+/// Longest tool name that MCP allows, in characters.
 const MAX_NAME: usize = 128;
-/// Most items of a list that are looked at, tools or content blocks: the others are counted.
+/// The largest number of tools or content blocks of a list that are read. Further ones are only counted.
 const MAX_ITEMS: usize = MAX_TOOLS;
-/// Most values in the schemas of one page, counted by their commas and brackets.
+/// The largest number of values in the schemas of one page, counted by their commas, colons and brackets.
 const MAX_VALUES: usize = 50_000;
 
-/// A tool as listed.
+/// A tool of the server's list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
-    /// Its name.
+    /// The name by which the server lists and calls the tool.
     pub name: ToolName,
-    /// What it does, for the model; may be empty.
+    /// The description for the model; may be empty.
     pub description: String,
-    /// JSON Schema of its input; `type` is `object`.
+    /// JSON Schema of the tool's input; its `type` is always `object`.
     pub input_schema: Map<String, Value>,
-    /// What the server says of its nature.
+    /// What the server says about the effects of the tool.
     pub hints: ToolHints,
-    /// Why it can be offered to nobody, if so: then there is no description and no schema.
+    /// Why the tool cannot be offered to the model, if so. Then `description` and `input_schema` are empty.
     #[serde(skip)]
     pub misfit: Option<&'static str>,
 }
 
-/// A tool's nature in the server's own words; `None` where it says nothing.
+/// What the server says about a tool's effects; `None` where the server says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolHints {
-    /// Annotation `readOnlyHint`.
+    /// The annotation `readOnlyHint`: whether the tool changes nothing.
     pub read_only: Option<bool>,
-    /// Annotation `destructiveHint`.
+    /// The annotation `destructiveHint`: whether the tool may delete or overwrite data.
     pub destructive: Option<bool>,
     /// Whether `_meta.scope` is `admin`.
     pub is_admin: bool,
 }
 
-/// What a tool answered.
+/// The result of a tool call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolOutput {
-    /// Content blocks, in order.
+    /// Content blocks, in the server's order.
     pub content: Vec<Content>,
-    /// The result as data, in JSON, where the server sends it beside or instead of content.
+    /// The result as JSON data (`structuredContent`), if the server sent no content.
     pub structured: Option<String>,
-    /// Whether the tool says that it failed.
+    /// Whether the tool reports a failure (`isError`).
     pub is_error: bool,
 }
 
-/// A content block (docs/contracts/mcp-client.md, section 2). `Other` is of a type that this program does not
-/// know, by its name; `More` stands for so many further blocks.
+/// A content block of a result (docs/contracts/mcp-client.md, section 2). `Other` has the name of a type that
+/// this program does not know. `More` has the number of further blocks, which were not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are MCP's own")]
 pub enum Content {
@@ -78,31 +79,31 @@ pub enum Content {
     More(usize),
 }
 
-/// One page of a tool list. Public, as is how it is read, for the fuzz target of it.
+/// One page of a tool list. It is public, as is [`read_tools`], for a fuzz target.
 pub struct ToolPage {
-    /// Its usable tools.
+    /// The tools of the page that have a usable name.
     pub tools: Vec<Tool>,
-    /// How long names, descriptions and schemas are, in bytes.
+    /// Total length of names, descriptions and schemas in bytes, without those of tools that are too large.
     pub size: usize,
-    /// Where the next page begins.
+    /// The cursor of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// A member of an object, as it stands; one that is missing or null is neither.
+/// A member of an object as raw JSON. `None` if the member is missing or null.
 pub(super) type Member<'a> = Option<&'a RawValue>;
 
-/// The value of a member, if it is of the kind wanted.
+/// The value of a member; `None` if the member is of another type.
 pub(super) fn get<'a, T: Deserialize<'a>>(member: Member<'a>) -> Option<T> {
     serde_json::from_str(member?.get()).ok()
 }
 
-/// The first values of an array, as they stand, and the number of the others; `None` if it is no array.
+/// The first values of an array as raw JSON, and the number of the others. `None` if it is not an array.
 fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
-    // However many they are, they take no room.
+    // A vector of `IgnoredAny` takes no memory, however many elements it has.
     let all = get::<Vec<IgnoredAny>>(array)?.len();
     let mut rest = array?.get();
     let first = (0..all.min(MAX_ITEMS)).map_while(|_| {
-        // A bracket or comma.
+        // Skips the opening bracket or a comma.
         rest = rest.trim_ascii_start().get(1..)?;
         let mut values = serde_json::Deserializer::from_str(rest).into_iter();
         let value = values.next()?.ok()?;
@@ -114,7 +115,7 @@ fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
     Some((first, others))
 }
 
-/// The value of a member, or nothing where that is of another kind.
+/// The value of a member, or the default value if the member is of another type.
 #[derive(Default)]
 pub(super) struct Odd<T>(pub T);
 
@@ -158,10 +159,10 @@ struct RawMeta {
     scope: Odd<String>,
 }
 
-/// Reads a page of a tool list.
+/// Reads one page of a tool list.
 ///
 /// # Errors
-/// When it is none, or holds more than any real one.
+/// When `result` is not a tool list, lists more than 1,000 tools, or has more than 50,000 values in schemas.
 pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
     let page: RawPage<'_> = get(Some(result)).unwrap_or_default();
     let no_list = || McpError::not_run("the answer is no tool list");
@@ -192,7 +193,7 @@ impl RawTool<'_> {
         let schema = self.misfit().map_or_else(read, Err);
         let (description, input_schema, misfit) = match schema {
             Ok(mut schema) => {
-                // Claude refuses a whole request for one schema that is not an object's.
+                // Claude refuses the whole request for one schema whose type is not object.
                 schema.insert("type".into(), "object".into());
                 (get(self.description).unwrap_or_default(), schema, None)
             }
@@ -204,19 +205,19 @@ impl RawTool<'_> {
         Some(Tool { name: ToolName::new(name), description, input_schema, hints, misfit })
     }
 
-    /// How many bytes of it the model would be told of.
+    /// Length of the parts that the model would be sent, in bytes.
     fn size(&self) -> usize {
         let told = [self.name, self.description, self.input_schema];
         told.into_iter().flatten().map(|member| member.get().len()).sum()
     }
 
-    /// How many values its schema has at most.
+    /// Upper bound on the number of values in the schema.
     fn values(&self) -> usize {
         let schema = self.input_schema.map_or("", RawValue::get).bytes();
         schema.filter(|b| matches!(b, b',' | b':' | b'[' | b'{')).count()
     }
 
-    /// Why it is not read: it would cost all others their place.
+    /// Why the tool is not read, if so: a tool this large would take the room of all other tools.
     fn misfit(&self) -> Option<&'static str> {
         if self.size() > MAX_TOOL {
             return Some("its description and schema have more than 64 kB");
@@ -234,7 +235,7 @@ struct RawOutput<'a> {
     is_error: Member<'a>,
 }
 
-/// A content block, or the resource in one.
+/// A content block, or the resource in a block of type `resource`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawBlock<'a> {
@@ -249,7 +250,7 @@ struct RawBlock<'a> {
     resource: Member<'a>,
 }
 
-/// Reads a tool's answer; `None` if the result is none.
+/// Reads the result of a tool call. `None` if `result` is not one; an empty object is one.
 pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
     let output: RawOutput<'_> = serde_json::from_str(result.get()).ok()?;
     let is_empty = result.get()[1..].trim_start().starts_with('}');
@@ -260,7 +261,7 @@ pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
     let (blocks, others) = first(output.content).unwrap_or_default();
     let mut content: Vec<_> = blocks.into_iter().map(Content::read).collect();
     content.extend((others > 0).then_some(Content::More(others)));
-    // It only stands in for content.
+    // Servers repeat structured content as text, so it is used only where there is no content.
     let structured = output.structured_content.filter(|_| content.is_empty());
     Some(ToolOutput {
         content,
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_schema_keeps_its_keywords_and_their_order() {
-        // Known ones and others, in an order no map would have by itself.
+        // Known and unknown keywords, in an order that a sorted map would not keep.
         let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"x","type":"object","required":["z","a"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3,"default":null},"m":{"const":1.0}},"$defs":{"b":{"$anchor":"b","prefixItems":[{"type":"integer"}],"items":false}},"allOf":[{"if":{"required":["m"]},"then":{"minProperties":2},"else":true}],"dependentSchemas":{"z":{}},"unevaluatedProperties":false,"x-unknown":{"b":1,"a":[]}}"##;
         let page = format!(r#"{{"tools":[{{"inputSchema":{schema},"name":"a.b"}}]}}"#);
         let page = read_tools(&RawValue::from_string(page).unwrap()).unwrap();
@@ -369,7 +370,8 @@ mod tests {
         let refused = |many| read_tools(&result(many)).err().unwrap().reason;
         let many = json!({"tools": vec![tool(json!({})); 1_001]});
         assert_eq!(refused(many), "more than 1,000 tools");
-        // One that is too large costs no other its place; many that are not are no list to offer.
+        // One tool that is too large does not affect the others; many tools below that limit are too many
+        // values.
         let values = |count| tool(json!({"enum": vec![json!(1); count]}));
         let page = read_tools(&result(json!({"tools": [values(6_000), values(4_000)]}))).unwrap();
         let fits: Vec<_> = page.tools.iter().map(|tool| tool.misfit.is_none()).collect();

@@ -1,4 +1,4 @@
-//! The rate limit of the service, one for the whole process: what one caller hears of it, all heed.
+//! The rate limit of the service, one for the whole process: a 429 to one caller holds back all callers.
 
 use std::time::Duration;
 
@@ -12,26 +12,28 @@ use crate::{
     http::{Gate, retry_after, text_of, time_of},
 };
 
-/// How long nobody sends after a 429 that does not say.
+/// The pause after a 429 that names no pause.
 const UNSAID: Duration = Duration::from_secs(60);
-/// Longest pause a 429 gets, whatever it says.
+/// The longest pause after a 429, whatever the 429 says.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Shortest pause after a 429, doubled with each one in a row that follows a pause, up to [`UNSAID`]: a
-/// clock of the peer's that is behind, or a pause of nothing, must not make requests without end.
+/// The shortest pause after a 429. It is doubled with each further 429 that directly follows a pause, up to
+/// [`UNSAID`]. Without it, a peer's clock that is behind or a pause of zero would cause requests
+/// without end.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Between requests that waited: when the limit is over, not all of them are sent at once.
+/// Time between requests that waited. They are not all sent at once when the limit is over.
 const SPACING: Duration = Duration::from_millis(100);
-/// Numbers up to here are seconds to wait, above it Unix seconds, above the next one Unix milliseconds.
+/// In a reset header, a number up to this one is seconds to wait. Up to [`LARGEST_SECONDS`] it is Unix
+/// seconds, and above that Unix milliseconds.
 const LARGEST_DELTA: f64 = 1e8;
 const LARGEST_SECONDS: f64 = 1e11;
 
-/// Lets requests through at once until one is answered 429; from then on they wait until the limit is
-/// over and go one after the other, without waiting for each other's answers.
+/// Lets requests through at once until one is answered with 429. From then on requests wait until the limit
+/// is over, and then go one after the other, without waiting for each other's answers.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     clock: Clock,
     gate: Gate,
-    /// Limits met since a request last got through.
+    /// Number of limits in a row since a request was last answered with anything but 429.
     in_a_row: Mutex<u32>,
 }
 
@@ -40,24 +42,24 @@ impl RateLimit {
         Self { clock, gate: Gate::new(usize::MAX, SPACING), in_a_row: Mutex::default() }
     }
 
-    /// Resolves when the caller may send.
+    /// Waits until the caller may send.
     ///
     /// # Errors
-    /// When the limit is over, at once, if that is after `latest`.
+    /// The time when the limit is over, at once, if that is after `latest`.
     pub(super) async fn pass(&self, latest: Instant) -> Result<(), Timestamp> {
         self.gate.enter(latest, || None, |opens| self.as_time(opens)).await.map(drop)
     }
 
-    /// When the limit is over, while nobody may send because of it.
+    /// When the limit is over; `None` if requests may be sent now.
     pub(super) fn over_at(&self) -> Option<Timestamp> {
         self.gate.opens().map(|opens| self.as_time(opens))
     }
 
-    /// Takes in a 429.
+    /// Notes a 429 with these headers, and holds back all requests.
     pub(super) fn meet(&self, headers: &HeaderMap) {
         let said = retry_after(headers).or_else(|| until_reset(headers, &self.clock));
         let mut in_a_row = self.in_a_row.lock();
-        // What was under way together meets the same limit together.
+        // Requests that were in flight together meet the same limit, so only the first of them counts.
         let is_news = self.over_at().is_none();
         *in_a_row += u32::from(is_news);
         let shortest = SHORTEST * 2u32.saturating_pow(in_a_row.max(1) - 1);
@@ -67,12 +69,13 @@ impl RateLimit {
         }
     }
 
-    /// Takes in any other answer.
+    /// Notes any other answer than a 429.
     pub(super) fn note_passed(&self) {
         *self.in_a_row.lock() = 0;
     }
 
-    /// In whole seconds, which are easier to read, and whoever comes then is not too early.
+    /// `at` as a time, rounded up to whole seconds. Whole seconds are easier to read, and a request at that
+    /// time is not too early.
     fn as_time(&self, at: Instant) -> Timestamp {
         let wait = at.saturating_duration_since(Instant::now());
         let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
@@ -81,12 +84,12 @@ impl RateLimit {
     }
 }
 
-/// How long until the limit is reset, by the peer's clock where the answer shows it. `None` where no header
-/// can be read.
+/// How long until the limit is reset, by the peer's clock if the answer shows it. `None` if no header can be
+/// read.
 fn until_reset(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
     let number = |name| text_of(headers, name)?.parse().ok().filter(|number: &f64| *number >= 0.0);
     let reset = number("ratelimit-reset").or_else(|| number("x-ratelimit-reset"))?;
-    // In whole seconds, as the headers are.
+    // In whole seconds, because the headers are in whole seconds.
     let now = time_of(headers, "date").unwrap_or_else(|| clock.now()).as_second() as f64;
     let wait = match reset {
         delta if delta <= LARGEST_DELTA => delta,
@@ -117,7 +120,7 @@ mod tests {
         all.iter().map(header).collect()
     }
 
-    /// How long a gate stays closed after a 429 with these headers.
+    /// Seconds that a gate stays closed after a 429 with these headers.
     async fn pause(all: &[(&str, &str)]) -> u64 {
         let (gate, start) = (limit(), Instant::now());
         gate.meet(&headers(all));

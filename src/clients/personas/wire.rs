@@ -1,4 +1,4 @@
-//! JSON of the internal endpoints.
+//! JSON of the personas endpoints: the list of due personas, and the batches of actions and ratings.
 
 use std::collections::HashMap;
 
@@ -12,48 +12,48 @@ use crate::domain::{
     RunId, UserId, clip, json_text,
 };
 
-/// Most actions the server takes in one batch.
+/// The largest number of actions that the server accepts in one batch (docs/contracts/mana-auth.md).
 pub const MAX_ACTIONS: usize = 500;
-/// Most ratings the server takes in one batch.
+/// The largest number of ratings that the server accepts in one batch (docs/contracts/mana-auth.md).
 pub const MAX_RATINGS: usize = 100;
-/// Longest system prompt, in bytes: it is paid for with each request.
+/// Longest system prompt, in bytes. Every model request pays for the whole system prompt.
 const MAX_SYSTEM_PROMPT: usize = 64 << 10;
-/// Most modules a persona may like.
+/// The largest number of modules in a persona's moduleMix.
 const MAX_MODULES: usize = 100;
-/// Longest module name in a row, in UTF-16 units; a server may name its modules as it likes.
+/// Longest module name in a row, in UTF-16 units. The names come from a server, which may choose any name.
 const MAX_MODULE: usize = 128;
 
-/// Most that the list of due personas weighs ([`JsonText::read`]): 10,000 with eight modules each fit.
+/// Largest weight of the list of due personas ([`JsonText::read`]): 10,000 with eight modules each fit.
 const MAX_LIST: usize = 500_000;
-/// Longest row, in bytes: the longest prompt fits, however it is escaped.
+/// Longest row, in bytes. The longest system prompt fits, however its characters are escaped.
 const MAX_ROW: usize = 512 << 10;
-/// Longest piece of a row in an error, in UTF-16 units.
+/// Longest part of a row that an error quotes, in UTF-16 units.
 const MAX_QUOTED: usize = 500;
 
-/// One row of /due.
+/// One row of /due: a persona, or the reason why the row cannot be used.
 pub(crate) type DueRow = Result<Persona, RowError>;
 
-/// A row of /due that describes no persona.
+/// A row of /due that does not describe a persona.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the row in /due is malformed: {problem}")]
 pub struct RowError {
-    /// Who it is about, as far as the row says: e-mail, else user id, else its index.
+    /// Whom the row is about, as far as the row says it: the e-mail, else the user id, else the row's index.
     pub persona: String,
-    /// What is wrong with it.
+    /// Why the row cannot be used.
     pub problem: String,
-    /// Whether that can quote the row: then it is for /diag only.
+    /// Whether `problem` can quote the row. If it can, only /diag shows it.
     quotes: bool,
-    /// Its index in the list, from 1.
+    /// Index of the row in the list, from 1.
     pub index: usize,
 }
 
 impl RowError {
-    /// What is wrong with it, as far as it may stand in a log.
+    /// The problem in a form that may be logged: it quotes nothing of the row.
     pub(crate) fn in_log(&self) -> &str {
         if self.quotes { "it cannot be read" } else { &self.problem }
     }
 
-    /// The same without secrets in what it quotes.
+    /// This error with secrets replaced in its texts, and with each text cut to [`MAX_QUOTED`].
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         let without = |text: String| clip(&redactor.redact(&text), MAX_QUOTED);
         Self { persona: without(self.persona), problem: without(self.problem), ..self }
@@ -69,7 +69,7 @@ struct Due<'a> {
     server_time: Value,
 }
 
-/// Whatever a row says about its owner; the other members are passed over.
+/// The members of a row that say whom the row is about. All other members are ignored.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Owner<'a> {
@@ -88,14 +88,15 @@ struct Row {
     tick_cadence: Cadence,
 }
 
-/// Whether a refusal is about the persona, and not about a path or a proxy. What it says is `message` at
-/// mana-auth, `error` at the newer service.
+/// Whether a refusal is about the persona, and not about a wrong path or from a proxy. mana-auth sends the
+/// text in `message`, the newer service in `error`.
 pub(super) fn says_no_persona(body: &[u8]) -> bool {
     let refusal: Value = json_text::parse(body).unwrap_or_default();
     ["error", "message"].iter().any(|key| refusal[key] == "Persona not found")
 }
 
-/// Reads the answer of /due, with the server's time if it tells; `None` if it is no list at all.
+/// Reads the answer of /due: its rows, and the server's time if the answer has one. `None` if the body is not
+/// such a list.
 pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let json = JsonText::of(body);
     let due: Due<'_> = json.read(MAX_LIST).ok()?;
@@ -146,25 +147,25 @@ fn parse_row(row: &str, index: usize) -> DueRow {
     })
 }
 
-/// Rows for one of the two tables.
+/// The table that the rows of a batch are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `persona_actions`
+    /// Rows of `persona_actions`, one for each tool call.
     Actions,
-    /// `persona_feedback`
+    /// Rows of `persona_feedback`, one for each rated module.
     Feedback,
 }
 
 impl Kind {
-    /// Both.
+    /// Every kind, for code that handles both tables.
     pub const ALL: [Self; 2] = [Self::Actions, Self::Feedback];
 
-    /// Metric label, and last segment of the path.
+    /// Metric label, last segment of the URL path, and name of the member of the body that has the rows.
     pub fn as_str(self) -> &'static str {
         self.names().0
     }
 
-    /// The same, and the name of the operation.
+    /// [`Self::as_str`], and the name of the operation in metrics and errors.
     pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Actions => ("actions", "post_actions"),
@@ -173,14 +174,14 @@ impl Kind {
     }
 }
 
-/// The exact bytes of one post.
+/// One POST of rows, with the exact bytes of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// What it holds.
+    /// The table that the rows are for.
     pub kind: Kind,
-    /// How many rows it holds.
+    /// Number of rows in the body.
     pub rows: usize,
-    /// The body as it is sent, shared by all attempts.
+    /// The body as it is sent. All attempts share these bytes.
     pub body: Bytes,
 }
 
@@ -209,7 +210,7 @@ struct FeedbackRow<'a> {
 }
 
 impl Batch {
-    /// A batch of at most [`MAX_ACTIONS`] actions.
+    /// A batch of these actions; there must be at most [`MAX_ACTIONS`].
     pub(crate) fn of_actions(run: RunId, actions: &[Action]) -> Self {
         let rows = actions.iter().map(|action| ActionRow {
             tick_id: run.to_string(),
@@ -222,7 +223,7 @@ impl Batch {
         Self::of(Kind::Actions, rows.collect())
     }
 
-    /// A batch of at most [`MAX_RATINGS`] ratings.
+    /// A batch of these ratings; there must be at most [`MAX_RATINGS`].
     pub(crate) fn of_ratings(run: RunId, ratings: &[ModuleRating]) -> Self {
         let rows = ratings.iter().map(|rating| FeedbackRow {
             tick_id: run.to_string(),
@@ -234,7 +235,7 @@ impl Batch {
     }
 
     fn of(kind: Kind, rows: Vec<impl Serialize>) -> Self {
-        // Structs of strings and integers always encode.
+        // Encoding cannot fail: the rows consist of strings and integers.
         let body = serde_json::to_vec(&HashMap::from([(kind.as_str(), &rows)])).unwrap_or_default();
         Self { kind, rows: rows.len(), body: body.into() }
     }
@@ -246,7 +247,8 @@ struct Written {
     written: Option<usize>,
 }
 
-/// Rows the server confirmed; `None` if the answer confirms nothing.
+/// The number of rows that the server confirmed. An answer without a number confirms all `sent` rows. `None`
+/// if the answer confirms nothing.
 pub(super) fn parse_written(body: &[u8], sent: usize) -> Option<usize> {
     let answer: Written = json_text::parse(body).ok()?;
     answer.ok.then(|| answer.written.unwrap_or(sent))
@@ -398,7 +400,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a tool is called and whatever went wrong, the batch keeps the server's rules.
+        /// A batch keeps the server's rules for every tool name and every error message.
         #[test]
         fn every_batch_keeps_the_rules_of_the_server(
             calls in prop::collection::vec((".*", prop::option::of(".*"), any::<u64>()), 1..50),

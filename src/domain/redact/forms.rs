@@ -1,4 +1,4 @@
-//! How a peer may write a secret that it was sent.
+//! The forms in which a peer may write a secret that it was sent.
 
 use base64::{
     Engine,
@@ -6,11 +6,11 @@ use base64::{
     engine::{GeneralPurpose, general_purpose::PAD},
 };
 
-/// What encoders leave as it is in a URL beside letters and digits: those of forms, of JavaScript and of
-/// RFC 3986.
+/// The characters besides letters and digits that an encoder leaves unchanged in a URL: in forms, in
+/// JavaScript, and by RFC 3986.
 const KEPT_IN_URLS: [&str; 3] = ["*-._", "-_.!~*'()", "-_.~"];
 
-/// `secret` as it stands, in a JSON string, in a URL, in base64 and in hex.
+/// Every form of `secret`: unchanged, in a JSON string, in a URL, in base64 and in hex.
 pub(super) fn forms(secret: String) -> Vec<String> {
     let bytes = secret.as_bytes();
     let mut forms = in_json(&secret);
@@ -31,7 +31,8 @@ pub(super) fn forms(secret: String) -> Vec<String> {
     forms
 }
 
-/// Between quotes: as short as possible, with what other encoders escape besides, and in ASCII alone.
+/// The forms of a secret in a JSON string: with as few escapes as possible, with the escapes that other
+/// encoders add, and in ASCII alone.
 fn in_json(secret: &str) -> Vec<String> {
     let quoted = serde_json::Value::from(secret).to_string();
     let plain = quoted[1..quoted.len() - 1].to_owned();
@@ -46,15 +47,16 @@ fn in_json(secret: &str) -> Vec<String> {
     vec![plain.replace('/', "\\/"), html_safe, ascii, plain]
 }
 
-/// With every byte escaped but letters, digits and those `kept`.
+/// The form of a secret in a URL: every byte is escaped, except letters, digits and those in `kept`.
 fn in_url(bytes: &[u8], kept: &str, escape: fn(u8) -> String) -> String {
     let is_kept = |byte: &u8| byte.is_ascii_alphanumeric() || kept.as_bytes().contains(byte);
     let escaped = |&byte| if is_kept(&byte) { char::from(byte).into() } else { escape(byte) };
     bytes.iter().map(escaped).collect()
 }
 
-/// As a whole, and the characters that stand for it alone in the encoding of a longer text, as of user
-/// and password together: they depend on how many bytes come before it.
+/// The forms of a secret in base64: encoded alone, and the characters that depend on nothing else in the
+/// encoding of a longer text, such as user and password together. These characters depend on how many bytes
+/// precede the secret.
 fn in_base64(bytes: &[u8], alphabet: &Alphabet) -> Vec<String> {
     let engine = GeneralPurpose::new(alphabet, PAD);
     let within = (0..3).map(|before| {

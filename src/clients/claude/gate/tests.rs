@@ -24,7 +24,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().unwrap())).collect()
 }
 
-/// Seconds until `n` requests have passed, each done at once.
+/// Seconds until `n` requests have passed, each of which ends at once.
 async fn seconds_for(gate: &Gate, n: usize) -> u64 {
     let start = Instant::now();
     for _ in 0..n {
@@ -33,7 +33,7 @@ async fn seconds_for(gate: &Gate, n: usize) -> u64 {
     start.elapsed().as_secs()
 }
 
-/// How many requests can be on their way at once.
+/// How many requests can be in flight at once.
 async fn width(gate: &Gate) -> usize {
     let mut passes = Vec::new();
     while let Ok(pass) = gate.enter(Instant::now()).await {
@@ -177,7 +177,7 @@ fn a_probe_refused_like_that_says_nothing_of_a_key_that_was() {
     assert_eq!(gate.admit(), Admission::Probe, "somebody else's turn");
 }
 
-/// A gate that this has closed.
+/// A gate that a refusal with this status and type has closed.
 fn closed_by(status: u16, kind: &str) -> (Arc<Gate>, Clock) {
     let (gate, clock) = gate(4);
     gate.note_refusal(&refused(status, kind), &HeaderMap::new());

@@ -26,7 +26,7 @@ fn reply(content: &str, stop_reason: &str) -> serde_json::Result<Reply> {
     )
 }
 
-/// A reply of some words with this usage, by this model.
+/// A reply with one short text, with this usage and from this model.
 fn billed(usage: &str, model: &str) -> Reply {
     let content = r#"[{"type":"text","text":"Gut."}]"#;
     let body = format!(r#"{{"content":{content},"usage":{usage},"model":{model}}}"#);
@@ -92,7 +92,7 @@ fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or
 fn an_answer_of_another_model_is_priced_as_the_dearer() {
     let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
     let cost = |model: &str| billed(usage, &format!("\"{model}\"")).cost.input.dollars();
-    // A prompt this long has the second price.
+    // A prompt of this length has the second of the model's prices.
     for same in ["claude-haiku-5-5", "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""]
     {
         assert_eq!(cost(same), 0.5, "{same}");
@@ -177,7 +177,7 @@ fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() 
     let reply = reply(content, "\"tool_use\"").unwrap();
     assert_eq!(reply.text(), "a\u{fffd}");
     let again: Reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
-    // Kept as it came by an earlier version.
+    // A reply as an earlier version stored it, unrepaired.
     let kept = format!(
         r#"{{"content":{content},"stop_reason":"tool_use","refusal":null,"usage":{},"cost":{}}}"#,
         serde_json::to_string(&reply.usage).unwrap(),
@@ -190,7 +190,7 @@ fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() 
         assert_eq!(inputs, [r#"{"t":"\ufffd"}"#, r#"{"n":null}"#, "{}"]);
         let hashes: Vec<_> =
             calls.iter().map(|call| call.input_hash().unwrap().as_str().to_owned()).collect();
-        // As Node gives them for the inputs received.
+        // The hashes that Node computes for the inputs as they were received.
         assert_eq!(hashes, ["3c265f4d42b969ac", "5b4da02351c1c209", "44136fa355b3678a"]);
         let lossy: Vec<_> = calls.iter().map(|call| call.is_lossy()).collect();
         assert_eq!(lossy, [false, true, false]);
@@ -215,7 +215,7 @@ fn numbers_of_tokens_beyond_belief_are_cut() {
     );
     let reply = parse(body.as_bytes()).unwrap();
     assert_eq!((reply.usage.input, reply.usage.prompt()), (MOST_TOKENS, 3 * MOST_TOKENS));
-    // Thousands of such replies still come to a number the journal can hold.
+    // The sum of thousands of such replies is still a number that the journal can store.
     let most = reply.cost.total().picodollars().saturating_mul(1_000);
     assert!(i64::try_from(most).is_ok(), "{most}");
 }
