@@ -24,7 +24,7 @@ use tokio::{
 
 pub(crate) use error::{AuthError, AuthRequest};
 pub use error::{Problem, Result};
-use refusals::Came;
+use refusals::Outcome;
 pub(crate) use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
 
@@ -42,7 +42,7 @@ const PEER: Peer = "mana-auth";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 1 << 20;
 /// Longest wait while the login of another persona finds out the kind of the deployment.
-const FINDING_OUT: Duration = Duration::from_secs(5);
+const LONGEST_DISCOVERY: Duration = Duration::from_secs(5);
 
 /// What a persona needs to use the product.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub struct AuthClient {
     seed_secret: SecretString,
     deployment: Mutex<Option<Deployment>>,
     /// The permit of the login that finds out the deployment. Other logins wait for its result.
-    finding_out: Semaphore,
+    discovery: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
     gate: SignInGate,
     /// The refused login attempts that mana-auth still counts.
@@ -92,8 +92,8 @@ impl AuthClient {
     /// A client of the service at `base`, for accounts seeded with `seed_secret`.
     pub fn new(http: HttpClient, base: BaseUrl, seed_secret: SecretString, clock: Clock) -> Self {
         let (deployment, sessions, gate) = Default::default();
-        let (finding_out, refusals) = (Semaphore::new(1), Refusals::new(clock));
-        Self { http, base, seed_secret, deployment, finding_out, sessions, gate, refusals }
+        let (discovery, refusals) = (Semaphore::new(1), Refusals::new(clock));
+        Self { http, base, seed_secret, deployment, discovery, sessions, gate, refusals }
     }
 
     /// Gives the persona with this e-mail access: with a kept session if there is one, else by one login. In
@@ -186,15 +186,15 @@ impl Account<'_> {
     /// Logs in once, in the way that this deployment needs, and returns the access.
     async fn log_in(&self) -> Result<Access> {
         let known = || *self.auth.deployment.lock();
-        let mut turn = None;
+        let mut permit = None;
         if known().is_none() {
             // Until one login has found out the deployment, logins go one at a time. In an outage none finds
             // it out, so the wait has a bound.
-            let longest = self.deadline.min(Instant::now() + FINDING_OUT);
-            turn = timeout_at(longest, self.auth.finding_out.acquire()).await.ok();
+            let longest = self.deadline.min(Instant::now() + LONGEST_DISCOVERY);
+            permit = timeout_at(longest, self.auth.discovery.acquire()).await.ok();
         }
         let deployment = known();
-        let _turn = turn.filter(|_| deployment.is_none());
+        let _permit = permit.filter(|_| deployment.is_none());
         match deployment {
             Some(Deployment::Cookie) => self.log_in_for_cookie().await,
             _ => self.log_in_for_jwt().await,
@@ -285,7 +285,7 @@ impl Account<'_> {
     async fn call(&self, step: AuthRequest, headers: HeaderMap) -> Result<Answer> {
         let failed = |problem| AuthError { step, problem };
         let attempt = async || self.call_once(step, &headers).await.map_err(failed);
-        let retried = self.http.retried(PEER, step.sheet().1);
+        let retried = self.http.retried(PEER, step.names().1);
         RetryPolicy::READ.run(self.deadline, retried, attempt).await
     }
 
@@ -297,12 +297,12 @@ impl Account<'_> {
             let begun = self.auth.refusals.begin(self.email);
             counted = Some(begun.map_err(Problem::RefusedTooOften)?);
         }
-        let name = step.sheet().1;
+        let name = step.names().1;
         let timeout = TIMEOUT.min(self.deadline.saturating_duration_since(Instant::now()));
         let operation = Operation { peer: PEER, name, timeout, body_limit: BODY_LIMIT };
         let answer = self.http.send(operation, self.request(step, headers.clone())).await;
         if let Some(mut counted) = counted {
-            *counted = came_of(&answer);
+            *counted = outcome_of(&answer);
         }
         let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
         let answer = answer.map_err(failed)?;
@@ -317,7 +317,7 @@ impl Account<'_> {
     }
 
     fn request(&self, step: AuthRequest, headers: HeaderMap) -> RequestBuilder {
-        let url = self.auth.base.join(step.sheet().0.split('/')).as_url().clone();
+        let url = self.auth.base.join(step.names().0.split('/')).as_url().clone();
         let http = &self.http.inner;
         let request = match step {
             AuthRequest::Spaces | AuthRequest::Token => http.get(url),
@@ -333,13 +333,13 @@ impl Account<'_> {
 }
 
 /// How mana-auth counts a login that was answered like this.
-fn came_of(answer: &Exchange<Answer>) -> Came {
+fn outcome_of(answer: &Exchange<Answer>) -> Outcome {
     match answer.as_ref().map(|answer| answer.status.as_u16()) {
-        Ok(200) => Came::In,
-        Ok(401) => Came::Refused,
-        Ok(..500) => Came::NotCounted,
-        Err(error) if error.was_not_sent() => Came::NotCounted,
-        _ => Came::Unknown,
+        Ok(200) => Outcome::LoggedIn,
+        Ok(401) => Outcome::Refused,
+        Ok(..500) => Outcome::NotCounted,
+        Err(error) if error.was_not_sent() => Outcome::NotCounted,
+        _ => Outcome::Unknown,
     }
 }
 

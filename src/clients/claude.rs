@@ -229,8 +229,8 @@ impl ClaudeClient {
             let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
             patience.spend(waiting.elapsed());
             let pass = pass?;
-            let paid = meter.reserve(price).await?;
-            paid.send();
+            let reservation = meter.reserve(price).await?;
+            reservation.send();
             let reply = self.exchange(&http, body.clone(), &usage).await;
             let reply = reply.map(|reply| Reply { is_rationed, ..reply });
             drop(pass);
@@ -238,20 +238,20 @@ impl ClaudeClient {
             if matches!(bill, Bill::Lost) {
                 self.http.metrics.model.answers_lost.inc();
             }
-            paid.settle(bill).await;
+            reservation.settle(bill).await;
             reply
         };
         let attempt = || async {
             if ask.cached { self.cold_start.send(tools, send()).await } else { send().await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
-        let goes_on = |error: &ClaudeError, pause| {
+        let may_retry = |error: &ClaudeError, pause| {
             patience.allows(error.verdict()) && {
                 patience.spend(pause);
                 retried(error, pause)
             }
         };
-        RetryPolicy::MODEL.run(deadline, goes_on, attempt).await
+        RetryPolicy::MODEL.run(deadline, may_retry, attempt).await
     }
 
     /// Name of the model that requests are sent to.
@@ -342,7 +342,7 @@ impl ClaudeClient {
 
 /// The weight of the prompt of a request with this body and these messages.
 fn weigh(body: &[u8], messages: &[Message]) -> Weight {
-    (body.len() as Weight).saturating_add_signed(messages.iter().map(|it| it.attached).sum())
+    (body.len() as Weight).saturating_add_signed(messages.iter().map(|it| it.extra_weight).sum())
 }
 
 #[cfg(test)]

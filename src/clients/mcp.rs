@@ -85,7 +85,7 @@ impl McpClient {
             let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
             let attempt = || async {
                 let link = self.link(access, redactor)?;
-                link.or_end(shake_hands(&link, &note)).await?;
+                link.or_end(handshake(&link, &note)).await?;
                 Ok::<_, McpError>(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
@@ -111,7 +111,7 @@ impl McpClient {
         link.end(None, CLOSE_TIMEOUT).await == Ending::Ended
     }
 
-    /// Waits until no request is in flight that no caller waits for, at most for `limit`.
+    /// Waits until all requests that no caller waits for have ended, at most for `limit`.
     pub async fn settled(&self, limit: Duration) {
         // A request that takes longer is not worth a delay of the shutdown.
         let _ = timeout(limit, self.background.wait()).await;
@@ -132,11 +132,11 @@ struct Initialized {
 }
 
 /// Opens a session. `note` stores the session's id before the session is used.
-async fn shake_hands<N: Future<Output = Result<(), String>>>(
+async fn handshake<N: Future<Output = Result<(), String>>>(
     link: &Arc<Link>,
     note: impl Fn(String) -> N,
 ) -> Outcome<()> {
-    let shaking = async {
+    let exchange = async {
         // The client declares no capabilities, so the server must not ask it for anything.
         let params = json!({
             "protocolVersion": REVISIONS[0],
@@ -159,7 +159,7 @@ async fn shake_hands<N: Future<Output = Result<(), String>>>(
         }
         link.notify("notifications/initialized", json!({}), SETUP_TIMEOUT).await
     };
-    shaking.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
+    exchange.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
 }
 
 /// An open session. When it is dropped, it is ended in the background.

@@ -44,7 +44,7 @@ const ANSWER_LIMIT: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct PersonasClient {
     http: HttpClient,
-    at: PersonasUrl,
+    endpoint: PersonasUrl,
     headers: HeaderMap,
     limit: Arc<RateLimit>,
 }
@@ -63,19 +63,19 @@ pub type Result<T, E = PersonasError> = std::result::Result<T, E>;
 
 /// Why a request to the service failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}: {problem}; asked at {at}")]
+#[error("{operation}: {problem}; asked at {endpoint}")]
 pub struct PersonasError {
     /// Name of the operation that failed.
     operation: &'static str,
     /// The URL that was asked, and the variable that sets it.
-    at: PersonasUrl,
+    endpoint: PersonasUrl,
     problem: String,
-    sense: Sense,
+    meaning: Meaning,
 }
 
 /// What a failure means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sense {
+enum Meaning {
     /// The service will never accept the request.
     Rejected,
     /// The request was not sent, because of a rate limit that is over at this time.
@@ -87,20 +87,20 @@ enum Sense {
 impl PersonasError {
     /// Whether the service will never accept the same rows, whatever is repaired.
     pub(crate) fn is_rejection(&self) -> bool {
-        self.sense == Sense::Rejected
+        self.meaning == Meaning::Rejected
     }
 
     /// When the rate limit that held the request back is over. The request was not sent, and this is no
     /// failed attempt. `None` for any other failure.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
-        let Sense::Limited(until) = self.sense else { return None };
+        let Meaning::Limited(until) = self.meaning else { return None };
         Some(until)
     }
 }
 
 impl Retryable for PersonasError {
     fn verdict(&self) -> Verdict {
-        let Sense::Failed(verdict) = self.sense else { return Verdict::Final };
+        let Meaning::Failed(verdict) = self.meaning else { return Verdict::Final };
         verdict
     }
 }
@@ -108,12 +108,12 @@ impl Retryable for PersonasError {
 /// The meaning of an answer other than 200 and 429. A 404 is a refusal for good only if its body says so
 /// (docs/contracts/mana-auth.md). Any other 404, and a 401, may come from a wrong path or key, which can be
 /// repaired.
-fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
+fn refusal(answer: &Answer, http: &HttpClient) -> (String, Meaning) {
     let status = answer.status;
-    let sense = match status.as_u16() {
-        400 | 410 | 413 | 422 => Sense::Rejected,
-        404 if wire::says_no_persona(&answer.body) => Sense::Rejected,
-        _ => Sense::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
+    let meaning = match status.as_u16() {
+        400 | 410 | 413 | 422 => Meaning::Rejected,
+        404 if wire::says_no_persona(&answer.body) => Meaning::Rejected,
+        _ => Meaning::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
     };
     // Names what to check, if the configuration can be the reason.
     let hint = match status.as_u16() {
@@ -122,7 +122,7 @@ fn refusal(answer: &Answer, http: &HttpClient) -> (String, Sense) {
         _ => "",
     };
     let (status, detail) = (status.as_u16(), http.detail(answer));
-    (format!("the personas endpoint answered {status}: {detail}{hint}"), sense)
+    (format!("the personas endpoint answered {status}: {detail}{hint}"), meaning)
 }
 
 impl PersonasClient {
@@ -130,16 +130,16 @@ impl PersonasClient {
     /// a header; [`crate::config`] makes sure that it does.
     pub fn new(
         http: HttpClient,
-        at: PersonasUrl,
+        endpoint: PersonasUrl,
         service_key: &SecretString,
         clock: Clock,
     ) -> Option<Self> {
         let headers = HeaderMap::from_iter([secret_header("x-service-key", service_key)?]);
-        Some(Self { http, at, headers, limit: Arc::new(RateLimit::new(clock)) })
+        Some(Self { http, endpoint, headers, limit: Arc::new(RateLimit::new(clock)) })
     }
 
     /// This client with another redactor, for handing in the rows of one persona: the server knows all
-    /// secrets of that persona. The rate limit stays the common one.
+    /// secrets of that persona. The rate limit is shared with this client.
     #[must_use]
     pub(crate) fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { http: self.http.with_redactor(redactor), ..self.clone() }
@@ -156,7 +156,7 @@ impl PersonasClient {
     /// # Errors
     /// When the list as a whole, or the server's time, cannot be obtained.
     pub async fn fetch_due(&self, patience: Duration, deadline: Instant) -> Result<Due> {
-        let url = self.at.base.join(["due"]);
+        let url = self.endpoint.base.join(["due"]);
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner.get(url.as_url().clone());
         let read = |answer: &Answer| {
@@ -182,7 +182,7 @@ impl PersonasClient {
         deadline: Instant,
     ) -> Result<usize> {
         let (kind, operation) = batch.kind.names();
-        let url = self.at.base.join([persona.as_str(), kind]);
+        let url = self.endpoint.base.join([persona.as_str(), kind]);
         let request = || {
             let post = self.http.inner.post(url.as_url().clone());
             post.header(header::CONTENT_TYPE, "application/json").body(batch.body.clone())
@@ -202,9 +202,9 @@ impl PersonasClient {
         request: impl Fn() -> RequestBuilder,
         read: impl Fn(&Answer) -> Option<T>,
     ) -> Result<T> {
-        let failed = |problem: String, sense| {
-            let (operation, at) = (name, self.at.clone());
-            PersonasError { operation, at, problem, sense }
+        let failed = |problem: String, meaning| {
+            let (operation, endpoint) = (name, self.endpoint.clone());
+            PersonasError { operation, endpoint, problem, meaning }
         };
         let attempt = || async {
             let mut limited_since = None;
@@ -214,7 +214,7 @@ impl PersonasClient {
                 pass.map_err(|until| {
                     let limit =
                         "the personas endpoint has a rate limit (429) and is not asked again";
-                    failed(format!("{limit} before {until}"), Sense::Limited(until))
+                    failed(format!("{limit} before {until}"), Meaning::Limited(until))
                 })?;
                 // The rows stand for work that was paid for, so they get an attempt even at the very end.
                 let left = deadline.saturating_duration_since(Instant::now()).max(LAST_ATTEMPT);
@@ -223,23 +223,23 @@ impl PersonasClient {
                 let request = request().headers(self.headers.clone());
                 let answer = self.http.send(operation, request).await;
                 let answer = answer
-                    .map_err(|error| failed(error.to_string(), Sense::Failed(error.verdict())))?;
+                    .map_err(|error| failed(error.to_string(), Meaning::Failed(error.verdict())))?;
                 if answer.status != StatusCode::TOO_MANY_REQUESTS {
                     break answer;
                 }
-                self.limit.meet(&answer.headers);
+                self.limit.note_limit(&answer.headers);
                 // The wait counts from the answer that reports the limit. The end of the limit is in whole
                 // seconds, so a second is added.
                 limited_since.get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
             };
             self.limit.note_passed();
             if answer.status != StatusCode::OK {
-                let (problem, sense) = refusal(&answer, &self.http);
-                return Err(failed(problem, sense));
+                let (problem, meaning) = refusal(&answer, &self.http);
+                return Err(failed(problem, meaning));
             }
             // The body may contain prompts and e-mails, so it is not quoted.
             let unreadable = "the personas endpoint answered 200, but not with the expected JSON";
-            read(&answer).ok_or_else(|| failed(unreadable.into(), Sense::Failed(Verdict::AGAIN)))
+            read(&answer).ok_or_else(|| failed(unreadable.into(), Meaning::Failed(Verdict::AGAIN)))
         };
         policy.run(deadline, self.http.retried(PEER, name), attempt).await
     }

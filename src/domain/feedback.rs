@@ -50,8 +50,8 @@ impl ModuleRating {
     }
 
     /// The row for an unreadable answer: a middling rating whose notes quote the answer.
-    pub fn unreadable(came_back: &str) -> Self {
-        Self::new(ModuleName::new(PARSE_MODULE), Rating(3), Some(came_back), Vec::new())
+    pub fn unreadable(answer: &str) -> Self {
+        Self::new(ModuleName::new(PARSE_MODULE), Rating(3), Some(answer), Vec::new())
     }
 }
 

@@ -140,7 +140,7 @@ mod tests {
 
     /// Canonical texts and hashes, as Node computes them.
     #[test]
-    fn known_answers_of_javascript() {
+    fn canonical_texts_and_hashes_are_those_of_javascript() {
         for (raw, canonical, hash) in [
             ("{}", "{}", "44136fa355b3678a"),
             (

@@ -46,7 +46,7 @@ pub struct JsonText<'a> {
 #[derive(Debug)]
 struct Null {
     /// The range of the replaced value in the received text.
-    odd: Range<usize>,
+    replaced: Range<usize>,
     /// The offset of `null` in the readable text.
     offset: usize,
 }
@@ -66,8 +66,8 @@ impl<'a> JsonText<'a> {
     /// Decodes and repairs `bytes`. A byte order mark at the beginning is dropped.
     pub fn of(bytes: &'a [u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let odd = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
-        let bytes = if odd.take(MAX_ODD_BYTES).count() < MAX_ODD_BYTES { bytes } else { b"" };
+        let invalid = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
+        let bytes = if invalid.take(MAX_ODD_BYTES).count() < MAX_ODD_BYTES { bytes } else { b"" };
         let received = String::from_utf8_lossy(bytes);
         let found = if is_json(&received) { Found::in_json(&received) } else { None };
         let weight = found.as_ref().map(|found| found.weight);
@@ -102,11 +102,11 @@ impl<'a> JsonText<'a> {
         let end = begin + part.len();
         let before = |offset: usize| self.nulls.partition_point(|null| null.offset < offset);
         // An offset has the same distance from the last null before it in both texts.
-        let there = |offset: usize| match self.nulls[..before(offset)].last() {
-            Some(null) => offset - (null.offset + NULL.len()) + null.odd.end,
+        let in_received = |offset: usize| match self.nulls[..before(offset)].last() {
+            Some(null) => offset - (null.offset + NULL.len()) + null.replaced.end,
             None => offset,
         };
-        let text = self.received.get(there(begin)..there(end)).unwrap_or_default();
+        let text = self.received.get(in_received(begin)..in_received(end)).unwrap_or_default();
         Received { text, is_odd: text != part, is_lossy: before(begin) < before(end) }
     }
 }
@@ -156,7 +156,7 @@ impl Found {
                 b'}' | b']' => {
                     depth -= 1;
                     if depth == MAX_DEPTH {
-                        found.nulls.push(Null { odd: too_deep..token.end, offset: 0 });
+                        found.nulls.push(Null { replaced: too_deep..token.end, offset: 0 });
                     }
                 }
                 b'"' => {
@@ -170,7 +170,7 @@ impl Found {
                 _ => {
                     found.weight += 1;
                     if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
-                        found.nulls.push(Null { odd: token, offset: 0 });
+                        found.nulls.push(Null { replaced: token, offset: 0 });
                     }
                 }
             }
@@ -191,11 +191,11 @@ impl Found {
         let text = well_formed.as_deref().unwrap_or(text);
         let mut readable = String::with_capacity(text.len());
         let mut done = 0;
-        for Null { odd, offset } in &mut self.nulls {
-            readable.push_str(&text[done..odd.start]);
+        for Null { replaced, offset } in &mut self.nulls {
+            readable.push_str(&text[done..replaced.start]);
             *offset = readable.len();
             readable.push_str(NULL);
-            done = odd.end;
+            done = replaced.end;
         }
         readable.push_str(&text[done..]);
         (Some(readable), self.nulls)
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_too_much_is_not_read_and_what_is_no_json_says_where() {
+    fn a_text_that_weighs_too_much_is_not_parsed_and_invalid_json_gives_a_syntax_error() {
         let read = |text: &str, most| JsonText::of(text.as_bytes()).read::<Value>(most).is_ok();
         for (text, weight) in [
             ("1", 1),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_become_replacement_characters_and_a_mark_at_the_front_goes() {
+    fn invalid_utf_8_becomes_replacement_characters_and_a_byte_order_mark_is_dropped() {
         assert_eq!(
             JsonText::of(b"{\"a\":\"\xffz\xf0\x9f\x98\"}").as_str(),
             "{\"a\":\"\u{fffd}z\u{fffd}\"}"
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_or_out_of_range_becomes_null_where_it_stands() {
+    fn a_value_too_deep_or_out_of_range_becomes_null() {
         for (odd, read) in [
             ("[1e400,-1E+999,1e308,0e999,5e-999]", "[null,null,1e308,0e999,5e-999]"),
             (r#"{"maximum":1e400,"a":"1e400"}"#, r#"{"maximum":null,"a":"1e400"}"#),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_stays_as_it_is() {
+    fn a_text_that_is_no_json_stays_as_it_is() {
         for text in [
             "",
             "<html>\"\\ud83d\"</html>",
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_received_can_be_told_of_every_part() {
+    fn the_received_text_is_found_for_every_part() {
         let text = r#"{"x":"\ud83d","deep":1e400,"a":{"t":"\ud83d"},"b":[1e400,[]],"c":"plain"}"#;
         let json = JsonText::of(text.as_bytes());
         let part = |piece: &str| {
@@ -373,7 +373,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn odd_json_can_be_read_and_stays_what_it_then_is(text in odd_json()) {
+        fn invalid_json_is_repaired_and_a_second_repair_changes_nothing(text in odd_json()) {
             let once = readable(&text);
             prop_assert!(serde_json::from_str::<Value>(&once).is_ok(), "{text} became {once}");
             prop_assert_eq!(&readable(&once), &once);
@@ -397,7 +397,7 @@ mod tests {
         }
 
         #[test]
-        fn text_of_json_characters_is_only_changed_where_it_then_is_json(text in r#"[\[\]{}",:\\ue0-9dD ]{0,40}"#) {
+        fn a_text_is_only_changed_if_the_result_is_json(text in r#"[\[\]{}",:\\ue0-9dD ]{0,40}"#) {
             let once = readable(&text);
             prop_assert!(once == text || serde_json::from_str::<Value>(&once).is_ok());
             prop_assert!(serde_json::from_str::<Value>(&text).is_err() || once == text);

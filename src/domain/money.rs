@@ -97,7 +97,7 @@ impl fmt::Display for Usd {
 /// The tokens of one model reply and its prompt, by the prices that apply to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
-    /// Prompt tokens that the prompt cache has no part in.
+    /// Prompt tokens that were neither read from the prompt cache nor written to it.
     pub input: u64,
     /// Output tokens, thinking included.
     pub output: u64,
@@ -131,7 +131,7 @@ pub struct Cost {
     pub output: Usd,
     /// Cost of the prompt tokens read from the cache.
     pub cache_read: Usd,
-    /// Cost of the prompt tokens written to the cache, for either time.
+    /// Cost of the prompt tokens written to the cache, for 5 minutes or for an hour.
     pub cache_write: Usd,
 }
 

@@ -1,4 +1,4 @@
-//! The password of a persona's account, derived and never stored.
+//! The password of a persona's account. It is derived and never stored.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};

@@ -13,7 +13,7 @@ use forms::forms;
 /// The text that replaces a secret.
 const MARK: &str = "[redacted]";
 /// Shortest secret that is replaced, in bytes. A shorter one would also match in ordinary words.
-const SHORTEST: usize = 6;
+const SHORTEST_SECRET: usize = 6;
 
 /// The secrets that must not appear in logs, errors, rows or prompts. A peer can echo what it was sent, so
 /// every text that comes from a peer passes through [`Redactor::redact`].
@@ -26,7 +26,7 @@ pub struct Redactor {
     secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
 
-/// A secret and its searcher, which is several times as fast as `str::contains`: long texts are searched.
+/// A secret and its searcher. Long texts are searched, and this is several times as fast as `str::contains`.
 type Secret = (String, memmem::Finder<'static>);
 
 impl fmt::Debug for Redactor {
@@ -44,7 +44,7 @@ impl Redactor {
     /// A redactor with the secrets of this one and further ones.
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
-        let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST);
+        let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST_SECRET);
         Self::of(self.known().iter().map(text_of).chain(more.flat_map(forms)))
     }
 
@@ -88,8 +88,8 @@ impl Redactor {
                 text = Cow::Owned(text.replace(secret.as_str(), MARK));
             }
         }
-        for look in BY_LOOKS {
-            if let Some(without) = replace(&text, look) {
+        for pattern in PATTERNS {
+            if let Some(without) = replace(&text, pattern) {
                 text = Cow::Owned(without);
             }
         }
@@ -115,11 +115,11 @@ impl Redactor {
 
     /// Whether `name` contains a secret. A name must be used unchanged or not at all. A secret of letters
     /// alone does not count, because it may be an ordinary word, such as `description`.
-    pub(crate) fn is_told_by(&self, name: &str) -> bool {
+    pub(crate) fn finds_secret_in(&self, name: &str) -> bool {
         let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let tells = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
-        self.known().iter().any(|(secret, finder)| tells(finder) && !is_word(secret))
-            || BY_LOOKS.iter().any(|look| replace(name, *look).is_some())
+        let is_found = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
+        self.known().iter().any(|(secret, finder)| is_found(finder) && !is_word(secret))
+            || PATTERNS.iter().any(|pattern| replace(name, *pattern).is_some())
     }
 }
 
@@ -160,7 +160,7 @@ fn email(rest: &str) -> Option<(Range<usize>, bool)> {
 }
 
 /// `text` with each secret that `next` finds replaced; `None` if nothing changes.
-fn replace(text: &str, next: Look) -> Option<String> {
+fn replace(text: &str, next: Pattern) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((found, is_secret)) = next(rest) {
@@ -173,10 +173,10 @@ fn replace(text: &str, next: Look) -> Option<String> {
 }
 
 /// Finds the next part of a text that looks like a secret, and tells whether it is one.
-type Look = fn(&str) -> Option<(Range<usize>, bool)>;
+type Pattern = fn(&str) -> Option<(Range<usize>, bool)>;
 
 /// The patterns of secrets that are on no list.
-const BY_LOOKS: [Look; 2] = [jwt, url_credentials];
+const PATTERNS: [Pattern; 2] = [jwt, url_credentials];
 
 /// Finds the credentials of a URL, between `://` and the last `@` before the path.
 fn url_credentials(rest: &str) -> Option<(Range<usize>, bool)> {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn clones_share_what_one_of_them_learns_and_others_do_not_hear_of_it() {
+    fn clones_share_what_one_of_them_learns_and_other_redactors_do_not() {
         let process = Redactor::new(["of-the-process"]);
         let run = process.with(["of-the-run"]);
         let clone = run.clone();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_in_every_encoding_and_what_stands_around_it_stays() {
+    fn a_secret_is_found_in_every_encoding_and_the_text_around_it_stays() {
         use base64::{
             Engine,
             engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -312,10 +312,10 @@ mod tests {
             for user in ["u:", "us:", "use:"] {
                 for text in [user.to_owned() + secret, format!("{user}{secret}, and more")] {
                     for encoded in [STANDARD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
-                        let told = redactor.redact(&encoded).into_owned();
-                        assert!(told.contains(MARK), "{secret} in {encoded}: {told}");
+                        let redacted = redactor.redact(&encoded).into_owned();
+                        assert!(redacted.contains(MARK), "{secret} in {encoded}: {redacted}");
                         let most = encoded.len() - secret.len() * 8 / 6 + MARK.len() + 2;
-                        assert!(told.len() <= most, "{secret} in {encoded}: {told}");
+                        assert!(redacted.len() <= most, "{secret} in {encoded}: {redacted}");
                     }
                 }
             }
@@ -335,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_a_secret_unless_that_is_a_word() {
+    fn a_name_contains_a_secret_unless_the_secret_is_a_word() {
         let redactor = Redactor::new(["description", "s3cret-pw"]);
         for name in ["x.s3cret-pw", "eyJhbGci.eyJzdWI.c2ln", "t.eyJhbGci.eyJzdWI.c2ln", "x://a:b@c"]
         {
-            assert!(redactor.is_told_by(name), "{name}");
+            assert!(redactor.finds_secret_in(name), "{name}");
         }
         for name in ["description", "todo.description", "eyJ.a", "x://a", ""] {
-            assert!(!redactor.is_told_by(name), "{name}");
+            assert!(!redactor.finds_secret_in(name), "{name}");
         }
     }
 

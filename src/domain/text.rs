@@ -1,4 +1,4 @@
-//! Cutting text to the lengths that rows and log lines allow.
+//! Cuts text to the lengths that rows and log lines allow.
 
 /// The longest beginning of `text` that has at most `max_units` UTF-16 code units, without NUL characters.
 /// JavaScript, and with it the peers, counts length in these units. One NUL would lose a whole batch

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Lets at most so many requests through at once, and none until the end of a rate limit.
+/// Limits the number of requests at once, and lets none through while a rate limit lasts.
 #[derive(Debug)]
 pub struct Gate {
     /// The largest number of requests at once that is ever allowed.
@@ -67,27 +67,27 @@ impl Gate {
                 return Err(why);
             }
             let now = Instant::now();
-            let (mut opens, mut turn, mut is_in) = (now, now, false);
+            let (mut opens, mut earliest, mut is_admitted) = (now, now, false);
             self.state.send_if_modified(|state| {
                 opens = opens.max(state.opens);
-                turn = opens.max(state.next.min(deadline));
-                is_in = turn == now && (state.in_flight as f64) < state.limit.floor();
-                state.in_flight += usize::from(is_in);
-                if is_in && has_waited {
+                earliest = opens.max(state.next.min(deadline));
+                is_admitted = earliest == now && (state.in_flight as f64) < state.limit.floor();
+                state.in_flight += usize::from(is_admitted);
+                if is_admitted && has_waited {
                     state.next = now + self.spacing;
                 }
                 // No waiting request can go because of this change, so none is woken.
                 false
             });
-            if is_in {
+            if is_admitted {
                 return Ok(Pass(self));
             }
             if opens > deadline || now >= deadline {
                 return Err(late(opens));
             }
-            has_waited |= turn > now;
+            has_waited |= earliest > now;
             // In either case, the next iteration decides.
-            let end = if turn > now { turn } else { deadline };
+            let end = if earliest > now { earliest } else { deadline };
             let _ = timeout_at(end, changes.changed()).await;
         }
     }

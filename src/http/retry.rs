@@ -86,7 +86,8 @@ impl RetryPolicy {
         ..Self::READ
     };
 
-    /// The pause before the next attempt; `None` if there must be none.
+    /// The pause before the next attempt. `None` if there were enough attempts, or if the peer asks for too
+    /// long a wait.
     ///
     /// `retries` is the number of further attempts so far, `jitter` is in `0.0..1.0`.
     fn pause(&self, retries: u32, retry_after: Option<Duration>, jitter: f64) -> Option<Duration> {
@@ -99,7 +100,7 @@ impl RetryPolicy {
     /// Makes attempts until one succeeds, one fails for good, or the policy or `deadline` allows no further
     /// one. Dropping the future ends a pause at once.
     ///
-    /// `goes_on` is called before each further attempt, with the error and the pause, and may forbid the
+    /// `may_retry` is called before each further attempt, with the error and the pause, and may forbid the
     /// attempt.
     ///
     /// # Errors
@@ -107,7 +108,7 @@ impl RetryPolicy {
     pub async fn run<T, E, F>(
         &self,
         deadline: Instant,
-        goes_on: impl Fn(&E, Duration) -> bool,
+        may_retry: impl Fn(&E, Duration) -> bool,
         attempt: impl Fn() -> F,
     ) -> Result<T, E>
     where
@@ -122,7 +123,7 @@ impl RetryPolicy {
             };
             let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
             let pause = self.pause(retries, retry_after, jitter());
-            let fits = |pause: &_| Instant::now() + *pause < deadline && goes_on(&error, *pause);
+            let fits = |pause: &_| Instant::now() + *pause < deadline && may_retry(&error, *pause);
             let Some(pause) = pause.filter(fits) else { return Err(error) };
             sleep(pause).await;
             // A timer may fire a little late.
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_final_is_tried_once() {
+    async fn a_final_failure_is_tried_once() {
         assert_eq!(exhaust(RetryPolicy::READ, Verdict::Final, DAY).await, (1, Duration::ZERO));
         assert_eq!(exhaust(RetryPolicy::ONCE, TRANSIENT, DAY).await, (1, Duration::ZERO));
     }

@@ -13,7 +13,7 @@ const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// A request that is sent to mana-auth for a persona.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "AuthRequest::sheet describes them")]
+#[allow(missing_docs, reason = "AuthRequest::names describes them")]
 pub enum AuthRequest {
     Login,
     SignIn,
@@ -24,13 +24,13 @@ pub enum AuthRequest {
 
 impl AuthRequest {
     /// The path, the metric label and the name in messages of this request.
-    pub(super) fn sheet(self) -> (&'static str, &'static str, &'static str) {
+    pub(super) fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Login => ("api/v1/auth/login", "login", "login"),
             Self::SignIn => ("api/auth/sign-in/email", "sign_in", "login (sign-in/email)"),
             Self::Spaces => {
-                let told = "personal space (organization/list)";
-                ("api/auth/organization/list", "organization_list", told)
+                let name = "personal space (organization/list)";
+                ("api/auth/organization/list", "organization_list", name)
             }
             Self::Token => ("api/auth/token", "token", "fresh JWT (token)"),
             Self::InitVault => ("api/v1/me/encryption-vault/init", "vault_init", "vault init"),
@@ -47,7 +47,7 @@ pub type Result<T, E = AuthError> = std::result::Result<T, E>;
 
 /// Why a persona has no access.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", .step.sheet().2)]
+#[error("{}: {problem}", .step.names().2)]
 pub struct AuthError {
     /// The request that failed.
     pub step: AuthRequest,
@@ -65,8 +65,8 @@ pub enum Problem {
          that PERSONA_SEED_SECRET gives"
     )]
     InvalidCredentials,
-    /// The account's credentials were refused so often that one more refusal would lock the account before
-    /// this time. The request was not sent.
+    /// The account's credentials were refused so often that one more refusal before this time would lock the
+    /// account. The request was not sent.
     #[error(
         "not sent before {0}: mana-auth has refused this account four times (401 INVALID_CREDENTIALS), the \
          fifth within 15 minutes locks it for half an hour; is it deleted, or its password not the one that \
@@ -79,7 +79,7 @@ pub enum Problem {
     /// There were too many requests: the same request may succeed after this time at the earliest.
     #[error("mana-auth answered 429 (rate limit)")]
     RateLimited(Duration),
-    /// mana-auth does not accept the session or the JWT here, although it was accepted elsewhere.
+    /// mana-auth does not accept the session or the JWT for this request.
     #[error("mana-auth answered 401: {0}")]
     Unauthorized(String),
     /// Any other problem, and whether the same request may succeed later.

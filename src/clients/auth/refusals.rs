@@ -32,9 +32,9 @@ struct Tries {
 
 /// The outcome of a login attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(super) enum Outcome {
     /// The login succeeded, and mana-auth forgets the account's failures.
-    In,
+    LoggedIn,
     /// The credentials were refused.
     Refused,
     /// There was no usable answer, so the credentials may have been refused.
@@ -53,7 +53,7 @@ impl Refusals {
     ///
     /// # Errors
     /// The time when the next attempt may begin, if none may begin now.
-    pub(super) fn begin(&self, email: &str) -> Result<impl DerefMut<Target = Came>, Timestamp> {
+    pub(super) fn begin(&self, email: &str) -> Result<impl DerefMut<Target = Outcome>, Timestamp> {
         let now = self.clock.now();
         // mana-auth ignores case too: another spelling is the same account.
         let account = email.to_lowercase();
@@ -67,19 +67,19 @@ impl Refusals {
             return Err(until);
         }
         tries.under_way += 1;
-        Ok(scopeguard::guard(Came::Unknown, move |came| self.end(account, came)))
+        Ok(scopeguard::guard(Outcome::Unknown, move |outcome| self.end(account, outcome)))
     }
 
-    fn end(&self, account: String, came: Came) {
+    fn end(&self, account: String, outcome: Outcome) {
         let now = self.clock.now();
         let mut accounts = self.accounts.lock();
         let tries = accounts.entry(account).or_default();
         tries.under_way = tries.under_way.saturating_sub(1);
-        match came {
-            Came::In => (tries.refused, tries.unknown) = Default::default(),
-            Came::Refused => tries.refused.push(now),
-            Came::Unknown => tries.unknown.push(now),
-            Came::NotCounted => {}
+        match outcome {
+            Outcome::LoggedIn => (tries.refused, tries.unknown) = Default::default(),
+            Outcome::Refused => tries.refused.push(now),
+            Outcome::Unknown => tries.unknown.push(now),
+            Outcome::NotCounted => {}
         }
     }
 
@@ -140,39 +140,39 @@ mod tests {
         let (refusals, clock) = refusals();
         let first = clock.now();
         for email in [ANNA, "Persona.Anna@mana.test", ANNA, ANNA] {
-            *refusals.begin(email).unwrap() = Came::Refused;
+            *refusals.begin(email).unwrap() = Outcome::Refused;
             clock.advance(MINUTE);
         }
         assert_eq!(refusals.begin(ANNA).err().unwrap(), first + WINDOW);
-        *refusals.begin("persona.ben@mana.test").unwrap() = Came::In;
+        *refusals.begin("persona.ben@mana.test").unwrap() = Outcome::LoggedIn;
         clock.set(first + WINDOW);
-        *refusals.begin(ANNA).unwrap() = Came::Refused;
+        *refusals.begin(ANNA).unwrap() = Outcome::Refused;
         assert_eq!(refusals.begin(ANNA).err().unwrap(), first + MINUTE + WINDOW);
     }
 
     #[test]
-    fn a_success_ends_the_count_and_what_was_not_looked_at_is_not_counted() {
+    fn a_success_ends_the_count_and_an_unchecked_login_is_not_counted() {
         let (refusals, _) = refusals();
         for _ in 0..3 {
-            *refusals.begin(ANNA).unwrap() = Came::Refused;
+            *refusals.begin(ANNA).unwrap() = Outcome::Refused;
         }
         for _ in 0..9 {
-            *refusals.begin(ANNA).unwrap() = Came::NotCounted;
+            *refusals.begin(ANNA).unwrap() = Outcome::NotCounted;
         }
-        *refusals.begin(ANNA).unwrap() = Came::In;
+        *refusals.begin(ANNA).unwrap() = Outcome::LoggedIn;
         for _ in 0..4 {
-            *refusals.begin(ANNA).unwrap() = Came::Refused;
+            *refusals.begin(ANNA).unwrap() = Outcome::Refused;
         }
         assert!(refusals.begin(ANNA).is_err());
     }
 
     #[test]
-    fn lost_answers_and_tries_under_way_count_where_they_could_lock_the_account() {
+    fn lost_answers_and_attempts_in_flight_count_if_they_could_lock_the_account() {
         let (refusals, _) = refusals();
         for _ in 0..9 {
             drop(refusals.begin(ANNA).unwrap());
         }
-        *refusals.begin(ANNA).unwrap() = Came::Refused;
+        *refusals.begin(ANNA).unwrap() = Outcome::Refused;
         assert!(refusals.begin(ANNA).is_err(), "nine may have been refused as well");
         let ben = "persona.ben@mana.test";
         let under_way: Vec<_> = (0..4).map(|_| refusals.begin(ben).unwrap()).collect();
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn the_count_outlives_a_restart_and_a_clock_far_ahead_does_not() {
+    fn the_count_survives_a_restart_and_entries_from_a_clock_far_ahead_do_not() {
         let (refusals, clock) = refusals();
         clock.advance(60 * MINUTE);
-        *refusals.begin("persona.ben@mana.test").unwrap() = Came::Refused;
+        *refusals.begin("persona.ben@mana.test").unwrap() = Outcome::Refused;
         clock.set(clock.now() - 60 * MINUTE);
         for _ in 0..4 {
-            *refusals.begin(ANNA).unwrap() = Came::Refused;
+            *refusals.begin(ANNA).unwrap() = Outcome::Refused;
         }
         let kept = refusals.refused();
         assert_eq!(kept.keys().collect::<Vec<_>>(), [ANNA]);

@@ -23,7 +23,7 @@ impl SignInGate {
     /// Waits until the next login may be sent.
     ///
     /// # Errors
-    /// At once, if that time is not before `deadline`.
+    /// At once, if the next login may not be sent before `deadline`.
     pub(super) async fn pass(&self, deadline: Instant) -> Result<(), Problem> {
         let turn = {
             let mut next = self.next.lock();

@@ -78,8 +78,8 @@ impl Space {
 /// headers.
 pub(super) fn lock_in(refusal: &[u8], asked: Option<Duration>) -> Option<Duration> {
     let refusal: Value = json_text::parse(refusal).unwrap_or_default();
-    let told = refusal["retryAfterSec"].as_u64().map(Duration::from_secs);
-    let lock = asked.or(told).map_or(LOCKED_FOR, |lock| lock.min(LONGEST_RETRY_AFTER));
+    let in_body = refusal["retryAfterSec"].as_u64().map(Duration::from_secs);
+    let lock = asked.or(in_body).map_or(LOCKED_FOR, |lock| lock.min(LONGEST_RETRY_AFTER));
     (refusal["error"] == "ACCOUNT_LOCKED").then_some(lock)
 }
 

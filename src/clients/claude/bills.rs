@@ -21,7 +21,7 @@ const LEAST_OUTPUT_TOKENS: u32 = 1_024;
 /// tokens stay numbers that the journal can store, whatever a broken peer says.
 pub(super) const MOST_TOKENS: u64 = 10_000_000;
 /// The largest number of warnings in a process: a peer may invent another model name for each reply.
-const MOST_SAID: usize = 16;
+const MAX_WARNINGS: usize = 16;
 
 /// Computes the prices of requests and replies of one model.
 #[derive(Debug)]
@@ -29,26 +29,26 @@ pub(super) struct Bills {
     pub(super) model: String,
     pricing: Pricing,
     http: HttpClient,
-    odd: Mutex<Odd>,
+    anomalies: Mutex<Anomalies>,
 }
 
 /// What was wrong with the numbers in replies so far.
 #[derive(Debug, Default)]
-struct Odd {
+struct Anomalies {
     /// Reasons and model names that a warning was logged for.
-    said: HashSet<String>,
+    logged: HashSet<String>,
     /// The most expensive model that has answered in the place of the requested one.
     other: Option<String>,
 }
 
 impl Bills {
     pub(super) fn new(model: String, pricing: Pricing, http: HttpClient) -> Self {
-        Self { model, pricing, http, odd: Mutex::default() }
+        Self { model, pricing, http, anomalies: Mutex::default() }
     }
 
     /// The price of these tokens: the higher one if another model has answered before.
     pub(super) fn price(&self, usage: &Tokens) -> Usd {
-        self.cost(self.odd.lock().other.as_deref(), usage).total()
+        self.cost(self.anomalies.lock().other.as_deref(), usage).total()
     }
 
     /// `wanted` output tokens, halved until the request fits into `room`. If no number fits, `wanted`.
@@ -71,7 +71,7 @@ impl Bills {
     ) -> (Tokens, bool, Cost) {
         let usage = count(usage, has_content);
         if let Err(why) = usage
-            && self.is_news(why)
+            && self.is_new(why)
         {
             tracing::warn!(
                 why,
@@ -88,12 +88,12 @@ impl Bills {
 
     fn note_other(&self, other: &str) {
         let is_dearer = |known: &String| self.pricing.is_dearer(other, known);
-        let mut odd = self.odd.lock();
-        if odd.other.as_ref().is_none_or(is_dearer) {
-            odd.other = Some(other.to_owned());
+        let mut anomalies = self.anomalies.lock();
+        if anomalies.other.as_ref().is_none_or(is_dearer) {
+            anomalies.other = Some(other.to_owned());
         }
-        drop(odd);
-        if self.is_news(other) {
+        drop(anomalies);
+        if self.is_new(other) {
             let answered = self.http.snippet(other.as_bytes());
             tracing::warn!(
                 asked = self.model,
@@ -108,9 +108,9 @@ impl Bills {
         self.pricing.cost_of_either(other.unwrap_or(&self.model), usage)
     }
 
-    fn is_news(&self, what: &str) -> bool {
-        let said = &mut self.odd.lock().said;
-        said.len() < MOST_SAID && said.insert(what.to_owned())
+    fn is_new(&self, what: &str) -> bool {
+        let logged = &mut self.anomalies.lock().logged;
+        logged.len() < MAX_WARNINGS && logged.insert(what.to_owned())
     }
 }
 
@@ -161,13 +161,13 @@ mod tests {
     };
 
     #[test]
-    fn any_other_model_is_noticed_and_another_spelling_is_none() {
+    fn another_model_is_noticed_and_another_spelling_is_not_another_model() {
         let noticed = |asked: &str, answered: &str| {
             let metrics = Arc::new(Metrics::new("0").unwrap());
             let http = HttpClient::new(metrics, Redactor::default()).unwrap();
             let bills = Bills::new(asked.into(), Pricing::load(None, asked).unwrap(), http);
             bills.book(&Value::Null, &json!(answered), true, &Tokens::default());
-            bills.odd.lock().other.clone()
+            bills.anomalies.lock().other.clone()
         };
         let (haiku, opus) = ("claude-haiku-5-5", "claude-opus-5-5");
         for same in [haiku, "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""] {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attachment_is_reserved_for_by_what_it_is_and_not_by_its_length_as_text() {
+    fn the_reservation_for_an_attachment_depends_on_its_type_and_not_on_its_length_in_base64() {
         let image =
             |bytes| ResultBlock::Image { media_type: "image/png".into(), data: "A".repeat(bytes) };
         let pdf = |bytes| ResultBlock::Pdf { data: "A".repeat(bytes) };

@@ -128,7 +128,7 @@ pub(super) fn is_blank(text: &str) -> bool {
 
 /// What is sent back for the blocks of a reply. `calls` are the reply's tool calls with the ids that the
 /// results carry.
-pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<'a, RawValue>> {
+pub(super) fn sendable<'a>(blocks: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<'a, RawValue>> {
     let mut calls = calls.iter();
     let send = |raw: &&'a RawValue| match Block::parse(raw, None) {
         Block::Unusable => None,
@@ -136,7 +136,7 @@ pub(super) fn sendable<'a>(said: &[&'a RawValue], calls: &[ToolUse]) -> Vec<Cow<
         Block::ToolUse(asked) => Some(sendable_call(raw, &asked, calls.next().unwrap_or(&asked))),
         Block::Text(_) | Block::Thinking | Block::Other => Some(Cow::Borrowed(*raw)),
     };
-    said.iter().filter_map(send).collect()
+    blocks.iter().filter_map(send).collect()
 }
 
 /// The block of a call, repaired if the API would refuse it.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_would_be_refused_is_left_out_or_mended() {
+    fn only_what_would_be_refused_is_left_out_or_repaired() {
         let call = |rest: &str| format!(r#"[{{"type":"tool_use",{rest}}}]"#);
         let whole = r#"[ {"type":"text","text":" a "},{"type":"thinking","thinking":""} ,{"type":"new", "n":1.0}]"#;
         assert_eq!(sent(whole), None);

@@ -36,7 +36,8 @@ pub(super) struct ColdStart {
 struct Prefix {
     /// Start of the last request that is known to have written or read the prefix.
     used_at: Option<Timestamp>,
-    /// If a request went first in this tick: a channel that it closes, and until when the others wait for it.
+    /// The request that went first in this tick, if any: a channel that closes when the others need not wait
+    /// any longer, and the time at which they stop waiting in any case.
     first: Option<(watch::Receiver<()>, Instant)>,
 }
 
@@ -59,7 +60,7 @@ impl ColdStart {
     ) -> Result<T, E> {
         let prefix = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
         // When this sender is dropped, the other requests need not wait any longer.
-        let _leading = self.turn(prefix).await;
+        let _sender = self.wait(prefix).await;
         let started = self.clock.now();
         let answer = request.await;
         if answer.is_ok()
@@ -73,8 +74,8 @@ impl ColdStart {
 
     /// Waits until a request may go out. The request that goes first gets a sender, and drops it when the
     /// others need not wait any longer.
-    async fn turn(&self, prefix: u64) -> Option<watch::Sender<()>> {
-        let (mut arrival, until) = {
+    async fn wait(&self, prefix: u64) -> Option<watch::Sender<()>> {
+        let (mut first_ended, until) = {
             let mut prefixes = self.prefixes.lock();
             if prefixes.len() >= MAX_PREFIXES {
                 prefixes.clear();
@@ -85,14 +86,14 @@ impl ColdStart {
                 return None;
             }
             let Some(first) = first else {
-                let (leading, arrival) = watch::channel(());
-                *first = Some((arrival, Instant::now() + PATIENCE));
-                return Some(leading);
+                let (sender, first_ended) = watch::channel(());
+                *first = Some((first_ended, Instant::now() + PATIENCE));
+                return Some(sender);
             };
             first.clone()
         };
         // The wait ends when the first request is answered or fails, which closes the channel.
-        let _ = timeout_at(until, arrival.changed()).await;
+        let _ = timeout_at(until, first_ended.changed()).await;
         None
     }
 }

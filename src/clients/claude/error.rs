@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_a_tool_by_its_place() {
+    fn a_refusal_names_a_tool_by_its_index() {
         let named = |message: &str| {
             let (status, verdict) = (StatusCode::BAD_REQUEST, Verdict::Final);
             let (kind, message) = ("invalid_request_error".to_owned(), message.to_owned());
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_a_lost_connection_and_an_unreadable_body_are_tried_again_as_a_5xx_is() {
+    fn a_timeout_a_lost_connection_and_an_unreadable_body_are_tried_again_like_a_5xx() {
         let (peer, detail) = ("claude", String::new());
         let again = |error: ClaudeError| error.verdict() != Verdict::Final;
         let after = std::time::Duration::from_secs(120);

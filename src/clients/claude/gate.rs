@@ -15,14 +15,15 @@ use tokio::time::Instant;
 use super::error::{ClaudeError, Result};
 use crate::{
     clock::Clock,
-    http::{Gate as Door, Pass, retry_after, text_of},
+    http::{Gate as LimitGate, Pass, retry_after, text_of},
 };
 
 /// The longest pause because of `reset` headers: the limits are per minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause after a 429 that does not name one.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
-/// So many runs in a row whose first request is refused with 400 are taken to be a fault of this program.
+/// If the first requests of this many runs in a row are refused with 400, the fault is taken to be this
+/// program's.
 const REFUSED_RUNS: u32 = 3;
 /// Time until the first probe. It is doubled after each probe that fails.
 const FIRST_WAIT: Duration = Duration::from_secs(600);
@@ -33,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(super) struct Gate {
     clock: Clock,
-    door: Door,
+    limits: LimitGate,
     state: Mutex<State>,
 }
 
@@ -59,7 +60,7 @@ pub enum Admission {
 impl Gate {
     /// A gate for at most `most` requests at once.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
-        Self { clock, door: Door::new(most, Duration::ZERO), state: Mutex::default() }
+        Self { clock, limits: LimitGate::new(most, Duration::ZERO), state: Mutex::default() }
     }
 
     /// Waits until a request may be sent, but not past `deadline`.
@@ -69,13 +70,13 @@ impl Gate {
             let halt = state.halt.as_ref().filter(|halt| !halt.probing)?;
             Some(ClaudeError::Stopped(halt.reason.clone()))
         };
-        self.door.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
+        self.limits.enter(deadline, closed, |_| ClaudeError::WaitedEnough).await
     }
 
     /// Notes an answer that is a reply. `uncached` is the part of its prompt that counts towards the limits,
     /// in tokens.
     pub(super) fn note_reply(&self, headers: &HeaderMap, uncached: u64) {
-        self.door.widen();
+        self.limits.widen();
         let mut state = self.state.lock();
         state.estimate = (state.estimate / 2).max(uncached);
         state.refused_runs = 0;
@@ -83,7 +84,7 @@ impl Gate {
             tracing::info!("Claude answers again; runs go on");
         }
         if let Some(pause) = exhausted(headers, state.estimate, self.clock.now()) {
-            self.door.hold(pause);
+            self.limits.hold(pause);
         }
     }
 
@@ -94,10 +95,10 @@ impl Gate {
         }
         let status = error.status().map(|status| status.as_u16());
         if matches!(status, Some(429 | 529)) {
-            self.door.narrow(2.0);
+            self.limits.narrow(2.0);
         }
         if status == Some(429) {
-            self.door.hold(retry_after(headers).unwrap_or(SHORT_PAUSE));
+            self.limits.hold(retry_after(headers).unwrap_or(SHORT_PAUSE));
         }
     }
 
@@ -106,7 +107,7 @@ impl Gate {
     pub(super) fn note_run(&self, error: &ClaudeError) {
         let mut state = self.state.lock();
         state.refused_runs += 1;
-        let again = state.halt.as_ref().is_some_and(|halt| halt.of_runs);
+        let again = state.halt.as_ref().is_some_and(|halt| halt.by_runs);
         let is_enough = again || state.refused_runs >= REFUSED_RUNS;
         drop(state);
         if is_enough {
@@ -130,10 +131,10 @@ impl Gate {
         self.state.lock().halt.as_ref().map(|halt| halt.reason.clone())
     }
 
-    fn halt(&self, reason: String, of_runs: bool) {
+    fn halt(&self, reason: String, by_runs: bool) {
         let mut state = self.state.lock();
         state.refused_runs = 0;
-        let of_runs = of_runs || state.halt.as_ref().is_some_and(|halt| halt.of_runs);
+        let by_runs = by_runs || state.halt.as_ref().is_some_and(|halt| halt.by_runs);
         let wait = match &mut state.halt {
             None => {
                 tracing::error!("all use of the model stops: {reason}");
@@ -148,12 +149,12 @@ impl Gate {
                 wait
             }
             // Only a probe shows anything new. Other requests were already in flight at the stop.
-            Some(halt) => return halt.of_runs = of_runs,
+            Some(halt) => return halt.by_runs = by_runs,
         };
         let since = self.clock.now();
-        state.halt = Some(Halt { reason, wait, since, probing: false, of_runs });
+        state.halt = Some(Halt { reason, wait, since, probing: false, by_runs });
         // Wakes the waiting requests, so that they fail at once.
-        self.door.hold(Duration::ZERO);
+        self.limits.hold(Duration::ZERO);
     }
 }
 
@@ -168,7 +169,7 @@ struct Halt {
     probing: bool,
     /// Whether runs that were refused one after the other caused the stop, and not the account or the key.
     /// Then one more refused run shows that nothing has changed.
-    of_runs: bool,
+    by_runs: bool,
 }
 
 impl Halt {
@@ -183,7 +184,7 @@ impl Halt {
     }
 }
 
-/// How long until a limit that is used up by the headers is reset (docs/contracts/anthropic-messages.md,
+/// How long until a limit is reset that the headers report as used up (docs/contracts/anthropic-messages.md,
 /// section 7). `None` if there is room for another request with `estimate` uncached tokens.
 fn exhausted(headers: &HeaderMap, estimate: u64, now: Timestamp) -> Option<Duration> {
     let text =

@@ -20,7 +20,7 @@ const OUT_OF_REACH: usize = 20;
 /// The messages as they are sent, with the additional marker if the request is to be cached.
 pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> {
     let mut sent: Vec<_> = messages.iter().map(Cow::Borrowed).collect();
-    if let Some(index) = end_of_earlier(messages).filter(|_| cached)
+    if let Some(index) = end_of_earlier_turn(messages).filter(|_| cached)
         && let Some(marked) = messages[index].marked()
     {
         sent[index] = Cow::Owned(marked);
@@ -29,7 +29,7 @@ pub(super) fn sent(messages: &[Message], cached: bool) -> Vec<Cow<'_, Message>> 
 }
 
 /// Index of the last user message before the latest turn, if that turn is a long one.
-fn end_of_earlier(messages: &[Message]) -> Option<usize> {
+fn end_of_earlier_turn(messages: &[Message]) -> Option<usize> {
     let replied = messages.iter().rposition(|message| message.role == Role::Assistant)?;
     let index = messages[..replied].iter().rposition(|message| message.role == Role::User)?;
     let appended: usize = messages[index + 1..].iter().map(|message| message.blocks).sum();

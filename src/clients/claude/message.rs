@@ -41,7 +41,7 @@ pub struct Message {
     pub(super) blocks: usize,
     /// The message's weight minus its length in bytes, which is the correction for images and PDFs.
     #[serde(skip)]
-    pub(super) attached: i64,
+    pub(super) extra_weight: i64,
 }
 
 /// The author of a message.
@@ -63,9 +63,9 @@ impl Message {
     /// calls with the ids that the results carry. `None` if `content` has blocks and none of them can be sent
     /// back.
     pub fn assistant(content: &RawValue, calls: &[ToolUse]) -> Option<Self> {
-        let said = blocks_of(content);
-        let sent = sendable(&said, calls);
-        if sent.iter().map(|block| block.get()).eq(said.iter().map(|block| block.get())) {
+        let blocks = blocks_of(content);
+        let sent = sendable(&blocks, calls);
+        if sent.iter().map(|block| block.get()).eq(blocks.iter().map(|block| block.get())) {
             return Some(Self::of(Role::Assistant, content));
         }
         (!sent.is_empty()).then(|| Self::of(Role::Assistant, &sent))
@@ -75,13 +75,13 @@ impl Message {
     /// refuses a request that ends with such white space.
     pub fn trim_end(messages: &mut [Self]) {
         let Some(last) = messages.last_mut() else { return };
-        let mut said: Vec<_> = last.said().into_iter().map(Cow::Borrowed).collect();
-        if let Some(block) = said.last_mut()
+        let mut blocks: Vec<_> = last.model_blocks().into_iter().map(Cow::Borrowed).collect();
+        if let Some(block) = blocks.last_mut()
             && let Block::Text(text) = Block::parse(block, None)
             && text.trim_end() != text
         {
             *block = Cow::Owned(encode(&text_block(text.trim_end())));
-            *last = Self::of(Role::Assistant, &said);
+            *last = Self::of(Role::Assistant, &blocks);
         }
     }
 
@@ -89,9 +89,9 @@ impl Message {
     /// not blank (section 4).
     pub fn tool_results(results: &[ToolResult], text: Option<&str>) -> Self {
         let text = text.filter(|text| !is_blank(text)).map(text_block);
-        let blocks: Vec<_> = results.iter().map(ToolResult::sent).chain(text).collect();
-        let attached = results.iter().map(ToolResult::attached).sum();
-        Self { attached, ..Self::of(Role::User, &blocks) }
+        let blocks: Vec<_> = results.iter().map(ToolResult::to_json).chain(text).collect();
+        let extra_weight = results.iter().map(ToolResult::extra_weight).sum();
+        Self { extra_weight, ..Self::of(Role::User, &blocks) }
     }
 
     /// A message of the operator in the middle of a conversation. It is valid only directly after a user
@@ -104,7 +104,7 @@ impl Message {
     fn of<C: Serialize + ?Sized>(role: Role, content: &C) -> Self {
         let content = encode(content);
         let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
-        Self { role, blocks: blocks.map_or(1, |all| all.len()), content, attached: 0 }
+        Self { role, blocks: blocks.map_or(1, |all| all.len()), content, extra_weight: 0 }
     }
 
     /// This message with a cache marker on its last block. `None` if the content is not a list of blocks.
@@ -125,16 +125,16 @@ impl Message {
     /// Removes all thinking from the model's messages. Everything else keeps its bytes. Returns whether there
     /// was any thinking.
     ///
-    /// A message that consists of thinking alone is removed. As the last message, an empty one would be a
-    /// prefill; elsewhere it is not needed, because neighbours of the same role count as one turn (sections 0
-    /// and 2). No tool result follows such a message, because it has no call.
+    /// A message that consists of thinking alone is removed, because an empty last message would be a
+    /// prefill. It may be removed, because its neighbours then have the same role and count as one turn
+    /// (sections 0 and 2). No tool result follows such a message, because it has no call.
     pub fn strip_thinking(messages: &mut Vec<Self>) -> bool {
         let mut found = false;
         messages.retain_mut(|message| {
-            let said = message.said();
+            let blocks = message.model_blocks();
             let is_kept = |raw: &&&RawValue| !matches!(Block::parse(raw, None), Block::Thinking);
-            let kept: Vec<_> = said.iter().filter(is_kept).collect();
-            if kept.len() == said.len() {
+            let kept: Vec<_> = blocks.iter().filter(is_kept).collect();
+            if kept.len() == blocks.len() {
                 return true;
             }
             found = true;
@@ -177,7 +177,7 @@ impl Message {
     }
 
     /// The blocks of a message that the model wrote; empty for any other message.
-    fn said(&self) -> Vec<&RawValue> {
+    fn model_blocks(&self) -> Vec<&RawValue> {
         if self.role == Role::Assistant { blocks_of(&self.content) } else { Vec::new() }
     }
 }
@@ -228,11 +228,11 @@ impl ToolResult {
 
     /// What the result adds to the weight of a prompt.
     pub fn weight(&self) -> Weight {
-        let length = encode(&self.sent()).get().len() as u64 + 1;
-        length.saturating_add_signed(self.attached())
+        let length = encode(&self.to_json()).get().len() as u64 + 1;
+        length.saturating_add_signed(self.extra_weight())
     }
 
-    fn attached(&self) -> i64 {
+    fn extra_weight(&self) -> i64 {
         let beyond = |block: &ResultBlock| {
             let (data, tokens) = match block {
                 ResultBlock::Text(_) => return 0,
@@ -247,7 +247,7 @@ impl ToolResult {
         self.content.iter().map(beyond).sum()
     }
 
-    fn sent(&self) -> Value {
+    fn to_json(&self) -> Value {
         let content = self.content.iter().filter_map(|block| match block {
             ResultBlock::Text(text) => (!is_blank(text)).then(|| text_block(text)),
             ResultBlock::Image { media_type, data } => Some(media("image", media_type, data)),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_that_the_model_ends_ends_without_white_space_stripped_or_not() {
+    fn a_history_that_ends_with_a_message_of_the_model_has_no_white_space_at_its_end() {
         let said = |content: &str| {
             Message::assistant(&RawValue::from_string(content.into()).unwrap(), &[])
         };

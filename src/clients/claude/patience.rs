@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_final_stays_final() {
+    fn a_final_failure_stays_final() {
         assert!(!Patience::default().allows(Verdict::Final));
     }
 }

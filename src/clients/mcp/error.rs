@@ -9,7 +9,7 @@ pub(crate) type Outcome<T> = Result<T, McpError>;
 
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{reason}", self.sense().1)]
+#[error("{}{reason}", self.certainty().1)]
 pub struct McpError {
     /// What became of the request.
     pub fate: Fate,
@@ -66,12 +66,12 @@ impl McpError {
 
     /// Whether the server certainly did nothing for the request.
     pub(crate) fn was_not_run(&self) -> bool {
-        self.sense().0
+        self.certainty().0
     }
 
     /// Whether the server certainly did nothing for the request, and the words for that at the beginning of
     /// the message.
-    fn sense(&self) -> (bool, &'static str) {
+    fn certainty(&self) -> (bool, &'static str) {
         match self.fate {
             Fate::NotRun | Fate::Busy(_) | Fate::Away | Fate::SessionLost => (true, "not run: "),
             Fate::Unauthorized | Fate::NoTools => (true, "not run: "),

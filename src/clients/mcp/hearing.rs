@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     error::{Fate, McpError, Outcome},
     sse::Events,
-    wire::{Member, Odd, get},
+    wire::{Member, OrDefault, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
@@ -30,7 +30,7 @@ struct Incoming<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcError<'a> {
-    code: Odd<i32>,
+    code: OrDefault<i32>,
     #[serde(borrow)]
     message: Member<'a>,
 }
@@ -88,13 +88,13 @@ fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
 #[derive(Debug)]
 pub struct Hearing {
     pub(super) events: Events,
-    asked: u32,
+    server_requests: u32,
 }
 
 impl Hearing {
     /// A reader of messages that have at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { events: Events::new(limit), asked: 0 }
+        Self { events: Events::new(limit), server_requests: 0 }
     }
 
     /// Reads `chunk` up to the end of a message and returns the message. What was read is removed from
@@ -104,8 +104,8 @@ impl Hearing {
     /// When a message is too long, or the server sends too many requests instead of an answer.
     pub fn next(&mut self, chunk: &mut &[u8], http: &HttpClient) -> Outcome<Option<Heard>> {
         let heard = self.events.next(chunk)?.map(|data| Heard::of(&data, http));
-        self.asked += u32::from(matches!(heard, Some(Heard::Asked(_))));
-        if self.asked > MAX_SERVER_REQUESTS {
+        self.server_requests += u32::from(matches!(heard, Some(Heard::Asked(_))));
+        if self.server_requests > MAX_SERVER_REQUESTS {
             return Err(McpError::unknown(format!(
                 "mana-mcp asked for {MAX_SERVER_REQUESTS} things instead of answering"
             )));

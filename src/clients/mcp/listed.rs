@@ -25,7 +25,7 @@ const MAX_CATALOG: usize = 1_000_000;
 
 /// Keywords of JSON Schema whose values are for programs. Such a value is kept unchanged, or the tool is left
 /// out.
-const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
+const EXACT_KEYWORDS: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
                         $dynamicAnchor contentEncoding contentMediaType";
 
 /// Fetches the tools of a session: sorted by name, each name once, without secrets, at least one.
@@ -67,7 +67,7 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
         tool.description = redactor.redact(&tool.description).into_owned();
         let name = tool.name.as_str();
         // The name becomes a metric label and a part of a row, which must not have an e-mail.
-        let is_clean = !redactor.is_told_by(name)
+        let is_clean = !redactor.finds_secret_in(name)
             && redact_emails(name) == name
             && are_clean(&mut tool.input_schema, false, redactor);
         if !is_clean {
@@ -93,20 +93,20 @@ fn finish(mut tools: Vec<Tool>, redactor: &Redactor) -> Outcome<Vec<Tool>> {
 
 /// Removes secrets from the values that are only read. Returns whether there is no secret in what must be
 /// sent back unchanged: names of properties, and values to choose from.
-fn are_clean(members: &mut Map<String, Value>, is_contract: bool, redactor: &Redactor) -> bool {
+fn are_clean(members: &mut Map<String, Value>, is_exact: bool, redactor: &Redactor) -> bool {
     members.iter_mut().all(|(key, value)| {
-        let is_contract = is_contract || CONTRACT.split(' ').any(|keyword| keyword == key);
-        !redactor.is_told_by(key) && is_clean_value(value, is_contract, redactor)
+        let is_exact = is_exact || EXACT_KEYWORDS.split(' ').any(|keyword| keyword == key);
+        !redactor.finds_secret_in(key) && is_clean_value(value, is_exact, redactor)
     })
 }
 
-fn is_clean_value(value: &mut Value, is_contract: bool, redactor: &Redactor) -> bool {
+fn is_clean_value(value: &mut Value, is_exact: bool, redactor: &Redactor) -> bool {
     match value {
-        Value::String(text) if is_contract => !redactor.is_told_by(text),
+        Value::String(text) if is_exact => !redactor.finds_secret_in(text),
         Value::Array(items) => {
-            items.iter_mut().all(|item| is_clean_value(item, is_contract, redactor))
+            items.iter_mut().all(|item| is_clean_value(item, is_exact, redactor))
         }
-        Value::Object(members) => are_clean(members, is_contract, redactor),
+        Value::Object(members) => are_clean(members, is_exact, redactor),
         text => {
             redactor.redact_values(text);
             true
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_lose_secrets_and_structure_stays_even_where_a_secret_is_a_word_of_it() {
+    fn secrets_are_removed_from_texts_and_structure_stays_even_if_it_contains_a_secret_word() {
         let schema = |text: &str, default: &str| {
             json!({
                 "$schema": "http://json-schema.org/draft-07/schema#",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_cannot_be_used_without_telling_a_secret_is_left_out() {
+    fn a_tool_that_cannot_be_used_without_showing_a_secret_is_left_out() {
         let jwt = "eyJhbGci.eyJzdWI.c2ln";
         let mut tools: Vec<_> = [
             json!({"properties": {"s3cret-jwt": {}}}),

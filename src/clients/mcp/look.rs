@@ -20,10 +20,10 @@ use crate::{
 
 /// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Time for a check of a server that is not known to be away.
-const GLANCE: Duration = Duration::from_secs(1);
+/// Time limit of a check while the server is not known to be away.
+const QUICK_CHECK: Duration = Duration::from_secs(1);
 /// A request without credentials. mana-mcp refuses it, and any answer of mana-mcp shows that it is reachable.
-const LOOK: Operation =
+const CHECK: Operation =
     Operation { peer: PEER, name: "look", timeout: Duration::from_secs(2), body_limit: 64 << 10 };
 
 /// Checks whether the server is reachable. All callers that wait share one check.
@@ -43,19 +43,19 @@ impl Look {
 
     /// Waits until the server was reachable at some time after `since`; false if it was not by `deadline`.
     pub async fn returns(&self, since: Instant, deadline: Instant) -> bool {
-        let looking = async {
+        let checking = async {
             let mut last = self.last.lock().await;
             while last.is_none_or(|(at, is_there)| at < since || !is_there) {
-                self.once(&mut last).await;
+                self.check(&mut last).await;
             }
         };
-        timeout_at(deadline, looking).await.is_ok()
+        timeout_at(deadline, checking).await.is_ok()
     }
 
     /// Whether the server is reachable now.
     pub(crate) async fn is_there(&self) -> bool {
         let now = Instant::now();
-        self.returns(now, now + GLANCE).await
+        self.returns(now, now + QUICK_CHECK).await
     }
 
     /// `result`, but `Away` instead of `Busy` if the server is not reachable: then a proxy has answered in
@@ -69,11 +69,11 @@ impl Look {
         }
     }
 
-    async fn once(&self, last: &mut Option<(Instant, bool)>) {
-        if let Some((looked, _)) = *last {
-            sleep_until(looked + PAUSE).await;
+    async fn check(&self, last: &mut Option<(Instant, bool)>) {
+        if let Some((checked, _)) = *last {
+            sleep_until(checked + PAUSE).await;
         }
-        let answer = self.http.send(LOOK, self.http.inner.get(self.url.to_string())).await;
+        let answer = self.http.send(CHECK, self.http.inner.get(self.url.to_string())).await;
         let why = match answer {
             // A proxy in front of a server answers like this while the server is away.
             Ok(Answer { status, .. }) if matches!(status.as_u16(), 502..=504) => {

@@ -112,7 +112,7 @@ mod tests {
     const STREAM: &[u8] = b": hello\r\nid: 7\rretry: 20\ndata:\n\nevent: message\r\ndata: {\"a\":\r\ndata:1}\r\n\r\nid\n\ndata: x\n\n\ndata: never ended\n";
 
     #[test]
-    fn events_are_told_apart_whatever_ends_their_lines() {
+    fn events_are_separated_whatever_ends_their_lines() {
         let (all, events) = read(&[STREAM]);
         assert_eq!(all, ["{\"a\":\n1}", "x"]);
         assert_eq!(events.last_id.as_deref(), Some(&b""[..]));
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_chunk_does_not_part_a_cr_from_its_lf() {
+    fn an_empty_chunk_does_not_separate_a_cr_from_its_lf() {
         let (all, _) = read(&[b"data: a\r", b"", b"\ndata: b\r\n\r", b"", b"\n"]);
         assert_eq!(all, ["a\nb"]);
     }
 
     #[test]
-    fn what_is_too_long_is_so_wherever_the_chunks_end() {
+    fn an_event_is_too_long_wherever_the_chunks_end() {
         let is_taken = |stream: &str, size| {
             let mut events = Events::new(8);
             stream.as_bytes().chunks(size).all(|mut chunk| {

@@ -169,7 +169,7 @@ impl Link {
         self.to(Method::DELETE).headers(jwt.and_then(bearer).into_iter().collect())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "what mana-mcp is told after its last answer")]
+    #[expect(clippy::disallowed_methods, reason = "requests that no caller waits for")]
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // A link that is dropped after the runtime has ended cannot send anything.
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -207,7 +207,7 @@ impl Link {
 
     /// Posts the request that opens a session, in a task of its own. If the request were given up half-way,
     /// the server would keep a session whose id is not known here.
-    #[expect(clippy::disallowed_methods, reason = "an opening goes on for whoever asks next")]
+    #[expect(clippy::disallowed_methods, reason = "an opening goes on without its caller")]
     async fn post_first(self: &Arc<Self>, body: Vec<u8>) -> Outcome<Response> {
         let link = self.clone();
         let post = async move {
@@ -234,8 +234,9 @@ impl Link {
         Err(self.refusal(response).await)
     }
 
-    /// The error for an answer without success. A status of the server's checks before a call means that the
-    /// request did not run; a later failure leaves that open (docs/contracts/mcp-client.md, section 5).
+    /// The error for an answer without success. Some statuses show that the server refused the request before
+    /// it ran. Any other failure leaves open whether the request ran (docs/contracts/mcp-client.md, section
+    /// 5).
     async fn refusal(&self, mut response: Response) -> McpError {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
@@ -256,13 +257,13 @@ impl Link {
             },
         };
         let target = headers.get(header::LOCATION).filter(|_| status.is_redirection());
-        let said = self.http.snippet(target.map_or(&body, |target| target.as_bytes()));
-        let said = match target {
-            Some(_) => format!(" and points to {said:?}: check MANA_MCP_URL"),
-            None if said.is_empty() => said,
-            None => format!(": {said}"),
+        let detail = self.http.snippet(target.map_or(&body, |target| target.as_bytes()));
+        let detail = match target {
+            Some(_) => format!(" and points to {detail:?}: check MANA_MCP_URL"),
+            None if detail.is_empty() => detail,
+            None => format!(": {detail}"),
         };
-        McpError::new(fate, format!("mana-mcp answered {code}{said}"))
+        McpError::new(fate, format!("mana-mcp answered {code}{detail}"))
     }
 
     /// Reads the answer from a stream, and from the streams that resume it.
@@ -276,8 +277,8 @@ impl Link {
                 while let Some(heard) = hearing.next(&mut chunk, &self.http)? {
                     match heard {
                         Heard::Answer(answer) => return answer,
-                        // One answer at a time, so that the server cannot make this client send faster than
-                        // it answers.
+                        // The client answers one request before it reads the next one, so the server cannot
+                        // cause many requests at once.
                         Heard::Asked(answer) => {
                             let _ = timeout(RESPONSE_TIMEOUT, self.post("response", answer)).await;
                         }

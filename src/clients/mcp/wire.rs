@@ -117,9 +117,9 @@ fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
 
 /// The value of a member, or the default value if the member is of another type.
 #[derive(Default)]
-pub(super) struct Odd<T>(pub T);
+pub(super) struct OrDefault<T>(pub T);
 
-impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
+impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for OrDefault<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let member = <&RawValue>::deserialize(deserializer)?;
         Ok(Self(get(Some(member)).unwrap_or_default()))
@@ -131,7 +131,7 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Odd<T> {
 struct RawPage<'a> {
     #[serde(borrow)]
     tools: Member<'a>,
-    next_cursor: Odd<String>,
+    next_cursor: OrDefault<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,22 +141,22 @@ struct RawTool<'a> {
     name: Member<'a>,
     description: Member<'a>,
     input_schema: Member<'a>,
-    annotations: Odd<RawAnnotations>,
+    annotations: OrDefault<RawAnnotations>,
     #[serde(rename = "_meta")]
-    meta: Odd<RawMeta>,
+    meta: OrDefault<RawMeta>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawAnnotations {
-    read_only_hint: Odd<Option<bool>>,
-    destructive_hint: Odd<Option<bool>>,
+    read_only_hint: OrDefault<Option<bool>>,
+    destructive_hint: OrDefault<Option<bool>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawMeta {
-    scope: Odd<String>,
+    scope: OrDefault<String>,
 }
 
 /// Reads one page of a tool list.
@@ -199,7 +199,7 @@ impl RawTool<'_> {
             }
             Err(why) => (String::new(), Map::new(), Some(why)),
         };
-        let Odd(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
+        let OrDefault(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
         let (read_only, destructive) = (read_only_hint.0, destructive_hint.0);
         let hints = ToolHints { read_only, destructive, is_admin: self.meta.0.scope.0 == "admin" };
         Some(Tool { name: ToolName::new(name), description, input_schema, hints, misfit })
@@ -207,8 +207,8 @@ impl RawTool<'_> {
 
     /// Length of the parts that the model would be sent, in bytes.
     fn size(&self) -> usize {
-        let told = [self.name, self.description, self.input_schema];
-        told.into_iter().flatten().map(|member| member.get().len()).sum()
+        let shown = [self.name, self.description, self.input_schema];
+        shown.into_iter().flatten().map(|member| member.get().len()).sum()
     }
 
     /// Upper bound on the number of values in the schema.
@@ -239,13 +239,13 @@ struct RawOutput<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawBlock<'a> {
-    r#type: Odd<Option<String>>,
-    text: Odd<Option<String>>,
-    data: Odd<String>,
-    mime_type: Odd<Option<String>>,
-    uri: Odd<String>,
-    name: Odd<String>,
-    blob: Odd<String>,
+    r#type: OrDefault<Option<String>>,
+    text: OrDefault<Option<String>>,
+    data: OrDefault<String>,
+    mime_type: OrDefault<Option<String>>,
+    uri: OrDefault<String>,
+    name: OrDefault<String>,
+    blob: OrDefault<String>,
     #[serde(borrow)]
     resource: Member<'a>,
 }
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_tool_is_left_out_and_the_others_stay() {
+    fn an_invalid_tool_is_left_out_and_the_others_stay() {
         let page = read_tools(&result(json!({
             "tools": [
                 {"name": "todo.list", "description": "Lists.", "inputSchema": {"$schema": "x", "properties": {}}},
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_an_unknown_type_does_not_spoil_the_result() {
+    fn a_block_of_an_unknown_type_does_not_invalidate_the_result() {
         let output = read_output(&result(json!({
             "content": [{"type": "text", "text": "a"}, {"type": "hologram", "rays": 9}],
             "isError": true,
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_blocks_or_values_the_first_are_read_and_the_rest_is_counted() {
+    fn of_too_many_blocks_the_first_are_read_and_the_others_counted() {
         let blocks = json!({"content": vec![json!({"type": "text", "text": "a"}); 1_500]});
         let output = read_output(&result(blocks)).unwrap();
         assert_eq!(output.content.len(), MAX_ITEMS + 1);

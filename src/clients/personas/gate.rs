@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// The pause after a 429 that names no pause.
-const UNSAID: Duration = Duration::from_secs(60);
+const DEFAULT: Duration = Duration::from_secs(60);
 /// The longest pause after a 429, whatever the 429 says.
 const LONGEST: Duration = Duration::from_secs(600);
 /// The shortest pause after a 429. It is doubled with each further 429 that directly follows a pause, up to
-/// [`UNSAID`]. Without it, a peer's clock that is behind or a pause of zero would cause requests
+/// [`DEFAULT`]. Without it, a peer's clock that is behind or a pause of zero would cause requests
 /// without end.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Time between requests that waited. They are not all sent at once when the limit is over.
@@ -45,7 +45,7 @@ impl RateLimit {
     /// Waits until the caller may send.
     ///
     /// # Errors
-    /// The time when the limit is over, at once, if that is after `latest`.
+    /// If the limit is over only after `latest`: at once, with the time when it is over.
     pub(super) async fn pass(&self, latest: Instant) -> Result<(), Timestamp> {
         self.gate.enter(latest, || None, |opens| self.as_time(opens)).await.map(drop)
     }
@@ -56,15 +56,15 @@ impl RateLimit {
     }
 
     /// Notes a 429 with these headers, and holds back all requests.
-    pub(super) fn meet(&self, headers: &HeaderMap) {
-        let said = retry_after(headers).or_else(|| until_reset(headers, &self.clock));
+    pub(super) fn note_limit(&self, headers: &HeaderMap) {
+        let asked = retry_after(headers).or_else(|| until_reset(headers, &self.clock));
         let mut in_a_row = self.in_a_row.lock();
         // Requests that were in flight together meet the same limit, so only the first of them counts.
-        let is_news = self.over_at().is_none();
-        *in_a_row += u32::from(is_news);
+        let is_first = self.over_at().is_none();
+        *in_a_row += u32::from(is_first);
         let shortest = SHORTEST * 2u32.saturating_pow(in_a_row.max(1) - 1);
-        self.gate.hold(said.unwrap_or(UNSAID).clamp(shortest.min(UNSAID), LONGEST));
-        if let Some(until) = self.over_at().filter(|_| is_news) {
+        self.gate.hold(asked.unwrap_or(DEFAULT).clamp(shortest.min(DEFAULT), LONGEST));
+        if let Some(until) = self.over_at().filter(|_| is_first) {
             tracing::info!(%until, "the personas endpoint has a rate limit; nobody asks it before");
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     /// Seconds that a gate stays closed after a 429 with these headers.
     async fn pause(all: &[(&str, &str)]) -> u64 {
         let (gate, start) = (limit(), Instant::now());
-        gate.meet(&headers(all));
+        gate.note_limit(&headers(all));
         gate.pass(start + Duration::from_secs(86_400)).await.unwrap();
         start.elapsed().as_secs()
     }
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_would_have_to_wait_too_long_is_told_at_once_until_when() {
+    async fn a_request_that_would_wait_too_long_gets_the_end_of_the_limit_at_once() {
         let (gate, start) = (limit(), Instant::now());
         assert_eq!(gate.over_at(), None);
-        gate.meet(&headers(&[("retry-after", "30")]));
+        gate.note_limit(&headers(&[("retry-after", "30")]));
         let until = Timestamp::from_second(NOW + 30).unwrap();
         assert_eq!(gate.pass(start + 29 * SECOND).await, Err(until));
         assert_eq!(gate.over_at(), Some(until));
@@ -183,9 +183,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn once_nobody_waits_any_more_all_go_at_once_again() {
+    async fn when_no_request_waits_any_more_all_go_at_once_again() {
         let (gate, start) = (limit(), Instant::now());
-        gate.meet(&headers(&[("retry-after", "10")]));
+        gate.note_limit(&headers(&[("retry-after", "10")]));
         gate.pass(start + 60 * SECOND).await.unwrap();
         tokio::time::sleep(SECOND).await;
         for _ in 0..100 {
@@ -194,9 +194,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_only_waits_behind_others_is_not_told_of_a_limit_that_is_over() {
+    async fn a_request_that_only_waits_behind_others_gets_no_error_for_a_limit_that_is_over() {
         let (gate, start) = (limit(), Instant::now());
-        gate.meet(&headers(&[("retry-after", "10")]));
+        gate.note_limit(&headers(&[("retry-after", "10")]));
         let passed = async |patience| {
             gate.pass(start + patience).await.unwrap();
             start.elapsed()
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_waited_go_one_after_the_other_and_wait_again_when_the_first_is_refused() {
+    async fn waiting_requests_go_one_after_the_other_and_wait_again_when_the_first_is_refused() {
         let (gate, start) = (limit(), Instant::now());
-        gate.meet(&headers(&[("retry-after", "10")]));
+        gate.note_limit(&headers(&[("retry-after", "10")]));
         let latest = start + 60 * SECOND;
         let passed = async || {
             gate.pass(latest).await.unwrap();
             if start.elapsed() == 10 * SECOND {
-                gate.meet(&headers(&[("retry-after", "20")]));
+                gate.note_limit(&headers(&[("retry-after", "20")]));
             }
             start.elapsed()
         };
@@ -227,12 +227,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn limits_in_a_row_make_for_longer_pauses_and_those_met_together_count_once() {
+    async fn limits_in_a_row_make_pauses_longer_and_limits_met_together_count_once() {
         let gate = limit();
         let paused = async || {
             let start = Instant::now();
             for _ in 0..20 {
-                gate.meet(&headers(&[("retry-after", "0.001")]));
+                gate.note_limit(&headers(&[("retry-after", "0.001")]));
             }
             gate.pass(start + 3_600 * SECOND).await.unwrap();
             start.elapsed().as_secs()

@@ -37,7 +37,8 @@ pub(crate) type DueRow = Result<Persona, RowError>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the row in /due is malformed: {problem}")]
 pub struct RowError {
-    /// Whom the row is about, as far as the row says it: the e-mail, else the user id, else the row's index.
+    /// The persona that the row is about, as far as the row names it: by e-mail, else by user id, else by
+    /// index.
     pub persona: String,
     /// Why the row cannot be used.
     pub problem: String,
@@ -69,7 +70,7 @@ struct Due<'a> {
     server_time: Value,
 }
 
-/// The members of a row that say whom the row is about. All other members are ignored.
+/// The members of a row that name its persona. All other members are ignored.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Owner<'a> {
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_time_comes_with_the_list_where_it_is_one() {
+    fn the_servers_time_is_read_with_the_list_if_it_is_valid() {
         let time = |text: &str| {
             let body = json!({"personas": [], "serverTime": text}).to_string();
             parse_due(body.as_bytes()).unwrap().1
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persona_beyond_the_bounds_is_refused_with_the_bound_and_one_at_them_is_taken() {
+    fn a_persona_above_a_limit_is_refused_with_the_limit_and_one_at_the_limit_is_accepted() {
         let of = |prompt: usize, modules: usize| {
             let mut row = row();
             row["systemPrompt"] = json!("x".repeat(prompt));
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_or_a_number_out_of_range_costs_nothing_but_itself() {
+    fn half_a_surrogate_pair_or_a_number_out_of_range_does_not_affect_the_rest() {
         let row = row().to_string().replace("Du bist Anna.", "Du bist \\ud83d.");
         let huge = row.replace("0.2", "1e400");
         let body = format!(r#"{{"personas":[{row},{huge}],"serverTime":"\udc00"}}"#);

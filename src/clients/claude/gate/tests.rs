@@ -55,7 +55,7 @@ async fn a_429_makes_everybody_wait_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_beyond_the_deadline_is_not_begun() {
+async fn a_wait_beyond_the_deadline_does_not_begin() {
     let (gate, _) = gate(8);
     gate.note_refusal(&refused(429, "rate_limit_error"), &headers(&[("retry-after", "50")]));
     let start = Instant::now();
@@ -65,7 +65,7 @@ async fn a_wait_beyond_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrency_halves_on_429_and_529_and_recovers_step_by_step_up_to_its_most() {
+async fn concurrency_halves_on_429_and_529_and_recovers_step_by_step_up_to_its_maximum() {
     let (gate, _) = gate(8);
     assert_eq!(width(&gate).await, 8);
     gate.note_refusal(&refused(529, "overloaded_error"), &HeaderMap::new());
@@ -123,7 +123,7 @@ async fn nonsense_in_headers_is_ignored_and_no_pause_exceeds_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waiting_does_not_heal_stops_everybody_until_a_probe_succeeds() {
+async fn a_failure_that_does_not_pass_with_time_stops_all_requests_until_a_probe_succeeds() {
     let (gate, clock) = gate(4);
     gate.note_refusal(&refused(401, "authentication_error"), &HeaderMap::new());
     let stopped = gate.enter(Instant::now() + Duration::from_secs(1)).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn what_waiting_does_not_heal_stops_everybody_until_a_probe_succeeds() {
 }
 
 #[test]
-fn three_runs_in_a_row_refused_at_once_stop_it_too() {
+fn three_runs_in_a_row_that_are_refused_at_once_stop_all_requests() {
     let (gate, _) = gate(4);
     let error = refused(400, "invalid_request_error");
     gate.note_run(&error);
@@ -152,7 +152,7 @@ fn three_runs_in_a_row_refused_at_once_stop_it_too() {
 }
 
 #[test]
-fn one_probe_that_is_refused_like_that_puts_the_next_one_off() {
+fn one_probe_that_is_refused_at_once_postpones_the_next_probe() {
     let (gate, clock) = gate(4);
     let error = refused(400, "invalid_request_error");
     (0..3).for_each(|_| gate.note_run(&error));
@@ -167,7 +167,7 @@ fn one_probe_that_is_refused_like_that_puts_the_next_one_off() {
 }
 
 #[test]
-fn a_probe_refused_like_that_says_nothing_of_a_key_that_was() {
+fn a_probe_that_is_refused_at_once_says_nothing_about_a_refused_key() {
     let (gate, clock) = gate(4);
     gate.note_refusal(&refused(401, "authentication_error"), &HeaderMap::new());
     clock.advance(Duration::from_secs(600));
@@ -198,7 +198,7 @@ fn probes_come_after_ten_minutes_doubling_to_an_hour() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_put_the_probe_off() {
+fn a_clock_that_is_set_back_does_not_postpone_the_probe() {
     let (gate, clock) = closed_by(401, "authentication_error");
     clock.set(Timestamp::UNIX_EPOCH - Duration::from_secs(86_400));
     assert_eq!(gate.admit(), Admission::Probe);
@@ -214,7 +214,7 @@ fn a_probe_that_asked_nothing_is_given_out_again() {
 }
 
 #[test]
-fn what_was_on_its_way_already_does_not_put_the_probe_off() {
+fn a_request_in_flight_does_not_postpone_the_probe() {
     let (gate, clock) = closed_by(403, "permission_error");
     clock.advance(FIRST_WAIT / 2);
     gate.note_refusal(&refused(403, "permission_error"), &HeaderMap::new());

@@ -34,7 +34,7 @@ fn billed(usage: &str, model: &str) -> Reply {
 }
 
 #[test]
-fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
+fn a_reply_without_valid_usage_is_booked_as_what_was_reserved() {
     for usage in [
         "null",
         "[]",
@@ -74,7 +74,7 @@ fn what_does_not_say_what_it_took_is_booked_as_what_was_reserved() {
 }
 
 #[test]
-fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or_smaller() {
+fn tokens_written_to_the_cache_count_by_their_parts_if_the_sum_is_missing_or_smaller() {
     let written = |sum: &str, parts: &str| {
         let counts = r#""input_tokens":1,"output_tokens":1"#;
         let usage = billed(&format!("{{{counts}{sum},\"cache_creation\":{parts}}}"), "null").usage;
@@ -89,7 +89,7 @@ fn what_was_written_to_the_cache_counts_by_its_parts_where_the_sum_is_missing_or
 }
 
 #[test]
-fn an_answer_of_another_model_is_priced_as_the_dearer() {
+fn an_answer_of_another_model_has_the_higher_of_both_prices() {
     let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
     let cost = |model: &str| billed(usage, &format!("\"{model}\"")).cost.input.dollars();
     // A prompt of this length has the second of the model's prices.
@@ -131,7 +131,7 @@ fn calls_get_the_ids_and_inputs_they_lack() {
 }
 
 #[test]
-fn a_mended_id_leaves_the_others_of_a_reply_their_own() {
+fn a_repaired_id_is_none_of_the_other_ids_of_the_reply() {
     let call = |id| format!(r#"{{"type":"tool_use","id":"{id}","name":"n","input":{{}}}}"#);
     let content = ["", "call", "x.y", "x_y", "a", "a", "a_5"].map(call).join(",");
     let reply = reply(&format!("[{content}]"), "\"tool_use\"").unwrap();
@@ -170,7 +170,7 @@ fn a_reply_is_the_same_after_it_was_stored() {
 }
 
 #[test]
-fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() {
+fn an_invalid_text_or_input_is_repaired_and_the_hash_is_that_of_the_received_input() {
     let content = r#"[{"type":"text","text":"a\ud83d"},{"type":"tool_use","id":"t1","name":"n",
         "input":{"t":"\ud83d"}},{"type":"tool_use","id":"t2","name":"n","input":{"n":1e400}},
         {"type":"tool_use","id":"t3","name":"n","input":{}}]"#;
@@ -198,7 +198,7 @@ fn an_odd_text_or_input_is_repaired_and_its_hash_is_that_of_what_was_received() 
 }
 
 #[test]
-fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
+fn invalid_fields_beside_the_content_do_not_invalidate_a_paid_reply() {
     let body = r#"{"content":[],"stop_reason":17,"stop_details":"none","model":[],"usage":{
         "input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null,"speed":7}}"#;
     let reply = parse(body.as_bytes()).unwrap();
@@ -207,7 +207,7 @@ fn odd_fields_beside_the_content_do_not_spoil_a_paid_reply() {
 }
 
 #[test]
-fn numbers_of_tokens_beyond_belief_are_cut() {
+fn impossible_numbers_of_tokens_are_cut() {
     let body = format!(
         r#"{{"content":[],"stop_reason":"end_turn","usage":{{"input_tokens":{0},
         "output_tokens":{0},"cache_read_input_tokens":{0},"cache_creation_input_tokens":{0}}}}}"#,
@@ -240,7 +240,7 @@ fn every_stop_reason_is_known_or_unknown() {
 }
 
 #[test]
-fn what_is_no_message_is_an_error_and_an_odd_block_is_not() {
+fn an_answer_that_is_no_message_is_an_error_and_an_invalid_block_is_not() {
     for content in ["null", "{}", "\"Gut.\"", "7"] {
         assert!(reply(content, "\"end_turn\"").is_err(), "{content}");
     }
@@ -256,7 +256,7 @@ fn what_is_no_message_is_an_error_and_an_odd_block_is_not() {
 }
 
 #[test]
-fn what_the_model_wrote_loses_secrets_and_the_structure_and_other_replies_stay() {
+fn secrets_are_removed_from_the_models_text_and_not_from_the_structure() {
     let content = r#"[ {"type":"tool_use","id":"toolu_1","name":"todo_create",
         "input":{"s3cret-pw":"s3cret-pw","n":[1.0,"text"]}},{"type":"text","text":"a\u00fc s3cret-pw"} ]"#;
     let reply = reply(content, "\"tool_use\"").unwrap();
