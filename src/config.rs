@@ -187,7 +187,7 @@ pub struct RunLimits {
 /// Which tools a persona may call, and how often.
 #[derive(Clone, Debug)]
 pub struct PolicyConfig {
-    /// POLICY_MODE: whether denied calls are only logged or also not made.
+    /// POLICY_MODE: whether the policy gate checks calls, and whether denied calls are made.
     pub mode: PolicyMode,
     /// POLICY_ALLOW_DESTRUCTIVE: names of destructive tools that a persona may call all the same.
     pub allow_destructive: Vec<String>,

@@ -23,7 +23,7 @@ const HEAD: u64 = 4_096;
 /// # Errors
 /// If the daemon cannot be reached, does not answer within 3 s, or answers with another status.
 pub async fn healthcheck(listen: SocketAddr) -> io::Result<()> {
-    // One cannot connect to an unspecified address such as 0.0.0.0; loopback reaches the same listener.
+    // A listener on an unspecified address, such as 0.0.0.0, is reached at the loopback address.
     let host = match listen.ip() {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -29,7 +29,8 @@ use lines::Lines;
 
 /// How long the process waits at its end until its last lines are written.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// How long a panic waits until its line is written. The wait is short, because most panics end only one run.
+/// How long a panic waits until its line is written. A panic may end the process, so it waits. It may also
+/// end only one run of many, so the wait is short.
 const LINES_OF_A_PANIC: Duration = Duration::from_millis(100);
 
 /// The queue of all lines for standard output.

@@ -22,7 +22,7 @@ pub struct CallRecord {
     pub number: u32,
     /// The tool that was called.
     pub tool: CalledTool,
-    /// Hash of the input as the model wrote it. `None` if the input has no hash.
+    /// Hash of the input as the model wrote it. `None` if the input is no JSON or nests too deep.
     pub input_hash: Option<InputHash>,
     /// The error message. `None` if the call succeeded.
     pub error: Option<String>,

@@ -89,7 +89,7 @@ impl Conversation {
         }
     }
 
-    /// The next action.
+    /// The next action. The caller carries it out and records the outcome.
     pub fn next(&self) -> &Next {
         &self.next
     }
@@ -117,7 +117,8 @@ impl Conversation {
     /// Records the reply to the last request and decides the next action.
     pub fn record_reply(&mut self, reply: Reply) {
         self.spent += reply.cost.total();
-        // A guessed usage is made for the cost: it is the upper bound, twice as many tokens as the text has.
+        // A guessed usage is the most that the request could have used: twice as many tokens as the text has.
+        // The limit of the context needs the likely length.
         let context = reply.usage.context();
         self.context = if reply.is_guessed { context / 2 } else { context };
         let cut_off_call =

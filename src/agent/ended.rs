@@ -14,7 +14,7 @@ pub enum Closed {
     Finished,
     /// The conversation has as many replies as PERSONA_MAX_TURNS allows. This is an ordinary end.
     TurnLimit,
-    /// A reply without calls was cut off at its limit of output tokens.
+    /// A reply was cut off at its limit of output tokens: a text, or a call even at the higher limit.
     Truncated,
     /// The history fills the model's context window.
     ContextWindow,

@@ -29,7 +29,7 @@ type Known = Mutex<HashSet<ToolName>>;
 impl LeftOut {
     /// Selects the tools of a server that can be offered, and changes their schemas to ones that Claude
     /// accepts. Returns these tools, and the number of tools that are left out because of their schemas for
-    /// the first time. The schemas of `hidden` tools are not checked.
+    /// the first time. The schemas of `hidden` tools are not checked; the catalog removes these tools later.
     pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {

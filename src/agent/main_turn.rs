@@ -16,8 +16,8 @@ use crate::{
     domain::Usd,
 };
 
-/// Output tokens that the next reply must be able to have after the results are sent. Results are cut for
-/// them.
+/// How many output tokens of the next reply the run must still be able to pay after the results are sent. If
+/// the money is not enough, results are cut.
 const ROOM: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
 /// Bytes of a message without its results, a cache marker included.
 const FRAME: u64 = 300;

@@ -154,8 +154,9 @@ impl Reader {
         self.parts.push(part);
     }
 
-    /// The user message of the next request for ratings. `None` if the request repeats the message before. No
-    /// step has this message; it is computed from the calls and replies of the run.
+    /// The user message of the next request for ratings. `None` if the main turn is not over or if the
+    /// request repeats the message before. No step has this message; it is computed from the calls and
+    /// replies of the run.
     fn question(&mut self) -> Option<String> {
         let answers = self.replay.rating_replies();
         let turn = self.turn.as_ref().filter(|_| self.questions <= answers.clone().count())?;

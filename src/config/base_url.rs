@@ -40,9 +40,9 @@ impl BaseUrl {
         Self(url)
     }
 
-    /// This URL without any of `paths` at its end, whole or in part from the path's beginning. With such an
-    /// end the base URL would have the path twice in every request. A `*` in `paths` matches any segment,
-    /// such as an id. A final `api` alone is kept, because proxies have services below `/api`.
+    /// This URL without the end of its path that equals one of `paths` or the beginning of one of them. With
+    /// such an end, every request would have that part of the path twice. A `*` in `paths` matches any
+    /// segment, such as an id. A final `api` alone is kept, because proxies have services below `/api`.
     pub(super) fn without(&self, paths: &[&str]) -> Self {
         let segments = self.0.path_segments().into_iter().flatten();
         let mut own: Vec<_> = segments.filter(|segment| !segment.is_empty()).collect();

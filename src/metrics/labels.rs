@@ -15,7 +15,7 @@ labels! {
         Paused = "paused",
         /// All use of the model has stopped.
         ModelStopped = "model_stopped",
-        /// The personas endpoint has a rate limit that does not end before the next tick.
+        /// The rate limit of the personas endpoint lasts longer than the tick waits.
         RateLimited = "rate_limited",
     }
 }

@@ -1,4 +1,5 @@
-//! Restricts /diag to people and programs on this machine. A web page of another origin must not call /diag.
+//! Protects /diag from web pages of another origin. People and programs that call this server directly may
+//! use /diag.
 //!
 //! A page can make a browser send requests to this server, but it cannot hide their origin: the browser adds
 //! the headers Origin, Sec-Fetch-Site and Referer. The header Host has the name that the request goes to, so

@@ -59,7 +59,8 @@ impl Lines {
     }
 
     /// Writes lines to `out` until the end of the process. After lines were lost, `report_lost` is called
-    /// with their number as soon as a write succeeds; before, its line could not be written either.
+    /// with their number as soon as a write succeeds. While writes fail, the report could not be written
+    /// either.
     pub(super) fn write_to(&self, mut out: impl Write, report_lost: impl Fn(u64)) -> ! {
         let mut lost = 0;
         loop {

@@ -253,7 +253,7 @@ async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
         ask(&mut day, &["todo_list"]);
         day.calls.iter().filter(|call| call.error.is_none()).count()
     };
-    // Each call takes a second. The rate counts from the beginning of a call.
+    // The calls of the first turn begin together. They stop counting 60 s after their beginning.
     for (waited, expected) in [(0, 3), (57, 3), (4, 4)] {
         sleep(Duration::from_secs(waited)).await;
         assert_eq!(ran().await, expected, "after {waited} s more");
