@@ -3,9 +3,9 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors for the journal, the outbox, the log and the runtime, beside those of runs and HTTP clients.
-const OWN: usize = 50;
+const BASE: usize = 50;
 /// Descriptors of one run: a connection to mana-mcp, and a connection to Claude or mana-auth.
-const OF_A_RUN: usize = 2;
+const PER_RUN: usize = 2;
 
 /// How many descriptors the process may have open at once: the current (soft) limit of the system.
 pub fn limit() -> usize {
@@ -25,7 +25,7 @@ pub fn raise_limit() {
 /// Logs a warning if the limit is too low for `runs` runs at once and `clients` connections to the daemon's
 /// server.
 pub(crate) fn warn_if_few(runs: usize, clients: usize) {
-    let (limit, needed) = (limit(), runs.saturating_mul(OF_A_RUN).saturating_add(clients + OWN));
+    let (limit, needed) = (limit(), runs.saturating_mul(PER_RUN).saturating_add(clients + BASE));
     if needed > limit {
         tracing::warn!(
             limit,
