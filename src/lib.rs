@@ -12,7 +12,7 @@
 
 #![allow(
     rustdoc::private_intra_doc_links,
-    reason = "developers of this program read its documentation, and `.ci/run` builds that of private items too"
+    reason = "developers of this program read its documentation; `.ci/run` builds that of private items too"
 )]
 #![cfg_attr(
     test,

@@ -217,7 +217,7 @@ fn is_meant(filter: &str) -> bool {
     let is_module = |target: &str| {
         let module = target.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix("::"));
         let module = module.and_then(|path| path.split("::").next()).unwrap_or_default();
-        // The list of modules comes from lib.rs, so that a misspelt module is found. Some modules are private.
+        // The list of modules comes from lib.rs, so that a misspelt module is found. Some are private.
         include_str!("../lib.rs").lines().any(|line| line.ends_with(&format!("mod {module};")))
     };
     let mut lets_through = false;
