@@ -1,7 +1,7 @@
-//! The conversation with Claude: what is said, what comes next, which tools are called.
+//! The conversation with Claude: its messages, the next action, the tool calls.
 //!
-//! [`conversation::Conversation`] decides and does no I/O; [`main_turn`] and [`rating`] perform. This
-//! module knows nothing of mana-auth, of metrics, or of where it runs.
+//! [`conversation::Conversation`] decides what comes next and does no I/O. [`main_turn`] and [`rating`] do
+//! the I/O. This module does not depend on mana-auth, on metrics, or on the place where steps are stored.
 
 pub mod attachment;
 pub mod call;
@@ -50,31 +50,31 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Bounds of one persona's conversations.
+/// Limits and shared objects of one persona's conversations.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// No work after this.
+    /// The time at which all work of the conversations ends.
     pub deadline: Instant,
-    /// Replies in the main turn, and what they may cost.
+    /// How many replies the main turn may have, and how much they may cost.
     pub limits: conversation::Limits,
-    /// What the persona may do with tools.
+    /// Which tools the persona may call.
     pub policy: Arc<PolicyConfig>,
-    /// One tool call.
+    /// How long one tool call may take, with its repetitions.
     pub tool_timeout: Duration,
-    /// Stop and abort.
+    /// A stop drops a model request at once and gives a tool call half of the grace time.
     pub shutdown: Shutdown,
     /// Tools that are not offered.
     pub left_out: Arc<LeftOut>,
-    /// How long the run waits for Claude's limits in all.
+    /// How long the run waits for Claude's rate limits in total.
     pub patience: Arc<Patience>,
-    /// Keeps this persona's secrets out of prompts and rows.
+    /// Removes this persona's secrets from prompts and rows.
     pub redactor: Redactor,
 }
 
 impl Scope {
-    /// Asks for a reply. A pending request has no side effect but its cost, so a stop drops it; a pause
-    /// lets it come to its end. Where the run has paid for a reply before (`has_paid`), one that is too dear is
-    /// no failure.
+    /// Asks Claude for a reply. A pending request has no side effect except its cost, so a stop drops the
+    /// request. A pause waits until the request has ended. `has_paid` says that the run has paid for a reply
+    /// before; then a next request that is too expensive ends the turn without failing the run.
     async fn ask(
         &self,
         claude: &ClaudeClient,
@@ -95,7 +95,8 @@ impl Scope {
         }
     }
 
-    /// Resolves when a running tool call has to be given up, with the reason.
+    /// Resolves when a running tool call must be given up. The output is the reason, as the error of the call
+    /// and as the end of the run.
     async fn cut_off(&self) -> (&'static str, Ended) {
         tokio::select! {
             () = sleep_until(self.deadline) => ("the run's time was up", Ended::Deadline),
@@ -104,24 +105,24 @@ impl Scope {
     }
 }
 
-/// Why a tool has no answer.
+/// Why a tool call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ToolError {
-    /// The call came to nothing.
+    /// The request of the call failed.
     #[error(transparent)]
     Call(#[from] McpError),
-    /// The server lists the tool no more.
+    /// A new session of the server no longer lists the tool.
     #[error("not run: mana-mcp no longer offers this tool")]
     Vanished,
-    /// The server lost so many sessions of this run that there will be no further one.
+    /// The server lost so many sessions of this run that the run opens no further session.
     #[error("not run: mana-mcp keeps losing the session")]
     SessionsLost,
 }
 
-/// Runs tools for the main turn. What it takes besides the call itself (a session, a vault) is the
-/// implementor's business.
+/// Runs tools for the main turn. The implementation provides everything else that a call needs, such as a
+/// session or an initialised vault.
 pub(crate) trait ToolHost {
-    /// Calls `tool`, with at most `limit` for it all.
+    /// Calls `tool`. All requests that the call needs take at most `limit` together.
     fn call(
         &self,
         tool: &CatalogTool,
@@ -129,7 +130,7 @@ pub(crate) trait ToolHost {
         limit: Duration,
     ) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
 
-    /// Waits until a server that a call did not reach has been there at some time after `since`; false if
-    /// it has not by `deadline`.
+    /// Waits until a server that a call did not reach has been reachable at some time after `since`. The
+    /// output is false if the server was not reachable by `deadline`.
     fn returns(&self, since: Instant, deadline: Instant) -> impl Future<Output = bool> + Send;
 }

@@ -1,40 +1,41 @@
-//! Wall-clock time for everything it decides: today's date, back-off, later slots and budgets.
+//! Wall-clock time, for decisions that depend on it: today's date, back-off, slots and budgets.
 //!
-//! One clock is made in [`crate::app`] and handed down; tests make one they can move. Durations of
-//! requests and the like are measured with tokio's monotonic clock instead.
+//! [`crate::app`] makes one clock and passes it down. Tests make a clock that they can move. Durations, such
+//! as those of requests, are measured with tokio's monotonic clock instead.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-/// The wall clock, or one that shows the time in here. Clones show the same.
+/// The machine's wall clock (`None`), or a manual clock that shows the stored time. Clones of a manual clock
+/// share that time.
 #[derive(Clone, Debug)]
 pub struct Clock(Option<Arc<Mutex<Timestamp>>>);
 
 impl Clock {
-    /// The machine's clock.
+    /// A clock that shows the time of the machine.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands at `start` until it is moved.
+    /// A manual clock, for tests. It shows `start` until [`Self::set`] or [`Self::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
         Self(Some(Arc::new(Mutex::new(start))))
     }
 
-    /// What the clock shows.
+    /// The current time of this clock.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Timestamp {
         self.change(|time| *time).unwrap_or_else(Timestamp::now)
     }
 
-    /// Puts a manual clock to `to`, forward or back; the machine's clock stays as it is.
+    /// Sets a manual clock to `to`, forward or back. Has no effect on a system clock.
     pub fn set(&self, to: Timestamp) {
         self.change(|time| *time = to);
     }
 
-    /// Moves a manual clock forward; the machine's clock stays as it is.
+    /// Moves a manual clock forward. Has no effect on a system clock.
     pub fn advance(&self, by: Duration) {
         self.change(|time| *time += by);
     }

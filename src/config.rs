@@ -1,7 +1,8 @@
-//! The environment, read once and turned into typed settings.
+//! Reads the environment once and turns it into typed settings.
 //!
-//! Every problem is collected, so that one start shows all of them; no message repeats a value, so
-//! none can show a secret. Empty means unset. docs/configuration.md lists the variables.
+//! All problems are collected, so that one start shows all of them. A message never repeats the value of a
+//! variable, so a message cannot show a secret. An empty variable counts as unset. docs/configuration.md
+//! lists the variables.
 
 mod base_url;
 mod parse;
@@ -23,19 +24,20 @@ use parse::{Parser, names, value};
 
 use crate::domain::{Usd, labels};
 
-/// The seed secret of development; production refuses it.
+/// The default of PERSONA_SEED_SECRET, for development. A production start with this value fails.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
 
-/// The variable of what a run may cost.
+/// The name of the variable that limits the cost of a run. Error messages name it too.
 pub const PERSONA_MAX_COST_USD: &str = "PERSONA_MAX_COST_USD";
 
-/// The folder of the journal where RUNNER_DATA_DIR names none.
+/// The default of RUNNER_DATA_DIR, relative to the working directory.
 const DATA_DIR: &str = "data";
 
-/// Where due, actions and feedback are at mana-auth, and at the newer MANA_API_URL.
+/// The path of due, actions and feedback below MANA_AUTH_URL and, in newer versions of the product, below
+/// MANA_API_URL.
 const PERSONAS_AT_AUTH: &str = "api/v1/internal/personas";
 const PERSONAS_AT_API: &str = "api/v1/personas/internal";
-/// What mana-auth is asked for.
+/// All paths that the daemon requests below MANA_AUTH_URL.
 const AUTH_PATHS: [&str; 6] = [
     "api/auth/sign-in/email",
     "api/auth/token",
@@ -45,53 +47,53 @@ const AUTH_PATHS: [&str; 6] = [
     PERSONAS_AT_AUTH,
 ];
 
-/// Tools that cost the product money although nothing on the wire says so (docs/contracts/mana-mcp.md).
+/// Tools that cost the product money, although their listing does not say so (docs/contracts/mana-mcp.md).
 const PAID_TOOLS: [&str; 4] =
     ["me.generateWithReference", "wardrobe.tryOn", "comic.generatePanel", "comic.generateVariant"];
 
-/// Everything the daemon can be told.
+/// All settings of the daemon.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// PORT and HOST: where to listen. Port 0 takes any free one.
+    /// HOST and PORT: the address to listen on. Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The services the runner talks to.
+    /// Base URLs and the key of Mana's services.
     pub peers: PeersConfig,
-    /// Claude.
+    /// The API of Claude, the model and its effort.
     pub claude: ClaudeConfig,
-    /// PERSONA_SEED_SECRET: key of the password derivation.
+    /// PERSONA_SEED_SECRET: the key from which the personas' passwords are derived.
     pub seed_secret: SecretString,
-    /// When and how many.
+    /// When ticks happen and how many personas run at once.
     pub tick: TickConfig,
-    /// Bounds of one persona's run.
+    /// Limits of one persona's run.
     pub run: RunLimits,
-    /// What personas may do with tools.
+    /// Which tools a persona may call.
     pub policy: PolicyConfig,
-    /// What may be spent.
+    /// Caps on the cost of model replies.
     pub budget: BudgetConfig,
-    /// The journal.
+    /// Folder of the journal and how long its content is kept.
     pub journal: JournalConfig,
-    /// SHUTDOWN_GRACE_MS: from the first signal to the forced end.
+    /// SHUTDOWN_GRACE_MS: the time between the first signal and the forced end.
     pub shutdown_grace: Duration,
-    /// RUNNER_ENV and NODE_ENV.
+    /// RUNNER_ENV and NODE_ENV together: production if either variable says so.
     pub environment: Environment,
-    /// TZ: the zone of "today" in the prompt.
+    /// TZ: the time zone that decides what "today" is in the prompt.
     pub time_zone: TimeZone,
-    /// DIAG_HOSTS: further hosts under which /diag may be called, as [`host_name`] writes them.
+    /// DIAG_HOSTS: further hosts under which /diag may be called, in the spelling of [`host_name`].
     pub diag_hosts: Vec<String>,
-    /// LOG_FORMAT and RUST_LOG.
+    /// Format and filter of the log.
     pub log: LogConfig,
 }
 
 /// Base URLs and the key of Mana's services.
 #[derive(Clone, Debug)]
 pub struct PeersConfig {
-    /// MANA_AUTH_URL.
+    /// MANA_AUTH_URL: the base URL of mana-auth.
     pub auth: BaseUrl,
-    /// MANA_PERSONAS_URL, MANA_API_URL: base of due, actions and feedback.
+    /// MANA_PERSONAS_URL, MANA_API_URL or MANA_AUTH_URL: the base URL of due, actions and feedback.
     pub personas: PersonasUrl,
-    /// MANA_MCP_URL, without /mcp.
+    /// MANA_MCP_URL: the base URL of mana-mcp, without /mcp.
     pub mcp: BaseUrl,
-    /// MANA_SERVICE_KEY.
+    /// MANA_SERVICE_KEY: the key for the personas endpoint and for /control. `None`: no tick runs.
     pub service_key: Option<SecretString>,
 }
 
@@ -114,12 +116,12 @@ impl PeersConfig {
     }
 }
 
-/// Where due, actions and feedback are.
+/// The base URL of due, actions and feedback.
 #[derive(Clone, Debug)]
 pub struct PersonasUrl {
-    /// Their base.
+    /// The URL to which `due`, `{id}/actions` and `{id}/feedback` are appended.
     pub base: BaseUrl,
-    /// The variable it comes from: what to look at where nobody answers there.
+    /// The variable that the URL comes from. Messages name it where the service does not answer.
     pub variable: &'static str,
 }
 
@@ -132,21 +134,21 @@ impl fmt::Display for PersonasUrl {
 /// How Claude is called.
 #[derive(Clone, Debug)]
 pub struct ClaudeConfig {
-    /// ANTHROPIC_BASE_URL, without /v1/messages.
+    /// ANTHROPIC_BASE_URL: the base URL of the API, without /v1/messages.
     pub base: BaseUrl,
-    /// ANTHROPIC_API_KEY.
+    /// ANTHROPIC_API_KEY: the key of the API. `None`: no tick runs.
     pub api_key: Option<SecretString>,
-    /// ANTHROPIC_MODEL.
+    /// ANTHROPIC_MODEL: the id of the model that is asked.
     pub model: String,
-    /// ANTHROPIC_EFFORT; `None` sends no effort.
+    /// ANTHROPIC_EFFORT: the effort that requests ask for. `None`: requests have no effort, for older models.
     pub effort: Option<Effort>,
-    /// PRICING_FILE: a price table instead of the one in the binary.
+    /// PRICING_FILE: a file with a price table. `None`: the table in the binary is used.
     pub pricing_file: Option<PathBuf>,
 }
 
 labels! {
-    /// How hard the model thinks (docs/contracts/anthropic-messages.md, section 2).
-    #[allow(missing_docs, reason = "the names are the API's own")]
+    /// How much the model thinks (docs/contracts/anthropic-messages.md, section 2).
+    #[allow(missing_docs, reason = "the names are those of the API")]
     pub Effort {
         Low = "low",
         Medium = "medium",
@@ -159,92 +161,93 @@ labels! {
 /// When ticks happen and how many personas run at once.
 #[derive(Clone, Copy, Debug)]
 pub struct TickConfig {
-    /// TICK_INTERVAL_MS.
+    /// TICK_INTERVAL_MS: the time between two ticks.
     pub interval: Duration,
-    /// PERSONA_CONCURRENCY, ≥ 1.
+    /// PERSONA_CONCURRENCY: how many personas run at once, ≥ 1.
     pub concurrency: usize,
-    /// RUNNER_PAUSED: stay up, tick never.
+    /// RUNNER_PAUSED: the daemon stays up, but no tick runs.
     pub paused: bool,
-    /// RUN_BACKOFF_MS: first step of the back-off of a failed run.
+    /// RUN_BACKOFF_MS: the first step of the back-off of a failed run.
     pub run_backoff: Duration,
 }
 
-/// Bounds of one persona's run.
+/// Limits of one persona's run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunLimits {
-    /// PERSONA_MAX_TURNS: model replies in a main turn, ≥ 1.
+    /// PERSONA_MAX_TURNS: how many model replies a main turn has at most, ≥ 1.
     pub max_turns: u32,
-    /// PERSONA_TIMEOUT_MS: the whole run.
+    /// PERSONA_TIMEOUT_MS: how long the whole run takes at most.
     pub timeout: Duration,
-    /// PERSONA_TOOL_TIMEOUT_MS: one tool call.
+    /// PERSONA_TOOL_TIMEOUT_MS: how long one tool call takes at most, with its repetitions.
     pub tool_timeout: Duration,
-    /// PERSONA_MAX_COST_USD: what a run may cost, > 0.
+    /// PERSONA_MAX_COST_USD: how much a run costs at most, > 0.
     pub max_cost: Usd,
 }
 
-/// What personas may do with tools.
+/// Which tools a persona may call, and how often.
 #[derive(Clone, Debug)]
 pub struct PolicyConfig {
-    /// POLICY_MODE.
+    /// POLICY_MODE: whether the policy gate checks calls, and whether denied calls are made.
     pub mode: PolicyMode,
-    /// POLICY_ALLOW_DESTRUCTIVE: destructive tools that may be called all the same.
+    /// POLICY_ALLOW_DESTRUCTIVE: names of destructive tools that a persona may call all the same.
     pub allow_destructive: Vec<String>,
-    /// POLICY_TOOL_RATE: calls of one tool by one persona in a rolling minute, ≥ 1.
+    /// POLICY_TOOL_RATE: how many calls of one tool a persona may make in a rolling minute, ≥ 1.
     pub tool_rate: usize,
-    /// POLICY_HIDDEN_TOOLS: tools that are not offered, the default's among them where it is added to.
+    /// POLICY_HIDDEN_TOOLS: names of tools that are not offered. Where the variable adds to the default, the
+    /// default's tools are in this list too.
     pub hidden_tools: Vec<String>,
-    /// PERSONA_READ_TOOLS: tools that only read, besides those whose name says so.
+    /// PERSONA_READ_TOOLS: names of tools that only read, besides those whose name or annotation says so.
     pub read_tools: Vec<String>,
 }
 
 impl PolicyConfig {
-    /// The tools these settings name, each with its variable; but for those that are hidden by default,
-    /// which not every version of the product has.
+    /// The tools that the settings name, each with its variable. The tools that are hidden by default are
+    /// left out, because some versions of the product do not have them.
     pub(crate) fn named_tools(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let hidden = self.hidden_tools.iter().filter(|name| !PAID_TOOLS.contains(&name.as_str()));
-        let of = |variable| move |name| (variable, String::as_str(name));
-        let hidden = hidden.map(of("POLICY_HIDDEN_TOOLS"));
-        let allowed = self.allow_destructive.iter().map(of("POLICY_ALLOW_DESTRUCTIVE"));
-        hidden.chain(allowed).chain(self.read_tools.iter().map(of("PERSONA_READ_TOOLS")))
+        let tag = |variable| move |name| (variable, String::as_str(name));
+        let hidden = hidden.map(tag("POLICY_HIDDEN_TOOLS"));
+        let allowed = self.allow_destructive.iter().map(tag("POLICY_ALLOW_DESTRUCTIVE"));
+        hidden.chain(allowed).chain(self.read_tools.iter().map(tag("PERSONA_READ_TOOLS")))
     }
 }
 
-/// What may be spent on model replies; `None` is no cap. Days and months are UTC's.
+/// Caps on the cost of model replies. `None` means no cap. Days and months begin at midnight UTC.
 #[derive(Clone, Copy, Debug)]
 pub struct BudgetConfig {
-    /// BUDGET_DAILY_USD: by all personas in a day.
+    /// BUDGET_DAILY_USD: the cap for all personas together in a day.
     pub daily: Option<Usd>,
-    /// BUDGET_MONTHLY_USD: by all personas in a month.
+    /// BUDGET_MONTHLY_USD: the cap for all personas together in a month.
     pub monthly: Option<Usd>,
-    /// PERSONA_DAILY_USD: by one persona in a day.
+    /// PERSONA_DAILY_USD: the cap for one persona in a day.
     pub persona_daily: Option<Usd>,
 }
 
-/// Where runs are written down, and for how long.
+/// Folder of the journal, and how long its content is used and kept.
 #[derive(Clone, Debug)]
 pub struct JournalConfig {
-    /// RUNNER_DATA_DIR: the folder of the journal; made if there is none.
+    /// RUNNER_DATA_DIR: the folder of the journal. The daemon creates the folder if it does not exist.
     pub folder: PathBuf,
-    /// JOURNAL_RESUME_MAX_AGE_MS: an unfinished run older than this is closed, not resumed.
+    /// JOURNAL_RESUME_MAX_AGE_MS: an unfinished run older than this is closed and not resumed.
     pub resume_max_age: Duration,
     /// JOURNAL_RETENTION_DAYS, ≥ 1: how long the steps of a run are kept.
     pub retention: Duration,
 }
 
 labels! {
-    /// What the policy gate does with its decisions.
+    /// What the policy gate does with a call that breaks a rule.
     pub PolicyMode {
-        /// Makes none.
+        /// The gate checks no call.
         Off = "off",
-        /// Logs and counts them; every call runs.
+        /// The gate logs and counts its decisions. Every call is made.
         LogOnly = "log-only",
-        /// Denied calls do not run.
+        /// The gate logs and counts its decisions. A denied call is not made.
         Enforce = "enforce",
     }
 }
 
 labels! {
-    /// What kind of deployment this is.
+    /// The kind of deployment.
     #[allow(missing_docs, reason = "the names say it")]
     pub Environment {
         Development = "development",
@@ -255,14 +258,14 @@ labels! {
 }
 
 impl Environment {
-    /// Production if either variable says so; otherwise RUNNER_ENV goes first.
+    /// Production if either variable says so. Otherwise RUNNER_ENV wins over NODE_ENV.
     fn read(p: &mut Parser) -> Self {
-        let said = ["RUNNER_ENV", "NODE_ENV"].map(|variable| p.choice(variable));
-        let production = said.contains(&Some(Self::Production)).then_some(Self::Production);
-        production.or(said[0]).or(said[1]).unwrap_or(Self::Development)
+        let values = ["RUNNER_ENV", "NODE_ENV"].map(|variable| p.choice(variable));
+        let production = values.contains(&Some(Self::Production)).then_some(Self::Production);
+        production.or(values[0]).or(values[1]).unwrap_or(Self::Development)
     }
 
-    /// Whether /diag is closed and every secret must be set.
+    /// Whether /diag is closed and all keys and secrets must be set.
     pub(crate) fn is_production(self) -> bool {
         self == Self::Production
     }
@@ -271,14 +274,14 @@ impl Environment {
 /// How the daemon logs.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// LOG_FORMAT.
+    /// LOG_FORMAT: one line of text or one JSON object for each record.
     pub format: LogFormat,
-    /// RUST_LOG: directives of tracing-subscriber's `EnvFilter`, checked.
+    /// RUST_LOG: directives of tracing-subscriber's `EnvFilter`, already checked.
     pub filter: String,
 }
 
 labels! {
-    /// Shape of a log line.
+    /// Format of a log line.
     #[allow(missing_docs, reason = "the names say it")]
     pub LogFormat {
         Text = "text",
@@ -287,8 +290,9 @@ labels! {
 }
 
 impl LogFormat {
-    /// What LOG_FORMAT of the process says, for telling that the rest of it cannot be used. Who has set it
-    /// to something else than `text` expects records, even where the value is one of the problems.
+    /// The format that LOG_FORMAT of the process's environment names, for the message that the environment
+    /// has problems. Any value other than `text` counts as JSON, even a bad value: an operator who sets
+    /// LOG_FORMAT to something else than `text` expects JSON records.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Self {
         let format = std::env::var_os("LOG_FORMAT").unwrap_or_default();
@@ -297,61 +301,62 @@ impl LogFormat {
     }
 }
 
-/// One thing that is wrong with the environment.
+/// One problem of the environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {expected}")]
 pub struct Problem {
-    /// The variable.
+    /// The name of the variable that has the problem.
     pub variable: &'static str,
-    /// What was expected, and where it helps, what to do.
+    /// The expected form of the value and, where it helps, what to do. It never contains the value.
     pub expected: String,
 }
 
 impl Config {
-    /// RUNNER_DATA_DIR of the process's environment: all that the command line needs to read a journal.
+    /// RUNNER_DATA_DIR of the process's environment. The commands that read a journal need no other variable.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn data_dir_from_env() -> PathBuf {
         let folder = std::env::var("RUNNER_DATA_DIR").unwrap_or_default();
         Some(folder.trim()).filter(|folder| !folder.is_empty()).unwrap_or(DATA_DIR).into()
     }
 
-    /// PORT and HOST of the process's environment, for which the rest of it does not matter.
+    /// HOST and PORT of the process's environment. Problems of other variables do not matter here.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The problems of HOST and PORT.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn listen_from_env() -> Result<SocketAddr, Vec<Problem>> {
         Parser::read_with(std::env::vars_os(), listen)
     }
 
-    /// Reads the process's environment.
+    /// Reads all settings from the process's environment.
     ///
     /// # Errors
-    /// Every problem found, in the order in which the variables are read.
+    /// All problems, in the order in which the variables are read.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_env() -> Result<Self, Vec<Problem>> {
         Self::from_vars(std::env::vars_os())
     }
 
-    /// Reads these variables; unknown ones are ignored.
+    /// Reads all settings from `vars`. Unknown variables are ignored.
     ///
     /// # Errors
-    /// Every problem found, in the order in which the variables are read.
+    /// All problems, in the order in which the variables are read.
     pub fn from_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
         Parser::read_with(vars, Self::read)
     }
 
-    /// Names of all variables that are read.
+    /// Names of all variables that the daemon reads.
     pub fn variables() -> Vec<&'static str> {
         let mut parser = Parser::default();
         Self::read(&mut parser);
         parser.asked
     }
 
-    /// Reads every variable, then looks at what they mean together. Where a value is bad the parser
-    /// has noted it and the default goes on, which never leaves [`Config::from_vars`].
+    /// Reads every variable, then checks rules that concern several variables. Where a value is bad, the
+    /// parser notes the problem and the default is used instead; [`Config::from_vars`] then returns the
+    /// problems and never this configuration.
     fn read(p: &mut Parser) -> Self {
         let config = Self {
             listen: listen(p),
@@ -409,7 +414,7 @@ impl Config {
         config
     }
 
-    /// Production fails closed: no default secret, no missing key.
+    /// In production a missing key and the default seed secret are problems.
     fn check_production(&self, p: &mut Parser) {
         let production = self.environment.is_production();
         for variable in self.missing_keys().into_iter().filter(|_| production) {
@@ -422,7 +427,7 @@ impl Config {
         }
     }
 
-    /// The keys a tick needs and this configuration lacks, by the names of their variables.
+    /// The variables of keys that a tick needs and that are not set.
     pub(crate) fn missing_keys(&self) -> Vec<&'static str> {
         [("MANA_SERVICE_KEY", &self.peers.service_key), ("ANTHROPIC_API_KEY", &self.claude.api_key)]
             .into_iter()
@@ -430,14 +435,14 @@ impl Config {
             .collect()
     }
 
-    /// The secrets this configuration holds, for the redactor.
+    /// All secrets of this configuration, for the redactor.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let keys = [&self.peers.service_key, &self.claude.api_key].into_iter().flatten();
         keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret)
     }
 }
 
-/// Where to listen.
+/// HOST and PORT as one socket address.
 fn listen(p: &mut Parser) -> SocketAddr {
     let port = p.number("PORT", 0..=65_535).unwrap_or(3070);
     let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
@@ -445,7 +450,8 @@ fn listen(p: &mut Parser) -> SocketAddr {
     SocketAddr::new(host, port)
 }
 
-/// The tools that are hidden by default, or these; with a plus sign before one of them, both.
+/// The value of POLICY_HIDDEN_TOOLS as a list. `None` gives the default. If one of the names has a plus sign
+/// in front, the names are added to the default; otherwise they replace it.
 fn hidden(text: Option<String>) -> Vec<String> {
     let adds = text.as_ref().is_none_or(|text| names(text).any(|name| name.starts_with('+')));
     let paid = PAID_TOOLS.into_iter().filter(|_| adds);

@@ -1,4 +1,5 @@
-//! `--healthcheck`: asks the daemon on this machine for /health, so that an image needs no curl.
+//! The option `--healthcheck`: requests /health of the daemon on this machine, so that an image needs no
+//! curl.
 
 use std::{
     io,
@@ -12,17 +13,17 @@ use tokio::{
     time::timeout,
 };
 
-/// Below the interval at which Docker asks.
+/// Timeout of the whole check. It is shorter than the interval between two checks of Docker.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Longest head of an answer that is read, in bytes.
+/// How many bytes of the answer are read at most. The status line is in the first few.
 const HEAD: u64 = 4_096;
 
-/// Whether the daemon that listens as configured answers /health with 200.
+/// Checks that the daemon that listens on `listen` answers /health with status 200.
 ///
 /// # Errors
-/// When it cannot be reached, does not answer in 3 s, or answers something else.
+/// If the daemon cannot be reached, does not answer within 3 s, or answers with another status.
 pub async fn healthcheck(listen: SocketAddr) -> io::Result<()> {
-    // The address under which a listener can be reached from here.
+    // A listener on an unspecified address, such as 0.0.0.0, is reached at the loopback address.
     let host = match listen.ip() {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

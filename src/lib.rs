@@ -1,17 +1,18 @@
-//! The daemon that brings Mana's test personas to life.
+//! The daemon that plays Mana's test personas.
 //!
-//! Every tick it asks which personas are due. For each it logs in as that user, opens an MCP session,
-//! lets Claude spend a short simulated day with the product's own tools, asks the persona to rate
-//! what it used, and hands actions and ratings back. README.md tells how to run it, docs/architecture.md
-//! shows the way of a persona through the code, and CLAUDE.md has the rules for a change.
+//! In every tick the daemon asks the personas endpoint which personas are due. For each due persona it logs
+//! in as that user, opens an MCP session, lets Claude spend a short simulated day with the product's own
+//! tools, asks the persona to rate the modules it used, and hands in the actions and ratings. README.md says
+//! how to run the daemon, docs/architecture.md shows the way of a persona through the code, and CLAUDE.md has
+//! the rules for a change.
 //!
-//! Dependencies between modules point one way: [`domain`], then [`config`], [`clock`], [`descriptors`],
-//! [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and [`version`], then [`http`], [`clients`], [`agent`], [`journal`], [`runner`],
-//! [`server`] and [`app`].
+//! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`]; then
+//! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and
+//! [`version`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
 
 #![allow(
     rustdoc::private_intra_doc_links,
-    reason = "the documentation of a program is for who changes it: `.ci/run` builds that of private items too"
+    reason = "developers of this program read its documentation; `.ci/run` builds that of private items too"
 )]
 #![cfg_attr(
     test,

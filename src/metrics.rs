@@ -1,8 +1,8 @@
-//! Every metric of the daemon, declared under one roof.
+//! Declares all metrics of the daemon.
 //!
-//! Names start with `mana_persona_runner_`, units are base units. Label values come from enums and
-//! constants in this code; the one exception, tool names, is bounded in `model`. Never a
-//! persona, e-mail, run id, space, URL or error text. ops/METRICS.md is the list of all of them.
+//! Names start with `mana_persona_runner_`, and units are base units. Label values come from enums and
+//! constants in this code; the only exception are tool names, whose number `model` limits. A label never is a
+//! persona, an e-mail address, a run id, a space, a URL or an error text. ops/METRICS.md lists all metrics.
 
 mod delivery;
 mod families;
@@ -27,34 +27,31 @@ pub use scheduling::InFlight;
 use crate::version::COMMIT;
 use families::Families;
 
-/// Seconds: HTTP requests to Mana's services and from our clients, and tool calls.
+/// Buckets in seconds, for HTTP requests that the daemon sends or answers, and for tool calls.
 const REQUEST_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The metrics and their registry, by topic. What has labels is recorded by a method beside its declaration,
-/// so that their values come from enums; what has none may be `pub` and is recorded where it happens.
+/// The metrics, by topic, and their registry. A metric with labels is recorded by a method beside its
+/// declaration, so that label values come from enums. A metric without labels may be `pub` and is then
+/// recorded where the event happens.
 #[derive(Debug)]
 pub struct Metrics {
     families: Families,
-    /// Ticks and runs.
     pub(crate) scheduling: scheduling::Scheduling,
     traffic: traffic::Traffic,
-    /// Conversations with Claude.
     pub(crate) model: model::Model,
-    /// The outbox and the journal.
     pub(crate) delivery: delivery::Delivery,
-    /// The process.
     pub(crate) process: process::Process,
-    /// The tools that have a label of their own.
+    /// Names of the tools that have a label value of their own.
     known_tools: Mutex<HashSet<String>>,
-    /// Since when the oldest post of the outbox waits.
+    /// Since when the oldest post of the outbox waits; `None` if the outbox is empty.
     oldest_since: Mutex<Option<Instant>>,
 }
 
 impl Metrics {
-    /// Registers every family in a registry of its own.
+    /// Registers all families in a new registry. `version` is a label of `build_info`.
     ///
     /// # Errors
-    /// When two families share a name, which the first test would show.
+    /// If two families have the same name. Any test of this type would show such a mistake.
     pub fn new(version: &str) -> prometheus::Result<Self> {
         let mut families = Families::default();
         let metrics = Self {
@@ -75,16 +72,17 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Every family of the daemon's own, in the order of their topics.
+    /// All families that this code declares, ordered by topic. The families of the process collector are not
+    /// among them.
     pub fn families(&self) -> &[Family] {
         &self.families.catalogue
     }
 
-    /// The exposition in Prometheus text format, for one caller at a time: first what is read at a scrape is
-    /// brought up to date.
+    /// Updates the metrics that are read at scrape time and encodes all metrics in the Prometheus text
+    /// format. Only one caller at a time may use it.
     ///
     /// # Errors
-    /// When a family cannot be encoded.
+    /// If a family cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
         self.refresh_outbox();
         self.process.refresh();
@@ -234,7 +232,7 @@ mod tests {
             }
         });
         work.await.unwrap();
-        // The worker adds it to its counter when it has nothing to do.
+        // A worker adds the busy time to its counter when the worker becomes idle.
         while busy() < before + 0.05 {
             tokio::task::yield_now().await;
         }

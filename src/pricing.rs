@@ -1,4 +1,4 @@
-//! What tokens cost, per model, from a versioned table in TOML.
+//! Prices of tokens for each model, from a versioned table in TOML.
 
 use std::path::Path;
 
@@ -6,16 +6,17 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::domain::{Cost, Tokens, Usd};
 
-/// The table in the binary.
+/// The price table that is used without PRICING_FILE.
 const EMBEDDED: &str = include_str!("pricing.toml");
-/// The form of the table this program reads.
+/// The version of the table's format that this program reads.
 const VERSION: u32 = 1;
 
-/// Prices of one model, and of those that may answer in its place.
+/// Prices of one model, and of the models that may answer in its place.
 #[derive(Clone, Debug)]
 pub struct Pricing {
     bands: Vec<Band>,
-    /// Whether the table knows the model; if not, these are the dearest prices it has.
+    /// Whether the table has the model. If it does not, the prices of the dearest model in the table are
+    /// used.
     pub is_known: bool,
     models: Vec<Model>,
 }
@@ -29,7 +30,7 @@ struct Table {
     models: Vec<Model>,
 }
 
-/// The prices of a model, by its ids.
+/// An entry of the table: the ids of a model and its prices.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Model {
@@ -37,7 +38,7 @@ struct Model {
     bands: Vec<Band>,
 }
 
-/// Prices per million tokens that hold up to a length of the prompt.
+/// Prices per million tokens. They hold for prompts of at most `up_to_prompt_tokens` tokens.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Band {
@@ -59,34 +60,34 @@ fn no_limit() -> u64 {
     u64::MAX
 }
 
-/// A price as it is written, in dollars.
+/// Reads a price, which the table gives in US dollars. A negative price is an error.
 fn price<'de, D: Deserializer<'de>>(dollars: D) -> Result<Usd, D::Error> {
     let price = Usd::from_dollars(f64::deserialize(dollars)?);
     price.ok_or_else(|| D::Error::custom("a price must be a number ≥ 0"))
 }
 
-/// Why there is no price table.
+/// Why a price table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PricingError {
     /// The file cannot be read.
     #[error("PRICING_FILE cannot be read: {0}")]
     Read(#[from] std::io::Error),
-    /// It is not TOML of the right form.
+    /// The file is not TOML, or its keys and types are not those of a price table.
     #[error("PRICING_FILE is not a price table like src/pricing.toml: {0}")]
     Form(#[from] toml::de::Error),
-    /// It is, but says something that cannot be.
+    /// The table has the right keys and types, but breaks another rule, such as the order of its bands.
     #[error("PRICING_FILE: {0}")]
     Content(&'static str),
 }
 
 impl Pricing {
-    /// The prices of `model` by the table in `file`, or the one in the binary.
+    /// The prices of `model` from the table in `file`, or from the table in the binary if `file` is `None`.
     ///
     /// # Errors
-    /// When the file cannot be read or is no price table.
+    /// If the file cannot be read, is no regular file, or is no price table.
     pub fn load(file: Option<&Path>, model: &str) -> Result<Self, PricingError> {
         let Some(file) = file else { return Self::parse(EMBEDDED, model) };
-        // The start would wait for a FIFO's writer.
+        // The start of the daemon would hang if the file were a FIFO without a writer.
         ensure(std::fs::metadata(file)?.is_file(), "it is no regular file")?;
         Self::parse(&std::fs::read_to_string(file)?, model)
     }
@@ -106,25 +107,27 @@ impl Pricing {
         Ok(Self { bands, is_known, models })
     }
 
-    /// Whether something of the model's is for nothing.
+    /// Whether one of the model's prices is zero.
     pub(crate) fn is_free(&self) -> bool {
         self.bands.iter().any(|band| {
             [band.input, band.write_5m, band.write_1h, band.read, band.output].contains(&Usd::ZERO)
         })
     }
 
-    /// What a reply with this usage cost. The band is that of its whole prompt, for all its tokens.
+    /// The cost of a reply with this usage. The length of the whole prompt selects one band, and its prices
+    /// hold for all tokens of the request.
     pub fn cost(&self, usage: &Tokens) -> Cost {
         cost(&self.bands, usage)
     }
 
-    /// Whether the first of these models costs more than the second.
+    /// Whether model `a` costs more than model `b`.
     pub(crate) fn is_dearer(&self, a: &str, b: &str) -> bool {
         let sample = Tokens { cache_write_5m: 1_000, output: 1_000, ..Tokens::default() };
         self.cost_of_either(a, &sample).total() > self.cost_of_either(b, &sample).total()
     }
 
-    /// What a reply with this usage cost that `other` gave in the place of the model: by the dearer prices.
+    /// The cost of a reply that the model `other` gave in place of the asked model. The dearer of the two
+    /// models' prices is used.
     pub(crate) fn cost_of_either(&self, other: &str, usage: &Tokens) -> Cost {
         let of_other = bands_of(&self.models, other).unwrap_or_else(|| dearest(&self.models));
         let of_other = cost(of_other, usage);
@@ -144,8 +147,8 @@ fn dearest(models: &[Model]) -> &[Band] {
     all.max_by_key(|bands| bands.first().map(|band| band.output)).unwrap_or_default()
 }
 
-/// Whether both name one model: one may be dated, or spelled as a gateway spells it
-/// (`anthropic/claude-…`, `us.anthropic.claude-…-v1:0`, `claude-…@20251001`).
+/// Whether both ids name the same model. Differences that do not count: a date at the end, `-latest`, and the
+/// spelling of gateways (`anthropic/claude-…`, `us.anthropic.claude-…-v1:0`, `claude-…@20251001`).
 pub(crate) fn is_same_model(a: &str, b: &str) -> bool {
     fn plain(id: &str) -> &str {
         let id = id.find("claude-").map_or(id, |start| &id[start..]);

@@ -1,5 +1,5 @@
-//! The daemon's own HTTP: /health, /ready, /metrics, with a service key /control/* and, outside
-//! production, /diag/*.
+//! The daemon's own HTTP server: /health, /ready and /metrics, /control/* if a service key is set, and
+//! /diag/* outside production.
 
 mod control;
 mod diag;
@@ -30,31 +30,32 @@ use crate::{
 };
 pub(crate) use shared::Shared;
 
-/// Requests to /diag and /control at once, in all.
+/// How many requests to /diag and /control are served at once, all routes together.
 const SLOW_REQUESTS: usize = 16;
-/// Logins on demand at once.
+/// How many requests to /diag/login are served at once.
 const LOGINS: usize = 4;
 
-/// What the routes need.
+/// The state that all routes share.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerState {
-    /// Ticks, if every key they need is set.
+    /// Starts ticks. `None` if a key that ticks need is not set.
     pub slot: Option<Arc<Ticks>>,
-    /// What may be in their way, and what all of them share.
     pub fleet: Arc<Fleet>,
-    /// The metrics as text, or why there is none: one for all scrapes that wait, however many there are.
+    /// The metrics as text, or the error of encoding them. All scrapes that wait at the same time share one
+    /// page.
     pub metrics_page: Arc<Shared<Result<Bytes, String>>>,
 }
 
 impl ServerState {
-    /// The first that is told of what keeps ticks from their work, in words for everybody.
-    fn reason(&self, is_told: impl Fn(&Hindrance) -> bool) -> Option<String> {
-        let first = self.fleet.hindrances().find(is_told)?;
+    /// The first hindrance of ticks that `filter` accepts, as text without e-mail addresses, because anybody
+    /// may read it.
+    fn reason(&self, filter: impl Fn(&Hindrance) -> bool) -> Option<String> {
+        let first = self.fleet.hindrances().find(filter)?;
         Some(redact_emails(&first.to_string()).into_owned())
     }
 }
 
-/// The routes. In production there is no /diag, without a service key no /control.
+/// Builds the routes. In production there is no /diag; without a service key there is no /control.
 pub(crate) fn router(state: ServerState) -> Router {
     let mut router = Router::new()
         .route("/health", get(health))
@@ -62,10 +63,10 @@ pub(crate) fn router(state: ServerState) -> Router {
         .route("/metrics", get(metrics));
     let permits = |number| {
         let permits = Arc::new(Semaphore::new(number));
-        middleware::from_fn_with_state(permits, while_there_is_room)
+        middleware::from_fn_with_state(permits, limit_concurrency)
     };
     let slow = permits(SLOW_REQUESTS);
-    // Of two layers the later one comes first: who may not come in takes no place.
+    // The layer that is added last runs first. So a request that is not allowed takes no permit.
     if !state.fleet.config.environment.is_production() {
         let login = get(diag::login).head(method_not_allowed).layer(permits(LOGINS));
         let diag = Router::new()
@@ -76,8 +77,8 @@ pub(crate) fn router(state: ServerState) -> Router {
         router = router.merge(diag);
     }
     if let Some(key) = state.fleet.config.peers.service_key.clone() {
-        let door = Arc::new(control::Door::new(key));
-        let with_key_only = middleware::from_fn_with_state(door, control::with_key_only);
+        let key_check = Arc::new(control::KeyCheck::new(key));
+        let with_key_only = middleware::from_fn_with_state(key_check, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
     router
@@ -87,7 +88,8 @@ pub(crate) fn router(state: ServerState) -> Router {
         .with_state(state)
 }
 
-/// Counts requests to this daemon, by route and never by path.
+/// Records metrics of a request to this daemon. The label is the route and never the path, so that callers
+/// cannot create label values.
 async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -99,9 +101,9 @@ async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Ne
     response
 }
 
-/// Lets a request that may take its time in where there is a place for it, and holds the place until it is
-/// answered or given up: such requests leave connections for /health.
-async fn while_there_is_room(
+/// Serves a request only if a permit is free, and holds the permit until the request is answered or given up.
+/// So slow requests leave connections for /health.
+async fn limit_concurrency(
     State(permits): State<Arc<Semaphore>>,
     request: Request,
     next: Next,
@@ -114,7 +116,7 @@ async fn while_there_is_room(
     Ok(next.run(request).await)
 }
 
-/// Alive, and how the tick loop does: always 200 while the daemon serves.
+/// GET /health: the state of the tick loop. The status is 200 as long as the daemon serves requests.
 async fn health(State(state): State<ServerState>) -> Json<Value> {
     let reason = state.reason(Hindrance::is_trouble);
     let status = match &reason {
@@ -145,7 +147,7 @@ async fn health(State(state): State<ServerState>) -> Json<Value> {
     Json(health)
 }
 
-/// Whether ticks can do their work now: 200, or 503 with the reason.
+/// GET /ready: 200 if ticks can do their work now, otherwise 503 with the reason.
 async fn ready(State(state): State<ServerState>) -> (StatusCode, Json<Value>) {
     match state.reason(|_| true) {
         None => (StatusCode::OK, Json(json!({"ready": true}))),
@@ -165,7 +167,8 @@ async fn metrics(State(state): State<ServerState>) -> Result<impl IntoResponse, 
 fn render(state: &ServerState) -> Result<Bytes, String> {
     let Fleet { metrics, control, journal, .. } = &*state.fleet;
     metrics.scheduling.paused.set(control.paused().is_some().into());
-    // As it is now and as /ready tells it, not as it was when the gauges were last brought up to date.
+    // The gauge shows the current state, as /ready does, not the state at the last periodic update of the
+    // gauges.
     metrics.delivery.journal_writable.set(journal.trouble().is_none().into());
     metrics.process.log_lines_dropped.inc_by(telemetry::take_dropped_lines() as f64);
     metrics.render().map(Bytes::from).map_err(|error| format!("metrics: {error}"))
@@ -175,10 +178,10 @@ async fn method_not_allowed() -> Failure {
     failure(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method")
 }
 
-/// What a route comes to.
+/// The result of a route: a JSON body with status 200, or a failure.
 type Answer = Result<Json<Value>, Failure>;
 
-/// `{ok:false,error}` with a status.
+/// A status and the body `{ok:false,error}`.
 type Failure = (StatusCode, Json<Value>);
 
 fn failure(status: StatusCode, error: impl Display) -> Failure {

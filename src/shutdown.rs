@@ -1,14 +1,15 @@
-//! Stopping in two steps.
+//! Shutdown in two steps, stop and abort.
 //!
-//! `stop`: start nothing new and come to an end; what was already paid for is still handed in.
-//! `abort`: drop everything. The first signal stops; a second one, or the end of the grace, aborts.
+//! After `stop`, nothing new is started and work under way is ended; results that were paid for are still
+//! handed in. After `abort`, all work is dropped. The first signal requests the stop. A second signal, or the
+//! end of the grace time (SHUTDOWN_GRACE_MS), requests the abort.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The two tokens. Clones share them.
+/// The state of the shutdown. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     stop: CancellationToken,
@@ -17,65 +18,68 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Nothing requested yet; from stop to abort there will be `grace`.
+    /// A state in which neither stop nor abort is requested. `grace` is the time between stop and abort.
     pub fn new(grace: Duration) -> Self {
         Self { stop: CancellationToken::new(), abort: CancellationToken::new(), grace }
     }
 
-    /// One for a part of the work: it can be stopped by itself, and ends with the whole.
+    /// A shutdown for a part of the work. The part can be stopped alone, and it is stopped or aborted
+    /// together with the whole.
     #[must_use]
     pub(crate) fn of_part(&self) -> Self {
         let (stop, abort) = (self.stop.child_token(), self.abort.child_token());
         Self { stop, abort, grace: self.grace }
     }
 
-    /// Asks for a stop.
+    /// Requests the stop. Repeated calls have no effect.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Asks to drop everything.
+    /// Requests the abort, and the stop with it.
     pub fn abort(&self) {
         self.stop.cancel();
         self.abort.cancel();
     }
 
-    /// Whether a stop was asked for.
+    /// Whether the stop was requested.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Whether everything is to be dropped.
+    /// Whether the abort was requested.
     pub(crate) fn is_aborted(&self) -> bool {
         self.abort.is_cancelled()
     }
 
-    /// How long ending things politely may take: as long as they like, in a stop a fraction of the grace.
+    /// How long an orderly end, such as the DELETE of a session, may take: without a limit in ordinary
+    /// operation, an eighth of the grace time after a stop was requested.
     pub(crate) fn courtesy(&self) -> Duration {
         if self.is_stopping() { self.grace / 8 } else { Duration::MAX }
     }
 
-    /// Resolves once a stop is asked for.
+    /// Resolves when the stop is requested.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;
     }
 
-    /// Resolves once everything is to be dropped.
+    /// Resolves when the abort is requested.
     pub(crate) async fn aborted(&self) {
         self.abort.cancelled().await;
     }
 
-    /// What the future comes to; `None` where everything is to be dropped before, and the future is.
+    /// The output of `future`. If the abort is requested first, `future` is dropped and the result is `None`.
     pub(crate) async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         unless(&self.abort, future).await
     }
 
-    /// What the future comes to; `None` where a stop is asked for before, and the future is dropped.
+    /// The output of `future`. If the stop is requested first, `future` is dropped and the result is `None`.
     pub(crate) async fn unless_stopping<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         unless(&self.stop, future).await
     }
 
-    /// Does this at once and again after each `period`, until a stop drops it.
+    /// Does `work` at once and then again after each `period`. When the stop is requested, work under way is
+    /// dropped.
     pub async fn every<F: Future>(&self, period: Duration, work: impl Fn() -> F) {
         let work = async {
             loop {
@@ -86,14 +90,14 @@ impl Shutdown {
         self.unless_stopping(work).await;
     }
 
-    /// Resolves half the grace after a stop was asked for: a running tool call has had its share, the
-    /// rest is for handing in what happened.
+    /// Resolves when half the grace time has passed since the stop. A running tool call may use that half;
+    /// the other half is for handing in the rows.
     pub(crate) async fn tool_share_used(&self) {
         self.stopping().await;
         self.unless_aborted(sleep(self.grace / 2)).await;
     }
 
-    /// Aborts once the grace after a stop has passed.
+    /// Requests the abort when the grace time after the stop has passed.
     pub(crate) async fn enforce_grace(self) {
         self.stopping().await;
         if self.unless_aborted(sleep(self.grace)).await.is_some() {
@@ -109,7 +113,7 @@ impl Shutdown {
 async fn unless<T>(token: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
-        // First, so that nothing more is done.
+        // The token is checked first, so that no more work is done once it is cancelled.
         () = token.cancelled() => None,
         outcome = future => Some(outcome),
     }

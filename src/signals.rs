@@ -1,26 +1,26 @@
-//! Signals that end the daemon.
+//! The signals that stop and abort the daemon.
 
 use futures_util::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::shutdown::Shutdown;
 
-/// SIGTERM, SIGINT and SIGHUP, which a terminal that is closed sends.
+/// SIGTERM, SIGINT and SIGHUP. A terminal sends SIGHUP when it is closed.
 #[derive(Debug)]
 pub struct Signals([Signal; 3]);
 
 impl Signals {
-    /// Receives them from now on; one that comes before anybody waits is kept.
+    /// Receives these signals from now on. A signal that arrives before [`Self::stop`] is called is not lost.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// If the system refuses a signal handler.
     pub fn listen() -> std::io::Result<Self> {
         let [term, int, hup] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
         Ok(Self([term?, int?, hup?]))
     }
 
-    /// The first one stops, the second aborts.
+    /// Requests the stop at the first signal and the abort at the second.
     pub async fn stop(mut self, shutdown: Shutdown) {
         for step in [Shutdown::stop, Shutdown::abort] {
             select_all(self.0.iter_mut().map(|signal| Box::pin(signal.recv()))).await;

@@ -1,7 +1,8 @@
-//! Logs: set up once, in text or JSON, with secrets kept out.
+//! Logging, in text or JSON and without secrets.
 //!
-//! Third-party crates are logged at warn and above only, whatever RUST_LOG says: at lower levels they print
-//! headers and bodies, which carry JWTs and prompts. Every line passes the redactor besides. No thread of the daemon waits for whoever reads the log; `lines` has the one that does.
+//! Third-party crates are logged only at warn and above, whatever RUST_LOG says: at lower levels they print
+//! headers and bodies, which contain JWTs and prompts. In addition every line passes the redactor. Only the
+//! writer thread of `lines` waits for the reader of the log; no other thread of the daemon does.
 
 mod json;
 mod lines;
@@ -26,15 +27,17 @@ use crate::{
 use json::Json;
 use lines::Lines;
 
-/// How long the end of the process waits for a reader of its last lines.
+/// How long the process waits at its end until its last lines are written.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// How long a panic does: it may be the end of the process, or of one run among many.
+/// How long a panic waits until its line is written. A panic may end the process, so it waits. It may also
+/// end only one run of many, so the wait is short.
 const LINES_OF_A_PANIC: Duration = Duration::from_millis(100);
 
-/// Every line on its way to standard output.
+/// The queue of all lines for standard output.
 static LINES: Lines = Lines::new();
 
-/// Lets the last lines be written before it is gone, for half a second at most.
+/// A guard for the end of the process. Dropping it waits until the last lines are written, for half a second
+/// at most.
 #[derive(Debug)]
 #[must_use = "the last lines may be missing if it is dropped early"]
 pub struct LastLines(());
@@ -45,10 +48,10 @@ impl Drop for LastLines {
     }
 }
 
-/// Starts logging to standard output for the rest of the process.
+/// Starts logging to standard output. Logging goes on until the end of the process.
 ///
 /// # Errors
-/// When logging was started before, or there is no thread for it.
+/// If logging was started before, or if the writer thread cannot be started.
 #[expect(clippy::disallowed_methods, reason = "the thread that writes log lines")]
 pub fn init(config: &LogConfig, redactor: Redactor) -> io::Result<LastLines> {
     let filter = EnvFilter::new(&config.filter);
@@ -78,18 +81,19 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> io::Result<LastLines> {
     Ok(LastLines(()))
 }
 
-/// How many log lines were lost since this was last asked.
+/// How many log lines were lost since the last call.
 pub(crate) fn take_dropped_lines() -> u64 {
     LINES.take_dropped()
 }
 
-/// Whether a line of this origin and level can be trusted not to carry what must stay inside.
+/// Whether lines of this origin and level may be logged. Lines of third-party crates below warn may contain
+/// secrets.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let is_own = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
     is_own || *metadata.level() <= Level::WARN
 }
 
-/// A panic becomes a log line like any other error, instead of text on standard error.
+/// Logs panics as errors, instead of printing text on standard error.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -99,9 +103,10 @@ fn log_panics() {
     }));
 }
 
-/// Tells on standard error why the process cannot run, where [`init`] may not have taken place: a line
-/// of its own for every problem in JSON, a list under `what` in text. Does not wait long for a reader.
-#[expect(clippy::disallowed_methods, reason = "nobody may be reading standard error")]
+/// Prints on standard error why the process cannot run. [`init`] need not have been called. In JSON each
+/// problem has a line of its own; in text the problems are a list below `what`. The wait for a reader is
+/// limited to half a second.
+#[expect(clippy::disallowed_methods, reason = "standard error may have no reader")]
 pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
     let text = match format {
         LogFormat::Text => {
@@ -117,11 +122,11 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
             problems.iter().map(line).collect()
         }
     };
-    // Where both are one stream, what was logged before comes first.
+    // Standard output may be the same stream. Lines that were logged before must come first.
     LINES.flush(LAST_LINES);
     let (done, ended) = mpsc::channel();
     let write = move || {
-        // Where standard error is closed, the exit code says it alone.
+        // If standard error is closed, only the exit code reports the failure.
         let _ = io::stderr().write_all(text.as_bytes());
         let _ = done.send(());
     };
@@ -132,7 +137,8 @@ pub fn complain(format: LogFormat, what: &str, problems: &[Problem]) {
     }
 }
 
-/// Hands lines on, redacted where they were not when they were made. One write is one whole line.
+/// Puts lines into the queue. One write is one whole line. Text lines are redacted here (`Some`); JSON lines
+/// are already redacted (`None`).
 struct Out(Option<Redactor>);
 
 impl Write for Out {

@@ -1,8 +1,7 @@
-//! Images and PDFs: whether Claude can show them to the model (docs/contracts/anthropic-messages.md,
-//! section 11).
+//! Checks whether Claude accepts an image or a PDF (docs/contracts/anthropic-messages.md, section 11).
 //!
-//! One that it cannot read, or that is too large, costs the whole request, and with it the run. Headers and
-//! ends are looked at; nothing is unpacked.
+//! Claude refuses a whole request, and so ends the run, if one attachment in it is unreadable or too large.
+//! The checks read the header and the end of a file; nothing is decompressed.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use memchr::memmem;
@@ -12,24 +11,25 @@ use crate::clients::claude::ResultBlock;
 const TYPES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];
 /// Largest image or PDF, in base64 characters.
 const MAX_DATA: usize = 3 << 20;
-/// Widest and highest image, in pixels.
+/// Largest width and height of an image, in pixels.
 const MAX_SIDE: u32 = 8_000;
-/// The same in a request with more images than [`FEW`].
+/// Largest width and height in a request with more than [`FEW`] images, in pixels.
 const MAX_SIDE_AMONG_MANY: u32 = 2_000;
 const FEW: usize = 20;
-/// Most base64 characters of images and PDFs in a history; a request may have 32 MB in all.
+/// How many base64 characters of images and PDFs a history may have in total. The API allows 32 MB for a
+/// request.
 const MAX_ATTACHED: usize = 16 << 20;
-/// Where a PDF's end is looked for, in bytes from its last one.
+/// How many bytes at the end of a PDF are searched for its end marker.
 const PDF_END: usize = 2_048;
 
-/// Why an attachment cannot be shown to the model.
+/// The reason why an attachment cannot be shown to the model.
 pub(super) type Unshown = &'static str;
 
 const CUT: Unshown = "it is cut off or broken";
 const OTHER: Unshown = "it is not what it is said to be";
 
-/// Looks at base64 `data` of this type; gives an image's longer side in pixels, 0 for a PDF.
-pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
+/// Checks the base64 `data` of an attachment. Returns the longer side of an image in pixels, and 0 for a PDF.
+pub(super) fn check(media_type: &str, data: &str) -> Result<u32, Unshown> {
     if !TYPES.contains(&media_type) {
         return Err("images of this type are not shown");
     }
@@ -38,14 +38,14 @@ pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
     }
     let bytes = STANDARD.decode(data).map_err(|_| "it is no base64")?;
     let begins = |magic: &[u8]| bytes.starts_with(magic);
-    let (is_that, sides) = match media_type {
+    let (is_of_type, sides) = match media_type {
         "image/png" => (begins(b"\x89PNG\r\n\x1a\n"), png(&bytes)),
         "image/jpeg" => (begins(b"\xff\xd8\xff"), jpeg(&bytes)),
         "image/gif" => (begins(b"GIF87a") || begins(b"GIF89a"), gif(&bytes)),
         "image/webp" => (begins(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"), webp(&bytes)),
         _ => return pdf(&bytes),
     };
-    let (width, height) = if is_that { sides.ok_or(CUT)? } else { return Err(OTHER) };
+    let (width, height) = if is_of_type { sides.ok_or(CUT)? } else { return Err(OTHER) };
     match width.max(height) {
         _ if width == 0 || height == 0 => Err(CUT),
         side if side > MAX_SIDE => Err("it is wider or higher than 8,000 pixels"),
@@ -53,16 +53,16 @@ pub(super) fn look(media_type: &str, data: &str) -> Result<u32, Unshown> {
     }
 }
 
-/// Width and height.
+/// Width and height in pixels.
 type Sides = (u32, u32);
 
-/// The sides of a PNG whose chunks are all there, up to its end.
+/// The sides of a PNG. `None` if a chunk is missing or cut off, the last one (IEND) included.
 fn png(bytes: &[u8]) -> Option<Sides> {
     let (mut rest, mut sides, mut has_data) = (bytes.get(8..)?, None, false);
     loop {
-        let be32 = |offset| Some(u32::from_be_bytes(at(rest, offset)?));
+        let be32 = |offset| Some(u32::from_be_bytes(bytes_at(rest, offset)?));
         let length = usize::try_from(be32(0)?).ok()?;
-        // With its checksum.
+        // Besides its data, a chunk has 12 bytes: length, type and checksum.
         let next = rest.get(length.checked_add(12)?..)?;
         match rest.get(4..8)? {
             b"IHDR" if sides.is_none() => sides = Some((be32(8)?, be32(12)?)),
@@ -74,22 +74,22 @@ fn png(bytes: &[u8]) -> Option<Sides> {
     }
 }
 
-/// The sides of a JPEG whose picture comes to its end.
+/// The sides of a JPEG. `None` if its image data is cut off.
 fn jpeg(bytes: &[u8]) -> Option<Sides> {
     let (mut rest, mut sides) = (bytes.get(2..)?, None);
     loop {
-        // One of these stands in front of a marker, or any number.
+        // A marker begins with one or more 0xff bytes.
         let fill = rest.iter().position(|byte| *byte != 0xff).filter(|fill| *fill > 0)?;
         let (kind, after) = rest[fill..].split_first()?;
-        let length = usize::from(u16::from_be_bytes(at(after, 0)?));
+        let length = usize::from(u16::from_be_bytes(bytes_at(after, 0)?));
         let segment = after.get(..length)?;
-        let be16 = |offset| Some(u16::from_be_bytes(at(segment, offset)?).into());
+        let be16 = |offset| Some(u16::from_be_bytes(bytes_at(segment, offset)?).into());
         match kind {
-            // A frame; the four in between are tables.
+            // A frame header. The three excluded markers are no frame headers.
             0xc0..=0xcf if !matches!(kind, 0xc4 | 0xc8 | 0xcc) => {
                 sides = Some((be16(5)?, be16(3)?));
             }
-            // The picture, and behind it the end.
+            // The image data begins here. The end marker must follow it.
             0xda => return memmem::find(after, b"\xff\xd9").and(sides),
             _ => {}
         }
@@ -97,10 +97,10 @@ fn jpeg(bytes: &[u8]) -> Option<Sides> {
     }
 }
 
-/// The sides of a GIF whose blocks are all there, up to its end.
+/// The sides of a GIF. `None` if a block is missing or cut off, or if the GIF has no image.
 fn gif(bytes: &[u8]) -> Option<Sides> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 6_usize << (flags & 7) };
-    let le16 = |offset| Some(u16::from_le_bytes(at(bytes, offset)?).into());
+    let le16 = |offset| Some(u16::from_le_bytes(bytes_at(bytes, offset)?).into());
     let sides = (le16(6)?, le16(8)?);
     let (mut rest, mut has_picture) = (bytes.get(13 + table(*bytes.get(10)?)..)?, false);
     loop {
@@ -113,7 +113,7 @@ fn gif(bytes: &[u8]) -> Option<Sides> {
             }
             _ => return None,
         };
-        // Pieces of up to 255 bytes, and one of none.
+        // Sub-blocks of up to 255 bytes follow. An empty sub-block ends them.
         let mut length = usize::MAX;
         while length > 0 {
             length = usize::from(*rest.first()?);
@@ -122,12 +122,12 @@ fn gif(bytes: &[u8]) -> Option<Sides> {
     }
 }
 
-/// The sides of a WebP as long as it says.
+/// The sides of a WebP. `None` if the file is shorter than its header says.
 fn webp(bytes: &[u8]) -> Option<Sides> {
-    let le32 = |offset| Some(u32::from_le_bytes(at(bytes, offset)?));
-    let le16 = |offset| Some(u32::from(u16::from_le_bytes(at(bytes, offset)?)));
+    let le32 = |offset| Some(u32::from_le_bytes(bytes_at(bytes, offset)?));
+    let le16 = |offset| Some(u32::from(u16::from_le_bytes(bytes_at(bytes, offset)?)));
     let length = usize::try_from(le32(4)?).ok()?;
-    // Where the first chunk ends.
+    // The offset at which the first chunk ends.
     let end = usize::try_from(le32(16)?).ok()?.checked_add(20)?;
     let whole = bytes.get(..length.checked_add(8)?)?;
     match whole.get(12..16)? {
@@ -138,7 +138,7 @@ fn webp(bytes: &[u8]) -> Option<Sides> {
             let bits = le32(21)?;
             Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
         }
-        // The picture is in chunks behind this one.
+        // An extended WebP has its image data in later chunks.
         b"VP8X" if end.checked_add(8)? < whole.len() => {
             Some(((le32(24)? & 0xff_ffff) + 1, (le32(26)? >> 8) + 1))
         }
@@ -146,7 +146,8 @@ fn webp(bytes: &[u8]) -> Option<Sides> {
     }
 }
 
-/// 0, if there is a header, an end that says where the objects are listed, and no password.
+/// Returns 0 if a PDF has a header, an end with the position of its object table (`startxref`), and no
+/// encryption.
 fn pdf(bytes: &[u8]) -> Result<u32, Unshown> {
     if !bytes.starts_with(b"%PDF-") {
         return Err(OTHER);
@@ -156,39 +157,41 @@ fn pdf(bytes: &[u8]) -> Result<u32, Unshown> {
     if listed.is_none_or(|listed| memmem::find(listed, b"%%EOF").is_none()) {
         return Err(CUT);
     }
-    let is_name_over = |byte: Option<&u8>| {
+    let ends_name = |byte: Option<&u8>| {
         byte.is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'/' | b'%'))
     };
     const ENCRYPT: &[u8] = b"/Encrypt";
     let encrypted =
-        memmem::find_iter(bytes, ENCRYPT).any(|at| is_name_over(bytes.get(at + ENCRYPT.len())));
+        memmem::find_iter(bytes, ENCRYPT).any(|at| ends_name(bytes.get(at + ENCRYPT.len())));
     if encrypted { Err("it is encrypted") } else { Ok(0) }
 }
 
-fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
-/// What a history has of images and PDFs, which are sent again with each turn. A new one that would break a
-/// rule is left out; those before it stay as they are.
+/// Number and size of the images and PDFs in a history. Each request sends all of them again. A new
+/// attachment that would break a limit of the API is left out; the earlier ones stay.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Attached {
-    /// Base64 characters.
+    /// Size of all attachments, in base64 characters.
     bytes: usize,
     images: usize,
+    /// Whether an image is wider or higher than [`MAX_SIDE_AMONG_MANY`].
     has_large: bool,
-    /// Whether a request with some was refused.
+    /// Whether Claude refused a request with attachments.
     refused: bool,
 }
 
 impl Attached {
-    /// Leaves out of `content` what the history cannot carry beside what it has.
+    /// Replaces attachments in `content` by a note, as far as the history cannot take them beside the ones it
+    /// has.
     pub(super) fn ration(&mut self, content: &mut [ResultBlock]) {
         for block in content {
             let (data, side) = match &*block {
                 ResultBlock::Text(_) => continue,
                 ResultBlock::Image { media_type, data } => {
-                    (data, Some(look(media_type, data).unwrap_or_default()))
+                    (data, Some(check(media_type, data).unwrap_or_default()))
                 }
                 ResultBlock::Pdf { data } => (data, None),
             };
@@ -210,8 +213,8 @@ impl Attached {
         }
     }
 
-    /// All of them were taken out of the history, after a request with them was refused: no further one is
-    /// shown.
+    /// Records that Claude refused a request with attachments and that all attachments were removed from the
+    /// history. No further attachment is shown.
     pub(super) fn refuse(&mut self) {
         *self = Self { refused: true, ..Self::default() };
     }
@@ -235,7 +238,7 @@ mod tests {
     ];
 
     fn seen(media_type: &str, bytes: &[u8]) -> Result<u32, Unshown> {
-        look(media_type, &STANDARD.encode(bytes))
+        check(media_type, &STANDARD.encode(bytes))
     }
 
     #[test]
@@ -268,9 +271,9 @@ mod tests {
         for empty in [picture::png(0, 7), picture::png(7, 0)] {
             assert_eq!(seen("image/png", &empty), Err(CUT));
         }
-        assert!(look("image/png", "no base64!").is_err());
-        assert!(look("image/tiff", "AAAA").is_err());
-        assert!(look("image/png", &"A".repeat(MAX_DATA + 4)).is_err());
+        assert!(check("image/png", "no base64!").is_err());
+        assert!(check("image/tiff", "AAAA").is_err());
+        assert!(check("image/png", &"A".repeat(MAX_DATA + 4)).is_err());
     }
 
     #[test]
@@ -306,7 +309,7 @@ mod tests {
         ResultBlock::Image { media_type: "image/png".into(), data }
     }
 
-    /// Which of these images are shown, one after the other.
+    /// For each of these images, added one after the other, whether it is shown.
     fn shown(sides: impl IntoIterator<Item = u32>) -> Vec<bool> {
         let mut attached = Attached::default();
         let mut content: Vec<_> = sides.into_iter().map(image).collect();
@@ -318,9 +321,9 @@ mod tests {
     fn of_more_than_twenty_images_the_new_one_gives_way_and_the_earlier_ones_stay() {
         let few = |first: u32| std::iter::once(first).chain([9; 19]);
         assert!(shown(few(8_000)).iter().all(|shown| *shown));
-        // The 21st is too large for so many; the next, which is not, is shown.
+        // The 21st image is too large for more than 20 images. The next image is small enough and is shown.
         assert_eq!(shown(few(2_000).chain([2_001, 2_000]))[20..], [false, true]);
-        // An earlier one is: none beyond the 20th is shown.
+        // An earlier image is too large for more than 20 images, so no image after the 20th is shown.
         assert_eq!(shown(few(2_001).chain([1, 2_000, 8_000]))[20..], [false; 3]);
     }
 

@@ -1,4 +1,4 @@
-//! One tool call of a run, and what came of it.
+//! One tool call of a run, and its result.
 
 use std::time::Duration;
 
@@ -11,39 +11,41 @@ use crate::{
     domain::{Action, InputHash, ModuleName, ToolName},
 };
 
-/// What a call is told whose result died with the process that made it.
+/// The result that the model gets for a call during which the process died.
 const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
      way. It may or may not have taken effect; check before you repeat it.";
 
-/// One tool call and what came of it.
+/// The record of a tool call, for the audit row and the recap of the rating prompt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallRecord {
-    /// Its number in the run, from 1.
+    /// The number of the call in the run, from 1.
     pub number: u32,
-    /// What was called.
+    /// The tool that was called.
     pub tool: CalledTool,
-    /// Hash of the input as the model wrote it.
+    /// Hash of the input as the model wrote it. `None` if the input is no JSON or nests too deep.
     pub input_hash: Option<InputHash>,
-    /// What went wrong, if anything.
+    /// The error message. `None` if the call succeeded.
     pub error: Option<String>,
-    /// Whether nobody knows if it ran.
+    /// Whether it is unknown if the tool ran.
     pub outcome_unknown: bool,
-    /// Whether it certainly did nothing: refused at the door, denied or invented. An earlier version did not
-    /// say, and asked for a rating all the same.
+    /// Whether the tool certainly did not run: the server refused the request, the policy gate denied the
+    /// call, or the model invented the tool. An earlier version did not store this and asked for a rating in
+    /// these cases too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_run: bool,
     /// The beginning of the result's text.
     pub excerpt: String,
-    /// How long it took.
+    /// How long the call took.
     pub latency: Duration,
-    /// When it began; of a call of an earlier process, by the times of its steps.
+    /// When the call began. For a call of an earlier process, this is computed from the times of its steps.
     #[serde(skip, default = "Instant::now")]
     pub started: Instant,
-    /// Whether this process made it and the product failed or did it: not denied, invented or cut off.
+    /// Whether this process made the call and the product answered it or failed. False for a call that was
+    /// denied, invented or cut off.
     #[serde(skip)]
     pub reached: bool,
-    /// What the policy gate had to say of it and of its result. Counted by the process that made the
-    /// call.
+    /// Decisions of the policy gate on the call and on its result. They are not stored: only the process that
+    /// made the call counts them.
     #[serde(skip)]
     pub policy: Vec<PolicyNote>,
 }
@@ -53,17 +55,17 @@ pub struct CallRecord {
 pub struct PolicyNote {
     /// `deny`, `would-deny`, `flag` or `flag-result`.
     pub decision: &'static str,
-    /// Why.
+    /// The broken rule, as [`super::policy::Objection`] names it.
     pub reason: &'static str,
 }
 
-/// The tool a call went to.
+/// The tool that the model asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CalledTool {
-    /// One the server lists.
+    /// A tool that the server lists.
     Listed(ToolName),
-    /// A name the model made up.
+    /// A name that the model invented; no offered tool has it.
     Invented(String),
 }
 
@@ -72,16 +74,16 @@ pub enum CalledTool {
 pub struct Called {
     /// The id of the model's `tool_use` block.
     pub id: String,
-    /// What came of it.
+    /// The record of the call.
     pub record: CallRecord,
-    /// What the model gets to see.
+    /// The result as the model gets it.
     pub content: Vec<ResultBlock>,
-    /// What the policy gate wants said.
+    /// Reminders of the policy gate for the model.
     pub hints: Vec<String>,
 }
 
 impl CallRecord {
-    /// The MCP name, or what the model wrote.
+    /// The MCP name of the tool, or the name that the model invented.
     pub fn tool_name(&self) -> &str {
         match &self.tool {
             CalledTool::Listed(name) => name.as_str(),
@@ -89,7 +91,7 @@ impl CallRecord {
         }
     }
 
-    /// The tool, if the server lists it.
+    /// The tool; `None` if the model invented it.
     pub fn listed(&self) -> Option<&ToolName> {
         let CalledTool::Listed(name) = &self.tool else { return None };
         Some(name)
@@ -103,7 +105,7 @@ impl CallRecord {
 }
 
 impl Called {
-    /// A call that is about to be made, after so many others of the run.
+    /// The record of a call that is about to be made. `calls` is the number of earlier calls in the run.
     pub(super) fn after(calls: usize, call: &ToolUse, tool: CalledTool) -> Self {
         let record = CallRecord {
             number: u32::try_from(calls + 1).unwrap_or(u32::MAX),
@@ -121,13 +123,14 @@ impl Called {
         Self { id: call.id.clone(), record, content: Vec::new(), hints: Vec::new() }
     }
 
-    /// It came to nothing, and the model is told why.
+    /// Turns the call into a failed one. The model gets `why` as the result.
     pub(super) fn fail(&mut self, why: String) {
         self.content = vec![ResultBlock::Text(why.clone())];
         self.record.error = Some(why);
     }
 
-    /// The process died when it was about to be made, then. It is not made again, whatever it does.
+    /// Turns the call into one whose outcome is unknown: the process died when it was about to make the call,
+    /// at the time `started`. The call is not repeated, not even if the tool only reads.
     pub(super) fn broken_off(mut self, started: Instant) -> Self {
         self.fail(UNKNOWN.into());
         let excerpt = UNKNOWN.into();
@@ -136,7 +139,8 @@ impl Called {
     }
 }
 
-/// The modules of the listed tools that these calls reached, or may have, in order of first use.
+/// The modules of the listed tools that these calls have reached or may have reached, in the order of first
+/// use.
 pub(super) fn used_modules(calls: &[CallRecord]) -> Vec<ModuleName> {
     let tools = calls.iter().filter(|call| !call.not_run).filter_map(CallRecord::listed);
     let used: IndexSet<_> = tools.map(ToolName::module).collect();

@@ -1,8 +1,8 @@
-//! The main turn as a state machine: it holds the history and says what comes next.
+//! The main turn as a state machine. It holds the history and decides what comes next.
 //!
-//! No I/O. History is append-only, every `tool_use` is answered in the message right behind it, and
-//! a truncated call is never executed (docs/contracts/anthropic-messages.md, sections 3 to 5). What is
-//! ever taken out of it, after a refusal, is all of its kind (`agent::nets`).
+//! It does no I/O. The history is append-only. Every `tool_use` is answered in the next message, and a
+//! truncated call is never executed (docs/contracts/anthropic-messages.md, sections 3 to 5). The only
+//! removals are those of `agent::nets` after a refusal; they remove all blocks of a kind.
 
 use std::{collections::HashSet, num::NonZeroU32};
 
@@ -12,39 +12,40 @@ use crate::{
     domain::Usd,
 };
 
-// A zero would be an error of the compiler, not a panic.
-/// Output tokens of an ordinary reply, thinking included.
+// In a constant, `unwrap` of zero is an error at compile time and no panic.
+/// Output tokens that an ordinary reply may have, thinking included.
 const OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(8_192).unwrap();
-/// Output tokens of one that was cut off with less.
+/// Output tokens that a reply may have after a call was cut off at [`OUTPUT_TOKENS`].
 const MOST_OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(MAX_OUTPUT_TOKENS).unwrap();
-/// How often a reply may ask to be continued.
+/// How many replies with `pause_turn`, which asks for a continuation, a conversation may have.
 const MAX_PAUSES: u32 = 5;
 
-/// Longest context, in tokens, that a conversation may reach: beyond it every reply costs a multiple.
+/// Longest context of a conversation, in tokens. With a longer context every reply costs several times as
+/// much.
 const MAX_CONTEXT: u64 = 100_000;
 
-/// What a conversation may take.
+/// Limits of a conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Replies, ≥ 1.
+    /// How many replies the model may give, ≥ 1.
     pub max_replies: u32,
-    /// Cost of its replies.
+    /// How much replies and lost requests may cost together.
     pub max_cost: Usd,
 }
 
 impl Limits {
-    /// None at all: for a history that is only rebuilt.
+    /// No limits, for rebuilding a history.
     pub const NONE: Self = Self { max_replies: u32::MAX, max_cost: Usd::MAX };
 }
 
-/// What is to be done next.
+/// The next action in a conversation.
 #[derive(Debug)]
 pub enum Next {
-    /// Ask for a reply to [`Conversation::messages`], of so many output tokens as the conversation says.
+    /// Ask for a reply to [`Conversation::messages`], with at most `max_tokens` output tokens.
     AskModel,
     /// Carry out these calls, in order, and record a result for each.
     CallTools(Vec<ToolUse>),
-    /// Nothing.
+    /// The conversation has ended, for this reason.
     Done(Closed),
 }
 
@@ -53,24 +54,25 @@ pub enum Next {
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     next: Next,
-    /// Replies so far.
+    /// How many replies the model has given, dropped ones included.
     pub(super) replies: u32,
     pub(super) limits: Limits,
-    /// What its replies have cost, dropped ones included.
+    /// The cost of all replies, dropped ones included.
     pub(super) spent: Usd,
-    /// What requests without an answer may have cost.
+    /// The most that requests without an answer may have cost.
     pub(super) lost: Usd,
+    /// Tokens of the last request and its reply.
     context: u64,
-    /// Output tokens to ask for.
+    /// The limit of output tokens for the next request.
     pub(super) max_tokens: NonZeroU32,
     pauses: u32,
     call_ids: HashSet<String>,
-    /// The last thing the model said in words.
+    /// The text of the last reply that has text and is no refusal.
     pub(super) closing_words: String,
 }
 
 impl Conversation {
-    /// Begins with what the user says.
+    /// A conversation whose history has one user message, `opening`.
     pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             messages: vec![Message::user(opening)],
@@ -87,23 +89,24 @@ impl Conversation {
         }
     }
 
-    /// What is to be done next.
+    /// The next action. The caller carries it out and records the outcome.
     pub fn next(&self) -> &Next {
         &self.next
     }
 
-    /// The history.
+    /// The history, as the next request sends it.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// What it has cost: replies, dropped ones included, and requests that may have been billed
-    /// without an answer.
+    /// The cost so far: of replies, dropped ones included, and of requests that may have been billed without
+    /// an answer.
     pub fn spent(&self) -> Usd {
         self.spent + self.lost
     }
 
-    /// Goes on with a rebuilt history, within these limits.
+    /// Prepares a rebuilt conversation for going on within `limits`. `lost` is the most that requests without
+    /// an answer may have cost.
     pub(super) fn resume(&mut self, limits: Limits, lost: Usd) {
         (self.limits, self.lost) = (limits, lost);
         if let Next::AskModel = self.next {
@@ -111,17 +114,18 @@ impl Conversation {
         }
     }
 
-    /// Takes in the reply that was asked for.
+    /// Records the reply to the last request and decides the next action.
     pub fn record_reply(&mut self, reply: Reply) {
         self.spent += reply.cost.total();
-        // A guess is made for money: what a request could take is twice what its text is.
+        // A guessed usage is the most that the request could have used: twice as many tokens as the text has.
+        // The limit of the context needs the likely length.
         let context = reply.usage.context();
         self.context = if reply.is_guessed { context / 2 } else { context };
         let cut_off_call =
             reply.stop_reason == StopReason::MaxTokens && reply.tool_uses().next().is_some();
         self.replies += 1;
         if cut_off_call && !reply.is_rationed && self.max_tokens < MOST_OUTPUT_TOKENS {
-            // The reply is left out of the history, and asked for once more with more room.
+            // The reply is dropped, and the request is sent once more with a higher limit of output tokens.
             self.max_tokens = MOST_OUTPUT_TOKENS;
             self.next = self.ask_again();
             return;
@@ -132,7 +136,7 @@ impl Conversation {
         }
         let calls = reply.calls(&mut self.call_ids);
         self.next = match reply.stop_reason {
-            // What a reply holds decides, whatever reason it gives for its end.
+            // The content of a reply is decisive, not its stop reason.
             _ if !calls.is_empty() => {
                 self.messages.extend(Message::assistant(&reply.content, &calls));
                 Next::CallTools(calls)
@@ -140,7 +144,7 @@ impl Conversation {
             StopReason::EndTurn | StopReason::StopSequence => Next::Done(Closed::Finished),
             StopReason::ToolUse => Next::Done(Closed::NoCall { idle: self.call_ids.is_empty() }),
             StopReason::PauseTurn => self.pause(&reply),
-            // Asked again, it would get no more room than its money allows.
+            // A second request would get no more output tokens, because the run's money allows no more.
             StopReason::MaxTokens if reply.is_rationed => Next::Done(Closed::CostLimit),
             StopReason::MaxTokens => Next::Done(Closed::Truncated),
             StopReason::ContextWindowExceeded => Next::Done(Closed::ContextWindow),
@@ -149,12 +153,11 @@ impl Conversation {
         };
     }
 
-    /// Takes in the results of all calls that were to be carried out, one for each, and a reminder for
-    /// the model.
+    /// Records one result for each due call, and a reminder for the model.
     ///
-    /// The reminder stays where it was said: models bind their thinking to all that precedes it, and
-    /// removing a message again would make the next request invalid. It goes into a system message
-    /// where the model takes one there (`as_system`), else behind the last result.
+    /// The reminder stays in the history: models bind their thinking to everything before it, so removing a
+    /// message would make the next request invalid. The reminder is a system message if the model accepts one
+    /// at this place (`as_system`). Otherwise it is put after the last result.
     pub fn record_results(
         &mut self,
         results: &[ToolResult],
@@ -162,7 +165,7 @@ impl Conversation {
         as_system: bool,
     ) {
         let Next::CallTools(calls) = &self.next else { return };
-        // The next request is refused otherwise; made again, the calls would take effect twice.
+        // Otherwise Claude refuses the next request, and repeating the calls would cause their effects twice.
         debug_assert!(
             calls.iter().map(|call| &call.id).eq(results.iter().map(|it| &it.tool_use_id)),
             "one result for each call, in order"
@@ -177,7 +180,7 @@ impl Conversation {
         if self.pauses > MAX_PAUSES {
             return Next::Done(Closed::PauseLimit);
         }
-        // An empty message at the end would be a prefill.
+        // The API would take an empty assistant message at the end as a prefill.
         if !reply.blocks.is_empty() {
             self.messages.extend(Message::assistant(&reply.content, &[]));
             Message::trim_end(&mut self.messages);
@@ -189,7 +192,7 @@ impl Conversation {
         self.limit_reached().map_or(Next::AskModel, Next::Done)
     }
 
-    /// Why the model is asked no more, once the results due are in.
+    /// The limit that forbids a further request, after the results of the due calls are recorded.
     pub(super) fn limit_reached(&self) -> Option<Closed> {
         if self.spent() >= self.limits.max_cost {
             Some(Closed::CostLimit)

@@ -1,6 +1,6 @@
-//! A main turn under way: the conversation, the calls so far, and what is known of those of the turn it is in.
+//! A main turn under way: the conversation, the finished calls, and the state of the current turn's calls.
 //!
-//! A day is played and rebuilt from its steps by the same functions: what a step changes in it is said here.
+//! The same functions change a day when it is played and when it is rebuilt from its steps.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::{
     domain::{ModuleName, Redactor, ToolName, Usd},
 };
 
-/// Most tools that a run goes on without.
+/// How many refused tools a run removes from its catalog at most.
 const MAX_LEFT_OUT: usize = 20;
 
 /// A main turn under way.
@@ -24,40 +24,41 @@ pub struct Day {
     pub(super) conversation: Conversation,
     /// Every call whose result is in the history, in order.
     pub(super) calls: Vec<CallRecord>,
-    /// What is known of the calls of the turn that is under way, by the ids of their blocks.
-    pub(super) under_way: HashMap<String, Known>,
-    /// What it had cost before the last reply.
+    /// States of the current turn's calls, by the ids of their `tool_use` blocks. A call that was not begun
+    /// has no entry.
+    pub(super) under_way: HashMap<String, CallState>,
+    /// The cost of the day before the last reply.
     pub(super) spent_before: Usd,
-    /// Images and PDFs in the history.
+    /// Number and size of the images and PDFs in the history.
     attached: Attached,
-    /// The tools it is no longer offered.
+    /// Tools that are no longer offered in this day, because Claude refused them.
     pub left_out: Vec<ToolName>,
 }
 
-/// What is known of a call.
+/// The state of a call in the current turn.
 #[derive(Debug)]
-pub(super) enum Known {
-    /// Its result.
+pub(super) enum CallState {
+    /// The call has this result.
     Called(Box<Called>),
-    /// That an earlier process was about to make it, and when; whether it did, nobody knows.
+    /// An earlier process was about to call this tool at this time. It is unknown whether the call was made.
     Calling(CalledTool, Instant),
 }
 
-/// What a persona's day came to.
+/// The result of a main turn.
 #[derive(Debug, Default)]
 pub struct MainTurn {
-    /// Every call, in order.
+    /// All calls, in order.
     pub calls: Vec<CallRecord>,
-    /// The last thing the persona said in words.
+    /// The text of the model's last reply that has text and is no refusal; empty if there is none.
     pub closing_words: String,
-    /// Model replies.
+    /// How many replies the model gave, dropped ones included.
     pub replies: u32,
-    /// What they cost.
+    /// The cost of the replies and of requests that may have been billed without an answer.
     pub spent: Usd,
 }
 
 impl Day {
-    /// A day that begins with what the persona is asked to do.
+    /// A day whose history has one message, `opening`.
     pub fn new(opening: &str, limits: Limits) -> Self {
         Self {
             conversation: Conversation::new(opening, limits),
@@ -69,92 +70,95 @@ impl Day {
         }
     }
 
-    /// Model replies so far.
+    /// How many replies the model has given so far, dropped ones included.
     pub fn replies(&self) -> u32 {
         self.conversation.replies
     }
 
-    /// What it has cost so far.
+    /// The cost of the day so far, in replies and in requests that may have been billed without an answer.
     pub fn spent(&self) -> Usd {
         self.conversation.spent()
     }
 
-    /// Takes in a step of an earlier process, which was written down then.
+    /// Applies a step that an earlier process wrote at the time `at`.
     pub(super) fn take(&mut self, step: Step, at: Instant) {
         match step {
             Step::Replied(reply) => self.conversation.record_reply(reply),
-            // An earlier version left the ids of calls as they came.
+            // An earlier version stored the ids of calls as Claude sent them.
             Step::Calling { id, tool } => {
-                self.under_way.insert(sendable_id(&id), Known::Calling(tool, at));
+                self.under_way.insert(sendable_id(&id), CallState::Calling(tool, at));
             }
             Step::NotCalled { id } => drop(self.under_way.remove(&sendable_id(&id))),
             Step::Called(mut called) => {
                 called.id = sendable_id(&called.id);
                 let record = &mut called.record;
                 record.started = match self.under_way.get(&called.id) {
-                    // The result of one that a process was killed in was written down by the next.
-                    Some(Known::Calling(_, begun)) => *begun,
+                    // A process was killed during this call, and the next process wrote the result. The call
+                    // began when the first process wrote its `Calling`.
+                    Some(CallState::Calling(_, begun)) => *begun,
                     _ => at.checked_sub(record.latency).unwrap_or(at),
                 };
-                self.called(called);
+                self.record_call(called);
             }
             Step::Told { reminder, as_system, cut } => {
                 let (results, _) = self.settle();
-                self.tell(results, reminder.as_deref(), as_system, &cut);
+                self.record_results(results, reminder.as_deref(), as_system, &cut);
             }
-            taken_out => {
-                nets::take_out(&taken_out, &mut self.conversation.messages);
-                self.go_without(&taken_out);
+            removal => {
+                nets::take_out(&removal, &mut self.conversation.messages);
+                self.record_removal(&removal);
             }
         }
     }
 
-    /// Takes out of the history what a request may have been refused for; `None` if there is nothing to try.
+    /// Removes from the history what Claude may have refused the last request for. Returns the removal as a
+    /// step; `None` if there is nothing left to remove.
     pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
         let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
         let messages = &mut self.conversation.messages;
-        let taken_out = nets::mend(refused, may_go.then_some(tools), messages)?;
-        self.go_without(&taken_out);
-        Some(taken_out)
+        let removal = nets::mend(refused, may_go.then_some(tools), messages)?;
+        self.record_removal(&removal);
+        Some(removal)
     }
 
-    fn go_without(&mut self, taken_out: &Step) {
-        match taken_out {
+    fn record_removal(&mut self, removal: &Step) {
+        match removal {
             Step::ToolLeftOut { tool } => self.left_out.push(tool.clone()),
             Step::AttachmentsReplaced => self.attached.refuse(),
             _ => {}
         }
     }
 
-    /// The calls of the turn under way.
+    /// The calls that the model asked for in the current turn; empty if no calls are due.
     pub(super) fn asked(&self) -> &[ToolUse] {
         let Next::CallTools(asked) = self.conversation.next() else { return &[] };
         asked
     }
 
-    /// Takes in the result of a call of the turn.
-    pub(super) fn called(&mut self, called: Called) {
-        self.under_way.insert(called.id.clone(), Known::Called(Box::new(called)));
+    /// Stores the result of a call of the current turn.
+    pub(super) fn record_call(&mut self, called: Called) {
+        self.under_way.insert(called.id.clone(), CallState::Called(Box::new(called)));
     }
 
-    /// Gives up the calls that an earlier process was about to make, and says what is known of each.
+    /// Ends the calls that an earlier process was about to make. Each gets the result that its outcome is
+    /// unknown. Returns these results.
     pub(super) fn give_up(&mut self) -> Vec<Called> {
         let calls = self.calls.len();
         let broken_off = self.asked().iter().enumerate().filter_map(|(index, call)| {
-            let Known::Calling(tool, at) = self.under_way.get(&call.id)? else { return None };
+            let CallState::Calling(tool, at) = self.under_way.get(&call.id)? else { return None };
             Some(Called::after(calls + index, call, tool.clone()).broken_off(*at))
         });
         let broken_off: Vec<_> = broken_off.collect();
-        broken_off.iter().cloned().for_each(|called| self.called(called));
+        broken_off.iter().cloned().for_each(|called| self.record_call(called));
         broken_off
     }
 
-    /// Counts the calls of the turn that have a result among those of the day. Gives the results, in the order
-    /// asked, and what the policy gate wants said.
+    /// Moves the current turn's calls that have a result into the calls of the day. Returns their results, in
+    /// the order in which the model asked for the calls, and the hints of the policy gate.
     pub(super) fn settle(&mut self) -> (Vec<ToolResult>, Vec<String>) {
         let (mut results, mut all_hints) = (Vec::new(), Vec::new());
         for call in self.asked().to_vec() {
-            let Some(Known::Called(called)) = self.under_way.remove(&call.id) else { continue };
+            let Some(CallState::Called(called)) = self.under_way.remove(&call.id) else { continue };
             let Called { record, mut content, hints, .. } = *called;
             self.attached.ration(&mut content);
             results.push(ToolResult::of(&call, content, record.error.is_some()));
@@ -164,8 +168,9 @@ impl Day {
         (results, all_hints)
     }
 
-    /// Takes the results of the turn into the history, without those in these places.
-    pub(super) fn tell(
+    /// Adds the results of the current turn to the history. The results at the indices `cut` are replaced by
+    /// a note.
+    pub(super) fn record_results(
         &mut self,
         mut results: Vec<ToolResult>,
         reminder: Option<&str>,
@@ -180,8 +185,8 @@ impl Day {
         self.conversation.record_results(&results, reminder, as_system);
     }
 
-    /// What it came to, the calls of a turn that will not go on included: each that was answered or may have
-    /// run.
+    /// The result of the day. It includes the calls of a turn that was broken off, as far as they have an
+    /// answer or may have run.
     pub fn close(mut self, redactor: &Redactor) -> MainTurn {
         self.give_up();
         self.settle();
@@ -195,12 +200,13 @@ impl Day {
 }
 
 impl MainTurn {
-    /// Whether no listed tool was called, whatever came of it.
+    /// Whether no listed tool was called, successfully or not.
     pub fn is_idle(&self) -> bool {
         self.calls.iter().all(|call| call.listed().is_none())
     }
 
-    /// The modules of the listed tools that a call reached, or may have, in order of first use.
+    /// The modules of the listed tools that a call has reached or may have reached, in the order of their
+    /// first use.
     pub(crate) fn used_modules(&self) -> Vec<ModuleName> {
         call::used_modules(&self.calls)
     }

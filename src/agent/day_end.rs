@@ -1,4 +1,4 @@
-//! How a main turn ended, as far as it decides what comes next, and the form it is stored in.
+//! The end of a main turn, as far as the rest of the run depends on it, and its stored form.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,46 +7,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct DayEnd {
-    /// What it means for the rest of the run.
+    /// The effect of the end on the rest of the run.
     pub how: How,
-    /// Why it ended, in words.
+    /// Why the turn ended, as text for people.
     pub reason: String,
 }
 
-/// What the end of a main turn means for the rest of the run.
+/// The effect of a main turn's end on the rest of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum How {
-    /// The day was played: what was used is rated.
+    /// The day was played to its end. The used modules are rated next.
     #[default]
     Over,
-    /// It was stopped from outside: by a shutdown, a pause or on request.
+    /// The day was stopped from outside: by a shutdown, by a pause or on request.
     Stopped,
-    /// Money is short, so there will be no rating.
+    /// A budget is used up, so there is no rating turn.
     Broke(Whose),
     /// The run has failed.
     Failed,
 }
 
-/// Whose money is short.
+/// The owner of the budget that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// All personas'.
+    /// All personas together (BUDGET_DAILY_USD, BUDGET_MONTHLY_USD).
     Fleet,
-    /// That of this persona alone.
+    /// This persona alone (PERSONA_DAILY_USD).
     Persona {
-        /// When it has money again; an earlier version did not say.
+        /// The time from which the persona has money again. `None` in steps of an earlier version, which did
+        /// not store the time.
         until: Option<Timestamp>,
     },
 }
 
 impl DayEnd {
-    /// One that means this.
+    /// An end with this effect and this reason.
     pub fn new(how: How, reason: impl Into<String>) -> Self {
         Self { how, reason: reason.into() }
     }
 }
 
-/// As it stands in the journal since the first version.
+/// The form in which the journal has stored a [`DayEnd`] since the first version.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     failure: Option<String>,
@@ -122,7 +123,7 @@ mod tests {
             let read: DayEnd = serde_json::from_value(stored.clone()).unwrap();
             assert_eq!((serde_json::to_value(&end).unwrap(), read), (stored, end));
         }
-        // The first version told no money apart.
+        // The first version did not store whose budget was used up.
         let first = json!({"failure": null, "stopped": false, "out_of_money": true, "reason": ""});
         let read: DayEnd = serde_json::from_value(first).unwrap();
         assert_eq!(read.how, How::Broke(Whose::Fleet));

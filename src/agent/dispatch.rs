@@ -1,4 +1,5 @@
-//! Carrying out the tool calls of a turn: gate, order, concurrency, and what is recorded of each.
+//! Carries out the tool calls of a turn: the policy gate, the order, the concurrency, and the record of each
+//! call.
 
 use std::sync::OnceLock;
 
@@ -19,17 +20,16 @@ use crate::{
     domain::{clip, one_line},
 };
 
-/// Longest excerpt kept of a result, in characters; rows and recap cut it further.
+/// Longest excerpt of a result, in characters. Rows and the recap cut it further.
 const EXCERPT: usize = 500;
-/// Most calls at once.
+/// How many calls are made at once, if all calls of the turn only read.
 const CONCURRENT_READS: usize = 10;
 
 const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
-/// Why a call is not made whose input could not be read whole.
+/// The error of a call whose input could not be read without losing a value.
 const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
                                 too deep. Call the tool again with a simpler input.";
 
-/// Carries out calls.
 pub(super) struct Dispatcher<'a, H, R> {
     pub tools: &'a H,
     pub catalog: &'a Catalog,
@@ -37,11 +37,11 @@ pub(super) struct Dispatcher<'a, H, R> {
     pub recorder: &'a R,
 }
 
-/// What is to be done with a call.
+/// The decision about a call.
 struct Plan {
-    /// The call as it stands before it is made, or as it failed.
+    /// The record of the call before it is made, or of its refusal.
     called: Called,
-    /// What is run; `None` for a call that is refused.
+    /// The tool and its arguments. `None` for a call that is refused.
     run: Option<(CatalogTool, Map<String, Value>)>,
 }
 
@@ -54,11 +54,15 @@ impl Plan {
 }
 
 impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
-    /// Carries out the calls of the day's turn that have no result yet: concurrently if all of them only
-    /// read, else one after the other in the order asked. On an end from outside, what has happened is
-    /// recorded.
+    /// Carries out the calls of the current turn that have no result yet. If all of them only read, they are
+    /// made concurrently; otherwise one after the other, in the order in which the model asked for them. If
+    /// the run ends meanwhile, the calls that have already happened are recorded all the same.
+    ///
+    /// # Errors
+    /// If the run ends before all calls are made.
     pub(super) async fn carry_out(&self, day: &mut Day) -> Result<(), Ended> {
-        // What an earlier process has done stands, whatever ends this one.
+        // The results for calls of an earlier process are written first, so that an end of this run cannot
+        // lose them.
         for called in day.give_up() {
             self.recorder.note(&Step::Called(called)).await;
         }
@@ -70,18 +74,19 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         }
         let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
         let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
-        // After an end no further call is begun, but those under way get their results too.
+        // After the end of the run no further call is begun, but the calls under way still get their results.
         let end = OnceLock::new();
         let mut performed =
             stream::iter(plans).map(|plan| self.perform(plan, &end)).buffered(width);
         while let Some(called) = performed.next().await {
-            called.into_iter().for_each(|called| day.called(called));
+            called.into_iter().for_each(|called| day.record_call(called));
         }
         drop(performed);
         end.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Plans the call of this index in the turn, after these others.
+    /// Decides about the call at `index` of the turn. `others` are the decisions about earlier calls of the
+    /// turn.
     fn plan(&self, day: &Day, index: usize, call: &ToolUse, others: &[Plan]) -> Plan {
         let calls = day.calls.len() + index;
         let Some(tool) = self.catalog.resolve(&call.name) else {
@@ -114,7 +119,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 (false, _) => "flag",
             };
             called.record.policy.push(PolicyNote { decision, reason: objection.as_str() });
-            // The soak shows what would happen; the model is not to notice.
+            // In the mode log-only the model must not notice the gate.
             if enforces {
                 called.hints.push(objection.reminder().to_owned());
             }
@@ -126,7 +131,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         Plan { called, run: Some((tool.clone(), arguments)) }
     }
 
-    /// Carries out one call, unless the run has come to its end before it could begin.
+    /// Carries out one call. `None` if the run ended before the call could begin.
     async fn perform(&self, plan: Plan, end: &OnceLock<Ended>) -> Option<Called> {
         let Self { scope, recorder, .. } = self;
         let started = Instant::now();
@@ -172,11 +177,11 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         Some(called)
     }
 
-    /// Makes a call and takes in what came of it; what the run ends with, if it does. Where the server is
-    /// away, it is made once that is back, within the time of a tool call.
+    /// Makes a call and records its result. If the server is away, waits for the server and makes the call
+    /// then, within the time of a tool call. The output is the end of the run, if this call ended the run.
     ///
     /// # Errors
-    /// When it was not made and is still to be.
+    /// If the call was not made. It must still be made when the run is resumed.
     async fn run(
         &self,
         called: &mut Called,
@@ -194,7 +199,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 (_, ended) = scope.cut_off() => Err(ended),
             };
             if let Err(ended) = written {
-                // It may be written down all the same.
+                // The `Calling` may be in the journal although the write failed or was given up.
                 recorder.note(&not_called).await;
                 return Err(ended);
             }

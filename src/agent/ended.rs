@@ -1,4 +1,4 @@
-//! Why a main turn, or a rating turn, ended.
+//! The reasons why a main turn or a rating turn ends.
 
 use super::{DayEnd, How, Unrecorded, Whose};
 use crate::{
@@ -7,63 +7,63 @@ use crate::{
     domain::Redactor,
 };
 
-/// Why the conversation came to its end by itself.
+/// The reasons why a conversation ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// The model said all it wanted to.
+    /// The model ended its turn without a further call.
     Finished,
-    /// It had as many replies as it may have. An ordinary end.
+    /// The conversation has as many replies as PERSONA_MAX_TURNS allows. This is an ordinary end.
     TurnLimit,
-    /// A reply was cut off, even with more room.
+    /// A reply was cut off at its limit of output tokens: a text, or a call even at the higher limit.
     Truncated,
-    /// The history fills the context window.
+    /// The history fills the model's context window.
     ContextWindow,
-    /// It has cost as much as a run may (PERSONA_MAX_COST_USD).
+    /// The run has cost as much as PERSONA_MAX_COST_USD allows.
     CostLimit,
-    /// Its context passes 100,000 tokens.
+    /// The context is longer than 100,000 tokens.
     ContextLimit,
-    /// It kept asking to be continued.
+    /// The model asked too often for a continuation (`pause_turn`).
     PauseLimit,
-    /// It stopped for a reason this program does not know.
+    /// A reply had a stop reason that this program does not know.
     UnknownStopReason,
-    /// It declined. The API's category, if it names one.
+    /// The model refused. The field is the API's category of the refusal, if there is one.
     Refused(Option<String>),
-    /// A reply said that it calls tools, and called none.
+    /// A reply had the stop reason `tool_use`, but no call.
     NoCall {
-        /// Whether none was called before either.
+        /// Whether the conversation had no call before either.
         idle: bool,
     },
 }
 
-/// Why a main turn ended.
+/// The reasons why a main turn ends.
 #[derive(Debug)]
 pub enum Ended {
-    /// The conversation came to its end.
+    /// The conversation ended by itself.
     Closed(Closed),
-    /// Claude could not be had.
+    /// A model request failed.
     Model(ClaudeError),
-    /// mana-mcp lost one session after the other.
+    /// mana-mcp lost so many sessions of the run that the run opens no further session.
     SessionsLost,
-    /// mana-mcp was away for longer than a tool call may take. The call that did not reach it is still to be
-    /// made, by whoever goes on with the run. What happened.
+    /// mana-mcp was away for longer than a tool call may take. The call that did not reach mana-mcp must
+    /// still be made when the run is resumed. The field is the error of the call.
     Away(String),
-    /// The run's time was up.
+    /// The time of the run was over (PERSONA_TIMEOUT_MS).
     Deadline,
-    /// It was stopped from outside: by a shutdown, a pause or on request.
+    /// The run was stopped from outside: by a shutdown, by a pause or on request.
     Stopped,
-    /// A cap leaves no room for the next request.
+    /// A cap on the cost forbids the next request.
     NotPaid {
-        /// Which, and whether that is too dear or any would be.
+        /// The cap, and whether this request is too expensive or every request would be.
         why: NotPaid,
-        /// Whether nothing was paid for before it.
+        /// Whether the run had not paid for any reply before.
         is_first: bool,
     },
-    /// It could not be written down.
+    /// A step could not be written to the journal.
     Unrecorded(Unrecorded),
 }
 
 impl Ended {
-    /// What it means for the rest of the run.
+    /// The effect of the end on the rest of the run, and the reason as text without secrets.
     pub fn summary(&self, redactor: &Redactor) -> DayEnd {
         let (how, reason) = match self {
             Self::Closed(closed) => closed.summary(),
@@ -86,7 +86,8 @@ impl Ended {
         DayEnd::new(how, redactor.redact(&reason))
     }
 
-    /// Why there is no reply, in a run that has paid for one before, or not.
+    /// The end that follows from the error of a model request. `has_paid` says whether the run has paid for a
+    /// reply before.
     pub(super) fn of_asking(error: ClaudeError, has_paid: bool) -> Self {
         let ClaudeError::NotPaid(why) = error else { return Self::Model(error) };
         match why {
@@ -101,8 +102,8 @@ impl Ended {
 }
 
 impl Closed {
-    /// What it means for the rest of the run: whether that cannot count as a day in the product, and why it
-    /// ended, in words for a list of runs.
+    /// The effect on the rest of the run, and the reason as text for a list of runs. A run fails if the day
+    /// cannot count as a day in the product.
     pub(super) fn summary(&self) -> (How, String) {
         let reason = match self {
             Self::Finished => "done",

@@ -1,4 +1,4 @@
-//! Tools that are not offered to the model, for as long as the process lives, and what was said of them.
+//! Tools that this process no longer offers to the model, and warnings about tools that are logged only once.
 
 use std::collections::HashSet;
 
@@ -10,25 +10,26 @@ use crate::{
     domain::{ToolName, one_line},
 };
 
-/// Most tools that are remembered, of each kind: names are the server's to choose.
+/// How many tool names each set holds at most. The server chooses the names, so their number needs a limit.
 const MAX_KNOWN: usize = 1_000;
 
-/// The tools that cost other tools, or a request, their place; each is told of once.
+/// Tools with a problem. Each problem of a tool is logged once in a process.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut {
-    /// Claude refused a request for them.
+    /// Tools because of which Claude refused a request.
     refused: Known,
-    /// Their schemas were such as Claude does not take.
+    /// Tools with an input schema that Claude does not accept.
     unfit: Known,
-    /// They answered with an attachment that cannot be shown.
+    /// Tools that returned an attachment that cannot be shown. They are still offered.
     unshown: Known,
 }
 
 type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
-    /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
-    /// for their schemas for the first time. Hidden ones are not looked at.
+    /// Selects the tools of a server that can be offered, and changes their schemas to ones that Claude
+    /// accepts. Returns these tools, and the number of tools that are left out because of their schemas for
+    /// the first time. The schemas of `hidden` tools are not checked; the catalog removes these tools later.
     pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
@@ -56,7 +57,7 @@ impl LeftOut {
         (offered, newly)
     }
 
-    /// Claude refused a request for this tool. Whether that is new.
+    /// Records that Claude refused a request because of this tool. Returns whether this is the first time.
     pub(crate) fn refuse(&self, tool: &ToolName) -> bool {
         let is_new = remember(&self.refused, tool);
         if is_new {
@@ -66,7 +67,8 @@ impl LeftOut {
         is_new
     }
 
-    /// This tool answered with an attachment that cannot be shown to the model.
+    /// Records that this tool returned an attachment that cannot be shown to the model. The first time is
+    /// logged.
     pub(super) fn note_attachment(&self, tool: &ToolName, why: &'static str) {
         if remember(&self.unshown, tool) {
             let tool = one_line(tool.as_str());
@@ -75,7 +77,7 @@ impl LeftOut {
     }
 }
 
-/// Whether it was not known before.
+/// Adds a tool to a set. Returns whether the tool is new; false too if the set is full.
 fn remember(known: &Known, tool: &ToolName) -> bool {
     let mut known = known.lock();
     known.len() < MAX_KNOWN && known.insert(tool.clone())

@@ -1,6 +1,7 @@
-//! The main turn, performed: Claude is asked and tools are called until the conversation ends or
-//! something ends it, within the run's money: the rating's share is left alone, and results that there is no
-//! money to send are cut.
+//! Plays the main turn: asks Claude and calls tools until the conversation ends or is ended from outside.
+//!
+//! The turn stays within the run's money. It leaves enough money for the rating turn, and it cuts results
+//! that the run has no money to send.
 
 use std::num::NonZeroU32;
 
@@ -15,25 +16,25 @@ use crate::{
     domain::Usd,
 };
 
-/// Output tokens that results are to leave room for.
+/// How many output tokens of the next reply the run must still be able to pay after the results are sent. If
+/// the money is not enough, results are cut.
 const ROOM: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
-/// What a message has beside its results, a cache marker included, in bytes.
+/// Bytes of a message without its results, a cache marker included.
 const FRAME: u64 = 300;
 
-/// A main turn that was played.
+/// The outcome of a main turn that was played.
 #[derive(Debug)]
 pub(crate) struct Played {
-    /// What it came to.
     pub turn: MainTurn,
-    /// Why it ended.
     pub ended: Ended,
-    /// What gave cause for each reminder.
+    /// The cause of each reminder, as metric labels.
     pub reminders: Vec<&'static str>,
-    /// Tools that Claude refused and that no run had met before.
+    /// How many tools Claude refused for the first time in this process.
     pub refused_tools: u64,
 }
 
-/// Plays a persona's day, or the rest of one: `system` is who it is.
+/// Plays a persona's day, or the rest of a resumed day. `system` is the system prompt, which describes the
+/// persona.
 pub(crate) async fn run_main_turn(
     claude: &ClaudeClient,
     tools: &impl ToolHost,
@@ -78,11 +79,11 @@ pub(crate) async fn run_main_turn(
                 if day.conversation.limit_reached().is_none() {
                     reminder = reminder::remind(&day, calls_before, &hints);
                     let (text, left) = (reminder.text.as_deref(), recorder.left());
-                    cut = purse.beyond(&day, &results, text, left);
+                    cut = purse.unaffordable(&day, &results, text, left);
                 }
                 let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
-                day.tell(results, reminder.as_deref(), as_system, &cut);
+                day.record_results(results, reminder.as_deref(), as_system, &cut);
                 recorder.note(&Step::Told { reminder, as_system, cut }).await;
             }
         }
@@ -104,17 +105,16 @@ pub(crate) async fn run_main_turn(
     Played { turn: day.close(&scope.redactor), ended, reminders, refused_tools }
 }
 
-/// Prices what the main turn is about to send.
+/// Prices the requests of the main turn.
 #[derive(Clone, Copy, Debug)]
 struct Purse<'a> {
     claude: &'a ClaudeClient,
     catalog: &'a Catalog,
-    /// Who the persona is.
     system: &'a str,
 }
 
 impl<'a> Purse<'a> {
-    /// The day's next request, that leaves room for the rating of its calls.
+    /// The day's next request. Its `spare` is the money that the rating of the day's calls needs.
     fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
         Ask {
             system: self.system,
@@ -123,13 +123,14 @@ impl<'a> Purse<'a> {
             max_tokens,
             format: None,
             cached: true,
-            spare: rating::most(self.claude, self.system, day),
+            spare: rating::max_cost(self.claude, self.system, day),
         }
     }
 
-    /// The places of the results that do not fit, in the order asked, where the run has so much left;
-    /// none where leaving them out does not help.
-    fn beyond(
+    /// The indices of the results that cost more than the run can spend, if `left` is the run's remaining
+    /// money. Results are kept in their order as long as there is money. Empty if cutting results does not
+    /// help.
+    fn unaffordable(
         &self,
         day: &Day,
         results: &[ToolResult],
@@ -139,21 +140,21 @@ impl<'a> Purse<'a> {
         let ask = self.ask(day, NonZeroU32::MIN);
         let room = left.saturating_sub(ask.spare);
         let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
-        let said = reminder.map_or(0, |text| 2 * text.len() as u64);
-        let history = self.claude.weigh(ask) + FRAME + said;
+        let reminder = reminder.map_or(0, |text| 2 * text.len() as u64);
+        let history = self.claude.weigh(ask) + FRAME + reminder;
         let sum =
             |weigh: fn(&ToolResult) -> Weight| history + results.iter().map(weigh).sum::<Weight>();
         let mut shown = sum(|result| result.as_cut().weight());
         if fits(sum(ToolResult::weight)) || !fits(shown) {
             return Vec::new();
         }
-        let mut beyond = Vec::new();
+        let mut cut = Vec::new();
         for (index, result) in results.iter().enumerate() {
             match shown + result.weight() {
                 with if fits(with) => shown = with,
-                _ => beyond.push(index),
+                _ => cut.push(index),
             }
         }
-        beyond
+        cut
     }
 }

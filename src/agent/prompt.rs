@@ -1,4 +1,4 @@
-//! What the personas are told, in German.
+//! The user messages of the main turn and the rating turn, in German.
 
 use std::fmt::Write;
 
@@ -7,19 +7,19 @@ use jiff::civil::Date;
 use super::call::CallRecord;
 use crate::domain::{ModuleMix, ModuleName, clip, one_line};
 
-/// Longest recap, in bytes: it is part of what the rating may cost, which is kept back in the main turn.
+/// Longest recap, in bytes. The main turn reserves the money for the rating turn, so the recap needs a limit.
 const RECAP: usize = 24 << 10;
-/// Longest closing words in it, in characters.
+/// Longest closing words in the recap, in characters.
 const CLOSING_WORDS: usize = 1_000;
-/// Bytes that one more turn may add to the question, modules included.
+/// By how many bytes one more turn may lengthen the rating prompt, module names included.
 pub(super) const GROWTH: u64 = 32 << 10;
-/// Longest name of a tool in it, in characters; the model may have made it up.
+/// Longest tool name in the recap, in characters. The model may have invented a long name.
 const TOOL_NAME: usize = 200;
 /// Longest excerpt of a result in the recap, in characters.
 const RECAP_EXCERPT: usize = 120;
 
-/// Opens the main turn: a short day in the app. Facts of the run stand here and not in the system
-/// prompt, which is the persona's own and never changes.
+/// The first message of the main turn, which asks for a short day in the app. It contains the facts of the
+/// run. The system prompt contains none of them: it describes the persona and never changes.
 pub fn day(today: Date, likes: &ModuleMix) -> String {
     let liked = join(likes.modules());
     let modules = if liked.is_empty() {
@@ -35,8 +35,8 @@ pub fn day(today: Date, likes: &ModuleMix) -> String {
     )
 }
 
-/// Asks for the ratings. The persona gets to see what really happened, so that it rates that and
-/// does not make it up.
+/// The first message of the rating turn. It lists the calls of the run, so that the persona rates them and
+/// does not invent others.
 pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> String {
     let mut text = String::from("Dein Tag in der Mana-App ist vorbei. Das ist passiert:\n");
     let mut calls = calls.iter();
@@ -70,7 +70,7 @@ pub fn rate(calls: &[CallRecord], closing_words: &str, used: &[ModuleName]) -> S
     text
 }
 
-/// Asks once more, for an answer that could not be read or forgot modules.
+/// The second message of the rating turn, after an answer that was unreadable or left out modules.
 pub fn repair(missing: &[ModuleName]) -> String {
     format!(
         "In deiner Antwort fehlt noch eine lesbare Bewertung für: {}. Bitte bewerte diese Module \
@@ -146,9 +146,9 @@ mod tests {
             })
             .collect();
         let text = rate(&calls, "", &[ModuleName::new("todo")]);
-        let told = text.lines().filter(|line| line.contains(". x – ok")).count();
-        assert!((150..530).contains(&told), "{told}");
-        assert!(text.contains(&format!("(und {} weitere Aufrufe)", 530 - told)));
+        let listed = text.lines().filter(|line| line.contains(". x – ok")).count();
+        assert!((150..530).contains(&listed), "{listed}");
+        assert!(text.contains(&format!("(und {} weitere Aufrufe)", 530 - listed)));
         assert!(text.len() < 28 << 10);
     }
 }

@@ -1,4 +1,4 @@
-//! The rating turn: a fresh query in which the persona rates the modules it used.
+//! The rating turn: a new conversation in which the persona rates the modules it used.
 
 mod parse;
 
@@ -14,28 +14,28 @@ use crate::{
     domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
 };
 
-/// Output tokens of an answer, thinking included.
+/// Output tokens that an answer may have, thinking included.
 const OUTPUT_TOKENS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
-/// Answers: one, and one more for what it left out.
+/// How many answers the turn has at most: the first, and a second for modules that the first left out.
 const MAX_REPLIES: u32 = 2;
-/// Most modules asked for: what the server takes in one batch.
+/// How many modules are asked for at most. mana-auth takes no more ratings in one batch.
 const MAX_MODULES: usize = 100;
-/// Longest piece of an unreadable answer in its mark, in characters.
-const CAME_BACK: usize = 900;
+/// How many characters of an unreadable answer its row has.
+const UNREADABLE_EXCERPT: usize = 900;
 
-/// What came of the rating turn.
+/// The result of the rating turn.
 #[derive(Debug)]
 pub struct Ratings {
-    /// Ratings, or the mark of an unreadable answer.
+    /// The ratings. If no rating could be read, a single row that has the unreadable answer.
     pub rows: Vec<ModuleRating>,
-    /// Modules that stayed unrated.
+    /// Modules without a rating.
     pub unrated: Vec<ModuleName>,
-    /// What ended it early, if anything did.
+    /// Why the turn ended early. `None` if it came to its regular end.
     pub ended: Option<Ended>,
 }
 
-/// Asks for a rating of every module used in `turn`, once more for what is missing, and no further.
-/// What an earlier process has got of it (`earlier`) is not asked for again.
+/// Asks for a rating of every module used in `turn`, and once more for missing ratings. `earlier` are the
+/// steps of the rating turn that an earlier process has written; their answers are not asked for again.
 pub(crate) async fn run_rating_turn(
     claude: &ClaudeClient,
     system: &str,
@@ -47,8 +47,8 @@ pub(crate) async fn run_rating_turn(
     let mut talk = RatingTalk::new(&turn.calls, &turn.closing_words, &scope.redactor);
     for step in earlier {
         match step {
-            Step::Replied(reply) => talk.hear(reply),
-            taken_out => drop(nets::take_out(&taken_out, &mut talk.messages)),
+            Step::Replied(reply) => talk.record_reply(reply),
+            removal => drop(nets::take_out(&removal, &mut talk.messages)),
         }
     }
     let ended = loop {
@@ -57,7 +57,7 @@ pub(crate) async fn run_rating_turn(
         }
         let schema = answer_schema(&talk.missing);
         match scope.ask(claude, talk.ask(system, &schema), true, recorder).await {
-            Ok(reply) => talk.hear(reply),
+            Ok(reply) => talk.record_reply(reply),
             Err(ended) => match nets::mend(&ended, None, &mut talk.messages) {
                 Some(step) => recorder.note(&step).await,
                 None => break Some(ended),
@@ -67,40 +67,42 @@ pub(crate) async fn run_rating_turn(
     talk.into_ratings(ended)
 }
 
-/// What the persona is asked for its ratings after these answers; `None` where it is asked no more.
+/// The user message that asks for ratings after these answers. `None` if there is no further request.
 pub fn question<'a>(
     turn: &MainTurn,
     answers: impl IntoIterator<Item = &'a Reply>,
     redactor: &Redactor,
 ) -> Option<String> {
     let mut talk = RatingTalk::new(&turn.calls, &turn.closing_words, redactor);
-    answers.into_iter().cloned().for_each(|answer| talk.hear(answer));
+    answers.into_iter().cloned().for_each(|answer| talk.record_reply(answer));
     (!talk.is_over()).then(|| match talk.replies {
         0 => talk.question,
         _ => prompt::repair(&talk.missing),
     })
 }
 
-/// What the first answer may cost at most where the day ends with its next reply.
-pub(super) fn most(claude: &ClaudeClient, system: &str, day: &Day) -> Usd {
+/// The most that the first answer may cost if the day ends with its next reply.
+pub(super) fn max_cost(claude: &ClaudeClient, system: &str, day: &Day) -> Usd {
     let words = &day.conversation.closing_words;
     let talk = RatingTalk::new(&day.calls, words, &Redactor::default());
     let schema = answer_schema(&talk.missing);
     claude.most(claude.weigh(talk.ask(system, &schema)) + prompt::GROWTH, OUTPUT_TOKENS)
 }
 
-/// A rating turn: what was said, and what is still missing.
+/// A rating turn under way.
 #[derive(Default)]
 struct RatingTalk {
     question: String,
     messages: Vec<Message>,
     redactor: Redactor,
     rows: Vec<ModuleRating>,
+    /// Modules that are asked for and have no rating yet.
     missing: Vec<ModuleName>,
-    /// More modules than can be asked for.
+    /// Used modules beyond [`MAX_MODULES`], which are not asked for.
     beyond: Vec<ModuleName>,
     replies: u32,
-    came_back: String,
+    /// Description of the last answer, for the row of an unreadable answer; empty before the first answer.
+    last_answer: String,
 }
 
 impl RatingTalk {
@@ -112,7 +114,7 @@ impl RatingTalk {
         Self { question, messages, redactor, missing, beyond, ..Self::default() }
     }
 
-    /// The next request, for an answer of this schema.
+    /// The next request, for an answer that has this schema.
     fn ask<'a>(&'a self, system: &'a str, schema: &'a RawValue) -> Ask<'a> {
         Ask {
             system,
@@ -120,7 +122,8 @@ impl RatingTalk {
             messages: &self.messages,
             max_tokens: OUTPUT_TOKENS,
             format: Some(schema),
-            // One request, two at the most, with a prefix nobody else uses: not worth a cache write.
+            // The turn has at most two requests, and no other request has their prefix, so a cache write
+            // would not pay off.
             cached: false,
             spare: Usd::ZERO,
         }
@@ -130,12 +133,12 @@ impl RatingTalk {
         self.missing.is_empty() || self.replies >= MAX_REPLIES
     }
 
-    /// Takes in an answer, and asks for what is still missing.
-    fn hear(&mut self, reply: Reply) {
+    /// Records an answer. If ratings are still missing, adds the message that asks for them.
+    fn record_reply(&mut self, reply: Reply) {
         self.replies += 1;
-        self.came_back = describe(&reply, &self.redactor);
+        self.last_answer = describe(&reply, &self.redactor);
         if reply.stop_reason == StopReason::Refusal {
-            // Asked again, it would most likely decline again.
+            // The model would most likely refuse a second request too.
             self.replies = MAX_REPLIES;
             return;
         }
@@ -147,7 +150,8 @@ impl RatingTalk {
         }
         let repair = prompt::repair(&self.missing);
         if reply.tool_uses().next().is_some() {
-            // A tool call, which nobody offered, could not be answered in the history: it is left out.
+            // The answer calls a tool although none is offered. Such a call cannot be answered in the
+            // history, so the answer is left out of it.
             self.messages = vec![Message::user(&format!("{}\n\n{repair}", self.question))];
         } else {
             self.messages.extend(Message::assistant(&reply.content, &[]));
@@ -156,17 +160,19 @@ impl RatingTalk {
     }
 
     fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {
-        // Without any answer there is nothing to mark; the request's failure is reported instead.
-        if self.rows.is_empty() && !self.came_back.is_empty() {
-            self.rows.push(ModuleRating::unreadable(&self.came_back));
+        // Without any answer there is no row for an unreadable answer; the failure of the request is reported
+        // instead.
+        if self.rows.is_empty() && !self.last_answer.is_empty() {
+            self.rows.push(ModuleRating::unreadable(&self.last_answer));
         }
         self.missing.extend(self.beyond);
         Ratings { rows: self.rows, unrated: self.missing, ended }
     }
 }
 
-/// JSON Schema of the answer: reason before number, within the limits of structured outputs
-/// (docs/contracts/anthropic-messages.md, section 2).
+/// The JSON Schema of the answer, within the limits of structured outputs
+/// (docs/contracts/anthropic-messages.md, section 2). The notes come before the rating, so that the model
+/// gives its reason before the number.
 fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
     let names: Vec<_> = modules.iter().map(ModuleName::as_str).collect();
     let properties = json!({
@@ -185,13 +191,13 @@ fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
     serde_json::value::to_raw_value(&schema).expect("a JSON value always encodes")
 }
 
-/// What came back, for the mark of an unreadable answer.
+/// Describes an answer, for the row of an unreadable answer.
 fn describe(reply: &Reply, redactor: &Redactor) -> String {
     let reason = match (&reply.stop_reason, &reply.refusal) {
         (StopReason::Refusal, Some(category)) => format!("refusal, {}", redactor.redact(category)),
         (reason, _) => reason.as_str().to_owned(),
     };
-    let text = clip(&one_line(&redactor.redact(&reply.text())), CAME_BACK);
+    let text = clip(&one_line(&redactor.redact(&reply.text())), UNREADABLE_EXCERPT);
     if text.is_empty() {
         format!("no rating came back, and no text ({reason})")
     } else {

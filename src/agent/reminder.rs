@@ -1,18 +1,18 @@
-//! Short hints to the model in the middle of a day, when something calls for one.
+//! Short hints to the model during a day, for example shortly before a limit is reached.
 //!
-//! A reminder stays in the history where it was said. The runner this one replaces took it out again
-//! after one request; models that bind their thinking to all that precedes it refuse such a history
+//! A reminder stays in the history. The Bun runner, which this daemon replaces, removed a reminder after one
+//! request. Models that bind their thinking to everything before it refuse such a history
 //! (docs/contracts/anthropic-messages.md, 5.3 and 5.4).
 
 use indexmap::IndexMap;
 
 use super::day::Day;
 
-/// Calls after which a day is long enough.
+/// With more calls than this, the model is told to finish the day.
 const LONG_DAY: usize = 8;
-/// Turn from which on repeated failures are pointed out.
+/// The first turn in which repeated failures cause a reminder.
 const FAILURES_FROM_TURN: u32 = 3;
-/// Share of the cost limit at which the model is told to finish.
+/// Fraction of the cost limit at which the model is told to finish.
 const COST_WARNING: f64 = 0.75;
 
 const LAST_TURN: &str =
@@ -20,17 +20,17 @@ const LAST_TURN: &str =
 const FAILURES: &str = "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, \
                         sondern sag, was dich verwirrt.";
 
-/// What the model is reminded of.
+/// The hints for one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reminder {
-    /// What gave cause for each hint, as metric labels.
+    /// The cause of each hint, as metric labels.
     pub producers: Vec<&'static str>,
-    /// What is said; `None` if there are none.
+    /// The text for the model. `None` if there are no hints.
     pub text: Option<String>,
 }
 
-/// The reminder for the day's next request, `calls_before` being its calls before the last turn and `hints` what
-/// the policy gate wants said; none in an ordinary run.
+/// The reminder for the day's next request. `calls_before` is the number of calls before the last turn, and
+/// `hints` are the texts of the policy gate. An ordinary run has no reminders.
 pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Reminder {
     let limits = day.conversation.limits;
     let is_long = day.calls.len() > LONG_DAY && calls_before <= LONG_DAY;
@@ -41,19 +41,19 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
     let warning = limits.max_cost.fraction(COST_WARNING);
     let is_dear = day.spent() >= warning && day.spent_before < warning;
     let turns_left = limits.max_replies.checked_sub(day.replies());
-    let told = [
+    let own = [
         ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),
         ("turns", turns_left == Some(1), LAST_TURN),
         ("long_day", is_long, "Du hast heute schon viel gemacht. Runde den Tag ab."),
         ("failures", is_failing, FAILURES),
         ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let told = told.into_iter().filter(|(_, is_so, _)| *is_so);
-    let told = told.map(|(producer, _, text)| (producer, text));
+    let own = own.into_iter().filter(|(_, is_due, _)| *is_due);
+    let own = own.map(|(producer, _, text)| (producer, text));
     let gate = hints.iter().map(|text| ("policy", text.as_str()));
     let line = |(producer, text)| (format!("<reminder>{text}</reminder>"), producer);
-    // Two calls can give cause for the same hint; it is said once.
-    let lines: IndexMap<String, &str> = told.chain(gate).map(line).collect();
+    // Two calls can cause the same hint. It is sent once.
+    let lines: IndexMap<String, &str> = own.chain(gate).map(line).collect();
     let producers = lines.values().copied().collect();
     let lines: Vec<_> = lines.into_keys().collect();
     Reminder { producers, text: (!lines.is_empty()).then(|| lines.join("\n")) }
@@ -71,7 +71,7 @@ mod tests {
         domain::Usd,
     };
 
-    /// A day of 15 turns at the most that is in this one, with so many calls, the last of them failed.
+    /// A day of at most 15 turns with `turn` replies and `calls` calls, the last `failed` of which failed.
     fn day(turn: u32, calls: usize, failed: usize) -> Day {
         let mut day = Day::new("Los", Limits { max_replies: 15, max_cost: Usd::MAX });
         day.conversation.replies = turn;

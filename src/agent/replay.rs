@@ -1,4 +1,4 @@
-//! A run rebuilt from its steps.
+//! Rebuilds a run from its steps.
 
 use tokio::time::Instant;
 
@@ -8,36 +8,37 @@ use crate::{
     domain::{ModuleRating, Usd},
 };
 
-/// Answers that may be lost to the death of a process before a run is closed with what it has.
+/// How many answers may be lost because a process died. At this number the run is closed with what it has.
 const MAX_LOSSES: u32 = 2;
 
-/// How far a run had come.
+/// The state of a run, rebuilt from its steps.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
-    /// How its main turn began, if it did.
+    /// The beginning of the main turn. `None` if the main turn has not begun.
     pub opened: Option<TurnOpening>,
-    /// Its main turn, where it was.
+    /// The main turn as it was after the last step. `None` if the main turn has not begun.
     pub day: Option<Day>,
-    /// How the main turn ended, if it did.
+    /// The end of the main turn. `None` if the main turn has not ended.
     pub ended: Option<DayEnd>,
-    /// What happened in the rating turn: replies, and thinking taken out.
+    /// Steps of the rating turn: replies, and removals of thinking.
     pub rating: Vec<Step>,
-    /// What the persona has rated, if it has.
+    /// The rows of ratings. `None` if the rating turn has not ended.
     pub rated: Option<Vec<ModuleRating>>,
-    /// What requests without an answer may have cost.
+    /// The most that requests without an answer may have cost.
     pub lost: Usd,
-    /// Answers lost to the death of a process.
+    /// How many answers were lost because a process died.
     pub losses: u32,
-    /// Sessions at mana-mcp that may be open.
+    /// Ids of the sessions at mana-mcp that may still be open.
     pub sessions: Vec<String>,
-    /// Whether the last of them was under way at the very end.
+    /// Whether a model request was under way when the last process died.
     pub lost_an_answer: bool,
-    /// What the request may cost that was under way.
+    /// The money reserved for the model request that is under way. `None` if no request is under way.
     pub(super) asking: Option<Usd>,
 }
 
 impl Replay {
-    /// How far the run had come that left these steps, each at its time, and may take so much.
+    /// Rebuilds the run from its steps, each with the time at which it was written. The main turn goes on
+    /// within `limits`.
     pub(crate) fn of(steps: impl IntoIterator<Item = (Instant, Step)>, limits: Limits) -> Self {
         let mut replay = Self::default();
         for (at, step) in steps {
@@ -51,7 +52,7 @@ impl Replay {
         replay
     }
 
-    /// What the model replied in the rating turn.
+    /// The model's replies in the rating turn.
     pub(super) fn rating_replies(&self) -> impl Iterator<Item = &Reply> + Clone {
         self.rating.iter().filter_map(|step| match step {
             Step::Replied(reply) => Some(reply),
@@ -59,13 +60,13 @@ impl Replay {
         })
     }
 
-    /// What the run had cost before this process.
+    /// The cost of the run before this process.
     pub(crate) fn spent(&self) -> Usd {
         let day = self.day.as_ref().map_or(self.lost, Day::spent);
         day + self.rating_replies().map(|reply| reply.cost.total()).sum()
     }
 
-    /// Whether answers were lost so often that the run is to be closed with what it has.
+    /// Whether so many answers were lost that the run must be closed with what it has.
     pub(crate) fn has_lost_enough(&self) -> bool {
         self.losses >= MAX_LOSSES
     }
@@ -74,7 +75,7 @@ impl Replay {
         let is_day = self.ended.is_none();
         match step {
             Step::Opened(opened) => {
-                // What it may take is looked at when all that it has taken is known.
+                // Limits are checked when all steps are applied and the cost is known ([`Self::of`]).
                 self.day = Some(Day::new(&opened.opening, Limits::NONE));
                 self.opened = Some(opened);
             }
@@ -108,7 +109,8 @@ impl Replay {
         }
     }
 
-    /// The request under way has no answer, nor a step that says so: the process died.
+    /// Counts the answer of the request under way as lost: the process died before it wrote a reply or an
+    /// `Unanswered`.
     pub(super) fn lose_answer(&mut self) {
         if let Some(reserved) = self.asking.take() {
             self.lost += reserved;
@@ -124,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent::{call::CalledTool, day::Known};
+    use crate::agent::{call::CalledTool, day::CallState};
 
     #[test]
     fn earlier_calls_are_as_old_as_their_steps() {
@@ -141,16 +143,16 @@ mod tests {
         let steps = [
             step(0, json!({"opened": {"opening": "", "catalog": ""}})),
             step(10, json!({"calling": calling})),
-            // The next process has written down that nobody knows what came of it.
+            // The next process has written that the outcome of the call is unknown.
             step(90, called("toolu_1")),
             step(100, called("toolu_2")),
             step(110, json!({"calling": {"id": "toolu_3", "tool": {"listed": "habits.list"}}})),
         ];
         let day = Replay::of(steps, Limits::NONE).day.unwrap();
         let age = |id| match &day.under_way[id] {
-            Known::Called(called) => called.record.started - start,
-            Known::Calling(CalledTool::Listed(_), at) => *at - start,
-            Known::Calling(..) => panic!("{id}"),
+            CallState::Called(called) => called.record.started - start,
+            CallState::Calling(CalledTool::Listed(_), at) => *at - start,
+            CallState::Calling(..) => panic!("{id}"),
         };
         assert_eq!(["toolu_1", "toolu_2", "toolu_3"].map(|id| age(id).as_secs()), [10, 98, 110]);
     }

@@ -1,7 +1,7 @@
-//! What is written down of a run, step by step, so that one that was killed goes on where it was.
+//! The steps of a run, as the journal stores them. With them a run that was killed goes on at its next step.
 //!
-//! A step is written before it is acted on. From its steps the conversation is rebuilt byte for byte
-//! ([`super::replay`]).
+//! A step is written before it is acted on. [`super::replay`] rebuilds the conversation from its steps, byte
+//! for byte.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,102 +11,106 @@ use crate::{
     domain::{ModuleRating, ToolName, Usd},
 };
 
-/// One step of a run. Adding a kind is fine, changing one is not: runs of the version before this one
-/// may be resumed.
+/// One step of a run. New kinds may be added, but an existing kind must not be changed: this version may
+/// resume runs of the version before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The main turn begins.
     Opened(TurnOpening),
-    /// The model is about to be asked.
+    /// A model request is about to be sent.
     Asking {
-        /// What the request may cost.
+        /// The reserved money: the most that the request may cost.
         reserved: Usd,
     },
-    /// It replied.
+    /// The model replied to the request.
     Replied(Reply),
-    /// It did not.
+    /// The request ended without a reply.
     Unanswered {
-        /// Whether the request may have been billed all the same.
+        /// Whether the request may have been billed although no reply arrived.
         lost: bool,
     },
-    /// All thinking was taken out of the history.
+    /// All thinking was removed from the history.
     ThinkingStripped,
-    /// A tool was taken out of those on offer, for which a request was refused, and all thinking with it.
+    /// Claude refused a request because of a tool. The tool is no longer offered, and all thinking was
+    /// removed from the history.
     ToolLeftOut {
-        /// Which.
+        /// The name of the refused tool.
         tool: ToolName,
     },
-    /// Notes were put in the place of all images and PDFs in the history, and all thinking was taken out.
+    /// All images and PDFs in the history were replaced by notes, and all thinking was removed.
     AttachmentsReplaced,
     /// A tool is about to be called.
     Calling {
         /// The id of the model's `tool_use` block.
         id: String,
-        /// What is called.
+        /// The name of the tool.
         tool: CalledTool,
     },
-    /// It was not: the server was away. Until it is about to be called again, the call is as if not begun.
+    /// The call of the preceding `Calling` was not made, because the server was away. The call counts as not
+    /// begun until the next `Calling` with its id.
     NotCalled {
         /// The id of the model's `tool_use` block.
         id: String,
     },
-    /// It answered, or was not called for a reason.
+    /// A call has a result: an answer of the tool, or the reason why the call was not made.
     Called(Called),
-    /// The results of a turn's calls went into the history.
+    /// The results of a turn's calls were added to the history.
     Told {
-        /// And this with them.
+        /// The reminder that was added with the results.
         reminder: Option<String>,
-        /// Whether as a system message.
+        /// Whether the reminder is a system message.
         as_system: bool,
-        /// The places of results that there was no money to send whole.
+        /// Indices of results that were cut, because the run had no money to send them whole.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         cut: Vec<usize>,
     },
     /// The main turn is over.
     DayEnded(DayEnd),
-    /// mana-mcp has opened a session, which is to be ended whatever becomes of this process.
+    /// mana-mcp has opened a session. The session must be deleted even if this process dies.
     SessionOpened {
-        /// Its id there.
+        /// The session's id at mana-mcp.
         session: String,
     },
-    /// All of them so far are ended.
+    /// All sessions opened so far are deleted.
     SessionsEnded,
-    /// The persona has rated what it used.
+    /// The persona has rated the modules it used.
     Rated {
-        /// What is handed in.
+        /// The rows to hand in.
         rows: Vec<ModuleRating>,
     },
 }
 
-/// How a main turn began.
+/// The beginning of a main turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnOpening {
-    /// What the persona was asked to do.
+    /// The first user message, which asks the persona to spend its day.
     pub opening: String,
-    /// Hash of the tools on offer.
+    /// Hash of the tool definitions that are offered.
     pub catalog: String,
 }
 
-/// Writes steps down, and keeps the account.
+/// Writes the steps of a run to the journal and accounts for the run's money.
 pub trait Recorder: Meter {
-    /// Writes down what is about to be done. Waits while that is not possible, as long as the run may.
+    /// Writes a step before its side effect. While the journal cannot be written, waits as long as the run's
+    /// limits allow.
     ///
     /// # Errors
-    /// When it could not be written down: then it must not be done.
+    /// If the step could not be written. Then the side effect must not be caused.
     fn intend(&self, step: &Step) -> impl Future<Output = Result<(), Unrecorded>> + Send;
 
-    /// Writes down what has happened; kept in memory where that is not possible at present.
+    /// Writes a step that has already happened. While the journal cannot be written, the step is kept in
+    /// memory.
     fn note(&self, step: &Step) -> impl Future<Output = ()> + Send;
 
-    /// What requests without an answer may have cost so far.
+    /// The most that requests without an answer may have cost so far.
     fn lost(&self) -> Usd;
 
-    /// Resolves when the run is to end after its current turn and no model request is under way.
+    /// Resolves when the run must end after its current turn and no model request is under way.
     fn paused(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A step could not be written down, for this reason.
+/// A step could not be written to the journal. The field is the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing is done without a record of it: {0}")]
 pub struct Unrecorded(pub String);
@@ -117,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// A step of each kind, and of each form it has, as the daemon of commit cabd9f6 wrote it.
+    /// A step of each kind and of each of its forms, as the daemon of commit cabd9f6 wrote them.
     const OF_CABD9F6: &str = include_str!("../../tests/fixtures/steps-cabd9f6.jsonl");
 
     #[test]

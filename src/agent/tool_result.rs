@@ -1,4 +1,4 @@
-//! What the model gets to see of a tool's answer (docs/contracts/mcp-client.md, section 2).
+//! Converts the result of a tool into what the model gets (docs/contracts/mcp-client.md, section 2).
 
 use crate::{
     clients::{
@@ -8,23 +8,24 @@ use crate::{
     domain::Redactor,
 };
 
-use super::attachment::look;
+use super::attachment::check;
 
-/// Most characters of text in one result, the marker included.
+/// How many characters of text one result may have, the marker of a cut included.
 const MAX_TEXT: usize = 30_000;
-/// Stands for the type of a resource that does not say it.
+/// The text for the type of a resource that has no type.
 const UNKNOWN: &str = "unknown type";
-/// Most images and PDFs in one result.
+/// How many images and PDFs of one result are shown.
 const MAX_ATTACHMENTS: usize = 4;
 
-/// Maps an MCP result to content blocks: at most 30,000 characters of text, with a marker where it
-/// was cut, no secret, no blank block. `note` is told why an attachment is not shown.
+/// Maps an MCP result to content blocks. They have at most 30,000 characters of text, with a marker if the
+/// text was cut, and no secret and no blank block. `report` is called with the reason for each attachment
+/// that is not shown.
 pub(crate) fn to_blocks(
     output: &ToolOutput,
     redactor: &Redactor,
-    note: impl Fn(&'static str),
+    report: impl Fn(&'static str),
 ) -> Vec<ResultBlock> {
-    let mut blocks: Vec<_> = output.content.iter().filter_map(|it| to_block(it, &note)).collect();
+    let mut blocks: Vec<_> = output.content.iter().filter_map(|it| to_block(it, &report)).collect();
     if let (true, Some(structured)) = (blocks.is_empty(), &output.structured) {
         blocks.push(ResultBlock::Text(structured.clone()));
     }
@@ -40,7 +41,7 @@ pub(crate) fn to_blocks(
     blocks
 }
 
-/// The text of a result, for rows and the recap.
+/// The text of a result, for rows and for the recap of the rating prompt.
 pub fn text_of(blocks: &[ResultBlock]) -> String {
     texts(blocks).collect::<Vec<_>>().join("\n")
 }
@@ -52,13 +53,13 @@ fn texts(blocks: &[ResultBlock]) -> impl Iterator<Item = &str> {
     })
 }
 
-fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlock> {
+fn to_block(content: &Content, report: &impl Fn(&'static str)) -> Option<ResultBlock> {
     let note = |text: String| Some(ResultBlock::Text(text));
-    let attach = |media_type: &str, data: &str, what: &str| match look(media_type, data) {
+    let attach = |media_type: &str, data: &str, what: &str| match check(media_type, data) {
         Ok(_) if media_type == "application/pdf" => Some(ResultBlock::Pdf { data: data.into() }),
         Ok(_) => Some(ResultBlock::Image { media_type: media_type.into(), data: data.into() }),
         Err(why) => {
-            tell(why);
+            report(why);
             let bytes = data.len() / 4 * 3;
             note(format!("[{what}, {media_type}, {bytes} bytes, not shown: {why}]"))
         }
@@ -88,7 +89,7 @@ fn to_block(content: &Content, tell: &impl Fn(&'static str)) -> Option<ResultBlo
     }
 }
 
-/// Cuts the text so that all blocks together stay within [`MAX_TEXT`] characters.
+/// Cuts the text so that all blocks together have at most [`MAX_TEXT`] characters.
 fn cap(blocks: &mut Vec<ResultBlock>) {
     let total: usize = texts(blocks).map(|text| text.chars().count()).sum();
     if total <= MAX_TEXT {

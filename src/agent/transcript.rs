@@ -1,4 +1,4 @@
-//! A run as its steps tell it to people: turn by turn what was said and done, what it cost, how it ended.
+//! Turns the steps of a run into a transcript for people: its replies and calls turn by turn, costs and end.
 
 use std::time::Duration;
 
@@ -11,63 +11,63 @@ use crate::{
     domain::{Redactor, Usd},
 };
 
-/// What a run's steps tell.
+/// The transcript of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
-    /// What happened, in order.
+    /// The events of the run, in order.
     pub parts: Vec<Part>,
-    /// What requests without an answer may have cost.
+    /// The most that requests without an answer may have cost.
     pub lost: Usd,
 }
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// What a step says that needs nothing beside it, and when.
+    /// A step that is shown by itself, and its time.
     Step(Timestamp, Step),
-    /// The model replied.
+    /// A reply of the model, with its calls.
     Turn(Turn),
-    /// The persona was asked this for its ratings.
+    /// The user message that asks for ratings.
     Question(String),
-    /// No answer came. It may have been billed with so much all the same, if it says so.
+    /// A request that ended without an answer. The amount is what may have been billed; `None` if nothing
+    /// was.
     Unanswered(Option<Usd>),
-    /// The process died while the model was answering, which may have been billed with so much.
+    /// The process died while a model request was under way. The amount is what may have been billed.
     Died(Usd),
-    /// The model was asked then and has not answered yet; so much is reserved.
+    /// A model request that was sent at this time and has no answer yet, and the money reserved for it.
     Asking(Timestamp, Usd),
-    /// The step of this number is of another version, or damaged: what is wrong with it.
+    /// The step with this number is damaged or of another version. The text is the error of reading it.
     Unreadable(u32, String),
 }
 
-/// A reply, and what came of its calls.
+/// A reply of the model and its tool calls.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// Whether it is one of the rating turn, and not of the main turn.
+    /// Whether the reply belongs to the rating turn. Otherwise it belongs to the main turn.
     pub is_rating: bool,
-    /// Its number among the replies there, from 1.
+    /// The number of the reply in the rating turn or the main turn, from 1.
     pub number: usize,
-    /// How long the answer took.
+    /// How long the answer took. `None` if the journal has no `Asking` for the reply.
     pub took: Option<Duration>,
-    /// What it cost, and how it ended.
     pub reply: Reply,
-    /// One for each tool call in it, in order.
+    /// One item for each tool call in the reply, in order.
     pub calls: Vec<Call>,
 }
 
-/// A tool call, as far as it has come.
+/// A tool call and its state.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// What the model asked for.
+    /// The `tool_use` block of the model.
     pub asked: ToolUse,
-    /// The tool, once the call was about to be made or came to something.
+    /// The tool. `None` if the call was not begun, or was not made because the server was away.
     pub tool: Option<CalledTool>,
-    /// What came of it.
+    /// The result. `None` if the call has none.
     pub called: Option<Called>,
 }
 
 impl Transcript {
-    /// What these steps tell, each with its number and its time. In a run that goes on, the last request may be
-    /// under way.
+    /// Reads steps, each with its number and its time. `goes_on` says that the run is still under way. Then
+    /// its last request may be under way too; otherwise the process died during that request.
     pub(crate) fn of<'a>(
         steps: impl IntoIterator<Item = (u32, Timestamp, &'a str)>,
         goes_on: bool,
@@ -98,20 +98,20 @@ impl Transcript {
         })
     }
 
-    /// The calls that came to something.
+    /// The calls of the main turn that have a result.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Called> {
         self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
     }
 }
 
-/// Reads steps one after the other.
+/// Builds a transcript step by step.
 #[derive(Default)]
 struct Reader {
     parts: Vec<Part>,
     replay: Replay,
-    /// The main turn, once it is over.
+    /// The main turn. `None` until the main turn is over.
     turn: Option<MainTurn>,
-    /// When the request under way was sent.
+    /// When the model request under way was sent.
     asked_at: Option<Timestamp>,
     questions: usize,
 }
@@ -154,12 +154,13 @@ impl Reader {
         self.parts.push(part);
     }
 
-    /// What the model is about to be asked for the ratings, unless it is the same once more. It is in no step:
-    /// it follows from what happened.
+    /// The user message of the next request for ratings. `None` if the main turn is not over or if the
+    /// request repeats the message before. No step has this message; it is computed from the calls and
+    /// replies of the run.
     fn question(&mut self) -> Option<String> {
         let answers = self.replay.rating_replies();
         let turn = self.turn.as_ref().filter(|_| self.questions <= answers.clone().count())?;
-        // Secrets were kept out of what is in a journal.
+        // The journal contains no secrets, so nothing needs to be redacted.
         let question = rating::question(turn, answers, &Redactor::default())?;
         self.questions += 1;
         Some(question)
@@ -170,7 +171,7 @@ impl Reader {
         let took = took.map(|took| took.try_into().unwrap_or_default());
         let is_rating = self.replay.ended.is_some();
         let day = self.replay.day.as_ref();
-        // The calls under the ids their results are kept by.
+        // The day's calls have the ids under which their results are stored.
         let mut asked = day.map(Day::asked).unwrap_or_default().iter();
         let calls = reply.tool_uses().map(|call| {
             let asked = asked.next().unwrap_or(call).clone();
@@ -182,7 +183,7 @@ impl Reader {
         Part::Turn(Turn { is_rating, number, took, reply, calls })
     }
 
-    /// What is known now of a call of the last turn.
+    /// Sets the state of a call of the last turn.
     fn call(&mut self, id: &str, tool: Option<CalledTool>, called: Option<Called>) {
         let id = sendable_id(id);
         let is_turn = |part: &&mut Part| matches!(part, Part::Turn(_));
@@ -197,18 +198,18 @@ impl Reader {
 mod tests {
     use super::*;
 
-    /// Steps of each kind, as an earlier version wrote them.
+    /// Steps of each kind, as the daemon of commit cabd9f6 wrote them.
     const STEPS: &str = include_str!("../../tests/fixtures/steps-cabd9f6.jsonl");
 
     #[test]
     fn the_steps_of_an_earlier_version_are_told_with_what_came_of_each_call() {
         let steps = (0..).zip(STEPS.lines()).map(|(n, step)| (n, Timestamp::UNIX_EPOCH, step));
-        let told = Transcript::of(steps, false);
-        assert!(!told.parts.iter().any(|part| matches!(part, Part::Unreadable(..))));
-        assert_eq!(told.turns().map(|turn| turn.number).collect::<Vec<_>>(), [1, 2, 3]);
-        let numbers: Vec<_> = told.calls().map(|called| called.record.number).collect();
+        let transcript = Transcript::of(steps, false);
+        assert!(!transcript.parts.iter().any(|part| matches!(part, Part::Unreadable(..))));
+        assert_eq!(transcript.turns().map(|turn| turn.number).collect::<Vec<_>>(), [1, 2, 3]);
+        let numbers: Vec<_> = transcript.calls().map(|called| called.record.number).collect();
         assert_eq!(numbers, [1, 2, 4]);
-        let last_parts = told.parts.iter().rev().take(4).collect::<Vec<_>>();
+        let last_parts = transcript.parts.iter().rev().take(4).collect::<Vec<_>>();
         let [
             Part::Unanswered(Some(_)),
             Part::Step(_, Step::Rated { rows }),
@@ -225,10 +226,13 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_is_under_way_or_was_paid_for_in_vain() {
         let asking = (0, Timestamp::UNIX_EPOCH, r#"{"asking":{"reserved":7}}"#);
-        let told = Transcript::of([asking], true);
-        assert!(matches!(told.parts[..], [Part::Asking(..)]) && told.lost == Usd::ZERO);
-        let told = Transcript::of([asking, asking], false);
-        assert!(matches!(told.parts[..], [Part::Died(_), Part::Died(_)]) && told.lost > Usd::ZERO);
+        let transcript = Transcript::of([asking], true);
+        assert!(matches!(transcript.parts[..], [Part::Asking(..)]) && transcript.lost == Usd::ZERO);
+        let transcript = Transcript::of([asking, asking], false);
+        assert!(
+            matches!(transcript.parts[..], [Part::Died(_), Part::Died(_)])
+                && transcript.lost > Usd::ZERO
+        );
         assert!(Transcript::of([(0, Timestamp::UNIX_EPOCH, "{}")], true).calls().next().is_none());
     }
 }

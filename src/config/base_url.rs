@@ -1,17 +1,17 @@
-//! The base URL of a peer.
+//! The base URL of a peer, to which the paths of requests are appended.
 
 use std::fmt;
 
 use url::{Position, Url};
 
-/// An http(s) URL to which path segments are appended. It never ends in a slash and has no
-/// credentials, query or fragment, so it can be logged.
+/// An http or https URL to which path segments are appended. It never ends in a slash. It has no credentials,
+/// query or fragment, so it can be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
-    /// Reads a base URL; `None` if it is not http(s), has no host, or carries credentials, a query or
-    /// a fragment.
+    /// Parses a base URL. `None` if the scheme is not http or https, if there is no host, or if the URL has
+    /// credentials, a query or a fragment.
     pub fn parse(text: &str) -> Option<Self> {
         let mut url = Url::parse(text).ok()?;
         let is_plain = matches!(url.scheme(), "http" | "https")
@@ -24,13 +24,13 @@ impl BaseUrl {
         Some(Self(url))
     }
 
-    /// A base URL that stands in this program.
+    /// Parses a URL that is a constant of this program. Panics if the constant is no base URL.
     pub(super) fn of_constant(text: &str) -> Self {
         #[allow(clippy::expect_used, reason = "a constant URL")]
         Self::parse(text).expect("a constant URL")
     }
 
-    /// This URL followed by `segments`, each percent-encoded as one segment.
+    /// This URL with `segments` appended to its path. Each item is percent-encoded as one segment.
     pub fn join<'s>(&self, segments: impl IntoIterator<Item = &'s str>) -> Self {
         let mut url = self.0.clone();
         // Every http(s) URL has a path to append to.
@@ -40,8 +40,9 @@ impl BaseUrl {
         Self(url)
     }
 
-    /// This URL without what is at its end of one of these paths, all of it or its beginning: a base that ends
-    /// so would have it twice in every request. `*` is an id; `api` alone stays: proxies have services under it.
+    /// This URL without the end of its path that equals one of `paths` or the beginning of one of them. With
+    /// such an end, every request would have that part of the path twice. A `*` in `paths` matches any
+    /// segment, such as an id. A final `api` alone is kept, because proxies have services below `/api`.
     pub(super) fn without(&self, paths: &[&str]) -> Self {
         let segments = self.0.path_segments().into_iter().flatten();
         let mut own: Vec<_> = segments.filter(|segment| !segment.is_empty()).collect();
@@ -56,13 +57,13 @@ impl BaseUrl {
         Self(url)
     }
 
-    /// The URL.
+    /// The URL as the type of the `url` crate, for building requests.
     pub(crate) fn as_url(&self) -> &Url {
         &self.0
     }
 }
 
-/// How many segments of `own` are at its end all of `path` or its beginning.
+/// How many segments at the end of `own` equal the whole `path` or its beginning; the longest match counts.
 fn end_of(own: &[&str], path: &str) -> Option<usize> {
     let path: Vec<_> = path.split('/').collect();
     (1..=path.len().min(own.len())).rev().find(|&length| {

@@ -1,4 +1,4 @@
-//! Variables read one by one, with a note of each problem instead of an end at the first.
+//! Reads variables one by one and collects all problems instead of ending at the first.
 
 use std::{
     collections::HashMap,
@@ -20,24 +20,25 @@ use tracing_subscriber::{
 use super::{BaseUrl, Effort, Problem};
 use crate::domain::{Label, Usd};
 
-/// Longest duration a variable can ask for: a year, in milliseconds. Beyond it, clocks overflow.
+/// Longest duration that a variable may have: a year, in milliseconds. A much longer duration would overflow
+/// the clocks.
 const MAX_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
-/// Shortest key that is sent in a header. A shorter one is a slip, and could not be told from the words of a
-/// text it is to be kept out of.
+/// Shortest key that is sent in a header, in characters. A shorter key is a mistake; and the redactor could
+/// not tell a shorter key from ordinary words of a text.
 const MIN_KEY: usize = 6;
 
-/// Reads variables one by one and collects what is wrong with them. Of a bad value nothing is read, and the
-/// whole configuration is thrown away at the end.
+/// Reads variables one by one and collects their problems. A bad value is read as `None`. If there is any
+/// problem, the whole configuration is dropped at the end.
 #[derive(Default)]
 pub(super) struct Parser {
     vars: HashMap<OsString, OsString>,
-    /// The variables that were read, whether set or not.
+    /// The names of all variables that were asked for, set or not.
     pub(super) asked: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
 impl Parser {
-    /// What `read` reads of these variables, if nothing is wrong with it.
+    /// The result of `read` on these variables, or all problems that `read` has met.
     pub(super) fn read_with<T>(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
         read: impl FnOnce(&mut Self) -> T,
@@ -51,8 +52,8 @@ impl Parser {
         self.problems.push(Problem { variable: name, expected: expected.into() });
     }
 
-    /// The value of a variable; `None` where it is unset or empty. Of no variable a value has quotes around
-    /// it, and a key or a name with them would be wrong without a word.
+    /// The value of a variable; `None` if it is unset, empty or blank. A value with quotes around it is a
+    /// problem: no variable needs quotes, and a key or a name with quotes would be wrong without any message.
     pub(super) fn text_as_is(&mut self, name: &'static str) -> Option<String> {
         self.asked.push(name);
         let value = self.vars.remove(OsStr::new(name))?.into_string();
@@ -69,12 +70,13 @@ impl Parser {
         None
     }
 
-    /// As `text_as_is`, without white space around it.
+    /// Like `text_as_is`, but without white space at both ends.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         self.text_as_is(name).map(|text| text.trim().to_owned())
     }
 
-    /// The value of a variable that is set, as `parse` reads it.
+    /// The value of a variable, converted by `parse`. It is a problem if `parse` gives `None`; the message
+    /// then says that `expected` was expected.
     pub(super) fn read<T>(
         &mut self,
         name: &'static str,
@@ -94,7 +96,7 @@ impl Parser {
         range: RangeInclusive<N>,
     ) -> Option<N> {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        // "+5" parses, but nobody means it.
+        // "+5" would parse, but it is more likely a typing mistake.
         let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         self.read(name, &expected, |text| {
             value(text).filter(|n| is_plain(text) && range.contains(n))
@@ -105,7 +107,7 @@ impl Parser {
         Duration::from_millis(self.number(name, 1..=MAX_MILLIS).unwrap_or(default))
     }
 
-    /// An amount of money greater than nothing.
+    /// An amount of money in US dollars, > 0.
     pub(super) fn dollars(&mut self, name: &'static str) -> Option<Usd> {
         self.read(name, "an amount in US dollars above 0, such as 0.25", |text| {
             let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -114,12 +116,13 @@ impl Parser {
         })
     }
 
-    /// A base URL, or its default. What is `appended` to it in requests must not be at its end.
+    /// A base URL, or its default. `appended` are the paths that requests append to it. It is a problem if
+    /// the URL already ends in one of them.
     pub(super) fn url(&mut self, name: &'static str, default: &str, appended: &[&str]) -> BaseUrl {
         self.set_url(name, appended).unwrap_or_else(|| BaseUrl::of_constant(default))
     }
 
-    /// As `url`, of a variable without a default.
+    /// Like `url`, for a variable without a default.
     pub(super) fn set_url(&mut self, name: &'static str, appended: &[&str]) -> Option<BaseUrl> {
         let expected = "an http:// or https:// URL without user, password, query or fragment";
         let url = self.read(name, expected, BaseUrl::parse)?;
@@ -131,7 +134,7 @@ impl Parser {
         Some(url)
     }
 
-    /// A secret that is sent as a header value.
+    /// A secret that is sent as the value of a header: at least [`MIN_KEY`] visible ASCII characters.
     pub(super) fn header_secret(&mut self, name: &'static str) -> Option<SecretString> {
         let expected =
             format!("at least {MIN_KEY} characters, visible ASCII only, as it is sent in a header");
@@ -146,7 +149,7 @@ impl Parser {
         self.read(name, &format!("one of {}", words.join(", ")), L::parse)
     }
 
-    /// The effort that is asked for, or none.
+    /// The effort of requests: `Some(None)` for the value `none`, `None` if the variable is unset or bad.
     pub(super) fn effort(&mut self, name: &'static str) -> Option<Option<Effort>> {
         self.read(name, "one of none, low, medium, high, xhigh, max", |text| {
             if text == "none" { Some(None) } else { Effort::parse(text).map(Some) }
@@ -168,7 +171,7 @@ impl Parser {
         set.or_else(|| zone(default)).unwrap_or(TimeZone::UTC)
     }
 
-    /// Names separated by commas.
+    /// The names in a comma-separated value.
     pub(super) fn names(&mut self, name: &'static str) -> Vec<String> {
         names(&self.text(name).unwrap_or_default()).map(str::to_owned).collect()
     }
@@ -186,7 +189,7 @@ impl Parser {
                         program through, such as info,mana_persona_runner::http=debug; its name has \
                         underscores there";
         self.read(name, expected, |text| {
-            // White space would be part of a name to the filter.
+            // The filter would take white space as part of a name.
             let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
             let fits = EnvFilter::try_new(&text).is_ok() && is_meant(&text);
             fits.then_some(text)
@@ -194,34 +197,36 @@ impl Parser {
     }
 }
 
-/// The value that envy reads in this text.
+/// Converts `text` as envy converts the value of a variable.
 pub(super) fn value<T: DeserializeOwned>(text: &str) -> Option<T> {
     let variable = ("value".to_owned(), text.to_owned());
     let values: envy::Result<HashMap<String, T>> = envy::from_iter([variable]);
     values.ok()?.remove("value")
 }
 
-/// Names separated by commas.
+/// The names in a comma-separated text, without white space around them and without empty ones.
 pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
-/// Whether a filter lets something of this program through, or says `off` of it. Every other word is taken for
-/// the name of a crate that is to be logged, and nothing else is then.
+/// Whether a filter lets log records of this program through, or turns them off with `off`. `EnvFilter` takes
+/// any other word, such as a misspelt level, as the name of a crate. Then only records of that crate would be
+/// logged.
 fn is_meant(filter: &str) -> bool {
     const PROGRAM: &str = env!("CARGO_CRATE_NAME");
     let is_module = |target: &str| {
         let module = target.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix("::"));
         let module = module.and_then(|path| path.split("::").next()).unwrap_or_default();
-        // Its own list of modules, so that a misspelt one is found.
-        include_str!("../lib.rs").lines().any(|line| line == format!("pub mod {module};"))
+        // The list of modules comes from lib.rs, so that a misspelt module is found. Some are private.
+        include_str!("../lib.rs").lines().any(|line| line.ends_with(&format!("mod {module};")))
     };
     let mut lets_through = false;
     for directive in filter.split(',').filter(|directive| !directive.is_empty()) {
         if directive.bytes().all(|b| b.is_ascii_digit()) {
             return false;
         }
-        // A span, with or without fields, is no target; what is in it counts like what is around it.
+        // The part in brackets names a span and its fields. It is removed: records inside a span count like
+        // records outside.
         let (target, rest) = directive.split_once('[').unwrap_or((directive, ""));
         let level = rest.split_once(']').map_or(rest, |(_, level)| level);
         let Ok(targets) = format!("{target}{level}").parse::<Targets>() else { continue };
@@ -235,8 +240,8 @@ fn is_meant(filter: &str) -> bool {
     lets_through
 }
 
-/// A host as a Host header names it, in one spelling: in lower case, an IPv6 address without its brackets and
-/// in its shortest form. `None` if it can be no host.
+/// Normalises the host of a Host header: lower case, no dot at the end, an IPv6 address without brackets and
+/// in its shortest form. `None` if the text cannot be a host.
 pub(crate) fn host_name(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
         return Some(address.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_string());

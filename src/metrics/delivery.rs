@@ -1,4 +1,4 @@
-//! Rows for mana-auth, the outbox they wait in, and the journal's file.
+//! Metrics of rows for mana-auth, of the outbox in which they wait, and of the journal's file.
 
 use std::time::Duration;
 
@@ -25,32 +25,33 @@ families! { Delivery {
     /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
     /// what JOURNAL_RETENTION_DAYS keep.
     pub journal_size: gauge "journal_size_bytes" {};
-    /// Room left on the disk the journal is on. At 0 no new run starts; the journal needs some megabytes a day.
+    /// Room left on the disk the journal is on. At 0 no new run starts; the journal needs some megabytes a
+    /// day.
     pub disk_free: gauge "journal_disk_free_bytes" {};
     /// 0 since the journal could not be written, 1 again once it can: meanwhile no new run starts.
     pub journal_writable: gauge "journal_writable" {};
 } }
 
-/// What the outbox holds.
+/// The content of the outbox, in numbers of posts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OutboxState {
-    /// Posts of actions that are not confirmed.
+    /// Posts of actions that mana-auth has not confirmed.
     pub actions: u64,
-    /// Posts of feedback that are not confirmed.
+    /// Posts of feedback that mana-auth has not confirmed.
     pub feedback: u64,
-    /// How long the oldest of them has waited.
+    /// How long the oldest unconfirmed post has waited. `None` if there is no such post.
     pub oldest_age: Option<Duration>,
-    /// Posts that mana-auth will never accept.
+    /// Posts that mana-auth has refused for good.
     pub dead_letters: u64,
 }
 
 impl Metrics {
-    /// mana-auth confirmed rows of this kind (`actions` or `feedback`).
+    /// Records that mana-auth confirmed `rows` rows of this kind (`actions` or `feedback`).
     pub(crate) fn record_rows(&self, kind: &'static str, rows: usize) {
         self.delivery.rows.with_label_values(&[kind]).inc_by(rows as f64);
     }
 
-    /// What the outbox holds now. Between two calls the age grows by itself.
+    /// Sets the content of the outbox. Between two calls the age of the oldest post grows by itself.
     pub(crate) fn set_outbox(&self, outbox: OutboxState) {
         for (kind, posts) in [("actions", outbox.actions), ("feedback", outbox.feedback)] {
             self.delivery.outbox.with_label_values(&[kind]).set(posts as f64);
@@ -61,7 +62,7 @@ impl Metrics {
         *self.oldest_since.lock() = since;
     }
 
-    /// Brings the age up to now.
+    /// Sets the age of the oldest post to its current value.
     pub(super) fn refresh_outbox(&self) {
         let since = *self.oldest_since.lock();
         let age = since.map_or(0.0, |since| since.elapsed().as_secs_f64());

@@ -1,4 +1,4 @@
-//! Makes families, registers them and keeps what ops/METRICS.md says of them.
+//! Creates and registers metric families, and keeps their descriptions for ops/METRICS.md.
 
 use prometheus::{
     Opts, Registry,
@@ -9,40 +9,40 @@ use crate::domain::Label;
 
 const NAMESPACE: &str = "mana_persona_runner";
 
-/// What is known of a family before anything was counted.
+/// The description of a metric family.
 #[derive(Clone, Debug)]
 pub struct Family {
-    /// Its full name.
+    /// The full name, with the prefix `mana_persona_runner_`.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// What it counts, and what a change of it means.
+    /// The help text: what the family counts, and what a change of its value means.
     pub help: &'static str,
-    /// Its labels and what they can be.
+    /// The names of the labels and their possible values.
     pub labels: &'static [(&'static str, Values)],
 }
 
-/// What a label can be.
+/// The possible values of a label.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
-    /// One of these. A family whose labels are all closed has every series from the start, so that
-    /// zero is visible.
+    /// The listed values. If all labels of a family are closed, all its series exist from the start, so that
+    /// the value 0 is visible.
     Closed(fn() -> Vec<&'static str>),
-    /// One of these, but not in every combination with the other labels: the combinations that can be
-    /// foreseen are there from the start.
+    /// The listed values, but not in every combination with the other labels. The expected combinations exist
+    /// from the start.
     Known(fn() -> Vec<&'static str>),
-    /// Bounded in a way that words describe.
+    /// A limited set of values that the text describes.
     Bounded(&'static str),
 }
 
-/// The values of a label enum.
+/// All values of a label enum, as a closed set.
 pub(super) const fn closed<L: Label>() -> Values {
     Values::Closed(|| L::ALL.iter().map(|value| value.as_str()).collect())
 }
 
-/// Declares the families of a topic. What is documented of one is its help text, and its line in
-/// ops/METRICS.md. One without labels is its only series; `pub` are those that are recorded without further
-/// ado, where that happens.
+/// Declares the families of a topic. The doc comment of a family is its help text and its description in
+/// ops/METRICS.md. The field of a family without labels is its only series. A `pub` field is recorded
+/// directly where the event happens.
 macro_rules! families {
     (type counter) => { prometheus::Counter };
     (type gauge) => { prometheus::Gauge };
@@ -86,7 +86,7 @@ macro_rules! families {
 }
 pub(super) use families;
 
-/// Makes families in a registry of its own.
+/// The registry of the metrics, and the descriptions of all families in it.
 #[derive(Debug, Default)]
 pub(super) struct Families {
     pub(super) registry: Registry,
@@ -94,7 +94,7 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// Makes and registers a family, with each of its series if all labels are closed.
+    /// Creates and registers a family. If all its labels are closed, all its series are created too.
     pub(super) fn add<M: MetricVecBuilder + 'static>(
         &mut self,
         name: &str,
@@ -113,7 +113,7 @@ impl Families {
     }
 }
 
-/// Calls `make` with every combination of values, if all labels are closed.
+/// Calls `make` with every combination of label values. Does nothing if one of the labels is not closed.
 fn for_each_child(labels: &[(&str, Values)], make: impl FnMut(&Vec<&str>)) {
     let mut children: Vec<Vec<&str>> = vec![Vec::new()];
     for (_, values) in labels {

@@ -1,21 +1,21 @@
-//! Label values that come in closed sets and are nobody else's.
+//! Label values that are closed sets and are used only by metrics.
 
 use crate::domain::labels;
 
 labels! {
     /// How a tick ended, or why it did not take place.
     pub(crate) TickOutcome {
-        /// Every due persona was dealt with.
+        /// Every due persona was run or skipped.
         Completed = "completed",
-        /// /due could not be read.
+        /// The request for due personas (/due) failed.
         Failed = "failed",
-        /// The one before was still running.
+        /// The tick before was still running.
         Overlap = "overlap",
         /// The runner is paused.
         Paused = "paused",
         /// All use of the model has stopped.
         ModelStopped = "model_stopped",
-        /// The rate limit of the personas endpoint leaves no time for it.
+        /// The rate limit of the personas endpoint lasts longer than the tick waits.
         RateLimited = "rate_limited",
     }
 }
@@ -23,9 +23,9 @@ labels! {
 labels! {
     /// Why a run opened another MCP session.
     pub(crate) SessionRenewal {
-        /// The server no longer knew the one before.
+        /// The server no longer knew the session before.
         Lost = "lost",
-        /// The server no longer accepted the JWT of the one before.
+        /// The server no longer accepted the JWT of the session before.
         Unauthorized = "unauthorized",
     }
 }
@@ -33,31 +33,31 @@ labels! {
 labels! {
     /// How a tool call ended.
     pub ToolOutcome {
-        /// The tool did what it was asked.
+        /// The tool did what the call asked for.
         Ok = "ok",
-        /// It did not.
+        /// The call failed, was denied or was not made.
         Error = "error",
-        /// Nobody knows: no answer came.
+        /// No answer arrived, so it is unknown whether the tool ran.
         Unknown = "unknown",
     }
 }
 
 labels! {
-    /// Why a tool is offered to nobody.
+    /// Why a tool is offered to no persona.
     pub(crate) ToolFault {
-        /// Its input schema is one that Claude does not take.
+        /// Claude does not accept the input schema of the tool.
         Schema = "schema",
-        /// Claude refused a request for it.
+        /// Claude refused a request because of the tool.
         Refused = "refused",
     }
 }
 
 labels! {
-    /// What a budget is for.
+    /// The period of a budget of the fleet.
     pub(crate) BudgetScope {
-        /// A UTC day of the fleet.
+        /// A day in UTC (BUDGET_DAILY_USD).
         Day = "day",
-        /// A UTC month of the fleet.
+        /// A month in UTC (BUDGET_MONTHLY_USD).
         Month = "month",
     }
 }

@@ -1,4 +1,4 @@
-//! The conversations with Claude: replies, tokens, money, tools, the policy gate, reminders.
+//! Metrics of conversations with Claude: replies, tokens, money, tools, the policy gate, reminders.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::domain::{Cost, Label, Tokens, Usd};
 
-/// Distinct tool names that get a label of their own. Servers name their tools as they like; the
-/// number of time series must not be theirs to choose. mana-mcp lists about sixty.
+/// How many tool names get a label value of their own. A server may list any names, and must not decide the
+/// number of time series. mana-mcp lists about sixty tools.
 const MAX_TOOLS: usize = 150;
 
-/// Seconds.
+/// Buckets in seconds, for model requests.
 const REPLY_BUCKETS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0];
 
 const STOP_REASONS: Values = Values::Closed(|| {
@@ -35,32 +35,32 @@ const TOOLS: Values = Values::Bounded(
 );
 
 families! { Model {
-    /// 1 while all use of the model has stopped because of something that waiting does not heal (key, account,
-    /// model, spend limit), else 0. /health has the reason.
+    /// 1 while all use of the model has stopped because of something that waiting does not heal (key,
+    /// account, model, spend limit), else 0. /health has the reason.
     pub stopped: gauge "model_stopped" {};
     /// Model replies by why they ended. Growth of max_tokens or refusal means that replies are cut off or
     /// turned down.
     stop_reasons: counter "claude_stop_reasons_total" { stop_reason: STOP_REASONS };
-    /// Duration of a model request that was answered. It grows with the length of the replies and with Claude's
-    /// load.
+    /// Duration of a model request that was answered. It grows with the length of the replies and with
+    /// Claude's load.
     reply_duration: histogram "claude_request_duration_seconds" {} REPLY_BUCKETS;
-    /// Model requests whose answer was lost, on its way or with the process; they count as spent and are asked
-    /// again.
+    /// Model requests whose answer was lost, on its way or with the process; they count as spent and are
+    /// asked again.
     pub answers_lost: counter "answers_lost_total" {};
     /// Tokens billed, by kind. Growth of input against cache_read means that the prompt cache is missed.
     tokens: counter "claude_tokens_total" { kind: TOKEN_KINDS };
     /// What model replies cost in USD, by kind of token. Its increase over a day is the day's bill.
     cost: counter "cost_usd_total" { kind: TOKEN_KINDS };
-    /// Money the ledger holds as spent or reserved in the current UTC day or month. It falls to 0 when the next
-    /// one begins.
+    /// Money the ledger holds as spent or reserved in the current UTC day or month. It falls to 0 when the
+    /// next one begins.
     budget_used: gauge "budget_used_usd" { scope: SCOPES };
     /// BUDGET_DAILY_USD and BUDGET_MONTHLY_USD, 0 where no cap is set.
     budget_cap: gauge "budget_cap_usd" { scope: SCOPES };
     /// Used part of the cap. It rarely gets to 1: money is reserved before it is spent, and what does not fit
     /// any more is not asked (budget_cap_reached). 0 where no cap is set.
     budget_ratio: gauge "budget_used_ratio" { scope: SCOPES };
-    /// 1 since a request did not fit under BUDGET_DAILY_USD or BUDGET_MONTHLY_USD any more: no run starts until
-    /// the next UTC day or month begins or the cap is raised, which makes it 0 again.
+    /// 1 since a request did not fit under BUDGET_DAILY_USD or BUDGET_MONTHLY_USD any more: no run starts
+    /// until the next UTC day or month begins or the cap is raised, which makes it 0 again.
     budget_reached: gauge "budget_cap_reached" { scope: SCOPES };
     /// Tool calls the model asked for. Growth of error for one tool points to a fault of the product, of the
     /// tool unknown to a model that invents tools.
@@ -81,7 +81,8 @@ families! { Model {
 } }
 
 impl Model {
-    /// A first denial has to be seen as an increase, so there is a zero before it.
+    /// Creates the series of the policy gate with the value 0. Without them the first denial would be a new
+    /// series and no increase.
     pub(super) fn create_decisions(&self) {
         for (mode, denied) in [("enforce", "deny"), ("log-only", "would-deny")] {
             for reason in DENIALS {
@@ -95,7 +96,8 @@ impl Model {
 }
 
 impl Metrics {
-    /// The model replied.
+    /// Records a reply of the model: its stop reason, its billed tokens, their cost and the duration of the
+    /// request.
     pub fn record_reply(
         &self,
         stop_reason: &'static str,
@@ -117,10 +119,10 @@ impl Metrics {
         self.model.reply_duration.observe(took.as_secs_f64());
     }
 
-    /// What the ledger holds for the current day or month, and the cap if there is one.
+    /// Sets the spent and reserved money of the current day or month, and the cap. `None` means no cap.
     pub(crate) fn set_budget(&self, scope: BudgetScope, used: Usd, cap: Option<Usd>) {
         let (used, cap) = (used.dollars(), cap.map(Usd::dollars));
-        // Of a cap of nothing, everything is used.
+        // A cap of 0 counts as fully used.
         let ratio = cap.map_or(0.0, |cap| if cap > 0.0 { used / cap } else { 1.0 });
         let labels = [scope.as_str()];
         self.model.budget_used.with_label_values(&labels).set(used);
@@ -128,13 +130,13 @@ impl Metrics {
         self.model.budget_ratio.with_label_values(&labels).set(ratio);
     }
 
-    /// Whether the fleet has reached this cap, so that no run starts.
+    /// Sets whether the fleet has reached the cap of a period. Then no run starts.
     pub(crate) fn set_budget_reached(&self, period: BudgetScope, reached: bool) {
         let labels = [period.as_str()];
         self.model.budget_reached.with_label_values(&labels).set(reached.into());
     }
 
-    /// The model asked for a tool that some server lists; `None` for an invented one.
+    /// Records a tool call. `listed` is the name of the tool, and `None` for a tool that the model invented.
     pub(crate) fn record_tool_call(
         &self,
         listed: Option<&str>,
@@ -142,7 +144,8 @@ impl Metrics {
         took: Duration,
     ) {
         let tool = listed.map_or("unknown", |name| self.tool_label(name));
-        // With its first call a tool gets all its series: a first error is an increase from zero.
+        // The first call of a tool creates all series of the tool, so that the first error is an increase
+        // from 0.
         for known in ToolOutcome::ALL {
             let calls = self.model.tool_calls.with_label_values(&[tool, known.as_str()]);
             calls.inc_by((*known == outcome).into());
@@ -150,7 +153,7 @@ impl Metrics {
         self.model.tool_duration.observe(took.as_secs_f64());
     }
 
-    /// The label of a listed tool, `other` beyond the limit.
+    /// The label value of a listed tool: its name for the first [`MAX_TOOLS`] tools, `other` for later ones.
     fn tool_label<'n>(&self, name: &'n str) -> &'n str {
         let mut known = self.known_tools.lock();
         if !known.contains(name) {
@@ -162,12 +165,12 @@ impl Metrics {
         name
     }
 
-    /// So many tools are offered to nobody any more.
+    /// Records that `tools` further tools are no longer offered to any persona.
     pub(crate) fn record_tools_left_out(&self, why: ToolFault, tools: u64) {
         self.model.tools_left_out.with_label_values(&[why.as_str()]).inc_by(tools as f64);
     }
 
-    /// The policy gate denied or flagged a call, or flagged a result.
+    /// Records that the policy gate denied or flagged a call, or flagged a result.
     pub(crate) fn record_policy(
         &self,
         decision: &'static str,
@@ -177,12 +180,12 @@ impl Metrics {
         self.model.policy_decisions.with_label_values(&[decision, reason, mode]).inc();
     }
 
-    /// A reminder was given.
+    /// Records a reminder to the model, by its cause.
     pub(crate) fn record_reminder(&self, producer: &'static str) {
         self.model.reminders.with_label_values(&[producer]).inc();
     }
 
-    /// Modules stayed without a rating.
+    /// Records that `modules` used modules have no rating.
     pub(crate) fn record_unrated(&self, modules: usize) {
         self.model.unrated_modules.inc_by(modules as f64);
     }

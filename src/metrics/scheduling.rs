@@ -1,4 +1,4 @@
-//! Ticks and the runs of personas.
+//! Metrics of ticks and of the runs of personas.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::domain::{Cadence, Label, RunOutcome, Stage, WhyNotRun};
 
-/// Seconds.
+/// Buckets in seconds, for ticks and runs.
 const BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
-/// Seconds: what a run waits for Claude's limits, three minutes at most.
+/// Buckets in seconds, for the time that a run waits for Claude's limits. A run waits three minutes at most.
 const WAIT_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0];
 
-/// What a row of /due that cannot be read is due by.
+/// The cadence label of a row of /due that cannot be read.
 const UNKNOWN: &str = "unknown";
 const CADENCES: Values = Values::Closed(|| {
     Cadence::ALL.iter().map(|cadence| cadence.as_str()).chain([UNKNOWN]).collect()
@@ -32,8 +32,8 @@ families! { Scheduling {
     pub tick_interval: gauge "tick_interval_seconds" {};
     /// 1 while the runner is paused and starts no tick, else 0. Somebody has to resume it.
     pub paused: gauge "paused" {};
-    /// Personas the last tick found due, by their cadence; unknown is a row of /due that cannot be read. Where
-    /// it does not fall, runs fail or personas are held back.
+    /// Personas the last tick found due, by their cadence; unknown is a row of /due that cannot be read.
+    /// Where it does not fall, runs fail or personas are held back.
     due: gauge "due_personas" { cadence: CADENCES };
     /// Due personas that a tick did not run, by the reason, at each tick anew. Growth of held-back means that
     /// runs fail, of budget and model-stopped that nobody runs.
@@ -54,23 +54,24 @@ families! { Scheduling {
     /// When the last run ended well, in Unix time, also before a restart; 0 if none ever did. Standing still
     /// while personas are due, nothing gets done.
     last_finished_run: gauge "last_finished_run_timestamp_seconds" {};
-    /// Times a persona was held back after a failed run. It grows while the same personas fail again and again.
+    /// Times a persona was held back after a failed run. It grows while the same personas fail again and
+    /// again.
     pub backoffs: counter "run_backoffs_total" {};
 } }
 
 impl Metrics {
-    /// A tick ended.
+    /// Records the end of a tick and its duration.
     pub(crate) fn record_tick(&self, outcome: TickOutcome, took: Duration) {
         self.record_skipped_tick(outcome);
         self.scheduling.tick_duration.observe(took.as_secs_f64());
     }
 
-    /// A tick did not take place.
+    /// Records a tick that did not take place.
     pub(crate) fn record_skipped_tick(&self, outcome: TickOutcome) {
         self.scheduling.ticks.with_label_values(&[outcome.as_str()]).inc();
     }
 
-    /// /due listed personas of these cadences; `None` is a row that cannot be read.
+    /// Sets the number of due personas by their cadences. `None` is a row of /due that cannot be read.
     pub(crate) fn set_due(&self, cadences: impl Iterator<Item = Option<Cadence>> + Clone) {
         for cadence in Cadence::ALL.iter().copied().map(Some).chain([None]) {
             let due = cadences.clone().filter(|due_by| *due_by == cadence).count();
@@ -79,18 +80,18 @@ impl Metrics {
         }
     }
 
-    /// A tick did not run so many due personas, for this reason.
+    /// Records that a tick did not run `personas` due personas, for this reason.
     pub(crate) fn record_skipped(&self, why: WhyNotRun, personas: usize) {
         self.scheduling.skipped.with_label_values(&[why.as_str()]).inc_by(personas as f64);
     }
 
-    /// A run began; it counts as in flight until the guard is dropped.
+    /// Records the start of a run. The run counts as in flight until the guard is dropped.
     pub(crate) fn start_run(&self) -> InFlight {
         self.scheduling.runs_in_flight.inc();
         InFlight(self.scheduling.runs_in_flight.clone())
     }
 
-    /// A run ended; `waited` is what it spent on Claude's limits.
+    /// Records the end of a run. `waited` is the time that the run waited for Claude's limits.
     pub(crate) fn record_run(
         &self,
         outcome: RunOutcome,
@@ -103,18 +104,18 @@ impl Metrics {
         self.scheduling.model_wait.observe(waited.as_secs_f64());
     }
 
-    /// A run ended well, at this time.
+    /// Records that a run ended successfully at this time.
     pub(crate) fn record_finished_run(&self, at: Timestamp) {
         self.scheduling.last_finished_run.set(at.as_millisecond() as f64 / 1_000.0);
     }
 
-    /// A due persona was not run, or its run left no trace.
+    /// Records a due persona that was not run, or whose run left no trace.
     pub(crate) fn record_no_run(&self, outcome: RunOutcome) {
         self.scheduling.runs.with_label_values(&[outcome.as_str(), Stage::Due.as_str()]).inc();
     }
 }
 
-/// Counts a run as in flight until dropped, however the run ends.
+/// A guard that counts a run as in flight until it is dropped, also if the run is aborted.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 

@@ -1,4 +1,4 @@
-//! Requests to the peers and to this daemon.
+//! Metrics of requests to the peers and to this daemon.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     families::{Values, closed, families},
 };
 
-/// What is asked of whom.
+/// The peers, each with its operations.
 const OPERATIONS_OF: &[(&str, &str)] = &[
     ("anthropic", "messages"),
     ("mana-auth", "login sign_in organization_list token vault_init"),
@@ -30,8 +30,8 @@ const STATUSES: Values = Values::Bounded("the HTTP statuses the daemon answers w
 const ROUTES: Values = Values::Bounded("the routes of the daemon, `unmatched` for any other path");
 
 families! { Traffic {
-    /// Requests sent, by peer, operation and outcome (a status class or a kind of failure). Growth of anything
-    /// but 2xx means that this peer is in trouble or refuses.
+    /// Requests sent, by peer, operation and outcome (a status class or a kind of failure). Growth of
+    /// anything but 2xx means that this peer is in trouble or refuses.
     client_requests: counter "http_client_requests_total" { peer: PEERS, operation: OPERATIONS, outcome: OUTCOMES };
     /// Duration of a request, answer included. It grows when the peer or the way to it is slow.
     client_duration: histogram "http_client_request_duration_seconds" { peer: PEERS, operation: OPERATIONS } REQUEST_BUCKETS;
@@ -47,7 +47,8 @@ families! { Traffic {
 } }
 
 impl Traffic {
-    /// A first failure has to be seen as an increase, so there is a zero before it.
+    /// Creates the series of all operations with the value 0. Without them the first failure would be a new
+    /// series and no increase.
     pub(super) fn create_children(&self) {
         for (peer, operations) in OPERATIONS_OF {
             for operation in operations.split(' ') {
@@ -62,7 +63,7 @@ impl Traffic {
 }
 
 impl Metrics {
-    /// A request to a peer ended with `outcome`.
+    /// Records the end of a request to a peer, with its outcome and its duration.
     pub(crate) fn record_client_request(
         &self,
         peer: &'static str,
@@ -75,17 +76,17 @@ impl Metrics {
         durations.observe(took.as_secs_f64());
     }
 
-    /// A request to a peer is sent again.
+    /// Records that a request to a peer is sent again.
     pub(crate) fn record_client_retry(&self, peer: &'static str, operation: &'static str) {
         self.traffic.client_retries.with_label_values(&[peer, operation]).inc();
     }
 
-    /// A run opened another MCP session.
+    /// Records that a run opened another MCP session.
     pub(crate) fn record_session_renewal(&self, reason: SessionRenewal) {
         self.traffic.session_renewals.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A request to this daemon was answered.
+    /// Records an answered request to this daemon.
     pub(crate) fn record_server_request(
         &self,
         method: &str,

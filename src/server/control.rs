@@ -1,4 +1,4 @@
-//! /control: what an operator can do at run time, in production too, with the service key.
+//! /control: the routes for operators, in production too. They need the service key.
 
 use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,12 +25,13 @@ use crate::{
     runner::{Cancelled, Hindrance, PausedBy},
 };
 
-/// Longest reason that is kept, in characters.
+/// Longest stored reason of a pause, in characters.
 const MAX_REASON: usize = 300;
-/// Between warnings of wrong keys: whoever tries them is to be seen, and is not to fill the log.
+/// The shortest time between two warnings of wrong keys. Attempts must be visible in the log, but must not
+/// fill it.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
-/// The routes; [`with_key_only`] belongs before them.
+/// The routes of /control. The caller must put [`with_key_only`] in front of them.
 pub(super) fn routes() -> Router<ServerState> {
     let stops = |mode| post(move |state, caller, body| stop_ticks(state, caller, body, mode));
     Router::new()
@@ -42,47 +43,48 @@ pub(super) fn routes() -> Router<ServerState> {
         .route("/control/runs/{id}/cancel", post(cancel))
 }
 
-/// What opens /control, and who was refused.
+/// The service key, and the count of refused callers.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct KeyCheck {
     key: SecretString,
-    /// When the last warning was, and how many were refused since.
+    /// The time of the last warning, and the number of callers refused since then.
     refused: Mutex<(Option<Instant>, u64)>,
 }
 
-impl Door {
+impl KeyCheck {
     pub(super) fn new(key: SecretString) -> Self {
         Self { key, refused: Mutex::default() }
     }
 
-    /// How many refused callers were not told of since the last warning, where it is time for another one.
+    /// Counts a refused caller. If another warning is due, returns how many callers were refused without a
+    /// warning since the last one; otherwise `None`.
     fn refuse(&self) -> Option<u64> {
-        let (warned, untold) = &mut *self.refused.lock();
+        let (warned, unreported) = &mut *self.refused.lock();
         if warned.is_some_and(|at| at.elapsed() < WARNING_PAUSE) {
-            *untold += 1;
+            *unreported += 1;
             return None;
         }
         *warned = Some(Instant::now());
-        Some(mem::take(untold))
+        Some(mem::take(unreported))
     }
 }
 
-/// Lets callers in that have this key.
+/// Refuses requests without the service key.
 pub(super) async fn with_key_only(
-    State(door): State<Arc<Door>>,
+    State(key_check): State<Arc<KeyCheck>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
     let given = request.headers().get("x-service-key").map(|key| key.as_bytes());
-    if bool::from(given.unwrap_or_default().ct_eq(door.key.expose_secret().as_bytes())) {
+    if bool::from(given.unwrap_or_default().ct_eq(key_check.key.expose_secret().as_bytes())) {
         return Ok(next.run(request).await);
     }
-    if let Some(untold) = door.refuse() {
+    if let Some(unreported) = key_check.refuse() {
         let key = if given.is_none() { "no" } else { "a wrong" };
         tracing::warn!(
             %caller,
-            not_told = untold,
+            not_told = unreported,
             "/control was called with {key} X-Service-Key; such calls are told once a minute"
         );
     }
@@ -187,7 +189,7 @@ async fn status(State(state): State<ServerState>) -> Answer {
     })))
 }
 
-/// What the caller is told where the journal does not do its part.
+/// The failure for a journal that cannot be read or written.
 fn unwritten(state: &ServerState) -> impl Fn(JournalError) -> Failure {
     move |error| {
         let held = if state.fleet.control.paused().is_some() { "paused" } else { "not paused" };
@@ -202,15 +204,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refused_callers_are_told_of_once_a_minute_and_counted_in_between() {
-        let door = Door::new("service-key".into());
-        assert_eq!(door.refuse(), Some(0));
+        let key_check = KeyCheck::new("service-key".into());
+        assert_eq!(key_check.refuse(), Some(0));
         for _ in 0..50 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert_eq!(door.refuse(), None);
+            assert_eq!(key_check.refuse(), None);
         }
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(door.refuse(), Some(50));
+        assert_eq!(key_check.refuse(), Some(50));
         tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert_eq!((door.refuse(), door.refuse()), (Some(0), None));
+        assert_eq!((key_check.refuse(), key_check.refuse()), (Some(0), None));
     }
 }

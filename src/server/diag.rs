@@ -1,4 +1,4 @@
-//! /diag/login and /diag/tick: trying things out during development.
+//! /diag/login and /diag/tick: routes for development.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) struct LoginQuery {
     email: String,
 }
 
-/// Derives the password, logs in and finds the personal space.
+/// GET /diag/login: derives the password of an e-mail address, logs in and finds the personal space.
 pub(super) async fn login(
     State(state): State<ServerState>,
     query: Result<Query<LoginQuery>, QueryRejection>,
@@ -37,7 +37,7 @@ pub(super) async fn login(
     Ok(Json(json!({ "ok": true, "email": email, "userId": user_id, "spaceId": space_id })))
 }
 
-/// Runs one tick now. It goes on if the caller hangs up.
+/// POST /diag/tick: runs one tick now. The tick goes on if the caller disconnects.
 pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
     let Some(slot) = &state.slot else {
         let missing = state.reason(Hindrance::is_trouble).unwrap_or_default();
@@ -51,7 +51,7 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
         return Err(failure(StatusCode::SERVICE_UNAVAILABLE, TickError::Stopping));
     }
     if let Some(until) = slot.limited_until() {
-        // Also while a tick of the interval waits for it: whoever asks wants to know.
+        // The caller gets this reason also while a tick of the interval waits for the end of the rate limit.
         state.fleet.metrics.record_skipped_tick(TickOutcome::RateLimited);
         let error = format!(
             "no tick: the personas endpoint has a rate limit (429) and is not asked again before {until}"
@@ -78,8 +78,8 @@ fn paused() -> Json<Value> {
     Json(answer)
 }
 
-/// In one piece: of what is put together from values, each would be copied, and the list of those that failed
-/// may be long.
+/// The body for a finished tick. It is built by one `json!`: assigning the parts afterwards would copy each
+/// of them, and the list of failed runs may be long.
 fn answer(summary: &TickSummary) -> Value {
     let because = summary.skipped.iter().map(|(why, number)| (why.as_str(), number));
     json!({

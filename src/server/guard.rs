@@ -1,10 +1,13 @@
-//! Who may call /diag: people and programs on this machine's side, never a web page of another origin.
+//! Protects /diag from web pages of another origin. People and programs that call this server directly may
+//! use /diag.
 //!
-//! A page can make a browser send requests here. It cannot hide where they come from: the browser
-//! adds Origin, Sec-Fetch-Site and Referer, and Host holds the name the request goes to, which is how a
-//! rebound DNS name shows. Of a GET for an image or a frame, browsers send Sec-Fetch-Site to this machine's own
-//! names only (localhost, 127.0.0.0/8, ::1) and nothing that a page could not leave out to any other address,
-//! 0.0.0.0 among them: so whoever wants another address names it in DIAG_HOSTS.
+//! A page can make a browser send requests to this server, but it cannot hide their origin: the browser adds
+//! the headers Origin, Sec-Fetch-Site and Referer. The header Host has the name that the request goes to, so
+//! a rebound DNS name is visible there.
+//!
+//! With a GET for an image or a frame, browsers send Sec-Fetch-Site only to this machine's own names
+//! (localhost, 127.0.0.0/8, ::1). To any other address, such as 0.0.0.0, they send no header that a page
+//! could not suppress. Therefore other addresses are refused unless DIAG_HOSTS names them.
 
 use std::net::IpAddr;
 
@@ -29,10 +32,10 @@ pub(super) async fn local_callers_only(
     }
 }
 
-/// Why this request may not come in; `None` if it may.
+/// Why a request is refused; `None` if it is allowed.
 fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<String> {
     let host = headers.get(header::HOST).map_or("", |host| host.to_str().unwrap_or("?"));
-    // In absolute form the request line names a host too.
+    // A request line in absolute form has a host too.
     let named = uri.authority().map(|authority| authority.as_str());
     if ![host].into_iter().chain(named).all(|host| is_known_host(host, further_hosts)) {
         let expected = "Host must be localhost, an address of 127.0.0.0/8, ::1, or a name or address \
@@ -46,7 +49,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<S
         "Sec-Fetch-Site" => matches!(value, "same-origin" | "none"),
         _ => is_same_origin(value, host),
     };
-    // Of a header that is there twice, each must do.
+    // A header may be present more than once. Each of its values must be allowed.
     let is_fine = |name: &str| {
         let mut values = headers.get_all(name).iter();
         values.all(|value| value.to_str().is_ok_and(|value| is_own(name, value)))
@@ -55,7 +58,8 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<S
     wrong.map(|name| format!("requests from pages of another origin are refused ({name})"))
 }
 
-/// `name`, `name:port`, `1.2.3.4:port` or `[::1]:port` of a host that is no stranger's.
+/// Whether a Host header (`name`, `name:port`, `1.2.3.4:port` or `[::1]:port`) names this machine by
+/// localhost or a loopback address, or names a host of `further_hosts`.
 fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
     let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
     let (name, port) = host.split_at(end.unwrap_or(host.len()));
@@ -68,7 +72,7 @@ fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
     (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
 }
 
-/// Whether a page of this URL or origin was loaded from the host it now talks to.
+/// Whether the page with this URL or origin was loaded from `host`, the host of the request.
 fn is_same_origin(page: &str, host: &str) -> bool {
     page.parse::<Uri>().is_ok_and(|page| {
         let authority = page.authority().map(|authority| authority.as_str());
@@ -128,7 +132,7 @@ mod tests {
             "[localhost]:1",
             "localhost:1:2",
             "user@localhost",
-            // Addresses that reach this machine, of which a browser says nothing.
+            // Addresses that may reach this machine, but to which browsers do not send Sec-Fetch-Site.
             "0.0.0.0",
             "0.0.0.0:3070",
             "[::]:3070",
@@ -139,7 +143,7 @@ mod tests {
             "192.168.1.8:3070",
             "[fd00::8]",
             "169.254.1.1",
-            // Spellings that some take for addresses.
+            // Spellings that some parsers take for addresses.
             "2130706433",
             "0177.0.0.1",
             "0x7f.0.0.1",

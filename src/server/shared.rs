@@ -1,14 +1,16 @@
-//! One answer for everybody who waits for it.
+//! One computed value for all callers that wait for it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::{sync::Mutex, task::yield_now};
 
-/// Something that is made for whoever asks, for one at a time: all who asked before that was begun share it.
+/// A value that is made on request. One value is made at a time, and all callers that asked before its making
+/// began share it.
 #[derive(Debug)]
 pub(crate) struct Shared<T> {
+    /// How many callers have asked so far.
     asked: AtomicU64,
-    /// The latest, and how many had asked when it was begun.
+    /// The latest value, and how many callers had asked when its making began.
     latest: Mutex<(u64, Option<T>)>,
 }
 
@@ -19,14 +21,14 @@ impl<T> Default for Shared<T> {
 }
 
 impl<T: Clone> Shared<T> {
-    /// What `make` makes, here or for somebody else who waited with this caller.
+    /// A value that `make` made after this call began, for this caller or for another caller that waited too.
     pub(super) async fn get(&self, make: impl FnOnce() -> T) -> T {
         let index = self.asked.fetch_add(1, Relaxed);
         let mut latest = self.latest.lock().await;
         match &latest.1 {
             Some(made) if index < latest.0 => made.clone(),
             _ => {
-                // Requests that are there already ask first.
+                // Callers that are ready to run ask first, so that they share this value.
                 yield_now().await;
                 let begun = self.asked.load(Relaxed);
                 let made = make();
@@ -58,7 +60,7 @@ mod tests {
         let shared = Shared::default();
         let mut late = None;
         let first = shared.get(|| {
-            // In the middle of the first, a second one asks.
+            // While the first value is made, a second caller asks.
             let mut second = Box::pin(shared.get(|| 2));
             let waker = std::task::Waker::noop();
             assert!(second.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());

@@ -1,7 +1,8 @@
-//! `LOG_FORMAT=json`: one object a line, `{ts,level,service,msg,data}`.
+//! The format of `LOG_FORMAT=json`: one object in each line, `{ts,level,service,msg,data}`.
 //!
-//! `data` holds the fields of the event and of the spans around it, the event's own winning. Texts are
-//! redacted before they are encoded, so that no secret, whatever it looks like, can break a line.
+//! `data` has the fields of the event and of the spans around it. If a span has a field of the same name, the
+//! event's field wins. Texts are redacted before they are encoded, so that redaction cannot break the JSON of
+//! a line.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use tracing_subscriber::{
 
 use crate::domain::{Redactor, redact_emails};
 
-/// Makes lines of events.
+/// Formats events as JSON lines, and redacts their texts.
 pub(super) struct Json(pub Redactor);
 
 impl Json {
@@ -31,7 +32,8 @@ impl Json {
 }
 
 impl<'w> FormatFields<'w> for Json {
-    /// As one object; the fields a span is told later are another object behind it.
+    /// Writes the fields as one object. Fields that a span gets later become a second object behind the
+    /// first.
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
         write!(writer, "{}", Value::Object(self.map(fields)))
     }
@@ -62,8 +64,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Json> for Json {
     }
 }
 
-/// One line.
-#[expect(clippy::disallowed_methods, reason = "a log line tells the time of the machine")]
+/// One log line with its line feed.
+#[expect(clippy::disallowed_methods, reason = "a log line has the time of the machine")]
 pub(super) fn line(level: &Level, message: &str, data: Value) -> String {
     let line = json!({
         "ts": format!("{:.3}", Timestamp::now()),
@@ -75,7 +77,7 @@ pub(super) fn line(level: &Level, message: &str, data: Value) -> String {
     format!("{line}\n")
 }
 
-/// Fields as JSON, redacted.
+/// Collects fields as JSON values, with redacted texts.
 struct Fields<'a> {
     redactor: &'a Redactor,
     map: Map<String, Value>,

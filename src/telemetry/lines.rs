@@ -1,9 +1,9 @@
-//! The way of log lines to where they are read: a bounded queue, and one thread that writes.
+//! The queue of log lines, which has a limit, and the thread that writes them.
 //!
-//! A reader that stalls blocks a write to its pipe for as long as it likes. Only that thread waits for
-//! it; when the queue is full, lines are dropped and counted, because a gap in the log is better than a
-//! daemon that stands still. tracing-appender has such a queue too, but counts its room in lines of any
-//! length, and prints to the very output that is stuck when the process ends.
+//! A reader that stalls can block a write to its pipe without a time limit. Only the writer thread waits for
+//! the reader. When the queue is full, lines are dropped and counted: a gap in the log is better than a
+//! daemon that stands still. tracing-appender has a similar queue, but limits the number of lines and not
+//! their length; and at the end of the process it prints to the output that is blocked.
 
 use std::{
     io::Write,
@@ -14,27 +14,27 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// Bytes that may wait, besides those being written.
-const ROOM: usize = 1 << 20;
-/// More of them for panics, and for the line that tells how many were dropped.
-const ROOM_IN_NEED: usize = 64 << 10;
-/// Name of the thread that writes.
+/// Capacity of the queue in bytes, without the lines that are being written.
+const CAPACITY: usize = 1 << 20;
+/// Further bytes for lines of panics, and for the line that reports how many lines were dropped.
+const RESERVE: usize = 64 << 10;
+/// Name of the writer thread.
 pub(super) const WRITER: &str = "log-writer";
 
-/// Lines on their way, in order.
+/// The queue of lines that are not written yet, in order.
 pub(super) struct Lines {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Lines nobody will read, since somebody last asked for their number.
+    /// How many lines were dropped or could not be written, since the last call of [`Self::take_dropped`].
     dropped: AtomicU64,
 }
 
 struct Queue {
-    /// Whole lines.
+    /// Whole lines, each with its line feed.
     text: Vec<u8>,
-    /// Lines there was no room for since the writer last took some.
+    /// How many lines were dropped since the writer last took lines.
     dropped: u64,
-    /// Whether the writer has taken some and not finished with them.
+    /// Whether the writer is writing lines that it has taken.
     writing: bool,
 }
 
@@ -44,11 +44,11 @@ impl Lines {
         Self { queue: Mutex::new(queue), changed: Condvar::new(), dropped: AtomicU64::new(0) }
     }
 
-    /// Hands a line over, or drops it. Never waits for whoever reads.
+    /// Adds a line to the queue, or drops it if the queue is full. Never waits for the reader.
     pub(super) fn push(&self, line: &[u8]) {
         let mut queue = self.queue.lock();
         let needed = queue.text.len() + line.len();
-        if needed <= ROOM || (is_in_need() && needed <= ROOM + ROOM_IN_NEED) {
+        if needed <= CAPACITY || (may_use_reserve() && needed <= CAPACITY + RESERVE) {
             queue.text.extend_from_slice(line);
             drop(queue);
             self.changed.notify_all();
@@ -58,9 +58,10 @@ impl Lines {
         }
     }
 
-    /// Writes what comes, for ever. After lines were lost, the first write that succeeds is followed by
-    /// `tell` with their number; a write that fails is not, as nobody could read it.
-    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+    /// Writes lines to `out` until the end of the process. After lines were lost, `report_lost` is called
+    /// with their number as soon as a write succeeds. While writes fail, the report could not be written
+    /// either.
+    pub(super) fn write_to(&self, mut out: impl Write, report_lost: impl Fn(u64)) -> ! {
         let mut lost = 0;
         loop {
             let (text, dropped) = self.take();
@@ -70,13 +71,13 @@ impl Lines {
                 self.dropped.fetch_add(lines, Ordering::Relaxed);
                 lost += lines;
             } else if lost > 0 {
-                tell(lost);
+                report_lost(lost);
                 lost = 0;
             }
         }
     }
 
-    /// Waits for lines and takes them all, with the number of those that were dropped after them.
+    /// Waits for lines and takes them all. The number is how many lines were dropped after them.
     fn take(&self) -> (Vec<u8>, u64) {
         let mut queue = self.queue.lock();
         queue.writing = false;
@@ -86,7 +87,7 @@ impl Lines {
         (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
     }
 
-    /// Waits until every line is written, for so long at most.
+    /// Waits until all lines are written, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) {
         let is_behind = |queue: &mut Queue| queue.writing || !queue.text.is_empty();
         self.changed.wait_while_for(&mut self.queue.lock(), is_behind, limit);
@@ -98,8 +99,8 @@ impl Lines {
     }
 }
 
-/// Whether this thread has something to say that must not be dropped.
-fn is_in_need() -> bool {
+/// Whether the lines of this thread may use the reserve: a panicking thread and the writer thread.
+fn may_use_reserve() -> bool {
     thread::panicking() || thread::current().name() == Some(WRITER)
 }
 
@@ -113,10 +114,11 @@ mod tests {
 
     use super::*;
 
-    /// Bound of every wait; reached only when something is broken.
+    /// Timeout of every wait. It is reached only if the test fails.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// An output whose every write waits to be told how it ends, and then shows what was written.
+    /// An output that the test controls. Each write waits for its result from `may_end`, and then sends the
+    /// written text to `written`.
     struct Gated {
         may_end: mpsc::Receiver<io::Result<()>>,
         written: mpsc::Sender<String>,
@@ -141,17 +143,18 @@ mod tests {
     }
 
     impl Fixture {
-        /// A queue whose writer is busy with the line "first", which the reader does not read yet.
+        /// A queue whose writer is writing the line "first" and is blocked.
         fn stalled() -> Self {
             let (end_write, may_end) = mpsc::channel();
             let (sent, written) = mpsc::channel();
             let lines = Arc::new(Lines::new());
             let queue = lines.clone();
-            let tell = {
+            let report_lost = {
                 let lines = lines.clone();
                 move |lost| lines.push(format!("lost {lost}\n").as_bytes())
             };
-            let write = move || -> () { queue.write_to(Gated { may_end, written: sent }, tell) };
+            let out = Gated { may_end, written: sent };
+            let write = move || -> () { queue.write_to(out, report_lost) };
             thread::Builder::new().name(WRITER.into()).spawn(write).unwrap();
             let log = Self { lines, end_write, written };
             log.push_and_see_taken("first\n");
@@ -175,9 +178,9 @@ mod tests {
         }
     }
 
-    /// A line of this number, of a thousandth of the room.
+    /// A line with this number. Its length is a thousandth of the queue's capacity.
     fn line(number: usize) -> String {
-        format!("{number:>width$}\n", width = ROOM / 1_000 - 1)
+        format!("{number:>width$}\n", width = CAPACITY / 1_000 - 1)
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         for number in 0..1_500 {
             log.lines.push(line(number).as_bytes());
         }
-        let kept = ROOM / line(0).len();
+        let kept = CAPACITY / line(0).len();
         let lost = 1_500 - kept;
         assert_eq!(log.lines.take_dropped(), lost as u64);
         assert_eq!(log.lines.take_dropped(), 0, "each is counted once");

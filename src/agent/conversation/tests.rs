@@ -14,7 +14,7 @@ fn day() -> Conversation {
     Conversation::new("Los", LIMITS)
 }
 
-/// A reply as the API would send it.
+/// A reply with this content, as the client builds it from an answer of the API.
 fn reply(content: Value, stop_reason: StopReason) -> Reply {
     let blocks = content.as_array().unwrap().iter().map(|block| match block["type"].as_str() {
         Some("text") => Block::Text(block["text"].as_str().unwrap().to_owned()),
@@ -47,7 +47,7 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// Answers the calls that are due.
+/// Records an empty result for each due call.
 fn answer(conversation: &mut Conversation) {
     let Next::CallTools(calls) = conversation.next() else { panic!("no calls are due") };
     let results: Vec<_> = calls.iter().map(|call| ToolResult::of(call, vec![], false)).collect();
@@ -177,7 +177,7 @@ fn a_pause_that_says_nothing_leaves_the_history_as_it_was() {
     assert_eq!(last["content"], json!([text("Moment")]));
 }
 
-/// A reply with one call that cost so much and left the context so long.
+/// A reply with one call. It costs `dollars`, and the context after it has `context` tokens.
 fn dear_call(id: &str, dollars: f64, context: u64) -> Reply {
     Reply {
         cost: Cost { output: Usd::from_dollars(dollars).unwrap(), ..Cost::default() },
@@ -258,7 +258,7 @@ fn thinking_is_stripped_once_for_a_request_and_calls_stay_answered() {
     );
     day.record_reply(reply(json!([thought(), call("a")]), StopReason::ToolUse));
     answer(&mut day);
-    // A message of nothing else would end the history with the model's own turn.
+    // Without thinking this message is empty. An empty message of the model at the end would be a prefill.
     day.record_reply(reply(json!([thought()]), StopReason::PauseTurn));
     let before: Vec<_> = day.messages().iter().map(|m| m.as_json()).collect();
     assert!(nets::take_out(&Step::ThinkingStripped, &mut day.messages));
@@ -284,10 +284,10 @@ fn calls_whose_ids_are_repeated_or_missing_are_told_apart() {
     answer(&mut day);
     day.record_reply(reply(json!([call("a")]), StopReason::ToolUse));
     answer(&mut day);
-    let said =
+    let message =
         |index: usize| serde_json::from_str::<Value>(&day.messages()[index].as_json()).unwrap();
     let ids = |index: usize, key: &str| {
-        let blocks = said(index)["content"].as_array().cloned().unwrap();
+        let blocks = message(index)["content"].as_array().cloned().unwrap();
         blocks.iter().map(|block| block[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     for (reply, own) in [(1, &["a", "a_1", "call"][..]), (3, &["a_3"])] {
@@ -298,8 +298,8 @@ fn calls_whose_ids_are_repeated_or_missing_are_told_apart() {
 }
 
 proptest! {
-    /// Whatever the model replies: history only grows, each call is answered in the very next
-    /// message and nowhere else, and the model is never asked more often than it may reply.
+    /// For any replies of the model: the history only grows, each call is answered in the next message and
+    /// nowhere else, and the model is never asked more often than `max_replies`.
     #[test]
     fn every_history_keeps_the_rules_of_the_api(
         replies in prop::collection::vec((0usize..4, 0usize..8), 1..40),

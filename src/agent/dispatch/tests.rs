@@ -21,7 +21,7 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Tools that take a second each, whatever they are, and count how many run at once.
+/// Tools that each take about a second. They count how many calls run at once.
 #[derive(Default)]
 struct Slow {
     running: AtomicUsize,
@@ -38,7 +38,7 @@ impl ToolHost for Slow {
     ) -> Result<ToolOutput, ToolError> {
         self.begun.fetch_add(1, SeqCst);
         self.peak.fetch_max(self.running.fetch_add(1, SeqCst) + 1, SeqCst);
-        // Later calls end earlier, so that the order of answers is not that of the calls.
+        // Later calls end earlier, so that the order of the answers differs from the order of the calls.
         let order = arguments.get("n").and_then(Value::as_u64).unwrap_or(0);
         sleep(Duration::from_millis(1_000 - order)).await;
         self.running.fetch_sub(1, SeqCst);
@@ -51,7 +51,7 @@ impl ToolHost for Slow {
     }
 }
 
-/// Writes nothing down.
+/// A recorder that drops all steps and has unlimited money.
 struct Unrecording;
 
 impl Meter for Unrecording {
@@ -120,7 +120,7 @@ fn scope(mode: PolicyMode) -> Scope {
     }
 }
 
-/// The model asks for these calls in its next reply.
+/// Records a reply of the model that calls these tools.
 fn ask(day: &mut Day, names: &[&str]) {
     let before = day.calls.len();
     let calls = names.iter().enumerate().map(|(n, name)| {
@@ -139,7 +139,7 @@ fn day(names: &[&str]) -> Day {
     day
 }
 
-/// Carries out the calls of the day's turn.
+/// Carries out the calls of the current turn. Returns their results and the hints of the policy gate.
 async fn carry_out(tools: &Slow, scope: &Scope, day: &mut Day) -> (Vec<ToolResult>, Vec<String>) {
     let catalog = catalog();
     let dispatcher = Dispatcher { tools, catalog: &catalog, scope, recorder: &Unrecording };
@@ -207,7 +207,7 @@ async fn a_stop_ends_all_reads_and_each_one_begun_is_recorded_as_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
-    for (mode, runs, note, told) in [
+    for (mode, runs, note, hint_count) in [
         (PolicyMode::Enforce, 0, Some("deny"), 1),
         (PolicyMode::LogOnly, 1, Some("would-deny"), 0),
         (PolicyMode::Off, 1, None, 0),
@@ -216,7 +216,7 @@ async fn a_denied_call_runs_only_where_the_gate_does_not_enforce() {
         let (_, hints) = carry_out(&tools, &scope, &mut day).await;
         assert_eq!(tools.begun.load(SeqCst), runs, "{mode:?}");
         assert_eq!(day.calls[0].policy.first().map(|note| note.decision), note);
-        assert_eq!(hints.len(), told, "{mode:?}");
+        assert_eq!(hints.len(), hint_count, "{mode:?}");
         assert_eq!(day.calls[0].error.is_some(), runs == 0);
     }
 }
@@ -229,9 +229,9 @@ async fn the_rate_counts_calls_of_the_same_tool_in_a_rolling_minute() {
     {
         let (tools, mut day) = (Slow::default(), day(&[earlier]));
         let (results, _) = carry_out(&tools, &scope, &mut day).await;
-        day.tell(results, None, true, &[]);
+        day.record_results(results, None, true, &[]);
         ask(&mut day, &["todo_list"]);
-        // The call took one of these seconds.
+        // The earlier call itself took one second.
         sleep(Duration::from_secs(ago - 1)).await;
         carry_out(&tools, &scope, &mut day).await;
         assert_eq!(tools.begun.load(SeqCst), begun, "{earlier}, {ago} s ago");
@@ -249,11 +249,11 @@ async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
     let mut day = day(&["todo_list"; 4]);
     let mut ran = async || {
         let (results, _) = carry_out(&tools, &scope, &mut day).await;
-        day.tell(results, None, true, &[]);
+        day.record_results(results, None, true, &[]);
         ask(&mut day, &["todo_list"]);
         day.calls.iter().filter(|call| call.error.is_none()).count()
     };
-    // The calls began within a second of one another, and so long ago.
+    // The calls of the first turn begin together. They stop counting 60 s after their beginning.
     for (waited, expected) in [(0, 3), (57, 3), (4, 4)] {
         sleep(Duration::from_secs(waited)).await;
         assert_eq!(ran().await, expected, "after {waited} s more");

@@ -1,19 +1,20 @@
-//! Reading ratings out of whatever the model answered.
+//! Reads ratings from any answer of the model.
 //!
-//! Tolerant: white space, fences, prose around the JSON, missing reasons, numbers as strings. Strict
-//! where it matters: only modules that were asked for, each once, only 1 to 5.
+//! The parser accepts white space, code fences, text around the JSON, missing notes and numbers as strings.
+//! It returns only modules that were asked for, each once, with ratings from 1 to 5.
 
 use serde_json::Value;
 
 use crate::domain::{ModuleName, ModuleRating, Rating, Redactor, json_text};
 
-/// Longest answer that is looked at, in bytes.
+/// How many bytes of an answer are read.
 const MAX_ANSWER: usize = 64 << 10;
-/// Most places where an odd text is tried to be read as JSON: each may take a walk over all of it.
+/// At how many positions the tolerant JSON reader is tried in one answer. Each try may read the whole rest.
 const MAX_REPAIRS: usize = 64;
 
-/// The ratings of `asked` modules in `answer`, in the order found; the first for a module counts. Notes
-/// are redacted when they have been read: before, a secret that is a word could hit the JSON.
+/// The ratings of the `asked` modules in `answer`, in their order. The first rating of a module counts. Notes
+/// are redacted after parsing: redacting the answer before could damage the JSON where a secret is an
+/// ordinary word.
 pub fn parse_ratings(answer: &str, asked: &[ModuleName], redactor: &Redactor) -> Vec<ModuleRating> {
     let mut ratings: Vec<ModuleRating> = Vec::new();
     for value in json_values(answer).iter().flat_map(of_modules) {
@@ -26,7 +27,7 @@ pub fn parse_ratings(answer: &str, asked: &[ModuleName], redactor: &Redactor) ->
     ratings
 }
 
-/// Every JSON object or array that begins somewhere in the text, outermost ones first and only.
+/// All JSON objects and arrays in the text. Values inside other values are not listed separately.
 fn json_values(text: &str) -> Vec<Value> {
     let mut rest = &text[..text.floor_char_boundary(MAX_ANSWER)];
     let (mut values, mut repairs) = (Vec::new(), 0);
@@ -42,14 +43,14 @@ fn json_values(text: &str) -> Vec<Value> {
             }
             value => (value, stream.byte_offset()),
         };
-        // Where there is none, perhaps from the next bracket.
+        // If no value begins at this bracket, the next bracket is tried.
         rest = &rest[if value.is_some() { length } else { 1 }..];
         values.extend(value);
     }
     values
 }
 
-/// The objects that speak of a module, however deep they are.
+/// All objects in `value` that have the key `module`, at any depth.
 fn of_modules(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(items) => items.iter().flat_map(of_modules).collect(),
@@ -72,7 +73,7 @@ fn read(value: &Value, asked: &[ModuleName], redactor: &Redactor) -> Option<Modu
     Some(ModuleRating::new(module.clone(), rating, notes.as_deref(), calls))
 }
 
-/// A number, or one at the beginning of a string: `4`, `"4"`, `"4,5"`, `"4/5"`, `"4 (gut)"`.
+/// A number, or the number at the beginning of a string: `4`, `"4"`, `"4,5"`, `"4/5"`, `"4 (gut)"`.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -141,14 +142,14 @@ mod tests {
             "[{\"module\":\"todo\",\"rating\":4}]",
             "{\"module\":\"todo\",\"rating\":4}",
             "{\"ergebnis\":{\"ratings\":[{\"module\":\"Todo\",\"rating\":4}]}}",
-            // Parts that JavaScript would read.
+            // Values that JavaScript reads and serde_json does not.
             r#"{"ratings":[{"module":"todo","rating":4,"notes":"a\ud83d"}],"x":1e400}"#,
             &format!(
                 r#"{{"ratings":[{{"module":"todo","rating":4}}],"x":{}1{}}}"#,
                 "[".repeat(300),
                 "]".repeat(300)
             ),
-            // Cut off in the middle: what was complete counts.
+            // An answer that is cut off in the middle. Its complete ratings count.
             "{\"ratings\":[{\"module\":\"todo\",\"rating\":4},{\"module\":\"no",
         ] {
             assert_eq!(plain(answer), [("todo".to_owned(), 4)], "{answer}");

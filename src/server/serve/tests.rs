@@ -11,15 +11,15 @@ use tokio::{
 
 use super::*;
 
-/// Bound of every wait; reached only when something is broken.
+/// Timeout of every wait. It is reached only if the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: &[u8] = b"GET /quick HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A server with one route that answers, one that waits for a permit and one that never stops answering.
+/// A server with three routes: one answers at once, one waits for a permit, and one never ends its answer.
 struct Server {
     address: SocketAddr,
     gate: Arc<Semaphore>,
-    /// Cancelled when an endless answer is given up.
+    /// Cancelled when the server drops an endless answer.
     given_up: CancellationToken,
     end: CancellationToken,
     task: JoinHandle<()>,
@@ -61,40 +61,40 @@ impl Server {
     }
 }
 
-/// Everything a server says on a connection until it ends it, one way or another.
+/// Everything that the server sends until it closes or resets the connection.
 async fn to_the_end(stream: &mut TcpStream) -> String {
-    let mut said = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it ends");
-    // A connection that is cut off may end in a reset.
+    let mut received = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut received)).await.expect("it ends");
+    // A connection that is cut off may end with a reset.
     let _ = read;
-    String::from_utf8(said).unwrap()
+    String::from_utf8(received).unwrap()
 }
 
-/// What it says to a request on a connection that stays.
+/// The server's answer to a request on a connection that stays open.
 async fn answer(stream: &mut TcpStream, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
-    let mut said = vec![0; 4_096];
-    let length = timeout(PATIENCE, stream.read(&mut said)).await.expect("an answer").unwrap();
-    String::from_utf8_lossy(&said[..length]).into_owned()
+    let mut received = vec![0; 4_096];
+    let length = timeout(PATIENCE, stream.read(&mut received)).await.expect("an answer").unwrap();
+    String::from_utf8_lossy(&received[..length]).into_owned()
 }
 
 #[tokio::test]
 async fn headers_that_trickle_in_forever_end_the_connection() {
     let limits = Limits { header_read: Duration::from_secs(1), ..Limits::within(usize::MAX) };
     let server = Server::start(limits).await;
-    let (mut hears, mut says) = server.connect().await.into_split();
+    let (mut reader, mut writer) = server.connect().await.into_split();
     let trickle = tokio::spawn(async move {
-        says.write_all(b"GET /quick HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        writer.write_all(b"GET /quick HTTP/1.1\r\nX-Slow: ").await.unwrap();
         let mut pace = interval(Duration::from_millis(20));
-        while says.write_all(b"x").await.is_ok() {
+        while writer.write_all(b"x").await.is_ok() {
             pace.tick().await;
         }
     });
-    let mut said = Vec::new();
-    let ended = timeout(PATIENCE, hears.read_to_end(&mut said)).await;
+    let mut received = Vec::new();
+    let ended = timeout(PATIENCE, reader.read_to_end(&mut received)).await;
     assert!(ended.is_ok(), "the slow client is still connected");
     timeout(PATIENCE, trickle).await.expect("it notices").unwrap();
-    // Who says nothing at all, or nothing more, is let go as well.
+    // The server also closes the connections of clients that send nothing at all, or nothing after a request.
     assert_eq!(to_the_end(&mut server.connect().await).await, "");
     let mut kept = server.connect().await;
     assert!(answer(&mut kept, ASK).await.ends_with("quick"));
@@ -108,8 +108,8 @@ async fn a_request_head_beyond_the_limits_is_refused() {
     let many = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(65));
     for request in [long, many] {
         let mut stream = server.connect().await;
-        let said = answer(&mut stream, request.as_bytes()).await;
-        assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+        let received = answer(&mut stream, request.as_bytes()).await;
+        assert!(received.starts_with("HTTP/1.1 431 "), "{received}");
     }
     let fits = format!("GET /quick HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(64));
     assert!(answer(&mut server.connect().await, fits.as_bytes()).await.ends_with("quick"));
@@ -122,8 +122,8 @@ async fn a_body_that_never_ends_is_given_up_and_leaves_room_for_others() {
     let server = Server::start(limits).await;
     let request = b"POST /quick HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nbegin";
     let mut slow = server.connect().await;
-    let said = answer(&mut slow, request).await;
-    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    let received = answer(&mut slow, request).await;
+    assert!(received.starts_with("HTTP/1.1 408 "), "{received}");
     assert_eq!(to_the_end(&mut slow).await, "");
     let patient = Limits { body_read: PATIENCE, connections: 1, ..Limits::within(usize::MAX) };
     let server = Server::start(patient).await;
@@ -157,7 +157,7 @@ async fn a_client_that_never_reads_is_given_up_and_one_that_reads_is_not() {
 async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
     let patient = Limits { discard: PATIENCE, ..Limits::within(usize::MAX) };
     let server = Server::start(patient).await;
-    // More than the buffers of both sides hold.
+    // More than fits into the socket buffers of both sides.
     let large = "x".repeat(12 << 20);
     let head = format!("GET /quick HTTP/1.1\r\nX: {large}\r\n\r\n");
     let body = format!("POST /quick HTTP/1.1\r\nContent-Length: {}\r\n\r\n{large}", large.len());
@@ -165,21 +165,21 @@ async fn whoever_sends_too_much_before_reading_is_told_so_all_the_same() {
         let mut stream = server.connect().await;
         timeout(PATIENCE, stream.write_all(request.as_bytes())).await.unwrap().unwrap();
         stream.shutdown().await.unwrap();
-        let mut said = Vec::new();
-        timeout(PATIENCE, stream.read_to_end(&mut said)).await.unwrap().expect("no reset");
-        let said = String::from_utf8(said).unwrap();
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let mut received = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut received)).await.unwrap().expect("no reset");
+        let received = String::from_utf8(received).unwrap();
+        assert!(received.starts_with(&format!("HTTP/1.1 {status} ")), "{received}");
     }
-    // Neither does it go on for ever.
+    // The server does not drop input without a limit.
     let brief = Limits { discard: Duration::from_millis(50), ..Limits::within(usize::MAX) };
     let bounded = Limits { discard_bytes: 1_000, ..patient };
     for limits in [brief, bounded] {
         let server = Server::start(limits).await;
-        let (mut hears, mut says) = server.connect().await.into_split();
-        let endless = async { while says.write_all(&[b'x'; 4_096]).await.is_ok() {} };
+        let (mut reader, mut writer) = server.connect().await.into_split();
+        let endless = async { while writer.write_all(&[b'x'; 4_096]).await.is_ok() {} };
         timeout(PATIENCE, endless).await.expect("it is cut off");
-        let mut said = Vec::new();
-        let _ = timeout(PATIENCE, hears.read_to_end(&mut said)).await.expect("it ends");
+        let mut received = Vec::new();
+        let _ = timeout(PATIENCE, reader.read_to_end(&mut received)).await.expect("it ends");
     }
 }
 
@@ -191,8 +191,8 @@ async fn a_body_that_breaks_the_protocol_is_not_called_too_large() {
     };
     let too_large = format!("5000\r\n{}", "x".repeat(0x5000));
     for (chunk, status) in [("zz", "400"), (too_large.as_str(), "413")] {
-        let said = answer(&mut server.connect().await, request(chunk).as_bytes()).await;
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let received = answer(&mut server.connect().await, request(chunk).as_bytes()).await;
+        assert!(received.starts_with(&format!("HTTP/1.1 {status} ")), "{received}");
     }
 }
 
@@ -242,9 +242,9 @@ async fn an_old_silent_connection_makes_room_and_one_at_work_does_not() {
     }
     assert!(answer(&mut silent[1], ASK).await.ends_with("quick"), "the others stay");
     server.gate.add_permits(1);
-    let mut said = vec![0; 4_096];
-    let length = timeout(PATIENCE, at_work.read(&mut said)).await.unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&said[..length]).ends_with("late"));
+    let mut received = vec![0; 4_096];
+    let length = timeout(PATIENCE, at_work.read(&mut received)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&received[..length]).ends_with("late"));
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn at_the_end_the_port_is_closed_and_answers_under_way_arrive() {
     let server = Server::start(Limits::within(usize::MAX)).await;
     let mut at_work = server.connect().await;
     at_work.write_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    // Answered after the other one was taken: connections are taken in order.
+    // Connections are accepted in order, so with this answer the first connection is accepted too.
     assert!(answer(&mut server.connect().await, ASK).await.ends_with("quick"));
     server.end.cancel();
     timeout(PATIENCE, async { while TcpStream::connect(server.address).await.is_ok() {} })
