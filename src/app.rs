@@ -144,8 +144,8 @@ impl App {
         self.state.fleet.shutdown.clone()
     }
 
-    /// Serves HTTP and runs ticks until a stop or a panic in a background task, then drains. The server answers
-    /// during the whole drain: ending it closes the listener at once, so it is ended last.
+    /// Serves HTTP and runs ticks until a stop or a panic in a background task, then drains. The server
+    /// answers during the whole drain: ending it closes the listener at once, so it is ended last.
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> ProcessEnd {
         let Self { listener, state, deliverer } = self;
@@ -206,8 +206,9 @@ impl App {
 
 /// Waits for tasks that run until a stop. Returns whether none of them panicked.
 ///
-/// The first panic stops the daemon in good order. Without the outbox worker or the server the daemon would look
-/// alive but deliver nothing, and no operator would notice. Every supervisor sees an exit code, and the restart by
+/// The first panic stops the daemon in good order. Without the outbox worker or the server the daemon would
+/// look alive but deliver nothing, and no operator would notice. Every supervisor sees an exit code, and the
+/// restart by
 /// `restart: always` is the best tested recovery.
 async fn supervise(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     let mut is_sound = true;
@@ -223,8 +224,8 @@ async fn supervise(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     is_sound
 }
 
-/// Loads the prices of the configured model. A model without a price is charged like the most expensive one, so that
-/// no budget is exceeded unnoticed.
+/// Loads the prices of the configured model. A model without a price is charged like the most expensive one,
+/// so that no budget is exceeded unnoticed.
 fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
     let pricing = Pricing::load(config.pricing_file.as_deref(), &config.model)?;
     if !pricing.is_known {

@@ -1,4 +1,5 @@
-//! The entry point of the process: reads the arguments and the environment, handles signals, sets the exit code.
+//! The entry point of the process: reads the arguments and the environment, handles signals, sets the exit
+//! code.
 
 use std::{fmt::Display, io, process::ExitCode};
 

@@ -52,7 +52,8 @@ impl Hindrance {
         !matches!(self, Self::Stopping | Self::Paused(_))
     }
 
-    /// The reason for which a due persona does not run; `None` if the hindrance does not keep runs from beginning.
+    /// The reason for which a due persona does not run; `None` if the hindrance does not keep runs from
+    /// beginning.
     pub(super) fn why_not_run(&self) -> Option<WhyNotRun> {
         match self {
             Self::Stopping => Some(WhyNotRun::RunnerDown),
@@ -122,8 +123,8 @@ impl Fleet {
         ranking.into_iter().flatten()
     }
 
-    /// Why no run may begin, if so. A stopped model does not keep a probe from beginning, because the probe tests
-    /// exactly that.
+    /// Why no run may begin, if so. A stopped model does not keep a probe from beginning, because the probe
+    /// tests exactly that.
     pub(super) fn why_not_run(&self, admitted: Admitted) -> Option<WhyNotRun> {
         let is_probed =
             |why: &WhyNotRun| *why == WhyNotRun::ModelStopped && admitted == Admitted::Probe;
@@ -132,8 +133,8 @@ impl Fleet {
             .find(|why| !is_probed(why))
     }
 
-    /// Waits for one of the PERSONA_CONCURRENCY permits. `begins` is `None` for a run that is only closed: closing
-    /// costs nothing and is always admitted.
+    /// Waits for one of the PERSONA_CONCURRENCY permits. `begins` is `None` for a run that is only closed:
+    /// closing costs nothing and is always admitted.
     ///
     /// # Errors
     /// The reason why the run may not begin, checked after the wait.

@@ -1,4 +1,5 @@
-//! The budget caps: remembers which caps are reached, and lets requests wait for reservations of other requests.
+//! The budget caps: remembers which caps are reached, and lets requests wait for reservations of other
+//! requests.
 
 use std::sync::Arc;
 
@@ -32,9 +33,9 @@ struct Requests {
     settled: u64,
 }
 
-/// The reservation of one request, from before the attempt to reserve until it is dropped. Every reservation in the
-/// ledger has such a value, so a request that finds no money can see whether another request may still give money
-/// back.
+/// The reservation of one request, from before the attempt to reserve until it is dropped. Every reservation
+/// in the ledger has such a value, so a request that finds no money can see whether another request may still
+/// give money back.
 #[derive(Debug)]
 pub(super) struct Reserved {
     requests: Arc<watch::Sender<Requests>>,
@@ -50,13 +51,13 @@ impl Reserved {
         self.is_granted = true;
     }
 
-    /// Gives the attempt up and returns a future that resolves when another request has been settled since the
-    /// attempt began, or when no request is in flight. Returns `None` if no other request can give money back: then
-    /// there is nothing to wait for.
+    /// Gives the attempt up and returns a future that resolves when another request has been settled since
+    /// the attempt began, or when no request is in flight. Returns `None` if no other request can give money
+    /// back: then there is nothing to wait for.
     pub(super) fn make_way(mut self) -> Option<impl Future<Output = ()>> {
         let before = self.settled_before;
-        // Checked and changed in one step, so that of several requests which give up at once the last one sees that
-        // it is alone.
+        // Checked and changed in one step, so that of several requests which give up at once the last one
+        // sees that it is alone.
         let makes_way = self.requests.send_if_modified(|requests| {
             let makes_way = requests.in_flight > 1 || requests.settled != before;
             requests.in_flight -= usize::from(makes_way);
@@ -111,8 +112,8 @@ impl Budget {
         &self.caps
     }
 
-    /// Why no run begins now, if a cap of the fleet is reached. A reached cap counts until its day or month (UTC)
-    /// ends or its configured limit changes.
+    /// Why no run begins now, if a cap of the fleet is reached. A reached cap counts until its day or month
+    /// (UTC) ends or its configured limit changes.
     pub(crate) fn exhausted(&self) -> Option<String> {
         let last = self.reached_now().max_by_key(|(_, reached)| reached.until)?;
         let (_, BudgetReached { variable, limit, until }) = last;
@@ -124,8 +125,8 @@ impl Budget {
         self.reached_now().any(|(reached, _)| reached == cap)
     }
 
-    /// The caps that were reached in the current period with the current limit. An entry made while the clock was
-    /// ahead has another period and does not count.
+    /// The caps that were reached in the current period with the current limit. An entry made while the clock
+    /// was ahead has another period and does not count.
     fn reached_now(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
         let (now, all) = (self.clock.now(), self.reached.lock().clone());
         all.into_iter().filter_map(move |reached| {
@@ -148,8 +149,8 @@ impl Budget {
         Reserved { requests, settled_before, is_in_flight: true, is_granted: false }
     }
 
-    /// Notes that the fleet reached `cap` at the time `at`. Logs it once for each period and limit, and writes it to
-    /// the journal for the next start.
+    /// Notes that the fleet reached `cap` at the time `at`. Logs it once for each period and limit, and
+    /// writes it to the journal for the next start.
     pub(super) async fn reach(&self, cap: Cap, at: Timestamp, journal: &Journal) {
         let Some(limit) = self.caps.of(cap) else { return };
         let until = end_of_period(cap, at);

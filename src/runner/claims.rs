@@ -1,5 +1,5 @@
-//! Claims on ids: at most one task works on an id at a time. Ticks claim personas whose run is under way or listed,
-//! the deliverer claims runs whose posts are being delivered.
+//! Claims on ids: at most one task works on an id at a time. Ticks claim personas whose run is under way or
+//! listed, the deliverer claims runs whose posts are being delivered.
 
 use std::{collections::HashSet, sync::Arc};
 

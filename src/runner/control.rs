@@ -31,11 +31,12 @@ pub(crate) struct Control {
 #[derive(Debug, Default)]
 struct State {
     pause: Option<Pause>,
-    /// Cancelled by a pause: the runs in flight then end after their current turn. Each resume makes a new token.
+    /// Cancelled by a pause: the runs in flight then end after their current turn. Each resume makes a new
+    /// token.
     end_turn: CancellationToken,
     in_flight: BTreeMap<RunId, InFlightRun>,
-    /// Runs that were cancelled while they were not in flight. [`Control::enter`] cancels such a run when it is
-    /// resumed.
+    /// Runs that were cancelled while they were not in flight. [`Control::enter`] cancels such a run when it
+    /// is resumed.
     cancelled: HashSet<RunId>,
 }
 
@@ -123,8 +124,9 @@ impl Control {
         self.state.lock().pause.clone().map(PausedBy::Request)
     }
 
-    /// Lets no run begin from now on. Runs in flight end after their current turn, or at their normal end if `mode`
-    /// is [`PauseMode::Drain`]. In this process the pause is in force even if it cannot be written to the journal.
+    /// Lets no run begin from now on. Runs in flight end after their current turn, or at their normal end if
+    /// `mode` is [`PauseMode::Drain`]. In this process the pause is in force even if it cannot be written to
+    /// the journal.
     ///
     /// # Errors
     /// When the pause could not be written to the journal: the next process would not be paused.
@@ -159,8 +161,8 @@ impl Control {
         Ok(!self.held_by_environment)
     }
 
-    /// Writes the current pause to the journal. The lock makes sure that the newest state is written last, even with
-    /// two requests at once.
+    /// Writes the current pause to the journal. The lock makes sure that the newest state is written last,
+    /// even with two requests at once.
     async fn save(&self) -> Result<(), JournalError> {
         let _writing = self.writing.lock().await;
         let pause = self.state.lock().pause.clone();

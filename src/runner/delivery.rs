@@ -1,5 +1,5 @@
-//! Delivers the rows of runs from the outbox to mana-auth, and repeats the delivery until mana-auth confirms or
-//! refuses the rows.
+//! Delivers the rows of runs from the outbox to mana-auth, and repeats the delivery until mana-auth confirms
+//! or refuses the rows.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -41,8 +41,8 @@ pub(crate) struct Deliverer {
     personas: PersonasClient,
     /// Runs whose posts are being delivered now, by the run itself or by the background worker.
     claims: Arc<Claims>,
-    /// Steps and ends of runs that could not be written to the journal yet. The `RunJournal` holds the steps; the
-    /// end, with its posts, is `None` for a run that has not ended.
+    /// Steps and ends of runs that could not be written to the journal yet. The `RunJournal` holds the steps;
+    /// the end, with its posts, is `None` for a run that has not ended.
     unsaved: Mutex<Vec<(RunJournal, Option<End>)>>,
 }
 
@@ -67,8 +67,9 @@ impl Deliverer {
         Self { fleet, personas, claims, unsaved }
     }
 
-    /// Writes the end of a run, or of its main turn, to the journal together with its posts, and makes the first
-    /// delivery. Posts that are not accepted stay in the outbox; an end that cannot be written is reported as
+    /// Writes the end of a run, or of its main turn, to the journal together with its posts, and makes the
+    /// first delivery. Posts that are not accepted stay in the outbox; an end that cannot be written is
+    /// reported as
     /// `unsaved`. A stop does not interrupt this, an abort does.
     pub(super) async fn hand_in(
         &self,
@@ -81,7 +82,8 @@ impl Deliverer {
         let claim = self.claims.claim(&run.id.to_string());
         let mut handed_in = HandedIn { undelivered: posts.len(), ..HandedIn::default() };
         if self.save(run, ended, posts).await.is_err() {
-            // Nothing may be delivered: after a kill the run would continue from an older step and make other rows.
+            // Nothing may be delivered: after a kill the run would continue from an older step and make other
+            // rows.
             handed_in.unsaved = true;
             return handed_in;
         }
@@ -122,8 +124,8 @@ impl Deliverer {
         kept.is_ok_and(|kept| kept.iter().all(is_own))
     }
 
-    /// Keeps steps and the end of a run in memory until the journal can be written to again. Until then the run is
-    /// not resumed.
+    /// Keeps steps and the end of a run in memory until the journal can be written to again. Until then the
+    /// run is not resumed.
     pub(super) async fn keep(&self, run: RunJournal, end: Option<End>) {
         let what =
             if end.is_some() { "the end of a run is" } else { "the last steps of a run are" };
@@ -141,8 +143,8 @@ impl Deliverer {
         self.fleet.journal.end_run(run.id, ended, posts, self.fleet.clock.now()).await
     }
 
-    /// Delivers due posts until a stop. A slow post does not delay other runs as long as fewer than [`CONCURRENCY`]
-    /// deliveries are in progress.
+    /// Delivers due posts until a stop. A slow post does not delay other runs as long as fewer than
+    /// [`CONCURRENCY`] deliveries are in progress.
     pub(crate) async fn work(self: Arc<Self>) {
         let outbox = &*self;
         let deliveries = async {
@@ -172,7 +174,8 @@ impl Deliverer {
         self.fleet.journal.trouble().is_none()
     }
 
-    /// Delivers the due posts of a run, one after the other, unless another task is delivering posts of the run.
+    /// Delivers the due posts of a run, one after the other, unless another task is delivering posts of the
+    /// run.
     async fn deliver_posts_of(&self, run: RunId) {
         let Some(_claim) = self.claims.claim(&run.to_string()) else { return };
         while let Some(post) = self.due_post(run).await {
@@ -182,8 +185,8 @@ impl Deliverer {
         }
     }
 
-    /// The run's first due post. Call this only while the run is claimed: the run itself may have delivered the
-    /// posts that were due before the claim.
+    /// The run's first due post. Call this only while the run is claimed: the run itself may have delivered
+    /// the posts that were due before the claim.
     async fn due_post(&self, run: RunId) -> Option<Post> {
         // The confirmation could not be written to the journal, or a rate limit forbids requests.
         if !self.is_writable() || self.personas.limited_until().is_some() {
@@ -210,8 +213,8 @@ impl Deliverer {
         self.note(post.key, batch.rows, &result, post.attempts).await
     }
 
-    /// A client whose redactor knows the secrets of the run's persona; the run may be from an earlier process. If
-    /// the journal no longer has the persona, the redactor knows only the secrets of the process.
+    /// A client whose redactor knows the secrets of the run's persona; the run may be from an earlier
+    /// process. If the journal no longer has the persona, the redactor knows only the secrets of the process.
     async fn personas_of(&self, run: RunId) -> PersonasClient {
         let persona =
             logged(self.fleet.journal.run(run).await).flatten().and_then(|run| run.persona);
@@ -248,7 +251,8 @@ impl Deliverer {
             );
             logged(journal.bury_post(key, &reason, now).await);
         } else if error.limited_until().is_some() {
-            // This does not count as an attempt: the post stays due, and the gate decides when it may be sent.
+            // This does not count as an attempt: the post stays due, and the gate decides when it may be
+            // sent.
             tracing::debug!(run.id = %key.run, "rows wait in the outbox: {reason}");
         } else {
             let pause = pause_after(attempts, error.verdict());
@@ -260,8 +264,8 @@ impl Deliverer {
         error.is_rejection()
     }
 
-    /// Writes the steps and ends of runs that are only in memory to the journal, if that is possible now. An entry
-    /// is removed from memory only after it has been written, because a stop may interrupt this.
+    /// Writes the steps and ends of runs that are only in memory to the journal, if that is possible now. An
+    /// entry is removed from memory only after it has been written, because a stop may interrupt this.
     pub(crate) async fn save_unsaved(&self) {
         let mut unsaved = self.unsaved.lock().await;
         for index in (0..unsaved.len()).rev() {
@@ -303,14 +307,14 @@ fn address_of(post: &Post) -> Result<(UserId, PostKind), String> {
     Ok((persona, kind.ok_or_else(unknown)?))
 }
 
-/// The value of a journal operation, or `None` after its error was logged. If a confirmation was not written, the
-/// rows are delivered once more; mana-auth then stores nothing new, because the row ids are the same.
+/// The value of a journal operation, or `None` after its error was logged. If a confirmation was not written,
+/// the rows are delivered once more; mana-auth then stores nothing new, because the row ids are the same.
 fn logged<T>(result: Result<T, JournalError>) -> Option<T> {
     result.inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
-/// The pause after a failed delivery with `attempts` failures before it: one second, doubled with each failure, at
-/// most five minutes. A longer wait that the server asks for is respected, up to the same limit.
+/// The pause after a failed delivery with `attempts` failures before it: one second, doubled with each
+/// failure, at most five minutes. A longer wait that the server asks for is respected, up to the same limit.
 fn pause_after(attempts: u32, verdict: Verdict) -> Duration {
     let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
     match verdict {

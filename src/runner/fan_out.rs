@@ -1,11 +1,12 @@
-//! Bounded fan-out: one task for each item, with a limit on concurrent tasks. A panic in one task does not affect the
-//! others.
+//! Bounded fan-out: one task for each item, with a limit on concurrent tasks. A panic in one task does not
+//! affect the others.
 
 use tokio::task::JoinSet;
 
-/// Admits the items one after the other, and runs `job` on each admitted item in a task that holds the item's permit.
-/// A slow job does not delay the others as long as there are permits. The results are in the order of the items:
-/// `Err` for an item that was not admitted, `None` for a job that panicked. Dropping the future aborts all jobs.
+/// Admits the items one after the other, and runs `job` on each admitted item in a task that holds the item's
+/// permit. A slow job does not delay the others as long as there are permits. The results are in the order of
+/// the items: `Err` for an item that was not admitted, `None` for a job that panicked. Dropping the future
+/// aborts all jobs.
 #[expect(clippy::disallowed_methods, reason = "the runs of a tick end with it")]
 pub(super) async fn fan_out<I, T, E, P, A, F>(
     items: Vec<I>,

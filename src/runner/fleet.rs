@@ -31,7 +31,8 @@ pub(crate) struct Fleet {
     pub(super) holds: Holds,
     /// Whether mana-auth has accepted PERSONA_SEED_SECRET.
     pub seed_secret: SeedSecret,
-    /// The client of Claude, or the environment variables that are not set and without which there are no ticks.
+    /// The client of Claude, or the environment variables that are not set and without which there are no
+    /// ticks.
     pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
     /// PERSONA_CONCURRENCY permits, shared by the runs of a tick and of recoveries.
     pub(super) permits: Arc<Semaphore>,
@@ -43,7 +44,8 @@ pub(crate) struct Fleet {
     pub metrics: Arc<Metrics>,
 }
 
-/// Faults that the last conclusive tick found. A tick that could not test one of them leaves its value unchanged.
+/// Faults that the last conclusive tick found. A tick that could not test one of them leaves its value
+/// unchanged.
 #[derive(Debug, Default)]
 pub(super) struct LastTick {
     /// Why the due personas are not known.

@@ -8,8 +8,8 @@ use crate::{
     metrics::{BudgetScope, OutboxState},
 };
 
-/// Pause between two updates. A scrape must not wait for the disk, so it reads the last values; scrapes are further
-/// apart than this.
+/// Pause between two updates. A scrape must not wait for the disk, so it reads the last values; scrapes are
+/// further apart than this.
 const PERIOD: Duration = Duration::from_secs(2);
 
 impl Fleet {

@@ -1,6 +1,6 @@
-//! Personas that may not run now. A persona is held back after a failed run, so that the next tick does not pay
-//! again, or because its daily budget is used up; or it waits until mana-mcp is available again. The end of a hold is
-//! stored with the run, and the next process loads it.
+//! Personas that may not run now. A persona is held back after a failed run, so that the next tick does not
+//! pay again, or because its daily budget is used up; or it waits until mana-mcp is available again. The end
+//! of a hold is stored with the run, and the next process loads it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,11 +21,11 @@ pub(super) enum Hold {
     AsBefore,
     /// Ends a hold and resets the count of failures.
     Release,
-    /// The persona is held back for the first step, doubled with each failure in a row up to one hour, or for this
-    /// duration if it is longer.
+    /// The persona is held back for the first step, doubled with each failure in a row up to one hour, or for
+    /// this duration if it is longer.
     BackOff(Duration),
-    /// The persona's budget is used up until this time, or until the next day (UTC) if there is none. This does not
-    /// count as a failure.
+    /// The persona's budget is used up until this time, or until the next day (UTC) if there is none. This
+    /// does not count as a failure.
     Broke(Option<Timestamp>),
     /// The persona waits for mana-mcp, for this reason.
     Away(String),
@@ -34,8 +34,8 @@ pub(super) enum Hold {
 /// Why a persona may not run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// Held back until this time, after this number of failed runs in a row. The number is zero if the persona's
-    /// budget is used up.
+    /// Held back until this time, after this number of failed runs in a row. The number is zero if the
+    /// persona's budget is used up.
     Until(Timestamp, u32),
     /// Waits for mana-mcp, for this reason.
     Away(String),
@@ -57,8 +57,8 @@ impl Holds {
         Self { clock, first, back: Mutex::new(held.collect()), away: watch::Sender::default() }
     }
 
-    /// Why this persona may not run now, if so. A hold from the future, made before the clock was set back, does not
-    /// count.
+    /// Why this persona may not run now, if so. A hold from the future, made before the clock was set back,
+    /// does not count.
     pub(super) fn why(&self, persona: &UserId) -> Option<Held> {
         if let Some(why) = self.away.borrow().get(persona) {
             return Some(Held::Away(why.clone()));
@@ -79,8 +79,8 @@ impl Holds {
         self.away.send_if_modified(|all| all.remove(persona).is_some());
     }
 
-    /// Applies the hold that follows from a run of this persona. Returns until when the persona is held back, if it
-    /// is. `what` is the log message for a back-off.
+    /// Applies the hold that follows from a run of this persona. Returns until when the persona is held back,
+    /// if it is. `what` is the log message for a back-off.
     pub(super) fn apply(&self, persona: &UserId, hold: Hold, what: &str) -> Option<Timestamp> {
         let since = self.clock.now();
         let mut all = self.back.lock();

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 
-/// Most names that are remembered for a day, because peers choose the names. Names beyond are not reported that day.
+/// Most names that are remembered for a day, because peers choose the names. Names beyond are not reported
+/// that day.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// The names that were reported today (UTC).

@@ -1,5 +1,5 @@
-//! Makes the posts of a run: its actions and ratings in batches of a size that the server accepts. No row is lost or
-//! duplicated.
+//! Makes the posts of a run: its actions and ratings in batches of a size that the server accepts. No row is
+//! lost or duplicated.
 
 use crate::{
     clients::personas::{Batch, MAX_ACTIONS, MAX_RATINGS},
@@ -9,8 +9,9 @@ use crate::{
 /// First number of a run's posts of ratings, so that they sort after all posts of its actions.
 const FIRST_OF_RATINGS: u32 = 1_000_000;
 
-/// Numbered posts of a run's actions. The server builds a row id from the batch's id and the index in the batch, so
-/// every batch has a different id (docs/contracts/mana-auth.md). The same actions always make the same posts.
+/// Numbered posts of a run's actions. The server builds a row id from the batch's id and the index in the
+/// batch, so every batch has a different id (docs/contracts/mana-auth.md). The same actions always make the
+/// same posts.
 pub(super) fn posts_of_actions(run: RunId, actions: &[Action]) -> Vec<(u32, Batch)> {
     let batches = actions.chunks(MAX_ACTIONS).zip(ids(run, "actions"));
     (0..).zip(batches.map(|(rows, id)| Batch::of_actions(id, rows))).collect()

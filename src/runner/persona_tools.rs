@@ -1,5 +1,5 @@
-//! Calls the tools of a persona, and provides what a call needs: a session, a valid JWT, and a vault for the tools of
-//! encrypted modules.
+//! Calls the tools of a persona, and provides what a call needs: a session, a valid JWT, and a vault for the
+//! tools of encrypted modules.
 
 mod course;
 mod sessions;
@@ -28,8 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct PersonaTools<'a> {
     sessions: Sessions<'a>,
-    /// Set by the first call that fails without a vault: when the vault was initialised, or `None` if that failed. A
-    /// run tries it once.
+    /// Set by the first call that fails without a vault: when the vault was initialised, or `None` if that
+    /// failed. A run tries it once.
     vault: OnceCell<Option<Instant>>,
 }
 
@@ -39,13 +39,14 @@ impl<'a> PersonaTools<'a> {
         Self { sessions: Sessions::new(run, access, session), vault: OnceCell::new() }
     }
 
-    /// Ends every session of the run on the server. Returns whether the server has confirmed it for all of them.
+    /// Ends every session of the run on the server. Returns whether the server has confirmed it for all of
+    /// them.
     pub(super) async fn close(&self, limit: Duration) -> bool {
         self.sessions.close(limit).await
     }
 
-    /// Initialises the persona's vault after a call that began at `began` failed without one. Returns whether the
-    /// vault was initialised after that time, so that the call may succeed now.
+    /// Initialises the persona's vault after a call that began at `began` failed without one. Returns whether
+    /// the vault was initialised after that time, so that the call may succeed now.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
         let Sessions { journal, access, .. } = &self.sessions;
         let initialise = || async {

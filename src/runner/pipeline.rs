@@ -1,8 +1,8 @@
 //! Carries out one persona's run, from the login to the feedback.
 //!
-//! A run returns a report, not a `Result`: the actions that happened in the product are delivered even if the run
-//! then fails, times out or is stopped. Each step is in the journal before it is acted on, so a run that was
-//! killed continues from its last step.
+//! A run returns a report, not a `Result`: the actions that happened in the product are delivered even if the
+//! run then fails, times out or is stopped. Each step is in the journal before it is acted on, so a run that
+//! was killed continues from its last step.
 
 mod after_day;
 mod main_turn;
@@ -111,9 +111,9 @@ impl Pipeline {
         }
     }
 
-    /// Closes a run whose task panicked, so that its actions are delivered, and holds its persona back: the next run
-    /// may panic again, and must not cost money every minute. A run that was not begun, or that ended before the
-    /// panic, is not changed.
+    /// Closes a run whose task panicked, so that its actions are delivered, and holds its persona back: the
+    /// next run may panic again, and must not cost money every minute. A run that was not begun, or that
+    /// ended before the panic, is not changed.
     pub(super) async fn close_panicked(&self, id: RunId) {
         let Fleet { journal, holds, metrics, .. } = &*self.fleet;
         let Ok(Some(row)) = journal.run(id).await else {
@@ -207,7 +207,8 @@ impl Pipeline {
         })
     }
 
-    /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new run;
+    /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new
+    /// run;
     /// `next_number` is the number of its next step.
     fn enter(
         &self,
@@ -268,7 +269,8 @@ impl Pipeline {
         }
     }
 
-    /// Ends a run that cannot even be closed with its actions: its persona is unknown, or closing it panicked.
+    /// Ends a run that cannot even be closed with its actions: its persona is unknown, or closing it
+    /// panicked.
     async fn give_up(&self, id: RunId, why: &str) {
         tracing::error!(run.id = %id, "a run is given up: {why}");
         if let Err(error) = self.fleet.journal.give_up(id, why, self.fleet.clock.now()).await {
@@ -282,8 +284,8 @@ impl Pipeline {
         self.fleet.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
-    /// If runs wait for mana-mcp, checks whether mana-mcp is available again and ends their wait. Returns whether
-    /// the wait was ended.
+    /// If runs wait for mana-mcp, checks whether mana-mcp is available again and ends their wait. Returns
+    /// whether the wait was ended.
     pub(super) async fn check_mcp(&self) -> bool {
         let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.look.is_there().await;
         if is_there {

@@ -13,8 +13,8 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 const BREATH: Duration = Duration::from_millis(50);
 
 impl Fleet {
-    /// Deletes the steps and personas of runs that ended more than JOURNAL_RETENTION_DAYS ago, every hour until a
-    /// stop. The rows of the runs and their costs are kept.
+    /// Deletes the steps and personas of runs that ended more than JOURNAL_RETENTION_DAYS ago, every hour
+    /// until a stop. The rows of the runs and their costs are kept.
     pub(crate) async fn delete_old_steps(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }

@@ -1,5 +1,5 @@
-//! Remembers whether PERSONA_SEED_SECRET has ever fitted. Once mana-auth has accepted a login with it, a refused login
-//! is a fault of that persona's account, and not of the secret.
+//! Remembers whether PERSONA_SEED_SECRET has ever fitted. Once mana-auth has accepted a login with it, a
+//! refused login is a fault of that persona's account, and not of the secret.
 
 use std::{
     sync::{
@@ -58,8 +58,8 @@ impl SeedSecret {
         Ok(Self { journal, clock, auth, fingerprint, has_fitted, logged: OnceADay::default() })
     }
 
-    /// Tests the login of a persona: derives its password, logs in and finds its personal space. This needs neither
-    /// the service key nor Claude. Returns the ids of the account and of the personal space.
+    /// Tests the login of a persona: derives its password, logs in and finds its personal space. This needs
+    /// neither the service key nor Claude. Returns the ids of the account and of the personal space.
     ///
     /// # Errors
     /// The request that failed, and its problem.
@@ -74,7 +74,8 @@ impl SeedSecret {
         self.has_fitted.load(Ordering::Relaxed)
     }
 
-    /// Evaluates the result of a login: writes to the journal that the secret fits, or which passwords were refused.
+    /// Evaluates the result of a login: writes to the journal that the secret fits, or which passwords were
+    /// refused.
     pub(super) async fn note<T>(&self, login: &Result<T, AuthError>) {
         let now = self.clock.now();
         let written = match login {

@@ -38,8 +38,8 @@ use crate::{
 /// Time limit for fetching the due personas, retries included. The wait for a rate limit is not counted.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own, so it continues when the
-/// HTTP client that asked for it disconnects.
+/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own, so it continues when
+/// the HTTP client that asked for it disconnects.
 #[derive(Debug)]
 pub(crate) struct Ticks {
     pub(super) fleet: Arc<Fleet>,
@@ -53,11 +53,11 @@ pub(crate) struct Ticks {
     logged: OnceADay,
     /// Its only permit is held by the tick that is in flight.
     pub(super) slot: Arc<Semaphore>,
-    /// Read-locked by each recovery that is under way. A recovery does not take the slot, so a resumed run that
-    /// hangs does not delay the next tick.
+    /// Read-locked by each recovery that is under way. A recovery does not take the slot, so a resumed run
+    /// that hangs does not delay the next tick.
     pub(super) recoveries: RwLock<()>,
-    /// Whether a recovery is waiting for the end of runs that another task carries out. One waiting recovery is
-    /// enough.
+    /// Whether a recovery is waiting for the end of runs that another task carries out. One waiting recovery
+    /// is enough.
     pub(super) recovery_waits: AtomicBool,
     /// Number of ticks that this process has started. It identifies a tick in the log.
     pub(super) started: AtomicU64,
@@ -143,8 +143,8 @@ impl Ticks {
         }
     }
 
-    /// Carries out one tick: continues unfinished runs and runs every due persona that may run. Logs and counts the
-    /// result.
+    /// Carries out one tick: continues unfinished runs and runs every due persona that may run. Logs and
+    /// counts the result.
     ///
     /// # Errors
     /// See [`TickError`].
@@ -153,8 +153,8 @@ impl Ticks {
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().warn_and_reset();
         let Fleet { last_tick, metrics, journal, .. } = &*self.fleet;
-        // A rate limit does not show whether /due works. The other errors are reported by hindrances of their own,
-        // except a journal that can be written to but not read.
+        // A rate limit does not show whether /due works. The other errors are reported by hindrances of their
+        // own, except a journal that can be written to but not read.
         if !matches!(result, Err(TickError::RateLimited(_))) {
             let due = result.as_ref().err().filter(|error| match error {
                 TickError::Journal(_) => journal.trouble().is_none(),
@@ -189,8 +189,9 @@ impl Ticks {
         result
     }
 
-    /// Continues unfinished runs, also while a tick is in flight. Returns the ids of the personas that another task
-    /// was running: whether their runs stay unfinished is known only when those claims are released.
+    /// Continues unfinished runs, also while a tick is in flight. Returns the ids of the personas that
+    /// another task was running: whether their runs stay unfinished is known only when those claims are
+    /// released.
     pub(super) async fn go_on_with_unfinished(&self) -> HashSet<String> {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
@@ -240,8 +241,9 @@ impl Ticks {
         Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
     }
 
-    /// Adds the results of all entries to the summary, and notes whether the tick showed a wrong seed secret or an
-    /// unusable mana-mcp. `ran` has the results of the new runs, in the order of the entries without a result.
+    /// Adds the results of all entries to the summary, and notes whether the tick showed a wrong seed secret
+    /// or an unusable mana-mcp. `ran` has the results of the new runs, in the order of the entries without a
+    /// result.
     fn sum_up(
         &self,
         mut summary: TickSummary,

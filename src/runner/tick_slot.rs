@@ -1,5 +1,5 @@
-//! Starts ticks and recoveries. One slot makes sure that at most one tick is in flight, whether it was started by the
-//! interval or by a request.
+//! Starts ticks and recoveries. One slot makes sure that at most one tick is in flight, whether it was
+//! started by the interval or by a request.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -32,11 +32,12 @@ pub(crate) type TickResult = Result<TickSummary, TickError>;
 pub(crate) struct SlotTaken;
 
 impl Ticks {
-    /// Starts a tick every `period` until a stop, unless one is in flight. The first tick starts one period from now:
-    /// a restart begins no new runs by itself, it only continues unfinished ones.
+    /// Starts a tick every `period` until a stop, unless one is in flight. The first tick starts one period
+    /// from now: a restart begins no new runs by itself, it only continues unfinished ones.
     pub(crate) async fn tick_every(self: &Arc<Self>, period: Duration) {
         let mut heartbeat = interval_at(Instant::now() + period, period);
-        // After a stall one tick is enough: the personas stay due, and further ticks would find the slot taken.
+        // After a stall one tick is enough: the personas stay due, and further ticks would find the slot
+        // taken.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.fleet.shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // The task of the tick logs and counts its own result.
@@ -46,8 +47,8 @@ impl Ticks {
         }
     }
 
-    /// Starts a tick if none is in flight. The task returns the result of the tick, or `None` if an abort dropped
-    /// the tick.
+    /// Starts a tick if none is in flight. The task returns the result of the tick, or `None` if an abort
+    /// dropped the tick.
     ///
     /// # Errors
     /// When a tick is in flight.
@@ -90,8 +91,8 @@ impl Ticks {
                     return;
                 };
                 drop(under_way);
-                // A busy run may still end with its rating owed, if a pause ended it that is over by then. So one
-                // recovery waits for the busy runs and checks again.
+                // A busy run may still end with its rating owed, if a pause ended it that is over by then. So
+                // one recovery waits for the busy runs and checks again.
                 if busy.is_empty() || ticks.recovery_waits.swap(true, Ordering::SeqCst) {
                     return;
                 }
@@ -104,8 +105,8 @@ impl Ticks {
         tokio::spawn(work.instrument(tracing::info_span!("recovery")));
     }
 
-    /// Continues runs that were put off, as soon as mana-mcp is available again, until a stop. mana-mcp is checked
-    /// after growing pauses, once for all waiting runs. A tick checks it too.
+    /// Continues runs that were put off, as soon as mana-mcp is available again, until a stop. mana-mcp is
+    /// checked after growing pauses, once for all waiting runs. A tick checks it too.
     pub(crate) async fn go_on_with_put_off(self: Arc<Self>) {
         let Fleet { holds, last_tick, shutdown, .. } = &*self.fleet;
         let work = async {
@@ -118,7 +119,8 @@ impl Ticks {
                     if self.pipeline.check_mcp().await {
                         last_tick.lock().no_session = None;
                     }
-                    // Also while mana-mcp is unavailable: a run may have become too old and must then be closed.
+                    // Also while mana-mcp is unavailable: a run may have become too old and must then be
+                    // closed.
                     self.recover();
                 }
             }

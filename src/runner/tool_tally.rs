@@ -1,5 +1,5 @@
-//! Counts the tool calls of a tick and warns of tools that mostly fail. Such a fault of the product makes no run
-//! fail, so no other message would show it.
+//! Counts the tool calls of a tick and warns of tools that mostly fail. Such a fault of the product makes no
+//! run fail, so no other message would show it.
 
 use std::{collections::BTreeMap, mem};
 
@@ -45,8 +45,8 @@ impl ToolTally {
         self.all.add(error);
     }
 
-    /// Logs a warning for each tool of which more than half of the calls failed, and one if more than half of all
-    /// calls failed. Then resets the counts.
+    /// Logs a warning for each tool of which more than half of the calls failed, and one if more than half of
+    /// all calls failed. Then resets the counts.
     pub(super) fn warn_and_reset(&mut self) {
         let Self { by_tool, all } = mem::take(self);
         let tools = by_tool.iter().map(|(tool, calls)| (Some(tool), "this tool's", calls));
@@ -73,8 +73,8 @@ impl Calls {
         }
     }
 
-    /// The most frequent error message if more than half of at least [`FEWEST`] calls failed. Of messages that are
-    /// equally frequent, the first in alphabetical order is returned.
+    /// The most frequent error message if more than half of at least [`FEWEST`] calls failed. Of messages
+    /// that are equally frequent, the first in alphabetical order is returned.
     fn mostly_failing(&self) -> Option<&str> {
         // `max_by_key` returns the last of equal elements, so the order is reversed.
         let commonest = self.messages.iter().rev().max_by_key(|(_, times)| **times);

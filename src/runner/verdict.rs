@@ -1,5 +1,5 @@
-//! Decides the outcome of a run. The decision is pure: the state of the run's row, its report, its metrics and
-//! the hold on the persona's next run all follow from one [`Verdict`].
+//! Decides the outcome of a run. The decision is pure: the state of the run's row, its report, its metrics
+//! and the hold on the persona's next run all follow from one [`Verdict`].
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(super) const PANICKED: &str = "the run panicked; the log has the place";
 /// The part of a run that has ended, with its result.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The run could not begin its main turn, or could not continue from its last step. What was missing may be
-    /// available later.
+    /// The run could not begin its main turn, or could not continue from its last step. What was missing may
+    /// be available later.
     Barred(Failure),
     /// The main turn ended with this result.
     Day(DayEnd),
@@ -160,8 +160,8 @@ impl Verdict {
         Self { failure: Some(failure), ..Self::well(then, reason) }
     }
 
-    /// Changes the verdict to that of a cancelled run: the run is not resumed, and its persona does not run again
-    /// in this slot.
+    /// Changes the verdict to that of a cancelled run: the run is not resumed, and its persona does not run
+    /// again in this slot.
     pub(super) fn for_good(mut self) -> Self {
         match self.then {
             Then::End(RunState::Failed | RunState::RatingOwed) => {
@@ -177,8 +177,8 @@ impl Verdict {
         }
     }
 
-    /// Changes the verdict to that of a run whose task panicked: the run has failed, even if it could be closed
-    /// without an error.
+    /// Changes the verdict to that of a run whose task panicked: the run has failed, even if it could be
+    /// closed without an error.
     pub(super) fn after_panic(self) -> Self {
         let failure = Failure { cause: Cause::Panic, ..Failure::at(Stage::Due, PANICKED) };
         Self { failure: Some(failure), ..self }
@@ -267,7 +267,8 @@ impl Failure {
         Self { cause, ..Self::at(stage, error) }
     }
 
-    /// Whether mana-mcp became unavailable during the main turn. The main turn is paid for, so it is continued.
+    /// Whether mana-mcp became unavailable during the main turn. The main turn is paid for, so it is
+    /// continued.
     fn is_in_the_day(&self) -> bool {
         self.cause == Cause::Away && self.stage == Stage::MainTurn
     }

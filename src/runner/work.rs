@@ -36,7 +36,8 @@ pub(super) enum WorkKind {
 /// The report of a run, or why the persona did not run.
 pub(super) type RunResult = Result<RunReport, WhyNotRun>;
 
-/// Carries out the runs of the list, each as soon as it is admitted. The results are in the order of the list.
+/// Carries out the runs of the list, each as soon as it is admitted. The results are in the order of the
+/// list.
 pub(super) async fn carry_out(
     pipeline: &Arc<Pipeline>,
     list: Vec<Work>,

@@ -1,5 +1,5 @@
-//! Decides after each attempt of a tool call whether the call is sent again, and what must be done before. The
-//! decisions are pure. Each remedy is tried once for a call.
+//! Decides after each attempt of a tool call whether the call is sent again, and what must be done before.
+//! The decisions are pure. Each remedy is tried once for a call.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::{
     metrics::SessionRenewal,
 };
 
-/// Text in the error of a tool of an encrypted module if the persona has no vault (docs/contracts/mana-auth.md).
+/// Text in the error of a tool of an encrypted module if the persona has no vault
+/// (docs/contracts/mana-auth.md).
 const NO_VAULT: &str = "VAULT_NOT_INITIALISED";
 
 /// The remedies that have been tried for one tool call.
@@ -38,16 +39,16 @@ impl Course {
         self.tried.contains(&Remedy::AskAgain)
     }
 
-    /// How long to wait for the answer to the next attempt, if `left` is the time left for the call. A read that may
-    /// be sent once more keeps a third of the time for that attempt. With the default limit, the other two thirds
-    /// are the 10 s after which mana-mcp itself gives a call up.
+    /// How long to wait for the answer to the next attempt, if `left` is the time left for the call. A read
+    /// that may be sent once more keeps a third of the time for that attempt. With the default limit, the
+    /// other two thirds are the 10 s after which mana-mcp itself gives a call up.
     pub(super) fn patience(&self, left: Duration) -> Duration {
         if self.only_reads && !self.asked_again() { left * 2 / 3 } else { left }
     }
 
-    /// The remedy after this result, or `None` if the result is final. A call that the server refused before running
-    /// it, and a call without a vault, have done nothing, so reads and writes may be repeated. After an unknown
-    /// outcome only a read may be repeated.
+    /// The remedy after this result, or `None` if the result is final. A call that the server refused before
+    /// running it, and a call without a vault, have done nothing, so reads and writes may be repeated. After
+    /// an unknown outcome only a read may be repeated.
     pub(super) fn after(&mut self, result: &Result<ToolOutput, McpError>) -> Option<Remedy> {
         let remedy = match result {
             result if misses_vault(result) => Remedy::InitVault,
@@ -66,8 +67,8 @@ impl Course {
         Some(remedy)
     }
 
-    /// The final error of a call with the time limit `limit`. An unknown outcome of a read becomes "unanswered",
-    /// because a read changes nothing.
+    /// The final error of a call with the time limit `limit`. An unknown outcome of a read becomes
+    /// "unanswered", because a read changes nothing.
     pub(super) fn judge(&self, mut error: McpError, limit: Duration, is_late: bool) -> McpError {
         if self.only_reads && error.fate == Fate::Unknown {
             error.fate = Fate::Unanswered;

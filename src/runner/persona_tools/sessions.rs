@@ -1,5 +1,5 @@
-//! The MCP sessions of a run. A session is replaced when the server has lost it or no longer accepts its JWT, and
-//! all sessions are ended at the end of the run.
+//! The MCP sessions of a run. A session is replaced when the server has lost it or no longer accepts its JWT,
+//! and all sessions are ended at the end of the run.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -32,7 +32,8 @@ const JWT_FOR_END: Duration = Duration::from_secs(3);
 pub(super) struct Sessions<'a> {
     /// The journal of the run: it records the session ids and knows the persona.
     pub journal: &'a RunJournal,
-    /// The access from the login at the beginning of the run. The space stays the same; the JWT may be replaced.
+    /// The access from the login at the beginning of the run. The space stays the same; the JWT may be
+    /// replaced.
     pub access: &'a Access,
     /// Locked while a new session is opened, so that other calls wait for the new session and share it.
     state: Mutex<State>,
@@ -66,11 +67,12 @@ impl<'a> Sessions<'a> {
         Self { journal, access, state }
     }
 
-    /// Calls a tool in the current session. Returns that session, the time at which the call began, and its result.
+    /// Calls a tool in the current session. Returns that session, the time at which the call began, and its
+    /// result.
     ///
     /// # Errors
-    /// When the session does not list the tool, when no session is available before `deadline`, or when the run has
-    /// lost too many sessions.
+    /// When the session does not list the tool, when no session is available before `deadline`, or when the
+    /// run has lost too many sessions.
     pub(super) async fn call(
         &self,
         tool: &ToolName,
@@ -98,7 +100,8 @@ impl<'a> Sessions<'a> {
         Ok((session, began, result))
     }
 
-    /// Replaces `session`, in which a call that began at `began` was refused, unless another call has replaced it.
+    /// Replaces `session`, in which a call that began at `began` was refused, unless another call has
+    /// replaced it.
     pub(super) async fn renew(
         &self,
         session: &Arc<McpSession>,
@@ -167,7 +170,8 @@ impl<'a> Sessions<'a> {
         let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
         retired.retain(|_| refused.next().unwrap_or(false));
         if !retired.is_empty() {
-            // The JWT expired after the last call. Without a fresh one the server would keep the sessions for ever.
+            // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
+            // ever.
             let deadline = Instant::now() + JWT_FOR_END.min(limit);
             match self.fresh_jwt(tally, deadline).await {
                 Ok(jwt) => {

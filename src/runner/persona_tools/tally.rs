@@ -24,7 +24,8 @@ impl Tally {
         self.losses == 0
     }
 
-    /// Takes one fresh JWT from the limit, whether the login then succeeds or not. Returns false if none is left.
+    /// Takes one fresh JWT from the limit, whether the login then succeeds or not. Returns false if none is
+    /// left.
     pub(super) fn take_jwt(&mut self) -> bool {
         let left = self.fresh_jwts.checked_sub(1);
         self.fresh_jwts = left.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The part of a run after the main turn: the actions are delivered, the persona rates the modules it used, and the
-//! end of the run is written to the journal.
+//! The part of a run after the main turn: the actions are delivered, the persona rates the modules it used,
+//! and the end of the run is written to the journal.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use crate::{
 };
 
 impl Pipeline {
-    /// Decides what follows from the end of the main turn, and delivers the actions if the run continues with the
-    /// rating turn.
+    /// Decides what follows from the end of the main turn, and delivers the actions if the run continues with
+    /// the rating turn.
     pub(super) async fn hand_in_day(&self, run: &mut Run, end: DayEnd) -> Verdict {
         let facts = run.facts();
         let mut verdict = decide(End::Day(end), &facts);
@@ -102,7 +102,8 @@ impl Pipeline {
             _ => "the persona is held back",
         };
         let until = holds.apply(&user, hold, what);
-        // Set if the last steps could not be written: the inner value is the row of the run's end, if it has ended.
+        // Set if the last steps could not be written: the inner value is the row of the run's end, if it has
+        // ended.
         let mut unsaved = None;
         match verdict.then {
             Then::End(state) => {
@@ -135,8 +136,8 @@ impl Pipeline {
         report
     }
 
-    /// Makes the report of a run, and logs and counts it. A run that still has to be closed is not logged and counted
-    /// here, because closing it does that.
+    /// Makes the report of a run, and logs and counts it. A run that still has to be closed is not logged and
+    /// counted here, because closing it does that.
     fn report(&self, run: &Run, verdict: Verdict, took: Duration) -> RunReport {
         let Fleet { metrics, seed_secret, clock, .. } = &*self.fleet;
         let report = RunReport { undelivered: run.undelivered, cost: run.journal.spent(), verdict };

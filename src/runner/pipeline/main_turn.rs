@@ -84,8 +84,8 @@ impl Pipeline {
         Ok((access, session, tools))
     }
 
-    /// Ends sessions that earlier processes left open, as a best effort. If one may still be open, all of them stay
-    /// in `run.left` for a later attempt.
+    /// Ends sessions that earlier processes left open, as a best effort. If one may still be open, all of
+    /// them stay in `run.left` for a later attempt.
     async fn end_sessions(&self, run: &mut Run, access: &Access, left: Vec<String>) {
         if left.is_empty() {
             return;
@@ -101,7 +101,8 @@ impl Pipeline {
         }
     }
 
-    /// Ends the sessions that earlier processes left open, for a run that has not logged in: logs in only for this.
+    /// Ends the sessions that earlier processes left open, for a run that has not logged in: logs in only for
+    /// this.
     pub(super) async fn end_left_sessions(&self, run: &mut Run) {
         let left = std::mem::take(&mut run.left.sessions);
         let Persona { user_id, email, .. } = &run.journal.persona;
@@ -121,8 +122,8 @@ impl Pipeline {
         }
     }
 
-    /// The catalog and the conversation of the main turn. A resumed run uses the stored catalog and its rebuilt
-    /// conversation, a new run the tools of this session.
+    /// The catalog and the conversation of the main turn. A resumed run uses the stored catalog and its
+    /// rebuilt conversation, a new run the tools of this session.
     async fn prepare(
         &self,
         run: &Run,
@@ -143,7 +144,8 @@ impl Pipeline {
         Ok((catalog, day))
     }
 
-    /// The listed tools that Claude accepts. Counts the tools that are left out for their schema for the first time.
+    /// The listed tools that Claude accepts. Counts the tools that are left out for their schema for the
+    /// first time.
     fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
         let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
         self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
@@ -154,8 +156,8 @@ impl Pipeline {
         self.fleet.metrics.record_tools_left_out(ToolFault::Refused, newly);
     }
 
-    /// Warns of settings that name a tool which is not listed, and therefore have no effect: a typing error, or a
-    /// product version without the tool.
+    /// Warns of settings that name a tool which is not listed, and therefore have no effect: a typing error,
+    /// or a product version without the tool.
     fn warn_of_misnamed(&self, listed: &[Tool]) {
         for (variable, name) in self.policy.named_tools() {
             let is_listed = listed.iter().any(|tool| tool.name.as_str() == name);

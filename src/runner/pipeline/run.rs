@@ -44,7 +44,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The output of `work`, which must not cost money, because a stop, a pause or the run's deadline drops it.
+    /// The output of `work`, which must not cost money, because a stop, a pause or the run's deadline drops
+    /// it.
     ///
     /// # Errors
     /// When `work` was dropped.
@@ -104,8 +105,8 @@ impl Run {
                 took_ms,
                 "run ended"
             ),
-            // Only info: the warning or error is logged once a day for the persona, or once a tick if all logins
-            // were refused.
+            // Only info: the warning or error is logged once a day for the persona, or once a tick if all
+            // logins were refused.
             Some(error) if report.verdict.is_refused_login() => {
                 tracing::info!(took_ms, "run did not end well: {}", one_line(error))
             }

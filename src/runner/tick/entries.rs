@@ -27,8 +27,9 @@ pub(super) struct Entry {
 }
 
 impl Ticks {
-    /// Makes an entry for each row of /due. A persona that runs is appended to `list`, which already holds the
-    /// unfinished runs; at most `most` are appended. `unfinished` has the ids of personas with an unfinished run.
+    /// Makes an entry for each row of /due. A persona that runs is appended to `list`, which already holds
+    /// the unfinished runs; at most `most` are appended. `unfinished` has the ids of personas with an
+    /// unfinished run.
     ///
     /// # Errors
     /// When the journal cannot be read.

@@ -1,5 +1,5 @@
-//! Decides which unfinished runs continue and which are closed. Unfinished are runs that were interrupted by the end
-//! of a process, runs that still owe their rating, and runs that were put off.
+//! Decides which unfinished runs continue and which are closed. Unfinished are runs that were interrupted by
+//! the end of a process, runs that still owe their rating, and runs that were put off.
 
 use std::collections::HashSet;
 
@@ -32,14 +32,15 @@ pub(super) struct Unfinished {
 }
 
 impl Ticks {
-    /// Lists the unfinished runs. A recent run continues if runs may begin now; a run that is too old is closed.
-    /// Claimed runs and runs whose end is only in memory are left out. Of several runs of one persona only the first
-    /// is listed; the others wait for the next list.
+    /// Lists the unfinished runs. A recent run continues if runs may begin now; a run that is too old is
+    /// closed. Claimed runs and runs whose end is only in memory are left out. Of several runs of one persona
+    /// only the first is listed; the others wait for the next list.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub(super) async fn unfinished(&self, admitted: Admitted) -> Result<Unfinished, JournalError> {
-        // Held from reading the claims until the runs are claimed, so that two listings cannot claim the same run.
+        // Held from reading the claims until the runs are claimed, so that two listings cannot claim the same
+        // run.
         let _listing = self.listing.lock().await;
         let claimed = self.claims.all();
         let unsaved = self.pipeline.deliverer.unsaved_runs().await;
