@@ -208,8 +208,7 @@ impl App {
 ///
 /// The first panic stops the daemon in good order. Without the outbox worker or the server the daemon would
 /// look alive but deliver nothing, and no operator would notice. Every supervisor sees an exit code, and the
-/// restart by
-/// `restart: always` is the best tested recovery.
+/// restart by `restart: always` is the best tested recovery.
 async fn supervise(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     let mut is_sound = true;
     while let Some(ended) = tasks.join_next().await {

@@ -60,11 +60,11 @@ fn run() -> Result<ExitCode, Failure> {
         .map_err(because("the async runtime cannot be started"))?;
     let ended = runtime.block_on(async {
         match request {
-            Request::Say(text) => match cli::write(&mut io::stdout(), &text) {
+            Request::Print(text) => match cli::write(&mut io::stdout(), &text) {
                 Ok(()) => Ok(ExitCode::SUCCESS),
                 Err(_) => Ok(ExitCode::FAILURE),
             },
-            Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
+            Request::Query(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
             Request::Healthcheck => {
                 let healthy = healthcheck(Config::listen_from_env()?).await;
                 healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))

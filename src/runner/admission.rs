@@ -126,11 +126,9 @@ impl Fleet {
     /// Why no run may begin, if so. A stopped model does not keep a probe from beginning, because the probe
     /// tests exactly that.
     pub(super) fn why_not_run(&self, admitted: Admitted) -> Option<WhyNotRun> {
-        let is_probed =
+        let probed =
             |why: &WhyNotRun| *why == WhyNotRun::ModelStopped && admitted == Admitted::Probe;
-        self.hindrances()
-            .filter_map(|hindrance| hindrance.why_not_run())
-            .find(|why| !is_probed(why))
+        self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !probed(why))
     }
 
     /// Waits for one of the PERSONA_CONCURRENCY permits. `begins` is `None` for a run that is only closed:

@@ -268,7 +268,7 @@ mod tests {
         budget.reach(Cap::Daily, refused_at, &journal).await;
         budget.reach(Cap::Monthly, refused_at, &journal).await;
         assert_eq!(budget.exhausted(), None);
-        // Nor that of a day which a clock set ahead made believe.
+        // A cap that was reached on a later day, while the clock was ahead, does not count either.
         budget.reach(Cap::Daily, clock.now() + DAY, &journal).await;
         assert_eq!(budget.exhausted(), None);
     }
@@ -292,7 +292,7 @@ mod tests {
         refused.make_way().expect("one came to its end meanwhile").await;
         assert!(budget.reserving().make_way().is_none(), "that was before");
 
-        // Two that find no room wait for the third, not for each other.
+        // Two requests that find no money wait for the third request, not for each other.
         let other = granted();
         let (one, two) = (budget.reserving(), budget.reserving());
         let (one, two) = (one.make_way().unwrap(), two.make_way().unwrap());
@@ -303,7 +303,8 @@ mod tests {
         one.await;
         two.await;
 
-        // Of two without a third the last one has nothing to wait for, and then the other neither.
+        // Of two requests without a third the last one has nothing to wait for, and the first one stops
+        // waiting.
         let (one, two) = (budget.reserving(), budget.reserving());
         let one = one.make_way().unwrap();
         assert!(two.make_way().is_none());

@@ -69,8 +69,7 @@ impl Deliverer {
 
     /// Writes the end of a run, or of its main turn, to the journal together with its posts, and makes the
     /// first delivery. Posts that are not accepted stay in the outbox; an end that cannot be written is
-    /// reported as
-    /// `unsaved`. A stop does not interrupt this, an abort does.
+    /// reported as `unsaved`. A stop does not interrupt this, an abort does.
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
@@ -216,9 +215,8 @@ impl Deliverer {
     /// A client whose redactor knows the secrets of the run's persona; the run may be from an earlier
     /// process. If the journal no longer has the persona, the redactor knows only the secrets of the process.
     async fn personas_of(&self, run: RunId) -> PersonasClient {
-        let persona =
-            logged(self.fleet.journal.run(run).await).flatten().and_then(|run| run.persona);
-        let email = persona.map(|persona| persona.email).unwrap_or_default();
+        let run = logged(self.fleet.journal.run(run).await).flatten();
+        let email = run.and_then(|run| run.persona).map(|it| it.email).unwrap_or_default();
         self.personas.with_redactor(self.fleet.auth.redactor_of(&email))
     }
 
@@ -387,7 +385,7 @@ mod tests {
         let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 0);
         assert!(outbox.claims.claim(&id.to_string()).is_none(), "it is somebody's already");
-        // Meanwhile the run itself has handed the first in, and put the second off.
+        // The run itself has delivered the first post meanwhile, and postponed the second one.
         journal.confirm_post(post.key).await.unwrap();
         let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 1);

@@ -208,8 +208,7 @@ impl Pipeline {
     }
 
     /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new
-    /// run;
-    /// `next_number` is the number of its next step.
+    /// run; `next_number` is the number of its next step.
     fn enter(
         &self,
         id: RunId,

@@ -47,7 +47,7 @@ pub(crate) struct Ticks {
     personas: PersonasClient,
     /// Ids of the personas that have a run under way or in a list of work.
     pub(super) claims: Arc<Claims>,
-    /// Held while unfinished runs are listed.
+    /// Held while unfinished runs are listed, so that two listings cannot claim the same run.
     listing: Mutex<()>,
     /// Invalid rows of /due, each logged and counted once a day.
     logged: OnceADay,
