@@ -55,7 +55,7 @@ pub enum StartError {
     /// The HTTP client cannot be set up, for example because there are no CA certificates.
     #[error("the HTTP client cannot be set up: {0}; does the system have CA certificates?")]
     Http(#[from] reqwest::Error),
-    /// The price table cannot be read.
+    /// The price table cannot be read or is invalid.
     #[error(transparent)]
     Pricing(#[from] PricingError),
     /// A metric cannot be registered.
@@ -68,7 +68,7 @@ pub enum StartError {
 pub enum ProcessEnd {
     /// A stop was requested, and all runs in flight ended.
     Drained,
-    /// The shutdown was aborted, and runs or requests in flight were dropped.
+    /// The shutdown was aborted, and what was still in flight was dropped.
     Forced,
     /// A part of the daemon panicked. The runs in flight ended.
     Broken,

@@ -148,6 +148,8 @@ impl Fleet {
         why_not.map_or(Ok(permit), Err)
     }
 
+    /// Checks that no pause is in force.
+    ///
     /// # Errors
     /// When the runner is paused.
     pub(super) fn check_not_paused(&self) -> Result<(), Hindrance> {

@@ -33,9 +33,9 @@ struct Requests {
     settled: u64,
 }
 
-/// The reservation of one request, from before the attempt to reserve until it is dropped. Every reservation
-/// in the ledger has such a value, so a request that finds no money can see whether another request may still
-/// give money back.
+/// The reservation of one request, from before the attempt to reserve until it is dropped. This value exists
+/// as long as the ledger holds the reservation, so a request that finds no money never mistakes reserved
+/// money, which may be given back, for spent money.
 #[derive(Debug)]
 pub(super) struct Reserved {
     requests: Arc<watch::Sender<Requests>>,
@@ -53,7 +53,7 @@ impl Reserved {
 
     /// Gives the attempt up and returns a future that resolves when another request has been settled since
     /// the attempt began, or when no request is in flight. Returns `None` if no other request can give money
-    /// back: then there is nothing to wait for.
+    /// back, so that there is nothing to wait for.
     pub(super) fn make_way(mut self) -> Option<impl Future<Output = ()>> {
         let before = self.settled_before;
         // Checked and changed in one step, so that of several requests which give up at once the last one

@@ -1,5 +1,5 @@
-//! Delivers the rows of runs from the outbox to mana-auth, and repeats the delivery until mana-auth confirms
-//! or refuses the rows.
+//! Delivers the rows of runs from the outbox to the personas endpoint, and repeats the delivery until the
+//! endpoint confirms or refuses the rows.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// Pause between two attempts to write to a journal that is not writable.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Delivers the actions and ratings of runs to mana-auth.
+/// Delivers the actions and ratings of runs to the personas endpoint.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     fleet: Arc<Fleet>,
@@ -52,7 +52,7 @@ type End = (EndedRun, Vec<(u32, Batch)>);
 /// The result of the first delivery of a run's posts.
 #[derive(Debug, Default)]
 pub(super) struct HandedIn {
-    /// The error, if mana-auth refused rows for good.
+    /// The error, if the personas endpoint refused rows for good.
     pub refused: Option<PersonasError>,
     /// Number of posts that are not delivered yet.
     pub undelivered: usize,
@@ -69,7 +69,7 @@ impl Deliverer {
 
     /// Writes the end of a run, or of its main turn, to the journal together with its posts, and makes the
     /// first delivery. Posts that are not accepted stay in the outbox; an end that cannot be written is
-    /// reported as `unsaved`. A stop does not interrupt this, an abort does.
+    /// reported as `unsaved`. An abort interrupts this; a stop does so only while a rate limit is active.
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
@@ -89,7 +89,7 @@ impl Deliverer {
         if claim.is_none() || !self.are_first(run.id, posts).await {
             return handed_in;
         }
-        // An abort ends the delivery. A stop ends it only while a rate limit is active.
+        // Resolves after an abort, and after a stop when a rate limit is active.
         let given_up = async || {
             shutdown.stopping().await;
             while !shutdown.is_aborted() && self.personas.limited_until().is_none() {
@@ -306,7 +306,7 @@ fn address_of(post: &Post) -> Result<(UserId, PostKind), String> {
 }
 
 /// The value of a journal operation, or `None` after its error was logged. If a confirmation was not written,
-/// the rows are delivered once more; mana-auth then stores nothing new, because the row ids are the same.
+/// the rows are delivered once more; the server then stores nothing new, because the row ids are the same.
 fn logged<T>(result: Result<T, JournalError>) -> Option<T> {
     result.inspect_err(|error| tracing::warn!("{error}")).ok()
 }

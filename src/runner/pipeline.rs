@@ -42,13 +42,14 @@ use crate::{
 
 pub(super) use run::RunReport;
 
-/// Part of a run's time limit that is reserved for the delivery of its rows, retries included.
+/// Part of a run's time limit that is reserved for the delivery of its rows, retries included. A short time
+/// limit reserves a fifth of itself instead.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
 /// Longest wait, at the end of a list of runs, for MCP sessions to be ended whose opening was abandoned.
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 /// Reason stored with a run that is closed because its persona cannot be read from the journal.
 const NO_PERSONA: &str = "the journal does not say whose run it is";
-/// Reason stored with a resumed run that is closed because it lost two model answers to ends of the process.
+/// Reason stored with a run that is closed because the process ended twice while the model was answering.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
 /// Carries out runs: [`Pipeline::run`] begins a run, [`Pipeline::resume`] continues an unfinished one.
@@ -332,7 +333,8 @@ impl Pipeline {
         let end = match (run.left.day.take(), run.left.ended.take().or(closed)) {
             (Some(day), Some(end)) => {
                 run.turn = day.close(&run.scope.redactor);
-                // An earlier process was stopped after the main turn. The run continues if it had begun.
+                // A stop of an earlier process ended the main turn. If a model request may have been billed,
+                // the main turn counts as complete now, and the run continues after it.
                 let has_begun = run.turn.replies > 0 || run.journal.lost() > Usd::ZERO;
                 let how = if end.how == How::Stopped && has_begun { How::Over } else { end.how };
                 DayEnd { how, ..end }
