@@ -1,4 +1,4 @@
-//! The composition root: everything is built here, once, and handed down.
+//! The composition root: builds all parts of the daemon once and connects them.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,13 +29,13 @@ use crate::{
     version::VERSION,
 };
 
-/// For answers under way when everything else has ended.
+/// Time limit for HTTP answers in progress, after all other parts have ended.
 const SERVER_END: Duration = Duration::from_secs(1);
-/// For the journal to be closed in a forced end. With `SERVER_END` it stays within what
-/// docker-compose.yml grants beyond the grace.
+/// Time limit for closing the journal after an abort. Together with `SERVER_END` it fits into the time that
+/// docker-compose.yml allows after the grace period.
 const FORCED_CLOSE: Duration = Duration::from_millis(500);
 
-/// The daemon, built and bound, not yet running.
+/// The daemon: built, with its port bound, not yet running.
 #[derive(Debug)]
 pub struct App {
     listener: TcpListener,
@@ -46,31 +46,31 @@ pub struct App {
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port cannot be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {0}: {1}; is another one running? PORT and HOST set another address")]
     Bind(SocketAddr, io::Error),
-    /// The journal cannot be had.
+    /// The journal cannot be opened or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// TLS cannot be set up.
+    /// The HTTP client cannot be set up, for example because there are no CA certificates.
     #[error("the HTTP client cannot be set up: {0}; does the system have CA certificates?")]
     Http(#[from] reqwest::Error),
-    /// There is no price table.
+    /// The price table cannot be read or is invalid.
     #[error(transparent)]
     Pricing(#[from] PricingError),
-    /// The metrics cannot be registered.
+    /// A metric cannot be registered.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// How a run of the daemon ended.
+/// How the daemon ended. It decides the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything in flight came to its end.
+pub enum ProcessEnd {
+    /// A stop was requested, and all runs in flight ended.
     Drained,
-    /// Something was dropped.
+    /// The shutdown was aborted, and what was still in flight was dropped.
     Forced,
-    /// A part of the daemon panicked; what was in flight came to its end.
+    /// A part of the daemon panicked. The runs in flight ended.
     Broken,
 }
 
@@ -79,23 +79,23 @@ impl App {
     /// process.
     ///
     /// # Errors
-    /// When the port is taken, the journal cannot be had, or TLS or metrics cannot be set up.
+    /// See [`StartError`].
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let journal = Journal::open(&config.journal.folder).await?;
         Self::build_on(journal, config, clock).await
     }
 
-    /// As [`App::build`], on a journal that is open already.
+    /// Like [`App::build`], with a journal that is already open.
     ///
     /// # Errors
-    /// As there.
+    /// See [`StartError`].
     pub async fn build_on(
         journal: Journal,
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        // It logs itself what is wrong; then nothing is paid for until that is over.
+        // The journal logs its own errors. While it is not writable, nothing is paid for.
         let _ = journal.check_writable().await;
         let address = config.listen;
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
@@ -120,7 +120,7 @@ impl App {
         let mcp = McpClient::new(http, &config.peers.mcp);
         let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
-        // Rows that were paid for are handed in even where the key to pay for more is missing.
+        // Rows of earlier runs are delivered even if the key for Claude is missing.
         let deliverer = personas.clone().map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
         let slot = claude.zip(personas).zip(deliverer.clone());
         let slot = slot.map(|((claude, personas), deliverer)| {
@@ -131,23 +131,23 @@ impl App {
         Ok(Self { listener, state, deliverer })
     }
 
-    /// Where it listens.
+    /// The address and port that the daemon has bound.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the system call fails.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The handle to stop it with.
+    /// A handle to stop the daemon.
     pub fn shutdown(&self) -> Shutdown {
         self.state.fleet.shutdown.clone()
     }
 
-    /// Serves and ticks until a stop or a panic in the background, then drains. The server answers until the
-    /// drain has ended: ending it closes the listener at once, so that comes last.
+    /// Serves HTTP and runs ticks until a stop or a panic in a background task, then drains. The server
+    /// answers during the whole drain: ending it closes the listener at once, so it is ended last.
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
-    pub async fn run(self) -> Ended {
+    pub async fn run(self) -> ProcessEnd {
         let Self { listener, state, deliverer } = self;
         let (fleet, slot) = (state.fleet.clone(), state.slot.clone());
         let (tick, shutdown) = (&fleet.config.tick, &fleet.shutdown);
@@ -157,7 +157,7 @@ impl App {
         descriptors::warn_if_few(tick.concurrency, limits.connections);
         let mut server = JoinSet::new();
         server.spawn(serve(listener, router(state), limits, end_server.clone()));
-        let mut server = tokio::spawn(see_to_its_end(server, shutdown.clone()));
+        let mut server = tokio::spawn(supervise(server, shutdown.clone()));
         let grace = tokio::spawn(shutdown.clone().enforce_grace());
         let mut background = JoinSet::new();
         background.spawn(fleet.clone().delete_old_steps());
@@ -179,11 +179,11 @@ impl App {
                 slot.idle().await;
             }
         };
-        let work = join(ticks, see_to_its_end(background, shutdown.clone()));
+        let work = join(ticks, supervise(background, shutdown.clone()));
         let mut is_sound = shutdown.unless_aborted(work).await.is_some_and(|((), sound)| sound);
         if let Some(deliverer) = &deliverer {
-            shutdown.unless_aborted(deliverer.save_the_rest()).await;
-            deliverer.tell_of_lost_ends().await;
+            shutdown.unless_aborted(deliverer.save_unsaved()).await;
+            deliverer.log_lost_ends().await;
         }
         end_server.cancel();
         match timeout(SERVER_END, &mut server).await {
@@ -197,19 +197,19 @@ impl App {
         fleet.journal.close_or(given_up).await;
         grace.abort();
         match (shutdown.is_aborted(), is_sound) {
-            (true, _) => Ended::Forced,
-            (false, true) => Ended::Drained,
-            (false, false) => Ended::Broken,
+            (true, _) => ProcessEnd::Forced,
+            (false, true) => ProcessEnd::Drained,
+            (false, false) => ProcessEnd::Broken,
         }
     }
 }
 
-/// Waits for tasks that go on until a stop; returns whether none of them panicked.
+/// Waits for tasks that run until a stop. Returns whether none of them panicked.
 ///
-/// The first that does stops the daemon in good order. Without its deliverer of the outbox or its server it would look alive
-/// and hand in nothing, and nobody would be told: an exit code is seen by everything that watches a
-/// process, and the restart that `restart: always` makes of it is the way back that is tested most.
-async fn see_to_its_end(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
+/// The first panic stops the daemon in good order. Without the outbox worker or the server the daemon would
+/// look alive but deliver nothing, and no operator would notice. Every supervisor sees an exit code, and the
+/// restart by `restart: always` is the best tested recovery.
+async fn supervise(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     let mut is_sound = true;
     while let Some(ended) = tasks.join_next().await {
         if ended.is_err() {
@@ -223,8 +223,8 @@ async fn see_to_its_end(mut tasks: JoinSet<()>, shutdown: Shutdown) -> bool {
     is_sound
 }
 
-/// The prices of the configured model. An unknown one is priced as the dearest, so that no limit is
-/// passed unseen.
+/// Loads the prices of the configured model. A model without a price is charged like the most expensive one,
+/// so that no budget is exceeded unnoticed.
 fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
     let pricing = Pricing::load(config.pricing_file.as_deref(), &config.model)?;
     if !pricing.is_known {
@@ -270,7 +270,7 @@ mod tests {
             let sound = shutdown.clone();
             tasks.spawn(async move { sound.stopping().await });
             tasks.spawn(async move { assert!(!panics, "as this test wants it") });
-            let end = tokio::spawn(see_to_its_end(tasks, shutdown.clone()));
+            let end = tokio::spawn(supervise(tasks, shutdown.clone()));
             if !panics {
                 shutdown.stop();
             }

@@ -1,8 +1,8 @@
-//! The command line: what the process is asked to do, and what is read from a journal for people.
+//! The command line: parses the arguments of the process, and prints runs and the outbox of a journal.
 //!
-//! The journal may be a running daemon's. It is only read, but for what `outbox retry` marks and
-//! `outbox discard` throws away.
-//! Whatever peers or the model wrote passes `text::printable` before it reaches a terminal.
+//! The journal may belong to a running daemon. The commands only read it, except `outbox retry`, which marks
+//! posts, and `outbox discard`, which deletes posts. Text from peers or the model passes `text::printable`
+//! before it reaches a terminal.
 
 mod arguments;
 mod runs;
@@ -28,28 +28,28 @@ use crate::{
     telemetry,
 };
 
-/// Runs that are named where a beginning of an id fits several.
+/// Most runs that are listed if a prefix matches several run ids.
 const CANDIDATES: u32 = 10;
 
-/// Why a question has no answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The journal cannot be used.
+    /// The journal cannot be opened or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// No run begins like this.
+    /// No run id begins with this prefix.
     #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
     NoSuchRun(String),
-    /// Several do; some of them, a line for each.
+    /// Several run ids begin with this prefix. The second text lists some of them, one on each line.
     #[error("{0} is the beginning of several runs; say more of it:{1}")]
     Ambiguous(String, String),
-    /// The answer could not be written.
+    /// Standard output could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
 }
 
 impl CliError {
-    /// What is wrong, and where the journal was looked for.
+    /// The error text; for an error of the journal with the folder in which the journal was searched.
     fn with_folder(&self, folder: &Path) -> String {
         match self {
             Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
@@ -58,8 +58,9 @@ impl CliError {
     }
 }
 
-/// Answers `question` about the journal in `folder` on standard output, or says on standard error why
-/// not: for whoever typed the command, so in words whatever LOG_FORMAT the daemon has.
+/// Carries out the command `question` on the journal in `folder` and prints the result to standard output. An
+/// error is printed to standard error as plain text, whatever LOG_FORMAT is set, because a person typed the
+/// command.
 pub async fn run(question: &Question, folder: &Path) -> ExitCode {
     match answer(question, folder, &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,11 +71,11 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
     }
 }
 
-/// Answers `question` about the journal in `folder`, on `output`.
+/// Carries out the command `question` on the journal in `folder` and writes the result to `output`.
 ///
 /// # Errors
-/// When the journal cannot be used, a run is not in it, or the answer cannot be written. That nobody
-/// reads it to its end (`| head`) is no error.
+/// When the journal cannot be used, a run is not found, or the result cannot be written. A closed pipe
+/// (`| head`) is no error.
 #[expect(clippy::disallowed_methods, reason = "there is no daemon whose clock it could take")]
 pub async fn answer(
     question: &Question,
@@ -85,15 +86,15 @@ pub async fn answer(
         Question::Outbox { command: Some(_) } => Journal::open_beside_daemon(folder).await?,
         _ => Journal::open_read_only(folder).await?,
     };
-    let text = tell(question, &journal, Timestamp::now()).await;
+    let text = render(question, &journal, Timestamp::now()).await;
     journal.close().await;
     Ok(write(output, &text?)?)
 }
 
-/// Writes all of `text`, as far as somebody reads it.
+/// Writes `text` and flushes. A closed pipe ends the output without an error.
 ///
 /// # Errors
-/// When it cannot be written for another reason than a closed pipe.
+/// When the text cannot be written for another reason than a closed pipe.
 pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -101,13 +102,13 @@ pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
-    Ok(match question {
+async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
+    Ok(match query {
         Question::Show(show) | Question::Runs { command: Some(RunsCommand::Show(show)), .. } => {
-            show::tell(journal, &the_run(journal, &show.run).await?, show.full).await?
+            show::render(journal, &the_run(journal, &show.run).await?, show.full).await?
         }
-        Question::Runs { limit, command: None } => runs::tell(journal, *limit).await?,
-        Question::Outbox { command: None } => undelivered::tell(journal, now).await?,
+        Question::Runs { limit, command: None } => runs::render(journal, *limit).await?,
+        Question::Outbox { command: None } => undelivered::render(journal, now).await?,
         Question::Outbox { command: Some(OutboxCommand::Retry) } => {
             undelivered::retry(journal, now).await?
         }
@@ -117,7 +118,7 @@ async fn tell(question: &Question, journal: &Journal, now: Timestamp) -> Result<
     })
 }
 
-/// The only run that begins like this.
+/// The only run whose id begins with this prefix.
 async fn the_run(journal: &Journal, RunPrefix(prefix): &RunPrefix) -> Result<RunRow, CliError> {
     let mut found = journal.runs_beginning_with(prefix, CANDIDATES).await?;
     if found.len() > 1 {

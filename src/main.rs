@@ -1,9 +1,10 @@
-//! The process around the daemon: arguments, environment, signals, exit code.
+//! The entry point of the process: reads the arguments and the environment, handles signals, sets the exit
+//! code.
 
 use std::{fmt::Display, io, process::ExitCode};
 
 use mana_persona_runner::{
-    app::{App, Ended, StartError},
+    app::{App, ProcessEnd, StartError},
     cli::{self, Request},
     clock::Clock,
     config::{Config, LogFormat, Problem},
@@ -15,12 +16,12 @@ use mana_persona_runner::{
     telemetry, version,
 };
 
-/// sysexits.h: something is wrong with the configuration.
+/// Exit code EX_CONFIG of sysexits.h: the configuration is invalid.
 const EX_CONFIG: u8 = 78;
-/// sysexits.h: something is wrong with the command line.
+/// Exit code EX_USAGE of sysexits.h: the command line is invalid.
 const EX_USAGE: u8 = 64;
 
-/// Why the process ends, told on standard error.
+/// Why the process exits with an error, and its exit code. The text is written to standard error.
 struct Failure {
     code: u8,
     what: String,
@@ -31,7 +32,7 @@ fn failure(code: u8, what: impl ToString) -> Failure {
     Failure { code, what: what.to_string(), problems: Vec::new() }
 }
 
-/// A failure that no other configuration mends: what, and why.
+/// Makes a failure with exit code 1 from an error. `what` says which operation failed.
 fn because<E: Display>(what: &str) -> impl FnOnce(E) -> Failure {
     move |error| failure(1, format!("{what}: {error}"))
 }
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Failure> {
     let request = cli::parse(std::env::args_os()).map_err(|usage| failure(EX_USAGE, usage))?;
-    // The work is waiting for peers; two threads carry hundreds of personas.
+    // The runs mostly wait for peers, so two threads are enough for hundreds of personas.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -59,11 +60,11 @@ fn run() -> Result<ExitCode, Failure> {
         .map_err(because("the async runtime cannot be started"))?;
     let ended = runtime.block_on(async {
         match request {
-            Request::Say(text) => match cli::write(&mut io::stdout(), &text) {
+            Request::Print(text) => match cli::write(&mut io::stdout(), &text) {
                 Ok(()) => Ok(ExitCode::SUCCESS),
                 Err(_) => Ok(ExitCode::FAILURE),
             },
-            Request::Tell(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
+            Request::Query(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
             Request::Healthcheck => {
                 let healthy = healthcheck(Config::listen_from_env()?).await;
                 healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))
@@ -71,7 +72,7 @@ fn run() -> Result<ExitCode, Failure> {
             Request::Serve => serve(Config::from_env()?).await,
         }
     });
-    // A name lookup that hangs in a thread of its own must not hold up the exit.
+    // Not a plain drop: that would wait for a name lookup that hangs in a blocking thread.
     runtime.shutdown_background();
     ended
 }
@@ -82,7 +83,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         .map_err(because("logging cannot be started"))?;
     descriptors::raise_limit();
     tracing::info!(version = version::VERSION_AND_COMMIT, config = ?config, "starting");
-    // From here on a signal is kept until the daemon can stop.
+    // A signal that arrives from here on is kept until the daemon can react to it.
     let signals = Signals::listen().map_err(because("signals cannot be received"))?;
     let app = App::build(config, Clock::system()).await.map_err(|error| match error {
         StartError::Pricing(_)
@@ -95,10 +96,10 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     tracing::info!(%address, "listening on http://{address}");
     tokio::spawn(signals.stop(app.shutdown()));
     Ok(match app.run().await {
-        Ended::Drained => {
+        ProcessEnd::Drained => {
             tracing::info!("drained");
             ExitCode::SUCCESS
         }
-        Ended::Forced | Ended::Broken => ExitCode::FAILURE,
+        ProcessEnd::Forced | ProcessEnd::Broken => ExitCode::FAILURE,
     })
 }

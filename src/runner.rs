@@ -1,4 +1,5 @@
-//! Ticks and runs: when, how many at once, and what happens to one persona from login to feedback.
+//! Ticks and runs: when a tick takes place, how many runs are in flight, and what one run does from the login
+//! to the feedback.
 
 mod admission;
 mod budget;

@@ -1,4 +1,4 @@
-//! What the process is asked to do.
+//! Parses the arguments of the process.
 
 use std::{ffi::OsString, str::FromStr};
 
@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 
-/// Length of a whole id.
+/// Length of a complete run id, in characters.
 const ID_LEN: usize = 36;
-/// Shown with every usage error, so that `--healthcheck` is never far.
+/// Shown with every usage error. Written by hand, because clap's own text would not list `--healthcheck`.
 const USAGE: &str = "\
 mana-persona-runner                      run the daemon; docs/configuration.md lists the environment variables
        mana-persona-runner --healthcheck        ask the daemon on this machine for /health
@@ -26,7 +26,7 @@ struct Arguments {
     /// Ask the daemon on this machine for /health
     #[arg(long, conflicts_with = "version")]
     healthcheck: bool,
-    // clap's own would not mind what comes behind it.
+    // Not clap's own flag, because that would accept any arguments after it.
     /// Print the version
     #[arg(long)]
     version: bool,
@@ -34,7 +34,7 @@ struct Arguments {
     command: Option<Question>,
 }
 
-/// What is to be told of a journal.
+/// A command that reads a journal or changes its outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Question {
     /// List the latest runs, newest first
@@ -43,7 +43,7 @@ pub enum Question {
         /// How many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// What else.
+        /// Without it, the latest runs are listed.
         #[command(subcommand)]
         command: Option<RunsCommand>,
     },
@@ -51,20 +51,20 @@ pub enum Question {
     Show(Show),
     /// List the rows that mana-auth has not confirmed yet
     Outbox {
-        /// What is to be done with them.
+        /// Without it, the rows in the outbox are listed.
         #[command(subcommand)]
         command: Option<OutboxCommand>,
     },
 }
 
-/// What else is told of runs.
+/// The commands below `runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum RunsCommand {
     /// Print one run as a conversation
     Show(Show),
 }
 
-/// Which run is printed, and how.
+/// The arguments of `show`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Show {
     /// The run's id, or a beginning of it that no other run has
@@ -74,7 +74,7 @@ pub struct Show {
     pub full: bool,
 }
 
-/// What is done with the outbox.
+/// The commands below `outbox`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum OutboxCommand {
     /// Have everything in the outbox sent again at once, what was refused for good included
@@ -86,17 +86,17 @@ pub enum OutboxCommand {
     },
 }
 
-/// What the process is asked to do.
+/// What the arguments ask the process to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// To be the daemon.
+    /// Run the daemon until a stop.
     Serve,
-    /// To ask the daemon on this machine for /health.
+    /// Request /health from the daemon on this machine.
     Healthcheck,
-    /// To say this: its version, or help.
-    Say(String),
-    /// To tell something of a journal.
-    Tell(Question),
+    /// Print this text: the version or the help.
+    Print(String),
+    /// Carry out a command on a journal.
+    Query(Question),
 }
 
 /// The beginning of a run's id: lower-case hex digits and hyphens.
@@ -113,21 +113,21 @@ impl FromStr for RunPrefix {
     }
 }
 
-/// Reads the arguments of the process, its own name first.
+/// Parses the arguments of the process. The first one is the name of the program.
 ///
 /// # Errors
-/// When they make no sense: what is wrong with them, and the usage.
+/// When the arguments are invalid: a text that names the problem and shows the usage.
 pub fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
 ) -> Result<Request, String> {
     match Arguments::try_parse_from(arguments) {
         Ok(Arguments { version: true, .. }) => {
-            Ok(Request::Say(format!("mana-persona-runner {VERSION_AND_COMMIT}\n")))
+            Ok(Request::Print(format!("mana-persona-runner {VERSION_AND_COMMIT}\n")))
         }
         Ok(Arguments { healthcheck: true, .. }) => Ok(Request::Healthcheck),
         Ok(Arguments { command: None, .. }) => Ok(Request::Serve),
-        Ok(Arguments { command: Some(command), .. }) => Ok(Request::Tell(command)),
-        Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Say(help.to_string())),
+        Ok(Arguments { command: Some(command), .. }) => Ok(Request::Query(command)),
+        Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Print(help.to_string())),
         Err(wrong) => {
             let text = wrong.to_string();
             Err(text.trim_end().trim_start_matches("error: ").to_owned())
@@ -150,14 +150,14 @@ mod tests {
     #[test]
     fn every_command_is_understood() {
         let run = || prefix("019a-b");
-        let show = |full| Request::Tell(Question::Show(Show { run: run(), full }));
-        let runs = |limit, command| Request::Tell(Question::Runs { limit, command });
+        let show = |full| Request::Query(Question::Show(Show { run: run(), full }));
+        let runs = |limit, command| Request::Query(Question::Runs { limit, command });
         let runs_show = Some(RunsCommand::Show(Show { run: run(), full: true }));
-        let outbox = |command| Request::Tell(Question::Outbox { command });
+        let outbox = |command| Request::Query(Question::Outbox { command });
         for (arguments, expected) in [
             (&[][..], Request::Serve),
             (&["--healthcheck"], Request::Healthcheck),
-            (&["--version"], Request::Say(format!("mana-persona-runner {VERSION_AND_COMMIT}\n"))),
+            (&["--version"], Request::Print(format!("mana-persona-runner {VERSION_AND_COMMIT}\n"))),
             (&["runs"], runs(20, None)),
             (&["runs", "--limit", "7"], runs(7, None)),
             (&["show", "019A-b"], show(false)),
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn help_tells_of_every_command() {
-        let Ok(Request::Say(text)) = request(&["--help"]) else { panic!("no help") };
+        let Ok(Request::Print(text)) = request(&["--help"]) else { panic!("no help") };
         insta::assert_snapshot!(text);
     }
 }

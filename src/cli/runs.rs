@@ -1,4 +1,4 @@
-//! The latest runs as a table.
+//! Prints the latest runs as a table.
 
 use super::{
     text::{cell, counted, table, time},
@@ -10,19 +10,20 @@ use crate::{
     journal::{Journal, Result, RunRow, RunState},
 };
 
-/// Longest persona, slot or kind in a table, in characters.
+/// Longest persona, slot or kind of post in a table, in characters.
 pub(super) const PERSONA: usize = 32;
-/// Longest reason in the table, in characters; `show` has all of it.
+/// Longest reason in the table, in characters. `show` prints up to 1,000.
 const REASON: usize = 48;
-/// Least of an id that is shown: the time it was made, in milliseconds.
+/// Shortest prefix of a run id that is shown, in characters: the part that holds the time of its creation in
+/// milliseconds.
 const ID: usize = 13;
 
-/// Above the times: UTC, like the slots.
+/// Title of the column with the start times.
 const BEGUN: &str = "BEGUN (UTC)";
 
-/// The latest runs, newest first.
-pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
-    // One more, which may share the beginning of its id with the last that is shown.
+/// The table of the latest `limit` runs, newest first.
+pub(super) async fn render(journal: &Journal, limit: u32) -> Result<String> {
+    // One run more than is shown, because its id may share a prefix with the id of the last one shown.
     let mut runs = journal.latest_runs(limit.saturating_add(1)).await?;
     let id_length = distinct_length(&runs);
     runs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -61,13 +62,13 @@ pub(super) async fn tell(journal: &Journal, limit: u32) -> Result<String> {
     ))
 }
 
-/// Whose run it is.
+/// The e-mail of the run's persona, or the persona's id if the e-mail is no longer stored.
 pub(super) fn persona(run: &RunRow) -> &str {
     run.persona.as_ref().map_or(&run.persona_id, |persona| &persona.email)
 }
 
-/// How a run stands, for people: one that has used up its slot may have failed all the same, or its rows may
-/// have been refused for good.
+/// The state of a run as shown to people. A run in the state `finished` has used up its slot, but it may have
+/// failed, or its rows may have been refused for good; this shows "failed" or "refused" then.
 pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
     match (run.state, run.stage.as_str()) {
         (RunState::Finished, "post_actions" | "post_feedback") => "refused",
@@ -77,7 +78,7 @@ pub(super) fn state(run: &RunRow, is_refused: bool) -> &'static str {
     }
 }
 
-/// So many characters of their ids tell these runs apart.
+/// The length of the shortest prefix, in characters, by which the ids of these runs differ.
 fn distinct_length(runs: &[RunRow]) -> usize {
     let mut ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
     ids.sort();
@@ -86,12 +87,12 @@ fn distinct_length(runs: &[RunRow]) -> usize {
         both.take_while(|(one, other)| one == other).count()
     };
     let length = ids.windows(2).map(shared).max().map_or(ID, |shared| ID.max(shared + 1));
-    // A hyphen at the end would only look odd.
+    // Not for uniqueness: a prefix should not end with a hyphen.
     if ids.iter().any(|id| id[..length].ends_with('-')) { length + 1 } else { length }
 }
 
-/// Turns of a run, tool calls, and those that failed: of one that goes on, or was killed, as far as that is
-/// written down.
+/// The numbers of turns, tool calls and failed tool calls of a run. For a run that has not ended they are
+/// counted from its steps so far.
 pub(super) fn counts(run: &RunRow, transcript: &Transcript) -> (usize, usize, usize) {
     if run.state != RunState::Running {
         return (run.replies as usize, run.calls, run.call_errors);

@@ -1,4 +1,4 @@
-//! One run: what it was and what it came to, and then its conversation.
+//! Prints one run: first its facts and results, then its conversation.
 
 use super::{
     runs::{counts, persona, state},
@@ -13,11 +13,11 @@ use crate::{
 
 /// Longest system prompt, in characters and lines.
 const SYSTEM_PROMPT: (usize, usize) = (600, 8);
-/// Longest value in the head, in characters.
+/// Longest value in the list of facts, in characters.
 const VALUE: usize = 1_000;
 
-/// The run as a readable conversation.
-pub(super) async fn tell(journal: &Journal, run: &RunRow, full: bool) -> Result<String> {
+/// The text that `show` prints for a run. `full` prints long texts in full length.
+pub(super) async fn render(journal: &Journal, run: &RunRow, full: bool) -> Result<String> {
     let transcript = transcript::read(journal, run).await?;
     let posts = journal.kept_posts_of(run.id).await?;
     let mut page = Page { full, ..Page::default() };
@@ -39,7 +39,8 @@ pub(super) async fn tell(journal: &Journal, run: &RunRow, full: bool) -> Result<
     Ok(page.out)
 }
 
-/// That rows of a run were refused for good, if they were: its conversation says nothing about that.
+/// Adds a section about rows that mana-auth refused for good, if there are any. The conversation does not
+/// show this.
 fn refusals(page: &mut Page, run: &RunRow, posts: &[Post]) {
     let mut dead = posts.iter().filter(|post| post.is_dead).peekable();
     if dead.peek().is_none() {

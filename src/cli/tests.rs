@@ -1,4 +1,4 @@
-//! What the command line says, of journals made with the journal's own functions.
+//! Tests of the command line's output, with journals that are filled by the journal's own functions.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
-/// What a terminal must not get to see raw.
+/// An escape sequence that must not reach a terminal unescaped.
 const ESCAPE: &str = "\u{1b}]0;owned\u{7}";
 
 fn usd(dollars: f64) -> Usd {
@@ -110,7 +110,7 @@ fn asking() -> Step {
     Step::Asking { reserved: usd(0.0115) }
 }
 
-/// A first turn with calls of every kind.
+/// The steps of a first turn with tool calls of every kind.
 fn first_turn() -> Vec<Step> {
     let long = "Zeile mit Inhalt\n".repeat(90);
     let list: Vec<_> = (0..40).map(|n| json!({"id": n, "title": format!("Eintrag {n}")})).collect();
@@ -154,7 +154,7 @@ fn first_turn() -> Vec<Step> {
     ]
 }
 
-/// A whole run, with a lost answer and a rating.
+/// The steps of a complete run, with a lost answer and a rating.
 fn whole_run() -> Vec<Step> {
     let mut steps = first_turn();
     let note = ModuleRating::new(
@@ -193,7 +193,7 @@ async fn write_down(journal: &Journal, run: RunId, steps: &[Step]) {
     }
 }
 
-/// Books the request of [`first_turn`].
+/// Reserves money for the request of [`first_turn`].
 async fn spend(journal: &Journal, run: RunId, name: &str, dollars: f64) {
     let spending = Spending::of(&persona(name).user_id, NOON);
     let body = serde_json::to_string(&asking()).unwrap();
@@ -205,7 +205,7 @@ fn post(number: u32, kind: PostKind) -> (u32, Batch) {
     (number, Batch { kind, rows: 3, body: "{}".into() })
 }
 
-/// Four runs: a finished one, one that goes on, one that failed, one whose steps were deleted.
+/// A journal with four runs: one whose steps were deleted, a finished one, a failed one and a running one.
 async fn journal() -> Journal {
     let journal = Journal::in_memory().await.unwrap();
     let pruned = begin(&journal, 1, "dora", 1, NOON).await;
@@ -233,8 +233,8 @@ async fn journal() -> Journal {
     journal
 }
 
-async fn told(journal: &Journal, question: Question) -> String {
-    let text = tell(&question, journal, at(100)).await.unwrap();
+async fn rendered(journal: &Journal, question: Question) -> String {
+    let text = render(&question, journal, at(100)).await.unwrap();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
     text
@@ -254,23 +254,23 @@ fn show(n: u32, full: bool) -> Question {
 #[tokio::test]
 async fn runs_are_listed_newest_first() {
     let journal = journal().await;
-    insta::assert_snapshot!(told(&journal, runs(20)).await);
-    let text = told(&journal, runs(1)).await;
+    insta::assert_snapshot!(rendered(&journal, runs(20)).await);
+    let text = rendered(&journal, runs(1)).await;
     assert!(text.contains("cleo") && !text.contains("ben") && text.contains("1 run,"), "{text}");
     let empty = Journal::in_memory().await.unwrap();
-    let text = told(&empty, runs(1)).await;
+    let text = rendered(&empty, runs(1)).await;
     assert!(text.starts_with("There are no runs yet"), "{text}");
 }
 
 #[tokio::test]
 async fn a_run_is_shown_as_a_conversation() {
-    insta::assert_snapshot!(told(&journal().await, show(2, false)).await);
+    insta::assert_snapshot!(rendered(&journal().await, show(2, false)).await);
 }
 
 #[tokio::test]
 async fn all_of_a_run_is_shown_if_it_is_asked_for() {
     let journal = journal().await;
-    let text = told(&journal, show(2, true)).await;
+    let text = rendered(&journal, show(2, true)).await;
     assert_eq!(text.matches("Zeile mit Inhalt").count(), 90);
     assert!(text.contains("Eintrag 39") && text.contains("{\"ratings\":[]}"), "{text}");
     assert!(!text.contains("--full"), "{text}");
@@ -279,7 +279,7 @@ async fn all_of_a_run_is_shown_if_it_is_asked_for() {
 #[tokio::test]
 async fn what_is_asked_for_the_ratings_is_shown_as_it_was_asked() {
     let journal = journal().await;
-    let text = told(&journal, show(2, true)).await;
+    let text = rendered(&journal, show(2, true)).await;
     let (before, question) = text.split_once("\nWhat it is asked to rate\n").unwrap();
     assert!(before.contains("The day ended: done"), "{before}");
     assert!(question.starts_with("  Dein Tag in der Mana-App ist vorbei."), "{question}");
@@ -292,7 +292,7 @@ async fn what_is_asked_for_the_ratings_is_shown_as_it_was_asked() {
     assert!(question.contains("No answer came"), "it is not repeated with the same request");
     assert_eq!(text.matches("What it is asked to rate").count(), 1);
 
-    // The answer left everything out: it is asked once more, for what is missing.
+    // The first answer has no ratings, so the model is asked once more for the missing ones.
     let mut steps = whole_run();
     let rated = steps.pop().unwrap();
     let some = r#"{"ratings":[{"module":"notes","notes":"gut","calls":[4],"rating":4}]}"#;
@@ -303,7 +303,7 @@ async fn what_is_asked_for_the_ratings_is_shown_as_it_was_asked() {
     ]);
     let run = begin(&journal, 5, "emil", 1, at(300)).await;
     write_down(&journal, run, &steps).await;
-    let text = told(&journal, show(5, false)).await;
+    let text = rendered(&journal, show(5, false)).await;
     let questions: Vec<_> = text.split("\nWhat it is asked to rate\n").collect();
     let [_, first, second] = questions[..] else { panic!("{text}") };
     assert!(first.contains("Rating, answer 1:") && !first.contains("Rating, answer 2:"), "{text}");
@@ -318,7 +318,7 @@ async fn a_day_that_is_not_rated_has_no_question() {
     let end = steps.iter().position(|step| matches!(step, Step::DayEnded(_))).unwrap();
     let run = begin(&journal, 5, "emil", 1, at(300)).await;
     write_down(&journal, run, &steps[..=end]).await;
-    let text = told(&journal, show(5, true)).await;
+    let text = rendered(&journal, show(5, true)).await;
     assert!(text.ends_with("\nThe day ended: done\n"), "{text}");
 }
 
@@ -335,7 +335,7 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
         journal.end_run(run, &end, if n == 1 { &posts } else { &[] }, at(10)).await.unwrap();
     }
     let states = async || {
-        let table = told(&journal, runs(9)).await;
+        let table = rendered(&journal, runs(9)).await;
         let rows = table.lines().skip(1).take(5);
         let mut states: Vec<_> =
             rows.map(|row| row.split_whitespace().nth(2).unwrap().to_owned()).collect();
@@ -343,7 +343,7 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
         states
     };
     assert_eq!(states().await, ["finished", "failed", "failed", "refused", "failed"]);
-    let shown = told(&journal, show(1, false)).await;
+    let shown = rendered(&journal, show(1, false)).await;
     assert!(
         shown.contains("state     finished, stage done") && !shown.contains("refused rows"),
         "{shown}"
@@ -353,7 +353,7 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
     let reason = format!("post_feedback: 404{ESCAPE}");
     journal.bury_post(key(1_000_000), &reason, at(11)).await.unwrap();
     assert_eq!(states().await[0], "refused");
-    let shown = told(&journal, show(1, false)).await;
+    let shown = rendered(&journal, show(1, false)).await;
     assert!(shown.contains("state     refused, stage done"), "{shown}");
     let (_, end) = shown.split_once("\nmana-auth refused rows of this run for good:\n").unwrap();
     assert!(
@@ -362,11 +362,11 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
     );
     assert!(end.contains("outbox retry") && end.contains("outbox discard RUN"), "{end}");
 
-    // Sent again and taken, it is a finished one; thrown away, it never is.
-    told(&journal, RETRY).await;
+    // A run whose refused rows are sent again is finished; one whose rows were discarded stays refused.
+    rendered(&journal, RETRY).await;
     assert_eq!(states().await[0], "finished");
     journal.bury_post(key(1_000_000), &reason, at(11)).await.unwrap();
-    told(
+    rendered(
         &journal,
         Question::Outbox {
             command: Some(OutboxCommand::Discard { run: id(1).to_string().parse().unwrap() }),
@@ -374,13 +374,13 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
     )
     .await;
     assert_eq!(states().await[0], "refused");
-    let shown = told(&journal, show(1, false)).await;
+    let shown = rendered(&journal, show(1, false)).await;
     assert!(shown.contains("state     refused, stage post_feedback"), "{shown}");
     assert!(
         shown.ends_with("refused rows of this run for good; they are no longer kept.\n"),
         "{shown}"
     );
-    let shown = told(&journal, show(4, false)).await;
+    let shown = rendered(&journal, show(4, false)).await;
     assert!(
         shown.ends_with("refused rows of this run for good; they are no longer kept.\n"),
         "{shown}"
@@ -397,7 +397,7 @@ async fn the_posts_of_a_run_are_counted_however_many_others_wait() {
         journal.end_run(run, &end, &posts, at(10 * u64::from(n))).await.unwrap();
     }
     for (n, posts) in [(1, "1,100"), (2, "2")] {
-        let shown = told(&journal, show(n, false)).await;
+        let shown = rendered(&journal, show(n, false)).await;
         let expected = format!("outbox    {posts} posts on the way, 0 refused for good");
         assert!(shown.contains(&expected), "{shown}");
     }
@@ -406,12 +406,12 @@ async fn the_posts_of_a_run_are_counted_however_many_others_wait() {
 #[tokio::test]
 async fn a_run_that_goes_on_is_shown_as_far_as_it_has_come() {
     let journal = journal().await;
-    let text = told(&journal, show(4, false)).await;
+    let text = rendered(&journal, show(4, false)).await;
     assert!(text.contains("came to   1 turn, 4 tool calls (2 errors), 0 ratings"), "{text}");
     assert!(text.contains("→ journal.add\n      {}\n    ← no result yet"), "{text}");
     let asking = serde_json::to_string(&asking()).unwrap();
     journal.append_step(id(4), 50, &asking, at(200)).await.unwrap();
-    let text = told(&journal, show(4, false)).await;
+    let text = rendered(&journal, show(4, false)).await;
     let expected =
         "The model was asked at 12:03:20 UTC and has not answered yet; $0.0115 are reserved.";
     assert!(text.ends_with(&format!("\n{expected}\n")), "{text}");
@@ -424,17 +424,17 @@ async fn a_call_without_input_is_shown_with_none_where_its_reply_was_cut_off() {
     let cut_off = json!([{"type": "tool_use", "id": "toolu_9", "name": "journal_add"}]);
     let step = serde_json::to_string(&Step::Replied(reply(cut_off, "max_tokens"))).unwrap();
     journal.append_step(id(4), 50, &step, at(200)).await.unwrap();
-    let text = told(&journal, show(4, false)).await;
+    let text = rendered(&journal, show(4, false)).await;
     assert!(text.contains("→ journal_add\n      {}\n    ← not called yet"), "{text}");
 }
 
 #[tokio::test]
 async fn a_run_without_steps_says_why() {
     let journal = journal().await;
-    let pruned = told(&journal, show(1, false)).await;
+    let pruned = rendered(&journal, show(1, false)).await;
     assert!(pruned.contains("Its steps are gone") && pruned.contains("user-dora"), "{pruned}");
     assert!(!pruned.contains("Nothing was said"), "{pruned}");
-    let failed = told(&journal, show(3, false)).await;
+    let failed = rendered(&journal, show(3, false)).await;
     assert!(failed.contains("Nothing was said") && failed.contains("attempt 2"), "{failed}");
     assert!(failed.contains(r"500\u{1b}]0;owned\u{7}: oh oh"), "{failed}");
 }
@@ -446,7 +446,7 @@ async fn a_step_of_another_version_hides_no_other() {
     let day_end = Step::DayEnded(DayEnd { reason: "afterwards".into(), ..DayEnd::default() });
     let day_end = serde_json::to_string(&day_end).unwrap();
     journal.append_step(id(2), 61, &day_end, at(90)).await.unwrap();
-    let text = told(&journal, show(2, false)).await;
+    let text = rendered(&journal, show(2, false)).await;
     assert!(text.contains("[step 60 cannot be read: unknown variant `dreamt`"), "{text}");
     assert!(text.contains("The day ended: afterwards"), "{text}");
 }
@@ -457,7 +457,7 @@ async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
     let ask = |prefix: &str| {
         let question = Question::Show(Show { run: prefix.parse().unwrap(), full: false });
         let journal = &journal;
-        async move { tell(&question, journal, NOON).await }
+        async move { render(&question, journal, NOON).await }
     };
     assert!(ask("019aa5b4-7f03").await.unwrap().contains("persona.ben@mana.test"));
     let other = RunId::parse("119aa5b4-7f1e-7cc3-9d5e-3f1f7a1c0009").unwrap();
@@ -481,11 +481,11 @@ async fn the_outbox_lists_what_was_refused_and_what_waits() {
     let reason = format!("post_actions: 404{ESCAPE}");
     journal.bury_post(key(0), &reason, at(96)).await.unwrap();
     journal.postpone_post(key(1_000_000), "post_feedback: 503", at(97), at(105)).await.unwrap();
-    insta::assert_snapshot!(told(&journal, OUTBOX).await);
-    let shown = told(&journal, show(2, false)).await;
+    insta::assert_snapshot!(rendered(&journal, OUTBOX).await);
+    let shown = rendered(&journal, show(2, false)).await;
     assert!(shown.contains("outbox    1 post on the way, 1 refused for good"), "{shown}");
 
-    let text = told(&journal, RETRY).await;
+    let text = rendered(&journal, RETRY).await;
     assert!(text.starts_with("2 posts marked"), "{text}");
     assert_eq!(journal.runs_with_due_posts(at(100)).await.unwrap(), [id(2)]);
     assert_eq!(journal.due_post(id(2), at(100)).await.unwrap().unwrap().key, key(0));
@@ -493,12 +493,12 @@ async fn the_outbox_lists_what_was_refused_and_what_waits() {
         journal.confirm_post(key(number)).await.unwrap();
     }
     for question in [OUTBOX, RETRY] {
-        let text = told(&journal, question).await;
+        let text = rendered(&journal, question).await;
         assert!(text.starts_with("The outbox is empty"), "{text}");
     }
 }
 
-/// Takes so many bytes and then has nobody behind it.
+/// A pipe whose reader goes away after the given number of bytes.
 struct Pipe(Vec<u8>, usize);
 
 impl Write for Pipe {

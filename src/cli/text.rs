@@ -1,14 +1,14 @@
-//! Text for a terminal: nothing in it but what is seen, in lengths and columns that can be read.
+//! Makes text safe and readable for a terminal: escapes control characters, limits lengths, aligns columns.
 
 use std::fmt::Write;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Between columns.
+/// Separator between two columns of a table.
 const GAP: &str = "  ";
 
-/// `text` without anything a terminal would act on. Line breaks stay; other control characters, and
-/// those that turn the direction of what follows, are written as escapes.
+/// `text` without characters that a terminal would act on. Line breaks stay, and tabs become spaces. Other
+/// control characters, and characters that change the direction of the text, are written as escapes.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -24,13 +24,14 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// Marks that reorder what a terminal shows, and the line breaks of Unicode's own.
+/// Whether `c` is a mark that changes the text direction, or one of Unicode's own line breaks (U+2028,
+/// U+2029).
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         | '\u{2028}' | '\u{2029}' | '\u{61c}')
 }
 
-/// `text` on one line of at most `most` characters.
+/// `text` on one line of at most `most` characters. A text that was cut ends with `…`.
 pub(super) fn cell(text: &str, most: usize) -> String {
     let line = printable(text.trim()).replace('\n', " ");
     if line.chars().count() <= most {
@@ -39,44 +40,44 @@ pub(super) fn cell(text: &str, most: usize) -> String {
     line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// What is printed of a run.
+/// Collects the output of a command.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// What is on it.
     pub out: String,
-    /// Whether long texts are printed whole.
+    /// Whether long texts are printed in full length.
     pub full: bool,
 }
 
 impl Page {
-    /// A line of ours. What is in it of others was made fit for a terminal before.
+    /// Adds a line of our own text. Text from peers in it must have passed [`cell`] or [`printable`] before.
     pub(super) fn line(&mut self, line: &str) {
-        // Writing into a string does not fail.
+        // Writing into a string cannot fail.
         let _ = writeln!(self.out, "{line}");
     }
 
-    /// A line that begins something new.
+    /// Adds a blank line and a title.
     pub(super) fn section(&mut self, title: &str) {
         self.out.push('\n');
         self.line(title);
     }
 
-    /// A text of others, so far to the right.
-    pub(super) fn text(&mut self, by: usize, text: &str, most: (usize, usize)) {
+    /// Adds a text from a peer or the model, indented by `indent` spaces and limited to `most` characters and
+    /// lines.
+    pub(super) fn text(&mut self, indent: usize, text: &str, most: (usize, usize)) {
         for line in self.clip(text, most).lines() {
-            let by = if line.is_empty() { 0 } else { by };
-            let _ = writeln!(self.out, "{:by$}{line}", "");
+            let indent = if line.is_empty() { 0 } else { indent };
+            let _ = writeln!(self.out, "{:indent$}{line}", "");
         }
     }
 
-    /// `text` for a terminal; of one with more characters or lines than these the beginning, and how
-    /// much is left out.
+    /// `text` made safe for a terminal. If it has more characters or lines than the limits, only its
+    /// beginning is returned, with a note of how many characters are left out.
     fn clip(&self, text: &str, (most, lines): (usize, usize)) -> String {
         let text = printable(text.trim());
         let of_lines = text.split_inclusive('\n').take(lines).map(|l| l.chars().count()).sum();
         let end = most.min(of_lines);
         let all = text.chars().count();
-        // A note longer than what it stands for helps nobody.
+        // If only a few characters would be left out, the note would be longer than they are.
         if self.full || all <= end + 40 && text.lines().count() <= lines + 1 {
             return text;
         }
@@ -87,7 +88,7 @@ impl Page {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with commas between groups of three digits.
 pub(super) fn grouped(number: impl ToString) -> String {
     let mut digits = number.to_string();
     for index in (1..digits.len()).rev().skip(2).step_by(3) {
@@ -96,19 +97,20 @@ pub(super) fn grouped(number: impl ToString) -> String {
     digits
 }
 
-/// `1 call`, `2 calls`.
+/// A number with a noun, in the plural unless the number is 1: `1 call`, `2 calls`.
 pub(super) fn counted(count: impl ToString, what: &str) -> String {
     let count = grouped(count);
     let plural = if count == "1" { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
-/// A time in UTC, like the slots.
+/// Formats a time in UTC, because slots are in UTC too.
 pub(super) fn time(at: Timestamp, format: &str) -> String {
     at.to_zoned(TimeZone::UTC).strftime(format).to_string()
 }
 
-/// Columns as wide as what is in them. One whose name has a `>` before it is set to the right.
+/// A table whose columns are as wide as their longest cell. A column whose name begins with `>` is
+/// right-aligned.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]]) -> String {
     let names = columns.map(|column| column.trim_start_matches('>').to_owned());
     let widths: [usize; N] = std::array::from_fn(|n| {

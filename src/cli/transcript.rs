@@ -1,4 +1,4 @@
-//! The steps of a run as a conversation.
+//! Prints the steps of a run as a conversation.
 
 use serde_json::Value;
 
@@ -15,42 +15,46 @@ use crate::{
     journal::{Journal, Result, RunRow, RunState},
 };
 
-/// Longest text of the model, of a call's input, of its result, and of anything else, in characters
-/// and lines.
+// Longest printed texts, in characters and lines, unless `--full` is given.
+/// Limit for a text of the model.
 const WORDS: (usize, usize) = (3_000, 60);
+/// Limit for the input of a tool call.
 const INPUT: (usize, usize) = (1_200, 30);
+/// Limit for a block of a tool result, and for the error of a call.
 const RESULT: (usize, usize) = (800, 16);
+/// Limit for messages to the model and for notes of ratings.
 const OTHER: (usize, usize) = (1_500, 30);
-/// A time of day.
+/// Format of a time of day.
 const TIME: &str = "%H:%M:%S UTC";
-/// JSON up to so many characters stays on one line.
+/// Longest JSON text that is printed on one line, in characters.
 const ONE_LINE: usize = 90;
-/// Longest name of a tool or a module, and longest reason, in characters.
+/// Longest name of a tool or a module, in characters.
 const NAME: usize = 128;
+/// Longest reason of an end or an error, in characters.
 const REASON: usize = 1_000;
 
-/// What the steps of a run tell, as far as it has come.
+/// Reads the steps of a run from the journal, as far as they are written.
 pub(super) async fn read(journal: &Journal, run: &RunRow) -> Result<Transcript> {
     let steps = journal.steps(run.id).await?;
     let steps = steps.iter().map(|step| (step.number, step.at, step.body.as_str()));
-    Ok(Transcript::of(steps, goes_on(run)))
+    Ok(Transcript::of(steps, is_running(run)))
 }
 
-/// Whether the last step of a run may have nothing behind it yet.
-fn goes_on(run: &RunRow) -> bool {
+/// Whether further steps of the run may follow.
+fn is_running(run: &RunRow) -> bool {
     run.state == RunState::Running
 }
 
-/// Prints what a run's steps tell.
+/// Prints all parts of a run's transcript.
 pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
     for part in &transcript.parts {
-        print_part(page, part, goes_on(run));
+        print_part(page, part, is_running(run));
     }
 }
 
-fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
+fn print_part(page: &mut Page, part: &Part, is_running: bool) {
     let title = match part {
-        Part::Turn(turn) => return print_turn(page, turn, goes_on),
+        Part::Turn(turn) => return print_turn(page, turn, is_running),
         Part::Step(_, Step::Rated { rows }) => return print_ratings(page, rows),
         Part::Step(at, Step::Opened(_)) => {
             format!("What it is asked to do ({})", time(*at, TIME))
@@ -96,7 +100,7 @@ fn print_part(page: &mut Page, part: &Part, goes_on: bool) {
     }
 }
 
-fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
+fn print_turn(page: &mut Page, turn: &Turn, is_running: bool) {
     let Turn { is_rating, number, took, reply, calls } = turn;
     let title = if *is_rating { "Rating, answer" } else { "Turn" };
     let took = took.map(|took| format!("{:.1} s, ", took.as_secs_f64())).unwrap_or_default();
@@ -112,7 +116,7 @@ fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
         grouped(reply.usage.output),
     ));
     if *is_rating && !page.full {
-        // What it says is in the ratings below.
+        // The text of a rating answer is JSON, which is printed as ratings below.
         return;
     }
     let mut calls = calls.iter();
@@ -120,25 +124,25 @@ fn print_turn(page: &mut Page, turn: &Turn, goes_on: bool) {
         match block {
             Block::Text(text) if !text.trim().is_empty() => page.text(2, text, WORDS),
             Block::ToolUse(_) => {
-                calls.next().into_iter().for_each(|it| print_call(page, it, goes_on))
+                calls.next().into_iter().for_each(|it| print_call(page, it, is_running))
             }
             _ => {}
         }
     }
 }
 
-fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, goes_on: bool) {
+fn print_call(page: &mut Page, Call { asked, tool, called }: &Call, is_running: bool) {
     page.line(&match tool {
         Some(CalledTool::Listed(name)) => format!("  → {}", cell(name.as_str(), NAME)),
         Some(CalledTool::Invented(name)) => format!("  → {} (no such tool)", cell(name, NAME)),
         None => format!("  → {}", cell(&asked.name, NAME)),
     });
-    // One that was cut off may have none.
+    // A call whose reply was cut off may have no input.
     let input = asked.input.get();
     let input = if input == "null" { "{}" } else { input };
     page.text(6, &readable(input), INPUT);
     let Some(called) = called else {
-        return page.line(match (tool.is_some(), goes_on) {
+        return page.line(match (tool.is_some(), is_running) {
             (true, true) => "    ← no result yet",
             (true, false) => "    ← no result: whether it ran is unknown",
             (false, true) => "    ← not called yet",
@@ -178,7 +182,7 @@ fn print_ratings(page: &mut Page, ratings: &[ModuleRating]) {
     }
 }
 
-/// JSON with a line for each of its parts, where it is long; anything else as it is.
+/// Formats a long JSON object or array with one line for each part. Any other text stays as it is.
 fn readable(text: &str) -> String {
     match serde_json::from_str::<Value>(text) {
         Ok(value) if value.is_object() || value.is_array() => {

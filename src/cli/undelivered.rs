@@ -1,4 +1,5 @@
-//! What waits to be handed in, and what was refused for good.
+//! Prints and changes the posts in the outbox: those that wait for delivery and those that were refused for
+//! good.
 
 use jiff::Timestamp;
 
@@ -11,8 +12,8 @@ use crate::journal::{Journal, Post, Result, RunRow};
 /// Longest reason in the table, in characters.
 const REASON: usize = 160;
 
-/// Every post that mana-auth has not confirmed, refused ones first.
-pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
+/// The table of the posts that mana-auth has not confirmed, refused ones first.
+pub(super) async fn render(journal: &Journal, now: Timestamp) -> Result<String> {
     let posts = journal.kept_posts().await?;
     let depth = journal.outbox_depth().await?;
     let kept = depth.actions + depth.feedback + depth.dead;
@@ -21,7 +22,7 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     }
     let mut rows = Vec::with_capacity(posts.len());
     for post in &posts {
-        // Of an odd row of the run its id will do.
+        // If the run's row cannot be read, the persona's id is shown instead of the e-mail.
         let run = journal.run(post.key.run).await.ok().flatten();
         let name = run.as_ref().map_or(&*post.persona, persona);
         rows.push([
@@ -55,7 +56,7 @@ pub(super) async fn tell(journal: &Journal, now: Timestamp) -> Result<String> {
     Ok(text)
 }
 
-/// Marks everything to be sent again at once.
+/// Marks all posts in the outbox as due now, refused ones included.
 pub(super) async fn retry(journal: &Journal, now: Timestamp) -> Result<String> {
     Ok(match journal.retry_posts(now).await? {
         0 => "The outbox is empty: there is nothing to send again.\n".into(),
@@ -66,7 +67,7 @@ pub(super) async fn retry(journal: &Journal, now: Timestamp) -> Result<String> {
     })
 }
 
-/// Throws away what was refused for good of a run. The run itself stays in the journal.
+/// Deletes the posts of a run that were refused for good. The run itself stays in the journal.
 pub(super) async fn discard(journal: &Journal, run: &RunRow) -> Result<String> {
     let id = run.id;
     Ok(match journal.discard_dead_posts(id).await? {
@@ -78,6 +79,7 @@ pub(super) async fn discard(journal: &Journal, run: &RunRow) -> Result<String> {
     })
 }
 
+/// When the next delivery of a post is attempted, as text.
 fn next_try(post: &Post, now: Timestamp) -> String {
     match post.next_try_at.duration_since(now).as_secs_f64().ceil() {
         _ if post.is_dead => "never".into(),

@@ -1,4 +1,4 @@
-//! Whether ticks can do their work and runs may begin: all that can be in the way, with one ranking.
+//! Decides whether ticks can do their work and whether runs may begin: all hindrances, in one ranking.
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,34 +11,34 @@ use crate::{
     domain::WhyNotRun,
 };
 
-/// What keeps ticks from their work.
+/// A condition that keeps ticks from doing their work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Hindrance {
-    /// A stop was asked for.
+    /// A stop was requested.
     #[error("the daemon is stopping")]
     Stopping,
-    /// Variables without which there are no ticks.
+    /// These environment variables are not set, and there are no ticks without them.
     #[error("{} not set; ticks are disabled", are(.0))]
     Unset(Vec<&'static str>),
-    /// Something that waiting does not heal stops all use of the model.
+    /// A condition that does not end by waiting forbids all model requests, for example a refused API key.
     #[error("the model is not used for now: {0}")]
     ModelStopped(String),
-    /// Nothing can be written down, so nothing may be paid for.
+    /// The journal cannot be written to, so nothing may be paid for.
     #[error("{0}")]
     Journal(String),
-    /// The fleet's money is used up.
+    /// A budget cap of the fleet is reached.
     #[error("{0}")]
     Budget(String),
-    /// The last tick did not learn who is due.
+    /// The last tick could not fetch the due personas.
     #[error("{0}")]
     Due(String),
-    /// Every login of the last tick was refused, and none has ever been accepted.
+    /// All logins of the last tick were refused, and mana-auth has never accepted this secret.
     #[error("every login was refused: PERSONA_SEED_SECRET does not match")]
     SeedSecret,
-    /// No run of the last tick got anything out of mana-mcp.
+    /// No run of the last tick could use mana-mcp.
     #[error("{0}")]
     NoSession(String),
-    /// Somebody wants no ticks.
+    /// An operator has paused the runner.
     #[error("{}", match .0 {
         PausedBy::Environment => "RUNNER_PAUSED is set",
         PausedBy::Request(_) => "paused on request",
@@ -47,12 +47,13 @@ pub(crate) enum Hindrance {
 }
 
 impl Hindrance {
-    /// Whether something is wrong. A stop and a pause are somebody's wish.
+    /// Whether the hindrance is a fault. A stop and a pause are intended and are no faults.
     pub(crate) fn is_trouble(&self) -> bool {
         !matches!(self, Self::Stopping | Self::Paused(_))
     }
 
-    /// Why a due persona does not run; `None` where runs begin all the same.
+    /// The reason for which a due persona does not run; `None` if the hindrance does not keep runs from
+    /// beginning.
     pub(super) fn why_not_run(&self) -> Option<WhyNotRun> {
         match self {
             Self::Stopping => Some(WhyNotRun::RunnerDown),
@@ -73,9 +74,9 @@ fn are(variables: &[&str]) -> String {
 /// How many runs may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// Any number.
+    /// There is no limit on the number of runs.
     All,
-    /// One, to see whether Claude is to be had again.
+    /// One run may begin, to find out whether Claude accepts requests again.
     Probe,
 }
 
@@ -88,7 +89,7 @@ impl Admitted {
     }
 }
 
-/// A tick may take place. Dropped, it tells the client of the model that the tick is over.
+/// The permission for a tick. Dropping it tells the Claude client that the tick is over.
 #[derive(Debug)]
 pub(super) struct TickPermit<'a> {
     claude: &'a ClaudeClient,
@@ -102,10 +103,10 @@ impl Drop for TickPermit<'_> {
 }
 
 impl Fleet {
-    /// All that is in the way, what comes first in the ranking first.
+    /// All current hindrances, the most important one first.
     pub(crate) fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
         let LastTick { due, seed_secret, no_session } = &*self.last_tick.lock();
-        // A login on demand can have shown since that it fits.
+        // A login on demand may have shown since the last tick that the secret fits.
         let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();
         let stopped = self.model.as_ref().ok().and_then(|claude| claude.stopped());
         let ranking = [
@@ -122,15 +123,19 @@ impl Fleet {
         ranking.into_iter().flatten()
     }
 
-    /// What keeps runs from beginning. A probe is what finds out whether Claude is to be had again.
+    /// Why no run may begin, if so. A stopped model does not keep a probe from beginning, because the probe
+    /// tests exactly that.
     pub(super) fn why_not_run(&self, admitted: Admitted) -> Option<WhyNotRun> {
-        let is_asked =
+        let probed =
             |why: &WhyNotRun| *why == WhyNotRun::ModelStopped && admitted == Admitted::Probe;
-        self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !is_asked(why))
+        self.hindrances().filter_map(|hindrance| hindrance.why_not_run()).find(|why| !probed(why))
     }
 
-    /// Waits for a permit for a run. One that `begins` is then let in if nothing keeps it from that; one that
-    /// is only closed costs nothing.
+    /// Waits for one of the PERSONA_CONCURRENCY permits. `begins` is `None` for a run that is only closed:
+    /// closing costs nothing and is always admitted.
+    ///
+    /// # Errors
+    /// The reason why the run may not begin, checked after the wait.
     pub(super) async fn admit(
         &self,
         begins: Option<Admitted>,
@@ -138,17 +143,23 @@ impl Fleet {
         let permit = self.shutdown.unless_stopping(self.permits.clone().acquire_owned()).await;
         // The semaphore is never closed.
         let permit = permit.and_then(Result::ok).ok_or(WhyNotRun::RunnerDown)?;
-        // Paused, out of money and the like since the list was made: nobody need log in.
+        // The runner may have been paused, or a cap reached, since the list of runs was made.
         let why_not = begins.and_then(|admitted| self.why_not_run(admitted));
         why_not.map_or(Ok(permit), Err)
     }
 
-    /// Whether anybody wants no ticks.
+    /// Checks that no pause is in force.
+    ///
+    /// # Errors
+    /// When the runner is paused.
     pub(super) fn check_not_paused(&self) -> Result<(), Hindrance> {
         self.control.paused().map_or(Ok(()), |paused| Err(Hindrance::Paused(paused)))
     }
 
-    /// Lets a tick begin, if the model may be used.
+    /// Lets a tick begin.
+    ///
+    /// # Errors
+    /// When the model is not configured or is stopped.
     pub(super) fn begin_tick(&self) -> Result<TickPermit<'_>, Hindrance> {
         let claude = self.model.as_deref().map_err(|unset| Hindrance::Unset(unset.clone()))?;
         let admitted = match claude.begin_tick() {

@@ -1,4 +1,5 @@
-//! The money guard: what may be spent, and what happens when it is.
+//! The budget caps: remembers which caps are reached, and lets requests wait for reservations of other
+//! requests.
 
 use std::sync::Arc;
 
@@ -17,43 +18,46 @@ use crate::{
 pub(crate) struct Budget {
     caps: Caps,
     clock: Clock,
-    /// One of each cap of the fleet at most.
+    /// At most one entry for each cap of the fleet.
     reached: Mutex<Vec<BudgetReached>>,
-    /// Held while they are written down, so that what was reached last is written last.
+    /// Held while `reached` is written to the journal, so that the newest state is written last.
     saving: sync::Mutex<()>,
     requests: Arc<watch::Sender<Requests>>,
 }
 
-/// Requests that money is reserved for, or is being reserved.
+/// Counts of the model requests that have a reservation, or are trying to get one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Requests {
     in_flight: usize,
-    /// How many that had money were settled so far.
+    /// How many requests with a granted reservation were settled so far.
     settled: u64,
 }
 
-/// Money for a request, from before the attempt to reserve it until dropped: what the ledger holds is never
-/// less than what these say, so nobody takes money that comes back for money that is gone.
+/// The reservation of one request, from before the attempt to reserve until it is dropped. This value exists
+/// as long as the ledger holds the reservation, so a request that finds no money never mistakes reserved
+/// money, which may be given back, for spent money.
 #[derive(Debug)]
 pub(super) struct Reserved {
     requests: Arc<watch::Sender<Requests>>,
-    /// Requests settled before it.
+    /// Value of [`Requests::settled`] when the attempt began.
     settled_before: u64,
     is_in_flight: bool,
     is_granted: bool,
 }
 
 impl Reserved {
-    /// The ledger has it.
+    /// Notes that the ledger holds the reservation.
     pub(super) fn grant(&mut self) {
         self.is_granted = true;
     }
 
-    /// Gives the attempt up, unless nobody else may give money back. Then there is nothing to wait for;
-    /// otherwise the future resolves when somebody has since the attempt began, or nobody is left who could.
+    /// Gives the attempt up and returns a future that resolves when another request has been settled since
+    /// the attempt began, or when no request is in flight. Returns `None` if no other request can give money
+    /// back, so that there is nothing to wait for.
     pub(super) fn make_way(mut self) -> Option<impl Future<Output = ()>> {
         let before = self.settled_before;
-        // In one step: of several that give up at once the last one sees that it is alone.
+        // Checked and changed in one step, so that of several requests which give up at once the last one
+        // sees that it is alone.
         let makes_way = self.requests.send_if_modified(|requests| {
             let makes_way = requests.in_flight > 1 || requests.settled != before;
             requests.in_flight -= usize::from(makes_way);
@@ -66,7 +70,7 @@ impl Reserved {
         let mut requests = self.requests.subscribe();
         Some(async move {
             let over = |now: &Requests| now.settled != before || now.in_flight == 0;
-            // The sender is the budget's own, so it is there as long as the budget.
+            // Never an error: the budget owns the sender and outlives this wait.
             let _ = requests.wait_for(over).await;
         })
     }
@@ -84,7 +88,7 @@ impl Drop for Reserved {
 }
 
 impl Budget {
-    /// The budget, as far as an earlier process has used it up.
+    /// Loads the caps that an earlier process has reached from the journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -104,26 +108,26 @@ impl Budget {
         })
     }
 
-    /// The caps.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
     }
 
-    /// Why no run is begun for now, if the fleet's money is used up. A new day or month, or another cap
-    /// than then, makes a new budget.
+    /// Why no run begins now, if a cap of the fleet is reached. A reached cap counts until its day or month
+    /// (UTC) ends or its configured limit changes.
     pub(crate) fn exhausted(&self) -> Option<String> {
-        let last = self.standing().max_by_key(|(_, reached)| reached.until)?;
+        let last = self.reached_now().max_by_key(|(_, reached)| reached.until)?;
         let (_, BudgetReached { variable, limit, until }) = last;
         Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
     }
 
-    /// Whether the fleet has reached this cap, and nothing has made a new budget since.
+    /// Whether the fleet has reached this cap in the current period, with the current limit.
     pub(crate) fn is_reached(&self, cap: Cap) -> bool {
-        self.standing().any(|(reached, _)| reached == cap)
+        self.reached_now().any(|(reached, _)| reached == cap)
     }
 
-    /// What was reached in the very period of now: a clock that was ahead then counts for nothing.
-    fn standing(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
+    /// The caps that were reached in the current period with the current limit. An entry made while the clock
+    /// was ahead has another period and does not count.
+    fn reached_now(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
         let (now, all) = (self.clock.now(), self.reached.lock().clone());
         all.into_iter().filter_map(move |reached| {
             let is_it = |cap: &Cap| cap.variable() == reached.variable;
@@ -134,7 +138,7 @@ impl Budget {
         })
     }
 
-    /// Money is about to be reserved for a request.
+    /// Registers a request before it tries to reserve money.
     pub(super) fn reserving(&self) -> Reserved {
         let mut settled_before = 0;
         self.requests.send_modify(|requests| {
@@ -145,7 +149,8 @@ impl Budget {
         Reserved { requests, settled_before, is_in_flight: true, is_granted: false }
     }
 
-    /// The fleet has reached a cap at this time: said once, and kept for the next start.
+    /// Notes that the fleet reached `cap` at the time `at`. Logs it once for each period and limit, and
+    /// writes it to the journal for the next start.
     pub(super) async fn reach(&self, cap: Cap, at: Timestamp, journal: &Journal) {
         let Some(limit) = self.caps.of(cap) else { return };
         let until = end_of_period(cap, at);
@@ -171,7 +176,7 @@ impl Budget {
     }
 }
 
-/// When the period (UTC) that a cap is for ends.
+/// The end of the current period of a cap: the next day or month in UTC.
 fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
     let today = now.to_zoned(TimeZone::UTC);
     let last_day = if cap == Cap::Monthly { today.last_of_month() } else { Ok(today) };
@@ -179,7 +184,7 @@ fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
     next_day.map_or(Timestamp::MAX, |day| day.timestamp())
 }
 
-/// When the next day (UTC) begins.
+/// The beginning of the next day in UTC.
 pub(super) fn next_day(now: Timestamp) -> Timestamp {
     end_of_period(Cap::Daily, now)
 }
@@ -263,7 +268,7 @@ mod tests {
         budget.reach(Cap::Daily, refused_at, &journal).await;
         budget.reach(Cap::Monthly, refused_at, &journal).await;
         assert_eq!(budget.exhausted(), None);
-        // Nor that of a day which a clock set ahead made believe.
+        // A cap that was reached on a later day, while the clock was ahead, does not count either.
         budget.reach(Cap::Daily, clock.now() + DAY, &journal).await;
         assert_eq!(budget.exhausted(), None);
     }
@@ -287,7 +292,7 @@ mod tests {
         refused.make_way().expect("one came to its end meanwhile").await;
         assert!(budget.reserving().make_way().is_none(), "that was before");
 
-        // Two that find no room wait for the third, not for each other.
+        // Two requests that find no money wait for the third request, not for each other.
         let other = granted();
         let (one, two) = (budget.reserving(), budget.reserving());
         let (one, two) = (one.make_way().unwrap(), two.make_way().unwrap());
@@ -298,7 +303,8 @@ mod tests {
         one.await;
         two.await;
 
-        // Of two without a third the last one has nothing to wait for, and then the other neither.
+        // Of two requests without a third the last one has nothing to wait for, and the first one stops
+        // waiting.
         let (one, two) = (budget.reserving(), budget.reserving());
         let one = one.make_way().unwrap();
         assert!(two.make_way().is_none());

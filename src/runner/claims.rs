@@ -1,14 +1,15 @@
-//! Personas of which a run is under way or about to be, and runs whose posts are being handed in.
+//! Claims on ids: at most one task works on an id at a time. Ticks claim personas whose run is under way or
+//! listed, the deliverer claims runs whose posts are being delivered.
 
 use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::watch;
 
-/// What somebody is at, by its id as the journal has it.
+/// The claimed ids, in the form in which the journal stores them.
 #[derive(Debug, Default)]
 pub(super) struct Claims(watch::Sender<HashSet<String>>);
 
-/// It is nobody else's until this is dropped.
+/// A claim on an id. Dropping it releases the id.
 #[derive(Debug)]
 pub(super) struct Claim {
     claims: Arc<Claims>,
@@ -16,21 +17,21 @@ pub(super) struct Claim {
 }
 
 impl Claims {
-    /// `None` where somebody has it already.
+    /// Claims an id, or returns `None` if it is already claimed.
     pub(super) fn claim(self: &Arc<Self>, id: &str) -> Option<Claim> {
         let id = id.to_owned();
         let is_free = self.0.send_if_modified(|all| all.insert(id.clone()));
         is_free.then(|| Claim { claims: self.clone(), id })
     }
 
-    /// All that are claimed now.
+    /// All ids that are claimed now.
     pub(super) fn all(&self) -> HashSet<String> {
         self.0.borrow().clone()
     }
 
-    /// Resolves when none of these is claimed.
+    /// Resolves when none of these ids is claimed.
     pub(super) async fn all_free(&self, ids: &HashSet<String>) {
-        // The sender is there as long as this is.
+        // Never an error: `self` owns the sender.
         let _ = self.0.subscribe().wait_for(|all| all.is_disjoint(ids)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator can do to a running daemon: pause, drain, resume, cancel a run.
+//! The operator's control of a running daemon: pause, drain, resume, cancel a run.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,35 +21,36 @@ use crate::{
 pub(crate) struct Control {
     journal: Journal,
     clock: Clock,
-    /// RUNNER_PAUSED, which nothing at run time overrides.
+    /// The setting RUNNER_PAUSED. A resume request does not override it.
     held_by_environment: bool,
     state: Mutex<State>,
-    /// Held while it is written down whether the runner is paused.
+    /// Held while the pause is written to the journal.
     writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pause: Option<Pause>,
-    /// Asks the runs in flight to end after their current turn. Another one after each resume.
+    /// Cancelled by a pause: the runs in flight then end after their current turn. Each resume makes a new
+    /// token.
     end_turn: CancellationToken,
     in_flight: BTreeMap<RunId, InFlightRun>,
-    /// Cancelled while they were not: whoever is about to go on with one learns of it.
+    /// Runs that were cancelled while they were not in flight. [`Control::enter`] cancels such a run when it
+    /// is resumed.
     cancelled: HashSet<RunId>,
 }
 
-/// A run under way.
+/// A run that is carried out now.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlightRun {
-    /// Whose.
     pub persona: UserId,
-    /// What it stands for.
+    /// The hour or day that the run is counted for.
     pub slot: Slot,
-    /// Since when, in this process.
+    /// When this process began or resumed the run.
     pub since: Timestamp,
-    /// Stops it.
+    /// Stops only this run. A stop of the whole process stops it too.
     pub(super) shutdown: Shutdown,
-    /// Whether it was cancelled, which is final.
+    /// Cancelled when an operator cancels the run. This is final.
     pub(super) cancelled: CancellationToken,
 }
 
@@ -60,12 +61,12 @@ impl InFlightRun {
     }
 }
 
-/// A run's place among those in flight, until dropped.
+/// The registration of a run as in flight. Dropping it removes the run.
 #[derive(Debug)]
 pub(super) struct InFlightEntry {
     control: Arc<Control>,
     id: RunId,
-    /// Asks the run to end after its current turn.
+    /// Cancelled by a pause: the run then ends after its current turn.
     pub end_turn: CancellationToken,
     pub run: InFlightRun,
 }
@@ -76,28 +77,28 @@ impl Drop for InFlightEntry {
     }
 }
 
-/// What was cancelled.
+/// The result of a cancel request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancelled {
-    /// A run in flight: it comes to its end.
+    /// The run is in flight and is ending now.
     InFlight,
-    /// An unfinished run that nobody is at: the next recovery closes it.
+    /// The run is unfinished and not in flight: the next tick or recovery closes it.
     Waiting,
-    /// There is no unfinished run of this id.
+    /// There is no unfinished run with this id.
     Nothing,
 }
 
 /// Why the runner is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PausedBy {
-    /// RUNNER_PAUSED is set.
+    /// The environment variable RUNNER_PAUSED is set.
     Environment,
-    /// Somebody asked for it.
+    /// An operator sent a pause request.
     Request(Pause),
 }
 
 impl Control {
-    /// As an earlier process has left it.
+    /// Loads the pause that an earlier process stored in the journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -123,11 +124,12 @@ impl Control {
         self.state.lock().pause.clone().map(PausedBy::Request)
     }
 
-    /// Starts nothing from now on; what is in flight ends after its current turn, or comes to its own
-    /// end where this only drains. It holds in this process even where it cannot be written down.
+    /// Lets no run begin from now on. Runs in flight end after their current turn, or at their normal end if
+    /// `mode` is [`PauseMode::Drain`]. In this process the pause is in force even if it cannot be written to
+    /// the journal.
     ///
     /// # Errors
-    /// When it could not be written down: a restart would not know of it.
+    /// When the pause could not be written to the journal: the next process would not be paused.
     pub(crate) async fn pause(
         &self,
         mode: PauseMode,
@@ -142,34 +144,35 @@ impl Control {
                 state.end_turn.cancel();
             }
         }
-        self.write_down().await
+        self.save().await
     }
 
-    /// Goes on; false if RUNNER_PAUSED is set and therefore nothing does.
+    /// Ends a pause. Returns false if RUNNER_PAUSED is set, so that the runner stays paused.
     ///
     /// # Errors
-    /// When it could not be written down: a restart would be paused.
+    /// When the change could not be written to the journal: the next process would be paused.
     pub(crate) async fn resume(&self) -> Result<bool, JournalError> {
         {
             let mut state = self.state.lock();
             state.pause = None;
             state.end_turn = CancellationToken::new();
         }
-        self.write_down().await?;
+        self.save().await?;
         Ok(!self.held_by_environment)
     }
 
-    /// What is written last is how it is: two requests at once cannot leave it the other way round.
-    async fn write_down(&self) -> Result<(), JournalError> {
-        let _turn = self.writing.lock().await;
+    /// Writes the current pause to the journal. The lock makes sure that the newest state is written last,
+    /// even with two requests at once.
+    async fn save(&self) -> Result<(), JournalError> {
+        let _writing = self.writing.lock().await;
         let pause = self.state.lock().pause.clone();
         self.journal.keep(PAUSE, pause.as_ref(), self.clock.now()).await
     }
 
-    /// Ends a run for good, in flight or not.
+    /// Cancels a run, whether it is in flight or not. The run is not resumed.
     ///
     /// # Errors
-    /// When it could not be written down: a restart would not know of it.
+    /// When the request could not be written to the journal: the next process would resume the run.
     pub(crate) async fn cancel(&self, run: RunId) -> Result<Cancelled, JournalError> {
         let is_in_flight = {
             let mut state = self.state.lock();
@@ -190,12 +193,12 @@ impl Control {
         })
     }
 
-    /// The runs in flight, oldest first.
+    /// The runs in flight, in the order of their ids: the run that was first begun comes first.
     pub(crate) fn in_flight(&self) -> Vec<(RunId, InFlightRun)> {
         self.state.lock().in_flight.iter().map(|(id, run)| (*id, run.clone())).collect()
     }
 
-    /// A run begins.
+    /// Registers a run as in flight, and cancels it at once if it was cancelled while it was not in flight.
     pub(super) fn enter(
         self: &Arc<Self>,
         id: RunId,

@@ -1,4 +1,5 @@
-//! The outbox at work: what a run came to is handed in, for as long as it takes.
+//! Delivers the rows of runs from the outbox to the personas endpoint, and repeats the delivery until the
+//! endpoint confirms or refuses the rows.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,57 +19,57 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Between looks into the outbox.
+/// Pause between two checks of the outbox for due posts.
 const PERIOD: Duration = Duration::from_secs(1);
-/// First pause after a failed delivery.
+/// Pause after the first failed delivery of a post. It doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between deliveries of a post.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// One delivery.
+/// Time limit for one delivery by the background worker.
 const DELIVERY: Duration = Duration::from_secs(20);
-/// Deliveries at once, each of another run.
+/// Most deliveries at the same time, each of another run.
 const CONCURRENCY: usize = 8;
-/// Between looks, in a stop, whether a rate limit is in the way.
+/// During a stop: pause between two checks whether a rate limit delays the delivery.
 const GLANCE: Duration = Duration::from_millis(50);
-/// Between attempts at a journal that cannot be written to.
+/// Pause between two attempts to write to a journal that is not writable.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Hands in what runs came to.
+/// Delivers the actions and ratings of runs to the personas endpoint.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     fleet: Arc<Fleet>,
     personas: PersonasClient,
-    /// Runs whose posts somebody is at already.
+    /// Runs whose posts are being delivered now, by the run itself or by the background worker.
     claims: Arc<Claims>,
-    /// What happened in runs and could not be written down yet: steps of a run that the journal does not know
-    /// of, and its end with what is to be posted, if it has come to one.
+    /// Steps and ends of runs that could not be written to the journal yet. The `RunJournal` holds the steps;
+    /// the end, with its posts, is `None` for a run that has not ended.
     unsaved: Mutex<Vec<(RunJournal, Option<End>)>>,
 }
 
-/// How a run ended, and its posts with their numbers.
+/// The row of an ended run, and its posts with their numbers.
 type End = (EndedRun, Vec<(u32, Batch)>);
 
-/// What the first delivery of a run's rows came to.
+/// The result of the first delivery of a run's posts.
 #[derive(Debug, Default)]
 pub(super) struct HandedIn {
-    /// Why rows will never be taken, if so.
+    /// The error, if the personas endpoint refused rows for good.
     pub refused: Option<PersonasError>,
-    /// Posts that wait for another delivery.
+    /// Number of posts that are not delivered yet.
     pub undelivered: usize,
-    /// Whether the end of the run could not be written down.
+    /// Whether the end of the run could not be written to the journal.
     pub unsaved: bool,
 }
 
 impl Deliverer {
-    /// The outbox of this fleet.
+    /// A deliverer for the outbox of this fleet.
     pub(crate) fn new(fleet: Arc<Fleet>, personas: PersonasClient) -> Self {
         let (claims, unsaved) = Default::default();
         Self { fleet, personas, claims, unsaved }
     }
 
-    /// Writes down how a run, or its main turn, ended, with what is to be handed in for it, and makes
-    /// the first delivery. What is not taken, or not written down, waits; a stop does not end this, an
-    /// abort does.
+    /// Writes the end of a run, or of its main turn, to the journal together with its posts, and makes the
+    /// first delivery. Posts that are not accepted stay in the outbox; an end that cannot be written is
+    /// reported as `unsaved`. An abort interrupts this; a stop does so only while a rate limit is active.
     pub(super) async fn hand_in(
         &self,
         run: &RunJournal,
@@ -80,14 +81,15 @@ impl Deliverer {
         let claim = self.claims.claim(&run.id.to_string());
         let mut handed_in = HandedIn { undelivered: posts.len(), ..HandedIn::default() };
         if self.save(run, ended, posts).await.is_err() {
-            // After a kill the run would go on from an older step, and its rows be others.
+            // Nothing may be delivered: after a kill the run would continue from an older step and make other
+            // rows.
             handed_in.unsaved = true;
             return handed_in;
         }
         if claim.is_none() || !self.are_first(run.id, posts).await {
             return handed_in;
         }
-        // An abort ends it, and a stop where it would wait for the end of a rate limit.
+        // Resolves after an abort, and after a stop when a rate limit is active.
         let given_up = async || {
             shutdown.stopping().await;
             while !shutdown.is_aborted() && self.personas.limited_until().is_none() {
@@ -113,16 +115,16 @@ impl Deliverer {
         handed_in
     }
 
-    /// Whether nothing of the run waits in the outbox but these posts: what is there came before them. What
-    /// cannot be read may be an earlier post, and one that the worker is at is one.
+    /// Whether the outbox holds no posts of the run except these. Other posts are older and must be delivered
+    /// first. A post whose number cannot be read, and one that the worker is delivering, count as older.
     async fn are_first(&self, run: RunId, posts: &[(u32, Batch)]) -> bool {
         let is_own = |n: &Option<u32>| posts.iter().any(|(own, _)| Some(*own) == *n);
         let kept = self.fleet.journal.numbers_of_posts(run).await;
         kept.is_ok_and(|kept| kept.iter().all(is_own))
     }
 
-    /// Keeps in memory what could not be written down, until it can be: a run's own journal, with the steps it
-    /// still has, and how it ended. Until then nobody goes on with it.
+    /// Keeps steps and the end of a run in memory until the journal can be written to again. Until then the
+    /// run is not resumed.
     pub(super) async fn keep(&self, run: RunJournal, end: Option<End>) {
         let what =
             if end.is_some() { "the end of a run is" } else { "the last steps of a run are" };
@@ -140,38 +142,40 @@ impl Deliverer {
         self.fleet.journal.end_run(run.id, ended, posts, self.fleet.clock.now()).await
     }
 
-    /// Delivers until a stop: a post that takes its time holds up no other run, as long as there is room.
+    /// Delivers due posts until a stop. A slow post does not delay other runs as long as fewer than
+    /// [`CONCURRENCY`] deliveries are in progress.
     pub(crate) async fn work(self: Arc<Self>) {
         let outbox = &*self;
         let deliveries = async {
-            let due = stream::unfold(outbox.look().await, |mut runs| async move {
+            let due = stream::unfold(outbox.due_runs().await, |mut runs| async move {
                 while runs.is_empty() {
                     sleep(if outbox.is_writable() { PERIOD } else { PROBE }).await;
-                    runs = outbox.look().await;
+                    runs = outbox.due_runs().await;
                 }
                 runs.pop_front().map(|run| (run, runs))
             });
-            due.for_each_concurrent(CONCURRENCY, |run| outbox.deliver_those_of(run)).await;
+            due.for_each_concurrent(CONCURRENCY, |run| outbox.deliver_posts_of(run)).await;
         };
         outbox.fleet.shutdown.unless_stopping(deliveries).await;
     }
 
-    /// The runs that something is due of.
-    async fn look(&self) -> VecDeque<RunId> {
+    /// The runs that have due posts. Before that, saves what could not be written to the journal earlier.
+    async fn due_runs(&self) -> VecDeque<RunId> {
         if !self.is_writable() && self.fleet.journal.check_writable().await.is_err() {
             return VecDeque::new();
         }
-        self.save_the_rest().await;
+        self.save_unsaved().await;
         let due = self.fleet.journal.runs_with_due_posts(self.fleet.clock.now()).await;
-        told(due).unwrap_or_default().into()
+        logged(due).unwrap_or_default().into()
     }
 
     fn is_writable(&self) -> bool {
         self.fleet.journal.trouble().is_none()
     }
 
-    /// Delivers what is due of a run, post by post, if nobody else is at it.
-    async fn deliver_those_of(&self, run: RunId) {
+    /// Delivers the due posts of a run, one after the other, unless another task is delivering posts of the
+    /// run.
+    async fn deliver_posts_of(&self, run: RunId) {
         let Some(_claim) = self.claims.claim(&run.to_string()) else { return };
         while let Some(post) = self.due_post(run).await {
             if !self.deliver(post).await {
@@ -180,25 +184,25 @@ impl Deliverer {
         }
     }
 
-    /// The run's first due post. It is read once the run is nobody else's: what was due before may have been
-    /// delivered meanwhile, by the run itself.
+    /// The run's first due post. Call this only while the run is claimed: the run itself may have delivered
+    /// the posts that were due before the claim.
     async fn due_post(&self, run: RunId) -> Option<Post> {
-        // Nobody could write down that it was delivered, or nobody may send.
+        // The confirmation could not be written to the journal, or a rate limit forbids requests.
         if !self.is_writable() || self.personas.limited_until().is_some() {
             return None;
         }
-        told(self.fleet.journal.due_post(run, self.fleet.clock.now()).await)?
+        logged(self.fleet.journal.due_post(run, self.fleet.clock.now()).await)?
     }
 
-    /// Whether the run's next post may follow.
+    /// Delivers one post. Returns whether the run's next post may be delivered after it.
     async fn deliver(&self, post: Post) -> bool {
-        let (persona, kind) = match addressed(&post) {
-            Ok(addressed) => addressed,
+        let (persona, kind) = match address_of(&post) {
+            Ok(address) => address,
             Err(reason) => {
                 tracing::error!(run.id = %post.key.run, "rows cannot be sent and are kept: {reason}");
                 let buried =
                     self.fleet.journal.bury_post(post.key, &reason, self.fleet.clock.now()).await;
-                return told(buried).is_some();
+                return logged(buried).is_some();
             }
         };
         let batch = Batch { kind, rows: post.rows, body: post.body.into() };
@@ -208,16 +212,16 @@ impl Deliverer {
         self.note(post.key, batch.rows, &result, post.attempts).await
     }
 
-    /// The client for rows of this run, which may be one of an earlier process. Where the journal no longer
-    /// says whose it is, one that knows the secrets of the process.
+    /// A client whose redactor knows the secrets of the run's persona; the run may be from an earlier
+    /// process. If the journal no longer has the persona, the redactor knows only the secrets of the process.
     async fn personas_of(&self, run: RunId) -> PersonasClient {
-        let persona = told(self.fleet.journal.run(run).await).flatten().and_then(|run| run.persona);
-        let email = persona.map(|persona| persona.email).unwrap_or_default();
+        let run = logged(self.fleet.journal.run(run).await).flatten();
+        let email = run.and_then(|run| run.persona).map(|it| it.email).unwrap_or_default();
         self.personas.with_redactor(self.fleet.auth.redactor_of(&email))
     }
 
-    /// Writes down what a delivery came to, after so many before it. Whether the run's next post may
-    /// follow.
+    /// Writes the result of a delivery to the journal. `attempts` is the number of attempts before this one.
+    /// Returns whether the run's next post may be delivered.
     async fn note(
         &self,
         key: PostKey,
@@ -231,7 +235,7 @@ impl Deliverer {
                 if *written != rows {
                     tracing::warn!(sent = rows, written, "the server confirmed another number");
                 }
-                told(journal.confirm_post(key).await);
+                logged(journal.confirm_post(key).await);
                 return true;
             }
             Err(error) => error,
@@ -243,23 +247,24 @@ impl Deliverer {
                 "rows are refused for good and kept: {reason}; `mana-persona-runner outbox` lists \
                  them, `outbox retry` sends them again"
             );
-            told(journal.bury_post(key, &reason, now).await);
+            logged(journal.bury_post(key, &reason, now).await);
         } else if error.limited_until().is_some() {
-            // No attempt: the row is as due as it was, and the gate says when somebody may send.
+            // This does not count as an attempt: the post stays due, and the gate decides when it may be
+            // sent.
             tracing::debug!(run.id = %key.run, "rows wait in the outbox: {reason}");
         } else {
             let pause = pause_after(attempts, error.verdict());
             let pause_ms = pause.as_millis() as u64;
             tracing::warn!(run.id = %key.run, pause_ms, "rows wait in the outbox: {reason}");
             let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
-            told(journal.postpone_post(key, &reason, now, next).await);
+            logged(journal.postpone_post(key, &reason, now, next).await);
         }
         error.is_rejection()
     }
 
-    /// Writes down the ends of runs that are in memory only, where that is possible by now. An end leaves the
-    /// memory when it is in the journal, and not before: a stop may come in between.
-    pub(crate) async fn save_the_rest(&self) {
+    /// Writes the steps and ends of runs that are only in memory to the journal, if that is possible now. An
+    /// entry is removed from memory only after it has been written, because a stop may interrupt this.
+    pub(crate) async fn save_unsaved(&self) {
         let mut unsaved = self.unsaved.lock().await;
         for index in (0..unsaved.len()).rev() {
             let (run, end) = &unsaved[index];
@@ -274,8 +279,8 @@ impl Deliverer {
         }
     }
 
-    /// Logs the runs whose ends will be lost with the process.
-    pub(crate) async fn tell_of_lost_ends(&self) {
+    /// Logs the runs whose steps or ends are only in memory and are lost when the process exits.
+    pub(crate) async fn log_lost_ends(&self) {
         for run in self.unsaved_runs().await {
             tracing::error!(
                 run.id = %run,
@@ -285,14 +290,14 @@ impl Deliverer {
         }
     }
 
-    /// The runs whose ends are in memory only.
+    /// The runs whose last steps or ends are only in memory.
     pub(super) async fn unsaved_runs(&self) -> Vec<RunId> {
         self.unsaved.lock().await.iter().map(|(run, _)| run.id).collect()
     }
 }
 
-/// Who a kept post is of, and what it holds; or why nobody can send it.
-fn addressed(post: &Post) -> Result<(UserId, PostKind), String> {
+/// The persona and the kind of a stored post, or the reason why the post cannot be sent.
+fn address_of(post: &Post) -> Result<(UserId, PostKind), String> {
     let persona = UserId::parse(&post.persona);
     let persona = persona.map_err(|_| "the persona's id cannot be read".to_owned())?;
     let kind = PostKind::ALL.into_iter().find(|kind| kind.as_str() == post.kind);
@@ -300,14 +305,14 @@ fn addressed(post: &Post) -> Result<(UserId, PostKind), String> {
     Ok((persona, kind.ok_or_else(unknown)?))
 }
 
-/// What came of the journal, whose errors the log tells. Delivered rows that stay in the outbox are delivered
-/// once more, which changes nothing.
-fn told<T>(result: Result<T, JournalError>) -> Option<T> {
+/// The value of a journal operation, or `None` after its error was logged. If a confirmation was not written,
+/// the rows are delivered once more; the server then stores nothing new, because the row ids are the same.
+fn logged<T>(result: Result<T, JournalError>) -> Option<T> {
     result.inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
-/// The pause after a failed delivery with so many before it: from a second, doubled each time, to five
-/// minutes.
+/// The pause after a failed delivery with `attempts` failures before it: one second, doubled with each
+/// failure, at most five minutes. A longer wait that the server asks for is respected, up to the same limit.
 fn pause_after(attempts: u32, verdict: Verdict) -> Duration {
     let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
     match verdict {
@@ -337,7 +342,7 @@ mod tests {
         Deliverer::new(fleet, personas)
     }
 
-    /// A run with two posts.
+    /// Begins and ends a run with two posts.
     async fn ended_run(journal: &Journal, now: Timestamp) -> RunId {
         let id = RunId::new();
         let persona = Persona {
@@ -374,13 +379,13 @@ mod tests {
         let journal = Journal::in_memory().await.unwrap();
         let outbox = outbox(&journal, &Clock::manual(now)).await;
         let id = ended_run(&journal, now).await;
-        let seen = outbox.look().await;
+        let seen = outbox.due_runs().await;
         assert_eq!(seen, [id]);
         let claim = outbox.claims.claim(&id.to_string()).unwrap();
         let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 0);
         assert!(outbox.claims.claim(&id.to_string()).is_none(), "it is somebody's already");
-        // Meanwhile the run itself has handed the first in, and put the second off.
+        // The run itself has delivered the first post meanwhile, and postponed the second one.
         journal.confirm_post(post.key).await.unwrap();
         let post = outbox.due_post(id).await.unwrap();
         assert_eq!(post.key.number, 1);
@@ -422,7 +427,7 @@ mod tests {
         let id = RunId::new();
         let run = RunJournal::of_test(id, &journal, &clock).await;
         journal.limit_pages(1).await.unwrap();
-        // Longer than what is left of the page that is there.
+        // Longer than the free space in the only page.
         run.note(&Step::Told {
             reminder: Some("x".repeat(100_000)),
             as_system: false,
@@ -430,10 +435,10 @@ mod tests {
         })
         .await;
         outbox.keep(run, None).await;
-        outbox.save_the_rest().await;
+        outbox.save_unsaved().await;
         assert_eq!(outbox.unsaved_runs().await, [id], "nobody goes on with it");
         journal.limit_pages(1_000_000).await.unwrap();
-        outbox.save_the_rest().await;
+        outbox.save_unsaved().await;
         assert!(outbox.unsaved_runs().await.is_empty());
         assert_eq!(journal.steps(id).await.unwrap().len(), 1);
     }

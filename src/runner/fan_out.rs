@@ -1,10 +1,12 @@
-//! Bounded fan-out: one job per item, as many at once as allowed, none able to hurt another.
+//! Bounded fan-out: one task for each item, with a limit on concurrent tasks. A panic in one task does not
+//! affect the others.
 
 use tokio::task::JoinSet;
 
-/// Runs `job` on every item that is admitted, one after the other, and holds its permit meanwhile: a slow job
-/// never holds up the others as long as there are permits. What came of them is in the order of the items, `None`
-/// where a job panicked. Dropping the future ends all jobs.
+/// Admits the items one after the other, and runs `job` on each admitted item in a task that holds the item's
+/// permit. A slow job does not delay the others as long as there are permits. The results are in the order of
+/// the items: `Err` for an item that was not admitted, `None` for a job that panicked. Dropping the future
+/// aborts all jobs.
 #[expect(clippy::disallowed_methods, reason = "the runs of a tick end with it")]
 pub(super) async fn fan_out<I, T, E, P, A, F>(
     items: Vec<I>,
@@ -20,7 +22,7 @@ where
     let mut outcomes = Vec::with_capacity(items.len());
     let mut jobs = JoinSet::new();
     for (index, item) in items.into_iter().enumerate() {
-        // Waiting for the permit before spawning keeps the number of tasks bounded too.
+        // The permit is awaited before the task is spawned, so that the number of tasks is bounded too.
         let permit = match admit(&item).await {
             Ok(permit) => permit,
             Err(why) => {
@@ -28,7 +30,7 @@ where
                 continue;
             }
         };
-        // Until it has ended.
+        // Replaced when the job has ended.
         outcomes.push(Ok(None));
         let future = job(item);
         jobs.spawn(async move {
@@ -86,7 +88,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        // In chunks of two, the third item would have to wait for the slow first.
+        // With chunks of two, the third item would have to wait for the slow first item.
         assert_eq!(at, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 

@@ -1,4 +1,4 @@
-//! What all ticks and runs of this process share.
+//! The state that all ticks and runs of this process share.
 
 use std::sync::Arc;
 
@@ -15,52 +15,49 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Handles of what all ticks and runs share, each the one owner of its own state.
+/// The shared parts of the process. Each part owns and guards its own state.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// What was configured.
     pub config: Arc<Config>,
-    /// Who logs personas in, and knows what is secret of them.
+    /// Logs personas in, and makes redactors for their secrets.
     pub(super) auth: Arc<AuthClient>,
-    /// Where their tools are.
     pub(super) mcp: McpClient,
-    /// Where everything is written down.
     pub journal: Journal,
-    /// What may be spent.
+    /// The budget caps that are reached.
     pub budget: Budget,
-    /// Pauses, and the runs in flight.
+    /// The pause, and the runs in flight.
     pub control: Arc<Control>,
-    /// Who does not run for now.
+    /// The personas that may not run now.
     pub(super) holds: Holds,
-    /// Whether logins can go well.
+    /// Whether mana-auth has accepted PERSONA_SEED_SECRET.
     pub seed_secret: SeedSecret,
-    /// Claude, or the variables that are not set.
+    /// The client of Claude, or the environment variables that are not set and without which there are no
+    /// ticks.
     pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
-    /// PERSONA_CONCURRENCY, for the runs of a tick and those of a recovery beside it.
+    /// PERSONA_CONCURRENCY permits, shared by the runs of a tick and of recoveries.
     pub(super) permits: Arc<Semaphore>,
-    /// What was wrong with the last tick that could tell.
+    /// Faults that the last conclusive tick found.
     pub(super) last_tick: Mutex<LastTick>,
-    /// Stop and abort.
     pub shutdown: Shutdown,
-    /// Today.
+    /// The only wall clock of the process; tests set it by hand.
     pub clock: Clock,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
-/// What was wrong with the last tick that could tell.
+/// Faults that the last conclusive tick found. A tick that could not test one of them leaves its value
+/// unchanged.
 #[derive(Debug, Default)]
 pub(super) struct LastTick {
-    /// Why nobody knows who is due.
+    /// Why the due personas are not known.
     pub due: Option<String>,
     /// Whether every login was refused for its credentials.
     pub seed_secret: bool,
-    /// Why no run got a session at mana-mcp.
+    /// Why no run could use mana-mcp.
     pub no_session: Option<String>,
 }
 
 impl Fleet {
-    /// The fleet as an earlier process has left it.
+    /// Builds the shared state from the configuration and from what earlier processes stored in the journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -108,7 +105,7 @@ mod tests {
     };
 
     impl Fleet {
-        /// One with these caps that logs nobody in and has no model, for tests of others.
+        /// A fleet with these caps and without a model, for unit tests of modules that need a fleet.
         pub(in crate::runner) async fn of_test(
             journal: &Journal,
             clock: &Clock,

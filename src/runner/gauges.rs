@@ -1,4 +1,4 @@
-//! What the metrics say of the journal, brought up to date every few seconds.
+//! Updates the gauges that are read from the journal every few seconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,16 +8,17 @@ use crate::{
     metrics::{BudgetScope, OutboxState},
 };
 
-/// Between readings. Scrapes are further apart, and must not wait for a disk.
+/// Pause between two updates. A scrape must not wait for the disk, so it reads the last values; scrapes are
+/// further apart than this.
 const PERIOD: Duration = Duration::from_secs(2);
 
 impl Fleet {
-    /// Reads the journal for the metrics until a stop.
+    /// Updates the gauges every [`PERIOD`] until a stop.
     pub(crate) async fn keep_gauges(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.refresh_gauges()).await;
     }
 
-    /// Brings them up to date now.
+    /// Updates the gauges once.
     pub(super) async fn refresh_gauges(&self) {
         if let Err(error) = self.read_gauges().await {
             tracing::debug!("the gauges of the journal stay as they are: {error}");
@@ -30,7 +31,7 @@ impl Fleet {
 
     async fn read_gauges(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
-        // What is wrong with the folder says nothing about what the database knows.
+        // Its error is returned last: the database may be readable even if the folder is not.
         let folder = self.journal.check_folder().await;
         let age = |since| now.duration_since(since).try_into().unwrap_or_default();
         let depth = self.journal.outbox_depth().await?;

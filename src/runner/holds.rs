@@ -1,6 +1,6 @@
-//! Personas that do not run for now: held back after a failed run, so that the next tick does not pay again,
-//! or for their money, or waiting for one look that finds mana-mcp there again. Until when somebody is held
-//! back is written down with the run; a restart begins with it.
+//! Personas that may not run now. A persona is held back after a failed run, so that the next tick does not
+//! pay again, or because its daily budget is used up; or it waits until mana-mcp is available again. The end
+//! of a hold is stored with the run, and the next process loads it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,35 +11,37 @@ use tokio::sync::watch;
 use super::budget::next_day;
 use crate::{clock::Clock, domain::UserId, journal::HeldBack};
 
-/// Longest back-off of a failed run.
+/// Longest back-off after a failed run.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// What a run means for the next one of its persona.
+/// What the end of a run changes for the next run of its persona.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Nothing.
+    /// Changes nothing: an earlier hold and the count of failures stay.
     AsBefore,
-    /// It has left its mark: the next failure starts from the first step again.
+    /// Ends a hold and resets the count of failures.
     Release,
-    /// It is held back for the first step, doubled with each failure in a row up to an hour, or for this if
-    /// that is longer.
+    /// The persona is held back for the first step, doubled with each failure in a row up to one hour, or for
+    /// this duration if it is longer.
     BackOff(Duration),
-    /// It has money again then, or else on the next day. That is nobody's failure.
+    /// The persona's budget is used up until this time, or until the next day (UTC) if there is none. This
+    /// does not count as a failure.
     Broke(Option<Timestamp>),
-    /// It waits for mana-mcp, for this reason.
+    /// The persona waits for mana-mcp, for this reason.
     Away(String),
 }
 
-/// Why a persona does not run for now.
+/// Why a persona may not run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// It is held back until then, after so many failed runs in a row: none where it has no money.
+    /// Held back until this time, after this number of failed runs in a row. The number is zero if the
+    /// persona's budget is used up.
     Until(Timestamp, u32),
-    /// It waits for mana-mcp, for this reason.
+    /// Waits for mana-mcp, for this reason.
     Away(String),
 }
 
-/// Who does not run for now, and why.
+/// The personas that may not run now, with the reasons.
 #[derive(Debug)]
 pub(crate) struct Holds {
     clock: Clock,
@@ -49,13 +51,14 @@ pub(crate) struct Holds {
 }
 
 impl Holds {
-    /// These are held back; the first failed run of anybody else will hold its persona for `first`.
+    /// Starts with the stored holds. `first` is the back-off after the first failed run of a persona.
     pub(crate) fn new(clock: Clock, first: Duration, held: Vec<HeldBack>) -> Self {
         let held = held.into_iter().map(|held| (held.persona.clone(), held));
         Self { clock, first, back: Mutex::new(held.collect()), away: watch::Sender::default() }
     }
 
-    /// Why this persona does not run now, if so. A clock that was set back holds nobody any longer.
+    /// Why this persona may not run now, if so. A hold from the future, made before the clock was set back,
+    /// does not count.
     pub(super) fn why(&self, persona: &UserId) -> Option<Held> {
         if let Some(why) = self.away.borrow().get(persona) {
             return Some(Held::Away(why.clone()));
@@ -66,18 +69,18 @@ impl Holds {
         Some(Held::Until(held.until, held.failures))
     }
 
-    /// Failed runs of this persona in a row.
+    /// The number of failed runs of this persona in a row.
     pub(super) fn failures(&self, persona: &UserId) -> u32 {
         self.back.lock().get(persona).map_or(0, |held| held.failures)
     }
 
-    /// A run of this persona begins or goes on.
+    /// Notes that a run of this persona begins or is resumed: the persona no longer waits for mana-mcp.
     pub(super) fn begin(&self, persona: &UserId) {
         self.away.send_if_modified(|all| all.remove(persona).is_some());
     }
 
-    /// Takes in what a run of this persona means for the next. Until when that holds it back, if for a time;
-    /// of a back-off the log says `what` it means.
+    /// Applies the hold that follows from a run of this persona. Returns until when the persona is held back,
+    /// if it is. `what` is the log message for a back-off.
     pub(super) fn apply(&self, persona: &UserId, hold: Hold, what: &str) -> Option<Timestamp> {
         let since = self.clock.now();
         let mut all = self.back.lock();
@@ -109,19 +112,19 @@ impl Holds {
         Some(until)
     }
 
-    /// Mana-mcp is there again: nobody has to wait for it any longer.
+    /// Notes that mana-mcp is available again: no persona waits for it any longer.
     pub(super) fn mcp_is_back(&self) {
         self.away.send_if_modified(|all| !std::mem::take(all).is_empty());
     }
 
-    /// Whether somebody waits for mana-mcp.
+    /// Whether any persona waits for mana-mcp.
     pub(super) fn waits_for_mcp(&self) -> bool {
         !self.away.borrow().is_empty()
     }
 
-    /// Resolves once somebody waits for mana-mcp.
+    /// Resolves as soon as a persona waits for mana-mcp.
     pub(super) async fn somebody_waits_for_mcp(&self) {
-        // The sender is there as long as this is.
+        // Never an error: `self` owns the sender.
         let _ = self.away.subscribe().wait_for(|all| !all.is_empty()).await;
     }
 }
@@ -136,7 +139,7 @@ mod tests {
         UserId::parse("anna").unwrap()
     }
 
-    /// How long it is held back from now on after another failed run.
+    /// Applies one more failed run, and returns how long the persona is held back from now on.
     fn failed(holds: &Holds, persona: &UserId, at_least: Duration) -> Duration {
         let until = holds.apply(persona, Hold::BackOff(at_least), "").unwrap();
         until.duration_since(holds.clock.now()).try_into().unwrap()

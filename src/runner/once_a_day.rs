@@ -1,25 +1,26 @@
-//! What is told, and counted, once a day however often it is met.
+//! Limits log messages and counts about the same thing to one a day.
 
 use std::collections::HashSet;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use parking_lot::Mutex;
 
-/// Most that is remembered: names are others' to choose. What comes after is told no more that day.
-const MAX_TOLD: usize = 10_000;
+/// Most names that are remembered for a day, because peers choose the names. Names beyond are not reported
+/// that day.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// Remembers what was told today (UTC).
+/// The names that were reported today (UTC).
 #[derive(Debug, Default)]
 pub(super) struct OnceADay(Mutex<(Date, HashSet<String>)>);
 
 impl OnceADay {
-    /// Whether this was not told yet on the day of `now`.
-    pub(super) fn is_news(&self, what: &str, now: Timestamp) -> bool {
+    /// Whether `what` has not been reported yet on the day of `now`. Remembers it as reported.
+    pub(super) fn is_first_today(&self, what: &str, now: Timestamp) -> bool {
         let today = now.to_zoned(TimeZone::UTC).date();
-        let (day, told) = &mut *self.0.lock();
+        let (day, reported) = &mut *self.0.lock();
         if *day != today {
-            (*day, *told) = (today, HashSet::new());
+            (*day, *reported) = (today, HashSet::new());
         }
-        told.len() < MAX_TOLD && told.insert(what.to_owned())
+        reported.len() < MAX_REMEMBERED && reported.insert(what.to_owned())
     }
 }

@@ -1,26 +1,29 @@
-//! What a run came to, as posts: rows in batches the server takes, nothing lost, nothing doubled.
+//! Makes the posts of a run: its actions and ratings in batches of a size that the server accepts. No row is
+//! lost or duplicated.
 
 use crate::{
     clients::personas::{Batch, MAX_ACTIONS, MAX_RATINGS},
     domain::{Action, ModuleRating, RunId},
 };
 
-/// Numbers of a run's posts of ratings begin here, behind all of its actions.
+/// First number of a run's posts of ratings, so that they sort after all posts of its actions.
 const FIRST_OF_RATINGS: u32 = 1_000_000;
 
-/// Posts of actions. The server makes row ids of the batch's id and the index in it, so every batch
-/// after the first has an id of its own (docs/contracts/mana-auth.md). Built again, they are the same.
+/// Numbered posts of a run's actions. The server builds a row id from the batch's id and the index in the
+/// batch, so every batch has a different id (docs/contracts/mana-auth.md). The same actions always make the
+/// same posts.
 pub(super) fn posts_of_actions(run: RunId, actions: &[Action]) -> Vec<(u32, Batch)> {
     let batches = actions.chunks(MAX_ACTIONS).zip(ids(run, "actions"));
     (0..).zip(batches.map(|(rows, id)| Batch::of_actions(id, rows))).collect()
 }
 
-/// Posts of ratings, likewise.
+/// Numbered posts of a run's ratings, made like those of its actions.
 pub(super) fn posts_of_ratings(run: RunId, ratings: &[ModuleRating]) -> Vec<(u32, Batch)> {
     let batches = ratings.chunks(MAX_RATINGS).zip(ids(run, "feedback"));
     (FIRST_OF_RATINGS..).zip(batches.map(|(rows, id)| Batch::of_ratings(id, rows))).collect()
 }
 
+/// The ids of the batches: the run's own id first, then ids derived from the run, the kind and the index.
 fn ids(run: RunId, kind: &'static str) -> impl Iterator<Item = RunId> {
     std::iter::once(run).chain((1..).map(move |n| run.of_batch(kind, n)))
 }

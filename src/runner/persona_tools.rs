@@ -1,5 +1,5 @@
-//! A persona's tools, and what a call takes besides itself: a session, a JWT, and a vault where a tool
-//! needs one.
+//! Calls the tools of a persona, and provides what a call needs: a session, a valid JWT, and a vault for the
+//! tools of encrypted modules.
 
 mod course;
 mod sessions;
@@ -24,28 +24,29 @@ use crate::{
     },
 };
 
-/// Calls tools in one run's sessions.
+/// Calls tools in the MCP sessions of one run.
 #[derive(Debug)]
 pub(super) struct PersonaTools<'a> {
     sessions: Sessions<'a>,
-    /// Since when there is a vault, once a tool has missed it; `None` inside where it could not be
-    /// initialised, for which once is enough.
+    /// Set by the first call that fails without a vault: when the vault was initialised, or `None` if that
+    /// failed. A run tries it once.
     vault: OnceCell<Option<Instant>>,
 }
 
 impl<'a> PersonaTools<'a> {
-    /// The tools of the persona that this run and this access are of, beginning with this session.
+    /// The tools of the persona of `run`. `access` is its login, `session` its first session.
     pub(super) fn new(run: &'a RunJournal, access: &'a Access, session: McpSession) -> Self {
         Self { sessions: Sessions::new(run, access, session), vault: OnceCell::new() }
     }
 
-    /// Ends every session of the run on the server. Whether that says so.
+    /// Ends every session of the run on the server. Returns whether the server has confirmed it for all of
+    /// them.
     pub(super) async fn close(&self, limit: Duration) -> bool {
         self.sessions.close(limit).await
     }
 
-    /// Makes sure that there is a vault, which a call begun at `began` missed. Returns whether there is
-    /// one now that was not there then.
+    /// Initialises the persona's vault after a call that began at `began` failed without one. Returns whether
+    /// the vault was initialised after that time, so that the call may succeed now.
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
         let Sessions { journal, access, .. } = &self.sessions;
         let initialise = || async {

@@ -1,8 +1,8 @@
-//! One persona's run, from login to feedback.
+//! Carries out one persona's run, from the login to the feedback.
 //!
-//! A run returns a report, not a `Result`: what happened in the product is handed in even if the run
-//! then fails, times out or is stopped. Each step is in the journal before it is acted on, so a run that
-//! was killed goes on where it was.
+//! A run returns a report, not a `Result`: the actions that happened in the product are delivered even if the
+//! run then fails, times out or is stopped. Each step is in the journal before it is acted on, so a run that
+//! was killed continues from its last step.
 
 mod after_day;
 mod main_turn;
@@ -42,32 +42,33 @@ use crate::{
 
 pub(super) use run::RunReport;
 
-/// Kept at the end of a run's time for handing in its rows, retries included.
+/// Part of a run's time limit that is reserved for the delivery of its rows, retries included. A short time
+/// limit reserves a fifth of itself instead.
 const PERSIST_RESERVE: Duration = Duration::from_secs(45);
-/// For sessions to be ended that were being opened when nobody wanted them any more.
+/// Longest wait, at the end of a list of runs, for MCP sessions to be ended whose opening was abandoned.
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
-/// Why a run is closed that came to no end of its own.
-const NOBODYS: &str = "the journal does not say whose run it is";
-/// Why a run is closed that an earlier process began.
+/// Reason stored with a run that is closed because its persona cannot be read from the journal.
+const NO_PERSONA: &str = "the journal does not say whose run it is";
+/// Reason stored with a run that is closed because the process ended twice while the model was answering.
 const LOST_TWICE: &str = "the runner ended twice while the model was answering";
 
-/// Carries runs out.
+/// Carries out runs: [`Pipeline::run`] begins a run, [`Pipeline::resume`] continues an unfinished one.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(super) fleet: Arc<Fleet>,
     pub(super) claude: Arc<ClaudeClient>,
     pub(super) deliverer: Arc<Deliverer>,
     policy: Arc<PolicyConfig>,
-    /// Settings whose tool no server lists, by variable and name: warned about once.
+    /// Settings that name a tool which mana-mcp does not list, as (variable, tool name). Each is logged once.
     misnamed: Mutex<HashSet<(&'static str, String)>>,
-    /// What tools came to, until a tick tells of it.
+    /// Results of tool calls since the last tick or recovery ended, which logs and resets them.
     pub(super) tools: Mutex<ToolTally>,
-    /// Tools that are offered to nobody.
+    /// Tools that are not offered to the model, for as long as this process lives.
     left_out: Arc<LeftOut>,
 }
 
 impl Pipeline {
-    /// One for runs of this fleet, with these peers.
+    /// A pipeline for runs of this fleet.
     pub(crate) fn new(
         fleet: Arc<Fleet>,
         claude: Arc<ClaudeClient>,
@@ -78,10 +79,10 @@ impl Pipeline {
         Self { fleet, claude, deliverer, policy, misnamed, tools, left_out }
     }
 
-    /// Runs `persona` once, for this slot, under an id not used before.
+    /// Runs `persona` once for this slot. `id` must be new.
     pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
-        // Its e-mail may be in its own words, which are kept byte for byte.
+        // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
         let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
@@ -96,8 +97,8 @@ impl Pipeline {
         }
     }
 
-    /// Goes on with a run of an earlier process, or closes it for this reason: then what happened is
-    /// handed in, and nothing further is asked.
+    /// Continues an unfinished run. With `close`, the run is closed for that reason instead: its actions are
+    /// delivered, and no further model request is sent.
     pub(super) async fn resume(&self, row: RunRow, close: Option<&str>) -> RunReport {
         let id = row.id;
         let report = self.go_on(row, close).await;
@@ -111,9 +112,9 @@ impl Pipeline {
         }
     }
 
-    /// Closes a run in whose task something panicked, so that what happened is handed in, and holds its
-    /// persona back: it may panic again next time, but is not paid for every minute. A run that was not
-    /// begun, or has ended before the panic, is left alone.
+    /// Closes a run whose task panicked, so that its actions are delivered, and holds its persona back: the
+    /// next run may panic again, and must not cost money every minute. A run that was not begun, or that
+    /// ended before the panic, is not changed.
     pub(super) async fn close_panicked(&self, id: RunId) {
         let Fleet { journal, holds, metrics, .. } = &*self.fleet;
         let Ok(Some(row)) = journal.run(id).await else {
@@ -124,7 +125,7 @@ impl Pipeline {
             return;
         }
         let persona = UserId::parse(&row.persona_id);
-        // What has panicked once may do so again.
+        // Closing the run may panic again.
         let closing = AssertUnwindSafe(self.go_on(row, Some(PANICKED)));
         if closing.catch_unwind().await.is_err() {
             self.give_up(id, "given up: it panicked when it was closed").await;
@@ -140,7 +141,7 @@ impl Pipeline {
         }
     }
 
-    /// A run that was cancelled before it had got to where it was is closed, so that nobody goes on with it.
+    /// Closes a run that was cancelled while it would have been postponed, so that it is not resumed.
     async fn close_cancelled(&self, id: RunId, report: RunReport) -> RunReport {
         if report.verdict.then != Then::Close {
             return report;
@@ -158,9 +159,12 @@ impl Pipeline {
         }
     }
 
-    /// The run that has this row, where it was.
+    /// Rebuilds a run from its row and its steps. `close` is the reason to close it, if it must not continue.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the row does not name a persona.
     async fn take_up(&self, row: RunRow, close: Option<&str>) -> Result<Run, String> {
-        // The last step of a run that was dropped may be being written yet.
+        // The journal may still be writing the last step of a run that was dropped.
         let settled = self.fleet.journal.settled().await;
         settled.map_err(|error| error.to_string())?;
         let steps = self.fleet.journal.steps(row.id).await.map_err(|error| error.to_string())?;
@@ -168,13 +172,13 @@ impl Pipeline {
         let next_number = numbers.max().map_or(0, |last| last.saturating_add(1));
         let mut unreadable = None;
         let (now, today) = (Instant::now(), self.fleet.clock.now());
-        // A clock that was set back meanwhile makes a step one of just now.
-        let at = |time| {
+        // If the clock was set back since the step was written, its age is zero.
+        let instant_of = |time| {
             let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
             now.checked_sub(age).unwrap_or(now)
         };
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
-            Ok(read) => Some((at(step.at), read)),
+            Ok(read) => Some((instant_of(step.at), read)),
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
                 None
@@ -183,14 +187,14 @@ impl Pipeline {
         let replay = Replay::of(read, self.run_limits());
         let persona = match (row.persona, UserId::parse(&row.persona_id)) {
             (Some(persona), _) => persona,
-            // To close it, and hand in what happened, its id will do.
+            // The id of the persona is enough to close the run and to deliver its actions.
             (None, Ok(user_id)) => {
-                unreadable = Some(NOBODYS.to_owned());
+                unreadable = Some(NO_PERSONA.to_owned());
                 Persona::known_by_id(user_id)
             }
             (None, Err(_)) => {
-                self.give_up(row.id, NOBODYS).await;
-                return Err(NOBODYS.to_owned());
+                self.give_up(row.id, NO_PERSONA).await;
+                return Err(NO_PERSONA.to_owned());
             }
         };
         let close = close.map(str::to_owned).or(unreadable);
@@ -204,7 +208,8 @@ impl Pipeline {
         })
     }
 
-    /// A run among those in flight, where its steps have left it.
+    /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new
+    /// run; `next_number` is the number of its next step.
     fn enter(
         &self,
         id: RunId,
@@ -256,7 +261,7 @@ impl Pipeline {
         }
     }
 
-    /// Writes down until when the persona of a run is held back that does not end with it.
+    /// Writes to the journal until when the persona is held back, for a run that is not ended by `end_run`.
     async fn write_hold(&self, id: RunId, until: Timestamp) {
         let now = self.fleet.clock.now();
         if let Err(error) = self.fleet.journal.hold_back(id, now, until).await {
@@ -264,7 +269,8 @@ impl Pipeline {
         }
     }
 
-    /// Ends a run of which nothing more can be made, not even a list of what happened.
+    /// Ends a run that cannot even be closed with its actions: its persona is unknown, or closing it
+    /// panicked.
     async fn give_up(&self, id: RunId, why: &str) {
         tracing::error!(run.id = %id, "a run is given up: {why}");
         if let Err(error) = self.fleet.journal.give_up(id, why, self.fleet.clock.now()).await {
@@ -272,14 +278,15 @@ impl Pipeline {
         }
     }
 
-    /// Waits until no MCP session is being ended any more that was being opened when nobody wanted it.
+    /// Waits until the MCP sessions whose opening was abandoned have been ended, at most [`SETTLE_LIMIT`].
     pub(super) async fn sessions_settled(&self) {
         let courtesy = self.fleet.shutdown.courtesy().saturating_mul(2);
         self.fleet.mcp.settled(SETTLE_LIMIT.min(courtesy)).await;
     }
 
-    /// Where somebody waits for mana-mcp: whether it is there by now, so that nobody has to any longer.
-    pub(super) async fn look_for_mcp(&self) -> bool {
+    /// If runs wait for mana-mcp, checks whether mana-mcp is available again and ends their wait. Returns
+    /// whether the wait was ended.
+    pub(super) async fn check_mcp(&self) -> bool {
         let is_there = self.fleet.holds.waits_for_mcp() && self.fleet.mcp.look.is_there().await;
         if is_there {
             self.fleet.holds.mcp_is_back();
@@ -295,7 +302,7 @@ impl Pipeline {
     async fn carry_out(&self, mut run: Run) -> RunReport {
         let _in_flight = self.fleet.metrics.start_run();
         let shutdown = run.scope.shutdown.clone();
-        // Boxed: it is large, and each future around it would be as large again.
+        // Boxed, because the future is large and each future around it would contain it.
         let stages = Box::pin(async {
             let verdict = self.stages(&mut run).await;
             if !matches!(verdict.then, Then::Postpone | Then::Close) {
@@ -303,21 +310,21 @@ impl Pipeline {
             }
             verdict
         });
-        // Nothing more is written down of one that is dropped: the next process finds what a kill leaves.
+        // After an abort nothing more is written: the next process finds the same journal as after a kill.
         let verdict = shutdown.unless_aborted(stages).await;
         let mut verdict =
             verdict.unwrap_or_else(|| Verdict::failed(Then::Leave, Failure::stopped(Stage::Due)));
         if run.close.as_deref() == Some(PANICKED) {
             verdict = verdict.after_panic();
         }
-        // Also what was cancelled since.
+        // The run may have been cancelled after the decision.
         if run.facts().is_cancelled {
             verdict = verdict.for_good();
         }
         self.finish(run, verdict).await
     }
 
-    /// From the login, or from where the run was, to its end.
+    /// Carries out the stages of a run, from the login or from its last step to its end.
     async fn stages(&self, run: &mut Run) -> Verdict {
         if run.close.is_none() && run.left.has_lost_enough() {
             run.close = Some(LOST_TWICE.to_owned());
@@ -326,7 +333,8 @@ impl Pipeline {
         let end = match (run.left.day.take(), run.left.ended.take().or(closed)) {
             (Some(day), Some(end)) => {
                 run.turn = day.close(&run.scope.redactor);
-                // It was stopped then; now it goes on, if there is anything to go on with.
+                // A stop of an earlier process ended the main turn. If a model request may have been billed,
+                // the main turn counts as complete now, and the run continues after it.
                 let has_begun = run.turn.replies > 0 || run.journal.lost() > Usd::ZERO;
                 let how = if end.how == How::Stopped && has_begun { How::Over } else { end.how };
                 DayEnd { how, ..end }
@@ -340,7 +348,7 @@ impl Pipeline {
                 Err(failure) => return decide(End::Barred(failure), &run.facts()),
             },
         };
-        // Rated or not, a day that ended oddly is told from one that was done.
+        // The reason of the main turn is shown for the whole run, so that an unusual end stays visible.
         run.day_reason =
             if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };
         if !run.is_rating {

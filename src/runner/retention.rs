@@ -1,4 +1,4 @@
-//! Old steps are deleted, a little at a time.
+//! Deletes the steps of old runs in small batches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,14 @@ use tokio::time::sleep;
 
 use super::fleet::Fleet;
 
-/// Between looks for old steps.
+/// Pause between two searches for old steps.
 const PERIOD: Duration = Duration::from_secs(3_600);
-/// Between batches, so that runs get their turn at the journal.
+/// Pause between two batches, so that runs can write to the journal meanwhile.
 const BREATH: Duration = Duration::from_millis(50);
 
 impl Fleet {
-    /// Deletes the steps of runs that ended JOURNAL_RETENTION_DAYS ago, until a stop; runs and money stay.
+    /// Deletes the steps and personas of runs that ended more than JOURNAL_RETENTION_DAYS ago, every hour
+    /// until a stop. The rows of the runs and their costs are kept.
     pub(crate) async fn delete_old_steps(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }

@@ -1,5 +1,5 @@
-//! What is known of PERSONA_SEED_SECRET: once it has opened an account, a refusal is the trouble of the
-//! persona that is refused, and not of all.
+//! Remembers whether PERSONA_SEED_SECRET has ever fitted. Once mana-auth has accepted a login with it, a
+//! refused login is a fault of that persona's account, and not of the secret.
 
 use std::{
     sync::{
@@ -21,24 +21,24 @@ use crate::{
     journal::{FITTING_SECRET, Journal, JournalError, REFUSED_TRIES},
 };
 
-/// For a login on demand, retries included.
+/// Time limit for a login on demand, retries included.
 const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// Remembers whether the secret fits, and how often it did not.
+/// Whether mana-auth has accepted a login with the secret, in this process or an earlier one.
 #[derive(Debug)]
 pub(crate) struct SeedSecret {
     journal: Journal,
     clock: Clock,
     auth: Arc<AuthClient>,
-    /// Tells this secret, at this mana-auth, from another one, and does not give it away.
+    /// Identifies the pair of secret and mana-auth URL without revealing the secret.
     fingerprint: String,
     has_fitted: AtomicBool,
-    /// Whose refusals.
-    told: OnceADay,
+    /// The personas whose refused login was logged today.
+    logged: OnceADay,
 }
 
 impl SeedSecret {
-    /// As an earlier process has left it.
+    /// Loads from the journal whether the secret has fitted, and which logins were refused.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -49,32 +49,33 @@ impl SeedSecret {
         config: &Config,
     ) -> Result<Self, JournalError> {
         let (secret, url) = (config.seed_secret.expose_secret(), &config.peers.auth);
-        // Made like a password, but of what is no e-mail; 11 of 64 letters are 8 bytes.
+        // Derived like a password, but from a text that is no e-mail. 11 characters of base64 are 8 bytes.
         let mut fingerprint = derive_password(secret, &format!("fits {url}"));
         fingerprint.truncate(11);
         let fits = journal.kept(FITTING_SECRET).await?.is_some_and(|kept| kept == fingerprint);
         auth.refusals.restore(journal.kept(REFUSED_TRIES).await?.unwrap_or_default());
         let has_fitted = AtomicBool::new(fits);
-        Ok(Self { journal, clock, auth, fingerprint, has_fitted, told: OnceADay::default() })
+        Ok(Self { journal, clock, auth, fingerprint, has_fitted, logged: OnceADay::default() })
     }
 
-    /// Derives the password of a persona, logs in and finds the personal space, to see whether it works. Needs
-    /// neither service key nor Claude. Returns the ids of the account and of its personal space.
+    /// Tests the login of a persona: derives its password, logs in and finds its personal space. This needs
+    /// neither the service key nor Claude. Returns the ids of the account and of the personal space.
     ///
     /// # Errors
-    /// Which step failed, and how.
+    /// The request that failed, and its problem.
     pub(crate) async fn check_login(&self, email: &str) -> Result<(String, String), AuthError> {
         let access = self.auth.log_in(email, Instant::now() + LOGIN_LIMIT).await;
         self.note(&access).await;
         access.map(|access| (access.user_id, access.space_id))
     }
 
-    /// Whether it has opened an account, in this process or an earlier one.
+    /// Whether mana-auth has accepted a login with the secret, in this process or an earlier one.
     pub(super) fn has_fitted(&self) -> bool {
         self.has_fitted.load(Ordering::Relaxed)
     }
 
-    /// Takes in what came of a login, and writes down what the next process has to know of it.
+    /// Evaluates the result of a login: writes to the journal that the secret fits, or which passwords were
+    /// refused.
     pub(super) async fn note<T>(&self, login: &Result<T, AuthError>) {
         let now = self.clock.now();
         let written = match login {
@@ -91,9 +92,9 @@ impl SeedSecret {
         }
     }
 
-    /// Tells, once a day, that it is this persona that cannot log in.
+    /// Logs once a day that mana-auth refuses the login of this persona although the secret fits.
     pub(super) fn blame(&self, persona: &UserId) {
-        if !self.told.is_news(persona.as_str(), self.clock.now()) {
+        if !self.logged.is_first_today(persona.as_str(), self.clock.now()) {
             return;
         }
         tracing::warn!(

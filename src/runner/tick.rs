@@ -1,4 +1,4 @@
-//! One tick: who is due, and a run for each.
+//! One tick: fetches the due personas, decides which of them run, and carries out their runs.
 
 mod entries;
 mod unfinished;
@@ -26,7 +26,7 @@ use super::{
     fleet::Fleet,
     once_a_day::OnceADay,
     pipeline::{Pipeline, RunReport},
-    work::{Came, carry_out},
+    work::{RunResult, carry_out},
 };
 use crate::{
     clients::personas::{PersonasClient, PersonasError},
@@ -35,29 +35,31 @@ use crate::{
     metrics::TickOutcome,
 };
 
-/// For the list of due personas, retries included, after the wait for a rate limit.
+/// Time limit for fetching the due personas, retries included. The wait for a rate limit is not counted.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own: whoever asked for it may
-/// go away.
+/// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own, so it continues when
+/// the HTTP client that asked for it disconnects.
 #[derive(Debug)]
 pub(crate) struct Ticks {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
     personas: PersonasClient,
-    /// The personas that somebody is at.
+    /// Ids of the personas that have a run under way or in a list of work.
     pub(super) claims: Arc<Claims>,
-    /// Held while unfinished runs are listed.
+    /// Held while unfinished runs are listed, so that two listings cannot claim the same run.
     listing: Mutex<()>,
-    /// Rows of /due that are no run.
-    told: OnceADay,
-    /// Held by the tick that is in flight.
+    /// Invalid rows of /due, each logged and counted once a day.
+    logged: OnceADay,
+    /// Its only permit is held by the tick that is in flight.
     pub(super) slot: Arc<Semaphore>,
-    /// Read by each recovery that is under way. None takes the slot: a run that hangs keeps no tick from its time.
+    /// Read-locked by each recovery that is under way. A recovery does not take the slot, so a resumed run
+    /// that hangs does not delay the next tick.
     pub(super) recoveries: RwLock<()>,
-    /// Whether one waits for the end of runs that somebody else is at: one is enough.
+    /// Whether a recovery is waiting for the end of runs that another task carries out. One waiting recovery
+    /// is enough.
     pub(super) recovery_waits: AtomicBool,
-    /// Ticks started by this process; tells them apart in the log.
+    /// Number of ticks that this process has started. It identifies a tick in the log.
     pub(super) started: AtomicU64,
 }
 
@@ -66,75 +68,74 @@ pub(crate) struct Ticks {
 pub(crate) struct Patience(Duration);
 
 impl Patience {
-    /// As long as the limit takes, mostly: nobody waits for this tick.
+    /// For a scheduled tick, whose result nobody waits for: longer than most rate limits.
     pub(crate) const SCHEDULED: Self = Self(Duration::from_secs(60));
-    /// Hardly: somebody waits for the answer.
+    /// For a tick on request: short, because a client waits for the answer.
     pub(crate) const ASKED: Self = Self(Duration::from_millis(500));
 }
 
-/// What a tick came to.
+/// The result of a tick that took place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TickSummary {
-    /// Personas /due listed.
+    /// Number of rows in the answer of /due, invalid ones included.
     pub due: usize,
-    /// Runs that ended well.
+    /// Number of runs that ended without an error.
     pub ran_successfully: usize,
-    /// Personas that did not run, by the reason.
+    /// Numbers of personas that did not run, by the reason.
     pub skipped: BTreeMap<WhyNotRun, usize>,
-    /// When the first of those that are held back is so no longer.
+    /// The earliest end of a hold among the personas that are held back.
     pub first_hold_ends: Option<Timestamp>,
-    /// Personas whose run waits for mana-mcp.
+    /// Number of personas whose run waits for mana-mcp.
     pub put_off: usize,
-    /// Runs of which rows wait in the outbox.
+    /// Number of runs with rows that wait in the outbox.
     pub undelivered: usize,
-    /// Runs that did not end well, in the order of /due.
+    /// Runs that failed or were stopped, in the order of /due.
     pub failed: Vec<FailedRun>,
-    /// What the model replies of its runs cost.
+    /// Cost of the model requests of the tick's runs.
     pub cost: Usd,
-    /// How long it took.
+    /// Duration of the tick.
     pub took: Duration,
 }
 
-/// A persona whose run did not end well.
+/// A persona whose run failed or was stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FailedRun {
-    /// Its e-mail.
+    /// The persona's e-mail, or the part of an invalid row that could be read.
     pub persona: String,
-    /// What went wrong.
     pub error: String,
 }
 
 /// Why a tick did nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TickError {
-    /// Nobody knows who is due.
+    /// The personas endpoint did not return the due personas.
     #[error("the due personas could not be fetched: {0}")]
     Due(PersonasError),
-    /// A rate limit is in the way, which is nobody's failure.
+    /// A rate limit of the personas endpoint is active. This does not count as a failure.
     #[error("{0}; a tick after that finds out who is due")]
     RateLimited(PersonasError),
-    /// It may not take place.
+    /// The tick may not take place for this reason.
     #[error(transparent)]
     Hindered(#[from] Hindrance),
-    /// Nothing can be written down, so nothing may be paid for.
+    /// The journal cannot be used, so nothing may be paid for.
     #[error("nothing is paid for without a record of it: {0}")]
     Journal(#[from] JournalError),
-    /// The runner is stopping.
+    /// A stop was requested while the due personas were fetched.
     #[error("the runner is stopping")]
     Stopping,
 }
 
 impl Ticks {
-    /// Ticks of this pipeline's fleet.
+    /// Ticks whose runs this pipeline carries out.
     pub(crate) fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
-        let (claims, listing, told, recoveries, recovery_waits, started) = Default::default();
+        let (claims, listing, logged, recoveries, recovery_waits, started) = Default::default();
         Self {
             fleet: pipeline.fleet.clone(),
             pipeline: Arc::new(pipeline),
             personas,
             claims,
             listing,
-            told,
+            logged,
             slot: Arc::new(Semaphore::new(1)),
             recoveries,
             recovery_waits,
@@ -142,17 +143,18 @@ impl Ticks {
         }
     }
 
-    /// Runs every due persona that is not held back.
+    /// Carries out one tick: continues unfinished runs and runs every due persona that may run. Logs and
+    /// counts the result.
     ///
     /// # Errors
-    /// When the list of due personas cannot be had, or the runner is stopping.
+    /// See [`TickError`].
     pub(super) async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
-        self.pipeline.tools.lock().tell();
+        self.pipeline.tools.lock().warn_and_reset();
         let Fleet { last_tick, metrics, journal, .. } = &*self.fleet;
-        // A rate limit says nothing about that; the other errors say themselves what is wrong, but for a journal
-        // that can be written to and not be read.
+        // A rate limit does not show whether /due works. The other errors are reported by hindrances of their
+        // own, except a journal that can be written to but not read.
         if !matches!(result, Err(TickError::RateLimited(_))) {
             let due = result.as_ref().err().filter(|error| match error {
                 TickError::Journal(_) => journal.trouble().is_none(),
@@ -187,13 +189,14 @@ impl Ticks {
         result
     }
 
-    /// Goes on with unfinished runs, beside a tick if one is in flight. Returns the personas somebody else
-    /// was at: what is left of their runs is known when they are free.
+    /// Continues unfinished runs, also while a tick is in flight. Returns the ids of the personas that
+    /// another task was running: whether their runs stay unfinished is known only when those claims are
+    /// released.
     pub(super) async fn go_on_with_unfinished(&self) -> HashSet<String> {
         match self.unfinished(Admitted::All).await {
             Ok(Unfinished { list, busy, .. }) => {
                 carry_out(&self.pipeline, list, Admitted::All).await;
-                self.pipeline.tools.lock().tell();
+                self.pipeline.tools.lock().warn_and_reset();
                 busy
             }
             Err(error) => {
@@ -203,16 +206,16 @@ impl Ticks {
         }
     }
 
-    /// Goes on with unfinished runs, and runs the due personas that have none.
+    /// Continues unfinished runs, and runs the due personas that have no unfinished run.
     async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
         self.fleet.check_not_paused()?;
-        // Before anything is paid for, and also where nobody turns out to be due: that a disk is full is
-        // to be known by then.
+        // Checked before anything is paid for, and also in ticks without due personas, so that a full disk is
+        // noticed early.
         self.fleet.journal.check_writable().await?;
-        // Until the tick has ended, however it does, a panic included.
+        // Held until the end of the tick, also if the tick panics.
         let permit = self.fleet.begin_tick()?;
         let admitted = permit.admitted;
-        let mcp_is_back = self.pipeline.look_for_mcp().await;
+        let mcp_is_back = self.pipeline.check_mcp().await;
         let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
@@ -220,7 +223,7 @@ impl Ticks {
         let due = match due {
             Ok(due) => due,
             Err(error) => {
-                // They need nobody who is due.
+                // Unfinished runs do not depend on the list of due personas.
                 carry_out(&self.pipeline, list, admitted).await;
                 return Err(match error.limited_until() {
                     Some(_) => TickError::RateLimited(error),
@@ -238,20 +241,21 @@ impl Ticks {
         Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
     }
 
-    /// What the entries came to, of which those that ran came to what `ran` says, and what it tells of the
-    /// secret and of mana-mcp.
+    /// Adds the results of all entries to the summary, and notes whether the tick showed a wrong seed secret
+    /// or an unusable mana-mcp. `ran` has the results of the new runs, in the order of the entries without a
+    /// result.
     fn sum_up(
         &self,
         mut summary: TickSummary,
         entries: Vec<Entry>,
-        mut ran: impl Iterator<Item = Came>,
+        mut ran: impl Iterator<Item = RunResult>,
         mcp_is_back: bool,
     ) -> TickSummary {
         let (mut has_begun, mut refused, mut past_mcp) = (false, Vec::new(), false);
-        // Why the last of the runs got nothing out of mana-mcp.
-        let mut nothing = None;
-        for Entry { persona, user, came } in entries {
-            let RunReport { verdict, cost, undelivered } = match came.or_else(|| ran.next()) {
+        // Why the last run that got no tools from mana-mcp got none.
+        let mut no_session = None;
+        for Entry { persona, user, result } in entries {
+            let RunReport { verdict, cost, undelivered } = match result.or_else(|| ran.next()) {
                 Some(Ok(report)) => report,
                 not_run => {
                     summary.skip(not_run.and_then(Result::err).unwrap_or(WhyNotRun::Other));
@@ -268,19 +272,19 @@ impl Ticks {
             match outcome {
                 RunOutcome::PutOff => {
                     summary.put_off += 1;
-                    nothing = Some(format!("every run of the last tick was put off: {error}"));
+                    no_session = Some(format!("every run of the last tick was put off: {error}"));
                 }
                 RunOutcome::Skipped => summary.skip(verdict.why_skipped()),
                 RunOutcome::Ok => summary.ran_successfully += 1,
                 RunOutcome::Failed | RunOutcome::Stopped => {
                     if (outcome, stage) == (RunOutcome::Failed, Stage::Mcp) {
-                        nothing = Some(format!("every run of the last tick failed: {error}"));
+                        no_session = Some(format!("every run of the last tick failed: {error}"));
                     }
                     summary.failed.push(FailedRun { persona, error });
                 }
             }
         }
-        // Logins without an answer say nothing about the secret.
+        // Only refused logins are counted: a login without an answer does not show whether the secret fits.
         let seed_secret = &self.fleet.seed_secret;
         let is_mismatch = !refused.is_empty() && !seed_secret.has_fitted();
         if is_mismatch {
@@ -292,18 +296,18 @@ impl Ticks {
             refused.iter().for_each(|persona| seed_secret.blame(persona));
         }
         let mut last = self.fleet.last_tick.lock();
-        // Where everybody is held back, nobody has tried whether it goes well by now.
+        // If all due personas are held back, no run has tried a login, so the last finding stays.
         let somebody_tried = summary.due == 0 || has_begun;
         if somebody_tried {
             last.seed_secret = is_mismatch;
         }
         if somebody_tried || summary.put_off > 0 || mcp_is_back {
-            last.no_session = nothing.filter(|_| !past_mcp);
+            last.no_session = no_session.filter(|_| !past_mcp);
         }
         summary
     }
 
-    /// When the rate limit is over that keeps everybody from asking who is due, if there is one.
+    /// The end of the active rate limit of the personas endpoint, if there is one.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         self.personas.limited_until()
     }

@@ -1,4 +1,5 @@
-//! Tools that fail in a tick, and with what: a fault of the product that no run fails of.
+//! Counts the tool calls of a tick and warns of tools that mostly fail. Such a fault of the product makes no
+//! run fail, so no other message would show it.
 
 use std::{collections::BTreeMap, mem};
 
@@ -7,14 +8,14 @@ use crate::{
     domain::{clip, one_line, redact_emails},
 };
 
-/// Fewest calls that say something.
+/// Fewest calls of a tool in a tick for which a warning is logged.
 const FEWEST: usize = 5;
-/// Longest message, in UTF-16 units.
+/// Longest error message that is kept, in UTF-16 code units.
 const MAX_MESSAGE: usize = 200;
-/// Most messages of a tool that are told apart.
+/// Most different error messages that are counted for one tool.
 const MAX_MESSAGES: usize = 50;
 
-/// The calls of a tick's runs that reached the product.
+/// Counts of the calls that reached the product since the last warning check.
 #[derive(Debug, Default)]
 pub(crate) struct ToolTally {
     by_tool: BTreeMap<String, Calls>,
@@ -25,12 +26,12 @@ pub(crate) struct ToolTally {
 struct Calls {
     made: usize,
     failed: usize,
-    /// How often each was said.
+    /// How often each error message occurred.
     messages: BTreeMap<String, usize>,
 }
 
 impl ToolTally {
-    /// Counts the calls of a run.
+    /// Counts the calls of a run that reached the product.
     pub(super) fn count(&mut self, calls: &[CallRecord]) {
         for call in calls.iter().filter(|call| call.reached) {
             self.add(call.tool_name(), call.error.as_deref());
@@ -44,9 +45,9 @@ impl ToolTally {
         self.all.add(error);
     }
 
-    /// Warns of each tool of which more than half of the calls failed, and where that holds for all calls
-    /// together, of that; then counts anew.
-    pub(super) fn tell(&mut self) {
+    /// Logs a warning for each tool of which more than half of the calls failed, and one if more than half of
+    /// all calls failed. Then resets the counts.
+    pub(super) fn warn_and_reset(&mut self) {
         let Self { by_tool, all } = mem::take(self);
         let tools = by_tool.iter().map(|(tool, calls)| (Some(tool), "this tool's", calls));
         for (tool, whose, calls) in tools.chain([(None, "all tool", &all)]) {
@@ -72,10 +73,10 @@ impl Calls {
         }
     }
 
-    /// The commonest message, of equally common ones the first by its text, where more than half of the calls
-    /// failed.
+    /// The most frequent error message if more than half of at least [`FEWEST`] calls failed. Of messages
+    /// that are equally frequent, the first in alphabetical order is returned.
     fn mostly_failing(&self) -> Option<&str> {
-        // The first of the greatest: `max_by` would take the last.
+        // `max_by_key` returns the last of equal elements, so the order is reversed.
         let commonest = self.messages.iter().rev().max_by_key(|(_, times)| **times);
         let message = commonest.map_or("", |(message, _)| message);
         (self.made >= FEWEST && 2 * self.failed > self.made).then_some(message)
@@ -95,8 +96,8 @@ mod tests {
         tally
     }
 
-    /// Calls, failures and message of a tool, or of all, where they are warned of.
-    fn told(calls: &Calls) -> Option<(usize, usize, &str)> {
+    /// Calls, failures and message of a warning, if there is one.
+    fn warning(calls: &Calls) -> Option<(usize, usize, &str)> {
         calls.mostly_failing().map(|message| (calls.made, calls.failed, message))
     }
 
@@ -114,7 +115,7 @@ mod tests {
             (240, 0, None),
         ] {
             let tally = tally(&[("todo.list", well, &vec!["weg"; errors])]);
-            assert_eq!(told(&tally.by_tool["todo.list"]), expected, "{well} and {errors}");
+            assert_eq!(warning(&tally.by_tool["todo.list"]), expected, "{well} and {errors}");
         }
     }
 
@@ -122,12 +123,12 @@ mod tests {
     fn all_tools_together_may_be_told_of_where_none_is_alone() {
         let one = |tool| (tool, 0, ["weg"].as_slice());
         let few = tally(&[one("a.x"), one("b.x"), one("c.x"), one("d.x"), ("e.x", 2, &[])]);
-        assert!(few.by_tool.values().all(|calls| told(calls).is_none()));
-        assert_eq!(told(&few.all), Some((6, 4, "weg")));
+        assert!(few.by_tool.values().all(|calls| warning(calls).is_none()));
+        assert_eq!(warning(&few.all), Some((6, 4, "weg")));
         let half = tally(&[("a.x", 0, &["weg"; 5]), ("b.x", 5, &[])]);
-        assert_eq!(told(&half.by_tool["a.x"]), Some((5, 5, "weg")));
-        assert_eq!(told(&half.all), None);
-        assert_eq!(told(&ToolTally::default().all), None);
+        assert_eq!(warning(&half.by_tool["a.x"]), Some((5, 5, "weg")));
+        assert_eq!(warning(&half.all), None);
+        assert_eq!(warning(&ToolTally::default().all), None);
     }
 
     #[test]
@@ -141,7 +142,10 @@ mod tests {
             ([&long, &long, "a", "b", "c"], &long[..MAX_MESSAGE]),
             ([""; 5], ""),
         ] {
-            assert_eq!(told(&tally(&[("a.x", 0, &errors)]).by_tool["a.x"]), Some((5, 5, message)));
+            assert_eq!(
+                warning(&tally(&[("a.x", 0, &errors)]).by_tool["a.x"]),
+                Some((5, 5, message))
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! What becomes of a run: one pure decision. The state of its row, what is reported and counted, and what it
-//! means for the next run of its persona follow from it.
+//! Decides the outcome of a run. The decision is pure: the state of the run's row, its report, its metrics
+//! and the hold on the persona's next run all follow from one [`Verdict`].
 
 use std::time::Duration;
 
@@ -11,74 +11,75 @@ use crate::{
     journal::CANCELLED,
 };
 
-/// How long wrong credentials hold a persona back: five of them lock the account, and only a
-/// configuration can heal it (docs/contracts/mana-auth.md).
+/// How long a persona is held back after wrong credentials. Five wrong passwords lock the account, and only a
+/// changed configuration can repair the login (docs/contracts/mana-auth.md).
 const INVALID_CREDENTIALS_HOLD: Duration = Duration::from_secs(1_800);
-/// Why a run is closed in which something panicked.
+/// Reason stored with a run that is closed because its task panicked.
 pub(super) const PANICKED: &str = "the run panicked; the log has the place";
 
-/// What came to its end in a run.
+/// The part of a run that has ended, with its result.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The way into its day, or back to where it was: something is missing that may be there later.
+    /// The run could not begin its main turn, or could not continue from its last step. What was missing may
+    /// be available later.
     Barred(Failure),
-    /// Its main turn.
+    /// The main turn ended with this result.
     Day(DayEnd),
-    /// All of it: it is only closed, for this reason, and its rating not asked for.
+    /// The whole run ended: it is closed for this reason, and no rating is requested.
     Closed(String),
-    /// Its rating turn.
+    /// The rating turn ended with this result.
     Rating(DayEnd),
-    /// The first delivery of its actions, which are refused for good: its ratings would be too.
+    /// The first delivery of the actions was refused for good. The ratings would be refused too.
     Refused(Failure),
 }
 
-/// What is known of the run besides.
+/// Other facts about the run that the decision depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
-    /// An earlier process has begun its day.
+    /// An earlier process began the main turn.
     pub is_resumed: bool,
-    /// Somebody has cancelled it.
+    /// An operator cancelled the run.
     pub is_cancelled: bool,
-    /// A model request may have been billed.
+    /// At least one model request may have been billed.
     pub has_paid: bool,
-    /// The model has called something.
+    /// The model made at least one tool call, listed or not.
     pub has_called: bool,
-    /// It has called no tool that is listed.
+    /// The model called no tool that mana-mcp lists.
     pub is_idle: bool,
-    /// There is something to be rated.
+    /// The persona used at least one module, so there is something to rate.
     pub has_used: bool,
 }
 
-/// What becomes of a run.
+/// The outcome of a run, and what follows for its row, its report and its persona.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub then: Then,
-    /// What went wrong, if anything did.
+    /// The error that ended the run, if there was one.
     pub failure: Option<Failure>,
-    /// Why it ended, in words for a list of runs.
+    /// Why the run ended, as text for the list of runs.
     pub reason: String,
-    /// What is to be seen among its actions besides them.
+    /// An extra row that is posted with the run's actions: "idle" or "failed run".
     pub mark: Option<Action>,
-    /// Whose money was short, if that ended it.
+    /// Whose budget ended the run, if a budget did.
     pub broke: Option<Whose>,
 }
 
-/// What happens next.
+/// What happens to the run after the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// The persona rates what it used.
+    /// The run continues with the rating turn.
     Rate,
-    /// The run ends like this.
+    /// The run ends with this state in its row.
     End(RunState),
-    /// It stays where it was, and is tried again later.
+    /// The run keeps its row and its steps as they are, and is resumed later.
     Postpone,
-    /// It was cancelled before it had got to where it was: it is to be closed.
+    /// The run was cancelled while it should have been postponed: it is closed instead.
     Close,
-    /// It is left as kill -9 leaves it.
+    /// Nothing more is written: the run is left as `kill -9` would leave it.
     Leave,
 }
 
-/// What went wrong in a run.
+/// The error that ended a run, and the stage in which it occurred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub stage: Stage,
@@ -86,29 +87,29 @@ pub(super) struct Failure {
     pub cause: Cause,
 }
 
-/// Whose fault it is.
+/// The kind of an error: it decides how the persona is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Its own or a peer's. The persona is held back, for so long at least.
+    /// A fault of the run or of a peer. The persona is held back at least for this duration.
     Fault(Duration),
-    /// The login was refused for its credentials (not for a lock).
+    /// mana-auth refused the login because of the credentials, not because of a locked account.
     Credentials,
-    /// Nobody's: it was stopped from outside.
+    /// No fault: the run was stopped from outside.
     Stop,
-    /// Nobody's either: it waits for mana-mcp.
+    /// No fault of the run: it waits until mana-mcp is available again.
     Away,
-    /// This program's. Who closes the run holds its persona back.
+    /// A panic in this program. `Pipeline::close_panicked` closes the run and holds the persona back.
     Panic,
 }
 
-/// What becomes of a run that has got so far.
+/// Decides the outcome of a run from the part that has ended and the facts about the run.
 pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
-    // What has left no trace leaves its slot free.
+    // A run that paid nothing and called nothing does not use up its slot.
     let is_untouched = !facts.has_paid && !facts.has_called;
     let end_with = |is_free| Then::End(if is_free { RunState::Failed } else { RunState::Finished });
     let verdict = match end {
         End::Barred(failure) => {
-            // Paid for, and where it was.
+            // A main turn that has begun is paid for, so the run keeps its steps and continues later.
             let is_begun = facts.is_resumed || failure.is_in_the_day();
             Verdict::failed(if is_begun { Then::Postpone } else { end_with(true) }, failure)
         }
@@ -118,7 +119,7 @@ pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
                 mark: facts.is_idle.then(Action::idle),
                 ..Verdict::well(end_with(false), reason)
             },
-            // The rating would cost more than there is.
+            // The budget is used up, so no rating is requested.
             How::Broke(whose) => Verdict {
                 mark: (facts.is_idle && !is_untouched).then(Action::idle),
                 broke: Some(whose),
@@ -159,11 +160,12 @@ impl Verdict {
         Self { failure: Some(failure), ..Self::well(then, reason) }
     }
 
-    /// That of a cancelled run: it does not come back, nor does its persona in this slot.
+    /// Changes the verdict to that of a cancelled run: the run is not resumed, and its persona does not run
+    /// again in this slot.
     pub(super) fn for_good(mut self) -> Self {
         match self.then {
             Then::End(RunState::Failed | RunState::RatingOwed) => {
-                // Nobody waits for mana-mcp with it any more.
+                // A cancelled run no longer waits for mana-mcp.
                 if let Some(failure @ Failure { cause: Cause::Away, .. }) = &mut self.failure {
                     failure.cause = Cause::Stop;
                 }
@@ -175,13 +177,14 @@ impl Verdict {
         }
     }
 
-    /// That of a run in which something has panicked: however well it is closed, it has failed.
+    /// Changes the verdict to that of a run whose task panicked: the run has failed, even if it could be
+    /// closed without an error.
     pub(super) fn after_panic(self) -> Self {
         let failure = Failure { cause: Cause::Panic, ..Failure::at(Stage::Due, PANICKED) };
         Self { failure: Some(failure), ..self }
     }
 
-    /// How it is reported and counted.
+    /// The outcome for the report and the metrics.
     pub(super) fn outcome(&self) -> RunOutcome {
         match (&self.failure, self.then) {
             (Some(Failure { cause: Cause::Stop, .. }), _) => RunOutcome::Stopped,
@@ -192,22 +195,22 @@ impl Verdict {
         }
     }
 
-    /// Where it ended.
+    /// The stage in which the run failed, or [`Stage::Done`].
     pub(super) fn stage(&self) -> Stage {
         self.failure.as_ref().map_or(Stage::Done, |failure| failure.stage)
     }
 
-    /// What went wrong, if anything did.
+    /// The text of the error that ended the run, if there was one.
     pub(super) fn error(&self) -> Option<&str> {
         self.failure.as_ref().map(|failure| failure.error.as_str())
     }
 
-    /// Whether the login was refused for its credentials.
+    /// Whether mana-auth refused the login because of the credentials.
     pub(super) fn is_refused_login(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Credentials)
     }
 
-    /// Why it counts as a persona that did not run, where it is skipped.
+    /// The reason under which a skipped run is counted.
     pub(super) fn why_skipped(&self) -> WhyNotRun {
         match self.broke {
             Some(Whose::Persona { .. }) => WhyNotRun::PersonaBudget,
@@ -216,7 +219,7 @@ impl Verdict {
         }
     }
 
-    /// What it means for the next run of the persona.
+    /// Whether and how the persona's next run is held back.
     pub(super) fn hold(&self) -> Hold {
         match (self.then, &self.failure, self.broke) {
             (Then::End(RunState::Failed) | Then::Postpone, Some(failure), _) => {
@@ -245,7 +248,7 @@ impl Failure {
         Self { cause: Cause::Stop, ..Self::at(stage, "stopped before its end") }
     }
 
-    /// Mana-mcp is away.
+    /// A failure of a run that waits until mana-mcp is available again.
     pub(super) fn away(stage: Stage, why: impl ToString) -> Self {
         let error = format!("put off until mana-mcp is there again: {}", why.to_string());
         Self { cause: Cause::Away, ..Self::at(stage, error) }
@@ -264,7 +267,8 @@ impl Failure {
         Self { cause, ..Self::at(stage, error) }
     }
 
-    /// Whether mana-mcp went away in the middle of the day: what was paid for is gone on with.
+    /// Whether mana-mcp became unavailable during the main turn. The main turn is paid for, so it is
+    /// continued.
     fn is_in_the_day(&self) -> bool {
         self.cause == Cause::Away && self.stage == Stage::MainTurn
     }
@@ -280,10 +284,10 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    /// Where the run goes, how it is counted and at which stage, its mark and what it means for the next one.
-    type Told = (Then, RunOutcome, Stage, Option<&'static str>, Hold);
+    /// What follows from a verdict: next step, outcome, stage, mark and hold.
+    type Effects = (Then, RunOutcome, Stage, Option<&'static str>, Hold);
 
-    fn told(verdict: &Verdict) -> Told {
+    fn effects(verdict: &Verdict) -> Effects {
         let mark = verdict.mark.as_ref().map(|mark| match &*mark.tool_name {
             IDLE_TOOL => "idle",
             RUN_TOOL => "failed",
@@ -292,7 +296,7 @@ mod tests {
         (verdict.then, verdict.outcome(), verdict.stage(), mark, verdict.hold())
     }
 
-    /// Nothing yet, or all of it: paid for, a listed tool called, a module used.
+    // Each set of facts adds to the one above: paid, any call, a listed tool called, a module used, resumed.
     const NOTHING: Facts = Facts {
         is_resumed: false,
         is_cancelled: false,
@@ -319,7 +323,7 @@ mod tests {
         let (main, done) = (Stage::MainTurn, Stage::Done);
         let (failed, finished) = (Then::End(Failed), Then::End(Finished));
         let (idle, mark) = (Some("idle"), Some("failed"));
-        let table: [(How, Facts, Told); 22] = [
+        let table: [(How, Facts, Effects); 22] = [
             (How::Over, NOTHING, (finished, Well, done, idle, RELEASE)),
             (How::Over, PAID, (finished, Well, done, idle, RELEASE)),
             (How::Over, INVENTED, (finished, Well, done, idle, RELEASE)),
@@ -345,7 +349,7 @@ mod tests {
         ];
         for (how, facts, expected) in table {
             let verdict = decide(End::Day(DayEnd::new(how, "why")), &facts);
-            assert_eq!(told(&verdict), expected, "{how:?}, {facts:?}");
+            assert_eq!(effects(&verdict), expected, "{how:?}, {facts:?}");
             assert_eq!(verdict.reason, "why");
             let error = match how {
                 How::Over | How::Broke(_) => None,
@@ -389,7 +393,7 @@ mod tests {
         ] {
             let stage = failure.stage;
             let verdict = decide(End::Barred(failure), &facts);
-            assert_eq!(told(&verdict), (then, outcome, stage, None, hold), "{verdict:?}");
+            assert_eq!(effects(&verdict), (then, outcome, stage, None, hold), "{verdict:?}");
         }
     }
 
@@ -403,14 +407,14 @@ mod tests {
             (How::Stopped, Then::End(RatingOwed), RunOutcome::Stopped, Stage::RatingTurn),
         ] {
             let verdict = decide(End::Rating(DayEnd::new(how, "why")), &USED);
-            assert_eq!(told(&verdict), (then, outcome, stage, None, RELEASE), "{how:?}");
+            assert_eq!(effects(&verdict), (then, outcome, stage, None, RELEASE), "{how:?}");
         }
         let closed = decide(End::Closed("why".into()), &USED);
-        assert_eq!(told(&closed), (finished, RunOutcome::Ok, Stage::Done, None, RELEASE));
+        assert_eq!(effects(&closed), (finished, RunOutcome::Ok, Stage::Done, None, RELEASE));
         assert_eq!(closed.reason, "not rated: why");
         let refused = decide(End::Refused(Failure::at(Stage::PostActions, "why")), &USED);
         let expected = (finished, RunOutcome::Failed, Stage::PostActions, None, RELEASE);
-        assert_eq!(told(&refused), expected);
+        assert_eq!(effects(&refused), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Runs to be carried out, new and unfinished ones in one list: at most one of a persona at a time.
+//! Carries out a list of runs, new and unfinished ones. At most one run of a persona is in flight at a time.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -17,49 +17,50 @@ use crate::{
     journal::RunRow,
 };
 
-/// One run.
+/// One run to be carried out.
 #[derive(Debug)]
 pub(super) struct Work {
     pub id: RunId,
-    pub what: What,
+    pub kind: WorkKind,
+    /// The claim on the run's persona.
     pub claim: Claim,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum WorkKind {
     New(Box<Persona>, Slot),
-    /// A run that an earlier process, or a put off one, has left; and why it is closed, if it does not go on.
+    /// An unfinished run, and the reason to close it if it does not continue.
     Resume(Box<RunRow>, Option<&'static str>),
 }
 
-/// What came of a persona that was due: a run, or why there is none.
-pub(super) type Came = Result<RunReport, WhyNotRun>;
+/// The report of a run, or why the persona did not run.
+pub(super) type RunResult = Result<RunReport, WhyNotRun>;
 
-/// Carries the list out, as far as the admission, which all lists share, allows. What came of it is in the
-/// order of the list.
+/// Carries out the runs of the list, each as soon as it is admitted. The results are in the order of the
+/// list.
 pub(super) async fn carry_out(
     pipeline: &Arc<Pipeline>,
     list: Vec<Work>,
     admitted: Admitted,
-) -> Vec<Came> {
+) -> Vec<RunResult> {
     if list.is_empty() {
         return Vec::new();
     }
     let admit = |work: &Work| {
-        let is_closed = matches!(work.what, What::Resume(_, Some(_)));
+        let is_closed = matches!(work.kind, WorkKind::Resume(_, Some(_)));
         pipeline.fleet.admit((!is_closed).then_some(admitted))
     };
-    let came = fan_out(list, admit, |Work { id, what, claim }| {
+    let results = fan_out(list, admit, |Work { id, kind, claim }| {
         let pipeline = pipeline.clone();
-        // Of the tick, if it is one's.
+        // Created here and not in the task, so that its parent is the span of the tick or recovery.
         let span = tracing::info_span!("run", persona.id = claim.id, run.id = %id);
         let job = async move {
-            // Until the run is closed, where it panics.
+            // Held until the run has ended, or is closed after a panic.
             let _claim = claim;
             let run = async {
-                match what {
-                    What::New(persona, slot) => pipeline.run(id, *persona, slot).await,
-                    What::Resume(row, close) => pipeline.resume(*row, close).await,
+                match kind {
+                    WorkKind::New(persona, slot) => pipeline.run(id, *persona, slot).await,
+                    WorkKind::Resume(row, close) => pipeline.resume(*row, close).await,
                 }
             };
             let report = AssertUnwindSafe(run).catch_unwind().await.ok();
@@ -73,5 +74,5 @@ pub(super) async fn carry_out(
     .await;
     pipeline.sessions_settled().await;
     let panicked = || RunReport::without_a_run(Failure::at(Stage::Due, PANICKED));
-    came.into_iter().map(|came| Ok(came?.flatten().unwrap_or_else(panicked))).collect()
+    results.into_iter().map(|result| Ok(result?.flatten().unwrap_or_else(panicked))).collect()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use devstack::{Devstack, claude::Scripted, fault::Fault};
 use mana_persona_runner::{
-    app::{App, Ended},
+    app::{App, ProcessEnd},
     clock::Clock,
     config::Config,
     domain::RunId,
@@ -44,7 +44,7 @@ struct Scene {
     url: String,
     client: Client,
     shutdown: Shutdown,
-    daemon: JoinHandle<Ended>,
+    daemon: JoinHandle<ProcessEnd>,
 }
 
 impl Scene {
@@ -234,7 +234,7 @@ async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_
     scene.empty().await;
     scene.shutdown.stop();
     let Scene { peers, daemon, .. } = scene;
-    assert_eq!(patiently("the end of the daemon", daemon).await.unwrap(), Ended::Drained);
+    assert_eq!(patiently("the end of the daemon", daemon).await.unwrap(), ProcessEnd::Drained);
     let journal = Journal::open_read_only(peers.data_folder()).await.unwrap();
     let run = journal.run(run.id).await.unwrap().unwrap();
     assert_eq!((run.state, run.calls), (RunState::Finished, 1));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
 use mana_persona_runner::{
-    app::Ended,
+    app::ProcessEnd,
     domain::derive_password,
     version::{COMMIT, VERSION},
 };
@@ -84,7 +84,7 @@ async fn until_the_drain_has_ended_the_daemon_answers_that_it_is_stopping() {
         released.cancel();
     };
     let (_, ()) = tokio::join!(world.call(Method::POST, "/diag/tick"), drain);
-    assert_eq!(world.ended().await, Ended::Drained);
+    assert_eq!(world.ended().await, ProcessEnd::Drained);
     assert_eq!(world.actions().await.len(), 1, "what happened was handed in");
     assert!(world.peers.claude.requests().iter().all(|request| !request.is_rating()));
     let gone = crate::support::client().get(format!("{}/health", world.url)).send();

@@ -9,7 +9,7 @@ use devstack::{
     mcp::Behaviour,
     recorder::Recorded,
 };
-use mana_persona_runner::app::Ended;
+use mana_persona_runner::app::ProcessEnd;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -324,7 +324,7 @@ async fn posts_that_hang_hold_up_no_post_that_becomes_due_meanwhile() {
     let labels = "operation=\"post_actions\",outcome=\"timeout\",peer=\"mana-personas\"";
     let timeouts = world.metric(&format!("http_client_requests_total{{{labels}}}")).await;
     assert_eq!(timeouts.unwrap_or_default(), 0.0, "the others hang still");
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
 }
 
 #[tokio::test]

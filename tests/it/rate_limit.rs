@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use devstack::{auth::NewerOptions, fault::Fault, recorder::Recorded};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use mana_persona_runner::{app::Ended, journal::PostKind};
+use mana_persona_runner::{app::ProcessEnd, journal::PostKind};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -189,7 +189,7 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body["error"].as_str().unwrap().contains("2026-03-09T11:0"), "{body}");
     let stopped = Instant::now();
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(stopped.elapsed() < Duration::from_secs(30));
 }
 
@@ -202,7 +202,7 @@ async fn a_stop_leaves_rows_to_the_outbox_that_a_limit_keeps_from_being_handed_i
     let recorder = world.peers.auth.served.recorder.clone();
     let is_refused = |r: &Recorded| r.status == Some(StatusCode::TOO_MANY_REQUESTS);
     patiently("the limit", recorder.wait_for(1, is_refused)).await;
-    assert_eq!(world.stop().await, Ended::Drained, "nobody waits for the limit's end");
+    assert_eq!(world.stop().await, ProcessEnd::Drained, "nobody waits for the limit's end");
     patiently("the tick", tick).await.unwrap();
     assert_eq!(recorder.matching(is_posted("/actions")).len(), 1);
     let posts = world.journal().await.kept_posts().await.unwrap();

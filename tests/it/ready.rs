@@ -1,7 +1,7 @@
 //! /ready: 200 exactly while ticks can do their work.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
-use mana_persona_runner::app::Ended;
+use mana_persona_runner::app::ProcessEnd;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -100,5 +100,5 @@ async fn a_daemon_that_stops_is_alive_and_not_ready() {
     assert_eq!(world.health().await["status"], "stopping");
     released.cancel();
     assert_eq!(tick.await.unwrap().0, StatusCode::OK);
-    assert_eq!(world.ended().await, Ended::Drained);
+    assert_eq!(world.ended().await, ProcessEnd::Drained);
 }

@@ -8,7 +8,7 @@ use devstack::{
     mcp::{Behaviour, McpOptions},
     recorder::Recorded,
 };
-use mana_persona_runner::app::Ended;
+use mana_persona_runner::app::ProcessEnd;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -68,7 +68,7 @@ fn two_calls(world: &World) {
 #[tokio::test]
 async fn an_idle_daemon_stops_at_once() {
     let mut world = anna().start().await;
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert_eq!(world.peers.auth.served.recorder.all().len(), 0);
 }
 
@@ -80,7 +80,7 @@ async fn a_pending_request_to_claude_is_dropped_and_what_happened_is_posted_with
     claude.faults.inject(9, Fault::Hang, shows_results);
     let tick = world.begin_tick();
     patiently("the second request", claude.recorder.wait_for(1, shows_results)).await;
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
 
     let error = result_of(tick).await;
     assert!(failure_of(&error, "anna").unwrap().contains("stopped"), "{error}");
@@ -98,7 +98,7 @@ async fn a_run_stopped_before_its_first_call_posts_nothing() {
     claude.faults.inject(9, Fault::Hang, |_| true);
     let tick = world.begin_tick();
     patiently("the first request", claude.recorder.wait_for(1, |_| true)).await;
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(failure_of(&result_of(tick).await, "anna").unwrap().contains("stopped"));
     assert_eq!(actions_of(&world).await, [], "it is still due, as it has done nothing");
     assert_eq!(world.peers.mcp.open_sessions(), 0);
@@ -112,7 +112,7 @@ async fn a_running_call_may_finish_and_no_other_begins() {
     let tick = world.begin_tick();
     patiently("the call", world.peers.mcp.wait_for_calls(1, |_| true)).await;
     let before = Instant::now();
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(before.elapsed() < Duration::from_secs(28), "it did not wait for its share to pass");
     assert!(failure_of(&result_of(tick).await, "anna").unwrap().contains("stopped"));
     assert_eq!(actions_of(&world).await, [action("habits.list", "ok")]);
@@ -134,7 +134,7 @@ async fn a_running_call_gets_half_the_grace_and_then_counts_as_outcome_unknown()
     let tick = world.begin_tick();
     patiently("both calls", world.peers.mcp.wait_for_calls(2, |_| true)).await;
     let before = Instant::now();
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(before.elapsed() >= grace / 2, "its share is half the grace: {:?}", before.elapsed());
     assert!(failure_of(&result_of(tick).await, "anna").unwrap().contains("stopped"));
     let rows = world.actions().await;
@@ -152,7 +152,7 @@ async fn a_pending_rating_is_dropped_and_the_actions_stay() {
     claude.faults.inject(9, Fault::Hang, asks_for_ratings);
     let tick = world.begin_tick();
     patiently("the rating", claude.recorder.wait_for(1, asks_for_ratings)).await;
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(failure_of(&result_of(tick).await, "anna").unwrap().contains("stopped"));
     assert!(!actions_of(&world).await.is_empty());
     assert_eq!(world.feedback().await, []);
@@ -167,7 +167,7 @@ async fn rows_being_posted_are_posted_to_the_end() {
         auth.faults.on(2, Method::POST, end, Fault::HandledThenReset);
         let tick = world.begin_tick();
         patiently("the first attempt", auth.recorder.wait_for(1, posts(end))).await;
-        assert_eq!(world.stop().await, Ended::Drained, "{end}");
+        assert_eq!(world.stop().await, ProcessEnd::Drained, "{end}");
         let result = result_of(tick).await;
         assert_eq!(world.peers.auth.served.recorder.matching(posts(end)).len(), 3, "{end}");
         assert!(!actions_of(&world).await.is_empty(), "{end}");
@@ -201,7 +201,7 @@ async fn free_work_before_the_main_turn_is_dropped_and_leaves_no_session_behind(
             }
         })
         .await;
-        assert_eq!(world.stop().await, Ended::Drained, "{step}");
+        assert_eq!(world.stop().await, ProcessEnd::Drained, "{step}");
         let (status, body) = patiently("the answer", tick).await.unwrap();
         let expected = if step == "/due" { 503 } else { 200 };
         assert_eq!(status.as_u16(), expected, "{step}: {body}");
@@ -226,7 +226,7 @@ async fn a_handshake_that_breaks_off_leaves_no_session_behind() {
     let tick = world.begin_tick();
     patiently("the handshake", mcp.recorder.wait_for(1, confirms)).await;
     assert_eq!(world.peers.mcp.open_sessions(), 1);
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert!(failure_of(&result_of(tick).await, "anna").unwrap().contains("stopped"));
     assert_eq!(world.peers.mcp.open_sessions(), 0, "by a stop");
 }
@@ -239,7 +239,7 @@ async fn personas_whose_turn_has_not_come_are_not_started() {
     claude.faults.inject(9, Fault::Hang, |_| true);
     let tick = world.begin_tick();
     patiently("two runs", claude.recorder.wait_for(2, |_| true)).await;
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     let result = result_of(tick).await;
     assert_eq!((&result["due"], &result["ranSuccessfully"]), (&json!(5), &json!(0)));
     assert_eq!((&result["skipped"], result["failed"].as_array().unwrap().len()), (&json!(3), 2));
@@ -268,7 +268,7 @@ async fn until_the_drain_has_ended_health_says_stopping_and_ticks_are_refused() 
     assert!(world.metrics().await.contains("mana_persona_runner_runs_in_flight 1"));
     assert!(!tick.is_finished());
     world.shutdown.abort();
-    assert_eq!(world.ended().await, Ended::Forced);
+    assert_eq!(world.ended().await, ProcessEnd::Forced);
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn a_forced_end_drops_everything_at_once() {
     patiently("the post", posting.wait_for(1, posts("/actions"))).await;
     world.shutdown.stop();
     world.shutdown.abort();
-    assert_eq!(world.ended().await, Ended::Forced);
+    assert_eq!(world.ended().await, ProcessEnd::Forced);
     // The caller is told so, or finds the connection closed.
     if let Ok((status, body)) = patiently("the answer", tick).await {
         assert_ne!(status, StatusCode::OK, "{body}");
@@ -297,7 +297,7 @@ async fn the_end_of_the_grace_forces_the_end() {
     let posting = world.peers.auth.served.recorder.clone();
     patiently("the post", posting.wait_for(1, posts("/actions"))).await;
     let before = Instant::now();
-    assert_eq!(world.stop().await, Ended::Forced);
+    assert_eq!(world.stop().await, ProcessEnd::Forced);
     assert!(before.elapsed() >= grace, "{:?}", before.elapsed());
     drop(tick);
 }

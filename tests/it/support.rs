@@ -16,7 +16,7 @@ use devstack::{
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use mana_persona_runner::{
-    app::{App, Ended},
+    app::{App, ProcessEnd},
     clock::Clock,
     config::Config,
     domain::derive_password,
@@ -152,7 +152,7 @@ pub(crate) struct World {
     /// To stop it with.
     pub shutdown: Shutdown,
     client: Client,
-    daemon: JoinHandle<Ended>,
+    daemon: JoinHandle<ProcessEnd>,
     vars: Vec<(&'static str, String)>,
 }
 
@@ -323,13 +323,13 @@ impl World {
     }
 
     /// Stops the daemon and waits for its end.
-    pub(crate) async fn stop(&mut self) -> Ended {
+    pub(crate) async fn stop(&mut self) -> ProcessEnd {
         self.shutdown.stop();
         self.ended().await
     }
 
     /// Waits for the daemon's end.
-    pub(crate) async fn ended(&mut self) -> Ended {
+    pub(crate) async fn ended(&mut self) -> ProcessEnd {
         patiently("the end of the daemon", &mut self.daemon).await.unwrap()
     }
 }
@@ -347,7 +347,7 @@ async fn start_daemon(
     peers: &Devstack,
     vars: &[(&'static str, String)],
     clock: &Clock,
-) -> (String, Shutdown, JoinHandle<Ended>) {
+) -> (String, Shutdown, JoinHandle<ProcessEnd>) {
     let config = Config::from_vars(variables(peers, vars)).unwrap();
     let app = App::build(config, clock.clone()).await.unwrap();
     let url = format!("http://{}", app.local_addr().unwrap());

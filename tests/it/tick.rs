@@ -6,7 +6,7 @@ use std::{
 };
 
 use devstack::{auth::NewerOptions, fault::Fault, recorder::Recorded};
-use mana_persona_runner::app::Ended;
+use mana_persona_runner::app::ProcessEnd;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn the_first_tick_comes_one_whole_interval_after_the_start_and_then_every_
         patiently("the tick", recorder.wait_for(n, asks_who_is_due)).await;
         assert!(before.elapsed() >= interval * n as u32, "tick {n} after {:?}", before.elapsed());
     }
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn while_a_tick_is_in_flight_no_other_begins_and_the_skipped_ones_are_coun
     let (status, body) = world.call(Method::POST, "/diag/tick").await;
     assert_eq!((status, &body["ok"]), (StatusCode::CONFLICT, &json!(false)));
     assert_eq!(world.metric("runs_in_flight").await, Some(1.0));
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert_eq!(world.peers.claude.served.recorder.all().len(), 1, "the run began once");
 }
 
@@ -111,7 +111,7 @@ async fn a_slow_persona_never_holds_up_the_others() {
     });
     patiently("the others", rated).await;
     assert!(!tick.is_finished(), "the slow one is still at it");
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     let (_, body) = patiently("the tick", tick).await.unwrap();
     assert_eq!(counts(&body["result"]), [7, 6, 0, 1]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use devstack::{fault::Fault, recorder::Recorded};
-use mana_persona_runner::{app::Ended, journal::RunState};
+use mana_persona_runner::{app::ProcessEnd, journal::RunState};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,7 @@ async fn after_a_stop_no_recovery_begins_that_waited_for_a_run() {
     let second = claude.recorder.wait_for(2, asks_for_anna);
     patiently("the second request", second).await;
     assert_eq!(world.control(Method::POST, "resume").await.0, StatusCode::OK);
-    assert_eq!(world.stop().await, Ended::Drained);
+    assert_eq!(world.stop().await, ProcessEnd::Drained);
     assert_eq!(runs_of_anna(&world).await, [RunState::RatingOwed]);
     assert_eq!(logs.lines_with("going on with unfinished runs"), Vec::<String>::new());
     released.cancel();

@@ -1,4 +1,5 @@
-//! What a tool call goes through until its outcome stands. Pure decisions; each remedy is tried once.
+//! Decides after each attempt of a tool call whether the call is sent again, and what must be done before.
+//! The decisions are pure. Each remedy is tried once for a call.
 
 use std::time::Duration;
 
@@ -7,24 +8,25 @@ use crate::{
     metrics::SessionRenewal,
 };
 
-/// What tools of encrypted modules say to a persona without a vault (docs/contracts/mana-auth.md).
+/// Text in the error of a tool of an encrypted module if the persona has no vault
+/// (docs/contracts/mana-auth.md).
 const NO_VAULT: &str = "VAULT_NOT_INITIALISED";
 
-/// What has been tried for a call.
+/// The remedies that have been tried for one tool call.
 #[derive(Debug)]
 pub(super) struct Course {
     only_reads: bool,
     tried: Vec<Remedy>,
 }
 
-/// What comes before a call is sent again.
+/// What is done before a call is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Nothing.
+    /// The call is sent again at once.
     AskAgain,
-    /// Another session.
+    /// The session is replaced first.
     Renew(SessionRenewal),
-    /// The persona's vault.
+    /// The persona's vault is initialised first.
     InitVault,
 }
 
@@ -37,15 +39,16 @@ impl Course {
         self.tried.contains(&Remedy::AskAgain)
     }
 
-    /// How long to wait for an answer, if `left` is left for it all. A read that may be tried once more
-    /// leaves a third of its time for that; of the default, the rest is what mana-mcp itself waits.
+    /// How long to wait for the answer to the next attempt, if `left` is the time left for the call. A read
+    /// that may be sent once more keeps a third of the time for that attempt. With the default limit, the
+    /// other two thirds are the 10 s after which mana-mcp itself gives a call up.
     pub(super) fn patience(&self, left: Duration) -> Duration {
         if self.only_reads && !self.asked_again() { left * 2 / 3 } else { left }
     }
 
-    /// What comes after this outcome; `None` where it stands. What the server refused at the door did not
-    /// run, and a tool that misses the vault has done nothing, so both may be repeated whatever they do; where
-    /// the outcome is unknown, only what reads may.
+    /// The remedy after this result, or `None` if the result is final. A call that the server refused before
+    /// running it, and a call without a vault, have done nothing, so reads and writes may be repeated. After
+    /// an unknown outcome only a read may be repeated.
     pub(super) fn after(&mut self, result: &Result<ToolOutput, McpError>) -> Option<Remedy> {
         let remedy = match result {
             result if misses_vault(result) => Remedy::InitVault,
@@ -64,7 +67,8 @@ impl Course {
         Some(remedy)
     }
 
-    /// The error of a call that had so long, as it is told. A read has done nothing, whatever its outcome.
+    /// The final error of a call with the time limit `limit`. An unknown outcome of a read becomes
+    /// "unanswered", because a read changes nothing.
     pub(super) fn judge(&self, mut error: McpError, limit: Duration, is_late: bool) -> McpError {
         if self.only_reads && error.fate == Fate::Unknown {
             error.fate = Fate::Unanswered;
@@ -121,8 +125,8 @@ mod tests {
         failed(Fate::Busy(None), "503")
     }
 
-    /// What comes after each of these outcomes of one call.
-    fn course(only_reads: bool, outcomes: &[Outcome]) -> Vec<Option<Remedy>> {
+    /// The remedy after each of these results of one call.
+    fn remedies(only_reads: bool, outcomes: &[Outcome]) -> Vec<Option<Remedy>> {
         let mut course = Course::new(only_reads);
         outcomes.iter().map(|outcome| course.after(outcome)).collect()
     }
@@ -130,28 +134,31 @@ mod tests {
     #[test]
     fn each_remedy_is_tried_once_whatever_the_call_does() {
         for only_reads in [false, true] {
-            assert_eq!(course(only_reads, &[lost(), lost()]), [LOST, None]);
-            assert_eq!(course(only_reads, &[unauthorized(), unauthorized()]), [UNAUTHORIZED, None]);
+            assert_eq!(remedies(only_reads, &[lost(), lost()]), [LOST, None]);
             assert_eq!(
-                course(only_reads, &[no_vault(), no_vault()]),
+                remedies(only_reads, &[unauthorized(), unauthorized()]),
+                [UNAUTHORIZED, None]
+            );
+            assert_eq!(
+                remedies(only_reads, &[no_vault(), no_vault()]),
                 [Some(Remedy::InitVault), None]
             );
             assert_eq!(
-                course(
+                remedies(
                     only_reads,
                     &[lost(), unauthorized(), no_vault(), Ok(ToolOutput::default())]
                 ),
                 [LOST, UNAUTHORIZED, Some(Remedy::InitVault), None]
             );
-            assert_eq!(course(only_reads, &[not_run()]), [None]);
+            assert_eq!(remedies(only_reads, &[not_run()]), [None]);
         }
     }
 
     #[test]
     fn where_the_outcome_is_unknown_a_read_is_asked_once_more_and_a_write_is_not() {
-        assert_eq!(course(true, &[unknown(), unknown()]), [Some(Remedy::AskAgain), None]);
-        assert_eq!(course(false, &[unknown()]), [None]);
-        assert_eq!(course(false, &[lost(), unknown()]), [LOST, None]);
+        assert_eq!(remedies(true, &[unknown(), unknown()]), [Some(Remedy::AskAgain), None]);
+        assert_eq!(remedies(false, &[unknown()]), [None]);
+        assert_eq!(remedies(false, &[lost(), unknown()]), [LOST, None]);
     }
 
     #[test]
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_too_long_is_not_asked_for_again() {
-        assert_eq!(course(true, &[failed(Fate::Oversized, "long")]), [None]);
+        assert_eq!(remedies(true, &[failed(Fate::Oversized, "long")]), [None]);
     }
 
     #[test]
@@ -185,7 +192,7 @@ mod tests {
     #[test]
     fn only_an_error_asks_for_the_vault() {
         let content = vec![Content::Text(NO_VAULT.into())];
-        assert_eq!(course(false, &[Ok(ToolOutput { content, ..Default::default() })]), [None]);
-        assert_eq!(course(false, &[failed(Fate::Rejected, NO_VAULT)]), [Some(Remedy::InitVault)]);
+        assert_eq!(remedies(false, &[Ok(ToolOutput { content, ..Default::default() })]), [None]);
+        assert_eq!(remedies(false, &[failed(Fate::Rejected, NO_VAULT)]), [Some(Remedy::InitVault)]);
     }
 }

@@ -1,5 +1,5 @@
-//! The MCP sessions of a run: another one where the server has lost one or no longer accepts its JWT,
-//! and all of them ended with the run.
+//! The MCP sessions of a run. A session is replaced when the server has lost it or no longer accepts its JWT,
+//! and all sessions are ended at the end of the run.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -24,17 +24,18 @@ use crate::{
     runner::run_journal::RunJournal,
 };
 
-/// For a JWT that is needed only to end a session with.
+/// Time limit for getting a JWT that is needed only to end sessions.
 const JWT_FOR_END: Duration = Duration::from_secs(3);
 
-/// One run's sessions, of which one is current.
+/// The sessions of one run: the current one and the replaced ones.
 #[derive(Debug)]
 pub(super) struct Sessions<'a> {
-    /// Where sessions are written down, and whose they are.
+    /// The journal of the run: it records the session ids and knows the persona.
     pub journal: &'a RunJournal,
-    /// Of the beginning of the run; the space stays, the JWT may be replaced.
+    /// The access from the login at the beginning of the run. The space stays the same; the JWT may be
+    /// replaced.
     pub access: &'a Access,
-    /// Held while another session is opened, so that calls wait for it and share it.
+    /// Locked while a new session is opened, so that other calls wait for the new session and share it.
     state: Mutex<State>,
 }
 
@@ -42,22 +43,23 @@ pub(super) struct Sessions<'a> {
 struct State {
     current: Arc<McpSession>,
     is_lost: bool,
-    /// Earlier ones, which calls may still be under way in. The catalog is frozen from the tools of the first.
+    /// Replaced sessions, in which calls may still be in progress. The catalog was made from the tools of the
+    /// first one.
     retired: Vec<Arc<McpSession>>,
     tally: Tally,
-    /// When the last attempt to replace the current one failed, and why.
+    /// When the last attempt to replace the current session failed, and with which error.
     failed: Option<(Instant, McpError)>,
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Only a JWT that is valid then passes the door, even to end a session.
+        // The DELETE of a session needs a JWT that is valid at that time.
         self.retired.iter().for_each(|session| session.carry(&self.current.jwt));
     }
 }
 
 impl<'a> Sessions<'a> {
-    /// Begins with `first`, whose tools are the frozen ones.
+    /// Starts with the session `first`; the run's catalog is made from its tools.
     pub(super) fn new(journal: &'a RunJournal, access: &'a Access, first: McpSession) -> Self {
         let (current, tally) = (Arc::new(first), Tally::FULL);
         let (is_lost, retired, failed) = Default::default();
@@ -65,7 +67,12 @@ impl<'a> Sessions<'a> {
         Self { journal, access, state }
     }
 
-    /// Calls a tool in the current session: that session, when the call began, and what came of it.
+    /// Calls a tool in the current session. Returns that session, the time at which the call began, and its
+    /// result.
+    ///
+    /// # Errors
+    /// When the session does not list the tool, when no session is available before `deadline`, or when the
+    /// run has lost too many sessions.
     pub(super) async fn call(
         &self,
         tool: &ToolName,
@@ -81,7 +88,7 @@ impl<'a> Sessions<'a> {
         let patience = course.patience(deadline.saturating_duration_since(began));
         let result = session.call(tool, arguments, patience, deadline).await;
         if result.as_ref().is_err_and(|error| error.fate == Fate::SessionLost) {
-            // Several calls may find it out.
+            // Several concurrent calls may notice the same loss, which is counted once.
             let mut state = self.lock(deadline).await?;
             if Arc::ptr_eq(&state.current, &session)
                 && !mem::replace(&mut state.is_lost, true)
@@ -93,7 +100,8 @@ impl<'a> Sessions<'a> {
         Ok((session, began, result))
     }
 
-    /// Replaces `session`, in which a call begun at `began` was refused, unless that has happened since.
+    /// Replaces `session`, in which a call that began at `began` was refused, unless another call has
+    /// replaced it.
     pub(super) async fn renew(
         &self,
         session: &Arc<McpSession>,
@@ -105,7 +113,7 @@ impl<'a> Sessions<'a> {
         if !Arc::ptr_eq(&state.current, session) {
             return Ok(());
         }
-        // Calls that waited for the same attempt share its failure too; a later one tries anew.
+        // Calls that began before the last failed attempt share its error; a later call tries again.
         if let Some((at, failure)) = &state.failed
             && began < *at
         {
@@ -147,10 +155,11 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// Ends all of them on the server, each step within `limit`. Whether the server says that it did.
+    /// Ends all sessions on the server. Each step may take as long as `limit`. Returns whether the server has
+    /// confirmed the end of every session.
     pub(super) async fn close(&self, limit: Duration) -> bool {
         let State { current, retired, tally, .. } = &mut *self.state.lock().await;
-        // Only a JWT that is valid then passes the door, even to end a session.
+        // The DELETE of a session needs a JWT that is valid at that time.
         let jwt = current.jwt.clone();
         retired.push(current.clone());
         let end = async |sessions: &[Arc<McpSession>], jwt| {
@@ -161,7 +170,8 @@ impl<'a> Sessions<'a> {
         let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
         retired.retain(|_| refused.next().unwrap_or(false));
         if !retired.is_empty() {
-            // The JWT ran out after the last call. Without another one the server keeps them for ever.
+            // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
+            // ever.
             let deadline = Instant::now() + JWT_FOR_END.min(limit);
             match self.fresh_jwt(tally, deadline).await {
                 Ok(jwt) => {
@@ -182,7 +192,7 @@ impl<'a> Sessions<'a> {
         if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(state) }
     }
 
-    /// Opens the session after the current one.
+    /// Opens a session to replace the current one, with a fresh JWT if the old one is no longer accepted.
     async fn open(
         &self,
         state: &mut State,
@@ -198,7 +208,7 @@ impl<'a> Sessions<'a> {
         Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
-    /// A fresh JWT, which the run's redactor knows from now on.
+    /// Logs in again for a fresh JWT, and adds the JWT to the run's redactor.
     async fn fresh_jwt(
         &self,
         tally: &mut Tally,

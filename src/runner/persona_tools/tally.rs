@@ -1,36 +1,38 @@
-//! How often a run may need another session, and another JWT.
+//! Limits how many sessions a run may lose and how many fresh JWTs it may request.
 
-/// What a run has left.
+/// The session losses and fresh JWTs that a run has left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
-    /// Sessions that may get lost: a server that keeps losing them gets no further calls.
+    /// How many more sessions may be lost. At zero the run makes no further calls.
     losses: u32,
+    /// How many more JWTs may be requested.
     fresh_jwts: u32,
 }
 
 impl Tally {
-    /// At the beginning of a run.
+    /// The limits at the beginning of a run.
     pub(super) const FULL: Self = Self { losses: 3, fresh_jwts: 10 };
 
-    /// One more session was lost. Whether there is to be no further one.
+    /// Counts a lost session. Returns whether no further session may be opened.
     pub(super) fn note_loss(&mut self) -> bool {
         self.losses = self.losses.saturating_sub(1);
         self.is_over()
     }
 
-    /// Whether so many sessions were lost that there is to be no further one.
+    /// Whether so many sessions were lost that no further one may be opened.
     pub(super) fn is_over(&self) -> bool {
         self.losses == 0
     }
 
-    /// Whether another JWT may be asked for; if so, it counts whatever comes of it.
+    /// Takes one fresh JWT from the limit, whether the login then succeeds or not. Returns false if none is
+    /// left.
     pub(super) fn take_jwt(&mut self) -> bool {
         let left = self.fresh_jwts.checked_sub(1);
         self.fresh_jwts = left.unwrap_or_default();
         left.is_some()
     }
 
-    /// mana-auth gave none and would say the same again. Asking on could lock the account.
+    /// Notes that mana-auth refused the login for good. Further attempts could lock the account.
     pub(super) fn note_final_refusal(&mut self) {
         self.fresh_jwts = 0;
     }

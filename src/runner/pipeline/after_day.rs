@@ -1,5 +1,5 @@
-//! What follows the main turn: its rows are handed in, the persona rates what it used, and the run's end is
-//! written down.
+//! The part of a run after the main turn: the actions are delivered, the persona rates the modules it used,
+//! and the end of the run is written to the journal.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ use crate::{
 };
 
 impl Pipeline {
-    /// Decides what the end of the main turn means, and hands its actions in where the run goes on.
+    /// Decides what follows from the end of the main turn, and delivers the actions if the run continues with
+    /// the rating turn.
     pub(super) async fn hand_in_day(&self, run: &mut Run, end: DayEnd) -> Verdict {
         let facts = run.facts();
         let mut verdict = decide(End::Day(end), &facts);
@@ -50,7 +51,7 @@ impl Pipeline {
         }
     }
 
-    /// Asks for the ratings, unless an earlier process has them or the run is only closed.
+    /// Requests the ratings, unless an earlier process has already got them or the run is only closed.
     pub(super) async fn rate(&self, run: &mut Run) -> Verdict {
         let ratings = match (run.left.rated.take(), &run.close) {
             (Some(rows), _) => Ratings { rows, unrated: Vec::new(), ended: None },
@@ -64,7 +65,7 @@ impl Pipeline {
                 run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
-        // What cannot be written stays in memory.
+        // Steps that cannot be written stay in memory.
         let _ = run.journal.flush().await;
         let facts = run.facts();
         let later = ratings.ended.as_ref().filter(|_| facts.is_resumed).and_then(why_later);
@@ -83,7 +84,7 @@ impl Pipeline {
         verdict
     }
 
-    /// Writes down what becomes of the run, hands in what is left to be, and tells how it went.
+    /// Writes the outcome of the run to the journal, delivers the remaining rows, and makes the report.
     pub(super) async fn finish(&self, mut run: Run, mut verdict: Verdict) -> RunReport {
         let Fleet { holds, metrics, .. } = &*self.fleet;
         let (took, redactor) = (run.started.elapsed(), &run.scope.redactor);
@@ -101,7 +102,8 @@ impl Pipeline {
             _ => "the persona is held back",
         };
         let until = holds.apply(&user, hold, what);
-        // What is left of it in memory: its last steps, and its end, if it has come to one.
+        // Set if the last steps could not be written: the inner value is the row of the run's end, if it has
+        // ended.
         let mut unsaved = None;
         match verdict.then {
             Then::End(state) => {
@@ -119,7 +121,7 @@ impl Pipeline {
                 unsaved = handed_in.unsaved.then_some(Some(row));
             }
             Then::Postpone | Then::Close => {
-                // Nothing of it is written down but its steps: it is where it was.
+                // Only the steps and the hold are written: the row of the run does not change.
                 if let Some(until) = until {
                     self.write_hold(run.journal.id, until).await;
                 }
@@ -134,7 +136,8 @@ impl Pipeline {
         report
     }
 
-    /// What came of a run that took so long: counted and logged, but for one that is to be closed yet.
+    /// Makes the report of a run, and logs and counts it. A run that still has to be closed is not logged and
+    /// counted here, because closing it does that.
     fn report(&self, run: &Run, verdict: Verdict, took: Duration) -> RunReport {
         let Fleet { metrics, seed_secret, clock, .. } = &*self.fleet;
         let report = RunReport { undelivered: run.undelivered, cost: run.journal.spent(), verdict };
@@ -162,7 +165,7 @@ impl Pipeline {
     }
 }
 
-/// Why a rating that was not asked for stays owed, if it does: it may be had later.
+/// The reason to postpone a rating that was not requested, if it may be possible later.
 fn why_later(ended: &Ended) -> Option<Failure> {
     let variable = match ended {
         Ended::Model(error) if error.may_pass() => {

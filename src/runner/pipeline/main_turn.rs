@@ -1,4 +1,4 @@
-//! The paid part of a run: login, session, tools, and the day itself.
+//! The first part of a run: login, MCP session, tool catalog and main turn.
 
 use std::time::Duration;
 
@@ -26,12 +26,14 @@ use crate::{
     runner::{persona_tools::PersonaTools, verdict::Failure},
 };
 
-/// For a login that is needed only to end sessions with.
+/// Time limit for a login that is needed only to end MCP sessions.
 const LOGIN_FOR_END: Duration = Duration::from_secs(5);
 
 impl Pipeline {
-    /// Logs in, opens a session and plays the day, or the rest of one. After an error the run is where
-    /// it was before.
+    /// Logs in, opens a session and plays the main turn, or the rest of `day` if an earlier process began it.
+    ///
+    /// # Errors
+    /// When something is missing that may be available later. The run is then still at its last step.
     pub(super) async fn main_turn(
         &self,
         run: &mut Run,
@@ -41,7 +43,7 @@ impl Pipeline {
         self.warn_of_misnamed(&listed);
         let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
-        // On every path: the server never forgets a session by itself.
+        // Needed on every path, because the server keeps a session until its DELETE.
         let courtesy = run.scope.shutdown.courtesy();
         if tools.close(courtesy).await && run.left.sessions.is_empty() {
             run.journal.note(&Step::SessionsEnded).await;
@@ -50,14 +52,14 @@ impl Pipeline {
         end
     }
 
-    /// Logs in and opens a session, after those are ended that earlier processes have left.
+    /// Logs in, ends the sessions that earlier processes left open, and opens a new one.
     async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
         let opening = self.fleet.auth.open(&run.journal.persona.email, None, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
         let left = std::mem::take(&mut run.left.sessions);
         let mut access = access.map_err(|error| Failure::of_auth(&error))?;
-        // One for all that is said of the run: who learns a secret later tells everybody.
+        // The whole run shares one redactor, so a secret that is learnt later is redacted everywhere.
         run.scope.redactor.learn(&access.redactor);
         access.redactor = run.scope.redactor.clone();
         self.end_sessions(run, &access, left).await;
@@ -70,7 +72,7 @@ impl Pipeline {
                 let Err(McpError { fate: Fate::Away, reason }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
-                // As long as a tool call would wait for it.
+                // The same limit as for a tool call that waits for mana-mcp.
                 let now = Instant::now();
                 let longest = (now + self.fleet.config.run.tool_timeout).min(deadline);
                 if !self.fleet.mcp.look.returns(now, *give_up_at.get_or_insert(longest)).await {
@@ -82,8 +84,8 @@ impl Pipeline {
         Ok((access, session, tools))
     }
 
-    /// Ends sessions that earlier processes have left. Best effort: those that may be open still are left to
-    /// whoever comes next.
+    /// Ends sessions that earlier processes left open, as a best effort. If one may still be open, all of
+    /// them stay in `run.left` for a later attempt.
     async fn end_sessions(&self, run: &mut Run, access: &Access, left: Vec<String>) {
         if left.is_empty() {
             return;
@@ -99,7 +101,8 @@ impl Pipeline {
         }
     }
 
-    /// The same of a run that has not logged in, and does so for this only.
+    /// Ends the sessions that earlier processes left open, for a run that has not logged in: logs in only for
+    /// this.
     pub(super) async fn end_left_sessions(&self, run: &mut Run) {
         let left = std::mem::take(&mut run.left.sessions);
         let Persona { user_id, email, .. } = &run.journal.persona;
@@ -108,7 +111,7 @@ impl Pipeline {
         }
         let limit = LOGIN_FOR_END.min(run.scope.shutdown.courtesy());
         let deadline = (Instant::now() + limit).min(run.end);
-        // Who is held back may be so for its password, and a further attempt may lock the account.
+        // A persona may be held back because of its password, and a further attempt could lock the account.
         if self.fleet.holds.why(user_id).is_none()
             && let Ok(Ok(access)) =
                 timeout_at(deadline, self.fleet.auth.open(email, None, deadline)).await
@@ -119,7 +122,8 @@ impl Pipeline {
         }
     }
 
-    /// The tools on offer and the day: of the run as it was, or of this session and this morning.
+    /// The catalog and the conversation of the main turn. A resumed run uses the stored catalog and its
+    /// rebuilt conversation, a new run the tools of this session.
     async fn prepare(
         &self,
         run: &Run,
@@ -140,7 +144,8 @@ impl Pipeline {
         Ok((catalog, day))
     }
 
-    /// The tools of a session that Claude would take.
+    /// The listed tools that Claude accepts. Counts the tools that are left out for their schema for the
+    /// first time.
     fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
         let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
         self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
@@ -151,13 +156,13 @@ impl Pipeline {
         self.fleet.metrics.record_tools_left_out(ToolFault::Refused, newly);
     }
 
-    /// A setting that names no tool there is does nothing: a slip of the pen, or a version of the product
-    /// without it.
+    /// Warns of settings that name a tool which is not listed, and therefore have no effect: a typing error,
+    /// or a product version without the tool.
     fn warn_of_misnamed(&self, listed: &[Tool]) {
         for (variable, name) in self.policy.named_tools() {
             let is_listed = listed.iter().any(|tool| tool.name.as_str() == name);
-            let mut told = self.misnamed.lock();
-            if !is_listed && told.insert((variable, name.to_owned())) {
+            let mut logged = self.misnamed.lock();
+            if !is_listed && logged.insert((variable, name.to_owned())) {
                 tracing::warn!(
                     variable,
                     tool = name,
@@ -178,14 +183,14 @@ impl Pipeline {
         Ok(catalog)
     }
 
-    /// Writes down how the day begins: with which tools, asked to do what.
+    /// Begins the main turn: writes its catalog and its opening message to the journal.
     async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
         let catalog = self.offer(&tools)?;
         let now = self.fleet.clock.now();
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        // Names, texts and schemas that were JSON before.
+        // Cannot fail: names, texts and schemas were read from JSON.
         let tools = serde_json::to_string(&tools).unwrap_or_default();
         let hash = hash(&tools);
         let kept = self.fleet.journal.keep_catalog(&hash, &tools, now).await;
@@ -205,7 +210,7 @@ impl Pipeline {
         day: Option<Day>,
         listed: Vec<Tool>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
-        // The schemas are gone again after this: the run needs them as it offers them only.
+        // `listed` is consumed here, so the schemas are in memory only in the form in which they are offered.
         let (catalog, day) = match self.prepare(run, day, listed).await {
             Ok(prepared) => prepared,
             Err(failure) => return (MainTurn::default(), Err(failure)),
@@ -218,7 +223,7 @@ impl Pipeline {
         if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
-        // What cannot be written stays in memory.
+        // Steps that cannot be written stay in memory.
         let _ = journal.flush().await;
         self.note_refused_tools(refused_tools);
         self.tools.lock().count(&turn.calls);
@@ -226,7 +231,7 @@ impl Pipeline {
         let has_got_on = replies_before == 0 || turn.replies > replies_before;
         match &ended {
             Ended::Away(reason) => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
-            // What an earlier process paid for is not thrown away for a model that is away now.
+            // A main turn that an earlier process paid for is not ended because the model is unavailable now.
             Ended::Model(error) if !has_got_on && error.may_pass() => {
                 return (turn, Err(Failure::at(Stage::MainTurn, error)));
             }
@@ -250,7 +255,7 @@ impl Pipeline {
         }
     }
 
-    /// Counts what this process, and no earlier one, decided about calls and reminded the model of.
+    /// Counts the policy decisions and the reminders of this process. An earlier process has counted its own.
     fn count_decisions(&self, turn: &MainTurn, reminders: &[&'static str]) {
         for note in turn.calls.iter().flat_map(|call| &call.policy) {
             self.fleet.metrics.record_policy(note.decision, note.reason, self.policy.mode.as_str());
@@ -261,7 +266,7 @@ impl Pipeline {
     }
 }
 
-/// Names a list of tools by what it says.
+/// The SHA-256 of a catalog in hexadecimal, under which the journal stores it.
 fn hash(tools: &str) -> String {
     Sha256::digest(tools).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! A run under way: what it works with, and how far it has come.
+//! The state of one run that is carried out.
 
 use std::time::Duration;
 
@@ -16,35 +16,39 @@ use crate::{
     },
 };
 
-/// A run under way.
+/// The state of one run that is carried out: its journal, its limits and its results so far.
 pub(super) struct Run {
     pub journal: RunJournal,
-    /// Bounds of its conversations. No work after their deadline, only handing in.
+    /// Limits and shared values of the run's conversations. After `scope.deadline` only rows are delivered.
     pub scope: Scope,
     pub started: Instant,
-    /// Nothing after this.
+    /// End of the run's whole time limit; also the deadline for deliveries.
     pub end: Instant,
-    /// Its entry among those in flight.
+    /// The registration of the run as in flight.
     pub entry: InFlightEntry,
-    /// What earlier processes have left of it.
+    /// What the steps of earlier processes recorded. Stages take their part out of it.
     pub left: Replay,
-    /// Whether one of them has begun its day.
+    /// Whether an earlier process began the main turn.
     pub is_resumed: bool,
-    /// Whether its main turn is over and its actions are in the outbox already.
+    /// Whether the main turn is over and its actions are already in the outbox.
     pub is_rating: bool,
-    /// Why it does not go on.
+    /// The reason to close the run without further model requests, if there is one.
     pub close: Option<String>,
     pub turn: MainTurn,
-    /// Why its main turn ended.
+    /// Why the main turn ended.
     pub day_reason: String,
     pub ratings: usize,
-    /// Rows that the journal does not have yet.
+    /// Posts that are not in the journal yet.
     pub posts: Vec<(u32, Batch)>,
     pub undelivered: bool,
 }
 
 impl Run {
-    /// The outcome of free work, which a stop, a pause or the end of the run's time drops.
+    /// The output of `work`, which must not cost money, because a stop, a pause or the run's deadline drops
+    /// it.
+    ///
+    /// # Errors
+    /// When `work` was dropped.
     pub(super) async fn unless_stopped<T>(
         &self,
         stage: Stage,
@@ -61,7 +65,7 @@ impl Run {
         }
     }
 
-    /// What its end depends on.
+    /// The facts for [`crate::runner::verdict::decide`].
     pub(super) fn facts(&self) -> Facts {
         Facts {
             is_resumed: self.is_resumed,
@@ -74,7 +78,7 @@ impl Run {
         }
     }
 
-    /// Where it stands, for the journal.
+    /// The row of the run for the journal, with the counts so far.
     pub(super) fn row(&self, state: RunState, stage: Stage, reason: Option<String>) -> EndedRun {
         let calls = &self.turn.calls;
         EndedRun {
@@ -89,7 +93,7 @@ impl Run {
         }
     }
 
-    /// Says in the log how it went.
+    /// Logs the end of the run.
     pub(super) fn log(&self, report: &RunReport, took: Duration) {
         let (calls, took_ms) = (self.turn.calls.len(), took.as_millis() as u64);
         match report.verdict.error() {
@@ -101,11 +105,12 @@ impl Run {
                 took_ms,
                 "run ended"
             ),
-            // Told once a day, or once a tick where it is everybody's trouble.
+            // Only info: the warning or error is logged once a day for the persona, or once a tick if all
+            // logins were refused.
             Some(error) if report.verdict.is_refused_login() => {
                 tracing::info!(took_ms, "run did not end well: {}", one_line(error))
             }
-            // On one line, whatever a peer put into it.
+            // A peer may have put line breaks into the error.
             Some(error) => tracing::warn!(
                 run.calls = calls,
                 run.ratings = self.ratings,
@@ -119,18 +124,18 @@ impl Run {
     }
 }
 
-/// What came of a run.
+/// The report of a run for its tick.
 #[derive(Debug)]
 pub(in crate::runner) struct RunReport {
     pub verdict: Verdict,
-    /// Whether rows wait in the outbox.
+    /// Whether rows of the run wait in the outbox.
     pub undelivered: bool,
-    /// What its model requests cost in this process.
+    /// Cost of the run's model requests in this process.
     pub cost: Usd,
 }
 
 impl RunReport {
-    /// That of a persona that this kept from running.
+    /// A report for a persona that did not run because of this failure.
     pub(in crate::runner) fn without_a_run(failure: Failure) -> Self {
         let verdict = Verdict::failed(Then::Leave, failure);
         Self { verdict, undelivered: false, cost: Usd::ZERO }

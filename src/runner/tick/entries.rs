@@ -1,4 +1,4 @@
-//! Who of the due personas runs, and why the others do not.
+//! Decides which of the due personas run, and why the others do not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,22 +12,27 @@ use crate::{
         holds::Held,
         pipeline::RunReport,
         verdict::{Cause, Failure},
-        work::{Came, What, Work},
+        work::{RunResult, Work, WorkKind},
     },
 };
 
-/// A row of /due.
+/// One row of the answer of /due.
 pub(super) struct Entry {
-    /// The persona's e-mail, or what can be read of it.
+    /// The persona's e-mail, or the part of it that can be read.
     pub persona: String,
-    /// Its id, where it may be somebody's.
+    /// The persona's id; `None` for an invalid or repeated row.
     pub user: Option<UserId>,
-    /// What came of it; `None` for the next of the list of work.
-    pub came: Option<Came>,
+    /// The result for this row, or `None` if a new run in the list of work will have it.
+    pub result: Option<RunResult>,
 }
 
 impl Ticks {
-    /// Who runs, which goes to the end of the list of work, who does not, and which rows are nobody.
+    /// Makes an entry for each row of /due. A persona that runs is appended to `list`, which already holds
+    /// the unfinished runs; at most `most` are appended. `unfinished` has the ids of personas with an
+    /// unfinished run.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
     pub(super) async fn sort_out(
         &self,
         due: Due,
@@ -41,19 +46,19 @@ impl Ticks {
         let no_money = self.fleet.budget.exhausted();
         let most = list.len().saturating_add(most);
         let mut seen = HashSet::new();
-        // It may stand there for ever: it is told and counted once a day.
+        // An invalid row may be in /due for ever, so it is logged and counted once a day.
         let refuse = |persona: String, error: String, in_log: &str| {
-            if self.told.is_news(&persona, self.fleet.clock.now()) {
+            if self.logged.is_first_today(&persona, self.fleet.clock.now()) {
                 self.fleet.metrics.record_no_run(RunOutcome::Failed);
                 tracing::warn!("{in_log}");
             }
             let failure = Failure::at(Stage::Due, error);
-            Entry { persona, user: None, came: Some(Ok(RunReport::without_a_run(failure))) }
+            Entry { persona, user: None, result: Some(Ok(RunReport::without_a_run(failure))) }
         };
         let mut sort = |persona: Persona| {
             let (id, slot) = (persona.user_id.clone(), Slot::of(persona.cadence, server_time));
             let entry =
-                |came| Entry { persona: persona.email.clone(), user: Some(id.clone()), came };
+                |result| Entry { persona: persona.email.clone(), user: Some(id.clone()), result };
             let (why, because) = match self.fleet.holds.why(&id) {
                 Some(Held::Away(why)) => {
                     self.fleet.metrics.record_no_run(RunOutcome::PutOff);
@@ -84,8 +89,8 @@ impl Ticks {
                 }
                 None if let Some(claim) = self.claims.claim(id.as_str()) => {
                     let entry = entry(None);
-                    let what = What::New(Box::new(persona), slot);
-                    list.push(Work { id: RunId::new(), what, claim });
+                    let kind = WorkKind::New(Box::new(persona), slot);
+                    list.push(Work { id: RunId::new(), kind, claim });
                     return entry;
                 }
                 None => (WhyNotRun::Unfinished, "a run of it is under way".into()),
@@ -109,7 +114,7 @@ impl Ticks {
         Ok(sorted.collect())
     }
 
-    /// For each slot somebody is due for, the personas that have their run for it.
+    /// For each slot of the due personas: the ids of the personas that have already run in the slot.
     async fn done_for(
         &self,
         rows: &[DueRow],

@@ -1,5 +1,5 @@
-//! Runs that an earlier process was killed in, or was stopped in before their rating, and runs that were
-//! put off: which of them go on, and which are closed.
+//! Decides which unfinished runs continue and which are closed. Unfinished are runs that were interrupted by
+//! the end of a process, runs that still owe their rating, and runs that were put off.
 
 use std::collections::HashSet;
 
@@ -11,35 +11,36 @@ use crate::{
     journal::{CANCELLED, JournalError, RunRow},
     runner::{
         admission::Admitted,
-        work::{What, Work},
+        work::{Work, WorkKind},
     },
 };
 
-/// How long a rating is owed.
+/// Longest time after the start of a run for which its rating can still be requested.
 const MAX_AGE_OF_RATING: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// What earlier runs leave to be done.
+/// The unfinished runs, and what is to be done with them.
 #[derive(Debug)]
 pub(super) struct Unfinished {
-    /// What is to be done now.
+    /// The runs to continue or to close now.
     pub list: Vec<Work>,
-    /// How many of the list go on, and are not just closed.
+    /// How many runs of the list continue, and are not only closed.
     pub go_on: usize,
-    /// Ids of the personas with an unfinished run that somebody is at.
+    /// Ids of the personas with an unfinished run that another task has claimed.
     pub busy: HashSet<String>,
-    /// Ids of all personas with a run that is unfinished or under way: none of them begins another.
+    /// Ids of all personas with a run that is unfinished or under way. They may not begin another run.
     pub personas: HashSet<String>,
 }
 
 impl Ticks {
-    /// What there is to be done: young runs go on, if the runner is not paused, there is money, and
-    /// Claude is asked; older ones are closed. Runs that somebody is at, and those whose end is on its way to
-    /// the journal, are left alone; of several runs of a persona the others wait for the next list.
+    /// Lists the unfinished runs. A recent run continues if runs may begin now; a run that is too old is
+    /// closed. Claimed runs and runs whose end is only in memory are left out. Of several runs of one persona
+    /// only the first is listed; the others wait for the next list.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub(super) async fn unfinished(&self, admitted: Admitted) -> Result<Unfinished, JournalError> {
-        // From the look at the claims to the claim: what is read between them stays so.
+        // Held from reading the claims until the runs are claimed, so that two listings cannot claim the same
+        // run.
         let _listing = self.listing.lock().await;
         let claimed = self.claims.all();
         let unsaved = self.pipeline.deliverer.unsaved_runs().await;
@@ -69,7 +70,7 @@ impl Ticks {
             if let Some(claim) = self.claims.claim(&run.persona_id) {
                 go_on += usize::from(goes_on);
                 let id = run.id;
-                list.push(Work { id, what: What::Resume(Box::new(run), close), claim });
+                list.push(Work { id, kind: WorkKind::Resume(Box::new(run), close), claim });
             }
         }
         if !list.is_empty() {
@@ -80,7 +81,7 @@ impl Ticks {
 
     fn why_closed(&self, run: &RunRow, now: Timestamp) -> Option<&'static str> {
         let (since, most, too_old) = match run.state {
-            // For longer: a pause may last over a weekend.
+            // Longer than for a running one, because a pause may last over a weekend.
             RunState::RatingOwed => (
                 run.started_at,
                 MAX_AGE_OF_RATING,
@@ -97,7 +98,7 @@ impl Ticks {
         } else if now.duration_since(since) > most {
             Some(too_old)
         } else {
-            // Thinking is bound to the model that thought it.
+            // Claude accepts thinking blocks only with the model that made them.
             let is_bound =
                 run.state == RunState::Running && run.model != self.pipeline.claude.model();
             is_bound.then_some("ANTHROPIC_MODEL was changed in the middle of this run")
