@@ -1,4 +1,4 @@
-//! What must hold after the crashes, by devstack's own counters and the journal.
+//! The rules that must hold after the crashes, checked with devstack's own counters and the journal.
 
 mod money;
 mod rows;
@@ -9,12 +9,12 @@ use mana_persona_runner::journal::{Journal, RunRow};
 
 use crate::{Problem, ledger, ledger::Requests, rounds::Course, world::World};
 
-/// Figures for the summary, and what does not hold.
+/// The figures for the summary, and the broken rules.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Lines of figures.
+    /// Lines with figures, for the summary.
     pub figures: Vec<String>,
-    /// What does not hold.
+    /// The rules that do not hold, as messages.
     pub violations: Vec<String>,
 }
 
@@ -30,13 +30,13 @@ impl Findings {
     }
 }
 
-/// A run and its model requests.
+/// A run, its model requests and its MCP sessions.
 struct Run {
     row: RunRow,
     requests: Requests,
 }
 
-/// Looks at everything; the daemon has ended.
+/// Checks every rule. The daemon must have ended.
 ///
 /// # Errors
 /// When the journal cannot be read.

@@ -1,4 +1,5 @@
-//! The crash test: kills the daemon at random moments, lets it come to a calm end, and counts.
+//! The crash test: kills the daemon at random moments, lets a last daemon finish all work, and checks the
+//! result.
 //!
 //! `cargo run --bin crash -- --kills 100 PATH_OF_THE_DAEMON`; `.ci/crash` runs it in all its forms.
 
@@ -18,7 +19,7 @@ use options::Options;
 use tokio::time::timeout;
 use world::World;
 
-/// Why the test could not be carried out, or what went wrong in it.
+/// Why the test could not be carried out, or an error during the test.
 pub type Problem = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -90,7 +91,7 @@ async fn crash(options: &Options) -> Result<Findings, Problem> {
         findings.violations.push("more requests under way than personas at once".into());
     }
     if findings.violations.is_empty() {
-        // There is none of a daemon in this process.
+        // A daemon in this process writes no log file.
         let _ = fs::remove_file(&launcher.log);
     } else {
         println!("log of the daemons: {}", launcher.log.display());

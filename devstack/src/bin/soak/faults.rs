@@ -1,4 +1,4 @@
-//! What goes wrong at the peers now and then.
+//! The faults that the peers show from time to time.
 
 use std::{
     convert::Infallible,
@@ -13,20 +13,21 @@ use std::{
 use devstack::{Devstack, chance::Chance, fault::Fault, recorder::Recorded, wire::Served};
 use tokio::time::sleep;
 
-/// Between two losses of all sessions, in milliseconds.
+/// Time between two losses of all sessions, in milliseconds.
 const SESSION_LOSS: (u64, u64) = (3_000, 9_000);
-/// The request that meets a fault if chance has spared those before it: a minute should see each.
+/// If a fault has not occurred before, it is applied to the request with this number, so that a soak of one
+/// minute sees every fault.
 const SURE: u64 = 30;
-/// What a slow tool takes.
+/// Latency of a slow tool call.
 const SLOW: Duration = Duration::from_millis(800);
 
-/// How often each fault was met.
+/// How many times each fault occurred.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Met(Arc<Mutex<Vec<(&'static str, Count)>>>);
 
 type Count = Arc<AtomicUsize>;
 
-/// Faults that go on until they are ended.
+/// Faults that stay active until they are ended.
 pub(crate) struct Faults<'a> {
     peers: &'a Devstack,
     met: Met,
@@ -35,7 +36,7 @@ pub(crate) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    /// At these peers, by the chance of this seed.
+    /// Plans the faults at these peers; `seed` selects the random numbers.
     pub(crate) fn over(peers: &'a Devstack, seed: u64) -> Self {
         let met = Met::default();
         let overloaded =
@@ -52,7 +53,7 @@ impl<'a> Faults<'a> {
             |request: &Recorded| request.body.windows(10).any(|part| part == b"tools/call");
         let (auth, mcp, claude) = (&peers.auth.served, &peers.mcp.served, &peers.claude.served);
         let mut rain = Rain { met: met.clone(), seed };
-        // In thousandths of the requests they could meet.
+        // The numbers are thousandths of the requests that the fault may be applied to.
         rain.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
         rain.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
         rain.on(auth, "503 of a post", 50, down, is_post);
@@ -63,7 +64,7 @@ impl<'a> Faults<'a> {
         Self { peers, met, lost, chance }
     }
 
-    /// Has mana-mcp lose all its sessions from time to time, as its restarts do, for as long as it is
+    /// Makes mana-mcp lose all sessions from time to time, as a restart does, for as long as the future is
     /// polled.
     pub(crate) async fn lose_sessions(&self) -> Infallible {
         loop {
@@ -78,7 +79,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Nothing goes wrong any more. How often something did.
+    /// Ends all faults and returns how many times each occurred.
     pub(crate) fn end(self) -> Met {
         for served in [&self.peers.auth.served, &self.peers.mcp.served, &self.peers.claude.served] {
             served.faults.clear();
@@ -132,7 +133,7 @@ impl Met {
         all.iter().map(|(name, count)| (*name, count.load(SeqCst))).collect()
     }
 
-    /// Faults that nobody met: a soak without them shows nothing.
+    /// Names of the faults that never occurred: without them the soak proves nothing.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         self.counts().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
     }
