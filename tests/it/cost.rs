@@ -1,4 +1,4 @@
-//! What a run costs: the prompt cache, prices, and the cap.
+//! The cost of a run: the prompt cache, prices and the cap.
 
 use devstack::{
     claude::{ParsedRequest, Scripted},
@@ -51,7 +51,7 @@ async fn the_prefix_is_the_same_from_turn_to_turn_and_its_tools_from_persona_to_
         assert!(request.tools.last().unwrap()["cache_control"].is_object());
         assert!(request.body["system"][0]["cache_control"].is_object());
         assert!(request.body["cache_control"].is_object());
-        // What varies from run to run comes after it.
+        // Text that varies from run to run comes after the prefix.
         assert!(!prefix(request).contains("2026-03-09"));
     }
     for request in rating_requests(&world) {
@@ -70,7 +70,7 @@ async fn what_a_long_turn_follows_is_read_from_the_cache_too() {
     let requests = main_requests(&world);
     let marked: Vec<_> = requests.iter().map(|request| markers(&request.body)).collect();
     assert_eq!(marked, [3, 3, 4, 3]);
-    // Each part of the last prompt was written once, at four characters a token.
+    // Each part of the last prompt was written once, at four characters per token.
     let (written, last) = (world.peers.claude.cache_usage().written, requests[3].raw.len() as u64);
     assert!(written * 4 < last + 2_000, "{written} tokens written of {last} characters");
 }
@@ -104,14 +104,14 @@ async fn a_tick_says_what_it_cost_and_so_do_the_metrics() {
     assert!(said > 0.0 && (said - sum).abs() < 1e-9, "{said} and {sum}");
 }
 
-/// The only run there is.
+/// The only run in the journal.
 async fn the_run(world: &World) -> RunRow {
     world.journal().await.latest_runs(2).await.unwrap().remove(0)
 }
 
 #[tokio::test]
 async fn a_run_whose_next_request_might_exceed_its_cap_keeps_its_actions_and_is_rated() {
-    // A first request may cost less than a cent, and so may the rating.
+    // A first request may cost less than a cent, and so may the rating request.
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_COST_USD", "0.02").start().await;
     let books = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
     world.peers.mcp.add_tool("books.list", "", anything());
@@ -224,7 +224,7 @@ async fn a_persona_that_is_too_dear_costs_the_others_nothing() {
     setup.personas.extend(["huge", "liked"].map(|name| persona(name, &["habits"])));
     setup.personas[2].system_prompt = "x".repeat(2_200_000);
     setup.personas[3].module_mix = (0..101).map(|n| (format!("m{n}"), json!(0.1))).collect();
-    // Within the bounds, but dear for what the day allows.
+    // Within the limits, but too expensive for the daily budget.
     setup.personas.push(persona("dear", &["habits"]));
     setup.personas[4].system_prompt = "Du schreibst gern. ".repeat(3_400);
     let world = setup.var("BUDGET_DAILY_USD", "0.007").start().await;

@@ -1,4 +1,4 @@
-//! `.env.example` documents each variable, with its default.
+//! `.env.example` documents each environment variable with its default.
 
 use std::{collections::BTreeSet, ffi::OsString};
 

@@ -1,4 +1,4 @@
-//! What the fuzz targets check, for the inputs kept in fuzz/corpus.
+//! Runs the checks of the fuzz targets on the inputs kept in fuzz/corpus.
 
 #[allow(unreachable_pub, reason = "the fuzz targets use them from outside")]
 #[path = "../../fuzz/src/lib.rs"]
@@ -6,7 +6,7 @@ mod checks;
 
 use std::{fs, path::Path};
 
-/// Checks every input of a target, and that there are some.
+/// Checks every input of a target, and that there is at least one.
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> =
@@ -14,7 +14,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     files.sort();
     assert!(files.len() >= 10, "{files:?}");
     for file in files {
-        // Shown where the check fails.
+        // The output is shown if the check fails.
         println!("{}", file.display());
         check(&fs::read(file).unwrap());
     }

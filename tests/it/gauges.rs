@@ -1,4 +1,4 @@
-//! What /metrics says of the journal, right after a tick and after a restart.
+//! The gauges in /metrics about the journal, right after a tick and after a restart.
 
 use crate::support::Setup;
 

@@ -1,4 +1,4 @@
-//! The main turn: what a persona is told, and the loop until it stops.
+//! The main turn: what the persona is told, and the loop of replies and calls until it ends.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn the_prompt_names_the_date_of_the_daemons_clock_in_its_zone() {
             &[
                 ("2026-03-09T22:59:59Z", "2026-03-09"),
                 ("2026-03-09T23:00:00Z", "2026-03-10"),
-                // Summer time began in the night before.
+                // Daylight saving time began in the night before.
                 ("2026-03-29T21:59:59Z", "2026-03-29"),
                 ("2026-03-29T22:00:00Z", "2026-03-30"),
             ][..],
@@ -144,7 +144,7 @@ async fn the_turn_limit_is_an_ordinary_end_whose_last_calls_are_carried_out_and_
     for limit in [1, 3] {
         let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", limit).start().await;
         world.peers.claude.answer_with(|request| {
-            // It would go on for ever.
+            // The persona would never stop calling tools.
             (!request.is_rating()).then(|| Scripted::tools(&[habits_list(), habits_list()]))
         });
         world.good_tick().await;
@@ -159,7 +159,7 @@ async fn the_turn_limit_is_an_ordinary_end_whose_last_calls_are_carried_out_and_
 async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by_one() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
-    // Their schemas let any object through.
+    // The schemas of these tools accept any object.
     let failing = Behaviour::IsError("gerade nicht".into());
     let gone = Behaviour::RpcError { code: -32603, message: "Internal error".into() };
     for (tool, behaviour) in [("odd.fails", failing), ("odd.gone", gone)] {
@@ -167,7 +167,7 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
         mcp.override_tool(tool, 1, behaviour);
     }
     mcp.override_tool("library.list", 1, Behaviour::Delay(Duration::from_millis(60)));
-    // Inputs as no serializer would write them; their hashes are those Node gives.
+    // Inputs in forms that no serializer would write; the hashes are those that Node computes.
     let calls = [
         ("library_list", r#"{}"#, "library.list", "ok", "44136fa355b3678a"),
         (
@@ -337,7 +337,7 @@ async fn a_paused_turn_is_continued_unchanged_and_not_for_ever() {
     assert_eq!(outcomes(&world.actions().await), [("__idle", "ok")]);
 }
 
-/// A refusal in mid-output: none of it is to be used.
+/// A refusal in the middle of the output: none of the content may be used.
 fn refusal() -> Scripted {
     Scripted::Message {
         content: r#"[{"type":"text","text":"Ich kann"},

@@ -1,5 +1,5 @@
-//! mana-mcp is away in the middle of a day: what did not reach it waits, or the run is put off. Nothing is
-//! paid for meanwhile, and nothing is made twice.
+//! mana-mcp becomes unreachable in the middle of a day: calls that did not reach it wait, or the run is put
+//! off. No model request is paid for in the meantime, and no call is executed twice.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     support::{Setup, World, patiently},
 };
 
-/// Looks of the daemon that found nobody there.
+/// The metric of the daemon's look requests that could not connect to mana-mcp.
 const REFUSED: &str =
     r#"http_client_requests_total{operation="look",outcome="unreachable",peer="mana-mcp"}"#;
-/// Requests of this operation that found nobody there.
+/// The same metric for another operation.
 fn unreachable(operation: &str) -> String {
     REFUSED.replace("look", operation)
 }
@@ -27,7 +27,7 @@ fn habits_create() -> (&'static str, Value) {
     ("habits_create", json!({"title": "Lesen", "frequency": "daily"}))
 }
 
-/// A persona's day: a read, then these calls, then closing words.
+/// A persona's day: a read, then these calls, then a final text.
 fn script(world: &World, calls: Vec<(&'static str, Value)>) {
     world.peers.claude.answer_with(move |request| match request.turn() {
         _ if request.is_rating() => None,
@@ -41,8 +41,8 @@ fn second(request: &Recorded) -> bool {
     request.json()["messages"][2].is_object() && !request.json()["tools"].is_null()
 }
 
-/// Begins a tick and closes mana-mcp's door when `personas` have asked Claude for their second turn. Let
-/// go, they make its calls.
+/// Starts a tick and closes mana-mcp's socket when `personas` have requested their second turn from Claude.
+/// Once released, they make the calls of that turn.
 async fn away_in_mid_day(world: &World, personas: usize) -> Tick {
     let (claude, released) = (&world.peers.claude.served, CancellationToken::new());
     claude.faults.inject(personas, Fault::Hold(released.clone()), second);
@@ -63,13 +63,13 @@ impl Tick {
     }
 }
 
-/// What a restart does: the port answers again, the sessions are gone.
+/// Simulates the end of a restart: the port accepts connections again, the sessions are gone.
 async fn back(world: &World) {
     world.peers.mcp.forget_sessions().await;
     world.peers.mcp.served.accept_again().unwrap();
 }
 
-/// ranSuccessfully, skipped, putOff, and how many failed.
+/// ranSuccessfully, skipped, putOff and the number of failed runs.
 fn counts(result: &Value) -> [u64; 4] {
     let number = |name: &str| result[name].as_u64().unwrap();
     let failed = result["failed"].as_array().unwrap().len() as u64;
@@ -89,7 +89,7 @@ async fn all_runs_end(world: &World) {
     world.nothing_in_flight().await;
 }
 
-/// Anna's day is whole: each tool called once, nothing paid for twice, one post of each kind.
+/// Checks that Anna's day is complete: each tool called once, nothing paid for twice, one post of each kind.
 async fn the_day_is_whole(world: &World) {
     assert_eq!(
         outcomes(&world.actions().await),
@@ -128,7 +128,7 @@ async fn a_short_restart_costs_no_call_and_one_look_serves_all_runs() {
     assert!(actions.iter().all(|row| row.result == "ok"), "{actions:?}");
     assert_eq!(world.peers.mcp.calls().len(), 12);
     assert_eq!(main_requests(&world).len(), 12);
-    // They waited for the look instead of trying by themselves.
+    // The runs waited for the shared look request instead of trying by themselves.
     assert_eq!(world.metric(&unreachable("tools_call")).await, Some(4.0));
     assert_eq!(world.metric(&unreachable("initialize")).await, Some(0.0));
     assert_eq!(world.metric(r#"mcp_sessions_renewed_total{reason="lost"}"#).await, Some(4.0));
@@ -149,7 +149,7 @@ async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_
     let reason = body["reason"].as_str().unwrap();
     assert!(reason.contains("was put off") && reason.contains("cannot be reached"), "{reason}");
 
-    // Away still: a tick says so again, without a login.
+    // mana-mcp is still away: a tick reports it again, without a login.
     let logins = world.upstream_requests();
     assert_eq!(counts(&world.tick().await), [0, 0, 1, 0]);
     assert_eq!(world.upstream_requests(), logins + 1, "only who is due is asked");
@@ -216,7 +216,7 @@ async fn parallel_reads_are_put_off_together_and_those_that_were_answered_are_no
     let world = impatient(anna()).start().await;
     let slow = ("todo_list", json!({}));
     script(&world, vec![habits_list(), slow, habits_list()]);
-    // The first of them is answered before the door closes; a read that breaks is asked for once more.
+    // The first call is answered before the socket closes; an interrupted read is sent once more.
     let (mcp, released) = (&world.peers.mcp, CancellationToken::new());
     mcp.served.faults.inject(1, Fault::Hold(released.clone()), calls_of("todo.list"));
     let tick = world.begin_tick();
@@ -285,7 +285,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
         faults.clear();
         assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0], "{status}");
     }
-    // The handshake went well just before it.
+    // The handshake just before was successful.
     let world = impatient(anna()).short_days().start().await;
     let lists = |r: &Recorded| r.method == Method::GET || r.json()["method"] == "tools/list";
     world.peers.mcp.served.faults.inject(usize::MAX, Fault::status(503, ""), lists);
@@ -294,7 +294,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
     world.peers.mcp.served.faults.clear();
     assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0]);
 
-    // A call that such a proxy refuses has not run only where it says 503.
+    // A call that such a proxy refuses is known not to have run only if the status is 503.
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
     let (claude, released) = (&world.peers.claude.served, CancellationToken::new());
@@ -330,7 +330,7 @@ async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
         }
         let (status, body) = patiently(how, tick.0).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{how}: {body}");
-        // The call that was not made leaves no row.
+        // A call that was not made leaves no row.
         assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")], "{how}");
         assert_eq!(main_requests(&world).len(), 2, "{how}");
     }

@@ -1,4 +1,4 @@
-//! What a server or the configuration says of a tool's nature, and what becomes of its calls.
+//! What the server or the configuration declares about a tool's nature, and how its calls are then executed.
 
 use devstack::{claude::Scripted, fault::Fault};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn tools_that_read_by_annotation_or_by_configuration_run_at_once() {
     for (read_tools, annotations) in [
         ("", json!({"readOnlyHint": true})),
         ("x.y, t.odd", Value::Null),
-        // The configuration adds to what the server says.
+        // The configuration overrides what the server declares.
         ("t.odd", json!({"readOnlyHint": false})),
     ] {
         let setup = Setup::one(&["habits"]).var("PERSONA_READ_TOOLS", read_tools);

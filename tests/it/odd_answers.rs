@@ -1,4 +1,4 @@
-//! Answers that are too long, point elsewhere, never come, or ask for something themselves.
+//! Answers that are too long, redirect elsewhere, never arrive, or contain requests of the server.
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
 use reqwest::Method;
@@ -12,7 +12,7 @@ use crate::{
     support::{Setup, path},
 };
 
-/// A result of this many bytes of text, as JSON or as an event.
+/// A result with this many bytes of text, as JSON or as an event.
 fn of_length(bytes: usize, as_event: bool) -> Fault {
     let text = "a".repeat(bytes);
     let result = json!({"content": [{"type": "text", "text": text}]});
@@ -193,7 +193,7 @@ async fn a_jwt_that_fits_in_no_header_is_the_fault_of_mana_auth() {
     }
 }
 
-/// A stream with so many requests of the server, and a result behind them.
+/// A stream with this many requests of the server, followed by a result.
 fn asking(times: usize) -> Fault {
     let mut body = String::new();
     for n in 0..times {

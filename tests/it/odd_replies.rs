@@ -1,5 +1,5 @@
-//! Replies and results with something odd about them: one odd part does not cost the whole, and what cannot be
-//! sent back is not sent back.
+//! Replies and results with malformed parts: one malformed part does not invalidate the rest, and blocks that
+//! cannot be sent back are not sent back.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silent
     assert_eq!(world.feedback().await.len(), tools.len(), "one module each");
 }
 
-/// A day of a paused reply that ends in white space, blank texts, and odd calls.
+/// A day with a paused reply that ends in white space, blank texts, and malformed calls.
 fn odd_day(turn: usize) -> Scripted {
     let thinking = r#"{"type":"thinking","thinking":"","signature":"sig_1"}"#;
     match turn {
@@ -212,7 +212,7 @@ async fn an_odd_call_costs_that_call_at_most() {
             vec![("habits.list", "error"), ok],
             Some(NONE),
         ),
-        // An odd input is that of its own block, whatever id it shares.
+        // A malformed input belongs to its own block, even if another block has the same id.
         (
             vec![
                 of(r#""id":"a","name":"habits_list","input":{"n":1e400}"#),
@@ -230,7 +230,7 @@ async fn an_odd_call_costs_that_call_at_most() {
     ] {
         let world = world().await;
         let content = format!("[{}]", blocks.join(","));
-        // Twice, so that the ids of the second are those of the first.
+        // Two replies, so that the ids of the second are those of the first.
         let day = [
             raw(&content, Some("tool_use")),
             raw(&content, Some("tool_use")),
@@ -250,10 +250,10 @@ async fn an_odd_call_costs_that_call_at_most() {
     }
 }
 
-/// The hash of `{}`.
+/// The input hash of `{}`.
 const NONE: &str = "44136fa355b3678a";
 
-/// What the tick says it cost, what the journal has booked for the run, and the steps say: all the same.
+/// The cost according to the tick, the journal's run and its steps; all must be equal.
 async fn booked(world: &World, result: &Value) -> Usd {
     let journal = world.journal().await;
     let spent = journal.latest_runs(1).await.unwrap().remove(0).spent;
@@ -283,7 +283,7 @@ async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_sai
         days += 1;
         assert_eq!(main_requests(&world).len(), days, "asked once: {usage}");
     }
-    // 8,192 tokens of output alone were reserved for.
+    // The reservation included 8,192 tokens of output.
     assert!(least > Usd::from_dollars(0.5).unwrap().per_million(8_192), "{least}");
     assert_eq!(logs.lines_with("does not say what it took").len(), 1);
     make_due(&world).await;
@@ -319,7 +319,7 @@ async fn what_a_killed_run_has_booked_for_such_a_reply_is_what_it_goes_on_with()
     let before = world.journal().await.latest_runs(1).await.unwrap().remove(0).spent;
     world.peers.claude.served.faults.clear();
     world.peers.claude.answer_with(|r| (!r.is_rating()).then(|| Scripted::text("Gut.")));
-    // What is booked leaves no room under this cap, so the day is over.
+    // The booked amount leaves no room under this cap, so the day is over.
     let cap = before.dollars().to_string();
     world.start_again(&[("PERSONA_MAX_COST_USD", &cap)]).await;
     let over = async |journal: &mana_persona_runner::journal::Journal| {

@@ -1,4 +1,4 @@
-//! Rows of the journal that do not say what this program writes: the trouble of their run alone.
+//! Journal rows with content that this program does not write: only the row's own run is affected.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use mana_persona_runner::{
@@ -14,7 +14,7 @@ use crate::{
     support::{Setup, World, logs::Logs, patiently},
 };
 
-/// Changes the journal as somebody with a shell would.
+/// Changes the journal as a user with a shell could.
 async fn spoil(world: &World, statements: &[String]) {
     let file = world.peers.data_folder().join(FILE_NAME);
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
@@ -24,7 +24,7 @@ async fn spoil(world: &World, statements: &[String]) {
     connection.close().await.unwrap();
 }
 
-/// Two personas, of whom one was killed after it had used a tool; the other's day is still to come.
+/// Two personas. One was killed after it had used a tool; the day of the other has not begun.
 async fn killed() -> (World, RunId) {
     let mut world = Setup::many(&["anna", "ben"]).var("PERSONA_CONCURRENCY", 1).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {

@@ -1,4 +1,4 @@
-//! Ratings that are still owed: by runs that were stopped in the middle of their day.
+//! Ratings that are still owed by runs that were stopped in the middle of their day.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn ratings_asked(world: &World) -> usize {
     world.peers.claude.served.recorder.matching(is_rating).len()
 }
 
-/// A daemon that was stopped after each of these personas had used a tool; it is down.
+/// A daemon that was stopped after each of these personas had used a tool; the daemon is not running.
 async fn stopped_in_the_middle(names: &[&str]) -> World {
     let mut world =
         Setup::many(names).short_days().var("PERSONA_CONCURRENCY", names.len()).start().await;

@@ -1,4 +1,4 @@
-//! What personas may do with tools, and what the model hears of it.
+//! The policy for tools, and what the model is told about it.
 
 use devstack::claude::Scripted;
 use serde_json::{Value, json};
@@ -8,12 +8,12 @@ use crate::{
     support::{Setup, World},
 };
 
-/// A tool without input.
+/// The schema of a tool without input.
 fn nothing() -> serde_json::Map<String, Value> {
     json!({"type": "object", "properties": {}}).as_object().cloned().unwrap_or_default()
 }
 
-/// A world whose server also lists a destructive tool, one for administrators, and a notebook.
+/// A world whose server also lists a destructive tool, an administration tool and a notebook.
 async fn world(setup: Setup) -> World {
     let world = setup.start().await;
     for tool in ["notes.deleteAll", "admin.listUsers"] {
@@ -46,7 +46,7 @@ async fn a_denied_call_is_an_error_that_says_why_and_reaches_no_server() {
     for tool in ["notes.deleteAll", "admin.listUsers"] {
         assert!(world.peers.mcp.served.recorder.matching(calls_of(tool)).is_empty());
     }
-    // The gate's hints come along as a system message, which this model takes.
+    // The gate's hints are sent as a system message, which this model accepts.
     let last = request.messages.last().unwrap();
     assert_eq!(last["role"], "system");
     assert_eq!(last["content"].as_str().unwrap().matches("<reminder>").count(), 2);

@@ -1,4 +1,4 @@
-//! The rating turn: what the persona is asked, and what is made of its answer.
+//! The rating turn: what the persona is asked, and how its answer is used.
 
 use devstack::{
     auth::FeedbackRow,
@@ -13,7 +13,7 @@ use crate::{
     support::{Setup, World},
 };
 
-/// A day in which `habits` and `goals` are used, and what is said of it afterwards.
+/// A day in which `habits` and `goals` are used, followed by these answers to the rating request.
 fn day_with(answers: impl IntoIterator<Item = Scripted>) -> impl Iterator<Item = Scripted> {
     let calls = [("habits_list", json!({})), ("goals_list", json!({}))];
     [Scripted::tools(&calls), Scripted::text("War gut.")].into_iter().chain(answers)
@@ -48,7 +48,7 @@ async fn the_question_is_a_fresh_one_with_a_recap_of_what_happened() {
     ]}));
     mcp.override_tool("habits.list", 1, lines);
     mcp.override_tool("goals.list", 1, Behaviour::IsError("Ziele sind weg".into()));
-    // A read, so it is asked once more.
+    // A read, so the call is sent once more.
     mcp.override_tool("dreams.list", 2, Behaviour::EndsStream);
     let none = |name: &'static str| (name, json!({}));
     let replies = [
@@ -114,7 +114,7 @@ async fn the_answer_is_asked_for_as_json_with_the_reason_before_the_number() {
     assert!(places.is_sorted(), "in that order on the wire: {places:?}");
 }
 
-/// A rating answer for both modules around one spelling of the number for `habits`.
+/// A rating answer for both modules with this spelling of the number for `habits`.
 fn number(spelled: &str) -> String {
     format!(
         r#"{{"ratings":[{{"module":"habits","notes":"n","calls":[1],"rating":{spelled}}},
@@ -169,7 +169,7 @@ async fn an_answer_in_several_blocks_beside_thinking_is_read_too() {
     assert_eq!(told(&world.feedback().await), [("habits", 4), ("goals", 1)]);
 }
 
-/// One module's rating.
+/// A rating answer with one module only.
 fn only(module: &str, rating: i64) -> Scripted {
     Scripted::ratings(&[(module, rating, "Weil.")])
 }
@@ -200,7 +200,7 @@ async fn what_is_missing_is_asked_for_once_more_and_no_further() {
             vec![("goals", 2), ("habits", 1)],
             0.0,
         ),
-        // What it rated the first time stays; the forgotten one stays unrated.
+        // A module that was rated in the first answer keeps its rating; a forgotten module stays unrated.
         (vec![only("habits", 2), nothing()], &all[1..], vec![("habits", 2)], 1.0),
         (vec![only("habits", 2), only("habits", 5)], &all[1..], vec![("habits", 2)], 1.0),
         (vec![nothing(), nothing()], &all, vec![("__parse", 3)], 2.0),
@@ -262,7 +262,7 @@ async fn notes_are_cut_at_a_thousand_characters_and_spoil_no_batch() {
     let (long, emoji) = ("ä".repeat(3_000), "😀".repeat(3_000));
     for (notes, kept) in [
         (long.as_str(), Some("ä".repeat(1_000))),
-        // Counted as JavaScript counts, and never through the middle of a character.
+        // Counted in UTF-16 code units, as in JavaScript, and never cut inside a character.
         (&emoji, Some("😀".repeat(500))),
         ("mit\0Null", Some("mitNull".into())),
         ("", None),
@@ -295,7 +295,7 @@ async fn a_rating_request_that_fails_for_good_is_a_failed_entry_and_what_there_i
     for (answers, says, rows) in [
         (vec![refused(400)], "400", vec![]),
         (vec![refused(529), refused(529), refused(529)], "529", vec![]),
-        // The first answer was good for one of them.
+        // The first answer contained a valid rating for one of the modules.
         (vec![only("habits", 2), refused(400)], "400", vec![("habits", 2)]),
         (vec![Scripted::text("Nö."), refused(400)], "400", vec![("__parse", 3)]),
     ] {

@@ -10,7 +10,7 @@ use crate::support::{Setup, World, patiently};
 
 const READY: (StatusCode, Value) = (StatusCode::OK, Value::Null);
 
-/// The reason in the answer, or null in [`READY`].
+/// The status and the reason in the answer; the reason is null in [`READY`].
 async fn ready(world: &World) -> (StatusCode, Value) {
     let (status, body) = world.call(Method::GET, "/ready").await;
     let reason = body["reason"].clone();
@@ -73,11 +73,11 @@ async fn it_takes_a_session_at_mana_mcp_for_somebody() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let says = ["every run of the last tick failed: initialize: ", "404"];
     assert!(says.iter().all(|part| reason.as_str().unwrap().contains(part)), "{reason}");
-    // As long as both are held back, nobody knows better.
+    // As long as both are held back, no attempt can show that the cause is gone.
     assert_eq!(world.tick().await["skipped"], json!(2));
     assert_eq!(ready(&world).await.1, reason);
 
-    // One of them is enough.
+    // One successful persona is enough.
     mcp.clear();
     mcp.inject(1, Fault::status(404, "no"), opens);
     world.advance(std::time::Duration::from_secs(3_601));

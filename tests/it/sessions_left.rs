@@ -1,4 +1,4 @@
-//! Sessions at mana-mcp that a killed process has left open: the next one ends them.
+//! Sessions at mana-mcp that a killed process left open: the next process ends them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn lists_tools(request: &Recorded) -> bool {
     request.json()["method"] == "tools/list"
 }
 
-/// Whether a request to Claude shows it results.
+/// Whether a request to Claude contains tool results.
 fn second(request: &Recorded) -> bool {
     request.json()["messages"].as_array().is_some_and(|messages| messages.len() == 3)
 }
@@ -36,7 +36,7 @@ async fn anna() -> World {
     world
 }
 
-/// Kills the daemon while Claude answers such a request, which then leaves so many sessions.
+/// Kills the daemon while Claude answers such a request; this many sessions then stay open.
 async fn kill_while_asking(world: &mut World, request: fn(&Recorded) -> bool, sessions: usize) {
     world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, request);
     drop(world.begin_tick());
@@ -55,8 +55,8 @@ async fn kill_while_listing(world: &mut World) {
     kill(world, 1).await;
 }
 
-/// Kills the daemon, which leaves so many sessions: what it still sends when it is dropped, as no process
-/// does that is killed, gets nowhere.
+/// Kills the daemon, which leaves this many sessions open. Requests that the dropped daemon still sends,
+/// which a killed process could not send, are discarded.
 async fn kill(world: &mut World, sessions: usize) {
     let ends = |request: &Recorded| request.method == Method::DELETE;
     let served = &world.peers.mcp.served;

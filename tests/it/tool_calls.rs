@@ -1,4 +1,4 @@
-//! What becomes of a tool call: told honestly, recorded, and repeated only where it did not run.
+//! The outcome of a tool call: reported correctly, recorded, and repeated only if the call did not run.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
     let spelled: Vec<_> = tools.iter().map(|tool| format!("t_{tool}")).collect();
     let mut asked: Vec<_> =
         spelled.iter().map(|name| (name.as_str(), json!({"write": 1}))).collect();
-    // The session is still good.
+    // This call shows that the session still works.
     asked.push(habits_list());
     play_well(&world, [Scripted::tools(&asked), Scripted::text("Komisch.")]).await;
     let (results, actions) = (results(&main_requests(&world)[1]), world.actions().await);
@@ -67,7 +67,7 @@ async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
 
 #[tokio::test]
 async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for_ever() {
-    // Tool, answer, how often, requests, what the row says.
+    // Tool, answer, number of such answers, number of requests, error in the row.
     let busy = || Fault::status(503, r#"{"error":"busy"}"#);
     let cases = [
         ("t.r503", busy(), 2, 3, None),
@@ -75,7 +75,7 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
         ("t.asks", Fault::retry_after(429, 1, "{}"), 1, 2, None),
         ("t.down", busy(), 9, 3, Some("503")),
         ("t.long", Fault::retry_after(503, 3_600, "{}"), 9, 1, Some("503")),
-        // Once more with a fresh JWT.
+        // Sent once more with a fresh JWT.
         ("t.r401", Fault::status(401, r#"{"error":"Invalid token"}"#), 9, 2, Some("401")),
         ("t.r403", Fault::status(403, r#"{"error":"not yours"}"#), 9, 1, Some("403")),
         ("t.r413", Fault::status(413, "too large"), 9, 1, Some("413")),
@@ -154,7 +154,8 @@ async fn a_tool_that_misses_the_vault_is_repeated_once_it_is_initialised_once() 
     let init =
         world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/encryption-vault/init"));
     assert_eq!(init.len(), 1);
-    // The three run at once: each one that came too early is repeated, and none more than once.
+    // The three calls run at the same time: each one that came too early is repeated, and none more than
+    // once.
     let calls = world.peers.mcp.calls().len();
     assert!((4..=6).contains(&calls), "{calls}");
 }

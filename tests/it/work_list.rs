@@ -1,4 +1,4 @@
-//! Unfinished and new runs in one list: who goes on, who begins, who waits and why.
+//! Unfinished and new runs in one list: which runs continue, begin or wait, and why.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ async fn anna_is_asked(world: &World, times: usize) {
     patiently("anna's request", recorder.wait_for(times, asks_for_anna)).await;
 }
 
-/// A daemon that was killed while the model answered Anna; the others have had their day, and everybody is
-/// due again. What answers Anna is `fault`.
+/// A daemon that was killed while the model answered Anna. The others have finished their day, and every
+/// persona is due again. Anna's model requests meet `fault`.
 async fn killed_at_anna(fault: Fault) -> World {
     let mut world = Setup::many(&NAMES).short_days().var("PERSONA_CONCURRENCY", 2).start().await;
     world.peers.claude.served.faults.inject(usize::MAX, fault, asks_for_anna);
@@ -61,7 +61,7 @@ async fn a_run_that_goes_on_after_a_start_and_hangs_holds_up_nobody_else() {
     let mut world = killed_at_anna(Fault::Hang).await;
     world.start_again(&[]).await;
     anna_is_asked(&world, 2).await;
-    // The recovery is at it, and is no tick.
+    // The recovery is working on the run; it is not a tick.
     let result = world.tick().await;
     assert_eq!(told(&result), [&json!(3), &json!(2), &json!({"unfinished": 1}), &json!([])]);
     assert_eq!(result["skipped"], 1);
@@ -93,7 +93,7 @@ async fn a_run_that_a_tick_goes_on_with_and_that_hangs_holds_up_nobody_else() {
     let unfinished = json!({"unfinished": 1});
     assert_eq!(told(&body["result"]), [&json!(3), &json!(2), &unfinished, &json!([])]);
     assert_eq!(runs_of_anna(&world).await, [RunState::Finished]);
-    // Who is due all the same runs with the next tick.
+    // A persona that is still due runs with the next tick.
     world.peers.auth.set_last_active_at(&world.users[0], None).await;
     assert_eq!(told(&world.tick().await), [&json!(1), &json!(1), &json!({}), &json!([])]);
 }
@@ -143,7 +143,7 @@ async fn who_had_its_run_and_who_is_held_back_are_told_apart_with_the_end_of_the
     world.peers.claude.served.faults.inject(1, Fault::status(422, "{}"), asks_for_anna);
     assert_eq!(world.tick().await["failed"].as_array().unwrap().len(), 1);
     let until = (world.clock.now() + Duration::from_secs(60)).to_string();
-    // As if mana-auth had lost what the others did.
+    // As if mana-auth had lost the actions of the others.
     for user in &world.users {
         world.peers.auth.set_last_active_at(user, None).await;
     }

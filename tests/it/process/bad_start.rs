@@ -1,4 +1,5 @@
-//! What the compiled daemon does not start with: exit code 78, at once, and a line that says what to do.
+//! Conditions under which the compiled daemon does not start: exit code 78, at once, with a line that says
+//! what to do.
 
 use std::{
     ffi::OsString,
@@ -51,7 +52,7 @@ async fn a_fifo_or_a_link_in_the_journals_place_ends_the_start_at_once() {
             let said = refused(&[("PORT", "0"), ("RUNNER_DATA_DIR", data)]).await;
             let found = if is_fifo { "no regular file" } else { "a link" };
             assert!(said.contains(path.to_str().unwrap()) && said.contains(found), "{said}");
-            // Nor is it read.
+            // The command line does not read it either.
             let var = ("RUNNER_DATA_DIR".into(), data.into());
             let ended = finish([var], &["runs"]).await;
             assert_eq!(ended.code, Some(1));

@@ -1,4 +1,4 @@
-//! The command line beside a running daemon: what it reads is what happened.
+//! The command line while a daemon is running: its output matches what happened.
 
 use std::{ffi::OsString, process::Stdio};
 
@@ -14,7 +14,7 @@ use crate::support::{Setup, patiently, persona, start_peers};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 
-/// All of the environment that the command line needs.
+/// The only environment variable that the command line needs.
 fn data_dir(peers: &Devstack) -> (OsString, OsString) {
     ("RUNNER_DATA_DIR".into(), peers.data_folder().into())
 }
@@ -30,7 +30,7 @@ async fn ask(peers: &Devstack, arguments: &[&str]) -> String {
     stdout
 }
 
-/// The rows of a table, as their words.
+/// The rows of a table, split into words.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     let lines = table.lines().skip(1).take_while(|line| !line.is_empty());
     lines.map(|line| line.split_whitespace().collect()).collect()
@@ -181,7 +181,7 @@ async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_els
     let said = ask(&peers, &["outbox", "discard", &refused]).await;
     assert!(said.contains("nothing is thrown away"), "{said}");
 
-    // What is on its way arrives, and what happened to both can still be read.
+    // The rows in the outbox are delivered, and the events of both runs can still be read.
     faults.clear();
     ask(&peers, &["outbox", "retry"]).await;
     patiently("the confirmation", async {
@@ -220,7 +220,7 @@ async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
     let fails = |arguments: &'static [&str]| {
         let var = data_dir(&peers);
         async move {
-            // A container's LOG_FORMAT is for its log, not for whoever types.
+            // A container's LOG_FORMAT applies to its log, not to the output for a user.
             let ended = finish([var, ("LOG_FORMAT".into(), "json".into())], arguments).await;
             assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{arguments:?}");
             assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);

@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written, is no reason for the daemon to stand still.
+//! A log that is not read or cannot be written must not block the daemon.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::json;
 use super::daemon::{Daemon, Reader};
 use crate::support::{Setup, start_peers};
 
-/// Days whose lines are more than a pipe holds.
+/// Number of days whose lines are more than a pipe holds.
 const DAYS: usize = 4;
 const LOST: &str = "mana_persona_runner_log_lines_dropped_total ";
 
-/// A daemon that logs all it can, and its ten personas.
+/// A daemon with the most detailed log, and its ten personas.
 async fn talkative(reader: Reader, format: &str) -> (Devstack, Daemon) {
     let names: Vec<_> = (0..10).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();

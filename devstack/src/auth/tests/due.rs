@@ -1,4 +1,4 @@
-//! Who is due, and the door of the service path.
+//! Which personas are due, and the key check of the service path.
 
 use super::*;
 

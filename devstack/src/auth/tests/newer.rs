@@ -116,7 +116,7 @@ async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_
     assert_eq!(refused.header("x-ratelimit-reset"), Some(&*reset.to_string()));
     assert_eq!(refused.header("retry-after"), None);
     assert_eq!(refused.header("date"), Some("Fri, 20 Nov 2026 10:00:00 GMT"));
-    // Other callers have windows of their own, and nothing outside /api is counted.
+    // Other callers have their own windows, and requests outside /api are not counted.
     for header in [("x-forwarded-for", "10.0.0.1, 10.0.0.2"), ("x-real-ip", "10.0.0.2")] {
         assert_eq!(newer.ask(Method::GET, &due, &[KEY, header], "").await.status, 200);
     }

@@ -1,4 +1,4 @@
-//! What a session or a JWT opens: spaces, fresh JWTs, the vault.
+//! What a session or a JWT gives access to: spaces, fresh JWTs, the vault.
 
 use super::*;
 use crate::auth::Deployment;

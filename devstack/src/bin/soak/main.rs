@@ -77,7 +77,7 @@ impl Options {
     }
 }
 
-/// The peers and who is there.
+/// The peers and the personas.
 pub struct World {
     /// The running peers.
     pub peers: Devstack,

@@ -1,4 +1,4 @@
-//! Rate limits: buckets that fill by the clock, and the headers that tell about them.
+//! Rate limits: buckets that fill by the clock, and the headers that report their levels.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn header<'a>(answer: &'a Answer, kind: &str, what: &str) -> &'a str {
     answer.headers[format!("anthropic-ratelimit-{kind}-{what}")].to_str().unwrap()
 }
 
-/// Checks that this is refused for now, in the API's words.
+/// Checks that this body is refused with 429, with the API's message.
 async fn too_early(client: &Client, body: Value, seconds: u64, what: &str) -> Answer {
     let answer = client.post(body.to_string()).await;
     assert_eq!(answer.status, 429, "{}", answer.text);
@@ -36,7 +36,7 @@ async fn too_early(client: &Client, body: Value, seconds: u64, what: &str) -> An
     answer
 }
 
-/// A question of this many tokens.
+/// A question that counts this many tokens.
 fn question(tokens: usize) -> Value {
     let frame = json!({"type": "text", "text": ""}).to_string().len();
     talk(json!([user(json!("x".repeat(tokens * 4 - frame)))]))
@@ -88,7 +88,7 @@ async fn output_counts_once_it_is_known_and_may_leave_a_debt() {
     let answer = client.accepts(asks_for_much).await;
     assert_eq!(answer.json["usage"]["output_tokens"], 900);
     assert_eq!(header(&answer, "output-tokens", "remaining"), "0");
-    // 300 below zero at ten a second, and one token more to begin with.
+    // The bucket is at -300 and gains ten per second; one token is needed to begin.
     too_early(&client, base(), 31, "output tokens").await;
     client.clock.advance(Duration::from_secs(31));
     client.accepts(base()).await;

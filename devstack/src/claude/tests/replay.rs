@@ -1,4 +1,4 @@
-//! What Claude said is replayed byte for byte, behind the history it was said after.
+//! Claude's replies are replayed byte for byte, after the history that they were generated for.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{
     fixture::{Client, base, talk, tool, tool_result, user, with},
 };
 
-/// Content as no serializer would write it.
+/// Content in a form that no serializer writes.
 const CONTENT: &str = r#"[{"type": "thinking","thinking":"","signature":"sig_a"},
     {"type":"text", "text":"Ich sehe \u00fcberall nach."},{"type":"hologram","id":"h1","n":1.0},
     {"type":"tool_use","id":"toolu_a","name":"todo_list","input":{ "limit": 1e1 }}]"#;
@@ -20,7 +20,7 @@ fn scripted(content: &str) -> Scripted {
     }
 }
 
-/// The request after `content`, as text: the content is put in as it is.
+/// The request after `content`, as text: the content is inserted unchanged.
 fn follow_up(mut request: Value, content: &str) -> String {
     let messages = request["messages"].as_array_mut().unwrap();
     messages.push(json!({"role": "assistant", "content": "HERE"}));

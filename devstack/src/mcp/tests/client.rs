@@ -1,4 +1,4 @@
-//! What rmcp's client, which the daemon uses, makes of this server.
+//! How this server works with rmcp's own client.
 
 use std::collections::HashMap;
 

@@ -74,7 +74,7 @@ async fn an_offer_is_accepted_up_to_2025_11_25_and_answered_with_that_beyond() {
         ("2026-07-28", "2025-11-25"),
         ("2031-01-01", "2025-11-25"),
     ] {
-        // The header is not looked at yet.
+        // The header is not checked on initialize.
         let request = world.post(&initialize(offered)).header("mcp-protocol-version", offered);
         let answer = event(request.send().await.unwrap()).await;
         assert_eq!(answer["result"]["protocolVersion"], agreed, "{offered}");
@@ -119,7 +119,7 @@ async fn a_post_must_accept_both_forms_and_be_json_of_at_most_4_mib() {
     assert_rpc(post(both, "text/plain", good.clone()), 415, -32000).await;
     assert_rpc(post(both, json, "{".into()), 400, -32700).await;
     assert_rpc(post(both, json, format!("[{good}]")), 400, -32700).await;
-    // What the official schema says of `params`: an object, or none.
+    // The official schema allows for `params` an object or nothing.
     let odd = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":null}"#;
     assert_rpc(post(both, json, odd.into()), 400, -32700).await;
     assert_rpc(post(both, json, " ".repeat((4 << 20) + 1)), 413, -32000).await;
@@ -194,7 +194,7 @@ async fn a_session_has_one_stream_of_the_servers_own_at_a_time() {
         .header("mcp-session-id", &session.id)
         .header("accept", "application/json");
     assert_rpc(json_only, 406, -32000).await;
-    // The stream ends with its session, without an event.
+    // The stream ends when its session ends, without an event.
     session.request(Method::DELETE).send().await.unwrap();
     assert_eq!(stream.text().await.unwrap(), "");
 }

@@ -1,4 +1,4 @@
-//! How long entries live, by a clock that tests move.
+//! The lifetime of cache entries, with a clock that the tests move.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn only_what_is_hit_lives_on() {
     client.clock.advance(4 * MINUTE);
     assert_eq!(client.spends(persona("Ben")).await, (0, 300, 600));
     client.clock.advance(2 * MINUTE);
-    // Ben kept the tools alive; Anna's own prefix is past its time.
+    // Ben's request kept the tools alive; Anna's own prefix has expired.
     assert_eq!(client.spends(persona("Anna")).await, (0, 300, 600));
     assert_eq!(client.spends(persona("Ben")).await, (0, 0, 900));
 }
@@ -37,7 +37,7 @@ async fn only_what_is_hit_lives_on() {
 async fn the_time_runs_from_the_start_of_the_request_however_long_its_answer_takes() {
     let client = Client::start().await;
     let clock = client.clock.clone();
-    // The rule is asked while the answer is being made.
+    // The rule is called while the answer is being made.
     client.claude.answer_with(move |request| {
         if request.system.starts_with("Anna") {
             clock.advance(4 * MINUTE);

@@ -1,10 +1,10 @@
-//! How far a marker looks back for what was written before.
+//! How many blocks before a marker are searched for an earlier entry.
 
 use serde_json::{Value, json};
 
 use super::{super::fixture::Client, marked, persona, short_lived, text, words};
 
-/// The request of `persona` with this many one-word blocks behind its question.
+/// The request of `persona` with this many one-word blocks after its question.
 fn with_blocks(n: usize) -> Value {
     let mut body = persona("Anna");
     let mut blocks = vec![text(&words(100))];
@@ -21,7 +21,7 @@ async fn nineteen_new_blocks_are_in_reach_and_twenty_are_not() {
 
     let client = Client::start().await;
     client.accepts(with_blocks(0)).await;
-    // The markers on tools and system prompt find their own entries all the same.
+    // The markers on tools and system prompt still find their own entries.
     assert_eq!(client.spends(with_blocks(20)).await, (0, 300, 800));
 }
 
