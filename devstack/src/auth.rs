@@ -57,7 +57,7 @@ pub enum Deployment {
     Seeds,
 }
 
-/// How mana-auth behaves.
+/// The settings of a simulated mana-auth.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
     /// The variant of the service that is simulated.
@@ -176,7 +176,7 @@ impl Auth {
     }
 }
 
-/// The running mana-auth.
+/// A running mana-auth with its database.
 pub struct ManaAuth {
     /// The socket of this peer: recorded requests and planned faults.
     pub served: Served,

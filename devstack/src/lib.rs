@@ -33,11 +33,11 @@ use mcp::{ManaMcp, McpOptions};
 /// How the peers behave.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How mana-auth behaves.
+    /// Settings of the simulated mana-auth.
     pub auth: AuthOptions,
-    /// How mana-mcp behaves.
+    /// Settings of the simulated mana-mcp.
     pub mcp: McpOptions,
-    /// How the scripted Claude behaves.
+    /// Settings of the scripted Claude.
     pub claude: ClaudeOptions,
     /// Puts the runner's data folder on a tmpfs (in memory), on machines that have one.
     pub folder_in_memory: bool,
@@ -47,11 +47,11 @@ pub struct Options {
 /// which users have a vault there.
 #[derive(Debug)]
 pub struct Devstack {
-    /// The running mana-auth.
+    /// The mana-auth of this devstack.
     pub auth: ManaAuth,
-    /// The running mana-mcp.
+    /// The mana-mcp of this devstack.
     pub mcp: ManaMcp,
-    /// The running scripted Claude.
+    /// The scripted Claude of this devstack.
     pub claude: FakeClaude,
     /// The clock that all three peers read.
     pub clock: Clock,

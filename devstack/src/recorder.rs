@@ -23,7 +23,7 @@ pub struct Recorded {
     pub uri: Uri,
     /// All headers of the request.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body of the request.
     pub body: Bytes,
     /// When the request had arrived completely.
     pub at: Instant,

@@ -29,7 +29,7 @@ async fn tools_that_read_by_annotation_or_by_configuration_run_at_once() {
     for (read_tools, annotations) in [
         ("", json!({"readOnlyHint": true})),
         ("x.y, t.odd", Value::Null),
-        // The configuration overrides what the server declares.
+        // The configuration marks the tool as a read although the server says that it is not.
         ("t.odd", json!({"readOnlyHint": false})),
     ] {
         let setup = Setup::one(&["habits"]).var("PERSONA_READ_TOOLS", read_tools);

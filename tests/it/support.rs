@@ -140,7 +140,7 @@ pub(crate) fn persona(name: &str, modules: &[&str]) -> SeedPersona {
 
 /// A running devstack and a running daemon.
 pub(crate) struct World {
-    /// The running peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
     /// User ids of the seeded personas.
     pub users: Vec<String>,

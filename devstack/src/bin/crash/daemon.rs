@@ -51,7 +51,7 @@ pub(crate) struct Launcher {
 
 /// A running daemon, as a child process or in this process.
 pub(crate) enum Daemon {
-    /// The compiled daemon.
+    /// The compiled daemon as a child process.
     Process(Box<Child>),
     /// The daemon as a library, on a runtime of its own in this process.
     InProcess(Runtime),

@@ -24,7 +24,7 @@ const TOOL_LATENCY: Duration = Duration::from_millis(12);
 
 /// The devstack with its personas.
 pub(crate) struct World {
-    /// The running peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
     /// Cadence of each persona, by user id.
     pub cadences: HashMap<String, Cadence>,

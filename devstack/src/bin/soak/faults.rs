@@ -103,7 +103,7 @@ impl Rain {
         is_it: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
     ) {
         let count = self.met.add(name);
-        // Each fault has chances of its own.
+        // Each fault has its own sequence of random numbers.
         self.seed += 1;
         let state = Mutex::new((Chance::new(self.seed, thousandths), 0));
         served.faults.inject(usize::MAX, fault, move |request| {

@@ -79,7 +79,7 @@ impl Options {
 
 /// The peers and the personas.
 pub struct World {
-    /// The running peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
     /// The marked calls that the model requested.
     pub marked: Marked,

@@ -34,7 +34,7 @@ fn tools() -> Value {
     ])
 }
 
-/// One executed call.
+/// A tool call that the client executed.
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
     turn: usize,
