@@ -79,7 +79,8 @@ impl Daemon {
         let (url, lines) =
             timeout(START_LIMIT, healthy).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let started_in = started.elapsed();
-        // The log is read to its end, because a daemon whose log is not read blocks on writing.
+        // Read until the process ends: otherwise its log thread would block on the full pipe and lines would be lost.
+        // reader.
         tokio::spawn(log.clone().follow(lines));
         Ok(Self { child, client, url, started_in, log })
     }
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_is_told_to_stop_is_waited_for() {
+    async fn terminate_waits_until_the_child_has_ended() {
         let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let status = terminate(&mut child, Duration::from_secs(10)).await.unwrap();
         assert!(!status.success());

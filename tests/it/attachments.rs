@@ -93,7 +93,7 @@ async fn images_shown(answers: Vec<Vec<Value>>) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn where_there_are_many_images_the_new_one_gives_way_to_those_before() {
+async fn a_new_image_that_would_break_the_limits_becomes_a_note_and_earlier_ones_stay() {
     let twenty = |first: Value| {
         let mut all = vec![png(9, 9); 20];
         all[0] = first;
@@ -185,7 +185,7 @@ async fn attachments_that_a_request_is_refused_with_are_replaced_by_notes_once_a
 }
 
 #[tokio::test]
-async fn a_refusal_that_lasts_ends_the_run_after_each_was_tried_once() {
+async fn a_lasting_refusal_ends_the_run_after_each_remedy_was_tried_once() {
     let world = no_tools().await;
     three_calls(&world);
     world.peers.claude.served.faults.inject(usize::MAX, refusal(), has_five_messages);

@@ -79,7 +79,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
 }
 
 #[tokio::test]
-async fn a_persona_without_money_before_midnight_has_some_after_it() {
+async fn a_personas_daily_budget_is_renewed_at_midnight() {
     let mut world =
         Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", "0.0001").start().await;
     // The run lasts until after midnight.
@@ -127,7 +127,7 @@ async fn a_run_that_meets_a_cap_ends_cleanly_with_what_it_has() {
 }
 
 #[tokio::test]
-async fn personas_at_once_wait_for_each_others_reservations_and_never_overshoot() {
+async fn concurrent_personas_wait_for_each_others_reservations_and_never_exceed_the_cap() {
     let names: Vec<_> = (0..12).map(|n| format!("p{n}")).collect();
     let day = cost_of_a_day().await;
     // All runs fit under this cap, but twelve reservations at the same time do not.

@@ -61,7 +61,7 @@ async fn rated(world: &World) {
 }
 
 #[tokio::test]
-async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_somebody_resumes() {
+async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_resume() {
     let mut world = anna().await;
     let answer = hold_first_answer(&world).await;
     post(&world, "pause").await;
@@ -223,7 +223,7 @@ async fn a_run_cancelled_in_its_rating_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_the_rating_owed_until_it_is_cancelled_while_nobody_is_at_it() {
+async fn a_rating_owed_after_a_stop_can_be_cancelled_while_no_run_works_on_it() {
     let mut world = hanging(rating).await;
     post(&world, "pause").await;
     world.stop().await;
@@ -287,7 +287,7 @@ async fn a_pause_by_environment_is_not_resumed_at_run_time() {
 }
 
 #[tokio::test]
-async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_nobody_does() {
+async fn control_requires_the_key_in_production_too_and_is_closed_if_no_key_is_set() {
     let secrets = [("PERSONA_SEED_SECRET", "a-secret-of-production")];
     let setup = Setup::one(&["habits"]).var("RUNNER_ENV", "production");
     let world = setup.var(secrets[0].0, secrets[0].1).start().await;
@@ -317,7 +317,7 @@ async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_n
 }
 
 #[tokio::test]
-async fn whoever_tries_keys_is_told_of_with_the_address_and_without_the_key() {
+async fn attempts_with_wrong_keys_are_logged_with_the_address_and_without_the_key() {
     let logs = Logs::capture("warn");
     let world = Setup::one(&["habits"]).var("RUNNER_PAUSED", "true").start().await;
     assert_eq!(world.control(Method::GET, "status").await.0, StatusCode::OK);

@@ -60,7 +60,7 @@ async fn the_prefix_is_the_same_from_turn_to_turn_and_its_tools_from_persona_to_
 }
 
 #[tokio::test]
-async fn what_a_long_turn_follows_is_read_from_the_cache_too() {
+async fn the_history_before_a_long_turn_is_read_from_the_cache_too() {
     let world = no_tools().await;
     world.peers.mcp.add_tool("books.list", "", anything());
     let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
@@ -183,7 +183,7 @@ async fn a_turn_of_many_results_is_cut_visibly_to_what_the_cap_allows() {
 }
 
 #[tokio::test]
-async fn a_cut_turn_is_replayed_as_it_was_said() {
+async fn a_cut_turn_is_replayed_unchanged() {
     let mut world = no_tools().await;
     world.peers.mcp.add_tool("books.list", "", anything());
     let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_900)}]});
@@ -238,7 +238,7 @@ async fn a_persona_that_is_too_dear_costs_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn a_price_table_of_ones_own_takes_the_place_of_the_one_in_the_binary() {
+async fn a_configured_price_table_replaces_the_built_in_one() {
     let path = format!("{}/prices-of-one-dollar.toml", env!("CARGO_TARGET_TMPDIR"));
     let band = "{input = 1.0, write_5m = 1.0, write_1h = 1.0, read = 1.0, output = 1.0}";
     let table = format!(

@@ -87,7 +87,7 @@ async fn a_login_that_fails_names_the_step_and_its_status() {
 }
 
 #[tokio::test]
-async fn a_refused_login_and_an_unreachable_service_are_told_apart() {
+async fn a_refused_login_and_an_unreachable_service_have_different_errors() {
     let world = Setup::one(&["todo"]).start().await;
     let (status, body) = world.call(Method::GET, "/diag/login?email=nobody@mana.test").await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
@@ -126,7 +126,7 @@ async fn a_peer_that_echoes_what_it_was_sent_gives_no_secret_away() {
 }
 
 #[tokio::test]
-async fn a_tick_answers_with_exactly_what_it_came_to() {
+async fn a_tick_answers_with_exactly_its_result() {
     let world = Setup::one(&["todo"]).idle().start().await;
     let ben = [persona("ben", &["todo"])];
     world.peers.auth.seed(&ben, |_| "chosen by himself".into()).await.unwrap();
@@ -253,7 +253,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_tick() {
 }
 
 #[tokio::test]
-async fn paused_a_tick_is_an_empty_result_and_calls_nobody() {
+async fn a_paused_tick_has_an_empty_result_and_sends_no_request() {
     let world = Setup::one(&["todo"]).var("RUNNER_PAUSED", "1").start().await;
     let expected = json!({"ok": true, "paused": true, "result": {
         "due": 0, "ranSuccessfully": 0, "skipped": 0, "skippedBecause": {}, "putOff": 0, "undelivered": 0, "failed": [],

@@ -34,7 +34,7 @@ async fn paused() -> World {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
+async fn requests_under_foreign_names_or_origins_are_refused_before_anything_is_sent() {
     let world = Setup::one(&["todo"]).start().await;
     let strangers: &[&[&str]] = &[
         // Names that may have been rebound to this address (DNS rebinding).
@@ -95,7 +95,7 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
 }
 
 #[tokio::test]
-async fn the_same_requests_come_in_from_here_and_from_listed_names() {
+async fn the_same_requests_are_accepted_from_this_machine_and_from_listed_names() {
     let world = paused().await;
     let known: &[&[&str]] = &[
         &["Host: localhost"],
@@ -126,7 +126,7 @@ async fn the_same_requests_come_in_from_here_and_from_listed_names() {
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_first_is_not_told_yes() {
+async fn a_cors_preflight_is_not_approved() {
     let world = paused().await;
     let preflight = [
         "OPTIONS /diag/tick HTTP/1.1",

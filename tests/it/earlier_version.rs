@@ -77,7 +77,7 @@ fn bound_parts(request: &Recorded) -> Value {
 }
 
 #[tokio::test]
-async fn its_unfinished_runs_go_on_and_its_rows_arrive_once() {
+async fn unfinished_runs_of_the_earlier_version_continue_and_rows_arrive_once() {
     let world = daemon_of_today().await;
     let runs = world.journal().await.latest_runs(10).await.unwrap();
     assert!(runs.iter().all(|run| run.state == RunState::Finished), "{runs:?}");
@@ -105,7 +105,7 @@ async fn its_unfinished_runs_go_on_and_its_rows_arrive_once() {
 }
 
 #[tokio::test]
-async fn a_run_of_it_goes_on_with_the_same_bytes() {
+async fn a_run_of_the_earlier_version_continues_with_the_same_bytes() {
     let world = daemon_of_today().await;
     let requests = world.peers.claude.served.recorder.all();
     let dora = requests.iter().find(|r| is_of(r, "dora") && !r.json()["tools"].is_null()).unwrap();

@@ -328,7 +328,7 @@ async fn the_category_of_a_refusal_shows_no_part_of_a_secret() {
 }
 
 #[tokio::test]
-async fn what_mana_auth_echoes_of_a_persona_at_a_delivery_is_not_kept_also_of_an_earlier_process() {
+async fn secrets_that_mana_auth_echoes_at_a_delivery_are_not_stored_even_for_earlier_processes() {
     let mut world = hourly().start().await;
     let secrets = Secrets::of(&world).await;
     let auth = &world.peers.auth.served.faults;

@@ -46,7 +46,7 @@ async fn a_tool_that_mostly_fails_is_warned_of_once_a_tick_with_its_name_and_its
 }
 
 #[tokio::test]
-async fn where_all_calls_fail_each_tool_and_all_together_are_told_of_though_every_run_is_well() {
+async fn if_all_calls_fail_each_tool_and_the_total_are_warned_of_although_runs_end_well() {
     let world = no_tools().await;
     let logs = Logs::capture("warn");
     for (tool, status) in [("a.list", 400), ("b.create", 503)] {
@@ -61,7 +61,7 @@ async fn where_all_calls_fail_each_tool_and_all_together_are_told_of_though_ever
 }
 
 #[tokio::test]
-async fn calls_that_never_reached_the_product_say_nothing_of_it() {
+async fn calls_that_never_reached_the_product_are_not_counted_against_it() {
     let world = no_tools().await;
     for tool in ["notes.deleteAll", "a.list"] {
         world.peers.mcp.add_tool(tool, "", anything());

@@ -68,7 +68,7 @@ async fn headers_that_announce_a_limit_are_heeded_before_it_is_hit() {
 }
 
 #[tokio::test]
-async fn an_ordinary_day_hears_no_reminder() {
+async fn an_ordinary_day_has_no_reminder() {
     let world = Setup::one(&["habits"]).start().await;
     let turn = || Scripted::tools(&[habits_list(), habits_list()]);
     play_well(&world, [turn(), turn(), turn(), turn(), Scripted::text("Genug.")]).await;

@@ -159,7 +159,7 @@ async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself()
 }
 
 #[tokio::test]
-async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_down_and_handed_in_later() {
+async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_and_posted_later() {
     let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "8000".into())]).await;
     let tick = scene.fill_during_answer(2).await;
     let (_, body) = patiently("the tick", tick).await.unwrap();
@@ -212,7 +212,7 @@ async fn files_that_are_removed_under_the_daemon_stop_paid_work_until_they_are_b
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() {
+async fn a_full_disk_is_noticed_by_the_next_tick_even_if_no_persona_is_due() {
     let scene = Scene::start(&[]).await;
     scene.begin_tick().await.unwrap();
     fill(&scene.journal, &scene.clock).await;
@@ -224,7 +224,7 @@ async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() 
 }
 
 #[tokio::test]
-async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_the_space() {
+async fn a_run_kept_in_memory_is_written_by_a_stop_once_there_is_space() {
     let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "8000".into())]).await;
     let tick = scene.fill_during_answer(2).await;
     patiently("the tick", tick).await.unwrap();

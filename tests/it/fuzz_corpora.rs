@@ -26,7 +26,7 @@ fn every_kept_mcp_stream_is_heard_the_same_wherever_its_chunks_end() {
 }
 
 #[test]
-fn every_kept_reply_of_claude_is_stored_and_sent_back_as_it_may_be() {
+fn every_kept_reply_of_claude_is_stored_and_sent_back_acceptably() {
     replay("claude_reply", checks::claude_reply);
 }
 
@@ -41,6 +41,6 @@ fn every_kept_rating_answer_gives_only_ratings_that_were_asked_for() {
 }
 
 #[test]
-fn every_kept_odd_text_is_read_as_javascript_reads_it() {
+fn every_kept_malformed_text_is_read_as_javascript_reads_it() {
     replay("surrogate_repair", checks::surrogate_repair);
 }

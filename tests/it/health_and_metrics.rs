@@ -28,7 +28,7 @@ fn health(differences: Value) -> Value {
 }
 
 #[tokio::test]
-async fn health_tells_the_settings_and_how_the_tick_loop_does() {
+async fn health_shows_the_settings_and_the_state_of_the_tick_loop() {
     let paused = || Setup::default().var("RUNNER_PAUSED", "true");
     let disabled = json!({"status": "degraded", "tickLoop": "disabled",
         "reason": "MANA_SERVICE_KEY is not set; ticks are disabled"});
@@ -114,7 +114,7 @@ fn label_values(text: &str, family: &str, label: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
+async fn after_a_tick_the_metrics_match_what_the_peers_received() {
     let personas = ["anna", "ben", "kai"].map(|name| persona(name, &["todo", "habits"])).to_vec();
     let world = Setup { personas, ..Setup::default() }.start().await;
     world.peers.auth.seed(&[persona("eve", &["todo"])], |_| "own".into()).await.unwrap();
@@ -202,7 +202,7 @@ async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
 }
 
 #[tokio::test]
-async fn tokens_are_those_the_model_billed_by_kind() {
+async fn token_metrics_match_the_models_bills_by_kind() {
     let world = Setup::one(&["todo"]).start().await;
     let body = json!({
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-5-5",

@@ -53,7 +53,7 @@ async fn memory(daemon: &Daemon) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ticks_and_health_go_on_among_slow_idle_and_oversized_clients() {
+async fn ticks_and_health_work_despite_slow_idle_and_oversized_clients() {
     raise_the_descriptor_limit().await;
     let names: Vec<_> = (0..5).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();
@@ -196,7 +196,7 @@ async fn a_large_body_is_refused_and_nothing_done_for_it() {
 }
 
 #[tokio::test]
-async fn what_everybody_may_ask_for_reveals_no_secret_no_e_mail_and_no_credentials_of_a_url() {
+async fn public_endpoints_reveal_no_secret_no_e_mail_and_no_credentials_of_a_url() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let emails: Vec<_> = setup.personas.iter().map(|persona| persona.email.clone()).collect();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;

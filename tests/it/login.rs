@@ -56,7 +56,7 @@ async fn the_running_service_is_recognised_once_and_its_sessions_are_kept() {
 }
 
 #[tokio::test]
-async fn a_deployment_as_the_seeds_say_is_recognised_once_and_a_run_is_one_login() {
+async fn the_seeds_deployment_is_recognised_once_and_a_run_needs_one_login() {
     let logs = Logs::capture("info");
     let world = three_days(Deployment::Seeds).await;
     assert_eq!(world.asked(LOGIN, None).len(), 30);
@@ -71,7 +71,7 @@ async fn a_deployment_as_the_seeds_say_is_recognised_once_and_a_run_is_one_login
 }
 
 #[tokio::test]
-async fn the_deployment_is_found_out_once_even_if_that_first_run_then_fails() {
+async fn the_deployment_is_detected_once_even_if_the_first_run_then_fails() {
     let refused = || Fault::status(403, "{}");
     // The login in the second form proves that the deployment uses cookies.
     let troubles = [

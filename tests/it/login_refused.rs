@@ -94,7 +94,7 @@ async fn a_single_persona_with_another_password_says_nothing_about_the_secret() 
 }
 
 #[tokio::test]
-async fn an_account_that_somebody_else_locked_is_tried_again_when_its_lock_ends() {
+async fn an_account_locked_by_another_client_is_tried_again_when_the_lock_ends() {
     let world = Setup::one(&["todo"]).idle().var("RUN_BACKOFF_MS", 1).start().await;
     world.peers.clock.set_speed(0.0);
     let email = "persona.anna@mana.test";
@@ -145,7 +145,7 @@ async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
 
 /// The only test that waits in real time, because the rate limit uses real time.
 #[tokio::test]
-async fn after_a_rate_limit_nobody_logs_in_for_ten_seconds_and_then_all_get_in() {
+async fn after_a_rate_limit_no_login_is_sent_for_ten_seconds_and_then_all_succeed() {
     // Detecting that the running service wants cookies costs one additional login.
     for_each(
         [(Deployment::Running, 5), (Deployment::Seeds, 4)],
@@ -194,7 +194,7 @@ async fn with_a_deleted_user() -> World {
 }
 
 #[tokio::test]
-async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
+async fn a_deleted_user_that_stays_due_is_logged_once_a_day_and_does_not_stop_others() {
     let logs = Logs::capture("info");
     let mut world = with_a_deleted_user().await;
     let ben = world.users[1].clone();
@@ -232,7 +232,7 @@ async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_login_by_diag_shows_as_well_that_the_secret_fits() {
+async fn a_login_by_diag_also_confirms_the_secret() {
     let world = Setup::default().start().await;
     let seed = async |name: &str, secret: &'static str| {
         let people = [persona(name, &["todo"])];

@@ -230,7 +230,7 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
 }
 
 #[tokio::test]
-async fn what_the_model_said_is_replayed_byte_for_byte_and_history_only_grows() {
+async fn replies_are_replayed_byte_for_byte_and_the_history_only_grows() {
     const FIRST: &str = r#"[ {"type": "thinking","thinking":"","signature":"sig_a"},
         {"type":"text", "text":"Ich sehe \u00fcberall nach."},{"type":"hologram","id":"h1","n":1.0},
         {"type":"redacted_thinking","data":"Eq=="},

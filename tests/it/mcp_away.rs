@@ -187,7 +187,7 @@ async fn a_run_that_was_put_off_survives_a_restart_of_the_daemon() {
 }
 
 #[tokio::test]
-async fn killed_while_it_waits_a_run_makes_the_refused_call_all_the_same() {
+async fn a_run_killed_while_it_waits_still_makes_the_refused_call() {
     let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 60_000).start().await;
     script(&world, vec![habits_create(), habits_list()]);
     drop(away_in_mid_day(&world, 1).await);
@@ -200,7 +200,7 @@ async fn killed_while_it_waits_a_run_makes_the_refused_call_all_the_same() {
 }
 
 #[tokio::test]
-async fn put_off_for_too_long_a_run_is_closed_with_what_it_has() {
+async fn a_run_that_is_put_off_for_too_long_is_closed_with_its_results_so_far() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
     away_in_mid_day(&world, 1).await.result().await;
@@ -276,7 +276,7 @@ async fn a_session_is_waited_for_as_a_call_is() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
+async fn a_proxy_answering_for_an_unreachable_server_counts_as_unreachable() {
     for status in [502, 503, 504] {
         let world = impatient(anna()).short_days().start().await;
         let faults = &world.peers.mcp.served.faults;
@@ -313,7 +313,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
+async fn a_stop_a_pause_or_a_cancel_ends_a_runs_wait_at_once() {
     for how in ["stop", "pause", "cancel"] {
         let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 600_000).start().await;
         script(&world, vec![habits_create(), habits_list()]);
@@ -337,7 +337,7 @@ async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_to_rate_a_module_that_no_call_has_reached() {
+async fn a_module_that_no_call_has_reached_is_not_rated() {
     let world = anna().start().await;
     let mcp = &world.peers.mcp;
     for tool in ["denied.delete", "refused.create", "failed.create", "lost.create"] {

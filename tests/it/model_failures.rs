@@ -100,7 +100,7 @@ fn failure_of<'a>(result: &'a Value, name: &str) -> Option<&'a str> {
 const WHOLE_DAY: usize = 4;
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_and_the_day_goes_on_as_if_nothing_had_been() {
+async fn transient_failures_are_retried_and_the_day_continues_unchanged() {
     let html = Fault::Respond { status: 200, headers: vec![], body: "<html>proxy</html>".into() };
     let no_message = Fault::status(200, r#"{"type":"message","content":"none"}"#);
     let cases = [

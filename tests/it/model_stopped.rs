@@ -32,7 +32,7 @@ async fn health(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn the_first_refusal_stops_everybody_before_they_log_in() {
+async fn the_first_refusal_stops_all_personas_before_they_log_in() {
     for (status, code) in [
         (401, None),
         (402, None),
@@ -78,7 +78,7 @@ async fn a_stop_of_all_use_of_the_model_is_one_error_line() {
 }
 
 #[tokio::test]
-async fn one_probe_run_after_ten_minutes_and_doubling_finds_out_when_it_is_over() {
+async fn one_probe_run_after_ten_minutes_then_doubling_detects_the_end_of_the_stop() {
     let world = world(3, refused(401, None)).await;
     world.tick().await;
     for minutes in [10, 20] {

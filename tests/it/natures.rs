@@ -72,7 +72,7 @@ async fn tools_that_destroy_or_are_for_administrators_by_annotation_are_denied()
 }
 
 #[tokio::test]
-async fn of_two_tools_of_one_name_the_stricter_is_believed() {
+async fn of_two_tools_with_one_name_the_stricter_nature_applies() {
     for admin_first in [false, true] {
         let world = Setup::one(&["habits"]).start().await;
         world.peers.mcp.add_tool("t.twice", "", anything());

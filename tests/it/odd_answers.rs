@@ -52,7 +52,7 @@ async fn an_answer_over_the_limit_says_so_and_is_not_asked_for_again_by_stream_a
 }
 
 #[tokio::test]
-async fn a_tool_list_over_the_limit_is_told_and_not_asked_for_again() {
+async fn a_tool_list_over_the_limit_is_reported_and_not_requested_again() {
     let world = Setup::one(&["habits"]).start().await;
     spoil_rpc(&world, "tools/list", 9, of_length(5 << 20, true));
     let result = world.tick().await;
@@ -159,7 +159,7 @@ async fn a_redirection_of_the_personas_endpoint_names_the_url_and_the_variable_t
 }
 
 #[tokio::test]
-async fn a_read_without_an_answer_is_told_as_that() {
+async fn a_read_without_an_answer_is_reported_as_such() {
     let world = no_tools().await;
     let mcp = &world.peers.mcp;
     for tool in ["t.list", "u.list"] {

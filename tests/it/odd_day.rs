@@ -87,7 +87,7 @@ fn odd_reply(turn: usize) -> Scripted {
 }
 
 #[tokio::test]
-async fn with_everything_odd_at_once_everybody_else_has_a_whole_day_and_the_log_says_each_once() {
+async fn with_all_malformed_data_at_once_every_day_is_complete_and_each_part_logged_once() {
     let logs = Logs::capture("warn");
     let mut personas: Vec<SeedPersona> =
         (0..10).map(|n| persona(&format!("p{n}"), &["habits"])).collect();

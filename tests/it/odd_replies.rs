@@ -161,7 +161,7 @@ async fn calls_of_a_complete_reply_are_made_whatever_reason_it_gives() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_announced_and_does_not_come_is_an_end_of_its_own() {
+async fn a_reply_that_announces_a_call_without_one_has_an_end_reason_of_its_own() {
     let logs = Logs::capture("warn");
     let announced = || Scripted::stop("tool_use", "Gleich.");
     let world = world().await;
@@ -263,7 +263,7 @@ async fn booked(world: &World, result: &Value) -> Usd {
 }
 
 #[tokio::test]
-async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_said_once() {
+async fn a_reply_without_usage_keeps_its_reservation_and_is_logged_once() {
     let logs = Logs::capture("warn");
     let world = world().await;
     let content = r#"[{"type":"text","text":"Heute nicht."}]"#;
@@ -298,7 +298,7 @@ async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_sai
 }
 
 #[tokio::test]
-async fn what_a_killed_run_has_booked_for_such_a_reply_is_what_it_goes_on_with() {
+async fn a_killed_run_continues_with_the_amount_booked_for_a_reply_without_usage() {
     let mut world = world().await;
     let odd = format!("[{}]", call("toolu_a"));
     let odd =
@@ -342,7 +342,7 @@ async fn what_was_written_to_the_cache_counts_where_the_sum_is_missing() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_model_is_priced_as_the_dearer_and_said_once() {
+async fn an_answer_of_another_model_gets_the_higher_price_and_is_logged_once() {
     let logs = Logs::capture("warn");
     let usage = r#"{"input_tokens":1000,"output_tokens":100}"#;
     for (asked, answered, dollars, warnings) in [
@@ -369,7 +369,7 @@ async fn an_answer_of_another_model_is_priced_as_the_dearer_and_said_once() {
 }
 
 #[tokio::test]
-async fn prices_of_nothing_are_one_warning_at_the_start() {
+async fn zero_prices_cause_one_warning_at_the_start() {
     let path = format!("{}/prices-of-nothing.toml", env!("CARGO_TARGET_TMPDIR"));
     let band =
         "{input = 0, write_5m = 0, write_1h = 0, read = 0, output = 0}".replace(" 0", " 0.0");

@@ -65,7 +65,7 @@ async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_d
 }
 
 #[tokio::test]
-async fn a_run_of_nobody_is_closed_and_its_rows_are_handed_in() {
+async fn a_run_whose_persona_cannot_be_read_is_closed_and_its_rows_are_posted() {
     let (mut world, run) = killed().await;
     spoil(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
     world.start_again(&[]).await;
@@ -76,7 +76,7 @@ async fn a_run_of_nobody_is_closed_and_its_rows_are_handed_in() {
 }
 
 #[tokio::test]
-async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_on() {
+async fn a_post_of_an_unknown_kind_is_logged_once_and_listed_and_the_daemon_continues() {
     let logs = Logs::capture("warn");
     let (mut world, run) = killed().await;
     let other = RunId::new();
@@ -102,7 +102,7 @@ async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_o
 }
 
 #[tokio::test]
-async fn a_journal_that_can_be_written_to_and_not_be_read_is_told_until_a_tick_can_read_it() {
+async fn a_journal_that_can_be_written_but_not_read_is_reported_until_a_tick_reads_it() {
     let world = Setup::many(&["anna"]).start().await;
     spoil(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
     let (status, answer) = world.call(Method::POST, "/diag/tick").await;

@@ -117,7 +117,7 @@ async fn a_refusal_with_odd_parts_is_read_for_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_odd_tool_stops_nobody() {
+async fn a_malformed_tool_stops_no_run() {
     let world = Setup::one(&["habits"]).start().await;
     let deep =
         format!("{}{}", r#"{"items":"#.repeat(1_000), "}".repeat(1_000)).replace(":}", ":{}}");

@@ -127,7 +127,7 @@ async fn tools_that_cost_the_product_money_are_not_offered_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn a_model_without_system_messages_hears_reminders_behind_the_last_result() {
+async fn a_model_without_system_messages_gets_reminders_after_the_last_result() {
     let setup = Setup::one(&["habits"]).var("ANTHROPIC_MODEL", "claude-haiku-4-5");
     let world = setup.var("ANTHROPIC_EFFORT", "none").var("PERSONA_MAX_TURNS", 4).start().await;
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Schluss.")]).await;
@@ -138,7 +138,7 @@ async fn a_model_without_system_messages_hears_reminders_behind_the_last_result(
 }
 
 #[tokio::test]
-async fn reminders_stay_where_they_were_said() {
+async fn reminders_keep_their_position_in_the_history() {
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", 4).start().await;
     let turn = || Scripted::tools(&[habits_list()]);
     play_well(&world, [turn(), turn(), turn(), Scripted::text("Schluss.")]).await;

@@ -392,7 +392,7 @@ async fn ratings_that_are_refused_leave_the_actions_where_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_waits_in_the_outbox_and_lands_later_without_asking_the_model_again() {
+async fn rows_not_accepted_wait_in_the_outbox_and_are_stored_later_without_model_requests() {
     let names = ["down", "keyless", "forbidden", "broken", "well"];
     let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 5).start().await;
     let faults = &world.peers.auth.served.faults;

@@ -185,7 +185,7 @@ async fn production_refuses_to_start_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn in_production_whoever_says_so_there_is_no_diag() {
+async fn there_is_no_diag_in_production_however_production_is_set() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
     for (runner, node) in [("production", ""), ("", "production"), ("development", "production")] {
         let vars = [("RUNNER_ENV", runner.into()), ("NODE_ENV", node.into())];

@@ -66,7 +66,7 @@ async fn all_runs_wait_for_the_newer_services_window_and_every_row_lands() {
 }
 
 #[tokio::test]
-async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_asked_for() {
+async fn a_limit_without_a_duration_holds_all_posts_and_the_ratings_are_still_made() {
     let logs = Logs::capture("info");
     // The personas run one after another: the second one finds the gate closed.
     let setup = Setup::many(&["anna", "ben"]).short_days().var("PERSONA_CONCURRENCY", 1);
@@ -77,7 +77,7 @@ async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_as
     assert_eq!((&result["ranSuccessfully"], &result["undelivered"]), (&json!(2), &json!(2)));
     let rated = world.peers.claude.requests().iter().filter(|r| r.is_rating()).count();
     assert_eq!(rated, 2);
-    // The answer to a requested tick tells when the limit ends, and no request is sent.
+    // The answer to a requested tick says when the limit ends, and no request is sent.
     let before = asked(&world).len();
     for _ in 0..3 {
         let (status, body) = world.call(Method::POST, "/diag/tick").await;
@@ -97,7 +97,7 @@ async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_as
 }
 
 #[tokio::test]
-async fn ratings_alone_can_meet_it_and_a_reset_long_past_makes_no_storm() {
+async fn the_limit_can_hit_ratings_alone_and_a_past_reset_causes_no_burst() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     world.peers.auth.served.faults.inject(2, limited(-90), is_posted("/feedback"));
     let result = world.good_tick().await;
@@ -113,7 +113,7 @@ async fn ratings_alone_can_meet_it_and_a_reset_long_past_makes_no_storm() {
 }
 
 #[tokio::test]
-async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
+async fn a_rate_limited_delivery_of_the_outbox_is_not_an_attempt() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     let faults = &world.peers.auth.served.faults;
     faults.inject(3, Fault::status(503, "{}"), is_posted("/actions"));
@@ -141,7 +141,7 @@ async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
 }
 
 #[tokio::test]
-async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
+async fn after_the_limit_a_hanging_post_blocks_no_other_request() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     let faults = &world.peers.auth.served.faults;
     faults.inject(3, Fault::status(503, "{}"), is_posted("/actions"));
@@ -161,7 +161,7 @@ async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
 }
 
 #[tokio::test]
-async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
+async fn a_tick_of_the_interval_waits_for_the_limit_and_a_stop_ends_the_wait() {
     let logs = Logs::capture("info");
     let mut world = Setup::one(&["habits"]).short_days().var("TICK_INTERVAL_MS", 50).start().await;
     let faults = &world.peers.auth.served.faults;
@@ -177,7 +177,7 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
     faults.on(1, Method::GET, "/due", limited(50));
     let is_refused = |r: &Recorded| r.status == Some(StatusCode::TOO_MANY_REQUESTS);
     patiently("the limit", recorder.wait_for(2, is_refused)).await;
-    // While a tick waits, the answer to another requested tick also tells when the limit ends.
+    // While a tick waits, the answer to another requested tick also says when the limit ends.
     let (status, body) = patiently("the limit to be known", async {
         loop {
             let answer = world.call(Method::POST, "/diag/tick").await;
@@ -195,7 +195,7 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_rows_to_the_outbox_that_a_limit_keeps_from_being_handed_in() {
+async fn a_stop_during_a_limit_leaves_the_rows_in_the_outbox() {
     let setup = Setup::many(&["anna"]).short_days().var("SHUTDOWN_GRACE_MS", 60_000);
     let mut world = setup.start().await;
     world.peers.auth.served.faults.inject(1, limited(9), is_posted("/actions"));

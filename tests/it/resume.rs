@@ -158,7 +158,7 @@ async fn bytes_of_thinking_reminders_and_odd_json_are_the_same_after_a_kill() {
 }
 
 #[tokio::test]
-async fn a_call_whose_result_was_lost_is_not_made_again_and_the_model_is_told_so() {
+async fn a_call_whose_result_was_lost_is_not_repeated_and_the_model_is_told() {
     let mut world = anna().await;
     world.peers.mcp.override_tool("habits.create", 1, Behaviour::Delay(Duration::from_secs(9)));
     drop(world.begin_tick());

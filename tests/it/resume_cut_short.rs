@@ -89,7 +89,7 @@ async fn the_back_off_after_a_refused_login_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn one_that_is_cancelled_before_it_goes_on_is_over() {
+async fn a_run_that_is_cancelled_before_it_continues_ends() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[]).await;
@@ -110,7 +110,7 @@ async fn one_that_is_cancelled_before_it_goes_on_is_over() {
 }
 
 #[tokio::test]
-async fn one_that_is_paused_before_it_goes_on_does_so_after_the_pause() {
+async fn a_run_that_is_paused_before_it_continues_does_so_after_the_pause() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[]).await;
@@ -154,7 +154,7 @@ async fn a_rating_that_waits_for_money_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_stop_on_the_way_leaves_no_session_behind() {
+async fn a_stop_while_a_run_resumes_leaves_no_session_open() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[("SHUTDOWN_GRACE_MS", "60000")]).await;
@@ -167,7 +167,7 @@ async fn a_stop_on_the_way_leaves_no_session_behind() {
 }
 
 #[tokio::test]
-async fn one_that_was_stopped_before_anything_was_paid_and_then_killed_leaves_its_slot_free() {
+async fn a_run_stopped_before_any_payment_and_then_killed_leaves_its_slot_free() {
     let mut world = Setup::one(&["habits"]).idle().start().await;
     world.stop().await;
     let now = world.clock.now();

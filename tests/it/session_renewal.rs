@@ -204,7 +204,7 @@ async fn a_run_that_panics_ends_its_earlier_session_with_the_fresh_jwt() {
 }
 
 #[tokio::test]
-async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
+async fn a_retried_setup_request_is_logged_with_its_step_and_status() {
     let logs = Logs::capture("warn");
     let world = Setup::one(&["habits"]).start().await;
     for method in ["initialize", "tools/list"] {
@@ -322,7 +322,7 @@ async fn reads_that_run_at_once_share_one_renewal() {
 }
 
 #[tokio::test]
-async fn without_a_new_session_the_call_is_told_as_not_run_and_a_later_one_tries_anew() {
+async fn without_a_new_session_a_call_is_reported_as_not_run_and_a_later_one_retries() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
     let reads = Scripted::tools(&[(); 6].map(|()| habits_list()));

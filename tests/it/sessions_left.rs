@@ -88,7 +88,7 @@ async fn ended_after(world: &mut World, changed: &[(&'static str, &str)]) -> Run
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_goes_on_is_ended() {
+async fn the_session_of_a_run_that_continues_is_ended() {
     let mut world = anna().await;
     kill_while_asking(&mut world, second, 1).await;
     assert_eq!(ended_after(&mut world, &[]).await.state, RunState::Finished);
@@ -97,7 +97,7 @@ async fn that_of_a_run_that_goes_on_is_ended() {
 }
 
 #[tokio::test]
-async fn all_of_a_run_that_had_several_are_ended() {
+async fn all_sessions_of_a_run_are_ended() {
     let mut world = anna().await;
     let refusal = Fault::status(401, r#"{"error":"jwt expired"}"#);
     world.peers.mcp.served.faults.inject(1, refusal, calls_of("habits.list"));
@@ -107,7 +107,7 @@ async fn all_of_a_run_that_had_several_are_ended() {
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_is_closed_is_ended_with_a_login_for_it() {
+async fn the_session_of_a_run_that_is_closed_is_ended_after_a_login() {
     for (age, model) in [(TOO_OLD, "claude-haiku-5-5"), (Duration::ZERO, "claude-sonnet-5-5")] {
         let mut world = anna().await;
         kill_while_asking(&mut world, second, 1).await;
@@ -121,7 +121,7 @@ async fn that_of_a_run_that_is_closed_is_ended_with_a_login_for_it() {
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_has_nothing_but_a_session_is_ended() {
+async fn the_session_of_a_run_killed_while_listing_tools_is_ended() {
     for age in [Duration::ZERO, TOO_OLD] {
         let mut world = anna().await;
         kill_while_listing(&mut world).await;
@@ -134,7 +134,7 @@ async fn that_of_a_run_that_has_nothing_but_a_session_is_ended() {
 }
 
 #[tokio::test]
-async fn a_run_that_ended_its_sessions_itself_logs_in_for_none() {
+async fn a_run_that_ended_its_sessions_needs_no_login_for_them() {
     let mut world = anna().await;
     kill_while_asking(&mut world, is_rating, 0).await;
     assert_eq!(ended_after(&mut world, &[]).await.state, RunState::Finished);
@@ -143,7 +143,7 @@ async fn a_run_that_ended_its_sessions_itself_logs_in_for_none() {
 }
 
 #[tokio::test]
-async fn a_run_is_closed_also_where_there_is_no_login_to_end_its_session_with() {
+async fn a_run_is_closed_even_if_no_login_is_possible_to_end_its_session() {
     let mut world = anna().await;
     kill_while_asking(&mut world, second, 1).await;
     let faults = &world.peers.auth.served.faults;

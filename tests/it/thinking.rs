@@ -91,7 +91,7 @@ fn refusal() -> Fault {
 }
 
 #[tokio::test]
-async fn what_claude_itself_refuses_for_its_thinking_it_takes_without() {
+async fn a_request_that_claude_refuses_for_its_thinking_is_accepted_without_it() {
     let world = Setup::one(&["habits"]).start().await;
     world.peers.claude.refuse_thinking_once();
     let day = [thoughtful_call(0), thoughtful_call(1), Scripted::text("Fertig.")];

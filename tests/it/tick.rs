@@ -76,7 +76,7 @@ async fn a_paused_runner_never_ticks() {
 }
 
 #[tokio::test]
-async fn every_tick_asks_once_who_is_due() {
+async fn every_tick_requests_due_once() {
     let world = Setup::many(&["anna", "ben", "cleo"]).short_days().start().await;
     for ticks in 1..=3 {
         world.good_tick().await;
@@ -85,7 +85,7 @@ async fn every_tick_asks_once_who_is_due() {
 }
 
 #[tokio::test]
-async fn the_three_endpoints_may_be_at_another_service_under_another_path() {
+async fn the_three_endpoints_can_be_on_another_service_under_another_path() {
     let setup = Setup::many(&["anna"]).short_days();
     let world = Setup { personas_elsewhere: Some(NewerOptions::default()), ..setup }.start().await;
     assert_eq!(counts(&world.good_tick().await), [1, 1, 0, 0]);
@@ -141,7 +141,7 @@ async fn as_many_personas_run_at_once_as_allowed_and_never_more() {
 }
 
 #[tokio::test]
-async fn one_personas_trouble_is_its_own_failed_entry_and_nothing_else() {
+async fn a_failure_of_one_persona_is_one_failed_entry_and_nothing_else() {
     let names =
         ["anna", "locked", "homeless", "toolless", "mute", "hung", "lost", "unrated", "ben"];
     let world = Setup::many(&names)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
+async fn a_write_without_an_answer_is_reported_as_unknown_and_never_repeated() {
     let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 3_000).start().await;
     let mcp = &world.peers.mcp;
     for (tool, behaviour) in [
@@ -106,7 +106,7 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
 }
 
 #[tokio::test]
-async fn errors_that_answer_no_request_in_particular_end_the_call_at_once() {
+async fn errors_without_a_request_id_end_the_call_at_once() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
     let statuses = [400, 406, 413, 422, 500, 200];

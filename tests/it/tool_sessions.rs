@@ -184,7 +184,7 @@ async fn opening_a_session_is_retried_where_that_may_help_and_only_there() {
 }
 
 #[tokio::test]
-async fn a_server_of_an_older_revision_is_left_again() {
+async fn a_session_with_a_server_of_an_older_revision_is_ended() {
     let world = Setup::one(&["habits"]).start().await;
     let server = json!({"name": "m", "version": "0"});
     let odd = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": server});
@@ -248,7 +248,7 @@ async fn the_session_is_deleted_on_every_way_a_run_can_end() {
 }
 
 #[tokio::test]
-async fn more_pages_or_tools_than_anyone_needs_are_refused_before_anything_is_paid() {
+async fn too_many_pages_or_tools_are_refused_before_anything_is_paid() {
     for (says, tools, page_size, requests) in
         [("more than 64 pages", 65, Some(1), 64), ("more than 1,000 tools", 1_001, None, 1)]
     {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn whatever_tools_are_called_claude_gets_a_fitting_name_of_its_own_and_rows_the_mcp_name() {
+async fn every_tool_has_a_unique_valid_name_for_claude_and_rows_use_the_mcp_name() {
     let long = |end: &str| format!("{}{end}", "lang.".repeat(24));
     let mut names = vec![
         "a.b".to_owned(),

@@ -57,7 +57,7 @@ fn told(result: &Value) -> [&Value; 4] {
 const ANNA_WAITS: &str = r#"personas_skipped_total{why="unfinished"}"#;
 
 #[tokio::test]
-async fn a_run_that_goes_on_after_a_start_and_hangs_holds_up_nobody_else() {
+async fn a_run_that_is_resumed_at_the_start_and_hangs_delays_no_other_run() {
     let mut world = killed_at_anna(Fault::Hang).await;
     world.start_again(&[]).await;
     anna_is_asked(&world, 2).await;
@@ -71,7 +71,7 @@ async fn a_run_that_goes_on_after_a_start_and_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_run_that_a_tick_goes_on_with_and_that_hangs_holds_up_nobody_else() {
+async fn a_run_that_is_resumed_by_a_tick_and_hangs_delays_no_other_run() {
     let released = CancellationToken::new();
     let mut world = killed_at_anna(Fault::Hold(released.clone())).await;
     let faults = &world.peers.auth.served.faults;
@@ -99,7 +99,7 @@ async fn a_run_that_a_tick_goes_on_with_and_that_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn where_nobody_can_say_who_is_due_unfinished_runs_go_on_all_the_same() {
+async fn unfinished_runs_continue_even_if_the_due_list_is_unavailable() {
     let released = CancellationToken::new();
     let mut world = killed_at_anna(Fault::Hold(released.clone())).await;
     released.cancel();
@@ -137,7 +137,7 @@ async fn after_a_stop_no_recovery_begins_that_waited_for_a_run() {
 }
 
 #[tokio::test]
-async fn who_had_its_run_and_who_is_held_back_are_told_apart_with_the_end_of_the_hold() {
+async fn skipped_personas_are_reported_as_slot_used_or_held_back_with_the_end_of_the_hold() {
     let logs = Logs::capture("debug");
     let mut world = Setup::many(&NAMES).short_days().start().await;
     world.peers.claude.served.faults.inject(1, Fault::status(422, "{}"), asks_for_anna);
@@ -167,7 +167,7 @@ async fn who_had_its_run_and_who_is_held_back_are_told_apart_with_the_end_of_the
 }
 
 #[tokio::test]
-async fn who_is_kept_from_its_turn_by_a_pause_is_counted_as_that() {
+async fn personas_kept_from_their_run_by_a_pause_are_counted_as_paused() {
     let world = Setup::many(&NAMES).short_days().var("PERSONA_CONCURRENCY", 1).start().await;
     let released = CancellationToken::new();
     let claude = &world.peers.claude.served;

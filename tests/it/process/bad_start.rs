@@ -81,7 +81,7 @@ async fn a_folder_that_others_may_read_is_one_warning_and_keeps_its_mode() {
 }
 
 #[tokio::test]
-async fn a_value_that_would_do_harm_without_a_word_is_named() {
+async fn a_value_that_would_silently_do_harm_is_reported() {
     for (name, value, part) in [
         ("RUST_LOG", "warning", "off, error, warn, info, debug or trace"),
         ("RUST_LOG", "verbose", "off, error"),

@@ -43,7 +43,7 @@ async fn tick(daemon: &Daemon) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn runs_and_show_tell_what_the_peers_have_seen_beside_the_daemon_and_after_it() {
+async fn runs_and_show_match_what_the_peers_received_while_the_daemon_runs_and_later() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -98,7 +98,7 @@ async fn runs_and_show_tell_what_the_peers_have_seen_beside_the_daemon_and_after
 }
 
 #[tokio::test]
-async fn a_run_is_told_as_far_as_it_has_come_also_when_the_daemon_was_killed() {
+async fn a_run_is_shown_up_to_its_last_step_even_if_the_daemon_was_killed() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     peers.claude.served.faults.inject(9, Fault::Hang, shows_results);
@@ -118,7 +118,7 @@ async fn a_run_is_told_as_far_as_it_has_come_also_when_the_daemon_was_killed() {
 }
 
 #[tokio::test]
-async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_byte() {
+async fn posts_refused_for_good_are_listed_and_sent_again_by_command_byte_for_byte() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -155,7 +155,7 @@ async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_
 }
 
 #[tokio::test]
-async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_else_can() {
+async fn only_posts_refused_for_good_can_be_discarded_and_by_run() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -214,7 +214,7 @@ async fn a_run_that_the_tick_calls_failed_is_called_so_by_runs_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
+async fn an_error_of_the_command_line_is_one_clear_line_and_exit_code_1() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
     let folder = peers.data_folder().to_string_lossy().into_owned();
     let fails = |arguments: &'static [&str]| {
@@ -238,7 +238,7 @@ async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
 }
 
 #[tokio::test]
-async fn nobody_has_to_read_to_the_end() {
+async fn output_may_be_cut_off_by_its_reader() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;

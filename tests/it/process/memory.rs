@@ -233,7 +233,7 @@ async fn no_answer_of_mana_mcp_takes_more_than_its_share_of_memory() {
 }
 
 #[tokio::test]
-async fn nor_do_ten_at_once() {
+async fn ten_answers_of_mana_mcp_at_once_stay_within_their_share_of_memory() {
     // An answer that is longer than the limit is read only up to the limit, so it is like the longest allowed
     // answer.
     let longest = answers().into_iter().filter(|(name, ..)| name != "7 MB");
@@ -246,7 +246,7 @@ async fn no_answer_of_claude_or_mana_auth_takes_more_than_its_share_of_memory() 
 }
 
 #[tokio::test]
-async fn nor_do_ten_of_them_at_once() {
+async fn ten_answers_of_claude_at_once_stay_within_their_share_of_memory() {
     // Replies may arrive at the same time for all runs; logins are sent one after another.
     let replies =
         to_each().into_iter().filter(|(name, ..)| name.starts_with("most") || name == "text");
@@ -254,6 +254,6 @@ async fn nor_do_ten_of_them_at_once() {
 }
 
 #[tokio::test]
-async fn no_list_of_due_personas_does() {
+async fn no_list_of_due_personas_takes_more_than_its_share_of_memory() {
     check(1, ALONE, due()).await;
 }

@@ -33,7 +33,7 @@ impl Newer {
 const KEY: (&str, &str) = ("x-service-key", "devstack-service-key");
 
 #[tokio::test]
-async fn its_refusals_have_its_own_words() {
+async fn the_newer_services_refusals_have_their_own_form() {
     let newer = Newer::new(NewerOptions::default()).await;
     let anna = format!("{BASE}/{}/actions", newer.f.anna);
     let rows = json!({"actions": [action("t1", "todo.list")]}).to_string();
@@ -102,7 +102,7 @@ async fn its_refusals_have_its_own_words() {
 }
 
 #[tokio::test]
-async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_at() {
+async fn two_hundred_requests_a_minute_are_allowed_and_counted_before_the_key_check() {
     let newer = Newer::new(NewerOptions::default()).await;
     let due = format!("{BASE}/due");
     for _ in 0..200 {
@@ -128,7 +128,7 @@ async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_
 }
 
 #[tokio::test]
-async fn a_deleted_user_stays_due_there_and_cannot_log_in() {
+async fn a_deleted_user_stays_due_at_the_newer_service_and_cannot_log_in() {
     let newer = Newer::new(NewerOptions::default()).await;
     newer.f.mana.delete_user(&newer.f.anna).await;
     let due = newer.ask(Method::GET, &format!("{BASE}/due"), &[KEY], "").await;

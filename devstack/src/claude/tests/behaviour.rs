@@ -104,7 +104,7 @@ fn working(name: &str, call: usize) -> (String, bool) {
 }
 
 #[tokio::test]
-async fn every_persona_spends_a_day_with_valid_calls_of_the_modules_it_was_told_of() {
+async fn every_persona_makes_valid_calls_of_the_modules_in_its_prompt() {
     let client = Client::start().await;
     let mut days = HashSet::new();
     let (mut parallel, mut beside, mut completed) = (false, false, false);

@@ -187,7 +187,7 @@ async fn an_error_writes_nothing_and_warming_up_writes_everything() {
 }
 
 #[tokio::test]
-async fn thinking_rides_along_and_the_moving_marker_goes_before_it() {
+async fn thinking_is_cached_with_its_prefix_and_the_moving_marker_is_placed_before_it() {
     let client = Client::start().await;
     let said = json!([
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},

@@ -1,4 +1,4 @@
-//! A raw HTTP client, and requests to start from.
+//! A raw HTTP client, and small valid requests as a starting point.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ fn question(tokens: usize) -> Value {
 }
 
 #[tokio::test]
-async fn requests_beyond_the_limit_come_too_early_and_use_up_nothing() {
+async fn requests_beyond_the_limit_are_refused_and_use_up_nothing() {
     let client = limited(RateLimit { requests_per_minute: 2, ..PLENTY }).await;
     for reply in ["eins", "zwei", "drei"] {
         client.claude.enqueue(Scripted::text(reply));
@@ -121,7 +121,7 @@ async fn every_answer_tells_the_limits_rounded_and_when_they_are_full_again() {
 }
 
 #[tokio::test]
-async fn without_limits_the_headers_are_generous_and_nothing_is_too_early() {
+async fn without_limits_the_headers_are_generous_and_no_request_is_refused() {
     let client = Client::start().await;
     for _ in 0..20 {
         let answer = client.accepts(with("tools", json!([tool("todo_list")]))).await;

@@ -34,7 +34,7 @@ async fn exactly_one_credential_is_accepted_in_either_header() {
 }
 
 #[tokio::test]
-async fn a_body_with_half_a_surrogate_pair_or_bytes_that_are_no_utf_8_is_no_json() {
+async fn a_body_with_half_a_surrogate_pair_or_without_utf_8_is_not_json() {
     let client = Client::start().await;
     let body = base().to_string();
     let first_text = body.find("Hallo").unwrap();
@@ -167,7 +167,7 @@ async fn an_unknown_or_retired_model_is_not_found() {
 }
 
 #[tokio::test]
-async fn system_is_a_text_or_text_blocks_with_something_in_them() {
+async fn system_is_a_text_or_text_blocks_that_are_not_empty() {
     let client = Client::start().await;
     client.refuses(with("system", json!(" ")), "system: text content blocks must").await;
     let blank = json!([{"type": "text", "text": "\n"}]);
@@ -378,7 +378,7 @@ async fn a_tool_choice_fits_the_tools_and_the_model() {
 }
 
 #[tokio::test]
-async fn cache_markers_are_few_ordered_and_on_something() {
+async fn cache_markers_are_at_most_four_and_in_the_order_of_their_lifetimes() {
     let client = Client::start().await;
     let marker = json!({"type": "ephemeral"});
     let hour = json!({"type": "ephemeral", "ttl": "1h"});

@@ -29,7 +29,7 @@ fn system(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_day_goes_on_unless_a_hint_says_that_it_ends() {
+async fn the_day_continues_unless_a_hint_ends_it() {
     for (hint, stop_reason) in [
         ("Du hast noch drei Antworten für heute.", "tool_use"),
         ("Wiederhole die letzten Aufrufe nicht.", "tool_use"),

@@ -74,7 +74,7 @@ async fn a_client_that_serializes_again_or_drops_a_block_is_caught() {
 }
 
 #[tokio::test]
-async fn a_reply_of_text_alone_is_recognised_by_what_it_says() {
+async fn a_reply_of_text_alone_is_recognised_by_its_text() {
     let client = Client::start().await;
     client.claude.enqueue(scripted(r#"[{"type":"text","text":"Gut","citations":null}]"#));
     client.accepts(base()).await;

@@ -30,7 +30,7 @@ const EMPTY: &str = "text content blocks must be non-empty";
 const BLANK: &str = "text content blocks must contain non-whitespace text";
 
 #[tokio::test]
-async fn what_claude_said_is_sent_back_without_what_it_refuses() {
+async fn replies_are_sent_back_without_the_parts_that_claude_refuses() {
     let client = Client::start().await;
     let blank = json!({"type": "text", "text": " \n"});
     let words = json!({"type": "text", "text": "Moment. \n"});
@@ -102,7 +102,7 @@ async fn contents_are_neither_empty_nor_blank() {
 }
 
 #[tokio::test]
-async fn blocks_stand_only_where_they_belong() {
+async fn blocks_are_allowed_only_in_messages_of_their_role() {
     let client = Client::start().await;
     let said =
         |block: Value| talk(json!([user(json!("x")), assistant(json!([block])), user(json!("y"))]));
@@ -139,7 +139,7 @@ async fn blocks_stand_only_where_they_belong() {
 }
 
 #[tokio::test]
-async fn images_are_of_a_known_type_and_are_what_they_say() {
+async fn images_are_of_a_known_type_and_match_their_media_type() {
     let client = Client::start().await;
     let image = |media_type: &str, data: &str| {
         let source = json!({"type": "base64", "media_type": media_type, "data": data});

@@ -7,7 +7,7 @@ fn ping() -> Value {
 }
 
 #[tokio::test]
-async fn nobody_enters_without_a_valid_jwt_and_a_space() {
+async fn a_request_without_a_valid_jwt_and_a_space_is_refused() {
     let world = World::start(McpOptions::default()).await;
     let with = |token: Option<&str>, space: Option<&str>| {
         let mut request = world
@@ -37,7 +37,7 @@ async fn nobody_enters_without_a_valid_jwt_and_a_space() {
 }
 
 #[tokio::test]
-async fn a_closed_door_refuses_connections_and_opens_again_at_the_same_port() {
+async fn a_stopped_server_refuses_connections_and_listens_again_on_the_same_port() {
     let world = World::start(McpOptions::default()).await;
     let knock = async || world.post(&initialize("2025-11-25")).send().await;
     for _ in 0..2 {
@@ -166,7 +166,7 @@ async fn a_session_is_unknown_to_all_after_delete_and_forbidden_to_others_before
 }
 
 #[tokio::test]
-async fn forgetting_the_sessions_leaves_every_one_unknown_and_new_ones_welcome() {
+async fn after_forget_sessions_old_sessions_are_unknown_and_new_ones_can_be_opened() {
     let world = World::start(McpOptions::default()).await;
     let (first, second) = (world.open("anna", "a").await, world.open("ben", "b").await);
     assert_eq!(world.mcp.open_sessions(), 2);
@@ -209,7 +209,7 @@ async fn unknown_methods_are_json_rpc_errors() {
 }
 
 #[tokio::test]
-async fn the_host_header_is_not_looked_at() {
+async fn the_host_header_is_ignored() {
     let world = World::start(McpOptions::default()).await;
     let request = world.post(&initialize("2025-11-25")).header("host", "mana-mcp:3069");
     assert_eq!(request.send().await.unwrap().status(), 200);

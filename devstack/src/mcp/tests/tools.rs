@@ -260,7 +260,7 @@ async fn a_tool_that_outlasts_the_idle_timeout_loses_its_stream_and_finishes_all
 }
 
 #[tokio::test]
-async fn calls_of_a_session_run_beside_one_another_and_can_be_waited_for() {
+async fn calls_of_a_session_run_concurrently_and_can_be_waited_for() {
     let options = McpOptions { idle_timeout: None, ..Default::default() };
     let world = World::start(options).await;
     let session = world.open("anna", "space-a").await;

@@ -22,7 +22,7 @@ async fn an_entry_is_gone_after_five_minutes_unless_it_is_used() {
 }
 
 #[tokio::test]
-async fn only_what_is_hit_lives_on() {
+async fn only_entries_that_are_read_get_a_new_lifetime() {
     let client = Client::start().await;
     client.accepts(persona("Anna")).await;
     client.clock.advance(4 * MINUTE);
@@ -59,7 +59,7 @@ fn with_tools_for_an_hour(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_written_for_an_hour_is_told_apart_and_lives_for_an_hour() {
+async fn one_hour_writes_are_reported_separately_and_live_for_an_hour() {
     let client = Client::start().await;
     let first = client.accepts(with_tools_for_an_hour("Anna")).await;
     let split = &first.json["usage"]["cache_creation"];
