@@ -126,11 +126,11 @@ fn history() -> Vec<Message> {
     let mut messages = vec![Message::user("Verbringe einen kurzen Tag in deiner Mana-App.")];
     for n in 1..REQUEST {
         let id = format!("toolu_{n:02}");
-        let said = json!([
+        let content = json!([
             {"type": "thinking", "thinking": "", "signature": "EqoB".repeat(150)},
             {"type": "tool_use", "id": id, "name": "module001_create", "input": {"title": "Referat"}},
         ]);
-        let reply = Message::assistant(&to_raw_value(&said).unwrap(), &[]).unwrap();
+        let reply = Message::assistant(&to_raw_value(&content).unwrap(), &[]).unwrap();
         // Quotes and line breaks, as in the pretty-printed JSON that tools return.
         let line = "  \"title\": \"Müsli kaufen\",\n";
         let lines = round.saturating_sub(reply.as_json().len() + 150) / (line.len() + 5);

@@ -79,8 +79,7 @@ impl Daemon {
         let (url, lines) =
             timeout(START_LIMIT, healthy).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let started_in = started.elapsed();
-        // Read until the process ends: otherwise its log thread would block on the full pipe and lines would be lost.
-        // reader.
+        // Read until the process ends: otherwise its log thread would block on the full pipe and drop lines.
         tokio::spawn(log.clone().follow(lines));
         Ok(Self { child, client, url, started_in, log })
     }

@@ -20,7 +20,7 @@ pub fn claude_reply(body: &[u8]) {
     let again: Reply = serde_json::from_str(&stored).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), stored);
     assert_eq!(facts(&again), facts(&reply));
-    assert_eq!(goes_on(&again), goes_on(&reply));
+    assert_eq!(next_messages(&again), next_messages(&reply));
     assert!(i64::try_from(reply.cost.total().picodollars()).is_ok());
 
     let redacted = reply.redacted(&Redactor::default());
@@ -35,7 +35,7 @@ fn facts(reply: &Reply) -> String {
 }
 
 /// The messages after this reply and its results, and after a second reply. Claude must accept them.
-fn goes_on(reply: &Reply) -> Vec<u8> {
+fn next_messages(reply: &Reply) -> Vec<u8> {
     let mut talk = Conversation::new("Guten Morgen!", Limits::NONE);
     let mut desk = Desk::default();
     // Claude never uses one signature for two thinking blocks, so a reply with thinking is used only once.

@@ -27,10 +27,10 @@ pub fn mcp_stream(stream: &[u8]) {
     let events = events(stream);
     let is_cut = whole.last().is_some_and(|last| last.starts_with("error"));
     let is_answered = whole.last().is_some_and(|last| last.starts_with("answer"));
-    let said = whole.len() - usize::from(is_cut);
-    assert!(said <= events.len(), "{whole:?} of {events:?}");
-    assert!(is_cut || is_answered || said == events.len(), "{whole:?} of {events:?}");
-    assert!(events[..said].iter().all(|event| event.len() <= LIMIT), "{events:?}");
+    let read = whole.len() - usize::from(is_cut);
+    assert!(read <= events.len(), "{whole:?} of {events:?}");
+    assert!(is_cut || is_answered || read == events.len(), "{whole:?} of {events:?}");
+    assert!(events[..read].iter().all(|event| event.len() <= LIMIT), "{events:?}");
 }
 
 /// The messages read from these chunks, up to an answer or an error.

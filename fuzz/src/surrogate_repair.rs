@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// Deepest nesting that is kept.
 const MAX_DEPTH: usize = 120;
 /// Texts with deeper nesting are not compared.
-const FATHOMED: usize = 500;
+const MAX_COMPARED_DEPTH: usize = 500;
 
 /// Text that JavaScript accepts as JSON is read as JavaScript reads it, with its strings made well formed;
 /// text that it does not accept is not read; and text that can be read unchanged is not changed.
@@ -83,7 +83,7 @@ impl Model<'_> {
         match self.rest.peek().copied().ok_or(Problem::NoJson)? {
             '{' | '[' => {
                 self.depth += 1;
-                if self.depth > FATHOMED {
+                if self.depth > MAX_COMPARED_DEPTH {
                     return Err(Problem::TooDeep);
                 }
                 let value =

@@ -175,9 +175,9 @@ async fn attachments_that_a_request_is_refused_with_are_replaced_by_notes_once_a
         (true, false),
     ];
     assert_eq!(seen, expected);
-    let said = requests[4].json()["messages"].to_string();
+    let messages = requests[4].json()["messages"].to_string();
     for kept in ["[image taken out", "Anbei.", "[PDF taken out"] {
-        assert!(said.contains(kept), "{said}");
+        assert!(messages.contains(kept), "{messages}");
     }
     assert!(requests[5].json()["messages"].to_string().contains("[attachment not shown"));
     assert_eq!(world.actions().await.len(), 3);

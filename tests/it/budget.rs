@@ -46,8 +46,8 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     let mut world =
         Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", "0.0001").start().await;
     let result = world.good_tick().await;
-    let told = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
-    assert_eq!(told, [json!(0), json!(2)], "{result}");
+    let counts = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
+    assert_eq!(counts, [json!(0), json!(2)], "{result}");
     assert_eq!(result["skippedBecause"], json!({"budget": 2}));
     assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
     let reason = world.health().await["reason"].to_string();
@@ -142,6 +142,6 @@ async fn concurrent_personas_wait_for_each_others_reservations_and_never_exceed_
     assert_eq!(result["ranSuccessfully"], 12, "{result}");
     let (today, _) = world.journal().await.fleet_spending(world.clock.now()).await.unwrap();
     assert!(today.dollars() <= cap, "{today} of {cap}");
-    let told = result["costUsd"].as_f64().unwrap();
-    assert!((today.dollars() - told).abs() < 1e-9, "{today} in the ledger, {told} told");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!((today.dollars() - cost).abs() < 1e-9, "{today} in the ledger, {cost} cost");
 }

@@ -100,8 +100,8 @@ async fn a_tick_says_what_it_cost_and_so_do_the_metrics() {
         assert!((cost - tokens.unwrap() * price / 1e6).abs() < 1e-9, "{kind}");
         sum += cost;
     }
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!(said > 0.0 && (said - sum).abs() < 1e-9, "{said} and {sum}");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!(cost > 0.0 && (cost - sum).abs() < 1e-9, "{cost} and {sum}");
 }
 
 /// The only run in the journal.
@@ -200,9 +200,9 @@ async fn a_cut_turn_is_replayed_unchanged() {
     world.start_again(&[("PERSONA_MAX_COST_USD", "9")]).await;
     patiently("the same once more", recorder.wait_for(2, second)).await;
     world.nothing_in_flight().await;
-    let told = recorder.matching(second);
-    assert!(told[0].json().to_string().contains("[cut: "));
-    assert_eq!(told[0].json()["messages"], told[1].json()["messages"]);
+    let requests = recorder.matching(second);
+    assert!(requests[0].json().to_string().contains("[cut: "));
+    assert_eq!(requests[0].json()["messages"], requests[1].json()["messages"]);
 }
 
 #[tokio::test]
@@ -252,8 +252,8 @@ async fn a_configured_price_table_replaces_the_built_in_one() {
         let series = format!(r#"claude_tokens_total{{kind="{kind}"}}"#);
         tokens += world.metric(&series).await.unwrap();
     }
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!(tokens > 0.0 && (said - tokens / 1e6).abs() < 1e-9, "{said} for {tokens} tokens");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!(tokens > 0.0 && (cost - tokens / 1e6).abs() < 1e-9, "{cost} for {tokens} tokens");
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_model_without_a_price_is_one_warning_at_the_start() {
     for (model, warnings) in [("claude-of-tomorrow", 1), ("claude-haiku-5-5", 0)] {
         let logs = Logs::capture("warn");
         let _world = Setup::one(&["habits"]).var("ANTHROPIC_MODEL", model).start().await;
-        let said = logs.lines_with("price");
-        assert_eq!(said.len(), warnings, "{said:?}");
+        let lines = logs.lines_with("price");
+        assert_eq!(lines.len(), warnings, "{lines:?}");
     }
 }

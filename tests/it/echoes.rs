@@ -65,20 +65,20 @@ impl Secrets {
 
     /// Checks everything that the daemon has passed on so far to a place that must not contain secrets.
     async fn assert_kept(&self, world: &World, result: &Value) {
-        let mut said: Vec<(String, String)> = Vec::new();
+        let mut texts: Vec<(String, String)> = Vec::new();
         for (n, request) in world.peers.claude.requests().into_iter().enumerate() {
-            said.push((format!("prompt {n}"), request.raw));
+            texts.push((format!("prompt {n}"), request.raw));
         }
         for path in ["/actions", "/feedback"] {
             for post in posts(world, path) {
-                said.push((path.into(), String::from_utf8_lossy(&post.body).into_owned()));
+                texts.push((path.into(), String::from_utf8_lossy(&post.body).into_owned()));
             }
         }
         for failed in result["failed"].as_array().unwrap() {
-            said.push(("failed[]".into(), failed["error"].to_string()));
+            texts.push(("failed[]".into(), failed["error"].to_string()));
         }
-        said.push(("/metrics".into(), world.metrics().await));
-        for (place, text) in said {
+        texts.push(("/metrics".into(), world.metrics().await));
+        for (place, text) in texts {
             let found = self.found_in(&text);
             let around = |kind: &&str| {
                 let value = &self.0.iter().find(|(name, _)| name == kind).unwrap().1;
@@ -267,8 +267,8 @@ async fn a_secret_that_is_a_word_of_some_structure_breaks_nothing() {
         let tools: Value = serde_json::from_str(&request.unwrap().raw).unwrap();
         let tools = tools["tools"].as_array().unwrap().clone();
         let tool = tools.iter().find(|tool| tool["name"] == "odd_create").unwrap();
-        let told = tool["input_schema"]["properties"].clone();
-        assert_eq!(told["description"]["type"], "string", "{word}: {told}");
+        let properties = tool["input_schema"]["properties"].clone();
+        assert_eq!(properties["description"]["type"], "string", "{word}: {properties}");
         let journal = world.journal().await;
         let run = journal.latest_runs(1).await.unwrap().remove(0);
         for step in journal.steps(run.id).await.unwrap() {

@@ -16,10 +16,10 @@ fn is_from(name: &str, replies: usize) -> impl Fn(&Recorded) -> bool + Send + Sy
     let prompt = persona(name, &[]).system_prompt;
     move |request| {
         let body = request.json();
-        let said = body["messages"].as_array().into_iter().flatten();
+        let messages = body["messages"].as_array().into_iter().flatten();
         body["system"][0]["text"] == prompt
             && !body["tools"].is_null()
-            && said.filter(|message| message["role"] == "assistant").count() == replies
+            && messages.filter(|message| message["role"] == "assistant").count() == replies
     }
 }
 
@@ -76,6 +76,6 @@ async fn an_ordinary_day_has_no_reminder() {
         assert!(request.messages.iter().all(|message| message["role"] != "system"));
         assert!(!request.raw.contains("<reminder>"));
     }
-    let told: Vec<Value> = main_requests(&world).pop().unwrap().messages;
-    assert_eq!(told.len(), 9, "an opening, and four replies with their results");
+    let messages: Vec<Value> = main_requests(&world).pop().unwrap().messages;
+    assert_eq!(messages.len(), 9, "an opening, and four replies with their results");
 }

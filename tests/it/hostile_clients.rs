@@ -172,9 +172,9 @@ async fn refuses_a_header_of_10_mb(address: SocketAddr) -> bool {
     let exchange = async {
         let header = format!("GET /health HTTP/1.1\r\nX-Large: {}\r\n\r\n", "x".repeat(10_000_000));
         let sent = stream.write_all(header.as_bytes()).await;
-        let mut said = Vec::new();
-        let read = stream.read_to_end(&mut said).await;
-        said.starts_with(b"HTTP/1.1 431 ") || sent.is_err() || read.is_err()
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1 431 ") || sent.is_err() || read.is_err()
     };
     tokio::time::timeout(PATIENCE, exchange).await.unwrap()
 }

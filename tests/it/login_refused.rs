@@ -119,14 +119,14 @@ async fn an_account_locked_by_another_client_is_tried_again_when_the_lock_ends()
 #[tokio::test]
 async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
     let body = |seconds: Value| json!({"error": "ACCOUNT_LOCKED", "retryAfterSec": seconds});
-    let said: [(Fault, u64); 3] = [
+    let answers: [(Fault, u64); 3] = [
         (Fault::retry_after(429, 900, body(json!(900)).to_string()), 900),
         (Fault::status(429, body(json!(700)).to_string()), 700),
         // If the answer gives no time, the half hour of the contract applies.
         (Fault::status(429, r#"{"error":"ACCOUNT_LOCKED"}"#), 1_800),
     ];
     let forms =
-        said.into_iter().flat_map(|(fault, s)| [(LOGIN, fault.clone(), s), (SIGN_IN, fault, s)]);
+        answers.into_iter().flat_map(|(fault, s)| [(LOGIN, fault.clone(), s), (SIGN_IN, fault, s)]);
     for_each(forms, |(form, fault, seconds)| async move {
         let world = Setup::one(&["todo"]).idle().var("RUN_BACKOFF_MS", 1).start().await;
         world.peers.auth.served.faults.on(1, Method::POST, form, fault);

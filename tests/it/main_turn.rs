@@ -42,12 +42,12 @@ async fn the_prompt_names_the_date_of_the_daemons_clock_in_its_zone() {
             world.clock.advance(moment.duration_since(world.clock.now()).unsigned_abs());
             make_due(&world).await;
             play_well(&world, [Scripted::text("Heute nicht.")]).await;
-            let said = main_requests(&world).pop().unwrap().first_user_text();
-            let dates: Vec<_> = said
+            let prompt = main_requests(&world).pop().unwrap().first_user_text();
+            let dates: Vec<_> = prompt
                 .split(|c: char| !c.is_ascii_digit() && c != '-')
                 .filter(|word| word.len() == date.len())
                 .collect();
-            assert_eq!(dates, [*date], "{zone} at {moment}: {said}");
+            assert_eq!(dates, [*date], "{zone} at {moment}: {prompt}");
         }
     }
 }
@@ -73,10 +73,10 @@ async fn the_prompt_is_german_and_names_the_liked_modules_verbatim_heaviest_firs
     assert_eq!(requests.len(), mixes.len());
     for ((_, in_order), name) in mixes.iter().zip(["anna", "ben", "lena"]) {
         let request = requests.iter().find(|request| request.system.contains(name)).unwrap();
-        let said = request.first_user_text();
+        let prompt = request.first_user_text();
         for part in ["Heute ist der ", "deiner Mana-App", "3 bis 8 Tools", "1–2 Sätze", in_order]
         {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(prompt.contains(part), "{part} in {prompt}");
         }
     }
 }
@@ -218,11 +218,12 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
         assert!(row.latency_ms.is_some());
     }
     assert!(actions[0].latency_ms.unwrap() >= 60, "{:?}", actions[0]);
-    for (row, said) in [(1, "gerade nicht"), (2, "-32603"), (3, "no such tool"), (4, "JSON object")]
+    for (row, expected) in
+        [(1, "gerade nicht"), (2, "-32603"), (3, "no such tool"), (4, "JSON object")]
     {
         let message = actions[row].error_message.as_deref().unwrap();
-        assert!(message.contains(said), "{message}");
-        assert!(results[row].to_string().contains(said), "{}", results[row]);
+        assert!(message.contains(expected), "{message}");
+        assert!(results[row].to_string().contains(expected), "{}", results[row]);
     }
     let tick_ids: Vec<_> = actions.iter().map(|row| &row.tick_id).collect();
     assert!(tick_ids.iter().all(|id| *id == tick_ids[0]) && tick_ids[0].len() == 36);

@@ -98,8 +98,8 @@ async fn the_day_is_whole(world: &World) {
     let made: Vec<_> = world.peers.mcp.calls().into_iter().map(|call| call.tool).collect();
     assert_eq!(made, ["habits.list", "habits.create", "habits.list"], "no call twice");
     assert_eq!((main_requests(world).len(), rating_requests(world).len()), (3, 1));
-    let told = results(&main_requests(world)[2]);
-    assert!(told.iter().all(|result| result["is_error"] != true), "{told:?}");
+    let results = results(&main_requests(world)[2]);
+    assert!(results.iter().all(|result| result["is_error"] != true), "{results:?}");
     assert_eq!((posts(world, "/actions").len(), posts(world, "/feedback").len()), (1, 1));
     assert_eq!(world.peers.mcp.open_sessions(), 0);
     assert_eq!(in_state(world, RunState::Finished).await, 1);

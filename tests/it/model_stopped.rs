@@ -52,12 +52,12 @@ async fn the_first_refusal_stops_all_personas_before_they_log_in() {
         let before = world.upstream_requests();
         let (answer, body) = world.call(Method::POST, "/diag/tick").await;
         assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE, "{body}");
-        let said = code.map_or_else(|| status.to_string(), str::to_owned);
-        assert!(body["error"].as_str().unwrap().contains(&said), "{body}");
+        let cause = code.map_or_else(|| status.to_string(), str::to_owned);
+        assert!(body["error"].as_str().unwrap().contains(&cause), "{body}");
         assert_eq!(world.upstream_requests(), before, "nobody is asked, not even who is due");
         let health = health(&world).await;
         assert_eq!(health["status"], "degraded");
-        assert!(health["reason"].as_str().unwrap().contains(&said), "{health}");
+        assert!(health["reason"].as_str().unwrap().contains(&cause), "{health}");
     }
 }
 
@@ -72,9 +72,9 @@ async fn a_stop_of_all_use_of_the_model_is_one_error_line() {
     // A probe with an unchanged result is not logged again.
     world.clock.advance(10 * MINUTE);
     world.tick().await;
-    let said = logs.lines_with("ERROR");
-    assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0].contains("402"), "{}", said[0]);
+    let lines = logs.lines_with("ERROR");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("402"), "{}", lines[0]);
 }
 
 #[tokio::test]

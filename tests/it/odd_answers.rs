@@ -41,11 +41,11 @@ async fn an_answer_over_the_limit_says_so_and_is_not_asked_for_again_by_stream_a
     let spelled: Vec<_> = asked.iter().map(|tool| tool.replace('.', "_")).collect();
     let calls: Vec<_> = spelled.iter().map(|name| (name.as_str(), json!({}))).collect();
     play_well(&world, [Scripted::tools(&calls), Scripted::text("Lang.")]).await;
-    let (actions, told) = (world.actions().await, results(&main_requests(&world)[1]));
+    let (actions, shown) = (world.actions().await, results(&main_requests(&world)[1]));
     for (n, tool) in asked.iter().enumerate().take(4) {
         let message = actions[n].error_message.as_deref().unwrap();
         assert!(message.contains("longer than 4 MB"), "{tool}: {message}");
-        assert_eq!(told[n].to_string().contains("may or may not"), tool.ends_with("create"));
+        assert_eq!(shown[n].to_string().contains("may or may not"), tool.ends_with("create"));
         assert_eq!(mcp.served.recorder.matching(calls_of(tool)).len(), 1, "{tool}");
     }
     assert_eq!(actions[4].result, "ok");
@@ -169,11 +169,11 @@ async fn a_read_without_an_answer_is_reported_as_such() {
     mcp.served.faults.inject(9, Fault::HandledThenReset, calls_of("u.list"));
     let calls = Scripted::tools(&[("t_list", json!({})), ("u_list", json!({}))]);
     play_well(&world, [calls, Scripted::text("Nichts.")]).await;
-    let told = results(&main_requests(&world)[1]);
+    let shown = results(&main_requests(&world)[1]);
     for (n, row) in world.actions().await.iter().enumerate() {
         let message = row.error_message.as_deref().unwrap();
         assert!(message.contains("(asked twice)"), "{message}");
-        assert!(!told[n].to_string().contains("may or may not"), "{}", told[n]);
+        assert!(!shown[n].to_string().contains("may or may not"), "{}", shown[n]);
     }
 }
 

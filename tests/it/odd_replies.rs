@@ -34,20 +34,20 @@ fn text(text: &str) -> String {
 #[tokio::test]
 async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silently() {
     let world = world().await;
-    let said = |is_error: bool, content: Value| {
+    let result = |is_error: bool, content: Value| {
         Behaviour::Result(json!({"isError": is_error, "content": content}))
     };
     let blank = |text: &str| json!([{"type": "text", "text": text}]);
     let resource = json!([{"type": "resource", "resource": {"uri": "mana://x", "text": " \n"}}]);
     let behaviours = [
-        said(true, json!([])),
-        said(true, blank("")),
-        said(true, blank("\n")),
-        said(true, blank("\u{a0}\u{3000}")),
-        said(false, blank("\n\t ")),
-        said(false, json!([])),
-        said(false, json!([{"type": "text", "text": " "}, {"type": "text", "text": "Da. \n"}])),
-        said(false, resource),
+        result(true, json!([])),
+        result(true, blank("")),
+        result(true, blank("\n")),
+        result(true, blank("\u{a0}\u{3000}")),
+        result(false, blank("\n\t ")),
+        result(false, json!([])),
+        result(false, json!([{"type": "text", "text": " "}, {"type": "text", "text": "Da. \n"}])),
+        result(false, resource),
     ];
     let tools = calls_that_meet(&world, behaviours);
     let calls: Vec<_> = tools.iter().map(|tool| (tool.as_str(), json!({}))).collect();
@@ -55,8 +55,8 @@ async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silent
     no_violation(&world);
     let results = results(&main_requests(&world)[1]);
     for result in &results[..4] {
-        let said = result["content"][0]["text"].as_str().unwrap();
-        assert!(result["is_error"] == true && said.contains("without saying why"), "{result}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(result["is_error"] == true && text.contains("without saying why"), "{result}");
     }
     assert!(results[4].get("content").is_none() && results[5].get("content").is_none());
     assert_eq!(results[6]["content"], blank("Da. \n"), "what is no blank stays as it is");
@@ -114,14 +114,14 @@ async fn a_reply_is_sent_back_without_what_claude_refuses_and_with_the_same_byte
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[0].json(), asked[1].json());
     let body = asked[0].json();
-    let said: Vec<_> = body["messages"].as_array().unwrap().iter().collect();
-    assert_eq!(said[1]["content"], json!([{"type": "text", "text": "Moment …"}]));
+    let messages: Vec<_> = body["messages"].as_array().unwrap().iter().collect();
+    assert_eq!(messages[1]["content"], json!([{"type": "text", "text": "Moment …"}]));
     let kinds = |message: &Value| {
         let blocks = message["content"].as_array().unwrap().iter();
         blocks.map(|block| block["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(kinds(said[2]), ["thinking", "tool_use"]);
-    let odd = said.iter().rfind(|message| message["role"] == "assistant").unwrap();
+    assert_eq!(kinds(messages[2]), ["thinking", "tool_use"]);
+    let odd = messages.iter().rfind(|message| message["role"] == "assistant").unwrap();
     assert_eq!(odd["content"][0]["text"], "Noch was. ", "it ends no request");
     assert!((1..3).all(|n| odd["content"][n]["input"] == json!({})));
     assert_ne!(odd["content"][1]["id"], odd["content"][2]["id"]);
@@ -245,8 +245,8 @@ async fn an_odd_call_costs_that_call_at_most() {
         if let Some(hash) = hash {
             assert_eq!(actions[0].input_hash.as_deref(), Some(hash), "{content}");
         }
-        let said = results(&main_requests(&world)[2]);
-        assert_eq!(said.len(), rows.len(), "{content}");
+        let shown = results(&main_requests(&world)[2]);
+        assert_eq!(shown.len(), rows.len(), "{content}");
     }
 }
 
@@ -257,8 +257,8 @@ const NONE: &str = "44136fa355b3678a";
 async fn booked(world: &World, result: &Value) -> Usd {
     let journal = world.journal().await;
     let spent = journal.latest_runs(1).await.unwrap().remove(0).spent;
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!((said - spent.dollars()).abs() < 1e-9, "{said} and {spent}");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!((cost - spent.dollars()).abs() < 1e-9, "{cost} and {spent}");
     spent
 }
 
@@ -363,8 +363,8 @@ async fn an_answer_of_another_model_gets_the_higher_price_and_is_logged_once() {
             let spent = booked(&world, &play_well(&world, [reply]).await).await;
             assert_eq!(spent, Usd::from_dollars(dollars).unwrap(), "{asked} {answered}");
         }
-        let said = logs.lines_with("another model answered").len() - before;
-        assert_eq!(said, warnings, "{asked} {answered}");
+        let lines = logs.lines_with("another model answered").len() - before;
+        assert_eq!(lines, warnings, "{asked} {answered}");
     }
 }
 

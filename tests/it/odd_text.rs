@@ -173,9 +173,9 @@ async fn an_odd_reply_is_paid_once_and_its_calls_are_made_where_nothing_is_missi
     let actions = world.actions().await;
     let errors: Vec<_> = actions.iter().map(|row| row.result.as_str()).collect();
     assert_eq!(errors, ["ok", "ok", "error"]);
-    let told = results(&requests[1])[2].clone();
-    assert_eq!(told["is_error"], true);
-    assert!(told.to_string().contains("too large or values nested too deep"), "{told}");
+    let result = results(&requests[1])[2].clone();
+    assert_eq!(result["is_error"], true);
+    assert!(result.to_string().contains("too large or values nested too deep"), "{result}");
     assert_eq!(hashes(&actions), HASHES);
 }
 

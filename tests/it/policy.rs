@@ -102,11 +102,11 @@ async fn what_destroys_or_administers_is_denied_however_its_name_is_spelled() {
     assert_eq!(rows.len(), tools.len());
     for ((name, reason), row) in tools.iter().zip(&rows) {
         assert_eq!(row.tool_name, *name);
-        let said = row.error_message.as_deref().unwrap_or_default();
+        let message = row.error_message.as_deref().unwrap_or_default();
         let calls = world.peers.mcp.served.recorder.matching(calls_of(name)).len();
         match reason {
-            Some(reason) => assert!(said.contains(reason) && calls == 0, "{name}: {said}"),
-            None => assert_eq!((row.result.as_str(), calls), ("ok", 1), "{name}: {said}"),
+            Some(reason) => assert!(message.contains(reason) && calls == 0, "{name}: {message}"),
+            None => assert_eq!((row.result.as_str(), calls), ("ok", 1), "{name}: {message}"),
         }
     }
 }
@@ -133,8 +133,8 @@ async fn a_model_without_system_messages_gets_reminders_after_the_last_result() 
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Schluss.")]).await;
     let blocks = results(&main_requests(&world)[1]);
     assert_eq!(blocks[0]["type"], "tool_result");
-    let said = blocks[1]["text"].as_str().unwrap();
-    assert!(said.starts_with("<reminder>") && said.contains("noch drei"), "{said}");
+    let reminder = blocks[1]["text"].as_str().unwrap();
+    assert!(reminder.starts_with("<reminder>") && reminder.contains("noch drei"), "{reminder}");
 }
 
 #[tokio::test]
@@ -148,8 +148,8 @@ async fn reminders_keep_their_position_in_the_history() {
         assert_eq!(&later[..earlier.len()], &earlier[..], "history is only appended to");
     }
     let system = |m: &&Value| m["role"] == "system";
-    let said: Vec<_> = requests[3].messages.iter().filter(system).collect();
-    assert_eq!(said.len(), 2, "three left, and the last one: {said:?}");
+    let reminders: Vec<_> = requests[3].messages.iter().filter(system).collect();
+    assert_eq!(reminders.len(), 2, "three left, and the last one: {reminders:?}");
 }
 
 #[tokio::test]

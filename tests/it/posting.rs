@@ -191,8 +191,8 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
     // As tool names that the model invented, where Claude's API accepts them, and as texts of tool errors.
     let named: Vec<_> = hostile.iter().filter(|text| !text.is_empty()).collect();
     let mut calls: Vec<_> = named.iter().map(|name| (name.to_string(), json!({}))).collect();
-    let said = calls_that_meet(&world, hostile.map(|text| Behaviour::IsError(text.into())));
-    calls.extend(said.iter().map(|name| (name.clone(), json!({}))));
+    let failing = calls_that_meet(&world, hostile.map(|text| Behaviour::IsError(text.into())));
+    calls.extend(failing.iter().map(|name| (name.clone(), json!({}))));
     let count = calls.len();
     let inputs = hostile.map(|text| ("habits_create".to_owned(), json!({"name": text, text: 1})));
     calls.extend(inputs);
@@ -219,7 +219,7 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
         let plain = text.replace('\0', "");
         assert!(plain.is_empty() || plain.starts_with(&row.tool_name), "{text:?}: {row:?}");
     }
-    for ((tool, text), row) in said.iter().zip(hostile).zip(&actions[named.len()..count]) {
+    for ((tool, text), row) in failing.iter().zip(hostile).zip(&actions[named.len()..count]) {
         let message = row.error_message.as_deref().unwrap();
         assert_eq!((row.tool_name.replace('.', "_"), row.result.as_str()), (tool.clone(), "error"));
         assert!(units(message) <= 500, "{text:?}: {row:?}");
@@ -401,8 +401,8 @@ async fn rows_not_accepted_wait_in_the_outbox_and_are_stored_later_without_model
         faults.on(usize::MAX, Method::POST, &format!("/{user}/actions"), fault);
     }
     let result = world.good_tick().await;
-    let told = ["ranSuccessfully", "undelivered"].map(|count| result[count].clone());
-    assert_eq!(told, [5, 4].map(Value::from), "{result}");
+    let counts = ["ranSuccessfully", "undelivered"].map(|count| result[count].clone());
+    assert_eq!(counts, [5, 4].map(Value::from), "{result}");
     assert_eq!(ratings_asked(&world), 5);
     // Ratings are never posted before actions.
     for user in &world.users[..4] {

@@ -282,9 +282,9 @@ async fn missing_keys_disable_the_loop_with_one_warning_that_names_them() {
         let warnings: Vec<_> =
             ended.stdout.lines().filter(|line| line.contains(" WARN ")).collect();
         assert_eq!(warnings.len(), 1, "{}", ended.stdout);
-        for told in [&health["reason"].to_string(), &body["error"].to_string(), warnings[0]] {
-            let named: Vec<_> = keys.into_iter().filter(|name| told.contains(name)).collect();
-            assert_eq!(named, missing, "{told}");
+        for text in [&health["reason"].to_string(), &body["error"].to_string(), warnings[0]] {
+            let named: Vec<_> = keys.into_iter().filter(|name| text.contains(name)).collect();
+            assert_eq!(named, missing, "{text}");
         }
     }
     assert_eq!(peers.auth.served.recorder.all().len(), 0);

@@ -23,7 +23,7 @@ async fn world() -> World {
     Setup::one(&["habits"]).start().await
 }
 
-fn told(rows: &[FeedbackRow]) -> Vec<(&str, i64)> {
+fn ratings_of(rows: &[FeedbackRow]) -> Vec<(&str, i64)> {
     rows.iter().map(|row| (row.module.as_str(), row.rating)).collect()
 }
 
@@ -153,7 +153,7 @@ async fn the_answer_is_read_with_every_tolerance() {
         make_due(&world).await;
         play_well(&world, day_with([Scripted::text(&answer)])).await;
         let rows = world.feedback().await;
-        assert_eq!(told(&rows[2 * n..]), [("habits", rating), ("goals", 2)], "{answer}");
+        assert_eq!(ratings_of(&rows[2 * n..]), [("habits", rating), ("goals", 2)], "{answer}");
         assert_eq!(rating_requests(&world).len(), n + 1, "no repair: {answer}");
     }
     assert_eq!(unrated(&world).await, Some(0.0));
@@ -166,7 +166,7 @@ async fn an_answer_in_several_blocks_beside_thinking_is_read_too() {
         {"type":"text","text":"{\"ratings\":[{\"module\":\"habits\",\"rating\":4},"},
         {"type":"text","text":"{\"module\":\"goals\",\"rating\":1}]}"}]"#;
     play_well(&world, day_with([raw(content, Some("end_turn"))])).await;
-    assert_eq!(told(&world.feedback().await), [("habits", 4), ("goals", 1)]);
+    assert_eq!(ratings_of(&world.feedback().await), [("habits", 4), ("goals", 1)]);
 }
 
 /// A rating answer with one module only.
@@ -217,7 +217,7 @@ async fn what_is_missing_is_asked_for_once_more_and_no_further() {
         assert_eq!(schema_of(second)["properties"]["module"]["enum"], json!(missing), "{what}");
         let repair = second.last_user_text();
         assert!(repair.contains(&format!("für: {}.", missing.join(", "))), "{what}: {repair}");
-        assert_eq!(told(&world.feedback().await), rows, "{what}");
+        assert_eq!(ratings_of(&world.feedback().await), rows, "{what}");
         assert_eq!(unrated(&world).await, Some(unrated_modules), "{what}");
     }
 }
@@ -238,7 +238,7 @@ async fn an_unreadable_answer_leaves_one_row_that_says_what_came_back() {
         let world = world().await;
         play_well(&world, day_with(answers)).await;
         let rows = world.feedback().await;
-        assert_eq!(told(&rows), [("__parse", 3)], "{says}");
+        assert_eq!(ratings_of(&rows), [("__parse", 3)], "{says}");
         let notes = rows[0].notes.as_deref().unwrap();
         assert!(notes.contains(says) && notes.chars().count() <= 1_000, "{notes}");
         assert_eq!(world.peers.mcp.calls().len(), 2, "a rating turn calls no tool");
@@ -251,7 +251,7 @@ async fn a_refusal_to_rate_is_not_asked_again_and_leaves_the_mark() {
     play_well(&world, day_with([Scripted::refusal("general_harms")])).await;
     assert_eq!(rating_requests(&world).len(), 1);
     let rows = world.feedback().await;
-    assert_eq!(told(&rows), [("__parse", 3)]);
+    assert_eq!(ratings_of(&rows), [("__parse", 3)]);
     let notes = rows[0].notes.as_deref().unwrap();
     assert!(notes.contains("refusal") && notes.contains("general_harms"), "{notes}");
 }
@@ -304,7 +304,7 @@ async fn a_rating_request_that_fails_for_good_is_a_failed_entry_and_what_there_i
         assert!(only_failure(&result).contains(says), "{result}");
         let actions = world.actions().await;
         assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("goals.list", "ok")]);
-        assert_eq!(told(&world.feedback().await), rows);
+        assert_eq!(ratings_of(&world.feedback().await), rows);
         assert_eq!(world.tick().await["due"], 0, "its actions were its mark");
         let stage = r#"runs_total{outcome="failed",stage="rating_turn"}"#;
         assert_eq!(world.metric(stage).await, Some(1.0));
@@ -318,5 +318,5 @@ async fn a_rating_request_is_tried_again_where_that_may_help() {
     faults.inject(2, Fault::status(529, "{}"), |r| r.json()["tools"].is_null());
     play_well(&world, day_with([Scripted::ratings(&[("habits", 5, "a"), ("goals", 1, "b")])]))
         .await;
-    assert_eq!(told(&world.feedback().await), [("habits", 5), ("goals", 1)]);
+    assert_eq!(ratings_of(&world.feedback().await), [("habits", 5), ("goals", 1)]);
 }

@@ -176,9 +176,9 @@ async fn a_call_whose_result_was_lost_is_not_repeated_and_the_model_is_told() {
     let actions = world.actions().await;
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("habits.create", "error")]);
     assert!(actions[1].error_message.as_deref().unwrap().contains("unknown"));
-    let told = results(&main_requests(&world)[2]);
-    assert_eq!(told[0]["is_error"], true);
-    assert!(told[0]["content"].to_string().contains("may or may not"), "{told:?}");
+    let results = results(&main_requests(&world)[2]);
+    assert_eq!(results[0]["is_error"], true);
+    assert!(results[0]["content"].to_string().contains("may or may not"), "{results:?}");
     assert_eq!(main_requests(&world).len(), 3, "no reply was paid for twice");
 }
 

@@ -212,9 +212,9 @@ async fn a_retried_setup_request_is_logged_with_its_step_and_status() {
         world.peers.mcp.served.faults.inject(1, Fault::status(503, ""), asks);
     }
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
-    let told = logs.lines_with("trying again");
-    assert_eq!(told.len(), 2, "{told:?}");
-    for (line, step) in told.iter().zip(["initialize", "tools/list"]) {
+    let lines = logs.lines_with("trying again");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, step) in lines.iter().zip(["initialize", "tools/list"]) {
         assert!(line.contains(&format!(" {step}: mana-mcp answered 503; trying again")), "{line}");
         assert!(!line.contains("not run"), "{line}");
     }

@@ -96,10 +96,13 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
         assert_eq!(ran, usize::from(error.is_none()), "{tool} ran");
         match (error, row.error_message.as_deref()) {
             (None, None) => assert_eq!(row.result, "ok"),
-            (Some(status), Some(said)) => {
-                assert!(said.contains("not run") && said.contains(status), "{tool}: {said}");
+            (Some(status), Some(message)) => {
+                assert!(
+                    message.contains("not run") && message.contains(status),
+                    "{tool}: {message}"
+                );
             }
-            (_, said) => panic!("{tool}: {said:?}"),
+            (_, message) => panic!("{tool}: {message:?}"),
         }
     }
     assert!(actions[2].latency_ms.unwrap() >= 1_000, "Retry-After is waited for: {:?}", actions[2]);
@@ -132,8 +135,8 @@ async fn answers_may_come_as_plain_json_too() {
     let world = Setup::one(&["habits"]).start().await;
     let tool = json!({"name": "goals.list", "description": "", "inputSchema": anything()});
     answer_rpc(&world, "tools/list", &[json!({"tools": [tool]})]);
-    let said = json!({"content": [{"type": "text", "text": "drei Ziele"}]});
-    answer_rpc(&world, "tools/call", &[said]);
+    let result = json!({"content": [{"type": "text", "text": "drei Ziele"}]});
+    answer_rpc(&world, "tools/call", &[result]);
     let reply = Scripted::tools(&[("goals_list", json!({}))]);
     play_well(&world, [reply, Scripted::text("Schön.")]).await;
     assert_eq!(main_requests(&world)[1].tool_results()[0].text, "drei Ziele");

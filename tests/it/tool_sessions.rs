@@ -173,8 +173,11 @@ async fn opening_a_session_is_retried_where_that_may_help_and_only_there() {
         match error {
             None => assert_eq!(result["ranSuccessfully"], 1, "{what}: {result}"),
             Some(error) => {
-                let said = only_failure(&result);
-                assert!(said.contains("initialize") && said.contains(error), "{what}: {said}");
+                let failure = only_failure(&result);
+                assert!(
+                    failure.contains("initialize") && failure.contains(error),
+                    "{what}: {failure}"
+                );
                 assert_eq!(world.peers.claude.requests().len(), 0, "{what}");
                 assert_eq!(posts(&world, "/actions").len(), 0, "{what}");
                 assert_eq!(world.tick().await["skipped"], 1, "{what}");

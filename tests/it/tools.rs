@@ -150,8 +150,8 @@ async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
             Some(named) => {
                 let blocks = shown["content"].as_array().unwrap();
                 assert_eq!((blocks.len(), &blocks[0]["type"]), (1, &json!("text")), "{shown}");
-                let said = blocks[0]["text"].as_str().unwrap();
-                assert!(said.contains(named), "{sent}: {shown}");
+                let note = blocks[0]["text"].as_str().unwrap();
+                assert!(note.contains(named), "{sent}: {shown}");
             }
             None => assert_eq!(shown["content"], *expected, "{sent}"),
         }

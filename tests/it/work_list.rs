@@ -50,7 +50,7 @@ async fn runs_of_anna(world: &World) -> Vec<RunState> {
     runs.iter().filter(|run| run.persona_id == world.users[0]).map(|run| run.state).collect()
 }
 
-fn told(result: &Value) -> [&Value; 4] {
+fn counts_of(result: &Value) -> [&Value; 4] {
     ["due", "ranSuccessfully", "skippedBecause", "failed"].map(|field| &result[field])
 }
 
@@ -63,7 +63,7 @@ async fn a_run_that_is_resumed_at_the_start_and_hangs_delays_no_other_run() {
     anna_is_asked(&world, 2).await;
     // The recovery is working on the run; it is not a tick.
     let result = world.tick().await;
-    assert_eq!(told(&result), [&json!(3), &json!(2), &json!({"unfinished": 1}), &json!([])]);
+    assert_eq!(counts_of(&result), [&json!(3), &json!(2), &json!({"unfinished": 1}), &json!([])]);
     assert_eq!(result["skipped"], 1);
     assert_eq!(world.metric(ANNA_WAITS).await, Some(1.0));
     assert_eq!(runs_of_anna(&world).await, [RunState::Running], "she has one run at a time");
@@ -91,11 +91,11 @@ async fn a_run_that_is_resumed_by_a_tick_and_hangs_delays_no_other_run() {
     released.cancel();
     let (_, body) = patiently("the tick", tick).await.unwrap();
     let unfinished = json!({"unfinished": 1});
-    assert_eq!(told(&body["result"]), [&json!(3), &json!(2), &unfinished, &json!([])]);
+    assert_eq!(counts_of(&body["result"]), [&json!(3), &json!(2), &unfinished, &json!([])]);
     assert_eq!(runs_of_anna(&world).await, [RunState::Finished]);
     // A persona that is still due runs with the next tick.
     world.peers.auth.set_last_active_at(&world.users[0], None).await;
-    assert_eq!(told(&world.tick().await), [&json!(1), &json!(1), &json!({}), &json!([])]);
+    assert_eq!(counts_of(&world.tick().await), [&json!(1), &json!(1), &json!({}), &json!([])]);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn skipped_personas_are_reported_as_slot_used_or_held_back_with_the_end_of
     }
     let because = json!({"slot-used": 2, "held-back": 1});
     let result = world.tick().await;
-    assert_eq!(told(&result), [&json!(3), &json!(0), &because, &json!([])]);
+    assert_eq!(counts_of(&result), [&json!(3), &json!(0), &because, &json!([])]);
     assert_eq!(result["skipped"], 3);
     for (why, number) in [("slot-used", 2.0), ("held-back", 1.0), ("other", 0.0)] {
         let series = format!("personas_skipped_total{{why=\"{why}\"}}");
@@ -178,5 +178,5 @@ async fn personas_kept_from_their_run_by_a_pause_are_counted_as_paused() {
     released.cancel();
     let (_, body) = patiently("the tick", tick).await.unwrap();
     let because = json!({"paused": 2});
-    assert_eq!(told(&body["result"]), [&json!(3), &json!(1), &because, &json!([])]);
+    assert_eq!(counts_of(&body["result"]), [&json!(3), &json!(1), &because, &json!([])]);
 }

@@ -108,11 +108,11 @@ impl Memory {
             .collect();
         let candidates = if marks.is_empty() {
             // A reply without ids is recognised by its values, whatever its byte form.
-            (0..self.replies.len()).filter(|&i| self.replies[i].is_said(&values, None)).collect()
+            (0..self.replies.len()).filter(|&i| self.replies[i].is_sent_as(&values, None)).collect()
         } else {
             marks
         };
-        let is_replayed = |i: &&usize| self.replies[**i].is_said(&values, Some(&blocks));
+        let is_replayed = |i: &&usize| self.replies[**i].is_sent_as(&values, Some(&blocks));
         if let Some(&found) = candidates.iter().find(is_replayed) {
             return Ok(Origin::Served(found));
         }
@@ -173,20 +173,20 @@ impl Memory {
 impl Reply {
     /// Whether `sent` is this reply, with or without its thinking, and without the blocks that would be
     /// refused. With `raw`, the text of each block, the bytes must be equal too.
-    fn is_said(&self, sent: &[Value], raw: Option<&[String]>) -> bool {
+    fn is_sent_as(&self, sent: &[Value], raw: Option<&[String]>) -> bool {
         [true, false].into_iter().any(|thinks| {
             let may_stay = |value: &Value| is_sendable(value) && (thinks || !is_thinking(value));
-            let said: Vec<usize> =
+            let kept: Vec<usize> =
                 (0..self.values.len()).filter(|&i| may_stay(&self.values[i])).collect();
-            said.len() == sent.len()
-                && said.iter().enumerate().all(|(n, &i)| {
+            kept.len() == sent.len()
+                && kept.iter().enumerate().all(|(n, &i)| {
                     let (served, sent) = (&self.values[i], &sent[n]);
                     match raw {
                         Some(raw) if self.blocks[i] == raw[n] => true,
                         None if served == sent => true,
                         _ => {
-                            self.mends(served, sent)
-                                || (n + 1 == said.len() && self.trims(served, sent))
+                            self.is_call_with_replacements(served, sent)
+                                || (n + 1 == kept.len() && self.is_end_trimmed(served, sent))
                         }
                     }
                 })
@@ -194,7 +194,7 @@ impl Reply {
     }
 
     /// Whether `sent` is this call with the refused parts replaced.
-    fn mends(&self, served: &Value, sent: &Value) -> bool {
+    fn is_call_with_replacements(&self, served: &Value, sent: &Value) -> bool {
         let (Some(from), Some(to)) = (served.as_object(), sent.as_object()) else { return false };
         let is_repeated = || {
             from.get("id")
@@ -212,7 +212,7 @@ impl Reply {
     }
 
     /// Whether `sent` is the last text of this unfinished reply without its trailing white space.
-    fn trims(&self, served: &Value, sent: &Value) -> bool {
+    fn is_end_trimmed(&self, served: &Value, sent: &Value) -> bool {
         let trimmed = served["text"].as_str().map(str::trim_end);
         self.paused
             && sent["type"] == "text"

@@ -49,9 +49,9 @@ async fn a_fifo_or_a_link_in_the_journals_place_ends_the_start_at_once() {
                 symlink("/dev/null", &path).unwrap();
             }
             let data = folder.to_str().unwrap();
-            let said = refused(&[("PORT", "0"), ("RUNNER_DATA_DIR", data)]).await;
+            let error = refused(&[("PORT", "0"), ("RUNNER_DATA_DIR", data)]).await;
             let found = if is_fifo { "no regular file" } else { "a link" };
-            assert!(said.contains(path.to_str().unwrap()) && said.contains(found), "{said}");
+            assert!(error.contains(path.to_str().unwrap()) && error.contains(found), "{error}");
             // The command line does not read it either.
             let var = ("RUNNER_DATA_DIR".into(), data.into());
             let ended = finish([var], &["runs"]).await;
@@ -100,7 +100,7 @@ async fn a_value_that_would_silently_do_harm_is_reported() {
         ("MANA_AUTH_URL", "http://localhost:3001/api/auth", "write http://localhost:3001"),
         ("MANA_AUTH_URL", "http://h/x/api/v1/auth/", "write http://h/x"),
     ] {
-        let said = refused(&[(name, value)]).await;
-        assert!(said.contains(&format!("{name}: ")) && said.contains(part), "{said}");
+        let error = refused(&[(name, value)]).await;
+        assert!(error.contains(&format!("{name}: ")) && error.contains(part), "{error}");
     }
 }

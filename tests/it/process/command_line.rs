@@ -173,13 +173,13 @@ async fn only_posts_refused_for_good_can_be_discarded_and_by_run() {
         |email: &str| rows(&table).into_iter().find(|row| row[1] == email).unwrap()[0].to_owned();
     let (refused, waiting) = (of("persona.anna@mana.test"), of("persona.ben@mana.test"));
 
-    let said = ask(&peers, &["outbox", "discard", &waiting]).await;
-    assert!(said.contains("nothing is thrown away"), "{said}");
-    let said = ask(&peers, &["outbox", "discard", &refused]).await;
-    assert!(said.starts_with("1 post of run"), "{said}");
+    let output = ask(&peers, &["outbox", "discard", &waiting]).await;
+    assert!(output.contains("nothing is thrown away"), "{output}");
+    let output = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(output.starts_with("1 post of run"), "{output}");
     assert!(ask(&peers, &["outbox"]).await.contains("2 posts on the way, 0 refused for good."));
-    let said = ask(&peers, &["outbox", "discard", &refused]).await;
-    assert!(said.contains("nothing is thrown away"), "{said}");
+    let output = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(output.contains("nothing is thrown away"), "{output}");
 
     // The rows in the outbox are delivered, and the events of both runs can still be read.
     faults.clear();
@@ -228,13 +228,13 @@ async fn an_error_of_the_command_line_is_one_clear_line_and_exit_code_1() {
         }
     };
     for arguments in [&["runs"][..], &["show", "019a"], &["outbox"], &["outbox", "retry"]] {
-        let said = fails(arguments).await;
-        assert!(said.contains("no journal") && said.contains(&folder), "{said}");
+        let error = fails(arguments).await;
+        assert!(error.contains("no journal") && error.contains(&folder), "{error}");
     }
     assert!(!peers.data_folder().exists(), "reading makes nothing");
     let _daemon = Daemon::start(&peers, &[]).await;
-    let said = fails(&["show", "019a"]).await;
-    assert!(said.contains("no run 019a"), "{said}");
+    let error = fails(&["show", "019a"]).await;
+    assert!(error.contains("no run 019a"), "{error}");
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn output_may_be_cut_off_by_its_reader() {
         command.args(arguments).env_clear().envs([data_dir(&peers)]);
         command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).kill_on_drop(true);
         let output = patiently("the process", command.output()).await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }

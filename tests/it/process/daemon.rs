@@ -110,12 +110,12 @@ impl Daemon {
     ) -> Self {
         let mut child = command(program, variables(peers, vars)).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
+        let mut log = String::new();
         let url = patiently("the bound address", async {
             loop {
-                let begin = said.len();
-                assert_ne!(lines.read_line(&mut said).await.unwrap(), 0, "it ended: {said}");
-                if let Some((_, address)) = said[begin..].split_once("listening on http://") {
+                let begin = log.len();
+                assert_ne!(lines.read_line(&mut log).await.unwrap(), 0, "it ended: {log}");
+                if let Some((_, address)) = log[begin..].split_once("listening on http://") {
                     let in_address = |c: char| c.is_ascii_digit() || c == '.' || c == ':';
                     let end = address.find(|c| !in_address(c)).unwrap();
                     break format!("http://{}", &address[..end]);
@@ -130,17 +130,17 @@ impl Daemon {
                 match reader {
                     Reader::Reads => {}
                     Reader::Stalls => has_ended.cancelled().await,
-                    Reader::Leaves => return said,
+                    Reader::Leaves => return log,
                 }
-                lines.read_to_string(&mut said).await.unwrap();
-                said
+                lines.read_to_string(&mut log).await.unwrap();
+                log
             }
         });
         let mut stderr = child.stderr.take().unwrap();
         let stderr = tokio::spawn(async move {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said).await.unwrap();
-            said
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
         });
         let client = crate::support::client();
         let daemon = Self { url, child, stdout, stderr, has_ended, client };

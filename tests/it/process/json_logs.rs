@@ -35,13 +35,13 @@ fn line(text: &str) -> Line {
     });
     let keys: Vec<_> = record.keys().map(String::as_str).collect();
     assert_eq!(keys, ["ts", "level", "service", "msg", "data"], "{text}");
-    let said = |key: &str| record[key].as_str().unwrap_or_else(|| panic!("{key}: {text}"));
-    let time: Timestamp = said("ts").parse().unwrap();
-    assert_eq!(said("ts"), format!("{time:.3}"), "RFC 3339 with milliseconds");
-    assert!(["trace", "debug", "info", "warn", "error"].contains(&said("level")), "{text}");
-    assert_eq!(said("service"), "mana-persona-runner");
+    let field = |key: &str| record[key].as_str().unwrap_or_else(|| panic!("{key}: {text}"));
+    let time: Timestamp = field("ts").parse().unwrap();
+    assert_eq!(field("ts"), format!("{time:.3}"), "RFC 3339 with milliseconds");
+    assert!(["trace", "debug", "info", "warn", "error"].contains(&field("level")), "{text}");
+    assert_eq!(field("service"), "mana-persona-runner");
     let data = record["data"].as_object().unwrap_or_else(|| panic!("data: {text}")).clone();
-    Line { level: said("level").into(), msg: said("msg").into(), data }
+    Line { level: field("level").into(), msg: field("msg").into(), data }
 }
 
 #[tokio::test]
@@ -103,9 +103,9 @@ async fn a_start_that_fails_says_why_in_records_on_standard_error() {
         // All lines that were logged before the end are in the output.
         let has_begun = lines(&ended.stdout).iter().any(|line| line.msg == "starting");
         assert_eq!(has_begun, !ended.stderr.contains("bad configuration"), "{}", ended.stderr);
-        let told = lines(&ended.stderr);
-        assert_eq!(told.len(), named.len(), "{told:#?}");
-        for (line, name) in told.iter().zip(named) {
+        let records = lines(&ended.stderr);
+        assert_eq!(records.len(), named.len(), "{records:#?}");
+        for (line, name) in records.iter().zip(named) {
             assert!(line.level == "error" && line.msg.contains(name), "{line:?} of {name}");
             assert!(!line.msg.contains("hush"), "{line:?}");
             assert!(code == 1 || line.data.get("variable").is_none_or(|v| v == name), "{line:?}");
@@ -121,9 +121,9 @@ async fn a_log_format_that_is_not_known_is_refused_in_records() {
     for format in ["JSON".as_ref(), "logfmt".as_ref(), odd] {
         let ended = finish([("LOG_FORMAT".into(), format.to_owned())], &[]).await;
         assert_eq!(ended.code, Some(78));
-        let told = lines(&ended.stderr);
-        assert_eq!(told.len(), 1, "{told:#?}");
-        assert_eq!(told[0].data["variable"], "LOG_FORMAT");
+        let records = lines(&ended.stderr);
+        assert_eq!(records.len(), 1, "{records:#?}");
+        assert_eq!(records[0].data["variable"], "LOG_FORMAT");
     }
 }
 

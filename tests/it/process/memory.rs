@@ -218,10 +218,10 @@ async fn check(personas: usize, most: u64, cases: Vec<Case>) {
     let mut greedy = Vec::new();
     for (n, (name, peer, what, fault)) in cases.into_iter().enumerate() {
         let grown = growth(personas, peer, what, fault).await;
-        let said = format!("{n} {peer:?} {what}, {name}, {personas} at once: {} MB", grown >> 10);
-        println!("{said}");
+        let result = format!("{n} {peer:?} {what}, {name}, {personas} at once: {} MB", grown >> 10);
+        println!("{result}");
         if grown > most {
-            greedy.push(said);
+            greedy.push(result);
         }
     }
     assert!(greedy.is_empty(), "{greedy:#?}");

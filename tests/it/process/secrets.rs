@@ -90,8 +90,8 @@ fn encodings(text: &str) -> [String; 3] {
 /// The lines of `text` that contain a secret, with the secret's name.
 fn leaks(place: &str, text: &str, secrets: &Secrets) -> Vec<String> {
     let of_line = |line: &str| {
-        let told = secrets.iter().find(|(_, secret)| line.contains(secret.as_str()));
-        told.map(|(name, _)| format!("{name} in {place}: {line}"))
+        let leaked = secrets.iter().find(|(_, secret)| line.contains(secret.as_str()));
+        leaked.map(|(name, _)| format!("{name} in {place}: {line}"))
     };
     text.lines().filter_map(of_line).collect()
 }
@@ -183,8 +183,8 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     daemon.signal("TERM").await;
     let ended = daemon.ended().await;
     let asked = peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len();
-    let told = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
-    assert!(told >= asked, "{told} of {asked} requests are in the log: {}", ended.stdout);
+    let logged = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
+    assert!(logged >= asked, "{logged} of {asked} requests are in the log: {}", ended.stdout);
     let rows = format!("{:#?}{:#?}", peers.auth.actions().await, peers.auth.feedback().await);
     let prompts: Vec<_> = peers.claude.requests().into_iter().map(|request| request.raw).collect();
     let mut secrets = secrets(&peers, &anna);

@@ -91,9 +91,9 @@ async fn the_newer_services_refusals_have_their_own_form() {
             json!({"error": "Not found", "status": 404}),
         ),
     ];
-    for (method, path, key, body, status, said) in cases {
+    for (method, path, key, body, status, expected) in cases {
         let reply = newer.ask(method, &path, key.as_slice(), body).await;
-        assert_eq!((reply.status, reply.body), (status, said), "{path}");
+        assert_eq!((reply.status, reply.body), (status, expected), "{path}");
     }
     assert_eq!(
         newer.ask(Method::POST, &anna, &[KEY], &rows).await.body,

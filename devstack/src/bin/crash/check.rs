@@ -7,7 +7,7 @@ mod slots;
 
 use mana_persona_runner::journal::{Journal, RunRow};
 
-use crate::{Problem, ledger, ledger::Requests, rounds::Course, world::World};
+use crate::{Problem, ledger, ledger::Requests, rounds::Counts, world::World};
 
 /// The figures for the summary, and the broken rules.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ struct Run {
 /// When the journal cannot be read.
 pub(crate) async fn check(
     world: &World,
-    course: &Course,
+    counts: &Counts,
     most_lost: usize,
     auth_faults: bool,
 ) -> Result<Findings, Problem> {
@@ -52,7 +52,7 @@ pub(crate) async fn check(
     slots::check(world, &runs, &mut findings);
     rows::check(world, &runs, &mut findings).await;
     sessions::check(world, &runs, auth_faults, &mut findings);
-    money::check(world, &journal, &runs, (course, most_lost), &mut findings).await?;
+    money::check(world, &journal, &runs, (counts, most_lost), &mut findings).await?;
     let depth = journal.outbox_depth().await?;
     findings.expect(depth.actions + depth.feedback + depth.dead == 0, || {
         format!("the outbox is not empty: {depth:?}")

@@ -36,7 +36,7 @@ const LONG_LIVES: (u64, u64) = (20, 2);
 /// Longest time between a SIGTERM and the kill -9 after it, in milliseconds.
 const DRAINING: u64 = 150;
 /// Time between two checks of the runs' progress.
-const LOOK: Duration = Duration::from_millis(80);
+const POLL_INTERVAL: Duration = Duration::from_millis(80);
 /// From this minute of the hour on, the clock is moved into the next hour.
 const LATE_IN_THE_HOUR: u64 = 40;
 /// Time limit for the calm end.
@@ -44,7 +44,7 @@ const CALM_LIMIT: Duration = Duration::from_secs(120);
 
 /// The events of the test.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct Counts {
     /// Number of kills so far.
     pub kills: usize,
     /// Model requests in flight at the kills, according to the journal: the run, and the number of the step.
@@ -67,12 +67,12 @@ pub(crate) async fn run(
     world: &World,
     launcher: &Launcher,
     options: &Options,
-) -> Result<Course, Problem> {
+) -> Result<Counts, Problem> {
     let mut chance = Chance::new(options.seed, 4);
-    let mut course = Course { rounds: 1, ..Course::default() };
+    let mut counts = Counts { rounds: 1, ..Counts::default() };
     let weather =
         options.auth_faults.then(|| Weather::over(&world.peers.auth.served, options.seed));
-    while course.kills < options.kills {
+    while counts.kills < options.kills {
         let moves_before = moves(world);
         let daemon = launcher.start().await?;
         let long_lives = if options.auth_faults { LONG_LIVES.0 } else { LONG_LIVES.1 };
@@ -82,19 +82,19 @@ pub(crate) async fn run(
         }
         let killed_at = Instant::now() + chance.millis(least, most);
         while Instant::now() < killed_at {
-            sleep(LOOK.min(killed_at - Instant::now())).await;
+            sleep(POLL_INTERVAL.min(killed_at - Instant::now())).await;
             if is_round_over(world).await? {
-                next_round(world, &mut course, &mut chance);
+                next_round(world, &mut counts, &mut chance);
             }
         }
         let between = chance.millis(0, DRAINING);
-        course.in_order += usize::from(daemon.end(options.signal, between).await?);
-        course.kills += 1;
+        counts.in_order += usize::from(daemon.end(options.signal, between).await?);
+        counts.kills += 1;
         // A request that an earlier daemon left is still listed if this daemon did not reach its run, so only
         // new ones count.
-        let known = course.asking_at_kills.len();
-        course.asking_at_kills.extend(asking(world).await?);
-        course.kills_while_asking += usize::from(course.asking_at_kills.len() > known);
+        let known = counts.asking_at_kills.len();
+        counts.asking_at_kills.extend(asking(world).await?);
+        counts.kills_while_asking += usize::from(counts.asking_at_kills.len() > known);
     }
     if let Some(weather) = weather {
         weather.end().await;
@@ -102,9 +102,9 @@ pub(crate) async fn run(
     let calm = Instant::now();
     let daemon = launcher.start().await?;
     let settled = settle(world, calm).await;
-    course.calm_end = calm.elapsed();
+    counts.calm_end = calm.elapsed();
     end_calmly(daemon, options).await?;
-    settled.map(|()| course)
+    settled.map(|()| counts)
 }
 
 /// Waits until the daemon requests /due or logs a persona in, for at most `LONGEST_WAIT`.
@@ -121,7 +121,7 @@ fn moves(world: &World) -> usize {
         + recorder.count(Method::POST, "/api/v1/auth/login")
 }
 
-fn next_round(world: &World, course: &mut Course, chance: &mut Chance) {
+fn next_round(world: &World, counts: &mut Counts, chance: &mut Chance) {
     // Mostly the next hour; sometimes the next day, for personas with a daily cadence.
     let minutes = if chance.percent(80) { 61 + chance.between(0, 20) } else { 24 * 60 + 5 };
     let clock = &world.peers.clock;
@@ -131,7 +131,7 @@ fn next_round(world: &World, course: &mut Course, chance: &mut Chance) {
     if minute >= LATE_IN_THE_HOUR {
         clock.advance(Duration::from_secs((65 - minute) * 60));
     }
-    course.rounds += 1;
+    counts.rounds += 1;
 }
 
 /// Waits until the daemon has no unfinished work.
@@ -143,7 +143,7 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
         match Journal::open_beside_daemon(folder).await {
             Ok(guest) => break guest,
             Err(error) if since.elapsed() > CALM_LIMIT => return Err(error.into()),
-            Err(_) => sleep(LOOK).await,
+            Err(_) => sleep(POLL_INTERVAL).await,
         }
     };
     if guest.outbox_depth().await?.dead > 0 {
@@ -152,7 +152,7 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
     guest.retry_posts(Timestamp::now()).await?;
     guest.close().await;
     loop {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         let depth = match ledger::open(folder).await {
             Ok(journal) => {
                 let depth = journal.outbox_depth().await?;

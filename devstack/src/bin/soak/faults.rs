@@ -17,7 +17,7 @@ use tokio::time::sleep;
 const SESSION_LOSS: (u64, u64) = (3_000, 9_000);
 /// If a fault has not occurred before, it is applied to the request with this number, so that a soak of one
 /// minute sees every fault.
-const SURE: u64 = 30;
+const LATEST_REQUEST: u64 = 30;
 /// Latency of a slow tool call.
 const SLOW: Duration = Duration::from_millis(800);
 
@@ -52,13 +52,13 @@ impl<'a> Faults<'a> {
         let is_call =
             |request: &Recorded| request.body.windows(10).any(|part| part == b"tools/call");
         let (auth, mcp, claude) = (&peers.auth.served, &peers.mcp.served, &peers.claude.served);
-        let mut rain = Rain { met: met.clone(), seed };
+        let mut plan = FaultPlan { met: met.clone(), seed };
         // The numbers are thousandths of the requests that the fault may be applied to.
-        rain.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
-        rain.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
-        rain.on(auth, "503 of a post", 50, down, is_post);
-        rain.on(auth, "503 of a post that was taken", 20, busy, is_post);
-        rain.on(mcp, "slow tool", 20, Fault::Delay(SLOW), is_call);
+        plan.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
+        plan.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
+        plan.on(auth, "503 of a post", 50, down, is_post);
+        plan.on(auth, "503 of a post that was taken", 20, busy, is_post);
+        plan.on(mcp, "slow tool", 20, Fault::Delay(SLOW), is_call);
         let lost = met.add("loss of all sessions");
         let chance = Mutex::new(Chance::new(seed, 50));
         Self { peers, met, lost, chance }
@@ -88,34 +88,34 @@ impl<'a> Faults<'a> {
     }
 }
 
-struct Rain {
+struct FaultPlan {
     met: Met,
     seed: u64,
 }
 
-impl Rain {
+impl FaultPlan {
     fn on(
         &mut self,
         served: &Served,
         name: &'static str,
         thousandths: u64,
         fault: Fault,
-        is_it: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
+        matches: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
     ) {
         let count = self.met.add(name);
         // Each fault has its own sequence of random numbers.
         self.seed += 1;
         let state = Mutex::new((Chance::new(self.seed, thousandths), 0));
         served.faults.inject(usize::MAX, fault, move |request| {
-            if !is_it(request) {
+            if !matches(request) {
                 return false;
             }
             let (chance, seen) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
             *seen += 1;
-            let falls_in_time = *seen == SURE && count.load(SeqCst) == 0;
-            let falls = chance.between(0, 1_000) < thousandths || falls_in_time;
-            count.fetch_add(usize::from(falls), SeqCst);
-            falls
+            let is_due = *seen == LATEST_REQUEST && count.load(SeqCst) == 0;
+            let applies = chance.between(0, 1_000) < thousandths || is_due;
+            count.fetch_add(usize::from(applies), SeqCst);
+            applies
         });
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{Problem, World};
 
 /// Time between two checks.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Time limit for finishing all work. The outbox waits for up to some seconds between two deliveries.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// Time limit for closing idle connections, on a busy machine.
@@ -42,7 +42,7 @@ pub(crate) async fn settle(world: &World, daemon: &Daemon) -> Result<(), Problem
             let due = world.peers.auth.due_now().await.len();
             return Err(format!("no calm comes: {due} are due, {status}").into());
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -71,7 +71,7 @@ impl Idle {
         let started = Instant::now();
         let mut held = (Self::now(daemon).await?, Instant::now());
         while held.1.elapsed() < UNCHANGED {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             let now = Self::now(daemon).await?;
             if now != held.0 {
                 held = (now, Instant::now());

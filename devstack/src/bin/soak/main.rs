@@ -111,7 +111,7 @@ async fn soak(options: &Options) -> Result<Vec<String>, Problem> {
     println!("soak: {} s of 1-second ticks, {PERSONAS} personas, seed {seed}", lasts.as_secs());
     let world = World::start(seed).await?;
     let daemon = Daemon::start(&options.daemon, variables(&world.peers)).await?;
-    let result = course(&world, &daemon, options).await;
+    let result = phases(&world, &daemon, options).await;
     let mut wrong = match result {
         Ok(wrong) => wrong,
         Err(error) => vec![error.to_string()],
@@ -129,7 +129,7 @@ async fn soak(options: &Options) -> Result<Vec<String>, Problem> {
     Ok(wrong)
 }
 
-async fn course(world: &World, daemon: &Daemon, options: &Options) -> Result<Vec<String>, Problem> {
+async fn phases(world: &World, daemon: &Daemon, options: &Options) -> Result<Vec<String>, Problem> {
     // Every persona first has one run without faults: resources that a process keeps from its first work on
     // are not a leak.
     idle::settle(world, daemon).await?;

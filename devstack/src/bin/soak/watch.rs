@@ -33,15 +33,15 @@ impl Watch {
     /// When the daemon has ended.
     pub(crate) async fn over(daemon: &Daemon, lasts: Duration) -> Result<Self, Problem> {
         let process = daemon.process()?;
-        let (started, mut memory, mut told) = (Instant::now(), Vec::new(), 0);
+        let (started, mut memory, mut printed) = (Instant::now(), Vec::new(), 0);
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while started.elapsed() < lasts {
             ticks.tick().await;
             let elapsed = started.elapsed();
             memory.push((elapsed, process.memory()?));
-            if elapsed >= lasts / LINES * told {
-                told += 1;
+            if elapsed >= lasts / LINES * printed {
+                printed += 1;
                 let tasks = daemon.metric("mana_persona_runner_runtime_tasks").await?;
                 println!(
                     "  after {:4} s: RSS {:.1} MB, {} descriptors, {} tasks",

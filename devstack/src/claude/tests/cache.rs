@@ -189,11 +189,11 @@ async fn an_error_writes_nothing_and_warming_up_writes_everything() {
 #[tokio::test]
 async fn thinking_is_cached_with_its_prefix_and_the_moving_marker_is_placed_before_it() {
     let client = Client::start().await;
-    let said = json!([
+    let content = json!([
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
         {"type": "thinking", "thinking": "", "signature": "sig_1"},
     ]);
-    client.claude.enqueue(Scripted::blocks(said.as_array().unwrap(), "pause_turn"));
+    client.claude.enqueue(Scripted::blocks(content.as_array().unwrap(), "pause_turn"));
     client.accepts(persona("Anna")).await;
     let paused = |blocks: &Value| {
         let mut body = persona("Anna");
@@ -201,8 +201,8 @@ async fn thinking_is_cached_with_its_prefix_and_the_moving_marker_is_placed_befo
         body
     };
     let tokens = |block: &Value| u64::try_from(block.to_string().len().div_ceil(4)).unwrap();
-    let (search, thought) = (tokens(&said[0]), tokens(&said[1]));
-    assert_eq!(client.spends(paused(&said)).await, (thought, search, 900));
+    let (search, thought) = (tokens(&content[0]), tokens(&content[1]));
+    assert_eq!(client.spends(paused(&content)).await, (thought, search, 900));
     // After other blocks it is part of the prefix: without the block the prefix is a different one.
     let asked_on = |blocks: Value| {
         let mut body = paused(&blocks);
@@ -210,9 +210,9 @@ async fn thinking_is_cached_with_its_prefix_and_the_moving_marker_is_placed_befo
         body
     };
     let whole = 900 + search + thought + 40;
-    assert_eq!(client.spends(asked_on(said.clone())).await, (0, thought + 40, 900 + search));
-    assert_eq!(client.spends(asked_on(said.clone())).await, (0, 0, whole));
-    let stripped = asked_on(json!([said[0]]));
+    assert_eq!(client.spends(asked_on(content.clone())).await, (0, thought + 40, 900 + search));
+    assert_eq!(client.spends(asked_on(content.clone())).await, (0, 0, whole));
+    let stripped = asked_on(json!([content[0]]));
     assert_eq!(client.spends(stripped).await, (0, 40, 900 + search));
 }
 

@@ -68,10 +68,10 @@ async fn thinking_can_be_refused_once_and_the_same_request_without_it_is_fine() 
     let refused = client.post(follow_up(&first.text, true)).await;
     assert_eq!(refused.status, 400);
     assert_eq!(refused.json["error"]["type"], "invalid_request_error");
-    let said = refused.json["error"]["message"].as_str().unwrap();
+    let message = refused.json["error"]["message"].as_str().unwrap();
     let words = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound \
                  to a different conversation";
-    assert!(said.starts_with(words), "{said}");
+    assert!(message.starts_with(words), "{message}");
     let stripped = client.post(follow_up(&first.text, false)).await;
     assert_eq!(stripped.status, 200, "{}", stripped.text);
     assert_eq!(client.post(follow_up(&first.text, true)).await.status, 200, "once means once");

@@ -30,8 +30,8 @@ async fn too_early(client: &Client, body: Value, seconds: u64, what: &str) -> An
     assert_eq!(answer.status, 429, "{}", answer.text);
     assert_eq!(answer.json["error"]["type"], "rate_limit_error");
     assert!(answer.json["error"].get("details").is_none(), "a plain rate limit has no code");
-    let said = answer.json["error"]["message"].as_str().unwrap();
-    assert!(said.contains(&format!("{what} per minute")), "{said}");
+    let message = answer.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{what} per minute")), "{message}");
     assert_eq!(answer.headers["retry-after"], seconds.to_string().as_str());
     answer
 }

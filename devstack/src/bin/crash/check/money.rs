@@ -12,13 +12,13 @@ use mana_persona_runner::{
 };
 
 use super::{Findings, Run};
-use crate::{Problem, rounds::Course, world::World};
+use crate::{Problem, rounds::Counts, world::World};
 
 pub(super) async fn check(
     world: &World,
     journal: &Journal,
     runs: &[Run],
-    (course, most_lost): (&Course, usize),
+    (counts, most_lost): (&Counts, usize),
     findings: &mut Findings,
 ) -> Result<(), Problem> {
     let bills = world.peers.claude.bills();
@@ -38,9 +38,9 @@ pub(super) async fn check(
         "model requests: {} served, {recorded} replies recorded once each, {extra} extra, {lost} lost by \
          the journal (bound: {most_lost}); {} of {} kills hit new requests under way, {} in all",
         bills.len(),
-        course.kills_while_asking,
-        course.kills,
-        course.asking_at_kills.len(),
+        counts.kills_while_asking,
+        counts.kills,
+        counts.asking_at_kills.len(),
     ));
     repeated(world, lost, findings);
     ledger(journal, runs, &bills, findings).await
