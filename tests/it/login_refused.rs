@@ -61,7 +61,7 @@ async fn a_wrong_seed_secret_is_named_and_tried_once_per_half_hour_and_no_accoun
 
         world.advance(HALF_AN_HOUR - SECOND);
         nobody_runs(&world, 10).await;
-        // Nothing is fixed: the previous tick only attempted no login.
+        // The cause still exists: the previous tick only sent no login.
         let health = world.health().await;
         assert_eq!(health["status"], "degraded", "{health}");
         let reason = health["reason"].as_str().unwrap();
