@@ -79,7 +79,7 @@ fn turn_of(request: &Recorded) -> Option<usize> {
 }
 
 /// Plans all faults of the day.
-fn spoil(world: &World) {
+fn plan_faults(world: &World) {
     let claude = &world.peers.claude.served.faults;
     let error = |kind: &str| {
         json!({"type": "error", "error": {"type": kind, "message": "not now"}}).to_string()
@@ -135,7 +135,7 @@ fn ids(message: &Value, kind: &str, key: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_day_of_failures_denials_and_renewals_sends_nothing_the_contract_forbids_and_ends_well() {
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", 7).start().await;
-    spoil(&world);
+    plan_faults(&world);
     let result = world.good_tick().await;
     assert_eq!(result["ranSuccessfully"], 1, "{result}");
 

@@ -31,7 +31,7 @@ fn tries(world: &World) -> HashMap<String, usize> {
 }
 
 /// A tick in which every persona is held back.
-async fn nobody_runs(world: &World, due: usize) {
+async fn all_are_held_back(world: &World, due: usize) {
     let result = world.good_tick().await;
     assert_eq!((&result["due"], &result["skipped"]), (&json!(due), &json!(due)), "{result}");
 }
@@ -60,7 +60,7 @@ async fn a_wrong_seed_secret_is_named_and_tried_once_per_half_hour_and_no_accoun
         assert!(errors[round - 1].contains("PERSONA_SEED_SECRET does not match"), "{errors:?}");
 
         world.advance(HALF_AN_HOUR - SECOND);
-        nobody_runs(&world, 10).await;
+        all_are_held_back(&world, 10).await;
         // The cause still exists: the previous tick only sent no login.
         let health = world.health().await;
         assert_eq!(health["status"], "degraded", "{health}");
@@ -86,7 +86,7 @@ async fn a_single_persona_with_another_password_says_nothing_about_the_secret() 
     assert_eq!(world.health().await["status"], "ok");
     assert_eq!(logs.lines_with("ERROR"), Vec::<String>::new());
     world.advance(HALF_AN_HOUR - SECOND);
-    nobody_runs(&world, 1).await;
+    all_are_held_back(&world, 1).await;
     assert_eq!(tries(&world)[&ben[0].email], 1);
     world.advance(SECOND);
     world.tick().await;
@@ -110,7 +110,7 @@ async fn an_account_locked_by_another_client_is_tried_again_when_the_lock_ends()
     let error = result["failed"][0]["error"].as_str().unwrap();
     assert!(error.contains("429 ACCOUNT_LOCKED"), "{error}");
     world.advance(Duration::from_secs(1_199));
-    nobody_runs(&world, 1).await;
+    all_are_held_back(&world, 1).await;
     assert_eq!(tries(&world)[email], 6);
     world.advance(SECOND);
     assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
@@ -135,7 +135,7 @@ async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
         assert!(error.contains("429 ACCOUNT_LOCKED"), "{form}: {error}");
         assert_eq!(world.asked(form, None).len(), 1, "not repeated");
         world.clock.advance(Duration::from_secs(seconds) - SECOND);
-        nobody_runs(&world, 1).await;
+        all_are_held_back(&world, 1).await;
         assert_eq!(world.asked(form, None).len(), 1, "{form} {seconds}");
         world.clock.advance(SECOND);
         assert_eq!(world.good_tick().await["ranSuccessfully"], 1, "{form} {seconds}");

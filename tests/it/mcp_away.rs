@@ -43,7 +43,7 @@ fn second(request: &Recorded) -> bool {
 
 /// Starts a tick and closes mana-mcp's socket when `personas` have requested their second turn from Claude.
 /// Once released, they make the calls of that turn.
-async fn away_in_mid_day(world: &World, personas: usize) -> Tick {
+async fn tick_with_mcp_down(world: &World, personas: usize) -> Tick {
     let (claude, released) = (&world.peers.claude.served, CancellationToken::new());
     claude.faults.inject(personas, Fault::Hold(released.clone()), second);
     let tick = world.begin_tick();
@@ -64,7 +64,7 @@ impl Tick {
 }
 
 /// Simulates the end of a restart: the port accepts connections again, the sessions are gone.
-async fn back(world: &World) {
+async fn restart_mcp(world: &World) {
     world.peers.mcp.forget_sessions().await;
     world.peers.mcp.served.accept_again().unwrap();
 }
@@ -118,10 +118,10 @@ async fn a_short_restart_costs_no_call_and_one_look_serves_all_runs() {
     let names = ["anna", "ben", "cleo", "dora"];
     let world = Setup::many(&names).var("PERSONA_CONCURRENCY", 4).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    let tick = away_in_mid_day(&world, 4).await;
+    let tick = tick_with_mcp_down(&world, 4).await;
     world.metric_reaches(&unreachable("tools_call"), 4.0).await;
     world.metric_reaches(REFUSED, 3.0).await;
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&tick.result().await), [4, 0, 0, 0]);
     let actions = world.actions().await;
     assert_eq!(actions.len(), 12);
@@ -138,7 +138,7 @@ async fn a_short_restart_costs_no_call_and_one_look_serves_all_runs() {
 async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_refused_call() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    let result = away_in_mid_day(&world, 1).await.result().await;
+    let result = tick_with_mcp_down(&world, 1).await.result().await;
     assert_eq!(counts(&result), [0, 0, 1, 0], "{result}");
     assert!(result["costUsd"].as_f64().unwrap() > 0.0, "what it has paid is told: {result}");
     assert_eq!(main_requests(&world).len(), 2, "nothing is paid for meanwhile");
@@ -155,7 +155,7 @@ async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_
     assert_eq!(world.upstream_requests(), logins + 1, "only who is due is asked");
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
 
-    back(&world).await;
+    restart_mcp(&world).await;
     world.good_tick().await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
@@ -166,8 +166,8 @@ async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_
 async fn a_run_that_was_put_off_goes_on_by_itself_once_mana_mcp_is_there_again() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    assert_eq!(counts(&away_in_mid_day(&world, 1).await.result().await), [0, 0, 1, 0]);
-    back(&world).await;
+    assert_eq!(counts(&tick_with_mcp_down(&world, 1).await.result().await), [0, 0, 1, 0]);
+    restart_mcp(&world).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
@@ -177,10 +177,10 @@ async fn a_run_that_was_put_off_goes_on_by_itself_once_mana_mcp_is_there_again()
 async fn a_run_that_was_put_off_survives_a_restart_of_the_daemon() {
     let mut world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    away_in_mid_day(&world, 1).await.result().await;
+    tick_with_mcp_down(&world, 1).await.result().await;
     world.stop().await;
     assert_eq!(in_state(&world, RunState::Running).await, 1);
-    back(&world).await;
+    restart_mcp(&world).await;
     world.start_again(&[]).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
@@ -190,10 +190,10 @@ async fn a_run_that_was_put_off_survives_a_restart_of_the_daemon() {
 async fn a_run_killed_while_it_waits_still_makes_the_refused_call() {
     let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 60_000).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    drop(away_in_mid_day(&world, 1).await);
+    drop(tick_with_mcp_down(&world, 1).await);
     world.metric_reaches(REFUSED, 1.0).await;
     world.kill().await;
-    back(&world).await;
+    restart_mcp(&world).await;
     world.start_again(&[]).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
@@ -203,7 +203,7 @@ async fn a_run_killed_while_it_waits_still_makes_the_refused_call() {
 async fn a_run_that_is_put_off_for_too_long_is_closed_with_its_results_so_far() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    away_in_mid_day(&world, 1).await.result().await;
+    tick_with_mcp_down(&world, 1).await.result().await;
     world.clock.advance(Duration::from_secs(3_601));
     world.tick().await;
     all_runs_end(&world).await;
@@ -232,7 +232,7 @@ async fn parallel_reads_are_put_off_together_and_those_that_were_answered_are_no
     assert_eq!(counts(&Tick(tick).result().await), [0, 0, 1, 0]);
     assert_eq!(main_requests(&world).len(), 2);
     released.cancel();
-    back(&world).await;
+    restart_mcp(&world).await;
     world.good_tick().await;
     all_runs_end(&world).await;
     let made: Vec<_> = mcp.calls().into_iter().map(|call| call.tool).collect();
@@ -260,7 +260,7 @@ async fn without_a_session_nothing_is_begun_and_the_slot_stays_free() {
     assert_eq!(world.metric(r#"runs_total{outcome="put_off",stage="mcp"}"#).await, Some(2.0));
     assert!(world.peers.claude.requests().is_empty());
     assert_eq!(in_state(&world, RunState::Failed).await, 2);
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&world.good_tick().await), [2, 0, 0, 0]);
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }
@@ -271,7 +271,7 @@ async fn a_session_is_waited_for_as_a_call_is() {
     world.peers.mcp.served.refuse_connections().await.unwrap();
     let tick = Tick(world.begin_tick());
     world.metric_reaches(REFUSED, 2.0).await;
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&tick.result().await), [1, 0, 0, 0]);
 }
 
@@ -317,7 +317,7 @@ async fn a_stop_a_pause_or_a_cancel_ends_a_runs_wait_at_once() {
     for how in ["stop", "pause", "cancel"] {
         let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 600_000).start().await;
         script(&world, vec![habits_create(), habits_list()]);
-        let tick = away_in_mid_day(&world, 1).await;
+        let tick = tick_with_mcp_down(&world, 1).await;
         world.metric_reaches(REFUSED, 1.0).await;
         match how {
             "stop" => drop(world.stop().await),

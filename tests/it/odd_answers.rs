@@ -63,7 +63,7 @@ async fn a_tool_list_over_the_limit_is_reported_and_not_requested_again() {
 }
 
 /// A redirection to another host.
-fn away() -> Fault {
+fn redirection() -> Fault {
     let headers = vec![("location", "http://elsewhere.test/x".into())];
     Fault::Respond { status: 307, headers, body: String::new() }
 }
@@ -72,7 +72,7 @@ fn away() -> Fault {
 async fn a_redirection_is_final_and_names_its_target() {
     for method in ["initialize", "tools/list"] {
         let world = Setup::one(&["habits"]).start().await;
-        spoil_rpc(&world, method, 9, away());
+        spoil_rpc(&world, method, 9, redirection());
         let result = world.tick().await;
         let error = only_failure(&result);
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
@@ -83,7 +83,7 @@ async fn a_redirection_is_final_and_names_its_target() {
         let (auth, claude) = (&world.peers.auth.served, &world.peers.claude.served);
         let peer = if path == "/v1/messages" { claude } else { auth };
         let is_it = move |r: &Recorded| r.path().ends_with(path);
-        peer.faults.inject(9, away(), is_it);
+        peer.faults.inject(9, redirection(), is_it);
         let result = world.tick().await;
         let error = only_failure(&result);
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
@@ -97,7 +97,7 @@ async fn a_redirected_call_is_an_error_that_names_the_target() {
     let mcp = &world.peers.mcp;
     for tool in ["r.list", "r.create"] {
         mcp.add_tool(tool, "", anything());
-        mcp.served.faults.inject(9, away(), calls_of(tool));
+        mcp.served.faults.inject(9, redirection(), calls_of(tool));
     }
     let calls = Scripted::tools(&[("r_list", json!({})), ("r_create", json!({}))]);
     play_well(&world, [calls, Scripted::text("Weg.")]).await;

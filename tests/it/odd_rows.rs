@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Changes the journal as a user with a shell could.
-async fn spoil(world: &World, statements: &[String]) {
+async fn alter(world: &World, statements: &[String]) {
     let file = world.peers.data_folder().join(FILE_NAME);
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     for sql in statements {
@@ -51,10 +51,10 @@ async fn over(world: &World, run: RunId) -> String {
 }
 
 #[tokio::test]
-async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_day() {
+async fn an_unreadable_step_closes_its_run_with_its_rows_and_the_others_have_their_day() {
     for number in ["-1", "4294967296", "9223372036854775808"] {
         let (mut world, run) = killed().await;
-        spoil(&world, &[format!("INSERT INTO steps VALUES ('{run}', {number}, 0, '{{}}')")]).await;
+        alter(&world, &[format!("INSERT INTO steps VALUES ('{run}', {number}, 0, '{{}}')")]).await;
         world.start_again(&[]).await;
         let reason = over(&world, run).await;
         assert!(reason.contains("cannot be read"), "{number}: {reason}");
@@ -67,7 +67,7 @@ async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_d
 #[tokio::test]
 async fn a_run_whose_persona_cannot_be_read_is_closed_and_its_rows_are_posted() {
     let (mut world, run) = killed().await;
-    spoil(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
+    alter(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
     world.start_again(&[]).await;
     let reason = over(&world, run).await;
     assert!(reason.contains("whose run"), "{reason}");
@@ -104,14 +104,14 @@ async fn a_post_of_an_unknown_kind_is_logged_once_and_listed_and_the_daemon_cont
 #[tokio::test]
 async fn a_journal_that_can_be_written_but_not_read_is_reported_until_a_tick_reads_it() {
     let world = Setup::many(&["anna"]).start().await;
-    spoil(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
+    alter(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
     let (status, answer) = world.call(Method::POST, "/diag/tick").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     let (status, answer) = world.call(Method::GET, "/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     assert!(answer["reason"].as_str().unwrap().contains("journal"), "{answer}");
     assert_eq!(world.health().await["status"], "degraded");
-    spoil(&world, &["ALTER TABLE elsewhere RENAME TO runs".to_owned()]).await;
+    alter(&world, &["ALTER TABLE elsewhere RENAME TO runs".to_owned()]).await;
     assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }
