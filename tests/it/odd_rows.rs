@@ -80,7 +80,7 @@ async fn a_post_of_an_unknown_kind_is_logged_once_and_listed_and_the_daemon_cont
     let logs = Logs::capture("warn");
     let (mut world, run) = killed().await;
     let other = RunId::new();
-    spoil(
+    alter(
         &world,
         &[
             format!("DELETE FROM steps WHERE run_id = '{run}'"),
