@@ -1,5 +1,5 @@
-//! What the prompt cache saves: ten personas spend a day of five replies each on devstack, whose Claude
-//! keeps a cache as the real one does and counts what each request reads from it and writes to it.
+//! Measures the saving of the prompt cache: ten personas spend a day of five replies each on devstack, whose
+//! Claude keeps a cache as the real one does and counts what each request reads from it and writes to it.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
@@ -10,7 +10,7 @@ use devstack::{Devstack, catalog, clock::Clock as PeerClock};
 use mana_persona_runner::{app::App, clock::Clock, config::Config, domain::derive_password};
 use serde_json::Value;
 
-/// Most of the input that may be left to pay for, in percent.
+/// Highest allowed share of the input that is billed, in percent.
 const GOAL: f64 = 30.0;
 /// A Monday: all ten personas are due.
 const MONDAY: &str = "2026-03-09T11:00:00Z";
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
     assert_eq!(answer["result"]["ranSuccessfully"], personas.len(), "{answer}");
     let main_turns = peers.claude.requests().iter().filter(|r| !r.tools.is_empty()).count();
     let usage = peers.claude.cache_usage();
-    // Without markers nothing is written or read: every token of the same prompts is billed once.
+    // Without markers nothing is written or read: every token of the same prompts would be billed once.
     let without = usage.prompt_tokens();
     let with = usage.billed_input_tokens();
     let percent = 100.0 * with / without as f64;

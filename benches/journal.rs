@@ -1,5 +1,5 @@
-//! What the journal costs: a step written, and a whole tick with the journal in a file against one in
-//! memory. The file is on tmpfs where there is one, so that no disk is measured.
+//! Measures the cost of the journal: writing one step, and a whole tick with the journal in a file compared
+//! with a journal in memory. The file is on a tmpfs where there is one, so that no disk is measured.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
@@ -26,15 +26,15 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-/// A step with a model's reply.
+/// Size of a step that holds a model's reply.
 const STEP_BYTES: usize = 1_400;
 const PERSONAS: usize = 200;
 const CONCURRENCY: usize = 50;
-/// Ticks measured on each journal, in turns.
+/// Number of ticks that are measured on each journal, alternately.
 const ROUNDS: usize = 9;
-/// Most a tick may be slower with the journal in a file, in percent.
+/// By how many percent a tick may be slower with the journal in a file.
 const GOAL: f64 = 20.0;
-/// A Monday: everybody is due.
+/// A Monday: every persona is due.
 const MONDAY: &str = "2026-03-09T11:00:00Z";
 const SEED_SECRET: &str = "benchmark-seed-secret";
 
@@ -95,8 +95,7 @@ async fn begin_run(journal: &Journal, now: Timestamp) -> RunId {
     id
 }
 
-/// Ticks on the one and on the other journal in turns, so that whatever else the machine does meets
-/// both.
+/// Runs ticks on the two journals alternately, so that other load of the machine affects both.
 async fn ticks() -> ExitCode {
     let peers = peers().await;
     let (mut on_file, mut in_memory) = (Vec::new(), Vec::new());
@@ -117,10 +116,10 @@ async fn ticks() -> ExitCode {
     if slower <= GOAL { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The peers of a fleet like the catalog's ten, only larger.
+/// The peers of a fleet like the catalog's ten personas, but larger.
 async fn peers() -> Devstack {
     let clock = PeerClock::starting_at(MONDAY.parse().unwrap());
-    // Kept, the requests of all ticks would be gigabytes.
+    // If they were kept, the requests of all ticks would be gigabytes.
     let claude = ClaudeOptions { keeps_requests: false, ..ClaudeOptions::default() };
     let options = Options { claude, ..Options::default() };
     let peers = Devstack::start(options, clock).await.unwrap();
@@ -173,7 +172,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// A folder for a journal, gone with the benchmark.
+/// A folder for a journal; it is removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {

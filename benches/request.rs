@@ -1,4 +1,5 @@
-//! How long it takes to build a request late in a run: the past is copied, not encoded again.
+//! Measures how long it takes to build a request late in a run: earlier messages are copied, not encoded
+//! again.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
@@ -22,7 +23,7 @@ use mana_persona_runner::{
 };
 use serde_json::{Map, Value, json, value::to_raw_value};
 
-/// The request that is built; one reply and its results precede it for each earlier one.
+/// Number of the request that is built; one reply and its results precede it for each earlier request.
 const REQUEST: usize = 15;
 const TOOLS_BYTES: usize = 60_000;
 const HISTORY_BYTES: usize = 200_000;
@@ -43,7 +44,7 @@ fn main() {
         spare: Default::default(),
     };
     let body = claude.encode(ask);
-    // What is measured is what would be sent.
+    // Checks that the measured body is the one that would be sent.
     let sent: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(sent["messages"].as_array().unwrap().len(), 2 * REQUEST - 1);
 
@@ -92,7 +93,7 @@ fn claude() -> ClaudeClient {
     ClaudeClient::new(http, &config.claude, pricing, Clock::system(), 1).unwrap()
 }
 
-/// Tools like mana-mcp's, as many as it takes.
+/// Tools like those of mana-mcp, with `TOOLS_BYTES` in total.
 fn tools() -> ToolDefinitions {
     let schema = |n: usize| -> Map<String, Value> {
         let schema = json!({
@@ -119,18 +120,18 @@ fn tools() -> ToolDefinitions {
     }
 }
 
-/// The opening and, for each reply so far, what the model said and what its calls resulted in.
+/// The first message and, for each reply so far, the reply and the results of its calls.
 fn history() -> Vec<Message> {
     let round = HISTORY_BYTES / (REQUEST - 1);
     let mut messages = vec![Message::user("Verbringe einen kurzen Tag in deiner Mana-App.")];
     for n in 1..REQUEST {
         let id = format!("toolu_{n:02}");
-        let said = json!([
+        let content = json!([
             {"type": "thinking", "thinking": "", "signature": "EqoB".repeat(150)},
             {"type": "tool_use", "id": id, "name": "module001_create", "input": {"title": "Referat"}},
         ]);
-        let reply = Message::assistant(&to_raw_value(&said).unwrap(), &[]).unwrap();
-        // Quotes and line breaks, as in the pretty-printed JSON that tools answer with.
+        let reply = Message::assistant(&to_raw_value(&content).unwrap(), &[]).unwrap();
+        // Quotes and line breaks, as in the pretty-printed JSON that tools return.
         let line = "  \"title\": \"Müsli kaufen\",\n";
         let lines = round.saturating_sub(reply.as_json().len() + 150) / (line.len() + 5);
         let content = vec![ResultBlock::Text(line.repeat(lines))];

@@ -1,5 +1,5 @@
-"""Checks what promtool does not: the alerts against their tests and the runbook, the dashboard's layout,
-and that every metric they name is in METRICS.md. Run by ops/check."""
+"""Checks what promtool does not check: the alerts against their tests and the runbook, the dashboard's layout,
+and that METRICS.md lists every metric that they use. Run by ops/check."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import jsonschema
 import yaml
 
 OPS = Path(__file__).parent
-# Families that no panel shows.
+# Families that no panel shows, with the reason.
 NOT_SHOWN = {
     "process_max_fds": "a limit that does not move; beside it the open ones would be a flat line",
     "process_threads": "the same at all times",
@@ -28,7 +28,7 @@ def load_yaml(name):
 
 
 def anchors(markdown):
-    """The anchors of the headings, as code hosts make them."""
+    """The anchors of the headings, in the form that code hosts generate."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
@@ -52,7 +52,7 @@ def check_alerts(rules, runbook):
 
 
 def check_runbook(runbook, dashboard, pages):
-    """What the runbook names is there: panels (bold); routes, commands and variables (README.md, docs/*.md)."""
+    """Checks that everything the runbook names exists: panels (bold); routes, commands and variables (README.md, docs/*.md)."""
     panels = {panel["title"] for panel in dashboard["panels"]}
     for name in re.findall(r"\*\*(.+?)\*\*", runbook, re.DOTALL):
         if " ".join(name.split()) not in panels:
@@ -74,7 +74,7 @@ def instances(test):
 
 
 def check_alert_tests(rules, tests):
-    """Every alert fires in a test; and it stays quiet at another time, or for another instance."""
+    """Checks that every alert fires in a test, and stays quiet at another time or for another instance."""
     fires, quiet = set(), set()
     for test in tests:
         for case in test.get("alert_rule_test", []):
@@ -122,7 +122,7 @@ def check_names(where, text, table):
 
 
 def check_families(table, dashboard_text):
-    """Each family is on the dashboard, or left out on purpose."""
+    """Checks that each family is either on the dashboard or left out on purpose."""
     for family in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE):
         is_shown = re.search(rf"\b{family}(_bucket|_sum|_count)?\b", dashboard_text)
         if bool(is_shown) == (family in NOT_SHOWN):

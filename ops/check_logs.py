@@ -1,6 +1,6 @@
-"""Runs promtail's stages, as far as ops/promtail/scrape.yml uses them, over a log the daemon has written, and
-fails where a stage finds nothing, a time cannot be read, or a label has many values. Run by ops/check with the
-log's file."""
+"""Applies promtail's stages, as far as ops/promtail/scrape.yml uses them, to a log that the daemon has written.
+Fails if a stage finds nothing, a time cannot be parsed, or a label has many values. Run by ops/check with the
+path of the log file."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ KEYS = ["ts", "level", "service", "msg", "data"]
 
 
 def apply(stages, line):
-    """What promtail would take from a line: its labels."""
+    """The labels that promtail would extract from a line."""
     found, labels = {}, {}
     for stage in stages:
         (kind, options), = stage.items()

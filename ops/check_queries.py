@@ -1,6 +1,6 @@
-"""Runs every query of every panel against a Prometheus that has scraped a real run, and fails on one that
-is refused, empty or not a number; then asks for the alerts, of which none may be pending, firing or failing.
-Run by ops/check with two addresses: who answers queries, and who evaluates the alerts."""
+"""Runs every query of every panel against a Prometheus that has scraped a real run, and fails if a query is
+refused, empty or not a number. Then requests the alerts: none may be pending, firing or failing.
+Run by ops/check with two addresses: the server for queries and the server that evaluates the alerts."""
 
 import json
 import re
@@ -11,10 +11,11 @@ import urllib.request
 from pathlib import Path
 
 DASHBOARD = Path(__file__).parent / "grafana/persona-runner.json"
-# What Grafana would put in. The window covers the whole run.
+# The values that Grafana would insert. The window covers the whole run.
 VARIABLES = {"$__rate_interval": "2m", "$instance": ".*"}
-# Ends of queries that a good day, or a Prometheus without a probe, leaves empty. They would hide a query that is
-# empty for a misspelt label, too, so the check looks behind them.
+# Fallbacks at the end of queries whose other part is empty after a good day, or with a Prometheus without a
+# probe. A fallback would also hide a query that is empty because of a misspelt label, so the check removes
+# it.
 FALLBACKS = {" > 0) or on () vector(0)": ")", " or on () vector(-1)": ""}
 
 
@@ -28,7 +29,7 @@ def ask(prometheus, path, **parameters):
 
 
 def trouble(prometheus, query, legend):
-    """What is wrong with a query or the legend of its series, or None."""
+    """The error in a query or in the legend of its series, or None."""
     for fallback, rest in FALLBACKS.items():
         if query.endswith(fallback):
             query = query.removesuffix(fallback) + rest

@@ -1,5 +1,5 @@
-"""Changes the alert rules one detail at a time and runs their tests on each: a change that no test notices is
-a gap in them. Run by ops/check; with an alert's name it tries that one only."""
+"""Changes the alert rules one detail at a time and runs their tests on each changed rule. A change that no test
+detects is a gap in the tests. Run by ops/check; with an alert's name as argument, only that alert is changed."""
 
 import copy
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 PROMETHEUS = Path(__file__).parent / "prometheus"
-# Changes that make no difference, and why.
+# Changes that make no difference, with the reason.
 EQUIVALENT = {
     "PersonaRunnerNoFinishedRun: mana_persona_runner_last_finished_run_timestamp_seconds{}[2h] x 2": (
         "a timestamp of the last two hours was seen in the last two hours, and an older one does not count"
@@ -24,18 +24,18 @@ EQUIVALENT = {
 }
 
 FLIPPED = {">": "<", "<": ">", ">=": "<", "<=": ">", "==": "!="}
-# The same comparison with the boundary on its other side.
+# The same comparison with the boundary value on the other side.
 SHIFTED = {">": ">=", "<": "<=", ">=": ">", "<=": "<"}
 NEGATED = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}
 TOKEN = re.compile(r'\s*([a-zA-Z_]\w*|(?:\d+[smhd])+\b|\d+(?:\.\d+)?|"[^"]*"|=~|!~|[<>=!]=|.)', re.DOTALL)
-# Seconds in a unit of a duration.
+# Seconds per unit of a duration.
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# An operator, its operands, and what stands between: loosest first, as in the language.
+# Binary operators by precedence, lowest first, as in PromQL.
 LEVELS = (("or",), ("and", "unless"), tuple(FLIPPED) + ("!=",), ("+", "-"), ("/", "*"))
 
 
 class Parser:
-    """Reads as much of PromQL as the rules use. A node is a list: its kind, then its parts."""
+    """Parses the part of PromQL that the rules use. A node is a list: its kind, then its parts."""
 
     def __init__(self, text):
         self.tokens = TOKEN.findall(text.strip())
@@ -138,14 +138,14 @@ def duration(text, factor):
 
 
 def moved(text):
-    """A number a little below and a little above: the next one of a count, two hundredths of a measure."""
+    """A slightly smaller and a slightly larger number: one apart for integers up to 10, otherwise two percent."""
     if "." not in text and float(text) <= 10:
         return [str(int(text) - 1), str(int(text) + 1)]
     return [f"{float(text) * factor:g}" for factor in (0.98, 1.02)]
 
 
 def own_changes(node):
-    """What can be put in the place of this node, its parts left alone: what was done, and the new node."""
+    """The replacements for this node with unchanged parts: a description and the new node."""
     match node:
         case ["number", text]:
             yield from ((f"{text} -> {other}", ["number", other]) for other in moved(text))
@@ -183,7 +183,7 @@ def own_changes(node):
 def changes(node):
     yield from own_changes(node)
     for n, part in enumerate(node):
-        # Parts that are nodes; matchers, labels and words have no kind.
+        # The parts that are nodes; matchers, labels and words have no kind.
         if isinstance(part, list) and part and part[0] in ("number", "series", "window", "call", "binary"):
             for what, new in changes(part):
                 yield what, [*node[:n], new, *node[n + 1 :]]
@@ -207,7 +207,7 @@ def mutants(rule):
 
 
 def passes(rule, documents):
-    """Whether the tests of this rule, alone, find nothing; a rule that is refused does not pass."""
+    """Whether the tests of this rule alone succeed; a rule that promtool refuses does not pass."""
     with tempfile.TemporaryDirectory() as folder:
         group = {"name": "mutant", "rules": [rule]}
         (Path(folder) / "alerts.yml").write_text(yaml.safe_dump({"groups": [group]}))
@@ -219,7 +219,7 @@ def passes(rule, documents):
 
 
 def tests_of(alert, documents):
-    """The tests in which this alert is asked for, and of them only that, file by file: each has a pace of its own."""
+    """The tests of this alert, without the cases of other alerts, grouped by file: each file has its own interval."""
     chosen = []
     for document in documents:
         tests = []
@@ -234,7 +234,7 @@ def tests_of(alert, documents):
 
 def main():
     [group] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
-    # Everything as text: to YAML, samples like 0x10 are numbers in hexadecimal.
+    # All values are read as text: YAML would read samples such as 0x10 as hexadecimal numbers.
     files = sorted(PROMETHEUS.glob("*_test.yml"))
     documents = [yaml.load(file.read_text(), Loader=yaml.BaseLoader) for file in files]
     rules = [rule for rule in group["rules"] if rule["alert"] in (sys.argv[1:] or [rule["alert"]])]

@@ -1,9 +1,8 @@
-//! mana-auth as docs/contracts/mana-auth.md recorded it: people log in, services read who is due and
-//! hand in what the personas did.
+//! mana-auth as docs/contracts/mana-auth.md describes it: personas log in, services read who is due and post
+//! what the personas did.
 //!
-//! Everything that lasts is in SQLite under the schema `auth`, with the product's table and column
-//! names, so that a statement from the product's documents runs unchanged on
-//! [`ManaAuth::database`].
+//! All lasting state is in SQLite under the schema `auth`, with the product's table and column names, so that
+//! a statement from the product's documents runs unchanged on [`ManaAuth::database`].
 
 mod batch;
 mod guard;
@@ -46,30 +45,30 @@ pub use self::{
     vault::Vaults,
 };
 
-/// Which of the two services that go by this name answers.
+/// Which variant of mana-auth is simulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deployment {
-    /// As the running service was recorded: the JWT comes as `accessToken`, and organization/list
-    /// wants the signed session cookie.
+    /// The running service as recorded: the JWT is returned as `accessToken`, and organization/list requires
+    /// the signed session cookie.
     #[default]
     Running,
-    /// As the seeds imagine it: the JWT comes as `token` and is accepted as Bearer by
+    /// The variant described by the seeds: the JWT is returned as `token` and is accepted as Bearer by
     /// organization/list and token; there is no sign-in/email.
     Seeds,
 }
 
-/// How a mana-auth behaves.
+/// The settings of a simulated mana-auth.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// Which service it is.
+    /// The variant of the service that is simulated.
     pub deployment: Deployment,
-    /// What the service path wants as `X-Service-Key`.
+    /// The `X-Service-Key` that the service path requires.
     pub service_key: String,
-    /// The session cookie as a service whose own base URL is https sets it.
+    /// Sets the session cookie as a service with an https base URL sets it.
     pub https_cookie: bool,
-    /// 3 sign-ins per 10 s per X-Forwarded-For value; requests without that header count together.
+    /// Allows 3 sign-ins per 10 s per X-Forwarded-For value; requests without the header share one count.
     pub rate_limit: bool,
-    /// Metadata of the seeded spaces arrives as a JSON string instead of an object.
+    /// Sends the metadata of the seeded spaces as a JSON string instead of an object.
     pub metadata_as_string: bool,
 }
 
@@ -93,9 +92,9 @@ pub struct SeedPersona {
     pub name: String,
     /// E-mail to log in with.
     pub email: String,
-    /// Kind of person.
+    /// The kind of person that the persona represents, for example `ceo-busy`.
     pub archetype: String,
-    /// System prompt.
+    /// The system prompt that Claude plays the persona with.
     pub system_prompt: String,
     /// Weight of each module.
     pub module_mix: Map<String, Value>,
@@ -104,24 +103,24 @@ pub struct SeedPersona {
     pub cadence: String,
 }
 
-/// What one answer of /due said.
+/// The contents of one answer of /due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Its `serverTime`.
+    /// The `serverTime` field of the answer.
     pub server_time: Timestamp,
-    /// User ids of those it listed, without rows that tests put there.
+    /// User ids of the listed personas, without the rows that tests added.
     pub users: Vec<String>,
 }
 
-/// A batch of actions that was taken, its rows new or there already: either way the persona counts as
-/// active from then on.
+/// A batch of actions that was accepted, whether its rows were new or already stored: in both cases the
+/// persona counts as active from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// When.
+    /// When the batch was accepted.
     pub at: Timestamp,
-    /// Whose.
+    /// User id of the persona that the batch belongs to.
     pub user: String,
-    /// The tick id of its first row.
+    /// The tick id of the batch's first row.
     pub tick_id: String,
 }
 
@@ -134,7 +133,7 @@ pub enum StartError {
     /// The database could not be set up.
     #[error("setting up the database failed")]
     Database(#[from] sqlx::Error),
-    /// The system gave no randomness.
+    /// The system provided no random bytes.
     #[error("no randomness for the cookie key")]
     Randomness(#[from] Unspecified),
 }
@@ -145,12 +144,12 @@ pub enum SeedError {
     /// The database refused a row; an e-mail exists only once.
     #[error("writing the persona failed")]
     Database(#[from] sqlx::Error),
-    /// The system gave no randomness.
+    /// The system provided no random bytes.
     #[error("no randomness for ids and salts")]
     Randomness(#[from] Unspecified),
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct Auth {
     options: AuthOptions,
     clock: Clock,
@@ -159,15 +158,15 @@ struct Auth {
     guard: Guard,
     cookie: SessionCookie,
     vaults: Vaults,
-    /// Rows that tests put into the answer of /due as they are.
+    /// Rows that tests add unchanged to every answer of /due.
     raw_due_rows: Mutex<Vec<Value>>,
     /// Every answer of /due.
     listings: Mutex<Vec<Listing>>,
-    /// Every batch of actions that was taken.
+    /// Every batch of actions that was accepted.
     deliveries: Mutex<Vec<Delivery>>,
-    /// Base URL, the issuer of the JWTs; known once the socket is bound.
+    /// Base URL, which is the issuer of the JWTs; set once the socket is bound.
     url: OnceLock<String>,
-    /// Whether another service has the personas: deleting a user leaves them there.
+    /// Whether another service stores the personas. Deleting a user then keeps the persona.
     personas_are_elsewhere: AtomicBool,
 }
 
@@ -177,9 +176,9 @@ impl Auth {
     }
 }
 
-/// A running mana-auth.
+/// A running mana-auth with its database.
 pub struct ManaAuth {
-    /// Its socket: recorded requests and faults.
+    /// The socket of this peer: recorded requests and planned faults.
     pub served: Served,
     auth: Arc<Auth>,
 }
@@ -191,10 +190,10 @@ impl fmt::Debug for ManaAuth {
 }
 
 impl ManaAuth {
-    /// Starts one without users. JWTs are signed with `keys`, and every date comes from `clock`.
+    /// Starts a mana-auth without users. JWTs are signed with `keys`, and every date comes from `clock`.
     ///
     /// # Errors
-    /// When there is no port, no database or no randomness.
+    /// When no port, no database or no random bytes are available.
     pub async fn start(options: AuthOptions, clock: Clock, keys: Keys) -> Result<Self, StartError> {
         let auth = Arc::new(Auth {
             cookie: SessionCookie::generate(options.https_cookie)?,
@@ -218,9 +217,9 @@ impl ManaAuth {
         Ok(Self { served, auth })
     }
 
-    /// Serves the three internal endpoints on a socket of their own under
-    /// `/api/v1/personas/internal`, as the service of later versions of the product does. From then on
-    /// deleting a user leaves its persona, which stays due there.
+    /// Serves the three internal endpoints on a second socket under `/api/v1/personas/internal`, as later
+    /// versions of the product do. From then on deleting a user keeps its persona, which stays due at this
+    /// second service.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -234,11 +233,11 @@ impl ManaAuth {
         &self.served.url
     }
 
-    /// Creates these personas and returns their user ids in the same order. `password_of` gives
-    /// the password of an e-mail. All are created or none.
+    /// Creates these personas and returns their user ids in the same order. `password_of` returns the
+    /// password for an e-mail. Either all personas are created or none.
     ///
     /// # Errors
-    /// When an e-mail is taken.
+    /// When an e-mail already exists, and when the database or the random generator fails.
     pub async fn seed(
         &self,
         personas: &[SeedPersona],
@@ -251,10 +250,10 @@ impl ManaAuth {
         self.insert(users).await
     }
 
-    /// As [`Self::seed`], with the user ids that another mana-auth gave these personas.
+    /// Creates personas as [`Self::seed`] does, with the user ids that another mana-auth assigned to them.
     ///
     /// # Errors
-    /// As [`Self::seed`], and when an id is taken.
+    /// As [`Self::seed`], and when a user id already exists.
     pub async fn seed_as(
         &self,
         personas: &[(&str, SeedPersona)],
@@ -286,7 +285,7 @@ impl ManaAuth {
     /// All persona rows, oldest first.
     ///
     /// # Panics
-    /// Like all that reads back here: when the database fails, which no test should take for
+    /// When the database fails, as all reading methods of this type do: a test must not take a failure for
     /// "no rows".
     pub async fn personas(&self) -> Vec<PersonaRow> {
         readable(self.auth.store.personas().await)
@@ -302,18 +301,18 @@ impl ManaAuth {
         readable(self.auth.store.feedback().await)
     }
 
-    /// How often this e-mail has logged in.
+    /// The number of logins of this e-mail.
     pub async fn logins(&self, email: &str) -> Logins {
         readable(self.auth.store.logins(Some(email)).await)
     }
 
-    /// How many sessions exist, the expired ones included: each successful login adds one.
+    /// How many sessions were created, including expired ones: each successful login creates one.
     pub async fn sessions_created(&self) -> usize {
         let Logins { login, sign_in_email } = readable(self.auth.store.logins(None).await);
         login + sign_in_email
     }
 
-    /// Who has an encryption vault. The handle is shared: mana-mcp asks it.
+    /// Which users have an encryption vault. The handle is shared with mana-mcp.
     pub fn vaults(&self) -> Vaults {
         self.auth.vaults.clone()
     }
@@ -331,52 +330,51 @@ impl ManaAuth {
         personal["id"].as_str().map(str::to_owned)
     }
 
-    /// Lets organization/list answer this user with exactly these elements.
+    /// Makes organization/list answer this user with exactly these elements.
     pub async fn set_organizations(&self, user_id: &str, organizations: &[Value]) {
         readable(self.auth.store.set_organizations(user_id, organizations).await);
     }
 
-    /// Deletes a user, with its sessions and spaces and, where they are mana-auth's, its persona, audit rows
-    /// and ratings.
+    /// Deletes a user with its sessions and spaces. Where mana-auth stores the personas, the user's persona,
+    /// audit rows and ratings are deleted too.
     pub async fn delete_user(&self, user_id: &str) {
         let keep_persona = self.auth.personas_are_elsewhere.load(Ordering::SeqCst);
         readable(self.auth.store.delete_user(user_id, keep_persona).await);
     }
 
-    /// Sets when this persona last acted; `None` is never.
+    /// Sets when this persona was last active; `None` means never.
     pub async fn set_last_active_at(&self, user_id: &str, at: Option<Timestamp>) {
         readable(self.auth.store.set_last_active_at(user_id, at).await);
     }
 
-    /// Puts these rows, however malformed, behind the due personas in every answer of /due from
-    /// now on.
+    /// Adds these rows, however malformed, after the due personas in every answer of /due from now on.
     pub fn set_raw_due_rows(&self, rows: Vec<Value>) {
         *self.auth.raw_due_rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 
-    /// Every answer of /due so far, whether it arrived or not.
+    /// Every answer of /due so far, whether or not the client received it.
     pub fn listings(&self) -> Vec<Listing> {
         self.auth.listings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Every batch of actions taken so far, whether the answer arrived or not.
+    /// Every batch of actions accepted so far, whether or not the client received the answer.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// User ids of those who are due now.
+    /// User ids of the personas that are due now.
     pub async fn due_now(&self) -> Vec<String> {
         let due = readable(self.auth.store.due(self.auth.clock.now(), false).await);
         due.into_iter().map(|due| due.persona.user_id).collect()
     }
 
-    /// The database itself. Requests wait while it is held.
+    /// The database connection. Requests wait while the guard is held.
     pub async fn database(&self) -> MutexGuard<'_, SqliteConnection> {
         self.auth.store.connection().await
     }
 }
 
-/// The value of a statement of our own on our own database.
+/// The result of a statement that only a bug of devstack can make fail.
 fn readable<T>(result: Result<T, sqlx::Error>) -> T {
     match result {
         Ok(value) => value,

@@ -7,12 +7,11 @@ use crate::auth::SeedPersona;
 
 /// The ten personas, in the catalog's order.
 pub fn personas() -> Vec<SeedPersona> {
-    // The file is part of the binary and a test reads it, so there is nothing left to fail here.
+    // The file is compiled in and a test parses it, so parsing cannot fail here.
     serde_json::from_str(include_str!("catalog/personas.json")).unwrap_or_default()
 }
 
-/// So many people: the ten personas again and again, each time with a name, an e-mail and a prompt of
-/// their own.
+/// `count` personas: the ten personas in a cycle, each with its own name, e-mail and system prompt.
 pub fn many_personas(count: usize) -> Vec<SeedPersona> {
     let ten = personas();
     let people = ten.iter().cycle().take(count).enumerate().map(|(number, persona)| {
@@ -27,7 +26,7 @@ pub fn many_personas(count: usize) -> Vec<SeedPersona> {
     people.collect()
 }
 
-/// How one persona writes: the phrases the scripted Claude speaks with.
+/// How one persona writes: the phrases that the scripted Claude uses.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Voice {
@@ -35,13 +34,13 @@ pub(crate) struct Voice {
     pub titles: Vec<String>,
     /// Longer texts: entries, notes, descriptions.
     pub texts: Vec<String>,
-    /// What is said of a module that helped.
+    /// Notes for a rating of a module that worked.
     pub praise: Vec<String>,
-    /// What is said of a module that failed.
+    /// Notes for a rating of a module that failed.
     pub grumble: Vec<String>,
-    /// Said beside a tool call.
+    /// Text that accompanies a tool call.
     pub asides: Vec<String>,
-    /// The last words of a run.
+    /// The final texts of a run.
     pub closings: Vec<String>,
 }
 
@@ -61,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// What docs/contracts/mana-auth.md lists ("The seeded personas"), word for word.
+    /// The table in docs/contracts/mana-auth.md ("The seeded personas"), word for word.
     fn contract() -> Value {
         json!([
             ["Anna", "adhd-student", "daily", {"todo": 0.3, "journal": 0.3, "notes": 0.2, "mood": 0.2}],

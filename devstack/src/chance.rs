@@ -1,4 +1,4 @@
-//! Chance that falls the same way for the same seed.
+//! Random numbers that are the same for the same seed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Chance(u64);
 
 impl Chance {
-    /// Numbers of this seed, different for each purpose.
+    /// The numbers of this seed; `purpose` selects one of several independent sequences.
     pub fn new(seed: u64, purpose: u64) -> Self {
         let mut mixer = Self(seed);
         Self(mixer.next() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -20,17 +20,17 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from `low` to below `high`.
+    /// A number from `low` up to, but not including, `high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % high.saturating_sub(low).max(1)
     }
 
-    /// As many milliseconds.
+    /// A duration from `low` up to, but not including, `high` milliseconds.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_millis(self.between(low, high))
     }
 
-    /// True in so many of a hundred cases.
+    /// `true` in `percent` of a hundred cases.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.between(0, 100) < percent
     }

@@ -1,11 +1,12 @@
 //! A scripted Claude behind the Messages API: it checks every request as strictly as the contract
 //! (`docs/contracts/anthropic-messages.md`) allows and answers as a persona would.
 //!
-//! A valid request is answered by the first of: a reply put in the queue
-//! ([`FakeClaude::enqueue`]), the test's own rule ([`FakeClaude::answer_with`]), the scripted persona.
-//! Connection-level failures are planned in [`Served::faults`].
+//! A valid request is answered by the first of these that has an answer: the queue ([`FakeClaude::enqueue`]),
+//! the test's own rule ([`FakeClaude::answer_with`]), the scripted persona. Connection failures are planned
+//! in [`Served::faults`].
 //!
-//! It keeps a prompt cache and, if told to, rate limits; both follow the [`Clock`] of the devstack.
+//! The server simulates the prompt cache and, if configured, rate limits; both use the [`Clock`] of the
+//! devstack.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -61,15 +62,16 @@ use reply::Headers;
 /// How the scripted Claude behaves.
 #[derive(Clone, Debug)]
 pub struct ClaudeOptions {
-    /// The key it accepts.
+    /// The API key that is accepted.
     pub api_key: String,
-    /// Replies of a persona's main turn, the closing one included.
+    /// Number of replies in a persona's main turn, including the closing one.
     pub replies: usize,
-    /// How long every answer takes.
+    /// Delay before every answer.
     pub latency: Duration,
-    /// What the account may use; `None` lets everything pass.
+    /// The account's rate limits; `None` disables them.
     pub rate_limit: Option<RateLimit>,
-    /// Whether [`FakeClaude::requests`] has them; without, there may be more than memory can hold.
+    /// Whether [`FakeClaude::requests`] keeps requests; `false` for tests with more requests than memory can
+    /// hold.
     pub keeps_requests: bool,
 }
 
@@ -90,16 +92,16 @@ impl Default for ClaudeOptions {
 #[error("no port for the scripted Claude: {0}")]
 pub struct StartError(#[from] io::Error);
 
-/// The scripted Claude, being served.
+/// The running scripted Claude.
 #[derive(Debug)]
 pub struct FakeClaude {
-    /// Its socket: recorded requests and planned faults.
+    /// The socket of this peer: recorded requests and planned faults.
     pub served: Served,
     state: Arc<Shared>,
 }
 
 impl FakeClaude {
-    /// Serves it on a free loopback port. Cache entries age and limits recover by `clock`.
+    /// Serves on a free loopback port. Cache entries expire and rate limits recover by `clock`.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -114,7 +116,7 @@ impl FakeClaude {
             state: Mutex::new(Inner { latency: options.latency, limiter, ..Inner::default() }),
             clock,
         });
-        // The API has a limit of its own, which answers in its own words.
+        // The default limit is off, because the API has its own limit with its own error body.
         let router = Router::new()
             .fallback(handle)
             .layer(DefaultBodyLimit::disable())
@@ -122,18 +124,18 @@ impl FakeClaude {
         Ok(Self { served: Served::start(router).await?, state })
     }
 
-    /// Its base URL, without a trailing slash.
+    /// The base URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.served.url
     }
 
-    /// Answers the next valid request that nothing queued earlier answers with `reply`.
+    /// Queues `reply` for one valid request; queued replies are used in order.
     pub fn enqueue(&self, reply: Scripted) {
         self.state.lock().queue.push_back(reply);
     }
 
-    /// Consults `rule` for each valid request that the queue does not answer; `None` leaves it to
-    /// the persona. Replaces an earlier rule.
+    /// Calls `rule` for each valid request that the queue does not answer; if it returns `None`, the persona
+    /// answers. Replaces an earlier rule.
     pub fn answer_with(
         &self,
         rule: impl Fn(&ParsedRequest) -> Option<Scripted> + Send + Sync + 'static,
@@ -141,50 +143,51 @@ impl FakeClaude {
         self.state.lock().rule = Some(Arc::new(rule));
     }
 
-    /// Gives the next answer to a valid request these headers, in the place of its own of the same
-    /// names. Called again, it is the answer after that.
+    /// Sets these headers on the next answer to a valid request, in place of the answer's headers with the
+    /// same names. A second call applies to the answer after that.
     pub fn headers_once(&self, headers: Vec<(&'static str, String)>) {
         self.state.lock().headers.push_back(headers);
     }
 
-    /// Refuses the next request that carries thinking as if it were bound to another conversation.
-    /// That is no violation.
+    /// Refuses the next request that carries thinking, as if the thinking were bound to another conversation.
+    /// The refusal is not recorded as a violation.
     pub fn refuse_thinking_once(&self) {
         self.state.lock().refuses_thinking += 1;
     }
 
-    /// What the prompt cache made of the answered requests of main turns, which offer tools.
+    /// Cache usage of the answered requests of main turns, which are the requests that offer tools.
     pub fn cache_usage(&self) -> CacheUsage {
         self.state.lock().cache_usage
     }
 
-    /// Every refusal so far, as `400 invalid_request_error: …`. Rate limits and what a test asked
-    /// for are not among them.
+    /// Every refusal so far, as `400 invalid_request_error: …`. Rate limits and refusals that a test
+    /// requested are not included.
     pub fn violations(&self) -> Vec<String> {
         self.state.lock().violations.clone()
     }
 
-    /// Every valid request within the rate limits so far, in order of arrival, where they are kept.
+    /// Every valid request within the rate limits so far, in order of arrival; empty if requests are not
+    /// kept.
     pub fn requests(&self) -> Vec<ParsedRequest> {
         self.state.lock().requests.clone()
     }
 
-    /// What each of these requests was billed with, in the same order, kept or not.
+    /// The bill of each of these requests, in the same order, even if the requests are not kept.
     pub fn bills(&self) -> Vec<Bill> {
         self.state.lock().bills.clone()
     }
 
-    /// Lets every answer from now on take this long.
+    /// Delays every answer from now on by `latency`.
     pub fn set_latency(&self, latency: Duration) {
         self.state.lock().latency = latency;
     }
 
-    /// Valid requests being answered right now.
+    /// Number of valid requests that are being answered now.
     pub fn in_flight(&self) -> usize {
         self.state.in_flight.load(Ordering::SeqCst)
     }
 
-    /// The most valid requests that were ever being answered at once.
+    /// The largest number of valid requests that were answered at the same time.
     pub fn peak_in_flight(&self) -> usize {
         self.state.peak_in_flight.load(Ordering::SeqCst)
     }
@@ -210,17 +213,17 @@ struct Inner {
     rule: Option<Rule>,
     violations: Vec<String>,
     requests: Vec<ParsedRequest>,
-    /// Of each of them.
+    /// One bill for each of these requests.
     bills: Vec<Bill>,
     memory: Memory,
     cache: PromptCache,
     cache_usage: CacheUsage,
     limiter: Option<Limiter>,
-    /// Headers of the next answers.
+    /// Headers for the next answers, in order.
     headers: VecDeque<Vec<(&'static str, String)>>,
-    /// Requests with thinking that are still to be refused.
+    /// How many more requests with thinking are refused.
     refuses_thinking: usize,
-    /// How often each persona has begun a main turn, by system prompt.
+    /// Number of main turns that each persona has begun, by system prompt.
     runs: HashMap<String, u64>,
 }
 
@@ -244,7 +247,7 @@ impl Shared {
         rate_limit::headers(self.lock().limiter.as_mut(), self.clock.now())
     }
 
-    /// Lets a valid request in: its number and what it reads from the cache, or why it is not answered
+    /// Admits a valid request and returns its number and cache lookup, or the response that refuses it for
     /// now.
     fn admit(&self, request: &ParsedRequest) -> Result<(usize, Lookup), Box<Response>> {
         let prompt = Prompt::of(request);
@@ -284,7 +287,7 @@ impl Shared {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        // `max_tokens: 0` only warms the cache: nothing is written, so nothing scripted is used up.
+        // `max_tokens: 0` only warms the cache: nothing is generated, so no scripted reply is used up.
         let scripted = match request.max_tokens {
             0 => Scripted::nothing("max_tokens"),
             _ => self.decide(request),
@@ -307,13 +310,13 @@ impl Shared {
         reply::served(request, scripted, &lookup, self.rate_limit_headers())
     }
 
-    /// What this request is answered with.
+    /// The reply to this request.
     fn decide(&self, request: &ParsedRequest) -> Scripted {
         let (queued, rule) = {
             let mut inner = self.lock();
             (inner.queue.pop_front(), inner.rule.clone())
         };
-        // The rule is the test's own code, so it runs without the lock.
+        // The rule is code of the test, so it is called without the lock.
         if let Some(reply) = queued.or_else(|| rule.and_then(|rule| rule(request))) {
             return reply;
         }
@@ -328,7 +331,7 @@ impl Shared {
     }
 }
 
-/// Counts one request as in flight for as long as it lives, however its handling ends.
+/// Counts one request as in flight until it is dropped, however the handling ends.
 struct InFlight<'a>(&'a Shared);
 
 impl<'a> InFlight<'a> {

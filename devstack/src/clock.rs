@@ -1,4 +1,4 @@
-//! The clock of all peers: it can be set to a date and sped up.
+//! The clock of all peers; tests can set it to a date and change its speed.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,13 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 
-/// Wall-clock time as the peers see it. Clones share the same time.
+/// The wall-clock time of the peers. Clones share the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Mutex<Reading>>);
 
 #[derive(Debug)]
 struct Reading {
-    /// What the clock showed at `since`.
+    /// The time that the clock showed at `since`.
     shown: Timestamp,
     since: Instant,
     /// Seconds shown per real second, ≥ 0.
@@ -35,7 +35,7 @@ impl Reading {
 }
 
 impl Clock {
-    /// The machine's own time at normal speed.
+    /// A clock that starts at the machine's current time and runs at normal speed.
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())
     }
@@ -45,24 +45,24 @@ impl Clock {
         Self(Arc::new(Mutex::new(Reading { shown: start, since: Instant::now(), speed: 1.0 })))
     }
 
-    /// What the clock shows.
+    /// The time that the clock shows now.
     pub fn now(&self) -> Timestamp {
         self.reading().now()
     }
 
-    /// Puts the clock to `to`, forward or back; the speed stays.
+    /// Sets the clock to `to`, forward or back; the speed does not change.
     pub fn set(&self, to: Timestamp) {
         self.reading().rebase(to);
     }
 
-    /// Puts the clock forward by `by`.
+    /// Sets the clock forward by `by`.
     pub fn advance(&self, by: Duration) {
         let mut reading = self.reading();
         let shown = reading.now() + by;
         reading.rebase(shown);
     }
 
-    /// Lets `speed` seconds pass per real second from now on (0 stops the clock).
+    /// Makes `speed` seconds pass per real second from now on (0 stops the clock).
     pub fn set_speed(&self, speed: f64) {
         let mut reading = self.reading();
         let shown = reading.now();

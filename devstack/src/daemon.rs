@@ -1,5 +1,5 @@
-//! The compiled daemon as a child process, and what /proc says of a process: for the programs that
-//! measure it.
+//! The compiled daemon as a child process, and figures of a process from /proc: for the programs that measure
+//! the daemon.
 
 use std::{
     collections::VecDeque,
@@ -17,41 +17,42 @@ use tokio::{
     time::timeout,
 };
 
-/// Until it listens and is healthy.
+/// Longest time from start to the first healthy answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long a connection to it may be idle and is used again.
+/// Idle time after which a connection to the daemon is not used again.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
-/// Lines of its log that are kept.
+/// Number of lines of the daemon's log that are kept.
 const KEPT_LINES: usize = 40;
 
-/// A daemon that is running. Dropping it kills it.
+/// A running daemon. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
-    /// A client for its endpoints.
+    /// An HTTP client for the daemon's endpoints.
     pub client: Client,
-    /// Where it listens, without a trailing slash.
+    /// The daemon's base URL, without a trailing slash.
     pub url: String,
-    /// From its start to its first healthy answer.
+    /// Time from the start of the process to its first healthy answer.
     pub started_in: Duration,
     log: Log,
 }
 
-/// The last lines of a log that are worth reading: warnings, errors, panics.
+/// The last warnings, errors and panics of a log.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<VecDeque<String>>>);
 
 impl Daemon {
-    /// Starts `program` with these variables and no others on a free port, and waits until it is healthy.
+    /// Starts `program` on a free port with these environment variables and no others, and waits until it is
+    /// healthy.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the process cannot be started, ends early or is not healthy in time.
     pub async fn start(
         program: &Path,
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> io::Result<Self> {
-        // The daemon closes a connection that is idle for ten seconds, perhaps in the very moment the next
-        // request goes out on it.
+        // The daemon closes a connection that is idle for ten seconds, possibly at the moment when the next
+        // request is sent on it. The client closes idle connections earlier.
         let client = Client::builder().no_proxy().pool_idle_timeout(KEPT_IDLE);
         let client = client.build().map_err(io::Error::other)?;
         let log = Log::default();
@@ -78,29 +79,30 @@ impl Daemon {
         let (url, lines) =
             timeout(START_LIMIT, healthy).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let started_in = started.elapsed();
-        // Read to its end: a daemon whose log nobody reads waits for a reader.
+        // Read until the process ends: otherwise its log thread would block on the full pipe and drop lines.
         tokio::spawn(log.clone().follow(lines));
         Ok(Self { child, client, url, started_in, log })
     }
 
-    /// What /proc says of it.
+    /// The daemon's process in /proc.
     ///
     /// # Errors
-    /// When it has ended.
+    /// When the daemon has ended.
     pub fn process(&self) -> io::Result<Process> {
         let pid = self.child.id().ok_or_else(|| io::Error::other("the daemon has ended"))?;
         Ok(Process(format!("/proc/{pid}").into()))
     }
 
-    /// The last warnings and errors of its log.
+    /// The last warnings and errors of the daemon's log.
     pub fn last_words(&self) -> Vec<String> {
         self.log.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The value of a metric, its labels written as it shows them; `None` where there is none.
+    /// The value of a metric; `series` has its labels in the form of /metrics. `None` if the series does not
+    /// exist.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the daemon does not answer.
     pub async fn metric(&self, series: &str) -> reqwest::Result<Option<f64>> {
         let answer = self.client.get(format!("{}/metrics", self.url)).send().await?;
         let text = answer.error_for_status()?.text().await?;
@@ -108,10 +110,10 @@ impl Daemon {
         Ok(value.and_then(|value| value.parse().ok()))
     }
 
-    /// Asks it to stop and waits until it is gone.
+    /// Sends SIGTERM to the daemon and waits until it has ended.
     ///
     /// # Errors
-    /// When it cannot be asked or does not go within `limit`.
+    /// When the signal cannot be sent or the daemon does not end within `limit`.
     pub async fn stop(mut self, limit: Duration) -> io::Result<ExitStatus> {
         terminate(&mut self.child, limit).await
     }
@@ -131,7 +133,7 @@ impl Log {
     }
 }
 
-/// Where it says that it listens.
+/// Reads the log up to the line with the daemon's address, and returns the address.
 async fn listening(log: &mut Lines<BufReader<ChildStdout>>) -> io::Result<String> {
     while let Some(line) = log.next_line().await? {
         if let Some((_, rest)) = line.split_once("listening on ") {
@@ -141,44 +143,44 @@ async fn listening(log: &mut Lines<BufReader<ChildStdout>>) -> io::Result<String
     Err(io::Error::other("the daemon ended at its start"))
 }
 
-/// Sends SIGTERM to a child and waits until it is gone.
+/// Sends SIGTERM to a child and waits until it has ended.
 ///
 /// # Errors
-/// When it cannot be sent or the child does not go within `limit`.
+/// When the signal cannot be sent or the child does not end within `limit`.
 pub async fn terminate(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
     let pid = child.id().ok_or_else(|| io::Error::other("it has ended already"))?.to_string();
     Command::new("kill").args(["-s", "TERM", &pid]).status().await?;
     timeout(limit, child.wait()).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-/// A process as /proc shows it.
+/// A process as described by its directory in /proc.
 #[derive(Clone, Debug)]
 pub struct Process(PathBuf);
 
 impl Process {
-    /// This one.
+    /// The process that calls this function.
     pub fn this() -> Self {
         Self("/proc/self".into())
     }
 
-    /// Memory in use, in MB.
+    /// Resident memory, in MB (10^6 bytes).
     ///
     /// # Errors
-    /// Here and below: when the process has ended.
+    /// When the process has ended; the same holds for the methods below.
     pub fn memory(&self) -> io::Result<f64> {
         self.status("VmRSS:")
     }
 
-    /// The most memory that was ever in use, in MB.
+    /// Peak resident memory, in MB (10^6 bytes).
     pub fn peak_memory(&self) -> io::Result<f64> {
         self.status("VmHWM:")
     }
 
-    /// CPU time of all its threads so far, those that have ended excepted.
+    /// CPU time of all current threads so far; threads that have ended are not included.
     pub fn cpu(&self) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(self.0.join("task"))? {
-            // A thread may end while it is looked at.
+            // A thread may end while the directory is read.
             let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
             total += Duration::from_nanos(nanos.ok_or_else(unreadable)?);
@@ -186,12 +188,12 @@ impl Process {
         Ok(total)
     }
 
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub fn descriptors(&self) -> io::Result<usize> {
         Ok(fs::read_dir(self.0.join("fd"))?.count())
     }
 
-    /// A field of `status` that is a size.
+    /// The value of a size field of `status`, in MB.
     fn status(&self, field: &str) -> io::Result<f64> {
         let status = fs::read_to_string(self.0.join("status"))?;
         let size = status.lines().find_map(|line| line.strip_prefix(field));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_is_told_to_stop_is_waited_for() {
+    async fn terminate_waits_until_the_child_has_ended() {
         let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let status = terminate(&mut child, Duration::from_secs(10)).await.unwrap();
         assert!(!status.success());

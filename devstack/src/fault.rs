@@ -1,5 +1,5 @@
-//! Faults a peer can be told to show, at the socket: the client sees what it would see of a real
-//! outage, not a mocked error.
+//! Faults that a peer can show at the socket: the client sees what it would see in a real outage, not a
+//! mocked error.
 
 use std::{
     fmt,
@@ -12,58 +12,60 @@ use tokio_util::sync::CancellationToken;
 
 use crate::recorder::Recorded;
 
-/// What happens to a request instead of, or beside, being handled.
+/// What happens to a request instead of, or in addition to, being handled.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Answered with this instead of being handled.
+    /// The request is not handled and gets this answer.
     Respond {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
         /// Headers of the answer.
         headers: Vec<(&'static str, String)>,
         /// Body of the answer.
         body: String,
     },
-    /// Answered with this status and everything the request said, headers and body included, as the
-    /// error pages of careless servers do; not handled.
+    /// The request is not handled. The answer has this status, and its body repeats the whole request with
+    /// headers and body, as the error pages of careless servers do.
     Echo(u16),
-    /// Handled, but answered with this status and body: the work is done, the client cannot know.
+    /// The request is handled but gets this status and body: the work is done and the client cannot know.
     HandledThenRespond {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
         /// Body of the answer.
         body: String,
     },
-    /// Handled after this pause.
+    /// The request is handled after this pause.
     Delay(Duration),
-    /// Handled once this token is cancelled: a peer that takes as long as the test wants.
+    /// The request is handled once this token is cancelled, so the test decides how long the peer takes.
     Hold(CancellationToken),
-    /// Handled; the first JSON object of the answer begins with these bytes more: members of it, as odd as
-    /// the test wants.
+    /// The request is handled. These bytes are inserted at the start of the first JSON object of the answer:
+    /// additional members, which may be malformed.
     Spliced(Vec<u8>),
-    /// Answered with this status, media type and body, which need not be text; not handled.
+    /// The request is not handled. The answer has this status, media type and body, which need not be text.
     Bytes {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
         /// `content-type` of the answer.
         media_type: &'static str,
         /// Body of the answer.
         body: Vec<u8>,
     },
-    /// Never answered; not handled either.
+    /// The request is neither handled nor answered.
     Hang,
-    /// The connection is reset; not handled.
+    /// The request is not handled; its connection is reset.
     Reset,
-    /// Handled, then the connection is reset without an answer.
+    /// The request is handled, then its connection is reset without an answer.
     HandledThenReset,
-    /// Handled; the head and this many bytes of the body are sent, then the connection is reset.
+    /// The request is handled. The head and this many bytes of the body are sent, then the connection is
+    /// reset.
     CutBody(usize),
-    /// Handled; the body ends properly after this many bytes (a stream that closes without its event).
+    /// The request is handled. The body ends without an error after this many bytes (a stream that closes
+    /// without its event).
     EndBody(usize),
 }
 
 impl Fault {
-    /// A plain refusal with a JSON body.
+    /// An answer with this status and JSON body.
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::Respond {
             status,
@@ -72,7 +74,7 @@ impl Fault {
         }
     }
 
-    /// Like [`Fault::status`], with a Retry-After of this many seconds.
+    /// An answer as [`Fault::status`], with a Retry-After of this many seconds.
     pub fn retry_after(status: u16, seconds: u64, body: impl Into<String>) -> Self {
         Self::Respond {
             status,
@@ -90,11 +92,11 @@ type Matcher = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 struct Planned {
     matches: Matcher,
     fault: Fault,
-    /// How many requests it still meets.
+    /// Number of requests that the fault is still applied to.
     left: usize,
 }
 
-/// The faults planned for one peer. Clones share them.
+/// The faults planned for one peer. Clones share the plans.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Vec<Planned>>>);
 
@@ -105,7 +107,8 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    /// The next `times` requests for which `matches` holds meet `fault`. Earlier plans go first.
+    /// Applies `fault` to the next `times` requests for which `matches` returns `true`. Earlier plans take
+    /// precedence.
     pub fn inject(
         &self,
         times: usize,
@@ -116,23 +119,23 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
     }
 
-    /// The next `times` requests of this method whose path ends in `path_end` meet `fault`.
+    /// Applies `fault` to the next `times` requests of this method whose path ends in `path_end`.
     pub fn on(&self, times: usize, method: Method, path_end: &str, fault: Fault) {
         let path_end = path_end.to_owned();
         self.inject(times, fault, move |r| r.method == method && r.path().ends_with(&path_end));
     }
 
-    /// Whether every planned fault has been met.
+    /// Whether every planned fault has been applied.
     pub fn is_empty(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Drops all plans.
+    /// Removes all planned faults.
     pub fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The fault this request meets, used up once.
+    /// The fault for this request; counts as applied once.
     pub(crate) fn take(&self, request: &Recorded) -> Option<Fault> {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = plans.iter_mut().find(|p| p.left > 0 && (p.matches)(request))?;

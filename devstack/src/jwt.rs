@@ -1,4 +1,4 @@
-//! The JWTs mana-auth issues and mana-mcp checks: EdDSA, with the claims of the running service.
+//! The JWTs that mana-auth issues and mana-mcp verifies: EdDSA, with the claims of the running service.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,21 +9,21 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// How long a JWT lives (docs/contracts/mana-auth.md).
+/// Lifetime of a JWT, in seconds (docs/contracts/mana-auth.md).
 pub const LIFETIME_SECONDS: i64 = 900;
 const AUDIENCE: &str = "mana";
 const KEY_ID: &str = "devstack-1";
 
-/// What a JWT says.
+/// The claims of a JWT.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Claims {
-    /// User id.
+    /// Id of the user that the token was issued for.
     pub sub: String,
     /// E-mail of the user.
     pub email: String,
     /// Role of the user.
     pub role: String,
-    /// Id of the session it was issued from.
+    /// Id of the session that the token was issued from.
     pub sid: String,
     /// Access tier of the user.
     pub tier: String,
@@ -33,22 +33,22 @@ pub struct Claims {
     pub exp: i64,
     /// Issuer: the base URL of mana-auth.
     pub iss: String,
-    /// Audience, always `mana`.
+    /// Audience of the token; always `mana`.
     pub aud: String,
 }
 
 /// Why a JWT is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not one of ours, or changed on the way.
+    /// The token has no valid signature of this key pair, or other claims than expected.
     #[error("invalid token")]
     Invalid,
-    /// `exp` has passed.
+    /// The token's `exp` has passed.
     #[error("token expired")]
     Expired,
 }
 
-/// The key pair of a deployment. Clones share it.
+/// The key pair of a deployment. Clones share the key.
 #[derive(Clone)]
 pub struct Keys {
     encoding: EncodingKey,
@@ -62,16 +62,16 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// No key pair could be made.
+/// No key pair could be generated.
 #[derive(Debug, thiserror::Error)]
 #[error("generating an Ed25519 key failed")]
 pub struct KeyError;
 
 impl Keys {
-    /// A fresh Ed25519 key pair.
+    /// Generates an Ed25519 key pair.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// When the system provides no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::generate().map_err(|_| KeyError)?;
         let document = pair.to_pkcs8v1().map_err(|_| KeyError)?;
@@ -104,18 +104,18 @@ impl Keys {
             aud: AUDIENCE.into(),
         };
         let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::EdDSA) };
-        // Plain strings and numbers under a key of our own: encoding has no way to fail.
+        // Plain strings and numbers under a valid key: encoding cannot fail.
         encode(&header, &claims, &self.encoding).unwrap_or_default()
     }
 
     /// Checks signature, audience and expiry at `now`.
     ///
     /// # Errors
-    /// Why the token is refused.
+    /// The reason why the token is refused.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Refused> {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[AUDIENCE]);
-        // The peers' clock can stand elsewhere than the machine's, so expiry is checked here.
+        // The peers' clock can differ from the machine's clock, so expiry is checked below.
         validation.validate_exp = false;
         let claims = decode::<Claims>(token, &self.decoding, &validation)
             .map_err(|error| match error.kind() {

@@ -1,9 +1,9 @@
 //! Embedded peers of the persona runner, over real sockets: mana-auth, mana-mcp and a scripted Claude.
 //!
-//! Each peer behaves as `docs/contracts` recorded it and refuses what the real one refuses. Tests
-//! and the demo start a whole [`Devstack`]; every peer records the requests it received
-//! ([`recorder::Recorder`]), can be told to fail at the socket ([`fault::Faults`]), and reads the
-//! time from one [`clock::Clock`] that can be set and sped up.
+//! Each peer behaves as `docs/contracts` describes and refuses what the real peer refuses. Tests and the demo
+//! start a whole [`Devstack`]. Every peer records the requests it receives ([`recorder::Recorder`]), can be
+//! told to fail at the socket ([`fault::Faults`]) and reads the time from one shared [`clock::Clock`], which
+//! can be set and run faster.
 
 pub mod auth;
 pub mod catalog;
@@ -33,37 +33,37 @@ use mcp::{ManaMcp, McpOptions};
 /// How the peers behave.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// mana-auth.
+    /// Settings of the simulated mana-auth.
     pub auth: AuthOptions,
-    /// mana-mcp.
+    /// Settings of the simulated mana-mcp.
     pub mcp: McpOptions,
-    /// Claude.
+    /// Settings of the scripted Claude.
     pub claude: ClaudeOptions,
-    /// The runner's folder is in memory, on a tmpfs, where the machine has one.
+    /// Puts the runner's data folder on a tmpfs (in memory), on machines that have one.
     pub folder_in_memory: bool,
 }
 
-/// All three peers, which know of each other what the real ones do: mana-mcp accepts the JWTs and
-/// knows the vaults of mana-auth.
+/// All three peers. They share what the real peers share: mana-mcp accepts the JWTs of mana-auth and knows
+/// which users have a vault there.
 #[derive(Debug)]
 pub struct Devstack {
-    /// mana-auth.
+    /// The mana-auth of this devstack.
     pub auth: ManaAuth,
-    /// mana-mcp.
+    /// The mana-mcp of this devstack.
     pub mcp: ManaMcp,
-    /// Claude.
+    /// The scripted Claude of this devstack.
     pub claude: FakeClaude,
-    /// Their clock.
+    /// The clock that all three peers read.
     pub clock: Clock,
     environment: Vec<(&'static str, String)>,
     data: DataFolder,
 }
 
-/// A folder of its own for a runner among these peers, gone with them.
+/// A data folder for the runner that uses these peers. It is removed when the devstack is dropped.
 #[derive(Debug)]
 struct DataFolder(PathBuf);
 
-/// Where Linux keeps a tmpfs.
+/// The path at which Linux mounts a tmpfs.
 const IN_MEMORY: &str = "/dev/shm";
 
 impl DataFolder {
@@ -76,7 +76,7 @@ impl DataFolder {
 
 impl Drop for DataFolder {
     fn drop(&mut self) {
-        // A runner that was never started has made none.
+        // The folder does not exist if no runner was started.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -84,16 +84,16 @@ impl Drop for DataFolder {
 /// Why a devstack did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No key for the JWTs.
+    /// No key pair could be generated for the JWTs.
     #[error(transparent)]
     Keys(#[from] jwt::KeyError),
-    /// mana-auth.
+    /// mana-auth could not be started.
     #[error("mana-auth: {0}")]
     Auth(#[from] auth::StartError),
-    /// mana-mcp.
+    /// mana-mcp could not be started.
     #[error("mana-mcp: {0}")]
     Mcp(#[from] mcp::StartError),
-    /// Claude.
+    /// The scripted Claude could not be started.
     #[error("Claude: {0}")]
     Claude(#[from] claude::StartError),
 }
@@ -102,7 +102,7 @@ impl Devstack {
     /// Starts the peers on free loopback ports.
     ///
     /// # Errors
-    /// When one of them does not start.
+    /// When one of the peers does not start.
     pub async fn start(options: Options, clock: Clock) -> Result<Self, StartError> {
         let keys = Keys::generate()?;
         let service_key = options.auth.service_key.clone();
@@ -124,20 +124,20 @@ impl Devstack {
         Ok(Self { auth, mcp, claude, clock, environment, data })
     }
 
-    /// Keeps no requests from now on, for more of them than memory can hold. Counts, rows, calls and
-    /// violations stay.
+    /// Stops keeping requests from now on, for tests with more requests than memory can hold. Counts, rows,
+    /// calls and violations are still kept.
     pub fn stop_recording(&self) {
         for served in [&self.auth.served, &self.mcp.served, &self.claude.served] {
             served.recorder.turn_off();
         }
     }
 
-    /// The folder for the journal of a runner among these peers.
+    /// The folder for the journal of a runner that uses these peers.
     pub fn data_folder(&self) -> &Path {
         &self.data.0
     }
 
-    /// The variables that point a runner at these peers, and at a folder for its journal.
+    /// The environment variables that point a runner at these peers and at a folder for its journal.
     pub fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
     }

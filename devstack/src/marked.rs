@@ -1,5 +1,5 @@
-//! Personas whose every tool call can be told from all others, so that calls, rows and what the model
-//! asked for can be held against each other one by one.
+//! Personas whose tool calls each carry a unique mark, so that calls, rows and the model's requests can be
+//! compared one by one.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ use crate::{
     mcp::{Behaviour, Call},
 };
 
-/// Beginning of the names of rows that are no calls.
+/// Prefix of the tool names of rows that are not calls.
 pub const NO_CALL: &str = "__";
-/// Module and verb of the tools, and whether they only read.
+/// Module and verb of the offered tools, and whether they only read.
 const TOOLS: [(&str, &str, bool); 4] = [
     ("diary", "search", true),
     ("garden", "list", true),
@@ -27,42 +27,43 @@ const TOOLS: [(&str, &str, bool); 4] = [
     ("garden", "plant", false),
 ];
 
-/// A call that a reply has asked for.
+/// A call that a reply has requested.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Its mark, which no other call has.
+    /// The call's mark, which no other call has.
     pub mark: String,
-    /// The tool's name as MCP lists it.
+    /// The tool's MCP name.
     pub tool: String,
-    /// Its input, as JSON.
+    /// The call's input, as JSON.
     pub input: String,
 }
 
-/// What the marked personas were made to ask for. Clones share it.
+/// The calls that the scripted replies requested. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct Marked(Arc<Mutex<Vec<Asked>>>);
 
-/// What a comparison of calls and rows came to.
+/// The result of comparing calls and rows.
 #[derive(Debug, Default)]
 pub struct Comparison<'a> {
-    /// Calls that reached a tool, by mark: whose, and whether the last of them was an error.
+    /// Calls that reached a tool, by mark: the user id, and whether the last execution returned an error.
     pub executed: HashMap<String, (String, Option<bool>)>,
     /// Rows of calls, by mark.
     pub rows: HashMap<String, &'a ActionRow>,
-    /// Calls that were carried out without the runner knowing: their rows say that something went wrong.
+    /// Number of calls that were executed although their rows report an error, because the runner did not
+    /// receive the answer.
     pub unknown: usize,
-    /// Reads that were carried out more than once.
+    /// Number of reads that were executed more than once.
     pub repeated_reads: usize,
-    /// What does not hold.
+    /// The rules that do not hold, as messages.
     pub wrong: Vec<String>,
 }
 
 impl Marked {
-    /// Offers tools that take `tool_latency` at these peers, which should have no others, and has the
-    /// model ask for them: each main turn has so many replies, the closing one included.
+    /// Adds tools with this latency to these peers, which should offer no others, and makes the model call
+    /// them. Each main turn has `replies` replies, including the closing one.
     ///
     /// # Errors
-    /// When a tool cannot be described, which is a mistake here.
+    /// When a tool's schema is invalid, which is a bug of this module.
     pub fn begin(
         peers: &Devstack,
         seed: u64,
@@ -84,12 +85,12 @@ impl Marked {
         Ok(marked)
     }
 
-    /// Every call that a reply has asked for.
+    /// Every call that a reply has requested so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A day in the product: a look at what is there, then mostly writes, one or two calls in a reply.
+    /// The replies of a main turn: first a read, then mostly writes, with one or two calls per reply.
     fn script(
         self,
         seed: u64,
@@ -118,7 +119,7 @@ impl Marked {
         }
     }
 
-    /// The block of one more call, which is noted.
+    /// The block of one more call; the call is recorded.
     fn call(
         &self,
         request: &ParsedRequest,
@@ -139,10 +140,10 @@ impl Marked {
         Some(json!({"type": "tool_use", "id": id, "name": name, "input": input}))
     }
 
-    /// Holds what was asked for, what was carried out and what was handed in against each other: each
-    /// call has one row, of its own persona, which says whether it went well as far as the runner can
-    /// know; and no row is of anything else. `hash` is how a row tells its input. A read may be carried
-    /// out again where its answer was lost, if `reads_repeat`; a write never.
+    /// Compares the requested calls, the executed calls and the posted rows: each call has one row, of its
+    /// own persona, whose result is correct as far as the runner can know; and there are no other rows.
+    /// `hash` computes a row's input hash. With `reads_repeat`, a read may be executed again where its answer
+    /// was lost; a write never.
     pub fn compare<'a>(
         &self,
         calls: Vec<Call>,

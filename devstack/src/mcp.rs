@@ -1,8 +1,8 @@
-//! mana-mcp: the tool gateway, as docs/contracts/mana-mcp.md recorded it.
+//! mana-mcp: the tool gateway, as docs/contracts/mana-mcp.md describes it.
 //!
-//! The MCP itself is rmcp's server; in front of it stands what the real server does first, and around
-//! it what makes the answers those of the TypeScript SDK. JWT and space are fixed when a session is
-//! opened; tools work on a generic store per space, so that reads see what was written.
+//! The MCP protocol is handled by rmcp's server. In front of it are the checks that the real server makes
+//! first; behind it the answers are changed to the form of the TypeScript SDK. JWT and space are fixed when a
+//! session is opened. The tools work on a generic store per space, so that reads return what was written.
 
 mod calls;
 mod catalog;
@@ -32,20 +32,20 @@ pub use self::{
 use self::{catalog::Tool, door::Door, handler::Shared};
 use crate::{clock::Clock, jwt::Keys, wire::Served};
 
-/// Says whether the user with this id has an encryption vault.
+/// Returns whether the user with this id has an encryption vault.
 pub type VaultCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// How a server differs from the recorded one.
 #[derive(Clone, Debug)]
 pub struct McpOptions {
-    /// Tools per page of `tools/list`; `None`, as recorded, lists all at once.
+    /// Tools per page of `tools/list`; `None`, as recorded, lists all tools at once.
     pub page_size: Option<usize>,
-    /// POLICY_MODE.
+    /// The server's POLICY_MODE setting.
     pub policy: ServerPolicy,
     /// The tools on offer.
     pub tools: ToolSet,
-    /// After this long without an answer the stream of a request ends with no event; `None` leaves it
-    /// open for ever. The recorded server waits 10 s.
+    /// After this time without an answer the stream of a request ends without an event; `None` keeps it open
+    /// for ever. The recorded server waits 10 s.
     pub idle_timeout: Option<Duration>,
 }
 
@@ -71,9 +71,9 @@ pub enum StartError {
     Bind(#[from] io::Error),
 }
 
-/// A running mana-mcp. Dropping it ends every session and closes the socket.
+/// The running mana-mcp. Dropping it ends every session and closes the socket.
 pub struct ManaMcp {
-    /// Its socket: recorder and faults.
+    /// The socket of this peer: recorded requests and planned faults.
     pub served: Served,
     shared: Arc<Shared>,
     door: Door,
@@ -87,10 +87,10 @@ impl fmt::Debug for ManaMcp {
 }
 
 impl ManaMcp {
-    /// Starts a server on a free loopback port. `keys` are those mana-auth signs with.
+    /// Starts a server on a free loopback port. `keys` are the keys that mana-auth signs with.
     ///
     /// # Errors
-    /// When no port can be bound or the catalog is broken.
+    /// When no port can be bound or the catalog is invalid.
     pub async fn start(
         options: McpOptions,
         clock: Clock,
@@ -117,7 +117,7 @@ impl ManaMcp {
         Ok(Self { served, shared, door, _running: running.drop_guard() })
     }
 
-    /// Where it listens, without `/mcp`.
+    /// The server's base URL, without `/mcp`.
     pub fn url(&self) -> &str {
         &self.served.url
     }
@@ -127,13 +127,13 @@ impl ManaMcp {
         self.shared.calls.all()
     }
 
-    /// Waits until `n` calls for which `matches` holds have reached a tool, and returns them. The
-    /// caller bounds the wait.
+    /// Waits until `n` calls for which `matches` returns `true` have reached a tool, and returns them. The
+    /// caller limits the wait.
     pub async fn wait_for_calls(&self, n: usize, matches: impl Fn(&Call) -> bool) -> Vec<Call> {
         self.shared.calls.wait_for(n, matches).await
     }
 
-    /// How many sessions were opened and not deleted.
+    /// Number of sessions that were opened and not deleted.
     pub fn open_sessions(&self) -> usize {
         self.shared.owners.count()
     }
@@ -143,27 +143,27 @@ impl ManaMcp {
         self.shared.owners.owner(session).is_some()
     }
 
-    /// What a restart of the server does to its sessions: every one is unknown from now on.
+    /// Closes every session, as a restart of the server does: all session ids are unknown from now on.
     pub async fn forget_sessions(&self) {
         for session in self.shared.owners.drain() {
             self.door.close(&session).await;
         }
     }
 
-    /// The next `times` calls that reach `tool` meet `behaviour` (`usize::MAX`: all of them). Earlier
-    /// plans go first.
+    /// Applies `behaviour` to the next `times` calls that reach `tool` (`usize::MAX`: all of them). Earlier
+    /// plans take precedence.
     pub fn override_tool(&self, tool: &str, times: usize, behaviour: Behaviour) {
         self.shared.plans.add(tool, times, behaviour);
     }
 
-    /// Offers one more tool, at the end of the list. What it is called with is written as an entry.
+    /// Adds a tool at the end of the list. Its arguments are stored as an entry.
     pub fn add_tool(&self, name: &str, description: &str, input_schema: Map<String, Value>) {
         let tool = Tool::added(name, description, input_schema);
         let tools = &self.shared.tools;
         tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tool));
     }
 
-    /// What the space holds, in the order it was written.
+    /// The entries of the space, in the order in which they were written.
     pub fn entries(&self, space_id: &str) -> Vec<Entry> {
         self.shared.spaces.entries(space_id)
     }

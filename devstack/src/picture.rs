@@ -1,13 +1,13 @@
-//! Pictures and PDFs to attach: sound ones, as small as they get, of any size in pixels.
+//! Valid images and PDFs to attach, as small as possible, with any size in pixels.
 
-/// A PNG of one colour, whose pixels are all there.
+/// A PNG of one colour with all of its pixel data.
 pub fn png(width: u32, height: u32) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], body: &[u8]| {
         let length = u32::try_from(body.len()).unwrap_or_default();
         let named = [&kind[..], body].concat();
         [&length.to_be_bytes()[..], &named, &crc32(&named).to_be_bytes()].concat()
     };
-    // One bit per pixel, grey; a filter byte in front of each row.
+    // One bit per pixel, grey; each row begins with a filter byte.
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[1, 0, 0, 0, 0]].concat();
     let pixels = vec![0; (width as usize).div_ceil(8).saturating_add(1) * height as usize];
     [
@@ -19,7 +19,7 @@ pub fn png(width: u32, height: u32) -> Vec<u8> {
     .concat()
 }
 
-/// zlib data that is not compressed.
+/// Data in zlib format without compression.
 fn stored(data: &[u8]) -> Vec<u8> {
     let mut zlib = vec![0x78, 0x01];
     let mut pieces = data.chunks(0xffff).peekable();
@@ -36,7 +36,7 @@ fn stored(data: &[u8]) -> Vec<u8> {
     zlib
 }
 
-/// The checksum of PNG's chunks.
+/// The CRC-32 checksum of PNG chunks.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -45,7 +45,7 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The frame of a JPEG, with a picture that says nothing.
+/// The header and frame of a JPEG, without meaningful pixel data.
 pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let (width, height) = (side(width).to_be_bytes(), side(height).to_be_bytes());
     [
@@ -60,7 +60,7 @@ pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A GIF with one picture of one pixel.
+/// A GIF with one image of one pixel.
 pub fn gif(width: u32, height: u32) -> Vec<u8> {
     let (width, height) = (side(width).to_le_bytes(), side(height).to_le_bytes());
     [
@@ -74,19 +74,19 @@ pub fn gif(width: u32, height: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A lossy WebP.
+/// A WebP in the lossy format (`VP8 `).
 pub fn webp(width: u32, height: u32) -> Vec<u8> {
     let (width, height) = (side(width).to_le_bytes(), side(height).to_le_bytes());
     riff(&[(b"VP8 ", [&b"\x10\x00\x00\x9d\x01\x2a"[..], &width, &height, b"\x00\x00"].concat())])
 }
 
-/// A lossless WebP.
+/// A WebP in the lossless format (`VP8L`).
 pub fn webp_lossless(width: u32, height: u32) -> Vec<u8> {
     let bits = (width.wrapping_sub(1) & 0x3fff) | (height.wrapping_sub(1) & 0x3fff) << 14;
     riff(&[(b"VP8L", [&b"\x2f"[..], &bits.to_le_bytes(), b"\x00"].concat())])
 }
 
-/// A WebP that says its size in front of its picture.
+/// A WebP in the extended format (`VP8X`), with the size before the image data.
 pub fn webp_extended(width: u32, height: u32) -> Vec<u8> {
     let side = |side: u32| side.wrapping_sub(1).to_le_bytes()[..3].to_vec();
     let header = [vec![0; 4], side(width), side(height)].concat();
@@ -106,7 +106,7 @@ fn riff(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     [&b"RIFF"[..], &length(&body), &body].concat()
 }
 
-/// A PDF of one empty page, with this in its trailer.
+/// A PDF of one empty page, with `trailer` in its trailer.
 pub fn pdf(trailer: &str) -> Vec<u8> {
     let objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
@@ -126,7 +126,7 @@ pub fn pdf(trailer: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A side as most formats hold it.
+/// The length of a side as most formats store it: 16 bits.
 fn side(pixels: u32) -> u16 {
     u16::try_from(pixels).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! What a peer received, in order of arrival, and a way to wait for it.
+//! The requests that a peer received, in order of arrival, and a way to wait for them.
 
 use std::{
     sync::{
@@ -14,20 +14,20 @@ use axum::{
 };
 use tokio::sync::watch;
 
-/// One request as it arrived.
+/// One request as it was received.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// HTTP method.
+    /// The method of the request.
     pub method: Method,
-    /// Path and query.
+    /// The path and query of the request.
     pub uri: Uri,
-    /// Headers.
+    /// All headers of the request.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body of the request.
     pub body: Bytes,
-    /// When all of it had arrived.
+    /// When the request had arrived completely.
     pub at: Instant,
-    /// Status of the answer; `None` while it is being handled and where no answer was sent.
+    /// Status of the answer; `None` while the request is being handled, and if no answer was sent.
     pub status: Option<StatusCode>,
 }
 
@@ -42,13 +42,13 @@ impl Recorded {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON; `Null` if it is none.
+    /// The body as JSON; `Null` if it is not valid JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
-/// The requests of one peer. Clones share them.
+/// The recorded requests of one peer. Clones share the list.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Inner>);
 
@@ -75,7 +75,7 @@ impl Recorder {
         self.requests().clone()
     }
 
-    /// The requests so far for which `matches` holds.
+    /// The requests so far for which `matches` returns `true`.
     pub fn matching(&self, matches: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
         self.requests().iter().filter(|r| matches(r)).cloned().collect()
     }
@@ -85,18 +85,18 @@ impl Recorder {
         self.requests().iter().filter(|r| r.method == method && r.path() == path).count()
     }
 
-    /// Forgets what was recorded.
+    /// Removes all recorded requests.
     pub fn clear(&self) {
         self.requests().clear();
     }
 
-    /// Keeps nothing that arrives from now on: for more requests than memory can hold.
+    /// Records no further requests, for tests with more requests than memory can hold.
     pub fn turn_off(&self) {
         self.0.is_off.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until `n` requests for which `matches` holds have arrived, and returns them. The caller
-    /// bounds the wait.
+    /// Waits until `n` requests for which `matches` returns `true` have arrived, and returns them. The caller
+    /// limits the wait.
     pub async fn wait_for(&self, n: usize, matches: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
         let mut changed = self.0.changed.subscribe();
         loop {
@@ -111,7 +111,7 @@ impl Recorder {
         }
     }
 
-    /// Notes an arrival; the index is for [`Recorder::answered`].
+    /// Records an arrival and returns its index, for [`Recorder::answered`]; `None` if recording is off.
     pub(crate) fn arrived(&self, request: Recorded) -> Option<usize> {
         if self.0.is_off.load(Ordering::Relaxed) {
             return None;
@@ -124,7 +124,7 @@ impl Recorder {
         Some(index)
     }
 
-    /// Notes the status of the answer to an earlier arrival.
+    /// Records the status of the answer to an earlier arrival.
     pub(crate) fn answered(&self, index: usize, status: StatusCode) {
         if let Some(request) = self.requests().get_mut(index) {
             request.status = Some(status);

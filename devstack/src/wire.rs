@@ -1,5 +1,5 @@
-//! The socket side of a peer: a listener on a free loopback port whose connections can be reset, and
-//! the layer that records every request and lets planned faults happen.
+//! The socket of a peer: a listener on a free loopback port whose connections can be reset, and the layer
+//! that records every request and applies the planned faults.
 
 use std::{
     io,
@@ -33,29 +33,30 @@ use crate::{
     recorder::{Recorded, Recorder},
 };
 
-/// More than any peer accepts itself: each peer's own limit answers first.
+/// Largest request body that is read, in bytes. It is larger than the limit of any peer, so that the peer's
+/// own limit answers first.
 const BODY_LIMIT: usize = 64 << 20;
 
 /// One peer being served. Dropping it closes the socket.
 #[derive(Debug)]
 pub struct Served {
-    /// Where it listens, without a trailing slash: `http://127.0.0.1:PORT`.
+    /// The peer's base URL without a trailing slash: `http://127.0.0.1:PORT`.
     pub url: String,
-    /// What it received.
+    /// The requests that the peer received.
     pub recorder: Recorder,
-    /// What goes wrong.
+    /// The faults that are planned for coming requests.
     pub faults: Faults,
     app: Router,
     addr: SocketAddr,
     listening: Mutex<Listening>,
 }
 
-/// What a peer that is up consists of, and one that is down.
+/// The serving task of a peer that is up, or the reserved port of a peer that is down.
 #[derive(Debug)]
 struct Listening {
     task: JoinHandle<()>,
     connections: CancellationToken,
-    /// Keeps the port for a peer that is to come back; nobody listens at it.
+    /// Keeps the port reserved while the peer is down. No process listens on it.
     _kept: Option<TcpSocket>,
 }
 
@@ -68,7 +69,7 @@ impl Served {
         Self::start_at(router, (Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
-    /// Serves `router` at `addr`, for a peer that comes back on its old port.
+    /// Serves `router` at `addr`, for a peer that restarts on its old port.
     ///
     /// # Errors
     /// When `addr` cannot be bound.
@@ -82,11 +83,11 @@ impl Served {
         Ok(Self { url: format!("http://{addr}"), recorder, faults, app, addr, listening })
     }
 
-    /// Closes the socket and resets every connection, so that further ones are refused; the port stays this
-    /// peer's own.
+    /// Closes the socket and resets every connection, so that further connections are refused. The port stays
+    /// reserved for this peer.
     ///
     /// # Errors
-    /// When the port cannot be kept.
+    /// When the port cannot be reserved.
     pub async fn refuse_connections(&self) -> io::Result<()> {
         let kept = Some(bind(self.addr)?);
         self.stop();
@@ -97,10 +98,10 @@ impl Served {
         Ok(())
     }
 
-    /// Serves again where connections were refused, with everything the peer knew.
+    /// Serves again on the port where connections were refused. The peer keeps all of its state.
     ///
     /// # Errors
-    /// When the port is not to be had any more.
+    /// When the port is no longer free.
     pub fn accept_again(&self) -> io::Result<()> {
         let socket = bind(self.addr)?.listen(BACKLOG)?;
         *self.listening() = Listening::begin(socket, self.app.clone());
@@ -116,7 +117,7 @@ impl Served {
         self.switch().off();
     }
 
-    /// A handle to stop it with from elsewhere, say from another peer's answer.
+    /// A handle that stops this peer from another place, for example from another peer's answer.
     pub fn switch(&self) -> Switch {
         let listening = self.listening();
         let task = listening.task.abort_handle();
@@ -124,10 +125,11 @@ impl Served {
     }
 }
 
-/// Connections that wait to be accepted.
+/// Length of the queue of connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// A port that a second socket of this peer may have too: one keeps it while the other is closed.
+/// Binds a port so that a second socket of this peer can bind it too: one socket reserves the port while the
+/// other one is closed.
 fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -142,14 +144,14 @@ impl Listening {
         let listener = ResettableListener { socket, all: connections.clone() };
         let task = tokio::spawn(async move {
             let service = app.into_make_service_with_connect_info::<Connection>();
-            // The listener retries its own errors, so serving ends only with the task.
+            // The listener retries its own errors, so serving ends only when the task is aborted.
             let _ = axum::serve(listener, service).await;
         });
         Self { task, connections, _kept: None }
     }
 }
 
-/// Turns a peer off.
+/// Stops a peer without access to its [`Served`].
 #[derive(Clone, Debug)]
 pub struct Switch {
     task: AbortHandle,
@@ -157,7 +159,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// As [`Served::stop`].
+    /// Closes the socket and resets every connection, as [`Served::stop`] does.
     pub fn off(&self) {
         self.task.abort();
         self.connections.cancel();
@@ -176,7 +178,7 @@ struct Wire {
     faults: Faults,
 }
 
-/// Records the request, then handles it as planned.
+/// Records the request, then handles it or applies the planned fault.
 async fn observe(
     State(wire): State<Wire>,
     ConnectInfo(connection): ConnectInfo<Connection>,
@@ -245,7 +247,7 @@ fn respond(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<Bo
     response
 }
 
-/// The response with these bytes behind the first bracket of an object in it.
+/// The response with `members` inserted after the first `{` of its body.
 async fn splice(response: Response, members: &[u8]) -> Response {
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(axum::http::header::CONTENT_LENGTH);
@@ -256,7 +258,7 @@ async fn splice(response: Response, members: &[u8]) -> Response {
     Response::from_parts(parts, body.into())
 }
 
-/// All that a request said.
+/// The request line, headers and body of a request as text.
 fn echo(request: &Recorded) -> String {
     let headers: Vec<_> = request
         .headers
@@ -267,7 +269,7 @@ fn echo(request: &Recorded) -> String {
     format!("{} {}\n{}\n\n{body}", request.method, request.uri, headers.join("\n"))
 }
 
-/// The response with its body ending after `after` bytes; `cut` resets the connection there.
+/// The response, its body ending after `after` bytes. With `cut`, the connection is reset at that point.
 fn shorten(response: Response, after: usize, cut: Option<Connection>) -> Response {
     let (mut parts, body) = response.into_parts();
     if cut.is_none() {
@@ -277,7 +279,7 @@ fn shorten(response: Response, after: usize, cut: Option<Connection>) -> Respons
     Response::from_parts(parts, Body::from_stream(body))
 }
 
-/// A body that gives up to `left` bytes of `inner`, then ends or resets the connection.
+/// A body that yields up to `left` bytes of `inner`, then ends or resets the connection.
 struct Shortened<S> {
     inner: S,
     left: usize,
@@ -294,7 +296,8 @@ where
         if self.left == 0 {
             return match &self.cut {
                 None => Poll::Ready(None),
-                // An error in mid-body makes the server drop the connection after what it has sent.
+                // An error in the middle of a body makes the server drop the connection after the bytes
+                // already sent.
                 Some(_) => {
                     Poll::Ready(Some(Err(axum::Error::new(io::Error::other("cut by a fault")))))
                 }
@@ -311,14 +314,14 @@ where
     }
 }
 
-/// Handle to one accepted connection, given to the requests that arrive on it.
+/// A handle to one accepted connection, given to the requests that arrive on that connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     reset: CancellationToken,
 }
 
 impl Connection {
-    /// Resets the connection. The request that asked for it is never answered.
+    /// Resets the connection. The request that asked for the reset is never answered.
     async fn reset(&self) -> Response {
         self.reset.cancel();
         std::future::pending().await
@@ -333,7 +336,7 @@ impl Connected<IncomingStream<'_, ResettableListener>> for Connection {
 
 struct ResettableListener {
     socket: TcpListener,
-    /// Parent of every connection's own token.
+    /// Parent of the tokens of all connections.
     all: CancellationToken,
 }
 
@@ -343,8 +346,8 @@ impl Listener for ResettableListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, addr) = <TcpListener as Listener>::accept(&mut self.socket).await;
-        // Without it the body of an SSE answer waits 40 ms for the acknowledgement of its head. A
-        // socket that refuses the option is slow, not wrong.
+        // Without this option the body of an SSE answer waits 40 ms for the acknowledgement of its head. If
+        // the socket refuses the option, the connection is only slower.
         let _ = stream.set_nodelay(true);
         let reset = self.all.child_token();
         let until_reset = Box::pin(reset.clone().cancelled_owned());
@@ -356,7 +359,7 @@ impl Listener for ResettableListener {
     }
 }
 
-/// A TCP stream that turns into a connection reset when its token says so.
+/// A TCP stream that resets its connection once its token is cancelled.
 pub(crate) struct ResettableStream {
     stream: TcpStream,
     reset: CancellationToken,
@@ -364,10 +367,12 @@ pub(crate) struct ResettableStream {
 }
 
 impl ResettableStream {
-    /// The error to end with, once a reset was asked for. Closing with SO_LINGER 0 sends an RST.
+    /// The error that reads and writes return once a reset was requested. Closing with SO_LINGER 0 sends an
+    /// RST.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         self.until_reset.as_mut().poll(cx).is_ready().then(|| {
-            // Where the option cannot be set the connection is closed instead; tests would notice.
+            // Where the option cannot be set, the connection is closed without a reset; tests would notice
+            // the difference.
             let _ = SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
             io::ErrorKind::ConnectionReset.into()
         })

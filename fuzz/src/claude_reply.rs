@@ -11,8 +11,8 @@ use mana_persona_runner::{
 static HTTP: LazyLock<HttpClient> = LazyLock::new(super::http);
 static CLAUDE: LazyLock<ClaudeClient> = LazyLock::new(super::claude);
 
-/// A reply that was read is the same once it was stored, and what is sent after it is nothing that Claude
-/// refuses.
+/// A reply that was read is the same after it was stored and read again, and Claude accepts the messages that
+/// are sent after it.
 pub fn claude_reply(body: &[u8]) {
     let most = Tokens { input: 1_000, output: 1_000, ..Tokens::default() };
     let Ok(reply) = CLAUDE.read(body, &most, &HTTP) else { return };
@@ -20,25 +20,25 @@ pub fn claude_reply(body: &[u8]) {
     let again: Reply = serde_json::from_str(&stored).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), stored);
     assert_eq!(facts(&again), facts(&reply));
-    assert_eq!(goes_on(&again), goes_on(&reply));
+    assert_eq!(next_messages(&again), next_messages(&reply));
     assert!(i64::try_from(reply.cost.total().picodollars()).is_ok());
 
     let redacted = reply.redacted(&Redactor::default());
     assert_eq!(redacted.content.get(), reply.content.get());
 }
 
-/// What is read of a reply.
+/// Everything that is read from a reply, as text for comparison.
 fn facts(reply: &Reply) -> String {
     let calls = reply.calls(&mut HashSet::from(["call".to_owned()]));
     let hashes: Vec<_> = calls.iter().map(|call| (call.input_hash(), call.is_lossy())).collect();
     format!("{reply:?} {calls:?} {hashes:?} {}", reply.text())
 }
 
-/// The messages after this reply and its results, and another one. Claude takes them.
-fn goes_on(reply: &Reply) -> Vec<u8> {
+/// The messages after this reply and its results, and after a second reply. Claude must accept them.
+fn next_messages(reply: &Reply) -> Vec<u8> {
     let mut talk = Conversation::new("Guten Morgen!", Limits::NONE);
     let mut desk = Desk::default();
-    // Nobody would think twice under one signature.
+    // Claude never uses one signature for two thinking blocks, so a reply with thinking is used only once.
     let blocks: Vec<serde_json::Value> = serde_json::from_str(reply.content.get()).unwrap();
     let thinks = |block: &serde_json::Value| {
         ["thinking", "redacted_thinking"].iter().any(|kind| block["type"] == *kind)
@@ -61,7 +61,7 @@ fn goes_on(reply: &Reply) -> Vec<u8> {
         Message::strip_thinking(&mut messages);
         ask(&desk, &messages);
     }
-    // As after an answer without a rating.
+    // The messages that are sent after an answer without a rating.
     if reply.tool_uses().next().is_none() {
         let mut messages = vec![Message::user("Bewerte!")];
         let mut desk = Desk::default();

@@ -1,5 +1,5 @@
-//! What must hold of everything others may send. The fuzz targets look for what breaks it; tests/it replays
-//! what is kept in corpus/.
+//! Properties that must hold for everything that peers may send. The fuzz targets search for inputs that
+//! break them; tests/it replays the inputs kept in corpus/.
 
 mod claude_reply;
 mod mcp_stream;
@@ -25,7 +25,7 @@ use mana_persona_runner::{
     pricing::Pricing,
 };
 
-/// A client of nobody: nothing is sent.
+/// A client that never sends a request.
 fn http() -> HttpClient {
     HttpClient::new(Arc::new(Metrics::new("fuzz").unwrap()), Redactor::default()).unwrap()
 }
@@ -36,7 +36,7 @@ fn claude() -> ClaudeClient {
     ClaudeClient::new(http(), &config.claude, pricing, Clock::system(), 1).unwrap()
 }
 
-/// The body of a request with this history.
+/// The body of a request with these messages.
 fn body(claude: &ClaudeClient, tools: Option<&ToolDefinitions>, messages: &[Message]) -> Vec<u8> {
     claude.encode(Ask {
         system: "Du bist Anna.",

@@ -5,15 +5,15 @@ use mana_persona_runner::{
     http::HttpClient,
 };
 
-/// Longest message, so short that an input comes by it.
+/// Longest message, in bytes; short enough that the fuzzer can generate longer messages.
 const LIMIT: usize = 600;
-/// Most of what a message is read out of: its data, and what stands around it.
-const MOST_SAID: usize = 100;
+/// Most requests of the server that one stream may contain before reading it fails.
+const MOST_REQUESTS: usize = 100;
 
 static HTTP: LazyLock<HttpClient> = LazyLock::new(super::http);
 
-/// The messages of an answer stream are the same wherever its chunks end, those that its own rules find in
-/// it, and bounded; an answer is read without a panic and no further than it may be.
+/// The messages of an answer stream do not depend on where its chunks end, are those that the SSE standard
+/// defines, and are limited in size. An answer is read without a panic and only up to its limit.
 pub fn mcp_stream(stream: &[u8]) {
     let whole = hear([stream]);
     assert_eq!(whole, hear(stream.chunks(1)), "a byte at a time");
@@ -22,18 +22,18 @@ pub fn mcp_stream(stream: &[u8]) {
     let pieces = stream.chunks(2 + seed % 97).flat_map(|piece| [piece, &[]]);
     assert_eq!(whole, hear(pieces), "in pieces, and empty ones between them");
 
-    let told = whole.iter().filter(|heard| heard.starts_with("asked")).count();
-    assert!(told <= MOST_SAID, "{told} requests of the server");
+    let requests = whole.iter().filter(|heard| heard.starts_with("asked")).count();
+    assert!(requests <= MOST_REQUESTS, "{requests} requests of the server");
     let events = events(stream);
     let is_cut = whole.last().is_some_and(|last| last.starts_with("error"));
     let is_answered = whole.last().is_some_and(|last| last.starts_with("answer"));
-    let said = whole.len() - usize::from(is_cut);
-    assert!(said <= events.len(), "{whole:?} of {events:?}");
-    assert!(is_cut || is_answered || said == events.len(), "{whole:?} of {events:?}");
-    assert!(events[..said].iter().all(|event| event.len() <= LIMIT), "{events:?}");
+    let read = whole.len() - usize::from(is_cut);
+    assert!(read <= events.len(), "{whole:?} of {events:?}");
+    assert!(is_cut || is_answered || read == events.len(), "{whole:?} of {events:?}");
+    assert!(events[..read].iter().all(|event| event.len() <= LIMIT), "{events:?}");
 }
 
-/// What is heard, up to an answer or an error.
+/// The messages read from these chunks, up to an answer or an error.
 fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut hearing = Hearing::new(LIMIT);
     let mut all = Vec::new();
@@ -43,7 +43,7 @@ fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
                 Ok(None) => break,
                 Ok(Some(Heard::Answer(answer))) => {
                     all.push(format!("answer {answer:?}"));
-                    look_into(answer);
+                    check_answer(answer);
                     return all;
                 }
                 Ok(Some(Heard::Asked(answer))) => {
@@ -62,14 +62,14 @@ fn hear<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     all
 }
 
-fn look_into(answer: Result<Box<serde_json::value::RawValue>, McpError>) {
+fn check_answer(answer: Result<Box<serde_json::value::RawValue>, McpError>) {
     let Ok(result) = answer else { return };
     if let Some(output) = read_output(&result) {
         assert!(output.content.is_empty() || output.structured.is_none());
         assert!(output.content.len() <= LIMIT);
     }
     if let Ok(page) = read_tools(&result) {
-        // A byte that is no UTF-8 becomes a character of three.
+        // A byte that is not valid UTF-8 is replaced by a character of three bytes.
         assert!(page.size <= 3 * LIMIT);
         for tool in &page.tools {
             assert!((1..=128).contains(&tool.name.as_str().chars().count()));
@@ -82,8 +82,8 @@ fn look_into(answer: Result<Box<serde_json::value::RawValue>, McpError>) {
     }
 }
 
-/// The data of the events in a whole stream, by the words of the standard. What is empty but for line
-/// breaks is none here.
+/// The data of the events in a whole stream, as the SSE standard defines them. Data that consists only of
+/// line breaks is left out.
 fn events(stream: &[u8]) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     let mut line = Vec::new();

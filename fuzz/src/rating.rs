@@ -12,8 +12,9 @@ static ASKED: LazyLock<Vec<ModuleName>> =
     LazyLock::new(|| ["todo", "notes", "newsResearch"].map(ModuleName::new).to_vec());
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new([SECRET]));
 
-/// Whatever was answered: ratings of modules asked for only, each once, 1 to 5, with notes that fit into a
-/// row and tell no secret; the same with words around the answer, and when they are read again.
+/// For every answer: only modules that were asked for are rated, each at most once, from 1 to 5, with notes
+/// that fit into a row and contain no secret. The result is the same with text around the answer, and when
+/// the ratings are parsed again.
 pub fn rating(answer: &[u8]) {
     let answer = String::from_utf8_lossy(answer);
     let ratings = parse_ratings(&answer, &ASKED, &REDACTOR);
@@ -37,7 +38,7 @@ pub fn rating(answer: &[u8]) {
     }
 }
 
-/// A rating as it is asked for.
+/// A rating in the JSON form that the model is asked for.
 fn shape(rating: &ModuleRating) -> serde_json::Value {
     json!({
         "module": rating.module.as_str(),

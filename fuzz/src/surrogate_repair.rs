@@ -5,17 +5,17 @@ use serde_json::{Map, Value};
 
 /// Deepest nesting that is kept.
 const MAX_DEPTH: usize = 120;
-/// Deeper texts are not compared.
-const FATHOMED: usize = 500;
+/// Texts with deeper nesting are not compared.
+const MAX_COMPARED_DEPTH: usize = 500;
 
-/// What JavaScript takes for JSON is read, as JavaScript reads it, with its strings made well formed; what it
-/// does not take is not read; and nothing is changed that can be read as it is.
+/// Text that JavaScript accepts as JSON is read as JavaScript reads it, with its strings made well formed;
+/// text that it does not accept is not read; and text that can be read unchanged is not changed.
 pub fn surrogate_repair(text: &[u8]) {
     let json = JsonText::of(text);
     let readable = json.as_str();
     let received = String::from_utf8_lossy(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
     assert_eq!(json.received(readable).text, received);
-    // A second mark at the front would go the second time.
+    // A second byte order mark at the front would be removed by the second reading.
     if !readable.starts_with('\u{feff}') {
         assert_eq!(JsonText::of(readable.as_bytes()).as_str(), readable, "read again");
     }
@@ -48,12 +48,13 @@ enum Problem {
 
 type Read<T> = Result<T, Problem>;
 
-/// JavaScript's JSON.parse, its strings as UTF-16, and toWellFormed for each of them. What this program keeps
-/// no room for is null: numbers beyond f64, which JavaScript calls Infinity, and what is too deep.
+/// A model of JavaScript's JSON.parse with strings as UTF-16, and of toWellFormed for each string. Values
+/// that this program does not keep are null: numbers beyond f64, which JavaScript reads as Infinity, and
+/// values that are nested too deeply.
 struct Model<'a> {
     rest: Peekable<Chars<'a>>,
     depth: usize,
-    /// Whether anything is not what was received.
+    /// Whether the result differs from the received text.
     is_changed: bool,
 }
 
@@ -82,7 +83,7 @@ impl Model<'_> {
         match self.rest.peek().copied().ok_or(Problem::NoJson)? {
             '{' | '[' => {
                 self.depth += 1;
-                if self.depth > FATHOMED {
+                if self.depth > MAX_COMPARED_DEPTH {
                     return Err(Problem::TooDeep);
                 }
                 let value =
@@ -150,7 +151,7 @@ impl Model<'_> {
             self.digits(&mut text)?;
         }
         let number: f64 = text.parse().unwrap();
-        // serde_json gives up a little before the largest number there is.
+        // serde_json refuses numbers slightly below the largest f64.
         let read = serde_json::from_str(&text).ok();
         assert!(read.is_some() || number.abs() > 1.797e308, "{text}");
         self.is_changed |= read.is_none();

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 static CLAUDE: LazyLock<ClaudeClient> = LazyLock::new(super::claude);
 
-/// A schema that Claude takes stays as it is; one that it does not take is made one that it takes, or is left
-/// out.
+/// A schema that Claude accepts is unchanged; a schema that it does not accept is made acceptable, or the
+/// tool is left out.
 pub fn tool_schema(text: &[u8]) {
     let json = JsonText::of(text);
     let Ok(mut listed) = serde_json::from_str::<Map<String, Value>>(json.as_str()) else { return };
@@ -33,7 +33,7 @@ fn encode(schema: &Map<String, Value>) -> String {
     serde_json::to_string(schema).unwrap()
 }
 
-/// What Claude says of a request with a tool of this schema.
+/// The message with which Claude refuses a request with a tool of this schema, if it does.
 fn refusal(schema: &Map<String, Value>) -> Option<String> {
     let tools = ToolDefinitions::new([("todo_create", "Creates.", schema)]);
     let body = super::body(&CLAUDE, Some(&tools), &[Message::user("Guten Morgen!")]);

@@ -1,4 +1,4 @@
-//! Images and PDFs that only look right: a note says what they were, and the day goes on.
+//! Images and PDFs that are not valid: a note replaces them, and the run continues.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, picture, recorder::Recorded};
@@ -28,14 +28,14 @@ fn answer(blocks: &[Value]) -> Behaviour {
     Behaviour::Result(json!({ "content": blocks }))
 }
 
-/// A day of one reply that calls tools with these answers, and closing words.
+/// A day of one reply that calls tools with these answers, and a final text.
 async fn day_of(world: &World, answers: Vec<Behaviour>) {
     let names = calls_that_meet(world, answers);
     let calls: Vec<_> = names.iter().map(|name| (name.as_str(), json!({}))).collect();
     play_well(world, [Scripted::tools(&calls), Scripted::text("Viel gesehen.")]).await;
 }
 
-/// The content of each result, in the order asked.
+/// The content of each tool result, in the order of the calls.
 fn shown(world: &World) -> Vec<Vec<Value>> {
     let results = results(&main_requests(world)[1]);
     results.iter().map(|result| result["content"].as_array().unwrap().clone()).collect()
@@ -85,7 +85,7 @@ async fn every_attachment_that_only_looks_right_becomes_a_note_and_the_others_ar
     assert!(world.actions().await.iter().all(|row| row.result == "ok"));
 }
 
-/// How many images are shown of those that these calls answer with.
+/// For each image in the answers to these calls: whether the model is shown the image.
 async fn images_shown(answers: Vec<Vec<Value>>) -> Vec<bool> {
     let world = no_tools().await;
     day_of(&world, answers.iter().map(|blocks| answer(blocks)).collect()).await;
@@ -93,7 +93,7 @@ async fn images_shown(answers: Vec<Vec<Value>>) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn where_there_are_many_images_the_new_one_gives_way_to_those_before() {
+async fn a_new_image_that_would_break_the_limits_becomes_a_note_and_earlier_ones_stay() {
     let twenty = |first: Value| {
         let mut all = vec![png(9, 9); 20];
         all[0] = first;
@@ -124,7 +124,7 @@ fn sent(world: &World) -> Vec<Recorded> {
     world.peers.claude.served.recorder.matching(|r| !r.json()["tools"].is_null())
 }
 
-/// A reply that thinks and calls a tool.
+/// A reply with a thinking block and a tool call.
 fn thoughtful_call(n: usize, name: &str) -> Scripted {
     let content = format!(
         r#"[{{"type":"thinking","thinking":"","signature":"s{n}"}},{{"type":"tool_use","id":"t{n}","name":"{name}","input":{{}}}}]"#
@@ -132,7 +132,7 @@ fn thoughtful_call(n: usize, name: &str) -> Scripted {
     crate::script::raw(&content, Some("tool_use"))
 }
 
-/// Three calls, each in a reply of its own: an image, a PDF with words, an image.
+/// Three calls, each in a reply of its own: an image, a PDF with text, an image.
 fn three_calls(world: &World) {
     let names = calls_that_meet(
         world,
@@ -168,16 +168,16 @@ async fn attachments_that_a_request_is_refused_with_are_replaced_by_notes_once_a
     let expected = [
         (false, false),
         (true, true),
-        // Refused; refused without thinking; taken without attachments; and no further one is shown.
+        // Refused; refused without thinking; accepted without attachments; no further attachment is sent.
         (true, true),
         (false, true),
         (false, false),
         (true, false),
     ];
     assert_eq!(seen, expected);
-    let said = requests[4].json()["messages"].to_string();
+    let messages = requests[4].json()["messages"].to_string();
     for kept in ["[image taken out", "Anbei.", "[PDF taken out"] {
-        assert!(said.contains(kept), "{said}");
+        assert!(messages.contains(kept), "{messages}");
     }
     assert!(requests[5].json()["messages"].to_string().contains("[attachment not shown"));
     assert_eq!(world.actions().await.len(), 3);
@@ -185,7 +185,7 @@ async fn attachments_that_a_request_is_refused_with_are_replaced_by_notes_once_a
 }
 
 #[tokio::test]
-async fn a_refusal_that_lasts_ends_the_run_after_each_was_tried_once() {
+async fn a_lasting_refusal_ends_the_run_after_each_remedy_was_tried_once() {
     let world = no_tools().await;
     three_calls(&world);
     world.peers.claude.served.faults.inject(usize::MAX, refusal(), has_five_messages);

@@ -1,4 +1,4 @@
-//! What may be spent, and what happens when it is.
+//! Spending limits, and what happens when one is reached.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What a whole day of one persona costs here is known from a run without a cap.
+/// The cost of a whole day of one persona, taken from a run without a cap.
 async fn cost_of_a_day() -> f64 {
     let world = Setup::many(&["anna"]).short_days().start().await;
     world.good_tick().await["costUsd"].as_f64().unwrap()
 }
 
-/// What is reserved for the first request of a day.
+/// The amount that is reserved for the first request of a day.
 async fn most_of_a_first_request() -> f64 {
     let world = Setup::many(&["anna"]).short_days().start().await;
     world.peers.claude.served.faults.inject(1, Fault::Hang, |_| true);
@@ -29,7 +29,7 @@ async fn most_of_a_first_request() -> f64 {
     world.journal().await.latest_runs(1).await.unwrap()[0].spent.dollars()
 }
 
-/// Whether the metrics say that the cap of a day is reached.
+/// Waits until the metrics show whether the cap of a day is reached.
 async fn shows_reached(world: &World, reached: bool) {
     patiently("the metric of the cap", async {
         let series = "budget_cap_reached{scope=\"day\"}";
@@ -46,8 +46,8 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     let mut world =
         Setup::many(&["anna", "ben"]).short_days().var("BUDGET_DAILY_USD", "0.0001").start().await;
     let result = world.good_tick().await;
-    let told = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
-    assert_eq!(told, [json!(0), json!(2)], "{result}");
+    let counts = ["ranSuccessfully", "skipped"].map(|count| result[count].clone());
+    assert_eq!(counts, [json!(0), json!(2)], "{result}");
     assert_eq!(result["skippedBecause"], json!({"budget": 2}));
     assert_eq!(world.peers.claude.requests().len(), 0, "money is reserved first");
     let reason = world.health().await["reason"].to_string();
@@ -70,7 +70,7 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
     shows_reached(&world, false).await;
     world.clock.set(now);
 
-    // And so is another cap.
+    // Another cap applies at once.
     world.stop().await;
     world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
     shows_reached(&world, false).await;
@@ -79,10 +79,10 @@ async fn the_fleets_cap_stops_new_runs_until_the_next_day_also_after_a_restart()
 }
 
 #[tokio::test]
-async fn a_persona_without_money_before_midnight_has_some_after_it() {
+async fn a_personas_daily_budget_is_renewed_at_midnight() {
     let mut world =
         Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", "0.0001").start().await;
-    // The run takes until after midnight to come to its end.
+    // The run lasts until after midnight.
     let end = CancellationToken::new();
     let mcp = &world.peers.mcp.served;
     mcp.faults.inject(1, Fault::Hold(end.clone()), |r| r.method == Method::DELETE);
@@ -95,7 +95,7 @@ async fn a_persona_without_money_before_midnight_has_some_after_it() {
     let for_its_money = json!({"persona-budget": 1});
     assert_eq!(body["result"]["skippedBecause"], for_its_money, "{body}");
     for runs in [2, 2] {
-        // Refused once more on the new day, it is held back for the rest of it.
+        // A run that is refused again on the new day is held back for the rest of the day.
         assert_eq!(world.good_tick().await["skippedBecause"], for_its_money);
         assert_eq!(world.initializes().len(), runs);
     }
@@ -106,7 +106,7 @@ async fn a_persona_without_money_before_midnight_has_some_after_it() {
 
 #[tokio::test]
 async fn a_run_that_meets_a_cap_ends_cleanly_with_what_it_has() {
-    // Enough for what the first request may cost, and so not for what it did and the second may.
+    // Enough to reserve the first request, but not for its cost and the second reservation together.
     let cap = format!("{:.12}", most_of_a_first_request().await);
     let world = Setup::many(&["anna"]).short_days().var("PERSONA_DAILY_USD", &cap).start().await;
     world.peers.claude.answer_with(|request| {
@@ -127,10 +127,10 @@ async fn a_run_that_meets_a_cap_ends_cleanly_with_what_it_has() {
 }
 
 #[tokio::test]
-async fn personas_at_once_wait_for_each_others_reservations_and_never_overshoot() {
+async fn concurrent_personas_wait_for_each_others_reservations_and_never_exceed_the_cap() {
     let names: Vec<_> = (0..12).map(|n| format!("p{n}")).collect();
     let day = cost_of_a_day().await;
-    // All of it fits, but not what twelve requests might cost at once.
+    // All runs fit under this cap, but twelve reservations at the same time do not.
     let cap = day * 12.0 + 0.02;
     let world = Setup::many(&names)
         .short_days()
@@ -142,6 +142,6 @@ async fn personas_at_once_wait_for_each_others_reservations_and_never_overshoot(
     assert_eq!(result["ranSuccessfully"], 12, "{result}");
     let (today, _) = world.journal().await.fleet_spending(world.clock.now()).await.unwrap();
     assert!(today.dollars() <= cap, "{today} of {cap}");
-    let told = result["costUsd"].as_f64().unwrap();
-    assert!((today.dollars() - told).abs() < 1e-9, "{today} in the ledger, {told} told");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!((today.dollars() - cost).abs() < 1e-9, "{today} in the ledger, {cost} cost");
 }

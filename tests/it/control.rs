@@ -11,7 +11,7 @@ use crate::{
     support::{Setup, World, logs::Logs, patiently, variable},
 };
 
-/// A persona whose day is two reads and closing words.
+/// A persona whose day consists of two reads and a final text.
 async fn anna() -> World {
     let world = Setup::one(&["habits"]).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {
@@ -30,7 +30,7 @@ fn asked(world: &World) -> usize {
     world.peers.claude.served.recorder.all().len()
 }
 
-/// Begins a tick whose first model request is answered once the token is cancelled.
+/// Starts a tick whose first model request is answered once the token is cancelled.
 async fn hold_first_answer(world: &World) -> CancellationToken {
     let answer = CancellationToken::new();
     world.peers.claude.served.faults.inject(1, Fault::Hold(answer.clone()), first);
@@ -61,7 +61,7 @@ async fn rated(world: &World) {
 }
 
 #[tokio::test]
-async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_somebody_resumes() {
+async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_resume() {
     let mut world = anna().await;
     let answer = hold_first_answer(&world).await;
     post(&world, "pause").await;
@@ -70,7 +70,7 @@ async fn a_pause_lets_the_turn_end_and_survives_a_restart_until_somebody_resumes
     assert_eq!(seen["runs"].as_array().unwrap().len(), 1);
     answer.cancel();
     world.nothing_in_flight().await;
-    // The answer was paid for, so its call was made; nothing further was asked.
+    // The answer was paid for, so its call was made; no further request was sent.
     assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")]);
     assert_eq!(asked(&world), 1);
     assert_eq!(world.health().await["tickLoop"], "paused");
@@ -156,7 +156,7 @@ async fn a_cancelled_run_hands_in_what_it_has_and_uses_up_its_slot() {
     assert_eq!(world.control(Method::POST, "runs/x/cancel").await.0, StatusCode::BAD_REQUEST);
 }
 
-/// The state and end of the only run.
+/// The state and end reason of the only run.
 async fn the_end(world: &World) -> (RunState, Option<String>) {
     let mut runs = world.journal().await.latest_runs(5).await.unwrap();
     assert_eq!(runs.len(), 1);
@@ -177,7 +177,7 @@ async fn cancel_the_run(world: &World) {
     post(world, &format!("runs/{run}/cancel")).await;
 }
 
-/// A persona whose run hangs at such a request.
+/// A persona whose run hangs at a request that `at` selects.
 async fn hanging(at: fn(&Recorded) -> bool) -> World {
     let world = anna().await;
     world.peers.claude.served.faults.inject(1, Fault::Hang, at);
@@ -223,7 +223,7 @@ async fn a_run_cancelled_in_its_rating_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_the_rating_owed_until_it_is_cancelled_while_nobody_is_at_it() {
+async fn a_rating_owed_after_a_stop_can_be_cancelled_while_no_run_works_on_it() {
     let mut world = hanging(rating).await;
     post(&world, "pause").await;
     world.stop().await;
@@ -244,7 +244,7 @@ async fn a_stop_leaves_the_rating_owed_until_it_is_cancelled_while_nobody_is_at_
 #[tokio::test]
 async fn a_cancel_outlives_the_death_of_the_process_before_the_run_has_ended() {
     let mut world = hanging(second).await;
-    // The end of the session takes until after the kill.
+    // The request that ends the session does not return before the kill.
     let mcp = &world.peers.mcp.served;
     mcp.faults.inject(1, Fault::Hang, |r| r.method == Method::DELETE);
     cancel_the_run(&world).await;
@@ -287,7 +287,7 @@ async fn a_pause_by_environment_is_not_resumed_at_run_time() {
 }
 
 #[tokio::test]
-async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_nobody_does() {
+async fn control_requires_the_key_in_production_too_and_is_closed_if_no_key_is_set() {
     let secrets = [("PERSONA_SEED_SECRET", "a-secret-of-production")];
     let setup = Setup::one(&["habits"]).var("RUNNER_ENV", "production");
     let world = setup.var(secrets[0].0, secrets[0].1).start().await;
@@ -317,7 +317,7 @@ async fn only_callers_with_the_key_come_in_in_production_too_and_without_a_key_n
 }
 
 #[tokio::test]
-async fn whoever_tries_keys_is_told_of_with_the_address_and_without_the_key() {
+async fn attempts_with_wrong_keys_are_logged_with_the_address_and_without_the_key() {
     let logs = Logs::capture("warn");
     let world = Setup::one(&["habits"]).var("RUNNER_PAUSED", "true").start().await;
     assert_eq!(world.control(Method::GET, "status").await.0, StatusCode::OK);

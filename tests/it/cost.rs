@@ -1,4 +1,4 @@
-//! What a run costs: the prompt cache, prices, and the cap.
+//! The cost of a run: the prompt cache, prices and the cap.
 
 use devstack::{
     claude::{ParsedRequest, Scripted},
@@ -51,7 +51,7 @@ async fn the_prefix_is_the_same_from_turn_to_turn_and_its_tools_from_persona_to_
         assert!(request.tools.last().unwrap()["cache_control"].is_object());
         assert!(request.body["system"][0]["cache_control"].is_object());
         assert!(request.body["cache_control"].is_object());
-        // What varies from run to run comes after it.
+        // Text that varies from run to run comes after the prefix.
         assert!(!prefix(request).contains("2026-03-09"));
     }
     for request in rating_requests(&world) {
@@ -60,7 +60,7 @@ async fn the_prefix_is_the_same_from_turn_to_turn_and_its_tools_from_persona_to_
 }
 
 #[tokio::test]
-async fn what_a_long_turn_follows_is_read_from_the_cache_too() {
+async fn the_history_before_a_long_turn_is_read_from_the_cache_too() {
     let world = no_tools().await;
     world.peers.mcp.add_tool("books.list", "", anything());
     let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
@@ -70,7 +70,7 @@ async fn what_a_long_turn_follows_is_read_from_the_cache_too() {
     let requests = main_requests(&world);
     let marked: Vec<_> = requests.iter().map(|request| markers(&request.body)).collect();
     assert_eq!(marked, [3, 3, 4, 3]);
-    // Each part of the last prompt was written once, at four characters a token.
+    // Each part of the last prompt was written once, at four characters per token.
     let (written, last) = (world.peers.claude.cache_usage().written, requests[3].raw.len() as u64);
     assert!(written * 4 < last + 2_000, "{written} tokens written of {last} characters");
 }
@@ -100,18 +100,18 @@ async fn a_tick_says_what_it_cost_and_so_do_the_metrics() {
         assert!((cost - tokens.unwrap() * price / 1e6).abs() < 1e-9, "{kind}");
         sum += cost;
     }
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!(said > 0.0 && (said - sum).abs() < 1e-9, "{said} and {sum}");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!(cost > 0.0 && (cost - sum).abs() < 1e-9, "{cost} and {sum}");
 }
 
-/// The only run there is.
+/// The only run in the journal.
 async fn the_run(world: &World) -> RunRow {
     world.journal().await.latest_runs(2).await.unwrap().remove(0)
 }
 
 #[tokio::test]
 async fn a_run_whose_next_request_might_exceed_its_cap_keeps_its_actions_and_is_rated() {
-    // A first request may cost less than a cent, and so may the rating.
+    // A first request may cost less than a cent, and so may the rating request.
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_COST_USD", "0.02").start().await;
     let books = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_000)}]});
     world.peers.mcp.add_tool("books.list", "", anything());
@@ -183,7 +183,7 @@ async fn a_turn_of_many_results_is_cut_visibly_to_what_the_cap_allows() {
 }
 
 #[tokio::test]
-async fn a_cut_turn_is_replayed_as_it_was_said() {
+async fn a_cut_turn_is_replayed_unchanged() {
     let mut world = no_tools().await;
     world.peers.mcp.add_tool("books.list", "", anything());
     let text = json!({"content": [{"type": "text", "text": "Seite ".repeat(4_900)}]});
@@ -200,9 +200,9 @@ async fn a_cut_turn_is_replayed_as_it_was_said() {
     world.start_again(&[("PERSONA_MAX_COST_USD", "9")]).await;
     patiently("the same once more", recorder.wait_for(2, second)).await;
     world.nothing_in_flight().await;
-    let told = recorder.matching(second);
-    assert!(told[0].json().to_string().contains("[cut: "));
-    assert_eq!(told[0].json()["messages"], told[1].json()["messages"]);
+    let requests = recorder.matching(second);
+    assert!(requests[0].json().to_string().contains("[cut: "));
+    assert_eq!(requests[0].json()["messages"], requests[1].json()["messages"]);
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn a_persona_that_is_too_dear_costs_the_others_nothing() {
     setup.personas.extend(["huge", "liked"].map(|name| persona(name, &["habits"])));
     setup.personas[2].system_prompt = "x".repeat(2_200_000);
     setup.personas[3].module_mix = (0..101).map(|n| (format!("m{n}"), json!(0.1))).collect();
-    // Within the bounds, but dear for what the day allows.
+    // Within the limits, but too expensive for the daily budget.
     setup.personas.push(persona("dear", &["habits"]));
     setup.personas[4].system_prompt = "Du schreibst gern. ".repeat(3_400);
     let world = setup.var("BUDGET_DAILY_USD", "0.007").start().await;
@@ -238,7 +238,7 @@ async fn a_persona_that_is_too_dear_costs_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn a_price_table_of_ones_own_takes_the_place_of_the_one_in_the_binary() {
+async fn a_configured_price_table_replaces_the_built_in_one() {
     let path = format!("{}/prices-of-one-dollar.toml", env!("CARGO_TARGET_TMPDIR"));
     let band = "{input = 1.0, write_5m = 1.0, write_1h = 1.0, read = 1.0, output = 1.0}";
     let table = format!(
@@ -252,8 +252,8 @@ async fn a_price_table_of_ones_own_takes_the_place_of_the_one_in_the_binary() {
         let series = format!(r#"claude_tokens_total{{kind="{kind}"}}"#);
         tokens += world.metric(&series).await.unwrap();
     }
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!(tokens > 0.0 && (said - tokens / 1e6).abs() < 1e-9, "{said} for {tokens} tokens");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!(tokens > 0.0 && (cost - tokens / 1e6).abs() < 1e-9, "{cost} for {tokens} tokens");
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_model_without_a_price_is_one_warning_at_the_start() {
     for (model, warnings) in [("claude-of-tomorrow", 1), ("claude-haiku-5-5", 0)] {
         let logs = Logs::capture("warn");
         let _world = Setup::one(&["habits"]).var("ANTHROPIC_MODEL", model).start().await;
-        let said = logs.lines_with("price");
-        assert_eq!(said.len(), warnings, "{said:?}");
+        let lines = logs.lines_with("price");
+        assert_eq!(lines.len(), warnings, "{lines:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! /diag/login and /diag/tick: what they answer, and what they start.
+//! The answers and effects of /diag/login and /diag/tick.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ const EMAIL: &str = "persona.anna@mana.test";
 const DIAG_LOGIN: &str = "/diag/login?email=persona.anna@mana.test";
 const DUE: &str = "/api/v1/internal/personas/due";
 
-/// `{ok:false,error}` and nothing else; returns the error.
+/// The error of an answer that consists only of `ok: false` and `error`.
 fn error_of(body: &Value) -> &str {
     let keys: Vec<_> = body.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["ok", "error"], "{body}");
@@ -87,7 +87,7 @@ async fn a_login_that_fails_names_the_step_and_its_status() {
 }
 
 #[tokio::test]
-async fn a_refused_login_and_an_unreachable_service_are_told_apart() {
+async fn a_refused_login_and_an_unreachable_service_have_different_errors() {
     let world = Setup::one(&["todo"]).start().await;
     let (status, body) = world.call(Method::GET, "/diag/login?email=nobody@mana.test").await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
@@ -126,7 +126,7 @@ async fn a_peer_that_echoes_what_it_was_sent_gives_no_secret_away() {
 }
 
 #[tokio::test]
-async fn a_tick_answers_with_exactly_what_it_came_to() {
+async fn a_tick_answers_with_exactly_its_result() {
     let world = Setup::one(&["todo"]).idle().start().await;
     let ben = [persona("ben", &["todo"])];
     world.peers.auth.seed(&ben, |_| "chosen by himself".into()).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_tick_answers_with_exactly_what_it_came_to() {
         "failed": [{"persona": ben[0].email, "error": error}], "durationMs": null, "costUsd": null,
     }});
     assert_eq!(first, expected);
-    // Anna is not due any more, Ben is held back.
+    // Anna is no longer due, Ben is held back.
     let expected = json!({"ok": true, "result": {
         "due": 1, "ranSuccessfully": 0, "skipped": 1,
         "skippedBecause": {"held-back": 1}, "putOff": 0, "undelivered": 0, "failed": [],
@@ -181,7 +181,7 @@ async fn in_production_there_is_no_diag() {
     }
 }
 
-/// A world whose only persona's first model request waits for the token.
+/// A world with one persona whose first model request waits for the token.
 async fn held_at_claude() -> (World, CancellationToken) {
     let world = Setup::one(&["todo"]).start().await;
     let released = CancellationToken::new();
@@ -190,7 +190,7 @@ async fn held_at_claude() -> (World, CancellationToken) {
     (world, released)
 }
 
-/// Waits until the model was asked.
+/// Waits until the model has received a request.
 async fn asked_model(world: &World) {
     let recorder = &world.peers.claude.served.recorder;
     patiently("the first model request", recorder.wait_for(1, |_| true)).await;
@@ -239,7 +239,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_tick() {
             () = asked_model(&world) => {}
         }
     }
-    // The daemon notices at the latest when it next answers somebody.
+    // The daemon notices the disconnect at the latest when it answers the next request.
     assert_eq!(world.health().await["status"], "ok");
     released.cancel();
     let posted = world
@@ -253,7 +253,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_tick() {
 }
 
 #[tokio::test]
-async fn paused_a_tick_is_an_empty_result_and_calls_nobody() {
+async fn a_paused_tick_has_an_empty_result_and_sends_no_request() {
     let world = Setup::one(&["todo"]).var("RUNNER_PAUSED", "1").start().await;
     let expected = json!({"ok": true, "paused": true, "result": {
         "due": 0, "ranSuccessfully": 0, "skipped": 0, "skippedBecause": {}, "putOff": 0, "undelivered": 0, "failed": [],
@@ -262,7 +262,7 @@ async fn paused_a_tick_is_an_empty_result_and_calls_nobody() {
     assert_eq!(world.call(Method::POST, "/diag/tick").await, (StatusCode::OK, expected));
     assert_eq!(world.upstream_requests(), 0);
     assert_eq!(world.metric(r#"ticks_total{outcome="paused"}"#).await, Some(1.0));
-    // Pausing is about ticks: logging in to look still works.
+    // A pause only stops ticks: a diagnostic login still works.
     assert_eq!(world.call(Method::GET, DIAG_LOGIN).await.0, StatusCode::OK);
 }
 

@@ -1,4 +1,4 @@
-//! Who may call /diag: nobody who speaks for a web page of another origin.
+//! Access to /diag: requests from web pages of another origin are refused.
 
 use reqwest::StatusCode;
 use tokio::{
@@ -11,7 +11,7 @@ use crate::support::{Setup, World, patiently};
 const TICK: &str = "POST /diag/tick HTTP/1.1";
 const LOGIN: &str = "GET /diag/login?email=persona.anna@mana.test HTTP/1.1";
 
-/// Sends these lines as they are; the whole answer.
+/// Sends these lines unchanged; returns the whole answer.
 async fn send(world: &World, lines: &[&str]) -> String {
     let address = world.url.strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(address).await.unwrap();
@@ -27,17 +27,17 @@ fn status_of(answer: &str) -> StatusCode {
     status.parse().unwrap()
 }
 
-/// Ticks are paused, so that one that is let in costs nothing.
+/// Ticks are paused, so that a request that is accepted costs nothing.
 async fn paused() -> World {
     let hosts = "runner.local, Other.Test, 192.168.1.7, fd00::7";
     Setup::one(&["todo"]).var("RUNNER_PAUSED", "true").var("DIAG_HOSTS", hosts).start().await
 }
 
 #[tokio::test]
-async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
+async fn requests_under_foreign_names_or_origins_are_refused_before_anything_is_sent() {
     let world = Setup::one(&["todo"]).start().await;
     let strangers: &[&[&str]] = &[
-        // Names that may have been rebound to this address.
+        // Names that may have been rebound to this address (DNS rebinding).
         &["Host: evil.example"],
         &["Host: evil.example:3070"],
         &["Host: localhost.evil.example"],
@@ -47,7 +47,7 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
         &["Host:"],
         &["Host: localhost", "Host: evil.example"],
         &["Host: evil.example", "Host: localhost"],
-        // Addresses of this machine, of which browsers say less.
+        // Addresses of this machine for which browsers send fewer headers.
         &["Host: 0.0.0.0"],
         &["Host: 0.0.0.0:3070"],
         &["Host: [::]:3070"],
@@ -56,7 +56,7 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
         &["Host: 2130706433"],
         &["Host: 0177.0.0.1"],
         &["Host: 127.1"],
-        // Pages of another origin.
+        // Requests from pages of another origin.
         &["Host: localhost", "Referer: https://evil.example/page"],
         &["Host: localhost:3070", "Referer: http://localhost:5173/"],
         &["Host: localhost", "Referer: http://localhost@evil.example/"],
@@ -95,7 +95,7 @@ async fn strangers_are_refused_before_anything_is_asked_of_anybody() {
 }
 
 #[tokio::test]
-async fn the_same_requests_come_in_from_here_and_from_listed_names() {
+async fn the_same_requests_are_accepted_from_this_machine_and_from_listed_names() {
     let world = paused().await;
     let known: &[&[&str]] = &[
         &["Host: localhost"],
@@ -126,7 +126,7 @@ async fn the_same_requests_come_in_from_here_and_from_listed_names() {
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_first_is_not_told_yes() {
+async fn a_cors_preflight_is_not_approved() {
     let world = paused().await;
     let preflight = [
         "OPTIONS /diag/tick HTTP/1.1",

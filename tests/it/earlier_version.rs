@@ -1,5 +1,5 @@
-//! A journal of the daemon of commit cabd9f6, made on [`MONDAY`](crate::support::MONDAY): this daemon opens it
-//! and goes on with its runs.
+//! A journal of the daemon of commit cabd9f6, made on [`MONDAY`](crate::support::MONDAY): the current daemon
+//! opens it and continues its runs.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -15,8 +15,9 @@ use crate::{
     support::{SEED_SECRET, Setup, World, persona},
 };
 
-/// Who has runs in it, and what they are: anna and ben have finished theirs, emil's rows are in the outbox,
-/// cara owes her rating. Dora's was killed while the model answered, fritz' during a call of `habits.list`.
+/// The personas with runs in the journal: the runs of anna and ben are finished, emil's rows are in the
+/// outbox, cara's rating is owed. Dora's run was killed while the model answered, fritz's during a call of
+/// `habits.list`.
 const PERSONAS: [(&str, &str); 6] = [
     ("2yxtf51O3NnJqAGoE22j2F91PWWyKDTf", "anna"),
     ("jGoM39JiMplQe8My73OIhl3BTbpSt1B8", "ben"),
@@ -25,14 +26,15 @@ const PERSONAS: [(&str, &str); 6] = [
     ("szco8nI4krl428PPdqqBxEiITiSHzC3T", "emil"),
     ("KBvbdmZaMLn8sHiaRmnZDu1Qvh2BPGWP", "fritz"),
 ];
-/// The request dora's run goes on with, as the daemon of cabd9f6 sent it: `system`, `tools`, `messages`.
+/// The request with which dora's run continues, as the daemon of cabd9f6 sent it: `system`, `tools`,
+/// `messages`.
 const REQUEST: &str = include_str!("../fixtures/request-cabd9f6.json");
 
 fn fixture() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal-cabd9f6.sqlite3")
 }
 
-/// A daemon on a copy of that journal.
+/// The current daemon on a copy of that journal.
 async fn daemon_of_today() -> World {
     let mut world = Setup::default().start().await;
     world.stop().await;
@@ -48,7 +50,7 @@ async fn daemon_of_today() -> World {
         _ if request.is_rating() => None,
         _ => Some(Scripted::text("Bis morgen!")),
     });
-    // Cara was held back for a minute, and emil's rows were to be tried again within one.
+    // Cara's run was held back for a minute, and emil's rows were to be posted again within a minute.
     world.advance(Duration::from_secs(120));
     world.start_again(&[]).await;
     let all_ended = async |journal: &Journal| {
@@ -66,7 +68,7 @@ fn is_of(request: &Recorded, name: &str) -> bool {
     request.json()["system"][0]["text"].as_str().is_some_and(|text| text.contains(name))
 }
 
-/// The parts of a request that must be the same for ever, as they were sent.
+/// The parts of a request that must never change, byte for byte.
 fn bound_parts(request: &Recorded) -> Value {
     let body: std::collections::HashMap<String, Box<RawValue>> =
         serde_json::from_slice(&request.body).unwrap();
@@ -75,7 +77,7 @@ fn bound_parts(request: &Recorded) -> Value {
 }
 
 #[tokio::test]
-async fn its_unfinished_runs_go_on_and_its_rows_arrive_once() {
+async fn unfinished_runs_of_the_earlier_version_continue_and_rows_arrive_once() {
     let world = daemon_of_today().await;
     let runs = world.journal().await.latest_runs(10).await.unwrap();
     assert!(runs.iter().all(|run| run.state == RunState::Finished), "{runs:?}");
@@ -103,7 +105,7 @@ async fn its_unfinished_runs_go_on_and_its_rows_arrive_once() {
 }
 
 #[tokio::test]
-async fn a_run_of_it_goes_on_with_the_same_bytes() {
+async fn a_run_of_the_earlier_version_continues_with_the_same_bytes() {
     let world = daemon_of_today().await;
     let requests = world.peers.claude.served.recorder.all();
     let dora = requests.iter().find(|r| is_of(r, "dora") && !r.json()["tools"].is_null()).unwrap();

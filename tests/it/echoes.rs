@@ -1,4 +1,4 @@
-//! Peers can echo what they were sent. None of a persona's secrets gets any further.
+//! Peers may echo what they received. None of a persona's secrets may be passed on.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::{
 
 const EMAIL: &str = "persona.anna@mana.test";
 
-/// What a peer may have seen of a persona and of the runner, by kind.
+/// Secrets of a persona and of the runner that a peer may have received, by kind.
 struct Secrets(Vec<(&'static str, String)>);
 
 impl Secrets {
-    /// Of a world whose one persona has run before: its session is kept, and as the peers' clock
-    /// stands still, its next JWT will be the same.
+    /// The secrets of a world whose only persona has run once: its session is kept, and because the peers'
+    /// clock is stopped, its next JWT will be the same.
     async fn of(world: &World) -> Self {
         world.peers.clock.set_speed(0.0);
         play_well(world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
@@ -51,34 +51,34 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// All of them in one line, as an error page of a careless peer would print them.
+    /// All secrets in one line, as an error page of a careless peer would print them.
     fn echo(&self) -> String {
         let all: Vec<_> = self.0.iter().map(|(kind, value)| format!("{kind}={value}")).collect();
         format!("Unauthorized request: {}", all.join("; "))
     }
 
-    /// The kinds of secrets of which at least the first half is in `text`.
+    /// The kinds of secrets of which `text` contains at least the first half.
     fn found_in(&self, text: &str) -> Vec<&'static str> {
         let found = self.0.iter().filter(|(_, value)| text.contains(&value[..value.len() / 2]));
         found.map(|(kind, _)| *kind).collect()
     }
 
-    /// Everything the daemon has said so far to anyone who should not know a secret.
+    /// Checks everything that the daemon has passed on so far to a place that must not contain secrets.
     async fn assert_kept(&self, world: &World, result: &Value) {
-        let mut said: Vec<(String, String)> = Vec::new();
+        let mut texts: Vec<(String, String)> = Vec::new();
         for (n, request) in world.peers.claude.requests().into_iter().enumerate() {
-            said.push((format!("prompt {n}"), request.raw));
+            texts.push((format!("prompt {n}"), request.raw));
         }
         for path in ["/actions", "/feedback"] {
             for post in posts(world, path) {
-                said.push((path.into(), String::from_utf8_lossy(&post.body).into_owned()));
+                texts.push((path.into(), String::from_utf8_lossy(&post.body).into_owned()));
             }
         }
         for failed in result["failed"].as_array().unwrap() {
-            said.push(("failed[]".into(), failed["error"].to_string()));
+            texts.push(("failed[]".into(), failed["error"].to_string()));
         }
-        said.push(("/metrics".into(), world.metrics().await));
-        for (place, text) in said {
+        texts.push(("/metrics".into(), world.metrics().await));
+        for (place, text) in texts {
             let found = self.found_in(&text);
             let around = |kind: &&str| {
                 let value = &self.0.iter().find(|(name, _)| name == kind).unwrap().1;
@@ -93,7 +93,7 @@ impl Secrets {
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A persona with a run each hour: in days its session would end, and with it what is kept of it.
+/// A persona with a run each hour. With daily runs its session would expire, and the kept secrets with it.
 fn hourly() -> Setup {
     let mut setup = Setup::one(&["habits"]);
     setup.personas[0].cadence = "hourly".into();
@@ -165,9 +165,10 @@ async fn a_secret_at_the_place_where_a_text_is_cut_does_not_show_in_part() {
     let mcp = &world.peers.mcp;
     let mut tools = Vec::new();
     for (kind, value) in &secrets.0 {
-        // Excerpts are cut at 120, errors of peers at 300, rows at 500, results at 30,000.
+        // Excerpts are cut at 120 characters, errors of peers at 300, rows at 500, results at 30,000.
         for cut in [120, 300, 500, 30_000_usize] {
-            // Three quarters of it come before the cut; the longest are longer than some texts.
+            // Three quarters of the secret are before the cut; the longest secrets are longer than some
+            // limits.
             let Some(padding) = cut.checked_sub(value.len() * 3 / 4) else { continue };
             let text = format!("{}{value}{}", ".".repeat(padding), ".".repeat(200));
             for (how, behaviour) in [
@@ -190,7 +191,7 @@ async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
     let secrets = Secrets::of(&world).await;
     let echo = secrets.echo();
     let kind = json!({"type": echo, "message": echo, "details": {"error_code": echo}});
-    // Not 400: what carries thinking is sent once more without any then.
+    // Not 400: after a 400 the request would be sent again without thinking.
     let claude = Fault::status(422, json!({"type": "error", "error": kind}).to_string());
     let plain =
         || Fault::status(400, json!({"error": echo, "code": echo, "message": echo}).to_string());
@@ -219,7 +220,7 @@ async fn secrets_in_the_error_bodies_of_peers_stay_out_of_rows_and_failures() {
     assert!(rows.iter().any(|row| row.tool_name == "__run"), "one of them reached a row");
 }
 
-/// Words of structure: of definitions, of steps in the journal, of the model's blocks, of ratings.
+/// Words of structure: of tool definitions, journal steps, the model's blocks and ratings.
 const WORDS: [&str; 12] = [
     "description",
     "object",
@@ -266,8 +267,8 @@ async fn a_secret_that_is_a_word_of_some_structure_breaks_nothing() {
         let tools: Value = serde_json::from_str(&request.unwrap().raw).unwrap();
         let tools = tools["tools"].as_array().unwrap().clone();
         let tool = tools.iter().find(|tool| tool["name"] == "odd_create").unwrap();
-        let told = tool["input_schema"]["properties"].clone();
-        assert_eq!(told["description"]["type"], "string", "{word}: {told}");
+        let properties = tool["input_schema"]["properties"].clone();
+        assert_eq!(properties["description"]["type"], "string", "{word}: {properties}");
         let journal = world.journal().await;
         let run = journal.latest_runs(1).await.unwrap().remove(0);
         for step in journal.steps(run.id).await.unwrap() {
@@ -327,7 +328,7 @@ async fn the_category_of_a_refusal_shows_no_part_of_a_secret() {
 }
 
 #[tokio::test]
-async fn what_mana_auth_echoes_of_a_persona_at_a_delivery_is_not_kept_also_of_an_earlier_process() {
+async fn secrets_that_mana_auth_echoes_at_a_delivery_are_not_stored_even_for_earlier_processes() {
     let mut world = hourly().start().await;
     let secrets = Secrets::of(&world).await;
     let auth = &world.peers.auth.served.faults;
@@ -346,7 +347,7 @@ async fn what_mana_auth_echoes_of_a_persona_at_a_delivery_is_not_kept_also_of_an
     world.kill().await;
     let auth = &world.peers.auth.served.faults;
     auth.clear();
-    // The password ends up where the text is cut, and in other spellings.
+    // The password is at the point where the text is cut, and also in other encodings.
     let password = derive_password(SEED_SECRET, EMAIL);
     let hex: String = password.bytes().map(|byte| format!("{byte:02X}")).collect();
     let echo = format!("{hex} {} {password}", ".".repeat(300 - 10 - 3 - 24));

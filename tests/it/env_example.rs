@@ -1,4 +1,4 @@
-//! `.env.example` documents each variable, with its default.
+//! `.env.example` documents each environment variable with its default.
 
 use std::{collections::BTreeSet, ffi::OsString};
 
@@ -12,7 +12,7 @@ fn variables() -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn every_variable_is_there_once_and_no_other() {
+fn env_example_lists_every_variable_once_and_no_other() {
     let names: Vec<_> = variables().into_iter().map(|(name, _)| name).collect();
     let documented: BTreeSet<_> = names.iter().copied().collect();
     assert_eq!(documented.len(), names.len(), "a variable is there twice");
@@ -20,7 +20,7 @@ fn every_variable_is_there_once_and_no_other() {
 }
 
 #[test]
-fn it_says_what_holds_without_it() {
+fn env_example_shows_the_default_of_each_variable() {
     let set = variables().into_iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
     let example = Config::from_vars(set).expect("the example is a good configuration");
     let defaults = Config::from_vars([]).expect("no variable has to be set");

@@ -1,4 +1,4 @@
-//! Tools that fail while every run ends well: the tick says so.
+//! Tools that fail although every run ends well: the tick logs a warning.
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::{
 const OF_A_TOOL: &str = "more than half of this tool's calls of this tick failed";
 const OF_ALL: &str = "more than half of all tool calls of this tick failed";
 
-/// A tick with so many calls of each of these tools, in one turn.
+/// A tick with this many calls of each of these tools, in one turn.
 async fn call(world: &World, tools: &[(&str, usize)]) {
     let calls = tools.iter().flat_map(|(tool, times)| vec![(*tool, json!({})); *times]);
     let calls = Scripted::tools(&calls.collect::<Vec<_>>());
@@ -32,11 +32,11 @@ async fn a_tool_that_mostly_fails_is_warned_of_once_a_tick_with_its_name_and_its
         world.peers.mcp.override_tool("bad.list", 2, says("keine\nDatenbank für anna@x.example"));
         world.peers.mcp.override_tool("bad.list", 1, says("anderes"));
         world.peers.mcp.override_tool("rare.list", 4, says("weg"));
-        // Ten reads go at once; which of them fails is all the same.
+        // Ten reads run at the same time; which of them fails does not matter.
         call(&world, &[("bad_list", 5), ("good_list", 5), ("rare_list", 4)]).await;
     }
     let lines = logs.lines_with("of this tick failed");
-    // 7 of 14 in all: not more than half.
+    // 7 of 14 calls failed in total: not more than half.
     assert_eq!(lines.len(), 2, "{lines:?}");
     for line in lines {
         assert!(line.contains("WARN") && line.contains(OF_A_TOOL), "{line}");
@@ -46,7 +46,7 @@ async fn a_tool_that_mostly_fails_is_warned_of_once_a_tick_with_its_name_and_its
 }
 
 #[tokio::test]
-async fn where_all_calls_fail_each_tool_and_all_together_are_told_of_though_every_run_is_well() {
+async fn if_all_calls_fail_each_tool_and_the_total_are_warned_of_although_runs_end_well() {
     let world = no_tools().await;
     let logs = Logs::capture("warn");
     for (tool, status) in [("a.list", 400), ("b.create", 503)] {
@@ -61,7 +61,7 @@ async fn where_all_calls_fail_each_tool_and_all_together_are_told_of_though_ever
 }
 
 #[tokio::test]
-async fn calls_that_never_reached_the_product_say_nothing_of_it() {
+async fn calls_that_never_reached_the_product_are_not_counted_against_it() {
     let world = no_tools().await;
     for tool in ["notes.deleteAll", "a.list"] {
         world.peers.mcp.add_tool(tool, "", anything());

@@ -1,4 +1,4 @@
-//! What one persona hears of Claude's limits, all of them heed.
+//! Limits of Claude that one persona learns of apply to all personas.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::{
     support::{Setup, patiently, persona},
 };
 
-/// Whether a request carries this many replies and is about this persona.
+/// Whether a request carries this many replies and belongs to this persona.
 fn is_from(name: &str, replies: usize) -> impl Fn(&Recorded) -> bool + Send + Sync + 'static {
     let prompt = persona(name, &[]).system_prompt;
     move |request| {
         let body = request.json();
-        let said = body["messages"].as_array().into_iter().flatten();
+        let messages = body["messages"].as_array().into_iter().flatten();
         body["system"][0]["text"] == prompt
             && !body["tools"].is_null()
-            && said.filter(|message| message["role"] == "assistant").count() == replies
+            && messages.filter(|message| message["role"] == "assistant").count() == replies
     }
 }
 
@@ -36,7 +36,7 @@ async fn a_429_of_one_persona_makes_the_others_wait_too() {
     let error = json!({"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}});
     let limited = Fault::retry_after(429, 2, error.to_string());
     claude.served.faults.inject(1, limited, is_from("anna", 1));
-    // Ben has nothing to ask before anna's refusal is known.
+    // Ben has no request to send before anna's refusal is known.
     let known = CancellationToken::new();
     let hold = Fault::Hold(known.clone());
     world.peers.mcp.served.faults.inject(1, hold, calls_of("goals.list"));
@@ -54,7 +54,7 @@ async fn a_429_of_one_persona_makes_the_others_wait_too() {
 #[tokio::test]
 async fn headers_that_announce_a_limit_are_heeded_before_it_is_hit() {
     let world = Setup::one(&["habits"]).start().await;
-    // The daemon's clock stands at eleven o'clock.
+    // The daemon's clock is stopped at eleven o'clock.
     let reset = "2026-03-09T11:00:02Z".to_owned();
     world.peers.claude.headers_once(vec![
         ("anthropic-ratelimit-requests-remaining", "0".to_owned()),
@@ -68,7 +68,7 @@ async fn headers_that_announce_a_limit_are_heeded_before_it_is_hit() {
 }
 
 #[tokio::test]
-async fn an_ordinary_day_hears_no_reminder() {
+async fn an_ordinary_day_has_no_reminder() {
     let world = Setup::one(&["habits"]).start().await;
     let turn = || Scripted::tools(&[habits_list(), habits_list()]);
     play_well(&world, [turn(), turn(), turn(), turn(), Scripted::text("Genug.")]).await;
@@ -76,6 +76,6 @@ async fn an_ordinary_day_hears_no_reminder() {
         assert!(request.messages.iter().all(|message| message["role"] != "system"));
         assert!(!request.raw.contains("<reminder>"));
     }
-    let told: Vec<Value> = main_requests(&world).pop().unwrap().messages;
-    assert_eq!(told.len(), 9, "an opening, and four replies with their results");
+    let messages: Vec<Value> = main_requests(&world).pop().unwrap().messages;
+    assert_eq!(messages.len(), 9, "an opening, and four replies with their results");
 }

@@ -1,4 +1,4 @@
-//! A journal that cannot be written to, and one that can again.
+//! A journal whose disk is full, and later has space again.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Writes until nothing more fits, however small.
+/// Writes until nothing more fits, not even one byte.
 async fn fill(journal: &Journal, clock: &Clock) {
     journal.limit_pages(1).await.unwrap();
     let mut number = 0;
@@ -35,7 +35,7 @@ async fn fill(journal: &Journal, clock: &Clock) {
     }
 }
 
-/// A daemon among its peers, on a journal the test can fill.
+/// A daemon with its peers, on a journal that the test can fill.
 struct Scene {
     peers: Devstack,
     users: Vec<String>,
@@ -85,7 +85,7 @@ impl Scene {
         tokio::spawn(async move { call(&client, Method::POST, &url).await })
     }
 
-    /// Begins a tick and fills the disk while the model gives its answer to the `n`th request.
+    /// Starts a tick and fills the disk while the model answers the `n`th request.
     async fn fill_during_answer(&self, n: usize) -> JoinHandle<(StatusCode, Value)> {
         let answer = CancellationToken::new();
         let claude = &self.peers.claude.served;
@@ -118,7 +118,7 @@ impl Scene {
 #[tokio::test]
 async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself() {
     let scene = Scene::start(&[]).await;
-    // It fills up while the model answers: the reply is kept, and nothing further is asked.
+    // The disk becomes full while the model answers: the reply is kept, and no further request is sent.
     let tick = scene.fill_during_answer(1).await;
     let reason = scene.health().await["reason"].to_string();
     assert!(reason.contains("journal") && reason.contains("full"), "{reason}");
@@ -129,7 +129,7 @@ async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself()
     assert!(metrics.contains("\nmana_persona_runner_journal_writable 0\n"), "as /ready tells it");
     assert_eq!(scene.asked(), 1);
 
-    // There is space again: the run goes on by itself, with all that it had.
+    // Once there is space again, the run continues by itself with all of its steps.
     scene.empty().await;
     let (status, body) = patiently("the tick", tick).await.unwrap();
     assert_eq!((status, &body["result"]["ranSuccessfully"]), (StatusCode::OK, &json!(1)), "{body}");
@@ -141,7 +141,7 @@ async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself()
     let steps = scene.journal.steps(run.id).await.unwrap();
     assert_eq!(steps.iter().filter(|step| step.body.starts_with("{\"replied\"")).count(), 4);
 
-    // Full from the beginning, nobody even logs in.
+    // If the disk is full from the beginning, no persona logs in.
     fill(&scene.journal, &scene.clock).await;
     scene.peers.auth.set_last_active_at(&scene.users[0], None).await;
     scene.peers.clock.advance(DAY);
@@ -159,12 +159,12 @@ async fn a_full_disk_stops_paid_work_says_so_loses_nothing_and_heals_by_itself()
 }
 
 #[tokio::test]
-async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_down_and_handed_in_later() {
+async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_and_posted_later() {
     let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "8000".into())]).await;
     let tick = scene.fill_during_answer(2).await;
     let (_, body) = patiently("the tick", tick).await.unwrap();
     let error = body["result"]["failed"][0]["error"].to_string();
-    // Either may be noticed first when the machine stalls: that the wait is over, or the run's time.
+    // On a stalled machine either limit may be reached first: the wait for the journal, or the run's timeout.
     assert!(error.contains("record") || error.contains("PERSONA_TIMEOUT_MS"), "{body}");
     assert_eq!(body["result"]["undelivered"], 1, "{body}");
     assert!(scene.peers.auth.actions().await.is_empty(), "nothing goes out without a record");
@@ -212,7 +212,7 @@ async fn files_that_are_removed_under_the_daemon_stop_paid_work_until_they_are_b
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() {
+async fn a_full_disk_is_noticed_by_the_next_tick_even_if_no_persona_is_due() {
     let scene = Scene::start(&[]).await;
     scene.begin_tick().await.unwrap();
     fill(&scene.journal, &scene.clock).await;
@@ -224,13 +224,13 @@ async fn a_disk_that_is_full_where_nobody_is_due_is_known_after_the_next_tick() 
 }
 
 #[tokio::test]
-async fn a_run_that_is_kept_in_memory_is_written_down_by_a_stop_that_comes_with_the_space() {
+async fn a_run_kept_in_memory_is_written_by_a_stop_once_there_is_space() {
     let scene = Scene::start(&[("PERSONA_TIMEOUT_MS", "8000".into())]).await;
     let tick = scene.fill_during_answer(2).await;
     patiently("the tick", tick).await.unwrap();
     let run = scene.journal.latest_runs(1).await.unwrap().remove(0);
     assert_eq!(run.state, RunState::Running, "nobody could write down that it ended");
-    // The outbox looks again every two seconds; the stop comes before that.
+    // The outbox checks every two seconds; the stop comes before the next check.
     scene.empty().await;
     scene.shutdown.stop();
     let Scene { peers, daemon, .. } = scene;

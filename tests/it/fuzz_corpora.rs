@@ -1,4 +1,4 @@
-//! What the fuzz targets check, for the inputs kept in fuzz/corpus.
+//! Runs the checks of the fuzz targets on the inputs kept in fuzz/corpus.
 
 #[allow(unreachable_pub, reason = "the fuzz targets use them from outside")]
 #[path = "../../fuzz/src/lib.rs"]
@@ -6,7 +6,7 @@ mod checks;
 
 use std::{fs, path::Path};
 
-/// Checks every input of a target, and that there are some.
+/// Checks every input of a target, and that there is at least one.
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> =
@@ -14,7 +14,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     files.sort();
     assert!(files.len() >= 10, "{files:?}");
     for file in files {
-        // Shown where the check fails.
+        // The output is shown if the check fails.
         println!("{}", file.display());
         check(&fs::read(file).unwrap());
     }
@@ -26,7 +26,7 @@ fn every_kept_mcp_stream_is_heard_the_same_wherever_its_chunks_end() {
 }
 
 #[test]
-fn every_kept_reply_of_claude_is_stored_and_sent_back_as_it_may_be() {
+fn every_kept_reply_of_claude_is_stored_and_sent_back_acceptably() {
     replay("claude_reply", checks::claude_reply);
 }
 
@@ -41,6 +41,6 @@ fn every_kept_rating_answer_gives_only_ratings_that_were_asked_for() {
 }
 
 #[test]
-fn every_kept_odd_text_is_read_as_javascript_reads_it() {
+fn every_kept_malformed_text_is_read_as_javascript_reads_it() {
     replay("surrogate_repair", checks::surrogate_repair);
 }

@@ -1,9 +1,9 @@
-//! What /metrics says of the journal, right after a tick and after a restart.
+//! The gauges in /metrics about the journal, right after a tick and after a restart.
 
 use crate::support::Setup;
 
 #[tokio::test]
-async fn whoever_learns_that_a_tick_has_ended_finds_its_cost_and_its_end_in_the_metrics() {
+async fn when_a_tick_has_been_answered_its_cost_and_end_are_in_the_metrics() {
     let mut world = Setup::many(&["anna"]).short_days().start().await;
     let cost = world.good_tick().await["costUsd"].as_f64().unwrap();
     let used = world.metric(r#"budget_used_usd{scope="day"}"#).await.unwrap();

@@ -1,4 +1,4 @@
-//! A day on which nearly everything goes wrong once: what Claude is sent stays within the contract.
+//! A day on which nearly every request fails once: the requests to Claude stay within the contract.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::{
     support::{Setup, World, path},
 };
 
-/// The calls of each turn: Claude's spelling, and an input as no serializer would write it.
+/// The calls of each turn: Claude's spelling of the name, and an input that no serializer would write.
 const TURNS: [&[(&str, &str)]; 5] = [
-    // Reads: at once, and the first one takes longest.
+    // Reads run at the same time; the first one takes longest.
     &[
         ("library_list", "{ }"),
         ("habits_list", r#"{"limit":1e1}"#),
         ("goals_list", "{}"),
         ("habits_list", "{}"),
     ],
-    // One write and one call that is denied: one after the other.
+    // A write and a denied call: the calls run one after another.
     &[
         ("notes_deleteAll", "{}"),
         ("habits_create", r#"{"title":"L\u0065sen", "frequency":"daily"}"#),
         ("habits_list", "{}"),
     ],
-    // The JWT has run out.
+    // The JWT has expired.
     &[("goals_list", "{}"), ("library_list", "{}")],
     // The server has lost the session.
     &[("goals_create", r#"{"title":"Mehr schlafen"}"#), ("no_such_tool", "{}")],
-    // A result that tries to give orders, and a failure.
+    // A result with a prompt injection, and a failure.
     &[("notes_orders", "{}"), ("odd_fails", "{}")],
 ];
 
-/// What the rows say of these calls.
+/// Tool name and result of the rows of these calls.
 const ROWS: [(&str, &str); 13] = [
     ("library.list", "ok"),
     ("habits.list", "ok"),
@@ -55,7 +55,7 @@ const ROWS: [(&str, &str); 13] = [
     ("odd.fails", "error"),
 ];
 
-/// A reply that thinks, says something and calls the tools of this turn.
+/// A reply with a thinking block, a text and the calls of this turn.
 fn reply(turn: usize) -> Scripted {
     let calls: String = TURNS[turn]
         .iter()
@@ -71,15 +71,15 @@ fn reply(turn: usize) -> Scripted {
     raw(&format!("[ {thought},{text}{calls} ]"), Some("tool_use"))
 }
 
-/// How many replies the main turn's request carries; `None` for others.
+/// Number of replies in a request of the main turn; `None` for other requests.
 fn turn_of(request: &Recorded) -> Option<usize> {
     let body = request.json();
     let messages = body["messages"].as_array().filter(|_| !body["tools"].is_null())?;
     Some(messages.iter().filter(|message| message["role"] == "assistant").count())
 }
 
-/// Plans everything that goes wrong.
-fn spoil(world: &World) {
+/// Plans all faults of the day.
+fn plan_faults(world: &World) {
     let claude = &world.peers.claude.served.faults;
     let error = |kind: &str| {
         json!({"type": "error", "error": {"type": kind, "message": "not now"}}).to_string()
@@ -110,7 +110,7 @@ fn spoil(world: &World) {
         _ if request.is_rating() => None,
         turn if turn < TURNS.len() => {
             if turn == 2 {
-                // Longer than a JWT lives.
+                // Longer than the lifetime of a JWT.
                 clock.advance(Duration::from_secs(901));
             }
             Some(reply(turn))
@@ -119,7 +119,7 @@ fn spoil(world: &World) {
     });
 }
 
-/// The bytes of a request before its messages, and its messages without what closes them.
+/// The bytes of a request before its messages, and its messages without their closing bracket.
 fn parts(request: &ParsedRequest) -> (&str, &str) {
     let (before, messages) = request.raw.split_once(r#""messages":["#).unwrap();
     (before, messages.rsplit_once(r#"],"cache_control""#).unwrap().0)
@@ -135,11 +135,11 @@ fn ids(message: &Value, kind: &str, key: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_day_of_failures_denials_and_renewals_sends_nothing_the_contract_forbids_and_ends_well() {
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", 7).start().await;
-    spoil(&world);
+    plan_faults(&world);
     let result = world.good_tick().await;
     assert_eq!(result["ranSuccessfully"], 1, "{result}");
 
-    // Claude: what failed was sent again, the same to the byte, and nothing was refused.
+    // Claude: failed requests were sent again with the same bytes, and no request was refused.
     let claude = &world.peers.claude;
     assert_eq!(claude.violations(), Vec::<String>::new());
     assert!(claude.served.faults.is_empty() && world.peers.mcp.served.faults.is_empty());
@@ -151,7 +151,7 @@ async fn a_day_of_failures_denials_and_renewals_sends_nothing_the_contract_forbi
         assert_eq!(pair[0].body, pair[1].body);
     }
 
-    // History only grows, behind a prefix that stays.
+    // The history only grows, after a prefix that does not change.
     let requests = main_requests(&world);
     for pair in requests.windows(2) {
         let ((prefix, earlier), (same_prefix, later)) = (parts(&pair[0]), parts(&pair[1]));
@@ -177,7 +177,7 @@ async fn a_day_of_failures_denials_and_renewals_sends_nothing_the_contract_forbi
         "denied, a long day, three turns left, orders in a result: {hints:?}"
     );
 
-    // Rows, sessions, tools: everything landed once.
+    // Rows, sessions and tool calls exist exactly once.
     assert_eq!(outcomes(&world.actions().await), ROWS);
     let rated: Vec<_> = world.feedback().await.into_iter().map(|row| row.module).collect();
     assert_eq!(rated, ["library", "habits", "goals", "notes", "odd"]);

@@ -1,4 +1,4 @@
-//! /health in every state the daemon can be in, and /metrics against what the peers saw.
+//! /health in every state of the daemon, and /metrics compared with what the peers received.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{SEED_SECRET, Setup, path, patiently, persona};
 
-/// What /health says in a world like this, with these differences from the ordinary answer.
+/// The answer of /health in a default world, with these differences.
 fn health(differences: Value) -> Value {
     let mut health = json!({
         "status": "ok", "service": "mana-persona-runner", "version": VERSION, "commit": COMMIT,
@@ -28,7 +28,7 @@ fn health(differences: Value) -> Value {
 }
 
 #[tokio::test]
-async fn health_tells_the_settings_and_how_the_tick_loop_does() {
+async fn health_shows_the_settings_and_the_state_of_the_tick_loop() {
     let paused = || Setup::default().var("RUNNER_PAUSED", "true");
     let disabled = json!({"status": "degraded", "tickLoop": "disabled",
         "reason": "MANA_SERVICE_KEY is not set; ticks are disabled"});
@@ -91,7 +91,7 @@ async fn until_the_drain_has_ended_the_daemon_answers_that_it_is_stopping() {
     assert!(patiently("a refused connection", gone).await.is_err());
 }
 
-/// The sum of all series of a family, named without the common prefix, that carry these labels.
+/// The sum of all series of a family with these labels; `family` is given without the common prefix.
 fn value(text: &str, family: &str, labels: &[(&str, &str)]) -> f64 {
     let name = format!("mana_persona_runner_{family}");
     let series = text.lines().filter_map(|line| {
@@ -114,7 +114,7 @@ fn label_values(text: &str, family: &str, label: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
+async fn after_a_tick_the_metrics_match_what_the_peers_received() {
     let personas = ["anna", "ben", "kai"].map(|name| persona(name, &["todo", "habits"])).to_vec();
     let world = Setup { personas, ..Setup::default() }.start().await;
     world.peers.auth.seed(&[persona("eve", &["todo"])], |_| "own".into()).await.unwrap();
@@ -140,7 +140,7 @@ async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
     assert_eq!(metric("runs_in_flight", &[]), 0);
     assert_eq!(metric("run_backoffs_total", &[]), 1);
 
-    // Every request a peer received was counted, under its operation, and the repeats as such.
+    // Every request that a peer received was counted under its operation, and repeated requests as such.
     let seen = |requests: &[Recorded], end: &str| {
         requests.iter().filter(|r| r.path().ends_with(end)).count()
     };
@@ -202,7 +202,7 @@ async fn after_a_tick_the_metrics_say_what_the_peers_saw() {
 }
 
 #[tokio::test]
-async fn tokens_are_those_the_model_billed_by_kind() {
+async fn token_metrics_match_the_models_bills_by_kind() {
     let world = Setup::one(&["todo"]).start().await;
     let body = json!({
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-5-5",

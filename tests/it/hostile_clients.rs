@@ -1,4 +1,4 @@
-//! Clients that mean no good: personas' days and /health do not notice.
+//! Hostile HTTP clients: the personas' runs and /health are not affected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,19 +18,21 @@ use crate::{
     support::{PATIENCE, Setup, path, patiently, start_peers},
 };
 
-/// Silent connections at once.
+/// Number of silent connections at the same time.
 const IDLE: usize = 2_000;
-/// Connections on which headers trickle in.
+/// Number of connections that send their headers slowly.
 const SLOW: usize = 50;
 
-/// Lets this process hold the test's connections: many systems give a process 1,024 descriptors at first.
+/// Allows this process to hold the test's connections: many systems give a process 1,024 descriptors by
+/// default.
 async fn raise_the_descriptor_limit() {
     let own = std::process::id().to_string();
     let raise = Command::new("prlimit").args(["--pid", &own, "--nofile=4096:"]).status();
     assert!(patiently("prlimit", raise).await.unwrap().success());
 }
 
-/// Sends a header byte by byte for as long as it is let, and connects anew when it is not.
+/// Sends a header byte by byte for as long as the daemon allows, and connects again when the connection is
+/// closed.
 async fn slow_loris(address: SocketAddr) {
     let mut pace = interval(Duration::from_millis(50));
     loop {
@@ -51,7 +53,7 @@ async fn memory(daemon: &Daemon) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ticks_and_health_go_on_among_slow_idle_and_oversized_clients() {
+async fn ticks_and_health_work_despite_slow_idle_and_oversized_clients() {
     raise_the_descriptor_limit().await;
     let names: Vec<_> = (0..5).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();
@@ -85,7 +87,8 @@ async fn ticks_and_health_go_on_among_slow_idle_and_oversized_clients() {
     let grown = memory(&daemon).await - before;
     assert!(grown < 24e6, "{grown} bytes more than before");
 
-    // The idle ones that made room for others know it by now; the daemon holds a few hundred at most.
+    // The idle connections that were closed in favour of others have been released by now; the daemon holds a
+    // few hundred at most.
     let metrics = daemon.metrics().await;
     let open = metrics.lines().find_map(|line| line.strip_prefix("process_open_fds ")).unwrap();
     assert!(open.parse::<f64>().unwrap() < 400.0, "{open} descriptors");
@@ -157,21 +160,21 @@ async fn logins_that_hang_are_few_and_leave_room_for_health() {
     while let Some(answer) = patiently("an answer", callers.join_next()).await {
         assert_eq!(answer.unwrap().status(), StatusCode::OK);
     }
-    // Their places are free again.
+    // The connection slots are free again.
     let (status, _) = world.call(Method::GET, "/diag/login?email=persona.anna@mana.test").await;
     assert_eq!(status, StatusCode::OK);
 }
 
-/// Whether it is refused before it is all sent. A refusal may overtake what is still being sent, and
-/// then shows as a reset.
+/// Whether the header is refused before it is sent completely. A refusal may arrive while data is still being
+/// sent and then appears as a reset.
 async fn refuses_a_header_of_10_mb(address: SocketAddr) -> bool {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let exchange = async {
         let header = format!("GET /health HTTP/1.1\r\nX-Large: {}\r\n\r\n", "x".repeat(10_000_000));
         let sent = stream.write_all(header.as_bytes()).await;
-        let mut said = Vec::new();
-        let read = stream.read_to_end(&mut said).await;
-        said.starts_with(b"HTTP/1.1 431 ") || sent.is_err() || read.is_err()
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1 431 ") || sent.is_err() || read.is_err()
     };
     tokio::time::timeout(PATIENCE, exchange).await.unwrap()
 }
@@ -193,7 +196,7 @@ async fn a_large_body_is_refused_and_nothing_done_for_it() {
 }
 
 #[tokio::test]
-async fn what_everybody_may_ask_for_reveals_no_secret_no_e_mail_and_no_credentials_of_a_url() {
+async fn public_endpoints_reveal_no_secret_no_e_mail_and_no_credentials_of_a_url() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let emails: Vec<_> = setup.personas.iter().map(|persona| persona.email.clone()).collect();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;

@@ -1,5 +1,5 @@
-//! The table of modules in CLAUDE.md holds for the imports of src: a row uses only the rows above it, never a
-//! sibling, nothing that it knows nothing of; and no files of src use each other in a circle.
+//! Checks the imports of src against the table of modules in CLAUDE.md: a row uses only the rows above it,
+//! never a sibling and nothing from its third column; and no files of src use each other in a circle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +12,12 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A module's path within the crate: `clients::auth::wire`.
 type Module = String;
 
-/// A row of the table.
+/// One row of the table.
 struct Row {
     modules: Vec<Module>,
-    /// Modules of rows above that it does not use all the same.
+    /// Modules of rows above that the row must not use.
     knows_not: Vec<Module>,
-    /// Siblings that one of its modules uses all the same.
+    /// Pairs of siblings of which the first may use the second.
     exceptions: Vec<(Module, Module)>,
 }
 
@@ -44,7 +44,7 @@ fn rows(document: &str) -> Vec<Row> {
         };
         Row {
             modules: modules.clone(),
-            // Of "clients' requests", the clients are known.
+            // Of an entry such as "clients' requests", the clients themselves may be used.
             knows_not: unknown
                 .split(' ')
                 .filter(|word| !word.contains('\''))
@@ -68,7 +68,7 @@ fn modules_in(cell: &str) -> Vec<Module> {
     words_in_ticks(cell).flat_map(expand).collect()
 }
 
-/// The text of each module of src but those of tests, without comments, strings and tests.
+/// The text of each module of src except test modules, without comments, strings and tests.
 fn sources() -> BTreeMap<Module, String> {
     fn visit(folder: &Path, sources: &mut BTreeMap<Module, String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -112,10 +112,10 @@ fn plain(code: &str) -> String {
             }
             length + end.len()
         } else if rest.starts_with("'\\") {
-            // A character, as an escape.
+            // A character literal with an escape.
             3 + rest[3..].find('\'').unwrap()
         } else {
-            // A character, or a lifetime.
+            // A character literal or a lifetime.
             let mut chars = rest.char_indices().skip(2);
             chars.next().filter(|(_, c)| *c == '\'').map_or(1, |(at, _)| at + 1)
         };
@@ -127,7 +127,7 @@ fn plain(code: &str) -> String {
     plain + rest
 }
 
-/// The paths that a tree of `use` names: `a::{b, c::d}` is `a::b` and `a::c::d`. Also a path anywhere else.
+/// The paths that a `use` tree names: `a::{b, c::d}` is `a::b` and `a::c::d`. Also accepts a single path.
 fn paths_of(tree: &str) -> Vec<String> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let end = tree.find(|c| !is_part(c)).unwrap_or(tree.len());
@@ -161,7 +161,7 @@ struct Crate {
 }
 
 impl Crate {
-    /// The paths from the root of the crate that a module uses.
+    /// The paths, relative to the crate root, that a module uses.
     fn used_by(&self, module: &str) -> BTreeSet<String> {
         let text = &self.sources[module];
         let mut used = BTreeSet::new();
@@ -176,7 +176,7 @@ impl Crate {
                 }
             }
         }
-        // What a module takes from its children.
+        // Imports from the module's own children.
         for line in text.split("use ").skip(1) {
             let tree = line.split(';').next().unwrap_or_default();
             for path in paths_of(tree) {
@@ -190,7 +190,7 @@ impl Crate {
         used
     }
 
-    /// The module that holds what a path names, through the names its parents export.
+    /// The module that defines what a path names, following the re-exports of its parents.
     fn holder(&self, path: &str) -> Option<Module> {
         let parts: Vec<&str> = path.split("::").collect();
         let is_module = |length: &usize| self.sources.contains_key(&parts[..*length].join("::"));
@@ -236,7 +236,7 @@ fn each_row_of_the_table_of_modules_uses_only_rows_above_it() {
     let rows = rows(&fs::read_to_string(Path::new(ROOT).join("CLAUDE.md")).unwrap());
     assert!(rows.len() > 9, "the table is read");
     let modules = Crate { sources: sources() };
-    // The row of a module, and which of its entries it belongs to.
+    // The row of a module, and the entry of the row that it belongs to.
     let place = |module: &str| {
         let entries =
             rows.iter().enumerate().flat_map(|(n, row)| row.modules.iter().map(move |m| (n, m)));
@@ -267,7 +267,7 @@ fn each_row_of_the_table_of_modules_uses_only_rows_above_it() {
     assert!(wrong.is_empty(), "against the table of modules in CLAUDE.md:\n{}", wrong.join("\n"));
 }
 
-/// Whom a module uses, and whom they use.
+/// All modules that a module uses directly or indirectly.
 fn reached<'u>(used: &'u BTreeMap<&str, BTreeSet<Module>>, from: &'u str) -> BTreeSet<&'u str> {
     let mut reached = BTreeSet::new();
     let mut next = vec![from];
@@ -281,7 +281,7 @@ fn reached<'u>(used: &'u BTreeMap<&str, BTreeSet<Module>>, from: &'u str) -> BTr
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let modules = Crate { sources: sources() };
-    // A module and its children are written together; what counts is who else is used.
+    // A module and its children may use each other; only uses of other modules count.
     let used: BTreeMap<&str, BTreeSet<Module>> = modules
         .sources
         .keys()

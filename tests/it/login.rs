@@ -1,4 +1,4 @@
-//! Logging in, in both kinds of deployment: as rarely as possible, and again only where it must be.
+//! Logging in, in both kinds of deployment: as rarely as possible, and again only where necessary.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::support::{
 };
 
 const DAY_AND_A_BIT: Duration = Duration::from_secs(25 * 3_600);
-/// mana-auth's sessions live for seven days.
+/// Longer than the seven days for which sessions of mana-auth live.
 const EIGHT_DAYS: Duration = Duration::from_secs(8 * 86_400);
 
-/// The different values of a header.
+/// The distinct values of a header.
 fn values(requests: &[Recorded], header: &str) -> HashSet<String> {
     requests.iter().map(|r| r.header(header).unwrap_or("none").to_owned()).collect()
 }
 
-/// Three days of the ten personas, all at once.
+/// Three days of the ten personas, all running at the same time.
 async fn three_days(deployment: Deployment) -> World {
     let setup = Setup::catalog().idle().var("PERSONA_CONCURRENCY", 10);
     let world = setup.peers(|peers| peers.auth.deployment = deployment).start().await;
@@ -42,7 +42,7 @@ async fn three_days(deployment: Deployment) -> World {
 async fn the_running_service_is_recognised_once_and_its_sessions_are_kept() {
     let logs = Logs::capture("info");
     let world = three_days(Deployment::Running).await;
-    // One login of the wrong kind found it out; each persona signed in once in three days.
+    // One login in the wrong form detected the kind of deployment; each persona signed in once in three days.
     assert_eq!(world.asked(LOGIN, None).len(), 1);
     assert_eq!(world.asked(SPACES, Some("authorization")).len(), 1);
     assert_eq!(world.asked(SIGN_IN, None).len(), 10);
@@ -56,7 +56,7 @@ async fn the_running_service_is_recognised_once_and_its_sessions_are_kept() {
 }
 
 #[tokio::test]
-async fn a_deployment_as_the_seeds_say_is_recognised_once_and_a_run_is_one_login() {
+async fn the_seeds_deployment_is_recognised_once_and_a_run_needs_one_login() {
     let logs = Logs::capture("info");
     let world = three_days(Deployment::Seeds).await;
     assert_eq!(world.asked(LOGIN, None).len(), 30);
@@ -71,9 +71,9 @@ async fn a_deployment_as_the_seeds_say_is_recognised_once_and_a_run_is_one_login
 }
 
 #[tokio::test]
-async fn the_deployment_is_found_out_once_even_if_that_first_run_then_fails() {
+async fn the_deployment_is_detected_once_even_if_the_first_run_then_fails() {
     let refused = || Fault::status(403, "{}");
-    // The second form is what proves that it is a deployment with cookies.
+    // The login in the second form proves that the deployment uses cookies.
     let troubles = [
         ("no login", LOGIN, "content-type", 1),
         ("no session", SIGN_IN, "content-type", 2),
@@ -159,7 +159,7 @@ async fn a_session_outlasts_a_run_that_failed_after_the_login() {
         assert_eq!(world.tick().await["failed"].as_array().map(Vec::len), Some(1));
         world.advance(Duration::from_secs(1));
         world.good_tick().await;
-        // What was opened is used: every session stays at mana-auth for seven days.
+        // An open session is used again, because every session stays open at mana-auth for seven days.
         assert_eq!(world.asked(SIGN_IN, None).len(), 1, "{path}");
     })
     .await;
@@ -170,13 +170,13 @@ fn refuse(world: &World, times: usize, path: &str) {
     world.peers.auth.served.faults.on(times, reqwest::Method::GET, path, refusal);
 }
 
-/// A request of the user path, and when it is made.
+/// A request of the user path, and the run in which it is sent.
 #[derive(Clone, Copy)]
 struct Asked {
     deployment: Deployment,
     path: &'static str,
     header: Option<&'static str>,
-    /// In the second run, with the session of the first.
+    /// The request is sent in the second run, with the session of the first run.
     resumed: bool,
 }
 
@@ -203,7 +203,7 @@ const REQUESTS: [Asked; 9] = {
     ]
 };
 
-/// A persona whose run meets `fault` at this request, twice, and carries on.
+/// A persona whose run meets `fault` at this request `times` times and then continues.
 async fn retried(asked: Asked, times: usize, fault: Fault) {
     let Asked { deployment, path, header, resumed } = asked;
     let setup = Setup::one(&["todo"]).idle();
@@ -218,7 +218,7 @@ async fn retried(asked: Asked, times: usize, fault: Fault) {
     });
     let result = world.tick().await;
     assert_eq!(result["failed"], json!([]), "{case}");
-    // Only the request that failed was repeated; nothing was begun anew.
+    // Only the request that failed was repeated; the login was not started again.
     let undisturbed: &[(&str, usize)] = match (deployment, resumed) {
         (Deployment::Seeds, _) => &[(LOGIN, 1), (SIGN_IN, 0), (SPACES, 1), (TOKEN, 0)],
         (Deployment::Running, false) => &[(LOGIN, 1), (SIGN_IN, 1), (SPACES, 2), (TOKEN, 1)],
@@ -235,7 +235,7 @@ async fn every_request_of_a_login_is_repeated_where_that_may_help() {
     let faults = [Fault::status(503, "busy"), Fault::Reset, Fault::CutBody(5)];
     let cases =
         REQUESTS.iter().flat_map(|asked| faults.iter().map(|fault| (*asked, fault.clone())));
-    // A request that is never answered ends after ten seconds, so one of them stands for all.
+    // A request that is never answered ends after ten seconds, so one of them represents all.
     let silent = (REQUESTS[4], Fault::Hang);
     for_each(cases.chain([silent]), |(asked, fault)| async move {
         let times = if matches!(fault, Fault::Hang) { 1 } else { 2 };

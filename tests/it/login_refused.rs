@@ -1,4 +1,4 @@
-//! Logins that are refused: nobody is tried again too early, so that no account locks.
+//! Refused logins: no persona is tried again too early, so that no account is locked.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::support::{
 const SECOND: Duration = Duration::from_secs(1);
 const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
 
-/// How often each e-mail was tried, in either form.
+/// Number of login attempts for each e-mail, in either form.
 fn tries(world: &World) -> HashMap<String, usize> {
     let mut tries = HashMap::new();
     for request in [LOGIN, SIGN_IN].iter().flat_map(|path| world.asked(path, None)) {
@@ -30,8 +30,8 @@ fn tries(world: &World) -> HashMap<String, usize> {
     tries
 }
 
-/// A tick in which everybody is held back.
-async fn nobody_runs(world: &World, due: usize) {
+/// A tick in which every persona is held back.
+async fn all_are_held_back(world: &World, due: usize) {
     let result = world.good_tick().await;
     assert_eq!((&result["due"], &result["skipped"]), (&json!(due), &json!(due)), "{result}");
 }
@@ -40,7 +40,7 @@ async fn nobody_runs(world: &World, due: usize) {
 async fn a_wrong_seed_secret_is_named_and_tried_once_per_half_hour_and_no_account_locks() {
     let logs = Logs::capture("info");
     let setup = Setup::catalog().var("PERSONA_SEED_SECRET", "another-secret");
-    // With the shortest back-off, so that it is not what holds them.
+    // The shortest back-off, so that the personas are not held back by it.
     let setup = setup.var("PERSONA_CONCURRENCY", 10).var("RUN_BACKOFF_MS", 1);
     let world = setup.start().await;
     assert_eq!(world.health().await["status"], "ok");
@@ -60,8 +60,8 @@ async fn a_wrong_seed_secret_is_named_and_tried_once_per_half_hour_and_no_accoun
         assert!(errors[round - 1].contains("PERSONA_SEED_SECRET does not match"), "{errors:?}");
 
         world.advance(HALF_AN_HOUR - SECOND);
-        nobody_runs(&world, 10).await;
-        // Nothing has healed: the tick before only tried nobody.
+        all_are_held_back(&world, 10).await;
+        // The cause still exists: the previous tick only sent no login.
         let health = world.health().await;
         assert_eq!(health["status"], "degraded", "{health}");
         let reason = health["reason"].as_str().unwrap();
@@ -86,7 +86,7 @@ async fn a_single_persona_with_another_password_says_nothing_about_the_secret() 
     assert_eq!(world.health().await["status"], "ok");
     assert_eq!(logs.lines_with("ERROR"), Vec::<String>::new());
     world.advance(HALF_AN_HOUR - SECOND);
-    nobody_runs(&world, 1).await;
+    all_are_held_back(&world, 1).await;
     assert_eq!(tries(&world)[&ben[0].email], 1);
     world.advance(SECOND);
     world.tick().await;
@@ -94,7 +94,7 @@ async fn a_single_persona_with_another_password_says_nothing_about_the_secret() 
 }
 
 #[tokio::test]
-async fn an_account_that_somebody_else_locked_is_tried_again_when_its_lock_ends() {
+async fn an_account_locked_by_another_client_is_tried_again_when_the_lock_ends() {
     let world = Setup::one(&["todo"]).idle().var("RUN_BACKOFF_MS", 1).start().await;
     world.peers.clock.set_speed(0.0);
     let email = "persona.anna@mana.test";
@@ -104,13 +104,13 @@ async fn an_account_that_somebody_else_locked_is_tried_again_when_its_lock_ends(
         let url = format!("{}{LOGIN}", world.peers.auth.url());
         client.post(url).body(wrong.clone()).send().await.unwrap();
     }
-    // Ten of the thirty minutes pass before the runner comes.
+    // Ten of the thirty minutes of the lockout pass before the runner logs in.
     world.advance(Duration::from_secs(600));
     let result = world.tick().await;
     let error = result["failed"][0]["error"].as_str().unwrap();
     assert!(error.contains("429 ACCOUNT_LOCKED"), "{error}");
     world.advance(Duration::from_secs(1_199));
-    nobody_runs(&world, 1).await;
+    all_are_held_back(&world, 1).await;
     assert_eq!(tries(&world)[email], 6);
     world.advance(SECOND);
     assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
@@ -119,14 +119,14 @@ async fn an_account_that_somebody_else_locked_is_tried_again_when_its_lock_ends(
 #[tokio::test]
 async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
     let body = |seconds: Value| json!({"error": "ACCOUNT_LOCKED", "retryAfterSec": seconds});
-    let said: [(Fault, u64); 3] = [
+    let answers: [(Fault, u64); 3] = [
         (Fault::retry_after(429, 900, body(json!(900)).to_string()), 900),
         (Fault::status(429, body(json!(700)).to_string()), 700),
-        // Saying nothing means the half hour of the contract.
+        // If the answer gives no time, the half hour of the contract applies.
         (Fault::status(429, r#"{"error":"ACCOUNT_LOCKED"}"#), 1_800),
     ];
     let forms =
-        said.into_iter().flat_map(|(fault, s)| [(LOGIN, fault.clone(), s), (SIGN_IN, fault, s)]);
+        answers.into_iter().flat_map(|(fault, s)| [(LOGIN, fault.clone(), s), (SIGN_IN, fault, s)]);
     for_each(forms, |(form, fault, seconds)| async move {
         let world = Setup::one(&["todo"]).idle().var("RUN_BACKOFF_MS", 1).start().await;
         world.peers.auth.served.faults.on(1, Method::POST, form, fault);
@@ -135,7 +135,7 @@ async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
         assert!(error.contains("429 ACCOUNT_LOCKED"), "{form}: {error}");
         assert_eq!(world.asked(form, None).len(), 1, "not repeated");
         world.clock.advance(Duration::from_secs(seconds) - SECOND);
-        nobody_runs(&world, 1).await;
+        all_are_held_back(&world, 1).await;
         assert_eq!(world.asked(form, None).len(), 1, "{form} {seconds}");
         world.clock.advance(SECOND);
         assert_eq!(world.good_tick().await["ranSuccessfully"], 1, "{form} {seconds}");
@@ -143,10 +143,10 @@ async fn a_locked_account_is_held_for_as_long_as_mana_auth_says() {
     .await;
 }
 
-/// The one test that waits in earnest: the rate limit is kept in real time.
+/// The only test that waits in real time, because the rate limit uses real time.
 #[tokio::test]
-async fn after_a_rate_limit_nobody_logs_in_for_ten_seconds_and_then_all_get_in() {
-    // Finding out that it wants cookies costs the running service one login more.
+async fn after_a_rate_limit_no_login_is_sent_for_ten_seconds_and_then_all_succeed() {
+    // Detecting that the running service wants cookies costs one additional login.
     for_each(
         [(Deployment::Running, 5), (Deployment::Seeds, 4)],
         |(deployment, logins)| async move {
@@ -166,7 +166,7 @@ async fn after_a_rate_limit_nobody_logs_in_for_ten_seconds_and_then_all_get_in()
                 .filter(|r| r.status == Some(StatusCode::TOO_MANY_REQUESTS))
                 .map(|r| r.at)
                 .collect();
-            // Three in ten seconds get in.
+            // Three logins in ten seconds are accepted.
             assert_eq!(refused.len(), logins - 3, "{deployment:?}");
             let last = refused.into_iter().max().unwrap();
             let later: Vec<_> =
@@ -179,11 +179,11 @@ async fn after_a_rate_limit_nobody_logs_in_for_ten_seconds_and_then_all_get_in()
     .await;
 }
 
-/// Anna and Ben have had a good day, then Ben was deleted; the newer service lists him for ever.
+/// Anna and Ben have had a good day, then Ben was deleted; the newer service keeps listing him.
 async fn with_a_deleted_user() -> World {
     let personas_elsewhere = Some(NewerOptions::default());
     let setup = Setup { personas_elsewhere, ..Setup::many(&["anna", "ben"]).short_days() };
-    // With the shortest back-off, so that it is not what holds him.
+    // The shortest back-off, so that Ben is not held back by it.
     let setup = setup.var("RUN_BACKOFF_MS", 1);
     let world = setup.start().await;
     world.peers.clock.set_speed(0.0);
@@ -194,7 +194,7 @@ async fn with_a_deleted_user() -> World {
 }
 
 #[tokio::test]
-async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
+async fn a_deleted_user_that_stays_due_is_logged_once_a_day_and_does_not_stop_others() {
     let logs = Logs::capture("info");
     let mut world = with_a_deleted_user().await;
     let ben = world.users[1].clone();
@@ -204,7 +204,7 @@ async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
     for day in 1..=2 {
         for _ in 0..3 {
             world.advance(HALF_AN_HOUR);
-            // He is alone.
+            // Only Ben is due.
             let result = world.tick().await;
             assert_eq!(result["due"], 1, "{result}");
             let error = failure_of(&result, "ben").unwrap();
@@ -218,7 +218,8 @@ async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
         world.advance(Duration::from_secs(20 * 3_600));
         world.peers.auth.set_last_active_at(&world.users[0], Some(world.peers.clock.now())).await;
     }
-    // A restart knows that others got in; another secret has yet to show that it fits.
+    // After a restart the journal shows that other personas logged in; another secret has not been confirmed
+    // yet.
     for (secret, is_ready) in [(SEED_SECRET, true), ("another-secret", false)] {
         world.stop().await;
         world.start_again(&[("PERSONA_SEED_SECRET", secret)]).await;
@@ -231,7 +232,7 @@ async fn a_deleted_user_who_stays_due_is_blamed_once_a_day_and_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_login_by_diag_shows_as_well_that_the_secret_fits() {
+async fn a_login_by_diag_also_confirms_the_secret() {
     let world = Setup::default().start().await;
     let seed = async |name: &str, secret: &'static str| {
         let people = [persona(name, &["todo"])];
@@ -261,7 +262,7 @@ async fn ticks_and_diag_logins_together_never_lock_an_account_over_a_restart_eit
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
             body["error"].as_str().unwrap().to_owned()
         };
-        // mana-auth takes another spelling for the same account.
+        // mana-auth treats another spelling of the e-mail as the same account.
         for email in [&*ben[0].email, "Persona.Ben@mana.test"] {
             let error = diag(&world, email).await;
             assert!(error.contains("401 INVALID_CREDENTIALS"), "{error}");
@@ -277,7 +278,7 @@ async fn ticks_and_diag_logins_together_never_lock_an_account_over_a_restart_eit
             assert!(says.iter().all(|part| error.contains(part)), "{error}");
         }
         assert_eq!(sent(), 4, "{deployment:?}");
-        // Others are not concerned, and a quarter of an hour later it is tried again.
+        // Other accounts are not affected, and a quarter of an hour later the login is attempted again.
         assert!(diag(&world, "nobody@mana.test").await.contains("401"));
         world.advance(Duration::from_secs(900));
         assert!(diag(&world, &ben[0].email).await.contains("401 INVALID"), "not locked");
@@ -289,7 +290,7 @@ async fn ticks_and_diag_logins_together_never_lock_an_account_over_a_restart_eit
 async fn refusals_of_the_cookie_form_count_like_those_of_the_login() {
     let world = Setup::one(&["todo"]).idle().start().await;
     world.peers.clock.set_speed(0.0);
-    // From then on it is known that this deployment wants the cookie form.
+    // From then on the daemon knows that this deployment wants the form with cookies.
     world.good_tick().await;
     let ben = [persona("ben", &["todo"])];
     world.peers.auth.seed(&ben, |_| "chosen by himself".into()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The daemon among devstack's peers, from outside.
+//! Integration tests: the daemon with devstack's peers, tested from outside.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "a test sends, spawns and reads clocks as it needs")]

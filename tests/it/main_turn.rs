@@ -1,4 +1,4 @@
-//! The main turn: what a persona is told, and the loop until it stops.
+//! The main turn: what the persona is told, and the loop of replies and calls until it ends.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn the_prompt_names_the_date_of_the_daemons_clock_in_its_zone() {
             &[
                 ("2026-03-09T22:59:59Z", "2026-03-09"),
                 ("2026-03-09T23:00:00Z", "2026-03-10"),
-                // Summer time began in the night before.
+                // Daylight saving time began in the night before.
                 ("2026-03-29T21:59:59Z", "2026-03-29"),
                 ("2026-03-29T22:00:00Z", "2026-03-30"),
             ][..],
@@ -42,12 +42,12 @@ async fn the_prompt_names_the_date_of_the_daemons_clock_in_its_zone() {
             world.clock.advance(moment.duration_since(world.clock.now()).unsigned_abs());
             make_due(&world).await;
             play_well(&world, [Scripted::text("Heute nicht.")]).await;
-            let said = main_requests(&world).pop().unwrap().first_user_text();
-            let dates: Vec<_> = said
+            let prompt = main_requests(&world).pop().unwrap().first_user_text();
+            let dates: Vec<_> = prompt
                 .split(|c: char| !c.is_ascii_digit() && c != '-')
                 .filter(|word| word.len() == date.len())
                 .collect();
-            assert_eq!(dates, [*date], "{zone} at {moment}: {said}");
+            assert_eq!(dates, [*date], "{zone} at {moment}: {prompt}");
         }
     }
 }
@@ -73,10 +73,10 @@ async fn the_prompt_is_german_and_names_the_liked_modules_verbatim_heaviest_firs
     assert_eq!(requests.len(), mixes.len());
     for ((_, in_order), name) in mixes.iter().zip(["anna", "ben", "lena"]) {
         let request = requests.iter().find(|request| request.system.contains(name)).unwrap();
-        let said = request.first_user_text();
+        let prompt = request.first_user_text();
         for part in ["Heute ist der ", "deiner Mana-App", "3 bis 8 Tools", "1–2 Sätze", in_order]
         {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(prompt.contains(part), "{part} in {prompt}");
         }
     }
 }
@@ -144,7 +144,7 @@ async fn the_turn_limit_is_an_ordinary_end_whose_last_calls_are_carried_out_and_
     for limit in [1, 3] {
         let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", limit).start().await;
         world.peers.claude.answer_with(|request| {
-            // It would go on for ever.
+            // The persona would never stop calling tools.
             (!request.is_rating()).then(|| Scripted::tools(&[habits_list(), habits_list()]))
         });
         world.good_tick().await;
@@ -159,7 +159,7 @@ async fn the_turn_limit_is_an_ordinary_end_whose_last_calls_are_carried_out_and_
 async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by_one() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
-    // Their schemas let any object through.
+    // The schemas of these tools accept any object.
     let failing = Behaviour::IsError("gerade nicht".into());
     let gone = Behaviour::RpcError { code: -32603, message: "Internal error".into() };
     for (tool, behaviour) in [("odd.fails", failing), ("odd.gone", gone)] {
@@ -167,7 +167,7 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
         mcp.override_tool(tool, 1, behaviour);
     }
     mcp.override_tool("library.list", 1, Behaviour::Delay(Duration::from_millis(60)));
-    // Inputs as no serializer would write them; their hashes are those Node gives.
+    // Inputs in forms that no serializer would write; the hashes are those that Node computes.
     let calls = [
         ("library_list", r#"{}"#, "library.list", "ok", "44136fa355b3678a"),
         (
@@ -218,11 +218,12 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
         assert!(row.latency_ms.is_some());
     }
     assert!(actions[0].latency_ms.unwrap() >= 60, "{:?}", actions[0]);
-    for (row, said) in [(1, "gerade nicht"), (2, "-32603"), (3, "no such tool"), (4, "JSON object")]
+    for (row, expected) in
+        [(1, "gerade nicht"), (2, "-32603"), (3, "no such tool"), (4, "JSON object")]
     {
         let message = actions[row].error_message.as_deref().unwrap();
-        assert!(message.contains(said), "{message}");
-        assert!(results[row].to_string().contains(said), "{}", results[row]);
+        assert!(message.contains(expected), "{message}");
+        assert!(results[row].to_string().contains(expected), "{}", results[row]);
     }
     let tick_ids: Vec<_> = actions.iter().map(|row| &row.tick_id).collect();
     assert!(tick_ids.iter().all(|id| *id == tick_ids[0]) && tick_ids[0].len() == 36);
@@ -230,7 +231,7 @@ async fn parallel_calls_are_answered_in_order_in_one_message_and_recorded_one_by
 }
 
 #[tokio::test]
-async fn what_the_model_said_is_replayed_byte_for_byte_and_history_only_grows() {
+async fn replies_are_replayed_byte_for_byte_and_the_history_only_grows() {
     const FIRST: &str = r#"[ {"type": "thinking","thinking":"","signature":"sig_a"},
         {"type":"text", "text":"Ich sehe \u00fcberall nach."},{"type":"hologram","id":"h1","n":1.0},
         {"type":"redacted_thinking","data":"Eq=="},
@@ -337,7 +338,7 @@ async fn a_paused_turn_is_continued_unchanged_and_not_for_ever() {
     assert_eq!(outcomes(&world.actions().await), [("__idle", "ok")]);
 }
 
-/// A refusal in mid-output: none of it is to be used.
+/// A refusal in the middle of the output: none of the content may be used.
 fn refusal() -> Scripted {
     Scripted::Message {
         content: r#"[{"type":"text","text":"Ich kann"},

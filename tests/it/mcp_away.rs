@@ -1,5 +1,5 @@
-//! mana-mcp is away in the middle of a day: what did not reach it waits, or the run is put off. Nothing is
-//! paid for meanwhile, and nothing is made twice.
+//! mana-mcp becomes unreachable in the middle of a day: calls that did not reach it wait, or the run is put
+//! off. No model request is paid for in the meantime, and no call is executed twice.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     support::{Setup, World, patiently},
 };
 
-/// Looks of the daemon that found nobody there.
+/// The metric of the daemon's look requests that could not connect to mana-mcp.
 const REFUSED: &str =
     r#"http_client_requests_total{operation="look",outcome="unreachable",peer="mana-mcp"}"#;
-/// Requests of this operation that found nobody there.
+/// The same metric for another operation.
 fn unreachable(operation: &str) -> String {
     REFUSED.replace("look", operation)
 }
@@ -27,7 +27,7 @@ fn habits_create() -> (&'static str, Value) {
     ("habits_create", json!({"title": "Lesen", "frequency": "daily"}))
 }
 
-/// A persona's day: a read, then these calls, then closing words.
+/// A persona's day: a read, then these calls, then a final text.
 fn script(world: &World, calls: Vec<(&'static str, Value)>) {
     world.peers.claude.answer_with(move |request| match request.turn() {
         _ if request.is_rating() => None,
@@ -41,9 +41,9 @@ fn second(request: &Recorded) -> bool {
     request.json()["messages"][2].is_object() && !request.json()["tools"].is_null()
 }
 
-/// Begins a tick and closes mana-mcp's door when `personas` have asked Claude for their second turn. Let
-/// go, they make its calls.
-async fn away_in_mid_day(world: &World, personas: usize) -> Tick {
+/// Starts a tick and closes mana-mcp's socket when `personas` have requested their second turn from Claude.
+/// Once released, they make the calls of that turn.
+async fn tick_with_mcp_down(world: &World, personas: usize) -> Tick {
     let (claude, released) = (&world.peers.claude.served, CancellationToken::new());
     claude.faults.inject(personas, Fault::Hold(released.clone()), second);
     let tick = world.begin_tick();
@@ -63,13 +63,13 @@ impl Tick {
     }
 }
 
-/// What a restart does: the port answers again, the sessions are gone.
-async fn back(world: &World) {
+/// Simulates the end of a restart: the port accepts connections again, the sessions are gone.
+async fn restart_mcp(world: &World) {
     world.peers.mcp.forget_sessions().await;
     world.peers.mcp.served.accept_again().unwrap();
 }
 
-/// ranSuccessfully, skipped, putOff, and how many failed.
+/// ranSuccessfully, skipped, putOff and the number of failed runs.
 fn counts(result: &Value) -> [u64; 4] {
     let number = |name: &str| result[name].as_u64().unwrap();
     let failed = result["failed"].as_array().unwrap().len() as u64;
@@ -89,7 +89,7 @@ async fn all_runs_end(world: &World) {
     world.nothing_in_flight().await;
 }
 
-/// Anna's day is whole: each tool called once, nothing paid for twice, one post of each kind.
+/// Checks that Anna's day is complete: each tool called once, nothing paid for twice, one post of each kind.
 async fn the_day_is_whole(world: &World) {
     assert_eq!(
         outcomes(&world.actions().await),
@@ -98,8 +98,8 @@ async fn the_day_is_whole(world: &World) {
     let made: Vec<_> = world.peers.mcp.calls().into_iter().map(|call| call.tool).collect();
     assert_eq!(made, ["habits.list", "habits.create", "habits.list"], "no call twice");
     assert_eq!((main_requests(world).len(), rating_requests(world).len()), (3, 1));
-    let told = results(&main_requests(world)[2]);
-    assert!(told.iter().all(|result| result["is_error"] != true), "{told:?}");
+    let results = results(&main_requests(world)[2]);
+    assert!(results.iter().all(|result| result["is_error"] != true), "{results:?}");
     assert_eq!((posts(world, "/actions").len(), posts(world, "/feedback").len()), (1, 1));
     assert_eq!(world.peers.mcp.open_sessions(), 0);
     assert_eq!(in_state(world, RunState::Finished).await, 1);
@@ -118,17 +118,17 @@ async fn a_short_restart_costs_no_call_and_one_look_serves_all_runs() {
     let names = ["anna", "ben", "cleo", "dora"];
     let world = Setup::many(&names).var("PERSONA_CONCURRENCY", 4).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    let tick = away_in_mid_day(&world, 4).await;
+    let tick = tick_with_mcp_down(&world, 4).await;
     world.metric_reaches(&unreachable("tools_call"), 4.0).await;
     world.metric_reaches(REFUSED, 3.0).await;
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&tick.result().await), [4, 0, 0, 0]);
     let actions = world.actions().await;
     assert_eq!(actions.len(), 12);
     assert!(actions.iter().all(|row| row.result == "ok"), "{actions:?}");
     assert_eq!(world.peers.mcp.calls().len(), 12);
     assert_eq!(main_requests(&world).len(), 12);
-    // They waited for the look instead of trying by themselves.
+    // The runs waited for the shared look request instead of trying by themselves.
     assert_eq!(world.metric(&unreachable("tools_call")).await, Some(4.0));
     assert_eq!(world.metric(&unreachable("initialize")).await, Some(0.0));
     assert_eq!(world.metric(r#"mcp_sessions_renewed_total{reason="lost"}"#).await, Some(4.0));
@@ -138,7 +138,7 @@ async fn a_short_restart_costs_no_call_and_one_look_serves_all_runs() {
 async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_refused_call() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    let result = away_in_mid_day(&world, 1).await.result().await;
+    let result = tick_with_mcp_down(&world, 1).await.result().await;
     assert_eq!(counts(&result), [0, 0, 1, 0], "{result}");
     assert!(result["costUsd"].as_f64().unwrap() > 0.0, "what it has paid is told: {result}");
     assert_eq!(main_requests(&world).len(), 2, "nothing is paid for meanwhile");
@@ -149,13 +149,13 @@ async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_
     let reason = body["reason"].as_str().unwrap();
     assert!(reason.contains("was put off") && reason.contains("cannot be reached"), "{reason}");
 
-    // Away still: a tick says so again, without a login.
+    // mana-mcp is still away: a tick reports it again, without a login.
     let logins = world.upstream_requests();
     assert_eq!(counts(&world.tick().await), [0, 0, 1, 0]);
     assert_eq!(world.upstream_requests(), logins + 1, "only who is due is asked");
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
 
-    back(&world).await;
+    restart_mcp(&world).await;
     world.good_tick().await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
@@ -166,8 +166,8 @@ async fn a_run_whose_mana_mcp_stays_away_is_put_off_and_the_next_tick_makes_the_
 async fn a_run_that_was_put_off_goes_on_by_itself_once_mana_mcp_is_there_again() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    assert_eq!(counts(&away_in_mid_day(&world, 1).await.result().await), [0, 0, 1, 0]);
-    back(&world).await;
+    assert_eq!(counts(&tick_with_mcp_down(&world, 1).await.result().await), [0, 0, 1, 0]);
+    restart_mcp(&world).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
@@ -177,33 +177,33 @@ async fn a_run_that_was_put_off_goes_on_by_itself_once_mana_mcp_is_there_again()
 async fn a_run_that_was_put_off_survives_a_restart_of_the_daemon() {
     let mut world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    away_in_mid_day(&world, 1).await.result().await;
+    tick_with_mcp_down(&world, 1).await.result().await;
     world.stop().await;
     assert_eq!(in_state(&world, RunState::Running).await, 1);
-    back(&world).await;
+    restart_mcp(&world).await;
     world.start_again(&[]).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
 }
 
 #[tokio::test]
-async fn killed_while_it_waits_a_run_makes_the_refused_call_all_the_same() {
+async fn a_run_killed_while_it_waits_still_makes_the_refused_call() {
     let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 60_000).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    drop(away_in_mid_day(&world, 1).await);
+    drop(tick_with_mcp_down(&world, 1).await);
     world.metric_reaches(REFUSED, 1.0).await;
     world.kill().await;
-    back(&world).await;
+    restart_mcp(&world).await;
     world.start_again(&[]).await;
     all_runs_end(&world).await;
     the_day_is_whole(&world).await;
 }
 
 #[tokio::test]
-async fn put_off_for_too_long_a_run_is_closed_with_what_it_has() {
+async fn a_run_that_is_put_off_for_too_long_is_closed_with_its_results_so_far() {
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
-    away_in_mid_day(&world, 1).await.result().await;
+    tick_with_mcp_down(&world, 1).await.result().await;
     world.clock.advance(Duration::from_secs(3_601));
     world.tick().await;
     all_runs_end(&world).await;
@@ -216,7 +216,7 @@ async fn parallel_reads_are_put_off_together_and_those_that_were_answered_are_no
     let world = impatient(anna()).start().await;
     let slow = ("todo_list", json!({}));
     script(&world, vec![habits_list(), slow, habits_list()]);
-    // The first of them is answered before the door closes; a read that breaks is asked for once more.
+    // The first call is answered before the socket closes; an interrupted read is sent once more.
     let (mcp, released) = (&world.peers.mcp, CancellationToken::new());
     mcp.served.faults.inject(1, Fault::Hold(released.clone()), calls_of("todo.list"));
     let tick = world.begin_tick();
@@ -232,7 +232,7 @@ async fn parallel_reads_are_put_off_together_and_those_that_were_answered_are_no
     assert_eq!(counts(&Tick(tick).result().await), [0, 0, 1, 0]);
     assert_eq!(main_requests(&world).len(), 2);
     released.cancel();
-    back(&world).await;
+    restart_mcp(&world).await;
     world.good_tick().await;
     all_runs_end(&world).await;
     let made: Vec<_> = mcp.calls().into_iter().map(|call| call.tool).collect();
@@ -260,7 +260,7 @@ async fn without_a_session_nothing_is_begun_and_the_slot_stays_free() {
     assert_eq!(world.metric(r#"runs_total{outcome="put_off",stage="mcp"}"#).await, Some(2.0));
     assert!(world.peers.claude.requests().is_empty());
     assert_eq!(in_state(&world, RunState::Failed).await, 2);
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&world.good_tick().await), [2, 0, 0, 0]);
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }
@@ -271,12 +271,12 @@ async fn a_session_is_waited_for_as_a_call_is() {
     world.peers.mcp.served.refuse_connections().await.unwrap();
     let tick = Tick(world.begin_tick());
     world.metric_reaches(REFUSED, 2.0).await;
-    back(&world).await;
+    restart_mcp(&world).await;
     assert_eq!(counts(&tick.result().await), [1, 0, 0, 0]);
 }
 
 #[tokio::test]
-async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
+async fn a_proxy_answering_for_an_unreachable_server_counts_as_unreachable() {
     for status in [502, 503, 504] {
         let world = impatient(anna()).short_days().start().await;
         let faults = &world.peers.mcp.served.faults;
@@ -285,7 +285,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
         faults.clear();
         assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0], "{status}");
     }
-    // The handshake went well just before it.
+    // The handshake just before was successful.
     let world = impatient(anna()).short_days().start().await;
     let lists = |r: &Recorded| r.method == Method::GET || r.json()["method"] == "tools/list";
     world.peers.mcp.served.faults.inject(usize::MAX, Fault::status(503, ""), lists);
@@ -294,7 +294,7 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
     world.peers.mcp.served.faults.clear();
     assert_eq!(counts(&world.good_tick().await), [1, 0, 0, 0]);
 
-    // A call that such a proxy refuses has not run only where it says 503.
+    // A call that such a proxy refuses is known not to have run only if the status is 503.
     let world = impatient(anna()).start().await;
     script(&world, vec![habits_create(), habits_list()]);
     let (claude, released) = (&world.peers.claude.served, CancellationToken::new());
@@ -313,11 +313,11 @@ async fn a_proxy_that_answers_for_a_server_that_is_away_is_no_server() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
+async fn a_stop_a_pause_or_a_cancel_ends_a_runs_wait_at_once() {
     for how in ["stop", "pause", "cancel"] {
         let mut world = anna().var("PERSONA_TOOL_TIMEOUT_MS", 600_000).start().await;
         script(&world, vec![habits_create(), habits_list()]);
-        let tick = away_in_mid_day(&world, 1).await;
+        let tick = tick_with_mcp_down(&world, 1).await;
         world.metric_reaches(REFUSED, 1.0).await;
         match how {
             "stop" => drop(world.stop().await),
@@ -330,14 +330,14 @@ async fn whatever_ends_a_run_from_outside_ends_its_wait_at_once() {
         }
         let (status, body) = patiently(how, tick.0).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{how}: {body}");
-        // The call that was not made leaves no row.
+        // A call that was not made leaves no row.
         assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok")], "{how}");
         assert_eq!(main_requests(&world).len(), 2, "{how}");
     }
 }
 
 #[tokio::test]
-async fn nobody_is_asked_to_rate_a_module_that_no_call_has_reached() {
+async fn a_module_that_no_call_has_reached_is_not_rated() {
     let world = anna().start().await;
     let mcp = &world.peers.mcp;
     for tool in ["denied.delete", "refused.create", "failed.create", "lost.create"] {

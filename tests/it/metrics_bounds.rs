@@ -1,4 +1,4 @@
-//! The number of time series is the code's to choose: not the model's, not the personas', not the peers'.
+//! The number of time series is decided by the code, not by the model, the personas or the peers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::support::{Setup, World, patiently, persona};
 
-/// Personas of the second tick.
+/// Number of personas in the second tick.
 const MANY: usize = 1_000;
 const FEW: usize = 20;
 
-/// The values of every label of every family of the daemon's own, `le` apart.
+/// The label values of every family of the daemon's own, without `le`.
 fn label_values(text: &str) -> BTreeMap<(String, String), BTreeSet<String>> {
     let mut seen: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("mana_persona_runner_")) {
@@ -42,7 +42,7 @@ fn series(text: &str) -> usize {
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// A tick of these further personas, in which nobody may fail.
+/// A tick of these additional personas, in which no run may fail.
 async fn tick_of(world: &World, from: usize, to: usize) {
     let personas: Vec<_> = (from..to).map(|n| persona(&format!("p{n}"), &["todo"])).collect();
     let password = |email: &str| {
@@ -66,7 +66,7 @@ async fn a_thousand_personas_that_invent_tools_add_no_series() {
             .or_else(|| Some(Scripted::text("Genug für heute.")))
     });
     tick_of(&world, 0, FEW).await;
-    // Asked once before it is compared: the first scrape adds the series of its own request.
+    // Scraped once before the comparison: the first scrape adds the series of its own request.
     world.metrics().await;
     let before = world.metrics().await;
     tick_of(&world, FEW, FEW + MANY).await;

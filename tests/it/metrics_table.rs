@@ -1,4 +1,4 @@
-//! `ops/METRICS.md` lists every metric as the code declares it. `INSTA_UPDATE=always` writes it anew.
+//! `ops/METRICS.md` lists every metric as the code declares it. `INSTA_UPDATE=always` rewrites the file.
 
 use std::{fmt::Write, fs};
 
@@ -34,7 +34,7 @@ fn labels(family: &Family) -> String {
     labels.collect::<Vec<_>>().join("; ")
 }
 
-/// The families of the process collector, which come with their own descriptions.
+/// The families of the process collector, which have their own descriptions.
 fn process_families(exposition: &str) -> Vec<(String, String, String)> {
     let described = |kind: &str, name: &str| {
         let line = format!("# {kind} {name} ");

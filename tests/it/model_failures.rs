@@ -1,4 +1,4 @@
-//! What becomes of a run when Claude fails: again where that may help, and never paid for twice.
+//! How a run ends when Claude fails: requests are retried where this may help, and nothing is paid for twice.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -19,7 +19,7 @@ use crate::{
     support::{Setup, World, persona},
 };
 
-/// One way Claude fails, and how often.
+/// A failure of Claude and how often it occurs.
 struct Case {
     name: &'static str,
     fault: Fault,
@@ -30,7 +30,7 @@ fn case(name: &'static str, times: usize, fault: Fault) -> Case {
     Case { name, fault, times }
 }
 
-/// An error as the API words it.
+/// An error in the API's form.
 fn error(kind: &str) -> String {
     json!({"type": "error", "error": {"type": kind, "message": "not now"}, "request_id": "req_1"})
         .to_string()
@@ -45,24 +45,24 @@ fn with_header(status: u16, name: &'static str, value: &str) -> Fault {
     Fault::Respond { status, headers, body: error("some_error") }
 }
 
-/// Whether a request is about the persona of this name.
+/// Whether a request belongs to the persona of this name.
 fn about(name: &str, request: &Recorded) -> bool {
     let prompt = persona(name, &[]).system_prompt;
     request.json()["system"][0]["text"] == prompt
 }
 
-/// A day of two calls for everyone; the request with `replies` replies before it meets the case's
-/// fault. Each case has a persona of its own, so that they wait for their retries side by side.
+/// A day of two calls for every persona; the request with `replies` replies before it meets the case's fault.
+/// Each case has its own persona, so that the cases wait for their retries at the same time.
 async fn spoilt_days(cases: &[Case], replies: usize) -> (World, Value) {
     let personas = cases.iter().map(|case| persona(case.name, &["habits"])).collect();
     let setup = Setup { personas, ..Setup::default() }.var("PERSONA_CONCURRENCY", cases.len());
-    // One tool is enough, and keeps the requests small.
+    // One tool is enough and keeps the requests small.
     let tools = ToolSet::Only(vec!["habits.list".into()]);
     let world = setup.peers(|peers| peers.mcp.tools = tools).start().await;
     for Case { name, fault, times } in cases {
         let name = *name;
         world.peers.claude.served.faults.inject(*times, fault.clone(), move |request| {
-            // A reply and its results are two messages, behind the opening one.
+            // A reply and its results are two messages, after the first user message.
             let messages = request.json()["messages"].as_array().map_or(0, Vec::len);
             about(name, request)
                 && messages == 1 + 2 * replies
@@ -79,7 +79,7 @@ async fn spoilt_days(cases: &[Case], replies: usize) -> (World, Value) {
     (world, result)
 }
 
-/// Requests that reached Claude's socket for this persona.
+/// Number of requests that reached Claude's socket for this persona.
 fn requests_of(world: &World, name: &str) -> usize {
     world.peers.claude.served.recorder.matching(|request| about(name, request)).len()
 }
@@ -89,18 +89,18 @@ async fn actions_of(world: &World, nth: usize) -> Vec<ActionRow> {
     rows.filter(|row| row.persona_id == world.users[nth]).collect()
 }
 
-/// What the tick says of this persona, if it failed.
+/// The error that the tick reports for this persona, if its run failed.
 fn failure_of<'a>(result: &'a Value, name: &str) -> Option<&'a str> {
     let failed = result["failed"].as_array().unwrap().iter();
     let email = persona(name, &[]).email;
     failed.filter(|entry| entry["persona"] == email).find_map(|entry| entry["error"].as_str())
 }
 
-/// Requests of an unspoilt day: two with calls, a closing one, a rating.
+/// Number of requests of a day without faults: two with calls, a closing one, a rating.
 const WHOLE_DAY: usize = 4;
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_and_the_day_goes_on_as_if_nothing_had_been() {
+async fn transient_failures_are_retried_and_the_day_continues_unchanged() {
     let html = Fault::Respond { status: 200, headers: vec![], body: "<html>proxy</html>".into() };
     let no_message = Fault::status(200, r#"{"type":"message","content":"none"}"#);
     let cases = [
@@ -131,7 +131,7 @@ async fn what_may_pass_is_tried_again_and_the_day_goes_on_as_if_nothing_had_been
         }
         assert_eq!(world.feedback().await.len(), cases.len());
         assert_eq!(world.peers.mcp.calls().len(), 2 * cases.len(), "no tool ran twice");
-        // The two that name a wait longer than the runner's own first pause.
+        // Two cases name a wait that is longer than the runner's own first pause.
         assert!(result["durationMs"].as_u64().unwrap() >= 2_000, "{result}");
     }
 }
@@ -140,7 +140,7 @@ async fn what_may_pass_is_tried_again_and_the_day_goes_on_as_if_nothing_had_been
 async fn a_metric_shows_what_a_run_waited_for_claudes_limits_in_all() {
     let cases = [
         case("cafter", 1, with_header(429, "retry-after-ms", "900")),
-        // Half a second and one second, each less up to a quarter.
+        // Pauses of half a second and one second, each shortened by up to a quarter.
         case("cown", 2, refused(529)),
     ];
     for (case, at_least) in cases.into_iter().zip([0.9, 1.125]) {
@@ -156,7 +156,7 @@ async fn a_metric_shows_what_a_run_waited_for_claudes_limits_in_all() {
     assert_eq!(none, Some(1.0), "a run without limits waits for nothing");
 }
 
-/// Failures that end one run and no other, with what is said of them and the attempts they are worth.
+/// Failures that end one run and no other, with the error text and the number of attempts.
 fn endings() -> Vec<(Case, &'static str, usize)> {
     vec![
         (case("b400", 9, refused(400)), "400 some_error: not now", 1),
@@ -228,11 +228,11 @@ async fn a_retry_that_would_pass_the_end_of_the_runs_time_is_not_waited_for() {
 #[tokio::test]
 async fn the_end_of_the_runs_time_while_claude_hangs_is_a_failure_that_keeps_what_happened() {
     const ACTED: (&str, &str) = ("habits.list", "ok");
-    // In the first reply, behind a call, and in the rating turn.
+    // In the first reply, after a call, and in the rating turn.
     tokio::join!(hangs(0, &[]), hangs(1, &[ACTED, ("__run", "error")]), hangs(2, &[ACTED]));
 }
 
-/// A run whose n-th request to Claude, from 0, is never answered, and the rows it leaves.
+/// A run whose n-th request to Claude, counted from 0, is never answered, and the rows that it leaves.
 async fn hangs(nth: usize, rows: &[(&str, &str)]) {
     let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 12_000).start().await;
     let seen = AtomicUsize::new(0);
@@ -254,7 +254,7 @@ async fn hangs(nth: usize, rows: &[(&str, &str)]) {
     assert_eq!(posts(&world, "/actions").len(), usize::from(!rows.is_empty()), "{nth}");
     assert_eq!(posts(&world, "/feedback").len(), 0, "{nth}");
     assert_eq!(world.peers.mcp.open_sessions(), 0, "{nth}");
-    // What left no mark is still due, and held back; the others are not due.
+    // Personas without a row are still due and are held back; the others are not due.
     assert_eq!(world.tick().await["skipped"], usize::from(rows.is_empty()), "{nth}");
 }
 
@@ -263,7 +263,7 @@ async fn the_end_of_the_runs_time_in_a_tool_call_is_an_unknown_outcome() {
     let world = Setup::one(&["habits"]).var("PERSONA_TIMEOUT_MS", 10_000).start().await;
     world.peers.mcp.override_tool("goals.create", 1, Behaviour::NeverAnswers);
     let goal = ("goals_create", json!({"title": "Mehr schlafen"}));
-    // One of them writes, so they run one after the other.
+    // One of the calls writes, so the calls run one after another.
     let reply = Scripted::tools(&[habits_list(), goal, habits_list()]);
     let result = play(&world, [reply]).await;
     assert!(only_failure(&result).contains("PERSONA_TIMEOUT_MS"), "{result}");

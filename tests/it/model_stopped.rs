@@ -1,4 +1,4 @@
-//! What waiting does not heal: a key, an account, a model, a spend limit. All use of the model stops.
+//! Errors that waiting does not fix: a key, an account, a model, a spend limit. All use of the model stops.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn refused(status: u16, code: Option<&str>) -> Fault {
     Fault::status(status, json!({"type": "error", "error": error}).to_string())
 }
 
-/// Three personas, one at a time, whose first `times` requests to Claude meet this.
+/// Three personas, one at a time, whose first `times` requests to Claude meet this fault.
 async fn world(times: usize, fault: Fault) -> World {
     let setup = Setup::many(&["anna", "ben", "cleo"]).var("PERSONA_CONCURRENCY", 1);
     let world = setup.start().await;
@@ -32,7 +32,7 @@ async fn health(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn the_first_refusal_stops_everybody_before_they_log_in() {
+async fn the_first_refusal_stops_all_personas_before_they_log_in() {
     for (status, code) in [
         (401, None),
         (402, None),
@@ -52,12 +52,12 @@ async fn the_first_refusal_stops_everybody_before_they_log_in() {
         let before = world.upstream_requests();
         let (answer, body) = world.call(Method::POST, "/diag/tick").await;
         assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE, "{body}");
-        let said = code.map_or_else(|| status.to_string(), str::to_owned);
-        assert!(body["error"].as_str().unwrap().contains(&said), "{body}");
+        let cause = code.map_or_else(|| status.to_string(), str::to_owned);
+        assert!(body["error"].as_str().unwrap().contains(&cause), "{body}");
         assert_eq!(world.upstream_requests(), before, "nobody is asked, not even who is due");
         let health = health(&world).await;
         assert_eq!(health["status"], "degraded");
-        assert!(health["reason"].as_str().unwrap().contains(&said), "{health}");
+        assert!(health["reason"].as_str().unwrap().contains(&cause), "{health}");
     }
 }
 
@@ -69,16 +69,16 @@ async fn a_stop_of_all_use_of_the_model_is_one_error_line() {
     for _ in 0..2 {
         assert_eq!(world.call(Method::POST, "/diag/tick").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
-    // A probe that finds nothing changed is no news either.
+    // A probe with an unchanged result is not logged again.
     world.clock.advance(10 * MINUTE);
     world.tick().await;
-    let said = logs.lines_with("ERROR");
-    assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0].contains("402"), "{}", said[0]);
+    let lines = logs.lines_with("ERROR");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("402"), "{}", lines[0]);
 }
 
 #[tokio::test]
-async fn one_probe_run_after_ten_minutes_and_doubling_finds_out_when_it_is_over() {
+async fn one_probe_run_after_ten_minutes_then_doubling_detects_the_end_of_the_stop() {
     let world = world(3, refused(401, None)).await;
     world.tick().await;
     for minutes in [10, 20] {
@@ -113,7 +113,8 @@ async fn three_runs_in_a_row_refused_at_once_stop_it_and_two_do_not() {
 #[tokio::test]
 async fn personas_that_start_together_write_the_tools_to_the_cache_once() {
     let mut seen = String::new();
-    // Who waits two seconds for the first one writes too, and a machine may stall for as long.
+    // A run that has waited two seconds for the first one writes the prefix too, and a machine may stall for
+    // that long.
     for _ in 0..3 {
         let setup = Setup::many(&["a", "b", "c", "d"]).var("PERSONA_CONCURRENCY", 4);
         let setup = setup.peers(|peers| peers.claude.latency = Duration::from_millis(50));
@@ -122,7 +123,7 @@ async fn personas_that_start_together_write_the_tools_to_the_cache_once() {
         let requests = world.peers.claude.requests();
         let tools = Value::from(requests[0].tools.clone()).to_string().len() as u64 / 4;
         let written = world.peers.claude.cache_usage().written;
-        // Written by each of them, the tools alone would come to more than that.
+        // If every run had written them, the tools alone would be more than this.
         if written < 3 * tools {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a server or the configuration says of a tool's nature, and what becomes of its calls.
+//! What the server or the configuration declares about a tool's nature, and how its calls are then executed.
 
 use devstack::{claude::Scripted, fault::Fault};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn tools_that_read_by_annotation_or_by_configuration_run_at_once() {
     for (read_tools, annotations) in [
         ("", json!({"readOnlyHint": true})),
         ("x.y, t.odd", Value::Null),
-        // The configuration adds to what the server says.
+        // The configuration marks the tool as a read although the server says that it is not.
         ("t.odd", json!({"readOnlyHint": false})),
     ] {
         let setup = Setup::one(&["habits"]).var("PERSONA_READ_TOOLS", read_tools);
@@ -72,7 +72,7 @@ async fn tools_that_destroy_or_are_for_administrators_by_annotation_are_denied()
 }
 
 #[tokio::test]
-async fn of_two_tools_of_one_name_the_stricter_is_believed() {
+async fn of_two_tools_with_one_name_the_stricter_nature_applies() {
     for admin_first in [false, true] {
         let world = Setup::one(&["habits"]).start().await;
         world.peers.mcp.add_tool("t.twice", "", anything());

@@ -1,4 +1,4 @@
-//! Answers that are too long, point elsewhere, never come, or ask for something themselves.
+//! Answers that are too long, redirect elsewhere, never arrive, or contain requests of the server.
 
 use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour, recorder::Recorded};
 use reqwest::Method;
@@ -12,7 +12,7 @@ use crate::{
     support::{Setup, path},
 };
 
-/// A result of this many bytes of text, as JSON or as an event.
+/// A result with this many bytes of text, as JSON or as an event.
 fn of_length(bytes: usize, as_event: bool) -> Fault {
     let text = "a".repeat(bytes);
     let result = json!({"content": [{"type": "text", "text": text}]});
@@ -41,18 +41,18 @@ async fn an_answer_over_the_limit_says_so_and_is_not_asked_for_again_by_stream_a
     let spelled: Vec<_> = asked.iter().map(|tool| tool.replace('.', "_")).collect();
     let calls: Vec<_> = spelled.iter().map(|name| (name.as_str(), json!({}))).collect();
     play_well(&world, [Scripted::tools(&calls), Scripted::text("Lang.")]).await;
-    let (actions, told) = (world.actions().await, results(&main_requests(&world)[1]));
+    let (actions, shown) = (world.actions().await, results(&main_requests(&world)[1]));
     for (n, tool) in asked.iter().enumerate().take(4) {
         let message = actions[n].error_message.as_deref().unwrap();
         assert!(message.contains("longer than 4 MB"), "{tool}: {message}");
-        assert_eq!(told[n].to_string().contains("may or may not"), tool.ends_with("create"));
+        assert_eq!(shown[n].to_string().contains("may or may not"), tool.ends_with("create"));
         assert_eq!(mcp.served.recorder.matching(calls_of(tool)).len(), 1, "{tool}");
     }
     assert_eq!(actions[4].result, "ok");
 }
 
 #[tokio::test]
-async fn a_tool_list_over_the_limit_is_told_and_not_asked_for_again() {
+async fn a_tool_list_over_the_limit_is_reported_and_not_requested_again() {
     let world = Setup::one(&["habits"]).start().await;
     spoil_rpc(&world, "tools/list", 9, of_length(5 << 20, true));
     let result = world.tick().await;
@@ -63,7 +63,7 @@ async fn a_tool_list_over_the_limit_is_told_and_not_asked_for_again() {
 }
 
 /// A redirection to another host.
-fn away() -> Fault {
+fn redirection() -> Fault {
     let headers = vec![("location", "http://elsewhere.test/x".into())];
     Fault::Respond { status: 307, headers, body: String::new() }
 }
@@ -72,7 +72,7 @@ fn away() -> Fault {
 async fn a_redirection_is_final_and_names_its_target() {
     for method in ["initialize", "tools/list"] {
         let world = Setup::one(&["habits"]).start().await;
-        spoil_rpc(&world, method, 9, away());
+        spoil_rpc(&world, method, 9, redirection());
         let result = world.tick().await;
         let error = only_failure(&result);
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
@@ -83,7 +83,7 @@ async fn a_redirection_is_final_and_names_its_target() {
         let (auth, claude) = (&world.peers.auth.served, &world.peers.claude.served);
         let peer = if path == "/v1/messages" { claude } else { auth };
         let is_it = move |r: &Recorded| r.path().ends_with(path);
-        peer.faults.inject(9, away(), is_it);
+        peer.faults.inject(9, redirection(), is_it);
         let result = world.tick().await;
         let error = only_failure(&result);
         assert!(error.contains("307") && error.contains("http://elsewhere.test/x"), "{error}");
@@ -97,7 +97,7 @@ async fn a_redirected_call_is_an_error_that_names_the_target() {
     let mcp = &world.peers.mcp;
     for tool in ["r.list", "r.create"] {
         mcp.add_tool(tool, "", anything());
-        mcp.served.faults.inject(9, away(), calls_of(tool));
+        mcp.served.faults.inject(9, redirection(), calls_of(tool));
     }
     let calls = Scripted::tools(&[("r_list", json!({})), ("r_create", json!({}))]);
     play_well(&world, [calls, Scripted::text("Weg.")]).await;
@@ -159,7 +159,7 @@ async fn a_redirection_of_the_personas_endpoint_names_the_url_and_the_variable_t
 }
 
 #[tokio::test]
-async fn a_read_without_an_answer_is_told_as_that() {
+async fn a_read_without_an_answer_is_reported_as_such() {
     let world = no_tools().await;
     let mcp = &world.peers.mcp;
     for tool in ["t.list", "u.list"] {
@@ -169,11 +169,11 @@ async fn a_read_without_an_answer_is_told_as_that() {
     mcp.served.faults.inject(9, Fault::HandledThenReset, calls_of("u.list"));
     let calls = Scripted::tools(&[("t_list", json!({})), ("u_list", json!({}))]);
     play_well(&world, [calls, Scripted::text("Nichts.")]).await;
-    let told = results(&main_requests(&world)[1]);
+    let shown = results(&main_requests(&world)[1]);
     for (n, row) in world.actions().await.iter().enumerate() {
         let message = row.error_message.as_deref().unwrap();
         assert!(message.contains("(asked twice)"), "{message}");
-        assert!(!told[n].to_string().contains("may or may not"), "{}", told[n]);
+        assert!(!shown[n].to_string().contains("may or may not"), "{}", shown[n]);
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_jwt_that_fits_in_no_header_is_the_fault_of_mana_auth() {
     }
 }
 
-/// A stream with so many requests of the server, and a result behind them.
+/// A stream with this many requests of the server, followed by a result.
 fn asking(times: usize) -> Fault {
     let mut body = String::new();
     for n in 0..times {

@@ -1,4 +1,5 @@
-//! A day of ten personas in which all that is odd meets at once: one odd part costs nothing but itself.
+//! A day of ten personas with all kinds of malformed data at the same time: each malformed part affects only
+//! itself.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devstack::{
@@ -19,10 +20,10 @@ fn image(bytes: &[u8]) -> Value {
     json!({"type": "image", "mimeType": "image/png", "data": STANDARD.encode(bytes)})
 }
 
-/// Tools that Claude would refuse, each for another reason.
+/// Tools that Claude would refuse, each for a different reason.
 fn odd_schemas() -> [(&'static str, Value); 5] {
     let property = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
-    // `odd_text` has a thousand levels, as text: a value of so many is copied beyond a test's stack.
+    // `odd_text` has a thousand levels, but as text: copying a value that deep would overflow a test's stack.
     let deep = (0..300).fold(json!({}), |inner, _| json!({"not": inner}));
     [
         ("odd.dollar", json!({"properties": {"$top": {"type": "integer"}}})),
@@ -33,7 +34,7 @@ fn odd_schemas() -> [(&'static str, Value); 5] {
     ]
 }
 
-/// Tools whose answers are odd, and the answers.
+/// Tools with malformed answers, and the answers.
 fn odd_answers() -> Vec<(&'static str, Behaviour)> {
     let answer = |result: Value| Behaviour::Result(result);
     let blob = STANDARD.encode(b"%PDF-1.4 not really a pdf");
@@ -49,7 +50,7 @@ fn odd_answers() -> Vec<(&'static str, Behaviour)> {
     ]
 }
 
-/// The day of everybody: odd calls and words, odd answers, and closing words.
+/// The day of every persona: malformed calls and texts, malformed answers, and a final text.
 fn odd_reply(turn: usize) -> Scripted {
     let calls = |names: &[&str]| -> Vec<String> {
         let call = |name: &&str| {
@@ -86,7 +87,7 @@ fn odd_reply(turn: usize) -> Scripted {
 }
 
 #[tokio::test]
-async fn with_everything_odd_at_once_everybody_else_has_a_whole_day_and_the_log_says_each_once() {
+async fn with_all_malformed_data_at_once_every_day_is_complete_and_each_part_logged_once() {
     let logs = Logs::capture("warn");
     let mut personas: Vec<SeedPersona> =
         (0..10).map(|n| persona(&format!("p{n}"), &["habits"])).collect();
@@ -138,7 +139,7 @@ async fn with_everything_odd_at_once_everybody_else_has_a_whole_day_and_the_log_
     assert!(world.feedback().await.len() >= 10);
     assert!(world.health().await["reason"].is_null());
 
-    // However often it is met, it is told once a day.
+    // However often the tool is met, it is logged once a day.
     world.tick().await;
     world.tick().await;
     for (name, _) in odd_schemas() {

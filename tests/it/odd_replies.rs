@@ -1,5 +1,5 @@
-//! Replies and results with something odd about them: one odd part does not cost the whole, and what cannot be
-//! sent back is not sent back.
+//! Replies and results with malformed parts: one malformed part does not invalidate the rest, and blocks that
+//! cannot be sent back are not sent back.
 
 use std::time::Duration;
 
@@ -34,20 +34,20 @@ fn text(text: &str) -> String {
 #[tokio::test]
 async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silently() {
     let world = world().await;
-    let said = |is_error: bool, content: Value| {
+    let result = |is_error: bool, content: Value| {
         Behaviour::Result(json!({"isError": is_error, "content": content}))
     };
     let blank = |text: &str| json!([{"type": "text", "text": text}]);
     let resource = json!([{"type": "resource", "resource": {"uri": "mana://x", "text": " \n"}}]);
     let behaviours = [
-        said(true, json!([])),
-        said(true, blank("")),
-        said(true, blank("\n")),
-        said(true, blank("\u{a0}\u{3000}")),
-        said(false, blank("\n\t ")),
-        said(false, json!([])),
-        said(false, json!([{"type": "text", "text": " "}, {"type": "text", "text": "Da. \n"}])),
-        said(false, resource),
+        result(true, json!([])),
+        result(true, blank("")),
+        result(true, blank("\n")),
+        result(true, blank("\u{a0}\u{3000}")),
+        result(false, blank("\n\t ")),
+        result(false, json!([])),
+        result(false, json!([{"type": "text", "text": " "}, {"type": "text", "text": "Da. \n"}])),
+        result(false, resource),
     ];
     let tools = calls_that_meet(&world, behaviours);
     let calls: Vec<_> = tools.iter().map(|tool| (tool.as_str(), json!({}))).collect();
@@ -55,8 +55,8 @@ async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silent
     no_violation(&world);
     let results = results(&main_requests(&world)[1]);
     for result in &results[..4] {
-        let said = result["content"][0]["text"].as_str().unwrap();
-        assert!(result["is_error"] == true && said.contains("without saying why"), "{result}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(result["is_error"] == true && text.contains("without saying why"), "{result}");
     }
     assert!(results[4].get("content").is_none() && results[5].get("content").is_none());
     assert_eq!(results[6]["content"], blank("Da. \n"), "what is no blank stays as it is");
@@ -67,7 +67,7 @@ async fn a_result_that_says_nothing_is_empty_or_says_that_the_tool_failed_silent
     assert_eq!(world.feedback().await.len(), tools.len(), "one module each");
 }
 
-/// A day of a paused reply that ends in white space, blank texts, and odd calls.
+/// A day with a paused reply that ends in white space, blank texts, and malformed calls.
 fn odd_day(turn: usize) -> Scripted {
     let thinking = r#"{"type":"thinking","thinking":"","signature":"sig_1"}"#;
     match turn {
@@ -114,14 +114,14 @@ async fn a_reply_is_sent_back_without_what_claude_refuses_and_with_the_same_byte
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[0].json(), asked[1].json());
     let body = asked[0].json();
-    let said: Vec<_> = body["messages"].as_array().unwrap().iter().collect();
-    assert_eq!(said[1]["content"], json!([{"type": "text", "text": "Moment …"}]));
+    let messages: Vec<_> = body["messages"].as_array().unwrap().iter().collect();
+    assert_eq!(messages[1]["content"], json!([{"type": "text", "text": "Moment …"}]));
     let kinds = |message: &Value| {
         let blocks = message["content"].as_array().unwrap().iter();
         blocks.map(|block| block["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(kinds(said[2]), ["thinking", "tool_use"]);
-    let odd = said.iter().rfind(|message| message["role"] == "assistant").unwrap();
+    assert_eq!(kinds(messages[2]), ["thinking", "tool_use"]);
+    let odd = messages.iter().rfind(|message| message["role"] == "assistant").unwrap();
     assert_eq!(odd["content"][0]["text"], "Noch was. ", "it ends no request");
     assert!((1..3).all(|n| odd["content"][n]["input"] == json!({})));
     assert_ne!(odd["content"][1]["id"], odd["content"][2]["id"]);
@@ -161,7 +161,7 @@ async fn calls_of_a_complete_reply_are_made_whatever_reason_it_gives() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_announced_and_does_not_come_is_an_end_of_its_own() {
+async fn a_reply_that_announces_a_call_without_one_has_an_end_reason_of_its_own() {
     let logs = Logs::capture("warn");
     let announced = || Scripted::stop("tool_use", "Gleich.");
     let world = world().await;
@@ -212,7 +212,7 @@ async fn an_odd_call_costs_that_call_at_most() {
             vec![("habits.list", "error"), ok],
             Some(NONE),
         ),
-        // An odd input is that of its own block, whatever id it shares.
+        // A malformed input belongs to its own block, even if another block has the same id.
         (
             vec![
                 of(r#""id":"a","name":"habits_list","input":{"n":1e400}"#),
@@ -230,7 +230,7 @@ async fn an_odd_call_costs_that_call_at_most() {
     ] {
         let world = world().await;
         let content = format!("[{}]", blocks.join(","));
-        // Twice, so that the ids of the second are those of the first.
+        // Two replies, so that the ids of the second are those of the first.
         let day = [
             raw(&content, Some("tool_use")),
             raw(&content, Some("tool_use")),
@@ -245,25 +245,25 @@ async fn an_odd_call_costs_that_call_at_most() {
         if let Some(hash) = hash {
             assert_eq!(actions[0].input_hash.as_deref(), Some(hash), "{content}");
         }
-        let said = results(&main_requests(&world)[2]);
-        assert_eq!(said.len(), rows.len(), "{content}");
+        let shown = results(&main_requests(&world)[2]);
+        assert_eq!(shown.len(), rows.len(), "{content}");
     }
 }
 
-/// The hash of `{}`.
+/// The input hash of `{}`.
 const NONE: &str = "44136fa355b3678a";
 
-/// What the tick says it cost, what the journal has booked for the run, and the steps say: all the same.
+/// The cost according to the tick, the journal's run and its steps; all must be equal.
 async fn booked(world: &World, result: &Value) -> Usd {
     let journal = world.journal().await;
     let spent = journal.latest_runs(1).await.unwrap().remove(0).spent;
-    let said = result["costUsd"].as_f64().unwrap();
-    assert!((said - spent.dollars()).abs() < 1e-9, "{said} and {spent}");
+    let cost = result["costUsd"].as_f64().unwrap();
+    assert!((cost - spent.dollars()).abs() < 1e-9, "{cost} and {spent}");
     spent
 }
 
 #[tokio::test]
-async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_said_once() {
+async fn a_reply_without_usage_keeps_its_reservation_and_is_logged_once() {
     let logs = Logs::capture("warn");
     let world = world().await;
     let content = r#"[{"type":"text","text":"Heute nicht."}]"#;
@@ -283,7 +283,7 @@ async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_sai
         days += 1;
         assert_eq!(main_requests(&world).len(), days, "asked once: {usage}");
     }
-    // 8,192 tokens of output alone were reserved for.
+    // The reservation included 8,192 tokens of output.
     assert!(least > Usd::from_dollars(0.5).unwrap().per_million(8_192), "{least}");
     assert_eq!(logs.lines_with("does not say what it took").len(), 1);
     make_due(&world).await;
@@ -298,7 +298,7 @@ async fn a_reply_that_does_not_say_what_it_took_keeps_its_reservation_and_is_sai
 }
 
 #[tokio::test]
-async fn what_a_killed_run_has_booked_for_such_a_reply_is_what_it_goes_on_with() {
+async fn a_killed_run_continues_with_the_amount_booked_for_a_reply_without_usage() {
     let mut world = world().await;
     let odd = format!("[{}]", call("toolu_a"));
     let odd =
@@ -319,7 +319,7 @@ async fn what_a_killed_run_has_booked_for_such_a_reply_is_what_it_goes_on_with()
     let before = world.journal().await.latest_runs(1).await.unwrap().remove(0).spent;
     world.peers.claude.served.faults.clear();
     world.peers.claude.answer_with(|r| (!r.is_rating()).then(|| Scripted::text("Gut.")));
-    // What is booked leaves no room under this cap, so the day is over.
+    // The booked amount leaves no room under this cap, so the day is over.
     let cap = before.dollars().to_string();
     world.start_again(&[("PERSONA_MAX_COST_USD", &cap)]).await;
     let over = async |journal: &mana_persona_runner::journal::Journal| {
@@ -342,7 +342,7 @@ async fn what_was_written_to_the_cache_counts_where_the_sum_is_missing() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_model_is_priced_as_the_dearer_and_said_once() {
+async fn an_answer_of_another_model_gets_the_higher_price_and_is_logged_once() {
     let logs = Logs::capture("warn");
     let usage = r#"{"input_tokens":1000,"output_tokens":100}"#;
     for (asked, answered, dollars, warnings) in [
@@ -363,13 +363,13 @@ async fn an_answer_of_another_model_is_priced_as_the_dearer_and_said_once() {
             let spent = booked(&world, &play_well(&world, [reply]).await).await;
             assert_eq!(spent, Usd::from_dollars(dollars).unwrap(), "{asked} {answered}");
         }
-        let said = logs.lines_with("another model answered").len() - before;
-        assert_eq!(said, warnings, "{asked} {answered}");
+        let lines = logs.lines_with("another model answered").len() - before;
+        assert_eq!(lines, warnings, "{asked} {answered}");
     }
 }
 
 #[tokio::test]
-async fn prices_of_nothing_are_one_warning_at_the_start() {
+async fn zero_prices_cause_one_warning_at_the_start() {
     let path = format!("{}/prices-of-nothing.toml", env!("CARGO_TARGET_TMPDIR"));
     let band =
         "{input = 0, write_5m = 0, write_1h = 0, read = 0, output = 0}".replace(" 0", " 0.0");

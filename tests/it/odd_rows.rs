@@ -1,4 +1,4 @@
-//! Rows of the journal that do not say what this program writes: the trouble of their run alone.
+//! Journal rows with content that this program does not write: only the row's own run is affected.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use mana_persona_runner::{
@@ -14,8 +14,8 @@ use crate::{
     support::{Setup, World, logs::Logs, patiently},
 };
 
-/// Changes the journal as somebody with a shell would.
-async fn spoil(world: &World, statements: &[String]) {
+/// Changes the journal as a user with a shell could.
+async fn alter(world: &World, statements: &[String]) {
     let file = world.peers.data_folder().join(FILE_NAME);
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     for sql in statements {
@@ -24,7 +24,7 @@ async fn spoil(world: &World, statements: &[String]) {
     connection.close().await.unwrap();
 }
 
-/// Two personas, of whom one was killed after it had used a tool; the other's day is still to come.
+/// Two personas. One was killed after it had used a tool; the day of the other has not begun.
 async fn killed() -> (World, RunId) {
     let mut world = Setup::many(&["anna", "ben"]).var("PERSONA_CONCURRENCY", 1).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {
@@ -51,10 +51,10 @@ async fn over(world: &World, run: RunId) -> String {
 }
 
 #[tokio::test]
-async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_day() {
+async fn an_unreadable_step_closes_its_run_with_its_rows_and_the_others_have_their_day() {
     for number in ["-1", "4294967296", "9223372036854775808"] {
         let (mut world, run) = killed().await;
-        spoil(&world, &[format!("INSERT INTO steps VALUES ('{run}', {number}, 0, '{{}}')")]).await;
+        alter(&world, &[format!("INSERT INTO steps VALUES ('{run}', {number}, 0, '{{}}')")]).await;
         world.start_again(&[]).await;
         let reason = over(&world, run).await;
         assert!(reason.contains("cannot be read"), "{number}: {reason}");
@@ -65,9 +65,9 @@ async fn an_odd_step_closes_its_run_with_what_it_has_and_the_others_have_their_d
 }
 
 #[tokio::test]
-async fn a_run_of_nobody_is_closed_and_its_rows_are_handed_in() {
+async fn a_run_whose_persona_cannot_be_read_is_closed_and_its_rows_are_posted() {
     let (mut world, run) = killed().await;
-    spoil(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
+    alter(&world, &[format!("UPDATE runs SET persona = '{{\"userId\":' WHERE id = '{run}'")]).await;
     world.start_again(&[]).await;
     let reason = over(&world, run).await;
     assert!(reason.contains("whose run"), "{reason}");
@@ -76,11 +76,11 @@ async fn a_run_of_nobody_is_closed_and_its_rows_are_handed_in() {
 }
 
 #[tokio::test]
-async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_on() {
+async fn a_post_of_an_unknown_kind_is_logged_once_and_listed_and_the_daemon_continues() {
     let logs = Logs::capture("warn");
     let (mut world, run) = killed().await;
     let other = RunId::new();
-    spoil(
+    alter(
         &world,
         &[
             format!("DELETE FROM steps WHERE run_id = '{run}'"),
@@ -102,16 +102,16 @@ async fn a_post_of_an_unknown_kind_is_told_once_and_listed_and_the_daemon_goes_o
 }
 
 #[tokio::test]
-async fn a_journal_that_can_be_written_to_and_not_be_read_is_told_until_a_tick_can_read_it() {
+async fn a_journal_that_can_be_written_but_not_read_is_reported_until_a_tick_reads_it() {
     let world = Setup::many(&["anna"]).start().await;
-    spoil(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
+    alter(&world, &["ALTER TABLE runs RENAME TO elsewhere".to_owned()]).await;
     let (status, answer) = world.call(Method::POST, "/diag/tick").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     let (status, answer) = world.call(Method::GET, "/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
     assert!(answer["reason"].as_str().unwrap().contains("journal"), "{answer}");
     assert_eq!(world.health().await["status"], "degraded");
-    spoil(&world, &["ALTER TABLE elsewhere RENAME TO runs".to_owned()]).await;
+    alter(&world, &["ALTER TABLE elsewhere RENAME TO runs".to_owned()]).await;
     assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }

@@ -1,5 +1,5 @@
-//! Text and JSON that JavaScript writes and serde_json refuses: one odd part costs nothing but itself, at
-//! every door.
+//! Text and JSON that JavaScript writes and serde_json refuses: one malformed part affects only itself, at
+//! every interface.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use reqwest::Method;
@@ -13,8 +13,8 @@ use crate::{
     support::{Setup, World, path, patiently},
 };
 
-/// Members of an object that are all odd: half a pair in a key and a text, a byte that is no UTF-8, a number
-/// out of range, values too deep.
+/// Malformed members of an object: half a surrogate pair in a key and in a text, a byte that is not UTF-8, a
+/// number out of range, values nested too deeply.
 fn odd_members() -> Vec<u8> {
     let mut members = br#""\ud83d":"\uDE00"#.to_vec();
     members.extend(b"\xff\xed\xa0\x80");
@@ -30,7 +30,7 @@ fn spliced() -> Fault {
 /// A result of a call or a list as JSON or as an event.
 fn answer(result: &str, as_event: bool) -> Fault {
     let body = format!(r#"{{"jsonrpc":"2.0","id":0,"result":{result}}}"#);
-    // Where the mark stands comes a byte that is no UTF-8.
+    // The placeholder is replaced with a byte that is not UTF-8.
     let mut bytes = body.into_bytes();
     if let Some(at) = bytes.windows(6).position(|window| window == b"%BYTE%") {
         bytes.splice(at..at + 6, *b"\xff");
@@ -117,7 +117,7 @@ async fn a_refusal_with_odd_parts_is_read_for_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_odd_tool_stops_nobody() {
+async fn a_malformed_tool_stops_no_run() {
     let world = Setup::one(&["habits"]).start().await;
     let deep =
         format!("{}{}", r#"{"items":"#.repeat(1_000), "}".repeat(1_000)).replace(":}", ":{}}");
@@ -136,7 +136,7 @@ async fn an_odd_tool_stops_nobody() {
     assert_eq!(rpc(&world, "tools/list").len(), 1);
 }
 
-/// What a model that cuts texts in JavaScript's way writes: hashes as Node gives them.
+/// The reply of a model that cuts texts as JavaScript does; the hashes are those that Node computes.
 const ODD_CALLS: &str = r#"[{"type":"text","text":"Los \ud83d"},
     {"type":"tool_use","id":"toolu_1","name":"t_create","input":{"t":"\ud83d"}},
     {"type":"tool_use","id":"toolu_2","name":"t_create","input":{"\uD83D":"\uDE00x"}},
@@ -173,9 +173,9 @@ async fn an_odd_reply_is_paid_once_and_its_calls_are_made_where_nothing_is_missi
     let actions = world.actions().await;
     let errors: Vec<_> = actions.iter().map(|row| row.result.as_str()).collect();
     assert_eq!(errors, ["ok", "ok", "error"]);
-    let told = results(&requests[1])[2].clone();
-    assert_eq!(told["is_error"], true);
-    assert!(told.to_string().contains("too large or values nested too deep"), "{told}");
+    let result = results(&requests[1])[2].clone();
+    assert_eq!(result["is_error"], true);
+    assert!(result.to_string().contains("too large or values nested too deep"), "{result}");
     assert_eq!(hashes(&actions), HASHES);
 }
 

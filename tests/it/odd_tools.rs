@@ -1,4 +1,4 @@
-//! Tools that Claude would refuse, or does: they are left out, named, and nobody else loses anything.
+//! Tools that Claude would refuse or does refuse: they are left out and reported, and nothing else is lost.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     support::{Setup, World, logs::Logs, patiently},
 };
 
-/// Bodies of requests of main turns as they came in, refused ones included.
+/// The requests of main turns as they arrived, including refused ones.
 fn sent(world: &World) -> Vec<Recorded> {
     world.peers.claude.served.recorder.matching(is_main)
 }
@@ -29,9 +29,9 @@ fn refusal(message: &str) -> Fault {
     Fault::status(400, json!({"type": "error", "error": error, "request_id": "req_1"}).to_string())
 }
 
-/// Refuses `times` requests that offer a tool of this name, for that tool.
+/// Refuses `times` requests that offer a tool of this name, with an error about that tool.
 fn refuse_tool(world: &World, times: usize, name: &'static str) {
-    // Where it stands is known for every list that this world has.
+    // The error names the tool's index, so a fault is planned for every index that the tool may have.
     for place in 0..200 {
         let why = format!("tools.{place}.custom.input_schema: JSON schema is invalid.");
         world.peers.claude.served.faults.inject(times, refusal(&why), move |request| {
@@ -44,7 +44,7 @@ fn thinks(body: &Value) -> bool {
     body["messages"].to_string().contains(r#""type":"thinking""#)
 }
 
-/// A reply that thinks and calls `habits.list`.
+/// A reply with a thinking block and a call of `habits.list`.
 fn thoughtful_call(n: usize) -> Scripted {
     let content = format!(
         r#"[{{"type":"thinking","thinking":"","signature":"sig_{n}"}}, {{"type":"tool_use","id":"toolu_{n}","name":"habits_list","input":{{}}}}]"#
@@ -74,7 +74,7 @@ async fn with_every_odd_tool_at_once_all_personas_have_a_whole_day_and_the_log_n
         property(json!({"maximum": null})),
         property(json!({"properties": null})),
         json!({"definitions": {"d": "string"}}),
-        // What is left of a schema that goes too deep.
+        // The remainder of a schema that is nested too deeply.
         property(json!({"not": {"items": null}})),
     ];
     let repaired = [
@@ -154,7 +154,7 @@ async fn a_server_with_nothing_but_unfit_tools_fails_the_run_and_says_why() {
 async fn a_tool_that_a_refusal_names_is_taken_out_with_the_thinking_and_stays_out() {
     let logs = Logs::capture("warn");
     let world = Setup::one(&["habits"]).start().await;
-    // The second request is refused: the first reply thought with that tool on offer.
+    // The second request is refused: the thinking in the first reply is bound to a list with that tool.
     let schema = anything();
     world.peers.mcp.add_tool("bad.tool", "", schema.clone());
     world.peers.mcp.add_tool("zzz.last", "", schema);
@@ -189,7 +189,7 @@ async fn a_tool_that_a_refusal_names_is_taken_out_with_the_thinking_and_stays_ou
         (true, true, true),
         (false, true, false),
         (false, false, false),
-        // What was thought since then is bound to the tools as they are now.
+        // Thinking blocks since then are bound to the tools as they are now.
         (false, false, true),
         (false, false, true),
     ];
@@ -205,7 +205,7 @@ async fn a_tool_that_a_refusal_names_is_taken_out_with_the_thinking_and_stays_ou
     ];
     assert_eq!(outcomes(&actions), rows, "a call of it is answered as that of an unknown tool");
 
-    // The next day it is not even tried.
+    // On the next day the tool is not offered at all.
     world.peers.claude.served.faults.clear();
     make_due(&world).await;
     let before = requests.len();
@@ -296,10 +296,10 @@ async fn after_a_kill_the_run_stays_without_the_tool_and_sends_the_same_bytes() 
     let names = offered(&thirds[1]);
     assert!(names.contains(&"bad_tool_2".to_owned()) && !names.contains(&"bad_tool".to_owned()));
     assert_eq!(outcomes(&world.actions().await), [("habits.list", "ok"); 2]);
-    // The process that went on with the run knows of it too.
+    // The process that continued the run also knows that the tool was refused.
     make_due(&world).await;
     play_well(&world, [Scripted::text("Nichts.")]).await;
     let names = offered(sent(&world).last().unwrap());
-    // The other one has the spelling now.
+    // The other tool has the spelling now.
     assert!(names.contains(&"bad_tool".to_owned()) && !names.contains(&"bad_tool_2".to_owned()));
 }

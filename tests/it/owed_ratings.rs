@@ -1,4 +1,4 @@
-//! Ratings that are still owed: by runs that were stopped in the middle of their day.
+//! Ratings that are still owed by runs that were stopped in the middle of their day.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn ratings_asked(world: &World) -> usize {
     world.peers.claude.served.recorder.matching(is_rating).len()
 }
 
-/// A daemon that was stopped after each of these personas had used a tool; it is down.
+/// A daemon that was stopped after each of these personas had used a tool; the daemon is not running.
 async fn stopped_in_the_middle(names: &[&str]) -> World {
     let mut world =
         Setup::many(names).short_days().var("PERSONA_CONCURRENCY", names.len()).start().await;
@@ -58,7 +58,7 @@ async fn none_is_owed(world: &World) {
 }
 
 #[tokio::test]
-async fn a_drain_begins_no_further_of_them() {
+async fn a_drain_starts_no_further_owed_rating() {
     let mut world = stopped_in_the_middle(&["anna", "ben", "carla"]).await;
     let answer = CancellationToken::new();
     let hold = Fault::Hold(answer.clone());
@@ -77,7 +77,7 @@ async fn a_drain_begins_no_further_of_them() {
 }
 
 #[tokio::test]
-async fn they_wait_for_money() {
+async fn owed_ratings_wait_for_the_budget() {
     let mut world = stopped_in_the_middle(&["anna", "ben"]).await;
     world.start_again(&[("BUDGET_DAILY_USD", "0.0001")]).await;
     patiently("the cap", async {
@@ -95,7 +95,7 @@ async fn they_wait_for_money() {
 }
 
 #[tokio::test]
-async fn one_that_claude_refuses_for_good_is_given_up_and_the_persona_goes_on() {
+async fn a_rating_that_claude_refuses_for_good_is_given_up_and_the_persona_still_runs() {
     let mut world = stopped_in_the_middle(&["anna"]).await;
     let body =
         json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}});
@@ -111,7 +111,7 @@ async fn one_that_claude_refuses_for_good_is_given_up_and_the_persona_goes_on() 
 }
 
 #[tokio::test]
-async fn one_of_them_finds_out_whether_claude_is_to_be_had_again_where_nobody_is_due() {
+async fn an_owed_rating_probes_claude_if_no_persona_is_due() {
     let mut world = stopped_in_the_middle(&["anna", "ben"]).await;
     let body = json!({"type": "error", "error": {"type": "authentication_error", "message": "no"}});
     let refusal = Fault::status(401, body.to_string());

@@ -1,4 +1,4 @@
-//! A run in which the daemon's own code panics: it alone fails, and what it did is handed in.
+//! A run in which the daemon's own code panics: only this run fails, and its rows are posted.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::{
     support::{Setup, World, logs::Logs},
 };
 
-/// What is logged between the end of a tool call and its entry in the journal.
+/// The log line between the end of a tool call and its step in the journal.
 const AFTER_A_CALL: &str = "tool call ended";
-/// What is logged when mana-auth has answered a login.
+/// The log line after mana-auth has answered a login.
 const AFTER_THE_LOGIN: &str = "http.operation=\"login\"";
-/// What is logged when a run that failed has been closed.
+/// The log line after a failed run has been closed.
 const AFTER_CLOSING: &str = "run did not end well";
-/// Longer than the first back-off, so short that a daily persona is in the same slot.
+/// Longer than the first back-off, but short enough that a daily persona is in the same slot.
 const AN_HOUR: Duration = Duration::from_secs(3_600);
 
 async fn assert_failed_runs(world: &World, number: f64) {
@@ -59,7 +59,7 @@ async fn a_run_that_panics_is_closed_and_its_persona_held_back() {
     assert!(messages[0].contains("may or may not"), "nobody wrote down how it ended");
     assert!(messages[1].contains("panicked"), "{messages:?}");
 
-    // Due again, it is held back for a while and then has its day.
+    // When it is due again, the persona is held back for a while and then runs.
     make_due_after(&world, AN_HOUR).await;
     assert_eq!(counts(&world.tick().await), [2, 1, 1]);
     world.clock.advance(AN_HOUR);
@@ -69,7 +69,7 @@ async fn a_run_that_panics_is_closed_and_its_persona_held_back() {
 
 #[tokio::test]
 async fn a_run_that_panics_again_when_it_is_closed_is_over_all_the_same() {
-    // Where it panics first, and what is left of it.
+    // The first place that panics, and the rows and the state that remain.
     let cases = [(AFTER_A_CALL, 2, RunState::Finished), (AFTER_THE_LOGIN, 0, RunState::Failed)];
     for (first, rows, state) in cases {
         let logs = Logs::capture("debug");

@@ -1,4 +1,4 @@
-//! The personal space, and no other one: mana-mcp writes to whatever space it is given.
+//! The personal space is the only one that is used: mana-mcp writes to any space that it is given.
 
 use devstack::auth::Deployment;
 use reqwest::{Method, StatusCode};
@@ -8,7 +8,7 @@ use crate::support::{Setup, World, for_each, path::SPACES};
 
 const LOGIN: &str = "/diag/login?email=persona.anna@mana.test";
 
-/// A space with this metadata.
+/// A space with this id and metadata.
 fn space(id: &str, metadata: Value) -> Value {
     json!({"name": id, "slug": id, "logo": null, "id": id, "metadata": metadata})
 }

@@ -1,4 +1,4 @@
-//! What personas may do with tools, and what the model hears of it.
+//! The policy for tools, and what the model is told about it.
 
 use devstack::claude::Scripted;
 use serde_json::{Value, json};
@@ -8,12 +8,12 @@ use crate::{
     support::{Setup, World},
 };
 
-/// A tool without input.
+/// The schema of a tool without input.
 fn nothing() -> serde_json::Map<String, Value> {
     json!({"type": "object", "properties": {}}).as_object().cloned().unwrap_or_default()
 }
 
-/// A world whose server also lists a destructive tool, one for administrators, and a notebook.
+/// A world whose server also lists a destructive tool, an administration tool and a notebook.
 async fn world(setup: Setup) -> World {
     let world = setup.start().await;
     for tool in ["notes.deleteAll", "admin.listUsers"] {
@@ -46,7 +46,7 @@ async fn a_denied_call_is_an_error_that_says_why_and_reaches_no_server() {
     for tool in ["notes.deleteAll", "admin.listUsers"] {
         assert!(world.peers.mcp.served.recorder.matching(calls_of(tool)).is_empty());
     }
-    // The gate's hints come along as a system message, which this model takes.
+    // The gate's hints are sent as a system message, which this model accepts.
     let last = request.messages.last().unwrap();
     assert_eq!(last["role"], "system");
     assert_eq!(last["content"].as_str().unwrap().matches("<reminder>").count(), 2);
@@ -102,11 +102,11 @@ async fn what_destroys_or_administers_is_denied_however_its_name_is_spelled() {
     assert_eq!(rows.len(), tools.len());
     for ((name, reason), row) in tools.iter().zip(&rows) {
         assert_eq!(row.tool_name, *name);
-        let said = row.error_message.as_deref().unwrap_or_default();
+        let message = row.error_message.as_deref().unwrap_or_default();
         let calls = world.peers.mcp.served.recorder.matching(calls_of(name)).len();
         match reason {
-            Some(reason) => assert!(said.contains(reason) && calls == 0, "{name}: {said}"),
-            None => assert_eq!((row.result.as_str(), calls), ("ok", 1), "{name}: {said}"),
+            Some(reason) => assert!(message.contains(reason) && calls == 0, "{name}: {message}"),
+            None => assert_eq!((row.result.as_str(), calls), ("ok", 1), "{name}: {message}"),
         }
     }
 }
@@ -127,18 +127,18 @@ async fn tools_that_cost_the_product_money_are_not_offered_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn a_model_without_system_messages_hears_reminders_behind_the_last_result() {
+async fn a_model_without_system_messages_gets_reminders_after_the_last_result() {
     let setup = Setup::one(&["habits"]).var("ANTHROPIC_MODEL", "claude-haiku-4-5");
     let world = setup.var("ANTHROPIC_EFFORT", "none").var("PERSONA_MAX_TURNS", 4).start().await;
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Schluss.")]).await;
     let blocks = results(&main_requests(&world)[1]);
     assert_eq!(blocks[0]["type"], "tool_result");
-    let said = blocks[1]["text"].as_str().unwrap();
-    assert!(said.starts_with("<reminder>") && said.contains("noch drei"), "{said}");
+    let reminder = blocks[1]["text"].as_str().unwrap();
+    assert!(reminder.starts_with("<reminder>") && reminder.contains("noch drei"), "{reminder}");
 }
 
 #[tokio::test]
-async fn reminders_stay_where_they_were_said() {
+async fn reminders_keep_their_position_in_the_history() {
     let world = Setup::one(&["habits"]).var("PERSONA_MAX_TURNS", 4).start().await;
     let turn = || Scripted::tools(&[habits_list()]);
     play_well(&world, [turn(), turn(), turn(), Scripted::text("Schluss.")]).await;
@@ -148,8 +148,8 @@ async fn reminders_stay_where_they_were_said() {
         assert_eq!(&later[..earlier.len()], &earlier[..], "history is only appended to");
     }
     let system = |m: &&Value| m["role"] == "system";
-    let said: Vec<_> = requests[3].messages.iter().filter(system).collect();
-    assert_eq!(said.len(), 2, "three left, and the last one: {said:?}");
+    let reminders: Vec<_> = requests[3].messages.iter().filter(system).collect();
+    assert_eq!(reminders.len(), 2, "three left, and the last one: {reminders:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Handing in rows: once, in order, whole, and for as long as it takes.
+//! Posting rows: once, in order, complete, and with retries for as long as necessary.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     support::{Setup, World, failure_of, patiently},
 };
 
-/// Everything posted to one of the two endpoints of a persona, in order of arrival.
+/// All posts to one of the two endpoints of a persona, in order of arrival.
 fn posts(world: &World, user: &str, kind: &str) -> Vec<Recorded> {
     let path = format!("/api/v1/internal/personas/{user}/{kind}");
     let recorder = &world.peers.auth.served.recorder;
@@ -36,7 +36,7 @@ async fn actions_of(world: &World, user: &str) -> Vec<ActionRow> {
     world.actions().await.into_iter().filter(|row| row.persona_id == user).collect()
 }
 
-/// Claude replies with these calls (name in Claude's spelling, input), then says goodbye.
+/// Makes Claude reply with these calls (name in Claude's spelling, input), then with a final text.
 fn play(world: &World, calls: Vec<(String, Value)>) {
     world.peers.claude.answer_with(move |request| {
         let calls: Vec<_> = calls.iter().map(|(name, input)| (&**name, input.clone())).collect();
@@ -66,14 +66,14 @@ async fn a_run_posts_one_batch_of_actions_in_order_and_then_one_of_ratings() {
         let run = actions[0]["tickId"].as_str().unwrap();
         assert!(actions.iter().chain(&feedback).all(|row| row["tickId"] == run));
         assert!(runs.insert(run.to_owned()), "a run's id is its own");
-        // Calls that a missing vault made the runner repeat are one action.
+        // Calls that the runner repeated because of a missing vault are one action.
         let mut called: Vec<_> = calls.iter().filter(|call| call.user_id == *user).collect();
         called.dedup_by(|later, first| {
             later.tool == first.tool && later.arguments == first.arguments
         });
         let mut called: Vec<_> = called.iter().map(|call| call.tool.as_str()).collect();
         let posted: Vec<_> = actions.iter().map(|row| row["toolName"].as_str().unwrap()).collect();
-        // Reads of one turn run at once and arrive as they like.
+        // Reads of one turn run at the same time and arrive in any order.
         let mut sorted = posted.clone();
         sorted.sort_unstable();
         called.sort_unstable();
@@ -147,7 +147,7 @@ async fn more_than_500_actions_go_in_further_batches_with_ids_of_their_own_and_n
     };
     play(&world, (0..CALLS).map(call).collect());
     let anna = &world.users[0];
-    // The second batch is hit: it alone is repeated.
+    // The second batch meets the fault: only this batch is repeated.
     world.peers.auth.served.faults.inject(1, Fault::HandledThenReset, |r| {
         r.path().ends_with("/actions") && r.body.windows(12).any(|w| w == b"invented_501")
     });
@@ -165,7 +165,7 @@ async fn more_than_500_actions_go_in_further_batches_with_ids_of_their_own_and_n
         actions_of(&world, anna).await.into_iter().map(|row| row.tool_name).collect();
     let called: Vec<_> = (0..CALLS).map(|n| call(n).0.replace("habits_", "habits.")).collect();
     assert_eq!(landed, called);
-    // The ratings carry the id of the run, which is that of the first batch.
+    // The ratings carry the id of the run, as the first batch does.
     let run = &rows_of(&posts[0], "actions")[0]["tickId"];
     assert!(world.feedback().await.iter().all(|row| row.tick_id == *run));
     assert_eq!(world.feedback().await.len(), 1);
@@ -188,11 +188,11 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
         "\\u0000",
     ];
     let world = Setup::many(&["anna"]).short_days().start().await;
-    // As names the model made up, where Claude's API lets them pass, and as what a tool says.
+    // As tool names that the model invented, where Claude's API accepts them, and as texts of tool errors.
     let named: Vec<_> = hostile.iter().filter(|text| !text.is_empty()).collect();
     let mut calls: Vec<_> = named.iter().map(|name| (name.to_string(), json!({}))).collect();
-    let said = calls_that_meet(&world, hostile.map(|text| Behaviour::IsError(text.into())));
-    calls.extend(said.iter().map(|name| (name.clone(), json!({}))));
+    let failing = calls_that_meet(&world, hostile.map(|text| Behaviour::IsError(text.into())));
+    calls.extend(failing.iter().map(|name| (name.clone(), json!({}))));
     let count = calls.len();
     let inputs = hostile.map(|text| ("habits_create".to_owned(), json!({"name": text, text: 1})));
     calls.extend(inputs);
@@ -219,12 +219,12 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
         let plain = text.replace('\0', "");
         assert!(plain.is_empty() || plain.starts_with(&row.tool_name), "{text:?}: {row:?}");
     }
-    for ((tool, text), row) in said.iter().zip(hostile).zip(&actions[named.len()..count]) {
+    for ((tool, text), row) in failing.iter().zip(hostile).zip(&actions[named.len()..count]) {
         let message = row.error_message.as_deref().unwrap();
         assert_eq!((row.tool_name.replace('.', "_"), row.result.as_str()), (tool.clone(), "error"));
         assert!(units(message) <= 500, "{text:?}: {row:?}");
         let plain = text.replace('\0', "");
-        // Of a tool that says nothing but white space, the row says that.
+        // If a tool's text is only white space, the row reports that.
         assert!(plain.trim().is_empty() || plain.starts_with(message), "{text:?}: {row:?}");
     }
     assert!(actions[..].iter().all(|row| row.input_hash.as_ref().is_some_and(|h| h.len() == 16)));
@@ -237,7 +237,7 @@ async fn no_text_of_model_tools_or_persona_can_spoil_a_batch() {
     }
 }
 
-/// A refusal as mana-auth words it.
+/// A refusal in mana-auth's form.
 fn refusal(status: u16) -> String {
     let message = words(status);
     format!(r#"{{"statusCode":{status},"message":"{message}"}}"#)
@@ -277,7 +277,7 @@ async fn a_404_that_is_not_about_the_persona_is_waited_out_like_a_wrong_key_or_a
     assert_eq!(ratings_asked(&world), answers.len());
     let depth = world.journal().await.outbox_depth().await.unwrap();
     assert_eq!(depth.dead, 0, "{depth:?}");
-    // The path is right again: everything lands.
+    // Once the path works again, all rows are stored.
     faults.clear();
     patiently("all rows", async {
         while world.feedback().await.len() < answers.len() {
@@ -297,7 +297,7 @@ async fn posts_that_hang_hold_up_no_post_that_becomes_due_meanwhile() {
     let mut world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 8).start().await;
     let faults = &world.peers.auth.served.faults;
     for user in &world.users {
-        // What the run itself tries, and for the last the first delivery after that.
+        // The run's own attempts, and for the last persona also the first delivery after the run.
         let refused = if user == &world.users[7] { 4 } else { 3 };
         let path = format!("/{user}/actions");
         faults.on(refused, Method::POST, &path, Fault::status(503, "{}"));
@@ -351,7 +351,7 @@ async fn a_refusal_is_final_and_without_actions_no_rating_is_asked_for() {
         Some(5.0)
     );
     assert_eq!(result["undelivered"], 0, "there is nothing to wait for");
-    // They are due for ever, but their day is over.
+    // These personas stay due, but their day is over.
     assert_eq!(world.tick().await["skipped"], 5);
 }
 
@@ -392,7 +392,7 @@ async fn ratings_that_are_refused_leave_the_actions_where_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_waits_in_the_outbox_and_lands_later_without_asking_the_model_again() {
+async fn rows_not_accepted_wait_in_the_outbox_and_are_stored_later_without_model_requests() {
     let names = ["down", "keyless", "forbidden", "broken", "well"];
     let world = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 5).start().await;
     let faults = &world.peers.auth.served.faults;
@@ -401,14 +401,14 @@ async fn what_is_not_taken_waits_in_the_outbox_and_lands_later_without_asking_th
         faults.on(usize::MAX, Method::POST, &format!("/{user}/actions"), fault);
     }
     let result = world.good_tick().await;
-    let told = ["ranSuccessfully", "undelivered"].map(|count| result[count].clone());
-    assert_eq!(told, [5, 4].map(Value::from), "{result}");
+    let counts = ["ranSuccessfully", "undelivered"].map(|count| result[count].clone());
+    assert_eq!(counts, [5, 4].map(Value::from), "{result}");
     assert_eq!(ratings_asked(&world), 5);
-    // Ratings never overtake actions.
+    // Ratings are never posted before actions.
     for user in &world.users[..4] {
         assert_eq!(posts(&world, user, "feedback").len(), 0);
     }
-    // They are due still, but not paid for again.
+    // The personas are still due, but their model requests are not paid for again.
     assert_eq!(world.tick().await["skipped"], 4);
     let asked = world.peers.claude.requests().len();
     let attempts = posts(&world, &world.users[0], "actions").len();

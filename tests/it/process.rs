@@ -23,7 +23,7 @@ use sqlx::{Connection, SqliteConnection};
 use crate::support::{Setup, patiently, start_peers, variables};
 use daemon::{Daemon, finish};
 
-/// Whether a request to Claude shows it the results of calls.
+/// Whether a request to Claude contains tool results.
 fn shows_results(request: &Recorded) -> bool {
     String::from_utf8_lossy(&request.body).contains("\"tool_result\"")
 }
@@ -74,7 +74,7 @@ async fn a_signal_while_a_session_is_being_opened_leaves_none_behind() {
     session_is_ended(&peers).await;
 }
 
-/// The daemon may be gone before mana-mcp has dealt with its last request.
+/// Waits for the DELETE: the daemon may have ended before mana-mcp has handled its last request.
 async fn session_is_ended(peers: &Devstack) {
     let deletes = |r: &Recorded| r.method == Method::DELETE && r.status.is_some();
     patiently("the DELETE", peers.mcp.served.recorder.wait_for(1, deletes)).await;
@@ -130,7 +130,7 @@ async fn every_bad_value_is_named_at_once_and_none_is_shown() {
         ("LOG_FORMAT", "hush"),
         ("RUST_LOG", "hush=hush=hush"),
     ];
-    // The health check needs to know no more than where to ask.
+    // The health check needs only the variables for the address.
     for (arguments, needed) in [(&[][..], &bad[..]), (&["--healthcheck"], &bad[..2])] {
         let vars = bad.map(|(name, value)| (name.into(), value.into()));
         let ended = finish(vars, arguments).await;
@@ -172,7 +172,7 @@ async fn production_refuses_to_start_without_its_secrets() {
     for (changed, named) in cases {
         for environment in environments {
             let vars = [&complete[..], environment, changed].concat();
-            // Later ones replace earlier ones, as in any environment.
+            // Later variables replace earlier ones, as in any environment.
             let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
             let ended = finish(vars, &[]).await;
             assert_eq!(ended.code, Some(78), "{changed:?}, {environment:?}: {}", ended.stderr);
@@ -185,7 +185,7 @@ async fn production_refuses_to_start_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn in_production_whoever_says_so_there_is_no_diag() {
+async fn there_is_no_diag_in_production_however_production_is_set() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
     for (runner, node) in [("production", ""), ("", "production"), ("development", "production")] {
         let vars = [("RUNNER_ENV", runner.into()), ("NODE_ENV", node.into())];
@@ -196,7 +196,7 @@ async fn in_production_whoever_says_so_there_is_no_diag() {
             assert_eq!(status, StatusCode::NOT_FOUND, "{runner}/{node} {path}");
         }
         assert_eq!(daemon.call(Method::GET, "/health").await.1["status"], "ok");
-        // The next one needs its journal.
+        // The next daemon needs the journal of this one.
         daemon.signal("TERM").await;
         assert_eq!(daemon.ended().await.code, Some(0));
     }
@@ -242,7 +242,7 @@ async fn the_healthcheck_tells_a_healthy_daemon_from_anything_else() {
     for (port, healthy) in [
         (port_of(&daemon.url), true),
         (absent.to_string(), false),
-        // A server, but no daemon of ours: its /health is a 404.
+        // A server that is not the daemon: its /health is a 404.
         (port_of(peers.auth.url()), false),
     ] {
         let vars = [("PORT".into(), (&port).into()), ("TZ".into(), "No/Where".into())];
@@ -282,9 +282,9 @@ async fn missing_keys_disable_the_loop_with_one_warning_that_names_them() {
         let warnings: Vec<_> =
             ended.stdout.lines().filter(|line| line.contains(" WARN ")).collect();
         assert_eq!(warnings.len(), 1, "{}", ended.stdout);
-        for told in [&health["reason"].to_string(), &body["error"].to_string(), warnings[0]] {
-            let named: Vec<_> = keys.into_iter().filter(|name| told.contains(name)).collect();
-            assert_eq!(named, missing, "{told}");
+        for text in [&health["reason"].to_string(), &body["error"].to_string(), warnings[0]] {
+            let named: Vec<_> = keys.into_iter().filter(|name| text.contains(name)).collect();
+            assert_eq!(named, missing, "{text}");
         }
     }
     assert_eq!(peers.auth.served.recorder.all().len(), 0);

@@ -1,4 +1,5 @@
-//! The rate limit of the personas endpoint: all wait for its end together, and nobody calls it a failure.
+//! The rate limit of the personas endpoint: all requests wait for its end together, and no failure is
+//! reported.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{Setup, World, logs::Logs, patiently};
 
-/// A 429 whose limit is reset in so many seconds, as the newer service words it.
+/// A 429 in the newer service's form, whose limit is reset in this many seconds.
 fn limited(seconds: i64) -> Fault {
     let now = Timestamp::constant(1_700_000_000, 0);
     let date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -28,13 +29,13 @@ fn is_posted(kind: &'static str) -> impl Fn(&Recorded) -> bool + Clone {
     move |r| r.method == Method::POST && r.path().ends_with(kind)
 }
 
-/// What the personas endpoint was asked, in order.
+/// The requests to the personas endpoint, in order.
 fn asked(world: &World) -> Vec<Recorded> {
     let recorder = &world.peers.auth.served.recorder;
     recorder.matching(|r| r.path().starts_with("/api/v1/internal/personas/"))
 }
 
-/// No tick and no alert's metric counts it as a failure.
+/// Checks that no tick and no metric of an alert counts the limit as a failure.
 async fn nothing_failed(world: &World, logs: &Logs) {
     assert_eq!(world.metric(r#"ticks_total{outcome="failed"}"#).await.unwrap_or_default(), 0.0);
     let (status, body) = world.call(Method::GET, "/ready").await;
@@ -50,7 +51,7 @@ async fn all_runs_wait_for_the_newer_services_window_and_every_row_lands() {
     let window = SignedDuration::from_secs(2);
     let names = ["anna", "ben", "cleo", "dora", "emil", "fritz"];
     let setup = Setup::many(&names).short_days().var("PERSONA_CONCURRENCY", 6);
-    // /due and the actions, but not a single rating.
+    // Enough for /due and the actions, but not for one rating.
     let personas_elsewhere = Some(NewerOptions { rate_limit: 7, window });
     let world = Setup { personas_elsewhere, ..setup }.start().await;
     let result = world.good_tick().await;
@@ -65,9 +66,9 @@ async fn all_runs_wait_for_the_newer_services_window_and_every_row_lands() {
 }
 
 #[tokio::test]
-async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_asked_for() {
+async fn a_limit_without_a_duration_holds_all_posts_and_the_ratings_are_still_made() {
     let logs = Logs::capture("info");
-    // One after the other: the second meets a closed gate.
+    // The personas run one after another: the second one finds the gate closed.
     let setup = Setup::many(&["anna", "ben"]).short_days().var("PERSONA_CONCURRENCY", 1);
     let world = setup.start().await;
     let faults = &world.peers.auth.served.faults;
@@ -76,7 +77,7 @@ async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_as
     assert_eq!((&result["ranSuccessfully"], &result["undelivered"]), (&json!(2), &json!(2)));
     let rated = world.peers.claude.requests().iter().filter(|r| r.is_rating()).count();
     assert_eq!(rated, 2);
-    // Who asks for a tick learns when the limit is over, and nobody sends anything.
+    // The answer to a requested tick says when the limit ends, and no request is sent.
     let before = asked(&world).len();
     for _ in 0..3 {
         let (status, body) = world.call(Method::POST, "/diag/tick").await;
@@ -87,7 +88,7 @@ async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_as
     world.clock.advance(Duration::from_secs(600));
     assert_eq!(asked(&world).len(), before);
     assert_eq!(before, 2, "/due and the first post");
-    // It cost none of the rows an attempt.
+    // The limit was not counted as an attempt of a row.
     let posts = world.journal().await.kept_posts().await.unwrap();
     assert_eq!(posts.len(), 4);
     assert!(posts.iter().all(|post| post.attempts == 0 && post.reason.is_none()), "{posts:?}");
@@ -96,7 +97,7 @@ async fn a_limit_that_does_not_say_how_long_holds_everybody_and_the_rating_is_as
 }
 
 #[tokio::test]
-async fn ratings_alone_can_meet_it_and_a_reset_long_past_makes_no_storm() {
+async fn the_limit_can_hit_ratings_alone_and_a_past_reset_causes_no_burst() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     world.peers.auth.served.faults.inject(2, limited(-90), is_posted("/feedback"));
     let result = world.good_tick().await;
@@ -112,7 +113,7 @@ async fn ratings_alone_can_meet_it_and_a_reset_long_past_makes_no_storm() {
 }
 
 #[tokio::test]
-async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
+async fn a_rate_limited_delivery_of_the_outbox_is_not_an_attempt() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     let faults = &world.peers.auth.served.faults;
     faults.inject(3, Fault::status(503, "{}"), is_posted("/actions"));
@@ -140,7 +141,7 @@ async fn a_delivery_of_the_outbox_that_meets_it_is_no_attempt() {
 }
 
 #[tokio::test]
-async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
+async fn after_the_limit_a_hanging_post_blocks_no_other_request() {
     let world = Setup::many(&["anna"]).short_days().start().await;
     let faults = &world.peers.auth.served.faults;
     faults.inject(3, Fault::status(503, "{}"), is_posted("/actions"));
@@ -148,7 +149,7 @@ async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
     faults.inject(1, Fault::Hang, is_posted("/actions"));
     assert_eq!(world.good_tick().await["undelivered"], 1);
     world.clock.advance(Duration::from_secs(2));
-    // The delivery waited for the end of the limit, and hangs.
+    // The delivery waited for the end of the limit and now hangs.
     patiently("a post that hangs", async {
         while !faults.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -160,7 +161,7 @@ async fn once_it_is_over_nobody_waits_for_the_answers_of_others() {
 }
 
 #[tokio::test]
-async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
+async fn a_tick_of_the_interval_waits_for_the_limit_and_a_stop_ends_the_wait() {
     let logs = Logs::capture("info");
     let mut world = Setup::one(&["habits"]).short_days().var("TICK_INTERVAL_MS", 50).start().await;
     let faults = &world.peers.auth.served.faults;
@@ -176,7 +177,7 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
     faults.on(1, Method::GET, "/due", limited(50));
     let is_refused = |r: &Recorded| r.status == Some(StatusCode::TOO_MANY_REQUESTS);
     patiently("the limit", recorder.wait_for(2, is_refused)).await;
-    // Also while a tick waits, whoever asks for one learns until when.
+    // While a tick waits, the answer to another requested tick also says when the limit ends.
     let (status, body) = patiently("the limit to be known", async {
         loop {
             let answer = world.call(Method::POST, "/diag/tick").await;
@@ -194,7 +195,7 @@ async fn a_tick_of_the_interval_waits_for_it_and_a_stop_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_rows_to_the_outbox_that_a_limit_keeps_from_being_handed_in() {
+async fn a_stop_during_a_limit_leaves_the_rows_in_the_outbox() {
     let setup = Setup::many(&["anna"]).short_days().var("SHUTDOWN_GRACE_MS", 60_000);
     let mut world = setup.start().await;
     world.peers.auth.served.faults.inject(1, limited(9), is_posted("/actions"));
@@ -207,7 +208,7 @@ async fn a_stop_leaves_rows_to_the_outbox_that_a_limit_keeps_from_being_handed_i
     assert_eq!(recorder.matching(is_posted("/actions")).len(), 1);
     let posts = world.journal().await.kept_posts().await.unwrap();
     assert_eq!((posts.len(), posts[0].attempts), (1, 0));
-    // The next process knows nothing of the limit, and hands them in.
+    // The next process does not know the limit, and posts the rows.
     world.start_again(&[]).await;
     patiently("the rows", recorder.wait_for(2, is_posted("/actions"))).await;
 }

@@ -1,4 +1,4 @@
-//! The rating turn: what the persona is asked, and what is made of its answer.
+//! The rating turn: what the persona is asked, and how its answer is used.
 
 use devstack::{
     auth::FeedbackRow,
@@ -13,7 +13,7 @@ use crate::{
     support::{Setup, World},
 };
 
-/// A day in which `habits` and `goals` are used, and what is said of it afterwards.
+/// A day in which `habits` and `goals` are used, followed by these answers to the rating request.
 fn day_with(answers: impl IntoIterator<Item = Scripted>) -> impl Iterator<Item = Scripted> {
     let calls = [("habits_list", json!({})), ("goals_list", json!({}))];
     [Scripted::tools(&calls), Scripted::text("War gut.")].into_iter().chain(answers)
@@ -23,7 +23,7 @@ async fn world() -> World {
     Setup::one(&["habits"]).start().await
 }
 
-fn told(rows: &[FeedbackRow]) -> Vec<(&str, i64)> {
+fn ratings_of(rows: &[FeedbackRow]) -> Vec<(&str, i64)> {
     rows.iter().map(|row| (row.module.as_str(), row.rating)).collect()
 }
 
@@ -48,7 +48,7 @@ async fn the_question_is_a_fresh_one_with_a_recap_of_what_happened() {
     ]}));
     mcp.override_tool("habits.list", 1, lines);
     mcp.override_tool("goals.list", 1, Behaviour::IsError("Ziele sind weg".into()));
-    // A read, so it is asked once more.
+    // A read, so the call is sent once more.
     mcp.override_tool("dreams.list", 2, Behaviour::EndsStream);
     let none = |name: &'static str| (name, json!({}));
     let replies = [
@@ -114,7 +114,7 @@ async fn the_answer_is_asked_for_as_json_with_the_reason_before_the_number() {
     assert!(places.is_sorted(), "in that order on the wire: {places:?}");
 }
 
-/// A rating answer for both modules around one spelling of the number for `habits`.
+/// A rating answer for both modules with this spelling of the number for `habits`.
 fn number(spelled: &str) -> String {
     format!(
         r#"{{"ratings":[{{"module":"habits","notes":"n","calls":[1],"rating":{spelled}}},
@@ -153,7 +153,7 @@ async fn the_answer_is_read_with_every_tolerance() {
         make_due(&world).await;
         play_well(&world, day_with([Scripted::text(&answer)])).await;
         let rows = world.feedback().await;
-        assert_eq!(told(&rows[2 * n..]), [("habits", rating), ("goals", 2)], "{answer}");
+        assert_eq!(ratings_of(&rows[2 * n..]), [("habits", rating), ("goals", 2)], "{answer}");
         assert_eq!(rating_requests(&world).len(), n + 1, "no repair: {answer}");
     }
     assert_eq!(unrated(&world).await, Some(0.0));
@@ -166,10 +166,10 @@ async fn an_answer_in_several_blocks_beside_thinking_is_read_too() {
         {"type":"text","text":"{\"ratings\":[{\"module\":\"habits\",\"rating\":4},"},
         {"type":"text","text":"{\"module\":\"goals\",\"rating\":1}]}"}]"#;
     play_well(&world, day_with([raw(content, Some("end_turn"))])).await;
-    assert_eq!(told(&world.feedback().await), [("habits", 4), ("goals", 1)]);
+    assert_eq!(ratings_of(&world.feedback().await), [("habits", 4), ("goals", 1)]);
 }
 
-/// One module's rating.
+/// A rating answer with one module only.
 fn only(module: &str, rating: i64) -> Scripted {
     Scripted::ratings(&[(module, rating, "Weil.")])
 }
@@ -200,7 +200,7 @@ async fn what_is_missing_is_asked_for_once_more_and_no_further() {
             vec![("goals", 2), ("habits", 1)],
             0.0,
         ),
-        // What it rated the first time stays; the forgotten one stays unrated.
+        // A module that was rated in the first answer keeps its rating; a forgotten module stays unrated.
         (vec![only("habits", 2), nothing()], &all[1..], vec![("habits", 2)], 1.0),
         (vec![only("habits", 2), only("habits", 5)], &all[1..], vec![("habits", 2)], 1.0),
         (vec![nothing(), nothing()], &all, vec![("__parse", 3)], 2.0),
@@ -217,7 +217,7 @@ async fn what_is_missing_is_asked_for_once_more_and_no_further() {
         assert_eq!(schema_of(second)["properties"]["module"]["enum"], json!(missing), "{what}");
         let repair = second.last_user_text();
         assert!(repair.contains(&format!("für: {}.", missing.join(", "))), "{what}: {repair}");
-        assert_eq!(told(&world.feedback().await), rows, "{what}");
+        assert_eq!(ratings_of(&world.feedback().await), rows, "{what}");
         assert_eq!(unrated(&world).await, Some(unrated_modules), "{what}");
     }
 }
@@ -238,7 +238,7 @@ async fn an_unreadable_answer_leaves_one_row_that_says_what_came_back() {
         let world = world().await;
         play_well(&world, day_with(answers)).await;
         let rows = world.feedback().await;
-        assert_eq!(told(&rows), [("__parse", 3)], "{says}");
+        assert_eq!(ratings_of(&rows), [("__parse", 3)], "{says}");
         let notes = rows[0].notes.as_deref().unwrap();
         assert!(notes.contains(says) && notes.chars().count() <= 1_000, "{notes}");
         assert_eq!(world.peers.mcp.calls().len(), 2, "a rating turn calls no tool");
@@ -251,7 +251,7 @@ async fn a_refusal_to_rate_is_not_asked_again_and_leaves_the_mark() {
     play_well(&world, day_with([Scripted::refusal("general_harms")])).await;
     assert_eq!(rating_requests(&world).len(), 1);
     let rows = world.feedback().await;
-    assert_eq!(told(&rows), [("__parse", 3)]);
+    assert_eq!(ratings_of(&rows), [("__parse", 3)]);
     let notes = rows[0].notes.as_deref().unwrap();
     assert!(notes.contains("refusal") && notes.contains("general_harms"), "{notes}");
 }
@@ -262,7 +262,7 @@ async fn notes_are_cut_at_a_thousand_characters_and_spoil_no_batch() {
     let (long, emoji) = ("ä".repeat(3_000), "😀".repeat(3_000));
     for (notes, kept) in [
         (long.as_str(), Some("ä".repeat(1_000))),
-        // Counted as JavaScript counts, and never through the middle of a character.
+        // Counted in UTF-16 code units, as in JavaScript, and never cut inside a character.
         (&emoji, Some("😀".repeat(500))),
         ("mit\0Null", Some("mitNull".into())),
         ("", None),
@@ -295,7 +295,7 @@ async fn a_rating_request_that_fails_for_good_is_a_failed_entry_and_what_there_i
     for (answers, says, rows) in [
         (vec![refused(400)], "400", vec![]),
         (vec![refused(529), refused(529), refused(529)], "529", vec![]),
-        // The first answer was good for one of them.
+        // The first answer contained a valid rating for one of the modules.
         (vec![only("habits", 2), refused(400)], "400", vec![("habits", 2)]),
         (vec![Scripted::text("Nö."), refused(400)], "400", vec![("__parse", 3)]),
     ] {
@@ -304,7 +304,7 @@ async fn a_rating_request_that_fails_for_good_is_a_failed_entry_and_what_there_i
         assert!(only_failure(&result).contains(says), "{result}");
         let actions = world.actions().await;
         assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("goals.list", "ok")]);
-        assert_eq!(told(&world.feedback().await), rows);
+        assert_eq!(ratings_of(&world.feedback().await), rows);
         assert_eq!(world.tick().await["due"], 0, "its actions were its mark");
         let stage = r#"runs_total{outcome="failed",stage="rating_turn"}"#;
         assert_eq!(world.metric(stage).await, Some(1.0));
@@ -318,5 +318,5 @@ async fn a_rating_request_is_tried_again_where_that_may_help() {
     faults.inject(2, Fault::status(529, "{}"), |r| r.json()["tools"].is_null());
     play_well(&world, day_with([Scripted::ratings(&[("habits", 5, "a"), ("goals", 1, "b")])]))
         .await;
-    assert_eq!(told(&world.feedback().await), [("habits", 5), ("goals", 1)]);
+    assert_eq!(ratings_of(&world.feedback().await), [("habits", 5), ("goals", 1)]);
 }

@@ -10,7 +10,7 @@ use crate::support::{Setup, World, patiently};
 
 const READY: (StatusCode, Value) = (StatusCode::OK, Value::Null);
 
-/// The reason in the answer, or null in [`READY`].
+/// The status and the reason in the answer; the reason is null in [`READY`].
 async fn ready(world: &World) -> (StatusCode, Value) {
     let (status, body) = world.call(Method::GET, "/ready").await;
     let reason = body["reason"].clone();
@@ -27,7 +27,7 @@ fn not_ready(reason: &str) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn it_takes_keys_and_no_pause() {
+async fn ready_requires_the_keys_and_no_pause() {
     let missing = "MANA_SERVICE_KEY is not set; ticks are disabled";
     for (variable, value, expected) in [
         ("RUNNER_ENV", "production", READY),
@@ -41,7 +41,7 @@ async fn it_takes_keys_and_no_pause() {
 }
 
 #[tokio::test]
-async fn it_takes_a_list_of_due_personas_and_a_model_that_may_be_used() {
+async fn ready_requires_a_list_of_due_personas_and_a_usable_model() {
     let world = Setup::one(&["todo"]).start().await;
     assert_eq!(ready(&world).await, READY);
     world.peers.auth.served.faults.on(1, Method::GET, "/due", Fault::status(401, "no"));
@@ -62,7 +62,7 @@ async fn it_takes_a_list_of_due_personas_and_a_model_that_may_be_used() {
 }
 
 #[tokio::test]
-async fn it_takes_a_session_at_mana_mcp_for_somebody() {
+async fn ready_requires_that_some_persona_gets_a_session_at_mana_mcp() {
     let world = Setup::many(&["anna", "ben"]).short_days().start().await;
     let opens = |r: &Recorded| r.json()["method"] == "initialize";
     let mcp = &world.peers.mcp.served.faults;
@@ -73,11 +73,11 @@ async fn it_takes_a_session_at_mana_mcp_for_somebody() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let says = ["every run of the last tick failed: initialize: ", "404"];
     assert!(says.iter().all(|part| reason.as_str().unwrap().contains(part)), "{reason}");
-    // As long as both are held back, nobody knows better.
+    // As long as both are held back, no attempt can show that the cause is gone.
     assert_eq!(world.tick().await["skipped"], json!(2));
     assert_eq!(ready(&world).await.1, reason);
 
-    // One of them is enough.
+    // One successful persona is enough.
     mcp.clear();
     mcp.inject(1, Fault::status(404, "no"), opens);
     world.advance(std::time::Duration::from_secs(3_601));

@@ -1,4 +1,4 @@
-//! What a daemon that was killed or stopped has left, and what the next one makes of it.
+//! Runs that a killed or stopped daemon left unfinished, and how the next daemon continues them.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A persona whose day is a read, a write and closing words.
+/// A persona whose day is a read, a write and a final text.
 async fn anna() -> World {
     let world = Setup::one(&["habits"]).start().await;
     script(&world);
@@ -35,7 +35,7 @@ fn habits_create() -> (&'static str, Value) {
     ("habits_create", json!({"title": "Lesen", "frequency": "daily"}))
 }
 
-/// Lets requests hang that `matches`, and waits until `times` of them have arrived.
+/// Makes the requests that match hang, and waits until one has arrived.
 async fn hang_at(world: &World, matches: fn(&Recorded) -> bool) {
     world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, matches);
     drop(world.begin_tick());
@@ -93,7 +93,7 @@ async fn the_run(world: &World) -> RunRow {
     runs.into_iter().next().unwrap()
 }
 
-/// The rows that a whole day leaves.
+/// Checks the rows of a complete day.
 async fn the_day_is_whole(world: &World) {
     let actions = world.actions().await;
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("habits.create", "ok")]);
@@ -113,7 +113,7 @@ async fn a_run_killed_while_the_model_answers_goes_on_with_the_same_bytes_and_pa
     world.peers.claude.served.faults.clear();
     let before = bodies(&world);
     let reserved = the_run(&world).await.spent;
-    // At the start, and not only with the next tick.
+    // At the start of the daemon, not only with the next tick.
     world.start_again(&[]).await;
     everything_ends(&world).await;
 
@@ -135,7 +135,7 @@ async fn bytes_of_thinking_reminders_and_odd_json_are_the_same_after_a_kill() {
     let mut world = Setup::one(&["habits"]).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {
         _ if request.is_rating() => None,
-        // Three denied calls in a row bring reminders with them.
+        // Three denied calls in a row cause reminders.
         n @ 0..=3 => Some(crate::script::raw(
             &format!(
                 r#"[ {{"type":"thinking","thinking":"","signature":"S{n}=="}},
@@ -158,7 +158,7 @@ async fn bytes_of_thinking_reminders_and_odd_json_are_the_same_after_a_kill() {
 }
 
 #[tokio::test]
-async fn a_call_whose_result_was_lost_is_not_made_again_and_the_model_is_told_so() {
+async fn a_call_whose_result_was_lost_is_not_repeated_and_the_model_is_told() {
     let mut world = anna().await;
     world.peers.mcp.override_tool("habits.create", 1, Behaviour::Delay(Duration::from_secs(9)));
     drop(world.begin_tick());
@@ -176,9 +176,9 @@ async fn a_call_whose_result_was_lost_is_not_made_again_and_the_model_is_told_so
     let actions = world.actions().await;
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("habits.create", "error")]);
     assert!(actions[1].error_message.as_deref().unwrap().contains("unknown"));
-    let told = results(&main_requests(&world)[2]);
-    assert_eq!(told[0]["is_error"], true);
-    assert!(told[0]["content"].to_string().contains("may or may not"), "{told:?}");
+    let results = results(&main_requests(&world)[2]);
+    assert_eq!(results[0]["is_error"], true);
+    assert!(results[0]["content"].to_string().contains("may or may not"), "{results:?}");
     assert_eq!(main_requests(&world).len(), 3, "no reply was paid for twice");
 }
 
@@ -206,7 +206,7 @@ async fn an_unfinished_run_waits_for_peers_that_are_away_at_the_restart() {
     let faults = &world.peers.auth.served.faults;
     faults.inject(usize::MAX, Fault::status(503, "{}"), |r| r.path().contains("/auth/"));
     world.start_again(&[]).await;
-    // The tick finds out once more, then it is held back.
+    // The tick attempts the login once more, then the run is held back.
     let failed = r#"runs_total{outcome="failed",stage="login"}"#;
     world.metric_reaches(failed, 1.0).await;
     assert_eq!(the_run(&world).await.state, RunState::Running);
@@ -311,7 +311,7 @@ async fn a_persona_has_one_run_a_day_whatever_due_says_and_by_the_servers_clock(
             world.start_again(&[]).await;
         }
         world.peers.auth.set_last_active_at(&world.users[0], None).await;
-        // The runner's own clock says tomorrow.
+        // The runner's own clock is one day ahead.
         world.clock.advance(24 * HOUR);
         assert_eq!(world.tick().await["skipped"], 1);
     }

@@ -1,4 +1,4 @@
-//! Unfinished runs that do not get back to where they were: refused, cancelled or stopped on the way.
+//! Unfinished runs that cannot be continued to their end: refused, cancelled or stopped while resuming.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     support::{SEED_SECRET, Setup, World, path, patiently},
 };
 
-/// Whether a request to Claude shows it results.
+/// Whether a request to Claude contains tool results.
 fn second(request: &Recorded) -> bool {
     request.json()["messages"].as_array().is_some_and(|messages| messages.len() == 3)
 }
@@ -35,7 +35,7 @@ async fn killed_in_the_middle() -> World {
     killed_while_answering(second).await
 }
 
-/// A world whose daemon was killed while Claude answered such a request, and mana-mcp restarted with it.
+/// A world whose daemon was killed while Claude answered such a request; mana-mcp was restarted as well.
 async fn killed_while_answering(request: fn(&Recorded) -> bool) -> World {
     let mut world = Setup::one(&["habits"]).start().await;
     world.peers.claude.answer_with(|request| match request.turn() {
@@ -89,7 +89,7 @@ async fn the_back_off_after_a_refused_login_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn one_that_is_cancelled_before_it_goes_on_is_over() {
+async fn a_run_that_is_cancelled_before_it_continues_ends() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[]).await;
@@ -110,7 +110,7 @@ async fn one_that_is_cancelled_before_it_goes_on_is_over() {
 }
 
 #[tokio::test]
-async fn one_that_is_paused_before_it_goes_on_does_so_after_the_pause() {
+async fn a_run_that_is_paused_before_it_continues_does_so_after_the_pause() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[]).await;
@@ -135,7 +135,7 @@ async fn one_that_is_paused_before_it_goes_on_does_so_after_the_pause() {
 async fn a_rating_that_waits_for_money_is_not_given_up() {
     let mut world = killed_while_answering(|r| r.json()["tools"].is_null()).await;
     world.start_again(&[("BUDGET_DAILY_USD", "0.0001")]).await;
-    // The recovery at the start may be in flight.
+    // The recovery at the daemon's start may still be in flight.
     patiently("the tick", async {
         while world.call(Method::POST, "/diag/tick").await.0 == StatusCode::CONFLICT {
             tokio::task::yield_now().await;
@@ -154,7 +154,7 @@ async fn a_rating_that_waits_for_money_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_stop_on_the_way_leaves_no_session_behind() {
+async fn a_stop_while_a_run_resumes_leaves_no_session_open() {
     let mut world = killed_in_the_middle().await;
     world.peers.mcp.served.faults.inject(1, Fault::Hang, lists_tools);
     world.start_again(&[("SHUTDOWN_GRACE_MS", "60000")]).await;
@@ -167,7 +167,7 @@ async fn a_stop_on_the_way_leaves_no_session_behind() {
 }
 
 #[tokio::test]
-async fn one_that_was_stopped_before_anything_was_paid_and_then_killed_leaves_its_slot_free() {
+async fn a_run_stopped_before_any_payment_and_then_killed_leaves_its_slot_free() {
     let mut world = Setup::one(&["habits"]).idle().start().await;
     world.stop().await;
     let now = world.clock.now();
@@ -181,7 +181,7 @@ async fn one_that_was_stopped_before_anything_was_paid_and_then_killed_leaves_it
     };
     let slot = Slot::of(Cadence::Daily, now);
     let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };
-    // What it had written down by then.
+    // The steps that the run had written by then.
     let journal = Journal::open(world.peers.data_folder()).await.unwrap();
     journal.begin_run(run, now).await.unwrap();
     journal.keep_catalog("hash", "[]", now).await.unwrap();

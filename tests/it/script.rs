@@ -1,4 +1,4 @@
-//! Days as a test scripts them, and what the peers saw of them.
+//! Days that a test scripts, and what the peers received of them.
 
 use std::{
     sync::{
@@ -19,12 +19,12 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Setup, World};
 
-/// A read that changes nothing and needs no vault: Claude's spelling, and an input.
+/// A read that changes nothing and needs no vault: the name in Claude's spelling, and an input.
 pub(crate) fn habits_list() -> (&'static str, Value) {
     ("habits_list", json!({}))
 }
 
-/// A reply with exactly this content, which need not be what a serializer would write.
+/// A reply with exactly this content, in a form that a serializer need not produce.
 pub(crate) fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
     Scripted::Message {
         content: content.to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn raw(content: &str, stop_reason: Option<&str>) -> Scripted {
     }
 }
 
-/// A reply with exactly this content that says this of its length, as JSON text, and that this model gave it.
+/// A reply with exactly this content, this `usage` as JSON text, and this model.
 pub(crate) fn billed(content: &str, stop_reason: &str, usage: &str, model: &str) -> Scripted {
     let body = format!(
         r#"{{"id":"msg_1","type":"message","role":"assistant","model":"{model}","content":{content},"stop_reason":"{stop_reason}","usage":{usage}}}"#
@@ -42,28 +42,28 @@ pub(crate) fn billed(content: &str, stop_reason: &str, usage: &str, model: &str)
     Scripted::Raw { status: 200, headers, body }
 }
 
-/// What a daily persona is due for.
+/// The period of the cadence `daily`.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A tick in which Claude says this; whatever comes after, the scripted persona says.
+/// A tick in which Claude gives these replies; after them the scripted persona answers.
 pub(crate) async fn play(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
     replies.into_iter().for_each(|reply| world.peers.claude.enqueue(reply));
     world.tick().await
 }
 
-/// Like [`play`], and nobody may fail.
+/// Like [`play`]; no run may fail.
 pub(crate) async fn play_well(world: &World, replies: impl IntoIterator<Item = Scripted>) -> Value {
     let result = play(world, replies).await;
     assert_eq!((&result["failed"], &result["skipped"]), (&json!([]), &json!(0)), "{result}");
     result
 }
 
-/// Makes every persona due on a further day, as if it had never run.
+/// Makes every persona due again one day later, as if it had never run.
 pub(crate) async fn make_due(world: &World) {
     make_due_after(world, DAY).await;
 }
 
-/// Makes every persona due after this time, as if it had never run.
+/// Makes every persona due again after this time, as if it had never run.
 pub(crate) async fn make_due_after(world: &World, time: Duration) {
     world.peers.clock.advance(time);
     for user in &world.users {
@@ -71,7 +71,7 @@ pub(crate) async fn make_due_after(world: &World, time: Duration) {
     }
 }
 
-/// The error of the one run that failed in a tick.
+/// The error of the only failed run of a tick.
 pub(crate) fn only_failure(result: &Value) -> &str {
     let failed = result["failed"].as_array().unwrap();
     assert_eq!(failed.len(), 1, "{result}");
@@ -88,39 +88,39 @@ pub(crate) fn rating_requests(world: &World) -> Vec<ParsedRequest> {
     world.peers.claude.requests().into_iter().filter(ParsedRequest::is_rating).collect()
 }
 
-/// The blocks of the last message of a request, reminders aside: the results of a turn.
+/// The blocks of the last message of a request, without reminders: the results of a turn.
 pub(crate) fn results(request: &ParsedRequest) -> Vec<Value> {
     let last = request.messages.iter().rfind(|message| message["role"] != "system").unwrap();
     assert_eq!(last["role"], "user");
     last["content"].as_array().unwrap().clone()
 }
 
-/// Tool and result of each row.
+/// Tool name and result of each row.
 pub(crate) fn outcomes(rows: &[ActionRow]) -> Vec<(&str, &str)> {
     rows.iter().map(|row| (row.tool_name.as_str(), row.result.as_str())).collect()
 }
 
-/// The posts so far whose path ends so: `/actions` or `/feedback`.
+/// The posts so far whose path has this end: `/actions` or `/feedback`.
 pub(crate) fn posts(world: &World, path_end: &str) -> Vec<Recorded> {
     world.peers.auth.served.recorder.matching(|r| r.path().ends_with(path_end))
 }
 
-/// The requests so far that carry this JSON-RPC method to mana-mcp.
+/// The requests to mana-mcp so far with this JSON-RPC method.
 pub(crate) fn rpc(world: &World, method: &str) -> Vec<Recorded> {
     world.peers.mcp.served.recorder.matching(|r| r.json()["method"] == method)
 }
 
-/// Lets the next `times` requests with this JSON-RPC method meet `fault` at mana-mcp.
+/// Applies `fault` to the next `times` requests to mana-mcp with this JSON-RPC method.
 pub(crate) fn spoil_rpc(world: &World, method: &'static str, times: usize, fault: Fault) {
     world.peers.mcp.served.faults.inject(times, fault, move |r| r.json()["method"] == method);
 }
 
-/// Lets mana-mcp answer this method with these results, one after the other, as JSON.
+/// Makes mana-mcp answer this method with these results, one after another, as JSON.
 pub(crate) fn answer_rpc(world: &World, method: &'static str, results: &[Value]) {
     let faults = &world.peers.mcp.served.faults;
     let answered = Arc::new(AtomicUsize::new(0));
     for (n, result) in results.iter().enumerate() {
-        // The request's id is not known before it comes, so each one it may have is planned for.
+        // The request's id is not known in advance, so an answer is planned for every possible id.
         for id in 0..64 {
             let body = json!({"jsonrpc": "2.0", "id": id, "result": result});
             let (answered, fault) = (answered.clone(), Fault::status(200, body.to_string()));
@@ -134,15 +134,15 @@ pub(crate) fn answer_rpc(world: &World, method: &'static str, results: &[Value])
     }
 }
 
-/// A schema that lets any object through.
+/// A schema that accepts any object.
 pub(crate) fn anything() -> Map<String, Value> {
     json!({"type": "object"}).as_object().unwrap().clone()
 }
 
-/// Adds a tool for each of these behaviours, and gives their names in Claude's spelling.
+/// Adds a tool for each of these behaviours, and returns their names in Claude's spelling.
 ///
-/// With one tool for all of them, which call meets which would depend on their order of arrival,
-/// and reads of one reply may arrive in any.
+/// If one tool had all behaviours, the order of arrival would decide which call meets which behaviour, and
+/// reads of one reply may arrive in any order.
 pub(crate) fn calls_that_meet(
     world: &World,
     behaviours: impl IntoIterator<Item = Behaviour>,
@@ -162,7 +162,7 @@ pub(crate) fn calls_of(tool: &str) -> impl Fn(&Recorded) -> bool + Send + Sync +
     move |r| r.json()["method"] == "tools/call" && r.json()["params"]["name"] == tool
 }
 
-/// A refusal of the TypeScript transport: it answers no request in particular.
+/// A refusal of the TypeScript transport: it has no request id.
 pub(crate) fn null_id(status: u16) -> Fault {
     let error = json!({"code": -32000, "message": "Bad Request: not like this"});
     Fault::status(status, json!({"jsonrpc": "2.0", "error": error, "id": null}).to_string())

@@ -1,4 +1,4 @@
-//! Sessions that get lost and JWTs that run out in the middle of a run.
+//! Sessions that are lost and JWTs that expire in the middle of a run.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -25,7 +25,7 @@ use crate::{
     support::{Setup, World, logs::Logs, path, patiently},
 };
 
-/// Longer than a JWT lives.
+/// Longer than the lifetime of a JWT.
 const JWT_LIFETIME: Duration = Duration::from_secs(901);
 
 fn habits_create() -> (&'static str, Value) {
@@ -44,7 +44,7 @@ fn calls(request: &Recorded) -> bool {
     request.json()["method"] == "tools/call"
 }
 
-/// Plays these turns; before the second request to Claude is answered, `between` happens.
+/// Plays these replies and executes `between` before the second request to Claude is answered.
 async fn play_with<F: Future<Output = ()>>(
     world: &World,
     replies: impl IntoIterator<Item = Scripted>,
@@ -56,7 +56,7 @@ async fn play_with<F: Future<Output = ()>>(
     finish(tick).await
 }
 
-/// Begins a day of these turns and waits until Claude has been asked a second time.
+/// Starts a day of these replies and waits until Claude has received a second request.
 async fn begin(
     world: &World,
     replies: impl IntoIterator<Item = Scripted>,
@@ -135,7 +135,7 @@ async fn a_tool_the_new_session_does_not_offer_is_an_error_that_says_so() {
         let message = row.error_message.as_deref().unwrap();
         assert!(message.contains("not run") && message.contains("no longer offers"), "{message}");
     }
-    // What the model is offered is frozen all the same.
+    // The tools that the model is offered do not change.
     let offered: Vec<_> = main_requests(&world).iter().map(|r| r.tools.clone()).collect();
     assert!(offered.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(mcp.served.recorder.matching(calls_of("t.old")).len(), 2);
@@ -156,7 +156,7 @@ async fn when_the_jwt_has_run_out_a_fresh_one_opens_a_new_session_and_ends_the_o
         let calls = mcp.calls();
         assert_eq!((calls.len(), sessions(&calls).len()), (2, 2));
         assert_eq!(calls[0].space_id, calls[1].space_id);
-        // The kept session gives a JWT; where there is none, it takes a login.
+        // The kept session provides a JWT; without one, a login is necessary.
         let logins = world.asked(path::LOGIN, None).len() + world.asked(path::SIGN_IN, None).len();
         let (asked_for_jwt, logged_in) = match deployment {
             Deployment::Running => (2, 2),
@@ -190,7 +190,7 @@ async fn a_run_that_panics_ends_its_earlier_session_with_the_fresh_jwt() {
     let create = || Scripted::tools(&[habits_create()]);
     play_with(&world, [create(), create()], || async {
         world.peers.clock.advance(JWT_LIFETIME);
-        // Behind the call that is repeated in the new session.
+        // After the call that is repeated in the new session.
         logs.panic_at("tool call ended");
     })
     .await;
@@ -204,7 +204,7 @@ async fn a_run_that_panics_ends_its_earlier_session_with_the_fresh_jwt() {
 }
 
 #[tokio::test]
-async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
+async fn a_retried_setup_request_is_logged_with_its_step_and_status() {
     let logs = Logs::capture("warn");
     let world = Setup::one(&["habits"]).start().await;
     for method in ["initialize", "tools/list"] {
@@ -212,9 +212,9 @@ async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
         world.peers.mcp.served.faults.inject(1, Fault::status(503, ""), asks);
     }
     play_well(&world, [Scripted::tools(&[habits_list()]), Scripted::text("Ok.")]).await;
-    let told = logs.lines_with("trying again");
-    assert_eq!(told.len(), 2, "{told:?}");
-    for (line, step) in told.iter().zip(["initialize", "tools/list"]) {
+    let lines = logs.lines_with("trying again");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, step) in lines.iter().zip(["initialize", "tools/list"]) {
         assert!(line.contains(&format!(" {step}: mana-mcp answered 503; trying again")), "{line}");
         assert!(!line.contains("not run"), "{line}");
     }
@@ -224,7 +224,7 @@ async fn a_step_of_the_setup_that_is_made_again_is_told_without_guesses() {
 async fn a_jwt_is_renewed_once_per_call_and_ten_times_per_run() {
     let world = Setup::one(&["habits"]).start().await;
     world.peers.mcp.served.faults.inject(usize::MAX, unauthorized(), calls);
-    // Sequential, because they write.
+    // Sequential, because these calls write.
     let asked = vec![habits_create(); 12];
     play_well(&world, [Scripted::tools(&asked), Scripted::text("Nichts geht.")]).await;
     let rows = world.actions().await;
@@ -261,7 +261,7 @@ async fn a_login_that_is_refused_for_good_is_not_tried_again_in_the_run() {
 async fn the_third_lost_session_ends_the_run_and_what_happened_is_handed_in() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
-    // A call can lose one session and run in the next; it takes three of them to end the run.
+    // A call can lose one session and run in the next one; three lost sessions end the run.
     let nth = AtomicUsize::new(0);
     let every_other = move |r: &Recorded| calls(r) && nth.fetch_add(1, SeqCst) % 2 == 1;
     mcp.served.faults.inject(3, gone(), every_other);
@@ -286,7 +286,7 @@ async fn a_call_that_is_rejected_again_is_not_repeated_a_second_time() {
     let mcp = &world.peers.mcp;
     mcp.served.faults.inject(2, gone(), calls);
     let day = [Scripted::tools(&[habits_create(), habits_create()]), Scripted::text("Ok.")];
-    // The second loss is that of the new session; the second call opens the third.
+    // The second loss is that of the new session; the second call opens the third session.
     play_well(&world, day).await;
     let rows = world.actions().await;
     assert_eq!(outcomes(&rows), [("habits.create", "error"), ("habits.create", "ok")]);
@@ -322,7 +322,7 @@ async fn reads_that_run_at_once_share_one_renewal() {
 }
 
 #[tokio::test]
-async fn without_a_new_session_the_call_is_told_as_not_run_and_a_later_one_tries_anew() {
+async fn without_a_new_session_a_call_is_reported_as_not_run_and_a_later_one_retries() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
     let reads = Scripted::tools(&[(); 6].map(|()| habits_list()));
@@ -340,7 +340,7 @@ async fn without_a_new_session_the_call_is_told_as_not_run_and_a_later_one_tries
     let rows = world.actions().await;
     let results = outcomes(&rows);
     assert_eq!(results[1], ("habits.list", "error"));
-    // Those that waited for the same attempt share its failure; later ones try anew.
+    // Calls that waited for the same attempt share its failure; later calls try again.
     assert_eq!(results[7], ("habits.create", "ok"));
     let message = rows[1].error_message.as_deref().unwrap();
     assert!(message.contains("not run") && message.contains("403"), "{message}");
@@ -352,7 +352,7 @@ async fn without_a_new_session_the_call_is_told_as_not_run_and_a_later_one_tries
 async fn a_read_without_an_answer_is_asked_once_more_within_its_time() {
     let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 9_000).start().await;
     let mcp = &world.peers.mcp;
-    // The tool, what the first attempts meet, how many of them.
+    // The tool, what its first calls meet, and for how many calls.
     let tools: [(&str, usize, Result<Behaviour, Fault>); 6] = [
         ("a.list", 1, Ok(Behaviour::EndsStream)),
         ("b.list", 1, Ok(Behaviour::NeverAnswers)),
@@ -412,7 +412,7 @@ async fn a_stop_in_the_middle_of_a_renewal_leaves_no_session_behind() {
     let day = [Scripted::tools(&[habits_list()]), Scripted::tools(&[habits_list()])];
     let (tick, released) = begin(&world, day).await;
     clock.advance(JWT_LIFETIME);
-    // The new session's tools are never listed.
+    // The list of the new session's tools never arrives.
     spoil_rpc(&world, "tools/list", 1, Fault::Hang);
     released.cancel();
     let recorder = world.peers.mcp.served.recorder.clone();
@@ -439,7 +439,7 @@ async fn secrets_of_a_login_in_the_middle_of_a_run_are_kept_too() {
     )
     .await;
     world.peers.clock.advance(JWT_LIFETIME);
-    // The kept session is no longer accepted, so there is a login with a cookie of its own.
+    // The kept session is no longer accepted, so there is a login with a new cookie.
     auth.faults.on(1, Method::GET, path::TOKEN, Fault::status(401, "{}"));
     let third = |r: &Recorded| r.json()["messages"][4].is_object();
     let again = CancellationToken::new();

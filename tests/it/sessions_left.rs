@@ -1,4 +1,4 @@
-//! Sessions at mana-mcp that a killed process has left open: the next one ends them.
+//! Sessions at mana-mcp that a killed process left open: the next process ends them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn lists_tools(request: &Recorded) -> bool {
     request.json()["method"] == "tools/list"
 }
 
-/// Whether a request to Claude shows it results.
+/// Whether a request to Claude contains tool results.
 fn second(request: &Recorded) -> bool {
     request.json()["messages"].as_array().is_some_and(|messages| messages.len() == 3)
 }
@@ -36,7 +36,7 @@ async fn anna() -> World {
     world
 }
 
-/// Kills the daemon while Claude answers such a request, which then leaves so many sessions.
+/// Kills the daemon while Claude answers such a request; this many sessions then stay open.
 async fn kill_while_asking(world: &mut World, request: fn(&Recorded) -> bool, sessions: usize) {
     world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, request);
     drop(world.begin_tick());
@@ -55,8 +55,8 @@ async fn kill_while_listing(world: &mut World) {
     kill(world, 1).await;
 }
 
-/// Kills the daemon, which leaves so many sessions: what it still sends when it is dropped, as no process
-/// does that is killed, gets nowhere.
+/// Kills the daemon, which leaves this many sessions open. Requests that the dropped daemon still sends,
+/// which a killed process could not send, are discarded.
 async fn kill(world: &mut World, sessions: usize) {
     let ends = |request: &Recorded| request.method == Method::DELETE;
     let served = &world.peers.mcp.served;
@@ -88,7 +88,7 @@ async fn ended_after(world: &mut World, changed: &[(&'static str, &str)]) -> Run
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_goes_on_is_ended() {
+async fn the_session_of_a_run_that_continues_is_ended() {
     let mut world = anna().await;
     kill_while_asking(&mut world, second, 1).await;
     assert_eq!(ended_after(&mut world, &[]).await.state, RunState::Finished);
@@ -97,7 +97,7 @@ async fn that_of_a_run_that_goes_on_is_ended() {
 }
 
 #[tokio::test]
-async fn all_of_a_run_that_had_several_are_ended() {
+async fn all_sessions_of_a_run_are_ended() {
     let mut world = anna().await;
     let refusal = Fault::status(401, r#"{"error":"jwt expired"}"#);
     world.peers.mcp.served.faults.inject(1, refusal, calls_of("habits.list"));
@@ -107,7 +107,7 @@ async fn all_of_a_run_that_had_several_are_ended() {
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_is_closed_is_ended_with_a_login_for_it() {
+async fn the_session_of_a_run_that_is_closed_is_ended_after_a_login() {
     for (age, model) in [(TOO_OLD, "claude-haiku-5-5"), (Duration::ZERO, "claude-sonnet-5-5")] {
         let mut world = anna().await;
         kill_while_asking(&mut world, second, 1).await;
@@ -121,7 +121,7 @@ async fn that_of_a_run_that_is_closed_is_ended_with_a_login_for_it() {
 }
 
 #[tokio::test]
-async fn that_of_a_run_that_has_nothing_but_a_session_is_ended() {
+async fn the_session_of_a_run_killed_while_listing_tools_is_ended() {
     for age in [Duration::ZERO, TOO_OLD] {
         let mut world = anna().await;
         kill_while_listing(&mut world).await;
@@ -134,7 +134,7 @@ async fn that_of_a_run_that_has_nothing_but_a_session_is_ended() {
 }
 
 #[tokio::test]
-async fn a_run_that_ended_its_sessions_itself_logs_in_for_none() {
+async fn a_run_that_ended_its_sessions_needs_no_login_for_them() {
     let mut world = anna().await;
     kill_while_asking(&mut world, is_rating, 0).await;
     assert_eq!(ended_after(&mut world, &[]).await.state, RunState::Finished);
@@ -143,7 +143,7 @@ async fn a_run_that_ended_its_sessions_itself_logs_in_for_none() {
 }
 
 #[tokio::test]
-async fn a_run_is_closed_also_where_there_is_no_login_to_end_its_session_with() {
+async fn a_run_is_closed_even_if_no_login_is_possible_to_end_its_session() {
     let mut world = anna().await;
     kill_while_asking(&mut world, second, 1).await;
     let faults = &world.peers.auth.served.faults;

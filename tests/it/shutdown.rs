@@ -1,4 +1,4 @@
-//! Stopping in the middle of things: nothing new begins, what happened is handed in.
+//! Stopping in the middle of the work: nothing new begins, and what happened is posted.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn posts(end: &'static str) -> impl Fn(&Recorded) -> bool {
     move |request| request.method == Method::POST && request.path().ends_with(end)
 }
 
-/// Whether a request to Claude shows it the results of calls.
+/// Whether a request to Claude contains tool results.
 fn shows_results(request: &Recorded) -> bool {
     String::from_utf8_lossy(&request.body).contains("\"tool_result\"")
 }
@@ -31,7 +31,7 @@ fn asks_for_ratings(request: &Recorded) -> bool {
     request.json()["output_config"]["format"].is_object()
 }
 
-/// The result of the tick in whose midst the daemon stopped.
+/// The result of the tick during which the daemon stopped.
 async fn result_of(tick: JoinHandle<(StatusCode, Value)>) -> Value {
     let (status, mut body) = patiently("the tick's answer", tick).await.unwrap();
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -47,8 +47,8 @@ fn action(tool: &str, result: &str) -> (String, String) {
     (tool.to_owned(), result.to_owned())
 }
 
-/// Anna alone. Her tools never answer by the server's own doing, and a stop has time for its farewells on
-/// a machine that stalls.
+/// Anna alone. The server never ends the streams of her calls, and a stop has time for its last requests even
+/// on a machine that stalls.
 fn anna() -> Setup {
     Setup::many(&["anna"])
         .short_days()
@@ -56,7 +56,7 @@ fn anna() -> Setup {
         .peers(|peers| peers.mcp = McpOptions { idle_timeout: None, ..peers.mcp.clone() })
 }
 
-/// Claude has two tools called in one reply.
+/// Makes Claude call two tools in one reply.
 fn two_calls(world: &World) {
     let calls = [
         ("habits_list", json!({})),
@@ -171,7 +171,7 @@ async fn rows_being_posted_are_posted_to_the_end() {
         let result = result_of(tick).await;
         assert_eq!(world.peers.auth.served.recorder.matching(posts(end)).len(), 3, "{end}");
         assert!(!actions_of(&world).await.is_empty(), "{end}");
-        // After the actions the rating would follow, which a stop leaves out.
+        // The rating would follow the actions, but a stop leaves it out.
         assert_eq!(world.feedback().await.is_empty(), end == "/actions");
         assert_eq!(failure_of(&result, "anna").is_some(), end == "/actions", "{result}");
         assert_eq!(world.peers.mcp.open_sessions(), 0);
@@ -281,7 +281,7 @@ async fn a_forced_end_drops_everything_at_once() {
     world.shutdown.stop();
     world.shutdown.abort();
     assert_eq!(world.ended().await, ProcessEnd::Forced);
-    // The caller is told so, or finds the connection closed.
+    // The client gets an error or finds the connection closed.
     if let Ok((status, body)) = patiently("the answer", tick).await {
         assert_ne!(status, StatusCode::OK, "{body}");
     }

@@ -1,4 +1,4 @@
-//! The world of a test: devstack's peers and the real daemon, all on free ports.
+//! The environment of a test: devstack's peers and the real daemon, all on free ports.
 
 pub(crate) mod logs;
 
@@ -29,12 +29,12 @@ use tokio::task::JoinHandle;
 
 /// A Monday at noon in Berlin: every persona of the catalog can be due.
 pub(crate) const MONDAY: &str = "2026-03-09T11:00:00Z";
-/// What the personas are seeded with.
+/// The secret from which the personas' passwords are derived.
 pub(crate) const SEED_SECRET: &str = "it-seed-secret";
-/// Bound of every wait in a test; reached only when something is broken.
+/// Time limit of every wait in a test; reached only if something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where mana-auth's user path listens.
+/// Paths of mana-auth's user path.
 pub(crate) mod path {
     pub(crate) const LOGIN: &str = "/api/v1/auth/login";
     pub(crate) const SIGN_IN: &str = "/api/auth/sign-in/email";
@@ -43,12 +43,12 @@ pub(crate) mod path {
     pub(crate) const VAULT: &str = "/api/v1/me/encryption-vault/init";
 }
 
-/// `future`'s output, or a failed test after [`PATIENCE`].
+/// The output of `future`; the test fails after [`PATIENCE`].
 pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up: {what}"))
 }
 
-/// A test for every case of a table, all at once: most of them wait most of the time.
+/// Runs `test` for every case at the same time, because most of the cases wait most of the time.
 pub(crate) async fn for_each<C, F: Future<Output = ()>>(
     cases: impl IntoIterator<Item = C>,
     test: impl FnMut(C) -> F,
@@ -56,31 +56,32 @@ pub(crate) async fn for_each<C, F: Future<Output = ()>>(
     join_all(cases.into_iter().map(test)).await;
 }
 
-/// A client that heeds no proxy of the environment.
+/// An HTTP client that ignores the proxy settings of the environment.
 pub(crate) fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
-/// How a world differs from the ordinary one: no due personas, one tick a year, 2 personas at once.
+/// How a world differs from the default one: no personas, one tick a year, 2 personas at the same time.
 #[derive(Default)]
 pub(crate) struct Setup {
-    /// The peers.
+    /// Options of devstack's peers.
     pub peers: Options,
-    /// Personas to seed.
+    /// The personas that are created before the daemon starts.
     pub personas: Vec<SeedPersona>,
-    /// Variables on top of the ordinary ones; an empty value unsets.
+    /// Environment variables in addition to the default ones; an empty value unsets a variable.
     pub vars: Vec<(&'static str, String)>,
-    /// The newer service that has the three internal endpoints, if not mana-auth ([`World::elsewhere`]).
+    /// Serves the three internal endpoints from the newer service instead of mana-auth
+    /// ([`World::elsewhere`]).
     pub personas_elsewhere: Option<NewerOptions>,
 }
 
 impl Setup {
-    /// One persona with these modules.
+    /// One persona, `anna`, that uses these modules.
     pub(crate) fn one(modules: &[&str]) -> Self {
         Self { personas: vec![persona("anna", modules)], ..Self::default() }
     }
 
-    /// A persona of each of these names, liking habits.
+    /// One persona for each of these names, all using the module habits.
     pub(crate) fn many<S: AsRef<str>>(names: &[S]) -> Self {
         let personas = names.iter().map(|name| persona(name.as_ref(), &["habits"])).collect();
         Self { personas, ..Self::default() }
@@ -91,25 +92,25 @@ impl Setup {
         Self { personas: catalog::personas(), ..Self::default() }
     }
 
-    /// Whose personas end their day with their first reply: no tool, no rating, one `__idle` row.
+    /// Makes the personas end their day with their first reply: no tool call, no rating, one `__idle` row.
     pub(crate) fn idle(self) -> Self {
         self.peers(|peers| peers.claude.replies = 1)
     }
 
-    /// With a variable set.
+    /// Sets an environment variable of the daemon.
     pub(crate) fn var(mut self, name: &'static str, value: impl ToString) -> Self {
         self.vars.push((name, value.to_string()));
         self
     }
 
-    /// With changed peers.
+    /// Changes the options of the peers.
     pub(crate) fn peers(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.peers);
         self
     }
 
-    /// Days of one reply with calls of the module habits and one with closing words, for tests in
-    /// which it does not matter what the personas do.
+    /// Days of one reply with calls of the module habits and one reply with a final text, for tests in which
+    /// the personas' actions do not matter.
     pub(crate) fn short_days(self) -> Self {
         let habits = ["habits.create", "habits.list"].map(str::to_owned);
         self.peers(|peers| {
@@ -118,13 +119,13 @@ impl Setup {
         })
     }
 
-    /// Starts it.
+    /// Starts the peers and the daemon.
     pub(crate) async fn start(self) -> World {
         World::start(self).await
     }
 }
 
-/// A daily persona of this name.
+/// A persona of this name that is due daily.
 pub(crate) fn persona(name: &str, modules: &[&str]) -> SeedPersona {
     let weight = 1.0 / modules.len().max(1) as f64;
     SeedPersona {
@@ -137,19 +138,19 @@ pub(crate) fn persona(name: &str, modules: &[&str]) -> SeedPersona {
     }
 }
 
-/// devstack and the daemon.
+/// A running devstack and a running daemon.
 pub(crate) struct World {
-    /// The peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
     /// User ids of the seeded personas.
     pub users: Vec<String>,
-    /// The service with the three internal endpoints, where [`Setup::personas_elsewhere`] asks for it.
+    /// The newer service with the three internal endpoints, if [`Setup::personas_elsewhere`] is set.
     pub elsewhere: Option<Served>,
-    /// The daemon's own clock.
+    /// The clock of the daemon.
     pub clock: Clock,
     /// Base URL of the daemon.
     pub url: String,
-    /// To stop it with.
+    /// The handle that stops the daemon.
     pub shutdown: Shutdown,
     client: Client,
     daemon: JoinHandle<ProcessEnd>,
@@ -171,14 +172,13 @@ impl World {
         Self { peers, users, elsewhere, clock, url, shutdown, client, daemon, vars }
     }
 
-    /// Drops the daemon as it is, in the middle of whatever it does. The next one will find what a
-    /// kill -9 leaves.
+    /// Drops the daemon in the middle of its work. The next daemon finds what a kill -9 leaves.
     pub(crate) async fn kill(&mut self) {
         self.shutdown.abort();
         self.ended().await;
     }
 
-    /// Starts another daemon in the place of one that has ended, with these variables changed.
+    /// Starts another daemon after one has ended, with these variables changed.
     pub(crate) async fn start_again(&mut self, changed: &[(&'static str, &str)]) {
         for (name, value) in changed {
             self.vars.retain(|(known, _)| known != name);
@@ -188,7 +188,7 @@ impl World {
         (self.url, self.shutdown, self.daemon) = started;
     }
 
-    /// The daemon's journal, as its command line sees it.
+    /// The daemon's journal, opened as its command line opens it.
     pub(crate) async fn journal(&self) -> Journal {
         Journal::open_read_only(self.peers.data_folder()).await.unwrap()
     }
@@ -203,8 +203,8 @@ impl World {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    /// Waits until no tick and no recovery is under way: until then another tick is refused. That a run
-    /// has ended is in the journal before.
+    /// Waits until no tick and no recovery is in flight; until then another tick is refused. The end of a run
+    /// is in the journal earlier than that.
     pub(crate) async fn nothing_in_flight(&self) {
         patiently("the end of the tick", async {
             while self.control(Method::GET, "status").await.1["tickInFlight"] != json!(false) {
@@ -214,7 +214,7 @@ impl World {
         .await;
     }
 
-    /// Waits until a state of affairs of the journal is reached.
+    /// Waits until `is_so` returns `true` for the journal.
     pub(crate) async fn journal_reaches(&self, what: &str, is_so: impl AsyncFn(&Journal) -> bool) {
         let journal = self.journal().await;
         patiently(what, async {
@@ -225,19 +225,19 @@ impl World {
         .await;
     }
 
-    /// Calls the daemon.
+    /// Sends a request without a body to the daemon; returns the status and the JSON body.
     pub(crate) async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
         call(&self.client, method, &format!("{}{path}", self.url)).await
     }
 
-    /// Fires a tick and returns its result.
+    /// Requests a tick and returns its result.
     pub(crate) async fn tick(&self) -> Value {
         let (status, body) = self.call(Method::POST, "/diag/tick").await;
         assert_eq!(status, StatusCode::OK, "{body}");
         body["result"].clone()
     }
 
-    /// Fires a tick and lets it run.
+    /// Requests a tick without waiting for its end.
     pub(crate) fn begin_tick(&self) -> JoinHandle<(StatusCode, Value)> {
         let request = self.client.post(format!("{}/diag/tick", self.url));
         tokio::spawn(async move {
@@ -248,7 +248,7 @@ impl World {
         })
     }
 
-    /// Fires a tick in which nobody may fail.
+    /// Requests a tick in which no run may fail.
     pub(crate) async fn good_tick(&self) -> Value {
         let result = self.tick().await;
         assert_eq!(result["failed"], json!([]), "{result}");
@@ -261,7 +261,7 @@ impl World {
         patiently("/metrics", response).await.unwrap().text().await.unwrap()
     }
 
-    /// The value of one series of /metrics, named without the common prefix.
+    /// The value of one series of /metrics; `series` is given without the common prefix.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let name = format!("mana_persona_runner_{series} ");
         let text = self.metrics().await;
@@ -269,7 +269,7 @@ impl World {
         line.map(|value| value.parse().unwrap())
     }
 
-    /// Waits until a series of /metrics, which only grows, is at least this large.
+    /// Waits until a series of /metrics that only grows has at least this value.
     pub(crate) async fn metric_reaches(&self, series: &str, at_least: f64) {
         patiently(series, async {
             while self.metric(series).await.unwrap_or_default() < at_least {
@@ -279,19 +279,19 @@ impl World {
         .await;
     }
 
-    /// Lets time pass, for the daemon and for its peers.
+    /// Advances the clocks of the daemon and of the peers.
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.peers.clock.advance(by);
     }
 
-    /// What mana-auth was asked at `path`, with a header of this name where one is given.
+    /// The requests that mana-auth received at `path`, limited to those with this header if one is given.
     pub(crate) fn asked(&self, path: &str, header: Option<&str>) -> Vec<Recorded> {
         let carries = |r: &Recorded| header.is_none_or(|name| r.headers.contains_key(name));
         self.peers.auth.served.recorder.matching(|r| r.path() == path && carries(r))
     }
 
-    /// How many requests the three peers have received in all.
+    /// Number of requests that the three peers have received together.
     pub(crate) fn upstream_requests(&self) -> usize {
         let Devstack { auth, mcp, claude, .. } = &self.peers;
         [&auth.served, &mcp.served, &claude.served]
@@ -300,35 +300,35 @@ impl World {
             .sum()
     }
 
-    /// The MCP sessions that were asked for.
+    /// The requests that opened MCP sessions.
     pub(crate) fn initializes(&self) -> Vec<Recorded> {
         self.peers.mcp.served.recorder.matching(|r| r.json()["method"] == "initialize")
     }
 
-    /// Answer of /health, which is always 200.
+    /// The body of /health, whose status is always 200.
     pub(crate) async fn health(&self) -> Value {
         let (status, body) = self.call(Method::GET, "/health").await;
         assert_eq!(status, StatusCode::OK);
         body
     }
 
-    /// Rows of persona_actions.
+    /// All rows of the table persona_actions.
     pub(crate) async fn actions(&self) -> Vec<ActionRow> {
         self.peers.auth.actions().await
     }
 
-    /// Rows of persona_feedback.
+    /// All rows of the table persona_feedback.
     pub(crate) async fn feedback(&self) -> Vec<FeedbackRow> {
         self.peers.auth.feedback().await
     }
 
-    /// Stops the daemon and waits for its end.
+    /// Stops the daemon and waits until it has ended.
     pub(crate) async fn stop(&mut self) -> ProcessEnd {
         self.shutdown.stop();
         self.ended().await
     }
 
-    /// Waits for the daemon's end.
+    /// Waits until the daemon has ended.
     pub(crate) async fn ended(&mut self) -> ProcessEnd {
         patiently("the end of the daemon", &mut self.daemon).await.unwrap()
     }
@@ -336,7 +336,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A model request that breaks the contract is a bug wherever it happens.
+        // A model request that breaks the contract is a bug in every test.
         if !std::thread::panicking() {
             assert_eq!(self.peers.claude.violations(), Vec::<String>::new());
         }
@@ -354,13 +354,13 @@ async fn start_daemon(
     (url, app.shutdown(), tokio::spawn(app.run()))
 }
 
-/// A variable that points a daemon at these peers.
+/// The value of one of the variables that point a daemon at these peers.
 pub(crate) fn variable<'p>(peers: &'p Devstack, name: &str) -> &'p str {
     let all = peers.environment();
     all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap()
 }
 
-/// Peers on a Monday with these personas, and the personas' user ids.
+/// Starts peers on a Monday with these personas; returns the peers and the personas' user ids.
 pub(crate) async fn start_peers(
     options: Options,
     personas: &[SeedPersona],
@@ -372,7 +372,7 @@ pub(crate) async fn start_peers(
     (peers, users)
 }
 
-/// What a server answers `client`: status and, where it is JSON, body.
+/// Sends a request without a body; returns the status and the body (`Null` if it is not JSON).
 pub(crate) async fn call(client: &Client, method: Method, url: &str) -> (StatusCode, Value) {
     let response = patiently(url, client.request(method, url).send()).await.unwrap();
     let status = response.status();
@@ -380,7 +380,8 @@ pub(crate) async fn call(client: &Client, method: Method, url: &str) -> (StatusC
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
-/// The error of this persona's entry in `failed[]` of a tick's result; there is at most one.
+/// The error in this persona's entry in `failed[]` of a tick's result. Panics if there is more than one
+/// entry.
 pub(crate) fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
     let email = format!("persona.{name}@mana.test");
     let mut entries = result["failed"].as_array().unwrap().iter().filter(|f| f["persona"] == email);
@@ -389,7 +390,7 @@ pub(crate) fn failure_of<'r>(result: &'r Value, name: &str) -> Option<&'r str> {
     entry.map(|entry| entry["error"].as_str().unwrap())
 }
 
-/// The environment of a daemon among these peers.
+/// The environment of a daemon that uses these peers.
 pub(crate) fn variables(
     peers: &Devstack,
     further: &[(&'static str, String)],

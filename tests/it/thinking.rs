@@ -1,4 +1,5 @@
-//! Thinking blocks that Claude refuses to take back: the request is sent once more without any.
+//! Thinking blocks that Claude refuses when they are sent back: the request is sent once more without
+//! thinking.
 
 use devstack::{
     claude::{ParsedRequest, Scripted},
@@ -13,7 +14,7 @@ use crate::{
     support::{Setup, World},
 };
 
-/// A reply that thinks and calls `habits.list`, spelled as no serializer would.
+/// A reply with a thinking block and a call of `habits.list`, in a form that no serializer would write.
 fn thoughtful_call(n: usize) -> Scripted {
     let content = format!(
         r#"[ {{"type":"thinking","thinking":"","signature":"sig_{n}"}}, {}]"#,
@@ -22,12 +23,12 @@ fn thoughtful_call(n: usize) -> Scripted {
     raw(&content, Some("tool_use"))
 }
 
-/// What such a reply holds besides its thinking.
+/// The block of such a reply besides its thinking.
 fn beside_thinking(n: usize) -> String {
     format!(r#"{{ "type":"tool_use","id":"toolu_{n}","name":"habits_list","input":{{ }} }}"#)
 }
 
-/// Bodies as they came in, refused ones included.
+/// Bodies as they arrived, including refused ones.
 fn sent(world: &World) -> Vec<Value> {
     world.peers.claude.served.recorder.all().iter().map(|request| request.json()).collect()
 }
@@ -48,7 +49,7 @@ fn messages_of(request: &ParsedRequest) -> &str {
 #[tokio::test]
 async fn a_request_refused_for_its_thinking_is_sent_once_more_without_any() {
     let world = Setup::one(&["habits"]).start().await;
-    // Three days, so that it would show if these counted as runs refused at once.
+    // Three days, because runs that count as refused at once would be visible by then.
     for day in 1..=3 {
         world.peers.claude.answer_with(move |request| match request.turn() {
             _ if request.is_rating() => None,
@@ -64,7 +65,8 @@ async fn a_request_refused_for_its_thinking_is_sent_once_more_without_any() {
         let sent = &sent(&world)[before..];
         let main: Vec<_> = sent.iter().filter(|body| !body["tools"].is_null()).collect();
         let carried: Vec<_> = main.iter().map(|body| thinks(body)).collect();
-        // First request, one with a thought, the refused one, the same stripped, one with a later thought.
+        // First request, one with thinking, the refused one, the same without thinking, one with later
+        // thinking.
         assert_eq!(carried, [false, true, true, false, true], "day {day}");
         assert_eq!(main[3]["messages"].as_array().unwrap().len(), 5, "nothing else is missing");
         for key in ["model", "max_tokens", "system", "tools", "cache_control", "output_config"] {
@@ -81,7 +83,7 @@ async fn a_request_refused_for_its_thinking_is_sent_once_more_without_any() {
     assert_eq!(world.health().await["status"], "ok");
 }
 
-/// The API's words for a thinking block that it does not take.
+/// The API's error for a thinking block that it does not accept.
 fn refusal() -> Fault {
     let message = "messages.1.content.0: Invalid `signature` in `thinking` block.";
     let error = json!({"type": "invalid_request_error", "message": message});
@@ -89,7 +91,7 @@ fn refusal() -> Fault {
 }
 
 #[tokio::test]
-async fn what_claude_itself_refuses_for_its_thinking_it_takes_without() {
+async fn a_request_that_claude_refuses_for_its_thinking_is_accepted_without_it() {
     let world = Setup::one(&["habits"]).start().await;
     world.peers.claude.refuse_thinking_once();
     let day = [thoughtful_call(0), thoughtful_call(1), Scripted::text("Fertig.")];
@@ -143,7 +145,8 @@ async fn a_repair_of_the_rating_is_sent_once_more_without_the_thinking_before_it
             r#"[{"type":"thinking","thinking":"","signature":"sig_r"},{"type":"text","text":"Hm."}]"#,
             3,
         ),
-        // With nothing else in it, the whole message goes, and both questions are one turn.
+        // If the message contains nothing else, the whole message is removed, and both questions become one
+        // turn.
         (r#"[{"type":"thinking","thinking":"","signature":"sig_r"}]"#, 2),
     ] {
         let world = Setup::one(&["habits"]).start().await;

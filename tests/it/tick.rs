@@ -1,4 +1,4 @@
-//! When ticks happen, who runs in one, and that nobody hurts anybody else.
+//! When ticks happen, which personas run in one, and that failures stay with their persona.
 
 use std::{
     collections::BTreeSet,
@@ -19,13 +19,13 @@ fn asks_who_is_due(request: &Recorded) -> bool {
     request.method == Method::GET && request.path() == DUE
 }
 
-/// Whether a request to Claude is about the persona of this name.
+/// Whether a request to Claude belongs to the persona of this name.
 fn is_about(name: &str) -> impl Fn(&Recorded) -> bool + use<> {
     let says = format!("Du bist {name}, ");
     move |request| String::from_utf8_lossy(&request.body).contains(&says)
 }
 
-/// The outcome of a tick: due, ranSuccessfully, skipped, number of failed.
+/// The outcome of a tick: due, ranSuccessfully, skipped, number of failed runs.
 fn counts(result: &Value) -> [u64; 4] {
     let number = |key: &str| result[key].as_u64().unwrap();
     let failed = result["failed"].as_array().unwrap().len() as u64;
@@ -64,7 +64,7 @@ async fn while_a_tick_is_in_flight_no_other_begins_and_the_skipped_ones_are_coun
 async fn a_paused_runner_never_ticks() {
     let setup = || Setup::one(&["habits"]).short_days().var("TICK_INTERVAL_MS", 20);
     let paused = setup().var("RUNNER_PAUSED", "true").start().await;
-    // How long "never" is: as long as another runner takes for many ticks.
+    // "Never" means here: for as long as another runner takes for many ticks.
     let busy = setup().start().await;
     busy.metric_reaches("ticks_total{outcome=\"completed\"}", 20.0).await;
     let (status, body) = paused.call(Method::POST, "/diag/tick").await;
@@ -76,7 +76,7 @@ async fn a_paused_runner_never_ticks() {
 }
 
 #[tokio::test]
-async fn every_tick_asks_once_who_is_due() {
+async fn every_tick_requests_due_once() {
     let world = Setup::many(&["anna", "ben", "cleo"]).short_days().start().await;
     for ticks in 1..=3 {
         world.good_tick().await;
@@ -85,7 +85,7 @@ async fn every_tick_asks_once_who_is_due() {
 }
 
 #[tokio::test]
-async fn the_three_endpoints_may_be_at_another_service_under_another_path() {
+async fn the_three_endpoints_can_be_on_another_service_under_another_path() {
     let setup = Setup::many(&["anna"]).short_days();
     let world = Setup { personas_elsewhere: Some(NewerOptions::default()), ..setup }.start().await;
     assert_eq!(counts(&world.good_tick().await), [1, 1, 0, 0]);
@@ -127,7 +127,7 @@ async fn as_many_personas_run_at_once_as_allowed_and_never_more() {
         .await;
     assert_eq!(counts(&world.good_tick().await), [9, 9, 0, 0]);
     assert_eq!(world.peers.claude.peak_in_flight(), 3);
-    // The same for whole runs: between its initialize and its DELETE, a session is a run.
+    // The same for whole runs: each run has one session, from its initialize to its DELETE.
     let (mut open, mut most) = (0, 0);
     for request in world.peers.mcp.served.recorder.all() {
         match request.method {
@@ -141,7 +141,7 @@ async fn as_many_personas_run_at_once_as_allowed_and_never_more() {
 }
 
 #[tokio::test]
-async fn one_personas_trouble_is_its_own_failed_entry_and_nothing_else() {
+async fn a_failure_of_one_persona_is_one_failed_entry_and_nothing_else() {
     let names =
         ["anna", "locked", "homeless", "toolless", "mute", "hung", "lost", "unrated", "ben"];
     let world = Setup::many(&names)
@@ -191,7 +191,7 @@ async fn one_personas_trouble_is_its_own_failed_entry_and_nothing_else() {
     assert_eq!(world.peers.mcp.open_sessions(), 0);
 }
 
-/// A row of /due as a well-meaning server sends it.
+/// A row of /due as a correct server sends it.
 fn row(user_id: &str, name: &str) -> Value {
     let persona = persona(name, &["habits"]);
     json!({
@@ -201,7 +201,7 @@ fn row(user_id: &str, name: &str) -> Value {
     })
 }
 
-/// A row in which these fields are not what they should be; null takes one out.
+/// A row in which these fields are changed; null removes a field.
 fn broken(fields: Value) -> Value {
     let mut row = row("u-broken", "broken");
     for (name, value) in fields.as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! What becomes of a tool call: told honestly, recorded, and repeated only where it did not run.
+//! The outcome of a tool call: reported correctly, recorded, and repeated only if the call did not run.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
+async fn a_write_without_an_answer_is_reported_as_unknown_and_never_repeated() {
     let world = Setup::one(&["habits"]).var("PERSONA_TOOL_TIMEOUT_MS", 3_000).start().await;
     let mcp = &world.peers.mcp;
     for (tool, behaviour) in [
@@ -47,7 +47,7 @@ async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
     let spelled: Vec<_> = tools.iter().map(|tool| format!("t_{tool}")).collect();
     let mut asked: Vec<_> =
         spelled.iter().map(|name| (name.as_str(), json!({"write": 1}))).collect();
-    // The session is still good.
+    // This call shows that the session still works.
     asked.push(habits_list());
     play_well(&world, [Scripted::tools(&asked), Scripted::text("Komisch.")]).await;
     let (results, actions) = (results(&main_requests(&world)[1]), world.actions().await);
@@ -67,7 +67,7 @@ async fn a_write_without_an_answer_is_told_as_unknown_and_never_repeated() {
 
 #[tokio::test]
 async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for_ever() {
-    // Tool, answer, how often, requests, what the row says.
+    // Tool, answer, number of such answers, number of requests, error in the row.
     let busy = || Fault::status(503, r#"{"error":"busy"}"#);
     let cases = [
         ("t.r503", busy(), 2, 3, None),
@@ -75,7 +75,7 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
         ("t.asks", Fault::retry_after(429, 1, "{}"), 1, 2, None),
         ("t.down", busy(), 9, 3, Some("503")),
         ("t.long", Fault::retry_after(503, 3_600, "{}"), 9, 1, Some("503")),
-        // Once more with a fresh JWT.
+        // Sent once more with a fresh JWT.
         ("t.r401", Fault::status(401, r#"{"error":"Invalid token"}"#), 9, 2, Some("401")),
         ("t.r403", Fault::status(403, r#"{"error":"not yours"}"#), 9, 1, Some("403")),
         ("t.r413", Fault::status(413, "too large"), 9, 1, Some("413")),
@@ -96,17 +96,20 @@ async fn a_call_that_certainly_did_not_run_is_repeated_until_it_does_but_not_for
         assert_eq!(ran, usize::from(error.is_none()), "{tool} ran");
         match (error, row.error_message.as_deref()) {
             (None, None) => assert_eq!(row.result, "ok"),
-            (Some(status), Some(said)) => {
-                assert!(said.contains("not run") && said.contains(status), "{tool}: {said}");
+            (Some(status), Some(message)) => {
+                assert!(
+                    message.contains("not run") && message.contains(status),
+                    "{tool}: {message}"
+                );
             }
-            (_, said) => panic!("{tool}: {said:?}"),
+            (_, message) => panic!("{tool}: {message:?}"),
         }
     }
     assert!(actions[2].latency_ms.unwrap() >= 1_000, "Retry-After is waited for: {:?}", actions[2]);
 }
 
 #[tokio::test]
-async fn errors_that_answer_no_request_in_particular_end_the_call_at_once() {
+async fn errors_without_a_request_id_end_the_call_at_once() {
     let world = Setup::one(&["habits"]).start().await;
     let mcp = &world.peers.mcp;
     let statuses = [400, 406, 413, 422, 500, 200];
@@ -132,8 +135,8 @@ async fn answers_may_come_as_plain_json_too() {
     let world = Setup::one(&["habits"]).start().await;
     let tool = json!({"name": "goals.list", "description": "", "inputSchema": anything()});
     answer_rpc(&world, "tools/list", &[json!({"tools": [tool]})]);
-    let said = json!({"content": [{"type": "text", "text": "drei Ziele"}]});
-    answer_rpc(&world, "tools/call", &[said]);
+    let result = json!({"content": [{"type": "text", "text": "drei Ziele"}]});
+    answer_rpc(&world, "tools/call", &[result]);
     let reply = Scripted::tools(&[("goals_list", json!({}))]);
     play_well(&world, [reply, Scripted::text("Schön.")]).await;
     assert_eq!(main_requests(&world)[1].tool_results()[0].text, "drei Ziele");
@@ -154,7 +157,8 @@ async fn a_tool_that_misses_the_vault_is_repeated_once_it_is_initialised_once() 
     let init =
         world.peers.auth.served.recorder.matching(|r| r.path().ends_with("/encryption-vault/init"));
     assert_eq!(init.len(), 1);
-    // The three run at once: each one that came too early is repeated, and none more than once.
+    // The three calls run at the same time: each one that came too early is repeated, and none more than
+    // once.
     let calls = world.peers.mcp.calls().len();
     assert!((4..=6).contains(&calls), "{calls}");
 }

@@ -1,4 +1,4 @@
-//! The MCP session of a run: opened as the persona, its tools listed, and always ended.
+//! The MCP session of a run: opened as the persona, with its tools listed, and always ended.
 
 use std::{
     collections::HashSet,
@@ -67,7 +67,7 @@ async fn jwt_and_space_go_with_every_request_and_each_run_has_a_session_of_its_o
 #[tokio::test]
 async fn all_pages_of_the_tool_list_are_offered_sorted_by_name() {
     let world = Setup::one(&["habits"]).peers(|p| p.mcp.page_size = Some(7)).start().await;
-    // The third page is asked for again.
+    // The request for the third page is sent again.
     let third = |r: &Recorded| r.json()["params"]["cursor"] == "after-14";
     world.peers.mcp.served.faults.inject(1, Fault::status(503, "{}"), third);
     play_well(&world, [Scripted::text("Nichts.")]).await;
@@ -96,7 +96,7 @@ async fn without_a_tool_list_the_run_fails_before_anything_is_paid() {
         let tool = json!({"name": name, "inputSchema": anything()});
         json!({"tools": [tool], "nextCursor": "x"})
     };
-    // Each of them fits, all together do not.
+    // Each tool fits, all of them together do not.
     let described = |n| {
         let description = "x".repeat(60_000);
         json!({"name": format!("a.{n}"), "inputSchema": anything(), "description": description})
@@ -136,7 +136,7 @@ async fn a_session_lost_on_the_server_is_opened_anew_and_the_call_repeated() {
     let gone = Fault::status(404, r#"{"error":"Session not found"}"#);
     let (mcp, nth) = (&world.peers.mcp, AtomicUsize::new(0));
     mcp.served.faults.inject(1, gone, move |r| {
-        // The second call of the run.
+        // Selects the second call of the run.
         r.json()["method"] == "tools/call" && nth.fetch_add(1, SeqCst) == 1
     });
     let replies = [(); 3].map(|()| Scripted::tools(&[habits_list()]));
@@ -153,7 +153,7 @@ async fn a_session_lost_on_the_server_is_opened_anew_and_the_call_repeated() {
 #[tokio::test]
 async fn opening_a_session_is_retried_where_that_may_help_and_only_there() {
     let refused = |status| Fault::status(status, r#"{"error":"no"}"#);
-    // Fault, how often, attempts, what the failure says.
+    // Fault, number of times, attempts, error of the failed run.
     for (fault, times, attempts, error) in [
         (refused(500), 1, 2, None),
         (refused(503), 2, 3, None),
@@ -173,8 +173,11 @@ async fn opening_a_session_is_retried_where_that_may_help_and_only_there() {
         match error {
             None => assert_eq!(result["ranSuccessfully"], 1, "{what}: {result}"),
             Some(error) => {
-                let said = only_failure(&result);
-                assert!(said.contains("initialize") && said.contains(error), "{what}: {said}");
+                let failure = only_failure(&result);
+                assert!(
+                    failure.contains("initialize") && failure.contains(error),
+                    "{what}: {failure}"
+                );
                 assert_eq!(world.peers.claude.requests().len(), 0, "{what}");
                 assert_eq!(posts(&world, "/actions").len(), 0, "{what}");
                 assert_eq!(world.tick().await["skipped"], 1, "{what}");
@@ -184,7 +187,7 @@ async fn opening_a_session_is_retried_where_that_may_help_and_only_there() {
 }
 
 #[tokio::test]
-async fn a_server_of_an_older_revision_is_left_again() {
+async fn a_session_with_a_server_of_an_older_revision_is_ended() {
     let world = Setup::one(&["habits"]).start().await;
     let server = json!({"name": "m", "version": "0"});
     let odd = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": server});
@@ -241,14 +244,14 @@ async fn the_session_is_deleted_on_every_way_a_run_can_end() {
         let deleted = mcp.recorder.matching(|r| r.method == Method::DELETE).len();
         assert_eq!((deleted, world.peers.mcp.open_sessions()), (n + 1, 0), "{what}");
     }
-    // That the server does not let it go is nobody's failure.
+    // If the server does not end the session, no run fails.
     make_due(&world).await;
     mcp.faults.on(1, Method::DELETE, "/mcp", Fault::status(500, "{}"));
     world.good_tick().await;
 }
 
 #[tokio::test]
-async fn more_pages_or_tools_than_anyone_needs_are_refused_before_anything_is_paid() {
+async fn too_many_pages_or_tools_are_refused_before_anything_is_paid() {
     for (says, tools, page_size, requests) in
         [("more than 64 pages", 65, Some(1), 64), ("more than 1,000 tools", 1_001, None, 1)]
     {

@@ -1,4 +1,4 @@
-//! What the model gets to see of tools: their names, and what they answer.
+//! What the model is shown of tools: their names and their answers.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn whatever_tools_are_called_claude_gets_a_fitting_name_of_its_own_and_rows_the_mcp_name() {
+async fn every_tool_has_a_unique_valid_name_for_claude_and_rows_use_the_mcp_name() {
     let long = |end: &str| format!("{}{end}", "lang.".repeat(24));
     let mut names = vec![
         "a.b".to_owned(),
@@ -58,7 +58,7 @@ async fn whatever_tools_are_called_claude_gets_a_fitting_name_of_its_own_and_row
         "{spelled:?}"
     );
     assert_eq!(spelled.iter().collect::<HashSet<_>>().len(), names.len(), "{spelled:?}");
-    // Each call arrives at the tool it was meant for.
+    // Each call reaches the tool that the model meant.
     let called: Vec<_> = world
         .peers
         .mcp
@@ -120,7 +120,7 @@ async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
     let link = one(json!({
         "type": "resource_link", "uri": "mana://n/1", "name": "Notiz", "mimeType": "text/plain",
     }));
-    // What the tool answers, and what the model is shown. Of a note, what it must name.
+    // What the tool answers, and what the model is shown. For a note: the text that it must contain.
     let cases = [
         (json!({"content": [text("a"), text(""), text("b")]}), json!([text("a"), text("b")])),
         (media("image", "image/png", png), base64("image", "image/png", png)),
@@ -150,8 +150,8 @@ async fn every_kind_of_content_reaches_the_model_in_a_form_it_takes() {
             Some(named) => {
                 let blocks = shown["content"].as_array().unwrap();
                 assert_eq!((blocks.len(), &blocks[0]["type"]), (1, &json!("text")), "{shown}");
-                let said = blocks[0]["text"].as_str().unwrap();
-                assert!(said.contains(named), "{sent}: {shown}");
+                let note = blocks[0]["text"].as_str().unwrap();
+                assert!(note.contains(named), "{sent}: {shown}");
             }
             None => assert_eq!(shown["content"], *expected, "{sent}"),
         }
@@ -189,7 +189,7 @@ async fn long_results_are_cut_at_thirty_thousand_characters_and_say_so() {
     assert_eq!(message.encode_utf16().count(), 500);
 }
 
-/// What the model is shown of these answers of tools, in the same order.
+/// What the model is shown of these tool answers, in the same order.
 async fn shown_of(world: &World, answers: impl Iterator<Item = &Value>) -> Vec<Value> {
     let answers = answers.map(|answer| Behaviour::Result(answer.clone()));
     let calls = calls_that_meet(world, answers);

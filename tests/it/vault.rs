@@ -1,4 +1,4 @@
-//! Personas without an encryption vault: it is set up once, when a tool asks for it.
+//! Personas without an encryption vault: the vault is set up once, when a tool needs it.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::support::{Setup, World, path::VAULT, persona};
 
 const NO_VAULT: &str = "VAULT_NOT_INITIALISED: set it up first";
 
-/// Personas whose accounts have no vault yet.
+/// Personas whose users have no vault yet.
 async fn without_vaults(setup: Setup) -> World {
     let world = setup.start().await;
     world.peers.auth.vaults().initialise_all(false);
     world
 }
 
-/// A day of these calls, one reply each, with a rating that leaves nothing open.
+/// A day with these calls, one per reply, and a complete rating.
 fn day_of(world: &World, calls: &[(&str, Value)]) {
     for call in calls {
         world.peers.claude.enqueue(Scripted::tools(std::slice::from_ref(call)));
@@ -31,13 +31,13 @@ fn two_encrypted_calls() -> [(&'static str, Value); 2] {
     [("todo_create", json!({"title": "Lernen"})), ("todo_list", json!({}))]
 }
 
-/// Whether each call that reached this tool ended in an error.
+/// For each call that reached this tool: whether it ended in an error.
 fn calls_of(world: &World, tool: &str) -> Vec<Option<bool>> {
     let calls = world.peers.mcp.calls();
     calls.iter().filter(|call| call.tool == tool).map(|call| call.is_error).collect()
 }
 
-/// Tool and result of every action row.
+/// Tool name and result of every action row.
 async fn rows(world: &World) -> Vec<(String, String)> {
     world.actions().await.into_iter().map(|row| (row.tool_name, row.result)).collect()
 }
@@ -49,12 +49,12 @@ async fn a_missing_vault_is_set_up_once_and_the_call_is_repeated_unnoticed() {
     world.good_tick().await;
     let inits = world.asked(VAULT, None);
     assert_eq!(inits.len(), 1);
-    // With the JWT of the run, the one the tools work with.
+    // With the JWT of the run, which the tools use too.
     let jwt = world.initializes()[0].header("authorization").map(str::to_owned);
     assert_eq!(inits[0].header("authorization").map(str::to_owned), jwt);
     assert_eq!(calls_of(&world, "todo.create"), [Some(true), Some(false)]);
     assert_eq!(calls_of(&world, "todo.list"), [Some(false)]);
-    // One action and one result per call of the model.
+    // One action and one result for each call of the model.
     let expected = [("todo.create", "ok"), ("todo.list", "ok")];
     assert_eq!(rows(&world).await, expected.map(|(tool, ok)| (tool.into(), ok.into())));
     let results = world.peers.claude.requests().last().unwrap().tool_results();

@@ -1,4 +1,4 @@
-//! The main job: ten personas, from login to feedback.
+//! The main use case: ten personas, from login to feedback.
 
 use serde_json::json;
 

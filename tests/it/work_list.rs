@@ -1,4 +1,4 @@
-//! Unfinished and new runs in one list: who goes on, who begins, who waits and why.
+//! Unfinished and new runs in one list: which runs continue, begin or wait, and why.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ async fn anna_is_asked(world: &World, times: usize) {
     patiently("anna's request", recorder.wait_for(times, asks_for_anna)).await;
 }
 
-/// A daemon that was killed while the model answered Anna; the others have had their day, and everybody is
-/// due again. What answers Anna is `fault`.
+/// A daemon that was killed while the model answered Anna. The others have finished their day, and every
+/// persona is due again. Anna's model requests meet `fault`.
 async fn killed_at_anna(fault: Fault) -> World {
     let mut world = Setup::many(&NAMES).short_days().var("PERSONA_CONCURRENCY", 2).start().await;
     world.peers.claude.served.faults.inject(usize::MAX, fault, asks_for_anna);
@@ -50,20 +50,20 @@ async fn runs_of_anna(world: &World) -> Vec<RunState> {
     runs.iter().filter(|run| run.persona_id == world.users[0]).map(|run| run.state).collect()
 }
 
-fn told(result: &Value) -> [&Value; 4] {
+fn counts_of(result: &Value) -> [&Value; 4] {
     ["due", "ranSuccessfully", "skippedBecause", "failed"].map(|field| &result[field])
 }
 
 const ANNA_WAITS: &str = r#"personas_skipped_total{why="unfinished"}"#;
 
 #[tokio::test]
-async fn a_run_that_goes_on_after_a_start_and_hangs_holds_up_nobody_else() {
+async fn a_run_that_is_resumed_at_the_start_and_hangs_delays_no_other_run() {
     let mut world = killed_at_anna(Fault::Hang).await;
     world.start_again(&[]).await;
     anna_is_asked(&world, 2).await;
-    // The recovery is at it, and is no tick.
+    // The recovery is working on the run; it is not a tick.
     let result = world.tick().await;
-    assert_eq!(told(&result), [&json!(3), &json!(2), &json!({"unfinished": 1}), &json!([])]);
+    assert_eq!(counts_of(&result), [&json!(3), &json!(2), &json!({"unfinished": 1}), &json!([])]);
     assert_eq!(result["skipped"], 1);
     assert_eq!(world.metric(ANNA_WAITS).await, Some(1.0));
     assert_eq!(runs_of_anna(&world).await, [RunState::Running], "she has one run at a time");
@@ -71,7 +71,7 @@ async fn a_run_that_goes_on_after_a_start_and_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_run_that_a_tick_goes_on_with_and_that_hangs_holds_up_nobody_else() {
+async fn a_run_that_is_resumed_by_a_tick_and_hangs_delays_no_other_run() {
     let released = CancellationToken::new();
     let mut world = killed_at_anna(Fault::Hold(released.clone())).await;
     let faults = &world.peers.auth.served.faults;
@@ -91,15 +91,15 @@ async fn a_run_that_a_tick_goes_on_with_and_that_hangs_holds_up_nobody_else() {
     released.cancel();
     let (_, body) = patiently("the tick", tick).await.unwrap();
     let unfinished = json!({"unfinished": 1});
-    assert_eq!(told(&body["result"]), [&json!(3), &json!(2), &unfinished, &json!([])]);
+    assert_eq!(counts_of(&body["result"]), [&json!(3), &json!(2), &unfinished, &json!([])]);
     assert_eq!(runs_of_anna(&world).await, [RunState::Finished]);
-    // Who is due all the same runs with the next tick.
+    // A persona that is still due runs with the next tick.
     world.peers.auth.set_last_active_at(&world.users[0], None).await;
-    assert_eq!(told(&world.tick().await), [&json!(1), &json!(1), &json!({}), &json!([])]);
+    assert_eq!(counts_of(&world.tick().await), [&json!(1), &json!(1), &json!({}), &json!([])]);
 }
 
 #[tokio::test]
-async fn where_nobody_can_say_who_is_due_unfinished_runs_go_on_all_the_same() {
+async fn unfinished_runs_continue_even_if_the_due_list_is_unavailable() {
     let released = CancellationToken::new();
     let mut world = killed_at_anna(Fault::Hold(released.clone())).await;
     released.cancel();
@@ -137,19 +137,19 @@ async fn after_a_stop_no_recovery_begins_that_waited_for_a_run() {
 }
 
 #[tokio::test]
-async fn who_had_its_run_and_who_is_held_back_are_told_apart_with_the_end_of_the_hold() {
+async fn skipped_personas_are_reported_as_slot_used_or_held_back_with_the_end_of_the_hold() {
     let logs = Logs::capture("debug");
     let mut world = Setup::many(&NAMES).short_days().start().await;
     world.peers.claude.served.faults.inject(1, Fault::status(422, "{}"), asks_for_anna);
     assert_eq!(world.tick().await["failed"].as_array().unwrap().len(), 1);
     let until = (world.clock.now() + Duration::from_secs(60)).to_string();
-    // As if mana-auth had lost what the others did.
+    // As if mana-auth had lost the actions of the others.
     for user in &world.users {
         world.peers.auth.set_last_active_at(user, None).await;
     }
     let because = json!({"slot-used": 2, "held-back": 1});
     let result = world.tick().await;
-    assert_eq!(told(&result), [&json!(3), &json!(0), &because, &json!([])]);
+    assert_eq!(counts_of(&result), [&json!(3), &json!(0), &because, &json!([])]);
     assert_eq!(result["skipped"], 3);
     for (why, number) in [("slot-used", 2.0), ("held-back", 1.0), ("other", 0.0)] {
         let series = format!("personas_skipped_total{{why=\"{why}\"}}");
@@ -167,7 +167,7 @@ async fn who_had_its_run_and_who_is_held_back_are_told_apart_with_the_end_of_the
 }
 
 #[tokio::test]
-async fn who_is_kept_from_its_turn_by_a_pause_is_counted_as_that() {
+async fn personas_kept_from_their_run_by_a_pause_are_counted_as_paused() {
     let world = Setup::many(&NAMES).short_days().var("PERSONA_CONCURRENCY", 1).start().await;
     let released = CancellationToken::new();
     let claude = &world.peers.claude.served;
@@ -178,5 +178,5 @@ async fn who_is_kept_from_its_turn_by_a_pause_is_counted_as_that() {
     released.cancel();
     let (_, body) = patiently("the tick", tick).await.unwrap();
     let because = json!({"paused": 2});
-    assert_eq!(told(&body["result"]), [&json!(3), &json!(1), &because, &json!([])]);
+    assert_eq!(counts_of(&body["result"]), [&json!(3), &json!(1), &because, &json!([])]);
 }

@@ -1,5 +1,4 @@
-//! The batches a runner hands in: what they look like, what of them is refused, how they are
-//! written.
+//! The batches that a runner posts: their form, what is refused, and how they are stored.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -12,7 +11,7 @@ use super::{
 
 const MAX_ACTIONS: usize = 500;
 const MAX_RATINGS: usize = 100;
-/// Longest row id, in UTF-16 units.
+/// Longest row id, in UTF-16 code units.
 const MAX_ID: usize = 255;
 
 #[derive(Deserialize)]
@@ -30,7 +29,7 @@ struct Action {
     result: Outcome,
     #[serde(default, deserialize_with = "not_null")]
     error_message: Option<String>,
-    /// Any number passes the door; the column then refuses what is no 32-bit integer.
+    /// The endpoint accepts any number; the column then refuses a value that is not a 32-bit integer.
     #[serde(default, deserialize_with = "not_null")]
     latency_ms: Option<f64>,
 }
@@ -52,13 +51,13 @@ pub(super) struct Feedback {
 struct Rating {
     tick_id: String,
     module: String,
-    /// Any number from 1 to 5 passes the door; the column then refuses fractions.
+    /// The endpoint accepts any number from 1 to 5; the column then refuses fractions.
     rating: f64,
     #[serde(default, deserialize_with = "not_null")]
     notes: Option<String>,
 }
 
-/// A field may be absent, but not null.
+/// Deserializes a field that may be absent but not null.
 fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -68,7 +67,7 @@ where
 }
 
 impl Actions {
-    /// Reads a request's body; one bad row refuses all.
+    /// Parses a request body; one invalid row makes the whole batch invalid.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let batch: Self = serde_json::from_slice(body).map_err(|_| INVALID)?;
         let named = |row: &Action| !row.tick_id.is_empty() && !row.tool_name.is_empty();
@@ -77,12 +76,12 @@ impl Actions {
         if good { Ok(batch) } else { Err(INVALID) }
     }
 
-    /// The tick id of its first row.
+    /// The tick id of the batch's first row.
     pub(super) fn tick_id(&self) -> &str {
         self.actions.first().map_or("", |row| &row.tick_id)
     }
 
-    /// Writes the batch, all or nothing, and moves last_active_at. Returns the number of rows sent.
+    /// Stores the whole batch or nothing, and updates last_active_at. Returns the number of rows sent.
     pub(super) async fn write(
         &self,
         store: &Store,
@@ -124,7 +123,7 @@ impl Actions {
 }
 
 impl Feedback {
-    /// Reads a request's body; one bad row refuses all.
+    /// Parses a request body; one invalid row makes the whole batch invalid.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let batch: Self = serde_json::from_slice(body).map_err(|_| INVALID)?;
         let sound = |row: &Rating| {
@@ -135,7 +134,7 @@ impl Feedback {
         if good { Ok(batch) } else { Err(INVALID) }
     }
 
-    /// Writes the batch, all or nothing. Returns the number of rows sent.
+    /// Stores the whole batch or nothing. Returns the number of rows sent.
     pub(super) async fn write(
         &self,
         store: &Store,
@@ -167,7 +166,7 @@ impl Feedback {
 
 const INVALID: Refusal = Refusal::BadRequest("Invalid request body");
 
-/// The id cut at its longest, counted as JavaScript counts.
+/// The id, cut to `MAX_ID` UTF-16 code units, as JavaScript counts them.
 fn row_id(mut id: String) -> String {
     let mut units = 0;
     let end = id.char_indices().find(|(_, letter)| {

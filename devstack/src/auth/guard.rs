@@ -1,4 +1,4 @@
-//! What stands before every sign-in: the rate limit per caller and the lockout per e-mail.
+//! The checks before every sign-in: the rate limit per caller and the lockout per e-mail.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 const SIGN_INS_PER_WINDOW: usize = 3;
-/// Seconds of the rate limit's window, and the `X-Retry-After` of a refusal.
+/// Length of the rate limit's window in seconds, and the `X-Retry-After` of a refusal.
 pub(super) const WINDOW_SECONDS: i64 = 10;
 
 const FAILURES_UNTIL_LOCKED: usize = 5;
 const FAILURES_COUNT_FOR: SignedDuration = SignedDuration::from_mins(15);
 const LOCKED_FOR: SignedDuration = SignedDuration::from_mins(30);
 
-/// Counts sign-ins and failures.
+/// Counts sign-ins per caller and failures per e-mail.
 #[derive(Default)]
 pub(super) struct Guard {
-    /// Admitted sign-ins by caller.
+    /// Times of the admitted sign-ins, by caller.
     sign_ins: Mutex<HashMap<String, Vec<Timestamp>>>,
-    /// Failures by e-mail.
+    /// Recent failed sign-ins, by e-mail.
     failures: Mutex<HashMap<String, Failures>>,
 }
 
@@ -31,7 +31,7 @@ struct Failures {
 }
 
 impl Guard {
-    /// Counts a sign-in of this caller; `false` where it is one too many.
+    /// Counts a sign-in of this caller; `false` if the caller exceeds the rate limit.
     pub(super) fn admits(&self, caller: &str, now: Timestamp) -> bool {
         let mut callers = self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
         let sign_ins = callers.entry(caller.to_owned()).or_default();
@@ -44,11 +44,11 @@ impl Guard {
         admitted
     }
 
-    /// For how many more seconds this e-mail is locked out, if it is.
+    /// The remaining lockout of this e-mail in seconds, if it is locked.
     pub(super) fn locked_for(&self, email: &str, now: Timestamp) -> Option<i64> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let left = failures.get(email)?.locked_until?.duration_since(now);
-        // Rounded up, so that whoever waits as told is not refused again.
+        // Rounded up, so that a client that waits this long is not refused again.
         left.is_positive().then(|| left.as_secs() + i64::from(left.subsec_nanos() > 0))
     }
 
@@ -64,7 +64,7 @@ impl Guard {
         }
     }
 
-    /// Forgets the failures of an e-mail that has just signed in.
+    /// Clears the failures of an e-mail after a successful sign-in.
     pub(super) fn succeeded(&self, email: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(email);
     }

@@ -1,5 +1,5 @@
-//! The service that later versions of the product serve due, actions and feedback from: the same three
-//! endpoints under another base, with other errors, a rate limit and no look at the users
+//! The service from which later versions of the product serve due, actions and feedback: the same three
+//! endpoints under another base, with other error bodies, a rate limit and no check against the users
 //! (docs/contracts/mana-auth.md, last section).
 
 use std::{
@@ -22,9 +22,9 @@ use super::{Auth, refusal::Refused, service_path};
 /// How the newer service behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct NewerOptions {
-    /// Requests to anything under /api in a fixed window, per caller.
+    /// Requests to any path under /api that a caller may send in one fixed window.
     pub rate_limit: u32,
-    /// The window, 60 s but for tests that wait for its end.
+    /// Length of the window: 60 s, shorter in tests that wait for its end.
     pub window: SignedDuration,
 }
 
@@ -37,11 +37,11 @@ impl Default for NewerOptions {
 struct Limiter {
     auth: Arc<Auth>,
     options: NewerOptions,
-    /// End of the window and requests in it, by caller.
+    /// By caller: the end of the current window and the number of requests in it.
     windows: Mutex<HashMap<String, (Timestamp, u32)>>,
 }
 
-/// All of the service.
+/// The router of the whole service.
 pub(super) fn router(auth: Arc<Auth>, options: NewerOptions) -> Router {
     let three = service_path::routes(auth.clone(), true)
         .fallback(jwt_gate)
@@ -63,13 +63,13 @@ async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
-/// Nobody comes here with a JWT.
+/// The answer of every other route: the runner never sends a JWT to this service.
 async fn jwt_gate() -> Response {
     let body = json!({"error": "Missing authorization header", "status": 401});
     (StatusCode::UNAUTHORIZED, Json(body)).into_response()
 }
 
-/// The errors of the three in this service's words.
+/// Rewrites the errors of the three endpoints to the form of this service.
 async fn reworded(response: Response) -> Response {
     let Some(Refused(message)) = response.extensions().get().copied() else { return response };
     let status = response.status();
@@ -81,7 +81,7 @@ async fn reworded(response: Response) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// Counts the request before anything else is looked at.
+/// Counts the request before anything else is checked.
 async fn limited(
     State(limiter): State<Arc<Limiter>>,
     request: Request,
@@ -93,7 +93,7 @@ async fn limited(
     }
 }
 
-/// Whom a request is counted for.
+/// The key that a request is counted under.
 fn caller(headers: &HeaderMap) -> String {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-for").and_then(|all| all.split(',').next());
@@ -101,7 +101,7 @@ fn caller(headers: &HeaderMap) -> String {
 }
 
 impl Limiter {
-    /// The refusal of a request that is one too many.
+    /// Counts a request; returns the refusal if it exceeds the limit.
     fn count(&self, caller: &str) -> Option<Response> {
         let now = self.auth.clock.now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +125,7 @@ impl Limiter {
     }
 }
 
-/// Dates every answer by the peers' clock, which the reset is a time of.
+/// Sets the Date of every answer from the peers' clock, because the reset time refers to that clock.
 async fn dated(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let now = limiter.auth.clock.now().to_zoned(TimeZone::UTC);

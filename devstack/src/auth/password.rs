@@ -1,9 +1,9 @@
-//! Passwords at rest, and the random text that ids and session tokens are made of.
+//! Stored password hashes, and the random text for ids and session tokens.
 
 use aws_lc_rs::{constant_time, error::Unspecified, rand};
 use scrypt::Params;
 
-/// A salted scrypt hash, at a cost for tests: about a millisecond in a debug build, so it needs no
+/// A salted scrypt hash. Its cost is chosen for tests: about a millisecond in a debug build, so it needs no
 /// thread of its own.
 pub(super) struct PasswordHash {
     pub salt: Vec<u8>,
@@ -19,7 +19,7 @@ impl PasswordHash {
         Ok(Self { salt, hash })
     }
 
-    /// Whether this is the password.
+    /// Whether `password` has this hash.
     pub(super) fn matches(&self, password: &str) -> bool {
         derive(password, &self.salt)
             .is_some_and(|hash| constant_time::verify_slices_are_equal(&hash, &self.hash).is_ok())
@@ -40,7 +40,7 @@ pub(super) fn random_id() -> Result<String, Unspecified> {
     while id.len() < 32 {
         let mut bytes = [0; 48];
         rand::fill(&mut bytes)?;
-        // Two of 64 values have no letter and are drawn again.
+        // Two of the 64 values have no letter and are skipped.
         let letters = bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte & 63)));
         id.extend(letters.take(32 - id.len()).map(|letter| char::from(*letter)));
     }

@@ -1,4 +1,4 @@
-//! Every answer of mana-auth that is not the wanted one.
+//! The error answers of mana-auth.
 
 use aws_lc_rs::error::Unspecified;
 use axum::{
@@ -19,21 +19,21 @@ pub(super) enum Refusal {
     InvalidCredentials,
     /// sign-in/email: unknown user or wrong password.
     InvalidEmailOrPassword,
-    /// Too many failures of this e-mail; seconds until it is unlocked.
+    /// The e-mail is locked after too many failures; holds the seconds until it is unlocked.
     AccountLocked(i64),
     /// login: too many sign-ins of this caller.
     RateLimited,
     /// sign-in/email: too many sign-ins of this caller.
     RateLimitedSignIn,
-    /// No valid session.
+    /// User path: the request carries no valid session.
     Unauthorized,
-    /// Service path: key missing or wrong.
+    /// Service path: the key is missing or wrong.
     ServiceKey,
-    /// Service path: this is wrong with the body.
+    /// Service path: the body is invalid; holds the message.
     BadRequest(&'static str),
-    /// Service path: no such persona.
+    /// Service path: no persona has this user id.
     UnknownPersona,
-    /// What the service had not expected either.
+    /// An unexpected error: the answer is a 500.
     Internal,
 }
 
@@ -78,11 +78,11 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What a refusal of the service path says, for a service that says it in another form.
+/// The message of a refusal of the service path, kept for a service that sends it in another form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused(pub &'static str);
 
-/// An error as the service path words it.
+/// An error answer in the form of the service path.
 fn service(status: StatusCode, message: &'static str) -> Response {
     let body = json!({"statusCode": status.as_u16(), "message": message});
     (status, Extension(Refused(message)), Json(body)).into_response()
@@ -101,7 +101,7 @@ impl From<Unspecified> for Refusal {
     }
 }
 
-/// What the service answers where it has no route; a wrong method is no route either.
+/// Adds the answer for unknown routes. The service treats a wrong method as an unknown route too.
 pub(super) fn with_not_found<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     async fn not_found() -> impl IntoResponse {
         (StatusCode::NOT_FOUND, "404 Not Found")

@@ -1,4 +1,4 @@
-//! Persona, audit and rating rows as they are read back, and which personas are due.
+//! Reads persona, audit and rating rows, and decides which personas are due.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::Value;
@@ -8,11 +8,11 @@ use super::store::{Store, iso};
 /// A row of `auth.personas`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PersonaRow {
-    /// The user the persona is.
+    /// Id of the user that the persona is.
     pub user_id: String,
-    /// Kind of person.
+    /// The kind of person that the persona represents.
     pub archetype: String,
-    /// System prompt.
+    /// The system prompt that Claude plays the persona with.
     pub system_prompt: String,
     /// Weight of each module.
     pub module_mix: Value,
@@ -31,17 +31,17 @@ pub struct ActionRow {
     pub id: String,
     /// User id of the persona.
     pub persona_id: String,
-    /// The run it happened in.
+    /// Id of the run that the action belongs to.
     pub tick_id: String,
-    /// The tool as MCP names it.
+    /// The tool's MCP name, for example `habits.create`.
     pub tool_name: String,
     /// Hash of the tool's input.
     pub input_hash: Option<String>,
-    /// `ok` or `error`.
+    /// The outcome of the call: `ok` or `error`.
     pub result: String,
-    /// What went wrong.
+    /// The error message of a failed call.
     pub error_message: Option<String>,
-    /// How long the call took.
+    /// How long the call took, in milliseconds.
     pub latency_ms: Option<i64>,
     /// When the row was written.
     pub created_at: Timestamp,
@@ -50,17 +50,17 @@ pub struct ActionRow {
 /// A row of `auth.persona_feedback`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedbackRow {
-    /// `{tickId}-{module}`.
+    /// Row id of the form `{tickId}-{module}`.
     pub id: String,
     /// User id of the persona.
     pub persona_id: String,
-    /// The run it rates.
+    /// Id of the run that is rated.
     pub tick_id: String,
-    /// The module it rates.
+    /// Name of the module that is rated.
     pub module: String,
-    /// 1 to 5.
+    /// The rating, from 1 to 5.
     pub rating: i64,
-    /// Why.
+    /// The persona's reason for the rating.
     pub notes: Option<String>,
     /// When the row was written.
     pub created_at: Timestamp,
@@ -112,8 +112,8 @@ impl Store {
             .await
     }
 
-    /// The personas whose cadence says they are due at `now`; never run counts as long ago. Those whose user
-    /// was deleted are among them only where that is asked for.
+    /// The personas that are due at `now` according to their cadence; a persona that was never active counts
+    /// as active long ago. `deleted` includes the personas whose user was deleted.
     pub(super) async fn due(&self, now: Timestamp, deleted: bool) -> Result<Vec<Due>, sqlx::Error> {
         type Row = (String, String, String, String, String, String, Option<String>, String);
         let weekday = now.to_zoned(TimeZone::UTC).weekday().to_monday_one_offset() <= 5;

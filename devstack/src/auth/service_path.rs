@@ -1,4 +1,4 @@
-//! The service path: who is due, and what the personas did and thought.
+//! The service path: which personas are due, and the actions and ratings that a runner posts.
 
 use std::sync::{Arc, PoisonError};
 
@@ -19,13 +19,13 @@ use super::{
     store::iso,
 };
 
-/// The three endpoints as mana-auth serves them. Nothing below their base is reached without the key.
+/// The three endpoints as mana-auth serves them. Every path below their base requires the key.
 pub(super) fn router(auth: Arc<Auth>) -> Router {
     refusal::with_not_found(routes(auth.clone(), false))
         .layer(middleware::from_fn_with_state(auth, check_key))
 }
 
-/// The three endpoints, relative to their base; whether /due lists deleted users too.
+/// The three endpoints, relative to their base. `with_deleted`: /due lists personas of deleted users too.
 pub(super) fn routes(auth: Arc<Auth>, with_deleted: bool) -> Router {
     let due = move |auth| due(auth, with_deleted);
     Router::new()
@@ -98,7 +98,7 @@ async fn feedback(
     Ok(Json(json!({"ok": true, "written": written})))
 }
 
-/// Refuses a user id without a persona.
+/// Returns an error if no persona has this user id.
 async fn known(auth: &Auth, user_id: &str) -> Result<(), Refusal> {
     if auth.store.has_persona(user_id).await? { Ok(()) } else { Err(Refusal::UnknownPersona) }
 }

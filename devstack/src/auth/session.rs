@@ -5,17 +5,17 @@ use axum::http::{HeaderMap, header::COOKIE};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::form_urlencoded;
 
-/// How long a session lives.
+/// Lifetime of a session, in seconds.
 pub(super) const LIFETIME_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// Signs session tokens into cookies and takes them out again.
+/// Signs session tokens for cookies, and verifies and reads them from cookies.
 pub(super) struct SessionCookie {
     key: hmac::Key,
     https: bool,
 }
 
 impl SessionCookie {
-    /// Under a fresh key. `https`: as a service whose own base URL is https.
+    /// Generates a new key. `https`: name and attributes as set by a service with an https base URL.
     pub(super) fn generate(https: bool) -> Result<Self, Unspecified> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
         Ok(Self { key, https })
@@ -28,7 +28,7 @@ impl SessionCookie {
     /// The value of Set-Cookie for this session.
     pub(super) fn set(&self, token: &str) -> String {
         let signature = STANDARD.encode(hmac::sign(&self.key, token.as_bytes()));
-        // Percent-encoded, as the service sends it: a client has to return what it got.
+        // Percent-encoded, as the service sends it: a client must return the value unchanged.
         let signature: String = form_urlencoded::byte_serialize(signature.as_bytes()).collect();
         let name = self.name();
         let scope = if self.https { " Domain=mana.test; Secure;" } else { "" };
@@ -49,7 +49,7 @@ impl SessionCookie {
 
     fn verified(&self, value: &str) -> Option<String> {
         let (token, signature) = value.split_once('.')?;
-        // Decoded like a cookie and not like a form, where a plus would be a space.
+        // Percent-decoded as a cookie value, not as a form value, in which a plus would be a space.
         let query = format!("signature={}", signature.replace('+', "%2B"));
         let (_, signature) = form_urlencoded::parse(query.as_bytes()).next()?;
         let signature = STANDARD.decode(signature.as_bytes()).ok()?;

@@ -13,11 +13,11 @@ use super::{
     session,
 };
 
-/// One connection for all: an in-memory database exists only within its connection.
+/// One connection for all requests: an in-memory database exists only within its connection.
 pub(super) struct Store(Mutex<SqliteConnection>);
 
-/// The constraints refuse what PostgreSQL refuses of the product's columns: NUL in a text, and a
-/// number that is no integer or does not fit.
+/// The constraints refuse what PostgreSQL refuses for the product's columns: NUL in a text, and a number that
+/// is not an integer or out of range.
 const SCHEMA: &str = "
 ATTACH DATABASE ':memory:' AS auth;
 CREATE TABLE auth.users (
@@ -77,12 +77,12 @@ CREATE TABLE auth.persona_feedback (
 ) STRICT;
 ";
 
-/// A date as the service writes it, in answers and here in columns: sorts as text.
+/// A date as the service writes it in answers, and as devstack stores it in columns: sorts as text.
 pub(super) fn iso(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// A user who can log in.
+/// A user account, without its password.
 pub(super) struct User {
     pub id: String,
     pub name: String,
@@ -91,7 +91,7 @@ pub(super) struct User {
     pub access_tier: String,
 }
 
-/// Which form opened a session.
+/// Which endpoint opened a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OpenedBy {
     Login,
@@ -107,22 +107,22 @@ impl OpenedBy {
     }
 }
 
-/// A session as its holder needs it.
+/// A session as its client needs it.
 pub(super) struct Session {
     pub id: String,
     pub token: String,
 }
 
-/// Successful logins by the form used; each opened a session.
+/// Counts of successful logins by endpoint; each login opened a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
-    /// By `POST /api/v1/auth/login`.
+    /// Number of logins through `POST /api/v1/auth/login`.
     pub login: usize,
-    /// By `POST /api/auth/sign-in/email`.
+    /// Number of logins through `POST /api/auth/sign-in/email`.
     pub sign_in_email: usize,
 }
 
-/// A persona's user and its personal space, not yet stored.
+/// A persona's user and personal space that are not stored yet.
 pub(super) struct NewUser<'a> {
     pub id: String,
     persona: &'a SeedPersona,
@@ -152,7 +152,7 @@ impl<'a> NewUser<'a> {
 }
 
 impl Store {
-    /// A fresh database in memory.
+    /// Creates an empty database in memory.
     pub(super) async fn open() -> Result<Self, sqlx::Error> {
         let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
         let mut connection = options.disable_statement_logging().connect().await?;
@@ -164,7 +164,7 @@ impl Store {
         self.0.lock().await
     }
 
-    /// Stores these users with their spaces and personas, all or none.
+    /// Stores these users with their spaces and personas; either all are stored or none.
     pub(super) async fn insert(
         &self,
         users: &[NewUser<'_>],
@@ -207,7 +207,7 @@ impl Store {
         transaction.commit().await
     }
 
-    /// The user of this e-mail, if this is the password.
+    /// The user with this e-mail, if the password is correct.
     pub(super) async fn user_by_password(
         &self,
         email: &str,
@@ -274,7 +274,7 @@ impl Store {
         .await
     }
 
-    /// The logins of this e-mail, or of all.
+    /// The logins of this e-mail, or of all users for `None`.
     pub(super) async fn logins(&self, email: Option<&str>) -> Result<Logins, sqlx::Error> {
         let opened_by: Vec<String> = sqlx::query_scalar(
             "SELECT s.opened_by FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
@@ -287,7 +287,7 @@ impl Store {
         Ok(Logins { login, sign_in_email: opened_by.len() - login })
     }
 
-    /// What organization/list shows this user.
+    /// The elements that organization/list returns for this user.
     pub(super) async fn organizations(&self, user_id: &str) -> Result<Vec<Value>, sqlx::Error> {
         let listed: Vec<String> = sqlx::query_scalar(
             "SELECT listed FROM auth.organizations WHERE user_id = $1 ORDER BY rowid",
@@ -319,8 +319,8 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Deletes a user with all that is its own, or leaves the persona and its rows where another service
-    /// keeps them, without foreign keys.
+    /// Deletes a user with all of its rows. With `keep_persona`, the persona and its rows stay, because
+    /// another service, which has no foreign key to the user, stores them.
     pub(super) async fn delete_user(
         &self,
         user_id: &str,
@@ -347,8 +347,8 @@ impl Store {
     }
 }
 
-/// The object as a jsonb column gives it back: shorter keys first, then by bytes. Nobody may
-/// depend on the order it was written in.
+/// The object as a jsonb column returns it: shorter keys first, then in byte order. A client must not depend
+/// on the order in which the object was written.
 fn jsonb(object: &Map<String, Value>) -> Value {
     let mut entries: Vec<_> = object.clone().into_iter().collect();
     entries.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));

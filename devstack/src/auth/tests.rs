@@ -1,4 +1,4 @@
-//! mana-auth over its socket, rule by rule of docs/contracts/mana-auth.md.
+//! Tests of mana-auth over its socket, one rule of docs/contracts/mana-auth.md after another.
 
 mod batches;
 mod due;
@@ -19,7 +19,7 @@ const FRIDAY: &str = "2026-11-20T10:00:00Z";
 const ANNA: &str = "persona.anna@mana.test";
 const BEN: &str = "persona.ben@mana.test";
 
-/// A mana-auth whose clock stands still on a Friday, with Anna (daily) and Ben (hourly).
+/// A mana-auth whose clock is stopped on a Friday, with Anna (daily) and Ben (hourly).
 struct Fixture {
     mana: ManaAuth,
     clock: Clock,
@@ -92,7 +92,7 @@ impl Fixture {
         set_cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// Posts to the service path with the right key.
+    /// Posts to the service path with the correct key.
     async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Reply {
         let path = format!("/api/v1/internal/personas{path}");
         self.send(Method::POST, &path, &[("x-service-key", "devstack-service-key")], body).await
@@ -111,7 +111,7 @@ impl Fixture {
         self.get("/api/v1/internal/personas/due", &key).await.body
     }
 
-    /// The e-mails that are due, in order.
+    /// The e-mails of the due personas, in order.
     async fn due_emails(&self) -> Vec<String> {
         let due = self.due().await;
         let rows = due["personas"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The user path: a persona logs in like any human and asks for its spaces.
+//! The user path: a persona logs in as a human does and lists its spaces.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ struct Credentials {
     password: String,
 }
 
-/// Whom a request comes from.
+/// The user that a request comes from.
 struct Caller {
     user_id: String,
     email: String,
@@ -76,7 +76,7 @@ async fn sign_in_email(
     Ok(([(SET_COOKIE, auth.cookie.set(&session.token))], Json(body)))
 }
 
-/// Checks credentials, after everything that stands before them, and opens a session.
+/// Checks the rate limit, the lockout and the credentials, and opens a session.
 async fn sign_in(
     auth: &Auth,
     headers: &HeaderMap,
@@ -150,7 +150,7 @@ impl Auth {
         self.keys.issue(user_id, email, session_id, self.issuer(), self.clock.now())
     }
 
-    /// Who calls a route under /api/auth, by what this deployment accepts there.
+    /// The user that calls a route under /api/auth, identified by what this deployment accepts there.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         match self.options.deployment {
             Deployment::Running => self.caller_by_cookie(headers).await,

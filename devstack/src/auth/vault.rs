@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Who has an initialised vault. By default everyone has. Clones share the state.
+/// Which users have an initialised vault; by default every user has. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Vaults(Arc<Mutex<Initialised>>);
 
@@ -29,7 +29,7 @@ impl Vaults {
         initialised.everyone || initialised.users.contains(user_id)
     }
 
-    /// Gives this user a vault; one that has a vault keeps it.
+    /// Gives this user a vault, if it has none.
     pub fn init(&self, user_id: &str) {
         self.initialised().users.insert(user_id.to_owned());
     }

@@ -1,5 +1,5 @@
-//! What the MCP conformance suite drives: opens a session of the daemon's own client at the URL given,
-//! lists the tools, calls each of them once and ends the session. `.ci/mcp-conformance` runs it.
+//! The client that the MCP conformance suite runs: opens a session of the daemon's own client at the given
+//! URL, lists the tools, calls each tool once and ends the session. `.ci/mcp-conformance` runs it.
 
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use mana_persona_runner::{
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-/// The whole of it; the suite waits for 30 s.
+/// Time limit for all steps together; the suite waits for 30 s.
 const LIMIT: Duration = Duration::from_secs(25);
-/// One call.
+/// Time limit for one tool call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Deepest nesting of made-up arguments.
+/// Deepest nesting of generated arguments.
 const DEPTH: usize = 8;
 
-/// The tool whose schema the suite wants back, as the argument of the other.
+/// The tool whose schema the suite expects as the argument of `ECHO_TOOL`.
 const SCHEMA_TOOL: &str = "json_schema_2020_12_tool";
 const ECHO_TOOL: &str = "json_schema_echo";
 
@@ -54,7 +54,7 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
             let _ = session.close(None, CALL_LIMIT).await;
             called
         }
-        // The handshake went well; a persona would have nothing to do there, and neither have we.
+        // The handshake succeeded. A server without tools is not an error for the suite.
         Err(McpError { fate: Fate::NoTools, .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -80,7 +80,7 @@ fn arguments_for(tool: &Tool, tools: &[Tool]) -> Map<String, Value> {
     }
 }
 
-/// A value for each property that has to be there.
+/// A value for each required property.
 fn object(schema: &Map<String, Value>, depth: usize) -> Map<String, Value> {
     let properties = schema.get("properties").unwrap_or(&Value::Null);
     let required = schema.get("required").and_then(Value::as_array);

@@ -1,5 +1,5 @@
-//! Serves the embedded peers for a daemon that a script starts: prints the variables that point it at
-//! them, one a line, and runs until its standard input ends.
+//! Serves the embedded peers for a daemon that a script starts: prints the environment variables that the
+//! daemon needs, one per line, and runs until its standard input ends.
 //!
 //! `cargo run --bin peers -- [MILLISECONDS_A_MODEL_REPLY_TAKES]`
 
@@ -39,9 +39,9 @@ async fn serve(latency: Duration) -> Result<(), Box<dyn Error>> {
     for (name, value) in peers.environment() {
         println!("{name}={value}");
     }
-    // The last line: whoever reads it has them all.
+    // Printed last: once a reader has this line, it has all variables.
     println!("PERSONA_SEED_SECRET={SEED_SECRET}");
-    // Nothing is expected to come; the end of the input is the end of whoever started this.
+    // No input is expected; the input ends when the process that started this program ends.
     let ended = || io::copy(&mut io::stdin().lock(), &mut io::sink());
     tokio::task::spawn_blocking(ended).await??;
     Ok(())

@@ -1,8 +1,8 @@
-//! Shows that the journal does not grow without bound: a quarter of a fleet's runs is written into one,
-//! old steps are deleted as the daemon deletes them, and the size of the file is looked at every week.
+//! Shows that the journal does not grow without bound: a quarter of a year of a fleet's runs is written to a
+//! journal, old steps are deleted as the daemon deletes them, and the file size is measured every week.
 //!
-//! `cargo run --bin retention -- [EVERY]`, where the fleet runs on every EVERY-th day only (1); it fails if the
-//! file grows in the last month by more than what is kept for ever accounts for.
+//! `cargo run --bin retention -- [EVERY]`, where the fleet runs only every EVERY-th day (default 1). It fails
+//! if the file grows in the last month by more than the permanently kept rows explain.
 
 use std::{
     error::Error,
@@ -24,14 +24,15 @@ use mana_persona_runner::{
 
 const PERSONAS: usize = 100;
 const DAYS: u32 = 91;
-/// JOURNAL_RETENTION_DAYS.
+/// The default of JOURNAL_RETENTION_DAYS (30 days).
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// Most growth in the last four weeks: runs and money are kept, at well below a kilobyte a run.
+/// Highest relative growth in the last four weeks. Runs and spending are kept, at well below a kilobyte per
+/// run.
 const MOST_GROWTH: f64 = 0.05;
 
-/// A run of six turns with a call in each but the last; sizes in bytes, as runs against the devstack
-/// have them, rounded up.
+/// A run of six turns with one call in each turn but the last; sizes in bytes, rounded up from runs against
+/// the devstack.
 const TURNS: usize = 6;
 const OPENED: usize = 700;
 const REPLIED: usize = 1_400;
@@ -65,7 +66,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Writes the quarter; returns by how much the file has grown in its last four weeks.
+/// Writes the quarter's runs; returns the relative growth of the file in the last four weeks.
 async fn simulate(folder: &Path, every: u32) -> Result<f64, Box<dyn Error>> {
     let started = Instant::now();
     let clock = Clock::manual("2026-01-05T06:00:00Z".parse()?);
@@ -78,7 +79,7 @@ async fn simulate(folder: &Path, every: u32) -> Result<f64, Box<dyn Error>> {
             play(&journal, persona, clock.now()).await?;
             runs += 1;
         }
-        // What the daemon does every hour.
+        // The daemon does the same every hour.
         let cutoff = clock.now().checked_sub(KEPT)?;
         while journal.prune(cutoff).await? > 0 {}
         clock.advance(DAY);
@@ -114,7 +115,7 @@ fn persona(number: usize) -> Result<Persona, Box<dyn Error>> {
     })
 }
 
-/// One run from its beginning to the confirmation of its rows.
+/// Writes one run from its start to the confirmation of its rows.
 async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<(), JournalError> {
     let id = RunId::new();
     let slot = Slot::of(Cadence::Daily, now);
@@ -129,7 +130,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
     for turn in 1..=TURNS {
         let asking = r#"{"asking":{"reserved":5000000000}}"#;
         let caps = Caps::default();
-        // Without caps there is none to meet.
+        // Without caps the reservation cannot be refused.
         let number = next();
         let _ = journal.reserve((id, number, asking), &spending, reserved, &caps, now).await?;
         let replied = step(REPLIED);
@@ -162,12 +163,12 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// A step of this size.
+/// A step whose JSON has `size` bytes.
 fn step(size: usize) -> String {
     format!(r#"{{"text":"{}"}}"#, "x".repeat(size.saturating_sub(11)))
 }
 
-/// Of everything in the folder, as the file system has it.
+/// Total size of the journal's files in the folder, in bytes.
 fn size(folder: &Path) -> Result<f64, Box<dyn Error>> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
@@ -180,7 +181,7 @@ fn size(folder: &Path) -> Result<f64, Box<dyn Error>> {
     Ok(bytes as f64)
 }
 
-/// A folder of its own, in memory where the system has a place for that.
+/// A folder of its own, in memory where the system has a tmpfs.
 struct Folder(PathBuf);
 
 impl Folder {

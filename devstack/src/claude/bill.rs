@@ -1,20 +1,20 @@
-//! What the account is charged for.
+//! What the account is charged for a request.
 
 use super::{CacheUsage, cache::Lookup};
 
-/// One request that was let in, as it is billed: its prompt from the start, its answer once there is one.
-/// A client that goes away meanwhile is billed all the same.
+/// The bill of one admitted request: its prompt from the start, its answer once there is one. A client that
+/// disconnects before the answer is billed for the prompt all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
-    /// Model id.
+    /// Id of the model that the request names.
     pub model: String,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, by what the cache did with them.
     pub input: CacheUsage,
-    /// The part of `input.written` that lives for an hour.
+    /// The part of `input.written` that is cached for an hour.
     pub written_for_an_hour: u64,
-    /// Tokens of the answer, thinking included.
+    /// Tokens of the answer, including thinking.
     pub output: u64,
-    /// Whether it was answered.
+    /// Whether the request was answered.
     pub is_answered: bool,
 }
 
@@ -33,7 +33,7 @@ impl Bill {
         (self.output, self.is_answered) = (output, true);
     }
 
-    /// An answer that uses no tokens.
+    /// Marks the request as answered without any tokens being billed.
     pub(super) fn waived(&mut self) {
         (self.input, self.written_for_an_hour) = (CacheUsage::default(), 0);
         self.answered(0);

@@ -1,5 +1,5 @@
-//! The prompt cache (contract, section 5.1): what a request reads from it, what it writes, and what
-//! that makes of its input tokens.
+//! The prompt cache (contract, section 5.1): what a request reads from it and writes to it, and how this
+//! splits the request's input tokens.
 
 use std::{collections::HashMap, ops::AddAssign, time::Duration};
 
@@ -7,31 +7,31 @@ use jiff::Timestamp;
 
 use super::prompt::{Lifetime, Prefix, Prompt};
 
-/// Blocks looked at from a marker backwards, the marked one included.
+/// Number of blocks that are checked backwards from a marker, including the marked block.
 const LOOK_BACK: usize = 20;
-/// What a token written to the cache costs, in uncached tokens.
+/// Price of a token written to the cache, in uncached tokens.
 const WRITE_PRICE: f64 = 1.25;
-/// What a token read from the cache costs, in uncached tokens.
+/// Price of a token read from the cache, in uncached tokens.
 const READ_PRICE: f64 = 0.1;
 
-/// Input tokens by what the cache made of them.
+/// Input tokens by what the cache did with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheUsage {
-    /// Neither read nor written.
+    /// Tokens that were neither read from the cache nor written to it.
     pub uncached: u64,
-    /// Newly written.
+    /// Tokens that were newly written to the cache.
     pub written: u64,
-    /// Read.
+    /// Tokens that were read from the cache.
     pub read: u64,
 }
 
 impl CacheUsage {
-    /// All of them.
+    /// The sum of all prompt tokens.
     pub fn prompt_tokens(&self) -> u64 {
         self.uncached + self.written + self.read
     }
 
-    /// What they cost, in tokens at the price of uncached ones; writes at the 5-minute price.
+    /// The price of these tokens in uncached tokens; writes count at the 5-minute price.
     #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]
     pub fn billed_input_tokens(&self) -> f64 {
         self.uncached as f64 + WRITE_PRICE * self.written as f64 + READ_PRICE * self.read as f64
@@ -55,22 +55,22 @@ impl Lifetime {
     }
 }
 
-/// The entries of one workspace.
+/// The cache entries of one workspace.
 #[derive(Debug, Default)]
 pub(super) struct PromptCache(HashMap<Prefix, Entry>);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     lifetime: Lifetime,
-    /// When it is gone unless it is used before.
+    /// When the entry expires, unless it is used before.
     until: Timestamp,
 }
 
-/// What one request finds in the cache and will leave there.
+/// What one request finds in the cache and what it will write.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     pub usage: CacheUsage,
-    /// The part of `usage.written` that lives for an hour.
+    /// The part of `usage.written` that is cached for an hour.
     pub written_for_an_hour: u64,
     started: Timestamp,
     hits: Vec<Prefix>,
@@ -102,15 +102,15 @@ impl PromptCache {
                 hour_end = block.tokens;
             }
         }
-        // Each token is paid for once: read as far as the longest hit reaches, then written for an
-        // hour up to the last marker that says so, then for five minutes up to the last of all.
+        // Each token is charged once: as read up to the end of the longest hit, then as written for an hour
+        // up to the last one-hour marker, then as written for five minutes up to the last marker.
         let written = end.saturating_sub(read);
         let usage = CacheUsage { uncached: prompt.tokens() - read - written, written, read };
         let written_for_an_hour = hour_end.saturating_sub(read);
         Lookup { usage, written_for_an_hour, started: now, hits, writes }
     }
 
-    /// Lets the entries that were found live on from the start of the request that found them.
+    /// Extends the lifetime of the entries that were found, counted from the start of the request.
     pub(super) fn refresh(&mut self, lookup: &Lookup) {
         for hit in &lookup.hits {
             if let Some(entry) = self.0.get_mut(hit) {
@@ -119,14 +119,15 @@ impl PromptCache {
         }
     }
 
-    /// Makes what a request writes readable. To be called when its answer begins; the entries live
-    /// from its start all the same.
+    /// Stores what a request writes. Called when its answer begins; the lifetime still counts from the start
+    /// of the request.
     pub(super) fn write(&mut self, lookup: &Lookup) {
         self.0.retain(|_, entry| lookup.started < entry.until);
         for (prefix, lifetime) in &lookup.writes {
             let until = lookup.started + lifetime.duration();
             let entry = Entry { lifetime: *lifetime, until };
-            // A request that began at the same time may have written it first and been read since.
+            // A concurrent request may already have written the same entry, and later requests may have read
+            // it.
             let entry = self.0.entry(*prefix).or_insert(entry);
             entry.until = entry.until.max(until);
         }

@@ -1,4 +1,4 @@
-//! What the scripted Claude refuses, without a socket.
+//! The checks of the scripted Claude without a socket.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -6,7 +6,7 @@ use super::{ParsedRequest, memory::Memory, validate};
 
 const KEY: &str = "sk-ant-desk";
 
-/// Checks requests as [`super::FakeClaude`] does, and remembers what was replied to them.
+/// Checks requests as [`super::FakeClaude`] does, and remembers the replies to them.
 #[derive(Debug, Default)]
 pub struct Desk(Memory);
 
@@ -14,7 +14,7 @@ impl Desk {
     /// Checks the body of a request.
     ///
     /// # Errors
-    /// What it is refused with.
+    /// The message of the refusal.
     pub fn check(&self, body: &[u8]) -> Result<ParsedRequest, String> {
         let headers = HeaderMap::from_iter([
             (header::HeaderName::from_static("x-api-key"), HeaderValue::from_static(KEY)),
@@ -27,7 +27,7 @@ impl Desk {
         validate::request(&headers, KEY, body, &self.0).map_err(|refusal| refusal.to_string())
     }
 
-    /// This content was the reply to a request.
+    /// Records `content` as the reply to the request `to`.
     pub fn replied(&mut self, to: &ParsedRequest, content: &str, stop_reason: Option<&str>) {
         self.0.remember(to, content, stop_reason);
     }

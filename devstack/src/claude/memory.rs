@@ -1,4 +1,4 @@
-//! What Claude said before, and under which history: a client must replay it byte for byte
+//! The replies that Claude served and the histories they belong to: a client must replay them byte for byte
 //! (contract, sections 3 and 5.4).
 
 use std::{borrow::Cow, collections::HashMap};
@@ -18,7 +18,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     replies: Vec<Reply>,
-    /// Replies by the ids and signatures in their blocks.
+    /// Indexes of replies by the ids and signatures in their blocks.
     by_mark: HashMap<String, Vec<usize>>,
 }
 
@@ -28,19 +28,19 @@ struct Reply {
     blocks: Vec<String>,
     values: Vec<Value>,
     model: String,
-    /// Fingerprint of the whole request it answered.
+    /// Fingerprint of the whole request that the reply answered.
     history: [u8; 32],
     paused: bool,
-    /// Ids of its calls that another call has, too.
+    /// Ids of calls in this reply that another call has too.
     repeated: Vec<String>,
 }
 
-/// Where an assistant message comes from.
+/// The origin of an assistant message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Written by the client.
+    /// Written by the client, not by Claude.
     Foreign,
-    /// Served before; the bytes are the same.
+    /// A reply that was served, with the same bytes; holds its index.
     Served(usize),
 }
 
@@ -59,7 +59,8 @@ struct RawMessage<'a> {
 }
 
 impl Memory {
-    /// Notes what is about to be served. Content that is no array of objects is nobody's to replay.
+    /// Records a reply before it is served. Content that is not an array of objects is ignored: no client can
+    /// replay it.
     pub(super) fn remember(&mut self, request: &ParsedRequest, content: &str, stop: Option<&str>) {
         let Some((blocks, values)) = split(content) else { return };
         let index = self.replies.len();
@@ -106,12 +107,12 @@ impl Memory {
             .copied()
             .collect();
         let candidates = if marks.is_empty() {
-            // A reply without ids is recognised by what it says, whatever its spelling.
-            (0..self.replies.len()).filter(|&i| self.replies[i].is_said(&values, None)).collect()
+            // A reply without ids is recognised by its values, whatever its byte form.
+            (0..self.replies.len()).filter(|&i| self.replies[i].is_sent_as(&values, None)).collect()
         } else {
             marks
         };
-        let is_replayed = |i: &&usize| self.replies[**i].is_said(&values, Some(&blocks));
+        let is_replayed = |i: &&usize| self.replies[**i].is_sent_as(&values, Some(&blocks));
         if let Some(&found) = candidates.iter().find(is_replayed) {
             return Ok(Origin::Served(found));
         }
@@ -130,10 +131,10 @@ impl Memory {
         matches!(origin, Some(Origin::Served(index)) if self.replies[index].paused)
     }
 
-    /// Checks that every replayed thinking block still stands behind the history it was written in.
+    /// Checks that every replayed thinking block still follows the history that it was generated for.
     ///
     /// # Errors
-    /// The first block that does not.
+    /// The first thinking block whose history differs.
     pub(super) fn check_thinking(
         &self,
         body: &Value,
@@ -153,7 +154,7 @@ impl Memory {
                         let reply = &self.replies[*reply];
                         reply.model != model || (binds && reply.history != history.so_far())
                     }
-                    // Thinking may be taken out oldest first, not from behind what is kept.
+                    // A client may remove the oldest thinking blocks, but not one that follows a kept block.
                     (Origin::Served(reply), None) => {
                         binds && kept_earlier && self.replies[*reply].values.iter().any(is_thinking)
                     }
@@ -170,30 +171,30 @@ impl Memory {
 }
 
 impl Reply {
-    /// Whether `sent` is this reply: whole or without its thinking, and without what would be refused. With
-    /// `raw`, the text of each block, in its own bytes too.
-    fn is_said(&self, sent: &[Value], raw: Option<&[String]>) -> bool {
+    /// Whether `sent` is this reply, with or without its thinking, and without the blocks that would be
+    /// refused. With `raw`, the text of each block, the bytes must be equal too.
+    fn is_sent_as(&self, sent: &[Value], raw: Option<&[String]>) -> bool {
         [true, false].into_iter().any(|thinks| {
             let may_stay = |value: &Value| is_sendable(value) && (thinks || !is_thinking(value));
-            let said: Vec<usize> =
+            let kept: Vec<usize> =
                 (0..self.values.len()).filter(|&i| may_stay(&self.values[i])).collect();
-            said.len() == sent.len()
-                && said.iter().enumerate().all(|(n, &i)| {
+            kept.len() == sent.len()
+                && kept.iter().enumerate().all(|(n, &i)| {
                     let (served, sent) = (&self.values[i], &sent[n]);
                     match raw {
                         Some(raw) if self.blocks[i] == raw[n] => true,
                         None if served == sent => true,
                         _ => {
-                            self.mends(served, sent)
-                                || (n + 1 == said.len() && self.trims(served, sent))
+                            self.is_call_with_replacements(served, sent)
+                                || (n + 1 == kept.len() && self.is_end_trimmed(served, sent))
                         }
                     }
                 })
         })
     }
 
-    /// Whether `sent` is this call, with what would be refused of it replaced.
-    fn mends(&self, served: &Value, sent: &Value) -> bool {
+    /// Whether `sent` is this call with the refused parts replaced.
+    fn is_call_with_replacements(&self, served: &Value, sent: &Value) -> bool {
         let (Some(from), Some(to)) = (served.as_object(), sent.as_object()) else { return false };
         let is_repeated = || {
             from.get("id")
@@ -210,8 +211,8 @@ impl Reply {
         check_call(to, "").is_ok() && input_kept && name_kept
     }
 
-    /// Whether `sent` is the end of this unfinished reply, without the white space behind it.
-    fn trims(&self, served: &Value, sent: &Value) -> bool {
+    /// Whether `sent` is the last text of this unfinished reply without its trailing white space.
+    fn is_end_trimmed(&self, served: &Value, sent: &Value) -> bool {
         let trimmed = served["text"].as_str().map(str::trim_end);
         self.paused
             && sent["type"] == "text"
@@ -220,7 +221,7 @@ impl Reply {
     }
 }
 
-/// Whether a block can be sent back at all.
+/// Whether the API accepts this block when a client sends it back.
 fn is_sendable(block: &Value) -> bool {
     match block["type"].as_str() {
         None => false,
@@ -229,7 +230,7 @@ fn is_sendable(block: &Value) -> bool {
     }
 }
 
-/// The refusal of a request for the first thinking block it carries; `None` if it carries none.
+/// The refusal for the first thinking block in `messages`; `None` if there is none.
 pub(super) fn refuse_thinking(messages: &[Value]) -> Option<Refusal> {
     let mut thoughts = messages.iter().map(|message| position_of_thinking(&message["content"]));
     let message = thoughts.position(|thought| thought.is_some())?;
@@ -252,7 +253,7 @@ fn split(content: &str) -> Option<(Vec<String>, Vec<Value>)> {
     Some((raw.into_iter().map(|block| block.get().to_owned()).collect(), values))
 }
 
-/// What says that a block is one of Claude's own.
+/// The id or signature that identifies a block as generated by Claude.
 fn mark(block: &Value) -> Option<&str> {
     let key = match block["type"].as_str()? {
         "thinking" => "signature",
@@ -266,8 +267,8 @@ fn position_of_thinking(content: &Value) -> Option<usize> {
     content.as_array()?.iter().position(is_thinking)
 }
 
-/// A running fingerprint of tools, system and messages: everything a thinking block is bound to.
-/// Cache markers, thinking blocks and deferred tools are no part of it.
+/// A running fingerprint of tools, system and messages: everything that a thinking block is bound to. Cache
+/// markers, thinking blocks and deferred tools are not included.
 struct History(Sha256);
 
 impl History {
@@ -288,7 +289,7 @@ impl History {
         self.so_far()
     }
 
-    /// Adds one message. Roles are hashed per block, because neighbours of one role are merged.
+    /// Adds one message. Roles are hashed with each block, because adjacent messages of one role are merged.
     fn add(&mut self, message: &Value) {
         self.content(message["role"].as_str().unwrap_or_default(), &message["content"]);
     }

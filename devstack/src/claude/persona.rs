@@ -1,5 +1,5 @@
-//! The scripted persona: what it does in the product follows from its system prompt, the offered
-//! tools and what it was asked, and is the same every time.
+//! The scripted persona: its actions in the product follow from its system prompt, the offered tools and the
+//! messages, and are the same for the same input.
 
 use serde_json::{Value, ser::Formatter};
 
@@ -17,10 +17,11 @@ mod sample;
 use ledger::Ledger;
 use sample::Sampler;
 
-/// Words, in lower case, that tell the persona to end its day.
+/// Phrases in lower case with which the client tells the persona to end its day.
 const FINISH: [&str; 4] = ["letzte antwort", "den tag ab", "zum schluss", "last answer"];
 
-/// The answer to a request that nothing scripted answers. `run` counts this persona's main turns.
+/// The answer to a request that neither the queue nor the rule answers. `run` counts this persona's main
+/// turns.
 pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scripted {
     let voice = voice_of(&request.system);
     let mut dice = Dice::new(&request.system, run, request.turn() as u64);
@@ -50,7 +51,7 @@ pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scrip
     spaced(&blocks, "tool_use")
 }
 
-/// The calls of this reply; none once the persona is done.
+/// The tool calls of this reply; empty once the persona is done.
 fn plan(
     request: &ParsedRequest,
     voice: &Voice,
@@ -73,14 +74,14 @@ fn plan(
         _ => 1,
     };
     let today = sample::date_in(&request.first_user_text());
-    // The day begins with a look at what is there; later replies mostly write.
+    // The day begins with reading calls; later replies mostly write.
     let reads_first = request.turn() == 0 || dice.chance(25);
     let mut calls: Vec<(String, Value)> = Vec::new();
     let mut sampler = Sampler { voice, today: &today, ledger: &ledger, dice };
     for reads in [reads_first, !reads_first] {
         let mut kind: Vec<&Value> =
             candidates.iter().filter(|tool| ledger::is_read(tool) == reads).copied().collect();
-        // Least used first; among those as the dice fall, favouring what was mentioned first.
+        // Least used tools first; among equals in random order that favours the modules mentioned first.
         kind.sort_by_cached_key(|tool| {
             (ledger.times_called(tool), ledger.rank(tool, request) + sampler.dice.below(2))
         });
@@ -97,13 +98,14 @@ fn plan(
     calls
 }
 
-/// Whether the client has just said that the day is to end now. Other hints change nothing.
+/// Whether the client's last hints tell the persona to end the day now. Other hints have no effect.
 fn is_told_to_finish(request: &ParsedRequest) -> bool {
     let hints = request.last_hints().to_lowercase();
     FINISH.iter().any(|words| hints.contains(words))
 }
 
-/// The voice of the persona with this system prompt; for an unknown one, always the same of the ten.
+/// The voice of the persona with this system prompt. An unknown prompt always gets the same one of the ten
+/// voices.
 fn voice_of(system: &str) -> Voice {
     let mut voices = catalog::voices();
     let known = catalog::personas().into_iter().find(|persona| persona.system_prompt == system);
@@ -113,8 +115,8 @@ fn voice_of(system: &str) -> Voice {
     if voices.is_empty() { Voice::default() } else { voices.swap_remove(place).1 }
 }
 
-/// Content in JSON with a space after every comma and colon: as valid as without, and a client that
-/// re-serializes what it should replay gives itself away.
+/// Content as JSON with a space after every comma and colon. This is valid JSON, and it reveals a client that
+/// re-serializes what it must replay byte for byte.
 fn spaced(blocks: &[Value], stop_reason: &str) -> Scripted {
     struct Spaced;
     impl Formatter for Spaced {
@@ -141,7 +143,7 @@ fn spaced(blocks: &[Value], stop_reason: &str) -> Scripted {
     }
     let mut content = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut content, Spaced);
-    // Values into memory: neither can fail.
+    // Writing values to memory cannot fail.
     let _ = serde::Serialize::serialize(blocks, &mut serializer);
     Scripted::Message {
         content: String::from_utf8(content).unwrap_or_default(),
@@ -150,7 +152,7 @@ fn spaced(blocks: &[Value], stop_reason: &str) -> Scripted {
     }
 }
 
-/// Chance that falls the same way for the same persona, run and reply.
+/// Random numbers that are the same for the same persona, run and reply.
 #[derive(Clone, Debug)]
 struct Dice(u64);
 
@@ -171,7 +173,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`; 0 if there is none.
+    /// A number below `end`; 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end as u64).max(1)).unwrap_or_default()
     }

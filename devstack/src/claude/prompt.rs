@@ -1,5 +1,5 @@
-//! A request as the prompt cache sees it: its blocks in the order tools, system, messages, each with
-//! the fingerprint and the size of everything up to and including it (contract, section 5.1).
+//! A request as the prompt cache reads it: its blocks in the order tools, system, messages, each with the
+//! fingerprint and the size of everything up to its end (contract, section 5.1).
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -11,29 +11,30 @@ const BYTES_PER_TOKEN: usize = 4;
 /// Fingerprint of a prompt up to the end of one block.
 pub(super) type Prefix = [u8; 32];
 
-/// How long a cache entry lives after its last use.
+/// Lifetime of a cache entry after its last use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
     FiveMinutes,
     OneHour,
 }
 
-/// One block and what comes before it.
+/// One block, with the fingerprint and the size of the prompt up to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub prefix: Prefix,
     /// Tokens of the prompt up to the end of this block.
     pub tokens: u64,
     pub marker: Option<Lifetime>,
-    /// Whether a marker can stand on it. Thinking and empty text only ride along.
+    /// Whether a cache marker is valid on this block. Thinking and empty text are cached only as part of a
+    /// longer prefix.
     cacheable: bool,
 }
 
-/// The blocks of one request.
+/// The blocks of one request, as the cache reads them.
 #[derive(Clone, Debug)]
 pub(super) struct Prompt {
     pub blocks: Vec<Block>,
-    /// Tokens below which a prefix is not cached.
+    /// Smallest prefix that is cached, in tokens.
     pub minimum: u64,
 }
 
@@ -71,7 +72,7 @@ impl Prompt {
         Self { blocks, minimum }
     }
 
-    /// Tokens of the whole prompt: the sum over its blocks.
+    /// Tokens of the whole prompt: the sum over all blocks.
     pub(super) fn tokens(&self) -> u64 {
         self.blocks.last().map_or(0, |block| block.tokens)
     }
@@ -86,13 +87,13 @@ struct Reader {
 }
 
 impl Reader {
-    /// Adds a setting that decides what a prefix means without being one of its blocks.
+    /// Adds a setting that is part of every later fingerprint without being a block.
     fn mix(&mut self, name: &str, setting: impl ToString) {
         let setting = setting.to_string();
         self.so_far.update(format!("{name} {}:{setting}\n", setting.len()));
     }
 
-    /// Adds a string or an array of blocks. Roles are hashed with each block, because neighbours of
+    /// Adds a string or an array of blocks. Roles are hashed with each block, because adjacent messages of
     /// one role are merged.
     fn content(&mut self, role: &str, content: &Value) {
         match content {
@@ -116,7 +117,7 @@ impl Reader {
     }
 }
 
-/// Tokens this text is counted as.
+/// Number of tokens that this text counts as.
 pub(super) fn tokens_of(text: &str) -> u64 {
     text.len().div_ceil(BYTES_PER_TOKEN) as u64
 }
@@ -125,7 +126,7 @@ pub(super) fn is_thinking(block: &Value) -> bool {
     matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
 }
 
-/// The block without cache markers, on itself or on the parts of a tool result.
+/// The block without cache markers on itself or on the parts of a tool result.
 pub(super) fn without_markers(block: &Value) -> Value {
     let mut block = block.clone();
     if let Some(map) = block.as_object_mut() {
@@ -139,7 +140,7 @@ pub(super) fn without_markers(block: &Value) -> Value {
     block
 }
 
-/// The marker on a block; one on a part of a tool result counts for the whole result.
+/// The marker on a block. A marker on a part of a tool result counts for the whole result.
 fn marker(block: &Value) -> Option<Lifetime> {
     let parts = block["content"].as_array().into_iter().flatten();
     let mut marked = parts.filter_map(|part| part.get("cache_control"));

@@ -1,39 +1,39 @@
-//! What the account may use per minute: token buckets that fill continuously, and the headers that
-//! tell how full they are (contract, section 7).
+//! The rate limits of the account: token buckets that fill continuously, and the headers that report their
+//! levels (contract, section 7).
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
-/// Limits of the account.
+/// The account's limits, each per minute.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// Requests.
+    /// Number of requests per minute.
     pub requests_per_minute: u64,
-    /// Input tokens that are not read from the cache.
+    /// Input tokens per minute that are not read from the cache.
     pub input_tokens_per_minute: u64,
-    /// Output tokens.
+    /// Number of output tokens per minute.
     pub output_tokens_per_minute: u64,
 }
 
-/// An account far from its limits; nothing is counted.
+/// The headers of an account far below its limits: name, limit, remaining. Nothing is counted.
 const GENEROUS: [(&str, u64, u64); 4] = [
     ("requests", 1_000, 999),
     ("tokens", 2_400_000, 2_400_000),
     ("input-tokens", 2_000_000, 2_000_000),
     ("output-tokens", 400_000, 400_000),
 ];
-/// Remaining tokens are told in thousands.
+/// The remaining tokens are reported in thousands.
 const ROUNDED_TO: u64 = 1_000;
 /// One request or token, in the unit of [`Bucket::level`].
 const ONE: i128 = 60_000_000_000;
 
-/// A refusal for now.
+/// A request that exceeds a limit.
 #[derive(Debug)]
 pub(super) struct Exceeded {
-    /// What there is too little of.
+    /// Name of the exceeded limit.
     pub what: &'static str,
-    /// How much of it there is per minute.
+    /// The limit per minute.
     pub limit: u64,
-    /// When to come back.
+    /// Seconds until the request would be admitted.
     pub retry_after_seconds: u64,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// Full buckets.
+    /// Creates buckets that are full at `now`.
     pub(super) fn new(limit: RateLimit, now: Timestamp) -> Self {
         Self {
             requests: Bucket::full(limit.requests_per_minute, now),
@@ -55,15 +55,15 @@ impl Limiter {
         }
     }
 
-    /// Takes one request of this many input tokens.
+    /// Admits one request with this many input tokens.
     ///
     /// # Errors
-    /// What is exceeded longest. Nothing is taken then.
+    /// The exceeded limit with the longest wait. The buckets are then unchanged.
     pub(super) fn admit(&mut self, input: u64, now: Timestamp) -> Result<(), Exceeded> {
         let needs = [
             ("requests", &mut self.requests, 1),
             ("input tokens", &mut self.input, input),
-            // How long the answer will be is not known yet; it only has to be allowed to begin.
+            // The length of the answer is not known yet, so one token is enough to begin.
             ("output tokens", &mut self.output, 1),
         ];
         let exceeded = needs.into_iter().filter_map(|(what, bucket, need)| {
@@ -81,7 +81,7 @@ impl Limiter {
         }
     }
 
-    /// Takes the tokens of an answer, even more than there are.
+    /// Takes the tokens of an answer, even if the bucket holds fewer.
     pub(super) fn spend_output(&mut self, tokens: u64, now: Timestamp) {
         self.output.fill(now);
         self.output.take(tokens);
@@ -108,7 +108,7 @@ impl Limiter {
     }
 }
 
-/// The rate-limit headers of an answer; those of an account without a limiter are always the same.
+/// The rate-limit headers of an answer. Without a limiter they have fixed values.
 pub(super) fn headers(limiter: Option<&mut Limiter>, now: Timestamp) -> Vec<(String, String)> {
     match limiter {
         Some(limiter) => limiter.headers(now),
@@ -120,7 +120,7 @@ pub(super) fn headers(limiter: Option<&mut Limiter>, now: Timestamp) -> Vec<(Str
 }
 
 fn headers_of(kind: &str, limit: u64, remaining: u64, reset: Timestamp) -> [(String, String); 3] {
-    // Whoever waits until then finds the bucket full, not almost full.
+    // Rounded up to a whole second, so that the bucket is completely full at the reset time.
     let whole_second = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
     let reset = reset.round(whole_second).unwrap_or(reset);
     let name = |what: &str| format!("anthropic-ratelimit-{kind}-{what}");
@@ -131,26 +131,26 @@ fn headers_of(kind: &str, limit: u64, remaining: u64, reset: Timestamp) -> [(Str
     ]
 }
 
-/// A bucket that fills in one minute.
+/// A token bucket that fills from empty to full in one minute.
 #[derive(Debug)]
 struct Bucket {
-    /// Size, and what flows in per minute.
+    /// Size of the bucket, and the amount that is added per minute.
     limit: u64,
-    /// What is in it, in 60-billionths: each nanosecond adds `limit` of them, so nothing is ever
-    /// rounded. Below zero after an answer longer than what was left.
+    /// Current content in 60-billionths of a token: each nanosecond adds `limit` of them, so no rounding is
+    /// needed. Negative after an answer that was longer than the remaining content.
     level: i128,
     filled: Timestamp,
 }
 
 impl Bucket {
     fn full(limit: u64, now: Timestamp) -> Self {
-        // An empty bucket that never fills would make its waits endless.
+        // A bucket of size 0 would never fill, so waiting for it would never end.
         let limit = limit.max(1);
         Self { limit, level: i128::from(limit) * ONE, filled: now }
     }
 
     fn fill(&mut self, now: Timestamp) {
-        // A clock that was put back lets nothing flow out.
+        // A clock that was set back removes nothing.
         let elapsed = now.duration_since(self.filled).as_nanos().max(0);
         self.level = (self.level + elapsed * i128::from(self.limit)).min(self.size());
         self.filled = now;
@@ -160,7 +160,7 @@ impl Bucket {
         self.level -= i128::from(n) * ONE;
     }
 
-    /// Whole seconds until there is this much; `None` if there is now.
+    /// Whole seconds until the bucket holds `need`; `None` if it holds that much now.
     fn seconds_until(&self, need: u64) -> Option<u64> {
         let missing = i128::from(need) * ONE - self.level;
         (missing > 0).then(|| {
@@ -184,7 +184,7 @@ impl Bucket {
         u64::try_from(self.level / ONE).unwrap_or_default()
     }
 
-    /// Whether it is emptier than `other`, each measured by its own size.
+    /// Whether this bucket is emptier than `other`, relative to their sizes.
     fn is_tighter_than(&self, other: &Self) -> bool {
         self.level * other.size() < other.level * self.size()
     }

@@ -1,4 +1,4 @@
-//! A request that is refused.
+//! The error of a refused request.
 
 use std::fmt;
 
@@ -38,5 +38,5 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a check comes to.
+/// The result of a check.
 pub(super) type Checked = Result<(), Refusal>;

@@ -1,4 +1,4 @@
-//! The shape of Claude's answers: bodies, usage, headers.
+//! The form of Claude's answers: bodies, usage, headers.
 
 use axum::{
     body::Body,
@@ -16,13 +16,13 @@ use super::{
     script::{Scripted, fresh_id},
 };
 
-/// Tokens a thinking block is billed with.
+/// Output tokens that one thinking block is billed with.
 const THINKING_TOKENS: u64 = 40;
 
-/// Headers by name.
+/// Response headers as pairs of name and value.
 pub(super) type Headers = Vec<(String, String)>;
 
-/// The answer to a valid request; `headers` are those that tell the rate limits.
+/// The answer to a valid request; `headers` are the rate-limit headers.
 pub(super) fn served(
     request: &ParsedRequest,
     scripted: Scripted,
@@ -37,7 +37,7 @@ pub(super) fn served(
         }
         Scripted::Message { content, stop_reason, stop_details } => {
             let usage = usage(input, &content);
-            // Assembled as text, so that the content is served byte for byte.
+            // Assembled as text, so that the content is sent byte for byte.
             let body = format!(
                 r#"{{"id":"{}","type":"message","role":"assistant","model":"{}","content":{content},"stop_reason":{},"stop_sequence":null,"stop_details":{stop_details},"container":null,"diagnostics":null,"usage":{usage}}}"#,
                 fresh_id("msg"),
@@ -60,7 +60,7 @@ pub(super) fn refused(refusal: &Refusal, headers: Headers) -> Response {
     respond(refusal.status, with_common(headers, id), body.to_string())
 }
 
-/// The answer to a request that comes too early.
+/// The answer to a request that exceeds a rate limit.
 pub(super) fn rate_limited(exceeded: &Exceeded, mut headers: Headers) -> Response {
     let message = format!(
         "This request would exceed your organization's rate limit of {} {} per minute",
@@ -71,7 +71,7 @@ pub(super) fn rate_limited(exceeded: &Exceeded, mut headers: Headers) -> Respons
     refused(&refusal, headers)
 }
 
-/// Puts these headers in the place of those with the same names.
+/// Sets these headers, replacing those with the same names.
 pub(super) fn set_headers(
     response: &mut Response,
     headers: impl IntoIterator<Item = (String, String)>,
@@ -83,7 +83,7 @@ pub(super) fn set_headers(
     }
 }
 
-/// Tokens of an answer with this content, its thinking included.
+/// Tokens of an answer with this content, including its thinking.
 pub(super) fn output_tokens(content: &str) -> u64 {
     tokens_of(content) + thinking_tokens(content)
 }

@@ -1,4 +1,4 @@
-//! A valid request, as tests and the scripted persona look at it.
+//! A valid request in the form that tests and the scripted persona use.
 
 use serde_json::Value;
 
@@ -11,31 +11,31 @@ pub struct ParsedRequest {
     pub raw: String,
     /// The body as JSON.
     pub body: Value,
-    /// Model id.
+    /// Id of the model that the request names.
     pub model: String,
-    /// `max_tokens`.
+    /// The request's `max_tokens`, in tokens.
     pub max_tokens: u64,
     /// The text of the system blocks, joined by line breaks.
     pub system: String,
-    /// The offered tools; empty without any.
+    /// The offered tools; empty if the request offers none.
     pub tools: Vec<Value>,
     /// The messages, in order.
     pub messages: Vec<Value>,
 }
 
-/// One `tool_result` block.
+/// The part of a `tool_result` block that tests look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolOutcome {
-    /// The call it answers.
+    /// Id of the call that this result answers.
     pub tool_use_id: String,
-    /// Whether it says the call failed.
+    /// Whether the result reports a failed call.
     pub is_error: bool,
-    /// Its text; other blocks are left out.
+    /// The text of the result, without its other blocks.
     pub text: String,
 }
 
 impl ParsedRequest {
-    /// The view of a checked body.
+    /// Builds the view of a body that passed the checks.
     pub(super) fn new(raw: &str, body: Value) -> Self {
         let list = |key: &str| body[key].as_array().cloned().unwrap_or_default();
         Self {
@@ -49,13 +49,13 @@ impl ParsedRequest {
         }
     }
 
-    /// Names of the offered tools, as they are on the wire.
+    /// Wire names of the offered tools.
     pub fn tool_names(&self) -> Vec<&str> {
         self.tools.iter().filter_map(|tool| tool["name"].as_str()).collect()
     }
 
-    /// Whether it asks for ratings: no tools, and a JSON schema for the answer or the word
-    /// "bewerte".
+    /// Whether the request asks for ratings: it offers no tools, and has a JSON schema for the answer or
+    /// contains the word "bewerte".
     pub fn is_rating(&self) -> bool {
         self.tools.is_empty()
             && (self.body["output_config"]["format"].is_object()
@@ -67,12 +67,12 @@ impl ParsedRequest {
         self.with_role("user").next().map(text_of).unwrap_or_default()
     }
 
-    /// Text of the last user message; results of tools are not text.
+    /// Text of the last user message; tool results are not included.
     pub fn last_user_text(&self) -> String {
         self.with_role("user").last().map(text_of).unwrap_or_default()
     }
 
-    /// What was said since the last reply, by `system` and by the user beside tool results; empty
+    /// The text since the last reply, from `system` messages and from user text beside tool results; empty
     /// before the first reply.
     pub fn last_hints(&self) -> String {
         if self.turn() == 0 {
@@ -83,7 +83,7 @@ impl ParsedRequest {
         texts.collect::<Vec<_>>().join("\n")
     }
 
-    /// Replies already in the history.
+    /// Number of replies in the history.
     pub fn turn(&self) -> usize {
         self.with_role("assistant").count()
     }
@@ -110,9 +110,9 @@ impl ParsedRequest {
             .collect()
     }
 
-    /// Whether the model begins this reply with a thinking block.
+    /// Whether the model begins its reply to this request with a thinking block.
     pub(super) fn thinks(&self) -> bool {
-        // Forced calls come without thinking (contract, section 0).
+        // Forced calls have no thinking block (contract, section 0).
         if matches!(self.body["tool_choice"]["type"].as_str(), Some("any" | "tool")) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! Replies a test has Claude give.
+//! Replies that a test prescribes for Claude.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 /// One answer to a valid request.
 #[derive(Clone, Debug)]
 pub enum Scripted {
-    /// An ordinary response.
+    /// A response with content blocks.
     Message {
         /// The content array as JSON text, served byte for byte.
         content: String,
@@ -15,9 +15,9 @@ pub enum Scripted {
         /// `stop_details`; `Null` in most replies.
         stop_details: Value,
     },
-    /// Anything else, whole. It uses no tokens and leaves the prompt cache as it is.
+    /// Any other response, complete. It is billed no tokens and does not change the prompt cache.
     Raw {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
         /// Headers of the answer.
         headers: Vec<(&'static str, String)>,
@@ -27,7 +27,7 @@ pub enum Scripted {
 }
 
 impl Scripted {
-    /// These content blocks, and why the reply ended.
+    /// A reply of these content blocks with this stop reason.
     pub fn blocks(blocks: &[Value], stop_reason: &str) -> Self {
         Self::Message {
             content: Value::from(blocks).to_string(),
@@ -36,17 +36,17 @@ impl Scripted {
         }
     }
 
-    /// A closing text.
+    /// A final text, with the stop reason `end_turn`.
     pub fn text(text: &str) -> Self {
         Self::stop("end_turn", text)
     }
 
-    /// A text that ends for this reason.
+    /// A text with this stop reason.
     pub fn stop(stop_reason: &str, text: &str) -> Self {
         Self::blocks(&[text_block(text)], stop_reason)
     }
 
-    /// An empty reply that ends for this reason.
+    /// A reply without content, with this stop reason.
     pub fn nothing(stop_reason: &str) -> Self {
         Self::blocks(&[], stop_reason)
     }
@@ -58,7 +58,7 @@ impl Scripted {
         Self::blocks(&blocks, "tool_use")
     }
 
-    /// A call whose input was cut off by `max_tokens`; what is in `input` is not all of it.
+    /// A call whose input was cut off by `max_tokens`; `input` is only the first part of it.
     pub fn truncated_tool_use(name: &str, input: Value) -> Self {
         Self::blocks(&[tool_use_block(name, input)], "max_tokens")
     }
@@ -74,7 +74,7 @@ impl Scripted {
         Self::text(&json!({ "ratings": ratings }).to_string())
     }
 
-    /// An error as the API words it, with these headers beside the usual ones: `code` is
+    /// An error in the API's form, with these headers beside the usual ones. `code` is
     /// `error.details.error_code`.
     pub fn error(
         status: u16,
@@ -93,7 +93,7 @@ impl Scripted {
         Self::Raw { status, headers: usual.into_iter().chain(given).collect(), body }
     }
 
-    /// A refusal of this category.
+    /// A reply that ended with the stop reason `refusal` and this category.
     pub fn refusal(category: &str) -> Self {
         Self::Message {
             content: "[]".into(),
@@ -112,12 +112,12 @@ pub(super) fn tool_use_block(name: &str, input: Value) -> Value {
         "caller": {"type": "direct"}})
 }
 
-/// A thinking block whose text is left out unless the client asked for it.
+/// A thinking block. `shown` is empty unless the client asked for the text.
 pub(super) fn thinking_block(shown: &str) -> Value {
     json!({"type": "thinking", "thinking": shown, "signature": fresh_id("sig")})
 }
 
-/// An id that no other block or message has.
+/// An id that is different on each call.
 pub(super) fn fresh_id(prefix: &str) -> String {
     format!("{prefix}_{}", Uuid::now_v7().simple())
 }

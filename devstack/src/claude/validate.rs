@@ -1,4 +1,4 @@
-//! Every rule of the contract that makes the real API refuse a request.
+//! The rules of the contract under which the real API refuses a request.
 
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -22,13 +22,13 @@ mod schema;
 mod shape;
 mod tools;
 
-/// "32 MB", read in the stricter way.
+/// "32 MB", taken as 32 million bytes, the stricter reading.
 const BODY_LIMIT: usize = 32_000_000;
 
-/// Checks one request against everything the contract says.
+/// Checks one request against every rule of the contract.
 ///
 /// # Errors
-/// The first rule it breaks.
+/// The first broken rule.
 pub(super) fn request(
     headers: &HeaderMap,
     api_key: &str,
@@ -41,7 +41,8 @@ pub(super) fn request(
     }
     headers::check(headers, api_key)?;
     let unreadable = |error: String| {
-        // What the real one says of half a pair; of other things it says as much.
+        // The real API's message for an unpaired surrogate; for other errors its message is similar to this
+        // one.
         let what = if error.contains("hex escape") {
             format!("no low surrogate in string: {error}")
         } else {

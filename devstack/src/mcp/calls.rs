@@ -1,4 +1,4 @@
-//! Which calls reached a tool, and what tests have planned for calls to come.
+//! The calls that reached a tool, and the behaviours that tests planned for coming calls.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,20 +15,21 @@ use super::catalog::Tool;
 const RATE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 const RATE_LIMIT: usize = 30;
 
-/// A `tools/call` that reached a tool: neither unknown, nor with invalid arguments, nor denied.
+/// A `tools/call` that reached a tool: the tool exists, the arguments are valid and the policy allows the
+/// call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// User of the JWT the session was opened with.
+    /// User of the JWT that the session was opened with.
     pub user_id: String,
-    /// Space the session was opened with.
+    /// Space that the session was opened with.
     pub space_id: String,
-    /// Session it came in.
+    /// Id of the session that the call was sent in.
     pub session_id: String,
     /// MCP name of the tool.
     pub tool: String,
-    /// The arguments.
+    /// The call's arguments after validation.
     pub arguments: Map<String, Value>,
-    /// Whether its result was an error; `None` while it runs, and where it never answered.
+    /// Whether the result was an error; `None` while the call runs, and if it was never answered.
     pub is_error: Option<bool>,
 }
 
@@ -61,7 +62,7 @@ impl Calls {
         }
     }
 
-    /// Notes an arrival; the index is for [`Calls::ended`].
+    /// Records an arrival and returns its index, for [`Calls::ended`].
     pub(super) fn arrived(&self, call: Call) -> usize {
         let mut list = self.lock();
         list.push(call);
@@ -83,26 +84,26 @@ impl Calls {
     }
 }
 
-/// What a call that reaches its tool meets instead of, or beside, the tool's own work.
+/// What happens to a call instead of, or in addition to, the tool's own work.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    /// Answered with exactly this result, `{"content": […], …}`; the tool does nothing.
+    /// The answer is exactly this result, `{"content": […], …}`; the tool does nothing.
     Result(Value),
-    /// Answered with `isError` and this text; the tool does nothing.
+    /// The answer has `isError` and this text; the tool does nothing.
     IsError(String),
-    /// Answered with a JSON-RPC error; the tool does nothing.
+    /// The answer is a JSON-RPC error; the tool does nothing.
     RpcError {
-        /// JSON-RPC error code.
+        /// JSON-RPC error code of the answer.
         code: i32,
-        /// Its message.
+        /// Error message of the answer.
         message: String,
     },
     /// The tool does its work after this pause.
     Delay(Duration),
-    /// Neither answered nor carried out. The server's idle timeout still ends the stream.
+    /// The call is neither answered nor executed. The server's idle timeout still ends the stream.
     NeverAnswers,
-    /// The tool does its work, then the server ends the stream with no event, as it does with a tool
-    /// that takes longer than its idle timeout.
+    /// The tool does its work, then the server ends the stream without an event, as it does for a tool that
+    /// takes longer than its idle timeout.
     EndsStream,
 }
 
@@ -113,7 +114,7 @@ pub(super) struct Plans(Mutex<HashMap<String, VecDeque<Planned>>>);
 #[derive(Debug)]
 struct Planned {
     behaviour: Behaviour,
-    /// How many calls it still meets.
+    /// Number of calls that the behaviour is still applied to.
     left: usize,
 }
 
@@ -123,7 +124,7 @@ impl Plans {
         plans.entry(tool.to_owned()).or_default().push_back(Planned { behaviour, left: times });
     }
 
-    /// The behaviour the next call of `tool` meets, used up once.
+    /// The behaviour for the next call of `tool`; counts as applied once.
     pub(super) fn take(&self, tool: &str) -> Option<Behaviour> {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tool = plans.get_mut(tool)?;
@@ -134,24 +135,24 @@ impl Plans {
     }
 }
 
-/// The server's POLICY_MODE.
+/// The server's POLICY_MODE setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerPolicy {
-    /// Nothing is looked at.
+    /// Calls are not checked.
     Off,
-    /// What `Enforce` would deny is logged.
+    /// Calls that `Enforce` would deny are logged.
     #[default]
     LogOnly,
-    /// More than 30 calls of a tool by a user in 60 s, and destructive tools, are denied.
+    /// More than 30 calls of a tool by one user in 60 s, and calls of destructive tools, are denied.
     Enforce,
 }
 
-/// When each user called each tool lately.
+/// Recent calls, by user and tool.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<HashMap<(String, String), VecDeque<Timestamp>>>);
 
 impl Gate {
-    /// The reason to deny this call, if there is one.
+    /// The reason to deny this call; `None` if the call is allowed.
     pub(super) fn deny(
         &self,
         policy: ServerPolicy,

@@ -1,4 +1,4 @@
-//! The tools: what `tools/list` says of each, and what calling it does to the space.
+//! The tools: their entries in `tools/list`, and what calling them does to the space.
 
 use std::sync::Arc;
 
@@ -13,31 +13,31 @@ const DESTRUCTIVE_VERBS: [&str; 5] = ["delete", "remove", "purge", "clear", "res
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Does {
-    /// Writes a new one.
+    /// Writes a new entry.
     Create,
-    /// Returns those that match.
+    /// Returns the entries that match.
     List,
-    /// Returns those of today.
+    /// Returns the entries of today.
     Today,
-    /// Changes one by its id.
+    /// Changes one entry by its id.
     Change,
     /// Lists the spaces of the user; touches no entry.
     Spaces,
 }
 
-/// One tool.
+/// One tool of the catalog.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Tool {
     pub name: String,
     pub description: String,
     pub does: Does,
-    /// The kind of entry.
+    /// The kind of entry that the tool works on.
     pub of: String,
     /// The argument that holds the id of the entry to change.
     #[serde(default)]
     pub key: String,
-    /// Fields an entry gets beside the arguments.
+    /// Fields that are set on an entry in addition to the arguments.
     #[serde(default)]
     pub sets: Map<String, Value>,
     /// Fields an entry must have to be listed.
@@ -47,13 +47,13 @@ pub(super) struct Tool {
     properties: Map<String, Value>,
     #[serde(default)]
     required: Vec<String>,
-    /// The whole schema, where it is not built from the two above.
+    /// The whole schema, for a tool whose schema is not built from the two fields above.
     #[serde(skip)]
     own_schema: Option<Map<String, Value>>,
 }
 
 impl Tool {
-    /// A tool the catalog does not have; it writes entries of a kind of its own.
+    /// A tool that is not in the catalog; it writes entries of a kind of its own.
     pub(super) fn added(name: &str, description: &str, input_schema: Map<String, Value>) -> Self {
         Self {
             name: name.to_owned(),
@@ -69,7 +69,7 @@ impl Tool {
         }
     }
 
-    /// The text before the first dot.
+    /// The module: the part of the name before the first dot.
     pub(super) fn module(&self) -> &str {
         self.name.split('.').next().unwrap_or_default()
     }
@@ -83,7 +83,7 @@ impl Tool {
         DESTRUCTIVE_VERBS.iter().any(|destructive| verb.starts_with(destructive))
     }
 
-    /// The schema of the arguments, with the keys in the order zod emits them.
+    /// The schema of the arguments, with the keys in the order in which zod writes them.
     pub(super) fn input_schema(&self) -> Map<String, Value> {
         if let Some(schema) = &self.own_schema {
             return schema.clone();
@@ -99,7 +99,7 @@ impl Tool {
         schema
     }
 
-    /// What `tools/list` says of it.
+    /// The tool's entry in `tools/list`.
     pub(super) fn listing(&self) -> Value {
         json!({
             "name": self.name,
@@ -110,15 +110,15 @@ impl Tool {
     }
 }
 
-/// Which tools a server offers.
+/// The tools that a server offers.
 #[derive(Clone, Debug, Default)]
 pub enum ToolSet {
-    /// All of the catalog.
+    /// All tools of the catalog.
     #[default]
     Full,
-    /// None.
+    /// No tools at all.
     Empty,
-    /// Those of the catalog with these names.
+    /// The tools of the catalog with these names.
     Only(Vec<String>),
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// The tools of the service as it was recorded.
+    /// The tools of the service when it was recorded.
     const RECORDED: &str = "habits.create habits.list habits.update habits.archive journal.add \
         me.listReferenceImages me.generateWithReference mood.log mood.today mood.recent notes.create \
         notes.search spaces.list todo.create todo.list todo.complete wardrobe.listGarments \
@@ -147,7 +147,7 @@ mod tests {
         comic.createStory comic.generatePanel comic.reorderPanels comic.listCharacters \
         comic.createCharacter comic.generateVariant comic.pinVariant augur.captureSign \
         augur.resolveSign augur.listOpenSigns augur.consultOracle augur.yearRecap";
-    /// Every module some persona of the catalog likes.
+    /// Every module that some persona of the catalog prefers.
     const LIKED: [&str; 13] = [
         "todo",
         "journal",

@@ -1,5 +1,5 @@
-//! What a request passes before it is MCP: Mana's own checks, and those of the TypeScript transport,
-//! whose errors are JSON-RPC errors with `id: null`.
+//! The checks before the MCP protocol: those of Mana, and those of the TypeScript transport, whose errors are
+//! JSON-RPC errors with `id: null`.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const SESSION: &str = "mcp-session-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// The one endpoint.
+/// The handler of the endpoint `/mcp`.
 #[derive(Clone)]
 pub(super) struct Door {
     shared: Arc<Shared>,
@@ -39,7 +39,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// `running` ends all sessions when cancelled.
+    /// Cancelling `running` ends all sessions.
     pub(super) fn new(shared: Arc<Shared>, running: CancellationToken) -> Self {
         let manager = Arc::new(Manager::new(shared.options.idle_timeout));
         let config = StreamableHttpServerConfig::default()
@@ -56,7 +56,7 @@ impl Door {
         Self { shared, manager, mcp }
     }
 
-    /// Ends `session` without asking whose it is.
+    /// Ends `session` without checking its owner.
     pub(super) async fn close(&self, session: &str) {
         self.shared.owners.closed(session);
         if let Err(error) = self.manager.close_session(&session.into()).await {
@@ -64,7 +64,7 @@ impl Door {
         }
     }
 
-    /// Who asks, in which space.
+    /// The user and the space of a request.
     fn caller(&self, headers: &HeaderMap) -> Result<SessionCaller, Refusal> {
         let token = text(headers, AUTHORIZATION.as_str())
             .and_then(|value| value.strip_prefix("Bearer "))
@@ -108,7 +108,7 @@ impl Door {
                 Err(Refusal::message(-32600, "Invalid Request: Server already initialized"))
             }
             (true, None) => {
-                // The TypeScript transport looks at this header only after initialize.
+                // The TypeScript transport checks this header only after initialize.
                 parts.headers.remove(PROTOCOL_VERSION);
                 let user_id = caller.user_id.clone();
                 parts.extensions.insert(caller);
@@ -128,7 +128,7 @@ impl Door {
         }
     }
 
-    /// The stream for messages of the server's own.
+    /// Opens the stream for messages that the server sends on its own.
     async fn get(&self, session: &str, mut request: Request) -> Result<Response, Refusal> {
         let accept = text(request.headers(), ACCEPT.as_str()).unwrap_or_default();
         if !accept.contains("text/event-stream") {
@@ -142,7 +142,7 @@ impl Door {
             StatusCode::CONFLICT,
             "Conflict: Only one SSE stream is allowed per session",
         ))?;
-        // Nothing can be resumed without an event store.
+        // Streams cannot be resumed without an event store.
         request.headers_mut().remove(LAST_EVENT_ID);
         let (parts, body) = self.forward(request).await.into_parts();
         let events = body.into_data_stream().map(move |event| {
@@ -157,7 +157,7 @@ impl Door {
     }
 }
 
-/// Answers every request to the endpoint.
+/// Handles every request to the endpoint.
 pub(super) async fn enter(State(door): State<Door>, request: Request) -> Response {
     answer(&door, request).await.unwrap_or_else(Refusal::into_response)
 }
@@ -198,7 +198,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An initialize that lacks one of its parameters is none to the TypeScript SDK.
+/// Whether the message is an initialize request. The TypeScript SDK does not accept one that lacks a
+/// parameter.
 fn is_initialize(message: &Value) -> bool {
     let params = &message["params"];
     message["method"] == "initialize"
@@ -226,7 +227,7 @@ fn check_protocol_version(headers: &HeaderMap) -> Result<(), Refusal> {
     ))
 }
 
-/// A request that did not get in.
+/// The answer to a request that fails the checks.
 struct Refusal {
     status: StatusCode,
     body: Value,
@@ -234,7 +235,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// Mana's own: `{"error": "…"}`, without a challenge even on 401.
+    /// An error of Mana's own: `{"error": "…"}`, without a challenge even on 401.
     fn plain(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, body: json!({"error": error.into()}), allow: None }
     }
@@ -243,12 +244,12 @@ impl Refusal {
         Self::plain(StatusCode::UNAUTHORIZED, error)
     }
 
-    /// The TypeScript transport's.
+    /// An error in the TypeScript transport's form.
     fn rpc(status: StatusCode, message: impl Into<String>) -> Self {
         Self::rpc_with(status, -32000, message.into())
     }
 
-    /// The TypeScript transport's, of a message that is no good.
+    /// The TypeScript transport's error for an invalid message.
     fn message(code: i32, message: &str) -> Self {
         Self::rpc_with(StatusCode::BAD_REQUEST, code, message.into())
     }

@@ -1,4 +1,4 @@
-//! The MCP side of a session: lists the tools, and takes a call through what stands before a tool.
+//! The MCP side of a session: lists the tools, and passes a call through the checks before a tool.
 
 use std::{
     borrow::Cow,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{clock::Clock, jwt::Keys};
 
-/// Newest first, as the TypeScript SDK lists them when it refuses another.
+/// Newest first, the order in which the TypeScript SDK lists the versions when it refuses another one.
 pub(super) const PROTOCOL_VERSIONS: [ProtocolVersion; 4] = [
     ProtocolVersion::V_2025_11_25,
     ProtocolVersion::V_2025_06_18,
@@ -37,7 +37,7 @@ pub(super) const PROTOCOL_VERSIONS: [ProtocolVersion; 4] = [
 ];
 const SESSION_HEADER: &str = "mcp-session-id";
 
-/// All that the sessions of one server share.
+/// The state that all sessions of one server share.
 pub(super) struct Shared {
     pub options: McpOptions,
     pub clock: Clock,
@@ -57,13 +57,13 @@ impl Shared {
     }
 }
 
-/// How a call ends.
+/// How a call is answered.
 enum Outcome {
-    /// With this result, verbatim.
+    /// With exactly this result.
     Result(Value),
-    /// With a JSON-RPC error.
+    /// With this JSON-RPC error.
     RpcError(ErrorData),
-    /// Not at all: the stream ends without an event.
+    /// Without an answer: the stream ends without an event.
     Silence,
 }
 
@@ -81,7 +81,7 @@ impl Outcome {
     }
 }
 
-/// One session.
+/// The MCP handler of one session.
 pub(super) struct Handler {
     shared: Arc<Shared>,
     opened: OnceLock<SessionCaller>,
@@ -110,7 +110,7 @@ impl Handler {
         if !issues.is_empty() {
             return invalid_arguments(name, json!(issues));
         }
-        // The door lets nobody in without it, so it is there.
+        // Always set: the checks in `door` refuse requests without a caller.
         let Some(opened) = self.opened.get() else {
             return Outcome::error("session has no caller");
         };
@@ -133,7 +133,7 @@ impl Handler {
         outcome
     }
 
-    /// What was planned for this call, else the tool's own work.
+    /// The behaviour that was planned for this call, or else the tool's own work.
     async fn behave(
         &self,
         tool: &Tool,
@@ -149,7 +149,7 @@ impl Handler {
                 Outcome::RpcError(ErrorData::new(ErrorCode(code), message, None))
             }
             Some(Behaviour::Delay(pause)) => {
-                // Not cut short by a cancellation: the tools of the real server do not look at it.
+                // A cancellation does not end the pause: the tools of the real server ignore cancellations.
                 tokio::time::sleep(pause).await;
                 self.work(tool, opened, arguments)
             }
@@ -167,7 +167,7 @@ impl Handler {
     fn work(&self, tool: &Tool, opened: &SessionCaller, arguments: &Map<String, Value>) -> Outcome {
         let shared = &self.shared;
         let now = shared.clock.now();
-        // The JWT of the first request, whatever came with this one.
+        // The JWT that the session was opened with; the JWT of this request is not used.
         if let Err(refused) = shared.keys.verify(&opened.token, now) {
             return Outcome::error(format!("mana-auth answered 401: {refused}"));
         }
@@ -224,7 +224,7 @@ impl ServerHandler for Handler {
     ) -> Result<InitializeResult, ErrorData> {
         let parts = context.extensions.get::<Parts>();
         if let Some(opened) = parts.and_then(|parts| parts.extensions.get::<SessionCaller>()) {
-            // A session is initialised once, so the first caller stands.
+            // A session is initialised once, so the first caller is kept.
             let _ = self.opened.set(opened.clone());
         }
         self.negotiate_initialize(&request)
@@ -275,7 +275,7 @@ impl ServerHandler for Handler {
         }
     }
 
-    // rmcp answers these with empty results; a server that declares only tools does not know them.
+    // rmcp answers these methods with empty results; a server that declares only tools does not know them.
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
         method_not_found()

@@ -1,19 +1,19 @@
-//! Checks a tool's arguments against its schema: the part of JSON Schema the catalog uses. Keywords it
-//! does not know are not checked, as a validator should that meets a newer vocabulary.
+//! Checks a tool's arguments against its schema, with the part of JSON Schema that the catalog uses. Unknown
+//! keywords are ignored, as JSON Schema requires.
 
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// One thing that is wrong with the arguments.
+/// One error in the arguments.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Issue {
-    /// Where, with dots: `subtasks.0.title`. Empty for the arguments as a whole.
+    /// Path of the value, with dots: `subtasks.0.title`. Empty for the arguments as a whole.
     pub path: String,
     pub message: String,
 }
 
-/// Everything that is wrong with `value`; empty if it satisfies `schema`.
+/// All errors in `value`; empty if it satisfies `schema`.
 pub(super) fn issues(schema: &Map<String, Value>, value: &Value) -> Vec<Issue> {
     let mut found = Vec::new();
     check(schema, value, "", &mut found);
@@ -24,7 +24,7 @@ fn check(schema: &Map<String, Value>, value: &Value, path: &str, found: &mut Vec
     let mut report = |message: String| found.push(Issue { path: path.to_owned(), message });
     if let Some(expected) = schema.get("type").filter(|expected| !has_type(value, expected)) {
         let message = format!("Invalid input: expected {expected}, received {}", name_of(value));
-        // What follows would only repeat that.
+        // Further checks would only repeat this error.
         return report(message.replace('"', ""));
     }
     if let Some(Value::Array(allowed)) = schema.get("enum")
@@ -95,7 +95,7 @@ fn object(
     }
 }
 
-/// `minLength`/`maxLength` and `minItems`/`maxItems`.
+/// Checks a length against `minLength`/`maxLength` or `minItems`/`maxItems`; `of` is the end of the keyword.
 fn length(schema: &Map<String, Value>, of: &str, length: usize, report: &mut impl FnMut(String)) {
     let limit = |bound: &str| schema.get(&format!("{bound}{of}")).and_then(Value::as_u64);
     if let Some(least) = limit("min").filter(|least| (length as u64) < *least) {
@@ -115,7 +115,7 @@ fn has_type(value: &Value, expected: &Value) -> bool {
     match expected {
         Value::Array(any) => any.iter().any(|expected| has_type(value, expected)),
         Value::String(name) => match name.as_str() {
-            // A float without a fraction is an integer in JSON Schema.
+            // In JSON Schema a float without a fraction is an integer.
             "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
             name => name == name_of(value),
         },
@@ -183,7 +183,7 @@ mod tests {
             (json!({"a": 1, "list": [{"t": ""}, {"t": ""}, {"t": ""}]}), "list"),
         ] {
             let schema = match value.get("a") {
-                // `a` itself is any value.
+                // `a` itself may have any value.
                 Some(_) => {
                     let mut schema = schema.clone();
                     schema["properties"]["a"] = json!({});

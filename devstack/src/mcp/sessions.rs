@@ -1,5 +1,5 @@
-//! The sessions of the server: whose they are, and rmcp's session manager made to answer on the wire
-//! as the TypeScript server does.
+//! The sessions of the server: their owners, and rmcp's session manager with answers in the form of the
+//! TypeScript server.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use rmcp::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// What a session was opened with; its tools look at nothing newer.
+/// The JWT and the space that a session was opened with; the tools never use those of later requests.
 #[derive(Clone, Debug)]
 pub(super) struct SessionCaller {
     pub token: String,
@@ -29,7 +29,7 @@ pub(super) struct SessionCaller {
     pub space_id: String,
 }
 
-/// Handle of a request's handler to the stream its answer goes out on.
+/// Gives the handler of a request access to the stream on which its answer is sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exchange {
     verbatim: Arc<OnceLock<Value>>,
@@ -37,18 +37,18 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends `result` in place of what the handler returns: for what rmcp's types cannot say.
+    /// Sends `result` in place of the handler's return value, for results that rmcp's types cannot express.
     pub(super) fn answer_verbatim(&self, result: Value) {
-        // A request is answered once, so the first result stands.
+        // A request is answered once, so the first result is kept.
         let _ = self.verbatim.set(result);
     }
 
-    /// Ends the stream without an event.
+    /// Ends the stream without sending an event.
     pub(super) fn end_stream(&self) {
         self.end.cancel();
     }
 
-    /// The message as the TypeScript server frames it: no event id, no retry hint, no priming event,
+    /// The message as the TypeScript server sends it: no event id, no retry hint and no priming event,
     /// because Mana keeps no event store and its streams cannot be resumed.
     fn framed(&self, event: ServerSseMessage) -> Option<ServerSseMessage> {
         let message = event.message?;
@@ -63,18 +63,18 @@ impl Exchange {
     }
 }
 
-/// rmcp's sessions in memory, without its timeouts and its resumable streams.
+/// rmcp's in-memory sessions, without their timeouts and resumable streams.
 #[derive(Debug)]
 pub(super) struct Manager {
     local: LocalSessionManager,
-    /// After this long without an event the server ends a stream.
+    /// Time without an event after which the server ends a stream.
     idle_timeout: Option<Duration>,
 }
 
 impl Manager {
     pub(super) fn new(idle_timeout: Option<Duration>) -> Self {
         let mut local = LocalSessionManager::default();
-        // Mana's sessions never expire by themselves.
+        // Mana's sessions never expire.
         local.session_config.keep_alive = None;
         local.session_config.init_timeout = None;
         local.session_config.sse_retry = None;
@@ -124,7 +124,7 @@ impl SessionManager for Manager {
                 () = idle => {}
             }
         };
-        // A tool sends nothing before its answer, so idle time is the time since the request.
+        // A tool sends nothing before its answer, so the idle time equals the time since the request.
         Ok(events.filter_map(move |event| ready(exchange.framed(event))).take_until(silent))
     }
 
@@ -149,19 +149,19 @@ impl SessionManager for Manager {
         id: &SessionId,
         _last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        // Without an event store the TypeScript server does not look at Last-Event-ID.
+        // Without an event store the TypeScript server ignores Last-Event-ID.
         self.create_standalone_stream(id).await
     }
 }
 
-/// Whose each open session is.
+/// The owner of each open session.
 #[derive(Debug, Default)]
 pub(super) struct Owners(Mutex<HashMap<String, Owned>>);
 
 #[derive(Debug)]
 struct Owned {
     user_id: String,
-    /// Alive while the session's GET stream is.
+    /// Alive while the session's GET stream is open.
     listener: Weak<()>,
 }
 
@@ -171,12 +171,12 @@ impl Owners {
         self.lock().insert(session.to_owned(), owned);
     }
 
-    /// Whose `session` is, if it is open.
+    /// User id of the owner of `session`, if the session is open.
     pub(super) fn owner(&self, session: &str) -> Option<String> {
         self.lock().get(session).map(|owned| owned.user_id.clone())
     }
 
-    /// Takes the one GET stream of `session`, until the guard is dropped.
+    /// Reserves the only GET stream of `session` until the guard is dropped; `None` if it is taken.
     pub(super) fn listen(&self, session: &str) -> Option<Arc<()>> {
         let mut owners = self.lock();
         let owned = owners.get_mut(session)?;
@@ -196,7 +196,7 @@ impl Owners {
         self.lock().len()
     }
 
-    /// Forgets all of them and says which there were.
+    /// Removes all sessions and returns their ids.
     pub(super) fn drain(&self) -> Vec<String> {
         self.lock().drain().map(|(session, _)| session).collect()
     }

@@ -1,4 +1,4 @@
-//! What the spaces hold: entries written by tools and read by others.
+//! The contents of the spaces: entries that some tools write and others read.
 
 use std::{
     collections::HashMap,
@@ -11,22 +11,22 @@ use uuid::Uuid;
 
 use super::catalog::{Does, Tool};
 
-/// How many entries a list returns that was not told.
+/// Number of entries that a list returns if the arguments set no limit.
 const DEFAULT_LIMIT: usize = 20;
 
-/// One thing a space holds.
+/// One entry of a space.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The module whose tool wrote it.
+    /// The module whose tool wrote the entry.
     pub module: String,
-    /// What it is: `task`, `note`, …
+    /// The kind of entry: `task`, `note`, …
     pub kind: String,
-    /// Its fields as a tool returns them, `id` and `createdAt` among them.
+    /// The entry's fields as a tool returns them, including `id` and `createdAt`.
     pub fields: Map<String, Value>,
     created_at: Timestamp,
 }
 
-/// No entry of this kind has this id.
+/// The space has no entry of this kind with this id.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind} not found: {id}")]
 pub(super) struct NotFound {
@@ -34,13 +34,13 @@ pub(super) struct NotFound {
     id: String,
 }
 
-/// The entries of all spaces. A space exists as soon as it is named: the real server does not check
+/// The entries of all spaces. A space exists as soon as a tool uses its id: the real server does not check
 /// the id either.
 #[derive(Debug, Default)]
 pub(super) struct Spaces(Mutex<HashMap<String, Vec<Entry>>>);
 
 impl Spaces {
-    /// Carries out `tool` in `space` and returns what it answers.
+    /// Executes `tool` in `space` and returns its answer.
     pub(super) fn run(
         &self,
         tool: &Tool,
@@ -59,7 +59,7 @@ impl Spaces {
         }
     }
 
-    /// What `space` holds, in the order it was written.
+    /// The entries of `space`, in the order in which they were written.
     pub(super) fn entries(&self, space: &str) -> Vec<Entry> {
         self.lock().get(space).cloned().unwrap_or_default()
     }
@@ -111,7 +111,8 @@ fn change(
     Ok(entry.fields.clone().into())
 }
 
-/// Newest first. An argument named like a field of the entries filters by it.
+/// The matching entries, newest first. An argument with the name of an entry's field is a filter on that
+/// field.
 fn list(entries: &[Entry], tool: &Tool, arguments: &Map<String, Value>, now: Timestamp) -> Value {
     let text = |name| arguments.get(name).and_then(Value::as_str).map(str::to_lowercase);
     let number = |name| arguments.get(name).and_then(Value::as_i64);
@@ -133,12 +134,12 @@ fn list(entries: &[Entry], tool: &Tool, arguments: &Map<String, Value>, now: Tim
     json!({"total": found.len(), "items": items.collect::<Vec<_>>()})
 }
 
-/// Arguments of a read that say how to search and are no field of an entry.
+/// Whether an argument controls the search and is not a filter on a field.
 fn is_of_the_search(argument: &str) -> bool {
     ["query", "days", "limit", "question", "year"].contains(&argument)
 }
 
-/// As `Date.toISOString` writes it.
+/// A date in the form of `Date.toISOString`.
 fn javascript_iso(at: Timestamp) -> String {
     format!("{at:.3}")
 }

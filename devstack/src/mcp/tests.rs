@@ -1,4 +1,4 @@
-//! The rules of the contract, at the socket.
+//! The rules of the contract, tested at the socket.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ mod client;
 mod door;
 mod tools;
 
-/// Bounds every request of these tests.
+/// Time limit for every request of these tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct World {
@@ -46,12 +46,12 @@ impl World {
         self.keys.issue(user, "anna@mana.test", "s1", "http://auth", self.clock.now())
     }
 
-    /// A request without any header of ours.
+    /// A request without any extra headers.
     fn bare(&self, method: Method) -> RequestBuilder {
         self.http.request(method, format!("{}/mcp", self.mcp.url()))
     }
 
-    /// A request that passes the door.
+    /// A request that passes Mana's checks.
     fn as_user(&self, method: Method, user: &str, space: &str) -> RequestBuilder {
         self.bare(method)
             .header("authorization", format!("Bearer {}", self.jwt(user)))
@@ -112,7 +112,7 @@ impl Session<'_> {
         self.ask("tools/call", params).await["result"].clone()
     }
 
-    /// The text of a call that must succeed, as the JSON it is.
+    /// The JSON value in the text of a call that must succeed.
     async fn ok(&self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert!(result.get("isError").is_none(), "{result}");

@@ -1,4 +1,5 @@
-//! What the compiled daemon does not start with: exit code 78, at once, and a line that says what to do.
+//! Conditions under which the compiled daemon does not start: exit code 78, at once, with a line that says
+//! what to do.
 
 use std::{
     ffi::OsString,
@@ -48,10 +49,10 @@ async fn a_fifo_or_a_link_in_the_journals_place_ends_the_start_at_once() {
                 symlink("/dev/null", &path).unwrap();
             }
             let data = folder.to_str().unwrap();
-            let said = refused(&[("PORT", "0"), ("RUNNER_DATA_DIR", data)]).await;
+            let error = refused(&[("PORT", "0"), ("RUNNER_DATA_DIR", data)]).await;
             let found = if is_fifo { "no regular file" } else { "a link" };
-            assert!(said.contains(path.to_str().unwrap()) && said.contains(found), "{said}");
-            // Nor is it read.
+            assert!(error.contains(path.to_str().unwrap()) && error.contains(found), "{error}");
+            // The command line does not read it either.
             let var = ("RUNNER_DATA_DIR".into(), data.into());
             let ended = finish([var], &["runs"]).await;
             assert_eq!(ended.code, Some(1));
@@ -80,7 +81,7 @@ async fn a_folder_that_others_may_read_is_one_warning_and_keeps_its_mode() {
 }
 
 #[tokio::test]
-async fn a_value_that_would_do_harm_without_a_word_is_named() {
+async fn a_value_that_would_silently_do_harm_is_reported() {
     for (name, value, part) in [
         ("RUST_LOG", "warning", "off, error, warn, info, debug or trace"),
         ("RUST_LOG", "verbose", "off, error"),
@@ -99,7 +100,7 @@ async fn a_value_that_would_do_harm_without_a_word_is_named() {
         ("MANA_AUTH_URL", "http://localhost:3001/api/auth", "write http://localhost:3001"),
         ("MANA_AUTH_URL", "http://h/x/api/v1/auth/", "write http://h/x"),
     ] {
-        let said = refused(&[(name, value)]).await;
-        assert!(said.contains(&format!("{name}: ")) && said.contains(part), "{said}");
+        let error = refused(&[(name, value)]).await;
+        assert!(error.contains(&format!("{name}: ")) && error.contains(part), "{error}");
     }
 }

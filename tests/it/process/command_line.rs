@@ -1,4 +1,4 @@
-//! The command line beside a running daemon: what it reads is what happened.
+//! The command line while a daemon is running: its output matches what happened.
 
 use std::{ffi::OsString, process::Stdio};
 
@@ -14,7 +14,7 @@ use crate::support::{Setup, patiently, persona, start_peers};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 
-/// All of the environment that the command line needs.
+/// The only environment variable that the command line needs.
 fn data_dir(peers: &Devstack) -> (OsString, OsString) {
     ("RUNNER_DATA_DIR".into(), peers.data_folder().into())
 }
@@ -30,7 +30,7 @@ async fn ask(peers: &Devstack, arguments: &[&str]) -> String {
     stdout
 }
 
-/// The rows of a table, as their words.
+/// The rows of a table, split into words.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     let lines = table.lines().skip(1).take_while(|line| !line.is_empty());
     lines.map(|line| line.split_whitespace().collect()).collect()
@@ -43,7 +43,7 @@ async fn tick(daemon: &Daemon) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn runs_and_show_tell_what_the_peers_have_seen_beside_the_daemon_and_after_it() {
+async fn runs_and_show_match_what_the_peers_received_while_the_daemon_runs_and_later() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -98,7 +98,7 @@ async fn runs_and_show_tell_what_the_peers_have_seen_beside_the_daemon_and_after
 }
 
 #[tokio::test]
-async fn a_run_is_told_as_far_as_it_has_come_also_when_the_daemon_was_killed() {
+async fn a_run_is_shown_up_to_its_last_step_even_if_the_daemon_was_killed() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     peers.claude.served.faults.inject(9, Fault::Hang, shows_results);
@@ -118,7 +118,7 @@ async fn a_run_is_told_as_far_as_it_has_come_also_when_the_daemon_was_killed() {
 }
 
 #[tokio::test]
-async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_byte() {
+async fn posts_refused_for_good_are_listed_and_sent_again_by_command_byte_for_byte() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -155,7 +155,7 @@ async fn what_was_refused_for_good_is_listed_and_sent_again_by_command_byte_for_
 }
 
 #[tokio::test]
-async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_else_can() {
+async fn only_posts_refused_for_good_can_be_discarded_and_by_run() {
     let setup = Setup::many(&["anna", "ben"]).short_days();
     let (peers, users) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -173,15 +173,15 @@ async fn what_was_refused_for_good_can_be_thrown_away_by_the_run_and_nothing_els
         |email: &str| rows(&table).into_iter().find(|row| row[1] == email).unwrap()[0].to_owned();
     let (refused, waiting) = (of("persona.anna@mana.test"), of("persona.ben@mana.test"));
 
-    let said = ask(&peers, &["outbox", "discard", &waiting]).await;
-    assert!(said.contains("nothing is thrown away"), "{said}");
-    let said = ask(&peers, &["outbox", "discard", &refused]).await;
-    assert!(said.starts_with("1 post of run"), "{said}");
+    let output = ask(&peers, &["outbox", "discard", &waiting]).await;
+    assert!(output.contains("nothing is thrown away"), "{output}");
+    let output = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(output.starts_with("1 post of run"), "{output}");
     assert!(ask(&peers, &["outbox"]).await.contains("2 posts on the way, 0 refused for good."));
-    let said = ask(&peers, &["outbox", "discard", &refused]).await;
-    assert!(said.contains("nothing is thrown away"), "{said}");
+    let output = ask(&peers, &["outbox", "discard", &refused]).await;
+    assert!(output.contains("nothing is thrown away"), "{output}");
 
-    // What is on its way arrives, and what happened to both can still be read.
+    // The rows in the outbox are delivered, and the events of both runs can still be read.
     faults.clear();
     ask(&peers, &["outbox", "retry"]).await;
     patiently("the confirmation", async {
@@ -214,13 +214,13 @@ async fn a_run_that_the_tick_calls_failed_is_called_so_by_runs_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
+async fn an_error_of_the_command_line_is_one_clear_line_and_exit_code_1() {
     let (peers, _) = start_peers(Default::default(), &[]).await;
     let folder = peers.data_folder().to_string_lossy().into_owned();
     let fails = |arguments: &'static [&str]| {
         let var = data_dir(&peers);
         async move {
-            // A container's LOG_FORMAT is for its log, not for whoever types.
+            // A container's LOG_FORMAT applies to its log, not to the output for a user.
             let ended = finish([var, ("LOG_FORMAT".into(), "json".into())], arguments).await;
             assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{arguments:?}");
             assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
@@ -228,17 +228,17 @@ async fn what_cannot_be_told_is_one_clear_line_and_exit_code_1() {
         }
     };
     for arguments in [&["runs"][..], &["show", "019a"], &["outbox"], &["outbox", "retry"]] {
-        let said = fails(arguments).await;
-        assert!(said.contains("no journal") && said.contains(&folder), "{said}");
+        let error = fails(arguments).await;
+        assert!(error.contains("no journal") && error.contains(&folder), "{error}");
     }
     assert!(!peers.data_folder().exists(), "reading makes nothing");
     let _daemon = Daemon::start(&peers, &[]).await;
-    let said = fails(&["show", "019a"]).await;
-    assert!(said.contains("no run 019a"), "{said}");
+    let error = fails(&["show", "019a"]).await;
+    assert!(error.contains("no run 019a"), "{error}");
 }
 
 #[tokio::test]
-async fn nobody_has_to_read_to_the_end() {
+async fn output_may_be_cut_off_by_its_reader() {
     let setup = Setup::many(&["anna"]).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
     let daemon = Daemon::start(&peers, &[]).await;
@@ -250,7 +250,7 @@ async fn nobody_has_to_read_to_the_end() {
         command.args(arguments).env_clear().envs([data_dir(&peers)]);
         command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).kill_on_drop(true);
         let output = patiently("the process", command.output()).await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }

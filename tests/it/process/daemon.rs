@@ -1,4 +1,4 @@
-//! The binary, running.
+//! The compiled binary as a running process.
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{call, patiently, variables};
 
-/// How a process ended.
+/// The exit code and the output of a process that ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub code: Option<i32>,
@@ -27,26 +27,26 @@ pub(crate) struct Finished {
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 
-/// What the reader of the log does once it has been told the address.
+/// What the reader of the log does after it has read the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// It reads on.
+    /// Reads the log to its end.
     Reads,
-    /// It stops reading, until the process has ended.
+    /// Stops reading until the process has ended.
     Stalls,
-    /// It closes its end.
+    /// Closes its end of the pipe.
     Leaves,
 }
 
 fn command(mut command: Command, vars: impl IntoIterator<Item = (OsString, OsString)>) -> Command {
-    // The default would be a folder of the working directory, shared by all tests.
+    // By default the folder would be in the working directory, shared by all tests.
     let data = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), uuid::Uuid::now_v7());
     command.env_clear().env("RUNNER_DATA_DIR", data).envs(vars).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// Runs the binary to its own end.
+/// Runs the binary until it exits.
 pub(crate) async fn finish(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
     arguments: &[&str],
@@ -57,9 +57,9 @@ pub(crate) async fn finish(
     Finished { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// A daemon that serves.
+/// A running daemon process.
 pub(crate) struct Daemon {
-    /// Base URL, as its log tells it.
+    /// The base URL that the daemon's log reports.
     pub url: String,
     child: Child,
     stdout: JoinHandle<String>,
@@ -69,12 +69,12 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one among these peers, with these variables on top of the ordinary ones, on a free port.
+    /// Starts a daemon with these peers on a free port, with these variables in addition to the default ones.
     pub(crate) async fn start(peers: &Devstack, vars: &[(&'static str, String)]) -> Self {
         Self::start_as(Command::new(BINARY), peers, vars, Reader::Reads).await
     }
 
-    /// The most memory it has had so far, in KiB.
+    /// The peak resident memory so far, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
@@ -82,7 +82,7 @@ impl Daemon {
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// As [`Daemon::start`], with a log that is read like this.
+    /// As [`Daemon::start`], with this reader of the log.
     pub(crate) async fn start_for(
         reader: Reader,
         peers: &Devstack,
@@ -91,7 +91,7 @@ impl Daemon {
         Self::start_as(Command::new(BINARY), peers, vars, reader).await
     }
 
-    /// As [`Daemon::start`], with this soft and this hard limit of open descriptors.
+    /// As [`Daemon::start`], with this soft and this hard limit on open descriptors.
     pub(crate) async fn start_with_descriptors(
         (soft, hard): (u32, u32),
         peers: &Devstack,
@@ -110,12 +110,12 @@ impl Daemon {
     ) -> Self {
         let mut child = command(program, variables(peers, vars)).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
+        let mut log = String::new();
         let url = patiently("the bound address", async {
             loop {
-                let begin = said.len();
-                assert_ne!(lines.read_line(&mut said).await.unwrap(), 0, "it ended: {said}");
-                if let Some((_, address)) = said[begin..].split_once("listening on http://") {
+                let begin = log.len();
+                assert_ne!(lines.read_line(&mut log).await.unwrap(), 0, "it ended: {log}");
+                if let Some((_, address)) = log[begin..].split_once("listening on http://") {
                     let in_address = |c: char| c.is_ascii_digit() || c == '.' || c == ':';
                     let end = address.find(|c| !in_address(c)).unwrap();
                     break format!("http://{}", &address[..end]);
@@ -130,26 +130,26 @@ impl Daemon {
                 match reader {
                     Reader::Reads => {}
                     Reader::Stalls => has_ended.cancelled().await,
-                    Reader::Leaves => return said,
+                    Reader::Leaves => return log,
                 }
-                lines.read_to_string(&mut said).await.unwrap();
-                said
+                lines.read_to_string(&mut log).await.unwrap();
+                log
             }
         });
         let mut stderr = child.stderr.take().unwrap();
         let stderr = tokio::spawn(async move {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said).await.unwrap();
-            said
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
         });
         let client = crate::support::client();
         let daemon = Self { url, child, stdout, stderr, has_ended, client };
-        // Whoever answers also listens to signals.
+        // A daemon that answers also handles signals.
         assert_eq!(daemon.call(Method::GET, "/health").await.0, StatusCode::OK);
         daemon
     }
 
-    /// Calls it.
+    /// Sends a request without a body to the daemon; returns the status and the JSON body.
     pub(crate) async fn call(&self, method: Method, path: &str) -> (StatusCode, Value) {
         call(&self.client, method, &format!("{}{path}", self.url)).await
     }
@@ -160,14 +160,14 @@ impl Daemon {
         patiently("/metrics", request).await.unwrap().text().await.unwrap()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the daemon.
     pub(crate) async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it has not ended").to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(patiently("kill", kill).await.unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits until the daemon has ended.
     pub(crate) async fn ended(mut self) -> Finished {
         let status = patiently("the end of the process", self.child.wait()).await.unwrap();
         self.has_ended.cancel();

@@ -1,4 +1,4 @@
-//! LOG_FORMAT=json: whatever happens, every line is one object of the same five keys.
+//! LOG_FORMAT=json: every line is one object with the same five keys, in all cases.
 
 use std::{net::TcpListener, panic::catch_unwind, process::Stdio};
 
@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::daemon::{Daemon, finish};
 use crate::support::{Setup, patiently, start_peers};
 
-/// One line, checked.
+/// The fields of one log line that has the five keys.
 #[derive(Debug)]
 pub(super) struct Line {
     pub level: String,
@@ -24,7 +24,7 @@ pub(super) struct Line {
     pub data: Map<String, Value>,
 }
 
-/// The lines of an output, each of which must be one record.
+/// The lines of an output; each line must be one record.
 pub(super) fn lines(output: &str) -> Vec<Line> {
     output.lines().map(line).collect()
 }
@@ -35,13 +35,13 @@ fn line(text: &str) -> Line {
     });
     let keys: Vec<_> = record.keys().map(String::as_str).collect();
     assert_eq!(keys, ["ts", "level", "service", "msg", "data"], "{text}");
-    let said = |key: &str| record[key].as_str().unwrap_or_else(|| panic!("{key}: {text}"));
-    let time: Timestamp = said("ts").parse().unwrap();
-    assert_eq!(said("ts"), format!("{time:.3}"), "RFC 3339 with milliseconds");
-    assert!(["trace", "debug", "info", "warn", "error"].contains(&said("level")), "{text}");
-    assert_eq!(said("service"), "mana-persona-runner");
+    let field = |key: &str| record[key].as_str().unwrap_or_else(|| panic!("{key}: {text}"));
+    let time: Timestamp = field("ts").parse().unwrap();
+    assert_eq!(field("ts"), format!("{time:.3}"), "RFC 3339 with milliseconds");
+    assert!(["trace", "debug", "info", "warn", "error"].contains(&field("level")), "{text}");
+    assert_eq!(field("service"), "mana-persona-runner");
     let data = record["data"].as_object().unwrap_or_else(|| panic!("data: {text}")).clone();
-    Line { level: said("level").into(), msg: said("msg").into(), data }
+    Line { level: field("level").into(), msg: field("msg").into(), data }
 }
 
 #[tokio::test]
@@ -100,12 +100,12 @@ async fn a_start_that_fails_says_why_in_records_on_standard_error() {
         let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
         let ended = finish(vars, &[]).await;
         assert_eq!(ended.code, Some(code), "{named:?}: {}", ended.stderr);
-        // Whatever was logged before the end has come out.
+        // All lines that were logged before the end are in the output.
         let has_begun = lines(&ended.stdout).iter().any(|line| line.msg == "starting");
         assert_eq!(has_begun, !ended.stderr.contains("bad configuration"), "{}", ended.stderr);
-        let told = lines(&ended.stderr);
-        assert_eq!(told.len(), named.len(), "{told:#?}");
-        for (line, name) in told.iter().zip(named) {
+        let records = lines(&ended.stderr);
+        assert_eq!(records.len(), named.len(), "{records:#?}");
+        for (line, name) in records.iter().zip(named) {
             assert!(line.level == "error" && line.msg.contains(name), "{line:?} of {name}");
             assert!(!line.msg.contains("hush"), "{line:?}");
             assert!(code == 1 || line.data.get("variable").is_none_or(|v| v == name), "{line:?}");
@@ -121,17 +121,17 @@ async fn a_log_format_that_is_not_known_is_refused_in_records() {
     for format in ["JSON".as_ref(), "logfmt".as_ref(), odd] {
         let ended = finish([("LOG_FORMAT".into(), format.to_owned())], &[]).await;
         assert_eq!(ended.code, Some(78));
-        let told = lines(&ended.stderr);
-        assert_eq!(told.len(), 1, "{told:#?}");
-        assert_eq!(told[0].data["variable"], "LOG_FORMAT");
+        let records = lines(&ended.stderr);
+        assert_eq!(records.len(), 1, "{records:#?}");
+        assert_eq!(records[0].data["variable"], "LOG_FORMAT");
     }
 }
 
-/// Set in the process that is to panic.
+/// Environment variable that is set in the process that must panic.
 const PANICS: &str = "IT_PANICS_IN_JSON";
 
-/// The daemon has no switch that makes it panic, so this test runs itself again, in a process that
-/// sets logging up as the daemon does.
+/// The daemon has no switch for a panic, so this test runs itself again in a process that sets up logging as
+/// the daemon does.
 #[tokio::test]
 async fn a_panic_is_a_record_too_and_shows_no_secret() {
     if std::env::var_os(PANICS).is_some() {
@@ -147,7 +147,7 @@ async fn a_panic_is_a_record_too_and_shows_no_secret() {
         assert!(tokio::spawn(task.instrument(run)).await.unwrap_err().is_panic());
         assert!(catch_unwind(|| std::panic::panic_any(7)).is_err());
         drop(last_lines);
-        // The test harness has nothing to add.
+        // The test harness adds no output.
         std::process::exit(0);
     }
     let own_name = std::thread::current().name().unwrap().to_owned();

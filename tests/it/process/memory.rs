@@ -1,4 +1,4 @@
-//! What the answers of peers cost in memory: limits are in bytes on the wire, and must bound it.
+//! Memory that answers of peers need: limits are in bytes on the wire and must also limit the memory.
 
 use devstack::{claude::Scripted, fault::Fault, recorder::Recorded};
 use reqwest::{Method, StatusCode};
@@ -20,12 +20,12 @@ fn answer(result: &str, as_event: bool) -> Fault {
     Fault::Bytes { status: 200, media_type, body: body.into_bytes() }
 }
 
-/// So many bytes of this piece, again and again.
+/// A JSON list that repeats this piece up to about `bytes` bytes.
 fn list(piece: &str, bytes: usize) -> String {
     format!("[{}{piece}]", format!("{piece},").repeat(bytes / (piece.len() + 1)))
 }
 
-/// Whose answer it is.
+/// The peer that sends the answer.
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     Mcp,
@@ -33,13 +33,13 @@ enum Peer {
     Auth,
 }
 
-/// A request by its JSON-RPC method or the end of its path.
+/// Whether a request has this JSON-RPC method or this end of its path.
 fn is_for(request: &Recorded, what: &str) -> bool {
     request.path().ends_with(what) || request.json()["method"] == what
 }
 
-/// What the daemon's memory grows by at most, in KiB, in a tick of so many personas at once whose requests
-/// of this kind meet this.
+/// The largest growth of the daemon's memory, in KiB, in a tick of this many concurrent personas whose
+/// requests of this kind get this answer.
 async fn growth(personas: usize, peer: Peer, what: &'static str, fault: Fault) -> u64 {
     let names: Vec<_> = (0..personas).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();
@@ -59,7 +59,8 @@ async fn growth(personas: usize, peer: Peer, what: &'static str, fault: Fault) -
     };
     served.faults.inject(usize::MAX, fault, matches);
     let begun = async {
-        // Runs of thousands of personas would take their time; the list is dealt with by the first login.
+        // Runs of thousands of personas would take too long; the list has been processed when the first login
+        // arrives.
         match what {
             "/due" => drop(served.recorder.wait_for(1, |r| r.path().ends_with("/login")).await),
             _ => std::future::pending().await,
@@ -71,7 +72,7 @@ async fn growth(personas: usize, peer: Peer, what: &'static str, fault: Fault) -
         }
         () = begun => {}
     }
-    // On a busy machine a peer may seem to be away to one or the other.
+    // On a busy machine some runs may find a peer unreachable.
     let least = if what == "/due" { 1 } else { personas.div_ceil(2) };
     assert!(served.recorder.matching(matches).len() >= least);
     daemon.peak_memory() - idle
@@ -90,7 +91,7 @@ fn json(status: u16, body: impl Into<Vec<u8>>) -> Fault {
     Fault::Bytes { status, media_type: "application/json", body: body.into() }
 }
 
-/// Answers of the other peers to each persona.
+/// Answers of the other peers that each persona receives.
 fn to_each() -> Vec<Case> {
     let reply = |content: &str| {
         let usage = r#"{"input_tokens":9,"output_tokens":9}"#;
@@ -107,7 +108,7 @@ fn to_each() -> Vec<Case> {
     let claude = [
         ("tiny content", reply(&tiny)),
         ("tiny input", call(&tiny)),
-        // As much as a reply may hold.
+        // The largest amounts that a reply may hold.
         ("most blocks", reply(&list("{}", 4_900 * 3))),
         ("most objects", call(&list(r#"{"a":1}"#, 4_400 * 8))),
         ("most numbers", call(&list("1", 49_000 * 2))),
@@ -134,7 +135,7 @@ fn to_each() -> Vec<Case> {
     claude.into_iter().chain(auth).collect()
 }
 
-/// Lists of due personas, each as long as one may be.
+/// Lists of due personas, each of the largest allowed size.
 fn due() -> Vec<Case> {
     const BYTES: usize = 15 << 20;
     let list_of = |rows: &str| {
@@ -202,7 +203,7 @@ fn of_mcp() -> Vec<(&'static str, &'static str, Fault)> {
         cases.push((size, "tools/list", answer(&schema, true)));
         cases.push((size, "initialize", answer(&structured, false)));
     }
-    // As much as a list may hold.
+    // The largest amount that a list may hold.
     let schema = format!(r#"{{"name":"a.list","inputSchema":{{"enum":{}}}}}"#, list("{}", 70_000));
     cases.push(("most", "tools/list", answer(&format!(r#"{{"tools":[{schema}]}}"#), true)));
     let ping = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n\n".repeat(600_000);
@@ -212,15 +213,15 @@ fn of_mcp() -> Vec<(&'static str, &'static str, Fault)> {
     cases
 }
 
-/// Whatever of these takes more than this for so many at once.
+/// Checks that no case needs more than `most` for this many personas at the same time.
 async fn check(personas: usize, most: u64, cases: Vec<Case>) {
     let mut greedy = Vec::new();
     for (n, (name, peer, what, fault)) in cases.into_iter().enumerate() {
         let grown = growth(personas, peer, what, fault).await;
-        let said = format!("{n} {peer:?} {what}, {name}, {personas} at once: {} MB", grown >> 10);
-        println!("{said}");
+        let result = format!("{n} {peer:?} {what}, {name}, {personas} at once: {} MB", grown >> 10);
+        println!("{result}");
         if grown > most {
-            greedy.push(said);
+            greedy.push(result);
         }
     }
     assert!(greedy.is_empty(), "{greedy:#?}");
@@ -232,8 +233,9 @@ async fn no_answer_of_mana_mcp_takes_more_than_its_share_of_memory() {
 }
 
 #[tokio::test]
-async fn nor_do_ten_at_once() {
-    // Of what is longer than the limit no more is read than of what is just within it.
+async fn ten_answers_of_mana_mcp_at_once_stay_within_their_share_of_memory() {
+    // An answer that is longer than the limit is read only up to the limit, so it is like the longest allowed
+    // answer.
     let longest = answers().into_iter().filter(|(name, ..)| name != "7 MB");
     check(10, TEN_AT_ONCE, longest.collect()).await;
 }
@@ -244,14 +246,14 @@ async fn no_answer_of_claude_or_mana_auth_takes_more_than_its_share_of_memory() 
 }
 
 #[tokio::test]
-async fn nor_do_ten_of_them_at_once() {
-    // Of replies, which may come at once as many as there are runs; logins go one after the other.
+async fn ten_answers_of_claude_at_once_stay_within_their_share_of_memory() {
+    // Replies may arrive at the same time for all runs; logins are sent one after another.
     let replies =
         to_each().into_iter().filter(|(name, ..)| name.starts_with("most") || name == "text");
     check(10, TEN_AT_ONCE, replies.collect()).await;
 }
 
 #[tokio::test]
-async fn no_list_of_due_personas_does() {
+async fn no_list_of_due_personas_takes_more_than_its_share_of_memory() {
     check(1, ALONE, due()).await;
 }

@@ -1,4 +1,4 @@
-//! What must stay inside does: peers tell everything they were sent, and the log tells everything.
+//! Secrets stay inside the daemon even if peers echo everything that they received and everything is logged.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::support::{SEED_SECRET, Setup, path::VAULT, patiently, start_peers};
 
 type Matcher = fn(&Recorded) -> bool;
 
-/// Longer than a daily persona rests.
+/// Longer than the cadence of a daily persona.
 const DAY: Duration = Duration::from_secs(25 * 3_600);
 
-/// Every kind of request a run makes, in order.
+/// Every kind of request of a run, in order.
 fn operations(peers: &Devstack) -> Vec<(&'static str, Faults, Matcher)> {
     let (auth, mcp, claude) =
         (&peers.auth.served.faults, &peers.mcp.served.faults, &peers.claude.served.faults);
@@ -47,10 +47,10 @@ fn is_spaces(request: &Recorded) -> bool {
     request.path().ends_with("/organization/list")
 }
 
-/// What must not be told: name and text.
+/// Texts that must not be disclosed: name and text.
 type Secrets = Vec<(&'static str, String)>;
 
-/// The secrets of the process and those a run came by, as the peers saw them.
+/// The secrets of the process and those that a run received, as the peers saw them.
 fn secrets(peers: &Devstack, persona: &SeedPersona) -> Secrets {
     let mut secrets = vec![
         ("seed secret", SEED_SECRET.to_owned()),
@@ -80,23 +80,23 @@ fn secrets(peers: &Devstack, persona: &SeedPersona) -> Secrets {
     secrets
 }
 
-/// A text in base64, in hex, and in base64 behind a user name.
+/// A text in base64, in hex, and in base64 after a user name.
 fn encodings(text: &str) -> [String; 3] {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     [STANDARD.encode(text), hex, STANDARD.encode(format!("user:{text}"))]
 }
 
-/// The lines of `text` that tell a secret, with its name.
+/// The lines of `text` that contain a secret, with the secret's name.
 fn leaks(place: &str, text: &str, secrets: &Secrets) -> Vec<String> {
     let of_line = |line: &str| {
-        let told = secrets.iter().find(|(_, secret)| line.contains(secret.as_str()));
-        told.map(|(name, _)| format!("{name} in {place}: {line}"))
+        let leaked = secrets.iter().find(|(_, secret)| line.contains(secret.as_str()));
+        leaked.map(|(name, _)| format!("{name} in {place}: {line}"))
     };
     text.lines().filter_map(of_line).collect()
 }
 
-/// Ticks until the persona is not held back.
+/// Requests ticks until the persona is not held back.
 async fn tick(daemon: &Daemon) -> (StatusCode, Value) {
     patiently("a tick that runs", async {
         loop {
@@ -109,11 +109,11 @@ async fn tick(daemon: &Daemon) -> (StatusCode, Value) {
     .await
 }
 
-/// What it takes to come by a session, which is then kept.
+/// The requests that open a session; the session is then kept.
 const FIRST_LOGIN: [&str; 3] = ["login", "spaces by JWT", "sign-in"];
 
-/// Lets every request of a run fail: for good one after the other, and once all of them in a way that
-/// the run survives. Returns what /diag answered.
+/// Makes every request of a run fail: first each one permanently, one after another, then all of them once in
+/// a way that the run survives. Returns the answers of /diag.
 async fn fail_everywhere(
     peers: &Devstack,
     daemon: &Daemon,
@@ -127,7 +127,7 @@ async fn fail_everywhere(
     for (round, for_good) in [first, later].into_iter().enumerate() {
         if round == 1 {
             for (name, faults, matches) in &operations {
-                // Of which persona it tells something there, nobody knows.
+                // An answer of /due is not known to belong to a persona, so its secrets are not known.
                 let fault = if *name == "due" { Fault::Echo(503) } else { transient.clone() };
                 faults.inject(1, fault, *matches);
             }
@@ -152,7 +152,7 @@ async fn fail_everywhere(
     answers
 }
 
-/// Peers fail and tell what they were sent or know; a tick with the log at its fullest tells nothing.
+/// Peers fail and disclose what they received or know; a tick with the most detailed log discloses nothing.
 async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) {
     let setup = Setup::many(&["anna"]).short_days();
     let anna = setup.personas[0].clone();
@@ -168,7 +168,7 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     let known = format!("{password}\n{encoded:?}\n{}\n{}", anna.email, json!(peers.environment()));
     let mut answers = fail_everywhere(&peers, &daemon, &transient(&known), &known).await;
 
-    // Answers that break off and rows that are none hold e-mails too.
+    // Truncated answers and invalid rows contain e-mails too.
     peers.clock.advance(DAY);
     peers.auth.served.faults.on(3, Method::GET, "/due", Fault::EndBody(290));
     let (status, body) = tick(&daemon).await;
@@ -183,16 +183,16 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     daemon.signal("TERM").await;
     let ended = daemon.ended().await;
     let asked = peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len();
-    let told = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
-    assert!(told >= asked, "{told} of {asked} requests are in the log: {}", ended.stdout);
+    let logged = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
+    assert!(logged >= asked, "{logged} of {asked} requests are in the log: {}", ended.stdout);
     let rows = format!("{:#?}{:#?}", peers.auth.actions().await, peers.auth.feedback().await);
     let prompts: Vec<_> = peers.claude.requests().into_iter().map(|request| request.raw).collect();
     let mut secrets = secrets(&peers, &anna);
-    // What stands beside it may share a character with it.
+    // The first and last characters of the encoding may depend on adjacent text.
     let middle = |encoded: String| encoded[8..encoded.len() - 4].to_owned();
     secrets.extend(encoded.map(|encoded| ("password, encoded,", middle(encoded))));
     let mut found = leaks("an answer of /diag", &answers, &secrets);
-    // An e-mail may stand in answers of /diag, and nowhere else.
+    // An e-mail may be in answers of /diag, but nowhere else.
     secrets.push(("e-mail", anna.email));
     for (place, text) in [
         ("the log", &ended.stdout),

@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written, is no reason for the daemon to stand still.
+//! A log that is not read or cannot be written must not block the daemon.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use serde_json::json;
 use super::daemon::{Daemon, Reader};
 use crate::support::{Setup, start_peers};
 
-/// Days whose lines are more than a pipe holds.
+/// Number of days whose lines are more than a pipe holds.
 const DAYS: usize = 4;
 const LOST: &str = "mana_persona_runner_log_lines_dropped_total ";
 
-/// A daemon that logs all it can, and its ten personas.
-async fn talkative(reader: Reader, format: &str) -> (Devstack, Daemon) {
+/// A daemon with the most detailed log, and its ten personas.
+async fn verbose_daemon(reader: Reader, format: &str) -> (Devstack, Daemon) {
     let names: Vec<_> = (0..10).map(|n| format!("p{n}")).collect();
     let setup = Setup::many(&names).short_days();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
@@ -37,7 +37,7 @@ async fn has_a_good_day(daemon: &Daemon) {
 #[tokio::test]
 async fn a_reader_that_stalls_holds_up_neither_ticks_nor_health_nor_the_end() {
     for format in ["json", "text"] {
-        let (peers, daemon) = talkative(Reader::Stalls, format).await;
+        let (peers, daemon) = verbose_daemon(Reader::Stalls, format).await;
         for _ in 0..DAYS {
             has_a_good_day(&daemon).await;
             peers.clock.advance(Duration::from_secs(24 * 60 * 60));
@@ -54,7 +54,7 @@ async fn a_reader_that_stalls_holds_up_neither_ticks_nor_health_nor_the_end() {
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_seen_in_a_metric_only() {
-    let (_peers, daemon) = talkative(Reader::Leaves, "json").await;
+    let (_peers, daemon) = verbose_daemon(Reader::Leaves, "json").await;
     has_a_good_day(&daemon).await;
     let lost = async || {
         let metrics = daemon.metrics().await;

@@ -1,4 +1,4 @@
-//! What the daemon logs during a test.
+//! Captures what the daemon logs during a test.
 
 use std::{
     cell::RefCell,
@@ -13,14 +13,14 @@ use tracing_subscriber::{
 };
 
 thread_local! {
-    /// What this thread's test captures, if it does.
+    /// The level and the text of this thread's capture, if there is one.
     static CAPTURE: RefCell<Option<(LevelFilter, Text)>> = const { RefCell::new(None) };
-    /// The lines that are yet to panic instead of being captured, by a part of them.
+    /// Parts of lines: the next line that contains one of them panics instead of being captured.
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The lines logged by this test's thread since the capture began. A `#[tokio::test]` runs all its
-/// tasks on one thread, the daemon's among them.
+/// The lines that this test's thread has logged since the capture began. A `#[tokio::test]` runs all of its
+/// tasks on one thread, including those of the daemon.
 pub(crate) struct Logs {
     text: Text,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Logs {
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<Vec<u8>>>);
 
-/// Writes to what the thread captures.
+/// Writes log lines to the capture of the current thread.
 struct ToCapture;
 
 impl io::Write for ToCapture {
@@ -55,7 +55,7 @@ impl io::Write for ToCapture {
 }
 
 impl Logs {
-    /// Captures what is of this level or above.
+    /// Captures the lines of this level and above.
     pub(crate) fn capture(level: &str) -> Self {
         install();
         let (text, level) = (Text::default(), LevelFilter::from_str(level).unwrap());
@@ -63,7 +63,7 @@ impl Logs {
         Self { text }
     }
 
-    /// Lets the code panic that logs the next line containing `part`: the daemon has no switch for it.
+    /// Makes the code panic that logs the next line containing `part`: the daemon has no switch for a panic.
     pub(crate) fn panic_at(&self, part: &str) {
         PANICS.with_borrow_mut(|panics| panics.push(part.to_owned()));
     }
@@ -83,8 +83,8 @@ impl Drop for Logs {
     }
 }
 
-/// One subscriber for all threads: those that come and go with their tests make tracing forget, for a
-/// moment, what the others listen to.
+/// One subscriber for all threads: if each test had its own, tracing would for a moment lose the interests of
+/// the other tests' subscribers whenever one is added or removed.
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

@@ -1,4 +1,4 @@
-//! Who is due, and the door of the service path.
+//! Which personas are due, and the key check of the service path.
 
 use super::*;
 
@@ -68,7 +68,7 @@ async fn weekdays_means_monday_to_friday_in_utc_for_those_who_never_ran_too() {
 }
 
 #[tokio::test]
-async fn who_never_ran_comes_first_and_then_who_waited_longest() {
+async fn due_lists_personas_that_never_ran_first_and_then_those_waiting_longest() {
     let f = Fixture::new(AuthOptions::default()).await;
     let (now, day) = (f.clock.now(), Duration::from_secs(24 * 3600));
     f.mana.seed(&[persona("Kai", "kai@mana.test", "daily")], password_of).await.unwrap();
@@ -89,7 +89,7 @@ async fn only_actions_move_last_active_at() {
 }
 
 #[tokio::test]
-async fn a_test_puts_malformed_rows_behind_the_due_personas() {
+async fn malformed_rows_of_a_test_follow_the_due_personas() {
     let f = Fixture::new(AuthOptions::default()).await;
     let rows = vec![json!({"userId": 7}), json!("no object")];
     f.mana.set_raw_due_rows(rows.clone());
@@ -114,7 +114,7 @@ async fn a_trailing_slash_or_another_method_is_no_route() {
 }
 
 #[tokio::test]
-async fn later_versions_serve_the_same_three_on_another_service_and_path() {
+async fn later_versions_serve_the_three_endpoints_on_another_service_and_path() {
     let f = Fixture::new(AuthOptions::default()).await;
     let served = f.mana.serve_personas_elsewhere(NewerOptions::default()).await.unwrap();
     let url = format!("{}/api/v1/personas/internal/due", served.url);

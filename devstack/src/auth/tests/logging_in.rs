@@ -28,7 +28,7 @@ async fn login_gives_an_opaque_session_token_and_a_jwt_of_fifteen_minutes() {
 }
 
 #[tokio::test]
-async fn as_the_seeds_imagine_it_the_jwt_is_the_token_and_there_is_no_sign_in_by_email() {
+async fn the_seeds_deployment_returns_the_jwt_as_token_and_has_no_sign_in_by_email() {
     let options = AuthOptions { deployment: Deployment::Seeds, ..AuthOptions::default() };
     let f = Fixture::new(options).await;
     let reply = f.login(ANNA, &password_of(ANNA)).await;
@@ -50,7 +50,7 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
 }
 
 #[tokio::test]
-async fn what_is_not_an_email_and_a_password_is_a_validation_error() {
+async fn a_body_without_email_and_password_is_a_validation_error() {
     let f = Fixture::new(AuthOptions::default()).await;
     for body in ["", "{", "[]", "{}", r#"{"email":"a@b"}"#, r#"{"email":"a@b","password":7}"#] {
         let reply = f.send(Method::POST, "/api/v1/auth/login", &[], body).await;

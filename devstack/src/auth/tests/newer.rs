@@ -33,7 +33,7 @@ impl Newer {
 const KEY: (&str, &str) = ("x-service-key", "devstack-service-key");
 
 #[tokio::test]
-async fn its_refusals_have_its_own_words() {
+async fn the_newer_services_refusals_have_their_own_form() {
     let newer = Newer::new(NewerOptions::default()).await;
     let anna = format!("{BASE}/{}/actions", newer.f.anna);
     let rows = json!({"actions": [action("t1", "todo.list")]}).to_string();
@@ -91,9 +91,9 @@ async fn its_refusals_have_its_own_words() {
             json!({"error": "Not found", "status": 404}),
         ),
     ];
-    for (method, path, key, body, status, said) in cases {
+    for (method, path, key, body, status, expected) in cases {
         let reply = newer.ask(method, &path, key.as_slice(), body).await;
-        assert_eq!((reply.status, reply.body), (status, said), "{path}");
+        assert_eq!((reply.status, reply.body), (status, expected), "{path}");
     }
     assert_eq!(
         newer.ask(Method::POST, &anna, &[KEY], &rows).await.body,
@@ -102,7 +102,7 @@ async fn its_refusals_have_its_own_words() {
 }
 
 #[tokio::test]
-async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_at() {
+async fn two_hundred_requests_a_minute_are_allowed_and_counted_before_the_key_check() {
     let newer = Newer::new(NewerOptions::default()).await;
     let due = format!("{BASE}/due");
     for _ in 0..200 {
@@ -116,7 +116,7 @@ async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_
     assert_eq!(refused.header("x-ratelimit-reset"), Some(&*reset.to_string()));
     assert_eq!(refused.header("retry-after"), None);
     assert_eq!(refused.header("date"), Some("Fri, 20 Nov 2026 10:00:00 GMT"));
-    // Other callers have windows of their own, and nothing outside /api is counted.
+    // Other callers have their own windows, and requests outside /api are not counted.
     for header in [("x-forwarded-for", "10.0.0.1, 10.0.0.2"), ("x-real-ip", "10.0.0.2")] {
         assert_eq!(newer.ask(Method::GET, &due, &[KEY, header], "").await.status, 200);
     }
@@ -128,7 +128,7 @@ async fn two_hundred_requests_a_minute_are_let_through_before_the_key_is_looked_
 }
 
 #[tokio::test]
-async fn a_deleted_user_stays_due_there_and_cannot_log_in() {
+async fn a_deleted_user_stays_due_at_the_newer_service_and_cannot_log_in() {
     let newer = Newer::new(NewerOptions::default()).await;
     newer.f.mana.delete_user(&newer.f.anna).await;
     let due = newer.ask(Method::GET, &format!("{BASE}/due"), &[KEY], "").await;

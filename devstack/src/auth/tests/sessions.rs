@@ -1,4 +1,4 @@
-//! What a session or a JWT opens: spaces, fresh JWTs, the vault.
+//! What a session or a JWT gives access to: spaces, fresh JWTs, the vault.
 
 use super::*;
 use crate::auth::Deployment;
@@ -102,7 +102,7 @@ async fn the_cookie_is_set_as_the_service_sets_it_over_http_and_over_https() {
 }
 
 #[tokio::test]
-async fn as_the_seeds_imagine_it_the_jwt_opens_organization_list_until_it_expires() {
+async fn in_the_seeds_deployment_the_jwt_opens_organization_list_until_it_expires() {
     let options = AuthOptions { deployment: Deployment::Seeds, ..AuthOptions::default() };
     let f = Fixture::new(options).await;
     let login = f.login(ANNA, &password_of(ANNA)).await.body;
@@ -137,7 +137,7 @@ async fn a_test_decides_which_spaces_are_listed_and_how_metadata_arrives() {
 }
 
 #[tokio::test]
-async fn the_vault_is_initialised_with_the_jwt_as_often_as_one_likes() {
+async fn the_vault_can_be_initialised_repeatedly_with_the_jwt() {
     let f = Fixture::new(AuthOptions::default()).await;
     let vaults = f.mana.vaults();
     assert!(vaults.is_initialised(&f.anna), "by default everyone has a vault");

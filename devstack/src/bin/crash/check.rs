@@ -1,4 +1,4 @@
-//! What must hold after the crashes, by devstack's own counters and the journal.
+//! The rules that must hold after the crashes, checked with devstack's own counters and the journal.
 
 mod money;
 mod rows;
@@ -7,14 +7,14 @@ mod slots;
 
 use mana_persona_runner::journal::{Journal, RunRow};
 
-use crate::{Problem, ledger, ledger::Requests, rounds::Course, world::World};
+use crate::{Problem, ledger, ledger::Requests, rounds::Counts, world::World};
 
-/// Figures for the summary, and what does not hold.
+/// The figures for the summary, and the broken rules.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Lines of figures.
+    /// Lines with figures, for the summary.
     pub figures: Vec<String>,
-    /// What does not hold.
+    /// The rules that do not hold, as messages.
     pub violations: Vec<String>,
 }
 
@@ -30,19 +30,19 @@ impl Findings {
     }
 }
 
-/// A run and its model requests.
+/// A run, its model requests and its MCP sessions.
 struct Run {
     row: RunRow,
     requests: Requests,
 }
 
-/// Looks at everything; the daemon has ended.
+/// Checks every rule. The daemon must have ended.
 ///
 /// # Errors
 /// When the journal cannot be read.
 pub(crate) async fn check(
     world: &World,
-    course: &Course,
+    counts: &Counts,
     most_lost: usize,
     auth_faults: bool,
 ) -> Result<Findings, Problem> {
@@ -52,7 +52,7 @@ pub(crate) async fn check(
     slots::check(world, &runs, &mut findings);
     rows::check(world, &runs, &mut findings).await;
     sessions::check(world, &runs, auth_faults, &mut findings);
-    money::check(world, &journal, &runs, (course, most_lost), &mut findings).await?;
+    money::check(world, &journal, &runs, (counts, most_lost), &mut findings).await?;
     let depth = journal.outbox_depth().await?;
     findings.expect(depth.actions + depth.feedback + depth.dead == 0, || {
         format!("the outbox is not empty: {depth:?}")

@@ -1,4 +1,4 @@
-//! The daemon under test, and how it is ended.
+//! Starts and ends the daemon under test.
 
 use std::{
     ffi::OsString,
@@ -29,36 +29,36 @@ use crate::{
     world::SEED_SECRET,
 };
 
-/// Personas at once.
+/// How many personas run at the same time.
 pub(crate) const CONCURRENCY: usize = 4;
-/// What a SIGTERM may take in the end.
+/// The daemon's grace period after a SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
-/// Beyond the grace, for a busy machine.
+/// Time in addition to the grace period until the process must have ended, for a busy machine.
 const EXIT_LIMIT: Duration = Duration::from_secs(15);
-/// A step of its clock.
+/// By how much the daemon's clock is stepped.
 const STEP: SignedDuration = SignedDuration::from_hours(1);
 
-/// How the daemon is started each time.
+/// The settings with which each daemon is started.
 pub(crate) struct Launcher {
     program: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
-    /// What all daemons say.
+    /// File with the log lines of all daemons.
     pub log: PathBuf,
     clock: Clock,
-    /// Moves the clock of a daemon in this process.
+    /// Steps the clock of a daemon that runs in this process.
     _stepping: Option<Stepping>,
 }
 
-/// The daemon, running.
+/// A running daemon, as a child process or in this process.
 pub(crate) enum Daemon {
-    /// The compiled one.
+    /// The compiled daemon as a child process.
     Process(Box<Child>),
-    /// One in this process.
+    /// The daemon as a library, on a runtime of its own in this process.
     InProcess(Runtime),
 }
 
 impl Launcher {
-    /// For daemons among these peers.
+    /// A launcher for daemons that use these peers.
     pub(crate) fn new(options: &Options, peers: &Devstack) -> Self {
         let mut variables = peers.environment().to_vec();
         let own = [
@@ -68,7 +68,7 @@ impl Launcher {
             ("TICK_INTERVAL_MS", "250".to_owned()),
             ("RUN_BACKOFF_MS", "50".to_owned()),
             ("SHUTDOWN_GRACE_MS", GRACE.as_millis().to_string()),
-            // Nothing but the crashes is to end a run: caps and the policy have their own tests.
+            // Only the crashes may end a run: spending caps and the policy have their own tests.
             ("POLICY_MODE", "off".to_owned()),
             ("BUDGET_DAILY_USD", "1000".to_owned()),
             ("PERSONA_MAX_COST_USD", "10".to_owned()),
@@ -82,10 +82,10 @@ impl Launcher {
         Self { program, variables, log, clock, _stepping: stepping }
     }
 
-    /// Starts it; it is not waited for.
+    /// Starts a daemon; does not wait until it listens.
     ///
     /// # Errors
-    /// When that is not possible.
+    /// When the process or the thread cannot be started.
     pub(crate) async fn start(&self) -> Result<Daemon, Problem> {
         let Some(program) = &self.program else { return self.start_here().await };
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
@@ -112,7 +112,7 @@ impl Launcher {
                         app.run().await;
                         break;
                     }
-                    // The last of the tasks before may still hold the lock.
+                    // The last tasks of the previous daemon may still hold the lock.
                     Err(StartError::Journal(JournalError::InUse { .. })) => {
                         sleep(Duration::from_millis(5)).await;
                     }
@@ -125,16 +125,16 @@ impl Launcher {
 }
 
 impl Daemon {
-    /// Ends it with this signal, and waits until it is gone; where it is sent both, it has this long
-    /// between them. Whether it says that it came to its own end.
+    /// Ends the daemon with this signal and waits until it has ended; `between` is the time between the two
+    /// signals of [`Signal::Both`]. Returns whether the daemon ended with a success status.
     ///
     /// # Errors
-    /// When it was gone already, or does not go.
+    /// When the daemon had ended before, or does not end in time.
     pub(crate) async fn end(self, signal: Signal, between: Duration) -> Result<bool, Problem> {
         let mut child = match self {
             Self::Process(child) => child,
             Self::InProcess(runtime) => {
-                // Every task is dropped where it waits, the sooner the better.
+                // The shutdown drops every task at its current await point.
                 let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(GRACE));
                 ended.await?;
                 return Ok(false);
@@ -148,7 +148,7 @@ impl Daemon {
             Command::new("kill").args(["-s", "TERM", &pid]).status().await?;
         }
         if signal == Signal::Both {
-            // It may be faster.
+            // The daemon may end before the time is over.
             let _ = timeout(between, child.wait()).await;
         }
         if signal != Signal::Term && child.try_wait()?.is_none() {
@@ -161,7 +161,7 @@ impl Daemon {
     }
 }
 
-/// A clock that goes like the machine's, but is an hour ahead or behind at times.
+/// Steps a clock that runs like the machine's by an hour forth and back.
 struct Stepping(JoinHandle<()>);
 
 impl Stepping {

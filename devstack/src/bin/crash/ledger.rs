@@ -1,4 +1,4 @@
-//! What a journal says of model requests and MCP sessions, read from its steps.
+//! Reads the model requests and MCP sessions of a run from the steps in its journal.
 
 use std::path::Path;
 
@@ -10,29 +10,29 @@ use mana_persona_runner::{
 
 use crate::Problem;
 
-/// Most runs that are looked at.
+/// Most runs that a check can read.
 const MAX_RUNS: u32 = 10_000;
 
-/// Model requests of a run, and its MCP sessions.
+/// The model requests and MCP sessions of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
-    /// Replies, as they were paid for.
+    /// Tokens and cost of each reply that was received.
     pub replied: Vec<(Tokens, Usd)>,
-    /// What was reserved for requests whose answer was lost.
+    /// The amounts reserved for requests whose answer was lost.
     pub lost: Vec<Usd>,
-    /// The number of the step of the one under way, and what is reserved for it.
+    /// The request in flight: number of its step and reserved amount.
     pub under_way: Option<(u32, Usd)>,
-    /// Ratings.
+    /// Number of ratings that were received.
     pub rated: usize,
-    /// Ids of the MCP sessions it opened.
+    /// Ids of the MCP sessions that the run opened.
     pub sessions: Vec<String>,
 }
 
 impl Requests {
-    /// What these steps say.
+    /// Reads the steps of a run.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// When a step cannot be read.
     pub(crate) async fn of(journal: &Journal, run: &RunRow) -> Result<Self, Problem> {
         let mut requests = Self::default();
         for stored in journal.steps(run.id).await? {
@@ -59,7 +59,7 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Once the run has ended: no answer is waited for any more.
+    /// Counts the request in flight as lost, because the run has ended.
     pub(crate) fn ended(mut self) -> Self {
         self.lose();
         self
@@ -70,7 +70,7 @@ impl Requests {
     }
 }
 
-/// The daemon's journal as a guest sees it.
+/// Opens the daemon's journal read-only.
 pub(crate) async fn open(folder: &Path) -> Result<Journal, JournalError> {
     Journal::open_read_only(folder).await
 }
@@ -88,7 +88,7 @@ pub(crate) async fn runs(journal: &Journal) -> Result<Vec<RunRow>, Problem> {
     Ok(runs)
 }
 
-/// Model requests whose answer is waited for by runs under way: the run, and the number of the step.
+/// The requests in flight of all runs that have not ended: the run, and the number of the step.
 ///
 /// # Errors
 /// When the journal cannot be read.

@@ -1,4 +1,5 @@
-//! The crash test: kills the daemon at random moments, lets it come to a calm end, and counts.
+//! The crash test: kills the daemon at random moments, lets a last daemon finish all work, and checks the
+//! result.
 //!
 //! `cargo run --bin crash -- --kills 100 PATH_OF_THE_DAEMON`; `.ci/crash` runs it in all its forms.
 
@@ -18,7 +19,7 @@ use options::Options;
 use tokio::time::timeout;
 use world::World;
 
-/// Why the test could not be carried out, or what went wrong in it.
+/// Why the test could not be carried out, or an error during the test.
 pub type Problem = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -66,31 +67,31 @@ async fn main() -> ExitCode {
 async fn crash(options: &Options) -> Result<Findings, Problem> {
     let world = World::start(options.seed).await?;
     let launcher = Launcher::new(options, &world.peers);
-    let course = rounds::run(&world, &launcher, options).await;
+    let counts = rounds::run(&world, &launcher, options).await;
     let log = fs::read_to_string(&launcher.log).unwrap_or_default();
-    let course = course.map_err(|error| format!("{error} (log: {})", launcher.log.display()))?;
+    let counts = counts.map_err(|error| format!("{error} (log: {})", launcher.log.display()))?;
     let most_lost = match options.signal {
-        options::Signal::Kill => course.asking_at_kills.len(),
+        options::Signal::Kill => counts.asking_at_kills.len(),
         options::Signal::Term | options::Signal::Both => options.kills * CONCURRENCY,
     };
-    let mut findings = check::check(&world, &course, most_lost, options.auth_faults).await?;
+    let mut findings = check::check(&world, &counts, most_lost, options.auth_faults).await?;
     findings.figures.insert(
         0,
         format!(
             "{} kills ({} stopped in order) over {} rounds of slots, calm end after {:.1} s",
-            course.kills,
-            course.in_order,
-            course.rounds,
-            course.calm_end.as_secs_f64(),
+            counts.kills,
+            counts.in_order,
+            counts.rounds,
+            counts.calm_end.as_secs_f64(),
         ),
     );
     let panics = log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned);
     findings.violations.extend(panics);
-    if course.asking_at_kills.len() > options.kills * CONCURRENCY {
+    if counts.asking_at_kills.len() > options.kills * CONCURRENCY {
         findings.violations.push("more requests under way than personas at once".into());
     }
     if findings.violations.is_empty() {
-        // There is none of a daemon in this process.
+        // A daemon in this process writes no log file.
         let _ = fs::remove_file(&launcher.log);
     } else {
         println!("log of the daemons: {}", launcher.log.display());

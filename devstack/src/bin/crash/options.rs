@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// How to call it.
+/// The help text of the command line.
 pub(crate) const USAGE: &str = "\
 usage: crash [options] PATH_OF_THE_DAEMON
   --kills N        how often the daemon is killed (100)
@@ -15,33 +15,33 @@ usage: crash [options] PATH_OF_THE_DAEMON
                    there its clock can be moved
   --limit SECONDS  gives up after this long (600)";
 
-/// How the daemon is ended.
+/// The signal that ends the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// It gets no chance to do anything.
+    /// SIGKILL: the process ends without any cleanup.
     Kill,
-    /// It is asked to stop.
+    /// SIGTERM: the daemon is asked to stop.
     Term,
-    /// It is asked to stop, and does not get the time.
+    /// SIGTERM and soon after it SIGKILL, within the grace period.
     Both,
 }
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The compiled daemon; none is needed where it runs in this process.
+    /// Path of the compiled daemon; unused if the daemon runs in this process.
     pub daemon: PathBuf,
-    /// How often it is killed.
+    /// How many times the daemon is killed.
     pub kills: usize,
-    /// Of chance.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// With what.
+    /// The signal that ends the daemon.
     pub signal: Signal,
     /// Whether mana-auth fails half of the time.
     pub auth_faults: bool,
-    /// Whether the daemon's clock is stepped.
+    /// Whether the daemon's clock is stepped forth and back.
     pub clock_steps: bool,
-    /// For all of it.
+    /// Time limit for the whole test.
     pub limit: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Options {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// The usage.
+    /// The help text, if the arguments are invalid.
     pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
         let mut options = Self {
             daemon: PathBuf::new(),

@@ -1,4 +1,4 @@
-//! The course of the test: slot after slot, with kills in between, then a calm end.
+//! The sequence of the test: one slot after another, with kills in between, then a calm end.
 
 use std::{
     collections::HashSet,
@@ -23,55 +23,56 @@ use crate::{
     world::World,
 };
 
-/// In so many of a hundred lives the time counts from the daemon's first move: a busy machine takes long
-/// to start one. In the others it counts from its start, so that kills hit that too.
+/// In this percentage of the lives the lifetime counts from the daemon's first request, because starting
+/// takes long on a busy machine. In the others it counts from the start of the process, so that kills also
+/// hit the start.
 const FROM_FIRST_MOVE: u64 = 75;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Life of a daemon, in milliseconds: mostly short, at times long enough for retries to be used up.
+/// Lifetime of a daemon, in milliseconds: mostly short, sometimes long enough to use up all retries.
 const SHORT_LIFE: (u64, u64) = (0, 800);
 const LONG_LIFE: (u64, u64) = (1_000, 5_000);
-/// Long lives of a hundred, with and without faults of mana-auth.
+/// Percentage of long lives, with and without faults of mana-auth.
 const LONG_LIVES: (u64, u64) = (20, 2);
 /// Longest time between a SIGTERM and the kill -9 after it, in milliseconds.
 const DRAINING: u64 = 150;
-/// Between looks at how far the runs are.
-const LOOK: Duration = Duration::from_millis(80);
-/// A minute from which on the next hour is near.
+/// Time between two checks of the runs' progress.
+const POLL_INTERVAL: Duration = Duration::from_millis(80);
+/// From this minute of the hour on, the clock is moved into the next hour.
 const LATE_IN_THE_HOUR: u64 = 40;
-/// For the calm end.
+/// Time limit for the calm end.
 const CALM_LIMIT: Duration = Duration::from_secs(120);
 
-/// What happened on the way.
+/// The events of the test.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
-    /// Kills.
+pub(crate) struct Counts {
+    /// Number of kills so far.
     pub kills: usize,
-    /// Model requests under way at the kills, by the journal: the run, and the number of the step.
+    /// Model requests in flight at the kills, according to the journal: the run, and the number of the step.
     pub asking_at_kills: HashSet<(RunId, u32)>,
-    /// Daemons that stopped in order, as kill -9 does not let them.
+    /// Number of daemons that ended with a success status, which is impossible with SIGKILL.
     pub in_order: usize,
-    /// Kills that hit at least one.
+    /// Number of kills with at least one model request in flight.
     pub kills_while_asking: usize,
-    /// How often the time was moved on to new slots.
+    /// How many times the clock was moved to new slots.
     pub rounds: usize,
-    /// How long the calm end took.
+    /// Duration of the calm end.
     pub calm_end: Duration,
 }
 
-/// Kills as often as told, then lets the daemon come to its end.
+/// Kills the daemon as often as requested, then lets a last daemon finish all work.
 ///
 /// # Errors
-/// When something that must not happen does.
+/// When the daemon ends by itself, does not start or does not finish in time.
 pub(crate) async fn run(
     world: &World,
     launcher: &Launcher,
     options: &Options,
-) -> Result<Course, Problem> {
+) -> Result<Counts, Problem> {
     let mut chance = Chance::new(options.seed, 4);
-    let mut course = Course { rounds: 1, ..Course::default() };
+    let mut counts = Counts { rounds: 1, ..Counts::default() };
     let weather =
         options.auth_faults.then(|| Weather::over(&world.peers.auth.served, options.seed));
-    while course.kills < options.kills {
+    while counts.kills < options.kills {
         let moves_before = moves(world);
         let daemon = launcher.start().await?;
         let long_lives = if options.auth_faults { LONG_LIVES.0 } else { LONG_LIVES.1 };
@@ -81,18 +82,19 @@ pub(crate) async fn run(
         }
         let killed_at = Instant::now() + chance.millis(least, most);
         while Instant::now() < killed_at {
-            sleep(LOOK.min(killed_at - Instant::now())).await;
+            sleep(POLL_INTERVAL.min(killed_at - Instant::now())).await;
             if is_round_over(world).await? {
-                next_round(world, &mut course, &mut chance);
+                next_round(world, &mut counts, &mut chance);
             }
         }
         let between = chance.millis(0, DRAINING);
-        course.in_order += usize::from(daemon.end(options.signal, between).await?);
-        course.kills += 1;
-        // One that a daemon before has left is there still if this one did not get to its run.
-        let known = course.asking_at_kills.len();
-        course.asking_at_kills.extend(asking(world).await?);
-        course.kills_while_asking += usize::from(course.asking_at_kills.len() > known);
+        counts.in_order += usize::from(daemon.end(options.signal, between).await?);
+        counts.kills += 1;
+        // A request that an earlier daemon left is still listed if this daemon did not reach its run, so only
+        // new ones count.
+        let known = counts.asking_at_kills.len();
+        counts.asking_at_kills.extend(asking(world).await?);
+        counts.kills_while_asking += usize::from(counts.asking_at_kills.len() > known);
     }
     if let Some(weather) = weather {
         weather.end().await;
@@ -100,12 +102,12 @@ pub(crate) async fn run(
     let calm = Instant::now();
     let daemon = launcher.start().await?;
     let settled = settle(world, calm).await;
-    course.calm_end = calm.elapsed();
+    counts.calm_end = calm.elapsed();
     end_calmly(daemon, options).await?;
-    settled.map(|()| course)
+    settled.map(|()| counts)
 }
 
-/// Waits until the daemon asks who is due, or logs somebody in.
+/// Waits until the daemon requests /due or logs a persona in, for at most `LONGEST_WAIT`.
 async fn first_move(world: &World, before: usize) {
     let started = Instant::now();
     while moves(world) == before && started.elapsed() < LONGEST_WAIT {
@@ -119,28 +121,29 @@ fn moves(world: &World) -> usize {
         + recorder.count(Method::POST, "/api/v1/auth/login")
 }
 
-fn next_round(world: &World, course: &mut Course, chance: &mut Chance) {
-    // Mostly the next hour; now and then the next day, for those who are due daily.
+fn next_round(world: &World, counts: &mut Counts, chance: &mut Chance) {
+    // Mostly the next hour; sometimes the next day, for personas with a daily cadence.
     let minutes = if chance.percent(80) { 61 + chance.between(0, 20) } else { 24 * 60 + 5 };
     let clock = &world.peers.clock;
     clock.advance(Duration::from_secs(minutes * 60));
-    // The clock goes on by itself: a slot must not pass while daemons are too short-lived to use it.
+    // The clock keeps running: a slot must not pass while every daemon is too short-lived to use it.
     let minute = u64::from(clock.now().to_zoned(TimeZone::UTC).minute().unsigned_abs());
     if minute >= LATE_IN_THE_HOUR {
         clock.advance(Duration::from_secs((65 - minute) * 60));
     }
-    course.rounds += 1;
+    counts.rounds += 1;
 }
 
-/// Leaves the daemon alone until it owes nothing.
+/// Waits until the daemon has no unfinished work.
 async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
     let folder = world.peers.data_folder();
-    // What waits in the outbox may wait for minutes; this is what `outbox retry` does.
+    // Rows in the outbox may wait for minutes between attempts; this does the same as the command `outbox
+    // retry`.
     let guest = loop {
         match Journal::open_beside_daemon(folder).await {
             Ok(guest) => break guest,
             Err(error) if since.elapsed() > CALM_LIMIT => return Err(error.into()),
-            Err(_) => sleep(LOOK).await,
+            Err(_) => sleep(POLL_INTERVAL).await,
         }
     };
     if guest.outbox_depth().await?.dead > 0 {
@@ -149,7 +152,7 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
     guest.retry_posts(Timestamp::now()).await?;
     guest.close().await;
     loop {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         let depth = match ledger::open(folder).await {
             Ok(journal) => {
                 let depth = journal.outbox_depth().await?;
@@ -171,7 +174,7 @@ async fn settle(world: &World, since: Instant) -> Result<(), Problem> {
     }
 }
 
-/// Stops the daemon at the end: it owes nothing, so nothing is left for the grace to cut off.
+/// Stops the daemon at the end. It has no unfinished work, so it must stop within the grace period.
 async fn end_calmly(daemon: Daemon, options: &Options) -> Result<(), Problem> {
     if options.clock_steps {
         daemon.end(Signal::Kill, Duration::ZERO).await?;
@@ -181,12 +184,12 @@ async fn end_calmly(daemon: Daemon, options: &Options) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether everybody who is due has a finished run for it, and no run is under way.
+/// Whether every due persona has a finished run for its slot, and no run is in flight.
 async fn is_round_over(world: &World) -> Result<bool, Problem> {
     Ok(left(world).await?.is_empty())
 }
 
-/// Who is not done.
+/// The unfinished runs and due personas, as text; empty if there are none.
 async fn left(world: &World) -> Result<String, Problem> {
     let journal = match ledger::open(world.peers.data_folder()).await {
         Ok(journal) => journal,
@@ -222,7 +225,7 @@ async fn left_in(journal: &Journal, world: &World, now: Timestamp) -> Result<Str
     Ok(left.join("; "))
 }
 
-/// Model requests under way when the daemon was killed just now.
+/// Model requests that were in flight when the daemon was killed.
 async fn asking(world: &World) -> Result<Vec<(RunId, u32)>, Problem> {
     let is_first = world.peers.claude.requests().is_empty();
     let count = async {
@@ -232,7 +235,7 @@ async fn asking(world: &World) -> Result<Vec<(RunId, u32)>, Problem> {
         count
     };
     match count.await {
-        // It was killed before its journal had tables.
+        // The daemon was killed before it had created the journal's tables.
         Err(_) if is_first => Ok(Vec::new()),
         other => other,
     }

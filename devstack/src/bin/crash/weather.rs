@@ -1,4 +1,4 @@
-//! mana-auth fails half of the time.
+//! Faults of mana-auth during half of the time.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -8,17 +8,17 @@ use std::sync::{
 use devstack::{chance::Chance, fault::Fault, wire::Served};
 use tokio::{task::JoinHandle, time::sleep};
 
-/// Longest stretch of good or bad weather, in milliseconds.
+/// Longest period with or without faults, in milliseconds.
 const LONGEST: u64 = 1_200;
 
-/// Bad weather comes and goes until it is ended; then it stays good.
+/// Switches the faults on and off until `end` is called; from then on they stay off.
 pub(crate) struct Weather {
     is_bad: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Weather {
-    /// Over this peer.
+    /// Plans the faults at this peer.
     pub(crate) fn over(served: &Served, seed: u64) -> Self {
         let is_bad = Arc::new(AtomicBool::new(false));
         let faults = [
@@ -26,7 +26,7 @@ impl Weather {
             (25, Fault::HandledThenReset),
             (25, Fault::HandledThenRespond { status: 503, body: r#"{"error":"busy"}"#.into() }),
             (8, Fault::Hang),
-            // Whatever is left.
+            // All remaining requests.
             (100, Fault::status(503, r#"{"error":"unavailable"}"#)),
         ];
         for (purpose, (percent, fault)) in (100..).zip(faults) {
@@ -40,7 +40,7 @@ impl Weather {
         let mut chance = Chance::new(seed, 2);
         let task = tokio::spawn(async move {
             loop {
-                // Good and bad stretches are equally long on average.
+                // Periods with and without faults have the same average length.
                 sleep(chance.millis(100, LONGEST)).await;
                 changing.fetch_xor(true, SeqCst);
             }
@@ -48,7 +48,7 @@ impl Weather {
         Self { is_bad, task }
     }
 
-    /// It is good from now on.
+    /// Switches the faults off for good.
     pub(crate) async fn end(self) {
         self.task.abort();
         let _ = self.task.await;

@@ -1,4 +1,4 @@
-//! The peers, and personas whose every tool call can be told from all others.
+//! The peers, and personas whose tool calls each carry a unique mark.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,33 +10,33 @@ use mana_persona_runner::domain::{Cadence, derive_password};
 
 use crate::Problem;
 
-/// What the personas are seeded with.
+/// The secret from which the personas' passwords are derived.
 pub(crate) const SEED_SECRET: &str = "crash-seed-secret";
-/// A Monday: everybody is due.
+/// A Monday: every persona is due.
 const START: &str = "2026-03-09T11:00:00Z";
-/// Those of the ten that are due every hour; the others keep their cadence.
+/// How many of the ten personas are due every hour; the others keep their cadence.
 const HOURLY: usize = 6;
-/// Replies of a main turn, the closing one included.
+/// Replies of a main turn, including the closing one.
 const REPLIES: usize = 5;
-/// How long the model and the tools take: long enough for a kill to hit them.
+/// Latency of the model and of the tools: long enough that kills hit requests in flight.
 const MODEL_LATENCY: Duration = Duration::from_millis(25);
 const TOOL_LATENCY: Duration = Duration::from_millis(12);
 
-/// devstack with its personas.
+/// The devstack with its personas.
 pub(crate) struct World {
-    /// The peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
     /// Cadence of each persona, by user id.
     pub cadences: HashMap<String, Cadence>,
-    /// What the model made them ask for.
+    /// The marked calls that the model requested.
     pub marked: Marked,
 }
 
 impl World {
-    /// Starts the peers.
+    /// Starts the peers and seeds the personas.
     ///
     /// # Errors
-    /// When they do not start.
+    /// When a peer does not start or a persona cannot be created.
     pub(crate) async fn start(seed: u64) -> Result<Self, Problem> {
         let mut options = PeerOptions::default();
         options.claude.latency = MODEL_LATENCY;

@@ -1,4 +1,4 @@
-//! See the persona runner work: ten personas, three embedded peers, one tick, and what came of it.
+//! Demonstrates the persona runner: ten personas, three embedded peers, one tick, and a report of the result.
 
 mod options;
 mod progress;
@@ -15,9 +15,9 @@ use options::Options;
 use report::Report;
 use serde_json::Value;
 
-/// What the demo's personas are seeded with.
+/// The secret from which the passwords of the demo's personas are derived.
 const SEED_SECRET: &str = "demo-seed-secret";
-/// The scripted model answers after this long, so that there is something to watch.
+/// Latency of the scripted model, so that the calls appear one after another on the screen.
 const MODEL_LATENCY: Duration = Duration::from_millis(250);
 
 #[tokio::main]
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the demo; returns whether every persona had its day.
+/// Runs the demo; returns whether every persona completed its run.
 async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!("{}\n", options.headline());
     let claude = ClaudeOptions { latency: MODEL_LATENCY, ..ClaudeOptions::default() };
@@ -52,7 +52,7 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 
     let config = config(options, &peers)?;
     if std::env::var_os("RUST_LOG").is_some() {
-        // What is left at the end is of no interest: the report has been printed.
+        // The log lines that are dropped at the end do not matter: the report has been printed.
         let _ = telemetry::init(&config.log, Default::default())?;
     }
     let app = App::build(config, Clock::system()).await?;
@@ -78,7 +78,7 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(report.is_complete())
 }
 
-/// The configuration of a runner among these peers, on a free port, that ticks when asked to.
+/// The configuration of a runner that uses these peers, on a free port, with ticks only on request.
 fn config(options: &Options, peers: &Devstack) -> Result<Config, String> {
     let mut vars: Vec<(&str, String)> = vec![
         ("PORT", "0".into()),

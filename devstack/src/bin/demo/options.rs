@@ -5,18 +5,18 @@ usage: demo [--once] [--real-claude]
   --once          exit after the tick instead of waiting for Ctrl-C
   --real-claude   use the real model; needs ANTHROPIC_API_KEY and costs money";
 
-/// Variables of the real model that are taken over from the environment.
+/// Environment variables that configure the real model.
 const CLAUDE_VARIABLES: [&str; 4] =
     ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL", "ANTHROPIC_EFFORT"];
 
-/// What the demo was asked to do.
+/// The parsed command line of the demo.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
-    /// Exit after the tick.
+    /// Whether the demo exits after the tick.
     pub once: bool,
-    /// Use the real model.
+    /// Whether the real model is used.
     pub real_claude: bool,
-    /// Variables that replace devstack's; empty ones unset.
+    /// Variables that replace those of devstack; an empty value unsets a variable.
     pub variables: Vec<(&'static str, String)>,
 }
 
@@ -24,7 +24,7 @@ impl Options {
     /// Reads the arguments and, for the real model, the environment.
     ///
     /// # Errors
-    /// The usage, or what is missing.
+    /// The help text, or the name of the missing variable.
     pub(crate) fn from_args(
         args: impl Iterator<Item = String>,
         env: impl Fn(&str) -> Option<String>,
@@ -47,7 +47,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What is about to happen, plainly.
+    /// What the demo is about to do, for the first line of the output.
     pub(crate) fn headline(&self) -> &'static str {
         if self.real_claude {
             "mana-persona-runner demo: embedded mana-auth and mana-mcp, the REAL model (this costs money)"
@@ -77,7 +77,7 @@ mod tests {
         assert!(read(&["--real-claude"], None).unwrap_err().contains("ANTHROPIC_API_KEY"));
         let real = read(&["--real-claude"], Some("sk")).unwrap();
         assert!(real.variables.contains(&("ANTHROPIC_API_KEY", "sk".into())));
-        // Unset: the runner's own default, not devstack's URL.
+        // An empty value unsets the variable: the runner uses its own default, not devstack's URL.
         assert!(real.variables.contains(&("ANTHROPIC_BASE_URL", String::new())));
         assert!(read(&["--help"], None).unwrap_err().contains("usage"));
     }

@@ -1,17 +1,17 @@
-//! What the personas do, as they do it.
+//! Prints the personas' tool calls while they happen.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use devstack::{Devstack, auth::SeedPersona};
 use serde_json::Value;
 
-/// How often the screen catches up.
+/// Interval at which the screen is updated.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Prints every tool call until the tick has ended; returns its answer.
 ///
 /// # Errors
-/// When the tick's answer cannot be had.
+/// When the answer of the tick cannot be read.
 pub(crate) async fn watch(
     peers: &Devstack,
     personas: &[(String, SeedPersona)],
@@ -28,7 +28,7 @@ pub(crate) async fn watch(
             _ = refresh.tick() => None,
         };
         let calls = peers.mcp.calls();
-        // A call is shown once it has ended; its place is kept until then.
+        // A call is printed once it has ended; later calls wait, so that the order is kept.
         while let Some(call) = calls.get(shown) {
             if call.is_error.is_none() && answer.is_none() {
                 break;

@@ -1,4 +1,4 @@
-//! What came of the tick, for people.
+//! The report of the tick, for human readers.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ struct PersonaReport {
 }
 
 impl Report {
-    /// Reads the rows back; `answer` is what /diag/tick said.
+    /// Reads the rows; `answer` is the answer of /diag/tick.
     pub(crate) async fn read(
         peers: &Devstack,
         personas: &[(String, SeedPersona)],
@@ -66,7 +66,7 @@ impl Report {
         self.complete() == self.personas.len() && self.ran == self.personas.len()
     }
 
-    /// The last line.
+    /// The last line of the report.
     pub(crate) fn verdict(&self) -> String {
         format!(
             "{} of {} personas had their day and their rows landed",
@@ -162,7 +162,7 @@ fn tally(actions: &[ActionRow]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// What to try while everything is still running.
+/// The commands to try while the demo keeps running.
 pub(crate) fn try_it(url: &str, peers: &Devstack) -> String {
     format!(
         "Still running until Ctrl-C. Try:\n\

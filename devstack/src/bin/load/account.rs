@@ -1,22 +1,22 @@
-//! Every call and every rating has its row, of every persona.
+//! Checks that every call and every rating of every persona has its row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use devstack::Devstack;
 use serde_json::Value;
 
-/// What a persona did, by one of the two accounts of it.
+/// The events of one persona's day, taken from the peers' calls or from the rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Day {
-    /// Calls, by tool and whether they went well.
+    /// Number of calls, by tool and success.
     calls: BTreeMap<(String, bool), usize>,
-    /// Runs.
+    /// Ids of the persona's runs.
     runs: BTreeSet<String>,
-    /// Modules rated.
+    /// Names of the rated modules.
     rated: BTreeSet<String>,
 }
 
-/// What is wrong after a tick of these users in which each asked the model so many times.
+/// The errors found after a tick of these users in which each sent this many model requests.
 pub(crate) async fn check(
     peers: &Devstack,
     users: &[String],
@@ -70,7 +70,7 @@ pub(crate) async fn check(
     wrong
 }
 
-/// Calls that mana-mcp has carried out, by user.
+/// The calls that mana-mcp has executed, by user.
 fn executed(peers: &Devstack) -> BTreeMap<String, BTreeMap<(String, bool), usize>> {
     let mut executed: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for call in peers.mcp.calls() {
@@ -80,7 +80,7 @@ fn executed(peers: &Devstack) -> BTreeMap<String, BTreeMap<(String, bool), usize
     executed
 }
 
-/// What is in mana-auth's database, by user.
+/// The rows in mana-auth's database, by user.
 async fn handed_in(peers: &Devstack) -> BTreeMap<String, Day> {
     let mut days: BTreeMap<String, Day> = BTreeMap::new();
     for row in peers.auth.actions().await {

@@ -1,6 +1,6 @@
-//! The load run: one tick of the compiled daemon with a thousand due personas, two hundred at once, and
-//! a model that takes its time. Says how far the daemon is from what cannot be done faster, and what it
-//! takes for that; ends with 1 where a target is missed or a row is missing.
+//! The load run: one tick of the compiled daemon with a thousand due personas, two hundred at the same time,
+//! and a model with a realistic latency. Prints how the daemon compares with the ideal duration and which
+//! resources it used; exits with 1 if a target is missed or a row is missing.
 //!
 //! `cargo run --release --bin load -- PATH_OF_THE_DAEMON`
 
@@ -27,17 +27,17 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 const SEED_SECRET: &str = "load-seed-secret";
-/// A Monday: everybody is due.
+/// A Monday: every persona is due.
 const MONDAY: &str = "2026-03-09T11:00:00Z";
-/// Replies of a main turn. The rating is one more.
+/// Replies of a main turn. The rating is one more request.
 const REPLIES: usize = 5;
-/// Most the wall time may be of the ideal one.
+/// Highest ratio of wall time to ideal time.
 const WALL: f64 = 1.15;
-/// Most memory, in MB.
+/// Highest memory use, in MB.
 const MEMORY: f64 = 150.0;
-/// Longest p99 of /health.
+/// Highest p99 of /health.
 const HEALTH: Duration = Duration::from_millis(50);
-/// Beyond four times the ideal something is wrong.
+/// The run is aborted after this many times the ideal duration.
 const PATIENCE: u32 = 4;
 const USAGE: &str = "\
 usage: load [options] PATH_OF_THE_DAEMON
@@ -69,8 +69,8 @@ impl Options {
         Some(Self { daemon: daemon?, personas, concurrency, latency })
     }
 
-    /// What a run of nothing but waiting for the model would take: whole rounds of personas, because a
-    /// persona's replies come one after the other.
+    /// Duration of the tick if only the model took time: whole rounds of personas, because the replies of one
+    /// persona come one after another.
     fn ideal(&self) -> Duration {
         let work = self.latency.mul_f64((self.personas * (REPLIES + 1)) as f64);
         work.div_f64(self.concurrency as f64)
@@ -98,7 +98,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether every target was met and every row is there.
+/// Runs the load; returns whether every target was met and every row exists.
 async fn load(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!(
         "load: {} personas, {} at once, {REPLIES} replies and a rating of {} ms each; load average {}",
@@ -204,7 +204,7 @@ fn variables(options: &Options, peers: &Devstack) -> Vec<(&'static str, String)>
         ("PERSONA_SEED_SECRET", SEED_SECRET.to_owned()),
         ("PERSONA_CONCURRENCY", options.concurrency.to_string()),
         ("BUDGET_DAILY_USD", "10000".to_owned()),
-        // One tick, the one that is asked for.
+        // No automatic ticks: the only tick is the requested one.
         ("TICK_INTERVAL_MS", "86400000".to_owned()),
     ]);
     variables

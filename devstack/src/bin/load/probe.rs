@@ -1,5 +1,5 @@
-//! Asks /health again and again, from a thread of its own: what it waits for is the daemon, not the
-//! runtime on which devstack is busy.
+//! Requests /health repeatedly from a thread of its own, so that the measured latency is that of the daemon
+//! and not of the runtime that is busy with devstack.
 
 use std::{
     io,
@@ -16,31 +16,31 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// Between two questions.
+/// Interval between two requests.
 const PERIOD: Duration = Duration::from_millis(50);
-/// An answer that takes longer is none.
+/// Longest time to wait for an answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A thread that asks until it is stopped.
+/// A thread that sends requests until it is stopped.
 pub(crate) struct Probe {
     stop: Arc<Notify>,
     thread: JoinHandle<io::Result<Answers>>,
 }
 
-/// What was answered.
+/// The results of the probe.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    /// How long each answer took, the shortest first.
+    /// Latency of each answer, in ascending order after the probe has ended.
     pub took: Vec<Duration>,
-    /// How often there was none, or another than 200.
+    /// Number of requests without an answer or with a status other than 2xx.
     pub failed: usize,
 }
 
 impl Probe {
-    /// Starts asking.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub(crate) fn start(url: String) -> io::Result<Self> {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
@@ -51,10 +51,10 @@ impl Probe {
         Ok(Self { stop, thread })
     }
 
-    /// Stops asking.
+    /// Stops the thread and returns its results.
     ///
     /// # Errors
-    /// When it could not ask at all.
+    /// When the requests could not be sent at all.
     pub(crate) async fn stop(self) -> io::Result<Answers> {
         self.stop.notify_one();
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
@@ -65,7 +65,7 @@ impl Probe {
 }
 
 impl Answers {
-    /// So many percent of the answers took no longer.
+    /// The latency that `percent` percent of the answers do not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.took.len() * percent).div_ceil(100).max(1) - 1;
         self.took.get(rank).copied().unwrap_or(Duration::MAX)
@@ -76,7 +76,7 @@ async fn ask(url: &str, stopped: &Notify) -> reqwest::Result<Answers> {
     let client = Client::builder().no_proxy().timeout(LIMIT).build()?;
     let mut answers = Answers::default();
     let mut ticks = interval(PERIOD);
-    // After a slow answer the next question comes a whole period later, not a burst of them.
+    // After a slow answer the next request follows one period later, instead of a burst of missed requests.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -87,7 +87,7 @@ async fn ask(url: &str, stopped: &Notify) -> reqwest::Result<Answers> {
         let answer = client.get(url).send().await;
         match answer {
             Ok(answer) if answer.status().is_success() => {
-                // Read to its end, so that the connection can be used again.
+                // The body is read completely, so that the connection can be used again.
                 answer.bytes().await?;
                 answers.took.push(asked.elapsed());
             }

@@ -1,4 +1,4 @@
-//! Every call has its row, every run its slot, and nothing is left over.
+//! Checks that every call has its row and every run its slot, and that nothing is left unfinished.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,13 +10,13 @@ use mana_persona_runner::{
 
 use crate::{Problem, World};
 
-/// As many runs as the journal lists.
+/// Most runs that the check can read.
 const MAX_RUNS: u32 = 10_000;
 
-/// What does not hold, once the daemon has ended.
+/// The rules that do not hold after the daemon has ended.
 ///
 /// # Errors
-/// When the journal cannot be read, or has more runs than it lists.
+/// When the journal cannot be read, or has more than `MAX_RUNS` runs.
 pub(crate) async fn check(world: &World) -> Result<Vec<String>, Problem> {
     let journal = Journal::open_read_only(world.peers.data_folder()).await?;
     let runs = journal.latest_runs(MAX_RUNS).await?;
@@ -41,7 +41,8 @@ pub(crate) async fn check(world: &World) -> Result<Vec<String>, Problem> {
     Ok(wrong)
 }
 
-/// Every run has ended, and for each slot of a persona, in which it was due, one has finished at most.
+/// Checks that every run has ended, and that each slot in which a persona was due has at most one finished
+/// run.
 fn slots(world: &World, runs: &[RunRow]) -> Vec<String> {
     let mut wrong = Vec::new();
     let cadences: HashMap<&str, Cadence> =
@@ -81,7 +82,7 @@ fn slots(world: &World, runs: &[RunRow]) -> Vec<String> {
     wrong
 }
 
-/// Calls, rows and ratings, as mana-mcp, mana-auth and the journal tell them.
+/// Compares the calls, rows and ratings of mana-mcp, mana-auth and the journal.
 async fn rows(world: &World, runs: &[RunRow]) -> Vec<String> {
     let actions = world.peers.auth.actions().await;
     let hash = |input: &str| InputHash::of_json(input).map(|hash| hash.as_str().to_owned());

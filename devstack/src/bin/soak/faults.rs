@@ -1,4 +1,4 @@
-//! What goes wrong at the peers now and then.
+//! The faults that the peers show from time to time.
 
 use std::{
     convert::Infallible,
@@ -13,20 +13,21 @@ use std::{
 use devstack::{Devstack, chance::Chance, fault::Fault, recorder::Recorded, wire::Served};
 use tokio::time::sleep;
 
-/// Between two losses of all sessions, in milliseconds.
+/// Time between two losses of all sessions, in milliseconds.
 const SESSION_LOSS: (u64, u64) = (3_000, 9_000);
-/// The request that meets a fault if chance has spared those before it: a minute should see each.
-const SURE: u64 = 30;
-/// What a slow tool takes.
+/// If a fault has not occurred before, it is applied to the request with this number, so that a soak of one
+/// minute sees every fault.
+const LATEST_REQUEST: u64 = 30;
+/// Latency of a slow tool call.
 const SLOW: Duration = Duration::from_millis(800);
 
-/// How often each fault was met.
+/// How many times each fault occurred.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Met(Arc<Mutex<Vec<(&'static str, Count)>>>);
 
 type Count = Arc<AtomicUsize>;
 
-/// Faults that go on until they are ended.
+/// Faults that stay active until they are ended.
 pub(crate) struct Faults<'a> {
     peers: &'a Devstack,
     met: Met,
@@ -35,7 +36,7 @@ pub(crate) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    /// At these peers, by the chance of this seed.
+    /// Plans the faults at these peers; `seed` selects the random numbers.
     pub(crate) fn over(peers: &'a Devstack, seed: u64) -> Self {
         let met = Met::default();
         let overloaded =
@@ -51,19 +52,19 @@ impl<'a> Faults<'a> {
         let is_call =
             |request: &Recorded| request.body.windows(10).any(|part| part == b"tools/call");
         let (auth, mcp, claude) = (&peers.auth.served, &peers.mcp.served, &peers.claude.served);
-        let mut rain = Rain { met: met.clone(), seed };
-        // In thousandths of the requests they could meet.
-        rain.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
-        rain.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
-        rain.on(auth, "503 of a post", 50, down, is_post);
-        rain.on(auth, "503 of a post that was taken", 20, busy, is_post);
-        rain.on(mcp, "slow tool", 20, Fault::Delay(SLOW), is_call);
+        let mut plan = FaultPlan { met: met.clone(), seed };
+        // The numbers are thousandths of the requests that the fault may be applied to.
+        plan.on(claude, "529", 15, Fault::status(529, overloaded), is_message);
+        plan.on(claude, "429", 3, Fault::retry_after(429, 1, limited), is_message);
+        plan.on(auth, "503 of a post", 50, down, is_post);
+        plan.on(auth, "503 of a post that was taken", 20, busy, is_post);
+        plan.on(mcp, "slow tool", 20, Fault::Delay(SLOW), is_call);
         let lost = met.add("loss of all sessions");
         let chance = Mutex::new(Chance::new(seed, 50));
         Self { peers, met, lost, chance }
     }
 
-    /// Has mana-mcp lose all its sessions from time to time, as its restarts do, for as long as it is
+    /// Makes mana-mcp lose all sessions from time to time, as a restart does, for as long as the future is
     /// polled.
     pub(crate) async fn lose_sessions(&self) -> Infallible {
         loop {
@@ -78,7 +79,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Nothing goes wrong any more. How often something did.
+    /// Ends all faults and returns how many times each occurred.
     pub(crate) fn end(self) -> Met {
         for served in [&self.peers.auth.served, &self.peers.mcp.served, &self.peers.claude.served] {
             served.faults.clear();
@@ -87,34 +88,34 @@ impl<'a> Faults<'a> {
     }
 }
 
-struct Rain {
+struct FaultPlan {
     met: Met,
     seed: u64,
 }
 
-impl Rain {
+impl FaultPlan {
     fn on(
         &mut self,
         served: &Served,
         name: &'static str,
         thousandths: u64,
         fault: Fault,
-        is_it: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
+        matches: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
     ) {
         let count = self.met.add(name);
-        // Each fault has chances of its own.
+        // Each fault has its own sequence of random numbers.
         self.seed += 1;
         let state = Mutex::new((Chance::new(self.seed, thousandths), 0));
         served.faults.inject(usize::MAX, fault, move |request| {
-            if !is_it(request) {
+            if !matches(request) {
                 return false;
             }
             let (chance, seen) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
             *seen += 1;
-            let falls_in_time = *seen == SURE && count.load(SeqCst) == 0;
-            let falls = chance.between(0, 1_000) < thousandths || falls_in_time;
-            count.fetch_add(usize::from(falls), SeqCst);
-            falls
+            let is_due = *seen == LATEST_REQUEST && count.load(SeqCst) == 0;
+            let applies = chance.between(0, 1_000) < thousandths || is_due;
+            count.fetch_add(usize::from(applies), SeqCst);
+            applies
         });
     }
 }
@@ -132,7 +133,7 @@ impl Met {
         all.iter().map(|(name, count)| (*name, count.load(SeqCst))).collect()
     }
 
-    /// Faults that nobody met: a soak without them shows nothing.
+    /// Names of the faults that never occurred: without them the soak proves nothing.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         self.counts().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
     }

@@ -1,4 +1,4 @@
-//! Moments at which the daemon owes nothing, and what it holds at them.
+//! Waits for moments at which the daemon has no unfinished work, and counts its descriptors and tasks.
 
 use std::{
     io,
@@ -11,21 +11,21 @@ use tokio::time::sleep;
 
 use crate::{Problem, World};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(250);
-/// For everything owed to be done. The outbox waits for up to some seconds between two deliveries.
+/// Time between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Time limit for finishing all work. The outbox waits for up to some seconds between two deliveries.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// For idle connections to be given up, on a busy machine.
+/// Time limit for closing idle connections, on a busy machine.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// How long everything stays as it is once the daemon is idle. The connection pool looks every 4 s for what
-/// was idle for 4 s, so that a connection is kept for up to 8.
+/// Time for which the counts must not change before the daemon counts as idle. The connection pool checks
+/// every 4 s for connections that were idle for 4 s, so a connection is kept for up to 8 s.
 const UNCHANGED: Duration = Duration::from_secs(12);
 
-/// Waits until nobody is due, no run is under way and nothing waits in the outbox. The peers' clock
-/// stands still meanwhile.
+/// Waits until no persona is due, no run is in flight and the outbox is empty. The peers' clock must be
+/// stopped during the wait.
 ///
 /// # Errors
-/// When that does not come.
+/// When this state is not reached in time.
 pub(crate) async fn settle(world: &World, daemon: &Daemon) -> Result<(), Problem> {
     let started = Instant::now();
     loop {
@@ -42,7 +42,7 @@ pub(crate) async fn settle(world: &World, daemon: &Daemon) -> Result<(), Problem
             let due = world.peers.auth.due_now().await.len();
             return Err(format!("no calm comes: {due} are due, {status}").into());
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -54,7 +54,7 @@ async fn control(daemon: &Daemon, what: &str) -> Result<Value, Problem> {
     Ok(serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?)
 }
 
-/// What an idle daemon holds.
+/// Resources of an idle daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Idle {
     descriptors: usize,
@@ -62,16 +62,16 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    /// Pauses the daemon, so that ticks do not disturb, and waits until what it holds stays as it is.
+    /// Pauses the daemon, so that no tick interferes, and waits until the counts no longer change.
     ///
     /// # Errors
-    /// When the daemon does not answer, or never comes to rest.
+    /// When the daemon does not answer, or the counts keep changing.
     pub(crate) async fn of(daemon: &Daemon) -> Result<Self, Problem> {
         control(daemon, "drain").await?;
         let started = Instant::now();
         let mut held = (Self::now(daemon).await?, Instant::now());
         while held.1.elapsed() < UNCHANGED {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             let now = Self::now(daemon).await?;
             if now != held.0 {
                 held = (now, Instant::now());
@@ -85,10 +85,10 @@ impl Idle {
         Ok(held.0)
     }
 
-    /// What is wrong if the daemon does not come back to this.
+    /// The leaks found if the daemon does not return to the counts `before`.
     ///
     /// # Errors
-    /// As above.
+    /// As [`Self::of`].
     pub(crate) async fn returns(daemon: &Daemon, before: &Self) -> Result<Vec<String>, Problem> {
         let after = Self::of(daemon).await?;
         let mut wrong = Vec::new();

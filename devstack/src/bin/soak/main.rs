@@ -1,6 +1,6 @@
-//! The soak: many one-second ticks of the compiled daemon on a clock that runs fast, so that personas are
-//! due again all the time, among peers that fail now and then. Afterwards nothing may have leaked, and
-//! every row must be accounted for.
+//! The soak: many one-second ticks of the compiled daemon with a fast clock, so that personas are due again
+//! all the time, with peers that fail from time to time. At the end nothing may have leaked, and every row
+//! must match a call.
 //!
 //! `cargo run --release --bin soak -- PATH_OF_THE_DAEMON`; `.ci/soak` calls it.
 
@@ -33,18 +33,18 @@ use tokio::time::timeout;
 use watch::Watch;
 
 const SEED_SECRET: &str = "soak-seed-secret";
-/// A Monday: everybody is due.
+/// A Monday: every persona is due.
 const MONDAY: &str = "2026-03-09T11:00:00Z";
-/// Seconds on the peers' clock in one of ours: an hour takes 12 s, a JWT lives for 3 s.
+/// Seconds on the peers' clock per real second: an hour takes 12 s, a JWT lives for 3 s.
 const SPEED: f64 = 300.0;
-/// Personas, of which one in five keeps its cadence; the others are due every hour.
+/// Number of personas. One in five keeps its cadence; the others are due every hour.
 const PERSONAS: usize = 40;
 const DAILY: usize = 5;
-/// Replies of a main turn, the closing one included.
+/// Replies of a main turn, including the closing one.
 const REPLIES: usize = 5;
 const MODEL_LATENCY: Duration = Duration::from_millis(40);
 const TOOL_LATENCY: Duration = Duration::from_millis(10);
-/// For what is around the soak itself: a calm start and a calm end.
+/// Time in addition to the soak itself, for the calm start and the calm end.
 const AROUND: Duration = Duration::from_secs(300);
 const USAGE: &str = "\
 usage: soak [options] PATH_OF_THE_DAEMON
@@ -77,11 +77,11 @@ impl Options {
     }
 }
 
-/// The peers and who is there.
+/// The peers and the personas.
 pub struct World {
-    /// The peers.
+    /// The peers that the daemon uses.
     pub peers: Devstack,
-    /// What the model made the personas ask for.
+    /// The marked calls that the model requested.
     pub marked: Marked,
     /// User id and cadence of each persona.
     pub personas: Vec<(String, Cadence)>,
@@ -105,13 +105,13 @@ async fn main() -> ExitCode {
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What does not hold.
+/// Runs the soak; returns the rules that do not hold.
 async fn soak(options: &Options) -> Result<Vec<String>, Problem> {
     let (lasts, seed) = (options.lasts, options.seed);
     println!("soak: {} s of 1-second ticks, {PERSONAS} personas, seed {seed}", lasts.as_secs());
     let world = World::start(seed).await?;
     let daemon = Daemon::start(&options.daemon, variables(&world.peers)).await?;
-    let result = course(&world, &daemon, options).await;
+    let result = phases(&world, &daemon, options).await;
     let mut wrong = match result {
         Ok(wrong) => wrong,
         Err(error) => vec![error.to_string()],
@@ -129,8 +129,9 @@ async fn soak(options: &Options) -> Result<Vec<String>, Problem> {
     Ok(wrong)
 }
 
-async fn course(world: &World, daemon: &Daemon, options: &Options) -> Result<Vec<String>, Problem> {
-    // Everybody has a run in peace: what a process has from its first work on is no leak.
+async fn phases(world: &World, daemon: &Daemon, options: &Options) -> Result<Vec<String>, Problem> {
+    // Every persona first has one run without faults: resources that a process keeps from its first work on
+    // are not a leak.
     idle::settle(world, daemon).await?;
     let before = Idle::of(daemon).await?;
 
@@ -188,7 +189,7 @@ fn variables(peers: &Devstack) -> Vec<(&'static str, String)> {
         ("PERSONA_CONCURRENCY", "8"),
         ("TICK_INTERVAL_MS", "1000"),
         ("RUN_BACKOFF_MS", "50"),
-        // Nothing but the faults is to end a run: caps and the policy have their own tests.
+        // Only the faults may end a run: spending caps and the policy have their own tests.
         ("POLICY_MODE", "off"),
         ("BUDGET_DAILY_USD", "10000"),
         ("PERSONA_MAX_COST_USD", "10"),

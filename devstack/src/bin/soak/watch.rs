@@ -1,4 +1,4 @@
-//! Looks at the daemon's memory while the soak goes on.
+//! Measures the daemon's memory during the soak.
 
 use std::time::{Duration, Instant};
 
@@ -7,40 +7,41 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Problem;
 
-/// Between two looks.
+/// Interval between two measurements.
 const PERIOD: Duration = Duration::from_secs(1);
-/// When memory is looked at first in a long soak.
+/// When memory is first compared, in a long soak.
 const SETTLED: Duration = Duration::from_secs(300);
-/// Most the memory may grow by from then on.
+/// Highest growth factor of the memory from that time on.
 const GROWTH: f64 = 1.1;
-/// What is beyond that in a short soak, which is looked at after a third of its time: SQLite's page cache
-/// (2 MB a connection) and the allocator's arenas fill up in the first minutes and then stay. In MB.
+/// Additional growth that a short soak may have, in MB. A short soak is first compared after a third of its
+/// time, and SQLite's page cache (2 MB per connection) and the allocator's arenas fill up only in the first
+/// minutes.
 const FILLING: f64 = 3.0;
-/// Lines about it.
+/// Number of progress lines that are printed during the soak.
 const LINES: u32 = 6;
 
-/// Memory in MB over time.
+/// The measured memory in MB over time.
 pub(crate) struct Watch {
     memory: Vec<(Duration, f64)>,
     lasts: Duration,
 }
 
 impl Watch {
-    /// Looks for as long as the soak lasts.
+    /// Measures for as long as the soak lasts.
     ///
     /// # Errors
     /// When the daemon has ended.
     pub(crate) async fn over(daemon: &Daemon, lasts: Duration) -> Result<Self, Problem> {
         let process = daemon.process()?;
-        let (started, mut memory, mut told) = (Instant::now(), Vec::new(), 0);
+        let (started, mut memory, mut printed) = (Instant::now(), Vec::new(), 0);
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while started.elapsed() < lasts {
             ticks.tick().await;
             let elapsed = started.elapsed();
             memory.push((elapsed, process.memory()?));
-            if elapsed >= lasts / LINES * told {
-                told += 1;
+            if elapsed >= lasts / LINES * printed {
+                printed += 1;
                 let tasks = daemon.metric("mana_persona_runner_runtime_tasks").await?;
                 println!(
                     "  after {:4} s: RSS {:.1} MB, {} descriptors, {} tasks",
@@ -54,12 +55,12 @@ impl Watch {
         Ok(Self { memory, lasts })
     }
 
-    /// What is wrong with it.
+    /// The errors found in the measurements.
     pub(crate) fn wrong(&self) -> Vec<String> {
         let is_long = self.lasts / 3 >= SETTLED;
         let settled = if is_long { SETTLED } else { self.lasts / 3 };
         let most = |settled: f64| settled * GROWTH + if is_long { 0.0 } else { FILLING };
-        // Single looks go up and down with the runs in flight, so that each is a median of some.
+        // Single values vary with the runs in flight, so each compared value is a median of several.
         let some = self.lasts / 10;
         let then = self.median(settled - some / 2, settled + some / 2);
         let end = self.median(self.lasts - some, Duration::MAX);

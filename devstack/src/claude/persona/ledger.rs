@@ -1,5 +1,5 @@
-//! What the persona can know from the conversation: which tools it likes, which it used, what they
-//! gave back.
+//! What the persona learns from the conversation: which modules it prefers, which tools it has used, and the
+//! ids in their results.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use super::super::request::ParsedRequest;
 /// Verbs that only read (docs/contracts/mana-mcp.md).
 const READS: [&str; 10] =
     ["list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count"];
-/// Verbs the persona leaves alone.
+/// Verbs of tools that the persona never calls.
 const DESTRUCTIVE: [&str; 5] = ["delete", "remove", "purge", "clear", "reset"];
 
-/// The conversation so far, as far as the persona remembers it.
+/// The calls and results of the conversation so far.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Calls by wire name.
+    /// Number of calls, by wire name.
     called: HashMap<String, usize>,
-    /// Wire names of the calls whose failure came back last.
+    /// Wire names of the calls that failed in the last results.
     just_failed: Vec<String>,
     /// Ids seen in results, by module.
     ids: Vec<(String, String)>,
-    /// Wire name and id of everything done with an id.
+    /// Wire name and id of every call that used an id.
     used: Vec<(String, String)>,
 }
 
@@ -51,8 +51,8 @@ impl Ledger {
         ledger
     }
 
-    /// The offered tools the persona would use now: of the modules it was told about, or of any if
-    /// it was told of none; not destructive, and not what has just failed.
+    /// The offered tools that the persona would use now: those of the modules named in its instructions, or
+    /// of any module if none is named; without destructive tools and without those that have just failed.
     pub(super) fn candidates<'a>(&self, request: &'a ParsedRequest) -> Vec<&'a Value> {
         let usable = |tool: &&Value| {
             let name = tool["name"].as_str().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Ledger {
         if liked.is_empty() { all } else { liked }
     }
 
-    /// How early the first user message mentions the tool's module.
+    /// Position of the tool's module among the modules that the first user message mentions.
     pub(super) fn rank(&self, tool: &Value, request: &ParsedRequest) -> usize {
         let module = module_of(tool["name"].as_str().unwrap_or_default());
         let text = request.first_user_text();
@@ -89,8 +89,8 @@ impl Ledger {
         self.called.get(name).copied().unwrap_or_default()
     }
 
-    /// An id for the property `name` of tool `wire_name` that was not used with it yet. `contactId`
-    /// wants one of module `contacts`, `id` one of the tool's own module.
+    /// An id for the property `name` of the tool `wire_name` that this tool has not used yet. `contactId`
+    /// needs an id of module `contacts`, `id` one of the tool's own module.
     pub(super) fn id_for(&self, wire_name: &str, name: &str) -> Option<&str> {
         let stem = name.trim_end_matches("Ids").trim_end_matches("Id");
         let stem = stem.trim_end_matches("_ids").trim_end_matches("_id").to_lowercase();
@@ -108,7 +108,7 @@ impl Ledger {
 
 const UNMENTIONED: usize = usize::MAX / 2;
 
-/// The module in a wire name: what stands before the first `_`.
+/// The module in a wire name: the part before the first `_`.
 pub(super) fn module_of(wire_name: &str) -> &str {
     wire_name.split('_').next().unwrap_or_default()
 }
@@ -117,7 +117,7 @@ fn verb_of(wire_name: &str) -> &str {
     wire_name.split_once('_').map_or("", |(_, verb)| verb)
 }
 
-/// Whether the tool only reads, by the convention of its verb.
+/// Whether the tool only reads, judged by its verb.
 pub(super) fn is_read(tool: &Value) -> bool {
     let verb = verb_of(tool["name"].as_str().unwrap_or_default());
     verb.ends_with("Recap")

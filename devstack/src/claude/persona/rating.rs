@@ -1,4 +1,4 @@
-//! The rating turn: notes in the persona's voice about what the recap says happened.
+//! The rating turn: notes in the persona's words about the events in the recap.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::catalog::{self, Voice};
 
 use super::{super::request::ParsedRequest, Dice, ledger::words};
 
-/// The answer as JSON text.
+/// The ratings as JSON text.
 pub(super) fn answer(request: &ParsedRequest, voice: &Voice) -> String {
     let text = request.first_user_text();
     let schema = &request.body["output_config"]["format"]["schema"];
@@ -20,7 +20,7 @@ pub(super) fn answer(request: &ParsedRequest, voice: &Voice) -> String {
     json!({ "ratings": ratings }).to_string()
 }
 
-/// One line of the recap.
+/// One call in the recap.
 struct Used<'a> {
     number: Option<u64>,
     tool: &'a str,
@@ -61,7 +61,7 @@ fn numbered(call: &Used<'_>) -> String {
     call.number.map(|number| format!(" (Aufruf {number})")).unwrap_or_default()
 }
 
-/// The modules the schema allows.
+/// The modules that the schema allows.
 fn listed_in(schema: &Value) -> Option<Vec<String>> {
     let allowed = schema
         .get("properties")
@@ -77,7 +77,7 @@ fn listed_in(schema: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// The modules a text names: those of the tools in it, else those the catalog knows.
+/// The modules that a text names: those of the tools in it, or those of the catalog if it names no tool.
 fn mentioned_in(text: &str) -> Vec<String> {
     let mut mentioned: Vec<&str> = tools_in(text).map(|(module, _)| module).collect();
     if mentioned.is_empty() {
@@ -90,7 +90,7 @@ fn mentioned_in(text: &str) -> Vec<String> {
     mentioned.into_iter().map(str::to_owned).collect()
 }
 
-/// The calls of one module in the recap: lines with a tool name, their number, how they ended.
+/// The calls of one module in the recap: lines that contain a tool name, a number and an outcome.
 fn recap<'a>(text: &'a str, module: &str) -> Vec<Used<'a>> {
     text.lines()
         .filter_map(|line| {
@@ -106,7 +106,7 @@ fn recap<'a>(text: &'a str, module: &str) -> Vec<Used<'a>> {
         .collect()
 }
 
-/// Words of the form `module.verb`, as pairs of module and whole word.
+/// Words of the form `module.verb`, as pairs of the module and the whole word.
 fn tools_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter_map(|word| {
         let word = word.trim_matches('.');

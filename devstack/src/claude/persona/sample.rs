@@ -1,4 +1,4 @@
-//! Arguments for a tool, made up from its input schema in the persona's words.
+//! Generates arguments for a tool from its input schema, in the persona's words.
 
 use serde_json::{Map, Number, Value};
 
@@ -14,13 +14,13 @@ const PEOPLE: [&str; 6] =
 const COMPANIES: [&str; 4] =
     ["Nordwerk GmbH", "Kanzlei Voss", "Atelier Brandt", "Stadtwerke Rheinau"];
 const PLACES: [&str; 4] = ["Büro", "Café am Markt", "Raum 204", "zu Hause"];
-/// Parts of the names of properties that hold a person's name.
+/// Parts of property names that indicate a person's name.
 const PERSONS: [&str; 8] =
     ["firstname", "lastname", "fullname", "client", "person", "author", "attendee", "creator"];
 const TAGS: [&str; 6] = ["alltag", "wichtig", "arbeit", "familie", "idee", "spaeter"];
 const DEPTH: usize = 6;
 
-/// The first date of the form YYYY-MM-DD in a text, or a working day of its own choice.
+/// The first date of the form YYYY-MM-DD in a text, or a fixed working day if there is none.
 pub(super) fn date_in(text: &str) -> String {
     let is_date = |word: &&str| {
         word.len() == 10
@@ -32,7 +32,7 @@ pub(super) fn date_in(text: &str) -> String {
     words.find(is_date).unwrap_or("2026-11-18").to_owned()
 }
 
-/// Makes up arguments.
+/// Generates the arguments of tool calls.
 pub(super) struct Sampler<'a> {
     pub voice: &'a Voice,
     pub today: &'a str,
@@ -41,7 +41,7 @@ pub(super) struct Sampler<'a> {
 }
 
 impl Sampler<'_> {
-    /// Arguments for this tool; `None` if it needs what the persona cannot know.
+    /// Arguments for this tool; `None` if it needs a value that the persona cannot know.
     pub(super) fn input(&mut self, tool: &Value) -> Option<Value> {
         let schema = &tool["input_schema"];
         let call = Call { tool: tool["name"].as_str()?, root: schema, reads: is_read(tool) };
@@ -55,7 +55,7 @@ impl Sampler<'_> {
         let mut object = Map::new();
         for (name, property) in properties {
             let is_required = required.iter().any(|required| required == name);
-            // A read without filters is sure to show something.
+            // A read without filters always returns something.
             if !is_required && (call.reads || !self.dice.chance(50)) {
                 continue;
             }
@@ -112,7 +112,8 @@ impl Sampler<'_> {
             Some("array") => {
                 let at_least = schema["minItems"].as_u64().unwrap_or(1).clamp(1, 5);
                 let item = self.value(name, &schema["items"], call, depth - 1)?;
-                // More than one is only needed where the schema says so, and then any will do.
+                // More than one item is only needed if the schema requires it; then copies of the item are
+                // enough.
                 let count = usize::try_from(at_least).unwrap_or(1);
                 Some(Value::from(vec![item; count]))
             }
@@ -130,7 +131,7 @@ impl Sampler<'_> {
             .map(f64::floor)
             .or_else(|| bound("exclusiveMaximum").map(|n| n.ceil() - 1.0));
         let name = name.to_lowercase();
-        // What schemas allow is often absurdly wide; people stay near what is usual.
+        // The ranges that schemas allow are often far too wide; these are usual values.
         let usual: (f64, f64) = if has(&name, &["cents"]) {
             (5_000.0, 150_000.0)
         } else if has(&name, &["amount", "price", "total"]) {
@@ -178,7 +179,7 @@ impl Sampler<'_> {
         }
     }
 
-    /// A text for the patterns that tools of this kind use.
+    /// A text that matches the patterns used by tools of this kind.
     fn patterned(&mut self, pattern: &str) -> Option<String> {
         let has = |part: &str| pattern.contains(part);
         if has("\\d{4}-\\d{2}-\\d{2}T") {
@@ -241,7 +242,7 @@ impl Sampler<'_> {
         }
     }
 
-    /// A time today; what ends does so after what starts.
+    /// A time today; the end time is later than the start time.
     fn moment(&self, name: &str) -> String {
         let hour = if has(&name.to_lowercase(), &["end", "to"]) { "11" } else { "09" };
         format!("{}T{hour}:30:00.000Z", self.today)
@@ -261,14 +262,14 @@ impl Sampler<'_> {
     }
 }
 
-/// The call that arguments are made up for.
+/// The call for which arguments are generated.
 struct Call<'a> {
     tool: &'a str,
     root: &'a Value,
     reads: bool,
 }
 
-/// Whether the property wants the id of something that exists.
+/// Whether the property needs the id of an existing object.
 fn is_id(name: &str, schema: &Value) -> bool {
     schema["format"] == "uuid"
         || matches!(name, "id" | "ids")

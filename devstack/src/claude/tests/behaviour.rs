@@ -1,4 +1,4 @@
-//! The scripted persona, seen by a client that carries its calls out.
+//! The scripted persona, as seen by a client that executes its calls.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::fixture::Client;
 const DAY: &str = "Heute ist 2026-11-20. Verbringe einen kurzen Tag in deiner Mana-App, nutze 3 bis 8 \
                    Werkzeuge. Deine Module: todo, journal, contacts. Schließe mit ein bis zwei Sätzen.";
 
-/// Tools of three modules the persona likes and one it was not told of.
+/// Tools of three modules that the persona prefers and of one that its instructions do not name.
 fn tools() -> Value {
     let object = |properties: Value, required: Value| {
         json!({"type": "object",
@@ -34,7 +34,7 @@ fn tools() -> Value {
     ])
 }
 
-/// One carried out call.
+/// A tool call that the client executed.
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
     turn: usize,
@@ -49,7 +49,7 @@ struct Run {
     spoke_beside: bool,
 }
 
-/// Plays a main turn: carries calls out with `execute` until Claude is done.
+/// Plays a main turn: executes calls with `execute` until Claude requests none.
 async fn play(
     client: &Client,
     system: &str,
@@ -95,7 +95,7 @@ async fn play(
     }
 }
 
-/// A product that always works.
+/// A product whose tools always succeed.
 fn working(name: &str, call: usize) -> (String, bool) {
     match name {
         "todo_list" => (json!({"todos": [{"id": "t-1"}, {"id": "t-2"}]}).to_string(), false),
@@ -104,7 +104,7 @@ fn working(name: &str, call: usize) -> (String, bool) {
 }
 
 #[tokio::test]
-async fn every_persona_spends_a_day_with_valid_calls_of_the_modules_it_was_told_of() {
+async fn every_persona_makes_valid_calls_of_the_modules_in_its_prompt() {
     let client = Client::start().await;
     let mut days = HashSet::new();
     let (mut parallel, mut beside, mut completed) = (false, false, false);

@@ -13,7 +13,7 @@ mod invalidation;
 mod lifetime;
 mod look_back;
 
-/// Bytes that make a text of this many tokens, its block's own bytes included.
+/// A text whose block has this many tokens, including the block's own bytes.
 fn words(tokens: usize) -> String {
     "x".repeat(tokens * 4 - json!({"type": "text", "text": ""}).to_string().len())
 }
@@ -26,7 +26,7 @@ fn for_an_hour() -> Value {
     json!({"type": "ephemeral", "ttl": "1h"})
 }
 
-/// Puts a marker on this tool or block.
+/// Adds a cache marker to this tool or block.
 fn marked(mut block: Value, marker: Value) -> Value {
     block["cache_control"] = marker;
     block
@@ -58,7 +58,7 @@ fn persona(name: &str) -> Value {
     body
 }
 
-/// What an answer says of its input.
+/// The cache usage that an answer reports.
 fn usage(answer: &Answer) -> CacheUsage {
     let usage = &answer.json["usage"];
     let count = |key: &str| usage[key].as_u64().unwrap();
@@ -74,7 +74,7 @@ fn usage(answer: &Answer) -> CacheUsage {
 }
 
 impl Client {
-    /// Sends a valid request: uncached, written and read tokens.
+    /// Sends a valid request and returns the uncached, written and read tokens.
     async fn spends(&self, body: Value) -> (u64, u64, u64) {
         let usage = usage(&self.accepts(body).await);
         (usage.uncached, usage.written, usage.read)
@@ -91,7 +91,7 @@ async fn without_markers_nothing_is_ever_cached() {
     for _ in 0..2 {
         assert_eq!(client.spends(body.clone()).await, (900, 0, 0));
     }
-    // Nor can a marker read what no marker wrote.
+    // A marker cannot read what no marker wrote.
     assert_eq!(client.spends(persona("Anna")).await, (0, 900, 0));
 }
 
@@ -105,7 +105,7 @@ async fn each_turn_reads_the_one_before_and_writes_what_is_new() {
     messages.push(assistant(json!([text(&words(50))])));
     messages.push(user(json!([text(&words(30))])));
     assert_eq!(client.spends(next.clone()).await, (0, 80, 900));
-    // Without the marker that moves along, what is new is neither written nor read.
+    // Without the moving marker, new content is neither written nor read.
     next.as_object_mut().unwrap().remove("cache_control");
     next["messages"].as_array_mut().unwrap().push(user(json!(words(20))));
     assert_eq!(client.spends(next).await, (200, 0, 800));
@@ -116,7 +116,7 @@ async fn the_second_persona_reads_the_tools_the_first_one_wrote() {
     let client = Client::start().await;
     assert_eq!(client.spends(persona("Anna")).await, (0, 900, 0));
     assert_eq!(client.spends(persona("Ben")).await, (0, 300, 600));
-    // Personas without a marker on the tools share nothing, however equal the tools are.
+    // Personas without a marker on the tools share no prefix, even if the tools are equal.
     let own = |name: &str| {
         let mut body = persona(name);
         body["tools"] = json!([big_tool("journal_add", 600)]);
@@ -155,7 +155,7 @@ async fn a_prefix_below_the_models_minimum_is_silently_not_cached() {
         assert_eq!(client.spends(ask(minimum)).await, (0, least, 0), "{model}");
         assert_eq!(client.spends(ask(minimum)).await, (0, 0, least), "{model}");
     }
-    // It is the whole prefix that counts: a short system prompt behind long tools is cached.
+    // The length of the whole prefix counts: a short system prompt after long tools is cached.
     let client = Client::start().await;
     let mut body = with("tools", json!([marked(big_tool("todo_list", 500), short_lived())]));
     body["system"] = json!([marked(text(&words(20)), short_lived())]);
@@ -187,13 +187,13 @@ async fn an_error_writes_nothing_and_warming_up_writes_everything() {
 }
 
 #[tokio::test]
-async fn thinking_rides_along_and_the_moving_marker_goes_before_it() {
+async fn thinking_is_cached_with_its_prefix_and_the_moving_marker_is_placed_before_it() {
     let client = Client::start().await;
-    let said = json!([
+    let content = json!([
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
         {"type": "thinking", "thinking": "", "signature": "sig_1"},
     ]);
-    client.claude.enqueue(Scripted::blocks(said.as_array().unwrap(), "pause_turn"));
+    client.claude.enqueue(Scripted::blocks(content.as_array().unwrap(), "pause_turn"));
     client.accepts(persona("Anna")).await;
     let paused = |blocks: &Value| {
         let mut body = persona("Anna");
@@ -201,18 +201,18 @@ async fn thinking_rides_along_and_the_moving_marker_goes_before_it() {
         body
     };
     let tokens = |block: &Value| u64::try_from(block.to_string().len().div_ceil(4)).unwrap();
-    let (search, thought) = (tokens(&said[0]), tokens(&said[1]));
-    assert_eq!(client.spends(paused(&said)).await, (thought, search, 900));
-    // Behind other blocks it is part of the prefix: without it, it is another prefix.
+    let (search, thought) = (tokens(&content[0]), tokens(&content[1]));
+    assert_eq!(client.spends(paused(&content)).await, (thought, search, 900));
+    // After other blocks it is part of the prefix: without the block the prefix is a different one.
     let asked_on = |blocks: Value| {
         let mut body = paused(&blocks);
         body["messages"].as_array_mut().unwrap().push(user(json!(words(40))));
         body
     };
     let whole = 900 + search + thought + 40;
-    assert_eq!(client.spends(asked_on(said.clone())).await, (0, thought + 40, 900 + search));
-    assert_eq!(client.spends(asked_on(said.clone())).await, (0, 0, whole));
-    let stripped = asked_on(json!([said[0]]));
+    assert_eq!(client.spends(asked_on(content.clone())).await, (0, thought + 40, 900 + search));
+    assert_eq!(client.spends(asked_on(content.clone())).await, (0, 0, whole));
+    let stripped = asked_on(json!([content[0]]));
     assert_eq!(client.spends(stripped).await, (0, 40, 900 + search));
 }
 

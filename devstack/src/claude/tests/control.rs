@@ -1,4 +1,4 @@
-//! What tests can make Claude do, and the shape of what it answers.
+//! The replies that tests can plan, and the form of the answers.
 
 use std::time::Duration;
 

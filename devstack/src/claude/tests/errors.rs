@@ -1,4 +1,4 @@
-//! Errors a test asks for: with a code, and the one that strikes thinking blocks.
+//! Errors that a test plans: with an error code, and for thinking blocks.
 
 use serde_json::{Value, json, value::RawValue};
 
@@ -33,7 +33,7 @@ async fn an_error_can_be_scripted_with_its_code_and_headers() {
     assert!(client.claude.violations().is_empty());
 }
 
-/// The request after this answer: its content as it is, or without its thinking.
+/// The request after this answer, with or without its thinking.
 fn follow_up(answer: &str, keep_thinking: bool) -> String {
     let fields: std::collections::HashMap<String, Box<RawValue>> =
         serde_json::from_str(answer).unwrap();
@@ -60,7 +60,7 @@ fn follow_up(answer: &str, keep_thinking: bool) -> String {
 async fn thinking_can_be_refused_once_and_the_same_request_without_it_is_fine() {
     let client = Client::start().await;
     client.claude.refuse_thinking_once();
-    // A request without thinking is none of its business.
+    // A request without thinking is not refused.
     let first = client
         .post(with("tools", json!([tool("todo_list"), tool("todo_create")])).to_string())
         .await;
@@ -68,10 +68,10 @@ async fn thinking_can_be_refused_once_and_the_same_request_without_it_is_fine() 
     let refused = client.post(follow_up(&first.text, true)).await;
     assert_eq!(refused.status, 400);
     assert_eq!(refused.json["error"]["type"], "invalid_request_error");
-    let said = refused.json["error"]["message"].as_str().unwrap();
+    let message = refused.json["error"]["message"].as_str().unwrap();
     let words = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound \
                  to a different conversation";
-    assert!(said.starts_with(words), "{said}");
+    assert!(message.starts_with(words), "{message}");
     let stripped = client.post(follow_up(&first.text, false)).await;
     assert_eq!(stripped.status, 200, "{}", stripped.text);
     assert_eq!(client.post(follow_up(&first.text, true)).await.status, 200, "once means once");

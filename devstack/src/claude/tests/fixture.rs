@@ -1,4 +1,4 @@
-//! A raw HTTP client, and requests to start from.
+//! A raw HTTP client, and small valid requests as a starting point.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::clock::Clock;
 
 use super::super::{ClaudeOptions, FakeClaude};
 
-/// A client of a scripted Claude that sends what it is told, right or wrong.
+/// A client of a scripted Claude that sends any body, valid or not.
 pub(super) struct Client {
     pub claude: FakeClaude,
-    /// Its clock, which stands still.
+    /// The server's clock, which is stopped.
     pub clock: Clock,
     http: reqwest::Client,
 }
 
-/// An answer, read whole.
+/// An answer that was read completely.
 pub(super) struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
@@ -39,7 +39,7 @@ impl Client {
         Self { claude, clock, http }
     }
 
-    /// A POST with sound headers.
+    /// A POST with valid headers.
     pub(super) async fn post(&self, body: impl Into<String>) -> Answer {
         self.send(self.request("/v1/messages", SOUND).body(body.into())).await
     }
@@ -66,7 +66,7 @@ impl Client {
         answer
     }
 
-    /// Checks that this body is refused with 400 and a message that begins so.
+    /// Checks that this body is refused with 400 and a message that begins with `message`.
     pub(super) async fn refuses(&self, body: Value, message: &str) {
         let before = self.claude.violations().len();
         let answer = self.post(body.to_string()).await;
@@ -97,14 +97,14 @@ pub(super) fn base() -> Value {
     })
 }
 
-/// The smallest valid request with this at its top level.
+/// The smallest valid request with this key at its top level.
 pub(super) fn with(key: &str, value: Value) -> Value {
     let mut body = base();
     body[key] = value;
     body
 }
 
-/// The smallest valid request for `model` with this at its top level.
+/// The smallest valid request for `model` with this key at its top level.
 pub(super) fn with_model(model: &str, key: &str, value: Value) -> Value {
     let mut body = with(key, value);
     body["model"] = model.into();

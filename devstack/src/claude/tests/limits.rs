@@ -1,4 +1,4 @@
-//! Rate limits: buckets that fill by the clock, and the headers that tell about them.
+//! Rate limits: buckets that fill by the clock, and the headers that report their levels.
 
 use std::time::Duration;
 
@@ -24,26 +24,26 @@ fn header<'a>(answer: &'a Answer, kind: &str, what: &str) -> &'a str {
     answer.headers[format!("anthropic-ratelimit-{kind}-{what}")].to_str().unwrap()
 }
 
-/// Checks that this is refused for now, in the API's words.
+/// Checks that this body is refused with 429, with the API's message.
 async fn too_early(client: &Client, body: Value, seconds: u64, what: &str) -> Answer {
     let answer = client.post(body.to_string()).await;
     assert_eq!(answer.status, 429, "{}", answer.text);
     assert_eq!(answer.json["error"]["type"], "rate_limit_error");
     assert!(answer.json["error"].get("details").is_none(), "a plain rate limit has no code");
-    let said = answer.json["error"]["message"].as_str().unwrap();
-    assert!(said.contains(&format!("{what} per minute")), "{said}");
+    let message = answer.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{what} per minute")), "{message}");
     assert_eq!(answer.headers["retry-after"], seconds.to_string().as_str());
     answer
 }
 
-/// A question of this many tokens.
+/// A question that counts this many tokens.
 fn question(tokens: usize) -> Value {
     let frame = json!({"type": "text", "text": ""}).to_string().len();
     talk(json!([user(json!("x".repeat(tokens * 4 - frame)))]))
 }
 
 #[tokio::test]
-async fn requests_beyond_the_limit_come_too_early_and_use_up_nothing() {
+async fn requests_beyond_the_limit_are_refused_and_use_up_nothing() {
     let client = limited(RateLimit { requests_per_minute: 2, ..PLENTY }).await;
     for reply in ["eins", "zwei", "drei"] {
         client.claude.enqueue(Scripted::text(reply));
@@ -88,7 +88,7 @@ async fn output_counts_once_it_is_known_and_may_leave_a_debt() {
     let answer = client.accepts(asks_for_much).await;
     assert_eq!(answer.json["usage"]["output_tokens"], 900);
     assert_eq!(header(&answer, "output-tokens", "remaining"), "0");
-    // 300 below zero at ten a second, and one token more to begin with.
+    // The bucket is at -300 and gains ten per second; one token is needed to begin.
     too_early(&client, base(), 31, "output tokens").await;
     client.clock.advance(Duration::from_secs(31));
     client.accepts(base()).await;
@@ -121,7 +121,7 @@ async fn every_answer_tells_the_limits_rounded_and_when_they_are_full_again() {
 }
 
 #[tokio::test]
-async fn without_limits_the_headers_are_generous_and_nothing_is_too_early() {
+async fn without_limits_the_headers_are_generous_and_no_request_is_refused() {
     let client = Client::start().await;
     for _ in 0..20 {
         let answer = client.accepts(with("tools", json!([tool("todo_list")]))).await;

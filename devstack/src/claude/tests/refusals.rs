@@ -1,4 +1,4 @@
-//! Headers, top-level settings, tools, cache markers: each rule at the socket.
+//! Headers, top-level settings, tools, cache markers: each rule tested at the socket.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn exactly_one_credential_is_accepted_in_either_header() {
 }
 
 #[tokio::test]
-async fn a_body_with_half_a_surrogate_pair_or_bytes_that_are_no_utf_8_is_no_json() {
+async fn a_body_with_half_a_surrogate_pair_or_without_utf_8_is_not_json() {
     let client = Client::start().await;
     let body = base().to_string();
     let first_text = body.find("Hallo").unwrap();
@@ -87,7 +87,7 @@ async fn there_is_only_the_messages_endpoint_and_a_limit_to_what_it_reads() {
     }
     let answer = client.post(talk(json!([user(json!("a".repeat(32_000_000)))])).to_string()).await;
     assert_eq!((answer.status, &answer.json["error"]["type"]), (413, &json!("request_too_large")));
-    // What axum itself would cut off is still read.
+    // A body that exceeds axum's own default limit is still read.
     client.accepts(talk(json!([user(json!("a".repeat(4_000_000)))]))).await;
     let answer = client.post("{\"model\":").await;
     assert_eq!(answer.status, 400);
@@ -167,7 +167,7 @@ async fn an_unknown_or_retired_model_is_not_found() {
 }
 
 #[tokio::test]
-async fn system_is_a_text_or_text_blocks_with_something_in_them() {
+async fn system_is_a_text_or_text_blocks_that_are_not_empty() {
     let client = Client::start().await;
     client.refuses(with("system", json!(" ")), "system: text content blocks must").await;
     let blank = json!([{"type": "text", "text": "\n"}]);
@@ -204,7 +204,7 @@ async fn each_model_takes_only_its_own_thinking_and_effort() {
     client.refuses(with_model(sonnet, "thinking", extra), "thinking.display: Extra inputs").await;
     let small = json!({"type": "enabled", "budget_tokens": 1023});
     client.refuses(with_model(old, "thinking", small), "thinking.budget_tokens: ").await;
-    // The budget has to fit into the 1,024 tokens of the answer.
+    // The budget must fit into the 1,024 tokens of the answer.
     client.refuses(with_model(old, "thinking", budget), "thinking.budget_tokens: ").await;
     client
         .refuses(with_model(old, "output_config", json!({"effort": "low"})), "output_config: ")
@@ -347,7 +347,7 @@ async fn an_input_schema_is_draft_2020_12_and_has_plain_names_at_its_top() {
         ] {
             client.refuses(request(&schema), &invalid).await;
         }
-        // What only looks like a schema is not looked at.
+        // Values that only look like a schema are not checked.
         let values =
             json!({"default": wrong, "const": wrong, "enum": [wrong], "examples": [wrong]});
         client.accepts(request(&json!({"properties": {"a": values}, "x-own": wrong}))).await;
@@ -378,7 +378,7 @@ async fn a_tool_choice_fits_the_tools_and_the_model() {
 }
 
 #[tokio::test]
-async fn cache_markers_are_few_ordered_and_on_something() {
+async fn cache_markers_are_at_most_four_and_in_the_order_of_their_lifetimes() {
     let client = Client::start().await;
     let marker = json!({"type": "ephemeral"});
     let hour = json!({"type": "ephemeral", "ttl": "1h"});

@@ -1,10 +1,10 @@
-//! What `system` messages in mid-conversation do to the persona.
+//! How `system` messages in the middle of a conversation affect the persona.
 
 use serde_json::{Value, json, value::RawValue};
 
 use super::fixture::{Client, tool, with};
 
-/// A conversation in which the persona has just made its first calls, and `hint` followed.
+/// A conversation in which the persona has just made its first calls, followed by `hint`.
 async fn after_the_first_calls(client: &Client, hint: impl Fn(&mut Vec<Value>)) -> Value {
     let mut body = with("tools", json!([tool("todo_list"), tool("todo_create")]));
     let first = client.accepts(body.clone()).await;
@@ -29,7 +29,7 @@ fn system(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_day_goes_on_unless_a_hint_says_that_it_ends() {
+async fn the_day_continues_unless_a_hint_ends_it() {
     for (hint, stop_reason) in [
         ("Du hast noch drei Antworten für heute.", "tool_use"),
         ("Wiederhole die letzten Aufrufe nicht.", "tool_use"),
@@ -45,7 +45,7 @@ async fn the_day_goes_on_unless_a_hint_says_that_it_ends() {
             messages.extend([system("Noch etwas."), system(&hint)]);
         });
         assert_eq!(second.await, stop_reason, "{hint}");
-        // For models without such messages it is said beside the results.
+        // Models without such messages get the hint beside the results.
         let beside = after_the_first_calls(&client, |messages| {
             let results = messages.last_mut().unwrap()["content"].as_array_mut().unwrap();
             results.push(json!({"type": "text", "text": hint}));
@@ -61,7 +61,7 @@ async fn a_system_message_is_a_role_and_texts_and_nothing_else() {
     let marker = json!({"type": "ephemeral"});
     let texts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": marker}]);
     client.accepts(ask(json!({"role": "system", "content": texts}))).await;
-    // The turn-scoped kind needs a beta.
+    // A `system` message that is limited to a turn needs a beta.
     let scoped = json!({"role": "system", "content": "x", "clear_at": "next_user_message"});
     client.refuses(ask(scoped), "messages.1.clear_at: Extra inputs are not permitted").await;
     client.refuses(ask(json!({"role": "system", "content": " "})), "messages.1.content: ").await;

@@ -1,4 +1,4 @@
-//! What Claude said is replayed byte for byte, behind the history it was said after.
+//! Claude's replies are replayed byte for byte, after the history that they were generated for.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{
     fixture::{Client, base, talk, tool, tool_result, user, with},
 };
 
-/// Content as no serializer would write it.
+/// Content in a form that no serializer writes.
 const CONTENT: &str = r#"[{"type": "thinking","thinking":"","signature":"sig_a"},
     {"type":"text", "text":"Ich sehe \u00fcberall nach."},{"type":"hologram","id":"h1","n":1.0},
     {"type":"tool_use","id":"toolu_a","name":"todo_list","input":{ "limit": 1e1 }}]"#;
@@ -20,7 +20,7 @@ fn scripted(content: &str) -> Scripted {
     }
 }
 
-/// The request after `content`, as text: the content is put in as it is.
+/// The request after `content`, as text: the content is inserted unchanged.
 fn follow_up(mut request: Value, content: &str) -> String {
     let messages = request["messages"].as_array_mut().unwrap();
     messages.push(json!({"role": "assistant", "content": "HERE"}));
@@ -74,7 +74,7 @@ async fn a_client_that_serializes_again_or_drops_a_block_is_caught() {
 }
 
 #[tokio::test]
-async fn a_reply_of_text_alone_is_recognised_by_what_it_says() {
+async fn a_reply_of_text_alone_is_recognised_by_its_text() {
     let client = Client::start().await;
     client.claude.enqueue(scripted(r#"[{"type":"text","text":"Gut","citations":null}]"#));
     client.accepts(base()).await;

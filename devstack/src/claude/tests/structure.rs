@@ -30,7 +30,7 @@ const EMPTY: &str = "text content blocks must be non-empty";
 const BLANK: &str = "text content blocks must contain non-whitespace text";
 
 #[tokio::test]
-async fn what_claude_said_is_sent_back_without_what_it_refuses() {
+async fn replies_are_sent_back_without_the_parts_that_claude_refuses() {
     let client = Client::start().await;
     let blank = json!({"type": "text", "text": " \n"});
     let words = json!({"type": "text", "text": "Moment. \n"});
@@ -39,8 +39,8 @@ async fn what_claude_said_is_sent_back_without_what_it_refuses() {
         client.claude.enqueue(Scripted::blocks(blocks.as_array().unwrap(), stop));
         client.accepts(talk(json!([user(json!("x"))])))
     };
-    let behind = |said: Value, next: Option<Value>| {
-        let mut messages = vec![user(json!("x")), assistant(said)];
+    let behind = |content: Value, next: Option<Value>| {
+        let mut messages = vec![user(json!("x")), assistant(content)];
         messages.extend(next.map(user));
         talk(messages.into())
     };
@@ -92,26 +92,33 @@ async fn contents_are_neither_empty_nor_blank() {
     let blank = json!([{"type": "text", "text": ""}]);
     client.refuses(talk(json!([user(blank.clone())])), "messages.0.content.0: text content").await;
     client.refuses(talk(json!([user(json!(" \n"))])), "messages.0.content: text content").await;
-    let said =
+    let with_reply =
         |content: Value| talk(json!([user(json!("x")), assistant(content), user(json!("y"))]));
     client
-        .refuses(said(blank), "messages.1.content.0: text content blocks must be non-empty")
+        .refuses(with_reply(blank), "messages.1.content.0: text content blocks must be non-empty")
         .await;
-    client.refuses(said(json!("")), "messages.1.content: text content").await;
-    client.accepts(said(json!([]))).await;
+    client.refuses(with_reply(json!("")), "messages.1.content: text content").await;
+    client.accepts(with_reply(json!([]))).await;
 }
 
 #[tokio::test]
-async fn blocks_stand_only_where_they_belong() {
+async fn blocks_are_allowed_only_in_messages_of_their_role() {
     let client = Client::start().await;
-    let said =
+    let with_reply =
         |block: Value| talk(json!([user(json!("x")), assistant(json!([block])), user(json!("y"))]));
     let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
-    client.refuses(said(document.clone()), "messages.1.content.0: Input tag 'document'").await;
     client
-        .refuses(said(tool_result("toolu_1")), "messages.1.content.0: Input tag 'tool_result'")
+        .refuses(with_reply(document.clone()), "messages.1.content.0: Input tag 'document'")
         .await;
-    client.refuses(said(json!({"type": "hologram"})), "messages.1.content.0: Input tag").await;
+    client
+        .refuses(
+            with_reply(tool_result("toolu_1")),
+            "messages.1.content.0: Input tag 'tool_result'",
+        )
+        .await;
+    client
+        .refuses(with_reply(json!({"type": "hologram"})), "messages.1.content.0: Input tag")
+        .await;
     let asked = |block: Value| talk(json!([user(json!([block]))]));
     client.accepts(asked(document)).await;
     client.refuses(asked(tool_use("toolu_1")), "messages.0.content.0: Input tag 'tool_use'").await;
@@ -139,7 +146,7 @@ async fn blocks_stand_only_where_they_belong() {
 }
 
 #[tokio::test]
-async fn images_are_of_a_known_type_and_are_what_they_say() {
+async fn images_are_of_a_known_type_and_match_their_media_type() {
     let client = Client::start().await;
     let image = |media_type: &str, data: &str| {
         let source = json!({"type": "base64", "media_type": media_type, "data": data});

@@ -15,7 +15,7 @@ use super::{
 
 const BLANK: &str = "text content blocks must contain non-whitespace text";
 
-/// `system`: a text, or text blocks.
+/// `system`: a text, or an array of text blocks.
 pub(super) fn check_system(system: &Value) -> Checked {
     match system {
         Value::Null => Ok(()),
@@ -33,8 +33,8 @@ fn check_system_text(block: &Value, path: &str) -> Checked {
     not_blank(string(map, path, "text")?, path)
 }
 
-/// The content of every message. Of what Claude itself said, which may hold types of its own, only that is
-/// looked at that makes the API refuse what it has said before.
+/// Checks the content of every message. Replies that Claude itself served may contain other block types; of
+/// these replies only the parts are checked that the API refuses even in its own replies.
 pub(super) fn check_messages(request: &ParsedRequest, origins: &[Option<Origin>]) -> Checked {
     for (index, (message, origin)) in request.messages.iter().zip(origins).enumerate() {
         let path = format!("messages.{index}.content");
@@ -62,7 +62,7 @@ fn is_empty(content: &Value) -> bool {
     content == "" || content.as_array().is_some_and(Vec::is_empty)
 }
 
-/// Whether an empty user message is merged with one that is not empty.
+/// Whether an empty user message is adjacent to a user message with content, so that the two are merged.
 fn has_words_beside(messages: &[Value], index: usize) -> bool {
     let is_user = |m: &&Value| m["role"] == "user";
     let before = messages[..index].iter().rev().take_while(is_user);
@@ -102,7 +102,7 @@ fn check_user(content: &Value, path: &str, request: &ParsedRequest) -> Checked {
     }
 }
 
-/// The text of a block that the client wrote; whether it may be empty is the caller's to say.
+/// The text of a block that the client wrote. The caller decides whether it may be empty.
 fn check_text<'a>(block: &'a Value, path: &str) -> Result<&'a str, Refusal> {
     let map = object(block, path, &["type", "text", "cache_control", "citations"])?;
     if map.get("citations").is_some_and(|citations| *citations != Value::Array(Vec::new())) {
@@ -124,7 +124,7 @@ fn check_tool_result(block: &Value, path: &str, request: &ParsedRequest) -> Chec
     let path = under(path, "content");
     match content {
         None => Ok(()),
-        // A result may say nothing.
+        // A tool result may be empty.
         Some(Value::String(text)) if text.is_empty() => Ok(()),
         Some(Value::String(text)) => not_blank(text, &path),
         Some(parts) => array(parts, &path)?.iter().enumerate().try_for_each(|(index, part)| {
@@ -145,7 +145,7 @@ fn check_tool_result(block: &Value, path: &str, request: &ParsedRequest) -> Chec
     }
 }
 
-/// Images, documents and search results; anything else is refused.
+/// Checks images, documents and search results; refuses other types.
 fn check_media(block: &Value, path: &str) -> Checked {
     let map = any_object(block, path)?;
     match map.get("type").and_then(Value::as_str) {
@@ -177,7 +177,7 @@ fn check_media(block: &Value, path: &str) -> Checked {
     }
 }
 
-/// `block` is the path of the block that the source is in.
+/// Checks an image source; `block` is the path of the block that contains it.
 fn check_image(source: &Value, block: &str) -> Checked {
     let path = &under(block, "source");
     let map = any_object(source, path)?;
@@ -213,7 +213,7 @@ fn check_document(source: &Value, block: &str) -> Checked {
     }
 }
 
-/// A source that only points to the bytes.
+/// Checks a source that refers to the bytes by URL or file id.
 fn check_link(source: &Value, path: &str, kind: &str) -> Checked {
     let key = if kind == "url" { "url" } else { "file_id" };
     string(object(source, path, &["type", key])?, path, key).map(drop)
@@ -227,7 +227,7 @@ fn decode(map: &Map<String, Value>, path: &str) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// An assistant message that this Claude never served.
+/// Checks an assistant message that this server never served.
 fn check_assistant(content: &Value, path: &str) -> Checked {
     match content {
         Value::String(text) => not_blank(text, path),
@@ -240,7 +240,8 @@ fn check_assistant(content: &Value, path: &str) -> Checked {
                     not_blank(string(map, &path, "text")?, &path)
                 }
                 "tool_use" => check_tool_use(block, &path),
-                // Nobody else can sign; the check of thinking blocks says so in its own words.
+                // Only the server can create a valid signature; the check of thinking blocks reports the
+                // error.
                 "thinking" => {
                     object(block, &path, &["type", "thinking", "signature"])?;
                     string(map, &path, "thinking")?;
@@ -255,7 +256,7 @@ fn check_assistant(content: &Value, path: &str) -> Checked {
     }
 }
 
-/// An assistant message that this Claude has served.
+/// Checks an assistant message that this server has served.
 fn check_served(content: &Value, path: &str) -> Checked {
     array(content, path)?.iter().enumerate().try_for_each(|(index, block)| {
         let path = under(path, index);

@@ -50,7 +50,7 @@ pub(super) fn check(request: &ParsedRequest) -> Checked {
     Ok(())
 }
 
-/// Notes the markers on these blocks, and on the parts of tool results, in order.
+/// Collects the markers on these blocks, and on the parts of tool results, in order.
 fn collect<'a>(blocks: &'a Value, path: &str, found: &mut Vec<(String, &'a str)>) -> Checked {
     for (index, block) in blocks.as_array().into_iter().flatten().enumerate() {
         let path = under(path, index);

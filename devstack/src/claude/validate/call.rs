@@ -1,4 +1,4 @@
-//! What every call must have, and what every text.
+//! The rules for every tool call and every text.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::{
     shape::{any_object, required, string, under},
 };
 
-/// What every call must have, whoever wrote it.
+/// Checks the fields that every call needs, whether Claude or the client wrote it.
 pub(in crate::claude) fn check_call(map: &Map<String, Value>, path: &str) -> Checked {
     let id = string(map, path, "id")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -22,13 +22,13 @@ pub(in crate::claude) fn check_call(map: &Map<String, Value>, path: &str) -> Che
     any_object(required(map, path, "input")?, &under(path, "input")).map(drop)
 }
 
-/// Whether a tool can have this name.
+/// Whether `name` is allowed as a tool's name.
 pub(in crate::claude) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     (1..=128).contains(&name.len()) && name.chars().all(fits)
 }
 
-/// Whether it is empty, or nothing but Unicode white space.
+/// Whether the text is empty or only Unicode white space.
 pub(in crate::claude) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }

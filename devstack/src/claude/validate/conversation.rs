@@ -15,7 +15,7 @@ use super::{
 
 const MAX_MESSAGES: usize = 100_000;
 
-/// Each message has a role and a content, and nothing else.
+/// Checks that each message has a role and a content and no other keys.
 pub(super) fn check_shape(messages: &Value) -> Checked {
     let messages = array(messages, "messages")?;
     if messages.is_empty() {
@@ -37,7 +37,7 @@ pub(super) fn check_shape(messages: &Value) -> Checked {
     Ok(())
 }
 
-/// Who may speak after whom.
+/// Checks the order of the roles.
 pub(super) fn check_order(
     messages: &[Value],
     origins: &[Option<Origin>],
@@ -75,7 +75,8 @@ pub(super) fn check_order(
     for (index, message) in messages.iter().enumerate() {
         let content: Vec<&Value> = message["content"].as_array().into_iter().flatten().collect();
         let calls = ids(&content, "tool_use", "id");
-        // Not even another assistant message may come between, though the two would be merged.
+        // Not even another assistant message may come between the calls and their results, although the API
+        // would merge the two assistant messages.
         if !calls.is_empty() && role(index + 1) != Some("user") {
             return Err(unanswered(&under("messages", index), &calls));
         }
@@ -93,10 +94,10 @@ fn ends_in_white_space(content: &Value) -> bool {
     text.as_str().is_some_and(|text| text.ends_with(char::is_whitespace))
 }
 
-/// Neighbouring messages of one role, as the API merges them.
+/// Adjacent messages of one role, as the API merges them.
 struct Turn<'a> {
     role: &'a str,
-    /// Index of its first message.
+    /// Index of the turn's first message.
     index: usize,
     blocks: Vec<&'a Value>,
 }
@@ -137,7 +138,7 @@ fn check_pairing(turns: &[Turn<'_>]) -> Checked {
     Ok(())
 }
 
-/// A user turn answers every open call exactly once, before it says anything else.
+/// Checks that a user turn answers every open call exactly once, before any other block.
 fn check_results(turn: &Turn<'_>, path: &str, open: &[&str]) -> Checked {
     let is_result = |block: &&Value| block["type"] == "tool_result";
     let leading: Vec<&Value> = turn.blocks.iter().copied().take_while(is_result).collect();

@@ -1,16 +1,16 @@
-//! The meta-schema of JSON Schema draft 2020-12: which values its keywords take, at every depth.
+//! The meta-schema of JSON Schema draft 2020-12: the values that its keywords accept, at every depth.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-/// What a keyword takes.
+/// The kind of value that a keyword accepts.
 enum Takes {
     Schema,
-    /// At least one.
+    /// A list of at least one schema.
     Schemas,
     SchemasByName,
-    /// Schemas, or lists of names, by name.
+    /// By name: a schema or a list of names.
     DependenciesByName,
     NamesByName,
     Names,
@@ -90,7 +90,7 @@ const KEYWORDS: [(&[&str], Takes); 16] = [
     (&["$anchor", "$dynamicAnchor", "$recursiveAnchor"], Takes::Anchor),
 ];
 
-/// Whether `value` is a schema: an object or a boolean, with sound keywords.
+/// Whether `value` is a schema: an object or a boolean, with valid keywords.
 pub(super) fn is_schema(value: &Value) -> bool {
     match value {
         Value::Bool(_) => true,
@@ -140,7 +140,7 @@ impl Takes {
     }
 }
 
-/// Distinct strings.
+/// Whether `value` is a list of distinct strings.
 fn is_names(value: &Value) -> bool {
     let mut seen = HashSet::new();
     let is_new_name = |name: &Value| name.as_str().is_some_and(|name| seen.insert(name.to_owned()));

@@ -1,4 +1,4 @@
-//! Section 1: who asks, which version, which content type.
+//! Section 1: the API key, the version and the content type.
 
 use axum::http::{HeaderMap, header};
 
@@ -18,7 +18,7 @@ pub(super) fn check(headers: &HeaderMap, api_key: &str) -> Checked {
     if content_type.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Refusal::invalid("content-type", "must be application/json"));
     }
-    // No beta is played here: what needs one would be neither checked nor answered as it should be.
+    // No beta feature is simulated, so a request that needs one could not be checked or answered correctly.
     match single(headers, "anthropic-beta")? {
         Some(beta) => {
             let message = format!("Unexpected value(s) `{beta}` for the `anthropic-beta` header");
@@ -51,7 +51,7 @@ fn check_key(headers: &HeaderMap, api_key: &str) -> Checked {
     }
 }
 
-/// The one value of a header.
+/// The value of a header that may be sent at most once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

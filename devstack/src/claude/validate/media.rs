@@ -1,4 +1,4 @@
-//! Images and PDFs: whether they can be decoded, and how large they are (contract, section 11).
+//! Images and PDFs: whether they can be decoded, and their size (contract, section 11).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::{Checked, Refusal, shape::under};
 use crate::picture::crc32;
 
-/// Accepted image types.
+/// Media types of images that the API accepts.
 pub(super) const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 const MAX_SIDE: u64 = 8_000;
-/// In a request with more than so many images.
+/// `MAX_SIDE_OF_MANY` applies to a request with more images than this.
 const MANY: usize = 20;
 const MAX_SIDE_OF_MANY: u64 = 2_000;
 
-/// Checks an image by itself; `block` is its path.
+/// Checks one image by itself; `block` is its path.
 pub(super) fn check_image(bytes: &[u8], media_type: &str, block: &str) -> Checked {
     let Some(decoded) = decode(bytes) else {
         return Err(Refusal::invalid(block, "Could not process image"));
@@ -28,7 +28,7 @@ pub(super) fn check_image(bytes: &[u8], media_type: &str, block: &str) -> Checke
     Ok(())
 }
 
-/// Checks what holds for all images of a request together.
+/// Checks the limits that apply to all images of a request together.
 pub(super) fn check_sizes(messages: &[Value]) -> Checked {
     let mut found = Vec::new();
     for (index, message) in messages.iter().enumerate() {
@@ -52,7 +52,7 @@ fn too_large(block: &str, most: &str) -> Refusal {
     Refusal::invalid(&under(block, "image.source.base64.data"), &message)
 }
 
-/// The images in a message or a result, by their paths.
+/// Collects the images in a message or a tool result, with their paths.
 fn images<'a>(content: &'a Value, path: &str, found: &mut Vec<(String, &'a str)>) {
     for (index, block) in content.as_array().into_iter().flatten().enumerate() {
         let path = under(path, index);
@@ -69,11 +69,11 @@ fn images<'a>(content: &'a Value, path: &str, found: &mut Vec<(String, &'a str)>
 
 struct Decoded {
     media_type: &'static str,
-    /// The longer one, in pixels.
+    /// Length of the longer side, in pixels.
     side: u64,
 }
 
-/// What a decoder makes of an image; `None` if it is cut, or none.
+/// The type and size of an image; `None` if it is incomplete or not an image.
 fn decode(bytes: &[u8]) -> Option<Decoded> {
     let (media_type, (width, height)) = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ("image/png", png(bytes)?),
@@ -85,13 +85,13 @@ fn decode(bytes: &[u8]) -> Option<Decoded> {
     (width > 0 && height > 0).then_some(Decoded { media_type, side: width.max(height) })
 }
 
-/// `count` bytes as a number, the first one counting most.
+/// The `count` bytes at `at` as a big-endian number.
 fn big(bytes: &[u8], at: usize, count: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + count)?;
     Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// As [`big`], the last one counting most.
+/// The `count` bytes at `at` as a little-endian number.
 fn little(bytes: &[u8], at: usize, count: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + count)?;
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))

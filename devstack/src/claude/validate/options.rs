@@ -1,4 +1,4 @@
-//! Section 2 without tools and messages: keys, limits, thinking, effort, the format of the answer.
+//! Section 2 without tools and messages: keys, limits, thinking, effort and the format of the answer.
 
 use serde_json::{Map, Value};
 
@@ -28,11 +28,11 @@ const KEYS: [&str; 16] = [
 ];
 const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
 const MODEL_MAX_TOKENS: u64 = 128_000;
-/// Above this a client has to stream, which this Claude does not play.
+/// Above this value a client must stream, which this server does not simulate.
 const MAX_TOKENS_WITHOUT_STREAM: u64 = 21_333;
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
-/// Everything at the top level that does not depend on the model.
+/// Checks the top-level settings that do not depend on the model.
 pub(super) fn check_top_level(body: &Value) -> Checked {
     let map = any_object(body, "body")?;
     for key in SAMPLING {
@@ -98,7 +98,7 @@ fn check_max_tokens(value: &Value) -> Checked {
     }
 }
 
-/// `thinking` and `output_config`, as far as the model takes them.
+/// Checks `thinking` and `output_config` against what the model accepts.
 pub(super) fn check_model_settings(body: &Value, model: Model) -> Checked {
     let effort = match body.get("output_config") {
         Some(config) => check_output_config(config, model)?,
@@ -110,7 +110,7 @@ pub(super) fn check_model_settings(body: &Value, model: Model) -> Checked {
     }
 }
 
-/// The effort, if one is set.
+/// Checks `output_config` and returns the effort, if one is set.
 fn check_output_config(config: &Value, model: Model) -> Result<Option<&str>, Refusal> {
     let path = "output_config";
     let config = object(config, path, &["effort", "format"])?;

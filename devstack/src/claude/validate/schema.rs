@@ -1,4 +1,4 @@
-//! JSON Schemas: what a tool's input must be, and the limits of structured outputs and strict tools.
+//! JSON Schemas: the rules for a tool's input schema, and the limits of structured outputs and strict tools.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::{
     shape::{any_object, under},
 };
 
-/// Keywords the grammar of structured outputs does not know.
+/// Keywords that the grammar of structured outputs does not support.
 const UNSUPPORTED: [&str; 13] = [
     "minimum",
     "maximum",
@@ -24,16 +24,16 @@ const UNSUPPORTED: [&str; 13] = [
     "not",
 ];
 
-/// What the names of an input's own properties match; deeper ones may be any.
+/// Pattern for the names of the top-level properties of an input; nested properties may have any name.
 const KEY_PATTERN: &str = "^[a-zA-Z0-9_.-]{1,64}$";
 const COMBINATORS: [&str; 3] = ["oneOf", "allOf", "anyOf"];
 
-/// Keywords that hold a schema, a list of schemas, schemas by name.
+/// Keywords whose value is a schema, a list of schemas, or schemas by name.
 const INNER: [&str; 2] = ["items", "contains"];
 const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const BY_NAME: [&str; 3] = ["properties", "$defs", "definitions"];
 
-/// A tool's `input_schema`: an object that describes an object.
+/// Checks a tool's `input_schema`: an object schema for an object.
 pub(super) fn check_input(schema: &Value, path: &str) -> Checked {
     let map = any_object(schema, path)?;
     if map.get("type").and_then(Value::as_str) != Some("object") {
@@ -62,16 +62,16 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= 64 && key.chars().all(fits)
 }
 
-/// What a strict schema adds to the limits of its request.
+/// The amounts that a strict schema adds to the limits of its request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weight {
-    /// Properties that are not required.
+    /// Number of properties that are not required.
     pub optional: usize,
-    /// Parameters with more than one type.
+    /// Number of parameters with more than one type.
     pub unions: usize,
 }
 
-/// A schema the answer or a strict tool's input is held to.
+/// Checks a schema that the answer or a strict tool's input must satisfy.
 pub(super) fn check_limited(schema: &Value, path: &str) -> Result<Weight, Refusal> {
     any_object(schema, path)?;
     let mut weight = Weight::default();
@@ -114,7 +114,7 @@ fn walk(schema: &Value, path: &str, weight: &mut Weight) -> Checked {
     Ok(())
 }
 
-/// Refuses references to elsewhere and schemas that contain themselves.
+/// Refuses references to other documents and schemas that contain themselves.
 fn check_references<'a>(
     schema: &'a Value,
     root: &'a Value,
@@ -135,7 +135,7 @@ fn check_references<'a>(
         open.pop();
     }
     for (inner, name) in inner_schemas(map) {
-        // Definitions are looked at where they are used.
+        // Definitions are checked where they are referenced.
         if !name.starts_with("$defs") && !name.starts_with("definitions") {
             check_references(inner, root, &under(path, name), open)?;
         }
@@ -143,7 +143,7 @@ fn check_references<'a>(
     Ok(())
 }
 
-/// The schemas directly inside a schema, and where they are.
+/// The schemas directly inside a schema, with their relative paths.
 fn inner_schemas(map: &Map<String, Value>) -> Vec<(&Value, String)> {
     let mut found = Vec::new();
     for keyword in INNER {

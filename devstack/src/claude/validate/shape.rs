@@ -1,10 +1,10 @@
-//! The words in which the API says that a value has the wrong shape.
+//! Checks of a value's shape, with the API's error messages.
 
 use serde_json::{Map, Value};
 
 use super::{Checked, Refusal};
 
-/// The object at `path`, which has no keys but `keys`.
+/// The object at `path`; keys other than `keys` are refused.
 pub(super) fn object<'a>(
     value: &'a Value,
     path: &str,
@@ -17,7 +17,7 @@ pub(super) fn object<'a>(
     }
 }
 
-/// The object at `path`, whatever its keys.
+/// The object at `path`, with any keys.
 pub(super) fn any_object<'a>(
     value: &'a Value,
     path: &str,
@@ -31,7 +31,7 @@ pub(super) fn array<'a>(value: &'a Value, path: &str) -> Result<&'a [Value], Ref
     array.ok_or_else(|| Refusal::invalid(path, "Input should be a valid array"))
 }
 
-/// The value of a key that must be there.
+/// The value of a required key.
 pub(super) fn required<'a>(
     map: &'a Map<String, Value>,
     path: &str,
@@ -40,7 +40,7 @@ pub(super) fn required<'a>(
     map.get(key).ok_or_else(|| Refusal::invalid(&under(path, key), "Field required"))
 }
 
-/// The string of a key that must be there.
+/// The string value of a required key.
 pub(super) fn string<'a>(
     map: &'a Map<String, Value>,
     path: &str,
@@ -50,7 +50,7 @@ pub(super) fn string<'a>(
     value.ok_or_else(|| Refusal::invalid(&under(path, key), "Input should be a valid string"))
 }
 
-/// A string that is one of `allowed`, under a key that must be there.
+/// The string value of a required key; it must be one of `allowed`.
 pub(super) fn choice<'a>(
     map: &'a Map<String, Value>,
     path: &str,
@@ -66,7 +66,7 @@ pub(super) fn choice<'a>(
     }
 }
 
-/// Checks a string under a key that may be absent.
+/// Checks that the value of an optional key is a string.
 pub(super) fn optional_string(map: &Map<String, Value>, path: &str, key: &str) -> Checked {
     if map.contains_key(key) {
         string(map, path, key)?;
@@ -74,7 +74,7 @@ pub(super) fn optional_string(map: &Map<String, Value>, path: &str, key: &str) -
     Ok(())
 }
 
-/// Checks a boolean under a key that may be absent.
+/// Checks that the value of an optional key is a boolean.
 pub(super) fn optional_bool(map: &Map<String, Value>, path: &str, key: &str) -> Checked {
     match map.get(key) {
         None | Some(Value::Bool(_)) => Ok(()),
@@ -82,7 +82,7 @@ pub(super) fn optional_bool(map: &Map<String, Value>, path: &str, key: &str) -> 
     }
 }
 
-/// `key` under `path`.
+/// The path of `key` in the value at `path`, with a dot between the two.
 pub(super) fn under(path: &str, key: impl std::fmt::Display) -> String {
     if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
 }

@@ -24,7 +24,7 @@ const KEYS: [&str; 10] = [
     "eager_input_streaming",
     "type",
 ];
-/// The wire takes 128 in places; 64 is what works everywhere, so that is what is asked of clients.
+/// Some endpoints accept 128 characters; 64 work everywhere, so clients must keep to 64.
 const NAME_PATTERN: &str = "^[a-zA-Z0-9_-]{1,64}$";
 const MAX_STRICT_TOOLS: usize = 20;
 const MAX_OPTIONAL: usize = 24;
@@ -59,7 +59,7 @@ pub(super) fn check(body: &Value, model: Model) -> Checked {
     }
 }
 
-/// The tool's name.
+/// Checks one tool and returns its name.
 fn check_tool<'a>(tool: &'a Value, path: &str) -> Result<&'a str, Refusal> {
     let map = object(tool, path, &KEYS)?;
     if map.contains_key("type") {

@@ -1,4 +1,4 @@
-//! What rmcp's client, which the daemon uses, makes of this server.
+//! How this server works with rmcp's own client.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ async fn call(
 }
 
 #[tokio::test]
-async fn it_connects_lists_pages_calls_and_deletes_its_session() {
+async fn rmcps_client_connects_lists_pages_calls_and_deletes_its_session() {
     let options = McpOptions { page_size: Some(10), ..Default::default() };
     let world = World::start(options).await;
     let mut client = connect(&world).await;
@@ -66,7 +66,7 @@ async fn it_connects_lists_pages_calls_and_deletes_its_session() {
 }
 
 #[tokio::test]
-async fn a_stream_without_an_event_is_lost_to_it_at_once_and_the_session_lives_on() {
+async fn a_stream_without_an_event_fails_the_call_at_once_and_keeps_the_session() {
     let world = World::start(McpOptions::default()).await;
     let client = connect(&world).await;
     world.mcp.override_tool("todo.create", 1, Behaviour::EndsStream);
@@ -78,7 +78,7 @@ async fn a_stream_without_an_event_is_lost_to_it_at_once_and_the_session_lives_o
 }
 
 #[tokio::test]
-async fn after_a_restart_of_the_server_it_opens_a_new_session_by_itself() {
+async fn after_a_restart_of_the_server_rmcps_client_opens_a_new_session() {
     let world = World::start(McpOptions::default()).await;
     let client = connect(&world).await;
     world.mcp.forget_sessions().await;

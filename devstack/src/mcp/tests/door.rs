@@ -7,7 +7,7 @@ fn ping() -> Value {
 }
 
 #[tokio::test]
-async fn nobody_enters_without_a_valid_jwt_and_a_space() {
+async fn a_request_without_a_valid_jwt_and_a_space_is_refused() {
     let world = World::start(McpOptions::default()).await;
     let with = |token: Option<&str>, space: Option<&str>| {
         let mut request = world
@@ -37,7 +37,7 @@ async fn nobody_enters_without_a_valid_jwt_and_a_space() {
 }
 
 #[tokio::test]
-async fn a_closed_door_refuses_connections_and_opens_again_at_the_same_port() {
+async fn a_stopped_server_refuses_connections_and_listens_again_on_the_same_port() {
     let world = World::start(McpOptions::default()).await;
     let knock = async || world.post(&initialize("2025-11-25")).send().await;
     for _ in 0..2 {
@@ -74,7 +74,7 @@ async fn an_offer_is_accepted_up_to_2025_11_25_and_answered_with_that_beyond() {
         ("2026-07-28", "2025-11-25"),
         ("2031-01-01", "2025-11-25"),
     ] {
-        // The header is not looked at yet.
+        // The header is not checked on initialize.
         let request = world.post(&initialize(offered)).header("mcp-protocol-version", offered);
         let answer = event(request.send().await.unwrap()).await;
         assert_eq!(answer["result"]["protocolVersion"], agreed, "{offered}");
@@ -119,7 +119,7 @@ async fn a_post_must_accept_both_forms_and_be_json_of_at_most_4_mib() {
     assert_rpc(post(both, "text/plain", good.clone()), 415, -32000).await;
     assert_rpc(post(both, json, "{".into()), 400, -32700).await;
     assert_rpc(post(both, json, format!("[{good}]")), 400, -32700).await;
-    // What the official schema says of `params`: an object, or none.
+    // The official schema allows for `params` an object or nothing.
     let odd = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":null}"#;
     assert_rpc(post(both, json, odd.into()), 400, -32700).await;
     assert_rpc(post(both, json, " ".repeat((4 << 20) + 1)), 413, -32000).await;
@@ -166,7 +166,7 @@ async fn a_session_is_unknown_to_all_after_delete_and_forbidden_to_others_before
 }
 
 #[tokio::test]
-async fn forgetting_the_sessions_leaves_every_one_unknown_and_new_ones_welcome() {
+async fn after_forget_sessions_old_sessions_are_unknown_and_new_ones_can_be_opened() {
     let world = World::start(McpOptions::default()).await;
     let (first, second) = (world.open("anna", "a").await, world.open("ben", "b").await);
     assert_eq!(world.mcp.open_sessions(), 2);
@@ -194,7 +194,7 @@ async fn a_session_has_one_stream_of_the_servers_own_at_a_time() {
         .header("mcp-session-id", &session.id)
         .header("accept", "application/json");
     assert_rpc(json_only, 406, -32000).await;
-    // The stream ends with its session, without an event.
+    // The stream ends when its session ends, without an event.
     session.request(Method::DELETE).send().await.unwrap();
     assert_eq!(stream.text().await.unwrap(), "");
 }
@@ -209,7 +209,7 @@ async fn unknown_methods_are_json_rpc_errors() {
 }
 
 #[tokio::test]
-async fn the_host_header_is_not_looked_at() {
+async fn the_host_header_is_ignored() {
     let world = World::start(McpOptions::default()).await;
     let request = world.post(&initialize("2025-11-25")).header("host", "mana-mcp:3069");
     assert_eq!(request.send().await.unwrap().status(), 200);

@@ -1,4 +1,4 @@
-//! What tools answer, and what can be planned for them.
+//! The answers of tools, and the behaviours that can be planned for them.
 
 use tokio::time::timeout;
 
@@ -142,7 +142,7 @@ async fn jwt_and_space_are_those_of_initialize() {
     session.ok("todo.create", json!({"title": "x"})).await;
     assert_eq!(world.mcp.entries("no-such-space").len(), 1);
     assert!(world.mcp.entries("space-of-a-later-header").is_empty());
-    // The requests carry a fresh JWT, the tools keep the old one.
+    // The requests carry a fresh JWT; the tools keep using the old one.
     world.clock.advance(Duration::from_secs(900));
     assert_eq!(session.ask("ping", json!({})).await["result"], json!({}));
     let refused = session.error("todo.create", json!({"title": "y"})).await;
@@ -195,7 +195,7 @@ async fn enforcing_denies_the_31st_call_in_a_minute_and_destructive_tools() {
         assert_eq!(is_error(last), denied);
         let destructive = session.call("todo.deleteAll", json!({})).await;
         assert_eq!(is_error(destructive), denied, "{policy:?}");
-        // Neither another tool nor another user, nor the next minute, is concerned.
+        // Another tool, another user and the next minute are not affected.
         session.ok("habits.list", json!({})).await;
         world.open("ben", "space-a").await.ok("spaces.list", json!({})).await;
         world.clock.advance(Duration::from_secs(60));
@@ -260,7 +260,7 @@ async fn a_tool_that_outlasts_the_idle_timeout_loses_its_stream_and_finishes_all
 }
 
 #[tokio::test]
-async fn calls_of_a_session_run_beside_one_another_and_can_be_waited_for() {
+async fn calls_of_a_session_run_concurrently_and_can_be_waited_for() {
     let options = McpOptions { idle_timeout: None, ..Default::default() };
     let world = World::start(options).await;
     let session = world.open("anna", "space-a").await;
@@ -275,7 +275,7 @@ async fn calls_of_a_session_run_beside_one_another_and_can_be_waited_for() {
     };
     let (stuck, spaces) = tokio::join!(stuck, other);
     assert_eq!(spaces["spaces"][0]["id"], "space-a");
-    // The head of the stream is there, an event never comes; deleting the session ends it.
+    // The head of the answer arrived, but no event will; deleting the session ends the stream.
     let stuck = stuck.unwrap();
     assert_eq!(session.request(Method::DELETE).send().await.unwrap().status(), 200);
     assert_eq!(stuck.text().await.unwrap(), "");

@@ -1,5 +1,5 @@
-//! What was asked of the model and what it cost: nothing received is paid for again, and the ledger is
-//! never below what was served.
+//! The model requests and their cost: a reply that was received is not paid for again, and the ledger is
+//! never below what the model billed.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use mana_persona_runner::{
 };
 
 use super::{Findings, Run};
-use crate::{Problem, rounds::Course, world::World};
+use crate::{Problem, rounds::Counts, world::World};
 
 pub(super) async fn check(
     world: &World,
     journal: &Journal,
     runs: &[Run],
-    (course, most_lost): (&Course, usize),
+    (counts, most_lost): (&Counts, usize),
     findings: &mut Findings,
 ) -> Result<(), Problem> {
     let bills = world.peers.claude.bills();
@@ -38,16 +38,16 @@ pub(super) async fn check(
         "model requests: {} served, {recorded} replies recorded once each, {extra} extra, {lost} lost by \
          the journal (bound: {most_lost}); {} of {} kills hit new requests under way, {} in all",
         bills.len(),
-        course.kills_while_asking,
-        course.kills,
-        course.asking_at_kills.len(),
+        counts.kills_while_asking,
+        counts.kills,
+        counts.asking_at_kills.len(),
     ));
     repeated(world, lost, findings);
     ledger(journal, runs, &bills, findings).await
 }
 
-/// A request is made again only where its answer was lost, and then with the same bytes. Which it is
-/// can be told by the last call in its history, which no other run has.
+/// Checks that a request is sent again only if its answer was lost, and then with the same bytes. A request
+/// is identified by the last call in its history, because call ids are unique.
 fn repeated(world: &World, lost: usize, findings: &mut Findings) {
     let mut made: HashMap<(String, usize, bool), Vec<String>> = HashMap::new();
     for request in world.peers.claude.requests() {
@@ -113,16 +113,17 @@ async fn ledger(
     Ok(())
 }
 
-/// The fleet's money of every month in which a run began or went on.
+/// The fleet's spending in every month in which a run started or was updated.
 async fn fleet(journal: &Journal, runs: &[Run]) -> Result<Usd, Problem> {
     let (Some(first), Some(last)) = (runs.first(), runs.iter().map(|run| run.row.updated_at).max())
     else {
         return Ok(Usd::ZERO);
     };
-    // At midnight: with its time of day, the month of a late hour would lie behind that of an early one.
+    // The dates are compared at midnight: with the time of day, a late start in one month could be after an
+    // early end in a later month and that month would be skipped.
     let month =
         |time: jiff::Timestamp| time.to_zoned(TimeZone::UTC).first_of_month()?.start_of_day();
-    // A clock that is stepped may have shown another month an hour before or after.
+    // A stepped clock may have shown another month one hour earlier or later.
     let (mut now, end) = (month(first.row.started_at - 1.hour())?, month(last + 1.hour())?);
     let mut total = Usd::ZERO;
     while now <= end {

@@ -1,4 +1,4 @@
-//! No row is lost or doubled, no call is carried out twice.
+//! Checks that no row is lost or duplicated and that no call is executed twice.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -43,7 +43,8 @@ pub(super) async fn check(world: &World, runs: &[Run], findings: &mut Findings) 
     ));
 }
 
-/// Each finished run has its rows, as many as its journal says, without a gap. Takes them away.
+/// Checks that each finished run has as many rows as its journal says, without a gap. Removes these rows from
+/// `by_run`.
 fn of_runs(runs: &[Run], by_run: &mut HashMap<&str, Vec<&ActionRow>>, findings: &mut Findings) {
     for run in runs.iter().filter(|run| run.row.state == RunState::Finished) {
         let id = run.row.id.to_string();
@@ -52,7 +53,8 @@ fn of_runs(runs: &[Run], by_run: &mut HashMap<&str, Vec<&ActionRow>>, findings: 
         findings.expect(calls == run.row.calls, || {
             format!("run {id} has {calls} rows of calls, its journal says {}", run.row.calls)
         });
-        // Stopped after its first reply and before the calls in it, it uses up its slot with nothing.
+        // A run that is stopped after its first reply and before the reply's calls finishes its slot without
+        // a row.
         let was_stopped =
             run.row.end_reason.as_deref().is_some_and(|why| why.starts_with("stopped"));
         findings.expect(!rows.is_empty() || was_stopped, || {
@@ -112,7 +114,7 @@ async fn feedback(world: &World, runs: &[Run], actions: &[ActionRow], findings: 
     findings.figure(format!("feedback: {} rows of {rated_runs} runs", rows.len()));
 }
 
-/// A batch that is posted again is the same, byte for byte.
+/// Checks that a batch that is posted again has the same bytes.
 fn identical_bytes(world: &World, findings: &mut Findings) {
     let posts = world.peers.auth.served.recorder.matching(|request| {
         request.path().ends_with("/actions") || request.path().ends_with("/feedback")

@@ -1,4 +1,4 @@
-//! mana-mcp never ends a session by itself, so whoever resumes a run ends those the journal tells of.
+//! mana-mcp never expires a session, so a resumed run must end the sessions that its journal lists.
 
 use super::{Findings, Run};
 use crate::world::World;
@@ -8,7 +8,7 @@ pub(super) fn check(world: &World, runs: &[Run], auth_faults: bool, findings: &m
         || runs.iter().flat_map(|run| run.requests.sessions.iter().map(move |id| (run, id)));
     let mcp = &world.peers.mcp;
     let left: Vec<_> = known().filter(|(_, session)| mcp.is_open(session)).collect();
-    // A run that is closed without a login has no JWT to end its sessions with.
+    // A run that is closed without a login has no JWT with which it could end its sessions.
     if !auth_faults {
         for (run, session) in &left {
             findings.violations.push(format!("run {} left MCP session {session} open", run.row.id));

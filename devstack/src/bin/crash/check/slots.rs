@@ -1,4 +1,4 @@
-//! Every persona has one finished run for each slot it was due in, and no other.
+//! Checks that every persona has one finished run for each slot in which it was due, and no other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -57,7 +57,7 @@ pub(super) fn check(world: &World, runs: &[Run], findings: &mut Findings) {
     }
 }
 
-/// Who was due, for which slot, by what /due answered.
+/// The persona and slot of every entry in the answers of /due.
 fn due(world: &World) -> BTreeSet<(String, String)> {
     let listings = world.peers.auth.listings();
     let due = listings.iter().flat_map(|listing| {
@@ -69,7 +69,7 @@ fn due(world: &World) -> BTreeSet<(String, String)> {
     due.collect()
 }
 
-/// Slots in which a persona stopped being due because rows of an earlier slot arrived late, or once more.
+/// Slots in which a persona was no longer due because rows of an earlier slot were delivered late or again.
 fn displaced(world: &World, runs: &[Run]) -> BTreeSet<(String, String)> {
     let slots: HashMap<String, &Run> =
         runs.iter().map(|run| (run.row.id.to_string(), run)).collect();

@@ -1,4 +1,4 @@
-//! What makes a prefix another one, and what does not.
+//! Which changes invalidate a prefix, and which do not.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{super::fixture::Client, big_tool, for_an_hour, marked, persona, shor
 
 type Edit = fn(&mut Value);
 
-/// What an edited request reads after the unedited one has written everything.
+/// Tokens that an edited request reads after the unedited request has written everything.
 async fn still_read(edit: Edit) -> u64 {
     let client = Client::start().await;
     client.accepts(persona("Anna")).await;
@@ -23,7 +23,7 @@ async fn any_change_of_the_tools_or_the_model_loses_everything() {
         |body| body["tools"].as_array_mut().unwrap().reverse(),
         |body| drop(body["tools"].as_array_mut().unwrap().remove(0)),
         |body| body["tools"].as_array_mut().unwrap().insert(0, big_tool("a_b", 100)),
-        // The same schema with its keys in another order is another text.
+        // The same schema with its keys in another order is a different text.
         |body| body["tools"][0]["input_schema"] = json!({"properties": {}, "type": "object"}),
         |body| body["model"] = json!("claude-sonnet-5-5"),
     ] {
@@ -76,7 +76,7 @@ async fn markers_spelling_and_other_settings_lose_nothing() {
         |body| drop(body["tools"][1].as_object_mut().unwrap().remove("cache_control")),
         |body| body["tools"][0] = marked(body["tools"][0].clone(), short_lived()),
         |body| body["tools"][1] = marked(body["tools"][1].clone(), for_an_hour()),
-        // A text is a block of text.
+        // A text is equivalent to one text block.
         |body| body["messages"][0]["content"] = json!([super::text(&words(100))]),
         |body| body["system"] = body["system"][0]["text"].clone(),
     ] {

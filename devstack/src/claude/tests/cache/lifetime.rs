@@ -1,4 +1,4 @@
-//! How long entries live, by a clock that tests move.
+//! The lifetime of cache entries, with a clock that the tests move.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ async fn an_entry_is_gone_after_five_minutes_unless_it_is_used() {
 }
 
 #[tokio::test]
-async fn only_what_is_hit_lives_on() {
+async fn only_entries_that_are_read_get_a_new_lifetime() {
     let client = Client::start().await;
     client.accepts(persona("Anna")).await;
     client.clock.advance(4 * MINUTE);
     assert_eq!(client.spends(persona("Ben")).await, (0, 300, 600));
     client.clock.advance(2 * MINUTE);
-    // Ben kept the tools alive; Anna's own prefix is past its time.
+    // Ben's request kept the tools alive; Anna's own prefix has expired.
     assert_eq!(client.spends(persona("Anna")).await, (0, 300, 600));
     assert_eq!(client.spends(persona("Ben")).await, (0, 0, 900));
 }
@@ -37,7 +37,7 @@ async fn only_what_is_hit_lives_on() {
 async fn the_time_runs_from_the_start_of_the_request_however_long_its_answer_takes() {
     let client = Client::start().await;
     let clock = client.clock.clone();
-    // The rule is asked while the answer is being made.
+    // The rule is called while the answer is being made.
     client.claude.answer_with(move |request| {
         if request.system.starts_with("Anna") {
             clock.advance(4 * MINUTE);
@@ -59,7 +59,7 @@ fn with_tools_for_an_hour(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_written_for_an_hour_is_told_apart_and_lives_for_an_hour() {
+async fn one_hour_writes_are_reported_separately_and_live_for_an_hour() {
     let client = Client::start().await;
     let first = client.accepts(with_tools_for_an_hour("Anna")).await;
     let split = &first.json["usage"]["cache_creation"];

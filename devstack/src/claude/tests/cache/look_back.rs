@@ -1,10 +1,10 @@
-//! How far a marker looks back for what was written before.
+//! How many blocks before a marker are searched for an earlier entry.
 
 use serde_json::{Value, json};
 
 use super::{super::fixture::Client, marked, persona, short_lived, text, words};
 
-/// The request of `persona` with this many one-word blocks behind its question.
+/// The request of `persona` with this many one-word blocks after its question.
 fn with_blocks(n: usize) -> Value {
     let mut body = persona("Anna");
     let mut blocks = vec![text(&words(100))];
@@ -14,14 +14,14 @@ fn with_blocks(n: usize) -> Value {
 }
 
 #[tokio::test]
-async fn nineteen_new_blocks_are_in_reach_and_twenty_are_not() {
+async fn a_marker_looks_back_over_nineteen_new_blocks_but_not_twenty() {
     let client = Client::start().await;
     client.accepts(with_blocks(0)).await;
     assert_eq!(client.spends(with_blocks(19)).await, (0, 190, 900));
 
     let client = Client::start().await;
     client.accepts(with_blocks(0)).await;
-    // The markers on tools and system prompt find their own entries all the same.
+    // The markers on tools and system prompt still find their own entries.
     assert_eq!(client.spends(with_blocks(20)).await, (0, 300, 800));
 }
 
@@ -36,10 +36,10 @@ async fn a_second_marker_nearer_the_old_end_bridges_a_long_turn() {
 }
 
 #[tokio::test]
-async fn only_where_a_marker_stood_is_something_to_find() {
+async fn only_prefixes_that_ended_at_a_marker_are_found() {
     let client = Client::start().await;
     client.accepts(with_blocks(5)).await;
-    // The same beginning, but it parts ways before the end that was written.
+    // The same beginning, but the prompts differ before the end that was written.
     assert_eq!(client.spends(with_blocks(4)).await, (0, 140, 800));
     let mut unmarked = with_blocks(5);
     unmarked.as_object_mut().unwrap().remove("cache_control");
