@@ -27,8 +27,9 @@ pub(crate) struct LeftOut {
 type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
-    /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
-    /// for their schemas for the first time. Hidden ones are not looked at.
+    /// Those of a server's tools that can be offered, with schemas that Claude takes and without keys that say
+    /// nothing to the model, and how many are left out for their schemas for the first time. Hidden ones are not
+    /// checked.
     pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
@@ -42,7 +43,11 @@ impl LeftOut {
                 None => schema::fit(&mut tool.input_schema).err(),
             };
             match unfit {
-                None => offered.push(tool),
+                None => {
+                    tool.description.truncate(tool.description.trim_end().len());
+                    schema::trim(&mut tool.input_schema);
+                    offered.push(tool);
+                }
                 Some(unfit) if !is_hidden && remember(&self.unfit, &tool.name) => {
                     newly += 1;
                     tracing::warn!(
