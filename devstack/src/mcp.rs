@@ -163,6 +163,11 @@ impl ManaMcp {
         tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tool));
     }
 
+    /// What `tools/list` says of each tool.
+    pub fn listed_tools(&self) -> Vec<Value> {
+        self.shared.tools().iter().map(|tool| tool.listing()).collect()
+    }
+
     /// What the space holds, in the order it was written.
     pub fn entries(&self, space_id: &str) -> Vec<Entry> {
         self.shared.spaces.entries(space_id)
