@@ -5,7 +5,7 @@
 //!   schema (docs/contracts/anthropic-messages.md, section 11). It refuses a whole request for one other
 //!   schema. Keywords of older drafts that have exactly one meaning are rewritten as draft 2020-12; nothing
 //!   else is changed.
-//! - [`trim`]: keys that say nothing to the model are removed.
+//! - [`trim()`]: keys that say nothing to the model are removed.
 
 mod trim;
 
