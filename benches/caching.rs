@@ -1,12 +1,17 @@
-//! Measures the saving of the prompt cache: ten personas spend a day of five replies each on devstack, whose
-//! Claude keeps a cache as the real one does and counts what each request reads from it and writes to it.
+//! Measures the saving of the prompt cache, and how much smaller the tools are without keys that say nothing to
+//! Claude. Ten personas spend a day of five replies each on devstack, whose Claude keeps a cache as the real one
+//! does and counts what each request reads from it and writes to it.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
 
 use std::process::ExitCode;
 
-use devstack::{Devstack, catalog, clock::Clock as PeerClock};
+use devstack::{
+    Devstack, catalog,
+    claude::{CacheUsage, tokens_of_tools},
+    clock::Clock as PeerClock,
+};
 use mana_persona_runner::{app::App, clock::Clock, config::Config, domain::derive_password};
 use serde_json::Value;
 
@@ -54,5 +59,34 @@ async fn main() -> ExitCode {
         usage.written,
         usage.read,
     );
+    print_tools(&peers);
     if percent <= GOAL { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints the size and the price of the tools as they are sent, and as they would be with the input schemas
+/// and descriptions that mana-mcp lists.
+fn print_tools(peers: &Devstack) {
+    let requests = peers.claude.requests();
+    let bills = peers.claude.bills();
+    let main_turns = requests.iter().zip(&bills).filter(|(request, _)| !request.tools.is_empty());
+    // A request that reads anything from the cache reads the tools, which are the beginning of the prompt.
+    let (hits, misses): (Vec<_>, Vec<_>) = main_turns.partition(|(_, bill)| bill.input.read > 0);
+    let sent = &hits[0].0.tools;
+    let (listed, mut untrimmed) = (peers.mcp.listed_tools(), sent.clone());
+    for tool in &mut untrimmed {
+        let spelling = |listed: &Value| listed["name"].as_str().unwrap().replace('.', "_");
+        let listed = listed.iter().find(|listed| spelling(listed) == tool["name"]).unwrap();
+        tool["description"] = listed["description"].clone();
+        tool["input_schema"] = listed["inputSchema"].clone();
+    }
+    println!("the {} tools at the beginning of each of these requests:", sent.len());
+    for (tools, how) in [(&untrimmed, "as mana-mcp lists them"), (sent, "as they are sent      ")] {
+        let tokens = tokens_of_tools(tools);
+        let (read, written) = (tokens * hits.len() as u64, tokens * misses.len() as u64);
+        println!(
+            "\x20 {how} {} characters, {tokens} tokens, billed as {:.0} in all",
+            Value::from(tools.clone()).to_string().chars().count(),
+            CacheUsage { uncached: 0, written, read }.billed_input_tokens(),
+        );
+    }
 }

@@ -48,6 +48,7 @@ mod tests;
 pub use bill::Bill;
 pub use cache::CacheUsage;
 pub use desk::Desk;
+pub use prompt::tokens_of_tools;
 pub use rate_limit::RateLimit;
 pub use request::{ParsedRequest, ToolOutcome};
 pub use script::Scripted;

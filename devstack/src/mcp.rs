@@ -163,6 +163,11 @@ impl ManaMcp {
         tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tool));
     }
 
+    /// The entry of each tool in `tools/list`.
+    pub fn listed_tools(&self) -> Vec<Value> {
+        self.shared.tools().iter().map(|tool| tool.listing()).collect()
+    }
+
     /// The entries of the space, in the order in which they were written.
     pub fn entries(&self, space_id: &str) -> Vec<Entry> {
         self.shared.spaces.entries(space_id)

@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use devstack::claude::Desk;
 use mana_persona_runner::{
-    agent::schema::fit,
+    agent::schema::{fit, trim},
     clients::claude::{ClaudeClient, Message, ToolDefinitions},
     domain::JsonText,
 };
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 static CLAUDE: LazyLock<ClaudeClient> = LazyLock::new(super::claude);
 
 /// A schema that Claude accepts is unchanged; a schema that it does not accept is made acceptable, or the
-/// tool is left out.
+/// tool is left out. Claude still accepts the schema after it is trimmed.
 pub fn tool_schema(text: &[u8]) {
     let json = JsonText::of(text);
     let Ok(mut listed) = serde_json::from_str::<Map<String, Value>>(json.as_str()) else { return };
@@ -27,6 +27,13 @@ pub fn tool_schema(text: &[u8]) {
     assert!(!is_taken || once == encode(&listed), "changed, though Claude takes it: {once}");
     assert_eq!(fit(&mut fitted), Ok(()));
     assert_eq!(encode(&fitted), once, "fitted twice");
+
+    trim(&mut fitted);
+    assert_eq!(refusal(&fitted), None);
+    let trimmed = encode(&fitted);
+    assert!(trimmed.len() <= once.len(), "grown: {trimmed}");
+    trim(&mut fitted);
+    assert_eq!(encode(&fitted), trimmed, "trimmed twice");
 }
 
 fn encode(schema: &Map<String, Value>) -> String {

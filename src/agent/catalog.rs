@@ -1,8 +1,8 @@
-//! The tools on offer, and their names in Claude's spelling.
+//! The tools that a run offers to the model, and their names in Claude's spelling.
 //!
-//! MCP names contain dots, Claude's may not: they match `^[a-zA-Z0-9_-]{1,64}$`. The map between the
-//! two is collision-free, depends on nothing but the set of names, and exists here only; rows,
-//! metrics and logs carry the MCP name.
+//! A name in MCP may contain dots. A name for Claude matches `^[a-zA-Z0-9_-]{1,64}$`, so the catalog gives
+//! each tool a spelling of its own. Two tools never share a spelling, and the spellings depend only on the
+//! set of names: a resumed run sends the same ones. Rows, metrics and logs carry the MCP name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,54 +14,58 @@ use crate::{
     domain::ToolName,
 };
 
-/// Longest name Claude takes everywhere (docs/contracts/anthropic-messages.md, section 2).
+/// Longest tool name, in bytes, that every endpoint of Claude accepts (docs/contracts/anthropic-messages.md,
+/// section 2).
 const MAX_LEN: usize = 64;
-/// Hex digits of the hash that stands for the cut-off rest of a long name.
+/// Hex digits of the hash that replaces the end of a name longer than [`MAX_LEN`].
 const HASH_LEN: usize = 8;
 
-/// A session's tools, frozen.
+/// The tools of one run. The catalog is made once and stays the same until the run ends, except for tools
+/// that are left out because Claude refuses them.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    /// The tools as they are offered to the model.
+    /// The tools as each request of the run sends them.
     pub(super) definitions: ToolDefinitions,
     by_spelling: HashMap<String, CatalogTool>,
 }
 
-/// A tool on offer.
+/// What the policy and the dispatch of calls need to know of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogTool {
-    /// Its name as MCP lists it.
+    /// The name in `tools/list`, not Claude's spelling.
     pub name: ToolName,
-    /// Whether it only reads.
+    /// Whether a call changes nothing, so that it may be repeated and run beside other reads.
     pub is_read_only: bool,
-    /// Whether it destroys something.
+    /// Whether a call may delete data of the persona.
     pub is_destructive: bool,
-    /// Whether it is for administrators.
+    /// Whether the tool is meant for administrators, so that the policy denies its calls.
     pub is_admin: bool,
 }
 
-/// First words of what tools do that only read (docs/contracts/mana-mcp.md).
+/// First words of verbs that only read (docs/contracts/mana-mcp.md).
 const READ_VERBS: [&str; 11] = [
     "list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count", "consult",
 ];
-/// Words of what does something else besides, such as `getOrCreate`.
+/// Words that make a verb a writing one although it begins as a reading one, such as `getOrCreate`.
 const WRITING: [&str; 24] = [
     "and", "or", "then", "add", "create", "new", "make", "generate", "insert", "update", "upsert",
     "edit", "change", "set", "put", "write", "save", "store", "replace", "move", "rename", "merge",
     "mark", "send",
 ];
-/// Words of what destroys.
+/// Words that make a tool destructive, anywhere in its name.
 const DESTRUCTIVE: [&str; 10] =
     ["delete", "remove", "purge", "clear", "reset", "wipe", "destroy", "erase", "drop", "truncate"];
-/// Words of what is for administrators.
+/// Words that make a tool one for administrators, anywhere in its name.
 const ADMIN: [&str; 2] = ["admin", "administrator"];
 
 impl Catalog {
-    /// The catalog of these tools, which are sorted by name and distinct, without the hidden ones.
+    /// Makes the catalog of `tools`, without those that the policy hides. Names must be sorted and distinct.
+    ///
+    /// The schemas and descriptions are taken byte for byte: `tools` may be a stored list of a resumed run.
     pub fn new(tools: &[Tool], config: &PolicyConfig) -> Self {
         let is_hidden = |tool: &&Tool| config.hidden_tools.iter().any(|n| n == tool.name.as_str());
         let tools: Vec<_> = tools.iter().filter(|tool| !is_hidden(tool)).collect();
-        // A server that annotates tools at all means what it leaves out.
+        // A server that annotates one tool annotates every tool that only reads.
         let annotates = tools.iter().any(|tool| tool.hints.read_only.is_some());
         let spellings = spell(tools.iter().map(|tool| &tool.name));
         let definitions =
@@ -73,17 +77,17 @@ impl Catalog {
         Self { definitions, by_spelling: by_spelling.collect() }
     }
 
-    /// Whether there is nothing to offer.
+    /// Whether the catalog offers no tool; a run cannot begin with such a catalog.
     pub fn is_empty(&self) -> bool {
         self.by_spelling.is_empty()
     }
 
-    /// The tool in place `n` of the definitions, counted from 0.
+    /// The tool at index `n` of the definitions, from 0: `tools.N` in an error message of Claude.
     pub fn nth(&self, n: usize) -> Option<&ToolName> {
         self.resolve(self.definitions.name(n)?).map(|tool| &tool.name)
     }
 
-    /// No longer offers this tool. The others keep their spellings.
+    /// Removes this tool from the catalog. The other tools keep their spellings.
     pub(crate) fn leave_out(&mut self, name: &ToolName) {
         let tool = self.by_spelling.iter().find(|(_, tool)| tool.name == *name);
         let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
@@ -91,12 +95,12 @@ impl Catalog {
         self.definitions = self.definitions.without(&spelling);
     }
 
-    /// Whether nothing would be left without one.
+    /// Whether the catalog has one tool at most, so that no tool can be left out.
     pub(super) fn is_single(&self) -> bool {
         self.by_spelling.len() <= 1
     }
 
-    /// The tool the model means; `None` if it made the name up.
+    /// The tool with this spelling; `None` if the model invented the name.
     pub(crate) fn resolve(&self, spelling: &str) -> Option<&CatalogTool> {
         self.by_spelling.get(spelling)
     }
@@ -121,23 +125,24 @@ impl CatalogTool {
     }
 }
 
-/// Whether a verb says that it only reads: `list`, `listStories`, `yearRecap`, not `listen`.
+/// Whether the words of a verb say that the tool only reads: `list`, `yearRecap`, but not `listen`.
 fn reads_by_convention(verb: &[String]) -> bool {
     let is_read = verb.last().is_some_and(|word| word == "recap")
         || verb.first().is_some_and(|word| READ_VERBS.contains(&word.as_str()));
     is_read && !verb.iter().any(|word| WRITING.contains(&word.as_str()))
 }
 
-/// A spelling for each name: as it is where Claude takes it, else with `_` for every other character,
-/// a hash for what is too long, and a number for what is taken.
+/// Gives each name a spelling. A name that Claude accepts stays as it is. In other names, `_` replaces each
+/// character that Claude does not accept, a hash replaces the end of a name that is too long, and a number
+/// follows where the spelling is in use already.
 fn spell<'a>(names: impl Iterator<Item = &'a ToolName>) -> HashMap<ToolName, String> {
     let mut names: Vec<_> = names.map(|name| (name, rewrite(name.as_str()))).collect();
-    // Names that fit go first, so that none of them has to give way to a rewritten one.
+    // Names that need no change come first, so that each of them keeps its name.
     names.sort_by_key(|(name, wanted)| (name.as_str() != wanted, *name));
-    let (mut taken, mut spellings) = (HashSet::new(), HashMap::new());
+    let (mut used, mut spellings) = (HashSet::new(), HashMap::new());
     for (name, wanted) in names {
         let (mut spelling, mut n) = (wanted.clone(), 1);
-        while !taken.insert(spelling.clone()) {
+        while !used.insert(spelling.clone()) {
             n += 1;
             let suffix = format!("_{n}");
             spelling = format!("{}{suffix}", &wanted[..wanted.len().min(MAX_LEN - suffix.len())]);
@@ -147,7 +152,8 @@ fn spell<'a>(names: impl Iterator<Item = &'a ToolName>) -> HashMap<ToolName, Str
     spellings
 }
 
-/// `name` in characters Claude takes, at most 64 of them. ASCII only, so it can be cut anywhere.
+/// Rewrites `name` in characters that Claude accepts, at most [`MAX_LEN`] of them. The result is ASCII, so it
+/// can be cut at any byte.
 fn rewrite(name: &str) -> String {
     let is_fitting = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let mut spelling: String = name.chars().map(|c| if is_fitting(c) { c } else { '_' }).collect();

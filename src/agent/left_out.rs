@@ -27,9 +27,10 @@ pub(crate) struct LeftOut {
 type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
-    /// Selects the tools of a server that can be offered, and changes their schemas to ones that Claude
-    /// accepts. Returns these tools, and the number of tools that are left out because of their schemas for
-    /// the first time. The schemas of `hidden` tools are not checked; the catalog removes these tools later.
+    /// Selects the tools of a server that can be offered, changes their schemas to ones that Claude accepts, and
+    /// removes from the schemas the keys that say nothing to the model. Returns these tools, and the number of
+    /// tools that are left out because of their schemas for the first time. The schemas of `hidden` tools are
+    /// not checked; the catalog removes these tools later.
     pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools {
@@ -43,7 +44,11 @@ impl LeftOut {
                 None => schema::fit(&mut tool.input_schema).err(),
             };
             match unfit {
-                None => offered.push(tool),
+                None => {
+                    tool.description.truncate(tool.description.trim_end().len());
+                    schema::trim(&mut tool.input_schema);
+                    offered.push(tool);
+                }
                 Some(unfit) if !is_hidden && remember(&self.unfit, &tool.name) => {
                     newly += 1;
                     tracing::warn!(

@@ -1,31 +1,36 @@
-//! Whether Claude takes a tool's input schema: JSON Schema draft 2020-12 at every depth, and two rules of its
-//! own for the top (docs/contracts/anthropic-messages.md, section 11).
+//! Input schemas of tools, before a catalog is made of them. A catalog that is stored in the journal is never
+//! changed: a resumed run sends the same bytes.
 //!
-//! One schema that it does not take costs the whole request. What older drafts wrote in other words, with one
-//! meaning only, is written in today's; nothing else is changed.
+//! - [`fit`]: Claude accepts JSON Schema draft 2020-12 at every depth, with two more rules for the top of the
+//!   schema (docs/contracts/anthropic-messages.md, section 11). It refuses a whole request for one other
+//!   schema. Keywords of older drafts that have exactly one meaning are rewritten as draft 2020-12; nothing
+//!   else is changed.
+//! - [`trim()`]: keys that say nothing to the model are removed.
+
+mod trim;
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-/// Longest name of a property at the top.
+pub use self::trim::trim;
+use self::trim::{OF_A_SCHEMA, is_one_of};
+
+/// Longest name, in bytes, of a property at the top of a schema.
 const MAX_KEY: usize = 64;
-/// Most schemas inside one another: JSON is read no deeper.
+/// Largest number of schemas inside one another. Deeper JSON is not read at all.
 const MAX_DEPTH: usize = 128;
-/// Keywords that hold one schema.
-const OF_A_SCHEMA: &str = "items contains additionalProperties propertyNames if then else not unevaluatedItems \
-                           unevaluatedProperties contentSchema";
 const ODD_KEY: &str =
     "a property's name is empty, too long or has other characters than a-z A-Z 0-9 _ . -";
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// The schemas inside another that are still to be looked at.
+/// The schemas directly inside another one, which are checked after it.
 type Inner<'s> = Vec<&'s mut Map<String, Value>>;
 
-/// Makes `schema` one that Claude takes, where it has one meaning.
+/// Rewrites `schema` so that Claude accepts it, where the schema has exactly one meaning.
 ///
 /// # Errors
-/// When it has none, or Claude takes no such schema: why.
+/// The reason why Claude refuses the schema, in words for the log.
 pub fn fit(schema: &mut Map<String, Value>) -> Result<(), String> {
     if let Some(it) = ["oneOf", "allOf", "anyOf"].iter().find(|it| schema.contains_key(**it)) {
         return Err(format!("`{it}` stands at the top of the schema"));
@@ -50,22 +55,20 @@ pub fn fit(schema: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether these are letters, digits and `_ . -` alone.
+/// Whether `text` consists of ASCII letters, ASCII digits and `_ . -` only.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// Looks at each keyword that draft 2020-12 knows, but not into the schemas it holds. Others may hold anything.
+/// Checks the value of each keyword that draft 2020-12 defines, and adds the schemas inside to `inner`
+/// without checking them. A keyword that draft 2020-12 does not define may have any value.
 ///
 /// # Errors
-/// The keyword that holds what it may not.
+/// The first keyword with a value that draft 2020-12 does not allow.
 fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Result<(), &'s str> {
     modernise(schema)?;
     for (keyword, value) in schema {
         let is_sound = match keyword.as_str() {
-            keyword if OF_A_SCHEMA.split(' ').any(|known| known == keyword) => {
-                is_schema(value, inner)
-            }
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => match value {
                 Value::Array(list) if !list.is_empty() => {
                     list.iter_mut().all(|value| is_schema(value, inner))
@@ -106,7 +109,7 @@ fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Resul
                 value.as_str().is_some_and(|name| name.starts_with(begins) && is_plain(name))
             }
             "$vocabulary" => by_name(value, |value| value.is_boolean()),
-            _ => true,
+            keyword => !is_one_of(OF_A_SCHEMA, keyword) || is_schema(value, inner),
         };
         if !is_sound {
             return Err(keyword);
@@ -115,7 +118,10 @@ fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Resul
     Ok(())
 }
 
-/// Writes in today's words what older drafts wrote otherwise: tuples, and bounds that are exclusive.
+/// Rewrites tuples and exclusive bounds of older drafts as draft 2020-12.
+///
+/// # Errors
+/// A keyword whose meaning is not clear.
 fn modernise(schema: &mut Map<String, Value>) -> Result<(), &'static str> {
     if schema.get("items").is_some_and(Value::is_array) {
         if schema.contains_key("prefixItems") {
@@ -130,7 +136,7 @@ fn modernise(schema: &mut Map<String, Value>) -> Result<(), &'static str> {
         match schema.get(exclusive) {
             Some(Value::Bool(false)) => drop(schema.shift_remove(exclusive)),
             Some(Value::Bool(true)) => {
-                // Without a bound, nobody can say what excludes.
+                // Without a bound the keyword has no meaning.
                 let bound = schema.shift_remove(bound).ok_or(exclusive)?;
                 schema.insert(exclusive.to_owned(), bound);
             }
@@ -140,7 +146,7 @@ fn modernise(schema: &mut Map<String, Value>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether this may be a schema inside another: an object, which is still to be looked at, or true or false.
+/// Whether `value` may be a schema inside another one: true, false, or an object, which is added to `inner`.
 fn is_schema<'s>(value: &'s mut Value, inner: &mut Inner<'s>) -> bool {
     match value {
         Value::Object(schema) => inner.push(schema),
@@ -153,7 +159,8 @@ fn by_name<'s>(value: &'s mut Value, check: impl FnMut(&'s mut Value) -> bool) -
     value.as_object_mut().is_some_and(|by_name| by_name.values_mut().all(check))
 }
 
-/// Whether this is a list of texts. One that comes twice says no more than once, and is left out the second time.
+/// Whether `value` is a list of strings. A string that is in the list already is removed: draft 2020-12
+/// allows each one once.
 fn names(value: &mut Value) -> bool {
     let Value::Array(list) = value else { return false };
     let mut seen = HashSet::new();
@@ -176,7 +183,7 @@ mod tests {
         fitted(serde_json::from_str(schema).unwrap()).unwrap().to_string()
     }
 
-    /// `schema` at the top, as a property, and a few levels down.
+    /// `schema` at the top, as a property, and at two places a few levels down.
     fn everywhere(schema: &Value) -> [Value; 4] {
         let property = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
         [
@@ -280,7 +287,7 @@ mod tests {
                 assert_eq!(fitted(schema.clone()), unfit(&wrong), "{schema}");
             }
         }
-        // At the top, these have a refusal of their own.
+        // At the top, these keywords are refused with another message.
         for wrong in [json!({"anyOf": []}), json!({"allOf": {}}), json!({"oneOf": [1]})] {
             let schema = json!({"properties": {"a": wrong}});
             assert_eq!(fitted(schema), unfit(&wrong));
@@ -291,7 +298,7 @@ mod tests {
     fn what_is_draft_2020_12_stays_byte_for_byte() {
         let schema = r##"{"$schema":"http://json-schema.org/draft-07/schema#","$id":"x#","type":"object","required":[],"properties":{"z.-_9":{"$ref":"#/$defs/b","description":""},"a":{"type":["string","null"],"maxLength":3.0,"default":{"type":"any"},"enum":[{"type":"any"}],"const":{"items":[1]},"examples":[{"required":true}],"nullable":true},"t":{"prefixItems":[true],"items":false,"additionalItems":[]},"n":{"oneOf":[{"exclusiveMinimum":0.5},{"multipleOf":1e-9}]}},"definitions":{"$b":{"$anchor":"_b","minItems":0}},"dependencies":{"a":["z.-_9"],"t":{}},"additionalProperties":{},"x-unknown":{"type":"any"}}"##;
         assert_eq!(fitted_text(schema), schema);
-        // What is read back from the journal is sent as it was.
+        // A number that is read back from the journal is sent with the same bytes.
         let number = r#"{"maxItems":1844674407377369.0,"maximum":0.1000000000000000055}"#;
         let encoded = fitted_text(number);
         assert_eq!(fitted_text(&encoded), encoded);
@@ -315,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_schema_of_a_thousand_levels_is_not_taken() {
-        // json! would copy what it puts in, at every level.
+        // json! would copy the inner value at each level.
         let around = |inner: Value, _| Value::Object(Map::from_iter([("not".to_owned(), inner)]));
         let deep = |levels| (0..levels).fold(json!({}), around);
         assert_eq!(fitted(deep(1_000)), Err("its schemas are nested too deep".into()));

@@ -11,7 +11,7 @@ use mana_persona_runner::{
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    script::outcomes,
+    script::{make_due, outcomes},
     support::{SEED_SECRET, Setup, World, persona},
 };
 
@@ -114,4 +114,17 @@ async fn a_run_of_the_earlier_version_continues_with_the_same_bytes() {
     for part in ["system", "tools", "messages"] {
         assert_eq!(sent[part], golden[part], "{part}");
     }
+}
+
+#[tokio::test]
+async fn a_stored_catalog_is_sent_as_it_is_and_a_new_one_without_keys_that_say_nothing() {
+    let world = daemon_of_today().await;
+    make_due(&world).await;
+    world.good_tick().await;
+    let tools = |request: &Recorded| bound_parts(request)["tools"].to_string();
+    let main_turns = world.peers.claude.served.recorder.matching(|r| !r.json()["tools"].is_null());
+    let (resumed, new) = (tools(&main_turns[0]), tools(main_turns.last().unwrap()));
+    let says_nothing = "$schema";
+    assert!(resumed.contains(says_nothing), "{resumed}");
+    assert!(!new.contains(says_nothing), "{new}");
 }

@@ -91,13 +91,19 @@ async fn every_tool_has_a_unique_valid_name_for_claude_and_rows_use_the_mcp_name
 }
 
 #[tokio::test]
-async fn a_schema_reaches_claude_with_its_keywords_in_their_order() {
-    let schema = r##"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","required":["z"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3}},"$defs":{"b":{"prefixItems":[{"type":"integer"}],"items":false}},"unevaluatedProperties":false}"##;
+async fn a_schema_reaches_claude_with_its_keywords_in_their_order_and_without_those_that_say_nothing()
+ {
+    let schema = r##"{"type":"object","required":["z"],"properties":{"z":{"$ref":"#/$defs/b"},"a":{"type":["string","null"],"maxLength":3}},"$defs":{"b":{"prefixItems":[{"type":"integer"}],"items":false}},"unevaluatedProperties":false}"##;
     let world = no_tools().await;
-    world.peers.mcp.add_tool("a.b", "", serde_json::from_str(schema).unwrap());
+    let silent =
+        r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","patternProperties":{},"#;
+    let listed =
+        schema.replacen('{', silent, 1).replace(r#""maxLength""#, r#""minLength":0,"maxLength""#);
+    world.peers.mcp.add_tool("a.b", "Legt an. \n", serde_json::from_str(&listed).unwrap());
     play_well(&world, [Scripted::text("Nichts.")]).await;
     let request = &main_requests(&world)[0];
-    assert!(request.raw.contains(&format!(r#""input_schema":{schema}"#)), "{}", request.raw);
+    let sent = format!(r#""description":"Legt an.","input_schema":{schema}"#);
+    assert!(request.raw.contains(&sent), "{}", request.raw);
 }
 
 #[tokio::test]

@@ -122,6 +122,11 @@ pub(super) fn tokens_of(text: &str) -> u64 {
     text.len().div_ceil(BYTES_PER_TOKEN) as u64
 }
 
+/// Tokens that these tools are counted as, at the beginning of a prompt.
+pub fn tokens_of_tools(tools: &[Value]) -> u64 {
+    tools.iter().map(|tool| tokens_of(&without_markers(tool).to_string())).sum()
+}
+
 pub(super) fn is_thinking(block: &Value) -> bool {
     matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
 }

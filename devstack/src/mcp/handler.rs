@@ -52,7 +52,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn tools(&self) -> Vec<Arc<Tool>> {
+    pub(super) fn tools(&self) -> Vec<Arc<Tool>> {
         self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,12 +1,12 @@
-//! The tools on offer, as the JSON they are sent as.
+//! The `tools` array of a request.
 
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{block::encode, message::CacheControl};
 
-/// The tools on offer, encoded once per session. The last one carries a cache marker: this prefix is the same
-/// for every persona (docs/contracts/anthropic-messages.md, 5.2).
+/// The tools of a run, encoded once and sent with each request of the main turn. The last tool carries a
+/// cache marker, because all personas share this prefix (docs/contracts/anthropic-messages.md, section 5.2).
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct ToolDefinitions {
@@ -26,7 +26,8 @@ struct Definition {
 }
 
 impl ToolDefinitions {
-    /// Tools by name, description and input schema, in the order given.
+    /// Encodes tools, given as name, description and input schema, in the order given. An empty description
+    /// is left out.
     pub fn new<'a>(
         tools: impl IntoIterator<Item = (&'a str, &'a str, &'a Map<String, Value>)>,
     ) -> Self {
@@ -46,18 +47,19 @@ impl ToolDefinitions {
         Self { json: encode(&tools), tools }
     }
 
-    /// The name of tool `n`, counted from 0.
+    /// The name of the tool at index `n`, from 0; `None` beyond the last one.
     pub fn name(&self, n: usize) -> Option<&str> {
         self.tools.get(n).map(|tool| &*tool.name)
     }
 
-    /// The same without the tool of this name; the others stay byte for byte.
+    /// The definitions without the tool of this name. The other tools keep their bytes; the cache marker
+    /// moves where the last tool is removed.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         Self::of(self.tools.iter().filter(|tool| tool.name != name).cloned().collect())
     }
 
-    /// The definitions as JSON text.
+    /// The array as JSON text, as it is sent.
     pub fn as_json(&self) -> &str {
         self.json.get()
     }
