@@ -99,6 +99,10 @@ pub trait Recorder: Meter {
     /// Writes down what has happened; kept in memory where that is not possible at present.
     fn note(&self, step: &Step) -> impl Future<Output = ()> + Send;
 
+    /// Writes down what has happened together with the step that follows at once: for a transaction less. Between
+    /// the two nothing may be waited for that a kill could come into.
+    fn defer(&self, step: &Step) -> impl Future<Output = ()> + Send;
+
     /// What requests without an answer may have cost so far.
     fn lost(&self) -> Usd;
 
