@@ -26,20 +26,21 @@ use tokio::time::{sleep, timeout};
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
 use backend::{
-    Backend, Connection, Done, Failure, Row, Session, Sql, Value, begin, change, commit, number,
-    rows, text, time,
+    Backend, Done, Row, Session, Sql, Statement, Value, all, begin, change, commit, number, rows,
+    text, time,
 };
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
+pub use ledger::{Booking, Caps, Spending};
 pub(crate) use ledger::{Cap, NoRoom};
-pub use ledger::{Caps, Spending};
 pub(crate) use outbox::Post;
 pub use outbox::{PostKey, PostKind};
 pub(crate) use runs::{CANCELLED, HeldBack};
 pub use runs::{EndedRun, NewRun, RunRow};
+pub use steps::NewStep;
 
 /// One operation, waiting for its turn included.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -125,6 +126,11 @@ impl Journal {
         let statement =
             |mut session: Session| async move { change(&mut session, sql, values).await };
         self.write(attempted, statement).await
+    }
+
+    /// Carries out all of these statements, or none.
+    async fn all(&self, attempted: &str, statements: Vec<Statement>) -> Result<()> {
+        self.write(attempted, |session| all(session, statements)).await
     }
 
     /// Carries out a verb.

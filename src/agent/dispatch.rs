@@ -43,13 +43,15 @@ struct Plan {
     called: Called,
     /// The tool and its arguments. `None` for a call that is refused.
     run: Option<(CatalogTool, Map<String, Value>)>,
+    /// Whether the turn has a further call that is begun as soon as this one has ended.
+    is_followed: bool,
 }
 
 impl Plan {
     fn refuse(mut called: Called, why: impl Into<String>) -> Self {
         called.record.not_run = true;
         called.fail(why.into());
-        Self { called, run: None }
+        Self { called, run: None, is_followed: false }
     }
 }
 
@@ -74,6 +76,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         }
         let writes = |plan: &Plan| plan.run.as_ref().is_some_and(|(tool, _)| !tool.is_read_only);
         let width = if plans.iter().any(writes) { 1 } else { CONCURRENT_READS };
+        if let (1, Some((_, all_but_last))) = (width, plans.split_last_mut()) {
+            all_but_last.iter_mut().for_each(|plan| plan.is_followed = true);
+        }
         // After the end of the run no further call is begun, but the calls under way still get their results.
         let end = OnceLock::new();
         let mut performed =
@@ -128,7 +133,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 return Plan::refuse(called, why);
             }
         }
-        Plan { called, run: Some((tool.clone(), arguments)) }
+        Plan { called, run: Some((tool.clone(), arguments)), is_followed: false }
     }
 
     /// Carries out one call. `None` if the run ended before the call could begin.
@@ -144,7 +149,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         if end.get().is_some() {
             return None;
         }
-        let Plan { mut called, run } = plan;
+        let Plan { mut called, run, is_followed } = plan;
         if let Some((tool, arguments)) = run {
             let ran = self.run(&mut called, &tool, arguments).await;
             let is_made = ran.is_ok();
@@ -173,7 +178,12 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             took_ms = record.latency.as_millis() as u64,
             "tool call ended"
         );
-        recorder.note(&Step::Called(called.clone())).await;
+        let step = Step::Called(called.clone());
+        if is_followed {
+            recorder.defer(&step).await
+        } else {
+            recorder.note(&step).await
+        }
         Some(called)
     }
 

@@ -84,7 +84,7 @@ pub(crate) async fn run_main_turn(
                 let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
                 day.record_results(results, reminder.as_deref(), as_system, &cut);
-                recorder.note(&Step::Told { reminder, as_system, cut }).await;
+                recorder.defer(&Step::Told { reminder, as_system, cut }).await;
             }
         }
     };

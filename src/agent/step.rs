@@ -103,6 +103,11 @@ pub trait Recorder: Meter {
     /// memory.
     fn note(&self, step: &Step) -> impl Future<Output = ()> + Send;
 
+    /// Keeps a step that has already happened in memory, to be written in one transaction with the step that
+    /// follows immediately. The caller must not wait for anything between the two steps: a process that is
+    /// killed in between loses the deferred step.
+    fn defer(&self, step: &Step) -> impl Future<Output = ()> + Send;
+
     /// The most that requests without an answer may have cost so far.
     fn lost(&self) -> Usd;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    Row as _, Sqlite, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
@@ -49,6 +49,9 @@ pub(super) type Done<T> = Result<T, Failure>;
 
 /// What is asked or to be changed, in SQL: the values of its `$1`, `$2` and so on go beside it.
 pub(super) type Sql = &'static str;
+
+/// A statement and its values.
+pub(super) type Statement = (Sql, Vec<Value>);
 
 /// The connection that a verb has for itself. One that says more than one thing begins a transaction on it, of
 /// which nothing is kept without its commit.
@@ -112,6 +115,15 @@ pub(super) async fn commit(mut transaction: Transaction) -> Done<()> {
     Ok(())
 }
 
+/// Carries out all of these statements, or none, in one exchange with the database.
+pub(super) async fn all(session: Session, statements: Vec<Statement>) -> Done<()> {
+    let (sql, values) = file::in_one_transaction(statements);
+    let mut transaction = guard(session, roll_back as fn(Session));
+    query(AssertSqlSafe(sql), values).execute(&mut **transaction).await?;
+    drop(ScopeGuard::into_inner(transaction));
+    Ok(())
+}
+
 /// The next verb has its turn when the session is given back, after this.
 #[expect(clippy::disallowed_methods, reason = "nothing waits for it but the next verb")]
 fn roll_back(mut session: Session) {
@@ -133,7 +145,7 @@ pub(super) async fn rows(on: &mut Connection, sql: Sql, values: Vec<Value>) -> D
     Ok(query(sql, values).fetch_all(on).await?.into_iter().map(Row).collect())
 }
 
-fn query(sql: Sql, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+fn query(sql: impl SqlSafeStr, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
     values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),

@@ -5,13 +5,10 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{
-    Journal, Result, Row, Value, begin, change, commit, number, rows, steps::append, text,
-};
+use super::{Journal, Result, Row, Statement, Value, number, text};
 use crate::domain::{Label, RunId, Usd, UserId, labels};
 
 const FLEET: &str = "fleet";
-const ADD_TO_RUN: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
 
 /// What may be spent; `None` is no cap.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,10 +81,14 @@ impl Spending {
         Self([(FLEET.into(), day), (FLEET.into(), month), persona])
     }
 
-    /// An amount, then scope and period of each account, in order.
+    /// Scope and period of each account, in order.
+    fn accounts(&self) -> impl Iterator<Item = Value> {
+        self.0.iter().flat_map(|(scope, period)| [text(scope), text(period)])
+    }
+
+    /// An amount, then the accounts.
     fn booking(&self, amount: i64) -> Vec<Value> {
-        let accounts = self.0.iter().flat_map(|(scope, period)| [scope, period]);
-        [number(amount)].into_iter().chain(accounts.map(text)).collect()
+        [number(amount)].into_iter().chain(self.accounts()).collect()
     }
 }
 
@@ -97,84 +98,94 @@ fn periods(now: Timestamp) -> [String; 2] {
     ["%Y-%m-%d", "%Y-%m"].map(|period| now.strftime(period).to_string())
 }
 
-impl Journal {
-    /// Reserves `amount` and appends the step that says what for. Nothing is written where it does not
-    /// fit under a cap, which is returned.
-    ///
-    /// # Errors
-    /// When it cannot be written; nothing is, then.
-    pub async fn reserve(
-        &self,
-        (run, step_number, body): (RunId, u32, &str),
-        spending: &Spending,
+/// What is booked with a step.
+#[derive(Clone, Debug)]
+pub enum Booking {
+    /// Reserves money for the request that the step announces.
+    Reserve {
+        /// The accounts that pay.
+        spending: Spending,
+        /// The most that the request may cost.
         amount: Usd,
-        caps: &Caps,
-        now: Timestamp,
-    ) -> Result<std::result::Result<(), NoRoom>> {
-        const BOOK: &str = "INSERT INTO ledger (amount, scope, period) \
+        /// What the accounts may hold. Nothing is written where one would hold more.
+        caps: Caps,
+    },
+    /// Replaces the reservation of a request by its cost.
+    Settle {
+        /// The accounts that pay.
+        spending: Spending,
+        /// The number of the step that announced the request. Without that step nothing was reserved, and nothing
+        /// is written, the step that says what came of the request included.
+        asking: u32,
+        /// What was reserved.
+        reserved: Usd,
+        /// What the request cost.
+        cost: Usd,
+    },
+}
+
+impl Booking {
+    /// The statements that follow the step of this run.
+    pub(super) fn statements(&self, run: RunId) -> Vec<Statement> {
+        const RESERVE: &str = "INSERT INTO ledger (amount, scope, period) \
              VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
              ON CONFLICT (scope, period) DO UPDATE SET amount = excluded.amount + \
              CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
-             ELSE CAST(ledger.amount AS BIGINT) END \
-             RETURNING scope, period, CAST(amount AS BIGINT) AS amount";
-        let (body, spending, caps) = (body.to_owned(), spending.clone(), *caps);
-        self.write("reserve money", move |session| async move {
-            let mut tx = begin(session).await?;
-            if !append(&mut tx, (run, step_number, &body), now).await? {
-                return Ok(Ok(()));
+             ELSE CAST(ledger.amount AS BIGINT) END";
+        // An amount may not be NULL: this fails, and all that is written with it, where an account is over its cap.
+        const CHECK: &str = "UPDATE ledger SET amount = NULL WHERE (scope = $1 AND period = $2 AND amount > $3) \
+             OR (scope = $4 AND period = $5 AND amount > $6) \
+             OR (scope = $7 AND period = $8 AND amount > $9)";
+        const SPEND: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
+        const SETTLE: &str = "UPDATE ledger SET amount = amount + $1 WHERE ((scope = $2 AND period = $3) \
+             OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)) \
+             AND EXISTS (SELECT 1 FROM steps WHERE run_id = $8 AND number = $9)";
+        const CORRECT: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1 \
+             AND EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $3)";
+        match self {
+            Self::Reserve { spending, amount, caps } => {
+                let limits =
+                    Cap::ALL.iter().zip(&spending.0).flat_map(|(&cap, (scope, period))| {
+                        [text(scope), text(period), Value::Number(caps.of(cap).map(stored))]
+                    });
+                vec![
+                    (RESERVE, spending.booking(stored(*amount))),
+                    (CHECK, limits.collect()),
+                    (SPEND, vec![text(run), number(stored(*amount))]),
+                ]
             }
-            let booked = rows(&mut tx, BOOK, spending.booking(stored(amount))).await?;
-            let accounts = Cap::ALL.iter().zip(&spending.0);
-            let over = accounts.filter_map(|(&cap, account)| {
-                // An account that is not told counts as over its cap.
-                let booked = amount_of(account, &booked).unwrap_or(Usd::MAX);
-                let limit = caps.of(cap).filter(|limit| booked > *limit)?;
-                let before = if amount > limit { Usd::ZERO } else { booked.saturating_sub(amount) };
-                Some((amount <= limit, NoRoom { cap, left: limit.saturating_sub(before) }))
-            });
-            // One that the request alone is larger than comes first: nothing that others give back helps.
-            if let Some((_, no_room)) = over.min_by_key(|(fits, no_room)| (*fits, no_room.left)) {
-                return Ok(Err(no_room));
+            Self::Settle { spending, asking, reserved, cost } => {
+                let difference = stored(*cost).saturating_sub(stored(*reserved));
+                let mut booking = spending.booking(difference);
+                booking.extend([text(run), number(*asking)]);
+                let correction = vec![text(run), number(difference), number(*asking)];
+                vec![(SETTLE, booking), (CORRECT, correction)]
             }
-            change(&mut tx, ADD_TO_RUN, vec![text(run), number(stored(amount))]).await?;
-            commit(tx).await?;
-            Ok(Ok(()))
-        })
-        .await
+        }
     }
+}
 
-    /// Puts what a request cost in place of what was reserved for it with the step of this number, and
-    /// appends the step that says what came of it. Nothing is written where nothing was reserved.
-    ///
-    /// # Errors
-    /// When it cannot be written; nothing is, then.
-    pub async fn settle(
+impl Journal {
+    /// The cap that has no room for `amount`, if there is one: of several, the one that has the least left.
+    pub(super) async fn over(
         &self,
-        (run, step_number, body): (RunId, u32, &str),
-        asking: u32,
         spending: &Spending,
-        (reserved, cost): (Usd, Usd),
-        now: Timestamp,
-    ) -> Result<()> {
-        const ASKED: &str = "SELECT at FROM steps WHERE run_id = $1 AND number = $2";
-        const BOOK: &str = "UPDATE ledger SET amount = amount + $1 WHERE (scope = $2 AND period = $3) \
-             OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)";
-        let difference = stored(cost).saturating_sub(stored(reserved));
-        let (body, spending) = (body.to_owned(), spending.clone());
-        self.write("settle a request", move |session| async move {
-            let mut tx = begin(session).await?;
-            if !append(&mut tx, (run, step_number, &body), now).await? {
-                return Ok(());
-            }
-            // Behind the first write, and so behind all that was under way.
-            if rows(&mut tx, ASKED, vec![text(run), number(asking)]).await?.is_empty() {
-                return Ok(());
-            }
-            change(&mut tx, BOOK, spending.booking(difference)).await?;
-            change(&mut tx, ADD_TO_RUN, vec![text(run), number(difference)]).await?;
-            commit(tx).await
-        })
-        .await
+        amount: Usd,
+        caps: &Caps,
+    ) -> Result<Option<NoRoom>> {
+        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount FROM ledger \
+             WHERE (scope = $1 AND period = $2) OR (scope = $3 AND period = $4) \
+             OR (scope = $5 AND period = $6)";
+        let booked = self.rows("read the ledger", sql, spending.accounts().collect()).await?;
+        let accounts = Cap::ALL.iter().zip(&spending.0);
+        let over = accounts.filter_map(|(&cap, account)| {
+            let booked = amount_of(account, &booked).unwrap_or_default();
+            let limit = caps.of(cap).filter(|limit| booked + amount > *limit)?;
+            let left = if amount > limit { limit } else { limit.saturating_sub(booked) };
+            Some((amount <= limit, NoRoom { cap, left }))
+        });
+        // A cap that the request alone exceeds comes first: nothing that other runs give back helps.
+        Ok(over.min_by_key(|(fits, no_room)| (*fits, no_room.left)).map(|(_, no_room)| no_room))
     }
 
     /// What the fleet has spent and reserved on the day and in the month of `now` (UTC).

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{Journal, Result, Row, Sql, Value, begin, change, commit, number, text, time};
+use super::{
+    Journal, Result, Row, Sql, Statement, Value, begin, change, commit, number, text, time,
+};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
@@ -213,16 +215,16 @@ impl Journal {
     }
 }
 
-/// Adds a post to a run, which may have got this far before it was killed and is closed now.
-pub(super) const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
-     created_at, tried_at, next_try_at, is_dead) \
-     SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs WHERE id = $1 \
-     ON CONFLICT DO NOTHING";
-
-/// The values of [`ADD`].
-pub(super) fn values(run: RunId, place: u32, batch: &Batch, now: Timestamp) -> Vec<Value> {
+/// Adds a post to a run that has not ended. The run may have added the post before it was killed, and be closed now.
+pub(super) fn addition(run: RunId, post_number: u32, batch: &Batch, now: Timestamp) -> Statement {
+    const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
+         created_at, tried_at, next_try_at, is_dead) \
+         SELECT id, $2, persona_id, $3, $4, $5, 0, $6, $6, $6, 0 FROM runs \
+         WHERE id = $1 AND state IN ('running', 'rating_owed') ON CONFLICT DO NOTHING";
     let (kind, body) = (batch.kind.as_str(), String::from_utf8_lossy(&batch.body));
-    vec![text(run), number(place), text(kind), number(batch.rows), text(body), time(now)]
+    let values =
+        vec![text(run), number(post_number), text(kind), number(batch.rows), text(body), time(now)];
+    (ADD, values)
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Journal, JournalError, Result, Row, Sql, Value, begin, change, commit, number, outbox, text,
-    time,
-};
+use super::{Journal, JournalError, Result, Row, Sql, Value, number, outbox, text, time};
 use crate::{
     clients::personas::Batch,
     domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
@@ -165,18 +162,9 @@ impl Journal {
         let ended_at = (ended.state != RunState::Running).then_some(now);
         end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
         end.push(time(ended.next_eligible_at));
-        let posts = posts.iter().map(|(index, batch)| outbox::values(id, *index, batch, now));
-        let posts: Vec<_> = posts.collect();
-        self.write("end a run", |session| async move {
-            let mut tx = begin(session).await?;
-            if change(&mut tx, END, end).await? > 0 {
-                for post in posts {
-                    change(&mut tx, outbox::ADD, post).await?;
-                }
-            }
-            commit(tx).await
-        })
-        .await
+        let posts = posts.iter().map(|(number, batch)| outbox::addition(id, *number, batch, now));
+        // A post is added to a run that has not ended, so the end comes last.
+        self.all("end a run", posts.chain([(END, end)]).collect()).await
     }
 
     /// The personas that need no run for this slot: they have one, finished or under way.

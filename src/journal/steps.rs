@@ -2,14 +2,49 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Connection, Done, Failure, Journal, JournalError, Kind, Result, change, number, rows, text,
-    time,
-};
+use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, number, text, time};
 use crate::domain::RunId;
 
 /// How long a tool list counts as just kept: nothing beside the days of its retention.
 const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
+
+/// How often steps are tried again whose numbers were taken, or for which there was no room: by then there may be.
+const ROUNDS: u32 = 3;
+
+/// A step that is to be written.
+#[derive(Clone, Debug)]
+pub struct NewStep {
+    /// Its number within the run, from 0.
+    pub number: u32,
+    /// What it says, as JSON.
+    pub body: String,
+    /// What is booked with it.
+    pub booking: Option<Booking>,
+}
+
+impl NewStep {
+    fn statements(&self, run: RunId, now: Timestamp) -> Vec<Statement> {
+        const ADD: &str = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4)";
+        const ADD_IF_ASKED: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
+             WHERE EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
+        let mut add = (ADD, vec![text(run), number(self.number), text(&self.body), time(now)]);
+        if let Some(Booking::Settle { asking, .. }) = self.booking {
+            add.0 = ADD_IF_ASKED;
+            add.1.push(number(asking));
+        }
+        let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
+        [add].into_iter().chain(booking).collect()
+    }
+}
+
+/// What is attempted with these steps, for messages.
+fn attempted(steps: &[&NewStep]) -> &'static str {
+    match steps.iter().find_map(|step| step.booking.as_ref()) {
+        None => "write a step",
+        Some(Booking::Reserve { .. }) => "reserve money",
+        Some(Booking::Settle { .. }) => "settle a request",
+    }
+}
 
 /// A step as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +58,7 @@ pub struct StoredStep {
 }
 
 impl Journal {
-    /// Appends a step. One that is there already stays as it is: an attempt that seemed to fail may
-    /// have succeeded.
+    /// Appends a step that no money goes with.
     ///
     /// # Errors
     /// When it cannot be written, or another step has its number.
@@ -35,11 +69,66 @@ impl Journal {
         body: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let body = body.to_owned();
-        self.write("write a step", |mut session| async move {
-            append(&mut session, (run, number, &body), now).await.map(drop)
-        })
-        .await
+        let step = NewStep { number, body: body.to_owned(), booking: None };
+        // Nothing is reserved, so there is room.
+        self.record(run, &[&step], now).await.map(drop)
+    }
+
+    /// Appends steps with what is booked for them, in one transaction: all of them or none. A step that is there
+    /// already stays as it is, and is not booked again: an attempt that seemed to fail may have succeeded.
+    /// Nothing is written where a reservation does not fit under a cap, which is returned.
+    ///
+    /// # Errors
+    /// When the steps cannot be written, or another step has the number of one of them.
+    pub async fn record(
+        &self,
+        run: RunId,
+        steps: &[&NewStep],
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), NoRoom>> {
+        let mut missing = steps.to_vec();
+        let mut rounds = 0..ROUNDS;
+        while !missing.is_empty() {
+            let statements = missing.iter().flat_map(|step| step.statements(run, now)).collect();
+            let error = match self.all(attempted(&missing), statements).await {
+                Err(error) if error.is_of_a_row() && rounds.next().is_some() => error,
+                written => return written.map(Ok),
+            };
+            let refused = std::mem::take(&mut missing);
+            for step in &refused {
+                match self.body_of(run, step.number).await? {
+                    None => missing.push(step),
+                    Some(body) if body == step.body => {}
+                    // It would mean that two write the same run.
+                    Some(_) => return Err(error),
+                }
+            }
+            if missing.len() == refused.len()
+                && let Some(no_room) = self.without_room(&missing).await?
+            {
+                return Ok(Err(no_room));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The first of the caps without room for what these steps reserve.
+    async fn without_room(&self, steps: &[&NewStep]) -> Result<Option<NoRoom>> {
+        for step in steps {
+            if let Some(Booking::Reserve { spending, amount, caps }) = &step.booking
+                && let Some(no_room) = self.over(spending, *amount, caps).await?
+            {
+                return Ok(Some(no_room));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the step of this number says, if there is one.
+    async fn body_of(&self, run: RunId, step_number: u32) -> Result<Option<String>> {
+        let sql = "SELECT body FROM steps WHERE run_id = $1 AND number = $2";
+        let rows = self.rows("look up a step", sql, vec![text(run), number(step_number)]).await?;
+        Ok(rows.first().map(|row| row.text("body").unwrap_or_default()))
     }
 
     /// The steps of a run, in order.
@@ -89,24 +178,4 @@ impl Journal {
         let tools = rows.first().map(|row| row.text("tools")).transpose();
         tools.map_err(|detail| JournalError::Row("a tool list", detail))
     }
-}
-
-/// Appends a step; false if the very same is there already.
-pub(super) async fn append(
-    on: &mut Connection,
-    (run, step_number, body): (RunId, u32, &str),
-    now: Timestamp,
-) -> Done<bool> {
-    let add = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT DO NOTHING";
-    if change(on, add, vec![text(run), number(step_number), text(body), time(now)]).await? > 0 {
-        return Ok(true);
-    }
-    let same = "SELECT at FROM steps WHERE run_id = $1 AND number = $2 AND body = $3";
-    if rows(on, same, vec![text(run), number(step_number), text(body)]).await?.is_empty() {
-        // It would mean that two write the same run.
-        let detail = "another step has this number".into();
-        return Err(Failure { kind: Kind::Conflict, detail });
-    }
-    Ok(false)
 }

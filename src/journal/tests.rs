@@ -14,6 +14,32 @@ use crate::{
 pub(super) const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
 
 impl Journal {
+    pub(crate) async fn reserve(
+        &self,
+        (run, number, body): (RunId, u32, &str),
+        spending: &Spending,
+        amount: Usd,
+        caps: &Caps,
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), NoRoom>> {
+        let booking = Booking::Reserve { spending: spending.clone(), amount, caps: *caps };
+        let step = NewStep { number, body: body.into(), booking: Some(booking) };
+        self.record(run, &[&step], now).await
+    }
+
+    pub(crate) async fn settle(
+        &self,
+        (run, number, body): (RunId, u32, &str),
+        asking: u32,
+        spending: &Spending,
+        (reserved, cost): (Usd, Usd),
+        now: Timestamp,
+    ) -> Result<()> {
+        let booking = Booking::Settle { spending: spending.clone(), asking, reserved, cost };
+        let step = NewStep { number, body: body.into(), booking: Some(booking) };
+        self.record(run, &[&step], now).await.map(drop)
+    }
+
     /// Changes rows as somebody with a shell would.
     pub(crate) async fn spoil(&self, sql: impl Into<String>) {
         let sql = sqlx::AssertSqlSafe(sql.into());

@@ -18,11 +18,13 @@ use crate::{
     clients::claude::{Bill, Meter, NotPaid, Price, Reservation},
     config::PERSONA_MAX_COST_USD,
     domain::{Persona, Redactor, RunId, Usd},
-    journal::{JournalError, NoRoom, Spending},
+    journal::{Booking, JournalError, NewStep, NoRoom, Spending},
 };
 
 /// Between attempts to write while the journal cannot be written to.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Most steps of the backlog in one transaction.
+const AT_ONCE: usize = 8;
 
 /// Writes one run down.
 #[derive(Debug)]
@@ -83,12 +85,12 @@ struct Asking {
     guard: Option<Reserved>,
 }
 
+/// A step that is not in the journal yet.
 #[derive(Debug)]
 struct Entry {
-    number: u32,
-    body: String,
-    /// Of the end of a request: that, and what it cost.
-    bill: Option<(Asking, Usd)>,
+    step: NewStep,
+    /// Of the end of a request: what it reserved is somebody else's once this is written.
+    _guard: Option<Reserved>,
 }
 
 /// Money for the request under way. What is left of it when it is dropped is settled with the next step.
@@ -141,7 +143,7 @@ impl RunJournal {
     pub(super) async fn flush(&self) -> Result<(), JournalError> {
         let mut state = self.books.state.lock().await;
         self.settle_dropped(&mut state);
-        self.flush_backlog(&mut state).await
+        self.write(&mut state, None).await.map(drop)
     }
 
     /// The number of the next step. A request that was dropped before is settled first.
@@ -150,6 +152,15 @@ impl RunJournal {
         let number = state.next_number;
         state.next_number = state.next_number.saturating_add(1);
         number
+    }
+
+    fn next_step(&self, state: &mut State, step: &Step) -> NewStep {
+        NewStep { number: self.next_number(state), body: encode(step), booking: None }
+    }
+
+    /// The journal says itself what is wrong with it; what cannot be written stays in memory.
+    async fn flush_or_keep(&self, state: &mut State) {
+        let _ = self.write(state, None).await;
     }
 
     fn settle_dropped(&self, state: &mut State) {
@@ -178,30 +189,43 @@ impl RunJournal {
             }
             account.billed -= u64::from(matches!(bill, Bill::Free));
         }
-        let number = self.next_number(state);
-        state.backlog.push_back(Entry { number, body: encode(&step), bill: Some((asking, cost)) });
+        let Asking { number: asking, spending, most: reserved, guard, .. } = asking;
+        let booking = Some(Booking::Settle { spending, asking, reserved, cost });
+        let step = NewStep { number: self.next_number(state), body: encode(&step), booking };
+        state.backlog.push_back(Entry { step, _guard: guard });
     }
 
-    async fn flush_backlog(&self, state: &mut State) -> Result<(), JournalError> {
-        while let Some(Entry { number, body, bill }) = state.backlog.front() {
+    /// Writes the backlog, and behind it a last step that is not kept in it, in as few transactions as may be.
+    async fn write(
+        &self,
+        state: &mut State,
+        last: Option<&NewStep>,
+    ) -> Result<Result<(), NoRoom>, JournalError> {
+        let mut at_once = AT_ONCE;
+        loop {
+            let waiting = state.backlog.len().min(at_once);
+            let is_all = waiting == state.backlog.len() && (waiting == 0 || at_once > 1);
+            let backlog = state.backlog.iter().take(waiting).map(|entry| &entry.step);
+            let steps: Vec<_> = backlog.chain(last.filter(|_| is_all)).collect();
             let now = self.fleet.clock.now();
-            let written = match bill {
-                None => self.fleet.journal.append_step(self.id, *number, body, now).await,
-                Some((Asking { number: asking, spending, most, .. }, cost)) => {
-                    let step = (self.id, *number, body.as_str());
-                    self.fleet.journal.settle(step, *asking, spending, (*most, *cost), now).await
+            match self.fleet.journal.record(self.id, &steps, now).await {
+                Ok(Ok(())) => {
+                    drop(state.backlog.drain(..waiting));
+                    if is_all {
+                        return Ok(Ok(()));
+                    }
                 }
-            };
-            match written {
-                // Its place is taken: what comes after it, and the run's end, are written all the same.
-                Err(error) if error.is_of_a_row() => {
+                // One of several is in the way of the others: each is written for itself.
+                Ok(Err(_)) if steps.len() > 1 => at_once = 1,
+                Err(error) if error.is_of_a_row() && steps.len() > 1 => at_once = 1,
+                // Its number is taken: what comes after it, and the run's end, are written all the same.
+                Err(error) if error.is_of_a_row() && waiting == 1 => {
                     tracing::error!(run.id = %self.id, "a step is not kept: {error}");
+                    state.backlog.pop_front();
                 }
-                written => written?,
+                refused => return refused,
             }
-            state.backlog.pop_front();
         }
-        Ok(())
     }
 
     /// What is done about a request that did not fit under a cap at this time: another attempt, when others
@@ -273,17 +297,12 @@ impl Meter for RunJournal {
             // Before it is written: a pause must not come between the record and the request.
             let under_way = self.books.asking.lock().await;
             let guard = Some(self.fleet.budget.reserving());
-            let attempt = match self.flush_backlog(&mut state).await {
-                Ok(()) => {
-                    // Dropped from here on, it may be in the journal all the same.
-                    let asking = Asking { number, spending, most, is_granted: false, guard };
-                    let asking = state.asking.insert(asking);
-                    let step = (self.id, number, body.as_str());
-                    let (journal, caps) = (&self.fleet.journal, self.fleet.budget.caps());
-                    journal.reserve(step, &asking.spending, most, caps, now).await
-                }
-                Err(error) => Err(error),
-            };
+            let (caps, accounts) = (*self.fleet.budget.caps(), spending.clone());
+            let booking = Booking::Reserve { spending: accounts, amount: most, caps };
+            let step = NewStep { number, body: body.clone(), booking: Some(booking) };
+            // Dropped from here on, it may be in the journal all the same.
+            state.asking = Some(Asking { number, spending, most, is_granted: false, guard });
+            let attempt = self.write(&mut state, Some(&step)).await;
             let refused = matches!(attempt, Ok(Err(_))).then(|| state.asking.take()).flatten();
             match attempt {
                 Ok(Ok(())) => {
@@ -331,9 +350,12 @@ impl Reservation for Paid<'_> {
     async fn settle(self, bill: Bill<'_>) {
         let mut state = self.journal.books.state.lock().await;
         if let Some(asking) = state.asking.take() {
+            // A reply is acted on at once: the step of that takes the reply along.
+            let is_followed = matches!(bill, Bill::Replied(_));
             self.journal.end_request(&mut state, asking, bill);
-            // The journal says itself what is wrong with it; the step stays in memory.
-            let _ = self.journal.flush_backlog(&mut state).await;
+            if !is_followed {
+                self.journal.flush_or_keep(&mut state).await;
+            }
         }
     }
 }
@@ -348,15 +370,10 @@ fn encode(step: &Step) -> String {
 impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
         let mut state = self.books.state.lock().await;
-        let body = encode(step);
-        let number = self.next_number(&mut state);
+        let step = self.next_step(&mut state, step);
         loop {
-            let attempt = async {
-                self.flush_backlog(&mut state).await?;
-                self.fleet.journal.append_step(self.id, number, &body, self.fleet.clock.now()).await
-            };
-            match attempt.await {
-                Ok(()) => return Ok(()),
+            match self.write(&mut state, Some(&step)).await {
+                Ok(_) => return Ok(()),
                 Err(error) if error.is_of_a_row() || !self.wait().await => {
                     return Err(Unrecorded(error.to_string()));
                 }
@@ -367,10 +384,15 @@ impl Recorder for RunJournal {
 
     async fn note(&self, step: &Step) {
         let mut state = self.books.state.lock().await;
-        let number = self.next_number(&mut state);
-        state.backlog.push_back(Entry { number, body: encode(step), bill: None });
-        // The journal says itself what is wrong with it; the step stays in memory.
-        let _ = self.flush_backlog(&mut state).await;
+        let step = self.next_step(&mut state, step);
+        state.backlog.push_back(Entry { step, _guard: None });
+        self.flush_or_keep(&mut state).await;
+    }
+
+    async fn defer(&self, step: &Step) {
+        let mut state = self.books.state.lock().await;
+        let step = self.next_step(&mut state, step);
+        state.backlog.push_back(Entry { step, _guard: None });
     }
 
     fn lost(&self) -> Usd {

@@ -17,8 +17,8 @@ use mana_persona_runner::{
     clock::Clock,
     domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
     journal::{
-        Caps, EndedRun, FILE_NAME, Journal, JournalError, NewRun, PostKey, PostKind, RunState,
-        Spending,
+        Booking, Caps, EndedRun, FILE_NAME, Journal, JournalError, NewRun, NewStep, PostKey,
+        PostKind, RunState, Spending,
     },
 };
 
@@ -128,13 +128,27 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
         (Usd::from_picodollars(5_000_000_000), Usd::from_picodollars(400_000_000));
     journal.append_step(id, next(), &step(OPENED), now).await?;
     for turn in 1..=TURNS {
-        let asking = r#"{"asking":{"reserved":5000000000}}"#;
-        let caps = Caps::default();
+        let asking = NewStep {
+            number: next(),
+            body: r#"{"asking":{"reserved":5000000000}}"#.into(),
+            booking: Some(Booking::Reserve {
+                spending: spending.clone(),
+                amount: reserved,
+                caps: Caps::default(),
+            }),
+        };
+        let replied = NewStep {
+            number: next(),
+            body: step(REPLIED),
+            booking: Some(Booking::Settle {
+                spending: spending.clone(),
+                asking: asking.number,
+                reserved,
+                cost,
+            }),
+        };
         // Without caps the reservation cannot be refused.
-        let number = next();
-        let _ = journal.reserve((id, number, asking), &spending, reserved, &caps, now).await?;
-        let replied = step(REPLIED);
-        journal.settle((id, next(), &replied), number, &spending, (reserved, cost), now).await?;
+        let _ = journal.record(id, &[&asking, &replied], now).await?;
         if turn < TURNS {
             for size in [CALLING, CALLED, TOLD] {
                 journal.append_step(id, next(), &step(size), now).await?;

@@ -77,6 +77,8 @@ impl Recorder for Unrecording {
 
     async fn note(&self, _: &Step) {}
 
+    async fn defer(&self, _: &Step) {}
+
     fn lost(&self) -> Usd {
         Usd::ZERO
     }

@@ -16,7 +16,7 @@ pub(in crate::journal) use folder::JournalFolder;
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
-    Backend, Failure,
+    Backend, Failure, Statement, Value,
 };
 use crate::domain::one_line;
 pub use folder::FILE_NAME;
@@ -181,6 +181,26 @@ fn writing(options: Options) -> Options {
         .synchronous(SqliteSynchronous::Normal)
         .pragma("journal_size_limit", "8388608")
         .pragma("cache_size", "-1024")
+}
+
+/// One text of several statements, so that SQLite's thread is asked once for all of them. Each statement numbers its
+/// own values from `$1`; the text numbers the values of all statements.
+pub(super) fn in_one_transaction(statements: Vec<Statement>) -> (String, Vec<Value>) {
+    let (mut text, mut all) = ("BEGIN".to_owned(), Vec::new());
+    for (sql, values) in statements {
+        text.push(';');
+        let mut parts = sql.split('$');
+        text.extend(parts.next());
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, rest) = part.split_at(digits);
+            let number = number.parse::<usize>().unwrap_or_default() + all.len();
+            text.extend(["$", &number.to_string(), rest]);
+        }
+        all.extend(values);
+    }
+    text.push_str(";COMMIT");
+    (text, all)
 }
 
 /// What SQLite's codes mean, without the detail in their higher bits.

@@ -65,8 +65,6 @@ impl Pipeline {
                 run_rating_turn(&self.claude, system, turn, earlier, &run.scope, &run.journal).await
             }
         };
-        // Steps that cannot be written stay in memory.
-        let _ = run.journal.flush().await;
         let facts = run.facts();
         let later = ratings.ended.as_ref().filter(|_| facts.is_resumed).and_then(why_later);
         let end = match (later, &ratings.ended) {
@@ -80,6 +78,9 @@ impl Pipeline {
             run.ratings = ratings.rows.len();
             run.posts.extend(posts_of_ratings(run.journal.id, &ratings.rows));
             run.journal.note(&Step::Rated { rows: ratings.rows }).await;
+        } else {
+            // Steps that cannot be written stay in memory.
+            let _ = run.journal.flush().await;
         }
         verdict
     }

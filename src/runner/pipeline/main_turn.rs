@@ -223,24 +223,26 @@ impl Pipeline {
         if let (0, Ended::Model(error)) = (turn.replies, &ended) {
             claude.note_first_refusal(error);
         }
-        // Steps that cannot be written stay in memory.
-        let _ = journal.flush().await;
         self.note_refused_tools(refused_tools);
         self.tools.lock().count(&turn.calls);
         self.count_decisions(&turn, &reminders);
         let has_got_on = replies_before == 0 || turn.replies > replies_before;
-        match &ended {
-            Ended::Away(reason) => return (turn, Err(Failure::away(Stage::MainTurn, reason))),
+        let end = match &ended {
+            Ended::Away(reason) => Err(Failure::away(Stage::MainTurn, reason)),
             // A main turn that an earlier process paid for is not ended because the model is unavailable now.
             Ended::Model(error) if !has_got_on && error.may_pass() => {
-                return (turn, Err(Failure::at(Stage::MainTurn, error)));
+                Err(Failure::at(Stage::MainTurn, error))
             }
-            _ => {}
+            _ => Ok(ended.summary(&scope.redactor)),
+        };
+        if let Ok(end) = &end {
+            self.count_calls(&turn);
+            journal.note(&Step::DayEnded(end.clone())).await;
+        } else {
+            // Steps that cannot be written stay in memory.
+            let _ = journal.flush().await;
         }
-        self.count_calls(&turn);
-        let end = ended.summary(&scope.redactor);
-        journal.note(&Step::DayEnded(end.clone())).await;
-        (turn, Ok(end))
+        (turn, end)
     }
 
     fn count_calls(&self, turn: &MainTurn) {
