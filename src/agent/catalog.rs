@@ -4,7 +4,10 @@
 //! two is collision-free, depends on nothing but the set of names, and exists here only; rows,
 //! metrics and logs carry the MCP name.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -19,12 +22,12 @@ const MAX_LEN: usize = 64;
 /// Hex digits of the hash that stands for the cut-off rest of a long name.
 const HASH_LEN: usize = 8;
 
-/// A session's tools, frozen.
+/// A session's tools, frozen. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     /// The tools as they are offered to the model.
     pub(super) definitions: ToolDefinitions,
-    by_spelling: HashMap<String, CatalogTool>,
+    by_spelling: Arc<HashMap<String, CatalogTool>>,
 }
 
 /// A tool on offer.
@@ -70,7 +73,7 @@ impl Catalog {
             }));
         let nature = |tool: &Tool| CatalogTool::of(tool, annotates, &config.read_tools);
         let by_spelling = tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool)));
-        Self { definitions, by_spelling: by_spelling.collect() }
+        Self { definitions, by_spelling: Arc::new(by_spelling.collect()) }
     }
 
     /// Whether there is nothing to offer.
@@ -87,7 +90,7 @@ impl Catalog {
     pub(crate) fn leave_out(&mut self, name: &ToolName) {
         let tool = self.by_spelling.iter().find(|(_, tool)| tool.name == *name);
         let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
-        self.by_spelling.remove(&spelling);
+        Arc::make_mut(&mut self.by_spelling).remove(&spelling);
         self.definitions = self.definitions.without(&spelling);
     }
 

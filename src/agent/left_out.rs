@@ -27,11 +27,16 @@ pub(crate) struct LeftOut {
 type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
+    /// How many tools Claude refused: as long as the number is the same, so are the tools.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.lock().len()
+    }
+
     /// Those of a server's tools that can be offered, with schemas that Claude takes, and how many are left out
     /// for their schemas for the first time. Hidden ones are not looked at.
-    pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
+    pub(crate) fn sift(&self, tools: &[Tool], hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
-        for mut tool in tools {
+        for mut tool in tools.iter().cloned() {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
             if !is_hidden && self.refused.lock().contains(&tool.name) {
                 continue;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
+use listed::LastList;
 pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub(crate) use transport::{Ending, PEER};
@@ -47,6 +48,7 @@ pub struct McpClient {
     background: TaskTracker,
     /// Whether the server is there: one look for all who wait for it.
     pub look: Arc<Look>,
+    last_list: LastList,
 }
 
 impl McpClient {
@@ -61,7 +63,7 @@ impl McpClient {
         // Closed trackers still take tasks; only now can they be waited for.
         background.close();
         let look = Arc::new(Look::new(http.clone(), endpoint.clone()));
-        Self { http, url: endpoint, background, look }
+        Self { http, url: endpoint, background, look, last_list: LastList::default() }
     }
 
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space
@@ -78,7 +80,7 @@ impl McpClient {
         redactor: &Redactor,
         deadline: Instant,
         note: impl Fn(String) -> N,
-    ) -> Outcome<(McpSession, Vec<Tool>)> {
+    ) -> Outcome<(McpSession, Arc<[Tool]>)> {
         let opening = async {
             // Whether a step of the setup ran makes no difference.
             let retried = self.http.retried(PEER, INITIALIZE);
@@ -89,7 +91,7 @@ impl McpClient {
                 Ok::<_, McpError>(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
-            let tools = link.or_end(listed::list(&link, deadline)).await?;
+            let tools = link.or_end(listed::list(&link, &self.last_list, deadline)).await?;
             let (jwt, look) = (access.0.clone(), self.look.clone());
             let names = tools.iter().map(|tool| tool.name.clone()).collect();
             Ok((McpSession { jwt, link, look, tools: names }, tools))

@@ -108,6 +108,11 @@ impl Redactor {
         }
     }
 
+    /// Whether a secret of the list is in `text`.
+    pub(crate) fn is_on_list_in(&self, text: &str) -> bool {
+        self.known().iter().any(|secret| secret.1.find(text.as_bytes()).is_some())
+    }
+
     /// Whether `name` tells a secret: a name has to be used as it is, or not at all. A secret of nothing
     /// but letters is told by no name; it may be an ordinary word, such as `description`.
     pub(crate) fn is_told_by(&self, name: &str) -> bool {

@@ -6,6 +6,7 @@
 
 mod after_day;
 mod main_turn;
+mod offer;
 mod run;
 
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::run::Run;
+use self::{offer::Offer, run::Run};
 use super::{
     delivery::Deliverer,
     fleet::Fleet,
@@ -64,6 +65,8 @@ pub(crate) struct Pipeline {
     pub(super) tools: Mutex<ToolTally>,
     /// Tools that are offered to nobody.
     left_out: Arc<LeftOut>,
+    /// What was offered last.
+    offered: Mutex<Option<Arc<Offer>>>,
 }
 
 impl Pipeline {
@@ -74,8 +77,8 @@ impl Pipeline {
         deliverer: Arc<Deliverer>,
     ) -> Self {
         let policy = Arc::new(fleet.config.policy.clone());
-        let (misnamed, tools, left_out) = Default::default();
-        Self { fleet, claude, deliverer, policy, misnamed, tools, left_out }
+        let (misnamed, tools, left_out, offered) = Default::default();
+        Self { fleet, claude, deliverer, policy, misnamed, tools, left_out, offered }
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.

@@ -1,18 +1,24 @@
 //! The tools on offer, as the JSON they are sent as.
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{block::encode, message::CacheControl};
 
-/// The tools on offer, encoded once per session. The last one carries a cache marker: this prefix is the same
-/// for every persona (docs/contracts/anthropic-messages.md, 5.2).
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+/// The tools on offer, encoded once; clones share them. The last one carries a cache marker: this prefix is the
+/// same for every persona (docs/contracts/anthropic-messages.md, 5.2).
+#[derive(Clone, Debug)]
 pub struct ToolDefinitions {
-    #[serde(skip)]
-    tools: Vec<Definition>,
-    json: Box<RawValue>,
+    tools: Arc<[Definition]>,
+    json: Arc<RawValue>,
+}
+
+impl Serialize for ToolDefinitions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (*self.json).serialize(serializer)
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +49,7 @@ impl ToolDefinitions {
         if let Some(last) = tools.last_mut() {
             last.cache_control = Some(CacheControl::Ephemeral);
         }
-        Self { json: encode(&tools), tools }
+        Self { json: encode(&tools).into(), tools: tools.into() }
     }
 
     /// The name of tool `n`, counted from 0.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
@@ -26,9 +27,38 @@ const MAX_CATALOG: usize = 1_000_000;
 const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
                         $dynamicAnchor contentEncoding contentMediaType";
 
+/// The last tool list of a single page. Parsed, a list takes several times the memory of its JSON, and hundreds of
+/// sessions are opened at once that receive the same page: they share one parsed list.
+#[derive(Debug, Default)]
+pub(super) struct LastList(Mutex<Option<OnePage>>);
+
+#[derive(Debug)]
+struct OnePage {
+    /// The page, byte for byte.
+    received: Box<RawValue>,
+    /// Its tools before secrets were taken out, in the JSON of this process: each character is escaped in one way only.
+    json: String,
+    /// Its tools, as they are for everybody whose secrets are not in `json`.
+    tools: Arc<[Tool]>,
+}
+
+impl LastList {
+    /// The tools of this page, if it is the last one and holds no secret.
+    fn of(&self, received: &RawValue, redactor: &Redactor) -> Option<Arc<[Tool]>> {
+        let last = self.0.lock();
+        let same = last.as_ref().filter(|last| last.received.get() == received.get())?;
+        (!redactor.is_on_list_in(&same.json)).then(|| same.tools.clone())
+    }
+}
+
 /// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
-pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Tool>> {
+pub(super) async fn list(
+    link: &Arc<Link>,
+    last: &LastList,
+    deadline: Instant,
+) -> Outcome<Arc<[Tool]>> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
+    let redactor = &link.http.redactor;
     let (mut tools, mut size, mut cursors) = (Vec::new(), 0, Vec::new());
     for _ in 0..MAX_PAGES {
         let retried = link.http.retried(PEER, "tools_list");
@@ -37,9 +67,14 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Too
             let limit = SETUP_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
             let params = cursors.last().map_or(json!({}), |cursor| json!({"cursor": cursor}));
             let result = link.request(LIST, params, limit).await;
-            result.and_then(|result| read_tools(&result)).map_err(|error| error.of_setup(LIST))
+            result.map_err(|error| error.of_setup(LIST))
         };
-        let page = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
+        let received = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
+        let is_first = cursors.is_empty();
+        if is_first && let Some(tools) = last.of(&received, redactor) {
+            return Ok(tools);
+        }
+        let page = read_tools(&received).map_err(|error| error.of_setup(LIST))?;
         size += page.size;
         tools.extend(page.tools);
         if size > MAX_CATALOG {
@@ -49,7 +84,16 @@ pub(super) async fn list(link: &Arc<Link>, deadline: Instant) -> Outcome<Vec<Too
             return oversized("more than 1,000 tools");
         }
         match page.next_cursor {
-            None => return finish(tools, &link.http.redactor),
+            None if is_first => {
+                // Names, texts and schemas that were JSON before.
+                let json = serde_json::to_string(&tools).unwrap_or_default();
+                let tools: Arc<[Tool]> = finish(tools, redactor)?.into();
+                if !redactor.is_on_list_in(&json) {
+                    *last.0.lock() = Some(OnePage { received, json, tools: tools.clone() });
+                }
+                return Ok(tools);
+            }
+            None => return Ok(finish(tools, redactor)?.into()),
             Some(next) if cursors.contains(&next) => {
                 return oversized("a page points back to an earlier one");
             }

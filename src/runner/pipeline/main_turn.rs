@@ -1,12 +1,11 @@
 //! The paid part of a run: login, session, tools, and the day itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Pipeline, run::Run};
+use super::{Pipeline, offer::Offer, run::Run};
 use crate::{
     agent::{
         catalog::Catalog,
@@ -51,7 +50,7 @@ impl Pipeline {
     }
 
     /// Logs in and opens a session, after those are ended that earlier processes have left.
-    async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
+    async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Arc<[Tool]>), Failure> {
         let opening = self.fleet.auth.open(&run.journal.persona.email, None, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
@@ -124,27 +123,28 @@ impl Pipeline {
         &self,
         run: &Run,
         day: Option<Day>,
-        listed: Vec<Tool>,
+        listed: Arc<[Tool]>,
     ) -> Result<(Catalog, Day), Failure> {
+        let offer = self.offer(listed);
         let (Some(opened), Some(day)) = (&run.left.opened, day) else {
-            return self.open_day(run, self.sift(listed)).await;
+            return self.open_day(run, &*offer?).await;
         };
-        let kept = self.fleet.journal.catalog(&opened.catalog).await;
-        let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let kept = kept.and_then(|tools| serde_json::from_str(&tools).ok());
-        let mut catalog = self.offer(&kept.unwrap_or_else(|| self.sift(listed)))?;
+        let mut catalog = match offer {
+            Ok(offer) if offer.hash == opened.catalog => offer.catalog.clone(),
+            offer => {
+                let kept = self.fleet.journal.catalog(&opened.catalog).await;
+                let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+                match kept.and_then(|tools| serde_json::from_str::<Vec<_>>(&tools).ok()) {
+                    Some(tools) => self.catalog(&tools)?,
+                    None => offer?.catalog.clone(),
+                }
+            }
+        };
         for tool in &day.left_out {
             catalog.leave_out(tool);
             self.note_refused_tools(self.left_out.refuse(tool).into());
         }
         Ok((catalog, day))
-    }
-
-    /// The tools of a session that Claude would take.
-    fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
-        let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
-        self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
-        tools
     }
 
     fn note_refused_tools(&self, newly: u64) {
@@ -168,34 +168,20 @@ impl Pipeline {
         }
     }
 
-    fn offer(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
-        let catalog = Catalog::new(tools, &self.policy);
-        if catalog.is_empty() {
-            let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out \
-                           for its schema";
-            return Err(Failure::at(Stage::Mcp, nothing));
-        }
-        Ok(catalog)
-    }
-
     /// Writes down how the day begins: with which tools, asked to do what.
-    async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
-        let catalog = self.offer(&tools)?;
+    async fn open_day(&self, run: &Run, offer: &Offer) -> Result<(Catalog, Day), Failure> {
         let now = self.fleet.clock.now();
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        // Names, texts and schemas that were JSON before.
-        let tools = serde_json::to_string(&tools).unwrap_or_default();
-        let hash = hash(&tools);
-        let kept = self.fleet.journal.keep_catalog(&hash, &tools, now).await;
+        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let opened = Step::Opened(TurnOpening { opening, catalog: hash });
+        let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        Ok((catalog, day))
+        Ok((offer.catalog.clone(), day))
     }
 
     async fn play(
@@ -203,7 +189,7 @@ impl Pipeline {
         run: &Run,
         tools: &PersonaTools<'_>,
         day: Option<Day>,
-        listed: Vec<Tool>,
+        listed: Arc<[Tool]>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
         // The schemas are gone again after this: the run needs them as it offers them only.
         let (catalog, day) = match self.prepare(run, day, listed).await {
@@ -259,9 +245,4 @@ impl Pipeline {
             self.fleet.metrics.record_reminder(producer);
         }
     }
-}
-
-/// Names a list of tools by what it says.
-fn hash(tools: &str) -> String {
-    Sha256::digest(tools).iter().map(|byte| format!("{byte:02x}")).collect()
 }
