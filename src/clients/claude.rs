@@ -227,7 +227,8 @@ impl ClaudeClient {
             let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
             patience.spend(waiting.elapsed());
             let pass = pass?;
-            let paid = meter.reserve(price).await?;
+            // Boxed, as what settles it: both are several times as large as the exchange between them.
+            let paid = Box::pin(meter.reserve(price)).await?;
             paid.send();
             let reply = self.exchange(&http, body.clone(), &usage).await;
             let reply = reply.map(|reply| Reply { is_rationed, ..reply });
@@ -236,11 +237,12 @@ impl ClaudeClient {
             if matches!(bill, Bill::Lost) {
                 self.http.metrics.model.answers_lost.inc();
             }
-            paid.settle(bill).await;
+            Box::pin(paid.settle(bill)).await;
             reply
         };
         let attempt = || async {
-            if ask.cached { self.cold_start.send(tools, send()).await } else { send().await }
+            let sent = Box::pin(send());
+            if ask.cached { self.cold_start.send(tools, sent).await } else { sent.await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let goes_on = |error: &ClaudeError, pause| {

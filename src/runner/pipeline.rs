@@ -82,6 +82,9 @@ impl Pipeline {
     }
 
     /// Runs `persona` once, for this slot, under an id not used before.
+    ///
+    /// A future is as large as the largest of those it waits for: those of a moment, at the beginning and at the end of
+    /// a run, are boxed here and below, so that they take no memory while the run waits for the model.
     pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // Its e-mail may be in its own words, which are kept byte for byte.
@@ -89,11 +92,11 @@ impl Pipeline {
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
+        match Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await {
             Ok(()) => {
                 let run = self.enter(id, persona, &slot, Replay::default(), 0);
                 let report = self.carry_out(run).await;
-                self.close_cancelled(id, report).await
+                Box::pin(self.close_cancelled(id, report)).await
             }
             Err(error) => self.not_begun(error),
         }
@@ -317,7 +320,7 @@ impl Pipeline {
         if run.facts().is_cancelled {
             verdict = verdict.for_good();
         }
-        self.finish(run, verdict).await
+        Box::pin(self.finish(run, verdict)).await
     }
 
     /// From the login, or from where the run was, to its end.
@@ -347,7 +350,7 @@ impl Pipeline {
         run.day_reason =
             if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };
         if !run.is_rating {
-            let verdict = self.hand_in_day(run, end).await;
+            let verdict = Box::pin(self.hand_in_day(run, end)).await;
             if verdict.then != Then::Rate {
                 return verdict;
             }

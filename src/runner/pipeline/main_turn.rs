@@ -36,7 +36,7 @@ impl Pipeline {
         run: &mut Run,
         day: Option<Day>,
     ) -> Result<DayEnd, Failure> {
-        let (access, session, listed) = self.open(run).await?;
+        let (access, session, listed) = Box::pin(self.open(run)).await?;
         self.warn_of_misnamed(&listed);
         let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
@@ -62,7 +62,7 @@ impl Pipeline {
         self.end_sessions(run, &access, left).await;
         let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
-        let opening = async {
+        let opening = Box::pin(async {
             loop {
                 let note = |session| run.journal.note_session(session);
                 let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
@@ -76,7 +76,7 @@ impl Pipeline {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
-        };
+        });
         let (session, tools) = run.unless_stopped(Stage::Mcp, opening).await??;
         Ok((access, session, tools))
     }
@@ -192,7 +192,7 @@ impl Pipeline {
         listed: Arc<[Tool]>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
         // The schemas are gone again after this: the run needs them as it offers them only.
-        let (catalog, day) = match self.prepare(run, day, listed).await {
+        let (catalog, day) = match Box::pin(self.prepare(run, day, listed)).await {
             Ok(prepared) => prepared,
             Err(failure) => return (MainTurn::default(), Err(failure)),
         };
