@@ -110,7 +110,7 @@ struct Body<'a> {
     max_tokens: NonZeroU32,
     system: [Value; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<&'a ToolDefinitions>,
+    tools: Option<&'a RawValue>,
     messages: Vec<Cow<'a, Message>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
@@ -279,7 +279,7 @@ impl ClaudeClient {
             model: self.model(),
             max_tokens: ask.max_tokens,
             system: [system],
-            tools: ask.tools,
+            tools: ask.tools.map(|tools| &*tools.json),
             messages: history::sent(ask.messages, ask.cached),
             // On the request itself it stands for a marker that moves along with the history.
             cache_control,

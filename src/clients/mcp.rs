@@ -12,6 +12,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
-use listed::LastList;
+use listed::OnePage;
 pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub(crate) use transport::{Ending, PEER};
@@ -48,7 +49,8 @@ pub struct McpClient {
     background: TaskTracker,
     /// Whether the server is there: one look for all who wait for it.
     pub look: Arc<Look>,
-    last_list: LastList,
+    /// The tool list that was read last, if it had one page.
+    last_list: Mutex<Option<OnePage>>,
 }
 
 impl McpClient {
@@ -63,7 +65,7 @@ impl McpClient {
         // Closed trackers still take tasks; only now can they be waited for.
         background.close();
         let look = Arc::new(Look::new(http.clone(), endpoint.clone()));
-        Self { http, url: endpoint, background, look, last_list: LastList::default() }
+        Self { http, url: endpoint, background, look, last_list: Mutex::default() }
     }
 
     /// Opens a session and lists its tools, sorted by name, each name once, at least one. JWT and space

@@ -53,12 +53,8 @@ impl Redactor {
     pub fn without(&self, text: &str) -> Self {
         let forms = forms(text.to_owned());
         let known = self.known();
-        Self::of(
-            known
-                .iter()
-                .filter(|secret| !forms.iter().any(|form| form.as_bytes() == secret.needle()))
-                .cloned(),
-        )
+        let is_other = |known: &&Secret| !forms.iter().any(|form| form == text_of(known));
+        Self::of(known.iter().filter(is_other).cloned())
     }
 
     /// Adds what `other` knows, for this redactor and all its clones: a secret that comes up in the
@@ -85,10 +81,8 @@ impl Redactor {
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for secret in self.known().iter() {
-            if secret.find(text.as_bytes()).is_some()
-                && let Ok(secret) = str::from_utf8(secret.needle())
-            {
-                text = Cow::Owned(text.replace(secret, MARK));
+            if secret.find(text.as_bytes()).is_some() {
+                text = Cow::Owned(text.replace(text_of(secret), MARK));
             }
         }
         for look in BY_LOOKS {
@@ -117,7 +111,7 @@ impl Redactor {
     }
 
     /// Whether a secret of the list is in `text`.
-    pub(crate) fn is_on_list_in(&self, text: &str) -> bool {
+    pub(crate) fn has_listed_in(&self, text: &str) -> bool {
         self.known().iter().any(|secret| secret.find(text.as_bytes()).is_some())
     }
 
@@ -125,10 +119,14 @@ impl Redactor {
     /// but letters is told by no name; it may be an ordinary word, such as `description`.
     pub(crate) fn is_told_by(&self, name: &str) -> bool {
         let is_word = |secret: &Secret| secret.needle().iter().all(u8::is_ascii_alphabetic);
-        let tells = |secret: &Secret| secret.find(name.as_bytes()).is_some();
-        self.known().iter().any(|secret| tells(secret) && !is_word(secret))
-            || BY_LOOKS.iter().any(|look| replace(name, *look).is_some())
+        let told = |secret: &Secret| secret.find(name.as_bytes()).is_some() && !is_word(secret);
+        self.known().iter().any(told) || BY_LOOKS.iter().any(|look| replace(name, *look).is_some())
     }
+}
+
+fn text_of(secret: &Secret) -> &str {
+    // The text of a secret is UTF-8.
+    str::from_utf8(secret.needle()).unwrap_or_default()
 }
 
 fn with_finder(secret: String) -> Secret {

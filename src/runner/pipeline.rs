@@ -6,7 +6,6 @@
 
 mod after_day;
 mod main_turn;
-mod offer;
 mod run;
 
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::{offer::Offer, run::Run};
+use self::{main_turn::Offer, run::Run};
 use super::{
     delivery::Deliverer,
     fleet::Fleet,

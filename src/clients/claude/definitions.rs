@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{block::encode, message::CacheControl};
@@ -12,13 +12,7 @@ use super::{block::encode, message::CacheControl};
 #[derive(Clone, Debug)]
 pub struct ToolDefinitions {
     tools: Arc<[Definition]>,
-    json: Arc<RawValue>,
-}
-
-impl Serialize for ToolDefinitions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (*self.json).serialize(serializer)
-    }
+    pub(super) json: Arc<RawValue>,
 }
 
 #[derive(Clone, Debug, Serialize)]

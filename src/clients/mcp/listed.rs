@@ -27,34 +27,23 @@ const MAX_CATALOG: usize = 1_000_000;
 const CONTRACT: &str = "type required enum const format pattern $ref $id $schema $anchor $dynamicRef \
                         $dynamicAnchor contentEncoding contentMediaType";
 
-/// The last tool list of a single page. Parsed, a list takes several times the memory of its JSON, and hundreds of
-/// sessions are opened at once that receive the same page: they share one parsed list.
-#[derive(Debug, Default)]
-pub(super) struct LastList(Mutex<Option<OnePage>>);
-
+/// A tool list of a single page. Parsed, a list takes several times the memory of its JSON, and hundreds of sessions are
+/// opened at once that receive the same page: they share one parsed list.
 #[derive(Debug)]
-struct OnePage {
+pub(super) struct OnePage {
     /// The page, byte for byte.
     received: Box<RawValue>,
-    /// Its tools before secrets were taken out, in the JSON of this process: each character is escaped in one way only.
-    json: String,
-    /// Its tools, as they are for everybody whose secrets are not in `json`.
+    /// All texts in it, as values: where a secret is looked for.
+    texts: String,
+    /// Its tools, as they are for each session whose secrets are not in `texts`.
     tools: Arc<[Tool]>,
 }
 
-impl LastList {
-    /// The tools of this page, if it is the last one and holds no secret.
-    fn of(&self, received: &RawValue, redactor: &Redactor) -> Option<Arc<[Tool]>> {
-        let last = self.0.lock();
-        let same = last.as_ref().filter(|last| last.received.get() == received.get())?;
-        (!redactor.is_on_list_in(&same.json)).then(|| same.tools.clone())
-    }
-}
-
-/// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one.
+/// Lists the tools of a session: sorted by name, each name once, no secret in them, at least one. `last` is the list of a
+/// single page that was read last.
 pub(super) async fn list(
     link: &Arc<Link>,
-    last: &LastList,
+    last: &Mutex<Option<OnePage>>,
     deadline: Instant,
 ) -> Outcome<Arc<[Tool]>> {
     let oversized = |what| Err(McpError::not_run(what).of_setup(LIST));
@@ -70,9 +59,12 @@ pub(super) async fn list(
             result.map_err(|error| error.of_setup(LIST))
         };
         let received = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
-        let is_first = cursors.is_empty();
-        if is_first && let Some(tools) = last.of(&received, redactor) {
-            return Ok(tools);
+        if cursors.is_empty()
+            && let Some(last) = &*last.lock()
+            && last.received.get() == received.get()
+            && !redactor.has_listed_in(&last.texts)
+        {
+            return Ok(last.tools.clone());
         }
         let page = read_tools(&received).map_err(|error| error.of_setup(LIST))?;
         size += page.size;
@@ -84,16 +76,15 @@ pub(super) async fn list(
             return oversized("more than 1,000 tools");
         }
         match page.next_cursor {
-            None if is_first => {
-                // Names, texts and schemas that were JSON before.
-                let json = serde_json::to_string(&tools).unwrap_or_default();
+            None => {
+                let mut texts = String::new();
+                collect(&json!(tools), &mut texts);
                 let tools: Arc<[Tool]> = finish(tools, redactor)?.into();
-                if !redactor.is_on_list_in(&json) {
-                    *last.0.lock() = Some(OnePage { received, json, tools: tools.clone() });
+                if cursors.is_empty() && !redactor.has_listed_in(&texts) {
+                    *last.lock() = Some(OnePage { received, texts, tools: tools.clone() });
                 }
                 return Ok(tools);
             }
-            None => return Ok(finish(tools, redactor)?.into()),
             Some(next) if cursors.contains(&next) => {
                 return oversized("a page points back to an earlier one");
             }
@@ -101,6 +92,19 @@ pub(super) async fn list(
         }
     }
     oversized("more than 64 pages")
+}
+
+/// Adds each text in `value` to `texts`, on a line of its own.
+fn collect(value: &Value, texts: &mut String) {
+    match value {
+        Value::String(text) => texts.extend([text, "\n"]),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(members) => members.iter().for_each(|(key, value)| {
+            texts.extend([key, "\n"]);
+            collect(value, texts);
+        }),
+        _ => {}
+    }
 }
 
 /// The usable ones of these tools: sorted by name, each name once, at least one.

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Pipeline, offer::Offer, run::Run};
+use super::{Pipeline, run::Run};
 use crate::{
     agent::{
         catalog::Catalog,
@@ -27,6 +28,17 @@ use crate::{
 
 /// For a login that is needed only to end sessions with.
 const LOGIN_FOR_END: Duration = Duration::from_secs(5);
+
+/// What is offered of the tools of a session: made once for all runs whose sessions list the same.
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// The list it was made of, and how many tools Claude had refused then.
+    made_of: (Arc<[Tool]>, usize),
+    catalog: Catalog,
+    /// The tools of the catalog as the journal keeps them, and the hash it keeps them under.
+    tools: String,
+    hash: String,
+}
 
 impl Pipeline {
     /// Logs in, opens a session and plays the day, or the rest of one. After an error the run is where
@@ -166,6 +178,36 @@ impl Pipeline {
                 );
             }
         }
+    }
+
+    /// The offer of these tools: the last one, if it is the same.
+    fn offer(&self, listed: Arc<[Tool]>) -> Result<Arc<Offer>, Failure> {
+        let refused = self.left_out.refused();
+        let mut last = self.offered.lock();
+        if let Some(offer) = &*last
+            && Arc::ptr_eq(&offer.made_of.0, &listed)
+            && offer.made_of.1 == refused
+        {
+            return Ok(offer.clone());
+        }
+        let (offered, newly) = self.left_out.sift(&listed, &self.policy.hidden_tools);
+        self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
+        let catalog = self.catalog(&offered)?;
+        // Names, texts and schemas that were JSON before.
+        let tools = serde_json::to_string(&offered).unwrap_or_default();
+        let hash = Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
+        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash });
+        Ok(last.insert(offer).clone())
+    }
+
+    fn catalog(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
+        let catalog = Catalog::new(tools, &self.policy);
+        if catalog.is_empty() {
+            let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out \
+                           for its schema";
+            return Err(Failure::at(Stage::Mcp, nothing));
+        }
+        Ok(catalog)
     }
 
     /// Writes down how the day begins: with which tools, asked to do what.
