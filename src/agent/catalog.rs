@@ -4,7 +4,10 @@
 //! each tool a spelling of its own. Two tools never share a spelling, and the spellings depend only on the
 //! set of names: a resumed run sends the same ones. Rows, metrics and logs carry the MCP name.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -21,12 +24,12 @@ const MAX_LEN: usize = 64;
 const HASH_LEN: usize = 8;
 
 /// The tools of one run. The catalog is made once and stays the same until the run ends, except for tools
-/// that are left out because Claude refuses them.
+/// that are left out because Claude refuses them. Clones share the tools.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     /// The tools as each request of the run sends them.
     pub(super) definitions: ToolDefinitions,
-    by_spelling: HashMap<String, CatalogTool>,
+    by_spelling: Arc<HashMap<String, CatalogTool>>,
 }
 
 /// What the policy and the dispatch of calls need to know of a tool.
@@ -74,7 +77,7 @@ impl Catalog {
             }));
         let nature = |tool: &Tool| CatalogTool::of(tool, annotates, &config.read_tools);
         let by_spelling = tools.iter().map(|tool| (spellings[&tool.name].clone(), nature(tool)));
-        Self { definitions, by_spelling: by_spelling.collect() }
+        Self { definitions, by_spelling: Arc::new(by_spelling.collect()) }
     }
 
     /// Whether the catalog offers no tool; a run cannot begin with such a catalog.
@@ -91,7 +94,7 @@ impl Catalog {
     pub(crate) fn leave_out(&mut self, name: &ToolName) {
         let tool = self.by_spelling.iter().find(|(_, tool)| tool.name == *name);
         let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
-        self.by_spelling.remove(&spelling);
+        Arc::make_mut(&mut self.by_spelling).remove(&spelling);
         self.definitions = self.definitions.without(&spelling);
     }
 

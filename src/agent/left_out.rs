@@ -27,13 +27,18 @@ pub(crate) struct LeftOut {
 type Known = Mutex<HashSet<ToolName>>;
 
 impl LeftOut {
+    /// The number of tools that Claude has refused. While the number is the same, so are the tools.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.lock().len()
+    }
+
     /// Selects the tools of a server that can be offered, changes their schemas to ones that Claude accepts, and
     /// removes from the schemas the keys that say nothing to the model. Returns these tools, and the number of
     /// tools that are left out because of their schemas for the first time. The schemas of `hidden` tools are
     /// not checked; the catalog removes these tools later.
-    pub(crate) fn sift(&self, tools: Vec<Tool>, hidden: &[String]) -> (Vec<Tool>, u64) {
+    pub(crate) fn sift(&self, tools: &[Tool], hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
-        for mut tool in tools {
+        for mut tool in tools.iter().cloned() {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
             if !is_hidden && self.refused.lock().contains(&tool.name) {
                 continue;

@@ -112,7 +112,7 @@ struct Body<'a> {
     max_tokens: NonZeroU32,
     system: [Value; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<&'a ToolDefinitions>,
+    tools: Option<&'a RawValue>,
     messages: Vec<Cow<'a, Message>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
@@ -229,7 +229,8 @@ impl ClaudeClient {
             let pass = self.gate.enter(deadline.min(waiting + patience.left())).await;
             patience.spend(waiting.elapsed());
             let pass = pass?;
-            let reservation = meter.reserve(price).await?;
+            // Boxed, like its settlement: both futures are several times as large as the exchange between them.
+            let reservation = Box::pin(meter.reserve(price)).await?;
             reservation.send();
             let reply = self.exchange(&http, body.clone(), &usage).await;
             let reply = reply.map(|reply| Reply { is_rationed, ..reply });
@@ -238,11 +239,12 @@ impl ClaudeClient {
             if matches!(bill, Bill::Lost) {
                 self.http.metrics.model.answers_lost.inc();
             }
-            reservation.settle(bill).await;
+            Box::pin(reservation.settle(bill)).await;
             reply
         };
         let attempt = || async {
-            if ask.cached { self.cold_start.send(tools, send()).await } else { send().await }
+            let sent = Box::pin(send());
+            if ask.cached { self.cold_start.send(tools, sent).await } else { sent.await }
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let may_retry = |error: &ClaudeError, pause| {
@@ -279,7 +281,7 @@ impl ClaudeClient {
             model: self.model(),
             max_tokens: ask.max_tokens,
             system: [system],
-            tools: ask.tools,
+            tools: ask.tools.map(|tools| &*tools.json),
             messages: history::sent(ask.messages, ask.cached),
             // A marker on the request itself counts as one on its last block, so it moves along with the
             // history.

@@ -12,6 +12,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use error::Outcome;
 pub use error::{Fate, McpError};
 pub use hearing::{Heard, Hearing};
+use listed::OnePage;
 pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub(crate) use transport::{Ending, PEER};
@@ -47,6 +49,8 @@ pub struct McpClient {
     background: TaskTracker,
     /// Checks whether the server is reachable. All runs that wait for the server share this check.
     pub look: Arc<Look>,
+    /// The tool list that was read last, if it had one page.
+    last_list: Mutex<Option<OnePage>>,
 }
 
 impl McpClient {
@@ -61,7 +65,7 @@ impl McpClient {
         // A tracker must be closed before it can be waited for. A closed tracker still accepts tasks.
         background.close();
         let look = Arc::new(Look::new(http.clone(), endpoint.clone()));
-        Self { http, url: endpoint, background, look }
+        Self { http, url: endpoint, background, look, last_list: Mutex::default() }
     }
 
     /// Opens a session and lists its tools: sorted by name, each name once, at least one. JWT and space are
@@ -78,7 +82,7 @@ impl McpClient {
         redactor: &Redactor,
         deadline: Instant,
         note: impl Fn(String) -> N,
-    ) -> Outcome<(McpSession, Vec<Tool>)> {
+    ) -> Outcome<(McpSession, Arc<[Tool]>)> {
         let opening = async {
             // A step of the setup is sent again even if the server may have run it: that makes no difference.
             let retried = self.http.retried(PEER, INITIALIZE);
@@ -89,7 +93,7 @@ impl McpClient {
                 Ok::<_, McpError>(link)
             };
             let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
-            let tools = link.or_end(listed::list(&link, deadline)).await?;
+            let tools = link.or_end(listed::list(&link, &self.last_list, deadline)).await?;
             let (jwt, look) = (access.0.clone(), self.look.clone());
             let names = tools.iter().map(|tool| tool.name.clone()).collect();
             Ok((McpSession { jwt, link, look, tools: names }, tools))

@@ -26,8 +26,10 @@ pub struct Redactor {
     secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
 
-/// A secret and its searcher. Long texts are searched, and this is several times as fast as `str::contains`.
-type Secret = (String, memmem::Finder<'static>);
+/// The searcher of a secret, which holds the text of the secret. Long texts are searched, and this is several
+/// times as fast as `str::contains`. Making a searcher takes longer than searching a short text, so all lists
+/// that contain a secret share its searcher.
+type Secret = Arc<memmem::Finder<'static>>;
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +47,7 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST_SECRET);
-        Self::of(self.known().iter().map(text_of).chain(more.flat_map(forms)))
+        Self::of(self.known().iter().cloned().chain(more.flat_map(forms).map(with_finder)))
     }
 
     /// A redactor with the secrets of this one except `text`, for a place where `text` may be shown.
@@ -53,27 +55,24 @@ impl Redactor {
     pub fn without(&self, text: &str) -> Self {
         let forms = forms(text.to_owned());
         let known = self.known();
-        Self::of(known.iter().map(text_of).filter(|known| !forms.contains(known)))
+        let is_other = |known: &&Secret| !forms.iter().any(|form| form == text_of(known));
+        Self::of(known.iter().filter(is_other).cloned())
     }
 
     /// Adds the secrets of `other` to this redactor and to all its clones, for a secret that becomes known in
     /// the middle of a run.
     pub(crate) fn learn(&self, other: &Redactor) {
-        let both = Self::of(self.known().iter().chain(other.known().iter()).map(text_of)).known();
+        let both = Self::of(self.known().iter().chain(other.known().iter()).cloned()).known();
         *self.secrets.write() = both;
     }
 
-    fn of(secrets: impl Iterator<Item = String>) -> Self {
-        let mut secrets: Vec<String> = secrets.collect();
+    fn of(secrets: impl Iterator<Item = Secret>) -> Self {
+        let mut secrets: Vec<Secret> = secrets.collect();
         // Longest first, so that a secret that contains another one is replaced as a whole.
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        secrets.dedup();
-        let with_finder = |secret: String| {
-            let finder = memmem::Finder::new(&secret).into_owned();
-            (secret, finder)
-        };
-        let secrets = secrets.into_iter().map(with_finder).collect();
-        Self { secrets: Arc::new(RwLock::new(secrets)) }
+        let length = |secret: &Secret| secret.needle().len();
+        secrets.sort_by(|a, b| length(b).cmp(&length(a)).then_with(|| a.needle().cmp(b.needle())));
+        secrets.dedup_by(|a, b| a.needle() == b.needle());
+        Self { secrets: Arc::new(RwLock::new(secrets.into())) }
     }
 
     fn known(&self) -> Arc<[Secret]> {
@@ -83,9 +82,9 @@ impl Redactor {
     /// `text` with every secret, everything that looks like a JWT, and all credentials in URLs replaced.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for (secret, finder) in self.known().iter() {
-            if finder.find(text.as_bytes()).is_some() {
-                text = Cow::Owned(text.replace(secret.as_str(), MARK));
+        for secret in self.known().iter() {
+            if secret.find(text.as_bytes()).is_some() {
+                text = Cow::Owned(text.replace(text_of(secret), MARK));
             }
         }
         for pattern in PATTERNS {
@@ -113,18 +112,28 @@ impl Redactor {
         }
     }
 
+    /// Whether `text` contains one of the known secrets.
+    pub(crate) fn has_listed_in(&self, text: &str) -> bool {
+        self.known().iter().any(|secret| secret.find(text.as_bytes()).is_some())
+    }
+
     /// Whether `name` contains a secret. A name must be used unchanged or not at all. A secret of letters
     /// alone does not count, because it may be an ordinary word, such as `description`.
     pub(crate) fn finds_secret_in(&self, name: &str) -> bool {
-        let is_word = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let is_found = |finder: &memmem::Finder| finder.find(name.as_bytes()).is_some();
-        self.known().iter().any(|(secret, finder)| is_found(finder) && !is_word(secret))
+        let is_word = |secret: &Secret| secret.needle().iter().all(u8::is_ascii_alphabetic);
+        let is_found = |secret: &Secret| secret.find(name.as_bytes()).is_some() && !is_word(secret);
+        self.known().iter().any(is_found)
             || PATTERNS.iter().any(|pattern| replace(name, *pattern).is_some())
     }
 }
 
-fn text_of((secret, _): &Secret) -> String {
-    secret.clone()
+fn text_of(secret: &Secret) -> &str {
+    // The text of a secret is UTF-8.
+    str::from_utf8(secret.needle()).unwrap_or_default()
+}
+
+fn with_finder(secret: String) -> Secret {
+    Arc::new(memmem::Finder::new(&secret).into_owned())
 }
 
 /// The ways in which an at sign can be written.

@@ -86,7 +86,7 @@ impl ToolHost for PersonaTools<'_> {
                 None => false,
                 Some(Remedy::AskAgain) => true,
                 Some(Remedy::Renew(reason)) => {
-                    self.sessions.renew(&session, reason, began, deadline).await?;
+                    Box::pin(self.sessions.renew(&session, reason, began, deadline)).await?;
                     true
                 }
                 Some(Remedy::InitVault) => self.ensure_vault(&session.jwt, began, deadline).await,

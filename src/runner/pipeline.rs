@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::run::Run;
+use self::{main_turn::Offer, run::Run};
 use super::{
     delivery::Deliverer,
     fleet::Fleet,
@@ -65,6 +65,8 @@ pub(crate) struct Pipeline {
     pub(super) tools: Mutex<ToolTally>,
     /// Tools that are not offered to the model, for as long as this process lives.
     left_out: Arc<LeftOut>,
+    /// What was offered last.
+    offered: Mutex<Option<Arc<Offer>>>,
 }
 
 impl Pipeline {
@@ -75,11 +77,14 @@ impl Pipeline {
         deliverer: Arc<Deliverer>,
     ) -> Self {
         let policy = Arc::new(fleet.config.policy.clone());
-        let (misnamed, tools, left_out) = Default::default();
-        Self { fleet, claude, deliverer, policy, misnamed, tools, left_out }
+        let (misnamed, tools, left_out, offered) = Default::default();
+        Self { fleet, claude, deliverer, policy, misnamed, tools, left_out, offered }
     }
 
     /// Runs `persona` once for this slot. `id` must be new.
+    ///
+    /// A future is as large as the largest future that it waits for. The short-lived futures at the beginning and
+    /// at the end of a run are boxed here and below, so that they take no memory while the run waits for the model.
     pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
@@ -87,11 +92,11 @@ impl Pipeline {
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        match self.fleet.journal.begin_run(new, self.fleet.clock.now()).await {
+        match Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await {
             Ok(()) => {
                 let run = self.enter(id, persona, &slot, Replay::default(), 0);
                 let report = self.carry_out(run).await;
-                self.close_cancelled(id, report).await
+                Box::pin(self.close_cancelled(id, report)).await
             }
             Err(error) => self.not_begun(error),
         }
@@ -321,7 +326,7 @@ impl Pipeline {
         if run.facts().is_cancelled {
             verdict = verdict.for_good();
         }
-        self.finish(run, verdict).await
+        Box::pin(self.finish(run, verdict)).await
     }
 
     /// Carries out the stages of a run, from the login or from its last step to its end.
@@ -352,7 +357,7 @@ impl Pipeline {
         run.day_reason =
             if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };
         if !run.is_rating {
-            let verdict = self.hand_in_day(run, end).await;
+            let verdict = Box::pin(self.hand_in_day(run, end)).await;
             if verdict.then != Then::Rate {
                 return verdict;
             }

@@ -60,16 +60,17 @@ pub(super) async fn carry_out(
             let run = async {
                 match kind {
                     WorkKind::New(persona, slot) => pipeline.run(id, *persona, slot).await,
-                    WorkKind::Resume(row, close) => pipeline.resume(*row, close).await,
+                    WorkKind::Resume(row, close) => Box::pin(pipeline.resume(*row, close)).await,
                 }
             };
             let report = AssertUnwindSafe(run).catch_unwind().await.ok();
             if report.is_none() {
-                pipeline.close_panicked(id).await;
+                Box::pin(pipeline.close_panicked(id)).await;
             }
             report
         };
-        job.instrument(span)
+        // Boxed: a future that is moved into another one takes its size twice.
+        Box::pin(job.instrument(span))
     })
     .await;
     pipeline.sessions_settled().await;

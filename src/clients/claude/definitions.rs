@@ -1,18 +1,19 @@
 //! The `tools` array of a request.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{block::encode, message::CacheControl};
 
-/// The tools of a run, encoded once and sent with each request of the main turn. The last tool carries a
-/// cache marker, because all personas share this prefix (docs/contracts/anthropic-messages.md, section 5.2).
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+/// The tools of a run, encoded once and sent with each request of the main turn. Clones share the tools. The
+/// last tool carries a cache marker, because all personas share this prefix
+/// (docs/contracts/anthropic-messages.md, section 5.2).
+#[derive(Clone, Debug)]
 pub struct ToolDefinitions {
-    #[serde(skip)]
-    tools: Vec<Definition>,
-    json: Box<RawValue>,
+    tools: Arc<[Definition]>,
+    pub(super) json: Arc<RawValue>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -44,7 +45,7 @@ impl ToolDefinitions {
         if let Some(last) = tools.last_mut() {
             last.cache_control = Some(CacheControl::Ephemeral);
         }
-        Self { json: encode(&tools), tools }
+        Self { json: encode(&tools).into(), tools: tools.into() }
     }
 
     /// The name of the tool at index `n`, from 0; `None` beyond the last one.

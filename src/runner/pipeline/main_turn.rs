@@ -1,6 +1,6 @@
 //! The first part of a run: login, MCP session, tool catalog and main turn.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -29,6 +29,17 @@ use crate::{
 /// Time limit for a login that is needed only to end MCP sessions.
 const LOGIN_FOR_END: Duration = Duration::from_secs(5);
 
+/// What is offered of the tools of a session: made once for all runs whose sessions list the same.
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// The list it was made of, and how many tools Claude had refused then.
+    made_of: (Arc<[Tool]>, usize),
+    catalog: Catalog,
+    /// The tools of the catalog as the journal keeps them, and the hash it keeps them under.
+    tools: String,
+    hash: String,
+}
+
 impl Pipeline {
     /// Logs in, opens a session and plays the main turn, or the rest of `day` if an earlier process began it.
     ///
@@ -39,7 +50,7 @@ impl Pipeline {
         run: &mut Run,
         day: Option<Day>,
     ) -> Result<DayEnd, Failure> {
-        let (access, session, listed) = self.open(run).await?;
+        let (access, session, listed) = Box::pin(self.open(run)).await?;
         self.warn_of_misnamed(&listed);
         let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
@@ -53,7 +64,7 @@ impl Pipeline {
     }
 
     /// Logs in, ends the sessions that earlier processes left open, and opens a new one.
-    async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Vec<Tool>), Failure> {
+    async fn open(&self, run: &mut Run) -> Result<(Access, McpSession, Arc<[Tool]>), Failure> {
         let opening = self.fleet.auth.open(&run.journal.persona.email, None, run.scope.deadline);
         let access = run.unless_stopped(Stage::Login, opening).await?;
         self.fleet.seed_secret.note(&access).await;
@@ -65,7 +76,7 @@ impl Pipeline {
         self.end_sessions(run, &access, left).await;
         let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
-        let opening = async {
+        let opening = Box::pin(async {
             loop {
                 let note = |session| run.journal.note_session(session);
                 let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
@@ -79,7 +90,7 @@ impl Pipeline {
                     break Err(Failure::away(Stage::Mcp, reason));
                 }
             }
-        };
+        });
         let (session, tools) = run.unless_stopped(Stage::Mcp, opening).await??;
         Ok((access, session, tools))
     }
@@ -128,28 +139,28 @@ impl Pipeline {
         &self,
         run: &Run,
         day: Option<Day>,
-        listed: Vec<Tool>,
+        listed: Arc<[Tool]>,
     ) -> Result<(Catalog, Day), Failure> {
+        let offer = self.offer(listed);
         let (Some(opened), Some(day)) = (&run.left.opened, day) else {
-            return self.open_day(run, self.sift(listed)).await;
+            return self.open_day(run, &*offer?).await;
         };
-        let kept = self.fleet.journal.catalog(&opened.catalog).await;
-        let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let kept = kept.and_then(|tools| serde_json::from_str(&tools).ok());
-        let mut catalog = self.offer(&kept.unwrap_or_else(|| self.sift(listed)))?;
+        let mut catalog = match offer {
+            Ok(offer) if offer.hash == opened.catalog => offer.catalog.clone(),
+            offer => {
+                let kept = self.fleet.journal.catalog(&opened.catalog).await;
+                let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+                match kept.and_then(|tools| serde_json::from_str::<Vec<_>>(&tools).ok()) {
+                    Some(tools) => self.catalog(&tools)?,
+                    None => offer?.catalog.clone(),
+                }
+            }
+        };
         for tool in &day.left_out {
             catalog.leave_out(tool);
             self.note_refused_tools(self.left_out.refuse(tool).into());
         }
         Ok((catalog, day))
-    }
-
-    /// The listed tools that Claude accepts. Counts the tools that are left out for their schema for the
-    /// first time.
-    fn sift(&self, listed: Vec<Tool>) -> Vec<Tool> {
-        let (tools, newly) = self.left_out.sift(listed, &self.policy.hidden_tools);
-        self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
-        tools
     }
 
     fn note_refused_tools(&self, newly: u64) {
@@ -173,7 +184,27 @@ impl Pipeline {
         }
     }
 
-    fn offer(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
+    /// The offer of these tools: the last one, if it is the same.
+    fn offer(&self, listed: Arc<[Tool]>) -> Result<Arc<Offer>, Failure> {
+        let refused = self.left_out.refused();
+        let mut last = self.offered.lock();
+        if let Some(offer) = &*last
+            && Arc::ptr_eq(&offer.made_of.0, &listed)
+            && offer.made_of.1 == refused
+        {
+            return Ok(offer.clone());
+        }
+        let (offered, newly) = self.left_out.sift(&listed, &self.policy.hidden_tools);
+        self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
+        let catalog = self.catalog(&offered)?;
+        // Names, texts and schemas that were JSON before.
+        let tools = serde_json::to_string(&offered).unwrap_or_default();
+        let hash = Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
+        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash });
+        Ok(last.insert(offer).clone())
+    }
+
+    fn catalog(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
         let catalog = Catalog::new(tools, &self.policy);
         if catalog.is_empty() {
             let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out \
@@ -184,23 +215,19 @@ impl Pipeline {
     }
 
     /// Begins the main turn: writes its catalog and its opening message to the journal.
-    async fn open_day(&self, run: &Run, tools: Vec<Tool>) -> Result<(Catalog, Day), Failure> {
-        let catalog = self.offer(&tools)?;
+    async fn open_day(&self, run: &Run, offer: &Offer) -> Result<(Catalog, Day), Failure> {
         let now = self.fleet.clock.now();
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        // Cannot fail: names, texts and schemas were read from JSON.
-        let tools = serde_json::to_string(&tools).unwrap_or_default();
-        let hash = hash(&tools);
-        let kept = self.fleet.journal.keep_catalog(&hash, &tools, now).await;
+        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let opened = Step::Opened(TurnOpening { opening, catalog: hash });
+        let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        Ok((catalog, day))
+        Ok((offer.catalog.clone(), day))
     }
 
     async fn play(
@@ -208,10 +235,9 @@ impl Pipeline {
         run: &Run,
         tools: &PersonaTools<'_>,
         day: Option<Day>,
-        listed: Vec<Tool>,
+        listed: Arc<[Tool]>,
     ) -> (MainTurn, Result<DayEnd, Failure>) {
-        // `listed` is consumed here, so the schemas are in memory only in the form in which they are offered.
-        let (catalog, day) = match self.prepare(run, day, listed).await {
+        let (catalog, day) = match Box::pin(self.prepare(run, day, listed)).await {
             Ok(prepared) => prepared,
             Err(failure) => return (MainTurn::default(), Err(failure)),
         };
@@ -266,9 +292,4 @@ impl Pipeline {
             self.fleet.metrics.record_reminder(producer);
         }
     }
-}
-
-/// The SHA-256 of a catalog in hexadecimal, under which the journal stores it.
-fn hash(tools: &str) -> String {
-    Sha256::digest(tools).iter().map(|byte| format!("{byte:02x}")).collect()
 }
