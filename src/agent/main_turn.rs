@@ -46,13 +46,16 @@ pub(crate) async fn run_main_turn(
 ) -> Played {
     let as_system = claude.takes_system_messages();
     let (mut reminders, mut refused_tools) = (Vec::new(), 0);
+    // The cost of a rating, which is the same from the results of a turn to the next request.
+    let mut spare = None;
     let ended = loop {
         let purse = Purse { claude, catalog: &catalog, system };
         match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel => {
                 let spent = day.spent();
-                let ask = purse.ask(&day, day.conversation.max_tokens);
+                let spare = spare.take().unwrap_or_else(|| purse.spare(&day));
+                let ask = purse.ask(&day, day.conversation.max_tokens, spare);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
                 day.conversation.lost = recorder.lost();
@@ -78,8 +81,8 @@ pub(crate) async fn run_main_turn(
                 let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
                 if day.conversation.limit_reached().is_none() {
                     reminder = reminder::remind(&day, calls_before, &hints);
-                    let (text, left) = (reminder.text.as_deref(), recorder.left());
-                    cut = purse.unaffordable(&day, &results, text, left);
+                    let room = recorder.left().saturating_sub(*spare.insert(purse.spare(&day)));
+                    cut = purse.unaffordable(&day, &results, reminder.text.as_deref(), room);
                 }
                 let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
@@ -114,8 +117,13 @@ struct Purse<'a> {
 }
 
 impl<'a> Purse<'a> {
-    /// The day's next request. Its `spare` is the money that the rating of the day's calls needs.
-    fn ask(&self, day: &'a Day, max_tokens: NonZeroU32) -> Ask<'a> {
+    /// The money that the rating of the day's calls needs.
+    fn spare(&self, day: &Day) -> Usd {
+        rating::max_cost(self.claude, self.system, day)
+    }
+
+    /// The day's next request.
+    fn ask(&self, day: &'a Day, max_tokens: NonZeroU32, spare: Usd) -> Ask<'a> {
         Ask {
             system: self.system,
             tools: Some(&self.catalog.definitions),
@@ -123,22 +131,21 @@ impl<'a> Purse<'a> {
             max_tokens,
             format: None,
             cached: true,
-            spare: rating::max_cost(self.claude, self.system, day),
+            spare,
         }
     }
 
-    /// The indices of the results that cost more than the run can spend, if `left` is the run's remaining
-    /// money. Results are kept in their order as long as there is money. Empty if cutting results does not
+    /// The indices of the results that cost more than the run can spend, if `room` is the money that is
+    /// left for the next request. Results are kept in their order as long as there is money. Empty if cutting results does not
     /// help.
     fn unaffordable(
         &self,
         day: &Day,
         results: &[ToolResult],
         reminder: Option<&str>,
-        left: Usd,
+        room: Usd,
     ) -> Vec<usize> {
-        let ask = self.ask(day, NonZeroU32::MIN);
-        let room = left.saturating_sub(ask.spare);
+        let ask = self.ask(day, NonZeroU32::MIN, Usd::ZERO);
         let fits = |prompt: Weight| self.claude.most(prompt, ROOM) <= room;
         let reminder = reminder.map_or(0, |text| 2 * text.len() as u64);
         let history = self.claude.weigh(ask) + FRAME + reminder;

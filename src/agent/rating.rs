@@ -4,7 +4,7 @@ mod parse;
 
 use std::num::NonZeroU32;
 
-use serde_json::{Value, json, value::RawValue};
+use serde_json::value::RawValue;
 
 pub use parse::parse_ratings;
 
@@ -174,21 +174,18 @@ impl RatingTalk {
 /// (docs/contracts/anthropic-messages.md, section 2). The notes come before the rating, so that the model
 /// gives its reason before the number.
 fn answer_schema(modules: &[ModuleName]) -> Box<RawValue> {
+    const SCHEMA: &str = concat!(
+        r#"{"type":"object","properties":{"ratings":{"type":"array","items":"#,
+        r#"{"type":"object","properties":{"module":{"type":"string","enum":MODULES},"notes":{"type":"string"},"#,
+        r#""calls":{"type":"array","items":{"type":"integer"}},"rating":{"type":"integer","enum":[1,2,3,4,5]}},"#,
+        r#""required":["module","notes","calls","rating"],"additionalProperties":false}}},"#,
+        r#""required":["ratings"],"additionalProperties":false}"#,
+    );
     let names: Vec<_> = modules.iter().map(ModuleName::as_str).collect();
-    let properties = json!({
-        "module": {"type": "string", "enum": names},
-        "notes": {"type": "string"},
-        "calls": {"type": "array", "items": {"type": "integer"}},
-        "rating": {"type": "integer", "enum": [1, 2, 3, 4, 5]},
-    });
-    let object = |properties: Value| {
-        let required: Vec<_> =
-            properties.as_object().iter().flat_map(|it| it.keys()).cloned().collect();
-        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-    };
-    let schema = object(json!({"ratings": {"type": "array", "items": object(properties)}}));
-    #[allow(clippy::expect_used, reason = "a JSON value always encodes")]
-    serde_json::value::to_raw_value(&schema).expect("a JSON value always encodes")
+    #[allow(clippy::expect_used, reason = "the schema is JSON, and names always encode")]
+    serde_json::to_string(&names)
+        .and_then(|names| RawValue::from_string(SCHEMA.replace("MODULES", &names)))
+        .expect("the schema is JSON, and names always encode")
 }
 
 /// Describes an answer, for the row of an unreadable answer.

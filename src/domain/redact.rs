@@ -24,6 +24,8 @@ const SHORTEST_SECRET: usize = 6;
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Arc<RwLock<Arc<[Secret]>>>,
+    /// Texts of the list that may be shown.
+    shown: Arc<[String]>,
 }
 
 /// The searcher of a secret, which holds the text of the secret. Long texts are searched, and this is several
@@ -33,7 +35,7 @@ type Secret = Arc<memmem::Finder<'static>>;
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} secrets)", self.known().len())
+        write!(f, "Redactor({} secrets)", self.list().len())
     }
 }
 
@@ -47,23 +49,23 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST_SECRET);
-        Self::of(self.known().iter().cloned().chain(more.flat_map(forms).map(with_finder)))
+        let known = self.list();
+        let hidden = known.iter().filter(|secret| self.hides(secret)).cloned();
+        Self::of(hidden.chain(more.flat_map(forms).map(with_finder)))
     }
 
-    /// A redactor with the secrets of this one except `text`, for a place where `text` may be shown.
+    /// A redactor that shares the list of this one, for a place where `text` may be shown.
     #[must_use]
     pub fn without(&self, text: &str) -> Self {
-        let forms = forms(text.to_owned());
-        let known = self.known();
-        let is_other = |known: &&Secret| !forms.iter().any(|form| form == text_of(known));
-        Self::of(known.iter().filter(is_other).cloned())
+        let shown = self.shown.iter().cloned().chain(forms(text.to_owned()));
+        Self { secrets: self.secrets.clone(), shown: shown.collect() }
     }
 
     /// Adds the secrets of `other` to this redactor and to all its clones, for a secret that becomes known in
     /// the middle of a run.
     pub(crate) fn learn(&self, other: &Redactor) {
-        let both = Self::of(self.known().iter().chain(other.known().iter()).cloned()).known();
-        *self.secrets.write() = both;
+        let both = Self::of(self.list().iter().chain(other.list().iter()).cloned());
+        *self.secrets.write() = both.list();
     }
 
     fn of(secrets: impl Iterator<Item = Secret>) -> Self {
@@ -72,18 +74,22 @@ impl Redactor {
         let length = |secret: &Secret| secret.needle().len();
         secrets.sort_by(|a, b| length(b).cmp(&length(a)).then_with(|| a.needle().cmp(b.needle())));
         secrets.dedup_by(|a, b| a.needle() == b.needle());
-        Self { secrets: Arc::new(RwLock::new(secrets.into())) }
+        Self { secrets: Arc::new(RwLock::new(secrets.into())), shown: Arc::default() }
     }
 
-    fn known(&self) -> Arc<[Secret]> {
+    fn list(&self) -> Arc<[Secret]> {
         self.secrets.read().clone()
+    }
+
+    fn hides(&self, secret: &Secret) -> bool {
+        !self.shown.iter().any(|shown| shown.as_bytes() == secret.needle())
     }
 
     /// `text` with every secret, everything that looks like a JWT, and all credentials in URLs replaced.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.known().iter() {
-            if secret.find(text.as_bytes()).is_some() {
+        for secret in self.list().iter() {
+            if secret.find(text.as_bytes()).is_some() && self.hides(secret) {
                 text = Cow::Owned(text.replace(text_of(secret), MARK));
             }
         }
@@ -114,7 +120,7 @@ impl Redactor {
 
     /// Whether `text` contains one of the known secrets.
     pub(crate) fn has_listed_in(&self, text: &str) -> bool {
-        self.known().iter().any(|secret| secret.find(text.as_bytes()).is_some())
+        self.list().iter().any(|secret| secret.find(text.as_bytes()).is_some())
     }
 
     /// Whether `name` contains a secret. A name must be used unchanged or not at all. A secret of letters
@@ -122,7 +128,7 @@ impl Redactor {
     pub(crate) fn finds_secret_in(&self, name: &str) -> bool {
         let is_word = |secret: &Secret| secret.needle().iter().all(u8::is_ascii_alphabetic);
         let is_found = |secret: &Secret| secret.find(name.as_bytes()).is_some() && !is_word(secret);
-        self.known().iter().any(is_found)
+        self.list().iter().any(is_found)
             || PATTERNS.iter().any(|pattern| replace(name, *pattern).is_some())
     }
 }

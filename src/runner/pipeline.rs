@@ -232,6 +232,7 @@ impl Pipeline {
         let journal = RunJournal {
             id,
             fleet: self.fleet.clone(),
+            words: redactor.without(&persona.email),
             persona,
             redactor: redactor.clone(),
             pause: entry.end_turn.clone(),

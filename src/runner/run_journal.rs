@@ -34,6 +34,8 @@ pub(super) struct RunJournal {
     pub persona: Persona,
     /// Keeps secrets out of the file, and of what is said of its rows.
     pub redactor: Redactor,
+    /// The same for the model's words, in which the persona's e-mail is no secret.
+    pub words: Redactor,
     /// Asks the run to end after its current turn.
     pub pause: CancellationToken,
     /// Until when it waits for a journal that cannot be written to.
@@ -174,9 +176,7 @@ impl RunJournal {
     fn end_request(&self, state: &mut State, asking: Asking, bill: Bill<'_>) {
         let (step, cost) = match bill {
             Bill::Replied(reply) => {
-                // Its e-mail is no secret in its own words.
-                let redactor = self.redactor.without(&self.persona.email);
-                (Step::Replied(reply.redacted(&redactor)), reply.cost.total())
+                (Step::Replied(reply.redacted(&self.words)), reply.cost.total())
             }
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, asking.most),

@@ -103,8 +103,11 @@ impl Message {
 
     fn of<C: Serialize + ?Sized>(role: Role, content: &C) -> Self {
         let content = encode(content);
-        let blocks = serde_json::from_str::<Vec<IgnoredAny>>(content.get());
-        Self { role, blocks: blocks.map_or(1, |all| all.len()), content, extra_weight: 0 }
+        // The error for a string would quote the whole string, so a string is not parsed.
+        let is_list = content.get().starts_with('[');
+        let list = is_list.then(|| serde_json::from_str::<Vec<IgnoredAny>>(content.get()));
+        let blocks = list.and_then(Result::ok).map_or(1, |blocks| blocks.len());
+        Self { role, blocks, content, extra_weight: 0 }
     }
 
     /// This message with a cache marker on its last block. `None` if the content is not a list of blocks.

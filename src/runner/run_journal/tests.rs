@@ -36,6 +36,7 @@ async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -
         pause: CancellationToken::new(),
         give_up_at: Instant::now() + DAY,
         redactor: Redactor::default(),
+        words: Redactor::default(),
         books: Books::new(0, Usd::ZERO, Usd::ZERO),
     }
 }
