@@ -86,7 +86,10 @@ impl Scope {
             biased;
             () = self.shutdown.stopping() => Err(Ended::Stopped),
             () = sleep_until(self.deadline) => Err(Ended::Deadline),
-            reply = claude.ask(ask, self.deadline, &self.patience, &self.redactor, recorder) => {
+            reply = async {
+                recorder.write_reply().await;
+                claude.ask(ask, self.deadline, &self.patience, &self.redactor, recorder).await
+            } => {
                 reply.map_err(|error| {
                     Ended::of_asking(error, has_paid || recorder.lost() > Usd::ZERO)
                 })

@@ -108,6 +108,10 @@ pub trait Recorder: Meter {
     /// killed in between loses the deferred step.
     fn defer(&self, step: &Step) -> impl Future<Output = ()> + Send;
 
+    /// Writes the reply to the request before, where no step has followed that reply yet: the next request may
+    /// wait for minutes.
+    fn write_reply(&self) -> impl Future<Output = ()> + Send;
+
     /// The most that requests without an answer may have cost so far.
     fn lost(&self) -> Usd;
 

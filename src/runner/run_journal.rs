@@ -350,7 +350,7 @@ impl Reservation for Paid<'_> {
     async fn settle(self, bill: Bill<'_>) {
         let mut state = self.journal.books.state.lock().await;
         if let Some(asking) = state.asking.take() {
-            // A reply is acted on at once: the step of that takes the reply along.
+            // The step that follows a reply is written in one transaction with the reply.
             let is_followed = matches!(bill, Bill::Replied(_));
             self.journal.end_request(&mut state, asking, bill);
             if !is_followed {
@@ -393,6 +393,13 @@ impl Recorder for RunJournal {
         let mut state = self.books.state.lock().await;
         let step = self.next_step(&mut state, step);
         state.backlog.push_back(Entry { step, _guard: None });
+    }
+
+    async fn write_reply(&self) {
+        let mut state = self.books.state.lock().await;
+        if state.backlog.iter().any(|entry| entry.step.booking.is_some()) {
+            self.flush_or_keep(&mut state).await;
+        }
     }
 
     fn lost(&self) -> Usd {

@@ -2,9 +2,12 @@
 
 use std::task::Poll;
 
+use serde_json::json;
+
 use super::*;
 use crate::{
     agent::{conversation::Limits, day_end::DayEnd, replay::Replay},
+    clients::claude::Reply,
     clock::Clock,
     config::BudgetConfig,
     domain::UserId,
@@ -255,4 +258,43 @@ async fn a_reservation_that_could_not_be_written_leaves_nothing_behind() {
     assert_eq!(replayed(&journal, &run).await, (0, false, Usd::ZERO));
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
     assert!(run.fleet.budget.reserving().make_way().is_none());
+}
+
+/// A reply that cost a cent and calls no tool.
+fn reply() -> Reply {
+    let reply = json!({
+        "content": [{"type": "text", "text": "Einen Moment."}],
+        "stop_reason": "pause_turn",
+        "refusal": null,
+        "usage": {"input": 1, "output": 1, "cache_read": 0, "cache_write_5m": 0, "cache_write_1h": 0},
+        "cost": {"input": 0, "output": 10_000_000_000_u64, "cache_read": 0, "cache_write": 0},
+    });
+    serde_json::from_str(&reply.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_reply_is_written_with_the_step_that_follows_and_before_the_next_request_waits() {
+    let clock = Clock::manual(NOON);
+    let journal = Journal::in_memory().await.unwrap();
+    let none = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+    let run = anna(&journal, &clock, none).await;
+    let steps = async || journal.steps(run.id).await.unwrap().len();
+    let cost = reply().cost.total();
+    ask(&run, price(1.0), Bill::Replied(&reply())).await.unwrap();
+    assert_eq!(steps().await, 1, "the step that follows is expected at once");
+    run.note(&Step::SessionsEnded).await;
+    assert_eq!(steps().await, 3);
+    assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, cost);
+    // Another request follows instead of a step.
+    ask(&run, price(1.0), Bill::Replied(&reply())).await.unwrap();
+    run.write_reply().await;
+    assert_eq!(steps().await, 5);
+    assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, cost + cost);
+    assert_eq!(replayed(&journal, &run).await, (0, false, Usd::ZERO));
+    // A step without money waits for the request that it belongs to.
+    run.defer(&Step::SessionsEnded).await;
+    run.write_reply().await;
+    assert_eq!(steps().await, 5);
+    ask(&run, price(1.0), Bill::Free).await.unwrap();
+    assert_eq!(steps().await, 8);
 }
