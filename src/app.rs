@@ -121,12 +121,10 @@ impl App {
         let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows of earlier runs are delivered even if the key for Claude is missing.
-        let deliverer = personas.clone().map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
-        let slot = claude.zip(personas).zip(deliverer.clone());
-        let slot = slot.map(|((claude, personas), deliverer)| {
-            let pipeline = Pipeline::new(fleet.clone(), claude, deliverer);
-            Arc::new(Ticks::new(pipeline, personas))
-        });
+        let deliverer = personas.map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
+        let slot = claude
+            .zip(deliverer.clone())
+            .map(|(claude, deliverer)| Arc::new(Ticks::new(Pipeline::new(claude, deliverer))));
         let state = ServerState { slot, fleet, metrics_page: Arc::default() };
         Ok(Self { listener, state, deliverer })
     }

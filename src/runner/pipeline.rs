@@ -70,12 +70,9 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline for runs of this fleet.
-    pub(crate) fn new(
-        fleet: Arc<Fleet>,
-        claude: Arc<ClaudeClient>,
-        deliverer: Arc<Deliverer>,
-    ) -> Self {
+    /// A pipeline for runs of the deliverer's fleet.
+    pub(crate) fn new(claude: Arc<ClaudeClient>, deliverer: Arc<Deliverer>) -> Self {
+        let fleet = deliverer.fleet.clone();
         let policy = Arc::new(fleet.config.policy.clone());
         let (misnamed, tools, left_out, offered) = Default::default();
         Self { fleet, claude, deliverer, policy, misnamed, tools, left_out, offered }
