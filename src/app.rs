@@ -102,22 +102,19 @@ impl App {
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.scheduling.tick_interval.set(config.tick.interval.as_secs_f64());
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
-        let auth = Arc::new(AuthClient::new(
-            http.clone(),
-            config.peers.auth.clone(),
-            config.seed_secret.clone(),
-            clock.clone(),
-        ));
+        let (peers, secret) = (&config.peers, config.seed_secret.clone());
+        let auth = AuthClient::new(http.clone(), peers.auth.clone(), secret, clock.clone());
+        let auth = Arc::new(auth);
         let pricing = load_prices(&config.claude)?;
         let concurrency = config.tick.concurrency;
         let claude =
             ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
-        let personas = config.peers.service_key.as_ref().and_then(|key| {
-            PersonasClient::new(http.clone(), config.peers.personas.clone(), key, clock.clone())
+        let personas = peers.service_key.as_ref().and_then(|key| {
+            PersonasClient::new(http.clone(), peers.personas.clone(), key, clock.clone())
         });
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
-        let mcp = McpClient::new(http, &config.peers.mcp);
+        let mcp = McpClient::new(http, &peers.mcp);
         let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows of earlier runs are delivered even if the key for Claude is missing.

@@ -86,17 +86,15 @@ impl Ticks {
                 if shutdown.is_stopping() {
                     return;
                 }
-                let Some(busy) = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await
-                else {
-                    return;
-                };
+                let busy = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await;
+                let busy = busy.unwrap_or_default();
                 drop(under_way);
                 // A busy run may still end with its rating owed, if a pause ended it that is over by then. So
                 // one recovery waits for the busy runs and checks again.
-                if busy.is_empty() || ticks.recovery_waits.swap(true, Ordering::SeqCst) {
-                    return;
-                }
-                if shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none() {
+                if busy.is_empty()
+                    || ticks.recovery_waits.swap(true, Ordering::SeqCst)
+                    || shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none()
+                {
                     return;
                 }
                 ticks.recovery_waits.store(false, Ordering::SeqCst);

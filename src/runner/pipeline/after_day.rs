@@ -172,15 +172,12 @@ fn why_later(ended: &Ended) -> Option<Failure> {
         Ended::Model(error) if error.may_pass() => {
             return Some(Failure::at(Stage::RatingTurn, error));
         }
-        Ended::NotPaid { why, .. } => match why {
-            NotPaid::Budget { persona_broke_until: None, variable }
-            | NotPaid::TooDear { variable, .. }
-                if *variable != PERSONA_MAX_COST_USD =>
-            {
-                variable
-            }
-            _ => return None,
-        },
+        Ended::NotPaid {
+            why:
+                NotPaid::Budget { persona_broke_until: None, variable }
+                | NotPaid::TooDear { variable, .. },
+            ..
+        } if *variable != PERSONA_MAX_COST_USD => variable,
         _ => return None,
     };
     let error = format!("the rating waits until {variable} allows it");
