@@ -238,18 +238,14 @@ fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
 }
 
 fn log_tick_loop(state: &ServerState) {
-    match state.fleet.model.as_ref().err() {
-        Some(unset) => {
-            let missing = Hindrance::Unset(unset.clone());
-            tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
-        }
-        None if state.fleet.control.paused() == Some(PausedBy::Environment) => {
-            tracing::info!("RUNNER_PAUSED is set: no ticks");
-        }
-        None => tracing::info!(
-            interval_ms = state.fleet.config.tick.interval.as_millis() as u64,
-            "the first tick comes one interval from now"
-        ),
+    if let Err(unset) = &state.fleet.model {
+        let missing = Hindrance::Unset(unset.clone());
+        tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
+    } else if state.fleet.control.paused() == Some(PausedBy::Environment) {
+        tracing::info!("RUNNER_PAUSED is set: no ticks");
+    } else {
+        let interval_ms = state.fleet.config.tick.interval.as_millis() as u64;
+        tracing::info!(interval_ms, "the first tick comes one interval from now");
     }
 }
 

@@ -135,9 +135,8 @@ impl Pipeline {
             return;
         };
         metrics.scheduling.backoffs.inc();
-        let (hold, what) =
-            (Hold::BackOff(Duration::ZERO), "the persona is held back: its run panicked");
-        if let Some(until) = holds.apply(&persona, hold, what) {
+        let what = "the persona is held back: its run panicked";
+        if let Some(until) = holds.apply(&persona, Hold::BackOff(Duration::ZERO), what) {
             self.write_hold(id, until).await;
         }
     }

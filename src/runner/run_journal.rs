@@ -96,12 +96,9 @@ impl Books {
     /// Those of a run whose next step has this number, which has cost so much, and may have lost so much of it
     /// to requests without an answer.
     pub(super) fn new(next_number: u32, booked: Usd, lost: Usd) -> Self {
+        let state = State { next_number, ..State::default() };
         let account = Account { booked_before: booked, booked, lost, ..Account::default() };
-        Self {
-            state: Mutex::new(State { next_number, ..State::default() }),
-            account: parking_lot::Mutex::new(account),
-            asking: Mutex::default(),
-        }
+        Self { state: state.into(), account: account.into(), asking: Mutex::default() }
     }
 }
 
@@ -177,7 +174,7 @@ impl RunJournal {
             }
             account.billed -= u64::from(matches!(bill, Bill::Free));
         }
-        let Asking { number: asking, spending, most: reserved, guard, .. } = asking;
+        let Asking { number: asking, spending, most: reserved, guard } = asking;
         let booking = Some(Booking::Settle { spending, asking, reserved, cost });
         let step = NewStep { number: self.next_number(state), body: encode(&step), booking };
         state.backlog.push_back((step, guard));

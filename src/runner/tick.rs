@@ -208,11 +208,8 @@ impl Ticks {
         let permit = TickPermit::new(&self.pipeline.claude)?;
         let admitted = permit.admitted;
         let mcp_is_back = self.pipeline.check_mcp().await;
-        let due = self
-            .pipeline
-            .deliverer
-            .personas
-            .fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
+        let (personas, until) = (&self.pipeline.deliverer.personas, Instant::now() + patience);
+        let due = personas.fetch_due(patience, until + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
             self.unfinished(admitted).await?;

@@ -166,24 +166,21 @@ impl<'a> Sessions<'a> {
             join_all(sessions.iter().map(|session| session.close(Some(jwt), limit))).await
         };
         let endings = end(retired, &jwt).await;
-        let mut are_ended = !endings.contains(&Ending::Unknown);
+        let are_known = !endings.contains(&Ending::Unknown);
         let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
         retired.retain(|_| refused.next().unwrap_or(false));
-        if !retired.is_empty() {
-            // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
-            // ever.
-            let deadline = Instant::now() + JWT_FOR_END.min(limit);
-            match self.fresh_jwt(tally, deadline).await {
-                Ok(jwt) => {
-                    are_ended &= end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended)
-                }
-                Err(why) => {
-                    tracing::warn!("an MCP session stays open on the server: {}", why.reason);
-                    are_ended = false;
-                }
+        if retired.is_empty() {
+            return are_known;
+        }
+        // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
+        // ever.
+        match self.fresh_jwt(tally, Instant::now() + JWT_FOR_END.min(limit)).await {
+            Ok(jwt) => end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended) && are_known,
+            Err(why) => {
+                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
+                false
             }
         }
-        are_ended
     }
 
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {
