@@ -128,11 +128,8 @@ impl Budget {
 
     /// Registers a request before it tries to reserve money.
     pub(super) fn reserving(&self) -> Reserved {
-        let mut settled_before = 0;
-        self.requests.send_modify(|requests| {
-            requests.in_flight += 1;
-            settled_before = requests.settled;
-        });
+        let settled_before = self.requests.borrow().settled;
+        self.requests.send_modify(|requests| requests.in_flight += 1);
         let requests = self.requests.clone();
         Reserved { requests, settled_before, is_in_flight: true, is_granted: false }
     }

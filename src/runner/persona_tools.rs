@@ -3,7 +3,6 @@
 
 mod course;
 mod sessions;
-mod tally;
 
 use std::time::Duration;
 

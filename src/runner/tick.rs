@@ -37,6 +37,11 @@ use crate::{
 
 /// Time limit for fetching the due personas, retries included. The wait for a rate limit is not counted.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a scheduled tick, whose result nobody waits for, waits for the end of a rate limit of the personas
+/// endpoint: longer than most rate limits.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a tick on request: short, because a client waits for the answer.
+pub(crate) const PATIENCE_ON_REQUEST: Duration = Duration::from_millis(500);
 
 /// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own, so it continues when
 /// the HTTP client that asked for it disconnects.
@@ -60,17 +65,6 @@ pub(crate) struct Ticks {
     pub(super) recovery_waits: AtomicBool,
     /// Number of ticks that this process has started. It identifies a tick in the log.
     pub(super) started: AtomicU64,
-}
-
-/// How long a tick waits for the rate limit of the personas endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience(Duration);
-
-impl Patience {
-    /// For a scheduled tick, whose result nobody waits for: longer than most rate limits.
-    pub(crate) const SCHEDULED: Self = Self(Duration::from_secs(60));
-    /// For a tick on request: short, because a client waits for the answer.
-    pub(crate) const ASKED: Self = Self(Duration::from_millis(500));
 }
 
 /// The result of a tick that took place.
@@ -138,7 +132,7 @@ impl Ticks {
     ///
     /// # Errors
     /// See [`TickError`].
-    pub(super) async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    pub(super) async fn run(&self, patience: Duration) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().warn_and_reset();
@@ -197,7 +191,7 @@ impl Ticks {
     }
 
     /// Continues unfinished runs, and runs the due personas that have no unfinished run.
-    async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
+    async fn run_due(&self, patience: Duration) -> Result<TickSummary, TickError> {
         if let Some(paused) = self.fleet.control.paused() {
             return Err(Hindrance::Paused(paused).into());
         }

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::{
     fleet::Fleet,
-    tick::{Patience, TickError, TickSummary, Ticks},
+    tick::{PATIENCE, TickError, TickSummary, Ticks},
 };
 use crate::metrics::TickOutcome;
 
@@ -41,7 +41,7 @@ impl Ticks {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.fleet.shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // The task of the tick logs and counts its own result.
-            if let Err(taken) = self.start(Patience::SCHEDULED) {
+            if let Err(taken) = self.start(PATIENCE) {
                 tracing::debug!("interval: {taken}");
             }
         }
@@ -55,7 +55,7 @@ impl Ticks {
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub(crate) fn start(
         self: &Arc<Self>,
-        patience: Patience,
+        patience: Duration,
     ) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
         let Ok(permit) = self.slot.clone().try_acquire_owned() else {
             self.fleet.metrics.record_skipped_tick(TickOutcome::Overlap);
