@@ -18,7 +18,8 @@ pub(crate) enum Hindrance {
     #[error("the daemon is stopping")]
     Stopping,
     /// These environment variables are not set, and there are no ticks without them.
-    #[error("{} not set; ticks are disabled", are(.0))]
+    #[error("{} {} not set; ticks are disabled", .0.join(" and "),
+        if .0.len() == 1 { "is" } else { "are" })]
     Unset(Vec<&'static str>),
     /// A condition that does not end by waiting forbids all model requests, for example a refused API key.
     #[error("the model is not used for now: {0}")]
@@ -66,17 +67,12 @@ impl Hindrance {
     }
 }
 
-fn are(variables: &[&str]) -> String {
-    let verb = if variables.len() == 1 { "is" } else { "are" };
-    format!("{} {verb}", variables.join(" and "))
-}
-
 /// How many runs may begin: the number is the discriminant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u32)]
 pub(super) enum Admitted {
     /// There is no limit on the number of runs.
-    All = usize::MAX,
+    All = u32::MAX,
     /// One run may begin, to find out whether Claude accepts requests again.
     Probe = 1,
 }

@@ -105,8 +105,7 @@ impl Pipeline {
         let until = holds.apply(&user, hold, what);
         // Set if the last steps could not be written: the inner value is the row of the run's end, if it has
         // ended.
-        let mut unsaved = None;
-        match verdict.then {
+        let unsaved = match verdict.then {
             Then::End(state) => {
                 if run.left.lost_an_answer {
                     metrics.model.answers_lost.inc();
@@ -119,17 +118,17 @@ impl Pipeline {
                         if run.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
                     verdict.failure = Some(Failure::at(stage, error));
                 }
-                unsaved = handed_in.unsaved.then_some(Some(row));
+                handed_in.unsaved.then_some(Some(row))
             }
             Then::Postpone | Then::Close => {
                 // Only the steps and the hold are written: the row of the run does not change.
                 if let Some(until) = until {
                     self.write_hold(run.journal.id, until).await;
                 }
-                unsaved = run.journal.flush().await.is_err().then_some(None);
+                run.journal.flush().await.is_err().then_some(None)
             }
-            Then::Leave | Then::Rate => {}
-        }
+            Then::Leave | Then::Rate => None,
+        };
         let report = self.report(&run, verdict, took);
         if let Some(row) = unsaved {
             self.deliverer.keep(run.journal, row.map(|row| (row, run.posts))).await;

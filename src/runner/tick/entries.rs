@@ -1,6 +1,6 @@
 //! Decides which of the due personas run, and why the others do not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use jiff::Timestamp;
 
@@ -123,9 +123,9 @@ impl Ticks {
         let mut done = HashMap::new();
         for persona in rows.iter().flatten() {
             let slot = Slot::of(persona.cadence, server_time);
-            if !done.contains_key(&slot) {
-                let personas = self.fleet.journal.personas_done_for(&slot).await?;
-                done.insert(slot, personas.into_iter().collect());
+            if let hash_map::Entry::Vacant(unread) = done.entry(slot) {
+                let personas = self.fleet.journal.personas_done_for(unread.key()).await?;
+                unread.insert(personas.into_iter().collect());
             }
         }
         Ok(done)
