@@ -102,31 +102,26 @@ impl App {
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.scheduling.tick_interval.set(config.tick.interval.as_secs_f64());
         let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
-        let auth = Arc::new(AuthClient::new(
-            http.clone(),
-            config.peers.auth.clone(),
-            config.seed_secret.clone(),
-            clock.clone(),
-        ));
+        let (peers, secret) = (&config.peers, config.seed_secret.clone());
+        let auth = AuthClient::new(http.clone(), peers.auth.clone(), secret, clock.clone());
+        let auth = Arc::new(auth);
         let pricing = load_prices(&config.claude)?;
         let concurrency = config.tick.concurrency;
         let claude =
             ClaudeClient::new(http.clone(), &config.claude, pricing, clock.clone(), concurrency);
-        let personas = config.peers.service_key.as_ref().and_then(|key| {
-            PersonasClient::new(http.clone(), config.peers.personas.clone(), key, clock.clone())
+        let personas = peers.service_key.as_ref().and_then(|key| {
+            PersonasClient::new(http.clone(), peers.personas.clone(), key, clock.clone())
         });
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
-        let mcp = McpClient::new(http, &config.peers.mcp);
+        let mcp = McpClient::new(http, &peers.mcp);
         let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
         // Rows of earlier runs are delivered even if the key for Claude is missing.
-        let deliverer = personas.clone().map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
-        let slot = claude.zip(personas).zip(deliverer.clone());
-        let slot = slot.map(|((claude, personas), deliverer)| {
-            let pipeline = Pipeline::new(fleet.clone(), claude, deliverer);
-            Arc::new(Ticks::new(pipeline, personas))
-        });
+        let deliverer = personas.map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
+        let slot = claude
+            .zip(deliverer.clone())
+            .map(|(claude, deliverer)| Arc::new(Ticks::new(Pipeline::new(claude, deliverer))));
         let state = ServerState { slot, fleet, metrics_page: Arc::default() };
         Ok(Self { listener, state, deliverer })
     }
@@ -243,18 +238,14 @@ fn load_prices(config: &ClaudeConfig) -> Result<Pricing, PricingError> {
 }
 
 fn log_tick_loop(state: &ServerState) {
-    match state.fleet.model.as_ref().err() {
-        Some(unset) => {
-            let missing = Hindrance::Unset(unset.clone());
-            tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
-        }
-        None if state.fleet.control.paused() == Some(PausedBy::Environment) => {
-            tracing::info!("RUNNER_PAUSED is set: no ticks");
-        }
-        None => tracing::info!(
-            interval_ms = state.fleet.config.tick.interval.as_millis() as u64,
-            "the first tick comes one interval from now"
-        ),
+    if let Err(unset) = &state.fleet.model {
+        let missing = Hindrance::Unset(unset.clone());
+        tracing::warn!("{missing}; /health, /metrics and /diag/login still work");
+    } else if state.fleet.control.paused() == Some(PausedBy::Environment) {
+        tracing::info!("RUNNER_PAUSED is set: no ticks");
+    } else {
+        let interval_ms = state.fleet.config.tick.interval.as_millis() as u64;
+        tracing::info!(interval_ms, "the first tick comes one interval from now");
     }
 }
 

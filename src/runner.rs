@@ -28,5 +28,4 @@ pub(crate) use control::{Cancelled, PausedBy};
 pub(crate) use delivery::Deliverer;
 pub(crate) use fleet::Fleet;
 pub(crate) use pipeline::Pipeline;
-pub(crate) use tick::Ticks;
-pub(crate) use tick::{Patience, TickError, TickSummary};
+pub(crate) use tick::{PATIENCE_ON_REQUEST, TickError, TickSummary, Ticks};

@@ -18,7 +18,8 @@ pub(crate) enum Hindrance {
     #[error("the daemon is stopping")]
     Stopping,
     /// These environment variables are not set, and there are no ticks without them.
-    #[error("{} not set; ticks are disabled", are(.0))]
+    #[error("{} {} not set; ticks are disabled", .0.join(" and "),
+        if .0.len() == 1 { "is" } else { "are" })]
     Unset(Vec<&'static str>),
     /// A condition that does not end by waiting forbids all model requests, for example a refused API key.
     #[error("the model is not used for now: {0}")]
@@ -66,27 +67,14 @@ impl Hindrance {
     }
 }
 
-fn are(variables: &[&str]) -> String {
-    let verb = if variables.len() == 1 { "is" } else { "are" };
-    format!("{} {verb}", variables.join(" and "))
-}
-
-/// How many runs may begin.
+/// How many runs may begin: the number is the discriminant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Admitted {
     /// There is no limit on the number of runs.
-    All,
+    All = u32::MAX,
     /// One run may begin, to find out whether Claude accepts requests again.
-    Probe,
-}
-
-impl Admitted {
-    pub(super) fn most(self) -> usize {
-        match self {
-            Self::All => usize::MAX,
-            Self::Probe => 1,
-        }
-    }
+    Probe = 1,
 }
 
 /// The permission for a tick. Dropping it tells the Claude client that the tick is over.
@@ -147,27 +135,20 @@ impl Fleet {
         let why_not = begins.and_then(|admitted| self.why_not_run(admitted));
         why_not.map_or(Ok(permit), Err)
     }
+}
 
-    /// Checks that no pause is in force.
-    ///
-    /// # Errors
-    /// When the runner is paused.
-    pub(super) fn check_not_paused(&self) -> Result<(), Hindrance> {
-        self.control.paused().map_or(Ok(()), |paused| Err(Hindrance::Paused(paused)))
-    }
-
+impl<'a> TickPermit<'a> {
     /// Lets a tick begin.
     ///
     /// # Errors
-    /// When the model is not configured or is stopped.
-    pub(super) fn begin_tick(&self) -> Result<TickPermit<'_>, Hindrance> {
-        let claude = self.model.as_deref().map_err(|unset| Hindrance::Unset(unset.clone()))?;
+    /// When the model is stopped.
+    pub(super) fn new(claude: &'a ClaudeClient) -> Result<Self, Hindrance> {
         let admitted = match claude.begin_tick() {
             claude::Admission::Open => Admitted::All,
             claude::Admission::Probe => Admitted::Probe,
             claude::Admission::Stopped(reason) => return Err(Hindrance::ModelStopped(reason)),
         };
-        Ok(TickPermit { claude, admitted })
+        Ok(Self { claude, admitted })
     }
 }
 

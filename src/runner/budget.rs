@@ -16,7 +16,7 @@ use crate::{
 /// The caps, and which of them the fleet has reached.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    caps: Caps,
+    pub caps: Caps,
     clock: Clock,
     /// At most one entry for each cap of the fleet.
     reached: Mutex<Vec<BudgetReached>>,
@@ -42,15 +42,11 @@ pub(super) struct Reserved {
     /// Value of [`Requests::settled`] when the attempt began.
     settled_before: u64,
     is_in_flight: bool,
-    is_granted: bool,
+    /// Whether the ledger certainly holds the reservation.
+    pub is_granted: bool,
 }
 
 impl Reserved {
-    /// Notes that the ledger holds the reservation.
-    pub(super) fn grant(&mut self) {
-        self.is_granted = true;
-    }
-
     /// Gives the attempt up and returns a future that resolves when another request has been settled since
     /// the attempt began, or when no request is in flight. Returns `None` if no other request can give money
     /// back, so that there is nothing to wait for.
@@ -108,43 +104,32 @@ impl Budget {
         })
     }
 
-    pub(crate) fn caps(&self) -> &Caps {
-        &self.caps
-    }
-
     /// Why no run begins now, if a cap of the fleet is reached. A reached cap counts until its day or month
     /// (UTC) ends or its configured limit changes.
     pub(crate) fn exhausted(&self) -> Option<String> {
-        let last = self.reached_now().max_by_key(|(_, reached)| reached.until)?;
-        let (_, BudgetReached { variable, limit, until }) = last;
+        // The month never ends before the day.
+        let last = [Cap::Monthly, Cap::Daily].into_iter().find_map(|cap| self.reached_now(cap));
+        let BudgetReached { variable, limit, until } = last?;
         Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
     }
 
-    /// Whether the fleet has reached this cap in the current period, with the current limit.
-    pub(crate) fn is_reached(&self, cap: Cap) -> bool {
-        self.reached_now().any(|(reached, _)| reached == cap)
+    /// The entry of this cap, if the fleet has reached it in the current period, with the current limit. An
+    /// entry made while the clock was ahead has another period and does not count.
+    pub(super) fn reached_now(&self, cap: Cap) -> Option<BudgetReached> {
+        let entry = self.entry(cap, self.clock.now())?;
+        self.reached.lock().contains(&entry).then_some(entry)
     }
 
-    /// The caps that were reached in the current period with the current limit. An entry made while the clock
-    /// was ahead has another period and does not count.
-    fn reached_now(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
-        let (now, all) = (self.clock.now(), self.reached.lock().clone());
-        all.into_iter().filter_map(move |reached| {
-            let is_it = |cap: &Cap| cap.variable() == reached.variable;
-            let cap = [Cap::Daily, Cap::Monthly].into_iter().find(is_it)?;
-            let stands = self.caps.of(cap) == Some(reached.limit)
-                && end_of_period(cap, now) == reached.until;
-            stands.then_some((cap, reached))
-        })
+    /// The entry of this cap for the period of `at`, or `None` if it has no limit.
+    fn entry(&self, cap: Cap, at: Timestamp) -> Option<BudgetReached> {
+        let (variable, limit) = (cap.variable().into(), self.caps.of(cap)?);
+        Some(BudgetReached { variable, limit, until: end_of_period(cap, at) })
     }
 
     /// Registers a request before it tries to reserve money.
     pub(super) fn reserving(&self) -> Reserved {
-        let mut settled_before = 0;
-        self.requests.send_modify(|requests| {
-            requests.in_flight += 1;
-            settled_before = requests.settled;
-        });
+        let settled_before = self.requests.borrow().settled;
+        self.requests.send_modify(|requests| requests.in_flight += 1);
         let requests = self.requests.clone();
         Reserved { requests, settled_before, is_in_flight: true, is_granted: false }
     }
@@ -152,21 +137,19 @@ impl Budget {
     /// Notes that the fleet reached `cap` at the time `at`. Logs it once for each period and limit, and
     /// writes it to the journal for the next start.
     pub(super) async fn reach(&self, cap: Cap, at: Timestamp, journal: &Journal) {
-        let Some(limit) = self.caps.of(cap) else { return };
-        let until = end_of_period(cap, at);
-        let found = BudgetReached { variable: cap.variable().into(), limit, until };
+        let Some(found) = self.entry(cap, at) else { return };
         {
             let mut reached = self.reached.lock();
             if reached.contains(&found) {
                 return;
             }
             reached.retain(|earlier| earlier.variable != found.variable);
-            reached.push(found);
+            reached.push(found.clone());
         }
         tracing::warn!(
-            budget.limit = %limit,
-            budget.until = %until,
-            "{} is used up: no run is begun until then", cap.variable()
+            budget.limit = %found.limit,
+            budget.until = %found.until,
+            "{} is used up: no run is begun until then", found.variable
         );
         let _saving = self.saving.lock().await;
         let all = self.reached.lock().clone();
@@ -240,7 +223,9 @@ mod tests {
             BudgetConfig { daily: Some(usd(5.0)), monthly: Some(usd(50.0)), persona_daily: None };
         let load = async |config| Budget::load(&config, &journal, clock.clone()).await.unwrap();
         let budget = load(config).await;
-        let told = |budget: &Budget| [Cap::Daily, Cap::Monthly].map(|cap| budget.is_reached(cap));
+        let told = |budget: &Budget| {
+            [Cap::Daily, Cap::Monthly].map(|cap| budget.reached_now(cap).is_some())
+        };
         assert_eq!(told(&budget), [false, false]);
         budget.reach(Cap::Monthly, clock.now(), &journal).await;
         budget.reach(Cap::Daily, clock.now(), &journal).await;
@@ -281,7 +266,7 @@ mod tests {
         let budget = Budget::load(&config, &journal, clock).await.unwrap();
         let granted = || {
             let mut reserved = budget.reserving();
-            reserved.grant();
+            reserved.is_granted = true;
             reserved
         };
         assert!(budget.reserving().make_way().is_none(), "it is alone");

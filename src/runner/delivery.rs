@@ -37,8 +37,8 @@ const PROBE: Duration = Duration::from_secs(2);
 /// Delivers the actions and ratings of runs to the personas endpoint.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
-    fleet: Arc<Fleet>,
-    personas: PersonasClient,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) personas: PersonasClient,
     /// Runs whose posts are being delivered now, by the run itself or by the background worker.
     claims: Arc<Claims>,
     /// Steps and ends of runs that could not be written to the journal yet. The `RunJournal` holds the steps;
@@ -177,11 +177,9 @@ impl Deliverer {
     /// run.
     async fn deliver_posts_of(&self, run: RunId) {
         let Some(_claim) = self.claims.claim(&run.to_string()) else { return };
-        while let Some(post) = self.due_post(run).await {
-            if !self.deliver(post).await {
-                return;
-            }
-        }
+        while let Some(post) = self.due_post(run).await
+            && self.deliver(post).await
+        {}
     }
 
     /// The run's first due post. Call this only while the run is claimed: the run itself may have delivered

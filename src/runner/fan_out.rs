@@ -1,7 +1,8 @@
 //! Bounded fan-out: one task for each item, with a limit on concurrent tasks. A panic in one task does not
 //! affect the others.
 
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Admits the items one after the other, and runs `job` on each admitted item in a task that holds the item's
 /// permit. A slow job does not delay the others as long as there are permits. The results are in the order of
@@ -19,31 +20,19 @@ where
     A: Future<Output = Result<P, E>>,
     F: Future<Output = T> + Send + 'static,
 {
-    let mut outcomes = Vec::with_capacity(items.len());
-    let mut jobs = JoinSet::new();
-    for (index, item) in items.into_iter().enumerate() {
+    let mut jobs = Vec::with_capacity(items.len());
+    for item in items {
         // The permit is awaited before the task is spawned, so that the number of tasks is bounded too.
-        let permit = match admit(&item).await {
-            Ok(permit) => permit,
-            Err(why) => {
-                outcomes.push(Err(why));
-                continue;
-            }
-        };
-        // Replaced when the job has ended.
-        outcomes.push(Ok(None));
-        let future = job(item);
-        jobs.spawn(async move {
-            let _permit = permit;
-            (index, future.await)
-        });
+        let admitted = admit(&item).await;
+        jobs.push(admitted.map(|permit| {
+            let future = job(item);
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let _permit = permit;
+                future.await
+            }))
+        }));
     }
-    while let Some(joined) = jobs.join_next().await {
-        if let Ok((index, value)) = joined {
-            outcomes[index] = Ok(Some(value));
-        }
-    }
-    outcomes
+    join_all(jobs.into_iter().map(async |job| Ok(job?.await.ok()))).await
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Fleet {
         }
         self.metrics.delivery.journal_writable.set(self.journal.trouble().is_none().into());
         for (cap, scope) in [(Cap::Daily, BudgetScope::Day), (Cap::Monthly, BudgetScope::Month)] {
-            self.metrics.set_budget_reached(scope, self.budget.is_reached(cap));
+            self.metrics.set_budget_reached(scope, self.budget.reached_now(cap).is_some());
         }
     }
 
@@ -35,14 +35,11 @@ impl Fleet {
         let folder = self.journal.check_folder().await;
         let age = |since| now.duration_since(since).try_into().unwrap_or_default();
         let depth = self.journal.outbox_depth().await?;
-        self.metrics.set_outbox(OutboxState {
-            actions: depth.actions,
-            feedback: depth.feedback,
-            oldest_age: depth.oldest.map(age),
-            dead_letters: depth.dead,
-        });
+        let (actions, feedback, dead_letters) = (depth.actions, depth.feedback, depth.dead);
+        let oldest_age = depth.oldest.map(age);
+        self.metrics.set_outbox(OutboxState { actions, feedback, oldest_age, dead_letters });
         let (today, month) = self.journal.fleet_spending(now).await?;
-        let caps = self.budget.caps();
+        let caps = &self.budget.caps;
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);
         self.metrics.set_budget(BudgetScope::Month, month, caps.monthly);
         self.metrics.delivery.journal_size.set(self.journal.size().await? as f64);

@@ -3,7 +3,6 @@
 
 mod course;
 mod sessions;
-mod tally;
 
 use std::time::Duration;
 
@@ -50,21 +49,15 @@ impl<'a> PersonaTools<'a> {
     async fn ensure_vault(&self, jwt: &SecretString, began: Instant, deadline: Instant) -> bool {
         let Sessions { journal, access, .. } = &self.sessions;
         let initialise = || async {
-            match journal
-                .fleet
-                .auth
-                .init_vault(&journal.persona.email, jwt, &access.redactor, deadline)
-                .await
-            {
-                Ok(()) => {
-                    tracing::info!("initialised the persona's vault");
-                    Some(Instant::now())
-                }
+            let (auth, email) = (&journal.fleet.auth, &journal.persona.email);
+            match auth.init_vault(email, jwt, &access.redactor, deadline).await {
+                Ok(()) => tracing::info!("initialised the persona's vault"),
                 Err(error) => {
                     tracing::warn!("the persona's vault could not be initialised: {error}");
-                    None
+                    return None;
                 }
             }
+            Some(Instant::now())
         };
         self.vault.get_or_init(initialise).await.is_some_and(|since| began < since)
     }

@@ -70,12 +70,9 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline for runs of this fleet.
-    pub(crate) fn new(
-        fleet: Arc<Fleet>,
-        claude: Arc<ClaudeClient>,
-        deliverer: Arc<Deliverer>,
-    ) -> Self {
+    /// A pipeline for runs of the deliverer's fleet.
+    pub(crate) fn new(claude: Arc<ClaudeClient>, deliverer: Arc<Deliverer>) -> Self {
+        let fleet = deliverer.fleet.clone();
         let policy = Arc::new(fleet.config.policy.clone());
         let (misnamed, tools, left_out, offered) = Default::default();
         Self { fleet, claude, deliverer, policy, misnamed, tools, left_out, offered }
@@ -92,14 +89,13 @@ impl Pipeline {
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        match Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await {
-            Ok(()) => {
-                let run = self.enter(id, persona, &slot, Replay::default(), 0);
-                let report = self.carry_out(run).await;
-                Box::pin(self.close_cancelled(id, report)).await
-            }
-            Err(error) => self.not_begun(error),
+        let begun = Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await;
+        if let Err(error) = begun {
+            return self.not_begun(error);
         }
+        let run = self.enter(id, persona, &slot, Replay::default(), 0);
+        let report = self.carry_out(run).await;
+        Box::pin(self.close_cancelled(id, report)).await
     }
 
     /// Continues an unfinished run. With `close`, the run is closed for that reason instead: its actions are
@@ -139,9 +135,8 @@ impl Pipeline {
             return;
         };
         metrics.scheduling.backoffs.inc();
-        let (hold, what) =
-            (Hold::BackOff(Duration::ZERO), "the persona is held back: its run panicked");
-        if let Some(until) = holds.apply(&persona, hold, what) {
+        let what = "the persona is held back: its run panicked";
+        if let Some(until) = holds.apply(&persona, Hold::BackOff(Duration::ZERO), what) {
             self.write_hold(id, until).await;
         }
     }
@@ -228,17 +223,9 @@ impl Pipeline {
         let (started, timeout) = (Instant::now(), self.fleet.config.run.timeout);
         let end = started + timeout;
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
-        let redactor = self.fleet.auth.redactor_of(&persona.email);
-        let journal = RunJournal {
-            id,
-            fleet: self.fleet.clone(),
-            words: redactor.without(&persona.email),
-            persona,
-            redactor: redactor.clone(),
-            pause: entry.end_turn.clone(),
-            give_up_at: deadline,
-            books: Books::new(next_number, left.spent(), left.lost),
-        };
+        let (fleet, pause) = (self.fleet.clone(), entry.end_turn.clone());
+        let redactor = fleet.auth.redactor_of(&persona.email);
+        let books = Books::new(next_number, left.spent(), left.lost);
         let scope = Scope {
             deadline,
             limits: self.run_limits(),
@@ -246,9 +233,12 @@ impl Pipeline {
             left_out: self.left_out.clone(),
             tool_timeout: self.fleet.config.run.tool_timeout,
             shutdown: entry.run.shutdown.clone(),
-            redactor,
+            redactor: redactor.clone(),
             patience: Arc::default(),
         };
+        let words = redactor.without(&persona.email);
+        let journal =
+            RunJournal { id, fleet, persona, redactor, words, pause, give_up_at: deadline, books };
         Run {
             journal,
             scope,

@@ -70,8 +70,9 @@ struct Account {
 #[derive(Debug, Default)]
 struct State {
     next_number: u32,
-    /// What has happened and could not be written yet, in order.
-    backlog: VecDeque<Entry>,
+    /// What has happened and could not be written yet, in order. The step that settles a request has its
+    /// guard: what the request reserved is somebody else's once the step is written.
+    backlog: VecDeque<(NewStep, Option<Reserved>)>,
     /// The request that money was reserved for, or may have been, and that is not settled.
     asking: Option<Asking>,
 }
@@ -82,17 +83,9 @@ struct Asking {
     number: u32,
     spending: Spending,
     most: Usd,
-    /// Whether it certainly is reserved; who waited for that may have been dropped.
-    is_granted: bool,
+    /// The registration at the budget. It also says whether the ledger certainly holds the reservation: the
+    /// future that waited for the answer of the journal may have been dropped.
     guard: Option<Reserved>,
-}
-
-/// A step that is not in the journal yet.
-#[derive(Debug)]
-struct Entry {
-    step: NewStep,
-    /// Of the end of a request: what it reserved is somebody else's once this is written.
-    _guard: Option<Reserved>,
 }
 
 /// Money for the request under way. What is left of it when it is dropped is settled with the next step.
@@ -105,12 +98,9 @@ impl Books {
     /// Those of a run whose next step has this number, which has cost so much, and may have lost so much of it
     /// to requests without an answer.
     pub(super) fn new(next_number: u32, booked: Usd, lost: Usd) -> Self {
+        let state = State { next_number, ..State::default() };
         let account = Account { booked_before: booked, booked, lost, ..Account::default() };
-        Self {
-            state: Mutex::new(State { next_number, ..State::default() }),
-            account: parking_lot::Mutex::new(account),
-            asking: Mutex::default(),
-        }
+        Self { state: state.into(), account: account.into(), asking: Mutex::default() }
     }
 }
 
@@ -160,11 +150,6 @@ impl RunJournal {
         NewStep { number: self.next_number(state), body: encode(step), booking: None }
     }
 
-    /// The journal says itself what is wrong with it; what cannot be written stays in memory.
-    async fn flush_or_keep(&self, state: &mut State) {
-        let _ = self.write(state, None).await;
-    }
-
     fn settle_dropped(&self, state: &mut State) {
         if let Some(asking) = state.asking.take() {
             let bill = if self.books.account.lock().is_sent { Bill::Lost } else { Bill::Free };
@@ -181,7 +166,7 @@ impl RunJournal {
             Bill::Free => (Step::Unanswered { lost: false }, Usd::ZERO),
             Bill::Lost => (Step::Unanswered { lost: true }, asking.most),
         };
-        if asking.is_granted {
+        if asking.guard.as_ref().is_some_and(|guard| guard.is_granted) {
             let mut account = self.books.account.lock();
             account.booked = (account.booked + cost).saturating_sub(asking.most);
             if !matches!(bill, Bill::Lost) {
@@ -189,10 +174,10 @@ impl RunJournal {
             }
             account.billed -= u64::from(matches!(bill, Bill::Free));
         }
-        let Asking { number: asking, spending, most: reserved, guard, .. } = asking;
+        let Asking { number: asking, spending, most: reserved, guard } = asking;
         let booking = Some(Booking::Settle { spending, asking, reserved, cost });
         let step = NewStep { number: self.next_number(state), body: encode(&step), booking };
-        state.backlog.push_back(Entry { step, _guard: guard });
+        state.backlog.push_back((step, guard));
     }
 
     /// Writes the backlog, and behind it a last step that is not kept in it, in as few transactions as may be.
@@ -205,7 +190,7 @@ impl RunJournal {
         loop {
             let waiting = state.backlog.len().min(at_once);
             let is_all = waiting == state.backlog.len() && (waiting == 0 || at_once > 1);
-            let backlog = state.backlog.iter().take(waiting).map(|entry| &entry.step);
+            let backlog = state.backlog.iter().take(waiting).map(|(step, _)| step);
             let steps: Vec<_> = backlog.chain(last.filter(|_| is_all)).collect();
             let now = self.fleet.clock.now();
             match self.fleet.journal.record(self.id, &steps, now).await {
@@ -244,7 +229,7 @@ impl RunJournal {
         }
         let refusal = NotPaid::Budget { variable, persona_broke_until: None };
         // Others may have reserved more than they will need.
-        let may_fit = budget.caps().of(cap) >= Some(price.most);
+        let may_fit = budget.caps.of(cap) >= Some(price.most);
         if let Some(others) = guard.filter(|_| may_fit).and_then(Reserved::make_way) {
             // Before the run's time is up: this end is one of money.
             let give_up_at = self.give_up_at - PAUSE;
@@ -297,18 +282,17 @@ impl Meter for RunJournal {
             // Before it is written: a pause must not come between the record and the request.
             let under_way = self.books.asking.lock().await;
             let guard = Some(self.fleet.budget.reserving());
-            let (caps, accounts) = (*self.fleet.budget.caps(), spending.clone());
+            let (caps, accounts) = (self.fleet.budget.caps, spending.clone());
             let booking = Booking::Reserve { spending: accounts, amount: most, caps };
             let step = NewStep { number, body: body.clone(), booking: Some(booking) };
             // Dropped from here on, it may be in the journal all the same.
-            state.asking = Some(Asking { number, spending, most, is_granted: false, guard });
+            state.asking = Some(Asking { number, spending, most, guard });
             let attempt = self.write(&mut state, Some(&step)).await;
             let refused = matches!(attempt, Ok(Err(_))).then(|| state.asking.take()).flatten();
             match attempt {
                 Ok(Ok(())) => {
-                    if let Some(asking) = &mut state.asking {
-                        asking.is_granted = true;
-                        asking.guard.iter_mut().for_each(Reserved::grant);
+                    if let Some(Asking { guard: Some(guard), .. }) = &mut state.asking {
+                        guard.is_granted = true;
                     }
                     // Until an answer says otherwise.
                     let mut account = self.books.account.lock();
@@ -354,7 +338,8 @@ impl Reservation for Paid<'_> {
             let is_followed = matches!(bill, Bill::Replied(_));
             self.journal.end_request(&mut state, asking, bill);
             if !is_followed {
-                self.journal.flush_or_keep(&mut state).await;
+                // What cannot be written stays in memory; the journal says itself what is wrong with it.
+                let _ = self.journal.write(&mut state, None).await;
             }
         }
     }
@@ -385,20 +370,20 @@ impl Recorder for RunJournal {
     async fn note(&self, step: &Step) {
         let mut state = self.books.state.lock().await;
         let step = self.next_step(&mut state, step);
-        state.backlog.push_back(Entry { step, _guard: None });
-        self.flush_or_keep(&mut state).await;
+        state.backlog.push_back((step, None));
+        let _ = self.write(&mut state, None).await;
     }
 
     async fn defer(&self, step: &Step) {
         let mut state = self.books.state.lock().await;
         let step = self.next_step(&mut state, step);
-        state.backlog.push_back(Entry { step, _guard: None });
+        state.backlog.push_back((step, None));
     }
 
     async fn write_reply(&self) {
         let mut state = self.books.state.lock().await;
-        if state.backlog.iter().any(|entry| entry.step.booking.is_some()) {
-            self.flush_or_keep(&mut state).await;
+        if state.backlog.iter().any(|(step, _)| step.booking.is_some()) {
+            let _ = self.write(&mut state, None).await;
         }
     }
 

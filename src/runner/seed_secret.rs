@@ -94,13 +94,12 @@ impl SeedSecret {
 
     /// Logs once a day that mana-auth refuses the login of this persona although the secret fits.
     pub(super) fn blame(&self, persona: &UserId) {
-        if !self.logged.is_first_today(persona.as_str(), self.clock.now()) {
-            return;
+        if self.logged.is_first_today(persona.as_str(), self.clock.now()) {
+            tracing::warn!(
+                persona.id = %persona,
+                "mana-auth refuses this persona's login, while PERSONA_SEED_SECRET opens other accounts: \
+                 was the user deleted, or given another password?"
+            );
         }
-        tracing::warn!(
-            persona.id = %persona,
-            "mana-auth refuses this persona's login, while PERSONA_SEED_SECRET opens other accounts: was \
-             the user deleted, or given another password?"
-        );
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 
 use self::{entries::Entry, unfinished::Unfinished};
 use super::{
-    admission::{Admitted, Hindrance},
+    admission::{Admitted, Hindrance, TickPermit},
     claims::Claims,
     fleet::Fleet,
     once_a_day::OnceADay,
@@ -29,7 +29,7 @@ use super::{
     work::{RunResult, carry_out},
 };
 use crate::{
-    clients::personas::{PersonasClient, PersonasError},
+    clients::personas::PersonasError,
     domain::{RunOutcome, Stage, Usd, WhyNotRun},
     journal::JournalError,
     metrics::TickOutcome,
@@ -37,6 +37,11 @@ use crate::{
 
 /// Time limit for fetching the due personas, retries included. The wait for a rate limit is not counted.
 const DUE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a scheduled tick, whose result nobody waits for, waits for the end of a rate limit of the personas
+/// endpoint: longer than most rate limits.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a tick on request: short, because a client waits for the answer.
+pub(crate) const PATIENCE_ON_REQUEST: Duration = Duration::from_millis(500);
 
 /// Starts ticks, one at a time, and carries them out. A tick runs in a task of its own, so it continues when
 /// the HTTP client that asked for it disconnects.
@@ -44,7 +49,6 @@ const DUE_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Ticks {
     pub(super) fleet: Arc<Fleet>,
     pub(super) pipeline: Arc<Pipeline>,
-    personas: PersonasClient,
     /// Ids of the personas that have a run under way or in a list of work.
     pub(super) claims: Arc<Claims>,
     /// Held while unfinished runs are listed, so that two listings cannot claim the same run.
@@ -61,17 +65,6 @@ pub(crate) struct Ticks {
     pub(super) recovery_waits: AtomicBool,
     /// Number of ticks that this process has started. It identifies a tick in the log.
     pub(super) started: AtomicU64,
-}
-
-/// How long a tick waits for the rate limit of the personas endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience(Duration);
-
-impl Patience {
-    /// For a scheduled tick, whose result nobody waits for: longer than most rate limits.
-    pub(crate) const SCHEDULED: Self = Self(Duration::from_secs(60));
-    /// For a tick on request: short, because a client waits for the answer.
-    pub(crate) const ASKED: Self = Self(Duration::from_millis(500));
 }
 
 /// The result of a tick that took place.
@@ -127,20 +120,11 @@ pub(crate) enum TickError {
 
 impl Ticks {
     /// Ticks whose runs this pipeline carries out.
-    pub(crate) fn new(pipeline: Pipeline, personas: PersonasClient) -> Self {
+    pub(crate) fn new(pipeline: Pipeline) -> Self {
         let (claims, listing, logged, recoveries, recovery_waits, started) = Default::default();
-        Self {
-            fleet: pipeline.fleet.clone(),
-            pipeline: Arc::new(pipeline),
-            personas,
-            claims,
-            listing,
-            logged,
-            slot: Arc::new(Semaphore::new(1)),
-            recoveries,
-            recovery_waits,
-            started,
-        }
+        let (fleet, pipeline) = (pipeline.fleet.clone(), Arc::new(pipeline));
+        let slot = Arc::new(Semaphore::new(1));
+        Self { fleet, pipeline, claims, listing, logged, slot, recoveries, recovery_waits, started }
     }
 
     /// Carries out one tick: continues unfinished runs and runs every due persona that may run. Logs and
@@ -148,7 +132,7 @@ impl Ticks {
     ///
     /// # Errors
     /// See [`TickError`].
-    pub(super) async fn run(&self, patience: Patience) -> Result<TickSummary, TickError> {
+    pub(super) async fn run(&self, patience: Duration) -> Result<TickSummary, TickError> {
         let started = Instant::now();
         let mut result = self.run_due(patience).await;
         self.pipeline.tools.lock().warn_and_reset();
@@ -207,16 +191,19 @@ impl Ticks {
     }
 
     /// Continues unfinished runs, and runs the due personas that have no unfinished run.
-    async fn run_due(&self, Patience(patience): Patience) -> Result<TickSummary, TickError> {
-        self.fleet.check_not_paused()?;
+    async fn run_due(&self, patience: Duration) -> Result<TickSummary, TickError> {
+        if let Some(paused) = self.fleet.control.paused() {
+            return Err(Hindrance::Paused(paused).into());
+        }
         // Checked before anything is paid for, and also in ticks without due personas, so that a full disk is
         // noticed early.
         self.fleet.journal.check_writable().await?;
         // Held until the end of the tick, also if the tick panics.
-        let permit = self.fleet.begin_tick()?;
+        let permit = TickPermit::new(&self.pipeline.claude)?;
         let admitted = permit.admitted;
         let mcp_is_back = self.pipeline.check_mcp().await;
-        let due = self.personas.fetch_due(patience, Instant::now() + patience + DUE_LIMIT);
+        let (personas, until) = (&self.pipeline.deliverer.personas, Instant::now() + patience);
+        let due = personas.fetch_due(patience, until + DUE_LIMIT);
         let due = self.fleet.shutdown.unless_stopping(due).await.ok_or(TickError::Stopping)?;
         let Unfinished { mut list, go_on, personas: unfinished, .. } =
             self.unfinished(admitted).await?;
@@ -234,7 +221,7 @@ impl Ticks {
         let cadences = due.rows.iter().map(|row| Some(row.as_ref().ok()?.cadence));
         self.fleet.metrics.set_due(cadences);
         let mut summary = TickSummary { due: due.rows.len(), ..TickSummary::default() };
-        let most = admitted.most().saturating_sub(go_on);
+        let most = (admitted as usize).saturating_sub(go_on);
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
         let ran = carry_out(&self.pipeline, list, admitted).await;
@@ -309,7 +296,7 @@ impl Ticks {
 
     /// The end of the active rate limit of the personas endpoint, if there is one.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
-        self.personas.limited_until()
+        self.pipeline.deliverer.personas.limited_until()
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::{
     fleet::Fleet,
-    tick::{Patience, TickError, TickSummary, Ticks},
+    tick::{PATIENCE, TickError, TickSummary, Ticks},
 };
 use crate::metrics::TickOutcome;
 
@@ -41,7 +41,7 @@ impl Ticks {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.fleet.shutdown.unless_stopping(heartbeat.tick()).await.is_some() {
             // The task of the tick logs and counts its own result.
-            if let Err(taken) = self.start(Patience::SCHEDULED) {
+            if let Err(taken) = self.start(PATIENCE) {
                 tracing::debug!("interval: {taken}");
             }
         }
@@ -55,7 +55,7 @@ impl Ticks {
     #[expect(clippy::disallowed_methods, reason = "the slot is held until the work ends")]
     pub(crate) fn start(
         self: &Arc<Self>,
-        patience: Patience,
+        patience: Duration,
     ) -> Result<JoinHandle<Option<TickResult>>, SlotTaken> {
         let Ok(permit) = self.slot.clone().try_acquire_owned() else {
             self.fleet.metrics.record_skipped_tick(TickOutcome::Overlap);
@@ -86,17 +86,15 @@ impl Ticks {
                 if shutdown.is_stopping() {
                     return;
                 }
-                let Some(busy) = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await
-                else {
-                    return;
-                };
+                let busy = shutdown.unless_aborted(ticks.go_on_with_unfinished()).await;
+                let busy = busy.unwrap_or_default();
                 drop(under_way);
                 // A busy run may still end with its rating owed, if a pause ended it that is over by then. So
                 // one recovery waits for the busy runs and checks again.
-                if busy.is_empty() || ticks.recovery_waits.swap(true, Ordering::SeqCst) {
-                    return;
-                }
-                if shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none() {
+                if busy.is_empty()
+                    || ticks.recovery_waits.swap(true, Ordering::SeqCst)
+                    || shutdown.unless_stopping(ticks.claims.all_free(&busy)).await.is_none()
+                {
                     return;
                 }
                 ticks.recovery_waits.store(false, Ordering::SeqCst);

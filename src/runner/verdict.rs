@@ -110,7 +110,8 @@ pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
     let verdict = match end {
         End::Barred(failure) => {
             // A main turn that has begun is paid for, so the run keeps its steps and continues later.
-            let is_begun = facts.is_resumed || failure.is_in_the_day();
+            let is_in_the_day = failure.cause == Cause::Away && failure.stage == Stage::MainTurn;
+            let is_begun = facts.is_resumed || is_in_the_day;
             Verdict::failed(if is_begun { Then::Postpone } else { end_with(true) }, failure)
         }
         End::Day(DayEnd { how, reason }) => match how {
@@ -265,12 +266,6 @@ impl Failure {
             _ => Cause::Fault(Duration::ZERO),
         };
         Self { cause, ..Self::at(stage, error) }
-    }
-
-    /// Whether mana-mcp became unavailable during the main turn. The main turn is paid for, so it is
-    /// continued.
-    fn is_in_the_day(&self) -> bool {
-        self.cause == Cause::Away && self.stage == Stage::MainTurn
     }
 }
 

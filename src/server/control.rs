@@ -170,7 +170,7 @@ async fn status(State(state): State<ServerState>) -> Answer {
         })
     });
     let age = |since| u64::try_from(now.duration_since(since).as_millis()).unwrap_or_default();
-    let caps = state.fleet.budget.caps();
+    let caps = &state.fleet.budget.caps;
     Ok(Json(json!({
         "ok": true,
         "paused": paused,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Answer, ServerState, failure};
 use crate::{
     metrics::TickOutcome,
-    runner::{Hindrance, Patience, TickError, TickSummary},
+    runner::{Hindrance, PATIENCE_ON_REQUEST, TickError, TickSummary},
 };
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub(super) async fn tick(State(state): State<ServerState>) -> Answer {
         return Err(failure(StatusCode::SERVICE_UNAVAILABLE, error));
     }
     let ended =
-        slot.start(Patience::ASKED).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
+        slot.start(PATIENCE_ON_REQUEST).map_err(|taken| failure(StatusCode::CONFLICT, taken))?;
     match ended.await.ok().flatten() {
         Some(Ok(summary)) => Ok(Json(answer(&summary))),
         Some(Err(error @ TickError::Due(_))) => Err(failure(StatusCode::BAD_GATEWAY, error)),

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{course::Course, tally::Tally};
+use super::course::Course;
 use crate::{
     agent::ToolError,
     clients::{
@@ -26,6 +26,10 @@ use crate::{
 
 /// Time limit for getting a JWT that is needed only to end sessions.
 const JWT_FOR_END: Duration = Duration::from_secs(3);
+/// How many sessions a run may lose. After the last loss the run makes no further calls.
+const MOST_LOSSES: u32 = 3;
+/// How many fresh JWTs a run may request, whether the logins succeed or not.
+const MOST_JWTS: u32 = 10;
 
 /// The sessions of one run: the current one and the replaced ones.
 #[derive(Debug)]
@@ -46,7 +50,10 @@ struct State {
     /// Replaced sessions, in which calls may still be in progress. The catalog was made from the tools of the
     /// first one.
     retired: Vec<Arc<McpSession>>,
-    tally: Tally,
+    /// How many more sessions may be lost.
+    losses_left: u32,
+    /// How many more JWTs may be requested.
+    jwts_left: u32,
     /// When the last attempt to replace the current session failed, and with which error.
     failed: Option<(Instant, McpError)>,
 }
@@ -61,10 +68,10 @@ impl Drop for State {
 impl<'a> Sessions<'a> {
     /// Starts with the session `first`; the run's catalog is made from its tools.
     pub(super) fn new(journal: &'a RunJournal, access: &'a Access, first: McpSession) -> Self {
-        let (current, tally) = (Arc::new(first), Tally::FULL);
+        let (current, losses_left, jwts_left) = (Arc::new(first), MOST_LOSSES, MOST_JWTS);
         let (is_lost, retired, failed) = Default::default();
-        let state = Mutex::new(State { current, is_lost, retired, tally, failed });
-        Self { journal, access, state }
+        let state = State { current, is_lost, retired, losses_left, jwts_left, failed };
+        Self { journal, access, state: state.into() }
     }
 
     /// Calls a tool in the current session. Returns that session, the time at which the call began, and its
@@ -90,11 +97,11 @@ impl<'a> Sessions<'a> {
         if result.as_ref().is_err_and(|error| error.fate == Fate::SessionLost) {
             // Several concurrent calls may notice the same loss, which is counted once.
             let mut state = self.lock(deadline).await?;
-            if Arc::ptr_eq(&state.current, &session)
-                && !mem::replace(&mut state.is_lost, true)
-                && state.tally.note_loss()
-            {
-                return Err(ToolError::SessionsLost);
+            if Arc::ptr_eq(&state.current, &session) && !mem::replace(&mut state.is_lost, true) {
+                state.losses_left -= 1;
+                if state.losses_left == 0 {
+                    return Err(ToolError::SessionsLost);
+                }
             }
         }
         Ok((session, began, result))
@@ -158,7 +165,7 @@ impl<'a> Sessions<'a> {
     /// Ends all sessions on the server. Each step may take as long as `limit`. Returns whether the server has
     /// confirmed the end of every session.
     pub(super) async fn close(&self, limit: Duration) -> bool {
-        let State { current, retired, tally, .. } = &mut *self.state.lock().await;
+        let State { current, retired, jwts_left, .. } = &mut *self.state.lock().await;
         // The DELETE of a session needs a JWT that is valid at that time.
         let jwt = current.jwt.clone();
         retired.push(current.clone());
@@ -166,30 +173,27 @@ impl<'a> Sessions<'a> {
             join_all(sessions.iter().map(|session| session.close(Some(jwt), limit))).await
         };
         let endings = end(retired, &jwt).await;
-        let mut are_ended = !endings.contains(&Ending::Unknown);
+        let are_known = !endings.contains(&Ending::Unknown);
         let mut refused = endings.iter().map(|ending| *ending == Ending::Unauthorized);
         retired.retain(|_| refused.next().unwrap_or(false));
-        if !retired.is_empty() {
-            // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
-            // ever.
-            let deadline = Instant::now() + JWT_FOR_END.min(limit);
-            match self.fresh_jwt(tally, deadline).await {
-                Ok(jwt) => {
-                    are_ended &= end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended)
-                }
-                Err(why) => {
-                    tracing::warn!("an MCP session stays open on the server: {}", why.reason);
-                    are_ended = false;
-                }
+        if retired.is_empty() {
+            return are_known;
+        }
+        // The JWT expired after the last call. Without a fresh one the server would keep the sessions for
+        // ever.
+        match self.fresh_jwt(jwts_left, Instant::now() + JWT_FOR_END.min(limit)).await {
+            Ok(jwt) => end(retired, &jwt).await.iter().all(|it| *it == Ending::Ended) && are_known,
+            Err(why) => {
+                tracing::warn!("an MCP session stays open on the server: {}", why.reason);
+                false
             }
         }
-        are_ended
     }
 
     async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, ToolError> {
         let state = timeout_at(deadline, self.state.lock()).await;
         let state = state.map_err(|_| McpError::not_run("there was no session in time"))?;
-        if state.tally.is_over() { Err(ToolError::SessionsLost) } else { Ok(state) }
+        if state.losses_left == 0 { Err(ToolError::SessionsLost) } else { Ok(state) }
     }
 
     /// Opens a session to replace the current one, with a fresh JWT if the old one is no longer accepted.
@@ -201,27 +205,26 @@ impl<'a> Sessions<'a> {
     ) -> Result<McpSession, McpError> {
         let jwt = match reason {
             SessionRenewal::Lost => state.current.jwt.clone(),
-            SessionRenewal::Unauthorized => self.fresh_jwt(&mut state.tally, deadline).await?,
+            SessionRenewal::Unauthorized => self.fresh_jwt(&mut state.jwts_left, deadline).await?,
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
         Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
     }
 
-    /// Logs in again for a fresh JWT, and adds the JWT to the run's redactor.
-    async fn fresh_jwt(
-        &self,
-        tally: &mut Tally,
-        deadline: Instant,
-    ) -> Result<SecretString, McpError> {
-        if !tally.take_jwt() {
+    /// Logs in again for a fresh JWT, and adds the JWT to the run's redactor. `left` is how many JWTs the run
+    /// may still request.
+    async fn fresh_jwt(&self, left: &mut u32, deadline: Instant) -> Result<SecretString, McpError> {
+        if *left == 0 {
             return Err(McpError::not_run("there is no further JWT in this run"));
         }
+        *left -= 1;
         let space_id = Some(&*self.access.space_id);
         let RunJournal { fleet, persona, .. } = self.journal;
         let fresh = fleet.auth.open(&persona.email, space_id, deadline).await.map_err(|error| {
             if error.verdict() == Verdict::Final {
-                tally.note_final_refusal();
+                // Further attempts could lock the account.
+                *left = 0;
             }
             McpError::not_run(error.to_string())
         })?;

@@ -105,8 +105,7 @@ impl Pipeline {
         let until = holds.apply(&user, hold, what);
         // Set if the last steps could not be written: the inner value is the row of the run's end, if it has
         // ended.
-        let mut unsaved = None;
-        match verdict.then {
+        let unsaved = match verdict.then {
             Then::End(state) => {
                 if run.left.lost_an_answer {
                     metrics.model.answers_lost.inc();
@@ -119,17 +118,17 @@ impl Pipeline {
                         if run.ratings > 0 { Stage::PostFeedback } else { Stage::PostActions };
                     verdict.failure = Some(Failure::at(stage, error));
                 }
-                unsaved = handed_in.unsaved.then_some(Some(row));
+                handed_in.unsaved.then_some(Some(row))
             }
             Then::Postpone | Then::Close => {
                 // Only the steps and the hold are written: the row of the run does not change.
                 if let Some(until) = until {
                     self.write_hold(run.journal.id, until).await;
                 }
-                unsaved = run.journal.flush().await.is_err().then_some(None);
+                run.journal.flush().await.is_err().then_some(None)
             }
-            Then::Leave | Then::Rate => {}
-        }
+            Then::Leave | Then::Rate => None,
+        };
         let report = self.report(&run, verdict, took);
         if let Some(row) = unsaved {
             self.deliverer.keep(run.journal, row.map(|row| (row, run.posts))).await;
@@ -172,15 +171,12 @@ fn why_later(ended: &Ended) -> Option<Failure> {
         Ended::Model(error) if error.may_pass() => {
             return Some(Failure::at(Stage::RatingTurn, error));
         }
-        Ended::NotPaid { why, .. } => match why {
-            NotPaid::Budget { persona_broke_until: None, variable }
-            | NotPaid::TooDear { variable, .. }
-                if *variable != PERSONA_MAX_COST_USD =>
-            {
-                variable
-            }
-            _ => return None,
-        },
+        Ended::NotPaid {
+            why:
+                NotPaid::Budget { persona_broke_until: None, variable }
+                | NotPaid::TooDear { variable, .. },
+            ..
+        } if *variable != PERSONA_MAX_COST_USD => variable,
         _ => return None,
     };
     let error = format!("the rating waits until {variable} allows it");

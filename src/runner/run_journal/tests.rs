@@ -119,16 +119,16 @@ async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_
     // Larger than the whole cap, and than what is left of it.
     assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));
     assert_eq!(ask(4.98, 0.4).await, too_dear(4.98));
-    assert!(!run.fleet.budget.is_reached(Cap::Daily));
+    assert_eq!(run.fleet.budget.reached_now(Cap::Daily), None);
     for _ in 0..11 {
         assert_eq!(ask(0.4, 0.4).await, Ok(()));
     }
     assert_eq!(ask(0.6, 0.4).await, too_dear(0.6));
-    assert!(!run.fleet.budget.is_reached(Cap::Daily));
+    assert_eq!(run.fleet.budget.reached_now(Cap::Daily), None);
     // Of what is left nobody's request can be paid for.
     assert_eq!(ask(0.2, 0.2).await, Ok(()));
     assert!(matches!(ask(0.6, 0.4).await, Err(NotPaid::Budget { .. })));
-    assert!(run.fleet.budget.is_reached(Cap::Daily));
+    assert!(run.fleet.budget.reached_now(Cap::Daily).is_some());
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_cap_that_pays_for_nobody_is_reached_at_once() {
         let price = Price { ordinary: usd(0.4), ..price(12.0) };
         let refused = ask(&run, price, Bill::Lost).await;
         assert!(matches!(refused, Err(NotPaid::Budget { .. })));
-        assert!(run.fleet.budget.is_reached(cap));
+        assert!(run.fleet.budget.reached_now(cap).is_some());
     }
 }
 

@@ -1,13 +1,13 @@
 //! Decides which of the due personas run, and why the others do not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use jiff::Timestamp;
 
 use super::{TickError, TickSummary, Ticks};
 use crate::{
     clients::personas::{Due, DueRow},
-    domain::{Cadence, Persona, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
+    domain::{Persona, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
     runner::{
         holds::Held,
         pipeline::RunReport,
@@ -121,12 +121,11 @@ impl Ticks {
         server_time: Timestamp,
     ) -> Result<HashMap<Slot, HashSet<String>>, TickError> {
         let mut done = HashMap::new();
-        for cadence in [Cadence::Hourly, Cadence::Daily, Cadence::Weekdays] {
-            let slot = Slot::of(cadence, server_time);
-            let is_due = rows.iter().flatten().any(|persona| persona.cadence == cadence);
-            if is_due && !done.contains_key(&slot) {
-                let personas = self.fleet.journal.personas_done_for(&slot).await?;
-                done.insert(slot, personas.into_iter().collect());
+        for persona in rows.iter().flatten() {
+            let slot = Slot::of(persona.cadence, server_time);
+            if let hash_map::Entry::Vacant(unread) = done.entry(slot) {
+                let personas = self.fleet.journal.personas_done_for(unread.key()).await?;
+                unread.insert(personas.into_iter().collect());
             }
         }
         Ok(done)

@@ -48,7 +48,7 @@ impl Ticks {
         runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
 
         let may_begin = self.fleet.why_not_run(admitted).is_none();
-        let most = if may_begin { admitted.most() } else { 0 };
+        let most = if may_begin { admitted as usize } else { 0 };
         let now = self.fleet.clock.now();
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
         let mut busy = HashSet::new();
