@@ -1,4 +1,4 @@
-//! One run's part of the journal: its steps and its account, written before anything is done.
+//! The journal of one run: its steps and its account, written before anything is done.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -21,65 +21,65 @@ use crate::{
     journal::{Booking, JournalError, NewStep, NoRoom, Spending},
 };
 
-/// Between attempts to write while the journal cannot be written to.
+/// Pause between two attempts to write while the journal cannot be written.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Most steps of the backlog in one transaction.
+/// Largest number of backlog steps in one transaction.
 const AT_ONCE: usize = 8;
 
-/// Writes one run down.
+/// Writes the steps of one run to the journal and accounts for the run's money.
 #[derive(Debug)]
 pub(super) struct RunJournal {
     pub id: RunId,
     pub fleet: Arc<Fleet>,
     pub persona: Persona,
-    /// Keeps secrets out of the file, and of what is said of its rows.
+    /// Removes the persona's secrets from the steps, and from errors about the run's rows.
     pub redactor: Redactor,
-    /// The same for the model's words, in which the persona's e-mail is no secret.
+    /// The redactor for the model's replies, which may contain the persona's e-mail.
     pub words: Redactor,
-    /// Asks the run to end after its current turn.
+    /// Cancelled when the run must end after its current turn.
     pub pause: CancellationToken,
-    /// Until when it waits for a journal that cannot be written to.
+    /// The time until which the run waits for a journal that cannot be written.
     pub give_up_at: Instant,
     pub books: Books,
 }
 
-/// How far a run's journal has come.
+/// The position in the run's journal, and the run's account.
 #[derive(Debug)]
 pub(super) struct Books {
     state: Mutex<State>,
     account: parking_lot::Mutex<Account>,
-    /// Held while a model request is under way.
+    /// Locked while a model request is under way.
     asking: Mutex<()>,
 }
 
-/// What a run has cost.
+/// The money of a run.
 #[derive(Debug, Default)]
 struct Account {
-    /// What the ledger held of it before this process.
+    /// The run's amount in the ledger when this process took the run up.
     booked_before: Usd,
-    /// What the ledger holds of it.
+    /// The run's amount in the ledger now: spent and reserved.
     booked: Usd,
-    /// What requests without an answer may have cost.
+    /// The most that requests without an answer may have cost.
     lost: Usd,
-    /// Requests of this process that may have been billed.
+    /// Number of this process's requests that may have been billed.
     billed: u64,
-    /// Whether the last request that money was reserved for was sent.
+    /// Whether the request of the last reservation was sent.
     is_sent: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     next_number: u32,
-    /// What has happened and could not be written yet, in order. The step that settles a request has its
-    /// guard: what the request reserved is somebody else's once the step is written.
+    /// The steps that are not in the journal yet, in order. A step that settles a request comes with the
+    /// request's guard: other runs can use the difference once the step is written.
     backlog: VecDeque<(NewStep, Option<Reserved>)>,
-    /// The request that money was reserved for, or may have been, and that is not settled.
+    /// The request that money is reserved for, or may be reserved for, and that is not settled.
     asking: Option<Asking>,
 }
 
 #[derive(Debug)]
 struct Asking {
-    /// The number of its step.
+    /// The number of the step that announces the request.
     number: u32,
     spending: Spending,
     most: Usd,
@@ -88,15 +88,15 @@ struct Asking {
     guard: Option<Reserved>,
 }
 
-/// Money for the request under way. What is left of it when it is dropped is settled with the next step.
+/// The money for the request under way. If this is dropped, the request is settled with the next step.
 struct Paid<'a> {
     journal: &'a RunJournal,
     _under_way: MutexGuard<'a, ()>,
 }
 
 impl Books {
-    /// Those of a run whose next step has this number, which has cost so much, and may have lost so much of it
-    /// to requests without an answer.
+    /// The books of a run whose next step has this number. `booked` is the run's amount in the ledger, of which
+    /// `lost` belongs to requests without an answer.
     pub(super) fn new(next_number: u32, booked: Usd, lost: Usd) -> Self {
         let state = State { next_number, ..State::default() };
         let account = Account { booked_before: booked, booked, lost, ..Account::default() };
@@ -110,16 +110,16 @@ impl RunJournal {
         self.books.account.lock().billed > 0
     }
 
-    /// What requests of this process have cost.
+    /// The cost of this process's requests.
     pub(super) fn spent(&self) -> Usd {
         let account = self.books.account.lock();
         account.booked.saturating_sub(account.booked_before)
     }
 
-    /// Writes down a session of mana-mcp before it is used, so that the next process ends it if this one does
-    /// not.
+    /// Writes the id of an MCP session to the journal before the session is used, so that the next process ends
+    /// the session if this process cannot.
     pub(super) async fn note_session(&self, session: String) -> Result<(), String> {
-        // One that tells a secret is not kept: changed, it would be none.
+        // An id that contains a secret is not stored, and a redacted id would be useless.
         if self.redactor.redact(&session) != session {
             return Ok(());
         }
@@ -127,18 +127,18 @@ impl RunJournal {
         written.map_err(|error| error.to_string())
     }
 
-    /// Writes what could not be written before. No request is under way any more: one that was dropped, by a stop
-    /// for example, is settled.
+    /// Writes the backlog. No request may be under way: a request that was dropped, for example by a stop, is
+    /// settled here.
     ///
     /// # Errors
-    /// When it still cannot be.
+    /// When the journal cannot be written. The steps stay in the backlog.
     pub(super) async fn flush(&self) -> Result<(), JournalError> {
         let mut state = self.books.state.lock().await;
         self.settle_dropped(&mut state);
         self.write(&mut state, None).await.map(drop)
     }
 
-    /// The number of the next step. A request that was dropped before is settled first.
+    /// The number of the next step. A request that was dropped is settled first and takes a number of its own.
     fn next_number(&self, state: &mut State) -> u32 {
         self.settle_dropped(state);
         let number = state.next_number;
@@ -157,7 +157,7 @@ impl RunJournal {
         }
     }
 
-    /// What came of a request goes behind what could not be written before.
+    /// Puts the result of a request and its settlement at the end of the backlog.
     fn end_request(&self, state: &mut State, asking: Asking, bill: Bill<'_>) {
         let (step, cost) = match bill {
             Bill::Replied(reply) => {
@@ -180,7 +180,8 @@ impl RunJournal {
         state.backlog.push_back((step, guard));
     }
 
-    /// Writes the backlog, and behind it a last step that is not kept in it, in as few transactions as may be.
+    /// Writes the backlog and then `last`, in as few transactions as possible. `last` is not put into the backlog if
+    /// it cannot be written.
     async fn write(
         &self,
         state: &mut State,
@@ -200,10 +201,10 @@ impl RunJournal {
                         return Ok(Ok(()));
                     }
                 }
-                // One of several is in the way of the others: each is written for itself.
+                // One of the steps prevents the others: each step is written in a transaction of its own.
                 Ok(Err(_)) if steps.len() > 1 => at_once = 1,
                 Err(error) if error.is_of_a_row() && steps.len() > 1 => at_once = 1,
-                // Its number is taken: what comes after it, and the run's end, are written all the same.
+                // Another step has this number. The steps behind it and the end of the run are still written.
                 Err(error) if error.is_of_a_row() && waiting == 1 => {
                     tracing::error!(run.id = %self.id, "a step is not kept: {error}");
                     state.backlog.pop_front();
@@ -213,8 +214,8 @@ impl RunJournal {
         }
     }
 
-    /// What is done about a request that did not fit under a cap at this time: another attempt, when others
-    /// have given back what they do not need, or nothing.
+    /// Handles a request that did not fit under a cap at the time `at`. `Ok` means that other runs have settled
+    /// requests meanwhile, and that the reservation is to be tried again.
     async fn make_room(
         &self,
         NoRoom { cap, left }: NoRoom,
@@ -228,15 +229,15 @@ impl RunJournal {
             return Err(NotPaid::Budget { variable, persona_broke_until });
         }
         let refusal = NotPaid::Budget { variable, persona_broke_until: None };
-        // Others may have reserved more than they will need.
+        // Other runs may have reserved more than they will spend.
         let may_fit = budget.caps.of(cap) >= Some(price.most);
         if let Some(others) = guard.filter(|_| may_fit).and_then(Reserved::make_way) {
-            // Before the run's time is up: this end is one of money.
+            // Ends before the run's time is up, so that the run ends because of the budget.
             let give_up_at = self.give_up_at - PAUSE;
             return timeout_at(give_up_at, others).await.map_err(|_| refusal);
         }
-        // Nobody else gives money back: what is not left is spent. It stops the others only where they would
-        // find no more room than this run did.
+        // No other run will give money back. The cap counts as reached, which stops all runs, only if an
+        // ordinary request would not fit either.
         if price.ordinary <= left {
             return Err(NotPaid::TooDear { variable, most: price.most });
         }
@@ -244,7 +245,7 @@ impl RunJournal {
         Err(refusal)
     }
 
-    /// Waits for another attempt at the journal; false if there is no time for one.
+    /// Waits before another attempt to write. False if the run has no time left for another attempt.
     async fn wait(&self) -> bool {
         let goes_on = Instant::now() + PAUSE < self.give_up_at;
         if goes_on {
@@ -269,8 +270,8 @@ impl Meter for RunJournal {
         let body = encode(&Step::Asking { reserved: most });
         let number = self.next_number(&mut state);
         self.books.account.lock().is_sent = false;
-        // Of an attempt that may have been written although it seemed to fail: the accounts stay those,
-        // whatever day it is by now.
+        // The time and the accounts of an attempt that failed. The attempt may be in the journal all the same, so
+        // the next attempt uses the same accounts, even on another day.
         let mut first = None;
         loop {
             if self.pause.is_cancelled() {
@@ -279,13 +280,13 @@ impl Meter for RunJournal {
             let now = self.fleet.clock.now();
             let (at, spending) =
                 first.take().unwrap_or_else(|| (now, Spending::of(&self.persona.user_id, now)));
-            // Before it is written: a pause must not come between the record and the request.
+            // Locked before the step is written, so that a pause cannot come between the step and the request.
             let under_way = self.books.asking.lock().await;
             let guard = Some(self.fleet.budget.reserving());
             let (caps, accounts) = (self.fleet.budget.caps, spending.clone());
             let booking = Booking::Reserve { spending: accounts, amount: most, caps };
             let step = NewStep { number, body: body.clone(), booking: Some(booking) };
-            // Dropped from here on, it may be in the journal all the same.
+            // If this future is dropped from here on, the reservation may be in the journal all the same.
             state.asking = Some(Asking { number, spending, most, guard });
             let attempt = self.write(&mut state, Some(&step)).await;
             let refused = matches!(attempt, Ok(Err(_))).then(|| state.asking.take()).flatten();
@@ -294,14 +295,14 @@ impl Meter for RunJournal {
                     if let Some(Asking { guard: Some(guard), .. }) = &mut state.asking {
                         guard.is_granted = true;
                     }
-                    // Until an answer says otherwise.
+                    // The request counts as lost until there is an answer.
                     let mut account = self.books.account.lock();
                     account.lost += most;
                     account.booked += most;
                     account.billed += 1;
                     return Ok(Paid { journal: self, _under_way: under_way });
                 }
-                // Another day has begun meanwhile, with accounts of its own.
+                // Another day has begun meanwhile. It has accounts of its own.
                 Ok(Err(_)) if next_day(at) <= self.fleet.clock.now() => {}
                 Ok(Err(no_room)) => {
                     drop(under_way);
@@ -338,17 +339,17 @@ impl Reservation for Paid<'_> {
             let is_followed = matches!(bill, Bill::Replied(_));
             self.journal.end_request(&mut state, asking, bill);
             if !is_followed {
-                // What cannot be written stays in memory; the journal says itself what is wrong with it.
+                // Steps that cannot be written stay in the backlog. The journal logs the error.
                 let _ = self.journal.write(&mut state, None).await;
             }
         }
     }
 }
 
-/// A step as it is stored. All its texts were redacted when they came up, but for what the model wrote:
-/// redacted here, a secret that is a word could hit the structure.
+/// The JSON of a step. The texts of a step were redacted where they were received, and a reply in
+/// `end_request`: redacting the JSON could change its structure where a secret is an ordinary word.
 fn encode(step: &Step) -> String {
-    // Names, texts, numbers and JSON that was read before: it encodes.
+    // Names, texts, numbers and JSON that was parsed before always encode.
     serde_json::to_string(step).unwrap_or_default()
 }
 
