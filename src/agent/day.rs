@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use super::{
-    Attached, CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
-    call, nets,
+    CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
+    attachment::Attached, call, nets,
 };
 use crate::{
     clients::claude::{ToolResult, ToolUse, sendable_id},
@@ -114,7 +114,7 @@ impl Day {
     /// Removes from the history what Claude may have refused the last request for. Returns the removal as a
     /// step; `None` if there is nothing left to remove.
     pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
-        let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
+        let may_go = self.left_out.len() < MAX_LEFT_OUT;
         let messages = &mut self.conversation.messages;
         let removal = nets::mend(refused, may_go.then_some(tools), messages)?;
         self.record_removal(&removal);
@@ -200,11 +200,6 @@ impl Day {
 }
 
 impl MainTurn {
-    /// Whether no listed tool was called, successfully or not.
-    pub fn is_idle(&self) -> bool {
-        self.calls.iter().all(|call| call.listed().is_none())
-    }
-
     /// The modules of the listed tools that a call has reached or may have reached, in the order of their
     /// first use.
     pub(crate) fn used_modules(&self) -> Vec<ModuleName> {

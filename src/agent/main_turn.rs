@@ -7,9 +7,7 @@ use std::num::NonZeroU32;
 
 use super::{
     Catalog, Closed, Day, Ended, MainTurn, Next, Recorder, Scope, Step, ToolHost,
-    dispatch::Dispatcher,
-    rating,
-    reminder::{self, Reminder},
+    dispatch::Dispatcher, rating, reminder,
 };
 use crate::{
     clients::claude::{Ask, ClaudeClient, NotPaid, ToolResult, Weight},
@@ -75,13 +73,11 @@ pub(crate) async fn run_main_turn(
                     break ended;
                 }
                 let (results, hints) = day.settle();
-                let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
+                let (mut producers, mut reminder, mut cut) = Default::default();
                 if day.conversation.limit_reached().is_none() {
-                    reminder = reminder::remind(&day, calls_before, &hints);
-                    let (text, left) = (reminder.text.as_deref(), recorder.left());
-                    cut = purse.unaffordable(&day, &results, text, left);
+                    (producers, reminder) = reminder::remind(&day, calls_before, &hints);
+                    cut = purse.unaffordable(&day, &results, reminder.as_deref(), recorder.left());
                 }
-                let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
                 day.record_results(results, reminder.as_deref(), as_system, &cut);
                 recorder.defer(&Step::Told { reminder, as_system, cut }).await;

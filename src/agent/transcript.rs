@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Called, CalledTool, Day, MainTurn, Replay, Step, rating};
+use super::{Called, CalledTool, Day, MainTurn, Step, rating, replay::Replay};
 use crate::{
     clients::claude::{Reply, ToolUse, sendable_id},
     domain::{Redactor, Usd},

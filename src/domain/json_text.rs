@@ -12,7 +12,7 @@ use serde::{
     de::{DeserializeOwned, Error, IgnoredAny},
 };
 
-use super::json_tokens::{ESCAPE, end_of_first, half_pairs, is_json, tokens};
+use super::json_tokens::{ESCAPE, half_pairs, is_json, tokens};
 
 /// Deepest nesting that is kept. serde_json reads up to 127 levels.
 const MAX_DEPTH: usize = 120;
@@ -121,7 +121,9 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 
 /// The JSON value at the beginning of `text`, repaired, and its length in `text`. `None` if there is none.
 pub fn first_value(text: &str) -> Option<(String, usize)> {
-    let end = end_of_first(text)?;
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let end = values.byte_offset();
     let value = JsonText::of(&text.as_bytes()[..end]);
     value.weight.map(|_| (value.as_str().to_owned(), end))
 }
