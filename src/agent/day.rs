@@ -75,11 +75,6 @@ impl Day {
         self.conversation.replies
     }
 
-    /// The cost of the day so far, in replies and in requests that may have been billed without an answer.
-    pub fn spent(&self) -> Usd {
-        self.conversation.spent()
-    }
-
     /// Applies a step that an earlier process wrote at the time `at`.
     pub(super) fn take(&mut self, step: Step, at: Instant) {
         match step {
@@ -193,7 +188,7 @@ impl Day {
         MainTurn {
             closing_words: redactor.redact(&self.conversation.closing_words).into_owned(),
             replies: self.replies(),
-            spent: self.spent(),
+            spent: self.conversation.spent(),
             calls: self.calls,
         }
     }

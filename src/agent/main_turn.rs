@@ -49,7 +49,7 @@ pub(crate) async fn run_main_turn(
         match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel => {
-                let spent = day.spent();
+                let spent = day.conversation.spent();
                 let ask = purse.ask(&day, day.conversation.max_tokens);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
                 day.spent_before = spent;
@@ -84,7 +84,7 @@ pub(crate) async fn run_main_turn(
             }
         }
     };
-    let cost = day.spent();
+    let cost = day.conversation.spent();
     match &ended {
         Ended::NotPaid { why: why @ NotPaid::TooDear { most, .. }, .. } => {
             tracing::warn!(end = ?why, %cost, %most, "the next request is too dear");

@@ -35,7 +35,7 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
         && day.calls.len() >= 2
         && last_two.all(|call| call.error.is_some());
     let warning = Usd::from_dollars(COST_WARNING * limits.max_cost.dollars()).unwrap_or_default();
-    let is_dear = day.spent() >= warning && day.spent_before < warning;
+    let is_dear = day.conversation.spent() >= warning && day.spent_before < warning;
     let turns_left = limits.max_replies.checked_sub(day.replies());
     let own = [
         ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),

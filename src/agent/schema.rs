@@ -36,9 +36,8 @@ pub fn fit(schema: &mut Map<String, Value>) -> Result<(), String> {
         return Err(format!("`{it}` stands at the top of the schema"));
     }
     let is_key = |key: &String| (1..=MAX_KEY).contains(&key.len()) && is_plain(key);
-    if let Some(Value::Object(properties)) = schema.get("properties")
-        && !properties.keys().all(is_key)
-    {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    if properties.is_some_and(|properties| !properties.keys().all(is_key)) {
         return Err(ODD_KEY.into());
     }
     let mut schemas = vec![(0, schema)];

@@ -47,7 +47,8 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST_SECRET);
-        Self::of(self.known().iter().cloned().chain(more.flat_map(forms).map(with_finder)))
+        let finder = |form: String| Arc::new(memmem::Finder::new(&form).into_owned());
+        Self::of(self.known().iter().cloned().chain(more.flat_map(forms).map(finder)))
     }
 
     /// A redactor with the secrets of this one except `text`, for a place where `text` may be shown.
@@ -69,8 +70,7 @@ impl Redactor {
     fn of(secrets: impl Iterator<Item = Secret>) -> Self {
         let mut secrets: Vec<Secret> = secrets.collect();
         // Longest first, so that a secret that contains another one is replaced as a whole.
-        let length = |secret: &Secret| secret.needle().len();
-        secrets.sort_by(|a, b| length(b).cmp(&length(a)).then_with(|| a.needle().cmp(b.needle())));
+        secrets.sort_by(|a, b| (b.needle().len(), a.needle()).cmp(&(a.needle().len(), b.needle())));
         secrets.dedup_by(|a, b| a.needle() == b.needle());
         Self { secrets: Arc::new(RwLock::new(secrets.into())) }
     }
@@ -130,10 +130,6 @@ impl Redactor {
 fn text_of(secret: &Secret) -> &str {
     // The text of a secret is UTF-8.
     str::from_utf8(secret.needle()).unwrap_or_default()
-}
-
-fn with_finder(secret: String) -> Secret {
-    Arc::new(memmem::Finder::new(&secret).into_owned())
 }
 
 /// The ways in which an at sign can be written.
