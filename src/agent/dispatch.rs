@@ -179,10 +179,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             "tool call ended"
         );
         let step = Step::Called(called.clone());
-        if is_followed {
-            recorder.defer(&step).await
-        } else {
-            recorder.note(&step).await
+        match is_followed {
+            true => recorder.defer(&step).await,
+            false => recorder.note(&step).await,
         }
         Some(called)
     }

@@ -44,14 +44,12 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
         ("failures", is_failing, FAILURES),
         ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let own = own.into_iter().filter(|(_, is_due, _)| *is_due);
-    let own = own.map(|(producer, _, text)| (producer, text));
+    let own = own.into_iter().filter_map(|(cause, is_due, text)| is_due.then_some((cause, text)));
     let gate = hints.iter().map(|text| ("policy", text.as_str()));
     let line = |(producer, text)| (format!("<reminder>{text}</reminder>"), producer);
     // Two calls can cause the same hint. It is sent once.
     let lines: IndexMap<String, &str> = own.chain(gate).map(line).collect();
-    let producers = lines.values().copied().collect();
-    let lines: Vec<_> = lines.into_keys().collect();
+    let (lines, producers): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
     (producers, (!lines.is_empty()).then(|| lines.join("\n")))
 }
 

@@ -102,9 +102,7 @@ impl Redactor {
         match value {
             Value::String(text) => {
                 let Cow::Owned(without) = self.redact(text) else { return false };
-                let changed = without != *text;
-                *text = without;
-                changed
+                std::mem::replace(text, without) != *text
             }
             Value::Array(items) => items.iter_mut().fold(false, one),
             Value::Object(members) => members.values_mut().fold(false, one),
