@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Transcript {
     /// The events of the run, in order.
     pub parts: Vec<Part>,
-    /// The run, rebuilt from its steps.
+    /// The run, rebuilt from its steps; without its main turn once the main turn is over.
     pub replay: Replay,
     /// The main turn. `None` until the main turn is over.
     turn: Option<MainTurn>,
