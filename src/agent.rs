@@ -24,15 +24,12 @@ pub mod step;
 pub mod tool_result;
 pub(crate) mod transcript;
 
-pub(crate) use attachment::Attached;
 pub(crate) use call::{CallRecord, Called, CalledTool, PolicyNote};
 pub(crate) use catalog::{Catalog, CatalogTool};
 pub(crate) use conversation::{Conversation, Limits, Next};
 pub(crate) use day::{Day, MainTurn};
 pub(crate) use day_end::{DayEnd, How, Whose};
 pub(crate) use ended::{Closed, Ended};
-pub(crate) use left_out::LeftOut;
-pub(crate) use replay::Replay;
 pub(crate) use step::{Recorder, Step, TurnOpening, Unrecorded};
 
 use std::{sync::Arc, time::Duration};
@@ -64,7 +61,7 @@ pub(crate) struct Scope {
     /// A stop drops a model request at once and gives a tool call half of the grace time.
     pub shutdown: Shutdown,
     /// Tools that are not offered.
-    pub left_out: Arc<LeftOut>,
+    pub left_out: Arc<left_out::LeftOut>,
     /// How long the run waits for Claude's rate limits in total.
     pub patience: Arc<Patience>,
     /// Removes this persona's secrets from prompts and rows.

@@ -17,16 +17,12 @@ mod slot;
 mod text;
 mod tool;
 
-#[cfg(test)]
-pub(crate) use action::RUN_TOOL;
-pub use action::{Action, IDLE_TOOL};
+pub use action::{Action, IDLE_TOOL, RUN_TOOL};
 pub use feedback::{ModuleRating, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;
-pub(crate) use label::Label;
-pub(crate) use label::labels;
-pub(crate) use money::Cost;
-pub use money::{Tokens, Usd};
+pub(crate) use label::{Label, labels};
+pub use money::{Cost, Tokens, Usd};
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId};
 pub use redact::Redactor;
@@ -35,5 +31,4 @@ pub use run::{RunId, RunState};
 pub(crate) use run::{RunIdError, RunOutcome, Stage, WhyNotRun};
 pub use slot::Slot;
 pub(crate) use text::{clip, one_line};
-pub use tool::ModuleName;
-pub(crate) use tool::ToolName;
+pub use tool::{ModuleName, ToolName};

@@ -157,13 +157,10 @@ fn pdf(bytes: &[u8]) -> Result<u32, Unshown> {
     if listed.is_none_or(|listed| memmem::find(listed, b"%%EOF").is_none()) {
         return Err(CUT);
     }
-    let ends_name = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'/' | b'%'))
-    };
     const ENCRYPT: &[u8] = b"/Encrypt";
-    let encrypted =
-        memmem::find_iter(bytes, ENCRYPT).any(|at| ends_name(bytes.get(at + ENCRYPT.len())));
-    if encrypted { Err("it is encrypted") } else { Ok(0) }
+    let mut next = memmem::find_iter(bytes, ENCRYPT).filter_map(|at| bytes.get(at + ENCRYPT.len()));
+    let is_encrypted = next.any(|byte| byte.is_ascii_whitespace() || b"</%".contains(byte));
+    if is_encrypted { Err("it is encrypted") } else { Ok(0) }
 }
 
 fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {

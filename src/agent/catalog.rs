@@ -85,9 +85,11 @@ impl Catalog {
         self.by_spelling.is_empty()
     }
 
-    /// The tool at index `n` of the definitions, from 0: `tools.N` in an error message of Claude.
-    pub fn nth(&self, n: usize) -> Option<&ToolName> {
-        self.resolve(self.definitions.name(n)?).map(|tool| &tool.name)
+    /// The tool at index `n` of the definitions, from 0: `tools.N` in an error message of Claude. `None` if it
+    /// must not be left out because the catalog has no other tool.
+    pub(super) fn removable(&self, n: usize) -> Option<&ToolName> {
+        let spelling = self.definitions.name(n).filter(|_| self.by_spelling.len() > 1)?;
+        self.resolve(spelling).map(|tool| &tool.name)
     }
 
     /// Removes this tool from the catalog. The other tools keep their spellings.
@@ -96,11 +98,6 @@ impl Catalog {
         let Some(spelling) = tool.map(|(spelling, _)| spelling.clone()) else { return };
         Arc::make_mut(&mut self.by_spelling).remove(&spelling);
         self.definitions = self.definitions.without(&spelling);
-    }
-
-    /// Whether the catalog has one tool at most, so that no tool can be left out.
-    pub(super) fn is_single(&self) -> bool {
-        self.by_spelling.len() <= 1
     }
 
     /// The tool with this spelling; `None` if the model invented the name.
@@ -326,14 +323,16 @@ mod tests {
     #[test]
     fn a_tool_that_is_left_out_changes_nothing_for_the_others() {
         let mut catalog = catalog(&[tool("a.b"), tool("a_b"), tool("c")]);
-        assert_eq!(catalog.nth(0).map(ToolName::as_str), Some("a.b"));
+        assert_eq!(catalog.removable(0).map(ToolName::as_str), Some("a.b"));
         catalog.leave_out(&ToolName::new("a_b"));
         assert!(catalog.resolve("a_b").is_none());
         assert_eq!(catalog.resolve("a_b_2").map(|tool| tool.name.as_str()), Some("a.b"));
-        assert_eq!(catalog.nth(1).map(ToolName::as_str), Some("c"));
-        assert_eq!(catalog.nth(2), None);
+        assert_eq!(catalog.removable(1).map(ToolName::as_str), Some("c"));
+        assert_eq!(catalog.removable(2), None);
         catalog.leave_out(&ToolName::new("none"));
-        assert!(!catalog.is_single());
+        catalog.leave_out(&ToolName::new("c"));
+        assert_eq!(catalog.resolve("a_b_2").map(|tool| tool.name.as_str()), Some("a.b"));
+        assert_eq!(catalog.removable(0), None);
     }
 
     #[test]

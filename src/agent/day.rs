@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use super::{
-    Attached, CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
-    call, nets,
+    CallRecord, Called, CalledTool, Catalog, Conversation, Ended, Limits, Next, Step,
+    attachment::Attached, call, nets,
 };
 use crate::{
     clients::claude::{ToolResult, ToolUse, sendable_id},
@@ -75,11 +75,6 @@ impl Day {
         self.conversation.replies
     }
 
-    /// The cost of the day so far, in replies and in requests that may have been billed without an answer.
-    pub fn spent(&self) -> Usd {
-        self.conversation.spent()
-    }
-
     /// Applies a step that an earlier process wrote at the time `at`.
     pub(super) fn take(&mut self, step: Step, at: Instant) {
         match step {
@@ -114,7 +109,7 @@ impl Day {
     /// Removes from the history what Claude may have refused the last request for. Returns the removal as a
     /// step; `None` if there is nothing left to remove.
     pub(super) fn mend(&mut self, refused: &Ended, tools: &Catalog) -> Option<Step> {
-        let may_go = self.left_out.len() < MAX_LEFT_OUT && !tools.is_single();
+        let may_go = self.left_out.len() < MAX_LEFT_OUT;
         let messages = &mut self.conversation.messages;
         let removal = nets::mend(refused, may_go.then_some(tools), messages)?;
         self.record_removal(&removal);
@@ -193,18 +188,13 @@ impl Day {
         MainTurn {
             closing_words: redactor.redact(&self.conversation.closing_words).into_owned(),
             replies: self.replies(),
-            spent: self.spent(),
+            spent: self.conversation.spent(),
             calls: self.calls,
         }
     }
 }
 
 impl MainTurn {
-    /// Whether no listed tool was called, successfully or not.
-    pub fn is_idle(&self) -> bool {
-        self.calls.iter().all(|call| call.listed().is_none())
-    }
-
     /// The modules of the listed tools that a call has reached or may have reached, in the order of their
     /// first use.
     pub(crate) fn used_modules(&self) -> Vec<ModuleName> {

@@ -110,15 +110,15 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             let is_dispatched = !call.not_run && call.listed() == Some(&tool.name);
             is_dispatched && call.started.elapsed() < policy::RATE_WINDOW
         };
-        let others = others.iter().filter_map(|plan| plan.run.as_ref());
-        let recent = day.calls.iter().filter(is_recent).count()
-            + others.filter(|(other, _)| other.name == tool.name).count();
+        let earlier = day.calls.iter().chain(others.iter().map(|plan| &plan.called.record));
+        let recent = earlier.filter(is_recent).count();
         let policy = &self.scope.policy;
         if policy.mode != PolicyMode::Off
             && let Some(objection) = policy::object(tool, &arguments, recent, policy)
         {
             let enforces = policy.mode == PolicyMode::Enforce;
-            let decision = match (objection.denies(), enforces) {
+            let denies = objection != policy::Objection::Injection;
+            let decision = match (denies, enforces) {
                 (true, true) => "deny",
                 (true, false) => "would-deny",
                 (false, _) => "flag",
@@ -128,7 +128,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             if enforces {
                 called.hints.push(objection.reminder().to_owned());
             }
-            if enforces && objection.denies() {
+            if enforces && denies {
                 let why = format!("Not run: {}. {}", objection.as_str(), objection.reminder());
                 return Plan::refuse(called, why);
             }
@@ -179,10 +179,9 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             "tool call ended"
         );
         let step = Step::Called(called.clone());
-        if is_followed {
-            recorder.defer(&step).await
-        } else {
-            recorder.note(&step).await
+        match is_followed {
+            true => recorder.defer(&step).await,
+            false => recorder.note(&step).await,
         }
         Some(called)
     }

@@ -34,35 +34,29 @@ impl LeftOut {
 
     /// Selects the tools of a server that can be offered, changes their schemas to ones that Claude accepts, and
     /// removes from the schemas the keys that say nothing to the model. Returns these tools, and the number of
-    /// tools that are left out because of their schemas for the first time. The schemas of `hidden` tools are
-    /// not checked; the catalog removes these tools later.
+    /// tools that are left out because of their schemas for the first time. `hidden` tools are left out without
+    /// a check of their schemas.
     pub(crate) fn sift(&self, tools: &[Tool], hidden: &[String]) -> (Vec<Tool>, u64) {
         let (mut offered, mut newly) = (Vec::with_capacity(tools.len()), 0);
         for mut tool in tools.iter().cloned() {
             let is_hidden = hidden.iter().any(|name| name == tool.name.as_str());
-            if !is_hidden && self.refused.lock().contains(&tool.name) {
+            if is_hidden || self.refused.lock().contains(&tool.name) {
                 continue;
             }
-            let unfit = match tool.misfit {
-                Some(why) => Some(why.to_owned()),
-                None if is_hidden => None,
-                None => schema::fit(&mut tool.input_schema).err(),
-            };
-            match unfit {
-                None => {
-                    tool.description.truncate(tool.description.trim_end().len());
-                    schema::trim(&mut tool.input_schema);
-                    offered.push(tool);
-                }
-                Some(unfit) if !is_hidden && remember(&self.unfit, &tool.name) => {
+            let misfit = tool.misfit.map(str::to_owned);
+            if let Some(unfit) = misfit.or_else(|| schema::fit(&mut tool.input_schema).err()) {
+                if remember(&self.unfit, &tool.name) {
                     newly += 1;
                     tracing::warn!(
                         tool = one_line(tool.name.as_str()),
                         "a tool's input schema is none that Claude takes, so no persona is offered it: {unfit}"
                     );
                 }
-                Some(_) => {}
+                continue;
             }
+            tool.description.truncate(tool.description.trim_end().len());
+            schema::trim(&mut tool.input_schema);
+            offered.push(tool);
         }
         (offered, newly)
     }

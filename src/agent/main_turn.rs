@@ -7,9 +7,7 @@ use std::num::NonZeroU32;
 
 use super::{
     Catalog, Closed, Day, Ended, MainTurn, Next, Recorder, Scope, Step, ToolHost,
-    dispatch::Dispatcher,
-    rating,
-    reminder::{self, Reminder},
+    dispatch::Dispatcher, rating, reminder,
 };
 use crate::{
     clients::claude::{Ask, ClaudeClient, NotPaid, ToolResult, Weight},
@@ -53,7 +51,7 @@ pub(crate) async fn run_main_turn(
         match day.conversation.next() {
             Next::Done(closed) => break Ended::Closed(closed.clone()),
             Next::AskModel => {
-                let spent = day.spent();
+                let spent = day.conversation.spent();
                 let spare = spare.take().unwrap_or_else(|| purse.spare(&day));
                 let ask = purse.ask(&day, day.conversation.max_tokens, spare);
                 let reply = scope.ask(claude, ask, spent > Usd::ZERO, recorder).await;
@@ -78,20 +76,19 @@ pub(crate) async fn run_main_turn(
                     break ended;
                 }
                 let (results, hints) = day.settle();
-                let (mut reminder, mut cut) = (Reminder::default(), Vec::new());
+                let (mut producers, mut reminder, mut cut) = Default::default();
                 if day.conversation.limit_reached().is_none() {
-                    reminder = reminder::remind(&day, calls_before, &hints);
+                    (producers, reminder) = reminder::remind(&day, calls_before, &hints);
                     let room = recorder.left().saturating_sub(*spare.insert(purse.spare(&day)));
-                    cut = purse.unaffordable(&day, &results, reminder.text.as_deref(), room);
+                    cut = purse.unaffordable(&day, &results, reminder.as_deref(), room);
                 }
-                let Reminder { producers, text: reminder } = reminder;
                 reminders.extend(producers);
                 day.record_results(results, reminder.as_deref(), as_system, &cut);
                 recorder.defer(&Step::Told { reminder, as_system, cut }).await;
             }
         }
     };
-    let cost = day.spent();
+    let cost = day.conversation.spent();
     match &ended {
         Ended::NotPaid { why: why @ NotPaid::TooDear { most, .. }, .. } => {
             tracing::warn!(end = ?why, %cost, %most, "the next request is too dear");

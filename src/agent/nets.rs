@@ -20,7 +20,7 @@ pub(super) fn mend(
     if !error.is_bad_request() {
         return None;
     }
-    let named = tools.and_then(|catalog| catalog.nth(error.named_tool()?));
+    let named = tools.and_then(|catalog| catalog.removable(error.named_tool()?));
     let tool = named.map(|tool| Step::ToolLeftOut { tool: tool.clone() });
     let all = tool.into_iter().chain([Step::ThinkingStripped, Step::AttachmentsReplaced]);
     let removal = all.into_iter().find(|step| take_out(step, messages))?;

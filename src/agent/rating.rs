@@ -51,20 +51,18 @@ pub(crate) async fn run_rating_turn(
             removal => drop(nets::take_out(&removal, &mut talk.messages)),
         }
     }
-    let ended = loop {
-        if talk.is_over() {
-            break None;
-        }
+    let mut end = None;
+    while end.is_none() && !talk.is_over() {
         let schema = answer_schema(&talk.missing);
         match scope.ask(claude, talk.ask(system, &schema), true, recorder).await {
             Ok(reply) => talk.record_reply(reply),
             Err(ended) => match nets::mend(&ended, None, &mut talk.messages) {
                 Some(step) => recorder.note(&step).await,
-                None => break Some(ended),
+                None => end = Some(ended),
             },
         }
-    };
-    talk.into_ratings(ended)
+    }
+    talk.into_ratings(end)
 }
 
 /// The user message that asks for ratings after these answers. `None` if there is no further request.

@@ -7,6 +7,7 @@
 use indexmap::IndexMap;
 
 use super::day::Day;
+use crate::domain::Usd;
 
 /// With more calls than this, the model is told to finish the day.
 const LONG_DAY: usize = 8;
@@ -20,14 +21,9 @@ const LAST_TURN: &str =
 const FAILURES: &str = "Die letzten beiden Aufrufe sind fehlgeschlagen. Wiederhole sie nicht, \
                         sondern sag, was dich verwirrt.";
 
-/// The hints for one request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reminder {
-    /// The cause of each hint, as metric labels.
-    pub producers: Vec<&'static str>,
-    /// The text for the model. `None` if there are no hints.
-    pub text: Option<String>,
-}
+/// The cause of each hint, as metric labels, and the text for the model, which is `None` if there are no
+/// hints.
+type Reminder = (Vec<&'static str>, Option<String>);
 
 /// The reminder for the day's next request. `calls_before` is the number of calls before the last turn, and
 /// `hints` are the texts of the policy gate. An ordinary run has no reminders.
@@ -38,8 +34,8 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
     let is_failing = day.replies() >= FAILURES_FROM_TURN
         && day.calls.len() >= 2
         && last_two.all(|call| call.error.is_some());
-    let warning = limits.max_cost.fraction(COST_WARNING);
-    let is_dear = day.spent() >= warning && day.spent_before < warning;
+    let warning = Usd::from_dollars(COST_WARNING * limits.max_cost.dollars()).unwrap_or_default();
+    let is_dear = day.conversation.spent() >= warning && day.spent_before < warning;
     let turns_left = limits.max_replies.checked_sub(day.replies());
     let own = [
         ("turns", turns_left == Some(3), "Du hast noch drei Antworten für heute."),
@@ -48,15 +44,13 @@ pub(super) fn remind(day: &Day, calls_before: usize, hints: &[String]) -> Remind
         ("failures", is_failing, FAILURES),
         ("cost", is_dear, "Das Budget für heute ist fast verbraucht. Komm zum Schluss."),
     ];
-    let own = own.into_iter().filter(|(_, is_due, _)| *is_due);
-    let own = own.map(|(producer, _, text)| (producer, text));
+    let own = own.into_iter().filter_map(|(cause, is_due, text)| is_due.then_some((cause, text)));
     let gate = hints.iter().map(|text| ("policy", text.as_str()));
     let line = |(producer, text)| (format!("<reminder>{text}</reminder>"), producer);
     // Two calls can cause the same hint. It is sent once.
     let lines: IndexMap<String, &str> = own.chain(gate).map(line).collect();
-    let producers = lines.values().copied().collect();
-    let lines: Vec<_> = lines.into_keys().collect();
-    Reminder { producers, text: (!lines.is_empty()).then(|| lines.join("\n")) }
+    let (lines, producers): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+    (producers, (!lines.is_empty()).then(|| lines.join("\n")))
 }
 
 #[cfg(test)]
@@ -68,7 +62,6 @@ mod tests {
             conversation::Limits,
         },
         clients::claude::ToolUse,
-        domain::Usd,
     };
 
     /// A day of at most 15 turns with `turn` replies and `calls` calls, the last `failed` of which failed.
@@ -93,12 +86,12 @@ mod tests {
 
     #[test]
     fn an_ordinary_run_needs_none() {
-        assert_eq!(remind(&day(2, 2, 0), 1, &[]), Reminder::default());
+        assert_eq!(remind(&day(2, 2, 0), 1, &[]), (Vec::new(), None));
     }
 
     #[test]
     fn three_turns_before_the_end_and_at_the_last_one() {
-        let at = |turn| remind(&day(turn, 2, 0), 1, &[]).producers;
+        let at = |turn| remind(&day(turn, 2, 0), 1, &[]).0;
         assert_eq!(at(11), [""; 0]);
         assert_eq!(at(12), ["turns"]);
         assert_eq!(at(13), [""; 0]);
@@ -108,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_long_day_is_pointed_out_once() {
-        let at = |calls_before, calls| remind(&day(2, calls, 0), calls_before, &[]).producers;
+        let at = |calls_before, calls| remind(&day(2, calls, 0), calls_before, &[]).0;
         assert_eq!(at(7, 8), [""; 0]);
         assert_eq!(at(7, 9), ["long_day"]);
         assert_eq!(at(9, 12), [""; 0]);
@@ -116,12 +109,12 @@ mod tests {
 
     #[test]
     fn two_failures_in_a_row_from_the_third_turn_on() {
-        let at = |turn, failed: usize| remind(&day(turn, failed.max(1), failed), 0, &[]).producers;
+        let at = |turn, failed: usize| remind(&day(turn, failed.max(1), failed), 0, &[]).0;
         assert_eq!(at(2, 2), [""; 0]);
         assert_eq!(at(3, 1), [""; 0]);
         assert_eq!(at(3, 2), ["failures"]);
         assert_eq!(at(3, 5), ["failures"]);
-        assert_eq!(remind(&day(3, 3, 1), 0, &[]).producers, [""; 0]);
+        assert_eq!(remind(&day(3, 3, 1), 0, &[]).0, [""; 0]);
     }
 
     #[test]
@@ -131,7 +124,7 @@ mod tests {
             let mut day = day(2, 2, 0);
             day.conversation.limits.max_cost = usd(0.2);
             (day.spent_before, day.conversation.spent) = (usd(before), usd(now));
-            remind(&day, 1, &[]).producers
+            remind(&day, 1, &[]).0
         };
         assert_eq!(at(0.1, 0.149), [""; 0]);
         assert_eq!(at(0.1, 0.15), ["cost"]);
@@ -141,9 +134,9 @@ mod tests {
     #[test]
     fn the_gates_hints_are_said_once_each_and_wrapped() {
         let gate = ["Lass das.".to_owned(), "Lass das.".to_owned()];
-        let reminder = remind(&day(14, 2, 0), 1, &gate);
+        let (_, text) = remind(&day(14, 2, 0), 1, &gate);
         assert_eq!(
-            reminder.text.unwrap(),
+            text.unwrap(),
             "<reminder>Das ist deine letzte Antwort für heute. Schließ den Tag mit 1–2 Sätzen ab.\
              </reminder>\n<reminder>Lass das.</reminder>"
         );

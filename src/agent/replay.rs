@@ -62,7 +62,7 @@ impl Replay {
 
     /// The cost of the run before this process.
     pub(crate) fn spent(&self) -> Usd {
-        let day = self.day.as_ref().map_or(self.lost, Day::spent);
+        let day = self.day.as_ref().map_or(self.lost, |day| day.conversation.spent());
         day + self.rating_replies().map(|reply| reply.cost.total()).sum()
     }
 
@@ -83,7 +83,7 @@ impl Replay {
                 self.lose_answer();
                 self.asking = Some(reserved);
                 if let Some(day) = self.day.as_mut().filter(|_| is_day) {
-                    day.spent_before = day.spent() + self.lost;
+                    day.spent_before = day.conversation.spent() + self.lost;
                 }
             }
             Step::Unanswered { lost } => {

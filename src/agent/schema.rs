@@ -36,9 +36,8 @@ pub fn fit(schema: &mut Map<String, Value>) -> Result<(), String> {
         return Err(format!("`{it}` stands at the top of the schema"));
     }
     let is_key = |key: &String| (1..=MAX_KEY).contains(&key.len()) && is_plain(key);
-    if let Some(Value::Object(properties)) = schema.get("properties")
-        && !properties.keys().all(is_key)
-    {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    if properties.is_some_and(|properties| !properties.keys().all(is_key)) {
         return Err(ODD_KEY.into());
     }
     let mut schemas = vec![(0, schema)];
@@ -69,19 +68,15 @@ fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Resul
     modernise(schema)?;
     for (keyword, value) in schema {
         let is_sound = match keyword.as_str() {
-            "allOf" | "anyOf" | "oneOf" | "prefixItems" => match value {
-                Value::Array(list) if !list.is_empty() => {
-                    list.iter_mut().all(|value| is_schema(value, inner))
-                }
-                _ => false,
-            },
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
+                value.as_array_mut().is_some_and(|list| {
+                    !list.is_empty() && list.iter_mut().all(|value| is_schema(value, inner))
+                })
+            }
             "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
                 by_name(value, |value| is_schema(value, inner))
             }
-            "dependencies" => by_name(value, |value| match value {
-                Value::Array(_) => names(value),
-                schema => is_schema(schema, inner),
-            }),
+            "dependencies" => by_name(value, |value| names(value) || is_schema(value, inner)),
             "dependentRequired" => by_name(value, names),
             "required" => names(value),
             "type" => {
@@ -101,8 +96,7 @@ fn draft<'s>(schema: &'s mut Map<String, Value>, inner: &mut Inner<'s>) -> Resul
             | "contentMediaType" | "$comment" | "$schema" | "$ref" | "$dynamicRef"
             | "$recursiveRef" => value.is_string(),
             "$id" => {
-                let is_id = |id: &str| id.find('#').is_none_or(|offset| offset + 1 == id.len());
-                value.as_str().is_some_and(is_id)
+                value.as_str().is_some_and(|id| !id.strip_suffix('#').unwrap_or(id).contains('#'))
             }
             "$anchor" | "$dynamicAnchor" | "$recursiveAnchor" => {
                 let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -148,11 +142,9 @@ fn modernise(schema: &mut Map<String, Value>) -> Result<(), &'static str> {
 
 /// Whether `value` may be a schema inside another one: true, false, or an object, which is added to `inner`.
 fn is_schema<'s>(value: &'s mut Value, inner: &mut Inner<'s>) -> bool {
-    match value {
-        Value::Object(schema) => inner.push(schema),
-        value => return value.is_boolean(),
-    }
-    true
+    let is_schema = value.is_object() || value.is_boolean();
+    inner.extend(value.as_object_mut());
+    is_schema
 }
 
 fn by_name<'s>(value: &'s mut Value, check: impl FnMut(&'s mut Value) -> bool) -> bool {

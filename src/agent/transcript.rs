@@ -5,19 +5,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Called, CalledTool, Day, MainTurn, Replay, Step, rating};
+use super::{Called, CalledTool, Day, MainTurn, Step, rating, replay::Replay};
 use crate::{
     clients::claude::{Reply, ToolUse, sendable_id},
     domain::{Redactor, Usd},
 };
 
-/// The transcript of a run.
+/// The transcript of a run, and the state of reading its steps.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     /// The events of the run, in order.
     pub parts: Vec<Part>,
-    /// The most that requests without an answer may have cost.
-    pub lost: Usd,
+    /// The run, rebuilt from its steps; without its main turn once the main turn is over.
+    pub replay: Replay,
+    /// The main turn. `None` until the main turn is over.
+    turn: Option<MainTurn>,
+    /// When the model request under way was sent.
+    asked_at: Option<Timestamp>,
+    questions: usize,
 }
 
 /// An event of a run.
@@ -72,22 +77,23 @@ impl Transcript {
         steps: impl IntoIterator<Item = (u32, Timestamp, &'a str)>,
         goes_on: bool,
     ) -> Self {
-        let mut reader = Reader::default();
+        let mut transcript = Self::default();
         for (number, at, step) in steps {
             match serde_json::from_str(step) {
-                Ok(step) => reader.take(step, at),
-                Err(error) => reader.parts.push(Part::Unreadable(number, error.to_string())),
+                Ok(step) => transcript.take(step, at),
+                Err(error) => transcript.parts.push(Part::Unreadable(number, error.to_string())),
             }
         }
-        match reader.asked_at.zip(reader.replay.asking) {
-            Some((since, reserved)) if goes_on => reader.parts.push(Part::Asking(since, reserved)),
+        let Self { parts, replay, asked_at, .. } = &mut transcript;
+        match asked_at.zip(replay.asking) {
+            Some((since, reserved)) if goes_on => parts.push(Part::Asking(since, reserved)),
             Some((_, reserved)) => {
-                reader.parts.push(Part::Died(reserved));
-                reader.replay.lose_answer();
+                parts.push(Part::Died(reserved));
+                replay.lose_answer();
             }
             None => {}
         }
-        Self { parts: reader.parts, lost: reader.replay.lost }
+        transcript
     }
 
     /// The replies of the main turn.
@@ -102,21 +108,7 @@ impl Transcript {
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Called> {
         self.turns().flat_map(|turn| &turn.calls).filter_map(|call| call.called.as_ref())
     }
-}
 
-/// Builds a transcript step by step.
-#[derive(Default)]
-struct Reader {
-    parts: Vec<Part>,
-    replay: Replay,
-    /// The main turn. `None` until the main turn is over.
-    turn: Option<MainTurn>,
-    /// When the model request under way was sent.
-    asked_at: Option<Timestamp>,
-    questions: usize,
-}
-
-impl Reader {
     fn take(&mut self, step: Step, at: Timestamp) {
         let asking = self.replay.asking;
         self.replay.take(step.clone(), Instant::now());
@@ -227,11 +219,14 @@ mod tests {
     fn a_request_without_an_answer_is_under_way_or_was_paid_for_in_vain() {
         let asking = (0, Timestamp::UNIX_EPOCH, r#"{"asking":{"reserved":7}}"#);
         let transcript = Transcript::of([asking], true);
-        assert!(matches!(transcript.parts[..], [Part::Asking(..)]) && transcript.lost == Usd::ZERO);
+        assert!(
+            matches!(transcript.parts[..], [Part::Asking(..)])
+                && transcript.replay.lost == Usd::ZERO
+        );
         let transcript = Transcript::of([asking, asking], false);
         assert!(
             matches!(transcript.parts[..], [Part::Died(_), Part::Died(_)])
-                && transcript.lost > Usd::ZERO
+                && transcript.replay.lost > Usd::ZERO
         );
         assert!(Transcript::of([(0, Timestamp::UNIX_EPOCH, "{}")], true).calls().next().is_none());
     }

@@ -83,7 +83,7 @@ fn head(page: &mut Page, run: &RunRow, transcript: &Transcript, posts: &[Post]) 
     let (turns, calls) = (counted(turns, "turn"), counted(calls, "tool call"));
     let (errors, ratings) = (counted(errors, "error"), counted(run.ratings, "rating"));
     say("came to", &format!("{turns}, {calls} ({errors}), {ratings}"));
-    let of_lost = match transcript.lost {
+    let of_lost = match transcript.replay.lost {
         Usd::ZERO => String::new(),
         lost => format!(", of it up to {lost} for lost answers"),
     };

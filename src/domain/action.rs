@@ -7,7 +7,7 @@ use super::{InputHash, clip, redact_emails};
 /// The tool name in the row of a run in which no listed tool was used.
 pub const IDLE_TOOL: &str = "__idle";
 /// The tool name in the row of a run that failed after it had called tools.
-pub(crate) const RUN_TOOL: &str = "__run";
+pub const RUN_TOOL: &str = "__run";
 
 /// Longest tool name in a row, in UTF-16 units: the length MCP allows.
 const MAX_TOOL_NAME: usize = 128;

@@ -12,14 +12,14 @@ use serde::{
     de::{DeserializeOwned, Error, IgnoredAny},
 };
 
-use super::json_tokens::{ESCAPE, end_of_first, half_pairs, is_json, tokens};
+use super::json_tokens::{ESCAPE, half_pairs, is_json, tokens};
 
 /// Deepest nesting that is kept. serde_json reads up to 127 levels.
 const MAX_DEPTH: usize = 120;
 /// Without an exponent, a number beyond `f64` has more digits than this.
 const LONG_NUMBER: usize = 300;
 /// U+FFFD as a JSON escape. It is as long as the escape that it replaces.
-const REPLACEMENT: &[u8; ESCAPE] = b"\\ufffd";
+const REPLACEMENT: &str = "\\ufffd";
 const NULL: &str = "null";
 /// The largest number of values that are replaced by `null`. A text with more of them is not worth the
 /// memory.
@@ -35,20 +35,20 @@ const ORDINARY: usize = 50_000;
 #[derive(Debug)]
 pub struct JsonText<'a> {
     received: Cow<'a, str>,
-    /// The repaired text; `None` if the received text needs no repair.
-    readable: Option<String>,
+    /// The repaired text; empty if the received text needs no repair.
+    readable: String,
     nulls: Vec<Null>,
     /// `None` if the text is not JSON, or if too many of its values would have to be replaced.
     weight: Option<usize>,
 }
 
-/// A value that was replaced by `null`. All other replacements keep the length of the text.
+/// The end of a value that was replaced by `null`. All other replacements keep the length of the text.
 #[derive(Debug)]
 struct Null {
-    /// The range of the replaced value in the received text.
-    replaced: Range<usize>,
-    /// The offset of `null` in the readable text.
-    offset: usize,
+    /// The offset of the end in the received text.
+    received: usize,
+    /// The offset of the end in the readable text.
+    readable: usize,
 }
 
 /// The received text that corresponds to a part of the readable text.
@@ -69,9 +69,9 @@ impl<'a> JsonText<'a> {
         let invalid = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty());
         let bytes = if invalid.take(MAX_ODD_BYTES).count() < MAX_ODD_BYTES { bytes } else { b"" };
         let received = String::from_utf8_lossy(bytes);
-        let found = if is_json(&received) { Found::in_json(&received) } else { None };
-        let weight = found.as_ref().map(|found| found.weight);
-        let (readable, nulls) = found.map_or_else(Default::default, |found| found.apply(&received));
+        let repair = if is_json(&received) { Repair::of(&received) } else { None };
+        let weight = repair.as_ref().map(|repair| repair.weight);
+        let (readable, nulls) = repair.map(|it| (it.readable, it.nulls)).unwrap_or_default();
         Self { received, readable, nulls, weight }
     }
 
@@ -93,17 +93,17 @@ impl<'a> JsonText<'a> {
 
     /// The text in the form that can be parsed.
     pub fn as_str(&self) -> &str {
-        self.readable.as_deref().unwrap_or(&self.received)
+        if self.readable.is_empty() { &self.received } else { &self.readable }
     }
 
     /// The received text that corresponds to `part`, which must be a slice of [`Self::as_str`].
     pub fn received(&self, part: &str) -> Received<'_> {
         let begin = (part.as_ptr() as usize).saturating_sub(self.as_str().as_ptr() as usize);
         let end = begin + part.len();
-        let before = |offset: usize| self.nulls.partition_point(|null| null.offset < offset);
+        let before = |offset: usize| self.nulls.partition_point(|null| null.readable <= offset);
         // An offset has the same distance from the last null before it in both texts.
         let in_received = |offset: usize| match self.nulls[..before(offset)].last() {
-            Some(null) => offset - (null.offset + NULL.len()) + null.replaced.end,
+            Some(null) => offset - null.readable + null.received,
             None => offset,
         };
         let text = self.received.get(in_received(begin)..in_received(end)).unwrap_or_default();
@@ -121,33 +121,37 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 
 /// The JSON value at the beginning of `text`, repaired, and its length in `text`. `None` if there is none.
 pub fn first_value(text: &str) -> Option<(String, usize)> {
-    let end = end_of_first(text)?;
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let end = values.byte_offset();
     let value = JsonText::of(&text.as_bytes()[..end]);
     value.weight.map(|_| (value.as_str().to_owned(), end))
 }
 
-/// The parts of a JSON text that are to be replaced, and the weight of the text.
-#[derive(Default)]
-struct Found {
-    /// The text with every half of a surrogate pair replaced; `None` if there is none.
-    well_formed: Option<Vec<u8>>,
+/// The repair of a JSON text.
+struct Repair<'j> {
+    json: &'j str,
+    /// The end of the last part of `json` that was replaced; 0 if there is none.
+    done: usize,
+    /// The repaired text, during the repair as far as `done`; empty if nothing was replaced.
+    readable: String,
     nulls: Vec<Null>,
     weight: usize,
 }
 
-impl Found {
-    /// Examines `json`, which must be valid JSON. `None` if more than [`MAX_NULLS`] values are to be
-    /// replaced.
-    fn in_json(json: &str) -> Option<Self> {
-        let mut found = Self::default();
+impl<'j> Repair<'j> {
+    /// Repairs `json`, which must be valid JSON. `None` if more than [`MAX_NULLS`] values are to be replaced.
+    fn of(json: &'j str) -> Option<Self> {
+        let (readable, nulls) = Default::default();
+        let mut repair = Self { json, done: 0, readable, nulls, weight: 0 };
         let (mut depth, mut too_deep) = (0, 0);
         for (first, token) in tokens(json) {
             match first {
                 b',' => {}
                 // The string before a colon is a key, and a key has no weight of its own.
-                b':' => found.weight -= 1,
+                b':' => repair.weight -= 1,
                 b'{' | b'[' => {
-                    found.weight += if first == b'{' { OBJECT } else { 1 };
+                    repair.weight += if first == b'{' { OBJECT } else { 1 };
                     if depth == MAX_DEPTH {
                         too_deep = token.start;
                     }
@@ -156,49 +160,41 @@ impl Found {
                 b'}' | b']' => {
                     depth -= 1;
                     if depth == MAX_DEPTH {
-                        found.nulls.push(Null { replaced: too_deep..token.end, offset: 0 });
+                        repair.replace_by_null(too_deep..token.end);
                     }
                 }
-                b'"' => {
-                    found.weight += 1;
-                    for half in half_pairs(&json[token.clone()]) {
-                        let text =
-                            found.well_formed.get_or_insert_with(|| json.as_bytes().to_vec());
-                        text[token.start + half..][..ESCAPE].copy_from_slice(REPLACEMENT);
-                    }
-                }
+                // A part of a value that is replaced as a whole.
+                _ if depth > MAX_DEPTH => repair.weight += 1,
                 _ => {
-                    found.weight += 1;
-                    if depth <= MAX_DEPTH && is_out_of_range(&json[token.clone()]) {
-                        found.nulls.push(Null { replaced: token, offset: 0 });
+                    repair.weight += 1;
+                    for half in half_pairs(&json[token.clone()]).map(|half| token.start + half) {
+                        repair.replace(half..half + ESCAPE, REPLACEMENT);
+                    }
+                    if is_out_of_range(&json[token.clone()]) {
+                        repair.replace_by_null(token);
                     }
                 }
             }
-            if found.nulls.len() > MAX_NULLS {
+            if repair.nulls.len() > MAX_NULLS {
                 return None;
             }
         }
-        Some(found)
+        if repair.done > 0 {
+            repair.readable.push_str(&json[repair.done..]);
+        }
+        Some(repair)
     }
 
-    /// The repaired text, if it differs from `text`, and the replaced values with their offsets in it.
-    fn apply(mut self, text: &str) -> (Option<String>, Vec<Null>) {
-        // Only escapes were replaced, and by escapes, so the bytes are still UTF-8.
-        let well_formed = self.well_formed.and_then(|bytes| String::from_utf8(bytes).ok());
-        if self.nulls.is_empty() {
-            return (well_formed, self.nulls);
-        }
-        let text = well_formed.as_deref().unwrap_or(text);
-        let mut readable = String::with_capacity(text.len());
-        let mut done = 0;
-        for Null { replaced, offset } in &mut self.nulls {
-            readable.push_str(&text[done..replaced.start]);
-            *offset = readable.len();
-            readable.push_str(NULL);
-            done = replaced.end;
-        }
-        readable.push_str(&text[done..]);
-        (Some(readable), self.nulls)
+    fn replace(&mut self, part: Range<usize>, replacement: &str) {
+        self.readable.push_str(&self.json[self.done..part.start]);
+        self.readable.push_str(replacement);
+        self.done = part.end;
+    }
+
+    fn replace_by_null(&mut self, value: Range<usize>) {
+        let received = value.end;
+        self.replace(value, NULL);
+        self.nulls.push(Null { received, readable: self.readable.len() });
     }
 }
 

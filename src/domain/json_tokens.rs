@@ -12,13 +12,6 @@ pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// The end of the JSON value that `text` begins with; `None` if it begins with none.
-pub(super) fn end_of_first(text: &str) -> Option<usize> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    Some(values.byte_offset())
-}
-
 /// The tokens of `json`: the first byte and the range of each.
 pub(super) fn tokens(json: &str) -> impl Iterator<Item = (u8, Range<usize>)> {
     let bytes = json.as_bytes();

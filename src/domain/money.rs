@@ -60,12 +60,6 @@ impl Usd {
         let total = u128::from(self.0) * u128::from(count) / 1_000_000;
         Self(u64::try_from(total).unwrap_or(u64::MAX))
     }
-
-    /// This fraction of the amount; zero for a negative fraction.
-    #[must_use]
-    pub fn fraction(self, fraction: f64) -> Self {
-        Self((self.0 as f64 * fraction.max(0.0)) as u64)
-    }
 }
 
 impl Add for Usd {

@@ -107,8 +107,7 @@ impl Persona {
 
     /// A persona of which only the id is still known. Its rows can be handed in, and nothing else.
     pub(crate) fn known_by_id(user_id: UserId) -> Self {
-        let module_mix = ModuleMix::default();
-        let (email, system_prompt) = (String::new(), String::new());
+        let (email, system_prompt, module_mix) = Default::default();
         Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily }
     }
 }

@@ -49,15 +49,18 @@ impl Redactor {
     #[must_use]
     pub fn with<S: Into<String>>(&self, more: impl IntoIterator<Item = S>) -> Self {
         let more = more.into_iter().map(Into::into).filter(|s| s.len() >= SHORTEST_SECRET);
+        let finder = |form: String| Arc::new(memmem::Finder::new(&form).into_owned());
         let known = self.list();
         let hidden = known.iter().filter(|secret| self.hides(secret)).cloned();
-        Self::of(hidden.chain(more.flat_map(forms).map(with_finder)))
+        Self::of(hidden.chain(more.flat_map(forms).map(finder)))
     }
 
     /// A redactor that shares the list of this one, for a place where `text` may be shown.
     #[must_use]
     pub fn without(&self, text: &str) -> Self {
-        let shown = self.shown.iter().cloned().chain(forms(text.to_owned()));
+        // A shorter text is on no list.
+        let text = Some(text.to_owned()).filter(|text| text.len() >= SHORTEST_SECRET);
+        let shown = self.shown.iter().cloned().chain(text.into_iter().flat_map(forms));
         Self { secrets: self.secrets.clone(), shown: shown.collect() }
     }
 
@@ -71,8 +74,7 @@ impl Redactor {
     fn of(secrets: impl Iterator<Item = Secret>) -> Self {
         let mut secrets: Vec<Secret> = secrets.collect();
         // Longest first, so that a secret that contains another one is replaced as a whole.
-        let length = |secret: &Secret| secret.needle().len();
-        secrets.sort_by(|a, b| length(b).cmp(&length(a)).then_with(|| a.needle().cmp(b.needle())));
+        secrets.sort_by(|a, b| (b.needle().len(), a.needle()).cmp(&(a.needle().len(), b.needle())));
         secrets.dedup_by(|a, b| a.needle() == b.needle());
         Self { secrets: Arc::new(RwLock::new(secrets.into())), shown: Arc::default() }
     }
@@ -108,9 +110,7 @@ impl Redactor {
         match value {
             Value::String(text) => {
                 let Cow::Owned(without) = self.redact(text) else { return false };
-                let changed = without != *text;
-                *text = without;
-                changed
+                std::mem::replace(text, without) != *text
             }
             Value::Array(items) => items.iter_mut().fold(false, one),
             Value::Object(members) => members.values_mut().fold(false, one),
@@ -136,10 +136,6 @@ impl Redactor {
 fn text_of(secret: &Secret) -> &str {
     // The text of a secret is UTF-8.
     str::from_utf8(secret.needle()).unwrap_or_default()
-}
-
-fn with_finder(secret: String) -> Secret {
-    Arc::new(memmem::Finder::new(&secret).into_owned())
 }
 
 /// The ways in which an at sign can be written.

@@ -29,8 +29,7 @@ impl RunId {
     #[must_use]
     pub(crate) fn of_batch(self, kind: &str, n: u32) -> Self {
         let digest = Sha256::digest(format!("{self} {kind} {n}"));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        let bytes = std::array::from_fn(|index| digest[index]);
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 

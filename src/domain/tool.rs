@@ -40,7 +40,7 @@ impl ToolName {
 /// capital that begins a word.
 fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
-    let mut words = vec![String::new()];
+    let mut words = String::new();
     for (index, &c) in chars.iter().enumerate() {
         let before = index.checked_sub(1).map(|before| chars[before]);
         let next_is_small = chars.get(index + 1).is_some_and(|next| next.is_lowercase());
@@ -49,14 +49,13 @@ fn words(text: &str) -> Vec<String> {
                 || c.is_uppercase() && (!before.is_uppercase() || next_is_small)
         });
         if begins || !c.is_alphanumeric() {
-            words.push(String::new());
+            words.push(' ');
         }
-        if let (true, Some(word)) = (c.is_alphanumeric(), words.last_mut()) {
-            word.extend(c.to_lowercase());
+        if c.is_alphanumeric() {
+            words.extend(c.to_lowercase());
         }
     }
-    words.retain(|word| !word.is_empty());
-    words
+    words.split_whitespace().map(str::to_owned).collect()
 }
 
 /// A module of the product: `todo`, `journal`, `newsResearch` …

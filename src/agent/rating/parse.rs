@@ -79,11 +79,9 @@ fn number(value: &Value) -> Option<f64> {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => {
             let text = text.trim().replacen(',', ".", 1);
-            let end = text
-                .char_indices()
-                .find(|(at, c)| !(c.is_ascii_digit() || *c == '.' || *at == 0 && *c == '-'))
-                .map_or(text.len(), |(at, _)| at);
-            text[..end].trim_end_matches('.').parse().ok()
+            let unsigned = text.strip_prefix('-').unwrap_or(&text);
+            let rest = unsigned.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            text[..text.len() - rest.len()].trim_end_matches('.').parse().ok()
         }
         _ => None,
     }

@@ -73,7 +73,7 @@ impl Run {
                 || self.close.as_deref() == Some(CANCELLED),
             has_paid: self.turn.spent > Usd::ZERO || self.journal.has_paid(),
             has_called: !self.turn.calls.is_empty(),
-            is_idle: self.turn.is_idle(),
+            is_idle: self.turn.calls.iter().all(|call| call.listed().is_none()),
             has_used: !self.turn.used_modules().is_empty(),
         }
     }
