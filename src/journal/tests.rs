@@ -3,7 +3,6 @@
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 
 use super::{outbox::OutboxDepth, *};
 use crate::{
@@ -340,7 +339,7 @@ async fn a_conflict_of_one_run_is_no_trouble_of_the_others() {
 }
 
 /// Drops what is left of `work` when it has waited for the n-th time.
-async fn dropped_at(n: usize, work: impl Future) -> bool {
+pub(super) async fn dropped_at(n: usize, work: impl Future) -> bool {
     let (mut waits, mut work) = (0, pin!(work));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(_) => Poll::Ready(false),
@@ -370,31 +369,6 @@ async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
         outcomes.insert(kept);
     }
     assert!(outcomes.contains(&2) && n > 1, "it waits");
-}
-
-#[tokio::test]
-async fn who_waits_until_it_is_settled_finds_what_a_dropped_caller_was_writing() {
-    let journal = Journal::in_memory().await.unwrap();
-    let id = begin(&journal, "anna", "s", NOON).await;
-    let (begun, has_begun) = oneshot::channel();
-    let (go_on, may_go_on) = oneshot::channel::<()>();
-    let verb = journal.backend.write(move |mut session| async move {
-        begun.send(()).unwrap();
-        may_go_on.await.unwrap();
-        let sql = "INSERT INTO steps (run_id, number, at, body) VALUES ($1, 0, 0, '{}')";
-        change(&mut session, sql, vec![text(id)]).await
-    });
-    tokio::select! {
-        biased;
-        _ = verb => panic!("it waits"),
-        begun = has_begun => begun.unwrap(),
-    }
-    let mut settled = pin!(journal.settled());
-    let now = poll_fn(|context| Poll::Ready(settled.as_mut().poll(context).is_ready())).await;
-    assert!(!now, "the verb has its turn");
-    go_on.send(()).unwrap();
-    settled.await.unwrap();
-    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

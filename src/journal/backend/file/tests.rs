@@ -2,11 +2,14 @@
 
 use std::{
     fs::Permissions,
+    future::poll_fn,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
     path::PathBuf,
+    pin::pin,
+    task::Poll,
     thread,
 };
 
@@ -21,7 +24,7 @@ use crate::{
     domain::{Slot, Usd},
     journal::{
         Caps, RunState, Spending,
-        tests::{NOON, begin, persona},
+        tests::{NOON, begin, dropped_at, persona},
     },
 };
 
@@ -369,4 +372,21 @@ async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_
     // Written a moment ago, it is seen.
     journal.set_stage(id, "mcp").await.unwrap();
     assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "mcp");
+}
+
+#[tokio::test]
+async fn who_waits_until_it_is_settled_finds_what_a_dropped_caller_was_writing() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let guest = Journal::open_beside_daemon(&folder.0).await.unwrap();
+    guest.spoil("BEGIN IMMEDIATE").await;
+    let write = journal.append_step(id, 0, "{}", NOON);
+    assert!(dropped_at(1, write).await, "it waits for the guest");
+    let mut settled = pin!(journal.settled());
+    let now = poll_fn(|context| Poll::Ready(settled.as_mut().poll(context).is_ready())).await;
+    assert!(!now, "the write has its turn");
+    guest.spoil("ROLLBACK").await;
+    settled.await.unwrap();
+    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
