@@ -31,7 +31,7 @@ pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
-pub use ledger::{Booking, Caps, Spending};
+pub use ledger::{Booking, Spending};
 pub(crate) use ledger::{Cap, NoRoom};
 pub(crate) use outbox::Post;
 pub use outbox::{PostKey, PostKind};
@@ -114,25 +114,20 @@ impl Journal {
     }
 
     /// The rows of a query. A failed query does not count as trouble of the journal.
-    async fn rows(
-        &self,
-        attempted: &'static str,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>> {
-        within_limit(attempted, self.backend.rows(sql, values)).await
+    async fn rows(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
+        within_limit(task, self.backend.rows(sql, values)).await
     }
 
     /// Executes one statement that returns no rows.
-    async fn change(&self, attempted: &'static str, sql: Sql, values: Vec<Value>) -> Result<()> {
-        self.write(attempted, vec![(sql, values)]).await.map(drop)
+    async fn change(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<()> {
+        self.write(task, vec![(sql, values)]).await.map(drop)
     }
 
     /// Executes all of these statements, or none of them, and returns the rows of their RETURNING clauses. Notes
     /// whether the journal can be written; an error of a single row does not count, because other runs can still be
     /// written.
-    async fn write(&self, attempted: &'static str, statements: Vec<Statement>) -> Result<Vec<Row>> {
-        let written = within_limit(attempted, self.backend.write(statements)).await;
+    async fn write(&self, task: &'static str, statements: Vec<Statement>) -> Result<Vec<Row>> {
+        let written = within_limit(task, self.backend.write(statements)).await;
         let now = match &written {
             Ok(_) => None,
             Err(error) if error.is_of_a_row() => return written,
@@ -167,12 +162,12 @@ impl Journal {
 }
 
 async fn within_limit<T>(
-    attempted: &'static str,
+    task: &'static str,
     work: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T> {
     match timeout(LIMIT, work).await {
-        Ok(done) => done.map_err(|error| failed(attempted, &error)),
-        Err(_) => Err(JournalError::Slow(attempted)),
+        Ok(done) => done.map_err(|error| failed(task, &error)),
+        Err(_) => Err(JournalError::Slow(task)),
     }
 }
 

@@ -37,18 +37,13 @@ const REASON: usize = 1_000;
 pub(super) async fn read(journal: &Journal, run: &RunRow) -> Result<Transcript> {
     let steps = journal.steps(run.id).await?;
     let steps = steps.iter().map(|step| (step.number, step.at, step.body.as_str()));
-    Ok(Transcript::of(steps, is_running(run)))
-}
-
-/// Whether further steps of the run may follow.
-fn is_running(run: &RunRow) -> bool {
-    run.state == RunState::Running
+    Ok(Transcript::of(steps, run.state == RunState::Running))
 }
 
 /// Prints all parts of a run's transcript.
 pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
     for part in &transcript.parts {
-        print_part(page, part, is_running(run));
+        print_part(page, part, run.state == RunState::Running);
     }
 }
 

@@ -6,31 +6,12 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Journal, Result, Statement, Value, number, text};
-use crate::domain::{Label, RunId, Usd, UserId, labels};
+use crate::{
+    config::BudgetConfig,
+    domain::{Label, RunId, Usd, UserId, labels},
+};
 
 const FLEET: &str = "fleet";
-
-/// The caps on what may be spent. `None` means no cap.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Caps {
-    /// The cap for all personas together in a day (UTC).
-    pub daily: Option<Usd>,
-    /// The cap for all personas together in a month (UTC).
-    pub monthly: Option<Usd>,
-    /// The cap for one persona in a day (UTC).
-    pub persona_daily: Option<Usd>,
-}
-
-impl Caps {
-    /// The amount of this cap.
-    pub fn of(&self, cap: Cap) -> Option<Usd> {
-        match cap {
-            Cap::Daily => self.daily,
-            Cap::Monthly => self.monthly,
-            Cap::PersonaDaily => self.persona_daily,
-        }
-    }
-}
 
 labels! {
     /// A cap, in the order of the accounts of a [`Spending`]. Its word is the variable that sets it.
@@ -45,9 +26,13 @@ labels! {
 }
 
 impl Cap {
-    /// The variable that sets the cap.
-    pub fn variable(self) -> &'static str {
-        self.as_str()
+    /// The amount of this cap in `caps`.
+    pub(crate) fn of(self, caps: &BudgetConfig) -> Option<Usd> {
+        match self {
+            Self::Daily => caps.daily,
+            Self::Monthly => caps.monthly,
+            Self::PersonaDaily => caps.persona_daily,
+        }
     }
 
     /// Whether the cap is one for all personas together.
@@ -79,12 +64,6 @@ impl Spending {
         let persona = (format!("persona:{persona}"), day.clone());
         Self([(FLEET.into(), day), (FLEET.into(), month), persona])
     }
-
-    /// The values of a booking: the amount, then the scope and the period of each account.
-    fn booking(&self, amount: i64) -> Vec<Value> {
-        let accounts = self.0.iter().flat_map(|(scope, period)| [text(scope), text(period)]);
-        [number(amount)].into_iter().chain(accounts).collect()
-    }
 }
 
 /// The day and the month (UTC) of `now`.
@@ -103,7 +82,7 @@ pub enum Booking {
         /// The highest possible cost of the request.
         amount: Usd,
         /// The caps of the accounts. If an account would exceed its cap, nothing is written.
-        caps: Caps,
+        caps: BudgetConfig,
     },
     /// Replaces the reservation of a request by its cost.
     Settle {
@@ -122,57 +101,53 @@ pub enum Booking {
 impl Booking {
     /// The statements that follow the statement of the step.
     pub(super) fn statements(&self, run: RunId) -> Vec<Statement> {
-        const RESERVE: &str = "INSERT INTO ledger (amount, scope, period) \
-             VALUES ($1, $2, $3), ($1, $4, $5), ($1, $6, $7) \
+        const RESERVE: &str = "INSERT INTO ledger (scope, period, amount) VALUES ($1, $2, $3) \
              ON CONFLICT (scope, period) DO UPDATE SET amount = excluded.amount + \
              CASE WHEN CAST(ledger.amount AS BIGINT) < 0 THEN 0 \
              ELSE CAST(ledger.amount AS BIGINT) END";
-        // The column does not allow NULL. So this statement, and with it the whole transaction, fails if an account
+        // The column does not allow NULL. So this statement, and with it the whole transaction, fails if the account
         // exceeds its cap.
-        const CHECK: &str = "UPDATE ledger SET amount = NULL WHERE (scope = $1 AND period = $2 AND amount > $3) \
-             OR (scope = $4 AND period = $5 AND amount > $6) \
-             OR (scope = $7 AND period = $8 AND amount > $9)";
+        const CHECK: &str = "UPDATE ledger SET amount = NULL \
+             WHERE scope = $1 AND period = $2 AND amount > $3";
         const SPEND: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1";
-        const SETTLE: &str = "UPDATE ledger SET amount = amount + $1 WHERE ((scope = $2 AND period = $3) \
-             OR (scope = $4 AND period = $5) OR (scope = $6 AND period = $7)) \
-             AND EXISTS (SELECT 1 FROM steps WHERE run_id = $8 AND number = $9)";
+        const SETTLE: &str = "UPDATE ledger SET amount = amount + $3 WHERE scope = $1 AND period = $2 \
+             AND EXISTS (SELECT 1 FROM steps WHERE run_id = $4 AND number = $5)";
         const CORRECT: &str = "UPDATE runs SET spent = spent + $2 WHERE id = $1 \
              AND EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $3)";
+        let values = |(scope, period): &Account, third| vec![text(scope), text(period), third];
         match self {
             Self::Reserve { spending, amount, caps } => {
-                let limits =
-                    Cap::ALL.iter().zip(&spending.0).flat_map(|(&cap, (scope, period))| {
-                        [text(scope), text(period), Value::Number(caps.of(cap).map(stored))]
-                    });
-                vec![
-                    (RESERVE, spending.booking(stored(*amount))),
-                    (CHECK, limits.collect()),
-                    (SPEND, vec![text(run), number(stored(*amount))]),
-                ]
+                let amount = stored(*amount);
+                let of_account = |(cap, account): (&Cap, _)| {
+                    let limit = Value::Number(cap.of(caps).map(stored));
+                    [(RESERVE, values(account, number(amount))), (CHECK, values(account, limit))]
+                };
+                let accounts = Cap::ALL.iter().zip(&spending.0).flat_map(of_account);
+                accounts.chain([(SPEND, vec![text(run), number(amount)])]).collect()
             }
             Self::Settle { spending, asking, reserved, cost } => {
                 let difference = stored(*cost).saturating_sub(stored(*reserved));
-                let mut booking = spending.booking(difference);
-                booking.extend([text(run), number(*asking)]);
+                let of_account = |account| {
+                    let mut values = values(account, number(difference));
+                    values.extend([text(run), number(*asking)]);
+                    (SETTLE, values)
+                };
                 let correction = vec![text(run), number(difference), number(*asking)];
-                vec![(SETTLE, booking), (CORRECT, correction)]
+                spending.0.iter().map(of_account).chain([(CORRECT, correction)]).collect()
             }
         }
     }
 }
 
 impl Journal {
-    /// The cap that has no room for `amount`; `None` if all have room. Of several caps, the one with the least left.
-    pub(super) async fn over(
-        &self,
-        spending: &Spending,
-        amount: Usd,
-        caps: &Caps,
-    ) -> Result<Option<NoRoom>> {
-        let mut over = Vec::new();
+    /// The cap that has no room for a reservation; `None` if all have room. Of several caps, the one with the least
+    /// left.
+    pub(super) async fn over(&self, booking: &Booking) -> Result<Option<NoRoom>> {
+        let Booking::Reserve { spending, amount, caps } = booking else { return Ok(None) };
+        let (amount, mut over) = (*amount, Vec::new());
         for (&cap, account) in Cap::ALL.iter().zip(&spending.0) {
             let booked = self.booked(account).await?;
-            if let Some(limit) = caps.of(cap).filter(|limit| booked + amount > *limit) {
+            if let Some(limit) = cap.of(caps).filter(|limit| booked + amount > *limit) {
                 let left = if amount > limit { limit } else { limit.saturating_sub(booked) };
                 over.push((amount <= limit, NoRoom { cap, left }));
             }

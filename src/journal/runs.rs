@@ -237,13 +237,8 @@ impl Journal {
         self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
 
-    async fn runs(
-        &self,
-        attempted: &'static str,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<RunRow>> {
-        Ok(self.readable(A_RUN, &self.rows(attempted, sql, values).await?, read))
+    async fn runs(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
+        Ok(self.readable(A_RUN, &self.rows(task, sql, values).await?, read))
     }
 
     /// Ends a run whose steps cannot be read, so that it can neither be resumed nor posted.

@@ -103,25 +103,15 @@ impl Journal {
                     Some(_) => return Err(error),
                 }
             }
-            if missing.len() == refused.len()
-                && let Some(no_room) = self.without_room(&missing).await?
-            {
-                return Ok(Err(no_room));
+            if missing.len() == refused.len() {
+                for booking in missing.iter().filter_map(|step| step.booking.as_ref()) {
+                    if let Some(no_room) = self.over(booking).await? {
+                        return Ok(Err(no_room));
+                    }
+                }
             }
         }
         Ok(Ok(()))
-    }
-
-    /// The cap that has no room for the reservations of these steps.
-    async fn without_room(&self, steps: &[&NewStep]) -> Result<Option<NoRoom>> {
-        for step in steps {
-            if let Some(Booking::Reserve { spending, amount, caps }) = &step.booking
-                && let Some(no_room) = self.over(spending, *amount, caps).await?
-            {
-                return Ok(Some(no_room));
-            }
-        }
-        Ok(None)
     }
 
     /// The content of the step with this number.
@@ -150,22 +140,17 @@ impl Journal {
         Ok(steps.collect())
     }
 
-    /// Stores the tool list that a run begins with, under its hash. A list that was stored or renewed in the last hour
-    /// is not written again, because lists are long and most runs have the same one.
+    /// Stores the tool list that a run begins with, under its hash, and renews the time of a list that is already
+    /// stored. Most runs begin with the same list, so its time is renewed once an hour only.
     ///
     /// # Errors
-    /// If the journal cannot be read or written.
+    /// If the journal cannot be written.
     pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
-        let kept = "SELECT used_at FROM catalogs WHERE hash = $1";
-        let kept = self.rows("look up a tool list", kept, vec![text(hash)]).await?;
-        let used_at = kept.first().and_then(|row| row.time("used_at"));
-        if used_at.is_some_and(|at| at <= now && now.duration_since(at) < A_MOMENT) {
-            return Ok(());
-        }
-        let keep = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let list = vec![text(hash), text(tools), time(now)];
-        self.change("keep a tool list", keep, list).await
+        let sql = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at \
+             WHERE catalogs.used_at NOT BETWEEN $4 AND $3";
+        let values = vec![text(hash), text(tools), time(now), time(now - A_MOMENT)];
+        self.change("keep a tool list", sql, values).await
     }
 
     /// The tool list with this hash.

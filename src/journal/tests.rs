@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{outbox::OutboxDepth, *};
 use crate::{
     clients::personas::Batch,
+    config::BudgetConfig,
     domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
 };
 
@@ -18,7 +19,7 @@ impl Journal {
         (run, number, body): (RunId, u32, &str),
         spending: &Spending,
         amount: Usd,
-        caps: &Caps,
+        caps: &BudgetConfig,
         now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
         let booking = Booking::Reserve { spending: spending.clone(), amount, caps: *caps };
@@ -99,7 +100,7 @@ async fn a_step_is_never_written_over() {
     let spending = Spending::of(&persona("anna").user_id, NOON);
     for _ in 0..2 {
         let step = (id, 1, "{}");
-        let caps = Caps::default();
+        let caps = BudgetConfig::default();
         journal.reserve(step, &spending, usd(0.5), &caps, NOON).await.unwrap().unwrap();
     }
     for _ in 0..2 {
@@ -134,7 +135,7 @@ async fn money_is_reserved_up_to_the_cap_and_no_further() {
     let journal = Journal::in_memory().await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     let spending = Spending::of(&persona("anna").user_id, NOON);
-    let caps = Caps { daily: Some(usd(1.0)), ..Caps::default() };
+    let caps = BudgetConfig { daily: Some(usd(1.0)), ..BudgetConfig::default() };
     let reserve = |number, dollars| {
         let (journal, spending) = (&journal, &spending);
         async move {
@@ -163,15 +164,18 @@ async fn every_cap_holds_and_a_refused_reservation_books_nothing_anywhere() {
     let user = persona("anna").user_id;
     let spending = Spending::of(&user, NOON);
     for (caps, cap) in [
-        (Caps { daily: Some(usd(0.5)), ..Caps::default() }, Cap::Daily),
-        (Caps { monthly: Some(usd(0.5)), ..Caps::default() }, Cap::Monthly),
-        (Caps { persona_daily: Some(usd(0.5)), ..Caps::default() }, Cap::PersonaDaily),
+        (BudgetConfig { daily: Some(usd(0.5)), ..BudgetConfig::default() }, Cap::Daily),
+        (BudgetConfig { monthly: Some(usd(0.5)), ..BudgetConfig::default() }, Cap::Monthly),
+        (
+            BudgetConfig { persona_daily: Some(usd(0.5)), ..BudgetConfig::default() },
+            Cap::PersonaDaily,
+        ),
     ] {
         let step = (id, 0, "{}");
         let refused = journal.reserve(step, &spending, usd(0.6), &caps, NOON).await.unwrap();
         assert_eq!(refused, Err(NoRoom { cap, left: usd(0.5) }));
     }
-    let caps = Caps { persona_daily: Some(usd(0.5)), ..Caps::default() };
+    let caps = BudgetConfig { persona_daily: Some(usd(0.5)), ..BudgetConfig::default() };
     assert_eq!(
         journal.reserve((id, 0, "{}"), &spending, usd(0.4), &caps, NOON).await.unwrap(),
         Ok(())
@@ -259,7 +263,8 @@ async fn old_steps_go_and_runs_and_money_stay() {
     for n in 0..50 {
         let id = begin(&journal, &format!("p{n}"), "s", NOON).await;
         let step = (id, 0, "{}");
-        let reserved = journal.reserve(step, &spending, usd(0.01), &Caps::default(), NOON).await;
+        let reserved =
+            journal.reserve(step, &spending, usd(0.01), &BudgetConfig::default(), NOON).await;
         reserved.unwrap().unwrap();
         if n > 0 {
             journal.end_run(id, &ended(RunState::Finished), &[], NOON).await.unwrap();
@@ -332,7 +337,8 @@ async fn a_conflict_of_one_run_is_no_trouble_of_the_others() {
     journal.append_step(id, 0, "1", NOON).await.unwrap();
     let spending = Spending::of(&persona.user_id, NOON);
     let other = (id, 0, "2");
-    let reserved = journal.reserve(other, &spending, usd(0.5), &Caps::default(), NOON).await;
+    let reserved =
+        journal.reserve(other, &spending, usd(0.5), &BudgetConfig::default(), NOON).await;
     assert_eq!(reserved.unwrap_err().kind(), Kind::Conflict);
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
     assert_eq!(journal.trouble(), None);
@@ -445,7 +451,7 @@ async fn an_odd_post_is_kept_and_listed_and_holds_up_no_other_run() {
 
 #[tokio::test]
 async fn an_account_that_says_less_than_nothing_pays_for_nothing() {
-    let caps = Caps { daily: Some(usd(1.0)), ..Caps::default() };
+    let caps = BudgetConfig { daily: Some(usd(1.0)), ..BudgetConfig::default() };
     for amount in ["-9000000000000", "'much'", "0.5"] {
         let journal = Journal::in_memory().await.unwrap();
         let id = begin(&journal, "anna", "s", NOON).await;

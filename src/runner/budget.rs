@@ -10,13 +10,13 @@ use tokio::sync::{self, watch};
 use crate::{
     clock::Clock,
     config::BudgetConfig,
-    journal::{BUDGETS, BudgetReached, Cap, Caps, Journal, JournalError},
+    journal::{BUDGETS, BudgetReached, Cap, Journal, JournalError},
 };
 
 /// The caps, and which of them the fleet has reached.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    caps: Caps,
+    caps: BudgetConfig,
     clock: Clock,
     /// At most one entry for each cap of the fleet.
     reached: Mutex<Vec<BudgetReached>>,
@@ -97,10 +97,9 @@ impl Budget {
         journal: &Journal,
         clock: Clock,
     ) -> Result<Self, JournalError> {
-        let BudgetConfig { daily, monthly, persona_daily } = *config;
         let reached = journal.kept(BUDGETS).await?.unwrap_or_default();
         Ok(Self {
-            caps: Caps { daily, monthly, persona_daily },
+            caps: *config,
             clock,
             reached: Mutex::new(reached),
             saving: sync::Mutex::default(),
@@ -108,7 +107,7 @@ impl Budget {
         })
     }
 
-    pub(crate) fn caps(&self) -> &Caps {
+    pub(crate) fn caps(&self) -> &BudgetConfig {
         &self.caps
     }
 
@@ -130,9 +129,9 @@ impl Budget {
     fn reached_now(&self) -> impl Iterator<Item = (Cap, BudgetReached)> {
         let (now, all) = (self.clock.now(), self.reached.lock().clone());
         all.into_iter().filter_map(move |reached| {
-            let is_it = |cap: &Cap| cap.variable() == reached.variable;
+            let is_it = |cap: &Cap| cap.as_str() == reached.variable;
             let cap = [Cap::Daily, Cap::Monthly].into_iter().find(is_it)?;
-            let stands = self.caps.of(cap) == Some(reached.limit)
+            let stands = cap.of(&self.caps) == Some(reached.limit)
                 && end_of_period(cap, now) == reached.until;
             stands.then_some((cap, reached))
         })
@@ -152,9 +151,9 @@ impl Budget {
     /// Notes that the fleet reached `cap` at the time `at`. Logs it once for each period and limit, and
     /// writes it to the journal for the next start.
     pub(super) async fn reach(&self, cap: Cap, at: Timestamp, journal: &Journal) {
-        let Some(limit) = self.caps.of(cap) else { return };
+        let Some(limit) = cap.of(&self.caps) else { return };
         let until = end_of_period(cap, at);
-        let found = BudgetReached { variable: cap.variable().into(), limit, until };
+        let found = BudgetReached { variable: cap.as_str().into(), limit, until };
         {
             let mut reached = self.reached.lock();
             if reached.contains(&found) {
@@ -166,7 +165,7 @@ impl Budget {
         tracing::warn!(
             budget.limit = %limit,
             budget.until = %until,
-            "{} is used up: no run is begun until then", cap.variable()
+            "{} is used up: no run is begun until then", cap.as_str()
         );
         let _saving = self.saving.lock().await;
         let all = self.reached.lock().clone();

@@ -5,7 +5,7 @@ mod folder;
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, SqlitePool,
+    ConnectOptions, SqlitePool,
     migrate::MigrateError,
     sqlite::{
         SqliteConnectOptions as Options, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -103,9 +103,7 @@ impl Journal {
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let opened = pool().connect_with(how(options(&path)?)).await;
-        let journal = Self::on_one(opened.map_err(|error| of_opening(&path, &error))?);
-        // SQLite does not read a file before the first query.
+        let journal = Self::on_one(pool().connect_lazy_with(how(options(&path)?)));
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
             Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => Ok(journal),
@@ -141,14 +139,10 @@ impl Journal {
 
 /// Reads the whole file and checks it. The file stays as it is; the content of the log is not moved into it.
 async fn check(path: &Path) -> Result<()> {
-    let options = options(path)?.read_only(true);
-    let answer = async {
-        let mut connection = options.connect().await?;
-        let answer: String = sqlx::query_scalar(CHECK).fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(answer)
-    };
-    match answer.await.map_err(|error| of_opening(path, &error))? {
+    let pool = pool().connect_lazy_with(options(path)?.read_only(true));
+    let answer = sqlx::query_scalar::<_, String>(CHECK).fetch_one(&pool).await;
+    pool.close().await;
+    match answer.map_err(|error| of_opening(path, &error))? {
         answer if answer == "ok" => Ok(()),
         detail => Err(JournalError::Corrupt(path.into(), one_line(&detail))),
     }
@@ -206,8 +200,8 @@ pub(super) fn in_one_transaction(statements: Vec<Statement>) -> (String, Vec<Val
 }
 
 /// The error of an operation that the database refused.
-pub(in crate::journal) fn failed(attempted: &'static str, error: &sqlx::Error) -> JournalError {
-    JournalError::Failed(attempted, kind_of(error), error.to_string())
+pub(in crate::journal) fn failed(task: &'static str, error: &sqlx::Error) -> JournalError {
+    JournalError::Failed(task, kind_of(error), error.to_string())
 }
 
 /// Classifies an error by the primary code of SQLite. The higher bits of the code hold details.

@@ -21,9 +21,10 @@ use uuid::Uuid;
 
 use super::{folder::NAMES, *};
 use crate::{
+    config::BudgetConfig,
     domain::{Slot, Usd},
     journal::{
-        Caps, RunState, Spending,
+        RunState, Spending,
         tests::{NOON, begin, dropped_at, persona},
     },
 };
@@ -345,10 +346,12 @@ async fn after_a_full_disk_what_is_rolled_back_takes_nothing_else_with_it() {
     let journal = Journal::open(&folder.0).await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     let spending = Spending::of(&persona("anna").user_id, NOON);
-    let (cent, caps) = (Usd::from_cents(1), Caps { daily: Some(Usd::ZERO), ..Caps::default() });
+    let (cent, caps) =
+        (Usd::from_cents(1), BudgetConfig { daily: Some(Usd::ZERO), ..BudgetConfig::default() });
     journal.limit_pages(20).await.unwrap();
     let large = "x".repeat(200_000);
-    let full = journal.reserve((id, 0, &large), &spending, cent, &Caps::default(), NOON).await;
+    let full =
+        journal.reserve((id, 0, &large), &spending, cent, &BudgetConfig::default(), NOON).await;
     assert_eq!(full.unwrap_err().kind(), Kind::Full);
     journal.limit_pages(100_000).await.unwrap();
     let no_room = journal.reserve((id, 0, "{}"), &spending, cent, &caps, NOON).await.unwrap();
