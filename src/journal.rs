@@ -31,12 +31,10 @@ pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
-pub use ledger::{Booking, Spending};
-pub(crate) use ledger::{Cap, NoRoom};
-pub(crate) use outbox::Post;
-pub use outbox::{PostKey, PostKind};
-pub(crate) use runs::{CANCELLED, HeldBack};
-pub use runs::{EndedRun, NewRun, RunRow};
+pub use ledger::{Booking, Cap, NoRoom, Spending};
+pub use outbox::{Post, PostKey, PostKind};
+pub(crate) use runs::CANCELLED;
+pub use runs::{EndedRun, HeldBack, NewRun, RunRow};
 pub use steps::NewStep;
 
 /// Longest time of an operation, with the time that it waits for the connection.

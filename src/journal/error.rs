@@ -7,18 +7,11 @@ use super::LIMIT;
 /// The result of an operation on the journal.
 pub type Result<T> = std::result::Result<T, JournalError>;
 
-/// The kind of an error, independent of the database.
+/// The kind of an error of the database, as far as the journal handles it in a special way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A constraint of the table refuses the row: another row has its key, or a cap would be exceeded. Other runs are
-    /// not affected.
+    /// A constraint of a table refuses the row: another row has its key, or a cap would be exceeded.
     Conflict,
-    /// A row has content that this program does not write. Other rows are not affected.
-    Odd,
-    /// The disk is full.
-    Full,
-    /// The operation took too long.
-    Slow,
     /// The file is damaged, or is no database.
     Damaged,
     /// The file or its folder cannot be written.
@@ -93,19 +86,8 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// The kind of this error.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Failed(_, kind, _) => *kind,
-            Self::Slow(_) => Kind::Slow,
-            Self::Row(..) => Kind::Odd,
-            Self::Corrupt(..) => Kind::Damaged,
-            _ => Kind::Other,
-        }
-    }
-
-    /// Whether the error concerns one row, so that the journal can still be written.
+    /// Whether the error concerns one row, so that the journal can still be written for other runs.
     pub(crate) fn is_of_a_row(&self) -> bool {
-        matches!(self.kind(), Kind::Conflict | Kind::Odd)
+        matches!(self, Self::Row(..) | Self::Failed(_, Kind::Conflict, _))
     }
 }

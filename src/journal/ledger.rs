@@ -91,7 +91,7 @@ pub enum Booking {
         /// The number of the step that announced the request. If that step is missing, nothing was reserved, and
         /// neither the booking nor its step is written.
         asking: u32,
-        /// The reserved amount.
+        /// The amount that was reserved for the request.
         reserved: Usd,
         /// The cost of the request.
         cost: Usd,

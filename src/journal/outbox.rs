@@ -14,7 +14,7 @@ const MAX_DUE: u32 = 500;
 const MAX_LIST: u32 = 1_000;
 const READ: &str = "read the outbox";
 
-/// Identifies a post.
+/// The key of a post: its run and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PostKey {
     /// The run whose rows the post has.

@@ -31,7 +31,7 @@ macro_rules! runs {
 /// A run that begins.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRun<'a> {
-    /// A new id.
+    /// An id that no other run has.
     pub id: RunId,
     /// The persona that the run plays.
     pub persona: &'a Persona,

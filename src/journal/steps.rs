@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, number, text, time};
+use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, Value, number, text, time};
 use crate::domain::RunId;
 
 /// For how long the time of a tool list is not renewed. Short, compared with the days for which lists are kept.
@@ -24,16 +24,15 @@ pub struct NewStep {
 
 impl NewStep {
     fn statements(&self, run: RunId, now: Timestamp) -> Vec<Statement> {
-        const ADD: &str = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4)";
-        const ADD_IF_ASKED: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
-             WHERE EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
-        let mut add = (ADD, vec![text(run), number(self.number), text(&self.body), time(now)]);
-        if let Some(Booking::Settle { asking, .. }) = self.booking {
-            add.0 = ADD_IF_ASKED;
-            add.1.push(number(asking));
-        }
+        const ADD: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
+             WHERE $5 IS NULL OR EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
+        let asking = match self.booking {
+            Some(Booking::Settle { asking, .. }) => number(asking),
+            _ => Value::Number(None),
+        };
+        let add = vec![text(run), number(self.number), text(&self.body), time(now), asking];
         let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
-        [add].into_iter().chain(booking).collect()
+        [(ADD, add)].into_iter().chain(booking).collect()
     }
 }
 

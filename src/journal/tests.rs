@@ -333,13 +333,13 @@ async fn a_conflict_of_one_run_is_no_trouble_of_the_others() {
     let (persona, slot) = (persona("anna"), Slot::stored("s"));
     let again = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
     let error = journal.begin_run(again, NOON).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    assert!(error.is_of_a_row(), "{error}");
     journal.append_step(id, 0, "1", NOON).await.unwrap();
     let spending = Spending::of(&persona.user_id, NOON);
     let other = (id, 0, "2");
     let reserved =
         journal.reserve(other, &spending, usd(0.5), &BudgetConfig::default(), NOON).await;
-    assert_eq!(reserved.unwrap_err().kind(), Kind::Conflict);
+    assert!(reserved.unwrap_err().is_of_a_row());
     assert_eq!(journal.fleet_spending(NOON).await.unwrap().0, Usd::ZERO);
     assert_eq!(journal.trouble(), None);
 }

@@ -77,7 +77,7 @@ impl Journal {
     pub async fn open_read_only(folder: &Path) -> Result<Self> {
         match Self::open_as_guest(folder, |options| options.read_only(true)).await {
             // To read a journal with a log, SQLite needs a file for the index of the log, which it cannot create here.
-            Err(error) if error.kind() == Kind::ReadOnly => {
+            Err(JournalError::Failed(_, Kind::ReadOnly, _)) => {
                 let log = folder.join(LOG_NAME);
                 if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
                     return Err(JournalError::Unplayed(folder.join(FILE_NAME)));
@@ -206,19 +206,12 @@ pub(in crate::journal) fn failed(task: &'static str, error: &sqlx::Error) -> Jou
 
 /// Classifies an error by the primary code of SQLite. The higher bits of the code hold details.
 fn kind_of(error: &sqlx::Error) -> Kind {
-    if matches!(error, sqlx::Error::PoolTimedOut) {
-        return Kind::Slow;
-    }
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     match code.unwrap_or_default() & 0xff {
-        // SQLITE_BUSY, SQLITE_LOCKED
-        5 | 6 => Kind::Slow,
         // SQLITE_READONLY, SQLITE_CANTOPEN
         8 | 14 => Kind::ReadOnly,
         // SQLITE_CORRUPT, SQLITE_NOTADB
         11 | 26 => Kind::Damaged,
-        // SQLITE_FULL
-        13 => Kind::Full,
         // SQLITE_CONSTRAINT
         19 => Kind::Conflict,
         _ => Kind::Other,

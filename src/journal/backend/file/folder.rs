@@ -158,14 +158,8 @@ pub(super) fn check_names(folder: &Path) -> Result<()> {
 /// Opens a file for appending, and creates it for the owner only if it does not exist. A link or a FIFO that was put
 /// there after [`check_names`] is neither followed nor waited for.
 pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// Locks the lock file. The system releases the lock when the process ends, even after a kill -9.
