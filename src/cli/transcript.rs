@@ -40,14 +40,8 @@ pub(super) async fn read(journal: &Journal, run: &RunRow) -> Result<Transcript> 
     Ok(Transcript::of(steps, run.state == RunState::Running))
 }
 
-/// Prints all parts of a run's transcript.
-pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
-    for part in &transcript.parts {
-        print_part(page, part, run.state == RunState::Running);
-    }
-}
-
-fn print_part(page: &mut Page, part: &Part, is_running: bool) {
+/// Prints a part of the transcript. `is_running` says that further steps of the run may follow.
+pub(super) fn print(page: &mut Page, part: &Part, is_running: bool) {
     let title = match part {
         Part::Turn(turn) => return print_turn(page, turn, is_running),
         Part::Step(_, Step::Rated { rows }) => return print_ratings(page, rows),
