@@ -50,7 +50,7 @@ const MOST_TOLD: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Journal {
     backend: Backend,
-    /// The error of the last write; `None` if the write succeeded.
+    /// The error of the last write, unless the error concerned one row only; `None` after a successful write.
     trouble: Arc<Mutex<Option<String>>>,
     /// The unreadable rows that were logged, each with its error.
     told: Arc<Mutex<HashSet<String>>>,

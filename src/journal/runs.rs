@@ -241,7 +241,7 @@ impl Journal {
         Ok(self.readable(A_RUN, &self.rows(task, sql, values).await?, read))
     }
 
-    /// Ends a run whose steps cannot be read, so that it can neither be resumed nor posted.
+    /// Ends a run without posts, because its persona is unknown or because closing the run panicked.
     ///
     /// # Errors
     /// If the journal cannot be written.
@@ -287,7 +287,8 @@ impl Journal {
              AND (later.state <> 'failed' OR later.next_eligible_at IS NOT NULL))";
         let rows = self.rows("look up who is held back", sql, vec![]).await?;
         let read = |row: &Row| {
-            // A successful run holds the persona back because the money of the day is spent.
+            // At the stage `done` a run has not failed. It holds the persona back because the money of the day is
+            // spent.
             let is_broke = row.text("stage").ok()? == "done";
             Some(HeldBack {
                 persona: UserId::parse(&row.text("persona_id").ok()?).ok()?,

@@ -82,7 +82,7 @@ impl Journal {
                 if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
                     return Err(JournalError::Unplayed(folder.join(FILE_NAME)));
                 }
-                // Without a log SQLite needs no such file. No daemon changes the journal now: it could not write either.
+                // Without a log SQLite needs no such file. No daemon changes the journal, because none could write.
                 Self::open_as_guest(folder, |options| options.read_only(true).immutable(true)).await
             }
             opened => opened,

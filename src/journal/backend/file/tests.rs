@@ -1,4 +1,4 @@
-//! What lies where the journal belongs, and journals that can only be read.
+//! Tests of the files and the folder of a journal, of journals that can only be read, and of full disks.
 
 use std::{
     fs::Permissions,
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// A folder that goes with the test, unless it may not.
+/// A folder that is deleted at the end of the test, if the system allows it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -59,7 +59,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Does it in a thread that no mode is waived for, whoever runs the tests.
+/// Does `work` in a thread to which the modes of files apply, even if root runs the tests.
 fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     let in_thread = || {
         let mut sets = capabilities(None).unwrap();
@@ -71,7 +71,7 @@ fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(in_thread).join().unwrap())
 }
 
-/// Copies these files of a journal to where nothing can be written.
+/// Copies these files of a journal to a folder that cannot be written.
 fn copy_read_only(from: &Path, names: &[&str]) -> Folder {
     let folder = Folder::new();
     for name in names {
@@ -283,7 +283,7 @@ async fn a_reader_without_a_journal_is_told_where_it_was_looked_for() {
     assert!(error.to_string().contains(FILE_NAME), "{error}");
     assert!(!folder.exists());
 
-    // A daemon that was killed at once has made the file and nothing in it.
+    // A daemon that was killed during its start has left an empty file.
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(FILE_NAME), "").unwrap();
     let error = Journal::open_read_only(&folder).await.unwrap_err();
@@ -357,7 +357,7 @@ async fn after_a_full_disk_what_is_rolled_back_takes_nothing_else_with_it() {
     let no_room = journal.reserve((id, 0, "{}"), &spending, cent, &caps, NOON).await.unwrap();
     assert!(no_room.is_err());
     journal.append_step(id, 0, "{}", NOON).await.unwrap();
-    // Another connection sees what is committed only.
+    // Another connection sees only committed data.
     assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
 
@@ -372,7 +372,7 @@ async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_
     assert!(!refused.err().unwrap().is_of_a_row());
     assert_eq!(journal.trouble(), None);
     drop(writer);
-    // Written a moment ago, it is seen.
+    // The reader sees the latest write.
     journal.set_stage(id, "mcp").await.unwrap();
     assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "mcp");
 }
