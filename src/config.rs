@@ -213,7 +213,7 @@ impl PolicyConfig {
 }
 
 /// Caps on the cost of model replies. `None` means no cap. Days and months begin at midnight UTC.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct BudgetConfig {
     /// BUDGET_DAILY_USD: the cap for all personas together in a day.
     pub daily: Option<Usd>,

@@ -29,8 +29,7 @@ pub async fn healthcheck(listen: SocketAddr) -> io::Result<()> {
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         host => host,
     };
-    let asked = timeout(LIMIT, ask(SocketAddr::new(host, listen.port()))).await;
-    asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(LIMIT, ask(SocketAddr::new(host, listen.port()))).await?
 }
 
 async fn ask(address: SocketAddr) -> io::Result<()> {

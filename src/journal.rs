@@ -1,12 +1,12 @@
-//! The durable record of runs: what was asked and answered, what is still to be handed in, what was
-//! spent, and whether the runner is paused.
+//! The durable record of runs: their steps, the posts that mana-auth has not confirmed yet, the spent money, and
+//! whether the runner is paused.
 //!
-//! Each verb (`control`, `ledger`, `outbox`, `retention`, `runs`, `steps`) is one transaction, in SQL that SQLite
-//! and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state changes by
-//! conditional `UPDATE`. What carries them out is in `backend`, what is SQLite's own in `backend::file`.
+//! Each operation (`control`, `ledger`, `outbox`, `retention`, `runs`, `steps`) is one transaction, in SQL that
+//! SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state changes by
+//! conditional `UPDATE`. `backend` executes the SQL; only `backend::file` is specific to SQLite.
 //!
-//! A write has reached the operating system when it returns (WAL, synchronous=NORMAL): it survives the
-//! death of the process, not always the loss of power.
+//! When an operation returns, the operating system has its data (WAL, synchronous=NORMAL). The data survives the
+//! death of the process, but not always the loss of power.
 
 mod backend;
 mod control;
@@ -25,39 +25,34 @@ use tokio::time::{sleep, timeout};
 
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
-use backend::{
-    Backend, Done, Row, Session, Sql, Statement, Value, all, begin, change, commit, number, rows,
-    text, time,
-};
+use backend::{Backend, Row, Sql, Statement, Value, failed, number, text, time};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
-pub use ledger::{Booking, Caps, Spending};
-pub(crate) use ledger::{Cap, NoRoom};
-pub(crate) use outbox::Post;
-pub use outbox::{PostKey, PostKind};
-pub(crate) use runs::{CANCELLED, HeldBack};
-pub use runs::{EndedRun, NewRun, RunRow};
+pub use ledger::{Booking, Cap, NoRoom, Spending};
+pub use outbox::{Post, PostKey, PostKind};
+pub(crate) use runs::CANCELLED;
+pub use runs::{EndedRun, HeldBack, NewRun, RunRow};
 pub use steps::NewStep;
 
-/// One operation, waiting for its turn included.
+/// Longest time of an operation, with the time that it waits for the connection.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Reads a row, or says what is wrong with it.
+/// Reads a row, or returns a text about what is wrong with it.
 type Read<T> = fn(&Row) -> std::result::Result<T, String>;
 
-/// Most rows that the log tells of.
+/// For how many unreadable rows the log gets an error at most.
 const MOST_TOLD: usize = 1_000;
 
-/// The journal of this process, or somebody else's opened to be read. Clones share it.
+/// A journal: the daemon's own, or one that a command has opened beside the daemon. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
     backend: Backend,
-    /// What is wrong with it, if the last write failed.
+    /// The error of the last write, unless the error concerned one row only; `None` after a successful write.
     trouble: Arc<Mutex<Option<String>>>,
-    /// Rows that cannot be read and were told of.
+    /// The unreadable rows that were logged, each with its error.
     told: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -66,44 +61,44 @@ impl Journal {
         Self { backend, trouble: Arc::default(), told: Arc::default() }
     }
 
-    /// Why nothing can be written at present, if so.
+    /// Why the journal cannot be written; `None` if it can, as far as the last write and the last look at its
+    /// files show.
     pub fn trouble(&self) -> Option<String> {
         let lost = self.backend.folder.as_ref().and_then(|folder| folder.trouble());
         let noted = || self.trouble.lock().clone();
         lost.map(|error| error.to_string()).or_else(noted)
     }
 
-    /// Whether something of a run's size can be written now. Tries it: a full disk has space again
-    /// without telling anybody.
+    /// Writes and deletes a row of the size of a small run, because only a write shows that a full disk has space
+    /// again.
     ///
     /// # Errors
-    /// When it cannot.
+    /// If the row cannot be written.
     pub(crate) async fn check_writable(&self) -> Result<()> {
         const PROBE_BYTES: usize = 64 << 10;
         const WRITE: &str = "INSERT INTO control (name, value, at) VALUES ('probe', $1, 0) \
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.check_folder().await?;
-        // Two transactions: what one of them takes back never reaches the disk.
+        // Two transactions, because a row that one transaction writes and deletes need not reach the disk.
         self.change("be written to", WRITE, vec![text("x".repeat(PROBE_BYTES))]).await?;
-        let remove = "DELETE FROM control WHERE name = 'probe'";
-        self.change("be written to", remove, vec![]).await.map(drop)
+        self.change("be written to", "DELETE FROM control WHERE name = 'probe'", vec![]).await
     }
 
-    /// Waits for the verb that is under way, so that who asks next knows of it: whoever waited for the verb may
-    /// have been dropped.
+    /// Waits until the write that is being executed has ended. Later reads see its data, even if the caller of the
+    /// write was dropped.
     ///
     /// # Errors
-    /// When that takes too long.
+    /// If the wait takes too long.
     pub async fn settled(&self) -> Result<()> {
-        within_limit("come to rest", self.backend.write(|_| async { Ok(()) })).await
+        within_limit("come to rest", self.backend.writer.acquire()).await.map(drop)
     }
 
-    /// Ends the connections, after what is under way, and leaves the file to others.
+    /// Closes the connections after the statements that are being executed, and releases the lock of the folder.
     pub async fn close(&self) {
         self.close_or(pending()).await;
     }
 
-    /// As [`Journal::close`], but waits for what is under way no longer than until `given_up`: a disk may
+    /// Like [`Journal::close`], but stops waiting for the statements when `given_up` resolves, because a disk may
     /// hang.
     pub(crate) async fn close_or(&self, given_up: impl Future<Output = ()>) {
         tokio::select! {
@@ -112,38 +107,25 @@ impl Journal {
             () = given_up => {}
             () = sleep(LIMIT) => {}
         }
-        // The end of the process would do the same.
+        // An error does not matter: the end of the process releases the lock too.
         self.backend.folder.iter().for_each(|folder| drop(folder.lock.unlock()));
     }
 
-    /// Asks a question. That it cannot be answered is the trouble of who asks.
-    async fn rows(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
-        within_limit(attempted, self.backend.rows(sql, values)).await
+    /// The rows of a query. A failed query does not count as trouble of the journal.
+    async fn rows(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
+        within_limit(task, self.backend.rows(sql, values)).await
     }
 
-    /// Carries out one statement; returns how many rows it has changed.
-    async fn change(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<u64> {
-        let statement =
-            |mut session: Session| async move { change(&mut session, sql, values).await };
-        self.write(attempted, statement).await
+    /// Executes one statement that returns no rows.
+    async fn change(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<()> {
+        self.write(task, vec![(sql, values)]).await.map(drop)
     }
 
-    /// Carries out all of these statements, or none.
-    async fn all(&self, attempted: &str, statements: Vec<Statement>) -> Result<()> {
-        self.write(attempted, |session| all(session, statements)).await
-    }
-
-    /// Carries out a verb.
-    async fn write<T, F>(&self, attempted: &str, verb: impl FnOnce(Session) -> F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Done<T>> + Send + 'static,
-    {
-        self.noted(within_limit(attempted, self.backend.write(verb)).await)
-    }
-
-    /// Remembers whether something can be written: a fault of one run is nobody else's trouble.
-    fn noted<T>(&self, written: Result<T>) -> Result<T> {
+    /// Executes all of these statements, or none of them, and returns the rows of their RETURNING clauses. Notes
+    /// whether the journal can be written; an error of a single row does not count, because other runs can still be
+    /// written.
+    async fn write(&self, task: &'static str, statements: Vec<Statement>) -> Result<Vec<Row>> {
+        let written = within_limit(task, self.backend.write(statements)).await;
         let now = match &written {
             Ok(_) => None,
             Err(error) if error.is_of_a_row() => return written,
@@ -162,7 +144,7 @@ impl Journal {
         written
     }
 
-    /// What is read of each row that says what it should; of the others the log tells once.
+    /// The rows that can be read. Each of the others is logged once.
     fn readable<T>(&self, what: &'static str, rows: &[Row], read: Read<T>) -> Vec<T> {
         let log = |row: &Row, detail| {
             let error = JournalError::Row(what, detail);
@@ -177,10 +159,13 @@ impl Journal {
     }
 }
 
-async fn within_limit<T>(attempted: &str, work: impl Future<Output = Done<T>>) -> Result<T> {
+async fn within_limit<T>(
+    task: &'static str,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T> {
     match timeout(LIMIT, work).await {
-        Ok(done) => done.map_err(|failure| failure.of(attempted)),
-        Err(_) => Err(JournalError::Slow(attempted.into())),
+        Ok(done) => done.map_err(|error| failed(task, &error)),
+        Err(_) => Err(JournalError::Slow(task)),
     }
 }
 

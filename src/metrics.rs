@@ -18,7 +18,6 @@ use parking_lot::Mutex;
 use prometheus::{TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
-pub(crate) use delivery::OutboxState;
 pub use families::{Family, Values};
 pub use labels::ToolOutcome;
 pub(crate) use labels::{BudgetScope, SessionRenewal, TickOutcome, ToolFault};
@@ -169,7 +168,8 @@ mod tests {
     async fn the_oldest_post_of_the_outbox_ages_between_two_reports() {
         let metrics = Metrics::new("0").unwrap();
         let oldest_age = Some(Duration::from_secs(100));
-        metrics.set_outbox(OutboxState { actions: 2, feedback: 1, oldest_age, dead_letters: 3 });
+        metrics.set_outbox(2, 1, oldest_age);
+        metrics.delivery.dead_letters.set(3.0);
         tokio::time::advance(Duration::from_secs(50)).await;
         let text = metrics.render().unwrap();
         for line in [
@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert!(text.contains(&format!("\nmana_persona_runner_{line}\n")), "{line} in\n{text}");
         }
-        metrics.set_outbox(OutboxState::default());
+        metrics.set_outbox(0, 0, None);
         assert!(metrics.render().unwrap().contains("outbox_oldest_age_seconds 0\n"));
     }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     agent::transcript::Transcript,
     domain::Usd,
-    journal::{Journal, Post, Result, RunRow},
+    journal::{Journal, Post, Result, RunRow, RunState},
 };
 
 /// Longest system prompt, in characters and lines.
@@ -34,7 +34,9 @@ pub(super) async fn render(journal: &Journal, run: &RunRow, full: bool) -> Resul
     if transcript.parts.is_empty() && run.persona.is_some() {
         page.section("Nothing was said: its day had not begun.");
     }
-    transcript::print(&mut page, &transcript, run);
+    for part in &transcript.parts {
+        transcript::print(&mut page, part, run.state == RunState::Running);
+    }
     refusals(&mut page, run, &posts);
     Ok(page.out)
 }

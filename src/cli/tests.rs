@@ -16,11 +16,12 @@ use crate::{
         claude::{Reply, ResultBlock},
         personas::Batch,
     },
+    config::BudgetConfig,
     domain::{
         Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, RunId, Slot, ToolName, Usd,
         UserId,
     },
-    journal::{Caps, EndedRun, NewRun, PostKey, PostKind, RunState, Spending},
+    journal::{EndedRun, NewRun, PostKey, PostKind, RunState, Spending},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
@@ -198,7 +199,11 @@ async fn spend(journal: &Journal, run: RunId, name: &str, dollars: f64) {
     let spending = Spending::of(&persona(name).user_id, NOON);
     let body = serde_json::to_string(&asking()).unwrap();
     let step = (run, 1, body.as_str());
-    journal.reserve(step, &spending, usd(dollars), &Caps::default(), NOON).await.unwrap().unwrap();
+    journal
+        .reserve(step, &spending, usd(dollars), &BudgetConfig::default(), NOON)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 fn post(number: u32, kind: PostKind) -> (u32, Batch) {

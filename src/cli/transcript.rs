@@ -37,22 +37,11 @@ const REASON: usize = 1_000;
 pub(super) async fn read(journal: &Journal, run: &RunRow) -> Result<Transcript> {
     let steps = journal.steps(run.id).await?;
     let steps = steps.iter().map(|step| (step.number, step.at, step.body.as_str()));
-    Ok(Transcript::of(steps, is_running(run)))
+    Ok(Transcript::of(steps, run.state == RunState::Running))
 }
 
-/// Whether further steps of the run may follow.
-fn is_running(run: &RunRow) -> bool {
-    run.state == RunState::Running
-}
-
-/// Prints all parts of a run's transcript.
-pub(super) fn print(page: &mut Page, transcript: &Transcript, run: &RunRow) {
-    for part in &transcript.parts {
-        print_part(page, part, is_running(run));
-    }
-}
-
-fn print_part(page: &mut Page, part: &Part, is_running: bool) {
+/// Prints a part of the transcript. `is_running` says that further steps of the run may follow.
+pub(super) fn print(page: &mut Page, part: &Part, is_running: bool) {
     let title = match part {
         Part::Turn(turn) => return print_turn(page, turn, is_running),
         Part::Step(_, Step::Rated { rows }) => return print_ratings(page, rows),

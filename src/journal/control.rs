@@ -1,4 +1,5 @@
-//! What outlives a restart besides runs: whether the runner is paused, and which budget is used up.
+//! Values that are kept under a name: whether the runner is paused, which budgets are used up, and what logins have
+//! shown.
 
 use std::marker::PhantomData;
 
@@ -8,63 +9,63 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Journal, Result, text, time};
 use crate::{clients::auth::RefusedTries, domain::Usd};
 
-/// What is kept under a name, as JSON: a value of one type.
+/// The name of a value, and the type that its JSON is read as.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<T>(&'static str, PhantomData<T>);
 
-/// That the runner is paused.
+/// Is set while the runner is paused.
 pub(crate) const PAUSE: Key<Pause> = Key("pause", PhantomData);
 /// The budgets that are used up.
 pub(crate) const BUDGETS: Key<Vec<BudgetReached>> = Key("budget_reached", PhantomData);
-/// The fingerprint of the seed secret that opened an account last.
+/// The fingerprint of the seed secret with which the last successful login was made.
 pub(crate) const FITTING_SECRET: Key<String> = Key("fitting_seed_secret", PhantomData);
-/// The logins that mana-auth has refused of late.
+/// The latest logins that mana-auth has refused.
 pub(crate) const REFUSED_TRIES: Key<RefusedTries> = Key("refused_logins", PhantomData);
 
-/// What happens to runs in flight when the runner is paused.
+/// What a pause does with the runs in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PauseMode {
-    /// They end after their current turn.
+    /// The runs end after their current turn.
     Pause,
-    /// They come to their own end.
+    /// The runs are completed.
     Drain,
 }
 
-/// That the runner is paused, and why.
+/// A pause that an operator has requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pause {
-    /// What it means for runs in flight.
+    /// What the pause does with the runs in flight.
     pub mode: PauseMode,
-    /// What the caller gave as the reason.
+    /// The reason that the operator gave.
     pub reason: Option<String>,
-    /// The caller's address.
+    /// The IP address that the request came from.
     pub by: String,
-    /// Since when.
+    /// When the pause was requested.
     pub since: Timestamp,
 }
 
-/// That the fleet's budget of a period is used up.
+/// A budget of the fleet that is used up in the current period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BudgetReached {
-    /// The variable that sets the budget.
+    /// The name of the variable that sets the budget.
     pub variable: String,
-    /// Its value then: another one later is another budget.
+    /// The value of the variable then. If the variable has another value later, this entry no longer holds.
     pub limit: Usd,
-    /// When the next period begins.
+    /// When the period ends.
     pub until: Timestamp,
 }
 
 impl Journal {
-    /// What is kept under this name.
+    /// The value of this name; `None` if there is none or if it has another form.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn kept<T: DeserializeOwned>(&self, key: Key<T>) -> Result<Option<T>> {
         let sql = "SELECT value FROM control WHERE name = $1";
         let rows = self.rows("read its control table", sql, vec![text(key.0)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        // A value of another version of this program says nothing to this one.
+        // Another version of this program may have written the value in another form.
         let read = serde_json::from_str(&row.text("value").unwrap_or_default());
         let told = |error: &serde_json::Error| {
             tracing::warn!("the journal's control value {:?} is left aside: {error}", key.0);
@@ -72,10 +73,10 @@ impl Journal {
         Ok(read.inspect_err(told).ok())
     }
 
-    /// Keeps a value under this name, or nothing any more.
+    /// Stores the value of this name; `None` deletes it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub async fn keep<T: Serialize>(
         &self,
         key: Key<T>,
@@ -90,6 +91,6 @@ impl Journal {
             ),
             None => ("DELETE FROM control WHERE name = $1", vec![text(key.0)]),
         };
-        self.change("write its control table", sql, values).await.map(drop)
+        self.change("write its control table", sql, values).await
     }
 }

@@ -1,72 +1,70 @@
-//! The outbox: the exact bytes of every post to mana-auth until it has confirmed them.
+//! The outbox: the exact bytes of every post to mana-auth, until mana-auth has confirmed the post.
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{
-    Journal, Result, Row, Sql, Statement, Value, begin, change, commit, number, text, time,
-};
+use super::{Journal, Result, Row, Sql, Statement, Value, number, text, time};
 pub use crate::clients::personas::Kind as PostKind;
 use crate::{clients::personas::Batch, domain::RunId};
 
-/// Runs looked up at once.
+/// How many runs with due posts one query returns at most.
 const MAX_DUE: u32 = 500;
-/// Posts that a list holds.
+/// How many posts a list has at most.
 const MAX_LIST: u32 = 1_000;
 const READ: &str = "read the outbox";
 
-/// Names a post.
+/// The key of a post: its run and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PostKey {
-    /// The run.
+    /// The run whose rows the post has.
     pub run: RunId,
-    /// Its place among the run's posts.
+    /// The position among the posts of the run, from 0.
     pub number: u32,
 }
 
-/// A post that was not confirmed yet.
+/// A post that mana-auth has not confirmed yet.
 #[derive(Clone, Debug)]
 pub struct Post {
-    /// Which.
+    /// The run of the post, and its number there.
     pub key: PostKey,
-    /// Who the rows are of.
+    /// The id of the persona whose rows these are.
     pub persona: String,
-    /// What it holds: a [`PostKind`], or what another version knows.
+    /// The word of a [`PostKind`]. Another version of this program may have written another word.
     pub kind: String,
-    /// How many rows.
+    /// The number of rows in the body.
     pub rows: usize,
-    /// The body, byte for byte.
+    /// The body of the request, which every attempt sends unchanged.
     pub body: String,
-    /// Attempts so far.
+    /// The number of failed attempts. [`Journal::retry_posts`] sets it to 0.
     pub attempts: u32,
-    /// When it is to be tried next.
+    /// When the next attempt is due.
     pub next_try_at: Timestamp,
-    /// Whether it was refused for good.
+    /// Whether mana-auth has refused the post for good.
     pub is_dead: bool,
-    /// What the last attempt came to.
+    /// Why the last attempt failed; `None` before the first attempt.
     pub reason: Option<String>,
 }
 
-/// How full the outbox is.
+/// The content of the outbox, in numbers of posts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxDepth {
-    /// Posts of actions on their way.
+    /// Posts of actions that are not refused.
     pub actions: u64,
-    /// Posts of feedback on their way.
+    /// Posts of feedback that are not refused.
     pub feedback: u64,
-    /// Posts refused for good.
+    /// Posts that mana-auth has refused for good.
     pub dead: u64,
-    /// When the oldest on its way was written down.
+    /// When the oldest post that is not refused was written.
     pub oldest: Option<Timestamp>,
 }
 
 impl Journal {
-    /// The runs of which something is to be posted now: whose first post on its way is due at `now`, or
-    /// was written down or tried by a clock that was ahead of this one.
+    /// The runs that have something to post: their first post that is not refused is due at `now`, or was tried in
+    /// the future, because the clock was ahead then.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn runs_with_due_posts(&self, now: Timestamp) -> Result<Vec<RunId>> {
         let sql = "SELECT run_id FROM outbox WHERE is_dead = 0 \
              AND (next_try_at <= $1 OR tried_at > $1) \
@@ -77,29 +75,29 @@ impl Journal {
         Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
-    /// The first post of a run that is on its way, if it is due as above.
+    /// The first post of a run that is not refused, if it is due in the sense of [`Journal::runs_with_due_posts`].
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn due_post(&self, run: RunId, now: Timestamp) -> Result<Option<Post>> {
         let sql = "SELECT * FROM (SELECT * FROM outbox WHERE run_id = $1 AND is_dead = 0 \
              ORDER BY number LIMIT 1) AS earliest WHERE next_try_at <= $2 OR tried_at > $2";
         Ok(self.posts(sql, vec![text(run), time(now)]).await?.pop())
     }
 
-    /// The first posts of all that are kept, refused ones first, then in the order they came.
+    /// The posts of all runs, refused ones first, then ordered by age; at most 1,000.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn kept_posts(&self) -> Result<Vec<Post>> {
         let sql = "SELECT * FROM outbox ORDER BY is_dead DESC, created_at, run_id, number LIMIT $1";
         self.posts(sql, vec![number(MAX_LIST)]).await
     }
 
-    /// All posts of a run that are kept, refused ones among them, in order.
+    /// All posts of a run in order, refused ones included.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn kept_posts_of(&self, run: RunId) -> Result<Vec<Post>> {
         self.posts("SELECT * FROM outbox WHERE run_id = $1 ORDER BY number", vec![text(run)]).await
     }
@@ -108,39 +106,39 @@ impl Journal {
         Ok(self.readable("the outbox", &self.rows(READ, sql, values).await?, read))
     }
 
-    /// The runs of which rows were refused for good and are kept.
+    /// The runs with posts that mana-auth has refused for good.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn runs_with_dead_posts(&self) -> Result<HashSet<RunId>> {
         let sql = "SELECT DISTINCT run_id FROM outbox WHERE is_dead = 1";
         let rows = self.rows(READ, sql, vec![]).await?;
         Ok(rows.iter().filter_map(|row| row.run("run_id").ok()).collect())
     }
 
-    /// The numbers of a run's posts that are on their way; `None` for one that is no number.
+    /// The numbers of a run's posts that are not refused. `None` is a number that cannot be read.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn numbers_of_posts(&self, run: RunId) -> Result<Vec<Option<u32>>> {
         let sql = "SELECT number FROM outbox WHERE run_id = $1 AND is_dead = 0";
         let rows = self.rows(READ, sql, vec![text(run)]).await?;
         Ok(rows.iter().map(Row::row_number).collect())
     }
 
-    /// mana-auth has confirmed a post: it need not be kept.
+    /// Deletes a post that mana-auth has confirmed.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub async fn confirm_post(&self, key: PostKey) -> Result<()> {
         let sql = "DELETE FROM outbox WHERE run_id = $1 AND number = $2";
-        self.change("note a delivery", sql, vec![text(key.run), number(key.number)]).await.map(drop)
+        self.change("note a delivery", sql, vec![text(key.run), number(key.number)]).await
     }
 
-    /// An attempt failed; there will be another one at `next`.
+    /// Notes that an attempt failed for this reason and that the next one is due at `next`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn postpone_post(
         &self,
         key: PostKey,
@@ -151,54 +149,50 @@ impl Journal {
         let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, \
              next_try_at = $5 WHERE run_id = $1 AND number = $2";
         let values = vec![text(key.run), number(key.number), text(reason), time(now), time(next)];
-        self.change("postpone a delivery", sql, values).await.map(drop)
+        self.change("postpone a delivery", sql, values).await
     }
 
-    /// A post was refused for good: it stays, and is sent again only by command.
+    /// Notes that mana-auth has refused a post for good. Only a command makes the daemon send it again.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn bury_post(&self, key: PostKey, reason: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, reason = $3, tried_at = $4, is_dead = 1 \
              WHERE run_id = $1 AND number = $2";
         let values = vec![text(key.run), number(key.number), text(reason), time(now)];
-        self.change("note a refused delivery", sql, values).await.map(drop)
+        self.change("note a refused delivery", sql, values).await
     }
 
-    /// Marks everything that is kept, refused or postponed, to be tried at once; returns how many.
+    /// Makes all posts due at `now`, refused ones included, and returns their number.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub async fn retry_posts(&self, now: Timestamp) -> Result<u64> {
-        let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1";
-        self.change("mark deliveries", sql, vec![time(now)]).await
+    /// If the journal cannot be written.
+    pub async fn retry_posts(&self, now: Timestamp) -> Result<usize> {
+        let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1 \
+             RETURNING number";
+        Ok(self.write("mark deliveries", vec![(sql, vec![time(now)])]).await?.len())
     }
 
-    /// Throws away what was refused for good of a run, which is no run that went well from then on; returns
-    /// how many posts.
+    /// Deletes the posts of a run that mana-auth has refused for good, and returns their number. From then on the
+    /// run does not count as successful.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) async fn discard_dead_posts(&self, run: RunId) -> Result<u64> {
-        // Its kind tells the stage it would have got to.
+    /// If the journal cannot be written.
+    pub(crate) async fn discard_dead_posts(&self, run: RunId) -> Result<usize> {
+        // The run ended in the stage that would have posted the refused rows.
         const MARK: &str = "UPDATE runs SET stage = (SELECT 'post_' || MIN(kind) FROM outbox \
              WHERE run_id = $1 AND is_dead = 1) WHERE id = $1 AND stage = 'done' AND EXISTS \
              (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
-        const DISCARD: &str = "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1";
-        self.write("throw refused deliveries away", move |session| async move {
-            let mut tx = begin(session).await?;
-            change(&mut tx, MARK, vec![text(run)]).await?;
-            let discarded = change(&mut tx, DISCARD, vec![text(run)]).await?;
-            commit(tx).await?;
-            Ok(discarded)
-        })
-        .await
+        const DISCARD: &str =
+            "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1 RETURNING number";
+        let statements = [MARK, DISCARD].map(|sql| (sql, vec![text(run)]));
+        Ok(self.write("throw refused deliveries away", statements.into()).await?.len())
     }
 
-    /// How full the outbox is.
+    /// Counts the posts in the outbox.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn outbox_depth(&self) -> Result<OutboxDepth> {
         let sql = "SELECT COUNT(*) FILTER (WHERE is_dead = 0 AND kind <> 'feedback') AS actions, \
              COUNT(*) FILTER (WHERE is_dead = 0 AND kind = 'feedback') AS feedback, \
@@ -215,7 +209,8 @@ impl Journal {
     }
 }
 
-/// Adds a post to a run that has not ended. The run may have added the post before it was killed, and be closed now.
+/// The statement that adds a post to a run that has not ended. A post with this number stays as it is: an attempt that
+/// seemed to fail may have written it.
 pub(super) fn addition(run: RunId, post_number: u32, batch: &Batch, now: Timestamp) -> Statement {
     const ADD: &str = "INSERT INTO outbox (run_id, number, persona_id, kind, row_count, body, attempts, \
          created_at, tried_at, next_try_at, is_dead) \

@@ -1,35 +1,30 @@
-//! Old steps go, runs and money stay.
+//! Deletes the steps of old runs. The runs themselves and the ledger are kept.
 
 use jiff::Timestamp;
 
-use super::{Journal, Result, begin, change, commit, number, rows, text, time};
+use super::{Journal, Result, number, text, time};
 
-/// Runs whose steps are deleted in one transaction: short enough to hold nobody up.
+/// How many runs one transaction prunes. Such a transaction is short, so other writes do not wait long.
 const BATCH: u32 = 20;
 
 impl Journal {
-    /// Deletes the steps of some runs that ended before `cutoff`; returns of how many. Zero means that
-    /// there are none left.
+    /// Deletes the steps of some runs that ended before `cutoff`, and the tool lists that were last used before
+    /// it. Returns the number of pruned runs; 0 if no further run is to be pruned.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be read or written.
     pub async fn prune(&self, cutoff: Timestamp) -> Result<usize> {
-        const EMPTY: &str = "UPDATE runs SET persona = '' WHERE id IN \
-             (SELECT id FROM runs WHERE persona <> '' AND updated_at < $1 \
-             AND state IN ('finished', 'failed') LIMIT $2) RETURNING id";
-        self.write("delete old steps", move |session| async move {
-            let mut tx = begin(session).await?;
-            let runs = rows(&mut tx, EMPTY, vec![time(cutoff), number(BATCH)]).await?;
-            for run in &runs {
-                let id = run.text("id").unwrap_or_default();
-                change(&mut tx, "DELETE FROM steps WHERE run_id = $1", vec![text(id)]).await?;
-            }
-            // A list is renewed whenever a run begins with it.
-            let unused = "DELETE FROM catalogs WHERE used_at < $1";
-            change(&mut tx, unused, vec![time(cutoff)]).await?;
-            commit(tx).await?;
-            Ok(runs.len())
-        })
-        .await
+        const OLD: &str = "SELECT id FROM runs WHERE persona <> '' AND updated_at < $1 \
+             AND state IN ('finished', 'failed') LIMIT $2";
+        let old = self.rows("find old runs", OLD, vec![time(cutoff), number(BATCH)]).await?;
+        let old: Vec<_> = old.iter().filter_map(|run| run.text("id").ok()).collect();
+        let of_run = old.iter().flat_map(|id| {
+            ["DELETE FROM steps WHERE run_id = $1", "UPDATE runs SET persona = '' WHERE id = $1"]
+                .map(|sql| (sql, vec![text(id)]))
+        });
+        // The time of a tool list is renewed when a run begins with the list.
+        let lists = ("DELETE FROM catalogs WHERE used_at < $1", vec![time(cutoff)]);
+        self.write("delete old steps", of_run.chain([lists]).collect()).await?;
+        Ok(old.len())
     }
 }

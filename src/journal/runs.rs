@@ -1,4 +1,4 @@
-//! Runs: who, for which slot, how far, how it ended.
+//! Runs: the persona, the slot, the stage and the end of each run, and which personas are held back.
 
 use jiff::Timestamp;
 
@@ -8,16 +8,16 @@ use crate::{
     domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
 };
 
-/// Why a run ended that was cancelled; until it has ended, that it is to.
+/// The end reason of a cancelled run. A run that has this reason and has not ended is to be closed.
 pub(crate) const CANCELLED: &str = "cancelled on request";
 
-/// Most runs that one list holds.
+/// How many runs a list has at most.
 const MAX_LIST: u32 = 10_000;
 
-/// Whose row it is.
+/// What a row of this table holds, for messages.
 const A_RUN: &str = "a run";
 
-/// Asks for the runs that `$which` says, each with the time of its last step: a step does not touch its run.
+/// A query for runs, each with the time of its last step, because writing a step does not update the run.
 macro_rules! runs {
     ($which:literal) => {
         concat!(
@@ -28,106 +28,106 @@ macro_rules! runs {
     };
 }
 
-/// A run that is about to begin.
+/// A run that begins.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRun<'a> {
-    /// Its id, not used before.
+    /// An id that no other run has.
     pub id: RunId,
-    /// Who.
+    /// The persona that the run plays.
     pub persona: &'a Persona,
-    /// What it stands for.
+    /// The slot of the persona that the run uses up if it does not fail.
     pub slot: &'a Slot,
-    /// From 1; counts the failed runs in a row before it.
+    /// 1, plus the number of consecutive failed runs of the persona before this one.
     pub attempt: u32,
-    /// The model asked.
+    /// The id of the model that requests name.
     pub model: &'a str,
 }
 
 /// How a run, or its main turn, ended.
 #[derive(Clone, Debug)]
 pub struct EndedRun {
-    /// Where it stands now.
+    /// The new state of the run.
     pub state: RunState,
-    /// The stage it got to.
+    /// The last stage that the run has reached.
     pub stage: &'static str,
-    /// Model replies.
+    /// The number of model replies in the main turn.
     pub replies: u32,
-    /// Tool calls.
+    /// The number of tool calls.
     pub calls: usize,
-    /// Those that failed.
+    /// The number of tool calls that failed.
     pub call_errors: usize,
-    /// Ratings.
+    /// The number of modules that the persona has rated.
     pub ratings: usize,
-    /// Why it ended, in words.
+    /// Why the run ended; `None` keeps the reason that is stored.
     pub reason: Option<String>,
-    /// From when on the persona may run again, if it is held back.
+    /// Until when the persona is held back; `None` if it is not held back.
     pub next_eligible_at: Option<Timestamp>,
 }
 
-/// A run as stored.
+/// A run as the journal has it.
 #[derive(Clone, Debug)]
 pub struct RunRow {
-    /// Its id.
+    /// The id of the run.
     pub id: RunId,
-    /// Who; `None` once its steps were deleted, or where the row does not say.
+    /// The persona; `None` if the steps of the run were pruned or the column cannot be read.
     pub persona: Option<Persona>,
-    /// Who, by id.
+    /// The id of the persona.
     pub persona_id: String,
-    /// What it stands for.
+    /// The slot of the persona that the run uses up if it does not fail.
     pub slot: Slot,
-    /// From 1.
+    /// 1, plus the number of consecutive failed runs of the persona before this one.
     pub attempt: u32,
-    /// The model asked.
+    /// The id of the model that requests name.
     pub model: String,
-    /// Where it stands.
+    /// The state of the run.
     pub state: RunState,
-    /// The stage it got to.
+    /// The last stage that the run has reached.
     pub stage: String,
-    /// What it cost, requests without an answer included.
+    /// What the run has cost, with the reservations of requests without an answer.
     pub spent: Usd,
-    /// Model replies.
+    /// The number of model replies in the main turn.
     pub replies: u32,
-    /// Tool calls.
+    /// The number of tool calls.
     pub calls: usize,
-    /// Those that failed.
+    /// The number of tool calls that failed.
     pub call_errors: usize,
-    /// Ratings.
+    /// The number of modules that the persona has rated.
     pub ratings: usize,
-    /// Why it ended.
+    /// Why the run ended, or [`CANCELLED`] before its end.
     pub end_reason: Option<String>,
-    /// When it began.
+    /// When the run began.
     pub started_at: Timestamp,
-    /// When it last got on.
+    /// When the run or one of its steps was last written.
     pub updated_at: Timestamp,
-    /// When it ended.
+    /// When the run ended; `None` if it has not ended.
     pub ended_at: Option<Timestamp>,
 }
 
 /// A persona that is held back after failed runs.
 #[derive(Clone, Debug)]
 pub struct HeldBack {
-    /// Who.
+    /// The id of the persona.
     pub persona: UserId,
-    /// Failed runs in a row.
+    /// The number of consecutive failed runs.
     pub failures: u32,
-    /// When the last of them ended.
+    /// When the last of these runs ended.
     pub since: Timestamp,
-    /// From when on it may run again.
+    /// When the persona may run again.
     pub until: Timestamp,
 }
 
 impl RunRow {
-    /// Whether it was cancelled, and is to be closed if it has not ended.
+    /// Whether the run was cancelled. If it has not ended, it is to be closed.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.end_reason.as_deref() == Some(CANCELLED)
     }
 }
 
 impl Journal {
-    /// Writes down a run that is about to begin.
+    /// Writes the row of a run that begins.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub async fn begin_run(&self, run: NewRun<'_>, now: Timestamp) -> Result<()> {
         let sql = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
              replies, calls, call_errors, ratings, started_at, updated_at) \
@@ -137,14 +137,14 @@ impl Journal {
         let json = serde_json::to_string(persona).unwrap_or_default();
         let mut values = vec![text(id), text(&persona.user_id), text(json), text(slot)];
         values.extend([number(attempt), text(model), time(now)]);
-        self.change("begin a run", sql, values).await.map(drop)
+        self.change("begin a run", sql, values).await
     }
 
-    /// Writes down how a run ended, and what is to be handed in for it, in one transaction. A run ends
-    /// once: one that has ended stays as it is.
+    /// Writes the end of a run and the posts of the run, all of them or none. A run that has ended already stays as
+    /// it is.
     ///
     /// # Errors
-    /// When it cannot be written; nothing is, then.
+    /// If the journal cannot be written.
     pub async fn end_run(
         &self,
         id: RunId,
@@ -163,33 +163,33 @@ impl Journal {
         end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
         end.push(time(ended.next_eligible_at));
         let posts = posts.iter().map(|(number, batch)| outbox::addition(id, *number, batch, now));
-        // A post is added to a run that has not ended, so the end comes last.
-        self.all("end a run", posts.chain([(END, end)]).collect()).await
+        // Posts are added only to a run that has not ended, so the end is the last statement.
+        self.write("end a run", posts.chain([(END, end)]).collect()).await.map(drop)
     }
 
-    /// The personas that need no run for this slot: they have one, finished or under way.
+    /// The ids of the personas that have a run for this slot which has not failed.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn personas_done_for(&self, slot: &Slot) -> Result<Vec<String>> {
         let sql = "SELECT persona_id FROM runs WHERE slot = $1 AND state <> 'failed'";
         let rows = self.rows("look up a slot", sql, vec![text(slot)]).await?;
         Ok(rows.iter().filter_map(|row| row.text("persona_id").ok()).collect())
     }
 
-    /// The runs in this state, oldest first.
+    /// The runs in the state `wanted`, oldest first.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn runs_in(&self, wanted: RunState) -> Result<Vec<RunRow>> {
         self.runs("list runs", runs!("WHERE state = $1 ORDER BY id"), vec![text(wanted.as_str())])
             .await
     }
 
-    /// When the latest run that went well to its end did so.
+    /// When the latest successful run ended.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn last_finished_run(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT ended_at FROM runs WHERE state = 'finished' AND stage = 'done' \
              ORDER BY started_at DESC LIMIT 1";
@@ -197,71 +197,73 @@ impl Journal {
         Ok(rows.first().and_then(|row| row.time("ended_at")))
     }
 
-    /// Marks an unfinished run to be closed, whatever becomes of this process; false if there is no such.
+    /// Marks an unfinished run as cancelled, so that this process or the next one closes it. Returns false if there
+    /// is no such run.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn cancel_run(&self, id: RunId) -> Result<bool> {
-        let sql =
-            "UPDATE runs SET end_reason = $2 WHERE id = $1 AND state IN ('running', 'rating_owed')";
-        Ok(self.change("cancel a run", sql, vec![text(id), text(CANCELLED)]).await? > 0)
+        let sql = "UPDATE runs SET end_reason = $2 WHERE id = $1 \
+             AND state IN ('running', 'rating_owed') RETURNING id";
+        let cancelled = self.write("cancel a run", vec![(sql, vec![text(id), text(CANCELLED)])]);
+        Ok(!cancelled.await?.is_empty())
     }
 
-    /// The latest runs, newest first, at most 10,000.
+    /// The latest `most` runs, newest first; at most 10,000.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn latest_runs(&self, most: u32) -> Result<Vec<RunRow>> {
         let which = runs!("ORDER BY started_at DESC, id DESC LIMIT $1");
         self.runs("list runs", which, vec![number(most.min(MAX_LIST))]).await
     }
 
-    /// This run, if there is one.
+    /// The run with this id.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal or the row of the run cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>> {
         let rows = self.rows("look up a run", runs!("WHERE id = $1"), vec![text(id)]).await?;
         let run = rows.first().map(read).transpose();
         run.map_err(|detail| JournalError::Row(A_RUN, detail))
     }
 
-    /// The runs whose ids begin with `prefix` (hex digits and hyphens), oldest first, at most so many.
+    /// The first `most` runs whose ids begin with `prefix` (hex digits and hyphens), oldest first.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub(crate) async fn runs_beginning_with(&self, prefix: &str, most: u32) -> Result<Vec<RunRow>> {
         let values = vec![text(format_args!("{prefix}%")), number(most)];
         self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
 
-    async fn runs(&self, attempted: &str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
-        Ok(self.readable(A_RUN, &self.rows(attempted, sql, values).await?, read))
+    async fn runs(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
+        Ok(self.readable(A_RUN, &self.rows(task, sql, values).await?, read))
     }
 
-    /// Ends a run of which nothing more can be made, not even a list of what happened.
+    /// Ends a run without posts, because its persona is unknown or because closing the run panicked.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE runs SET state = 'finished', end_reason = $2, updated_at = $3, ended_at = $3 \
              WHERE id = $1 AND state IN ('running', 'rating_owed')";
-        self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await.map(drop)
+        self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await
     }
 
-    /// Writes down the stage a run has got to.
+    /// Writes the stage that a run has reached.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
         let sql = "UPDATE runs SET stage = $2 WHERE id = $1";
-        self.change("note a stage", sql, vec![text(id), text(stage)]).await.map(drop)
+        self.change("note a stage", sql, vec![text(id), text(stage)]).await
     }
 
-    /// Holds the persona of a run back that ended without saying so itself: it panicked.
+    /// Holds the persona of a run back. Used after a panic, because the run has not written its own end then.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub(crate) async fn hold_back(
         &self,
         id: RunId,
@@ -270,14 +272,14 @@ impl Journal {
     ) -> Result<()> {
         let sql = "UPDATE runs SET held_since = $2, next_eligible_at = $3 WHERE id = $1";
         let values = vec![text(id), time(since), time(until)];
-        self.change("hold a persona back", sql, values).await.map(drop)
+        self.change("hold a persona back", sql, values).await
     }
 
-    /// Every persona whose last run asked for it to be held back. A run that was stopped before it
-    /// left a mark says nothing about that.
+    /// The personas that are held back: those whose last run says so. Failed runs that do not say how long the
+    /// persona is held back are ignored; such a run was stopped.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn held_back(&self) -> Result<Vec<HeldBack>> {
         let sql = "SELECT persona_id, stage, attempt, held_since, next_eligible_at FROM runs \
              WHERE next_eligible_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later \
@@ -285,7 +287,8 @@ impl Journal {
              AND (later.state <> 'failed' OR later.next_eligible_at IS NOT NULL))";
         let rows = self.rows("look up who is held back", sql, vec![]).await?;
         let read = |row: &Row| {
-            // Held back for its money alone: no run of it has failed.
+            // At the stage `done` a run has not failed. It holds the persona back because the money of the day is
+            // spent.
             let is_broke = row.text("stage").ok()? == "done";
             Some(HeldBack {
                 persona: UserId::parse(&row.text("persona_id").ok()?).ok()?,

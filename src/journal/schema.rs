@@ -1,11 +1,12 @@
-//! The tables, in the order they came to be.
+//! The tables, as migrations in the order in which versions of this program added them.
 
 use sqlx::{
     SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
 };
 
-/// Never changed once released: a further change is a further entry.
+/// The number, the name and the SQL of each migration. A released migration never changes; a change of the tables is a
+/// further entry.
 const MIGRATIONS: &[(i64, &str, &str)] =
     &[(1, "runs", RUNS), (2, "steps of requests sent once more", STEPS)];
 
@@ -87,8 +88,8 @@ CREATE TABLE control (
 );
 ";
 
-/// Changes no table. A step may now be of a kind that the version before cannot read, which would close the run;
-/// that version refuses a journal with this entry.
+/// Changes no table. From this migration on, steps may have kinds that the previous version cannot read. That version
+/// would close such a run; because of this entry it refuses the journal.
 const STEPS: &str = "-- Kinds of steps: ToolLeftOut, AttachmentsReplaced";
 
 pub(super) fn migrator() -> Migrator {

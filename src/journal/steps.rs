@@ -1,43 +1,42 @@
-//! Steps: what happened in a run, append-only, and the money that goes with them.
+//! Steps: what happened in a run, append-only, with the bookings in the ledger; and the tool lists of runs.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, number, text, time};
+use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, Value, number, text, time};
 use crate::domain::RunId;
 
-/// How long a tool list counts as just kept: nothing beside the days of its retention.
+/// For how long the time of a tool list is not renewed. Short, compared with the days for which lists are kept.
 const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
 
-/// How often steps are tried again whose numbers were taken, or for which there was no room: by then there may be.
+/// How often a refused transaction of steps is repeated. After a refusal for lack of money there may be money again.
 const ROUNDS: u32 = 3;
 
-/// A step that is to be written.
+/// A step that is written.
 #[derive(Clone, Debug)]
 pub struct NewStep {
-    /// Its number within the run, from 0.
+    /// The position of the step in the run, from 0.
     pub number: u32,
-    /// What it says, as JSON.
+    /// The content of the step, as JSON.
     pub body: String,
-    /// What is booked with it.
+    /// The booking that is written with the step.
     pub booking: Option<Booking>,
 }
 
 impl NewStep {
     fn statements(&self, run: RunId, now: Timestamp) -> Vec<Statement> {
-        const ADD: &str = "INSERT INTO steps (run_id, number, body, at) VALUES ($1, $2, $3, $4)";
-        const ADD_IF_ASKED: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
-             WHERE EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
-        let mut add = (ADD, vec![text(run), number(self.number), text(&self.body), time(now)]);
-        if let Some(Booking::Settle { asking, .. }) = self.booking {
-            add.0 = ADD_IF_ASKED;
-            add.1.push(number(asking));
-        }
+        const ADD: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
+             WHERE $5 IS NULL OR EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
+        let asking = match self.booking {
+            Some(Booking::Settle { asking, .. }) => number(asking),
+            _ => Value::Number(None),
+        };
+        let add = vec![text(run), number(self.number), text(&self.body), time(now), asking];
         let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
-        [add].into_iter().chain(booking).collect()
+        [(ADD, add)].into_iter().chain(booking).collect()
     }
 }
 
-/// What is attempted with these steps, for messages.
+/// What the write of these steps attempts, for messages.
 fn attempted(steps: &[&NewStep]) -> &'static str {
     match steps.iter().find_map(|step| step.booking.as_ref()) {
         None => "write a step",
@@ -46,22 +45,22 @@ fn attempted(steps: &[&NewStep]) -> &'static str {
     }
 }
 
-/// A step as stored.
+/// A step as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStep {
-    /// Its number within the run, from 0.
+    /// The position of the step in the run, from 0.
     pub number: u32,
-    /// When it was written.
+    /// When the step was written.
     pub at: Timestamp,
-    /// What it says, as JSON; nothing if its row is not as this program writes it.
+    /// The content of the step, as JSON; empty if the row cannot be read.
     pub body: String,
 }
 
 impl Journal {
-    /// Appends a step that no money goes with.
+    /// Appends a step without a booking.
     ///
     /// # Errors
-    /// When it cannot be written, or another step has its number.
+    /// If the step cannot be written, or if another step has its number.
     pub async fn append_step(
         &self,
         run: RunId,
@@ -70,16 +69,16 @@ impl Journal {
         now: Timestamp,
     ) -> Result<()> {
         let step = NewStep { number, body: body.to_owned(), booking: None };
-        // Nothing is reserved, so there is room.
+        // A step without a reservation is never refused by a cap.
         self.record(run, &[&step], now).await.map(drop)
     }
 
-    /// Appends steps with what is booked for them, in one transaction: all of them or none. A step that is there
-    /// already stays as it is, and is not booked again: an attempt that seemed to fail may have succeeded.
-    /// Nothing is written where a reservation does not fit under a cap, which is returned.
+    /// Appends steps with their bookings, all of them or none. A step that the journal already has is not booked
+    /// again, because an attempt that seemed to fail may have succeeded. If a reservation does not fit under a cap,
+    /// nothing is written and the cap is returned.
     ///
     /// # Errors
-    /// When the steps cannot be written, or another step has the number of one of them.
+    /// If the steps cannot be written, or if another step has the number of one of them.
     pub async fn record(
         &self,
         run: RunId,
@@ -90,41 +89,31 @@ impl Journal {
         let mut rounds = 0..ROUNDS;
         while !missing.is_empty() {
             let statements = missing.iter().flat_map(|step| step.statements(run, now)).collect();
-            let error = match self.all(attempted(&missing), statements).await {
+            let error = match self.write(attempted(&missing), statements).await {
                 Err(error) if error.is_of_a_row() && rounds.next().is_some() => error,
-                written => return written.map(Ok),
+                written => return written.map(|_| Ok(())),
             };
             let refused = std::mem::take(&mut missing);
             for step in &refused {
                 match self.body_of(run, step.number).await? {
                     None => missing.push(step),
                     Some(body) if body == step.body => {}
-                    // It would mean that two write the same run.
+                    // Two processes would be writing the same run.
                     Some(_) => return Err(error),
                 }
             }
-            if missing.len() == refused.len()
-                && let Some(no_room) = self.without_room(&missing).await?
-            {
-                return Ok(Err(no_room));
+            if missing.len() == refused.len() {
+                for booking in missing.iter().filter_map(|step| step.booking.as_ref()) {
+                    if let Some(no_room) = self.over(booking).await? {
+                        return Ok(Err(no_room));
+                    }
+                }
             }
         }
         Ok(Ok(()))
     }
 
-    /// The first of the caps without room for what these steps reserve.
-    async fn without_room(&self, steps: &[&NewStep]) -> Result<Option<NoRoom>> {
-        for step in steps {
-            if let Some(Booking::Reserve { spending, amount, caps }) = &step.booking
-                && let Some(no_room) = self.over(spending, *amount, caps).await?
-            {
-                return Ok(Some(no_room));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What the step of this number says, if there is one.
+    /// The content of the step with this number.
     async fn body_of(&self, run: RunId, step_number: u32) -> Result<Option<String>> {
         let sql = "SELECT body FROM steps WHERE run_id = $1 AND number = $2";
         let rows = self.rows("look up a step", sql, vec![text(run), number(step_number)]).await?;
@@ -134,7 +123,7 @@ impl Journal {
     /// The steps of a run, in order.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn steps(&self, run: RunId) -> Result<Vec<StoredStep>> {
         let sql = "SELECT number, at, body FROM steps WHERE run_id = $1 ORDER BY number";
         let rows = self.rows("read a run's steps", sql, vec![text(run)]).await?;
@@ -150,28 +139,23 @@ impl Journal {
         Ok(steps.collect())
     }
 
-    /// Keeps a list of tools that a run begins with, under its hash. One that was kept a moment ago is not
-    /// written again: lists are long, and all runs have the same.
+    /// Stores the tool list that a run begins with, under its hash, and renews the time of a list that is already
+    /// stored. Most runs begin with the same list, so its time is renewed once an hour only.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
-        let kept = "SELECT used_at FROM catalogs WHERE hash = $1";
-        let kept = self.rows("look up a tool list", kept, vec![text(hash)]).await?;
-        let used_at = kept.first().and_then(|row| row.time("used_at"));
-        if used_at.is_some_and(|at| at <= now && now.duration_since(at) < A_MOMENT) {
-            return Ok(());
-        }
-        let keep = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let list = vec![text(hash), text(tools), time(now)];
-        self.change("keep a tool list", keep, list).await.map(drop)
+        let sql = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at \
+             WHERE catalogs.used_at NOT BETWEEN $4 AND $3";
+        let values = vec![text(hash), text(tools), time(now), time(now - A_MOMENT)];
+        self.change("keep a tool list", sql, values).await
     }
 
-    /// The list of tools kept under this hash.
+    /// The tool list with this hash.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn catalog(&self, hash: &str) -> Result<Option<String>> {
         let sql = "SELECT tools FROM catalogs WHERE hash = $1";
         let rows = self.rows("look up a tool list", sql, vec![text(hash)]).await?;

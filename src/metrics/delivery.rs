@@ -21,7 +21,7 @@ families! { Delivery {
     /// post.
     oldest_age: gauge "outbox_oldest_age_seconds" {};
     /// Posts mana-auth will never accept as they are. Somebody has to look at them.
-    dead_letters: gauge "outbox_dead_letters" {};
+    pub dead_letters: gauge "outbox_dead_letters" {};
     /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
     /// what JOURNAL_RETENTION_DAYS keep.
     pub journal_size: gauge "journal_size_bytes" {};
@@ -32,33 +32,20 @@ families! { Delivery {
     pub journal_writable: gauge "journal_writable" {};
 } }
 
-/// The content of the outbox, in numbers of posts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct OutboxState {
-    /// Posts of actions that mana-auth has not confirmed.
-    pub actions: u64,
-    /// Posts of feedback that mana-auth has not confirmed.
-    pub feedback: u64,
-    /// How long the oldest unconfirmed post has waited. `None` if there is no such post.
-    pub oldest_age: Option<Duration>,
-    /// Posts that mana-auth has refused for good.
-    pub dead_letters: u64,
-}
-
 impl Metrics {
     /// Records that mana-auth confirmed `rows` rows of this kind (`actions` or `feedback`).
     pub(crate) fn record_rows(&self, kind: &'static str, rows: usize) {
         self.delivery.rows.with_label_values(&[kind]).inc_by(rows as f64);
     }
 
-    /// Sets the content of the outbox. Between two calls the age of the oldest post grows by itself.
-    pub(crate) fn set_outbox(&self, outbox: OutboxState) {
-        for (kind, posts) in [("actions", outbox.actions), ("feedback", outbox.feedback)] {
+    /// Sets the numbers of unconfirmed posts, and how long the oldest of them has waited (`None` if there is
+    /// none). Between two calls the age of the oldest post grows by itself.
+    pub(crate) fn set_outbox(&self, actions: u64, feedback: u64, oldest_age: Option<Duration>) {
+        for (kind, posts) in [("actions", actions), ("feedback", feedback)] {
             self.delivery.outbox.with_label_values(&[kind]).set(posts as f64);
         }
-        self.delivery.dead_letters.set(outbox.dead_letters as f64);
         let now = Instant::now();
-        let since = outbox.oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
+        let since = oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
         *self.oldest_since.lock() = since;
     }
 

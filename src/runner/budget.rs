@@ -10,13 +10,13 @@ use tokio::sync::{self, watch};
 use crate::{
     clock::Clock,
     config::BudgetConfig,
-    journal::{BUDGETS, BudgetReached, Cap, Caps, Journal, JournalError},
+    journal::{BUDGETS, BudgetReached, Cap, Journal, JournalError},
 };
 
 /// The caps, and which of them the fleet has reached.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    pub caps: Caps,
+    pub caps: BudgetConfig,
     clock: Clock,
     /// At most one entry for each cap of the fleet.
     reached: Mutex<Vec<BudgetReached>>,
@@ -93,10 +93,9 @@ impl Budget {
         journal: &Journal,
         clock: Clock,
     ) -> Result<Self, JournalError> {
-        let BudgetConfig { daily, monthly, persona_daily } = *config;
         let reached = journal.kept(BUDGETS).await?.unwrap_or_default();
         Ok(Self {
-            caps: Caps { daily, monthly, persona_daily },
+            caps: *config,
             clock,
             reached: Mutex::new(reached),
             saving: sync::Mutex::default(),
@@ -122,7 +121,7 @@ impl Budget {
 
     /// The entry of this cap for the period of `at`, or `None` if it has no limit.
     fn entry(&self, cap: Cap, at: Timestamp) -> Option<BudgetReached> {
-        let (variable, limit) = (cap.variable().into(), self.caps.of(cap)?);
+        let (variable, limit) = (cap.as_str().into(), cap.of(&self.caps)?);
         Some(BudgetReached { variable, limit, until: end_of_period(cap, at) })
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::fleet::Fleet;
 use crate::{
     journal::{Cap, JournalError},
-    metrics::{BudgetScope, OutboxState},
+    metrics::BudgetScope,
 };
 
 /// Pause between two updates. A scrape must not wait for the disk, so it reads the last values; scrapes are
@@ -35,9 +35,8 @@ impl Fleet {
         let folder = self.journal.check_folder().await;
         let age = |since| now.duration_since(since).try_into().unwrap_or_default();
         let depth = self.journal.outbox_depth().await?;
-        let (actions, feedback, dead_letters) = (depth.actions, depth.feedback, depth.dead);
-        let oldest_age = depth.oldest.map(age);
-        self.metrics.set_outbox(OutboxState { actions, feedback, oldest_age, dead_letters });
+        self.metrics.set_outbox(depth.actions, depth.feedback, depth.oldest.map(age));
+        self.metrics.delivery.dead_letters.set(depth.dead as f64);
         let (today, month) = self.journal.fleet_spending(now).await?;
         let caps = &self.budget.caps;
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);

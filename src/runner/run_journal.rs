@@ -223,14 +223,14 @@ impl RunJournal {
         at: Timestamp,
         guard: Option<Reserved>,
     ) -> Result<(), NotPaid> {
-        let (variable, budget) = (cap.variable(), &self.fleet.budget);
+        let (variable, budget) = (cap.as_str(), &self.fleet.budget);
         if !cap.is_of_fleet() {
             let persona_broke_until = Some(next_day(at));
             return Err(NotPaid::Budget { variable, persona_broke_until });
         }
         let refusal = NotPaid::Budget { variable, persona_broke_until: None };
         // Other runs may have reserved more than they will spend.
-        let may_fit = budget.caps.of(cap) >= Some(price.most);
+        let may_fit = cap.of(&budget.caps) >= Some(price.most);
         if let Some(others) = guard.filter(|_| may_fit).and_then(Reserved::make_way) {
             // Ends before the run's time is up, so that the run ends because of the budget.
             let give_up_at = self.give_up_at - PAUSE;

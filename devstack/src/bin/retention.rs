@@ -15,10 +15,11 @@ use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
     clients::personas::Batch,
     clock::Clock,
+    config::BudgetConfig,
     domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
     journal::{
-        Booking, Caps, EndedRun, FILE_NAME, Journal, JournalError, NewRun, NewStep, PostKey,
-        PostKind, RunState, Spending,
+        Booking, EndedRun, FILE_NAME, Journal, JournalError, NewRun, NewStep, PostKey, PostKind,
+        RunState, Spending,
     },
 };
 
@@ -134,7 +135,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
             booking: Some(Booking::Reserve {
                 spending: spending.clone(),
                 amount: reserved,
-                caps: Caps::default(),
+                caps: BudgetConfig::default(),
             }),
         };
         let replied = NewStep {

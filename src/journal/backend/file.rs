@@ -1,11 +1,11 @@
-//! SQLite: how the file is opened, and what the codes of its errors mean. Where it lies is told in `place`.
+//! SQLite: opens the journal file and classifies SQLite's errors. `folder` owns the file's place on the disk.
 
 mod folder;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, SqlitePool,
+    ConnectOptions, SqlitePool,
     migrate::MigrateError,
     sqlite::{
         SqliteConnectOptions as Options, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -16,82 +16,83 @@ pub(in crate::journal) use folder::JournalFolder;
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
-    Backend, Failure, Statement, Value,
+    Backend, Statement, Value,
 };
 use crate::domain::one_line;
 pub use folder::FILE_NAME;
 use folder::LOG_NAME;
 
-/// How long a foreign writer (the command line) is waited for: less than an operation may take.
+/// How long a write waits for a writer in another process (the command line). Shorter than [`LIMIT`].
 const BUSY: Duration = Duration::from_secs(10);
 const CHECK: &str = "PRAGMA quick_check(1)";
-/// Whether there is a journal in the file: one that was made a moment ago has no tables yet.
+/// Finds the table of runs. A file that the daemon has just created has no tables yet.
 const GUEST_CHECK: &str = "SELECT name FROM pragma_table_list WHERE name = 'runs'";
-/// Pages times their size.
+/// The number of pages, times the size of a page.
 const SIZE: &str =
     "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()";
 
 impl Journal {
-    /// Opens the journal in `folder` for this process alone, made and brought up to date if need be.
-    /// A folder and a file that are made are for the owner only.
+    /// Opens the journal in `folder` for this process alone. Creates the folder and the file if they do not
+    /// exist, for the owner only, and migrates the tables.
     ///
     /// # Errors
-    /// When another process has it, it is damaged, something else is in its place, or it cannot be written to.
+    /// If another daemon uses the journal, if the journal is damaged or cannot be written, or if a link or
+    /// something else is in the place of one of its files.
     pub async fn open(folder: &Path) -> Result<Self> {
         let lock = folder::take(folder).await?;
         let path = folder.join(FILE_NAME);
         let size = fs::metadata(&path).map(|data| data.len()).unwrap_or_default();
         if size > 0 {
-            // Read-only, before anything could change it.
+            // The check opens the file read-only, so a damaged file is not changed.
             check(&path).await?;
         }
         folder::open_or_make(&path).map_err(folder::refused("file", &path))?;
         let writer = pool().connect_with(writing(options(&path)?)).await;
-        let writer = writer.map_err(|error| of_opening(&path, error))?;
+        let writer = writer.map_err(|error| of_opening(&path, &error))?;
         bring_up_to_date(&writer, &path).await?;
         tracing::info!(bytes = size, "the journal is open");
-        // It is there for as long as the daemon is: what it keeps in memory is little.
+        // This connection stays open as long as the daemon runs, so its cache is small.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
         let reader = pool().connect_lazy_with(reading);
         let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
         Ok(Self::on(Backend { writer, reader, folder }))
     }
 
-    /// A journal that ends with the process: what the file costs is measured against it.
+    /// A journal in memory, for tests and for measuring the cost of the file.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If the database cannot be created.
     pub async fn in_memory() -> Result<Self> {
         let options = writing(Options::new().disable_statement_logging());
         let pool = pool().connect_with(options).await;
-        let pool = pool.map_err(|error| Failure::from(error).of("be made in memory"))?;
+        let pool = pool.map_err(|error| failed("be made in memory", &error))?;
         bring_up_to_date(&pool, Path::new(":memory:")).await?;
         Ok(Self::on_one(pool))
     }
 
-    /// Opens the journal of a daemon that may be running, to read it.
+    /// Opens a journal for reading, also while a daemon uses it.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// If there is no journal in `folder`, or if it cannot be read.
     pub async fn open_read_only(folder: &Path) -> Result<Self> {
         match Self::open_as_guest(folder, |options| options.read_only(true)).await {
-            // SQLite shares an index of the log with other readers, in a file that it cannot make here.
-            Err(error) if error.kind() == Kind::ReadOnly => {
+            // To read a journal with a log, SQLite needs a file for the index of the log, which it cannot create here.
+            Err(JournalError::Failed(_, Kind::ReadOnly, _)) => {
                 let log = folder.join(LOG_NAME);
                 if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
                     return Err(JournalError::Unplayed(folder.join(FILE_NAME)));
                 }
-                // Without a log there is nothing to share: the daemon has ended, or could not write either.
+                // Without a log SQLite needs no such file. No daemon changes the journal, because none could write.
                 Self::open_as_guest(folder, |options| options.read_only(true).immutable(true)).await
             }
             opened => opened,
         }
     }
 
-    /// Opens the journal of a daemon that may be running, to leave it a mark.
+    /// Opens a journal for reading and writing, also while a daemon uses it.
     ///
     /// # Errors
-    /// When there is none, or it cannot be opened.
+    /// If there is no journal in `folder`, or if it cannot be opened.
     pub async fn open_beside_daemon(folder: &Path) -> Result<Self> {
         Self::open_as_guest(folder, |options| options).await
     }
@@ -102,51 +103,46 @@ impl Journal {
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let opened = pool().connect_with(how(options(&path)?)).await;
-        let journal = Self::on_one(opened.map_err(|error| of_opening(&path, error))?);
-        // SQLite looks into a file with the first question only.
+        let journal = Self::on_one(pool().connect_lazy_with(how(options(&path)?)));
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
             Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => Ok(journal),
-            Err(failure) => Err(of_opening(&path, failure)),
+            Err(error) => Err(of_opening(&path, &error)),
         }
     }
 
-    /// A database in memory lives in its one connection, and a guest needs no more.
+    /// A journal with one connection: a database in memory exists in one connection only, and the commands need no
+    /// second one.
     fn on_one(pool: SqlitePool) -> Self {
         Self::on(Backend { writer: pool.clone(), reader: pool, folder: None })
     }
 
-    /// Size of the database, in bytes, without its write-ahead log.
+    /// The size of the database in bytes, without its write-ahead log.
     ///
     /// # Errors
-    /// When the database does not say.
+    /// If the database cannot be read.
     pub async fn size(&self) -> Result<u64> {
         let rows = self.rows("tell its size", SIZE, vec![]).await?;
         Ok(rows.first().map(|row| row.count("bytes")).unwrap_or_default())
     }
 
-    /// Lets the file grow to so many pages and no further: a full disk, for tests.
+    /// Limits the size of the database to `pages` pages. Tests use this as a full disk.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// If the database refuses the limit.
     pub async fn limit_pages(&self, pages: u32) -> Result<()> {
         let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
         let limited = sqlx::query(pragma).execute(&self.backend.writer).await;
-        limited.map(drop).map_err(|error| Failure::from(error).of("limit its pages"))
+        limited.map(drop).map_err(|error| failed("limit its pages", &error))
     }
 }
 
-/// Reads the whole file once; nothing is written, not even its log played back into it.
+/// Reads the whole file and checks it. The file stays as it is; the content of the log is not moved into it.
 async fn check(path: &Path) -> Result<()> {
-    let options = options(path)?.read_only(true);
-    let answer = async {
-        let mut connection = options.connect().await?;
-        let answer: String = sqlx::query_scalar(CHECK).fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(answer)
-    };
-    match answer.await.map_err(|error: sqlx::Error| of_opening(path, error))? {
+    let pool = pool().connect_lazy_with(options(path)?.read_only(true));
+    let answer = sqlx::query_scalar::<_, String>(CHECK).fetch_one(&pool).await;
+    pool.close().await;
+    match answer.map_err(|error| of_opening(path, &error))? {
         answer if answer == "ok" => Ok(()),
         detail => Err(JournalError::Corrupt(path.into(), one_line(&detail))),
     }
@@ -169,12 +165,12 @@ fn pool() -> SqlitePoolOptions {
 }
 
 fn options(path: &Path) -> Result<Options> {
-    // SQLite takes a name that begins with `file:` for a URL.
+    // SQLite would parse a relative name that begins with `file:` as a URL.
     let absolute = std::path::absolute(path).map_err(folder::refused("file", path))?;
     Ok(Options::new().filename(absolute).busy_timeout(BUSY).disable_statement_logging())
 }
 
-/// Of the connection that writes. A long reader must not let the log grow for ever.
+/// Options of the connection that writes. `journal_size_limit` truncates a log that has grown during a long read.
 fn writing(options: Options) -> Options {
     options
         .journal_mode(SqliteJournalMode::Wal)
@@ -183,8 +179,8 @@ fn writing(options: Options) -> Options {
         .pragma("cache_size", "-1024")
 }
 
-/// One text of several statements, so that SQLite's thread is asked once for all of them. Each statement numbers its
-/// own values from `$1`; the text numbers the values of all statements.
+/// Joins the statements to one text with BEGIN and COMMIT, so that SQLite's thread gets one request. In `statements`
+/// each statement counts its values from `$1`; in the text all values are counted together.
 pub(super) fn in_one_transaction(statements: Vec<Statement>) -> (String, Vec<Value>) {
     let (mut text, mut all) = ("BEGIN".to_owned(), Vec::new());
     for (sql, values) in statements {
@@ -203,33 +199,29 @@ pub(super) fn in_one_transaction(statements: Vec<Statement>) -> (String, Vec<Val
     (text, all)
 }
 
-/// What SQLite's codes mean, without the detail in their higher bits.
-pub(super) fn kind_of(error: &sqlx::Error) -> Kind {
-    if matches!(error, sqlx::Error::PoolTimedOut) {
-        return Kind::Slow;
-    }
+/// The error of an operation that the database refused.
+pub(in crate::journal) fn failed(task: &'static str, error: &sqlx::Error) -> JournalError {
+    JournalError::Failed(task, kind_of(error), error.to_string())
+}
+
+/// Classifies an error by the primary code of SQLite. The higher bits of the code hold details.
+fn kind_of(error: &sqlx::Error) -> Kind {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     match code.unwrap_or_default() & 0xff {
-        // SQLITE_BUSY, SQLITE_LOCKED
-        5 | 6 => Kind::Slow,
         // SQLITE_READONLY, SQLITE_CANTOPEN
         8 | 14 => Kind::ReadOnly,
         // SQLITE_CORRUPT, SQLITE_NOTADB
         11 | 26 => Kind::Damaged,
-        // SQLITE_FULL
-        13 => Kind::Full,
         // SQLITE_CONSTRAINT
         19 => Kind::Conflict,
         _ => Kind::Other,
     }
 }
 
-fn of_opening(path: &Path, failure: impl Into<Failure>) -> JournalError {
-    match failure.into() {
-        Failure { kind: Kind::Damaged, detail } => {
-            JournalError::Corrupt(path.into(), one_line(&detail))
-        }
-        failure => failure.of("be opened"),
+fn of_opening(path: &Path, error: &sqlx::Error) -> JournalError {
+    match kind_of(error) {
+        Kind::Damaged => JournalError::Corrupt(path.into(), one_line(&error.to_string())),
+        _ => failed("be opened", error),
     }
 }
 

@@ -113,8 +113,7 @@ async fn only_money_that_is_gone_stops_the_others_and_not_a_request_that_is_too_
         let price = Price { ordinary: usd(ordinary), ..price(most) };
         ask(&run, price, Bill::Lost).await
     };
-    let too_dear =
-        |most| Err(NotPaid::TooDear { variable: Cap::Daily.variable(), most: usd(most) });
+    let too_dear = |most| Err(NotPaid::TooDear { variable: Cap::Daily.as_str(), most: usd(most) });
     assert_eq!(ask(0.03, 0.03).await, Ok(()));
     // Larger than the whole cap, and than what is left of it.
     assert_eq!(ask(12.0, 0.4).await, too_dear(12.0));

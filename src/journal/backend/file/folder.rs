@@ -1,5 +1,5 @@
-//! Where the file lies: its folder, what else has its name, the lock, and whether it is still the one that was
-//! opened.
+//! The folder of the journal file: its creation, its lock, the check of the file names, and whether the opened files
+//! are still in it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -22,45 +22,45 @@ use tokio::{
 
 use super::{Journal, JournalError, LIMIT, Result};
 
-/// The journal's file in RUNNER_DATA_DIR.
+/// The name of the journal file in RUNNER_DATA_DIR.
 pub const FILE_NAME: &str = "journal.db";
 pub(super) const LOG_NAME: &str = "journal.db-wal";
 const LOCK_NAME: &str = "journal.lock";
-/// All that this module and SQLite have in the folder.
+/// The names of all files that this module and SQLite create in the folder.
 pub(super) const NAMES: [&str; 5] =
     [FILE_NAME, LOG_NAME, "journal.db-shm", "journal.db-journal", LOCK_NAME];
-/// What a process takes to end that was told to, or killed, a moment ago.
+/// How long a daemon that is ending is waited for, so that a restart does not fail.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// Where a journal lies, and what the system knows its files by.
+/// The folder of an open journal, and the identities of its files.
 #[derive(Debug)]
 pub(in crate::journal) struct JournalFolder {
     path: PathBuf,
     ids: [FileId; 2],
-    /// Held for as long as the process lives; the system frees it even after kill -9.
+    /// Locked as long as the process runs. The system releases the lock, even after a kill -9.
     pub(in crate::journal) lock: File,
     is_lost: AtomicBool,
-    /// Held while somebody looks: one thread that waits for a disk that hangs is enough.
+    /// Locked during a look at the files, so that a disk that hangs blocks one thread only.
     looking: Arc<Mutex<()>>,
 }
 
-/// Device and inode.
+/// The device and the inode of a file.
 type FileId = (u64, u64);
 
 impl JournalFolder {
-    /// The journal in this folder, which is locked.
+    /// The folder with its lock, and the identities that its files have now.
     pub(super) fn of(folder: &Path, lock: File) -> Result<Self> {
         let ids = ids_of(folder).map_err(refused("file", &folder.join(FILE_NAME)))?;
         let (is_lost, looking) = Default::default();
         Ok(Self { path: folder.into(), ids, lock, is_lost, looking })
     }
 
-    /// Why what is written there is of no use, if so.
+    /// [`JournalError::Lost`] if the opened files were not in the folder at the last look.
     pub(in crate::journal) fn trouble(&self) -> Option<JournalError> {
         self.is_lost.load(Relaxed).then(|| JournalError::Lost(self.path.clone()))
     }
 
-    /// Looks whether the files are where they were. Returns the bytes that may still be written.
+    /// Compares the files in the folder with those that were opened. Returns the free bytes of the disk.
     fn look(&self, _looking: OwnedMutexGuard<()>) -> io::Result<u64> {
         let is_there = ids_of(&self.path).is_ok_and(|now| now == self.ids);
         let was_lost = self.is_lost.swap(!is_there, Relaxed);
@@ -75,23 +75,22 @@ impl JournalFolder {
 }
 
 impl Journal {
-    /// Looks whether its files are still the ones that were opened. Returns the bytes that may still be
-    /// written beside them, `None` for a journal that is in no file.
+    /// Checks that the opened files are still in the folder. Returns the free bytes of the disk; `None` for a journal
+    /// without a folder of its own.
     ///
     /// # Errors
-    /// When they are not: somebody has removed or replaced them.
-    #[expect(clippy::disallowed_methods, reason = "a disk may take its time")]
+    /// If somebody has removed or replaced the files, or if the disk does not answer in time.
+    #[expect(clippy::disallowed_methods, reason = "a disk may be slow to answer")]
     pub(crate) async fn check_folder(&self) -> Result<Option<u64>> {
         let Some(folder) = self.backend.folder.clone() else { return Ok(None) };
         let look = async {
-            // What another caller found may be older than this question.
+            // Each caller looks itself: the result of another caller may be older than this call.
             let looking = folder.looking.clone().lock_owned().await;
             let folder = folder.clone();
-            // A disk may take its time.
             spawn_blocking(move || folder.look(looking)).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
-        let looked = looked.ok_or(JournalError::Slow("look after its files".into()))?;
+        let looked = looked.ok_or(JournalError::Slow("look after its files"))?;
         match folder.trouble() {
             Some(error) => Err(error),
             None => looked.map(Some).map_err(refused("folder", &folder.path)),
@@ -99,7 +98,7 @@ impl Journal {
     }
 }
 
-/// Of the journal and of its lock.
+/// The identities of the journal file and of the lock file.
 fn ids_of(folder: &Path) -> io::Result<[FileId; 2]> {
     let id = |name| fs::metadata(folder.join(name)).map(|data| (data.dev(), data.ino()));
     Ok([id(FILE_NAME)?, id(LOCK_NAME)?])
@@ -109,8 +108,7 @@ pub(super) fn refused(what: &'static str, path: &Path) -> impl Fn(io::Error) -> 
     move |source| JournalError::Folder(what, path.into(), source)
 }
 
-/// Makes the folder if need be, and takes the lock in it as soon as a process that is just ending has let go of
-/// it.
+/// Creates the folder if it does not exist, and locks it. Waits up to two seconds for a daemon that is ending.
 pub(super) async fn take(folder: &Path) -> Result<File> {
     make_folder(folder)?;
     check_names(folder)?;
@@ -128,7 +126,7 @@ fn make_folder(folder: &Path) -> Result<()> {
         Ok(data) if !data.is_dir() => {
             return Err(JournalError::Unfit(folder.into(), "no folder"));
         }
-        // It may be somebody else's, or shared on purpose.
+        // The mode is not changed: the folder may belong to another user or be shared on purpose.
         Ok(data) if data.mode() & 0o077 != 0 => tracing::warn!(
             "others may look into the journal's folder {} (mode {:o}), where conversations are kept; \
              it stays so",
@@ -140,8 +138,8 @@ fn make_folder(folder: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused("folder", folder))
 }
 
-/// Looks whether what lies where files of the journal belong are such files. One with a second name would have
-/// a second log beside that, of which nobody here knows.
+/// Checks that the names of the journal's files belong to regular files, as far as they exist. A hard link is refused,
+/// because SQLite would keep a second log beside the other name.
 pub(super) fn check_names(folder: &Path) -> Result<()> {
     for path in NAMES.map(|name| folder.join(name)) {
         let found = match fs::symlink_metadata(&path) {
@@ -157,20 +155,14 @@ pub(super) fn check_names(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file to be appended to, made for the owner only if there is none. What has taken its place since
-/// [`check_names`] is not followed and not waited for.
+/// Opens a file for appending, and creates it for the owner only if it does not exist. A link or a FIFO that was put
+/// there after [`check_names`] is neither followed nor waited for.
 pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
 }
 
-/// The lock is the system's own: it ends with the process, however that ends.
+/// Locks the lock file. The system releases the lock when the process ends, even after a kill -9.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_NAME);
     let refused = refused("lock", &path);

@@ -1,12 +1,15 @@
-//! What lies where the journal belongs, and journals that can only be read.
+//! Tests of the files and the folder of a journal, of journals that can only be read, and of full disks.
 
 use std::{
     fs::Permissions,
+    future::poll_fn,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
     path::PathBuf,
+    pin::pin,
+    task::Poll,
     thread,
 };
 
@@ -18,14 +21,15 @@ use uuid::Uuid;
 
 use super::{folder::NAMES, *};
 use crate::{
+    config::BudgetConfig,
     domain::{Slot, Usd},
     journal::{
-        Caps, RunState, Spending,
-        tests::{NOON, begin, persona},
+        RunState, Spending,
+        tests::{NOON, begin, dropped_at, persona},
     },
 };
 
-/// A folder that goes with the test, unless it may not.
+/// A folder that is deleted at the end of the test, if the system allows it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -55,7 +59,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Does it in a thread that no mode is waived for, whoever runs the tests.
+/// Does `work` in a thread to which the modes of files apply, even if root runs the tests.
 fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     let in_thread = || {
         let mut sets = capabilities(None).unwrap();
@@ -67,7 +71,7 @@ fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(in_thread).join().unwrap())
 }
 
-/// Copies these files of a journal to where nothing can be written.
+/// Copies these files of a journal to a folder that cannot be written.
 fn copy_read_only(from: &Path, names: &[&str]) -> Folder {
     let folder = Folder::new();
     for name in names {
@@ -279,7 +283,7 @@ async fn a_reader_without_a_journal_is_told_where_it_was_looked_for() {
     assert!(error.to_string().contains(FILE_NAME), "{error}");
     assert!(!folder.exists());
 
-    // A daemon that was killed at once has made the file and nothing in it.
+    // A daemon that was killed during its start has left an empty file.
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(FILE_NAME), "").unwrap();
     let error = Journal::open_read_only(&folder).await.unwrap_err();
@@ -327,7 +331,7 @@ async fn a_full_disk_is_trouble_until_there_is_space_again() {
     journal.limit_pages(20).await.unwrap();
     let error = journal.append_step(id, 0, &"x".repeat(200_000), NOON).await.unwrap_err();
     assert!(error.to_string().contains("full"), "{error}");
-    assert_eq!(error.kind(), Kind::Full);
+    assert!(!error.is_of_a_row());
     assert!(journal.trouble().unwrap().contains("full"));
     assert!(journal.check_writable().await.is_err());
     journal.limit_pages(100_000).await.unwrap();
@@ -342,16 +346,18 @@ async fn after_a_full_disk_what_is_rolled_back_takes_nothing_else_with_it() {
     let journal = Journal::open(&folder.0).await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     let spending = Spending::of(&persona("anna").user_id, NOON);
-    let (cent, caps) = (Usd::from_cents(1), Caps { daily: Some(Usd::ZERO), ..Caps::default() });
+    let (cent, caps) =
+        (Usd::from_cents(1), BudgetConfig { daily: Some(Usd::ZERO), ..BudgetConfig::default() });
     journal.limit_pages(20).await.unwrap();
     let large = "x".repeat(200_000);
-    let full = journal.reserve((id, 0, &large), &spending, cent, &Caps::default(), NOON).await;
-    assert_eq!(full.unwrap_err().kind(), Kind::Full);
+    let full =
+        journal.reserve((id, 0, &large), &spending, cent, &BudgetConfig::default(), NOON).await;
+    assert!(full.unwrap_err().to_string().contains("full"));
     journal.limit_pages(100_000).await.unwrap();
     let no_room = journal.reserve((id, 0, "{}"), &spending, cent, &caps, NOON).await.unwrap();
     assert!(no_room.is_err());
     journal.append_step(id, 0, "{}", NOON).await.unwrap();
-    // Another connection sees what is committed only.
+    // Another connection sees only committed data.
     assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
 
@@ -363,10 +369,27 @@ async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_
     let writer = journal.backend.writer.acquire().await.unwrap();
     assert!(journal.run(id).await.unwrap().is_some());
     let refused = journal.rows("read what is not there", "SELECT 1 FROM dreams", vec![]).await;
-    assert_eq!(refused.err().unwrap().kind(), Kind::Other);
+    assert!(!refused.err().unwrap().is_of_a_row());
     assert_eq!(journal.trouble(), None);
     drop(writer);
-    // Written a moment ago, it is seen.
+    // The reader sees the latest write.
     journal.set_stage(id, "mcp").await.unwrap();
     assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "mcp");
+}
+
+#[tokio::test]
+async fn who_waits_until_it_is_settled_finds_what_a_dropped_caller_was_writing() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    let guest = Journal::open_beside_daemon(&folder.0).await.unwrap();
+    guest.spoil("BEGIN IMMEDIATE").await;
+    let write = journal.append_step(id, 0, "{}", NOON);
+    assert!(dropped_at(1, write).await, "it waits for the guest");
+    let mut settled = pin!(journal.settled());
+    let now = poll_fn(|context| Poll::Ready(settled.as_mut().poll(context).is_ready())).await;
+    assert!(!now, "the write has its turn");
+    guest.spoil("ROLLBACK").await;
+    settled.await.unwrap();
+    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
