@@ -90,7 +90,7 @@ impl Journal {
     /// # Errors
     /// If the wait takes too long.
     pub async fn settled(&self) -> Result<()> {
-        within_limit("come to rest", self.backend.writer.acquire()).await.map(drop)
+        within_limit("come to rest", self.backend.writer.session()).await.map(drop)
     }
 
     /// Closes the connections after the statements that are being executed, and releases the lock of the folder.

@@ -5,13 +5,17 @@ mod file;
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    AssertSqlSafe, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Either, Executor, Row as _, SqlSafeStr, Sqlite, SqlitePool,
     pool::PoolConnection, sqlite::SqliteRow,
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
+};
 
 use crate::domain::{RunId, Usd};
 pub use file::FILE_NAME;
@@ -21,13 +25,51 @@ pub(super) use file::failed;
 /// The connections to a journal. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
-    /// One connection, because SQLite allows one writer at a time.
-    pub writer: SqlitePool,
-    /// One connection for reading, opened at the first query. Reads and writes do not wait for each other.
-    reader: SqlitePool,
+    /// SQLite allows one writer at a time.
+    pub writer: Held,
+    /// A connection for reading, opened at the first query. Reads and writes do not wait for each other.
+    reader: Held,
     /// The folder of the journal file; `None` if the journal is in memory or belongs to another process.
     pub folder: Option<Arc<JournalFolder>>,
 }
+
+/// One connection that stays out of its pool: whenever a connection comes back, a pool of sqlx asks the database for a
+/// sign of life, which is one exchange more. Clones share the connection.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pool: SqlitePool,
+    connection: Arc<Mutex<Option<PoolConnection<Sqlite>>>>,
+}
+
+impl Held {
+    fn of(pool: SqlitePool) -> Self {
+        Self { pool, connection: Arc::default() }
+    }
+
+    /// The connection, for the caller alone.
+    pub(super) async fn session(&self) -> sqlx::Result<Session> {
+        let mut session = self.connection.clone().lock_owned().await;
+        if session.is_none() {
+            *session = Some(self.pool.acquire().await?);
+        }
+        Ok(session)
+    }
+
+    /// Executes SQL that is no part of a transaction.
+    pub(super) async fn execute(&self, sql: String) -> sqlx::Result<()> {
+        let mut session = self.session().await?;
+        let connection = session.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
+        connection.execute(AssertSqlSafe(sql)).await.map(drop)
+    }
+
+    async fn close(&self) {
+        drop(self.connection.lock().await.take());
+        self.pool.close().await;
+    }
+}
+
+/// A connection in use. `None` only after it broke: then the next session opens another one.
+type Session = OwnedMutexGuard<Option<PoolConnection<Sqlite>>>;
 
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
 pub(super) type Sql = &'static str;
@@ -38,7 +80,7 @@ pub(super) type Statement = (Sql, Vec<Value>);
 impl Backend {
     /// Executes a query on the connection for reading.
     pub(super) async fn rows(&self, sql: Sql, values: Vec<Value>) -> sqlx::Result<Vec<Row>> {
-        rows(&mut *self.reader.acquire().await?, sql, values).await
+        rows(&mut self.reader.session().await?, sql, values, 1).await
     }
 
     /// Executes the statements in one transaction and one exchange with the database. Returns the rows of all
@@ -46,13 +88,14 @@ impl Backend {
     /// executed; if the caller is dropped later, the transaction is completed.
     #[expect(clippy::disallowed_methods, reason = "a transaction outlives its caller")]
     pub(super) async fn write(&self, statements: Vec<Statement>) -> sqlx::Result<Vec<Row>> {
-        let session = self.writer.acquire().await?;
+        let session = self.writer.session().await?;
+        let count = statements.len() + 2;
         let (sql, values) = file::in_one_transaction(statements);
         let transaction = async move {
             // sqlx's own transaction is not used: it counts nested transactions, and its count stays wrong after
             // SQLite has rolled a transaction back by itself, for example on a full disk.
             let mut session = guard(session, roll_back);
-            let rows = rows(&mut session, AssertSqlSafe(sql), values).await?;
+            let rows = rows(&mut session, AssertSqlSafe(sql), values, count).await?;
             drop(ScopeGuard::into_inner(session));
             Ok(rows)
         };
@@ -78,25 +121,43 @@ impl Backend {
 
 /// Rolls the transaction of a session back. The next transaction gets the connection afterwards.
 #[expect(clippy::disallowed_methods, reason = "only the next transaction waits for the rollback")]
-fn roll_back(mut session: PoolConnection<Sqlite>) {
+fn roll_back(mut session: Session) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            // The statement fails if SQLite has already rolled the transaction back by itself.
-            drop(rows(&mut session, "ROLLBACK", vec![]).await);
+            // SQLite refuses the statement if it has already rolled the transaction back by itself. Any other error
+            // means that the connection is broken.
+            if let Err(error) = rows(&mut session, "ROLLBACK", vec![], 1).await
+                && error.as_database_error().is_none()
+            {
+                *session = None;
+            }
         });
     }
 }
 
+/// Executes a text of `count` statements.
+
 async fn rows(
-    on: &mut SqliteConnection,
+    session: &mut Session,
     sql: impl SqlSafeStr,
     values: Vec<Value>,
+    count: usize,
 ) -> sqlx::Result<Vec<Row>> {
     let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
     });
-    Ok(query.fetch_all(on).await?.into_iter().map(Row).collect())
+    let connection = session.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
+    let (mut rows, mut completed) = (Vec::new(), 0);
+    let mut results = connection.fetch_many(query);
+    while let Some(result) = results.try_next().await? {
+        match result {
+            Either::Left(_) => completed += 1,
+            Either::Right(row) => rows.push(Row(row)),
+        }
+    }
+    // The results end without an error if the thread of the connection ends.
+    if completed == count { Ok(rows) } else { Err(sqlx::Error::WorkerCrashed) }
 }
 
 /// A value of a column. Every column is of one of these two types.

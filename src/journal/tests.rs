@@ -42,8 +42,7 @@ impl Journal {
 
     /// Executes SQL as a person with a shell could.
     pub(crate) async fn spoil(&self, sql: impl Into<String>) {
-        let sql = sqlx::AssertSqlSafe(sql.into());
-        sqlx::query(sql).execute(&self.backend.writer).await.unwrap();
+        self.backend.writer.execute(sql.into()).await.unwrap();
     }
 }
 
@@ -320,7 +319,7 @@ async fn what_a_pause_and_a_budget_say_is_kept() {
 async fn a_journal_that_hangs_is_waited_for_no_longer_than_the_caller_can() {
     let journal = Journal::in_memory().await.unwrap();
     // The caller holds the only connection for writing.
-    let under_way = journal.backend.writer.acquire().await.unwrap();
+    let under_way = journal.backend.writer.session().await.unwrap();
     let closed = timeout(LIMIT / 2, journal.close_or(std::future::ready(()))).await;
     assert!(closed.is_ok(), "given up at once");
     drop(under_way);

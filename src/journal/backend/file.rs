@@ -16,7 +16,7 @@ pub(in crate::journal) use folder::JournalFolder;
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
-    Backend, Statement, Value,
+    Backend, Held, Statement, Value,
 };
 use crate::domain::one_line;
 pub use folder::FILE_NAME;
@@ -53,7 +53,7 @@ impl Journal {
         tracing::info!(bytes = size, "the journal is open");
         // This connection stays open as long as the daemon runs, so its cache is small.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
-        let reader = pool().connect_lazy_with(reading);
+        let (writer, reader) = (Held::of(writer), Held::of(pool().connect_lazy_with(reading)));
         let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
         Ok(Self::on(Backend { writer, reader, folder }))
     }
@@ -114,7 +114,8 @@ impl Journal {
     /// A journal with one connection: a database in memory exists in one connection only, and the commands need no
     /// second one.
     fn on_one(pool: SqlitePool) -> Self {
-        Self::on(Backend { writer: pool.clone(), reader: pool, folder: None })
+        let held = Held::of(pool);
+        Self::on(Backend { writer: held.clone(), reader: held, folder: None })
     }
 
     /// The size of the database in bytes, without its write-ahead log.
@@ -131,9 +132,9 @@ impl Journal {
     /// # Errors
     /// If the database refuses the limit.
     pub async fn limit_pages(&self, pages: u32) -> Result<()> {
-        let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-        let limited = sqlx::query(pragma).execute(&self.backend.writer).await;
-        limited.map(drop).map_err(|error| failed("limit its pages", &error))
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        let limited = self.backend.writer.execute(pragma).await;
+        limited.map_err(|error| failed("limit its pages", &error))
     }
 }
 

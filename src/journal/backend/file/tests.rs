@@ -366,7 +366,7 @@ async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_
     let folder = Folder::new();
     let journal = Journal::open(&folder.0).await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
-    let writer = journal.backend.writer.acquire().await.unwrap();
+    let writer = journal.backend.writer.session().await.unwrap();
     assert!(journal.run(id).await.unwrap().is_some());
     let refused = journal.rows("read what is not there", "SELECT 1 FROM dreams", vec![]).await;
     assert!(!refused.err().unwrap().is_of_a_row());
