@@ -20,8 +20,7 @@ use crate::{
     domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
-pub use gate::Gate;
-pub(crate) use gate::Pass;
+pub use gate::{Gate, Pass};
 pub(crate) use retry::{RetryPolicy, Retryable, Verdict};
 
 /// Longest time until a connection is established, TLS included.

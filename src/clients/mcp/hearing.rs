@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     error::{Fate, McpError, Outcome},
     sse::Events,
-    wire::{Member, OrDefault, get},
+    wire::{Member, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
@@ -30,8 +30,8 @@ struct Incoming<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcError<'a> {
-    code: OrDefault<i32>,
     #[serde(borrow)]
+    code: Member<'a>,
     message: Member<'a>,
 }
 
@@ -81,7 +81,8 @@ fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
     let text = get::<String>(message);
     let message = text.as_deref().unwrap_or_else(|| message.unwrap_or(error).get());
     let message = http.snippet(message.as_bytes());
-    McpError::new(Fate::Rejected, format!("JSON-RPC error {}: {message}", code.0))
+    let code = get::<i32>(code).unwrap_or_default();
+    McpError::new(Fate::Rejected, format!("JSON-RPC error {code}: {message}"))
 }
 
 /// Reads the messages of an answer stream. Public for a fuzz target.
