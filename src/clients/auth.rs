@@ -299,7 +299,7 @@ impl Account<'_> {
         if let Some(mut counted) = counted {
             *counted = outcome_of(&answer);
         }
-        let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
+        let failed = |error: HttpError| Problem::Other(error.to_string(), error.again_after());
         let answer = answer.map_err(failed)?;
         if answer.status == StatusCode::OK {
             return Ok(answer);

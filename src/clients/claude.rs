@@ -231,7 +231,7 @@ impl ClaudeClient {
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let may_retry = |error: &ClaudeError, pause| {
-            patience.allows(error.verdict()) && {
+            error.again_after().is_some_and(|wait| patience.allows(wait)) && {
                 patience.spend(pause);
                 retried(error, pause)
             }
