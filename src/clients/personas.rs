@@ -27,8 +27,8 @@ use crate::{
     config::PersonasUrl,
     domain::{Redactor, UserId},
     http::{
-        Answer, HttpClient, Operation, Peer, RetryPolicy, Retryable, again_after, retry_after,
-        secret_header, time_of,
+        Answer, HttpClient, HttpError, Operation, Peer, RetryPolicy, Retryable, again_after,
+        retry_after, secret_header, time_of,
     },
 };
 
@@ -108,19 +108,18 @@ impl Retryable for PersonasError {
 /// (docs/contracts/mana-auth.md). Any other 404, and a 401, may come from a wrong path or key, which can be
 /// repaired.
 fn refusal(answer: &Answer, http: &HttpClient) -> (String, Meaning) {
-    let status = answer.status;
-    let meaning = match status.as_u16() {
+    let (status, detail) = (answer.status.as_u16(), http.detail(answer));
+    let meaning = match status {
         400 | 410 | 413 | 422 => Meaning::Rejected,
         404 if wire::says_no_persona(&answer.body) => Meaning::Rejected,
-        _ => Meaning::Failed(again_after(status, retry_after(&answer.headers))),
+        _ => Meaning::Failed(again_after(answer.status, retry_after(&answer.headers))),
     };
     // Names what to check, if the configuration can be the reason.
-    let hint = match status.as_u16() {
+    let hint = match status {
         401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
         404 => " (is the URL right?)",
         _ => "",
     };
-    let (status, detail) = (status.as_u16(), http.detail(answer));
     (format!("the personas endpoint answered {status}: {detail}{hint}"), meaning)
 }
 
@@ -204,6 +203,8 @@ impl PersonasClient {
             let (operation, endpoint) = (name, self.endpoint.clone());
             PersonasError { operation, endpoint, problem, meaning }
         };
+        let unanswered =
+            |error: HttpError| failed(error.to_string(), Meaning::Failed(error.again_after()));
         let attempt = || async {
             let mut limited_since = None;
             let answer = loop {
@@ -219,10 +220,7 @@ impl PersonasClient {
                 let timeout = TIMEOUT.min(left);
                 let operation = Operation { peer: PEER, name, timeout, body_limit };
                 let request = request().headers(self.headers.clone());
-                let answer = self.http.send(operation, request).await;
-                let answer = answer.map_err(|error| {
-                    failed(error.to_string(), Meaning::Failed(error.again_after()))
-                })?;
+                let answer = self.http.send(operation, request).await.map_err(unanswered)?;
                 if answer.status != StatusCode::TOO_MANY_REQUESTS {
                     break answer;
                 }

@@ -96,17 +96,15 @@ impl RetryPolicy {
     {
         let mut retries = 0;
         loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
+            let result = attempt().await;
+            let Err(error) = &result else { return result };
             let pause = error.again_after().and_then(|asked| self.pause(retries, asked, jitter()));
-            let fits = |pause: &_| Instant::now() + *pause < deadline && may_retry(&error, *pause);
-            let Some(pause) = pause.filter(fits) else { return Err(error) };
+            let fits = |pause: &_| Instant::now() + *pause < deadline && may_retry(error, *pause);
+            let Some(pause) = pause.filter(fits) else { return result };
             sleep(pause).await;
             // A timer may fire a little late.
             if Instant::now() >= deadline {
-                return Err(error);
+                return result;
             }
             retries += 1;
         }

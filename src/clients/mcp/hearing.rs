@@ -16,6 +16,10 @@ use crate::{domain::JsonText, http::HttpClient};
 /// could ask for.
 const MAX_SERVER_REQUESTS: u32 = 100;
 
+/// The answer to any request of the server other than a ping, as a member of the response.
+const NOTHING_OFFERED: &str =
+    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#;
+
 /// The members that show what kind of message the server has sent.
 #[derive(Deserialize)]
 struct Incoming<'a> {
@@ -56,12 +60,7 @@ impl Heard {
         };
         match message {
             Incoming { method: Some(method), id: Some(id), .. } => {
-                let answer = match &*method {
-                    "ping" => r#""result":{}"#,
-                    _ => {
-                        r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
-                    }
-                };
+                let answer = if method == "ping" { r#""result":{}"# } else { NOTHING_OFFERED };
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
             Incoming { method: Some(_), .. } => Self::Nothing,
