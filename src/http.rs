@@ -20,9 +20,8 @@ use crate::{
     domain::{Redactor, clip, one_line, redact_emails},
     metrics::Metrics,
 };
-pub use gate::Gate;
-pub(crate) use gate::Pass;
-pub(crate) use retry::{RetryPolicy, Retryable, Verdict};
+pub use gate::{Gate, Pass};
+pub(crate) use retry::{RetryPolicy, Retryable, again_after};
 
 /// Longest time until a connection is established, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -118,8 +117,8 @@ impl HttpError {
 }
 
 impl Retryable for HttpError {
-    fn verdict(&self) -> Verdict {
-        Verdict::when(!matches!(self, Self::TooLarge(..) | Self::Unsendable(..)), None)
+    fn again_after(&self) -> Option<Duration> {
+        (!matches!(self, Self::TooLarge(..) | Self::Unsendable(..))).then_some(Duration::ZERO)
     }
 }
 

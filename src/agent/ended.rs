@@ -95,7 +95,7 @@ impl Ended {
                 Self::Closed(Closed::CostLimit)
             }
             NotPaid::Paused => Self::Stopped,
-            NotPaid::Unrecorded { reason } => Self::Unrecorded(Unrecorded(reason)),
+            NotPaid::Unrecorded(reason) => Self::Unrecorded(Unrecorded(reason)),
             why => Self::NotPaid { why, is_first: !has_paid },
         }
     }

@@ -22,8 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(crate) use error::{AuthError, AuthRequest};
-pub use error::{Problem, Result};
+pub use error::{AuthError, AuthRequest, Problem, Result};
 use refusals::Outcome;
 pub(crate) use refusals::{Refusals, RefusedTries};
 use sign_in_gate::SignInGate;
@@ -162,14 +161,10 @@ impl AuthClient {
         derive_password(self.seed_secret.expose_secret(), email)
     }
 
-    fn remember_deployment(&self, found: Deployment) {
-        let mut known = self.deployment.lock();
-        if known.replace(found) != Some(found) {
-            let how = match found {
-                Deployment::Cookie => "its session cookie",
-                Deployment::Bearer => "the JWT as a bearer token",
-            };
-            tracing::info!("mana-auth lists spaces for {how}; remembered for this process");
+    /// Remembers the kind of the deployment, which lists spaces for `what`.
+    fn remember_deployment(&self, found: Deployment, what: &str) {
+        if self.deployment.lock().replace(found) != Some(found) {
+            tracing::info!("mana-auth lists spaces for {what}; remembered for this process");
         }
     }
 }
@@ -213,8 +208,8 @@ impl Account<'_> {
             Err(error) if error.is_unauthorized() => return self.log_in_for_cookie().await,
             spaces => spaces?,
         };
-        self.auth.remember_deployment(Deployment::Bearer);
-        Ok(account.access(login.user.id, personal(spaces)?, jwt))
+        self.auth.remember_deployment(Deployment::Bearer, "the JWT as a bearer token");
+        Ok(account.access(login.user.id, personal(&spaces)?, jwt))
     }
 
     /// Logs in for the session cookie, keeps the session, and gets space and JWT with it.
@@ -225,7 +220,7 @@ impl Account<'_> {
             AuthError::unreadable(AuthRequest::SignIn, "no session cookie with it")
         })?;
         let session = Session { user_id: login.user.id, cookie };
-        self.auth.remember_deployment(Deployment::Cookie);
+        self.auth.remember_deployment(Deployment::Cookie, "its session cookie");
         // The session is kept even if the next step fails, so that another run need not log in again.
         self.auth.sessions.lock().insert(self.email.to_owned(), session.clone());
         self.enter(session, None).await
@@ -239,7 +234,7 @@ impl Account<'_> {
         let entering = async {
             let space_id = match space_id {
                 Some(known) => known.to_owned(),
-                None => personal(account.list_spaces(headers.clone()).await?)?,
+                None => personal(&account.list_spaces(headers.clone()).await?)?,
             };
             let (wire::Token { token }, _) = account.ask(AuthRequest::Token, headers).await?;
             let jwt = sendable(AuthRequest::Token, "the JWT in it", token)?.into();
@@ -304,7 +299,7 @@ impl Account<'_> {
         if let Some(mut counted) = counted {
             *counted = outcome_of(&answer);
         }
-        let failed = |error: HttpError| Problem::Other(error.to_string(), error.verdict());
+        let failed = |error: HttpError| Problem::Other(error.to_string(), error.again_after());
         let answer = answer.map_err(failed)?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
@@ -345,14 +340,12 @@ fn outcome_of(answer: &Exchange<Answer>) -> Outcome {
 
 /// Id of the first space whose metadata says that it is personal. No other space may be returned: mana-mcp
 /// writes to every space that it is given.
-fn personal(spaces: Vec<Value>) -> Result<String> {
-    let listed = spaces.len();
-    let personal = spaces.into_iter().find_map(wire::Space::read_personal);
-    let space = personal.ok_or_else(|| {
-        let all = format!("none of the account's {listed} spaces is of type personal");
+fn personal(spaces: &[Value]) -> Result<String> {
+    let space_id = spaces.iter().find_map(wire::personal_id).ok_or_else(|| {
+        let all = format!("none of the account's {} spaces is of type personal", spaces.len());
         AuthError::at(AuthRequest::Spaces, format!("{all}; sign-up should have created one"))
     })?;
-    sendable(AuthRequest::Spaces, "the id of the personal space", space.id)
+    sendable(AuthRequest::Spaces, "the id of the personal space", space_id.to_owned())
 }
 
 /// Returns `text` if it can be sent in a header.

@@ -23,21 +23,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::RequestBuilder;
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::Instant;
 
-pub use block::Block;
-pub(crate) use block::{ToolUse, sendable_id};
+pub(crate) use block::sendable_id;
+pub use block::{Block, ToolUse};
 pub use definitions::ToolDefinitions;
-pub(crate) use error::ClaudeError;
-pub use error::Result;
+pub use error::{ClaudeError, Result};
 pub(crate) use gate::Admission;
 pub use message::{Message, ResultBlock, ToolResult, Weight};
-pub use meter::Bill;
-pub(crate) use meter::{Meter, NotPaid, Price, Reservation};
-pub(crate) use patience::Patience;
-pub use reply::Reply;
-pub(crate) use reply::StopReason;
+pub use meter::{Bill, Meter, NotPaid, Price, Reservation};
+pub use patience::Patience;
+pub use reply::{Reply, StopReason};
 
 use bills::{Bills, most_usage};
 use cold_start::ColdStart;
@@ -116,22 +113,8 @@ struct Body<'a> {
     messages: Vec<Cow<'a, Message>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_config: Option<OutputConfig<'a>>,
-}
-
-#[derive(Serialize)]
-struct OutputConfig<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effort: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Format<'a>>,
-}
-
-#[derive(Serialize)]
-struct Format<'a> {
-    r#type: &'static str,
-    schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    output_config: Map<String, Value>,
 }
 
 impl ClaudeClient {
@@ -248,7 +231,7 @@ impl ClaudeClient {
         };
         let retried = self.http.retried(MESSAGES.peer, MESSAGES.name);
         let may_retry = |error: &ClaudeError, pause| {
-            patience.allows(error.verdict()) && {
+            error.again_after().is_some_and(|wait| patience.allows(wait)) && {
                 patience.spend(pause);
                 retried(error, pause)
             }
@@ -268,10 +251,9 @@ impl ClaudeClient {
 
     /// The body of a request. Public for the benchmark of this function.
     pub fn encode(&self, ask: Ask<'_>) -> Vec<u8> {
-        let effort = self.effort.map(Effort::as_str);
-        let format = ask.format.map(|schema| Format { r#type: "json_schema", schema });
-        let output_config =
-            (effort.is_some() || format.is_some()).then_some(OutputConfig { effort, format });
+        let effort = self.effort.map(|effort| ("effort".to_owned(), effort.as_str().into()));
+        let of_schema = |schema| json!({"type": "json_schema", "schema": schema});
+        let format = ask.format.map(|schema| ("format".to_owned(), of_schema(schema)));
         let cache_control = ask.cached.then_some(CacheControl::Ephemeral);
         let mut system = text_block(ask.system);
         if let Some(marker) = cache_control {
@@ -286,7 +268,7 @@ impl ClaudeClient {
             // A marker on the request itself counts as one on its last block, so it moves along with the
             // history.
             cache_control,
-            output_config,
+            output_config: [effort, format].into_iter().flatten().collect(),
         };
         // The other parts of the body are short.
         let past: usize = ask.messages.iter().map(|it| it.content.get().len() + 64).sum();

@@ -26,10 +26,7 @@ use listed::OnePage;
 pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub(crate) use transport::{Ending, PEER};
-#[cfg(test)]
-pub(crate) use wire::ToolHints;
-pub(crate) use wire::ToolOutput;
-pub use wire::{Content, Tool, read_output, read_tools};
+pub use wire::{Content, Tool, ToolHints, ToolOutput, read_output, read_tools};
 
 use crate::{
     config::BaseUrl,

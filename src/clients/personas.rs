@@ -27,8 +27,8 @@ use crate::{
     config::PersonasUrl,
     domain::{Redactor, UserId},
     http::{
-        Answer, HttpClient, Operation, Peer, RetryPolicy, Retryable, Verdict, retry_after,
-        secret_header, time_of,
+        Answer, HttpClient, HttpError, Operation, Peer, RetryPolicy, Retryable, again_after,
+        retry_after, secret_header, time_of,
     },
 };
 
@@ -80,8 +80,8 @@ enum Meaning {
     Rejected,
     /// The request was not sent, because of a rate limit that is over at this time.
     Limited(Timestamp),
-    /// The request may succeed when it is sent again, or after something was repaired.
-    Failed(Verdict),
+    /// The request may succeed when it is sent again after this wait, or after something was repaired.
+    Failed(Option<Duration>),
 }
 
 impl PersonasError {
@@ -99,9 +99,8 @@ impl PersonasError {
 }
 
 impl Retryable for PersonasError {
-    fn verdict(&self) -> Verdict {
-        let Meaning::Failed(verdict) = self.meaning else { return Verdict::Final };
-        verdict
+    fn again_after(&self) -> Option<Duration> {
+        if let Meaning::Failed(again_after) = self.meaning { again_after } else { None }
     }
 }
 
@@ -109,19 +108,18 @@ impl Retryable for PersonasError {
 /// (docs/contracts/mana-auth.md). Any other 404, and a 401, may come from a wrong path or key, which can be
 /// repaired.
 fn refusal(answer: &Answer, http: &HttpClient) -> (String, Meaning) {
-    let status = answer.status;
-    let meaning = match status.as_u16() {
+    let (status, detail) = (answer.status.as_u16(), http.detail(answer));
+    let meaning = match status {
         400 | 410 | 413 | 422 => Meaning::Rejected,
         404 if wire::says_no_persona(&answer.body) => Meaning::Rejected,
-        _ => Meaning::Failed(Verdict::of_status(status, retry_after(&answer.headers))),
+        _ => Meaning::Failed(again_after(answer.status, retry_after(&answer.headers))),
     };
     // Names what to check, if the configuration can be the reason.
-    let hint = match status.as_u16() {
+    let hint = match status {
         401 | 403 => " (is MANA_SERVICE_KEY the service's, and the URL right?)",
         404 => " (is the URL right?)",
         _ => "",
     };
-    let (status, detail) = (status.as_u16(), http.detail(answer));
     (format!("the personas endpoint answered {status}: {detail}{hint}"), meaning)
 }
 
@@ -160,11 +158,10 @@ impl PersonasClient {
         let policy = RetryPolicy { max_limit: patience, ..RetryPolicy::READ };
         let request = || self.http.inner.get(url.as_url().clone());
         let read = |answer: &Answer| {
-            let (rows, server_time) = wire::parse_due(&answer.body)?;
+            let (rows, server_time) = wire::parse_due(&answer.body, &self.http.redactor)?;
             // A server that leaves the time out still sends a Date header.
             let server_time = server_time.or_else(|| time_of(&answer.headers, "date"))?;
-            let clean = |row: DueRow| row.map_err(|error| error.redacted(&self.http.redactor));
-            Some(Due { rows: rows.into_iter().map(clean).collect(), server_time })
+            Some(Due { rows, server_time })
         };
         self.call("fetch_due", DUE_LIMIT, policy, deadline, request, read).await
     }
@@ -206,6 +203,8 @@ impl PersonasClient {
             let (operation, endpoint) = (name, self.endpoint.clone());
             PersonasError { operation, endpoint, problem, meaning }
         };
+        let unanswered =
+            |error: HttpError| failed(error.to_string(), Meaning::Failed(error.again_after()));
         let attempt = || async {
             let mut limited_since = None;
             let answer = loop {
@@ -221,9 +220,7 @@ impl PersonasClient {
                 let timeout = TIMEOUT.min(left);
                 let operation = Operation { peer: PEER, name, timeout, body_limit };
                 let request = request().headers(self.headers.clone());
-                let answer = self.http.send(operation, request).await;
-                let answer = answer
-                    .map_err(|error| failed(error.to_string(), Meaning::Failed(error.verdict())))?;
+                let answer = self.http.send(operation, request).await.map_err(unanswered)?;
                 if answer.status != StatusCode::TOO_MANY_REQUESTS {
                     break answer;
                 }
@@ -239,7 +236,8 @@ impl PersonasClient {
             }
             // The body may contain prompts and e-mails, so it is not quoted.
             let unreadable = "the personas endpoint answered 200, but not with the expected JSON";
-            read(&answer).ok_or_else(|| failed(unreadable.into(), Meaning::Failed(Verdict::AGAIN)))
+            read(&answer)
+                .ok_or_else(|| failed(unreadable.into(), Meaning::Failed(Some(Duration::ZERO))))
         };
         policy.run(deadline, self.http.retried(PEER, name), attempt).await
     }

@@ -9,39 +9,18 @@ use std::{
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
-/// What a failed attempt says about a further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The same request may succeed later.
-    Transient {
-        /// The shortest wait that the peer asks for; `None` if it asks for none.
-        retry_after: Option<Duration>,
-    },
-    /// The same request will not succeed later.
-    Final,
-}
-
-impl Verdict {
-    /// The same request may succeed later, and the peer asks for no wait.
-    pub(crate) const AGAIN: Self = Self::Transient { retry_after: None };
-
-    /// [`Self::Transient`] if the same request may succeed later, else [`Self::Final`].
-    pub fn when(may_pass: bool, retry_after: Option<Duration>) -> Self {
-        if may_pass { Self::Transient { retry_after } } else { Self::Final }
-    }
-
-    /// What most services mean by a status without success: after 429 and 5xx, the same request may succeed
-    /// later.
-    pub(crate) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
-        let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-        Self::when(may_pass, retry_after)
-    }
-}
-
 /// An error that knows whether the same request may succeed later.
 pub trait Retryable {
-    /// What this failure says about a further attempt.
-    fn verdict(&self) -> Verdict;
+    /// The shortest wait after which the same request may succeed: the wait that the peer asks for, or zero.
+    /// `None` if the same request will not succeed later.
+    fn again_after(&self) -> Option<Duration>;
+}
+
+/// [`Retryable::again_after`] by what most services mean by a status without success: after 429 and 5xx, the
+/// same request may succeed later. `asked` is the wait that the answer asks for.
+pub(crate) fn again_after(status: StatusCode, asked: Option<Duration>) -> Option<Duration> {
+    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    may_pass.then_some(asked.unwrap_or_default())
 }
 
 /// The pauses between attempts: `base`, doubled for each attempt, less a random part of at most a quarter.
@@ -89,11 +68,11 @@ impl RetryPolicy {
     /// The pause before the next attempt. `None` if there were enough attempts, or if the peer asks for too
     /// long a wait.
     ///
-    /// `retries` is the number of further attempts so far, `jitter` is in `0.0..1.0`.
-    fn pause(&self, retries: u32, retry_after: Option<Duration>, jitter: f64) -> Option<Duration> {
+    /// `retries` is the number of further attempts so far, `asked` the shortest wait, and `jitter` is in
+    /// `0.0..1.0`.
+    fn pause(&self, retries: u32, asked: Duration, jitter: f64) -> Option<Duration> {
         let own = self.base.saturating_mul(2u32.saturating_pow(retries));
         let own = own.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));
-        let asked = retry_after.unwrap_or_default();
         (retries < self.retries && asked <= self.max_retry_after).then_some(own.max(asked))
     }
 
@@ -117,18 +96,15 @@ impl RetryPolicy {
     {
         let mut retries = 0;
         loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let Verdict::Transient { retry_after } = error.verdict() else { return Err(error) };
-            let pause = self.pause(retries, retry_after, jitter());
-            let fits = |pause: &_| Instant::now() + *pause < deadline && may_retry(&error, *pause);
-            let Some(pause) = pause.filter(fits) else { return Err(error) };
+            let result = attempt().await;
+            let Err(error) = &result else { return result };
+            let pause = error.again_after().and_then(|asked| self.pause(retries, asked, jitter()));
+            let fits = |pause: &_| Instant::now() + *pause < deadline && may_retry(error, *pause);
+            let Some(pause) = pause.filter(fits) else { return result };
             sleep(pause).await;
             // A timer may fire a little late.
             if Instant::now() >= deadline {
-                return Err(error);
+                return result;
             }
             retries += 1;
         }
@@ -151,18 +127,22 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq)]
-    struct Failed(Verdict);
+    struct Failed(Option<Duration>);
 
     impl Retryable for Failed {
-        fn verdict(&self) -> Verdict {
+        fn again_after(&self) -> Option<Duration> {
             self.0
         }
     }
 
-    const TRANSIENT: Verdict = Verdict::Transient { retry_after: None };
+    const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 
     /// Runs a policy against attempts that always fail; returns their number and when the last began.
-    async fn exhaust(policy: RetryPolicy, verdict: Verdict, deadline: Duration) -> (u32, Duration) {
+    async fn exhaust(
+        policy: RetryPolicy,
+        again_after: Option<Duration>,
+        deadline: Duration,
+    ) -> (u32, Duration) {
         let start = Instant::now();
         let attempts = Cell::new(0);
         let last = Cell::new(Duration::ZERO);
@@ -173,11 +153,11 @@ mod tests {
                 || async {
                     attempts.set(attempts.get() + 1);
                     last.set(start.elapsed());
-                    Err(Failed(verdict))
+                    Err(Failed(again_after))
                 },
             )
             .await;
-        assert_eq!(result, Err(Failed(verdict)));
+        assert_eq!(result, Err(Failed(again_after)));
         (attempts.get(), last.get())
     }
 
@@ -186,26 +166,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reads_and_the_model_are_tried_three_times() {
         for policy in [RetryPolicy::READ, RetryPolicy::MODEL, RetryPolicy::TOOL] {
-            assert_eq!(exhaust(policy, TRANSIENT, DAY).await.0, 3);
+            assert_eq!(exhaust(policy, AT_ONCE, DAY).await.0, 3);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_final_failure_is_tried_once() {
-        assert_eq!(exhaust(RetryPolicy::READ, Verdict::Final, DAY).await, (1, Duration::ZERO));
-        assert_eq!(exhaust(RetryPolicy::ONCE, TRANSIENT, DAY).await, (1, Duration::ZERO));
+        assert_eq!(exhaust(RetryPolicy::READ, None, DAY).await, (1, Duration::ZERO));
+        assert_eq!(exhaust(RetryPolicy::ONCE, AT_ONCE, DAY).await, (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_attempt_starts_after_the_deadline() {
         let endless = RetryPolicy { retries: 50, ..RetryPolicy::READ };
-        let (_, last) = exhaust(endless, TRANSIENT, Duration::from_secs(3)).await;
+        let (_, last) = exhaust(endless, AT_ONCE, Duration::from_secs(3)).await;
         assert!(last < Duration::from_secs(3), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_retry_after_is_honoured_up_to_its_bound() {
-        let asks = |s| Verdict::Transient { retry_after: Some(Duration::from_secs(s)) };
+        let asks = |s| Some(Duration::from_secs(s));
         let (attempts, took) = exhaust(RetryPolicy::MODEL, asks(60), DAY).await;
         assert_eq!((attempts, took), (3, Duration::from_secs(120)));
         assert_eq!(exhaust(RetryPolicy::MODEL, asks(61), DAY).await.0, 1);
@@ -217,7 +197,7 @@ mod tests {
             retries in 0u32..20, jitter in 0.0f64..1.0
         ) {
             let policy = RetryPolicy { retries: 50, ..RetryPolicy::READ };
-            let pause = policy.pause(retries, None, jitter);
+            let pause = policy.pause(retries, Duration::ZERO, jitter);
             let full = Duration::from_millis(500 * 2u64.pow(retries));
             let pause = pause.unwrap();
             prop_assert!(pause <= full && pause >= full.mul_f64(0.75));

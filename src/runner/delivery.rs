@@ -14,7 +14,7 @@ use super::{claims::Claims, fleet::Fleet, run_journal::RunJournal};
 use crate::{
     clients::personas::{Batch, PersonasClient, PersonasError},
     domain::{RunId, UserId, redact_emails},
-    http::retry::{RetryPolicy, Retryable, Verdict},
+    http::retry::{RetryPolicy, Retryable},
     journal::{EndedRun, JournalError, Post, PostKey, PostKind},
     shutdown::Shutdown,
 };
@@ -251,7 +251,7 @@ impl Deliverer {
             // sent.
             tracing::debug!(run.id = %key.run, "rows wait in the outbox: {reason}");
         } else {
-            let pause = pause_after(attempts, error.verdict());
+            let pause = pause_after(attempts, error.again_after());
             let pause_ms = pause.as_millis() as u64;
             tracing::warn!(run.id = %key.run, pause_ms, "rows wait in the outbox: {reason}");
             let next = now.checked_add(pause).unwrap_or(Timestamp::MAX);
@@ -311,12 +311,9 @@ fn logged<T>(result: Result<T, JournalError>) -> Option<T> {
 
 /// The pause after a failed delivery with `attempts` failures before it: one second, doubled with each
 /// failure, at most five minutes. A longer wait that the server asks for is respected, up to the same limit.
-fn pause_after(attempts: u32, verdict: Verdict) -> Duration {
-    let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
-    match verdict {
-        Verdict::Transient { retry_after: Some(asked) } => own.max(asked.min(LONGEST_PAUSE)),
-        _ => own,
-    }
+fn pause_after(attempts: u32, asked: Option<Duration>) -> Duration {
+    let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts));
+    own.max(asked.unwrap_or_default()).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -443,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_from_a_second_to_five_minutes() {
-        let seconds: Vec<_> = (0..11).map(|n| pause_after(n, Verdict::Final).as_secs()).collect();
+        let seconds: Vec<_> = (0..11).map(|n| pause_after(n, None).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 }

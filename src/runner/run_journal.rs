@@ -319,7 +319,7 @@ impl Meter for RunJournal {
                         (at, asking.spending.clone())
                     });
                     if error.is_of_a_row() || !self.wait().await {
-                        return Err(NotPaid::Unrecorded { reason: error.to_string() });
+                        return Err(NotPaid::Unrecorded(error.to_string()));
                     }
                 }
             }

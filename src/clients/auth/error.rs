@@ -6,7 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::wire;
-use crate::http::{Answer, HttpClient, Retryable, Verdict, retry_after};
+use crate::http::{Answer, HttpClient, Retryable, again_after, retry_after};
 
 /// The shortest wait after a rate limit (docs/contracts/mana-auth.md).
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(10);
@@ -82,15 +82,15 @@ pub enum Problem {
     /// mana-auth does not accept the session or the JWT for this request.
     #[error("mana-auth answered 401: {0}")]
     Unauthorized(String),
-    /// Any other problem, and whether the same request may succeed later.
+    /// Any other problem, and the wait after which the same request may succeed.
     #[error("{0}")]
-    Other(String, Verdict),
+    Other(String, Option<Duration>),
 }
 
 impl AuthError {
     /// An error that does not pass with time.
     pub(super) fn at(step: AuthRequest, what: impl Into<String>) -> Self {
-        Self { step, problem: Problem::Other(what.into(), Verdict::Final) }
+        Self { step, problem: Problem::Other(what.into(), None) }
     }
 
     /// The error for a 200 whose content cannot be used.
@@ -117,18 +117,18 @@ impl Problem {
             status => {
                 let detail = http.detail(answer);
                 let what = format!("mana-auth answered {}: {detail}", status.as_u16());
-                Self::Other(what, Verdict::of_status(status, asked))
+                Self::Other(what, again_after(status, asked))
             }
         }
     }
 }
 
 impl Retryable for AuthError {
-    fn verdict(&self) -> Verdict {
+    fn again_after(&self) -> Option<Duration> {
         match self.problem {
-            Problem::RateLimited(wait) => Verdict::Transient { retry_after: Some(wait) },
-            Problem::Other(_, verdict) => verdict,
-            _ => Verdict::Final,
+            Problem::RateLimited(wait) => Some(wait),
+            Problem::Other(_, again_after) => again_after,
+            _ => None,
         }
     }
 }

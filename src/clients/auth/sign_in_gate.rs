@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::Problem;
-use crate::http::Verdict;
 
 /// Pause between logins after a rate limit was met. The limit is 3 logins in 10 s
 /// (docs/contracts/mana-auth.md).
@@ -32,7 +31,7 @@ impl SignInGate {
             if turn >= deadline {
                 let wait = (turn - now).as_secs();
                 let why = format!("not sent, mana-auth's rate limit allows it only in {wait} s");
-                return Err(Problem::Other(why, Verdict::Final));
+                return Err(Problem::Other(why, None));
             }
             *next = Some(turn + SPACING);
             turn

@@ -49,29 +49,14 @@ pub(super) struct Token {
     pub token: String,
 }
 
-/// One entry of /api/auth/organization/list.
-#[derive(Deserialize)]
-pub(super) struct Space {
-    pub id: String,
-    #[serde(default)]
-    metadata: Value,
-}
-
-impl Space {
-    /// The space, if this entry is a personal one. Other entries may have any form.
-    pub(super) fn read_personal(entry: Value) -> Option<Self> {
-        serde_json::from_value(entry).ok().filter(Self::is_personal)
-    }
-
-    /// Whether the metadata says `"type":"personal"`. The metadata is an object, or that object as a JSON
-    /// string.
-    fn is_personal(&self) -> bool {
-        let metadata = match &self.metadata {
-            Value::String(text) => json_text::parse(text.as_bytes()).unwrap_or_default(),
-            object => object.clone(),
-        };
-        metadata.get("type").and_then(Value::as_str) == Some("personal")
-    }
+/// The id of an entry of /api/auth/organization/list, if its metadata says `"type":"personal"`. The metadata
+/// is an object, or that object as a JSON string. Other entries may have any form.
+pub(super) fn personal_id(entry: &Value) -> Option<&str> {
+    let metadata = match &entry["metadata"] {
+        Value::String(text) => json_text::parse(text.as_bytes()).unwrap_or_default(),
+        object => object.clone(),
+    };
+    entry["id"].as_str().filter(|_| metadata["type"] == "personal")
 }
 
 /// How long the account is locked, if the refusal says that it is. `asked` is the wait in the answer's
@@ -171,15 +156,15 @@ mod tests {
 
     #[test]
     fn a_space_is_personal_by_its_metadata_in_either_form() {
-        let personal = |metadata: Value| {
-            Space::read_personal(json!({"id": "s", "metadata": metadata})).is_some()
-        };
+        let personal =
+            |metadata: Value| personal_id(&json!({"id": "s", "metadata": metadata})).is_some();
         assert!(personal(json!({"tier": "public", "type": "personal"})));
         assert!(personal(json!("{\"type\":\"personal\"}")));
         assert!(!personal(json!({"type": "team"})));
         assert!(!personal(json!(null)));
         assert!(!personal(json!("not json")));
-        assert!(Space::read_personal(json!({"id": "s"})).is_none());
-        assert!(Space::read_personal(json!({"id": 7, "metadata": {"type": "personal"}})).is_none());
+        assert_eq!(personal_id(&json!("personal")), None);
+        assert_eq!(personal_id(&json!({"id": "s"})), None);
+        assert_eq!(personal_id(&json!({"id": 7, "metadata": {"type": "personal"}})), None);
     }
 }

@@ -29,26 +29,21 @@ pub(super) struct Bills {
     pub(super) model: String,
     pricing: Pricing,
     http: HttpClient,
-    anomalies: Mutex<Anomalies>,
-}
-
-/// What was wrong with the numbers in replies so far.
-#[derive(Debug, Default)]
-struct Anomalies {
     /// Reasons and model names that a warning was logged for.
-    logged: HashSet<String>,
+    logged: Mutex<HashSet<String>>,
     /// The most expensive model that has answered in the place of the requested one.
-    other: Option<String>,
+    dearest_other: Mutex<Option<String>>,
 }
 
 impl Bills {
     pub(super) fn new(model: String, pricing: Pricing, http: HttpClient) -> Self {
-        Self { model, pricing, http, anomalies: Mutex::default() }
+        let (logged, dearest_other) = Default::default();
+        Self { model, pricing, http, logged, dearest_other }
     }
 
     /// The price of these tokens: the higher one if another model has answered before.
     pub(super) fn price(&self, usage: &Tokens) -> Usd {
-        self.cost(self.anomalies.lock().other.as_deref(), usage).total()
+        self.cost(self.dearest_other.lock().as_deref(), usage).total()
     }
 
     /// `wanted` output tokens, halved until the request fits into `room`. If no number fits, `wanted`.
@@ -87,12 +82,11 @@ impl Bills {
     }
 
     fn note_other(&self, other: &str) {
-        let is_dearer = |known: &String| self.pricing.is_dearer(other, known);
-        let mut anomalies = self.anomalies.lock();
-        if anomalies.other.as_ref().is_none_or(is_dearer) {
-            anomalies.other = Some(other.to_owned());
+        let mut dearest = self.dearest_other.lock();
+        if dearest.as_ref().is_none_or(|known| self.pricing.is_dearer(other, known)) {
+            *dearest = Some(other.to_owned());
         }
-        drop(anomalies);
+        drop(dearest);
         if self.is_new(other) {
             let answered = self.http.snippet(other.as_bytes());
             tracing::warn!(
@@ -109,7 +103,7 @@ impl Bills {
     }
 
     fn is_new(&self, what: &str) -> bool {
-        let logged = &mut self.anomalies.lock().logged;
+        let mut logged = self.logged.lock();
         logged.len() < MAX_WARNINGS && logged.insert(what.to_owned())
     }
 }
@@ -167,7 +161,7 @@ mod tests {
             let http = HttpClient::new(metrics, Redactor::default()).unwrap();
             let bills = Bills::new(asked.into(), Pricing::load(None, asked).unwrap(), http);
             bills.book(&Value::Null, &json!(answered), true, &Tokens::default());
-            bills.anomalies.lock().other.clone()
+            bills.dearest_other.lock().clone()
         };
         let (haiku, opus) = ("claude-haiku-5-5", "claude-opus-5-5");
         for same in [haiku, "claude-haiku-5-5-20261001", "anthropic/claude-haiku-5-5", ""] {

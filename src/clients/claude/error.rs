@@ -1,12 +1,14 @@
 //! The errors of requests to Claude.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::{Bill, NotPaid};
 use crate::{
     domain::json_text,
-    http::{Answer, HttpClient, HttpError, Retryable, Verdict},
+    http::{Answer, HttpClient, HttpError, Retryable, again_after, retry_after},
 };
 
 /// Error codes of a 429 that does not pass with time (docs/contracts/anthropic-messages.md, section 6).
@@ -33,8 +35,8 @@ pub enum ClaudeError {
         code: Option<String>,
         /// The message in the body, redacted and cut.
         message: String,
-        /// Whether the same request may succeed later.
-        verdict: Verdict,
+        /// The wait after which the same request may succeed.
+        again_after: Option<Duration>,
     },
     /// All use of the model has stopped for now, for this reason.
     #[error("the model is not used for now: {0}")]
@@ -65,8 +67,8 @@ impl ClaudeError {
         };
         let code_in_kind = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
         let kind = http.snippet(format!("{kind}{code_in_kind}").as_bytes());
-        let verdict = verdict(answer.status, &answer.headers, code.as_deref());
-        Self::Refused { status: answer.status, kind, code, message, verdict }
+        let again_after = by_sdks(answer.status, &answer.headers, code.as_deref());
+        Self::Refused { status: answer.status, kind, code, message, again_after }
     }
 
     /// The status, if Claude answered with an error.
@@ -99,7 +101,7 @@ impl ClaudeError {
     /// content (400, 413) never is.
     pub(crate) fn may_pass(&self) -> bool {
         let of_itself = matches!(self, Self::Refused { .. } | Self::Http(_));
-        !of_itself || self.verdict() != Verdict::Final || self.lasting().is_some()
+        !of_itself || self.again_after().is_some() || self.lasting().is_some()
     }
 
     /// How a request that ended with this error is billed.
@@ -123,25 +125,25 @@ impl ClaudeError {
     }
 }
 
-/// The rule of the official SDKs: 408, 409, 429 and 5xx are sent again, unless a header says otherwise.
-fn verdict(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Verdict {
-    let retries = match headers.get("x-should-retry").map(|value| value.as_bytes()) {
+/// [`Retryable::again_after`] by the rule of the official SDKs: 408, 409, 429 and 5xx are sent again, unless a header says otherwise.
+fn by_sdks(status: StatusCode, headers: &HeaderMap, code: Option<&str>) -> Option<Duration> {
+    let may_pass = match headers.get("x-should-retry").map(|value| value.as_bytes()) {
         Some(b"true") => true,
         Some(b"false") => false,
         _ if code.is_some_and(|code| SPEND_LIMITS.contains(&code)) => false,
         _ if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => true,
-        _ => Verdict::of_status(status, None) != Verdict::Final,
+        _ => again_after(status, None).is_some(),
     };
-    Verdict::when(retries, crate::http::retry_after(headers))
+    may_pass.then(|| retry_after(headers).unwrap_or_default())
 }
 
 impl Retryable for ClaudeError {
-    fn verdict(&self) -> Verdict {
+    fn again_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { verdict, .. } => *verdict,
-            Self::Unreadable(_) => Verdict::AGAIN,
-            Self::Http(source) => source.verdict(),
-            _ => Verdict::Final,
+            Self::Refused { again_after, .. } => *again_after,
+            Self::Unreadable(_) => Some(Duration::ZERO),
+            Self::Http(source) => source.again_after(),
+            _ => None,
         }
     }
 }
@@ -154,7 +156,7 @@ mod tests {
         let headers =
             headers.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().unwrap()));
         let status = StatusCode::from_u16(status).unwrap();
-        verdict(status, &headers.collect(), code) != Verdict::Final
+        by_sdks(status, &headers.collect(), code).is_some()
     }
 
     #[test]
@@ -176,9 +178,9 @@ mod tests {
     #[test]
     fn a_refusal_names_a_tool_by_its_index() {
         let named = |message: &str| {
-            let (status, verdict) = (StatusCode::BAD_REQUEST, Verdict::Final);
+            let (status, again_after) = (StatusCode::BAD_REQUEST, None);
             let (kind, message) = ("invalid_request_error".to_owned(), message.to_owned());
-            ClaudeError::Refused { status, kind, code: None, message, verdict }.named_tool()
+            ClaudeError::Refused { status, kind, code: None, message, again_after }.named_tool()
         };
         assert_eq!(named("tools.12.custom.input_schema: JSON schema is invalid"), Some(12));
         assert_eq!(named("error from upstream: \"tools.0: no\""), Some(0));
@@ -199,8 +201,8 @@ mod tests {
     #[test]
     fn a_timeout_a_lost_connection_and_an_unreadable_body_are_tried_again_like_a_5xx() {
         let (peer, detail) = ("claude", String::new());
-        let again = |error: ClaudeError| error.verdict() != Verdict::Final;
-        let after = std::time::Duration::from_secs(120);
+        let again = |error: ClaudeError| error.again_after().is_some();
+        let after = Duration::from_secs(120);
         assert!(again(HttpError::Timeout(peer, after).into()));
         assert!(again(HttpError::Unreachable(peer, detail.clone()).into()));
         assert!(again(HttpError::Interrupted(peer, detail.clone()).into()));

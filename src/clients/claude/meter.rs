@@ -74,12 +74,9 @@ pub enum NotPaid {
         /// The most that the request may cost.
         most: Usd,
     },
-    /// The reservation could not be written to the journal before the request.
-    #[error("no model request without a record of it: {reason}")]
-    Unrecorded {
-        /// Why it could not be written.
-        reason: String,
-    },
+    /// The reservation could not be written to the journal before the request, for this reason.
+    #[error("no model request without a record of it: {0}")]
+    Unrecorded(String),
     /// The conversation must end after its current turn.
     #[error("the run is to end after its current turn")]
     Paused,

@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use crate::http::Verdict;
-
 /// Longest total wait of a run. A limit per minute is reset within this time, and a longer wait is better
 /// left to a later tick. The last pause may exceed this time by a second.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -31,12 +29,11 @@ impl Patience {
         self.spent_ms.fetch_add(wait.as_millis() as u64, Relaxed);
     }
 
-    /// Whether another attempt may follow a failed attempt of this run. It may not if the wait for it would
-    /// take more patience than is left.
-    pub(super) fn allows(&self, verdict: Verdict) -> bool {
-        let Verdict::Transient { retry_after } = verdict else { return false };
+    /// Whether another attempt may follow a failed attempt of this run after this wait. It may not if the wait
+    /// would take more patience than is left.
+    pub(super) fn allows(&self, wait: Duration) -> bool {
         let left = self.left();
-        !left.is_zero() && retry_after <= Some(left)
+        !left.is_zero() && wait <= left
     }
 }
 
@@ -47,20 +44,13 @@ mod tests {
     #[test]
     fn a_run_tries_again_only_while_the_wait_fits_into_its_patience() {
         let patience = Patience::default();
-        let again = |wait: Option<u64>| {
-            patience.allows(Verdict::Transient { retry_after: wait.map(Duration::from_secs) })
-        };
-        assert!(again(None) && again(Some(60)));
+        let again = |wait| patience.allows(Duration::from_secs(wait));
+        assert!(again(0) && again(60));
         patience.spend(Duration::from_secs(150));
-        assert!(again(None) && again(Some(30)));
-        assert!(!again(Some(31)), "half a minute is left");
+        assert!(again(0) && again(30));
+        assert!(!again(31), "half a minute is left");
         patience.spend(Duration::from_secs(31));
-        assert!(!again(None) && !again(Some(0)), "nothing is left");
+        assert!(!again(0), "nothing is left");
         assert_eq!(patience.spent(), Duration::from_secs(181));
-    }
-
-    #[test]
-    fn a_final_failure_stays_final() {
-        assert!(!Patience::default().allows(Verdict::Final));
     }
 }

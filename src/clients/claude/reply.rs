@@ -121,14 +121,10 @@ struct WireReply<'a> {
     content: &'a RawValue,
     // A member other than the content may be missing or of an unexpected type. The reply is used all the
     // same.
-    #[serde(default)]
-    stop_reason: Value,
-    #[serde(default)]
-    stop_details: Value,
-    #[serde(default)]
-    usage: Value,
-    #[serde(default)]
-    model: Value,
+    stop_reason: Option<Value>,
+    stop_details: Option<Value>,
+    usage: Option<Value>,
+    model: Option<Value>,
 }
 
 impl Reply {
@@ -139,14 +135,16 @@ impl Reply {
         let odd_inputs = OddInput::of(&json, wire.content);
         let blocks = Block::parse_all(wire.content, &odd_inputs)?;
         let has_content = !blocks.is_empty();
-        let (usage, is_guessed, cost) = bills.book(&wire.usage, &wire.model, has_content, most);
+        let (usage, model) = (wire.usage.unwrap_or_default(), wire.model.unwrap_or_default());
+        let (usage, is_guessed, cost) = bills.book(&usage, &model, has_content, most);
+        let stop_reason = StopReason::deserialize(wire.stop_reason.unwrap_or_default());
         Ok(Self {
             content: wire.content.to_owned(),
             blocks,
-            stop_reason: StopReason::deserialize(&wire.stop_reason).unwrap_or(StopReason::Unknown),
+            stop_reason: stop_reason.unwrap_or(StopReason::Unknown),
             // A longer category is left out and not cut. The persona's secrets are not known here, so a cut
             // text could end in a part of one.
-            refusal: wire.stop_details["category"]
+            refusal: wire.stop_details.unwrap_or_default()["category"]
                 .as_str()
                 .filter(|category| category.chars().count() <= MAX_CATEGORY)
                 .map(one_line),

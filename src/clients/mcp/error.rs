@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::{HttpError, Retryable, Verdict};
+use crate::http::{HttpError, Retryable};
 
 /// The result of a request to mana-mcp.
 pub(crate) type Outcome<T> = Result<T, McpError>;
@@ -103,8 +103,7 @@ impl From<HttpError> for McpError {
 }
 
 impl Retryable for McpError {
-    fn verdict(&self) -> Verdict {
-        let Fate::Busy(retry_after) = self.fate else { return Verdict::Final };
-        Verdict::Transient { retry_after }
+    fn again_after(&self) -> Option<Duration> {
+        if let Fate::Busy(wait) = self.fate { Some(wait.unwrap_or_default()) } else { None }
     }
 }

@@ -8,13 +8,17 @@ use serde_json::value::RawValue;
 use super::{
     error::{Fate, McpError, Outcome},
     sse::Events,
-    wire::{Member, OrDefault, get},
+    wire::{Member, get},
 };
 use crate::{domain::JsonText, http::HttpClient};
 
 /// The largest number of requests by the server in one answer stream. The client offers nothing that a server
 /// could ask for.
 const MAX_SERVER_REQUESTS: u32 = 100;
+
+/// The answer to any request of the server other than a ping, as a member of the response.
+const NOTHING_OFFERED: &str =
+    r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#;
 
 /// The members that show what kind of message the server has sent.
 #[derive(Deserialize)]
@@ -30,8 +34,8 @@ struct Incoming<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcError<'a> {
-    code: OrDefault<i32>,
     #[serde(borrow)]
+    code: Member<'a>,
     message: Member<'a>,
 }
 
@@ -56,12 +60,7 @@ impl Heard {
         };
         match message {
             Incoming { method: Some(method), id: Some(id), .. } => {
-                let answer = match &*method {
-                    "ping" => r#""result":{}"#,
-                    _ => {
-                        r#""error":{"code":-32601,"message":"this client offers nothing to ask for"}"#
-                    }
-                };
+                let answer = if method == "ping" { r#""result":{}"# } else { NOTHING_OFFERED };
                 Self::Asked(format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into_bytes())
             }
             Incoming { method: Some(_), .. } => Self::Nothing,
@@ -81,7 +80,8 @@ fn rejected(error: &RawValue, http: &HttpClient) -> McpError {
     let text = get::<String>(message);
     let message = text.as_deref().unwrap_or_else(|| message.unwrap_or(error).get());
     let message = http.snippet(message.as_bytes());
-    McpError::new(Fate::Rejected, format!("JSON-RPC error {}: {message}", code.0))
+    let code = get::<i32>(code).unwrap_or_default();
+    McpError::new(Fate::Rejected, format!("JSON-RPC error {code}: {message}"))
 }
 
 /// Reads the messages of an answer stream. Public for a fuzz target.

@@ -179,10 +179,15 @@ impl ToolHints {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::post};
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
-    use crate::domain::ToolName;
+    use crate::{
+        clients::mcp::McpClient, config::BaseUrl, domain::ToolName, http::HttpClient,
+        metrics::Metrics,
+    };
 
     fn tool(name: &str, schema: Value) -> Tool {
         Tool {
@@ -246,6 +251,48 @@ mod tests {
         let names: Vec<_> = left.iter().map(|tool| tool.name.as_str()).collect();
         assert_eq!(names, ["todo.create"]);
         assert!(finish(vec![tool(jwt, json!({}))], &Redactor::default()).is_err());
+    }
+
+    /// A server that lists one tool with this description.
+    async fn server(description: &'static str) -> McpClient {
+        let answer = async move |Json(request): Json<Value>| {
+            let result = match request["method"].as_str() {
+                Some("initialize") => json!({"protocolVersion": "2025-11-25"}),
+                Some(LIST) => json!({"tools": [
+                    {"name": "todo.list", "description": description, "inputSchema": {}},
+                ]}),
+                _ => return StatusCode::ACCEPTED.into_response(),
+            };
+            Json(json!({"jsonrpc": "2.0", "id": request["id"], "result": result})).into_response()
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(
+            axum::serve(listener, Router::new().route("/mcp", post(answer))).into_future(),
+        );
+        let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
+        McpClient::new(http.unwrap(), &BaseUrl::parse(&url).unwrap())
+    }
+
+    #[tokio::test]
+    async fn sessions_share_a_list_of_the_same_bytes_unless_it_contains_a_secret_of_theirs() {
+        // The description is JSON: encoded in the list, the secret in it would be written differently.
+        let client = server(r#"{"key":"s3cret\"pw"}"#).await;
+        let listed = async |secrets: &[&str]| {
+            let redactor = Redactor::new(secrets.iter().copied());
+            let deadline = Instant::now() + SETUP_TIMEOUT;
+            let access = (&"jwt".into(), "space");
+            client.open(access, &redactor, deadline, async |_| Ok(())).await.unwrap().1
+        };
+        let first = listed(&[]).await;
+        assert_eq!(first[0].description, r#"{"key":"s3cret\"pw"}"#);
+        assert!(Arc::ptr_eq(&first, &listed(&["another-secret"]).await));
+        let redacted = listed(&["s3cret\"pw"]).await;
+        assert_eq!(redacted[0].description, r#"{"key":"[redacted]"}"#);
+        assert!(Arc::ptr_eq(&first, &listed(&[]).await), "the redacted list is not kept");
+        *client.last_list.lock() = None;
+        let redacted = listed(&["s3cret\"pw"]).await;
+        assert!(!Arc::ptr_eq(&redacted, &listed(&[]).await));
     }
 
     #[test]

@@ -4,10 +4,7 @@
 //! result: only the invalid part is ignored. Parts of the JSON that are not used are not parsed into values,
 //! because a few megabytes of tiny values would take a gigabyte of memory.
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::error::McpError;
@@ -115,23 +112,12 @@ fn first(array: Member<'_>) -> Option<(Vec<&RawValue>, usize)> {
     Some((first, others))
 }
 
-/// The value of a member, or the default value if the member is of another type.
-#[derive(Default)]
-pub(super) struct OrDefault<T>(pub T);
-
-impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for OrDefault<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let member = <&RawValue>::deserialize(deserializer)?;
-        Ok(Self(get(Some(member)).unwrap_or_default()))
-    }
-}
-
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawPage<'a> {
     #[serde(borrow)]
     tools: Member<'a>,
-    next_cursor: OrDefault<String>,
+    next_cursor: Member<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,22 +127,19 @@ struct RawTool<'a> {
     name: Member<'a>,
     description: Member<'a>,
     input_schema: Member<'a>,
-    annotations: OrDefault<RawAnnotations>,
+    annotations: Member<'a>,
     #[serde(rename = "_meta")]
-    meta: OrDefault<RawMeta>,
+    meta: Member<'a>,
 }
 
+/// The members that are read of a tool's `annotations` (the hints) and of its `_meta` (the scope).
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawAnnotations {
-    read_only_hint: OrDefault<Option<bool>>,
-    destructive_hint: OrDefault<Option<bool>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawMeta {
-    scope: OrDefault<String>,
+struct RawHints<'a> {
+    #[serde(borrow)]
+    read_only_hint: Member<'a>,
+    destructive_hint: Member<'a>,
+    scope: Member<'a>,
 }
 
 /// Reads one page of a tool list.
@@ -177,7 +160,7 @@ pub fn read_tools(result: &RawValue) -> Result<ToolPage, McpError> {
         return Err(McpError::not_run("more than 50,000 values in schemas"));
     }
     let size = fit().map(RawTool::size).sum();
-    let next_cursor = Some(page.next_cursor.0).filter(|cursor| !cursor.is_empty());
+    let next_cursor = get(page.next_cursor).filter(|cursor: &String| !cursor.is_empty());
     Ok(ToolPage { tools: tools.iter().filter_map(RawTool::read).collect(), size, next_cursor })
 }
 
@@ -199,9 +182,13 @@ impl RawTool<'_> {
             }
             Err(why) => (String::new(), Map::new(), Some(why)),
         };
-        let OrDefault(RawAnnotations { read_only_hint, destructive_hint }) = &self.annotations;
-        let (read_only, destructive) = (read_only_hint.0, destructive_hint.0);
-        let hints = ToolHints { read_only, destructive, is_admin: self.meta.0.scope.0 == "admin" };
+        let annotations: RawHints<'_> = get(self.annotations).unwrap_or_default();
+        let meta: RawHints<'_> = get(self.meta).unwrap_or_default();
+        let hints = ToolHints {
+            read_only: get(annotations.read_only_hint),
+            destructive: get(annotations.destructive_hint),
+            is_admin: get::<String>(meta.scope).as_deref() == Some("admin"),
+        };
         Some(Tool { name: ToolName::new(name), description, input_schema, hints, misfit })
     }
 
@@ -239,14 +226,14 @@ struct RawOutput<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawBlock<'a> {
-    r#type: OrDefault<Option<String>>,
-    text: OrDefault<Option<String>>,
-    data: OrDefault<String>,
-    mime_type: OrDefault<Option<String>>,
-    uri: OrDefault<String>,
-    name: OrDefault<String>,
-    blob: OrDefault<String>,
     #[serde(borrow)]
+    r#type: Member<'a>,
+    text: Member<'a>,
+    data: Member<'a>,
+    mime_type: Member<'a>,
+    uri: Member<'a>,
+    name: Member<'a>,
+    blob: Member<'a>,
     resource: Member<'a>,
 }
 
@@ -273,24 +260,26 @@ pub fn read_output(result: &RawValue) -> Option<ToolOutput> {
 impl Content {
     fn read(block: &RawValue) -> Self {
         let block: RawBlock<'_> = get(Some(block)).unwrap_or_default();
-        let kind = block.r#type.0.unwrap_or_else(|| "untyped".to_owned());
-        let (text, data, mime_type) = (block.text.0, block.data.0, block.mime_type.0);
+        let text = |member| get::<String>(member).unwrap_or_default();
+        let kind = get(block.r#type).unwrap_or_else(|| "untyped".to_owned());
         match &*kind {
-            "text" => Self::Text(text.unwrap_or_default()),
-            "image" => Self::Image { mime_type: mime_type.unwrap_or_default(), data },
-            // Four base64 characters hold three bytes.
+            "text" => Self::Text(text(block.text)),
+            "image" => Self::Image { mime_type: text(block.mime_type), data: text(block.data) },
             "audio" => {
-                Self::Audio { mime_type: mime_type.unwrap_or_default(), bytes: data.len() / 4 * 3 }
+                // Four base64 characters hold three bytes.
+                let bytes = text(block.data).len() / 4 * 3;
+                Self::Audio { mime_type: text(block.mime_type), bytes }
             }
             "resource_link" => {
-                Self::ResourceLink { uri: block.uri.0, name: block.name.0, mime_type }
+                let (uri, name) = (text(block.uri), text(block.name));
+                Self::ResourceLink { uri, name, mime_type: get(block.mime_type) }
             }
             "resource" => {
                 let resource: RawBlock<'_> = get(block.resource).unwrap_or_default();
-                let (uri, mime_type) = (resource.uri.0, resource.mime_type.0);
-                match resource.text.0 {
+                let (uri, mime_type) = (text(resource.uri), get(resource.mime_type));
+                match get(resource.text) {
                     Some(text) => Self::TextResource { uri, text },
-                    None => Self::BlobResource { uri, mime_type, data: resource.blob.0 },
+                    None => Self::BlobResource { uri, mime_type, data: text(resource.blob) },
                 }
             }
             _ => Self::Other(kind),

@@ -53,12 +53,6 @@ impl RowError {
     pub(crate) fn in_log(&self) -> &str {
         if self.quotes { "it cannot be read" } else { &self.problem }
     }
-
-    /// This error with secrets replaced in its texts, and with each text cut to [`MAX_QUOTED`].
-    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
-        let without = |text: String| clip(&redactor.redact(&text), MAX_QUOTED);
-        Self { persona: without(self.persona), problem: without(self.problem), ..self }
-    }
 }
 
 #[derive(Deserialize)]
@@ -97,23 +91,27 @@ pub(super) fn says_no_persona(body: &[u8]) -> bool {
 }
 
 /// Reads the answer of /due: its rows, and the server's time if the answer has one. `None` if the body is not
-/// such a list.
-pub(super) fn parse_due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
+/// such a list. `redactor` removes secrets from the errors of rows.
+pub(super) fn parse_due(
+    body: &[u8],
+    redactor: &Redactor,
+) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
     let json = JsonText::of(body);
     let due: Due<'_> = json.read(MAX_LIST).ok()?;
-    let rows = (1..).zip(due.personas).map(|(index, row)| parse_row(row.get(), index));
+    let rows = (1..).zip(due.personas).map(|(index, row)| parse_row(row.get(), index, redactor));
     let server_time = due.server_time.as_str().and_then(|time| time.parse().ok());
     Some((rows.collect(), server_time))
 }
 
-fn parse_row(row: &str, index: usize) -> DueRow {
+fn parse_row(row: &str, index: usize, redactor: &Redactor) -> DueRow {
     let refused = |problem: String, quotes| {
         let Owner { email, user_id } = serde_json::from_str(row).unwrap_or_default();
         let text = |member: &RawValue| serde_json::from_str::<String>(member.get()).ok();
         let mut names = [email, user_id].into_iter().flatten().filter_map(text);
         let named = names.find(|name| !name.is_empty());
         let persona = named.unwrap_or_else(|| format!("row {index}"));
-        RowError { persona, problem, quotes, index }
+        let shown = |text: String| clip(&redactor.redact(&text), MAX_QUOTED);
+        RowError { persona: shown(persona), problem: shown(problem), quotes, index }
     };
     let bytes = row.len();
     if bytes > MAX_ROW {
@@ -273,8 +271,12 @@ mod tests {
         })
     }
 
+    fn due(body: &[u8]) -> Option<(Vec<DueRow>, Option<Timestamp>)> {
+        parse_due(body, &Redactor::default())
+    }
+
     fn parse(rows: Vec<Value>) -> Vec<DueRow> {
-        parse_due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap().0
+        due(json!({"personas": rows, "serverTime": "…"}).to_string().as_bytes()).unwrap().0
     }
 
     #[test]
@@ -307,11 +309,11 @@ mod tests {
     fn the_servers_time_is_read_with_the_list_if_it_is_valid() {
         let time = |text: &str| {
             let body = json!({"personas": [], "serverTime": text}).to_string();
-            parse_due(body.as_bytes()).unwrap().1
+            due(body.as_bytes()).unwrap().1
         };
         assert_eq!(time("2026-11-21T09:00:00.123Z"), "2026-11-21T09:00:00.123Z".parse().ok());
         assert_eq!(time("soon"), None);
-        assert_eq!(parse_due(br#"{"personas":[]}"#).unwrap().1, None);
+        assert_eq!(due(br#"{"personas":[]}"#).unwrap().1, None);
     }
 
     #[test]
@@ -373,7 +375,7 @@ mod tests {
         let row = row().to_string().replace("Du bist Anna.", "Du bist \\ud83d.");
         let huge = row.replace("0.2", "1e400");
         let body = format!(r#"{{"personas":[{row},{huge}],"serverTime":"\udc00"}}"#);
-        let mut rows = parse_due(body.as_bytes()).unwrap().0;
+        let mut rows = due(body.as_bytes()).unwrap().0;
         assert_eq!(rows.remove(0).unwrap().system_prompt, "Du bist \u{fffd}.");
         assert_eq!(rows.remove(0).unwrap_err().persona, "persona.anna@mana.test");
         assert_eq!(parse_written(b"{\"ok\":true,\"written\":3,\"x\":\"\\ud83d\xff\"}", 3), Some(3));
@@ -382,7 +384,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_list_is_no_list() {
         for body in ["", "[]", "{}", "{\"personas\":null}", "{\"personas\":{}}", "<html>"] {
-            assert_eq!(parse_due(body.as_bytes()), None, "{body:?}");
+            assert_eq!(due(body.as_bytes()), None, "{body:?}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         mcp::{Ending, Fate, McpError, McpSession, ToolOutput},
     },
     domain::ToolName,
-    http::retry::{Retryable, Verdict},
+    http::retry::Retryable,
     metrics::SessionRenewal,
     runner::run_journal::RunJournal,
 };
@@ -222,7 +222,7 @@ impl<'a> Sessions<'a> {
         let space_id = Some(&*self.access.space_id);
         let RunJournal { fleet, persona, .. } = self.journal;
         let fresh = fleet.auth.open(&persona.email, space_id, deadline).await.map_err(|error| {
-            if error.verdict() == Verdict::Final {
+            if error.again_after().is_none() {
                 // Further attempts could lock the account.
                 *left = 0;
             }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::*;
-use crate::http::Verdict;
 
 fn gate(most: usize) -> (Arc<Gate>, Clock) {
     let clock = Clock::manual(Timestamp::UNIX_EPOCH);
@@ -16,7 +15,7 @@ fn refused(status: u16, kind: &str) -> ClaudeError {
         kind: kind.into(),
         code: None,
         message: String::new(),
-        verdict: Verdict::Transient { retry_after: None },
+        again_after: Some(Duration::ZERO),
     }
 }
 
