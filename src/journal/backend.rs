@@ -136,7 +136,6 @@ fn roll_back(mut session: Session) {
 }
 
 /// Executes a text of `count` statements.
-
 async fn rows(
     session: &mut Session,
     sql: impl SqlSafeStr,

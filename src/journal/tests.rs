@@ -358,14 +358,14 @@ pub(super) async fn dropped_at(n: usize, work: impl Future) -> bool {
 
 #[tokio::test]
 async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
-    let (mut n, mut was_dropped, mut outcomes) = (0, true, HashSet::new());
-    while was_dropped {
-        n += 1;
+    let (mut drops, mut outcomes) = (0, HashSet::new());
+    // How often a write waits depends on the threads. It waits at least once in most of the rounds.
+    for n in (1..=4).cycle().take(40) {
         let journal = Journal::in_memory().await.unwrap();
         let id = begin(&journal, "anna", "s", NOON).await;
         let posts = [post(0, "first"), post(1, "second")];
         let end = ended(RunState::Finished);
-        was_dropped = dropped_at(n, journal.end_run(id, &end, &posts, NOON)).await;
+        drops += usize::from(dropped_at(n, journal.end_run(id, &end, &posts, NOON)).await);
         // This write waits until the dropped one is completed.
         journal.set_stage(RunId::new(), "mcp").await.unwrap();
         let state = journal.run(id).await.unwrap().unwrap().state;
@@ -373,7 +373,7 @@ async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
         assert_eq!((state == RunState::Finished, kept), (kept > 0, if kept > 0 { 2 } else { 0 }));
         outcomes.insert(kept);
     }
-    assert!(outcomes.contains(&2) && n > 1, "it waits");
+    assert!(outcomes.contains(&2) && drops > 0, "no write waited");
 }
 
 #[tokio::test]

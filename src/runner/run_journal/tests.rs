@@ -190,16 +190,16 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
     let clock = Clock::manual(NOON);
     let config = BudgetConfig { daily: Some(usd(5.0)), monthly: None, persona_daily: None };
     let ended = Step::DayEnded(DayEnd::default());
-    let mut n = 0;
-    let mut was_dropped = true;
-    while was_dropped {
-        n += 1;
+    let mut drops = 0;
+    // How often a reservation waits depends on the threads. It waits at least once in most of the rounds.
+    for n in (1..=4).cycle().take(40) {
         // Settled before the next step, or with the hand-in.
         for has_step in [true, false] {
             let journal = Journal::in_memory().await.unwrap();
             let run = anna(&journal, &clock, config).await;
             // Whoever has it drops it before the request is sent.
-            was_dropped = dropped_at(n, async { run.reserve(price(1.0)).await.map(drop) }).await;
+            let reservation = async { run.reserve(price(1.0)).await.map(drop) };
+            drops += usize::from(dropped_at(n, reservation).await);
             assert!(run.books.asking.try_lock().is_ok(), "a pause need not wait for it");
             if has_step {
                 run.note(&ended).await;
@@ -222,7 +222,7 @@ async fn a_reservation_that_is_dropped_on_the_way_leaves_nothing_reserved_and_no
             assert_eq!(ask(&run, price(5.0), Bill::Lost).await, Ok(()), "{what}");
         }
     }
-    assert!(n > 1, "it waits");
+    assert!(drops > 0, "no reservation waited");
 }
 
 #[tokio::test]
