@@ -9,8 +9,9 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    AssertSqlSafe, Either, Executor, Row as _, SqlSafeStr, Sqlite, SqlitePool,
-    pool::PoolConnection, sqlite::SqliteRow,
+    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr,
+    SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use tokio::{
     runtime::Handle,
@@ -33,43 +34,76 @@ pub(super) struct Backend {
     pub folder: Option<Arc<JournalFolder>>,
 }
 
-/// One connection that stays out of its pool: whenever a connection comes back, a pool of sqlx asks the database for a
-/// sign of life, which is one exchange more. Clones share the connection.
+/// One connection, opened when it is first needed. It is not in a pool: whenever a connection comes back, a pool of
+/// sqlx asks the database for a sign of life, which is one exchange more. Clones share the connection.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
-    pool: SqlitePool,
-    connection: Arc<Mutex<Option<PoolConnection<Sqlite>>>>,
+    options: SqliteConnectOptions,
+    slot: Arc<Mutex<Slot>>,
 }
 
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// `None` before the first use, and after the connection broke: the next session opens another one.
+    connection: Option<SqliteConnection>,
+    is_closed: bool,
+}
+
+/// A connection in use.
+type Session = OwnedMutexGuard<Slot>;
+
 impl Held {
-    fn of(pool: SqlitePool) -> Self {
-        Self { pool, connection: Arc::default() }
+    fn of(options: SqliteConnectOptions) -> Self {
+        Self { options, slot: Arc::default() }
     }
 
     /// The connection, for the caller alone.
     pub(super) async fn session(&self) -> sqlx::Result<Session> {
-        let mut session = self.connection.clone().lock_owned().await;
-        if session.is_none() {
-            *session = Some(self.pool.acquire().await?);
+        let mut session = self.slot.clone().lock_owned().await;
+        if session.is_closed {
+            return Err(sqlx::Error::PoolClosed);
+        }
+        if session.connection.is_none() {
+            session.connection = Some(self.options.connect().await?);
         }
         Ok(session)
     }
 
     /// Executes SQL that is no part of a transaction.
     pub(super) async fn execute(&self, sql: String) -> sqlx::Result<()> {
-        let mut session = self.session().await?;
-        let connection = session.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
-        connection.execute(AssertSqlSafe(sql)).await.map(drop)
+        self.session().await?.connection()?.execute(AssertSqlSafe(sql)).await.map(drop)
     }
 
     async fn close(&self) {
-        drop(self.connection.lock().await.take());
-        self.pool.close().await;
+        let mut session = self.slot.lock().await;
+        session.is_closed = true;
+        if let Some(connection) = session.connection.take() {
+            // SQLite moves the log into the database file when the last connection is closed.
+            let _ = connection.close().await;
+        }
     }
 }
 
-/// A connection in use. `None` only after it broke: then the next session opens another one.
-type Session = OwnedMutexGuard<Option<PoolConnection<Sqlite>>>;
+impl Slot {
+    pub(super) fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Executes a text of `count` statements. An error that is not the database's own means that the connection is
+    /// broken.
+    async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Vec<Value>,
+        count: usize,
+    ) -> sqlx::Result<Vec<Row>> {
+        let rows = rows(self.connection()?, sql, values, count).await;
+        if rows.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
+            self.connection = None;
+        }
+        rows
+    }
+}
 
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
 pub(super) type Sql = &'static str;
@@ -80,7 +114,7 @@ pub(super) type Statement = (Sql, Vec<Value>);
 impl Backend {
     /// Executes a query on the connection for reading.
     pub(super) async fn rows(&self, sql: Sql, values: Vec<Value>) -> sqlx::Result<Vec<Row>> {
-        rows(&mut self.reader.session().await?, sql, values, 1).await
+        self.reader.session().await?.rows(sql, values, 1).await
     }
 
     /// Executes the statements in one transaction and one exchange with the database. Returns the rows of all
@@ -95,7 +129,7 @@ impl Backend {
             // sqlx's own transaction is not used: it counts nested transactions, and its count stays wrong after
             // SQLite has rolled a transaction back by itself, for example on a full disk.
             let mut session = guard(session, roll_back);
-            let rows = rows(&mut session, AssertSqlSafe(sql), values, count).await?;
+            let rows = session.rows(AssertSqlSafe(sql), values, count).await?;
             drop(ScopeGuard::into_inner(session));
             Ok(rows)
         };
@@ -114,7 +148,6 @@ impl Backend {
     /// Closes the connections after the statements that are being executed.
     pub(super) async fn close(&self) {
         self.reader.close().await;
-        // SQLite moves the log into the database file when the last connection is closed.
         self.writer.close().await;
     }
 }
@@ -124,20 +157,14 @@ impl Backend {
 fn roll_back(mut session: Session) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            // SQLite refuses the statement if it has already rolled the transaction back by itself. Any other error
-            // means that the connection is broken.
-            if let Err(error) = rows(&mut session, "ROLLBACK", vec![], 1).await
-                && error.as_database_error().is_none()
-            {
-                *session = None;
-            }
+            // SQLite refuses the statement if it has already rolled the transaction back by itself.
+            drop(session.rows("ROLLBACK", vec![], 1).await);
         });
     }
 }
 
-/// Executes a text of `count` statements.
 async fn rows(
-    session: &mut Session,
+    connection: &mut SqliteConnection,
     sql: impl SqlSafeStr,
     values: Vec<Value>,
     count: usize,
@@ -146,7 +173,6 @@ async fn rows(
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
     });
-    let connection = session.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
     let (mut rows, mut completed) = (Vec::new(), 0);
     let mut results = connection.fetch_many(query);
     while let Some(result) = results.try_next().await? {

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Booking, Journal, JournalError, NoRoom, Result, Statement, Value, number, text, time};
+use super::{
+    Booking, Journal, JournalError, Kind, NoRoom, Result, Statement, Value, number, text, time,
+};
 use crate::domain::RunId;
 
 /// For how long the time of a tool list is not renewed. Short, compared with the days for which lists are kept.
@@ -115,8 +117,8 @@ impl Journal {
                 }
             }
         }
-        // Each time there was room again, other runs took the room first.
-        Err(JournalError::Slow(attempted(&missing)))
+        let why = "other runs took the room each time";
+        Err(JournalError::Failed(attempted(&missing), Kind::Other, why.into()))
     }
 
     /// The content of the step with this number.

@@ -481,3 +481,11 @@ async fn a_control_value_that_is_garbage_is_left_aside() {
         assert_eq!(journal.trouble(), None);
     }
 }
+
+#[test]
+fn a_journal_is_dropped_without_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let journal = runtime.block_on(Journal::in_memory()).unwrap();
+    runtime.block_on(begin(&journal, "anna", "s", NOON));
+    drop(journal);
+}

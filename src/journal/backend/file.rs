@@ -5,11 +5,9 @@ mod folder;
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, SqlitePool,
+    ConnectOptions, Connection,
     migrate::MigrateError,
-    sqlite::{
-        SqliteConnectOptions as Options, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-    },
+    sqlite::{SqliteConnectOptions as Options, SqliteJournalMode, SqliteSynchronous},
 };
 
 pub(in crate::journal) use folder::JournalFolder;
@@ -47,13 +45,12 @@ impl Journal {
             check(&path).await?;
         }
         folder::open_or_make(&path).map_err(folder::refused("file", &path))?;
-        let writer = pool().connect_with(writing(options(&path)?)).await;
-        let writer = writer.map_err(|error| of_opening(&path, &error))?;
+        let writer = Held::of(writing(options(&path)?));
         bring_up_to_date(&writer, &path).await?;
         tracing::info!(bytes = size, "the journal is open");
         // This connection stays open as long as the daemon runs, so its cache is small.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
-        let (writer, reader) = (Held::of(writer), Held::of(pool().connect_lazy_with(reading)));
+        let reader = Held::of(reading);
         let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
         Ok(Self::on(Backend { writer, reader, folder }))
     }
@@ -64,10 +61,9 @@ impl Journal {
     /// If the database cannot be created.
     pub async fn in_memory() -> Result<Self> {
         let options = writing(Options::new().disable_statement_logging());
-        let pool = pool().connect_with(options).await;
-        let pool = pool.map_err(|error| failed("be made in memory", &error))?;
-        bring_up_to_date(&pool, Path::new(":memory:")).await?;
-        Ok(Self::on_one(pool))
+        let held = Held::of(options);
+        bring_up_to_date(&held, Path::new(":memory:")).await?;
+        Ok(Self::on_one(held))
     }
 
     /// Opens a journal for reading, also while a daemon uses it.
@@ -103,7 +99,7 @@ impl Journal {
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let journal = Self::on_one(pool().connect_lazy_with(how(options(&path)?)));
+        let journal = Self::on_one(Held::of(how(options(&path)?)));
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
             Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => Ok(journal),
@@ -113,8 +109,7 @@ impl Journal {
 
     /// A journal with one connection: a database in memory exists in one connection only, and the commands need no
     /// second one.
-    fn on_one(pool: SqlitePool) -> Self {
-        let held = Held::of(pool);
+    fn on_one(held: Held) -> Self {
         Self::on(Backend { writer: held.clone(), reader: held, folder: None })
     }
 
@@ -140,29 +135,27 @@ impl Journal {
 
 /// Reads the whole file and checks it. The file stays as it is; the content of the log is not moved into it.
 async fn check(path: &Path) -> Result<()> {
-    let pool = pool().connect_lazy_with(options(path)?.read_only(true));
-    let answer = sqlx::query_scalar::<_, String>(CHECK).fetch_one(&pool).await;
-    pool.close().await;
-    match answer.map_err(|error| of_opening(path, &error))? {
+    let options = options(path)?.read_only(true);
+    let answer = async {
+        let mut connection = options.connect().await?;
+        let answer = sqlx::query_scalar::<_, String>(CHECK).fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(answer)
+    };
+    match answer.await.map_err(|error: sqlx::Error| of_opening(path, &error))? {
         answer if answer == "ok" => Ok(()),
         detail => Err(JournalError::Corrupt(path.into(), one_line(&detail))),
     }
 }
 
-async fn bring_up_to_date(pool: &SqlitePool, path: &Path) -> Result<()> {
-    schema::migrator().run(pool).await.map_err(|error| match error {
+async fn bring_up_to_date(held: &Held, path: &Path) -> Result<()> {
+    let mut session = held.session().await.map_err(|error| of_opening(path, &error))?;
+    let connection = session.connection().map_err(|error| of_opening(path, &error))?;
+    // With `run`, no future around this one would be `Send`; `run_direct` is sqlx's way around that.
+    schema::migrator().run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(migration) => JournalError::Newer(path.into(), migration),
         error => JournalError::Migration(error.to_string()),
     })
-}
-
-fn pool() -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .acquire_timeout(LIMIT)
-        .test_before_acquire(false)
 }
 
 fn options(path: &Path) -> Result<Options> {

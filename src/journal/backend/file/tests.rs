@@ -393,3 +393,22 @@ async fn who_waits_until_it_is_settled_finds_what_a_dropped_caller_was_writing()
     settled.await.unwrap();
     assert_eq!(journal.steps(id).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_connection_that_broke_is_replaced_and_a_closed_journal_stays_closed() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let id = begin(&journal, "anna", "s", NOON).await;
+    for held in [&journal.backend.writer, &journal.backend.reader] {
+        let mut session = held.session().await.unwrap();
+        // Results that end before all statements were executed are what a connection without its thread gives.
+        let broken = session.rows("SELECT 1", vec![], 2).await;
+        assert!(matches!(broken, Err(sqlx::Error::WorkerCrashed)));
+        assert!(session.connection().is_err());
+    }
+    journal.append_step(id, 0, "1", NOON).await.unwrap();
+    assert_eq!(journal.steps(id).await.unwrap().len(), 1);
+    journal.close().await;
+    assert!(journal.run(id).await.is_err());
+    assert!(journal.append_step(id, 1, "2", NOON).await.is_err());
+}
