@@ -142,6 +142,8 @@ async fn a_rating_that_waits_for_money_is_not_given_up() {
         }
     })
     .await;
+    // The tick is refused as soon as the budget counts as used up, while the recovery may still be in flight.
+    world.nothing_in_flight().await;
     world.stop().await;
     assert_eq!(the_run(&world).await.state, RunState::Running, "it waits");
     world.start_again(&[("BUDGET_DAILY_USD", "5")]).await;
