@@ -1,0 +1,16 @@
+//! What runs teach: the facts of a run, and what follows from the facts of many runs.
+//!
+//! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
+//! or knows a database. `docs/insight.md` describes the facts for people who use them.
+
+pub mod line;
+mod observed;
+mod run;
+
+pub use line::Line;
+pub use observed::{Observed, ObservedCall};
+pub use run::{Fingerprint, RunFacts, SeenIssue};
+
+/// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
+/// extracted again as long as the steps exist.
+pub const EXTRACTOR: u32 = 1;
