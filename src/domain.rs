@@ -3,12 +3,14 @@
 //! Data and rules only. Nothing here does I/O, reads the environment or a clock, or knows the JSON of a peer.
 
 mod action;
+mod cause;
 mod feedback;
 mod input_hash;
 pub mod json_text;
 mod json_tokens;
 mod label;
 mod money;
+mod outcome;
 mod password;
 mod persona;
 mod redact;
@@ -18,17 +20,19 @@ mod text;
 mod tool;
 
 pub use action::{Action, IDLE_TOOL, RUN_TOOL};
+pub use cause::{Blame, Cause, Next};
 pub use feedback::{ModuleRating, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;
-pub(crate) use label::{Label, labels};
+pub(crate) use label::{Label, labels, optional_word, word};
 pub use money::{Cost, Tokens, Usd};
+pub use outcome::{Outcome, UnratedWhy};
 pub use password::derive_password;
 pub use persona::{Cadence, ModuleMix, Persona, UserId};
 pub use redact::Redactor;
 pub(crate) use redact::redact_emails;
-pub use run::{RunId, RunState};
-pub(crate) use run::{RunIdError, RunOutcome, Stage, WhyNotRun};
+pub use run::{RunId, RunState, WhyNotRun};
+pub(crate) use run::{RunIdError, RunOutcome, Stage};
 pub use slot::Slot;
 pub(crate) use text::{clip, one_line};
 pub use tool::{ModuleName, ToolName};

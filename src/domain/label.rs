@@ -38,4 +38,52 @@ macro_rules! labels {
     };
 }
 
+/// Reads and writes a label as its word, for `#[serde(with = "word")]`.
+pub(crate) mod word {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Label;
+
+    pub(crate) fn serialize<L: Label, S: Serializer>(
+        label: &L,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(label.as_str())
+    }
+
+    pub(crate) fn deserialize<'de, L: Label, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<L, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        L::parse(&text).ok_or_else(|| {
+            let words: Vec<_> = L::ALL.iter().map(|label| label.as_str()).collect();
+            D::Error::custom(format_args!("expected one of {}", words.join(", ")))
+        })
+    }
+}
+
+/// Like [`word`], for an `Option`.
+pub(crate) mod optional_word {
+    use serde::{Deserialize, Deserializer, Serializer, de::IntoDeserializer};
+
+    use super::{Label, word};
+
+    pub(crate) fn serialize<L: Label, S: Serializer>(
+        label: &Option<L>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match label {
+            Some(label) => word::serialize(label, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, L: Label, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<L>, D::Error> {
+        let text = Option::<std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.map(|text| word::deserialize(text.into_owned().into_deserializer())).transpose()
+    }
+}
+
 pub(crate) use labels;

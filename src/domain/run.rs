@@ -105,7 +105,7 @@ labels! {
 
 labels! {
     /// Why a due persona does not run.
-    pub(crate) WhyNotRun {
+    pub WhyNotRun {
         /// The persona has had its run for this day or hour.
         SlotUsed = "slot-used",
         /// The last runs of the persona have failed.
