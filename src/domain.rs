@@ -3,6 +3,7 @@
 //! Data and rules only. Nothing here does I/O, reads the environment or a clock, or knows the JSON of a peer.
 
 mod action;
+mod cause;
 mod feedback;
 mod input_hash;
 pub mod json_text;
@@ -18,6 +19,7 @@ mod text;
 mod tool;
 
 pub use action::{Action, IDLE_TOOL, RUN_TOOL};
+pub use cause::{Blame, Cause, Next};
 pub use feedback::{ModuleRating, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;

@@ -30,6 +30,7 @@ pub mod clock;
 pub mod config;
 pub mod descriptors;
 pub mod domain;
+pub mod facts;
 pub mod healthcheck;
 pub mod http;
 pub mod journal;
