@@ -21,7 +21,9 @@ const GOAL: Duration = Duration::from_micros(20);
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    for (text, input) in [(300, 2_000), (300, 20_000), (300, 200_000), (4_000, 2_000), (4_000, 200_000)] {
+    for (text, input) in
+        [(300, 2_000), (300, 20_000), (300, 200_000), (4_000, 2_000), (4_000, 200_000)]
+    {
         measure(&mut criterion, text, input);
     }
     criterion.final_summary();
@@ -54,7 +56,9 @@ fn measure(criterion: &mut Criterion, text_chars: usize, input_bytes: usize) {
     group.finish();
     took.sort_unstable();
     if let Some(median) = took.get(took.len() / 2) {
-        println!("fingerprint of {text_chars} characters and an input of {input_bytes} bytes: median {median:.1?}\n");
+        println!(
+            "fingerprint of {text_chars} characters and an input of {input_bytes} bytes: median {median:.1?}\n"
+        );
     }
 }
 
@@ -68,8 +72,14 @@ fn failure(text_chars: usize, input_bytes: usize) -> (String, String) {
         length += items[items.len() - 1].to_string().len() + 1;
     }
     let sentence = |n: usize| {
-        format!("Die Aufgabe „Müsli kaufen Nummer {n:03}“ vom 2026-11-18T14:00:05Z gibt es nicht ({n:08x}-5cd5-7b1c-9f57-2d1d7a3c81aa, HTTP 404 nach {n} ms). ")
+        format!(
+            "Die Aufgabe „Müsli kaufen Nummer {n:03}“ vom 2026-11-18T14:00:05Z gibt es nicht ({n:08x}-5cd5-7b1c-9f57-2d1d7a3c81aa, HTTP 404 nach {n} ms). "
+        )
     };
-    let text: String = (0..).map(sentence).flat_map(|text| text.chars().collect::<Vec<_>>()).take(text_chars).collect();
+    let text: String = (0..)
+        .map(sentence)
+        .flat_map(|text| text.chars().collect::<Vec<_>>())
+        .take(text_chars)
+        .collect();
     (text, json!({"items": items}).to_string())
 }

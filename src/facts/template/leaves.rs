@@ -145,11 +145,15 @@ fn is_word(c: char) -> bool {
 /// The end of `path` that a placeholder has room for, from the beginning of a key.
 fn name(path: &str) -> String {
     let path = if path.is_empty() { ROOT } else { path };
-    let safe = |c: char| u8::try_from(c).ok().filter(|&byte| is_of_name(byte)).map_or('_', char::from);
+    let safe =
+        |c: char| u8::try_from(c).ok().filter(|&byte| is_of_name(byte)).map_or('_', char::from);
     let mut name: String = path.chars().map(safe).collect();
     if name.len() > LONGEST_NAME {
-        let key = name[name.len() - LONGEST_NAME - 1..].find('.').map(|dot| name.len() - LONGEST_NAME + dot);
-        let key = key.or_else(|| name.rfind('.').map(|dot| dot + 1)).filter(|&key| key < name.len());
+        let key = name[name.len() - LONGEST_NAME - 1..]
+            .find('.')
+            .map(|dot| name.len() - LONGEST_NAME + dot);
+        let key =
+            key.or_else(|| name.rfind('.').map(|dot| dot + 1)).filter(|&key| key < name.len());
         name.drain(..key.unwrap_or_default());
         name.truncate(LONGEST_NAME);
     }
@@ -158,7 +162,8 @@ fn name(path: &str) -> String {
 
 /// Calls `look` with each string of `json` and its path: keys, and `*` for the items of an array.
 fn walk(json: &str, look: &mut dyn FnMut(&str, &str)) -> Result<(), serde_json::Error> {
-    Walk { path: &mut String::new(), look }.deserialize(&mut serde_json::Deserializer::from_str(json))
+    Walk { path: &mut String::new(), look }
+        .deserialize(&mut serde_json::Deserializer::from_str(json))
 }
 
 struct Walk<'w> {

@@ -46,8 +46,13 @@ fn replaced(line: &str) -> String {
             length
         } else {
             let kept = if is_number { kept(rest, &out.text) } else { None };
-            let length = kept.unwrap_or(c.len_utf8());
-            out.push(&rest[..length], kept.unwrap_or(1));
+            // Nothing begins within a run of letters. A piece that ends where the template may be cut is a piece
+            // of its own.
+            let room = (LONGEST - 1).saturating_sub(out.length).max(1);
+            let letters = || rest.bytes().take(room).take_while(u8::is_ascii_alphabetic).count();
+            let length = kept.unwrap_or_else(|| letters().max(c.len_utf8()));
+            let piece = &rest[..length];
+            out.push(piece, if piece.is_ascii() { length } else { 1 });
             length
         };
         is_in_word = out.text.ends_with(is_word);
@@ -97,9 +102,16 @@ fn word(rest: &str) -> Option<(&'static str, usize)> {
 }
 
 fn url(rest: &str) -> Option<usize> {
-    let scheme = rest.bytes().take(20).take_while(|&b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)).count();
+    let scheme = rest
+        .bytes()
+        .take(20)
+        .take_while(|&b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        .count();
     let host = rest[scheme..].strip_prefix("://")?;
-    let is_end = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\'' | '`' | ')' | ']' | '}' | OPEN | CLOSE | CUT);
+    let is_end = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '<' | '>' | '"' | '\'' | '`' | ')' | ']' | '}' | OPEN | CLOSE | CUT)
+    };
     let url = &rest[..rest.len() - host.len() + host.find(is_end).unwrap_or(host.len())];
     let url = url.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '/');
     // An address that a placeholder is a part of is one address.
@@ -108,7 +120,11 @@ fn url(rest: &str) -> Option<usize> {
 
 fn email(bytes: &[u8]) -> Option<usize> {
     let run = |bytes: &[u8], more: &[u8], most: usize| {
-        bytes.iter().take(most).take_while(|b| b.is_ascii_alphanumeric() || more.contains(b)).count()
+        bytes
+            .iter()
+            .take(most)
+            .take_while(|b| b.is_ascii_alphanumeric() || more.contains(b))
+            .count()
     };
     let local = run(bytes, b"._%+-", 64);
     let domain = bytes.get(local..)?.strip_prefix(b"@")?;
@@ -137,7 +153,13 @@ fn date(bytes: &[u8]) -> Option<usize> {
         .or_else(|| pattern(bytes, "dd/dd/dddd"))
         .or_else(|| pattern(bytes, "d/d/dddd"))?;
     let rest = &bytes[day..];
-    let gap = rest.len() - rest.strip_prefix(b"T").or(rest.strip_prefix(b", ")).or(rest.strip_prefix(b" ")).unwrap_or(rest).len();
+    let gap = rest.len()
+        - rest
+            .strip_prefix(b"T")
+            .or(rest.strip_prefix(b", "))
+            .or(rest.strip_prefix(b" "))
+            .unwrap_or(rest)
+            .len();
     Some(match clock(&rest[gap..]) {
         Some(time) if gap > 0 => day + gap + time,
         _ => day,
@@ -153,13 +175,18 @@ fn clock(bytes: &[u8]) -> Option<usize> {
         end += if digits > 0 { digits + 1 } else { 0 };
     }
     let zone = &bytes[end..];
-    let zone = if zone.starts_with(b"Z") { Some(1) } else { pattern(zone, "+dd:dd").or_else(|| pattern(zone, "-dd:dd")) };
+    let zone = if zone.starts_with(b"Z") {
+        Some(1)
+    } else {
+        pattern(zone, "+dd:dd").or_else(|| pattern(zone, "-dd:dd"))
+    };
     Some(end + zone.unwrap_or_default())
 }
 
 /// Length of `pattern` if `bytes` begin with it, where `d` is a digit, and no further digit follows.
 fn pattern(bytes: &[u8], pattern: &str) -> Option<usize> {
-    let fits = |(byte, form): (&u8, u8)| if form == b'd' { byte.is_ascii_digit() } else { *byte == form };
+    let fits =
+        |(byte, form): (&u8, u8)| if form == b'd' { byte.is_ascii_digit() } else { *byte == form };
     let is_there = bytes.len() >= pattern.len() && bytes.iter().zip(pattern.bytes()).all(fits);
     let is_whole = !bytes.get(pattern.len()).is_some_and(u8::is_ascii_digit);
     (is_there && is_whole).then_some(pattern.len())
@@ -189,7 +216,8 @@ fn is_before_fraction(after: &str) -> bool {
 /// A number. Digits behind a capital are part of a code, such as `E11000`.
 fn number(rest: &str, before: &str) -> Option<(&'static str, usize)> {
     let last = before.chars().next_back();
-    let is_signed = rest.starts_with(['-', '+']) && !last.is_some_and(|c| is_word(c) || "-+.,".contains(c));
+    let is_signed =
+        rest.starts_with(['-', '+']) && !last.is_some_and(|c| is_word(c) || "-+.,".contains(c));
     let digits = &rest[usize::from(is_signed)..];
     let mut length = leading_digits(digits);
     let joins_word = last.is_some_and(is_word);
@@ -208,8 +236,10 @@ fn number(rest: &str, before: &str) -> Option<(&'static str, usize)> {
     let unit = after.chars().take_while(|c| c.is_alphabetic()).count();
     // A placeholder right behind the letters is a further part of the word.
     let has_end = !after.chars().nth(unit).is_some_and(|c| is_word(c) || unit > 0 && c == OPEN);
-    let stands_alone = after.starts_with('_') || has_end && (unit == 0 || unit <= LONGEST_UNIT && !joins_word);
-    (stands_alone && kept(rest, before).is_none()).then_some(("number", usize::from(is_signed) + length))
+    let stands_alone =
+        after.starts_with('_') || has_end && (unit == 0 || unit <= LONGEST_UNIT && !joins_word);
+    (stands_alone && kept(rest, before).is_none())
+        .then_some(("number", usize::from(is_signed) + length))
 }
 
 /// Length of a code that stays: three digits after `HTTP`, `status` or `code`, a JSON-RPC error code, the code of
@@ -235,8 +265,12 @@ fn kept(rest: &str, before: &str) -> Option<usize> {
     let word = before.trim_end_matches(SEPARATORS);
     let is_near = before.len() - word.len() <= 3;
     let version = word.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let is_status = ["http", "status", "code"].iter().any(|name| ends_with(word, name)) || ends_with(version, "http/");
-    let is_rpc = is_negative && digits == 5 && rest.starts_with("-32") && (ends_with(word, "error") || ends_with(word, "code"));
+    let is_status = ["http", "status", "code"].iter().any(|name| ends_with(word, name))
+        || ends_with(version, "http/");
+    let is_rpc = is_negative
+        && digits == 5
+        && rest.starts_with("-32")
+        && (ends_with(word, "error") || ends_with(word, "code"));
     (is_near && (is_rpc || !is_negative && digits == 3 && is_status)).then_some(length)
 }
 

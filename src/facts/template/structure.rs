@@ -5,12 +5,17 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Deserializer, Value, value::RawValue};
 
-use super::{clean::is_blank, head, patterns, placeholder::{self, is_of_name}};
+use super::{
+    clean::is_blank,
+    head, patterns,
+    placeholder::{self, is_of_name},
+};
 
 /// What the text of rejected input is replaced by begins with this.
 const REJECTED: &str = "rejected input: ";
 /// Words in capitals that many messages begin with, and that are no codes.
-const NO_CODES: [&str; 8] = ["ERROR", "WARNING", "FATAL", "FAILED", "FAILURE", "EXCEPTION", "PANIC", "DEBUG"];
+const NO_CODES: [&str; 8] =
+    ["ERROR", "WARNING", "FATAL", "FAILED", "FAILURE", "EXCEPTION", "PANIC", "DEBUG"];
 const LONGEST_CODE: usize = 64;
 /// Shortest code that a message begins with, if the code is one word. In JSON a code may be shorter.
 const SHORTEST_WORD: usize = 5;
@@ -28,14 +33,18 @@ pub(crate) fn code_of(text: &str) -> Option<&str> {
         }
         text = of("error").filter(|error| error.starts_with('{'))?;
     }
-    let text = text.strip_prefix("MCP error ").and_then(|text| Some(text.split_once(": ")?.1)).unwrap_or(text);
+    let text = text
+        .strip_prefix("MCP error ")
+        .and_then(|text| Some(text.split_once(": ")?.1))
+        .unwrap_or(text);
     let text = text.strip_prefix("Error: ").unwrap_or(text);
     if let Some((code, _)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         return Some(code).filter(|code| is_code(code));
     }
     let code = &text[..text.bytes().take_while(|&byte| is_of_code(byte)).count()];
     let after = text[code.len()..].trim_end();
-    let is_distinct = code.contains('_') || code.len() >= SHORTEST_WORD && !NO_CODES.contains(&code);
+    let is_distinct =
+        code.contains('_') || code.len() >= SHORTEST_WORD && !NO_CODES.contains(&code);
     let is_prefix = after.is_empty() || after.starts_with(':') && !after[1..].starts_with('/');
     (is_code(code) && is_distinct && is_prefix).then_some(code)
 }
@@ -49,7 +58,9 @@ pub(crate) fn rejected_fields(text: &str) -> Vec<(String, String)> {
         let fields = fields.split(", ").filter_map(|field| field.split_once(' '));
         return fields.map(|(path, code)| (safe(path, "."), safe(code, "invalid"))).collect();
     }
-    let has_wording = ["Input validation error", "Invalid arguments for tool"].iter().any(|words| text.contains(words));
+    let has_wording = ["Input validation error", "Invalid arguments for tool"]
+        .iter()
+        .any(|words| text.contains(words));
     let issues = match text.find('[') {
         Some(at) if at == 0 || has_wording => &text[at + 1..],
         _ => return Vec::new(),
@@ -86,7 +97,12 @@ fn rejected(fields: &[(String, String)]) -> String {
 
 fn unwrapped(line: &str) -> Option<Result<String, String>> {
     let members: Vec<_> = members(line).collect();
-    let of = |name| members.iter().find(|(key, _)| key == name).and_then(|(_, value)| serde_json::from_str(value.get()).ok());
+    let of = |name| {
+        members
+            .iter()
+            .find(|(key, _)| key == name)
+            .and_then(|(_, value)| serde_json::from_str(value.get()).ok())
+    };
     let error = match of("error") {
         Some(Value::String(error)) => Some(error),
         Some(Value::Object(error)) => Some(Value::Object(error).to_string()),
@@ -130,7 +146,9 @@ impl Issue {
         let code = safe(&self.code.or(self.message)?, "invalid");
         let mut steps: Vec<String> = match self.path {
             Path::Text(path) => path.split('.').map(step).collect(),
-            Path::Steps(steps) => steps.iter().map(|value| value.as_str().map_or("*".to_owned(), step)).collect(),
+            Path::Steps(steps) => {
+                steps.iter().map(|value| value.as_str().map_or("*".to_owned(), step)).collect()
+            }
         };
         let mut path = |key: Option<&String>| {
             let depth = steps.len();
@@ -139,7 +157,11 @@ impl Issue {
             steps.truncate(depth);
             (path, code.clone())
         };
-        Some(if self.keys.is_empty() { vec![path(None)] } else { self.keys.iter().map(|key| path(Some(key))).collect() })
+        Some(if self.keys.is_empty() {
+            vec![path(None)]
+        } else {
+            self.keys.iter().map(|key| path(Some(key))).collect()
+        })
     }
 }
 
@@ -152,7 +174,8 @@ fn step(key: &str) -> String {
 
 /// `text` in the characters of a name, at most [`LONGEST_CODE`]; `otherwise` if it is empty.
 fn safe(text: &str, otherwise: &str) -> String {
-    let safe = |c: char| u8::try_from(c).ok().filter(|&byte| is_of_name(byte)).map_or('_', char::from);
+    let safe =
+        |c: char| u8::try_from(c).ok().filter(|&byte| is_of_name(byte)).map_or('_', char::from);
     let safe: String = text.chars().take(LONGEST_CODE).map(safe).collect();
     if safe.is_empty() { otherwise.to_owned() } else { safe }
 }
@@ -193,7 +216,9 @@ fn plain(json: &str) -> Option<&str> {
 }
 
 fn is_code(text: &str) -> bool {
-    (3..=LONGEST_CODE).contains(&text.len()) && text.as_bytes()[0].is_ascii_uppercase() && text.bytes().all(is_of_code)
+    (3..=LONGEST_CODE).contains(&text.len())
+        && text.as_bytes()[0].is_ascii_uppercase()
+        && text.bytes().all(is_of_code)
 }
 
 fn is_of_code(byte: u8) -> bool {

@@ -28,7 +28,10 @@ fn what_differs_each_time_becomes_a_placeholder() {
         ("blob deadbeef1 and 0xdeadbeef9 differ", "blob ‹number› and ‹number› differ"),
         ("deadbeef is food", "deadbeef is food"),
         ("key 01ARZ3NDEKTSV4RRFFQ69G5FAV", "key ‹id›"),
-        ("habit_123 took 10012ms, -3.5 or 1,000 of item42", "habit_‹number› took ‹number›ms, ‹number› or ‹number› of item‹number›"),
+        (
+            "habit_123 took 10012ms, -3.5 or 1,000 of item42",
+            "habit_‹number› took ‹number›ms, ‹number› or ‹number› of item‹number›",
+        ),
         ("E11000 and HTTP_404 and S3_ERROR stay", "E11000 and HTTP_404 and S3_ERROR stay"),
     ] {
         assert_eq!(plain(text), template, "{text}");
@@ -47,7 +50,10 @@ fn codes_stay() {
     ] {
         assert_eq!(plain(text), text);
     }
-    assert_eq!(plain("HTTP 5020, 502 rows, code 12"), "HTTP ‹number›, ‹number› rows, code ‹number›");
+    assert_eq!(
+        plain("HTTP 5020, 502 rows, code 12"),
+        "HTTP ‹number›, ‹number› rows, code ‹number›"
+    );
 }
 
 #[test]
@@ -70,7 +76,10 @@ fn json_says_its_code_or_its_error() {
     for (text, template) in [
         (r#"{"code":"VAULT_MISSING","message":"No vault in habits"}"#, "VAULT_MISSING"),
         ("{\n  \"error\": \"Task 5\\nnot found\"\n}", "Task ‹number›"),
-        (r#"{"error":{"code":1062,"message":"Duplicate entry 7"}}"#, "code=1062: Duplicate entry ‹number›"),
+        (
+            r#"{"error":{"code":1062,"message":"Duplicate entry 7"}}"#,
+            "code=1062: Duplicate entry ‹number›",
+        ),
         (r#"{"error":"{\"error\":\"{\\\"code\\\":\\\"A_B\\\"}\"}"}"#, "A_B"),
         (r#"{"code":"not_found","error":"no 5"}"#, "not_found: no ‹number›"),
         (r#"{"message":"no 5"}"#, "no ‹number›"),
@@ -98,7 +107,18 @@ fn a_coded_error_is_its_code() {
         assert_eq!(template(Cause::Coded, text, NOTHING), "VAULT_MISSING");
     }
     assert_eq!(code_of("FORBIDDEN: no"), Some("FORBIDDEN"));
-    for text in ["ERROR: no", "HTTP 500", "HTTP://a", "Task_A: no", "A_B no", "", "[", "{", "[]", r#"{"code":"a_b"}"#] {
+    for text in [
+        "ERROR: no",
+        "HTTP 500",
+        "HTTP://a",
+        "Task_A: no",
+        "A_B no",
+        "",
+        "[",
+        "{",
+        "[]",
+        r#"{"code":"a_b"}"#,
+    ] {
         assert_eq!(code_of(text), None, "{text}");
     }
 }
@@ -111,9 +131,14 @@ fn rejected_input_is_its_fields_and_codes_sorted() {
         \"keys\": [\n      \"due\"\n    ],\n    \"path\": [],\n    \"message\": \"Unrecognized key: \\\"due\\\"\"\n  },\n  {\n    \
         \"expected\": \"string\",\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"date\"\n    ]\n  }\n]";
     let pair = |path: &str, code: &str| (path.to_owned(), code.to_owned());
-    let fields = [pair("items.*.title", "too_small"), pair("due", "unrecognized_keys"), pair("date", "invalid_type")];
+    let fields = [
+        pair("items.*.title", "too_small"),
+        pair("due", "unrecognized_keys"),
+        pair("date", "invalid_type"),
+    ];
     assert_eq!(rejected_fields(zod), fields);
-    let expected = "rejected input: date invalid_type, due unrecognized_keys, items.*.title too_small";
+    let expected =
+        "rejected input: date invalid_type, due unrecognized_keys, items.*.title too_small";
     for cause in [Cause::RejectedInput, Cause::Handler] {
         assert_eq!(template(cause, zod, r#"{"date":"title"}"#), expected);
     }
@@ -126,7 +151,10 @@ fn rejected_input_is_its_fields_and_codes_sorted() {
 
 #[test]
 fn hostile_characters_do_not_reach_a_template() {
-    assert_eq!(plain("a\0b\u{202e}c\u{1b}[31m\u{2028}d \t e\u{200b}\nsecond line"), "a bc [‹number›m d e");
+    assert_eq!(
+        plain("a\0b\u{202e}c\u{1b}[31m\u{2028}d \t e\u{200b}\nsecond line"),
+        "a bc [‹number›m d e"
+    );
     assert_eq!(plain("\0\n \u{200e}first\r\nsecond"), "first");
     let emoji = "😀".repeat(2_000);
     assert_eq!(plain(&emoji).chars().count(), 300);
@@ -138,7 +166,9 @@ fn hostile_characters_do_not_reach_a_template() {
 
 #[test]
 fn one_issue_whatever_the_input_and_the_ids() {
-    let text = |title: &str| format!("Gewohnheit „{title}“ gibt es schon, {}", "sagt der Dienst ".repeat(30));
+    let text = |title: &str| {
+        format!("Gewohnheit „{title}“ gibt es schon, {}", "sagt der Dienst ".repeat(30))
+    };
     let yoga = fingerprint(&text("Yoga"), &json!({"habit": {"title": "Yoga"}}));
     let other = "Meditation am Morgen";
     assert_eq!(yoga, fingerprint(&text(other), &json!({"habit": {"title": other}})));
@@ -147,15 +177,14 @@ fn one_issue_whatever_the_input_and_the_ids() {
 /// A word that is part of no fixed text below.
 fn word() -> impl Strategy<Value = String> {
     "[a-zäöüß]{4,20}( [a-zäöüß]{4,9}){0,3}".prop_filter("part of the fixed text", |word| {
-        !["task", "does", "exist", "aufgabe"].iter().any(|fixed| word.contains(fixed) || fixed.contains(word))
+        !["task", "does", "exist", "aufgabe"]
+            .iter()
+            .any(|fixed| word.contains(fixed) || fixed.contains(word))
     })
 }
 
 fn id() -> impl Strategy<Value = String> {
-    prop_oneof![
-        any::<u32>().prop_map(|n| n.to_string()),
-        "[0-9a-f]{3}[0-9][0-9a-f]{8,40}",
-    ]
+    prop_oneof![any::<u32>().prop_map(|n| n.to_string()), "[0-9a-f]{3}[0-9][0-9a-f]{8,40}",]
 }
 
 fn uuid() -> impl Strategy<Value = String> {
@@ -170,11 +199,41 @@ fn hostile() -> impl Strategy<Value = String> {
         "[0-9]{1,5}",
         any::<char>().prop_map(String::from),
         prop::sample::select(vec![
-            "HTTP", "http/", "code", "code=", "error ", "-32601", "404", "‹title›", "‹number›", "{\"code\":", "\"error\":",
-            "\"A_B\"", "{\"error\":\"", "VAULT_MISSING", ": ", "rejected input: ", "[{\"path\":\"a\",\"code\":\"b\"}]",
-            "Input validation error", "title", "number", "2026-11-18", "T14:00", "a@b.de", "http://x.y", "e\u{301}",
-            "\u{202e}", "\0", "\n", "deadbeef1", "0x", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "milch", "Milch kaufen",
-        ]).prop_map(str::to_owned),
+            "HTTP",
+            "http/",
+            "code",
+            "code=",
+            "error ",
+            "-32601",
+            "404",
+            "‹title›",
+            "‹number›",
+            "{\"code\":",
+            "\"error\":",
+            "\"A_B\"",
+            "{\"error\":\"",
+            "VAULT_MISSING",
+            ": ",
+            "rejected input: ",
+            "[{\"path\":\"a\",\"code\":\"b\"}]",
+            "Input validation error",
+            "title",
+            "number",
+            "2026-11-18",
+            "T14:00",
+            "a@b.de",
+            "http://x.y",
+            "e\u{301}",
+            "\u{202e}",
+            "\0",
+            "\n",
+            "deadbeef1",
+            "0x",
+            "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+            "milch",
+            "Milch kaufen",
+        ])
+        .prop_map(str::to_owned),
     ];
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
@@ -182,20 +241,37 @@ fn hostile() -> impl Strategy<Value = String> {
 fn inputs() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         hostile().prop_map(|text| Value::String(text.chars().take(30).collect())),
-        prop::sample::select(vec!["title", "number", "Milch kaufen", "milch", "code", "error", "VAULT_MISSING", "rejected", "item"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "title",
+            "number",
+            "Milch kaufen",
+            "milch",
+            "code",
+            "error",
+            "VAULT_MISSING",
+            "rejected",
+            "item"
+        ])
+        .prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec(("[a-z.‹ 0-9]{0,20}", inner), 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::vec(("[a-z.‹ 0-9]{0,20}", inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
 
 fn causes() -> impl Strategy<Value = Cause> {
-    prop::sample::select(vec![Cause::Handler, Cause::Coded, Cause::Rpc, Cause::RejectedInput, Cause::Unreachable])
+    prop::sample::select(vec![
+        Cause::Handler,
+        Cause::Coded,
+        Cause::Rpc,
+        Cause::RejectedInput,
+        Cause::Unreachable,
+    ])
 }
 
 proptest! {
