@@ -3,6 +3,5 @@
 mod fingerprint;
 mod template;
 
-pub use fingerprint::Fingerprint;
-pub use template::template;
-pub(crate) use template::{code_of, rejected_fields};
+pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
+pub use template::{code_of, rejected_fields, template};
