@@ -4,15 +4,19 @@
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
 pub mod coverage;
+mod fingerprint;
 pub mod line;
 mod observed;
 mod run;
 pub mod share;
 pub mod state;
+mod template;
 
+pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
-pub use run::{Fingerprint, RunFacts, SeenIssue};
+pub use run::{RunFacts, SeenIssue};
+pub use template::{code_of, rejected_fields, template};
 
 /// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
 /// extracted again as long as the steps exist.
