@@ -275,7 +275,7 @@ fn causes() -> impl Strategy<Value = Cause> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn two_ids_and_two_inputs_have_one_fingerprint(titles in (word(), word()), ids in (id(), id()), uuids in (uuid(), uuid())) {
