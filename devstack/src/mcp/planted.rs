@@ -126,7 +126,7 @@ impl PlantedFault {
     }
 
     /// Lets the fault strike `percent` of a hundred calls. Which calls follows from the server's seed, the
-    /// fault's name, the persona, and the number of its calls that the fault could have struck.
+    /// fault's name, the persona, the tool, and the number of such calls that the fault could have struck.
     #[must_use]
     pub fn sometimes(mut self, percent: u64) -> Self {
         self.percent = percent;
@@ -212,8 +212,9 @@ pub(super) struct Planted {
 #[derive(Debug, Default)]
 struct State {
     faults: Vec<PlantedFault>,
-    /// How many targets a fault could have struck, by fault and persona.
-    chances: HashMap<(String, String), u64>,
+    /// How many targets a fault could have struck, by fault, persona and tool. Calls that a persona makes at
+    /// the same time are of different tools, so that their order decides nothing.
+    chances: HashMap<String, u64>,
     strikes: Vec<Strike>,
 }
 
@@ -239,10 +240,9 @@ impl Planted {
         let mut state = self.lock();
         let State { faults, chances, strikes } = &mut *state;
         let fault = faults.iter().filter(|fault| fault.concerns(stage, target)).find(|fault| {
-            let so_far = (fault.name.clone(), target.persona.to_owned());
-            let number = chances.entry(so_far).or_default();
+            let draw = format!("{} {} {}", fault.name, target.persona, target.tool);
+            let number = chances.entry(draw.clone()).or_default();
             *number += 1;
-            let draw = format!("{} {}", fault.name, target.persona);
             Chance::named(self.seed, &draw, *number).percent(fault.percent)
         })?;
         let number = 1 + strikes.iter().filter(|strike| strike.fault == fault.name).count();

@@ -328,3 +328,19 @@ async fn each_seed_is_another_course_of_the_same_days() {
     }
     assert_eq!(days.len(), 3);
 }
+
+#[tokio::test]
+async fn variety_lets_less_liked_modules_come_first_more_often() {
+    let mut first = Vec::new();
+    for variety in [0, 8] {
+        let client = with_manner(SOMEONE, Manner { variety, ..Manner::default() }).await;
+        let mut journals = 0;
+        for _ in 0..30 {
+            let run = play(&client, SOMEONE, working).await;
+            let write = run.calls.iter().find(|call| call.name != "todo_list").unwrap();
+            journals += usize::from(write.name == "journal_add");
+        }
+        first.push(journals);
+    }
+    assert!(first[0] < first[1] && first[1] < 30, "{first:?}");
+}
