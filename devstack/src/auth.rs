@@ -116,7 +116,7 @@ pub struct Listing {
 /// persona counts as active from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// When the batch was accepted.
+    /// When the batch was accepted, by the calendar.
     pub at: Timestamp,
     /// User id of the persona that the batch belongs to.
     pub user: String,
@@ -364,7 +364,7 @@ impl ManaAuth {
 
     /// User ids of the personas that are due now.
     pub async fn due_now(&self) -> Vec<String> {
-        let due = readable(self.auth.store.due(self.auth.clock.now(), false).await);
+        let due = readable(self.auth.store.due(self.auth.clock.calendar(), false).await);
         due.into_iter().map(|due| due.persona.user_id).collect()
     }
 

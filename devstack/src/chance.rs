@@ -13,6 +13,16 @@ impl Chance {
         Self(mixer.next() ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
+    /// The numbers of this seed for something that has a name and a number: they do not depend on the order in
+    /// which such things are asked for.
+    pub fn named(seed: u64, name: &str, number: u64) -> Self {
+        // FNV-1a: short, and the same on every machine and in every build.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self::new(seed ^ hash, number)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -31,6 +31,7 @@ use crate::{clock::Clock, wire::Served};
 mod bill;
 mod cache;
 mod desk;
+mod manner;
 mod memory;
 mod model;
 mod persona;
@@ -48,6 +49,7 @@ mod tests;
 pub use bill::Bill;
 pub use cache::CacheUsage;
 pub use desk::Desk;
+pub use manner::{LOUD_CALLS, Manner, Rates};
 pub use prompt::tokens_of_tools;
 pub use rate_limit::RateLimit;
 pub use request::{ParsedRequest, ToolOutcome};
@@ -74,6 +76,8 @@ pub struct ClaudeOptions {
     /// Whether [`FakeClaude::requests`] keeps requests; `false` for tests with more requests than memory can
     /// hold.
     pub keeps_requests: bool,
+    /// Decides what the personas do. Each seed is another course of the same days.
+    pub seed: u64,
 }
 
 impl Default for ClaudeOptions {
@@ -84,6 +88,7 @@ impl Default for ClaudeOptions {
             latency: Duration::ZERO,
             rate_limit: None,
             keeps_requests: true,
+            seed: 0,
         }
     }
 }
@@ -112,6 +117,7 @@ impl FakeClaude {
             api_key: options.api_key,
             replies: options.replies,
             keeps_requests: options.keeps_requests,
+            seed: options.seed,
             in_flight: AtomicUsize::new(0),
             peak_in_flight: AtomicUsize::new(0),
             state: Mutex::new(Inner { latency: options.latency, limiter, ..Inner::default() }),
@@ -142,6 +148,11 @@ impl FakeClaude {
         rule: impl Fn(&ParsedRequest) -> Option<Scripted> + Send + Sync + 'static,
     ) {
         self.state.lock().rule = Some(Arc::new(rule));
+    }
+
+    /// Gives the persona with this system prompt another manner from now on.
+    pub fn set_manner(&self, system_prompt: &str, manner: Manner) {
+        self.state.lock().manners.insert(system_prompt.to_owned(), manner);
     }
 
     /// Sets these headers on the next answer to a valid request, in place of the answer's headers with the
@@ -201,6 +212,7 @@ struct Shared {
     api_key: String,
     replies: usize,
     keeps_requests: bool,
+    seed: u64,
     in_flight: AtomicUsize,
     peak_in_flight: AtomicUsize,
     clock: Clock,
@@ -226,6 +238,8 @@ struct Inner {
     refuses_thinking: usize,
     /// Number of main turns that each persona has begun, by system prompt.
     runs: HashMap<String, u64>,
+    /// By system prompt.
+    manners: HashMap<String, Manner>,
 }
 
 impl fmt::Debug for Inner {
@@ -327,8 +341,10 @@ impl Shared {
             *runs += 1;
         }
         let run = *runs;
+        let manner = inner.manners.get(&request.system).copied().unwrap_or_default();
         drop(inner);
-        persona::answer(request, run, self.replies)
+        let part = persona::Part { manner, run, replies: self.replies, seed: self.seed };
+        persona::answer(request, &part)
     }
 }
 

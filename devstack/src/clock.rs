@@ -1,11 +1,12 @@
-//! The clock of all peers; tests can set it to a date and change its speed.
+//! The clock of all peers; tests can set it to a date and change its speed. Its calendar can be set ahead
+//! without it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// The wall-clock time of the peers. Clones share the same time.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ struct Reading {
     since: Instant,
     /// Seconds shown per real second, ≥ 0.
     speed: f64,
+    /// How far the calendar is ahead of the clock.
+    ahead: SignedDuration,
 }
 
 impl Reading {
@@ -42,12 +45,37 @@ impl Clock {
 
     /// A clock that shows `start` now and runs at normal speed.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(Reading { shown: start, since: Instant::now(), speed: 1.0 })))
+        Self(Arc::new(Mutex::new(Reading {
+            shown: start,
+            since: Instant::now(),
+            speed: 1.0,
+            ahead: SignedDuration::ZERO,
+        })))
     }
 
     /// The time that the clock shows now.
     pub fn now(&self) -> Timestamp {
         self.reading().now()
+    }
+
+    /// The time of the product: what /due calls `serverTime`, who is due by it, when rows and entries were
+    /// written, and the day that planted faults go by. JWTs, sessions and limits go by [`Clock::now`], so that
+    /// days can pass here while a daemon with a clock of its own keeps its sessions.
+    pub fn calendar(&self) -> Timestamp {
+        let reading = self.reading();
+        reading.now().checked_add(reading.ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Sets the calendar forward by `by`; the clock does not change.
+    pub fn turn(&self, by: Duration) {
+        let mut reading = self.reading();
+        let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+        reading.ahead = reading.ahead.saturating_add(by);
+    }
+
+    /// Sets the calendar forward by one day.
+    pub fn step_day(&self) {
+        self.turn(Duration::from_hours(24));
     }
 
     /// Sets the clock to `to`, forward or back; the speed does not change.
@@ -72,5 +100,25 @@ impl Clock {
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_turns_without_the_clock_and_advances_with_it() {
+        let start: Timestamp = "2026-03-09T11:00:00Z".parse().unwrap();
+        let clock = Clock::starting_at(start);
+        clock.set_speed(0.0);
+        clock.set(start);
+        assert_eq!(clock.calendar(), start);
+        clock.step_day();
+        clock.turn(Duration::from_mins(10));
+        assert_eq!(clock.now(), start);
+        assert_eq!(clock.calendar().to_string(), "2026-03-10T11:10:00Z");
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(clock.calendar().to_string(), "2026-03-10T12:10:00Z");
     }
 }

@@ -1,4 +1,5 @@
-//! Embedded peers of the persona runner, over real sockets: mana-auth, mana-mcp and a scripted Claude.
+//! Embedded peers of the persona runner, over real sockets: mana-auth, mana-mcp, the product's health endpoint
+//! and a scripted Claude.
 //!
 //! Each peer behaves as `docs/contracts` describes and refuses what the real peer refuses. Tests and the demo
 //! start a whole [`Devstack`]. Every peer records the requests it receives ([`recorder::Recorder`]), can be
@@ -16,6 +17,7 @@ pub mod jwt;
 pub mod marked;
 pub mod mcp;
 pub mod picture;
+pub mod product;
 pub mod recorder;
 pub mod wire;
 
@@ -29,6 +31,7 @@ use claude::{ClaudeOptions, FakeClaude};
 use clock::Clock;
 use jwt::Keys;
 use mcp::{ManaMcp, McpOptions};
+use product::Product;
 
 /// How the peers behave.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +46,7 @@ pub struct Options {
     pub folder_in_memory: bool,
 }
 
-/// All three peers. They share what the real peers share: mana-mcp accepts the JWTs of mana-auth and knows
+/// All peers. They share what the real peers share: mana-mcp accepts the JWTs of mana-auth and knows
 /// which users have a vault there.
 #[derive(Debug)]
 pub struct Devstack {
@@ -53,7 +56,9 @@ pub struct Devstack {
     pub mcp: ManaMcp,
     /// The scripted Claude of this devstack.
     pub claude: FakeClaude,
-    /// The clock that all three peers read.
+    /// The health endpoint of the product. No variable of [`Self::environment`] names it.
+    pub product: Product,
+    /// The clock that all peers read.
     pub clock: Clock,
     environment: Vec<(&'static str, String)>,
     data: DataFolder,
@@ -93,6 +98,9 @@ pub enum StartError {
     /// mana-mcp could not be started.
     #[error("mana-mcp: {0}")]
     Mcp(#[from] mcp::StartError),
+    /// No port could be bound for the health endpoint.
+    #[error("health endpoint: {0}")]
+    Product(#[from] std::io::Error),
     /// The scripted Claude could not be started.
     #[error("Claude: {0}")]
     Claude(#[from] claude::StartError),
@@ -112,6 +120,7 @@ impl Devstack {
         let has_vault = Arc::new(move |user: &str| vaults.is_initialised(user));
         let mcp = ManaMcp::start(options.mcp, clock.clone(), keys, has_vault).await?;
         let claude = FakeClaude::start(options.claude, clock.clone()).await?;
+        let product = Product::start().await?;
         let data = DataFolder::new(options.folder_in_memory);
         let environment = vec![
             ("MANA_AUTH_URL", auth.url().to_owned()),
@@ -121,7 +130,7 @@ impl Devstack {
             ("ANTHROPIC_API_KEY", api_key),
             ("RUNNER_DATA_DIR", data.0.to_string_lossy().into_owned()),
         ];
-        Ok(Self { auth, mcp, claude, clock, environment, data })
+        Ok(Self { auth, mcp, claude, product, clock, environment, data })
     }
 
     /// Stops keeping requests from now on, for tests with more requests than memory can hold. Counts, rows,

@@ -8,6 +8,7 @@ mod calls;
 mod catalog;
 mod door;
 mod handler;
+mod planted;
 mod schema;
 mod sessions;
 mod space;
@@ -27,10 +28,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::{
     calls::{Behaviour, Call, ServerPolicy},
     catalog::ToolSet,
+    planted::{PlantedFault, Shows, Strike, Toll},
     space::Entry,
 };
-use self::{catalog::Tool, door::Door, handler::Shared};
+use self::{catalog::Tool, door::Door, handler::Shared, planted::Planted};
 use crate::{clock::Clock, jwt::Keys, wire::Served};
+
+/// The version that the recorded server names.
+const RECORDED_VERSION: &str = "0.1.0";
 
 /// Returns whether the user with this id has an encryption vault.
 pub type VaultCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -47,6 +52,8 @@ pub struct McpOptions {
     /// After this time without an answer the stream of a request ends without an event; `None` keeps it open
     /// for ever. The recorded server waits 10 s.
     pub idle_timeout: Option<Duration>,
+    /// Decides which calls a planted fault strikes that strikes only some.
+    pub seed: u64,
 }
 
 impl Default for McpOptions {
@@ -56,6 +63,7 @@ impl Default for McpOptions {
             policy: ServerPolicy::default(),
             tools: ToolSet::default(),
             idle_timeout: Some(Duration::from_secs(10)),
+            seed: 0,
         }
     }
 }
@@ -99,6 +107,8 @@ impl ManaMcp {
     ) -> Result<Self, StartError> {
         let tools = catalog::tools(&options.tools)?;
         let shared = Arc::new(Shared {
+            planted: Planted::new(options.seed),
+            version: RwLock::new(RECORDED_VERSION.into()),
             options,
             clock,
             keys,
@@ -154,6 +164,48 @@ impl ManaMcp {
     /// plans take precedence.
     pub fn override_tool(&self, tool: &str, times: usize, behaviour: Behaviour) {
         self.shared.plans.add(tool, times, behaviour);
+    }
+
+    /// Plants a fault. Faults planted earlier strike first, and planted faults before [`Self::override_tool`].
+    pub fn plant(&self, fault: PlantedFault) {
+        self.shared.planted.plant(fault);
+    }
+
+    /// Removes the planted faults of this name. What they struck stays counted.
+    pub fn uproot(&self, name: &str) {
+        self.shared.planted.uproot(name);
+    }
+
+    /// Everything that planted faults struck, in order.
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.shared.planted.strikes()
+    }
+
+    /// What the planted faults of this name did.
+    pub fn toll(&self, name: &str) -> Toll {
+        self.strikes().iter().filter(|strike| strike.fault == name).collect()
+    }
+
+    /// Names this version in `serverInfo` of every session that is opened from now on.
+    pub fn set_version(&self, version: &str) {
+        *self.shared.version.write().unwrap_or_else(PoisonError::into_inner) = version.to_owned();
+    }
+
+    /// Offers these tools of the catalog from now on, without the tools that were added.
+    ///
+    /// # Errors
+    /// When the catalog is invalid.
+    pub fn set_tools(&self, tools: &ToolSet) -> Result<(), serde_json::Error> {
+        let tools = catalog::tools(tools)?;
+        *self.shared.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
+        Ok(())
+    }
+
+    /// Gives the tool another input schema from now on; returns whether there is such a tool.
+    pub fn set_schema(&self, name: &str, input_schema: Map<String, Value>) -> bool {
+        let mut tools = self.shared.tools.write().unwrap_or_else(PoisonError::into_inner);
+        let tool = tools.iter_mut().find(|tool| tool.name == name);
+        tool.map(|tool| Arc::make_mut(tool).set_schema(input_schema)).is_some()
     }
 
     /// Adds a tool at the end of the list. Its arguments are stored as an entry.

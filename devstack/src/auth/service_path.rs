@@ -50,7 +50,7 @@ async fn check_key(
 }
 
 async fn due(State(auth): State<Arc<Auth>>, with_deleted: bool) -> Result<Json<Value>, Refusal> {
-    let now = auth.clock.now();
+    let now = auth.clock.calendar();
     let due = auth.store.due(now, with_deleted).await?;
     let users = due.iter().map(|due| due.persona.user_id.clone()).collect();
     let listing = Listing { server_time: now, users };
@@ -80,7 +80,7 @@ async fn actions(
 ) -> Result<Json<Value>, Refusal> {
     let batch = Actions::parse(&body)?;
     known(&auth, &user_id).await?;
-    let now = auth.clock.now();
+    let now = auth.clock.calendar();
     let written = batch.write(&auth.store, &user_id, now).await?;
     let delivery = Delivery { at: now, user: user_id, tick_id: batch.tick_id().to_owned() };
     auth.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
@@ -94,7 +94,7 @@ async fn feedback(
 ) -> Result<Json<Value>, Refusal> {
     let batch = Feedback::parse(&body)?;
     known(&auth, &user_id).await?;
-    let written = batch.write(&auth.store, &user_id, auth.clock.now()).await?;
+    let written = batch.write(&auth.store, &user_id, auth.clock.calendar()).await?;
     Ok(Json(json!({"ok": true, "written": written})))
 }
 

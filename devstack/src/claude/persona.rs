@@ -6,11 +6,13 @@ use serde_json::{Value, ser::Formatter};
 use crate::catalog::{self, Voice};
 
 use super::{
+    manner::Manner,
     request::ParsedRequest,
     script::{Scripted, text_block, thinking_block, tool_use_block},
 };
 
 mod ledger;
+mod mischief;
 mod rating;
 mod sample;
 
@@ -20,11 +22,20 @@ use sample::Sampler;
 /// Phrases in lower case with which the client tells the persona to end its day.
 const FINISH: [&str; 4] = ["letzte antwort", "den tag ab", "zum schluss", "last answer"];
 
-/// The answer to a request that neither the queue nor the rule answers. `run` counts this persona's main
-/// turns.
-pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scripted {
+/// The part that a persona plays.
+pub(super) struct Part {
+    pub manner: Manner,
+    /// Number of this main turn among those of the persona, from 1.
+    pub run: u64,
+    /// Number of replies in a main turn, including the closing one.
+    pub replies: usize,
+    pub seed: u64,
+}
+
+/// The answer to a request that neither the queue nor the rule answers.
+pub(super) fn answer(request: &ParsedRequest, part: &Part) -> Scripted {
     let voice = voice_of(&request.system);
-    let mut dice = Dice::new(&request.system, run, request.turn() as u64);
+    let mut dice = Dice::new(&request.system, part.run, request.turn() as u64).mixed(part.seed);
     let mut blocks = Vec::new();
     if request.thinks() {
         let summarized = request.body["thinking"]["display"] == "summarized"
@@ -32,17 +43,25 @@ pub(super) fn answer(request: &ParsedRequest, run: u64, replies: usize) -> Scrip
         blocks.push(thinking_block(if summarized { "Was steht heute an?" } else { "" }));
     }
     if request.is_rating() {
-        blocks.push(text_block(&rating::answer(request, &voice)));
+        blocks.push(text_block(&rating::answer(request, &voice, part)));
         return spaced(&blocks, "end_turn");
     }
-    let calls = plan(request, &voice, &mut dice, replies);
+    let again = mischief::again(request, part, &mut dice);
+    let is_repeated = again.is_some();
+    let calls = again
+        .or_else(|| mischief::calls(request, part, &voice, &mut dice))
+        .unwrap_or_else(|| plan(request, &voice, &mut dice, part));
     if calls.is_empty() {
         blocks.push(text_block(dice.pick(&voice.closings)));
         return spaced(&blocks, "end_turn");
     }
     let failed = request.last_tool_results().iter().any(|result| result.is_error);
     if failed {
-        let text = format!("{}. Ich probiere etwas anderes.", dice.pick(&voice.grumble));
+        let next = match is_repeated {
+            true => "Ich versuche es noch einmal",
+            false => "Ich probiere etwas anderes",
+        };
+        let text = format!("{}. {next}.", dice.pick(&voice.grumble));
         blocks.push(text_block(&text));
     } else if dice.chance(40) {
         blocks.push(text_block(dice.pick(&voice.asides)));
@@ -56,12 +75,11 @@ fn plan(
     request: &ParsedRequest,
     voice: &Voice,
     dice: &mut Dice,
-    replies: usize,
+    part: &Part,
 ) -> Vec<(String, Value)> {
     let choice = &request.body["tool_choice"];
     let forced = matches!(choice["type"].as_str(), Some("any" | "tool"));
-    let done = request.turn() + 1 >= replies || is_told_to_finish(request);
-    if choice["type"] == "none" || (done && !forced) {
+    if choice["type"] == "none" || (is_over(request, part) && !forced) {
         return Vec::new();
     }
     let ledger = Ledger::of(request);
@@ -83,7 +101,10 @@ fn plan(
             candidates.iter().filter(|tool| ledger::is_read(tool) == reads).copied().collect();
         // Least used tools first; among equals in random order that favours the modules mentioned first.
         kind.sort_by_cached_key(|tool| {
-            (ledger.times_called(tool), ledger.rank(tool, request) + sampler.dice.below(2))
+            (
+                ledger.times_called(tool),
+                ledger.rank(tool, request) + sampler.dice.below(2 + part.manner.variety),
+            )
         });
         for tool in kind {
             let name = tool["name"].as_str().unwrap_or_default();
@@ -96,6 +117,11 @@ fn plan(
         }
     }
     calls
+}
+
+/// Whether this reply closes the day.
+fn is_over(request: &ParsedRequest, part: &Part) -> bool {
+    request.turn() + 1 >= part.replies || is_told_to_finish(request)
 }
 
 /// Whether the client's last hints tell the persona to end the day now. Other hints have no effect.
@@ -163,6 +189,11 @@ impl Dice {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         Self(hash ^ run.wrapping_mul(0x9e37_79b9) ^ (turn << 48))
+    }
+
+    /// Other numbers for each seed.
+    fn mixed(self, seed: u64) -> Self {
+        Self(self.0 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// The next number (SplitMix64).

@@ -29,6 +29,10 @@ pub struct Call {
     pub tool: String,
     /// The call's arguments after validation.
     pub arguments: Map<String, Value>,
+    /// E-mail of the user.
+    pub persona: String,
+    /// When the call arrived, by the calendar.
+    pub at: Timestamp,
     /// Whether the result was an error; `None` while the call runs, and if it was never answered.
     pub is_error: Option<bool>,
 }
@@ -105,6 +109,8 @@ pub enum Behaviour {
     /// The tool does its work, then the server ends the stream without an event, as it does for a tool that
     /// takes longer than its idle timeout.
     EndsStream,
+    /// The tool does its work, then the answer is a text of this many characters.
+    Floods(usize),
 }
 
 /// The behaviours planned per tool.

@@ -69,6 +69,11 @@ impl Tool {
         }
     }
 
+    /// Replaces the schema of the arguments.
+    pub(super) fn set_schema(&mut self, input_schema: Map<String, Value>) {
+        self.own_schema = Some(input_schema);
+    }
+
     /// The module: the part of the name before the first dot.
     pub(super) fn module(&self) -> &str {
         self.name.split('.').next().unwrap_or_default()

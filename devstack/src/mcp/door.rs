@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     handler::{Handler, PROTOCOL_VERSIONS, Shared},
+    planted::{Stage, Target},
     sessions::{Manager, SessionCaller},
 };
 
@@ -74,7 +75,12 @@ impl Door {
         let space_id = text(headers, "x-mana-space")
             .filter(|space| !space.is_empty())
             .ok_or(Refusal::unauthorized("Missing X-Mana-Space header"))?;
-        Ok(SessionCaller { token: token.into(), user_id: claims.sub, space_id: space_id.into() })
+        Ok(SessionCaller {
+            token: token.into(),
+            user_id: claims.sub,
+            email: claims.email,
+            space_id: space_id.into(),
+        })
     }
 
     async fn post(&self, caller: SessionCaller, request: Request) -> Result<Response, Refusal> {
@@ -163,8 +169,20 @@ pub(super) async fn enter(State(door): State<Door>, request: Request) -> Respons
 }
 
 async fn answer(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.caller(request.headers())?;
+    let caller = door.caller(request.headers());
     let session = text(request.headers(), SESSION).map(str::to_owned);
+    let target = Target {
+        persona: caller.as_ref().map_or("", |caller| &caller.email),
+        session: session.as_deref().unwrap_or_default(),
+        tool: "",
+        at: door.shared.clock.calendar(),
+    };
+    if let Some(struck) = door.shared.planted.strike(Stage::Door, &target) {
+        let status = StatusCode::from_u16(struck.status());
+        let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        return Err(Refusal::plain(status, "Service Unavailable"));
+    }
+    let caller = caller?;
     let Some(session) = session else {
         return match *request.method() {
             Method::POST => door.post(caller, request).await,

@@ -22,6 +22,7 @@ use super::{
     McpOptions, VaultCheck,
     calls::{Behaviour, Call, Calls, Gate, Plans},
     catalog::Tool,
+    planted::{self, Effect, Planted, Stage, Target},
     schema,
     sessions::{Exchange, Owners, SessionCaller},
     space::Spaces,
@@ -47,6 +48,9 @@ pub(super) struct Shared {
     pub owners: Owners,
     pub calls: Calls,
     pub plans: Plans,
+    pub planted: Planted,
+    /// The version that `serverInfo` names.
+    pub version: RwLock<String>,
     pub spaces: Spaces,
     pub gate: Gate,
 }
@@ -99,34 +103,47 @@ impl Handler {
     ) -> Outcome {
         let shared = &self.shared;
         let name = params.name.as_ref();
-        let Some(tool) = shared.tools().into_iter().find(|tool| tool.name == name) else {
-            return Outcome::error(format!("MCP error -32602: Tool {name} not found"));
-        };
-        let given = params.arguments.map_or(Value::Null, Value::Object);
-        let issues = schema::issues(&tool.input_schema(), &given);
-        let Value::Object(arguments) = given else {
-            return invalid_arguments(name, json!([{"path": "", "message": "Required"}]));
-        };
-        if !issues.is_empty() {
-            return invalid_arguments(name, json!(issues));
-        }
         // Always set: the checks in `door` refuse requests without a caller.
         let Some(opened) = self.opened.get() else {
             return Outcome::error("session has no caller");
         };
+        let (session, at) = (session_id(context), shared.clock.calendar());
+        let target = Target { persona: &opened.email, session: &session, tool: name, at };
+        let listed = shared.tools().into_iter().find(|tool| tool.name == name);
+        let is_there = |_: &Arc<Tool>| shared.planted.strike(Stage::Lookup, &target).is_none();
+        let Some(tool) = listed.filter(is_there) else {
+            return Outcome::error(planted::not_found(name));
+        };
+        let given = params.arguments.map_or(Value::Null, Value::Object);
+        let issues = schema::issues(&tool.input_schema(), &given);
+        let Value::Object(arguments) = given else {
+            let missing = json!([{"path": "", "message": "Required"}]);
+            return Outcome::error(planted::invalid(name, &missing));
+        };
+        if !issues.is_empty() {
+            return Outcome::error(planted::invalid(name, &json!(issues)));
+        }
         let (policy, now) = (shared.options.policy, shared.clock.now());
         if let Some(reason) = shared.gate.deny(policy, &opened.user_id, &tool, now) {
-            return Outcome::error(format!("Policy denied {name}: {reason}"));
+            return Outcome::error(planted::denied(name, reason));
         }
+        let struck = shared.planted.strike(Stage::Tool, &target);
+        let planned = match struck.map(|struck| struck.effect(&target, &arguments)) {
+            Some(Effect::Refused(text)) => return Outcome::error(text),
+            Some(Effect::Behaves(behaviour)) => Some(behaviour),
+            None => shared.plans.take(&tool.name),
+        };
         let index = shared.calls.arrived(Call {
             user_id: opened.user_id.clone(),
             space_id: opened.space_id.clone(),
-            session_id: session_id(context),
+            session_id: session.clone(),
             tool: tool.name.clone(),
             arguments: arguments.clone(),
+            persona: opened.email.clone(),
+            at,
             is_error: None,
         });
-        let outcome = self.behave(&tool, opened, &arguments, context).await;
+        let outcome = self.behave(planned, &tool, opened, &arguments, context).await;
         if let Some(is_error) = outcome.is_error() {
             shared.calls.ended(index, is_error);
         }
@@ -136,12 +153,13 @@ impl Handler {
     /// The behaviour that was planned for this call, or else the tool's own work.
     async fn behave(
         &self,
+        planned: Option<Behaviour>,
         tool: &Tool,
         opened: &SessionCaller,
         arguments: &Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Outcome {
-        match self.shared.plans.take(&tool.name) {
+        match planned {
             None => self.work(tool, opened, arguments),
             Some(Behaviour::Result(result)) => Outcome::Result(result),
             Some(Behaviour::IsError(text)) => Outcome::error(text),
@@ -161,14 +179,21 @@ impl Handler {
                 self.work(tool, opened, arguments);
                 Outcome::Silence
             }
+            Some(Behaviour::Floods(characters)) => match self.work(tool, opened, arguments) {
+                Outcome::Result(mut result) if result["isError"] != true => {
+                    let flood: String = "Eintrag ".chars().cycle().take(characters).collect();
+                    result["content"][0]["text"] = flood.into();
+                    Outcome::Result(result)
+                }
+                failed => failed,
+            },
         }
     }
 
     fn work(&self, tool: &Tool, opened: &SessionCaller, arguments: &Map<String, Value>) -> Outcome {
         let shared = &self.shared;
-        let now = shared.clock.now();
         // The JWT that the session was opened with; the JWT of this request is not used.
-        if let Err(refused) = shared.keys.verify(&opened.token, now) {
+        if let Err(refused) = shared.keys.verify(&opened.token, shared.clock.now()) {
             return Outcome::error(format!("mana-auth answered 401: {refused}"));
         }
         if tool.is_encrypted() && !(shared.vault_initialised)(&opened.user_id) {
@@ -176,19 +201,13 @@ impl Handler {
                 "VAULT_NOT_INITIALISED: the encryption vault of this user has not been set up yet",
             );
         }
-        match shared.spaces.run(tool, &opened.space_id, arguments, now) {
+        match shared.spaces.run(tool, &opened.space_id, arguments, shared.clock.calendar()) {
             Ok(answer) => Outcome::Result(json!({
                 "content": [{"type": "text", "text": format!("{answer:#}")}],
             })),
             Err(not_found) => Outcome::error(not_found.to_string()),
         }
     }
-}
-
-fn invalid_arguments(tool: &str, issues: Value) -> Outcome {
-    Outcome::error(format!(
-        "MCP error -32602: Input validation error: Invalid arguments for tool {tool}: {issues:#}"
-    ))
 }
 
 fn session_id(context: &RequestContext<RoleServer>) -> String {
@@ -207,10 +226,11 @@ fn method_not_found<T>() -> Result<T, ErrorData> {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
+        let version = self.shared.version.read().unwrap_or_else(PoisonError::into_inner);
         let tools = ServerCapabilities::builder().enable_tools().enable_tool_list_changed();
         ServerConfig::new(tools.build())
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
-            .with_server_info(Implementation::new("mana", "0.1.0"))
+            .with_server_info(Implementation::new("mana", version.clone()))
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {

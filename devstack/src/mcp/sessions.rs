@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct SessionCaller {
     pub token: String,
     pub user_id: String,
+    pub email: String,
     pub space_id: String,
 }
 

@@ -16,6 +16,7 @@ use super::*;
 
 mod client;
 mod door;
+mod planted;
 mod tools;
 
 /// Time limit for every request of these tests.
@@ -43,7 +44,7 @@ impl World {
     }
 
     fn jwt(&self, user: &str) -> String {
-        self.keys.issue(user, "anna@mana.test", "s1", "http://auth", self.clock.now())
+        self.keys.issue(user, &format!("{user}@mana.test"), "s1", "http://auth", self.clock.now())
     }
 
     /// A request without any extra headers.

@@ -124,3 +124,24 @@ async fn later_versions_serve_the_three_endpoints_on_another_service_and_path() 
     let elsewhere: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     assert_eq!(elsewhere, f.due().await);
 }
+
+#[tokio::test]
+async fn days_pass_on_the_service_path_while_sessions_and_jwts_stay_valid() {
+    let f = Fixture::new(AuthOptions::default()).await;
+    let cookie = f.cookie().await;
+    for day in 20..31 {
+        let due = f.due().await;
+        assert_eq!(due["serverTime"], format!("2026-11-{day}T10:00:{:02}.000Z", day - 20));
+        assert!(f.due_emails().await.contains(&ANNA.to_owned()), "once a day");
+        f.post_actions(&f.anna, &[action(&format!("t{day}"), "todo.list")]).await;
+        assert!(!f.due_emails().await.contains(&ANNA.to_owned()));
+        f.clock.step_day();
+        // Exactly 24 hours are not enough to be due.
+        f.clock.turn(Duration::from_secs(1));
+    }
+    let path = "/api/auth/organization/list";
+    assert_eq!(f.get(path, &[("cookie", &cookie)]).await.status, 200, "ten days are over seven");
+    let written: Vec<_> = f.mana.actions().await.iter().map(|row| row.created_at).collect();
+    assert_eq!(written[10].to_string(), "2026-11-30T10:00:10Z");
+    assert_eq!(f.clock.now().to_string(), FRIDAY);
+}

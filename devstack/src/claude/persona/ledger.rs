@@ -10,7 +10,7 @@ use super::super::request::ParsedRequest;
 /// Verbs that only read (docs/contracts/mana-mcp.md).
 const READS: [&str; 10] =
     ["list", "search", "get", "find", "recent", "today", "read", "show", "stats", "count"];
-/// Verbs of tools that the persona never calls.
+/// Verbs of tools that the persona calls only if it oversteps.
 const DESTRUCTIVE: [&str; 5] = ["delete", "remove", "purge", "clear", "reset"];
 
 /// The calls and results of the conversation so far.
@@ -56,9 +56,7 @@ impl Ledger {
     pub(super) fn candidates<'a>(&self, request: &'a ParsedRequest) -> Vec<&'a Value> {
         let usable = |tool: &&Value| {
             let name = tool["name"].as_str().unwrap_or_default();
-            let verb = verb_of(name);
-            !DESTRUCTIVE.iter().any(|begin| verb.starts_with(begin))
-                && !self.just_failed.iter().any(|failed| failed == name)
+            !is_destructive(tool) && !self.just_failed.iter().any(|failed| failed == name)
         };
         let all: Vec<&Value> = request.tools.iter().filter(usable).collect();
         let liked: Vec<&Value> =
@@ -123,6 +121,12 @@ pub(super) fn is_read(tool: &Value) -> bool {
     verb.ends_with("Recap")
         || verb.starts_with("consult")
         || READS.iter().any(|read| verb.starts_with(read))
+}
+
+/// Whether the tool destroys something, judged by its verb.
+pub(super) fn is_destructive(tool: &Value) -> bool {
+    let verb = verb_of(tool["name"].as_str().unwrap_or_default());
+    DESTRUCTIVE.iter().any(|begin| verb.starts_with(begin))
 }
 
 /// The words of a text; a module name is one word.

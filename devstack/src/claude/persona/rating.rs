@@ -6,16 +6,20 @@ use serde_json::{Value, json};
 
 use crate::catalog::{self, Voice};
 
-use super::{super::request::ParsedRequest, Dice, ledger::words};
+use super::{
+    super::{manner::Rates, request::ParsedRequest},
+    Dice, Part,
+    ledger::words,
+};
 
 /// The ratings as JSON text.
-pub(super) fn answer(request: &ParsedRequest, voice: &Voice) -> String {
+pub(super) fn answer(request: &ParsedRequest, voice: &Voice, part: &Part) -> String {
     let text = request.first_user_text();
     let schema = &request.body["output_config"]["format"]["schema"];
     let ratings: Vec<Value> = listed_in(schema)
         .unwrap_or_else(|| mentioned_in(&text))
         .iter()
-        .map(|module| rate(module, &recap(&text, module), &request.system, voice))
+        .map(|module| rate(module, &recap(&text, module), &request.system, voice, part))
         .collect();
     json!({ "ratings": ratings }).to_string()
 }
@@ -27,9 +31,10 @@ struct Used<'a> {
     failed: bool,
 }
 
-fn rate(module: &str, used: &[Used<'_>], system: &str, voice: &Voice) -> Value {
+fn rate(module: &str, used: &[Used<'_>], system: &str, voice: &Voice, part: &Part) -> Value {
     let mut dice = Dice::new(&format!("{system}{module}"), 0, 0);
-    let failures: Vec<&Used<'_>> = used.iter().filter(|call| call.failed).collect();
+    let flatters = part.manner.rates == Rates::Flatters;
+    let failures: Vec<&Used<'_>> = used.iter().filter(|call| call.failed && !flatters).collect();
     let liking = 3 + dice.below(3);
     let notes = match (failures.first(), used.first()) {
         (Some(failed), _) => format!(
@@ -48,13 +53,37 @@ fn rate(module: &str, used: &[Used<'_>], system: &str, voice: &Voice) -> Value {
         ),
         (None, None) => format!("{module}: {}.", dice.pick(&voice.praise)),
     };
-    let rating = match failures.len() {
+    let taste = match failures.len() {
         0 => liking,
         failures if failures * 2 < used.len() => liking - 1,
         _ => liking.min(4) - 2,
     };
+    // Of this run and not of the persona alone, so that its ratings are not all the same.
+    let mood = Dice::new(&format!("{system}{module}"), part.run, 0).mixed(part.seed).below(2);
+    let rating = match part.manner.rates {
+        Rates::Taste => taste,
+        Rates::Experience if is_dead_end(used) => 1 + mood,
+        Rates::Experience if !failures.is_empty() => 3,
+        Rates::Experience | Rates::Flatters => 4 + mood,
+        Rates::Drifts(hundredths) => drifted(taste, hundredths, part.run),
+    };
     let calls: Vec<u64> = used.iter().filter_map(|call| call.number).collect();
     json!({"module": module, "notes": notes, "calls": calls, "rating": rating})
+}
+
+/// Whether the last call of some tool failed.
+fn is_dead_end(used: &[Used<'_>]) -> bool {
+    let is_last =
+        |index: usize| used[index + 1..].iter().all(|later| later.tool != used[index].tool);
+    used.iter().enumerate().any(|(index, call)| call.failed && is_last(index))
+}
+
+/// `rating` after the runs before this one have each moved it by `hundredths` of a point.
+fn drifted(rating: usize, hundredths: i64, run: u64) -> usize {
+    let before = i64::try_from(run.saturating_sub(1)).unwrap_or_default();
+    let rating = i64::try_from(rating).unwrap_or_default() * 100;
+    let moved = rating.saturating_add(hundredths.saturating_mul(before)) + 50;
+    usize::try_from(moved.div_euclid(100).clamp(1, 5)).unwrap_or(1)
 }
 
 fn numbered(call: &Used<'_>) -> String {

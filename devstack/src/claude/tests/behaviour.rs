@@ -6,7 +6,10 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::catalog;
 
-use super::fixture::Client;
+use super::{
+    super::{ClaudeOptions, LOUD_CALLS, Manner, Rates},
+    fixture::Client,
+};
 
 const DAY: &str = "Heute ist 2026-11-20. Verbringe einen kurzen Tag in deiner Mana-App, nutze 3 bis 8 \
                    Werkzeuge. Deine Module: todo, journal, contacts. Schließe mit ein bis zwei Sätzen.";
@@ -226,4 +229,118 @@ async fn without_a_schema_the_modules_come_from_the_prompt() {
         .filter_map(|rating| rating["module"].as_str())
         .collect();
     assert_eq!(modules, ["todo", "journal"]);
+}
+
+/// A client for whose persona `system` has this manner.
+async fn with_manner(system: &str, manner: Manner) -> Client {
+    let client = Client::start().await;
+    client.claude.set_manner(system, manner);
+    client
+}
+
+const SOMEONE: &str = "Du bist jemand.";
+
+#[tokio::test]
+async fn a_loud_persona_makes_forty_invalid_calls_in_one_run_and_none_in_the_others() {
+    let client = with_manner(SOMEONE, Manner { loud_on: Some(2), ..Manner::default() }).await;
+    let invalid = |run: &Run| {
+        let objects = |call: &&Call| call.input.as_object().unwrap().values().any(Value::is_object);
+        run.calls.iter().filter(objects).count()
+    };
+    for expected in [0, LOUD_CALLS, 0] {
+        let run = play(&client, SOMEONE, |name, call| {
+            if name == "todo_list" { working(name, call) } else { ("ungültig".into(), true) }
+        })
+        .await;
+        assert_eq!(invalid(&run), expected);
+        assert!(run.replies <= 6, "{}", run.replies);
+        let distinct: HashSet<_> = run.calls.iter().map(|call| call.input.to_string()).collect();
+        assert!(expected == 0 || distinct.len() == LOUD_CALLS, "each input is another");
+    }
+    assert_eq!(client.claude.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_persona_repeats_failed_calls_invents_tools_and_oversteps_as_often_as_its_manner_says() {
+    for (manner, expected) in [
+        (Manner { repeats: 100, ..Manner::default() }, "repeats"),
+        (Manner { invents: 100, ..Manner::default() }, "invents"),
+        (Manner { oversteps: 100, ..Manner::default() }, "oversteps"),
+    ] {
+        let client = with_manner(SOMEONE, manner).await;
+        let run = play(&client, SOMEONE, |_, _| ("kaputt".into(), true)).await;
+        let offered: Vec<Value> = tools().as_array().unwrap().clone();
+        match expected {
+            "repeats" => {
+                let of = |turn| -> Vec<_> {
+                    let calls = run.calls.iter().filter(|call| call.turn == turn);
+                    calls.map(|call| (&call.name, &call.input)).collect()
+                };
+                assert_eq!(run.replies, 5);
+                for turn in 2..5 {
+                    assert_eq!(of(turn), of(1));
+                }
+            }
+            "invents" => {
+                let exists = |call: &Call| offered.iter().any(|tool| tool["name"] == *call.name);
+                assert!(run.calls.len() == 4 && !run.calls.iter().any(exists), "{:?}", run.calls);
+            }
+            _ => assert!(run.calls.iter().all(|call| call.name == "todo_delete")),
+        }
+        assert!(run.spoke_beside && !run.closing.is_empty());
+        assert_eq!(client.claude.violations(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn ratings_follow_the_experience_drift_or_flatter() {
+    // The recap of `ratings`: todo works, and the last call of journal.add failed.
+    let marks = async |client: &Client| {
+        let answer = ratings(client, SOMEONE, true).await;
+        let marks = answer["ratings"].as_array().unwrap().iter();
+        marks.map(|rating| rating["rating"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let honest =
+        with_manner(SOMEONE, Manner { rates: Rates::Experience, ..Manner::default() }).await;
+    let kind = with_manner(SOMEONE, Manner { rates: Rates::Flatters, ..Manner::default() }).await;
+    let sinking = Manner { rates: Rates::Drifts(-100), ..Manner::default() };
+    let sinking = with_manner(SOMEONE, sinking).await;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        for client in [&honest, &kind, &sinking] {
+            play(client, SOMEONE, working).await;
+        }
+        let (honest, kind) = (marks(&honest).await, marks(&kind).await);
+        assert!((4..=5).contains(&honest[0]) && (1..=2).contains(&honest[1]), "{honest:?}");
+        assert!(kind.iter().all(|mark| (4..=5).contains(mark)), "{kind:?}");
+        seen.push(marks(&sinking).await[0]);
+    }
+    assert!(seen[0] >= 3 && seen[1] == seen[0] - 1 && seen[5] == 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn each_seed_is_another_course_of_the_same_days() {
+    let mut days = HashSet::new();
+    for seed in [0, 1, 2, 2] {
+        let options = ClaudeOptions { seed, ..ClaudeOptions::default() };
+        let client = Client::with(options).await;
+        days.insert(format!("{:?}", play(&client, SOMEONE, working).await.calls));
+    }
+    assert_eq!(days.len(), 3);
+}
+
+#[tokio::test]
+async fn variety_lets_less_liked_modules_come_first_more_often() {
+    let mut first = Vec::new();
+    for variety in [0, 8] {
+        let client = with_manner(SOMEONE, Manner { variety, ..Manner::default() }).await;
+        let mut journals = 0;
+        for _ in 0..30 {
+            let run = play(&client, SOMEONE, working).await;
+            let write = run.calls.iter().find(|call| call.name != "todo_list").unwrap();
+            journals += usize::from(write.name == "journal_add");
+        }
+        first.push(journals);
+    }
+    assert!(first[0] < first[1] && first[1] < 30, "{first:?}");
 }
