@@ -30,6 +30,11 @@ pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control() && !is_hidden
 }
 
+/// [`one_line`] of the text's printable characters and its white space.
+pub(crate) fn printable_line(text: &str) -> String {
+    one_line(&text.replace(|c: char| !is_printable(c) && !c.is_whitespace() && !c.is_control(), ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +51,6 @@ mod tests {
     #[test]
     fn one_line_folds_white_space_and_control_characters() {
         assert_eq!(one_line("  a\r\n\tb\u{1b}c  "), "a b c");
+        assert_eq!(printable_line(" a\n\u{202e}b\u{200b}c\u{2028}d "), "a bc d");
     }
 }

@@ -82,14 +82,25 @@ impl Pipeline {
     ///
     /// A future is as large as the largest future that it waits for. The short-lived futures at the beginning and
     /// at the end of a run are boxed here and below, so that they take no memory while the run waits for the model.
-    pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
+    pub(super) async fn run(
+        &self,
+        id: RunId,
+        persona: Persona,
+        slot: Slot,
+        server_time: Timestamp,
+    ) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
         let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let now = self.fleet.clock.now();
-        let begun = RunSettings::unknown(now);
+        let begun = RunSettings {
+            server_at: self.fleet.server_time.at(now),
+            server_time: Some(server_time),
+            deployment: self.fleet.deployments.current(),
+            ..RunSettings::unknown(now)
+        };
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
         let begun = Box::pin(self.fleet.journal.begin_run(new, now)).await;
         if let Err(error) = begun {
@@ -251,6 +262,7 @@ impl Pipeline {
             left,
             is_rating: false,
             close: None,
+            deployment: None,
             turn: MainTurn::default(),
             day_reason: String::new(),
             ratings: 0,

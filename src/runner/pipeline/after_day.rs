@@ -111,7 +111,8 @@ impl Pipeline {
                     metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
-                let row = EndedRun { next_eligible_at: until, ..row };
+                let deployment_end = self.fleet.deployment_at_end().await;
+                let row = EndedRun { next_eligible_at: until, deployment_end, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
                     let stage =
