@@ -117,6 +117,8 @@ impl App {
         let mcp = McpClient::new(http.clone(), &peers.mcp);
         let fleet = Fleet::load(journal, clock, http, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
+        // A pause, or its end, counts from the start of the process.
+        fleet.note_halts().await;
         // Rows of earlier runs are delivered even if the key for Claude is missing.
         let deliverer = personas.map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
         let slot = claude
@@ -154,8 +156,6 @@ impl App {
         server.spawn(serve(listener, router(state), limits, end_server.clone()));
         let mut server = tokio::spawn(supervise(server, shutdown.clone()));
         let grace = tokio::spawn(shutdown.clone().enforce_grace());
-        // Before any tick, so that a pause or its end counts from the start of the process.
-        shutdown.unless_stopping(fleet.note_halts()).await;
         let mut background = JoinSet::new();
         background.spawn(fleet.clone().delete_what_is_old());
         background.spawn(fleet.clone().keep_gauges());
