@@ -35,4 +35,5 @@ pub use run::{RunId, RunState, WhyNotRun};
 pub(crate) use run::{RunIdError, RunOutcome, Stage};
 pub use slot::Slot;
 pub(crate) use text::{clip, one_line};
+pub(crate) use tool::words;
 pub use tool::{ModuleName, ToolName};

@@ -18,6 +18,8 @@ const ROUNDS: u32 = 5;
 pub struct NewStep {
     /// The position of the step in the run, from 0.
     pub number: u32,
+    /// When the step was made.
+    pub at: Timestamp,
     /// The content of the step, as JSON.
     pub body: String,
     /// The booking that is written with the step.
@@ -25,14 +27,14 @@ pub struct NewStep {
 }
 
 impl NewStep {
-    fn statements(&self, run: RunId, now: Timestamp) -> Vec<Statement> {
+    fn statements(&self, run: RunId) -> Vec<Statement> {
         const ADD: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
              WHERE $5 IS NULL OR EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
         let asking = match self.booking {
             Some(Booking::Settle { asking, .. }) => number(asking),
             _ => Value::Number(None),
         };
-        let add = vec![text(run), number(self.number), text(&self.body), time(now), asking];
+        let add = vec![text(run), number(self.number), text(&self.body), time(self.at), asking];
         let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
         [(ADD, add)].into_iter().chain(booking).collect()
     }
@@ -70,9 +72,9 @@ impl Journal {
         body: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let step = NewStep { number, body: body.to_owned(), booking: None };
+        let step = NewStep { number, at: now, body: body.to_owned(), booking: None };
         // A step without a reservation is never refused by a cap.
-        self.record(run, &[&step], now).await.map(drop)
+        self.record(run, &[&step]).await.map(drop)
     }
 
     /// Appends steps with their bookings, all of them or none. A step that the journal already has is not booked
@@ -85,14 +87,13 @@ impl Journal {
         &self,
         run: RunId,
         steps: &[&NewStep],
-        now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
         let mut missing = steps.to_vec();
         if missing.is_empty() {
             return Ok(Ok(()));
         }
         for _ in 0..ROUNDS {
-            let statements = missing.iter().flat_map(|step| step.statements(run, now)).collect();
+            let statements = missing.iter().flat_map(|step| step.statements(run)).collect();
             let error = match self.write(attempted(&missing), statements).await {
                 Err(error) if error.is_of_a_row() => error,
                 written => return written.map(|_| Ok(())),
