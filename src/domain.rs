@@ -21,6 +21,7 @@ mod tool;
 
 pub use action::{Action, IDLE_TOOL, RUN_TOOL};
 pub use cause::{Blame, Cause, Next};
+pub(crate) use feedback::PARSE_MODULE;
 pub use feedback::{ModuleRating, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;

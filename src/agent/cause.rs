@@ -10,6 +10,7 @@ use super::{
 use crate::{
     clients::mcp::{Fate, McpError},
     domain::{Cause, Label},
+    facts::{code_of, rejected_fields},
 };
 
 /// How the server's SDK begins some of its error texts (docs/contracts/mana-mcp.md).
@@ -46,6 +47,7 @@ pub(super) fn of_error(error: &ToolError, name: &str) -> Cause {
 pub(super) fn of_output(text: &str, name: &str) -> Cause {
     of_known_form(text, name).unwrap_or(match code_of(text) {
         Some(_) => Cause::Coded,
+        None if !rejected_fields(text).is_empty() => Cause::RejectedInput,
         None => Cause::Handler,
     })
 }
@@ -114,11 +116,4 @@ fn of_known_form(text: &str, name: &str) -> Option<Cause> {
     }
     let missing = text.strip_prefix("Tool ").and_then(|rest| rest.strip_prefix(name));
     missing.is_some_and(|rest| rest.starts_with(" not found")).then_some(Cause::Vanished)
-}
-
-/// The code in capitals at the beginning of an error text, such as `VAULT_NOT_INITIALISED`.
-fn code_of(text: &str) -> Option<&str> {
-    let end = text.find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
-    let word = &text[..end.unwrap_or(text.len())];
-    word.trim_matches('_').contains('_').then_some(word)
 }

@@ -18,6 +18,8 @@ use crate::{
 const MAX_ERROR: usize = 4_096;
 /// Longest input of a failed call that is kept, in bytes. The input of a longer one is not kept at all.
 const MAX_INPUT: usize = 32 << 10;
+/// Longest name that the model invented, in characters.
+const MAX_INVENTED: usize = 128;
 /// Longest quote of the persona's words, in characters.
 const MAX_WORDS: usize = 240;
 
@@ -97,6 +99,9 @@ impl Observer {
             asked.result.clone().or_else(|| asked.broken_off(number))
         });
         observed.calls.extend(last);
+        // Two calls have the same number only if a step between them cannot be read.
+        observed.calls.sort_by_key(|call| call.number);
+        observed.calls.dedup_by_key(|call| call.number);
         observed
     }
 
@@ -158,7 +163,10 @@ impl Asked {
         ObservedCall {
             number: *number,
             at: self.begun.as_ref().map_or(at, |(_, begun)| *begun),
-            tool: record.tool_name().to_owned(),
+            tool: match &record.tool {
+                CalledTool::Listed(name) => name.as_str().to_owned(),
+                CalledTool::Invented(name) => one_line(name).chars().take(MAX_INVENTED).collect(),
+            },
             is_listed: record.listed().is_some(),
             is_read_only: match is_old {
                 true => record.listed().is_some_and(catalog::reads_by_name),
