@@ -35,7 +35,7 @@ pub fn template(cause: Cause, text: &str, input: &str) -> String {
         }
         let replaced = patterns::replace(&leaves::replace(&line, input));
         // What was replaced may have hidden a form.
-        if fixed(cause, &replaced).is_none_or(|fixed| fixed == Ok(replaced.clone())) {
+        if fixed(cause, &replaced).is_none() {
             return replaced;
         }
         line = replaced;
@@ -44,7 +44,7 @@ pub fn template(cause: Cause, text: &str, input: &str) -> String {
 
 /// What `line` says by its form, see [`structure::read`].
 fn fixed(cause: Cause, line: &str) -> Option<Result<String, String>> {
-    let code = code_of(line).filter(|_| cause == Cause::Coded);
+    let code = if cause == Cause::Coded { code_of(line) } else { None };
     code.map(|code| Ok(code.to_owned())).or_else(|| structure::read(line))
 }
 

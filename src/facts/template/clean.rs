@@ -7,9 +7,15 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 /// `text` in NFC and on one line: each sequence of white space and control characters is one space, and none is
 /// at the ends. Characters that turn the direction of text or are not visible are left out.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if is_clean_ascii(text) {
-        return Cow::Borrowed(text);
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    match is_folded(text) {
+        true if text.is_ascii() => Cow::Borrowed(text),
+        true => nfc.normalize(text),
+        false => Cow::Owned(nfc.normalize(&folded(text)).into_owned()),
     }
+}
+
+fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars().filter(|&c| !is_invisible(c)) {
         match is_space(c) {
@@ -19,8 +25,22 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
         }
     }
     folded.truncate(folded.trim_end().len());
-    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(&folded).into_owned();
-    Cow::Owned(composed)
+    folded
+}
+
+/// Whether [`folded`] would not change `text`.
+fn is_folded(text: &str) -> bool {
+    // As if a space were before the text, so that a space at the beginning is a second one.
+    let mut last = ' ';
+    let is_fine = text.chars().all(|c| {
+        let before = std::mem::replace(&mut last, c);
+        match c {
+            ' ' => before != ' ',
+            '!'..='~' => true,
+            _ => !is_blank(c),
+        }
+    });
+    is_fine && (last != ' ' || text.is_empty())
 }
 
 /// Whether `c` says nothing at the beginning of a text.
@@ -36,15 +56,4 @@ fn is_space(c: char) -> bool {
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-}
-
-fn is_clean_ascii(text: &str) -> bool {
-    // As if a space were before the text, so that a space at the beginning is a second one.
-    let mut last = b' ';
-    let is_fine = text.bytes().all(|byte| {
-        let is_double = byte == b' ' && last == b' ';
-        last = byte;
-        matches!(byte, b' '..=b'~') && !is_double
-    });
-    is_fine && (last != b' ' || text.is_empty())
 }

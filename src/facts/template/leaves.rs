@@ -27,7 +27,7 @@ pub(super) fn replace<'l>(line: &'l str, input: &str) -> Cow<'l, str> {
     let mut found: Vec<(Range<usize>, String)> = Vec::new();
     let mut covered = starts.placeholders;
     for leaf in leaves {
-        for &start in &starts.sorted[leaf.starts] {
+        for &(_, start) in &starts.sorted[leaf.starts] {
             let end = start + leaf.length;
             // What is already covered is at least as long, so that it covers an end of whatever it overlaps.
             if !covered[start] && !covered[end - 1] && is_boundary(line, end) {
@@ -65,8 +65,9 @@ struct Leaf {
 /// The places of a line where a text of the input may begin.
 struct Starts<'l> {
     line: &'l str,
-    /// Sorted by the text that begins there, so that each text of the input is found by a binary search.
-    sorted: Vec<usize>,
+    /// Sorted by the text that begins there, so that each text of the input is found by a binary search. With the
+    /// first bytes of the text, which nearly always decide.
+    sorted: Vec<(u64, usize)>,
     /// For each byte, whether it is part of a placeholder.
     placeholders: Vec<bool>,
 }
@@ -83,11 +84,11 @@ impl<'l> Starts<'l> {
         for (at, c) in line.char_indices() {
             let is_in_word = is_word(c);
             if c != ' ' && !(is_after_word && is_in_word) && !placeholders[at] {
-                sorted.push(at);
+                sorted.push((first_bytes(&line[at..]), at));
             }
             is_after_word = is_in_word;
         }
-        sorted.sort_unstable_by_key(|&at| &line.as_bytes()[at..]);
+        sorted.sort_unstable_by_key(|&(first, at)| (first, &line[at..]));
         Self { line, sorted, placeholders }
     }
 
@@ -111,17 +112,23 @@ impl<'l> Starts<'l> {
         if !is_long_enough || text.len() > self.line.len() || text.contains(OPEN) {
             return None;
         }
-        let beginning = |at: usize| {
-            let bytes = &self.line.as_bytes()[at..];
-            &bytes[..bytes.len().min(text.len())]
-        };
-        let first = self.sorted.partition_point(|&at| beginning(at) < text.as_bytes());
-        let same = |at: &&usize| beginning(**at) == text.as_bytes();
-        self.sorted.get(first).filter(|at| same(at))?;
+        let wanted = (first_bytes(&text), &*text);
+        let first = self.sorted.partition_point(|&(first, at)| (first, &self.line[at..]) < wanted);
         let rest = &self.sorted[first..];
-        let count = rest.partition_point(|at| same(&at));
+        let count = rest.partition_point(|&(_, at)| self.line[at..].starts_with(&*text));
+        if count == 0 {
+            return None;
+        }
         Some(Leaf { length: text.len(), starts: first..first + count, name: name(path) })
     }
+}
+
+/// The first eight bytes of `text`, ordered as texts without NUL are.
+fn first_bytes(text: &str) -> u64 {
+    let mut first = [0; 8];
+    let length = text.len().min(first.len());
+    first[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(first)
 }
 
 /// Whether a word may begin or end at the offset `at`, which is behind a character.

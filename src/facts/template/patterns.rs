@@ -13,29 +13,49 @@ const SHORTEST_ID: usize = 16;
 const LONGEST_UNIT: usize = 3;
 const SEPARATORS: [char; 8] = [' ', ':', '=', '(', '/', '"', '\'', '#'];
 
-/// `line` with placeholders, cut to [`LONGEST`] characters.
+/// `line` with placeholders, cut to [`LONGEST`] characters. What is left of a word of which a part was replaced may
+/// be replaced in turn, so that a second replacement would change nothing.
 pub(super) fn replace(line: &str) -> String {
+    let mut line = replaced(line);
+    loop {
+        let next = replaced(&line);
+        if next == line {
+            return line;
+        }
+        line = next;
+    }
+}
+
+fn replaced(line: &str) -> String {
     let mut out = Out::default();
-    let mut at = 0;
+    let (mut at, mut is_in_word) = (0, false);
     while let Some(c) = line[at..].chars().next()
         && !out.is_full
     {
         let rest = &line[at..];
-        at += if let Some(length) = placeholder::at_start(rest) {
+        let is_number = c.is_ascii_digit() || matches!(c, '-' | '+');
+        let found = None
+            .or_else(|| if is_in_word || !c.is_ascii_alphanumeric() { None } else { word(rest) })
+            .or_else(|| if is_number { number(rest, &out.text) } else { None });
+        let placeholder = (c == OPEN).then(|| placeholder::at_start(rest)).flatten();
+        at += if let Some(length) = placeholder {
             out.push(&rest[..length], COUNTED);
             length
-        } else if let Some((name, length)) =
-            word(rest, &out.text).or_else(|| number(rest, &out.text))
-        {
+        } else if let Some((name, length)) = found {
             out.push(&format!("{OPEN}{name}{CLOSE}"), COUNTED);
             length
-        } else if let Some(length) = kept(rest, &out.text) {
-            rest[..length].chars().for_each(|c| out.push(c.encode_utf8(&mut [0; 4]), 1));
-            length
         } else {
-            out.push(c.encode_utf8(&mut [0; 4]), 1);
-            c.len_utf8()
+            let kept = if is_number { kept(rest, &out.text) } else { None };
+            // Nothing begins within a run of letters. A piece that ends where the template may be cut is a piece
+            // of its own.
+            let room = (LONGEST - 1).saturating_sub(out.length).max(1);
+            let letters = || rest.bytes().take(room).take_while(u8::is_ascii_alphabetic).count();
+            let length = kept.unwrap_or_else(|| letters().max(c.len_utf8()));
+            let piece = &rest[..length];
+            out.push(piece, if piece.is_ascii() { length } else { 1 });
+            length
         };
+        is_in_word = out.text.ends_with(is_word);
     }
     out.text
 }
@@ -69,12 +89,8 @@ impl Out {
     }
 }
 
-/// The name and the length of what begins at a word boundary.
-fn word(rest: &str, before: &str) -> Option<(&'static str, usize)> {
-    let last = before.chars().next_back();
-    if last.is_some_and(is_word) || !rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return None;
-    }
+/// The name and the length of what `rest` begins with, which is behind a word boundary.
+fn word(rest: &str) -> Option<(&'static str, usize)> {
     let bytes = rest.as_bytes();
     None.or_else(|| Some(("url", url(rest)?)))
         .or_else(|| Some(("email", email(bytes)?)))
@@ -218,7 +234,8 @@ fn number(rest: &str, before: &str) -> Option<(&'static str, usize)> {
     }
     let after = &digits[length..];
     let unit = after.chars().take_while(|c| c.is_alphabetic()).count();
-    let has_end = !after.chars().nth(unit).is_some_and(is_word);
+    // A placeholder right behind the letters is a further part of the word.
+    let has_end = !after.chars().nth(unit).is_some_and(|c| is_word(c) || unit > 0 && c == OPEN);
     let stands_alone =
         after.starts_with('_') || has_end && (unit == 0 || unit <= LONGEST_UNIT && !joins_word);
     (stands_alone && kept(rest, before).is_none())
