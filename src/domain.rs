@@ -22,6 +22,7 @@ mod tool;
 
 pub use action::{Action, IDLE_TOOL, RUN_TOOL};
 pub use cause::{Blame, Cause, Next};
+pub(crate) use feedback::PARSE_MODULE;
 pub use feedback::{ModuleRating, Rating};
 pub use input_hash::InputHash;
 pub use json_text::JsonText;
@@ -37,4 +38,5 @@ pub use run::{RunId, RunState, WhyNotRun};
 pub(crate) use run::{RunIdError, RunOutcome, Stage};
 pub use slot::Slot;
 pub(crate) use text::{clip, is_printable, one_line, printable_line};
+pub(crate) use tool::words;
 pub use tool::{ModuleName, ToolName};

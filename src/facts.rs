@@ -3,13 +3,20 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+mod extract;
+mod fingerprint;
 pub mod line;
 mod observed;
 mod run;
+mod template;
 
+pub use extract::extract;
+pub use fingerprint::Fingerprint;
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
-pub use run::{Fingerprint, RunFacts, SeenIssue};
+pub use run::{RunFacts, SeenIssue};
+pub use template::template;
+pub(crate) use template::{code_of, rejected_fields};
 
 /// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
 /// extracted again as long as the steps exist.

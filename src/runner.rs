@@ -3,6 +3,7 @@
 
 mod absences;
 mod admission;
+mod backfill;
 mod budget;
 mod claims;
 mod control;

@@ -4,7 +4,7 @@ use super::{DayEnd, How, Unrecorded, Whose};
 use crate::{
     clients::claude::{ClaudeError, NotPaid},
     config::PERSONA_MAX_COST_USD,
-    domain::Redactor,
+    domain::{Outcome, Redactor, UnratedWhy},
 };
 
 /// The reasons why a conversation ends by itself.
@@ -83,7 +83,39 @@ impl Ended {
                 (if *is_first { How::Failed } else { How::Over }, why.to_string())
             }
         };
-        DayEnd::new(how, redactor.redact(&reason))
+        let outcome = Some(self.outcome());
+        DayEnd { outcome, ..DayEnd::new(how, redactor.redact(&reason)) }
+    }
+
+    /// What a day with this end came to.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Closed(closed) => match closed {
+                Closed::Finished => Outcome::Done,
+                Closed::TurnLimit | Closed::ContextWindow | Closed::ContextLimit => Outcome::Turns,
+                Closed::CostLimit => Outcome::Cost,
+                Closed::Truncated | Closed::PauseLimit | Closed::UnknownStopReason => {
+                    Outcome::Failed
+                }
+                Closed::Refused(_) | Closed::NoCall { .. } => Outcome::Failed,
+            },
+            Self::SessionsLost | Self::Away(_) => Outcome::Session,
+            Self::Deadline | Self::Stopped => Outcome::Stopped,
+            Self::NotPaid { .. } => Outcome::Cost,
+            Self::Model(_) | Self::Unrecorded(_) => Outcome::Failed,
+        }
+    }
+
+    /// Why modules stay unrated that a rating turn with this end did not get to.
+    pub(super) fn why_unrated(&self) -> UnratedWhy {
+        match self {
+            Self::Model(_) => UnratedWhy::ModelFailed,
+            Self::NotPaid { .. } | Self::Closed(Closed::CostLimit) => UnratedWhy::NoMoney,
+            Self::Stopped | Self::Deadline => UnratedWhy::Stopped,
+            Self::Closed(_) | Self::SessionsLost | Self::Away(_) | Self::Unrecorded(_) => {
+                UnratedWhy::NotReached
+            }
+        }
     }
 
     /// The end that follows from the error of a model request. `has_paid` says whether the run has paid for a

@@ -8,10 +8,12 @@ use serde_json::value::RawValue;
 
 pub use parse::parse_ratings;
 
-use super::{CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, call, nets, prompt};
+use super::{
+    CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, UnratedModule, call, nets, prompt,
+};
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
-    domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
+    domain::{ModuleName, ModuleRating, Redactor, UnratedWhy, Usd, clip, one_line},
 };
 
 /// Output tokens that an answer may have, thinking included.
@@ -28,8 +30,8 @@ const UNREADABLE_EXCERPT: usize = 900;
 pub struct Ratings {
     /// The ratings. If no rating could be read, a single row that has the unreadable answer.
     pub rows: Vec<ModuleRating>,
-    /// Modules without a rating.
-    pub unrated: Vec<ModuleName>,
+    /// Modules without a rating, each with the reason.
+    pub unrated: Vec<UnratedModule>,
     /// Why the turn ended early. `None` if it came to its regular end.
     pub ended: Option<Ended>,
 }
@@ -99,6 +101,8 @@ struct RatingTalk {
     /// Used modules beyond [`MAX_MODULES`], which are not asked for.
     beyond: Vec<ModuleName>,
     replies: u32,
+    /// Whether the model refused to answer.
+    is_refused: bool,
     /// Description of the last answer, for the row of an unreadable answer; empty before the first answer.
     last_answer: String,
 }
@@ -137,7 +141,7 @@ impl RatingTalk {
         self.last_answer = describe(&reply, &self.redactor);
         if reply.stop_reason == StopReason::Refusal {
             // The model would most likely refuse a second request too.
-            self.replies = MAX_REPLIES;
+            (self.replies, self.is_refused) = (MAX_REPLIES, true);
             return;
         }
         let found = parse_ratings(&reply.text(), &self.missing, &self.redactor);
@@ -158,13 +162,22 @@ impl RatingTalk {
     }
 
     fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {
+        let why = match &ended {
+            Some(ended) => ended.why_unrated(),
+            None if self.is_refused => UnratedWhy::Refused,
+            None if self.rows.is_empty() => UnratedWhy::Unreadable,
+            None => UnratedWhy::Forgotten,
+        };
+        let unrated = |why| move |module| UnratedModule { module, why };
+        let missing = self.missing.into_iter().map(unrated(why));
+        let unrated =
+            missing.chain(self.beyond.into_iter().map(unrated(UnratedWhy::NotReached))).collect();
         // Without any answer there is no row for an unreadable answer; the failure of the request is reported
         // instead.
         if self.rows.is_empty() && !self.last_answer.is_empty() {
             self.rows.push(ModuleRating::unreadable(&self.last_answer));
         }
-        self.missing.extend(self.beyond);
-        Ratings { rows: self.rows, unrated: self.missing, ended }
+        Ratings { rows: self.rows, unrated, ended }
     }
 }
 

@@ -104,6 +104,7 @@ fn called(number: u32, tool: CalledTool, error: Option<&str>, content: Vec<Resul
             not_run: false,
             excerpt: String::new(),
             latency: Duration::from_millis(u64::from(number) * 110),
+            detail: Default::default(),
             started: tokio::time::Instant::now(),
             reached: false,
             policy: Vec::new(),

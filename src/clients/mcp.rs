@@ -7,6 +7,7 @@ mod listed;
 mod look;
 mod sse;
 mod transport;
+mod tries;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use listed::OnePage;
 pub(crate) use look::Look;
 use transport::{CLOSE_TIMEOUT, INITIALIZE, Link, REVISION, SESSION, SETUP_TIMEOUT};
 pub(crate) use transport::{Ending, PEER};
+pub use tries::Tries;
 pub use wire::{Content, Tool, ToolHints, ToolOutput, read_output, read_tools};
 
 use crate::{
@@ -205,7 +207,7 @@ impl McpSession {
 
     /// Calls a tool. Each attempt waits for an answer at most for `patience`, and nothing is sent after
     /// `deadline`. The call is sent again only if the server certainly did not run it and may run it later,
-    /// and not while the server is away: see [`Look::returns`].
+    /// and not while the server is away: see [`Look::returns`]. `tries` counts the attempts.
     ///
     /// # Errors
     /// When there is no result. The error says what became of the call.
@@ -215,13 +217,17 @@ impl McpSession {
         arguments: &Map<String, Value>,
         patience: Duration,
         deadline: Instant,
+        tries: &Tries,
     ) -> Outcome<ToolOutput> {
-        let attempt = || async {
-            let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
-            // mana-mcp refuses a call without arguments, so an empty object is sent at least.
-            let params = json!({"name": tool.as_str(), "arguments": arguments});
-            let result = self.link.request("tools/call", params, limit).await?;
-            read_output(&result).ok_or_else(|| McpError::unknown("the answer is no tool result"))
+        let attempt = || {
+            tries.note(async {
+                let limit = patience.min(deadline.saturating_duration_since(Instant::now()));
+                // mana-mcp refuses a call without arguments, so an empty object is sent at least.
+                let params = json!({"name": tool.as_str(), "arguments": arguments});
+                let result = self.link.request("tools/call", params, limit).await?;
+                read_output(&result)
+                    .ok_or_else(|| McpError::unknown("the answer is no tool result"))
+            })
         };
         let on_retry = self.link.http.retried(PEER, "tools_call");
         self.look.judge(RetryPolicy::TOOL.run(deadline, on_retry, attempt).await).await

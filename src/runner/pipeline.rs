@@ -31,12 +31,13 @@ use crate::{
         day::MainTurn,
         day_end::{DayEnd, How},
         left_out::LeftOut,
+        observed::Observer,
         replay::Replay,
         step::{Recorder, Step},
     },
     clients::claude::ClaudeClient,
     config::{PolicyConfig, RunLimits},
-    domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
+    domain::{Outcome, Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow, RunSettings},
 };
 
@@ -106,7 +107,7 @@ impl Pipeline {
         if let Err(error) = begun {
             return self.not_begun(error);
         }
-        let run = self.enter(id, persona, &slot, Replay::default(), 0);
+        let run = self.enter(id, persona, &slot, Default::default(), 0);
         let report = self.carry_out(run).await;
         Box::pin(self.close_cancelled(id, report)).await
     }
@@ -190,8 +191,12 @@ impl Pipeline {
             let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
             now.checked_sub(age).unwrap_or(now)
         };
+        let mut observer = Observer::default();
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
-            Ok(read) => Some((instant_of(step.at), read)),
+            Ok(read) => {
+                observer.take(&read, step.at);
+                Some((instant_of(step.at), read))
+            }
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
                 None
@@ -217,18 +222,18 @@ impl Pipeline {
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
             close,
-            ..self.enter(row.id, persona, &row.slot, replay, next_number)
+            ..self.enter(row.id, persona, &row.slot, (replay, observer), next_number)
         })
     }
 
-    /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new
-    /// run; `next_number` is the number of its next step.
+    /// Registers a run as in flight and builds its state. `left` and `observer` are what its steps recorded,
+    /// empty for a new run; `next_number` is the number of its next step.
     fn enter(
         &self,
         id: RunId,
         persona: Persona,
         slot: &Slot,
-        left: Replay,
+        (left, observer): (Replay, Observer),
         next_number: u32,
     ) -> Run {
         self.fleet.holds.begin(&persona.user_id);
@@ -238,7 +243,7 @@ impl Pipeline {
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
         let (fleet, pause) = (self.fleet.clone(), entry.end_turn.clone());
         let redactor = fleet.auth.redactor_of(&persona.email);
-        let books = Books::new(next_number, left.spent(), left.lost);
+        let books = Books::new(next_number, left.spent(), left.lost, observer);
         let scope = Scope {
             deadline,
             limits: self.run_limits(),
@@ -265,6 +270,7 @@ impl Pipeline {
             deployment: None,
             turn: MainTurn::default(),
             day_reason: String::new(),
+            day_outcome: None,
             ratings: 0,
             posts: Vec::new(),
             undelivered: false,
@@ -339,7 +345,10 @@ impl Pipeline {
         if run.close.is_none() && run.left.has_lost_enough() {
             run.close = Some(LOST_TWICE.to_owned());
         }
-        let closed = run.close.as_ref().map(|why| DayEnd::new(How::Failed, why));
+        let closed = run.close.as_ref().map(|why| {
+            let outcome = Some(Outcome::Stopped);
+            DayEnd { outcome, ..DayEnd::new(How::Failed, why) }
+        });
         let end = match (run.left.day.take(), run.left.ended.take().or(closed)) {
             (Some(day), Some(end)) => {
                 run.turn = day.close(&run.scope.redactor);
@@ -347,7 +356,7 @@ impl Pipeline {
                 // the main turn counts as complete now, and the run continues after it.
                 let has_begun = run.turn.replies > 0 || run.journal.lost() > Usd::ZERO;
                 let how = if end.how == How::Stopped && has_begun { How::Over } else { end.how };
-                DayEnd { how, ..end }
+                DayEnd { how, outcome: Some(end.outcome()), ..end }
             }
             (None, Some(DayEnd { reason, .. })) => {
                 let failure = Failure { cause: Cause::Stop, ..Failure::at(Stage::Login, reason) };
@@ -358,6 +367,7 @@ impl Pipeline {
                 Err(failure) => return decide(End::Barred(failure), &run.facts()),
             },
         };
+        run.day_outcome = Some(end.outcome());
         // The reason of the main turn is shown for the whole run, so that an unusual end stays visible.
         run.day_reason =
             if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };

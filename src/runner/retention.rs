@@ -25,6 +25,8 @@ impl Fleet {
 
     async fn sweep(&self) {
         let swept = async {
+            // First, because facts are made from steps.
+            self.make_missing_facts().await?;
             self.delete_old_steps().await?;
             self.delete_old_facts().await
         };

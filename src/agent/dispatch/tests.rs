@@ -35,6 +35,7 @@ impl ToolHost for Slow {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         _: Duration,
+        _: &Tries,
     ) -> Result<ToolOutput, ToolError> {
         self.begun.fetch_add(1, SeqCst);
         self.peak.fetch_max(self.running.fetch_add(1, SeqCst) + 1, SeqCst);

@@ -70,13 +70,19 @@ impl Pipeline {
         let end = match (later, &ratings.ended) {
             (Some(failure), _) => End::Barred(failure),
             (None, Some(ended)) => End::Rating(ended.summary(&run.scope.redactor)),
-            (None, None) => End::Rating(DayEnd::new(How::Over, run.day_reason.as_str())),
+            (None, None) => {
+                let day = DayEnd::new(How::Over, run.day_reason.as_str());
+                End::Rating(DayEnd { outcome: run.day_outcome, ..day })
+            }
         };
         let verdict = decide(end, &facts);
         if verdict.then == Then::End(RunState::Finished) {
             self.fleet.metrics.record_unrated(ratings.unrated.len());
             run.ratings = ratings.rows.len();
             run.posts.extend(posts_of_ratings(run.journal.id, &ratings.rows));
+            if !ratings.unrated.is_empty() {
+                run.journal.defer(&Step::Unrated { modules: ratings.unrated }).await;
+            }
             run.journal.note(&Step::Rated { rows: ratings.rows }).await;
         } else {
             // Steps that cannot be written stay in memory.

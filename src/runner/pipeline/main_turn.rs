@@ -82,7 +82,7 @@ impl Pipeline {
             loop {
                 let note = |session| run.journal.note_session(session);
                 let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
-                let Err(McpError { fate: Fate::Away, reason }) = &opened else {
+                let Err(McpError { fate: Fate::Away, reason, .. }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // The same limit as for a tool call that waits for mana-mcp.

@@ -40,6 +40,8 @@ pub(super) struct Run {
     pub turn: MainTurn,
     /// Why the main turn ended.
     pub day_reason: String,
+    /// What the main turn came to.
+    pub day_outcome: Option<Outcome>,
     pub ratings: usize,
     /// Posts that are not in the journal yet.
     pub posts: Vec<(u32, Batch)>,
@@ -63,7 +65,7 @@ impl Run {
             () = self.journal.paused() => Err(Failure::stopped(stage)),
             output = work => Ok(output),
             () = sleep_until(self.scope.deadline) => {
-                Err(Failure::at(stage, "the run's time (PERSONA_TIMEOUT_MS) was up"))
+                Err(Failure::late(stage))
             }
         }
     }
