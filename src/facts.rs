@@ -3,13 +3,17 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+mod fingerprint;
 pub mod line;
 mod observed;
 mod run;
+mod template;
 
+pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
-pub use run::{Fingerprint, RunFacts, SeenIssue};
+pub use run::{RunFacts, SeenIssue};
+pub use template::{code_of, rejected_fields, template};
 
 /// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
 /// extracted again as long as the steps exist.
