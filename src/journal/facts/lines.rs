@@ -1,5 +1,6 @@
 //! Reading the facts in the order of an export.
 
+mod derived;
 mod rows;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -123,7 +124,7 @@ impl Journal {
         lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
         lines.read(HITS, &days, rows::hit, Line::Hit).await?;
         lines.read(TOOLS, &days, rows::tool, Line::Tool).await?;
-        lines.read(ABSENCES, &slots, presence::absence, Line::Absence).await?;
+        lines.read_absences(&slots).await?;
         lines.read(TICKS, &days, rows::tick, Line::Tick).await?;
         lines.read(MUTES, &days, mutes::read, Line::Mute).await
     }
