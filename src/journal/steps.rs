@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Booking, Journal, JournalError, Kind, NoRoom, Result, Statement, Value, number, text, time,
+    Booking, Journal, JournalError, Kind, NoRoom, Result, Statement, Value, facts::catalogs,
+    number, text, time,
 };
-use crate::domain::RunId;
+use crate::{domain::RunId, facts::line};
 
 /// For how long the time of a tool list is not renewed. Short, compared with the days for which lists are kept.
 const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
@@ -36,7 +37,7 @@ impl NewStep {
         };
         let add = vec![text(run), number(self.number), text(&self.body), time(self.at), asking];
         let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
-        [(ADD, add)].into_iter().chain(booking).collect()
+        [(ADD.into(), add)].into_iter().chain(booking).collect()
     }
 }
 
@@ -54,7 +55,7 @@ fn attempted(steps: &[&NewStep]) -> &'static str {
 pub struct StoredStep {
     /// The position of the step in the run, from 0.
     pub number: u32,
-    /// When the step was written.
+    /// When the step was made.
     pub at: Timestamp,
     /// The content of the step, as JSON; empty if the row cannot be read.
     pub body: String,
@@ -149,21 +150,28 @@ impl Journal {
     }
 
     /// Stores the tool list that a run begins with, under its hash, and renews the time of a list that is already
-    /// stored. Most runs begin with the same list, so its time is renewed once an hour only.
+    /// stored. Most runs begin with the same list, so its time is renewed once an hour only. `facts` is the list
+    /// without schemas, which is kept for as long as the facts of the runs.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
+    pub async fn keep_catalog(
+        &self,
+        hash: &str,
+        tools: &str,
+        facts: &line::Catalog,
+        now: Timestamp,
+    ) -> Result<()> {
         // The list is long: most runs only read its time.
         let fresh = "SELECT 1 FROM catalogs WHERE hash = $1 AND used_at BETWEEN $2 AND $3";
         let values = vec![text(hash), time(now - A_MOMENT), time(now)];
         if !self.rows("look up a tool list", fresh, values).await?.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+        const KEEP: &str = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let values = vec![text(hash), text(tools), time(now)];
-        self.change("keep a tool list", sql, values).await
+        let list = (KEEP.into(), vec![text(hash), text(tools), time(now)]);
+        self.write("keep a tool list", vec![list, catalogs::addition(facts, now)]).await.map(drop)
     }
 
     /// The tool list with this hash.

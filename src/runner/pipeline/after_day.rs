@@ -117,7 +117,8 @@ impl Pipeline {
                     metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
-                let row = EndedRun { next_eligible_at: until, ..row };
+                let (outcome, facts) = (verdict.came_to, run.learned());
+                let row = EndedRun { next_eligible_at: until, outcome, facts, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
                     let stage =
