@@ -196,6 +196,7 @@ fn rewrite(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::clients::mcp::ToolHints;
@@ -318,6 +319,31 @@ mod tests {
             let catalog = catalog(&[tool(name)]);
             assert_eq!(catalog.by_spelling.values().next().unwrap().is_admin, is_admin, "{name}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_limits_the_result_says_so_in_its_name() {
+        for (name, is_limit) in [
+            ("limit", true),
+            ("maxResults", true),
+            ("max_items", true),
+            ("count", true),
+            ("pageSize", true),
+            ("page_size", true),
+            ("per_page", true),
+            ("perPage", true),
+            ("take", true),
+            ("top", true),
+            ("topic", false),
+            ("discount", false),
+            ("page", false),
+            ("limitless", false),
+        ] {
+            let schema = json!({"type": "object", "properties": {name: {"type": "integer"}}});
+            let Value::Object(schema) = schema else { panic!() };
+            assert_eq!(offers_limit(&schema), is_limit, "{name}");
+        }
+        assert!(!offers_limit(&Map::new()));
     }
 
     #[test]

@@ -130,6 +130,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::Label;
 
     #[test]
     fn each_end_is_stored_as_the_versions_before_have_stored_it() {
@@ -155,6 +156,14 @@ mod tests {
             let (end, stored) = (DayEnd::new(how, "why"), stored(changed));
             let read: DayEnd = serde_json::from_value(stored.clone()).unwrap();
             assert_eq!((serde_json::to_value(&end).unwrap(), read), (stored, end));
+        }
+        // A version before did not store what the day came to.
+        for outcome in Outcome::ALL {
+            let end = DayEnd { outcome: Some(*outcome), ..DayEnd::new(How::Over, "why") };
+            let stored = stored(json!({"outcome": outcome.as_str()}));
+            assert_eq!(serde_json::to_value(&end).unwrap(), stored);
+            let read: DayEnd = serde_json::from_value(stored).unwrap();
+            assert_eq!((read.outcome(), &read), (*outcome, &end));
         }
         // The first version did not store whose budget was used up.
         let first = json!({"failure": null, "stopped": false, "out_of_money": true, "reason": ""});

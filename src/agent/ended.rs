@@ -157,3 +157,47 @@ impl Closed {
         (if is_idle { How::Failed } else { How::Over }, reason.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::PERSONA_MAX_COST_USD, domain::Usd};
+
+    #[test]
+    fn what_a_day_came_to_follows_from_its_end_and_shows_in_its_reason() {
+        let too_dear = |variable| NotPaid::TooDear { variable, most: Usd::from_cents(3) };
+        let broke = |persona_broke_until| NotPaid::Budget {
+            variable: "BUDGET_DAILY_USD",
+            persona_broke_until,
+        };
+        let not_paid = |why, is_first| Ended::NotPaid { why, is_first };
+        let unrecorded = Unrecorded("disk full".into());
+        for (ended, outcome) in [
+            (Ended::Closed(Closed::Finished), Outcome::Done),
+            (Ended::Closed(Closed::TurnLimit), Outcome::Turns),
+            (Ended::Closed(Closed::ContextWindow), Outcome::Turns),
+            (Ended::Closed(Closed::ContextLimit), Outcome::Turns),
+            (Ended::Closed(Closed::CostLimit), Outcome::Cost),
+            (not_paid(too_dear(PERSONA_MAX_COST_USD), true), Outcome::Cost),
+            (not_paid(too_dear("BUDGET_DAILY_USD"), false), Outcome::Cost),
+            (not_paid(broke(None), true), Outcome::Cost),
+            (not_paid(broke(Some(jiff::Timestamp::UNIX_EPOCH)), false), Outcome::Cost),
+            (Ended::Stopped, Outcome::Stopped),
+            (Ended::Deadline, Outcome::Stopped),
+            (Ended::SessionsLost, Outcome::Session),
+            (Ended::Closed(Closed::Truncated), Outcome::Failed),
+            (Ended::Closed(Closed::PauseLimit), Outcome::Failed),
+            (Ended::Closed(Closed::UnknownStopReason), Outcome::Failed),
+            (Ended::Closed(Closed::NoCall { idle: false }), Outcome::Failed),
+            (Ended::Closed(Closed::NoCall { idle: true }), Outcome::Failed),
+            (Ended::Closed(Closed::Refused(None)), Outcome::Failed),
+            (Ended::Unrecorded(unrecorded), Outcome::Failed),
+        ] {
+            let end = ended.summary(&Redactor::default());
+            assert_eq!(end.outcome, Some(outcome), "{ended:?}");
+            // A version before has stored the same end without its outcome.
+            let old = DayEnd { outcome: None, ..end };
+            assert_eq!(old.outcome(), outcome, "{old:?}");
+        }
+    }
+}

@@ -202,3 +202,6 @@ fn is_answer(cause: Cause) -> bool {
 fn names_issue(cause: Cause) -> bool {
     matches!(cause.blame(), Blame::Product | Blame::Contract)
 }
+
+#[cfg(test)]
+mod tests;

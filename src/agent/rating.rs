@@ -212,3 +212,63 @@ fn describe(reply: &Reply, redactor: &Redactor) -> String {
         format!("no readable rating ({reason}): {text}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        agent::CalledTool,
+        domain::{Cost, Tokens, ToolName},
+    };
+
+    fn call(module: usize) -> CallRecord {
+        let id = format!("id{module}");
+        let tool = CalledTool::Listed(ToolName::new(format!("m{module}.list")));
+        let called = crate::agent::Called::broken_off(1, &id, None, tool);
+        CallRecord { started: Instant::now(), ..called.record }
+    }
+
+    fn reply(text: &str, reason: &str) -> Reply {
+        let reply = json!({"content": [{"type": "text", "text": text}], "stop_reason": reason,
+            "refusal": null, "usage": Tokens::default(), "cost": Cost::default()});
+        serde_json::from_str(&reply.to_string()).unwrap()
+    }
+
+    /// Why each module stays unrated that a run with two modules used, after these answers and this end.
+    fn unrated(answers: &[(&str, &str)], ended: Option<Ended>) -> Vec<(String, UnratedWhy)> {
+        let mut talk = RatingTalk::new(&[call(0), call(1)], "", &Redactor::default());
+        for (text, reason) in answers {
+            talk.record_reply(reply(text, reason));
+        }
+        let unrated = talk.into_ratings(ended).unrated;
+        unrated.into_iter().map(|it| (it.module.as_str().to_owned(), it.why)).collect()
+    }
+
+    #[test]
+    fn each_module_without_a_rating_has_a_reason() {
+        let first = r#"{"ratings":[{"module":"m0","notes":"","calls":[],"rating":4}]}"#;
+        let rated = (first, "end_turn");
+        let (m0, m1) = ("m0".to_owned(), "m1".to_owned());
+        let both = |why| vec![(m0.clone(), why), (m1.clone(), why)];
+        let one = |why| vec![(m1.clone(), why)];
+        let hm = ("hm", "end_turn");
+        for (answers, ended, expected) in [
+            (&[rated, hm][..], None, one(UnratedWhy::Forgotten)),
+            (&[rated, ("", "refusal")], None, one(UnratedWhy::Refused)),
+            (&[rated], Some(Ended::Stopped), one(UnratedWhy::Stopped)),
+            (&[hm, hm], None, both(UnratedWhy::Unreadable)),
+            (&[("", "refusal")], None, both(UnratedWhy::Refused)),
+            (&[], Some(Ended::Deadline), both(UnratedWhy::Stopped)),
+            (&[], Some(Ended::Closed(crate::agent::Closed::CostLimit)), both(UnratedWhy::NoMoney)),
+        ] {
+            assert_eq!(unrated(answers, ended), expected, "{answers:?}");
+        }
+        let all: Vec<_> = (0..MAX_MODULES + 1).map(call).collect();
+        let talk = RatingTalk::new(&all, "", &Redactor::default());
+        let last = talk.into_ratings(Some(Ended::Stopped)).unrated.pop().unwrap();
+        assert_eq!(last.why, UnratedWhy::NotReached, "it is not asked for");
+    }
+}

@@ -5,13 +5,14 @@
 //! was killed continues from its last step.
 
 mod after_day;
+mod kept;
 mod main_turn;
 mod run;
 
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -39,6 +40,7 @@ use crate::{
     config::{PolicyConfig, RunLimits},
     domain::{Outcome, Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
     journal::{CANCELLED, NewRun, RunRow, RunSettings},
+    version::VERSION_AND_COMMIT,
 };
 
 pub(super) use run::RunReport;
@@ -96,18 +98,23 @@ impl Pipeline {
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let now = self.fleet.clock.now();
+        let (policy, prompt) = (kept::policy(&self.policy), kept::prompt(&persona));
         let begun = RunSettings {
             server_at: self.fleet.server_time.at(now),
             server_time: Some(server_time),
             deployment: self.fleet.deployments.current(),
-            ..RunSettings::unknown(now)
+            effort: kept::effort(self.fleet.config.claude.effort),
+            policy: &policy,
+            runner: VERSION_AND_COMMIT,
+            prompt: &prompt,
         };
+        let shift = kept::shift(begun.server_at, now);
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
         let begun = Box::pin(self.fleet.journal.begin_run(new, now)).await;
         if let Err(error) = begun {
             return self.not_begun(error);
         }
-        let run = self.enter(id, persona, &slot, Default::default(), 0);
+        let run = Run { shift, ..self.enter(id, persona, &slot, Default::default(), 0) };
         let report = self.carry_out(run).await;
         Box::pin(self.close_cancelled(id, report)).await
     }
@@ -222,6 +229,7 @@ impl Pipeline {
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
             close,
+            shift: kept::shift(row.server_at, row.started_at),
             ..self.enter(row.id, persona, &row.slot, (replay, observer), next_number)
         })
     }
@@ -272,6 +280,7 @@ impl Pipeline {
             day_reason: String::new(),
             day_outcome: None,
             ratings: 0,
+            shift: SignedDuration::ZERO,
             posts: Vec::new(),
             undelivered: false,
         }

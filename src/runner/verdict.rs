@@ -304,7 +304,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::{IDLE_TOOL, RUN_TOOL};
+    use crate::domain::{IDLE_TOOL, Label, RUN_TOOL};
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -461,6 +461,37 @@ mod tests {
             }
             assert_eq!(verdict.clone().for_good(), verdict, "once is enough");
         }
+    }
+
+    #[test]
+    fn what_a_run_came_to_is_decided_with_its_end() {
+        let day = |how, outcome| {
+            let end = DayEnd { outcome: Some(outcome), ..DayEnd::new(how, "why") };
+            decide(End::Day(end.clone()), &USED).came_to == outcome
+                && decide(End::Rating(end), &USED).came_to == outcome
+        };
+        for how in [How::Over, How::Failed, How::Broke(Whose::Fleet), How::Stopped] {
+            assert!(Outcome::ALL.iter().all(|outcome| day(how, *outcome)), "{how:?}");
+        }
+        for (failure, outcome) in [
+            (Failure::at(Stage::Login, ""), Outcome::Login),
+            (Failure::at(Stage::Space, ""), Outcome::Space),
+            (Failure::at(Stage::Mcp, ""), Outcome::Session),
+            (Failure::away(Stage::Mcp, ""), Outcome::Session),
+            (Failure::at(Stage::MainTurn, ""), Outcome::Failed),
+            (Failure::stopped(Stage::Login), Outcome::Stopped),
+            (Failure::late(Stage::Mcp), Outcome::Stopped),
+        ] {
+            let verdict = decide(End::Barred(failure), &NOTHING);
+            assert_eq!(verdict.came_to, outcome, "{verdict:?}");
+            assert_eq!(verdict.clone().for_good().came_to, Outcome::Stopped);
+            assert_eq!(verdict.after_panic().came_to, Outcome::Failed);
+        }
+        assert_eq!(decide(End::Closed("why".into()), &USED).came_to, Outcome::Stopped);
+        let refused = decide(End::Refused(Failure::at(Stage::PostActions, "")), &USED);
+        assert_eq!(refused.came_to, Outcome::Failed);
+        let late = decide(End::Barred(Failure::late(Stage::Login)), &NOTHING);
+        assert_eq!((late.outcome(), late.hold()), (RunOutcome::Failed, FIRST_STEP));
     }
 
     #[test]

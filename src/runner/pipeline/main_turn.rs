@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Pipeline, run::Run};
+use super::{Pipeline, kept, run::Run};
 use crate::{
     agent::{
         catalog::Catalog,
@@ -39,6 +39,8 @@ pub(super) struct Offer {
     /// The tools of the catalog as the journal keeps them, and the hash it keeps them under.
     tools: String,
     hash: String,
+    /// What the facts keep of the tools.
+    list: line::Catalog,
 }
 
 impl Pipeline {
@@ -201,8 +203,10 @@ impl Pipeline {
         let catalog = self.catalog(&offered)?;
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(&offered).unwrap_or_default();
-        let hash = Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
-        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash });
+        let hash: String =
+            Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = kept::catalog(&listed, &offered, &hash);
+        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash, list });
         Ok(last.insert(offer).clone())
     }
 
@@ -222,9 +226,8 @@ impl Pipeline {
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        let id = offer.hash.get(..16).unwrap_or_default().to_owned();
-        let list = line::Catalog { id, tools: Vec::new(), hidden: Vec::new() };
-        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, &list, now).await;
+        let Offer { list, tools, hash, .. } = offer;
+        let kept = self.fleet.journal.keep_catalog(hash, tools, list, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;

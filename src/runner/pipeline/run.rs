@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
     clients::personas::Batch,
     domain::{Outcome, RunState, Stage, Usd, one_line},
-    facts::RunFacts,
+    facts::{RunFacts, extract},
     journal::{CANCELLED, EndedRun},
     runner::{
         control::InFlightEntry,
@@ -43,6 +44,8 @@ pub(super) struct Run {
     /// What the main turn came to.
     pub day_outcome: Option<Outcome>,
     pub ratings: usize,
+    /// How far mana-auth's clock was ahead of the daemon's when the run began.
+    pub shift: SignedDuration,
     /// Posts that are not in the journal yet.
     pub posts: Vec<(u32, Batch)>,
     pub undelivered: bool,
@@ -99,6 +102,11 @@ impl Run {
             facts: RunFacts::default(),
             deployment_end: None,
         }
+    }
+
+    /// The facts of the run, as far as it has come.
+    pub(super) fn learned(&self) -> RunFacts {
+        extract(&self.journal.observed(), &self.journal.id.to_string(), self.shift)
     }
 
     /// Logs the end of the run.
