@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod call;
 pub mod catalog;
+mod cause;
 pub mod conversation;
 pub mod day;
 pub mod day_end;
@@ -14,6 +15,7 @@ pub mod ended;
 pub(crate) mod left_out;
 pub mod main_turn;
 mod nets;
+pub mod observed;
 pub mod policy;
 pub mod prompt;
 pub mod rating;
@@ -30,7 +32,7 @@ pub(crate) use conversation::{Conversation, Limits, Next};
 pub(crate) use day::{Day, MainTurn};
 pub(crate) use day_end::{DayEnd, How, Whose};
 pub(crate) use ended::{Closed, Ended};
-pub(crate) use step::{Recorder, Step, TurnOpening, Unrecorded};
+pub(crate) use step::{Recorder, Step, TurnOpening, UnratedModule, Unrecorded};
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +42,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     clients::{
         claude::{Ask, ClaudeClient, Patience, Reply},
-        mcp::{McpError, ToolOutput},
+        mcp::{McpError, ToolOutput, Tries},
     },
     config::PolicyConfig,
     domain::{Redactor, Usd},
@@ -122,12 +124,14 @@ pub(crate) enum ToolError {
 /// Runs tools for the main turn. The implementation provides everything else that a call needs, such as a
 /// session or an initialised vault.
 pub(crate) trait ToolHost {
-    /// Calls `tool`. All requests that the call needs take at most `limit` together.
+    /// Calls `tool`. All requests that the call needs take at most `limit` together. `tries` counts the
+    /// attempts.
     fn call(
         &self,
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
+        tries: &Tries,
     ) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
 
     /// Waits until a server that a call did not reach has been reachable at some time after `since`. The

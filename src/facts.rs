@@ -4,6 +4,7 @@
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
 pub mod coverage;
+mod extract;
 mod fingerprint;
 pub mod line;
 mod observed;
@@ -12,6 +13,7 @@ pub mod share;
 pub mod state;
 mod template;
 
+pub use extract::extract;
 pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};

@@ -6,13 +6,14 @@ use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::catalog;
 use crate::{
     clients::claude::{ResultBlock, ToolUse},
-    domain::{Action, InputHash, ModuleName, ToolName},
+    domain::{Action, Cause, InputHash, ModuleName, ToolName, optional_word},
 };
 
 /// The result that the model gets for a call during which the process died.
-const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
+pub(super) const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
      way. It may or may not have taken effect; check before you repeat it.";
 
 /// The record of a tool call, for the audit row and the recap of the rating prompt.
@@ -35,8 +36,11 @@ pub struct CallRecord {
     pub not_run: bool,
     /// The beginning of the result's text.
     pub excerpt: String,
-    /// How long the call took.
+    /// How long the call took, with all its tries and the pauses between them.
     pub latency: Duration,
+    /// What the facts need beyond the audit row. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "CallDetail::is_missing")]
+    pub detail: CallDetail,
     /// When the call began. For a call of an earlier process, this is computed from the times of its steps.
     #[serde(skip, default = "Instant::now")]
     pub started: Instant,
@@ -48,6 +52,34 @@ pub struct CallRecord {
     /// made the call counts them.
     #[serde(skip)]
     pub policy: Vec<PolicyNote>,
+}
+
+/// What the facts need to know of a call beyond its audit row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallDetail {
+    /// Why the call failed.
+    #[serde(with = "optional_word")]
+    pub cause: Option<Cause>,
+    /// How often the call was tried; 0 if it was refused before.
+    pub tries: u32,
+    /// How long the last try took.
+    pub last_try: Duration,
+    /// The size of the result's text before it was cut, in characters.
+    pub chars: u64,
+    /// Whether the result's text was cut.
+    pub cut: bool,
+    /// Whether the tool only reads.
+    pub reads: bool,
+    /// Whether the tool offers a parameter that limits the size of its result.
+    pub limit_offered: bool,
+}
+
+impl CallDetail {
+    /// Whether an earlier version stored the call: this version stores a cause or a try with each call.
+    pub(super) fn is_missing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A decision of the policy gate, as metric labels.
@@ -107,35 +139,51 @@ impl CallRecord {
 impl Called {
     /// The record of a call that is about to be made. `calls` is the number of earlier calls in the run.
     pub(super) fn after(calls: usize, call: &ToolUse, tool: CalledTool) -> Self {
+        let number = u32::try_from(calls + 1).unwrap_or(u32::MAX);
+        Self::new(number, &call.id, call.input_hash(), tool)
+    }
+
+    fn new(number: u32, id: &str, input_hash: Option<InputHash>, tool: CalledTool) -> Self {
         let record = CallRecord {
-            number: u32::try_from(calls + 1).unwrap_or(u32::MAX),
+            number,
             tool,
-            input_hash: call.input_hash(),
+            input_hash,
             error: None,
             outcome_unknown: false,
             not_run: false,
             excerpt: String::new(),
             latency: Duration::ZERO,
+            detail: CallDetail::default(),
             started: Instant::now(),
             reached: false,
             policy: Vec::new(),
         };
-        Self { id: call.id.clone(), record, content: Vec::new(), hints: Vec::new() }
+        Self { id: id.to_owned(), record, content: Vec::new(), hints: Vec::new() }
     }
 
     /// Turns the call into a failed one. The model gets `why` as the result.
-    pub(super) fn fail(&mut self, why: String) {
+    pub(super) fn fail(&mut self, cause: Cause, why: String) {
         self.content = vec![ResultBlock::Text(why.clone())];
         self.record.error = Some(why);
+        self.record.detail.cause = Some(cause);
     }
 
-    /// Turns the call into one whose outcome is unknown: the process died when it was about to make the call,
-    /// at the time `started`. The call is not repeated, not even if the tool only reads.
-    pub(super) fn broken_off(mut self, started: Instant) -> Self {
-        self.fail(UNKNOWN.into());
-        let excerpt = UNKNOWN.into();
-        self.record = CallRecord { outcome_unknown: true, excerpt, started, ..self.record };
-        self
+    /// A call whose outcome is unknown: the process died when it was about to make the call. The call is not
+    /// repeated, not even if the tool only reads.
+    pub(super) fn broken_off(
+        number: u32,
+        id: &str,
+        input_hash: Option<InputHash>,
+        tool: CalledTool,
+    ) -> Self {
+        let mut called = Self::new(number, id, input_hash, tool);
+        called.fail(Cause::Stopped, UNKNOWN.into());
+        let CallRecord { outcome_unknown, excerpt, detail, tool, .. } = &mut called.record;
+        (*outcome_unknown, *excerpt) = (true, UNKNOWN.into());
+        if let CalledTool::Listed(name) = tool {
+            detail.reads = catalog::reads_by_name(name);
+        }
+        called
     }
 }
 

@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{
     clients::{claude::ToolDefinitions, mcp::Tool},
     config::PolicyConfig,
-    domain::ToolName,
+    domain::{ToolName, words},
 };
 
 /// Longest tool name, in bytes, that every endpoint of Claude accepts (docs/contracts/anthropic-messages.md,
@@ -43,6 +44,8 @@ pub struct CatalogTool {
     pub is_destructive: bool,
     /// Whether the tool is meant for administrators, so that the policy denies its calls.
     pub is_admin: bool,
+    /// Whether the tool has a parameter that limits the size of its result.
+    pub offers_limit: bool,
 }
 
 /// First words of verbs that only read (docs/contracts/mana-mcp.md).
@@ -58,6 +61,10 @@ const WRITING: [&str; 24] = [
 /// Words that make a tool destructive, anywhere in its name.
 const DESTRUCTIVE: [&str; 10] =
     ["delete", "remove", "purge", "clear", "reset", "wipe", "destroy", "erase", "drop", "truncate"];
+/// Words in the name of a parameter that limits the size of a result.
+const LIMITS: [&str; 5] = ["limit", "max", "count", "take", "top"];
+/// Names of parameters for the size of a page, without what separates their words.
+const PAGE_SIZES: [&str; 2] = ["pagesize", "perpage"];
 /// Words that make a tool one for administrators, anywhere in its name.
 const ADMIN: [&str; 2] = ["admin", "administrator"];
 
@@ -121,8 +128,25 @@ impl CatalogTool {
             is_read_only: reads && !is_destructive || read_tools.iter().any(|read| read == name),
             is_destructive,
             is_admin: tool.hints.is_admin || has_any(&ADMIN),
+            offers_limit: offers_limit(&tool.input_schema),
         }
     }
+}
+
+/// Whether the name of a tool, of which nothing else is known, says that the tool only reads.
+pub(super) fn reads_by_name(name: &ToolName) -> bool {
+    let is_destructive = name.words().iter().any(|word| DESTRUCTIVE.contains(&word.as_str()));
+    reads_by_convention(&name.verb()) && !is_destructive
+}
+
+/// Whether a tool with this input schema has a parameter that limits the size of its result.
+fn offers_limit(schema: &Map<String, Value>) -> bool {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(Map::keys).any(|name| {
+        let words = words(name);
+        let is_limit = words.iter().any(|word| LIMITS.contains(&word.as_str()));
+        is_limit || PAGE_SIZES.contains(&words.concat().as_str())
+    })
 }
 
 /// Whether the words of a verb say that the tool only reads: `list`, `yearRecap`, but not `listen`.
@@ -172,6 +196,7 @@ fn rewrite(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::clients::mcp::ToolHints;
@@ -294,6 +319,31 @@ mod tests {
             let catalog = catalog(&[tool(name)]);
             assert_eq!(catalog.by_spelling.values().next().unwrap().is_admin, is_admin, "{name}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_limits_the_result_says_so_in_its_name() {
+        for (name, is_limit) in [
+            ("limit", true),
+            ("maxResults", true),
+            ("max_items", true),
+            ("count", true),
+            ("pageSize", true),
+            ("page_size", true),
+            ("per_page", true),
+            ("perPage", true),
+            ("take", true),
+            ("top", true),
+            ("topic", false),
+            ("discount", false),
+            ("page", false),
+            ("limitless", false),
+        ] {
+            let schema = json!({"type": "object", "properties": {name: {"type": "integer"}}});
+            let Value::Object(schema) = schema else { panic!() };
+            assert_eq!(offers_limit(&schema), is_limit, "{name}");
+        }
+        assert!(!offers_limit(&Map::new()));
     }
 
     #[test]

@@ -141,7 +141,10 @@ impl Day {
         let calls = self.calls.len();
         let broken_off = self.asked().iter().enumerate().filter_map(|(index, call)| {
             let CallState::Calling(tool, at) = self.under_way.get(&call.id)? else { return None };
-            Some(Called::after(calls + index, call, tool.clone()).broken_off(*at))
+            let number = u32::try_from(calls + index + 1).unwrap_or(u32::MAX);
+            let mut called = Called::broken_off(number, &call.id, call.input_hash(), tool.clone());
+            called.record.started = *at;
+            Some(called)
         });
         let broken_off: Vec<_> = broken_off.collect();
         broken_off.iter().cloned().for_each(|called| self.record_call(called));

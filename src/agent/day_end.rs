@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{Outcome, optional_word};
+
 /// The end of a main turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
@@ -11,6 +13,8 @@ pub struct DayEnd {
     pub how: How,
     /// Why the turn ended, as text for people.
     pub reason: String,
+    /// What the day came to. `None` in steps of an earlier version: see [`DayEnd::outcome`].
+    pub outcome: Option<Outcome>,
 }
 
 /// The effect of a main turn's end on the rest of the run.
@@ -43,7 +47,32 @@ pub enum Whose {
 impl DayEnd {
     /// An end with this effect and this reason.
     pub fn new(how: How, reason: impl Into<String>) -> Self {
-        Self { how, reason: reason.into() }
+        Self { how, reason: reason.into(), outcome: None }
+    }
+
+    /// What the day came to. If an earlier version stored the end, this follows from its reason.
+    pub fn outcome(&self) -> Outcome {
+        let Self { how, reason, outcome } = self;
+        outcome.unwrap_or_else(|| match how {
+            How::Stopped => Outcome::Stopped,
+            How::Broke(_) => Outcome::Cost,
+            How::Over | How::Failed => of_reason(*how, reason),
+        })
+    }
+}
+
+/// What a day came to that a version before ended for this reason.
+fn of_reason(how: How, reason: &str) -> Outcome {
+    match reason {
+        "PERSONA_MAX_TURNS reached"
+        | "the context window is full"
+        | "the context passes 100,000 tokens" => Outcome::Turns,
+        "the run's time (PERSONA_TIMEOUT_MS) was up" => Outcome::Stopped,
+        "mana-mcp lost three sessions of this run" => Outcome::Session,
+        "PERSONA_MAX_COST_USD reached" => Outcome::Cost,
+        reason if reason.starts_with("a model request of this run may cost ") => Outcome::Cost,
+        "done" if how == How::Over => Outcome::Done,
+        _ => Outcome::Failed,
     }
 }
 
@@ -57,11 +86,14 @@ struct Stored {
     persona_is_broke: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     broke_until: Option<Timestamp>,
+    #[serde(default, with = "optional_word", skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
     reason: String,
 }
 
 impl From<Stored> for DayEnd {
     fn from(stored: Stored) -> Self {
+        let outcome = stored.outcome;
         let how = match stored {
             Stored { failure: Some(_), .. } => How::Failed,
             Stored { stopped: true, .. } => How::Stopped,
@@ -71,12 +103,12 @@ impl From<Stored> for DayEnd {
             Stored { out_of_money: true, .. } => How::Broke(Whose::Fleet),
             _ => How::Over,
         };
-        Self { how, reason: stored.failure.unwrap_or(stored.reason) }
+        Self { how, reason: stored.failure.unwrap_or(stored.reason), outcome }
     }
 }
 
 impl From<DayEnd> for Stored {
-    fn from(DayEnd { how, reason }: DayEnd) -> Self {
+    fn from(DayEnd { how, reason, outcome }: DayEnd) -> Self {
         let persona = match how {
             How::Broke(Whose::Persona { until }) => Some(until),
             _ => None,
@@ -87,6 +119,7 @@ impl From<DayEnd> for Stored {
             out_of_money: matches!(how, How::Broke(_)),
             persona_is_broke: persona.is_some(),
             broke_until: persona.flatten(),
+            outcome,
             reason,
         }
     }
@@ -97,6 +130,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::Label;
 
     #[test]
     fn each_end_is_stored_as_the_versions_before_have_stored_it() {
@@ -122,6 +156,14 @@ mod tests {
             let (end, stored) = (DayEnd::new(how, "why"), stored(changed));
             let read: DayEnd = serde_json::from_value(stored.clone()).unwrap();
             assert_eq!((serde_json::to_value(&end).unwrap(), read), (stored, end));
+        }
+        // A version before did not store what the day came to.
+        for outcome in Outcome::ALL {
+            let end = DayEnd { outcome: Some(*outcome), ..DayEnd::new(How::Over, "why") };
+            let stored = stored(json!({"outcome": outcome.as_str()}));
+            assert_eq!(serde_json::to_value(&end).unwrap(), stored);
+            let read: DayEnd = serde_json::from_value(stored).unwrap();
+            assert_eq!((read.outcome(), &read), (*outcome, &end));
         }
         // The first version did not store whose budget was used up.
         let first = json!({"failure": null, "stopped": false, "out_of_money": true, "reason": ""});

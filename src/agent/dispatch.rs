@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use super::{
     CallRecord, Called, CalledTool, Catalog, CatalogTool, Day, Ended, PolicyNote, Recorder, Scope,
-    Step, ToolError, ToolHost, policy, tool_result,
+    Step, ToolError, ToolHost, cause, policy, tool_result,
 };
 use crate::{
     clients::{
         claude::ToolUse,
-        mcp::{Fate, McpError, ToolOutput},
+        mcp::{Fate, McpError, ToolOutput, Tries},
     },
     config::PolicyMode,
-    domain::{clip, one_line},
+    domain::{Cause, clip, one_line},
 };
 
 /// Longest excerpt of a result, in characters. Rows and the recap cut it further.
@@ -25,10 +25,12 @@ const EXCERPT: usize = 500;
 /// How many calls are made at once, if all calls of the turn only read.
 const CONCURRENT_READS: usize = 10;
 
-const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
+pub(super) const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
 /// The error of a call whose input could not be read without losing a value.
-const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or values nested \
-                                too deep. Call the tool again with a simpler input.";
+pub(super) const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or \
+     values nested too deep. Call the tool again with a simpler input.";
+/// The error of a call whose input is JSON, but no object.
+pub(super) const NO_OBJECT: &str = "Not run: the input must be a JSON object.";
 
 pub(super) struct Dispatcher<'a, H, R> {
     pub tools: &'a H,
@@ -48,9 +50,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn refuse(mut called: Called, why: impl Into<String>) -> Self {
+    fn refuse(mut called: Called, cause: Cause, why: impl Into<String>) -> Self {
         called.record.not_run = true;
-        called.fail(why.into());
+        called.fail(cause, why.into());
         Self { called, run: None, is_followed: false }
     }
 }
@@ -97,14 +99,16 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         let Some(tool) = self.catalog.resolve(&call.name) else {
             let name = self.scope.redactor.redact(&call.name).into_owned();
             let called = Called::after(calls, call, CalledTool::Invented(name));
-            return Plan::refuse(called, NO_SUCH_TOOL);
+            return Plan::refuse(called, Cause::Invented, NO_SUCH_TOOL);
         };
         let mut called = Called::after(calls, call, CalledTool::Listed(tool.name.clone()));
+        let detail = &mut called.record.detail;
+        (detail.reads, detail.limit_offered) = (tool.is_read_only, tool.offers_limit);
         if call.is_lossy() {
-            return Plan::refuse(called, UNREADABLE_INPUT);
+            return Plan::refuse(called, Cause::BadJson, UNREADABLE_INPUT);
         }
         let Ok(arguments) = serde_json::from_str(call.input.get()) else {
-            return Plan::refuse(called, "Not run: the input must be a JSON object.");
+            return Plan::refuse(called, Cause::BadJson, NO_OBJECT);
         };
         let is_recent = |call: &&CallRecord| {
             let is_dispatched = !call.not_run && call.listed() == Some(&tool.name);
@@ -130,7 +134,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
             }
             if enforces && denies {
                 let why = format!("Not run: {}. {}", objection.as_str(), objection.reminder());
-                return Plan::refuse(called, why);
+                return Plan::refuse(called, Cause::RunnerPolicy, why);
             }
         }
         Plan { called, run: Some((tool.clone(), arguments)), is_followed: false }
@@ -151,7 +155,10 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         }
         let Plan { mut called, run, is_followed } = plan;
         if let Some((tool, arguments)) = run {
-            let ran = self.run(&mut called, &tool, arguments).await;
+            let tries = Tries::default();
+            let ran = self.run(&mut called, &tool, arguments, &tries).await;
+            let detail = &mut called.record.detail;
+            (detail.tries, detail.last_try) = (tries.count().max(1), tries.last());
             let is_made = ran.is_ok();
             if let Ok(Some(ended)) | Err(ended) = ran {
                 end.get_or_init(|| ended);
@@ -196,6 +203,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
         called: &mut Called,
         tool: &CatalogTool,
         arguments: Map<String, Value>,
+        tries: &Tries,
     ) -> Result<Option<Ended>, Ended> {
         let Self { tools, scope, recorder, .. } = self;
         let intent = Step::Calling { id: called.id.clone(), tool: called.record.tool.clone() };
@@ -213,12 +221,14 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 return Err(ended);
             }
             let left = scope.deadline.saturating_duration_since(Instant::now());
-            let call = tools.call(tool, arguments.clone(), scope.tool_timeout.min(left));
+            let limit = scope.tool_timeout.min(left);
+            let call = tools.call(tool, arguments.clone(), limit, tries);
             let result = tokio::select! {
                 biased;
                 result = call => result,
                 (reason, ended) = scope.cut_off() => {
                     called.take_error(&McpError::unknown(reason).into(), tool, scope);
+                    called.record.detail.cause = Some(Cause::Stopped);
                     return Ok(Some(ended));
                 }
             };
@@ -227,7 +237,7 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                     called.take_output(&output, tool, scope);
                     return Ok(None);
                 }
-                Err(ToolError::Call(McpError { fate: Fate::Away, reason })) => reason,
+                Err(ToolError::Call(McpError { fate: Fate::Away, reason, .. })) => reason,
                 Err(error) => {
                     called.take_error(&error, tool, scope);
                     called.record.reached = matches!(error, ToolError::Call(_));
@@ -252,12 +262,17 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
 impl Called {
     fn take_output(&mut self, output: &ToolOutput, tool: &CatalogTool, scope: &Scope) {
         let note = |why| scope.left_out.note_attachment(&tool.name, why);
-        self.content = tool_result::to_blocks(output, &scope.redactor, note);
-        self.record.reached = true;
+        let (content, chars) = tool_result::to_blocks(output, &scope.redactor, note);
+        self.content = content;
+        let CallRecord { reached, detail, .. } = &mut self.record;
+        (*reached, detail.chars, detail.cut) = (true, chars, tool_result::is_cut(chars));
         self.record.error = output.is_error.then(|| match tool_result::text_of(&self.content) {
             text if text.trim().is_empty() => "the tool failed without saying why".to_owned(),
             text => text,
         });
+        let name = tool.name.as_str();
+        self.record.detail.cause =
+            self.record.error.as_deref().map(|text| cause::of_output(text, name));
     }
 
     fn take_error(&mut self, error: &ToolError, tool: &CatalogTool, scope: &Scope) {
@@ -273,7 +288,8 @@ impl Called {
         };
         self.record.outcome_unknown = is_unknown;
         self.record.not_run = !matches!(error, ToolError::Call(error) if !error.was_not_run());
-        self.fail(scope.redactor.redact(&format!("{error}.{hint}")).into_owned());
+        let cause = cause::of_error(error, tool.name.as_str());
+        self.fail(cause, scope.redactor.redact(&format!("{error}.{hint}")).into_owned());
     }
 }
 

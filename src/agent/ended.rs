@@ -4,7 +4,7 @@ use super::{DayEnd, How, Unrecorded, Whose};
 use crate::{
     clients::claude::{ClaudeError, NotPaid},
     config::PERSONA_MAX_COST_USD,
-    domain::Redactor,
+    domain::{Outcome, Redactor, UnratedWhy},
 };
 
 /// The reasons why a conversation ends by itself.
@@ -83,7 +83,39 @@ impl Ended {
                 (if *is_first { How::Failed } else { How::Over }, why.to_string())
             }
         };
-        DayEnd::new(how, redactor.redact(&reason))
+        let outcome = Some(self.outcome());
+        DayEnd { outcome, ..DayEnd::new(how, redactor.redact(&reason)) }
+    }
+
+    /// What a day with this end came to.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Closed(closed) => match closed {
+                Closed::Finished => Outcome::Done,
+                Closed::TurnLimit | Closed::ContextWindow | Closed::ContextLimit => Outcome::Turns,
+                Closed::CostLimit => Outcome::Cost,
+                Closed::Truncated | Closed::PauseLimit | Closed::UnknownStopReason => {
+                    Outcome::Failed
+                }
+                Closed::Refused(_) | Closed::NoCall { .. } => Outcome::Failed,
+            },
+            Self::SessionsLost | Self::Away(_) => Outcome::Session,
+            Self::Deadline | Self::Stopped => Outcome::Stopped,
+            Self::NotPaid { .. } => Outcome::Cost,
+            Self::Model(_) | Self::Unrecorded(_) => Outcome::Failed,
+        }
+    }
+
+    /// Why modules stay unrated that a rating turn with this end did not get to.
+    pub(super) fn why_unrated(&self) -> UnratedWhy {
+        match self {
+            Self::Model(_) => UnratedWhy::ModelFailed,
+            Self::NotPaid { .. } | Self::Closed(Closed::CostLimit) => UnratedWhy::NoMoney,
+            Self::Stopped | Self::Deadline => UnratedWhy::Stopped,
+            Self::Closed(_) | Self::SessionsLost | Self::Away(_) | Self::Unrecorded(_) => {
+                UnratedWhy::NotReached
+            }
+        }
     }
 
     /// The end that follows from the error of a model request. `has_paid` says whether the run has paid for a
@@ -123,5 +155,49 @@ impl Closed {
         };
         let is_idle = matches!(self, Self::NoCall { idle: true });
         (if is_idle { How::Failed } else { How::Over }, reason.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::PERSONA_MAX_COST_USD, domain::Usd};
+
+    #[test]
+    fn what_a_day_came_to_follows_from_its_end_and_shows_in_its_reason() {
+        let too_dear = |variable| NotPaid::TooDear { variable, most: Usd::from_cents(3) };
+        let broke = |persona_broke_until| NotPaid::Budget {
+            variable: "BUDGET_DAILY_USD",
+            persona_broke_until,
+        };
+        let not_paid = |why, is_first| Ended::NotPaid { why, is_first };
+        let unrecorded = Unrecorded("disk full".into());
+        for (ended, outcome) in [
+            (Ended::Closed(Closed::Finished), Outcome::Done),
+            (Ended::Closed(Closed::TurnLimit), Outcome::Turns),
+            (Ended::Closed(Closed::ContextWindow), Outcome::Turns),
+            (Ended::Closed(Closed::ContextLimit), Outcome::Turns),
+            (Ended::Closed(Closed::CostLimit), Outcome::Cost),
+            (not_paid(too_dear(PERSONA_MAX_COST_USD), true), Outcome::Cost),
+            (not_paid(too_dear("BUDGET_DAILY_USD"), false), Outcome::Cost),
+            (not_paid(broke(None), true), Outcome::Cost),
+            (not_paid(broke(Some(jiff::Timestamp::UNIX_EPOCH)), false), Outcome::Cost),
+            (Ended::Stopped, Outcome::Stopped),
+            (Ended::Deadline, Outcome::Stopped),
+            (Ended::SessionsLost, Outcome::Session),
+            (Ended::Closed(Closed::Truncated), Outcome::Failed),
+            (Ended::Closed(Closed::PauseLimit), Outcome::Failed),
+            (Ended::Closed(Closed::UnknownStopReason), Outcome::Failed),
+            (Ended::Closed(Closed::NoCall { idle: false }), Outcome::Failed),
+            (Ended::Closed(Closed::NoCall { idle: true }), Outcome::Failed),
+            (Ended::Closed(Closed::Refused(None)), Outcome::Failed),
+            (Ended::Unrecorded(unrecorded), Outcome::Failed),
+        ] {
+            let end = ended.summary(&Redactor::default());
+            assert_eq!(end.outcome, Some(outcome), "{ended:?}");
+            // A version before has stored the same end without its outcome.
+            let old = DayEnd { outcome: None, ..end };
+            assert_eq!(old.outcome(), outcome, "{old:?}");
+        }
     }
 }

@@ -145,6 +145,7 @@ mod tests {
             is_read_only: false,
             is_destructive: name.contains("delete"),
             is_admin: name.starts_with("admin."),
+            offers_limit: false,
         }
     }
 

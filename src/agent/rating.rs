@@ -8,10 +8,12 @@ use serde_json::value::RawValue;
 
 pub use parse::parse_ratings;
 
-use super::{CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, call, nets, prompt};
+use super::{
+    CallRecord, Day, Ended, MainTurn, Recorder, Scope, Step, UnratedModule, call, nets, prompt,
+};
 use crate::{
     clients::claude::{Ask, ClaudeClient, Message, Reply, StopReason},
-    domain::{ModuleName, ModuleRating, Redactor, Usd, clip, one_line},
+    domain::{ModuleName, ModuleRating, Redactor, UnratedWhy, Usd, clip, one_line},
 };
 
 /// Output tokens that an answer may have, thinking included.
@@ -28,8 +30,8 @@ const UNREADABLE_EXCERPT: usize = 900;
 pub struct Ratings {
     /// The ratings. If no rating could be read, a single row that has the unreadable answer.
     pub rows: Vec<ModuleRating>,
-    /// Modules without a rating.
-    pub unrated: Vec<ModuleName>,
+    /// Modules without a rating, each with the reason.
+    pub unrated: Vec<UnratedModule>,
     /// Why the turn ended early. `None` if it came to its regular end.
     pub ended: Option<Ended>,
 }
@@ -99,6 +101,8 @@ struct RatingTalk {
     /// Used modules beyond [`MAX_MODULES`], which are not asked for.
     beyond: Vec<ModuleName>,
     replies: u32,
+    /// Whether the model refused to answer.
+    is_refused: bool,
     /// Description of the last answer, for the row of an unreadable answer; empty before the first answer.
     last_answer: String,
 }
@@ -137,7 +141,7 @@ impl RatingTalk {
         self.last_answer = describe(&reply, &self.redactor);
         if reply.stop_reason == StopReason::Refusal {
             // The model would most likely refuse a second request too.
-            self.replies = MAX_REPLIES;
+            (self.replies, self.is_refused) = (MAX_REPLIES, true);
             return;
         }
         let found = parse_ratings(&reply.text(), &self.missing, &self.redactor);
@@ -158,13 +162,22 @@ impl RatingTalk {
     }
 
     fn into_ratings(mut self, ended: Option<Ended>) -> Ratings {
+        let why = match &ended {
+            Some(ended) => ended.why_unrated(),
+            None if self.is_refused => UnratedWhy::Refused,
+            None if self.rows.is_empty() => UnratedWhy::Unreadable,
+            None => UnratedWhy::Forgotten,
+        };
+        let unrated = |why| move |module| UnratedModule { module, why };
+        let missing = self.missing.into_iter().map(unrated(why));
+        let unrated =
+            missing.chain(self.beyond.into_iter().map(unrated(UnratedWhy::NotReached))).collect();
         // Without any answer there is no row for an unreadable answer; the failure of the request is reported
         // instead.
         if self.rows.is_empty() && !self.last_answer.is_empty() {
             self.rows.push(ModuleRating::unreadable(&self.last_answer));
         }
-        self.missing.extend(self.beyond);
-        Ratings { rows: self.rows, unrated: self.missing, ended }
+        Ratings { rows: self.rows, unrated, ended }
     }
 }
 
@@ -197,5 +210,65 @@ fn describe(reply: &Reply, redactor: &Redactor) -> String {
         format!("no rating came back, and no text ({reason})")
     } else {
         format!("no readable rating ({reason}): {text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        agent::CalledTool,
+        domain::{Cost, Tokens, ToolName},
+    };
+
+    fn call(module: usize) -> CallRecord {
+        let id = format!("id{module}");
+        let tool = CalledTool::Listed(ToolName::new(format!("m{module}.list")));
+        let called = crate::agent::Called::broken_off(1, &id, None, tool);
+        CallRecord { started: Instant::now(), ..called.record }
+    }
+
+    fn reply(text: &str, reason: &str) -> Reply {
+        let reply = json!({"content": [{"type": "text", "text": text}], "stop_reason": reason,
+            "refusal": null, "usage": Tokens::default(), "cost": Cost::default()});
+        serde_json::from_str(&reply.to_string()).unwrap()
+    }
+
+    /// Why each module stays unrated that a run with two modules used, after these answers and this end.
+    fn unrated(answers: &[(&str, &str)], ended: Option<Ended>) -> Vec<(String, UnratedWhy)> {
+        let mut talk = RatingTalk::new(&[call(0), call(1)], "", &Redactor::default());
+        for (text, reason) in answers {
+            talk.record_reply(reply(text, reason));
+        }
+        let unrated = talk.into_ratings(ended).unrated;
+        unrated.into_iter().map(|it| (it.module.as_str().to_owned(), it.why)).collect()
+    }
+
+    #[test]
+    fn each_module_without_a_rating_has_a_reason() {
+        let first = r#"{"ratings":[{"module":"m0","notes":"","calls":[],"rating":4}]}"#;
+        let rated = (first, "end_turn");
+        let (m0, m1) = ("m0".to_owned(), "m1".to_owned());
+        let both = |why| vec![(m0.clone(), why), (m1.clone(), why)];
+        let one = |why| vec![(m1.clone(), why)];
+        let hm = ("hm", "end_turn");
+        for (answers, ended, expected) in [
+            (&[rated, hm][..], None, one(UnratedWhy::Forgotten)),
+            (&[rated, ("", "refusal")], None, one(UnratedWhy::Refused)),
+            (&[rated], Some(Ended::Stopped), one(UnratedWhy::Stopped)),
+            (&[hm, hm], None, both(UnratedWhy::Unreadable)),
+            (&[("", "refusal")], None, both(UnratedWhy::Refused)),
+            (&[], Some(Ended::Deadline), both(UnratedWhy::Stopped)),
+            (&[], Some(Ended::Closed(crate::agent::Closed::CostLimit)), both(UnratedWhy::NoMoney)),
+        ] {
+            assert_eq!(unrated(answers, ended), expected, "{answers:?}");
+        }
+        let all: Vec<_> = (0..MAX_MODULES + 1).map(call).collect();
+        let talk = RatingTalk::new(&all, "", &Redactor::default());
+        let last = talk.into_ratings(Some(Ended::Stopped)).unrated.pop().unwrap();
+        assert_eq!(last.why, UnratedWhy::NotReached, "it is not asked for");
     }
 }

@@ -77,7 +77,7 @@ mod tests {
         for n in 0..calls {
             let mut called = Called::after(n, &call, CalledTool::Invented("x".into()));
             if n + failed >= calls {
-                called.fail("no".into());
+                called.fail(crate::domain::Cause::Handler, "no".into());
             }
             day.calls.push(called.record);
         }

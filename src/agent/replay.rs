@@ -97,6 +97,7 @@ impl Replay {
             Step::SessionOpened { session } => self.sessions.push(session),
             Step::SessionsEnded => self.sessions.clear(),
             Step::Rated { rows } => self.rated = Some(rows),
+            Step::Unrated { .. } => {}
             step => {
                 if matches!(step, Step::Replied(_)) {
                     self.asking = None;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Called, CalledTool, DayEnd};
 use crate::{
     clients::claude::{Meter, Reply},
-    domain::{ModuleRating, ToolName, Usd},
+    domain::{ModuleName, ModuleRating, ToolName, UnratedWhy, Usd, word},
 };
 
 /// One step of a run. New kinds may be added, but an existing kind must not be changed: this version may
@@ -79,6 +79,22 @@ pub enum Step {
         /// The rows to hand in.
         rows: Vec<ModuleRating>,
     },
+    /// Modules that the persona used stay without a rating. Written in one transaction with the `Rated` that
+    /// follows.
+    Unrated {
+        /// The modules, each with the reason.
+        modules: Vec<UnratedModule>,
+    },
+}
+
+/// A module that the persona used and did not rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnratedModule {
+    /// The name of the module.
+    pub module: ModuleName,
+    /// Why there is no rating.
+    #[serde(with = "word")]
+    pub why: UnratedWhy,
 }
 
 /// The beginning of a main turn.

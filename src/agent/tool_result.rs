@@ -12,19 +12,21 @@ use super::attachment::check;
 
 /// How many characters of text one result may have, the marker of a cut included.
 const MAX_TEXT: usize = 30_000;
+/// The marker at the end of a text that was cut: its number of characters stands in between.
+const CUT: (&str, &str) = ("\n[cut: the result has ", " characters, this is its beginning]");
 /// The text for the type of a resource that has no type.
 const UNKNOWN: &str = "unknown type";
 /// How many images and PDFs of one result are shown.
 const MAX_ATTACHMENTS: usize = 4;
 
 /// Maps an MCP result to content blocks. They have at most 30,000 characters of text, with a marker if the
-/// text was cut, and no secret and no blank block. `report` is called with the reason for each attachment
-/// that is not shown.
+/// text was cut, and no secret and no blank block. The number is that of the text's characters before the
+/// cut. `report` is called with the reason for each attachment that is not shown.
 pub(crate) fn to_blocks(
     output: &ToolOutput,
     redactor: &Redactor,
     report: impl Fn(&'static str),
-) -> Vec<ResultBlock> {
+) -> (Vec<ResultBlock>, u64) {
     let mut blocks: Vec<_> = output.content.iter().filter_map(|it| to_block(it, &report)).collect();
     if let (true, Some(structured)) = (blocks.is_empty(), &output.structured) {
         blocks.push(ResultBlock::Text(structured.clone()));
@@ -37,8 +39,22 @@ pub(crate) fn to_blocks(
             more => *more = ResultBlock::Text("[a further attachment is not shown]".into()),
         }
     }
-    cap(&mut blocks);
-    blocks
+    let chars = cap(&mut blocks);
+    (blocks, chars as u64)
+}
+
+/// Whether a text with this number of characters is cut.
+pub(super) fn is_cut(chars: u64) -> bool {
+    chars > MAX_TEXT as u64
+}
+
+/// The number of the text's characters before the cut, and whether it was cut, for a result that an earlier
+/// version stored without these.
+pub(super) fn size_of(blocks: &[ResultBlock]) -> (u64, bool) {
+    let last = texts(blocks).last().and_then(|text| text.rsplit_once(CUT.0)).map(|(_, end)| end);
+    let total = last.and_then(|end| end.strip_suffix(CUT.1)?.parse().ok());
+    let shown = || texts(blocks).map(|text| text.chars().count() as u64).sum();
+    (total.unwrap_or_else(shown), total.is_some())
 }
 
 /// The text of a result, for rows and for the recap of the rating prompt.
@@ -89,13 +105,13 @@ fn to_block(content: &Content, report: &impl Fn(&'static str)) -> Option<ResultB
     }
 }
 
-/// Cuts the text so that all blocks together have at most [`MAX_TEXT`] characters.
-fn cap(blocks: &mut Vec<ResultBlock>) {
+/// Cuts the text so that all blocks together have at most [`MAX_TEXT`] characters. Returns how many they had.
+fn cap(blocks: &mut Vec<ResultBlock>) -> usize {
     let total: usize = texts(blocks).map(|text| text.chars().count()).sum();
     if total <= MAX_TEXT {
-        return;
+        return total;
     }
-    let marker = format!("\n[cut: the result has {total} characters, this is its beginning]");
+    let marker = format!("{}{total}{}", CUT.0, CUT.1);
     let mut left = MAX_TEXT - marker.chars().count();
     blocks.retain_mut(|block| {
         let ResultBlock::Text(text) = block else { return true };
@@ -107,6 +123,7 @@ fn cap(blocks: &mut Vec<ResultBlock>) {
     if let Some(ResultBlock::Text(last)) = blocks.iter_mut().rfind(is_text) {
         last.push_str(&marker);
     }
+    total
 }
 
 #[cfg(test)]
@@ -122,7 +139,7 @@ mod tests {
     }
 
     fn blocks(content: Vec<Content>) -> Vec<ResultBlock> {
-        to_blocks(&ToolOutput { content, ..Default::default() }, &Redactor::default(), |_| {})
+        to_blocks(&ToolOutput { content, ..Default::default() }, &Redactor::default(), |_| {}).0
     }
 
     fn text(text: &str) -> ResultBlock {
@@ -188,10 +205,10 @@ mod tests {
     fn structured_content_stands_in_for_missing_content_only() {
         let structured = Some(r#"{"n":1}"#.to_owned());
         let output = ToolOutput { structured: structured.clone(), ..Default::default() };
-        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}), [text("{\"n\":1}")]);
+        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}).0, [text("{\"n\":1}")]);
         let content = vec![Content::Text("a".into())];
         let output = ToolOutput { content, structured, is_error: false };
-        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}), [text("a")]);
+        assert_eq!(to_blocks(&output, &Redactor::default(), |_| {}).0, [text("a")]);
         assert!(blocks(vec![]).is_empty());
     }
 
@@ -210,7 +227,8 @@ mod tests {
             ..Default::default()
         };
         let redactor = Redactor::new(["hunter2hunter2"]);
-        assert_eq!(to_blocks(&output, &redactor, |_| {}), [text("jwt=[redacted] pw=[redacted]")]);
+        let (blocks, _) = to_blocks(&output, &redactor, |_| {});
+        assert_eq!(blocks, [text("jwt=[redacted] pw=[redacted]")]);
     }
 
     proptest! {
@@ -219,11 +237,15 @@ mod tests {
             lengths in prop::collection::vec(0usize..25_000, 0..5)
         ) {
             let content = lengths.iter().map(|n| Content::Text("ü".repeat(*n))).collect();
-            let shown = text_of(&blocks(content));
+            let output = ToolOutput { content, ..Default::default() };
+            let (blocks, chars) = to_blocks(&output, &Redactor::default(), |_| {});
+            let shown = text_of(&blocks);
             let newlines = lengths.len();
             prop_assert!(shown.chars().count() <= MAX_TEXT + newlines);
             let cut = lengths.iter().sum::<usize>() > MAX_TEXT;
             prop_assert_eq!(shown.contains("[cut: "), cut);
+            prop_assert_eq!(size_of(&blocks), (chars, cut));
+            prop_assert_eq!(is_cut(chars), cut);
         }
     }
 }

@@ -134,7 +134,8 @@ impl Transcript {
             }
             Step::Told { reminder: None, .. }
             | Step::SessionOpened { .. }
-            | Step::SessionsEnded => return,
+            | Step::SessionsEnded
+            | Step::Unrated { .. } => return,
             step => {
                 if let Step::DayEnded(_) = step {
                     let day = self.replay.day.take();

@@ -62,7 +62,7 @@ pub(super) fn print(page: &mut Page, part: &Part, is_running: bool) {
             "The model was asked at {} and has not answered yet; {reserved} are reserved.",
             time(*since, TIME)
         ),
-        Part::Step(_, Step::DayEnded(DayEnd { how, reason })) => {
+        Part::Step(_, Step::DayEnded(DayEnd { how, reason, .. })) => {
             let how = if *how == How::Failed { ", failed" } else { "" };
             format!("The day ended{how}: {}", cell(reason, REASON))
         }

@@ -38,7 +38,7 @@ impl ToolName {
 
 /// Splits `text` at each character that is neither letter nor digit, between letters and digits, and before a
 /// capital that begins a word.
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut words = String::new();
     for (index, &c) in chars.iter().enumerate() {

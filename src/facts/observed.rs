@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::{Cause, InputHash, ModuleName, ModuleRating, Outcome, UnratedWhy};
 
 /// What the steps of a run say about it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// The calls, in the order of their numbers.
     pub calls: Vec<ObservedCall>,
@@ -20,7 +20,7 @@ pub struct Observed {
 }
 
 /// A tool call of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedCall {
     /// The number of the call in the run, from 1.
     pub number: u32,

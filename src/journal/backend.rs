@@ -3,19 +3,21 @@
 
 mod file;
 
-use std::sync::Arc;
+use std::{borrow::Cow, io::ErrorKind, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr,
+    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr, Sqlite,
     SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
 };
 use tokio::{
     runtime::Handle,
     sync::{Mutex, OwnedMutexGuard},
+    time::{error::Elapsed, timeout},
 };
 
 use crate::domain::{RunId, Usd};
@@ -30,6 +32,8 @@ pub(super) struct Backend {
     pub writer: Held,
     /// A connection for reading, opened at the first query. Reads and writes do not wait for each other.
     reader: Held,
+    /// The options of a connection for a long read; `None` if the database is in memory and so in one connection only.
+    pub long_reads: Option<SqliteConnectOptions>,
     /// The folder of the journal file; `None` if the journal is in memory or belongs to another process.
     pub folder: Option<Arc<JournalFolder>>,
 }
@@ -108,8 +112,43 @@ impl Slot {
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
 pub(super) type Sql = &'static str;
 
-/// A statement and its values.
-pub(super) type Statement = (Sql, Vec<Value>);
+/// A statement and its values. Only the number of rows of an INSERT is not known before.
+pub(super) type Statement = (Cow<'static, str>, Vec<Value>);
+
+/// An INSERT of several rows, in statements of at most 50 rows. `head` ends before VALUES; `row` has the values of a row
+/// with their placeholders, counted from `$1`.
+pub(super) fn rows_of<'a>(
+    head: &'a str,
+    row: &'a str,
+    rows: Vec<Vec<Value>>,
+) -> impl Iterator<Item = Statement> + 'a {
+    let mut rows = rows.into_iter().peekable();
+    std::iter::from_fn(move || {
+        rows.peek()?;
+        let (mut sql, mut all) = (format!("{head} VALUES "), Vec::new());
+        for values in rows.by_ref().take(ROWS_AT_ONCE) {
+            sql.push_str(if all.is_empty() { "" } else { ", " });
+            counted_on(row, all.len(), &mut sql);
+            all.extend(values);
+        }
+        Some((sql.into(), all))
+    })
+}
+
+/// How many rows one INSERT writes at most, because a database limits the number of values of a statement.
+const ROWS_AT_ONCE: usize = 50;
+
+/// Appends `sql` to `text`, with placeholders that are counted on from `before`.
+pub(super) fn counted_on(sql: &str, before: usize, text: &mut String) {
+    let mut parts = sql.split('$');
+    text.extend(parts.next());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().unwrap_or_default() + before;
+        text.extend(["$", &number.to_string(), rest]);
+    }
+}
 
 impl Backend {
     /// Executes a query on the connection for reading.
@@ -145,11 +184,51 @@ impl Backend {
         done
     }
 
+    /// Begins a long read on a connection of its own, which is closed afterwards.
+    pub(super) async fn snapshot(&self) -> sqlx::Result<Snapshot> {
+        let session = match &self.long_reads {
+            Some(options) => Held::of(options.clone()).session().await?,
+            None => self.reader.session().await?,
+        };
+        let mut session = guard(session, roll_back as fn(Session));
+        session.rows(file::BEGIN_SNAPSHOT, vec![], 1).await?;
+        Ok(Snapshot(session))
+    }
+
     /// Closes the connections after the statements that are being executed.
     pub(super) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// The database at one moment. Nobody who writes waits for it.
+pub(super) struct Snapshot(ScopeGuard<Session, fn(Session)>);
+
+impl Snapshot {
+    /// Hands the rows of a query over one by one, and waits for each at most for `limit`.
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        values: Vec<Value>,
+        limit: Duration,
+        mut each: impl FnMut(Row),
+    ) -> sqlx::Result<()> {
+        let mut results = self.0.connection()?.fetch_many(bound(sql, values));
+        let mut is_complete = false;
+        while let Some(result) = timeout(limit, results.try_next()).await.map_err(too_slow)?? {
+            match result {
+                Either::Left(_) => is_complete = true,
+                Either::Right(row) => each(Row(row)),
+            }
+        }
+        // The results end without an error if the thread of the connection ends.
+        if is_complete { Ok(()) } else { Err(sqlx::Error::WorkerCrashed) }
+    }
+}
+
+fn too_slow(_: Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(ErrorKind::TimedOut.into())
 }
 
 /// Rolls the transaction of a session back. The next transaction gets the connection afterwards.
@@ -169,12 +248,8 @@ async fn rows(
     values: Vec<Value>,
     count: usize,
 ) -> sqlx::Result<Vec<Row>> {
-    let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Number(number) => query.bind(number),
-        Value::Text(text) => query.bind(text),
-    });
     let (mut rows, mut completed) = (Vec::new(), 0);
-    let mut results = connection.fetch_many(query);
+    let mut results = connection.fetch_many(bound(sql, values));
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(_) => completed += 1,
@@ -185,8 +260,16 @@ async fn rows(
     if completed == count { Ok(rows) } else { Err(sqlx::Error::WorkerCrashed) }
 }
 
+/// A query with its values.
+fn bound<'a>(sql: impl SqlSafeStr, values: Vec<Value>) -> Query<'a, Sqlite, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Number(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+    })
+}
+
 /// A value of a column. Every column is of one of these two types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Number(Option<i64>),
     Text(Option<String>),
@@ -204,6 +287,11 @@ pub(super) fn time(time: impl Into<Option<Timestamp>>) -> Value {
 
 pub(super) fn text(text: impl ToString) -> Value {
     Value::Text(Some(text.to_string()))
+}
+
+/// A text that may be absent.
+pub(super) fn optional(text: Option<impl ToString>) -> Value {
+    Value::Text(text.map(|text| text.to_string()))
 }
 
 /// A row of a result. A column that has another type or range than this program writes, because somebody has
@@ -228,6 +316,11 @@ impl Row {
     /// The column `number`: the position of a step or of a post within its run.
     pub(super) fn row_number(&self) -> Option<u32> {
         self.number("number")?.try_into().ok()
+    }
+
+    /// A flag: 0 or 1.
+    pub(super) fn flag(&self, column: &str) -> bool {
+        self.number(column).is_some_and(|number| number != 0)
     }
 
     pub(super) fn time(&self, column: &str) -> Option<Timestamp> {

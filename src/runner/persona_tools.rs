@@ -19,7 +19,7 @@ use crate::{
     agent::{ToolError, ToolHost, catalog::CatalogTool},
     clients::{
         auth::Access,
-        mcp::{self, McpSession, ToolOutput},
+        mcp::{self, McpSession, ToolOutput, Tries},
     },
 };
 
@@ -69,11 +69,12 @@ impl ToolHost for PersonaTools<'_> {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         limit: Duration,
+        tries: &Tries,
     ) -> Result<ToolOutput, ToolError> {
         let deadline = Instant::now() + limit;
         let mut course = Course::new(tool.is_read_only);
         loop {
-            let call = self.sessions.call(&tool.name, &arguments, &course, deadline);
+            let call = self.sessions.call(&tool.name, &arguments, &course, deadline, tries);
             let (session, began, result) = call.await?;
             let is_repeated = match course.after(&result) {
                 None => false,

@@ -5,13 +5,14 @@
 //! was killed continues from its last step.
 
 mod after_day;
+mod kept;
 mod main_turn;
 mod run;
 
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -31,13 +32,15 @@ use crate::{
         day::MainTurn,
         day_end::{DayEnd, How},
         left_out::LeftOut,
+        observed::Observer,
         replay::Replay,
         step::{Recorder, Step},
     },
     clients::claude::ClaudeClient,
     config::{PolicyConfig, RunLimits},
-    domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
-    journal::{CANCELLED, NewRun, RunRow},
+    domain::{Outcome, Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
+    journal::{CANCELLED, NewRun, RunRow, RunSettings},
+    version::VERSION_AND_COMMIT,
 };
 
 pub(super) use run::RunReport;
@@ -82,18 +85,36 @@ impl Pipeline {
     ///
     /// A future is as large as the largest future that it waits for. The short-lived futures at the beginning and
     /// at the end of a run are boxed here and below, so that they take no memory while the run waits for the model.
-    pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
+    pub(super) async fn run(
+        &self,
+        id: RunId,
+        persona: Persona,
+        slot: Slot,
+        server_time: Timestamp,
+    ) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
         let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
-        let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        let begun = Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await;
+        let now = self.fleet.clock.now();
+        let (policy, prompt) = (kept::policy(&self.policy), kept::prompt(&persona));
+        let begun = RunSettings {
+            server_at: self.fleet.server_time.at(now),
+            server_time: Some(server_time),
+            deployment: self.fleet.deployments.current(),
+            effort: kept::effort(self.fleet.config.claude.effort),
+            policy: &policy,
+            runner: VERSION_AND_COMMIT,
+            prompt: &prompt,
+        };
+        let shift = kept::shift(begun.server_at, now);
+        let new = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
+        let begun = Box::pin(self.fleet.journal.begin_run(new, now)).await;
         if let Err(error) = begun {
             return self.not_begun(error);
         }
-        let run = self.enter(id, persona, &slot, Replay::default(), 0);
+        let run = Run { shift, ..self.enter(id, persona, &slot, Default::default(), 0) };
         let report = self.carry_out(run).await;
         Box::pin(self.close_cancelled(id, report)).await
     }
@@ -177,8 +198,12 @@ impl Pipeline {
             let age = Duration::try_from(today.duration_since(time)).unwrap_or_default();
             now.checked_sub(age).unwrap_or(now)
         };
+        let mut observer = Observer::default();
         let read = steps.iter().filter_map(|step| match serde_json::from_str::<Step>(&step.body) {
-            Ok(read) => Some((instant_of(step.at), read)),
+            Ok(read) => {
+                observer.take(&read, step.at);
+                Some((instant_of(step.at), read))
+            }
             Err(error) => {
                 unreadable = Some(format!("its step {} cannot be read: {error}", step.number));
                 None
@@ -204,18 +229,19 @@ impl Pipeline {
         Ok(Run {
             is_rating: row.state == RunState::RatingOwed || row.stage == Stage::RatingTurn.as_str(),
             close,
-            ..self.enter(row.id, persona, &row.slot, replay, next_number)
+            shift: kept::shift(row.server_at, row.started_at),
+            ..self.enter(row.id, persona, &row.slot, (replay, observer), next_number)
         })
     }
 
-    /// Registers a run as in flight and builds its state. `left` is what its steps recorded, empty for a new
-    /// run; `next_number` is the number of its next step.
+    /// Registers a run as in flight and builds its state. `left` and `observer` are what its steps recorded,
+    /// empty for a new run; `next_number` is the number of its next step.
     fn enter(
         &self,
         id: RunId,
         persona: Persona,
         slot: &Slot,
-        left: Replay,
+        (left, observer): (Replay, Observer),
         next_number: u32,
     ) -> Run {
         self.fleet.holds.begin(&persona.user_id);
@@ -225,7 +251,7 @@ impl Pipeline {
         let deadline = end - PERSIST_RESERVE.min(timeout / 5);
         let (fleet, pause) = (self.fleet.clone(), entry.end_turn.clone());
         let redactor = fleet.auth.redactor_of(&persona.email);
-        let books = Books::new(next_number, left.spent(), left.lost);
+        let books = Books::new(next_number, left.spent(), left.lost, observer);
         let scope = Scope {
             deadline,
             limits: self.run_limits(),
@@ -249,9 +275,12 @@ impl Pipeline {
             left,
             is_rating: false,
             close: None,
+            deployment: None,
             turn: MainTurn::default(),
             day_reason: String::new(),
+            day_outcome: None,
             ratings: 0,
+            shift: SignedDuration::ZERO,
             posts: Vec::new(),
             undelivered: false,
         }
@@ -325,7 +354,10 @@ impl Pipeline {
         if run.close.is_none() && run.left.has_lost_enough() {
             run.close = Some(LOST_TWICE.to_owned());
         }
-        let closed = run.close.as_ref().map(|why| DayEnd::new(How::Failed, why));
+        let closed = run.close.as_ref().map(|why| {
+            let outcome = Some(Outcome::Stopped);
+            DayEnd { outcome, ..DayEnd::new(How::Failed, why) }
+        });
         let end = match (run.left.day.take(), run.left.ended.take().or(closed)) {
             (Some(day), Some(end)) => {
                 run.turn = day.close(&run.scope.redactor);
@@ -333,7 +365,7 @@ impl Pipeline {
                 // the main turn counts as complete now, and the run continues after it.
                 let has_begun = run.turn.replies > 0 || run.journal.lost() > Usd::ZERO;
                 let how = if end.how == How::Stopped && has_begun { How::Over } else { end.how };
-                DayEnd { how, ..end }
+                DayEnd { how, outcome: Some(end.outcome()), ..end }
             }
             (None, Some(DayEnd { reason, .. })) => {
                 let failure = Failure { cause: Cause::Stop, ..Failure::at(Stage::Login, reason) };
@@ -344,6 +376,7 @@ impl Pipeline {
                 Err(failure) => return decide(End::Barred(failure), &run.facts()),
             },
         };
+        run.day_outcome = Some(end.outcome());
         // The reason of the main turn is shown for the whole run, so that an unusual end stays visible.
         run.day_reason =
             if end.how == How::Stopped { "done".to_owned() } else { end.reason.clone() };

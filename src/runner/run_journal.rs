@@ -14,10 +14,14 @@ use super::{
     fleet::Fleet,
 };
 use crate::{
-    agent::step::{Recorder, Step, Unrecorded},
+    agent::{
+        observed::Observer,
+        step::{Recorder, Step, Unrecorded},
+    },
     clients::claude::{Bill, Meter, NotPaid, Price, Reservation},
     config::PERSONA_MAX_COST_USD,
     domain::{Persona, Redactor, RunId, Usd},
+    facts::Observed,
     journal::{Booking, JournalError, NewStep, NoRoom, Spending},
 };
 
@@ -48,6 +52,8 @@ pub(super) struct RunJournal {
 pub(super) struct Books {
     state: Mutex<State>,
     account: parking_lot::Mutex<Account>,
+    /// What the steps so far say about the run, for its facts.
+    observer: parking_lot::Mutex<Observer>,
     /// Locked while a model request is under way.
     asking: Mutex<()>,
 }
@@ -96,11 +102,12 @@ struct Paid<'a> {
 
 impl Books {
     /// The books of a run whose next step has this number. `booked` is the run's amount in the ledger, of which
-    /// `lost` belongs to requests without an answer.
-    pub(super) fn new(next_number: u32, booked: Usd, lost: Usd) -> Self {
+    /// `lost` belongs to requests without an answer. `observer` has taken the steps before.
+    pub(super) fn new(next_number: u32, booked: Usd, lost: Usd, observer: Observer) -> Self {
         let state = State { next_number, ..State::default() };
         let account = Account { booked_before: booked, booked, lost, ..Account::default() };
-        Self { state: state.into(), account: account.into(), asking: Mutex::default() }
+        let (account, observer) = (account.into(), observer.into());
+        Self { state: state.into(), account, observer, asking: Mutex::default() }
     }
 }
 
@@ -114,6 +121,11 @@ impl RunJournal {
     pub(super) fn spent(&self) -> Usd {
         let account = self.books.account.lock();
         account.booked.saturating_sub(account.booked_before)
+    }
+
+    /// What the steps so far say about the run.
+    pub(super) fn observed(&self) -> Observed {
+        self.books.observer.lock().observed()
     }
 
     /// Writes the id of an MCP session to the journal before the session is used, so that the next process ends
@@ -146,8 +158,12 @@ impl RunJournal {
         number
     }
 
-    fn next_step(&self, state: &mut State, step: &Step) -> NewStep {
-        NewStep { number: self.next_number(state), body: encode(step), booking: None }
+    /// The next step. What it says about the run is noted before the step is written, because the step has
+    /// happened or is about to happen either way.
+    fn next_step(&self, state: &mut State, step: &Step, booking: Option<Booking>) -> NewStep {
+        let (number, at) = (self.next_number(state), self.fleet.clock.now());
+        self.books.observer.lock().take(step, at);
+        NewStep { number, at, body: encode(step), booking }
     }
 
     fn settle_dropped(&self, state: &mut State) {
@@ -176,7 +192,7 @@ impl RunJournal {
         }
         let Asking { number: asking, spending, most: reserved, guard } = asking;
         let booking = Some(Booking::Settle { spending, asking, reserved, cost });
-        let step = NewStep { number: self.next_number(state), body: encode(&step), booking };
+        let step = self.next_step(state, &step, booking);
         state.backlog.push_back((step, guard));
     }
 
@@ -193,8 +209,7 @@ impl RunJournal {
             let is_all = waiting == state.backlog.len() && (waiting == 0 || at_once > 1);
             let backlog = state.backlog.iter().take(waiting).map(|(step, _)| step);
             let steps: Vec<_> = backlog.chain(last.filter(|_| is_all)).collect();
-            let now = self.fleet.clock.now();
-            match self.fleet.journal.record(self.id, &steps, now).await {
+            match self.fleet.journal.record(self.id, &steps).await {
                 Ok(Ok(())) => {
                     drop(state.backlog.drain(..waiting));
                     if is_all {
@@ -285,7 +300,7 @@ impl Meter for RunJournal {
             let guard = Some(self.fleet.budget.reserving());
             let (caps, accounts) = (self.fleet.budget.caps, spending.clone());
             let booking = Booking::Reserve { spending: accounts, amount: most, caps };
-            let step = NewStep { number, body: body.clone(), booking: Some(booking) };
+            let step = NewStep { number, at: now, body: body.clone(), booking: Some(booking) };
             // If this future is dropped from here on, the reservation may be in the journal all the same.
             state.asking = Some(Asking { number, spending, most, guard });
             let attempt = self.write(&mut state, Some(&step)).await;
@@ -356,7 +371,7 @@ fn encode(step: &Step) -> String {
 impl Recorder for RunJournal {
     async fn intend(&self, step: &Step) -> Result<(), Unrecorded> {
         let mut state = self.books.state.lock().await;
-        let step = self.next_step(&mut state, step);
+        let step = self.next_step(&mut state, step, None);
         loop {
             match self.write(&mut state, Some(&step)).await {
                 Ok(_) => return Ok(()),
@@ -370,14 +385,14 @@ impl Recorder for RunJournal {
 
     async fn note(&self, step: &Step) {
         let mut state = self.books.state.lock().await;
-        let step = self.next_step(&mut state, step);
+        let step = self.next_step(&mut state, step, None);
         state.backlog.push_back((step, None));
         let _ = self.write(&mut state, None).await;
     }
 
     async fn defer(&self, step: &Step) {
         let mut state = self.books.state.lock().await;
-        let step = self.next_step(&mut state, step);
+        let step = self.next_step(&mut state, step, None);
         state.backlog.push_back((step, None));
     }
 

@@ -7,7 +7,7 @@ use super::holds::Hold;
 use crate::{
     agent::day_end::{DayEnd, How, Whose},
     clients::auth::{AuthError, AuthRequest, Problem},
-    domain::{Action, RunOutcome, RunState, Stage, WhyNotRun},
+    domain::{Action, Outcome, RunOutcome, RunState, Stage, WhyNotRun},
     journal::CANCELLED,
 };
 
@@ -62,6 +62,8 @@ pub(super) struct Verdict {
     pub mark: Option<Action>,
     /// Whose budget ended the run, if a budget did.
     pub broke: Option<Whose>,
+    /// What the run came to, for its facts.
+    pub came_to: Outcome,
 }
 
 /// What happens to the run after the decision.
@@ -94,6 +96,8 @@ pub(super) enum Cause {
     Fault(Duration),
     /// mana-auth refused the login because of the credentials, not because of a locked account.
     Credentials,
+    /// The run's time was up. The persona is held back as after a fault.
+    Late,
     /// No fault: the run was stopped from outside.
     Stop,
     /// No fault of the run: it waits until mana-mcp is available again.
@@ -106,6 +110,11 @@ pub(super) enum Cause {
 pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
     // A run that paid nothing and called nothing does not use up its slot.
     let is_untouched = !facts.has_paid && !facts.has_called;
+    let came_to = match &end {
+        End::Barred(failure) | End::Refused(failure) => failure.came_to(),
+        End::Day(end) | End::Rating(end) => end.outcome(),
+        End::Closed(_) => Outcome::Stopped,
+    };
     let end_with = |is_free| Then::End(if is_free { RunState::Failed } else { RunState::Finished });
     let verdict = match end {
         End::Barred(failure) => {
@@ -114,7 +123,7 @@ pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
             let is_begun = facts.is_resumed || is_in_the_day;
             Verdict::failed(if is_begun { Then::Postpone } else { end_with(true) }, failure)
         }
-        End::Day(DayEnd { how, reason }) => match how {
+        End::Day(DayEnd { how, reason, .. }) => match how {
             How::Over if facts.has_used => Verdict::well(Then::Rate, reason),
             How::Over => Verdict {
                 mark: facts.is_idle.then(Action::idle),
@@ -137,7 +146,7 @@ pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
                 ..Verdict::failed(end_with(!facts.has_called), Failure::at(Stage::MainTurn, reason))
             },
         },
-        End::Rating(DayEnd { how, reason }) => match how {
+        End::Rating(DayEnd { how, reason, .. }) => match how {
             How::Over | How::Broke(_) => Verdict::well(end_with(false), reason),
             How::Stopped => {
                 let failure = Failure::stopped(Stage::RatingTurn);
@@ -148,17 +157,19 @@ pub(super) fn decide(end: End, facts: &Facts) -> Verdict {
         End::Closed(why) => Verdict::well(end_with(false), format!("not rated: {why}")),
         End::Refused(failure) => Verdict::failed(end_with(false), failure),
     };
+    let verdict = Verdict { came_to, ..verdict };
     if facts.is_cancelled { verdict.for_good() } else { verdict }
 }
 
 impl Verdict {
     fn well(then: Then, reason: String) -> Self {
-        Self { then, failure: None, reason, mark: None, broke: None }
+        let came_to = Outcome::Done;
+        Self { then, failure: None, reason, mark: None, broke: None, came_to }
     }
 
     pub(super) fn failed(then: Then, failure: Failure) -> Self {
-        let reason = failure.error.clone();
-        Self { failure: Some(failure), ..Self::well(then, reason) }
+        let (reason, came_to) = (failure.error.clone(), failure.came_to());
+        Self { failure: Some(failure), came_to, ..Self::well(then, reason) }
     }
 
     /// Changes the verdict to that of a cancelled run: the run is not resumed, and its persona does not run
@@ -171,7 +182,7 @@ impl Verdict {
                     failure.cause = Cause::Stop;
                 }
                 let then = Then::End(RunState::Finished);
-                Self { then, reason: CANCELLED.to_owned(), ..self }
+                Self { then, reason: CANCELLED.to_owned(), came_to: Outcome::Stopped, ..self }
             }
             Then::Postpone => Self { then: Then::Close, ..self },
             _ => self,
@@ -182,7 +193,7 @@ impl Verdict {
     /// closed without an error.
     pub(super) fn after_panic(self) -> Self {
         let failure = Failure { cause: Cause::Panic, ..Failure::at(Stage::Due, PANICKED) };
-        Self { failure: Some(failure), ..self }
+        Self { came_to: failure.came_to(), failure: Some(failure), ..self }
     }
 
     /// The outcome for the report and the metrics.
@@ -227,6 +238,7 @@ impl Verdict {
                 match failure.cause {
                     Cause::Fault(at_least) => Hold::BackOff(at_least),
                     Cause::Credentials => Hold::BackOff(INVALID_CREDENTIALS_HOLD),
+                    Cause::Late => Hold::BackOff(Duration::ZERO),
                     Cause::Away => Hold::Away(failure.error.clone()),
                     Cause::Stop | Cause::Panic => Hold::AsBefore,
                 }
@@ -247,6 +259,23 @@ impl Failure {
 
     pub(super) fn stopped(stage: Stage) -> Self {
         Self { cause: Cause::Stop, ..Self::at(stage, "stopped before its end") }
+    }
+
+    /// A failure of a run whose time was up.
+    pub(super) fn late(stage: Stage) -> Self {
+        Self { cause: Cause::Late, ..Self::at(stage, "the run's time (PERSONA_TIMEOUT_MS) was up") }
+    }
+
+    /// What a run came to that ended with this failure.
+    fn came_to(&self) -> Outcome {
+        match (self.cause, self.stage) {
+            (Cause::Stop | Cause::Late, _) => Outcome::Stopped,
+            (Cause::Panic, _) => Outcome::Failed,
+            (_, Stage::Login) => Outcome::Login,
+            (_, Stage::Space) => Outcome::Space,
+            (_, Stage::Mcp) | (Cause::Away, _) => Outcome::Session,
+            _ => Outcome::Failed,
+        }
     }
 
     /// A failure of a run that waits until mana-mcp is available again.
@@ -275,7 +304,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::{IDLE_TOOL, RUN_TOOL};
+    use crate::domain::{IDLE_TOOL, Label, RUN_TOOL};
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -432,6 +461,37 @@ mod tests {
             }
             assert_eq!(verdict.clone().for_good(), verdict, "once is enough");
         }
+    }
+
+    #[test]
+    fn what_a_run_came_to_is_decided_with_its_end() {
+        let day = |how, outcome| {
+            let end = DayEnd { outcome: Some(outcome), ..DayEnd::new(how, "why") };
+            decide(End::Day(end.clone()), &USED).came_to == outcome
+                && decide(End::Rating(end), &USED).came_to == outcome
+        };
+        for how in [How::Over, How::Failed, How::Broke(Whose::Fleet), How::Stopped] {
+            assert!(Outcome::ALL.iter().all(|outcome| day(how, *outcome)), "{how:?}");
+        }
+        for (failure, outcome) in [
+            (Failure::at(Stage::Login, ""), Outcome::Login),
+            (Failure::at(Stage::Space, ""), Outcome::Space),
+            (Failure::at(Stage::Mcp, ""), Outcome::Session),
+            (Failure::away(Stage::Mcp, ""), Outcome::Session),
+            (Failure::at(Stage::MainTurn, ""), Outcome::Failed),
+            (Failure::stopped(Stage::Login), Outcome::Stopped),
+            (Failure::late(Stage::Mcp), Outcome::Stopped),
+        ] {
+            let verdict = decide(End::Barred(failure), &NOTHING);
+            assert_eq!(verdict.came_to, outcome, "{verdict:?}");
+            assert_eq!(verdict.clone().for_good().came_to, Outcome::Stopped);
+            assert_eq!(verdict.after_panic().came_to, Outcome::Failed);
+        }
+        assert_eq!(decide(End::Closed("why".into()), &USED).came_to, Outcome::Stopped);
+        let refused = decide(End::Refused(Failure::at(Stage::PostActions, "")), &USED);
+        assert_eq!(refused.came_to, Outcome::Failed);
+        let late = decide(End::Barred(Failure::late(Stage::Login)), &NOTHING);
+        assert_eq!((late.outcome(), late.hold()), (RunOutcome::Failed, FIRST_STEP));
     }
 
     #[test]

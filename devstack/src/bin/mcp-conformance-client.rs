@@ -63,8 +63,8 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
 async fn call_all(session: &McpSession, tools: &[Tool]) -> Result<(), Box<dyn Error>> {
     for tool in tools {
         let arguments = arguments_for(tool, tools);
-        let output =
-            session.call(&tool.name, &arguments, CALL_LIMIT, Instant::now() + CALL_LIMIT).await?;
+        let (deadline, tries) = (Instant::now() + CALL_LIMIT, Tries::default());
+        let output = session.call(&tool.name, &arguments, CALL_LIMIT, deadline, &tries).await?;
         println!("{}: {output:?}", tool.name.as_str());
     }
     Ok(())

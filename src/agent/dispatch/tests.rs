@@ -35,6 +35,7 @@ impl ToolHost for Slow {
         tool: &CatalogTool,
         arguments: Map<String, Value>,
         _: Duration,
+        _: &Tries,
     ) -> Result<ToolOutput, ToolError> {
         self.begun.fetch_add(1, SeqCst);
         self.peak.fetch_max(self.running.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -279,5 +280,168 @@ async fn the_rate_counts_the_calls_of_this_turn_and_of_the_minute_before_it() {
     for (waited, expected) in [(0, 3), (57, 3), (4, 4)] {
         sleep(Duration::from_secs(waited)).await;
         assert_eq!(ran().await, expected, "after {waited} s more");
+    }
+}
+
+/// Tools whose calls all end like this.
+struct Ending(Result<ToolOutput, ToolError>);
+
+impl ToolHost for Ending {
+    async fn call(
+        &self,
+        _: &CatalogTool,
+        _: Map<String, Value>,
+        _: Duration,
+        _: &Tries,
+    ) -> Result<ToolOutput, ToolError> {
+        self.0.clone()
+    }
+
+    async fn returns(&self, _: Instant, _: Instant) -> bool {
+        false
+    }
+}
+
+/// The record of the only call of this day, whether or not the call ends the run.
+async fn only_call(tools: &impl ToolHost, scope: &Scope, mut day: Day) -> CallRecord {
+    let catalog = catalog();
+    let dispatcher = Dispatcher { tools, catalog: &catalog, scope, recorder: &Unrecording };
+    // What became of the run is not asked for.
+    let _ = dispatcher.carry_out(&mut day).await;
+    let mut calls = day.close(&Redactor::default()).calls;
+    assert_eq!(calls.len(), 1);
+    calls.remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_error_has_a_cause_which_its_text_shows_too() {
+    let answered = |text: &str| {
+        let content = vec![Content::Text(text.into())];
+        Ok(ToolOutput { content, is_error: true, ..ToolOutput::default() })
+    };
+    let failed = |fate, reason: &str, status| {
+        Err(ToolError::Call(McpError { fate, reason: reason.into(), status }))
+    };
+    let sdk = |text: &str| answered(&format!("MCP error -32602: {text}"));
+    let rejected =
+        |text: &str| failed(Fate::Rejected, &format!("JSON-RPC error -32602: {text}"), None);
+    let invalid =
+        "Input validation error: Invalid arguments for tool todo.list: [{\"path\": \"n\"}]";
+    for (result, cause) in [
+        (answered("no such task"), Cause::Handler),
+        (answered(""), Cause::Handler),
+        (answered("Tool notes.list not found"), Cause::Handler),
+        (answered("VAULT_NOT_INITIALISED: set it up"), Cause::Coded),
+        (sdk(invalid), Cause::RejectedInput),
+        (rejected(invalid), Cause::RejectedInput),
+        (sdk("Tool todo.list not found"), Cause::Vanished),
+        (rejected("Tool todo.list not found"), Cause::Vanished),
+        (Err(ToolError::Vanished), Cause::Vanished),
+        (answered("Policy denied todo.list: rate-limit-exceeded"), Cause::ServerPolicy),
+        (answered("rate-limit-exceeded"), Cause::ServerPolicy),
+        (rejected("boom"), Cause::Rpc),
+        (failed(Fate::Unknown, "no answer within 15000 ms", None), Cause::Cut),
+        (failed(Fate::Unanswered, "no answer within 15 s (asked twice)", None), Cause::Cut),
+        (
+            failed(
+                Fate::Oversized,
+                "the answer of mana-mcp is longer than 4 MB and was not read",
+                None,
+            ),
+            Cause::Cut,
+        ),
+        (failed(Fate::Unknown, "mana-mcp answered 500", Some(500)), Cause::Unreachable),
+        (
+            failed(Fate::Unanswered, "mana-mcp answered 502 (asked twice)", Some(502)),
+            Cause::Unreachable,
+        ),
+        (failed(Fate::Busy(None), "mana-mcp answered 503", Some(503)), Cause::Unreachable),
+        (failed(Fate::NotRun, "there was no session in time", None), Cause::Unreachable),
+        (failed(Fate::SessionLost, "404", Some(404)), Cause::Unreachable),
+        (failed(Fate::Unauthorized, "401", Some(401)), Cause::Unreachable),
+        (Err(ToolError::SessionsLost), Cause::Unreachable),
+    ] {
+        let (scope, tools) = (scope(PolicyMode::Enforce), Ending(result));
+        let record = only_call(&tools, &scope, day(&["todo_list"])).await;
+        assert_eq!(record.detail.cause, Some(cause), "{record:?}");
+        assert_eq!(record.detail.tries, 1);
+        let error = record.error.as_deref().unwrap();
+        assert_eq!(cause::of_record(&record, error), cause, "{error}");
+        assert_eq!(cause::was_not_run(&record), record.not_run, "{error}");
+    }
+    let well = only_call(
+        &Ending(Ok(ToolOutput::default())),
+        &scope(PolicyMode::Enforce),
+        day(&["todo_list"]),
+    )
+    .await;
+    assert_eq!((well.detail.cause, well.detail.tries, well.detail.reads), (None, 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_made_is_the_fault_of_the_model_or_of_the_policy() {
+    let replied = |input: &str| {
+        let content =
+            format!(r#"[{{"type":"tool_use","id":"a","name":"todo_list","input":{input}}}]"#);
+        let mut day = Day::new("Los", Limits::NONE);
+        let reply = format!(
+            r#"{{"content":{content},"stop_reason":"tool_use","refusal":null,"usage":{},"cost":{}}}"#,
+            json!(Tokens::default()),
+            json!(Cost::default()),
+        );
+        day.conversation.record_reply(serde_json::from_str(&reply).unwrap());
+        day
+    };
+    for (day, cause) in [
+        (day(&["invented"]), Cause::Invented),
+        (replied("[1]"), Cause::BadJson),
+        (replied(r#"{"n":1e999}"#), Cause::BadJson),
+        (day(&["notes_delete"]), Cause::RunnerPolicy),
+        (day(&["admin_list"]), Cause::RunnerPolicy),
+    ] {
+        let tools = Slow::default();
+        let record = only_call(&tools, &scope(PolicyMode::Enforce), day).await;
+        assert_eq!((record.detail.cause, record.detail.tries), (Some(cause), 0));
+        assert_eq!((tools.begun.load(SeqCst), record.not_run), (0, true));
+        let error = record.error.as_deref().unwrap();
+        assert_eq!(cause::of_record(&record, error), cause, "{error}");
+        assert!(cause::was_not_run(&record));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_stop_or_the_deadline_cuts_off_is_no_fault_of_the_product() {
+    let soon = Duration::from_millis(500);
+    let late = || Scope { deadline: Instant::now() + soon, ..scope(PolicyMode::Enforce) };
+    let stopped = || {
+        let scope = Scope {
+            shutdown: Shutdown::new(Duration::from_millis(200)),
+            ..scope(PolicyMode::Enforce)
+        };
+        let shutdown = scope.shutdown.clone();
+        (scope, async move {
+            sleep(soon).await;
+            shutdown.stop();
+        })
+    };
+    let tools = Slow::default();
+    let by_deadline = only_call(&tools, &late(), day(&["todo_create"])).await;
+    let (scope, stop) = stopped();
+    let (by_stop, ()) = tokio::join!(only_call(&tools, &scope, day(&["todo_create"])), stop);
+    for record in [by_deadline, by_stop] {
+        assert_eq!(record.detail.cause, Some(Cause::Stopped));
+        let error = record.error.as_deref().unwrap();
+        assert_eq!(cause::of_record(&record, error), Cause::Stopped, "{error}");
+        assert!(record.outcome_unknown && !record.not_run);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_a_result_is_that_before_it_was_cut() {
+    for (chars, cut) in [(30_000, false), (30_001, true)] {
+        let content = vec![Content::Text("ü".repeat(chars))];
+        let tools = Ending(Ok(ToolOutput { content, ..ToolOutput::default() }));
+        let record = only_call(&tools, &scope(PolicyMode::Enforce), day(&["todo_list"])).await;
+        assert_eq!((record.detail.chars, record.detail.cut), (chars as u64, cut));
     }
 }

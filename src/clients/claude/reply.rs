@@ -208,6 +208,9 @@ impl Reply {
         }
         if is_changed {
             redacted.content = encode(&blocks);
+            // A content that was encoded here always parses.
+            redacted.blocks =
+                Block::parse_all(&redacted.content, &redacted.odd_inputs).unwrap_or_default();
         }
         redacted
     }

@@ -15,6 +15,8 @@ pub struct McpError {
     pub fate: Fate,
     /// What happened instead of a result.
     pub reason: String,
+    /// The HTTP status, if the server refused the request with one.
+    pub status: Option<u16>,
 }
 
 /// What became of a request that has no result.
@@ -46,7 +48,7 @@ pub enum Fate {
 
 impl McpError {
     pub(super) fn new(fate: Fate, reason: impl Into<String>) -> Self {
-        Self { fate, reason: reason.into() }
+        Self { fate, reason: reason.into(), status: None }
     }
 
     /// The error of a request that the server certainly did not run and will not run.
@@ -88,7 +90,7 @@ impl McpError {
             Fate::Away | Fate::NoTools => self.fate,
             _ => Fate::NotRun,
         };
-        Self::new(fate, format!("{step}: {}", self.reason))
+        Self { fate, reason: format!("{step}: {}", self.reason), ..self }
     }
 }
 

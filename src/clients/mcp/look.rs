@@ -62,8 +62,8 @@ impl Look {
     /// its place.
     pub(super) async fn judge<T>(&self, result: Outcome<T>) -> Outcome<T> {
         match result {
-            Err(McpError { fate: Fate::Busy(_), reason }) if !self.is_there().await => {
-                Err(McpError { fate: Fate::Away, reason })
+            Err(error @ McpError { fate: Fate::Busy(_), .. }) if !self.is_there().await => {
+                Err(McpError { fate: Fate::Away, ..error })
             }
             result => result,
         }

@@ -263,7 +263,8 @@ impl Link {
             None if detail.is_empty() => detail,
             None => format!(": {detail}"),
         };
-        McpError::new(fate, format!("mana-mcp answered {code}{detail}"))
+        let reason = format!("mana-mcp answered {code}{detail}");
+        McpError { fate, reason, status: Some(code) }
     }
 
     /// Reads the answer from a stream, and from the streams that resume it.

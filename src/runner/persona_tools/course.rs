@@ -101,7 +101,7 @@ mod tests {
     const UNAUTHORIZED: Option<Remedy> = Some(Remedy::Renew(SessionRenewal::Unauthorized));
 
     fn failed(fate: Fate, reason: &str) -> Outcome {
-        Err(McpError { fate, reason: reason.into() })
+        Err(McpError { fate, reason: reason.into(), status: None })
     }
 
     fn lost() -> Outcome {

@@ -16,7 +16,7 @@ use crate::{
     agent::ToolError,
     clients::{
         auth::Access,
-        mcp::{Ending, Fate, McpError, McpSession, ToolOutput},
+        mcp::{Ending, Fate, McpError, McpSession, ToolOutput, Tries},
     },
     domain::ToolName,
     http::retry::Retryable,
@@ -86,6 +86,7 @@ impl<'a> Sessions<'a> {
         arguments: &Map<String, Value>,
         course: &Course,
         deadline: Instant,
+        tries: &Tries,
     ) -> Result<(Arc<McpSession>, Instant, Result<ToolOutput, McpError>), ToolError> {
         let session = self.lock(deadline).await?.current.clone();
         if !session.offers(tool) {
@@ -93,7 +94,7 @@ impl<'a> Sessions<'a> {
         }
         let began = Instant::now();
         let patience = course.patience(deadline.saturating_duration_since(began));
-        let result = session.call(tool, arguments, patience, deadline).await;
+        let result = session.call(tool, arguments, patience, deadline, tries).await;
         if result.as_ref().is_err_and(|error| error.fate == Fate::SessionLost) {
             // Several concurrent calls may notice the same loss, which is counted once.
             let mut state = self.lock(deadline).await?;
@@ -209,7 +210,11 @@ impl<'a> Sessions<'a> {
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
+        let fleet = &self.journal.fleet;
+        let (session, listed) = fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?;
+        // The session may be lost because another build of the product was deployed.
+        fleet.meet_server(&session, &listed).await;
+        Ok(session)
     }
 
     /// Logs in again for a fresh JWT, and adds the JWT to the run's redactor. `left` is how many JWTs the run

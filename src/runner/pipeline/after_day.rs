@@ -70,13 +70,19 @@ impl Pipeline {
         let end = match (later, &ratings.ended) {
             (Some(failure), _) => End::Barred(failure),
             (None, Some(ended)) => End::Rating(ended.summary(&run.scope.redactor)),
-            (None, None) => End::Rating(DayEnd::new(How::Over, run.day_reason.as_str())),
+            (None, None) => {
+                let day = DayEnd::new(How::Over, run.day_reason.as_str());
+                End::Rating(DayEnd { outcome: run.day_outcome, ..day })
+            }
         };
         let verdict = decide(end, &facts);
         if verdict.then == Then::End(RunState::Finished) {
             self.fleet.metrics.record_unrated(ratings.unrated.len());
             run.ratings = ratings.rows.len();
             run.posts.extend(posts_of_ratings(run.journal.id, &ratings.rows));
+            if !ratings.unrated.is_empty() {
+                run.journal.defer(&Step::Unrated { modules: ratings.unrated }).await;
+            }
             run.journal.note(&Step::Rated { rows: ratings.rows }).await;
         } else {
             // Steps that cannot be written stay in memory.
@@ -111,7 +117,10 @@ impl Pipeline {
                     metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
-                let row = EndedRun { next_eligible_at: until, ..row };
+                let deployment_end = self.fleet.deployment_at_end().await;
+                let (outcome, facts) = (verdict.came_to, run.learned());
+                let next_eligible_at = until;
+                let row = EndedRun { next_eligible_at, outcome, facts, deployment_end, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
                     let stage =

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Pipeline, run::Run};
+use super::{Pipeline, kept, run::Run};
 use crate::{
     agent::{
         catalog::Catalog,
@@ -22,6 +22,7 @@ use crate::{
         mcp::{Fate, McpError, McpSession, Tool},
     },
     domain::{Persona, Stage, ToolName},
+    facts::line,
     metrics::{ToolFault, ToolOutcome},
     runner::{persona_tools::PersonaTools, verdict::Failure},
 };
@@ -38,6 +39,8 @@ pub(super) struct Offer {
     /// The tools of the catalog as the journal keeps them, and the hash it keeps them under.
     tools: String,
     hash: String,
+    /// What the facts keep of the tools.
+    list: line::Catalog,
 }
 
 impl Pipeline {
@@ -51,6 +54,7 @@ impl Pipeline {
         day: Option<Day>,
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = Box::pin(self.open(run)).await?;
+        run.deployment = Box::pin(self.fleet.meet_server(&session, &listed)).await;
         self.warn_of_misnamed(&listed);
         let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
@@ -80,7 +84,7 @@ impl Pipeline {
             loop {
                 let note = |session| run.journal.note_session(session);
                 let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
-                let Err(McpError { fate: Fate::Away, reason }) = &opened else {
+                let Err(McpError { fate: Fate::Away, reason, .. }) = &opened else {
                     break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
                 };
                 // The same limit as for a tool call that waits for mana-mcp.
@@ -199,8 +203,10 @@ impl Pipeline {
         let catalog = self.catalog(&offered)?;
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(&offered).unwrap_or_default();
-        let hash = Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
-        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash });
+        let hash: String =
+            Sha256::digest(&tools).iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = kept::catalog(&listed, &offered, &hash);
+        let offer = Arc::new(Offer { made_of: (listed, refused), catalog, tools, hash, list });
         Ok(last.insert(offer).clone())
     }
 
@@ -220,12 +226,13 @@ impl Pipeline {
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, now).await;
+        let Offer { list, tools, hash, .. } = offer;
+        let kept = self.fleet.journal.keep_catalog(hash, tools, list, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;
+        let noted = self.fleet.journal.open_day(run.journal.id, &list.id, run.deployment).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
         Ok((offer.catalog.clone(), day))
     }

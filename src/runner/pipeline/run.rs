@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
     clients::personas::Batch,
-    domain::{RunState, Stage, Usd, one_line},
+    domain::{Outcome, RunState, Stage, Usd, one_line},
+    facts::{RunFacts, extract},
     journal::{CANCELLED, EndedRun},
     runner::{
         control::InFlightEntry,
@@ -34,10 +36,16 @@ pub(super) struct Run {
     pub is_rating: bool,
     /// The reason to close the run without further model requests, if there is one.
     pub close: Option<String>,
+    /// The deployment that mana-mcp told when the session was opened, if no other source tells which one is current.
+    pub deployment: Option<i64>,
     pub turn: MainTurn,
     /// Why the main turn ended.
     pub day_reason: String,
+    /// What the main turn came to.
+    pub day_outcome: Option<Outcome>,
     pub ratings: usize,
+    /// How far mana-auth's clock was ahead of the daemon's when the run began.
+    pub shift: SignedDuration,
     /// Posts that are not in the journal yet.
     pub posts: Vec<(u32, Batch)>,
     pub undelivered: bool,
@@ -60,7 +68,7 @@ impl Run {
             () = self.journal.paused() => Err(Failure::stopped(stage)),
             output = work => Ok(output),
             () = sleep_until(self.scope.deadline) => {
-                Err(Failure::at(stage, "the run's time (PERSONA_TIMEOUT_MS) was up"))
+                Err(Failure::late(stage))
             }
         }
     }
@@ -90,7 +98,15 @@ impl Run {
             ratings: self.ratings,
             reason,
             next_eligible_at: None,
+            outcome: Outcome::Done,
+            facts: RunFacts::default(),
+            deployment_end: None,
         }
+    }
+
+    /// The facts of the run, as far as it has come.
+    pub(super) fn learned(&self) -> RunFacts {
+        extract(&self.journal.observed(), &self.journal.id.to_string(), self.shift)
     }
 
     /// Logs the end of the run.

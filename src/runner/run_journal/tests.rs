@@ -40,7 +40,7 @@ async fn of(id: RunId, journal: &Journal, clock: &Clock, config: BudgetConfig) -
         give_up_at: Instant::now() + DAY,
         redactor: Redactor::default(),
         words: Redactor::default(),
-        books: Books::new(0, Usd::ZERO, Usd::ZERO),
+        books: Books::new(0, Usd::ZERO, Usd::ZERO, Observer::default()),
     }
 }
 
@@ -80,7 +80,7 @@ async fn a_reservation_tried_again_after_midnight_stays_on_the_accounts_of_its_f
     let run = anna(&journal, &clock, config).await;
     fill(&journal).await;
     // Something that takes no room: the trouble until now is over, and the next is told apart.
-    journal.set_stage(run.id, "login").await.unwrap();
+    journal.open_day(run.id, "", None).await.unwrap();
     assert_eq!(journal.trouble(), None);
     let meanwhile = async {
         while journal.trouble().is_none() {
@@ -296,4 +296,44 @@ async fn a_reply_is_written_with_the_step_that_follows_and_before_the_next_reque
     assert_eq!(steps().await, 5);
     ask(&run, price(1.0), Bill::Free).await.unwrap();
     assert_eq!(steps().await, 8);
+}
+
+#[tokio::test]
+async fn what_a_run_has_observed_is_what_its_stored_steps_say() {
+    const SECRET: &str = "hunter2hunter2";
+    let journal = Journal::in_memory().await.unwrap();
+    // The clock is more precise than the journal.
+    let clock = Clock::manual(NOON + Duration::from_nanos(1_999_999));
+    let caps = BudgetConfig { daily: None, monthly: None, persona_daily: None };
+    let run = RunJournal { words: Redactor::new([SECRET]), ..anna(&journal, &clock, caps).await };
+    let step = |json: serde_json::Value| serde_json::from_str::<Step>(&json.to_string()).unwrap();
+    let reply = |content: serde_json::Value, reason: &str| {
+        let reply = json!({"content": content, "stop_reason": reason, "refusal": null,
+            "usage": crate::domain::Tokens::default(), "cost": crate::domain::Cost::default()});
+        serde_json::from_str::<Reply>(&reply.to_string()).unwrap()
+    };
+    let input = json!({"password": SECRET});
+    let calls = json!([{"type": "tool_use", "id": "a", "name": "x", "input": input}]);
+    let tool = json!({"listed": "todo.list"});
+    let record = json!({"number": 1, "tool": tool, "input_hash": null, "error": "weg",
+        "outcome_unknown": false, "excerpt": "", "latency": {"secs": 2, "nanos": 5}});
+    run.intend(&step(json!({"opened": {"opening": "", "catalog": ""}}))).await.unwrap();
+    ask(&run, price(0.01), Bill::Replied(&reply(calls, "tool_use"))).await.unwrap();
+    clock.advance(Duration::from_millis(7));
+    run.intend(&step(json!({"calling": {"id": "a", "tool": tool}}))).await.unwrap();
+    let called = json!({"id": "a", "content": [], "hints": [], "record": record});
+    run.note(&step(json!({"called": called}))).await;
+    run.defer(&step(json!({"told": {"reminder": null, "as_system": true}}))).await;
+    let words = json!([{"type": "text", "text": format!("Mein Passwort {SECRET} geht nicht.")}]);
+    ask(&run, price(0.01), Bill::Replied(&reply(words, "end_turn"))).await.unwrap();
+    run.note(&Step::DayEnded(DayEnd::default())).await;
+    run.flush().await.unwrap();
+    let mut observer = Observer::default();
+    for stored in journal.steps(run.id).await.unwrap() {
+        observer.take(&serde_json::from_str(&stored.body).unwrap(), stored.at);
+    }
+    let observed = run.observed();
+    assert_eq!(observed, observer.observed());
+    assert!(observed.calls[0].words.contains("geht nicht"), "{observed:?}");
+    assert!(!format!("{observed:?}").contains(SECRET));
 }
