@@ -88,6 +88,7 @@ async fn begin_run(journal: &Journal, now: Timestamp) -> RunId {
         system_prompt: "Du bist Anna.".into(),
         module_mix: ModuleMix::new([]),
         cadence: Cadence::Daily,
+        archetype: None,
     };
     let slot = Slot::of(Cadence::Daily, now);
     let begun = RunSettings::unknown(now);

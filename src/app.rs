@@ -101,7 +101,7 @@ impl App {
         let listener = listen(address).map_err(|source| StartError::Bind(address, source))?;
         let metrics = Arc::new(Metrics::new(VERSION)?);
         metrics.scheduling.tick_interval.set(config.tick.interval.as_secs_f64());
-        let http = HttpClient::new(metrics.clone(), Redactor::new(config.secrets()))?;
+        let http = HttpClient::new(metrics, Redactor::new(config.secrets()))?;
         let (peers, secret) = (&config.peers, config.seed_secret.clone());
         let auth = AuthClient::new(http.clone(), peers.auth.clone(), secret, clock.clone());
         let auth = Arc::new(auth);
@@ -114,9 +114,11 @@ impl App {
         });
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
-        let mcp = McpClient::new(http, &peers.mcp);
-        let fleet = Fleet::load(journal, clock, metrics, auth, mcp, model, config);
+        let mcp = McpClient::new(http.clone(), &peers.mcp);
+        let fleet = Fleet::load(journal, clock, http, auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
+        // A pause, or its end, counts from the start of the process.
+        fleet.note_halts().await;
         // Rows of earlier runs are delivered even if the key for Claude is missing.
         let deliverer = personas.map(|it| Arc::new(Deliverer::new(fleet.clone(), it)));
         let slot = claude
@@ -155,7 +157,7 @@ impl App {
         let mut server = tokio::spawn(supervise(server, shutdown.clone()));
         let grace = tokio::spawn(shutdown.clone().enforce_grace());
         let mut background = JoinSet::new();
-        background.spawn(fleet.clone().delete_old_steps());
+        background.spawn(fleet.clone().delete_what_is_old());
         background.spawn(fleet.clone().keep_gauges());
         if let Some(deliverer) = deliverer.clone() {
             background.spawn(deliverer.work());

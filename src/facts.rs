@@ -3,20 +3,22 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+pub mod coverage;
 mod extract;
 mod fingerprint;
 pub mod line;
 mod observed;
 mod run;
+pub mod share;
+pub mod state;
 mod template;
 
 pub use extract::extract;
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
 pub use run::{RunFacts, SeenIssue};
-pub use template::template;
-pub(crate) use template::{code_of, rejected_fields};
+pub use template::{code_of, rejected_fields, template};
 
 /// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
 /// extracted again as long as the steps exist.

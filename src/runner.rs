@@ -1,15 +1,20 @@
 //! Ticks and runs: when a tick takes place, how many runs are in flight, and what one run does from the login
 //! to the feedback.
 
+mod absences;
 mod admission;
+mod backfill;
 mod budget;
 mod claims;
 mod control;
 mod delivery;
+mod deployments;
 mod fan_out;
 mod fleet;
 mod gauges;
+mod halts;
 mod holds;
+mod logbook;
 mod once_a_day;
 mod persist;
 mod persona_tools;
@@ -17,6 +22,7 @@ mod pipeline;
 mod retention;
 mod run_journal;
 mod seed_secret;
+mod server_time;
 mod tick;
 mod tick_slot;
 mod tool_tally;

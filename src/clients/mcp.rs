@@ -16,7 +16,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -32,12 +32,15 @@ pub use wire::{Content, Tool, ToolHints, ToolOutput, read_output, read_tools};
 
 use crate::{
     config::BaseUrl,
-    domain::{Redactor, ToolName},
+    domain::{Redactor, ToolName, clip, is_printable},
     http::{HttpClient, RetryPolicy, bearer},
 };
 
 /// Protocol revisions that this client accepts, the newest first (docs/contracts/mcp-client.md, section 1).
 const REVISIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+/// Longest version of the server that is kept, in UTF-16 units.
+const MAX_VERSION: usize = 100;
 
 /// Opens sessions at mana-mcp.
 #[derive(Debug)]
@@ -88,14 +91,14 @@ impl McpClient {
             let on_retry = |error: &McpError, pause| retried(&error.reason, pause);
             let attempt = || async {
                 let link = self.link(access, redactor)?;
-                link.or_end(handshake(&link, &note)).await?;
-                Ok::<_, McpError>(link)
+                let version = link.or_end(handshake(&link, &note)).await?;
+                Ok::<_, McpError>((link, version))
             };
-            let link = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
+            let (link, server_version) = RetryPolicy::READ.run(deadline, on_retry, attempt).await?;
             let tools = link.or_end(listed::list(&link, &self.last_list, deadline)).await?;
             let (jwt, look) = (access.0.clone(), self.look.clone());
             let names = tools.iter().map(|tool| tool.name.clone()).collect();
-            Ok((McpSession { jwt, link, look, tools: names }, tools))
+            Ok((McpSession { jwt, link, look, server_version, tools: names }, tools))
         };
         self.look.judge(opening.await).await
     }
@@ -130,15 +133,23 @@ impl McpClient {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Initialized {
+struct Initialized<'a> {
     protocol_version: String,
+    #[serde(borrow)]
+    server_info: Option<&'a RawValue>,
 }
 
-/// Opens a session. `note` stores the session's id before the session is used.
+#[derive(Deserialize)]
+struct ServerInfo {
+    version: String,
+}
+
+/// Opens a session, and returns the version that the server gives of itself. `note` stores the session's id before the
+/// session is used.
 async fn handshake<N: Future<Output = Result<(), String>>>(
     link: &Arc<Link>,
     note: impl Fn(String) -> N,
-) -> Outcome<()> {
+) -> Outcome<Option<String>> {
     let exchange = async {
         // The client declares no capabilities, so the server must not ask it for anything.
         let params = json!({
@@ -147,8 +158,10 @@ async fn handshake<N: Future<Output = Result<(), String>>>(
             "clientInfo": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
         });
         let result = link.request(INITIALIZE, params, SETUP_TIMEOUT).await?;
-        let answer = serde_json::from_str::<Initialized>(result.get());
-        let offered = answer.map_or_else(|_| "nothing".to_owned(), |it| it.protocol_version);
+        let (offered, info) = match serde_json::from_str::<Initialized<'_>>(result.get()) {
+            Ok(answer) => (answer.protocol_version, answer.server_info),
+            Err(_) => ("nothing".to_owned(), None),
+        };
         let Some(revision) = REVISIONS.into_iter().find(|revision| *revision == offered) else {
             // The server's text is shown only after redaction: it may contain anything.
             let offered = link.http.snippet(offered.as_bytes());
@@ -160,9 +173,17 @@ async fn handshake<N: Future<Output = Result<(), String>>>(
         if let Some(session) = session.as_ref().and_then(|session| session.to_str().ok()) {
             note(session.to_owned()).await.map_err(McpError::not_run)?;
         }
-        link.notify("notifications/initialized", json!({}), SETUP_TIMEOUT).await
+        link.notify("notifications/initialized", json!({}), SETUP_TIMEOUT).await?;
+        let info = info.and_then(|info| serde_json::from_str::<ServerInfo>(info.get()).ok());
+        Ok(info.and_then(|info| version_of(&link.http.redactor.redact(&info.version))))
     };
     exchange.await.map_err(|error: McpError| error.of_setup(INITIALIZE))
+}
+
+/// The printable characters of a server's version, cut to [`MAX_VERSION`]; `None` if there are none.
+fn version_of(told: &str) -> Option<String> {
+    let printable: String = told.chars().filter(|c| is_printable(*c)).collect();
+    Some(clip(printable.trim(), MAX_VERSION)).filter(|version| !version.is_empty())
 }
 
 /// An open session. When it is dropped, it is ended in the background.
@@ -172,6 +193,8 @@ pub struct McpSession {
     pub jwt: SecretString,
     link: Arc<Link>,
     look: Arc<Look>,
+    /// The version that the server gives of itself (`serverInfo`): at most 100 printable characters.
+    pub server_version: Option<String>,
     /// Names of the tools that the server listed, sorted. The session does not keep their schemas.
     pub tools: Vec<ToolName>,
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModuleName, Redactor, labels};
+use super::{ModuleName, Redactor, clip, labels, one_line};
+
+/// Longest label of a persona, in UTF-16 units.
+const MAX_LABEL: usize = 100;
 
 /// The persona's account id in mana-auth. It can be used as one segment of a URL path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,7 +78,7 @@ impl ModuleMix {
 
     /// The modules, those with the largest weight first.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
-        self.0.iter().map(|(module, _)| module)
+        self.weights().map(|(module, _)| module)
     }
 
     /// The modules with their weights, those with the largest weight first.
@@ -97,6 +100,9 @@ pub struct Persona {
     pub module_mix: ModuleMix,
     /// How often the persona is due.
     pub cadence: Cadence,
+    /// What kind of user the persona is, in a word; only facts name it.
+    #[serde(default)]
+    pub archetype: Option<String>,
 }
 
 impl Persona {
@@ -107,13 +113,20 @@ impl Persona {
         let mix = self.module_mix.0.into_iter().map(|(name, weight)| (without(name), weight));
         let module_mix = ModuleMix(mix.collect());
         let system_prompt = redactor.redact(&self.system_prompt).into_owned();
-        Self { system_prompt, module_mix, ..self }
+        let archetype = self.archetype.map(|kind| redactor.redact(&kind).into_owned());
+        Self { system_prompt, module_mix, archetype, ..self }
     }
 
     /// A persona of which only the id is still known. Its rows can be handed in, and nothing else.
     pub(crate) fn known_by_id(user_id: UserId) -> Self {
-        let (email, system_prompt, module_mix) = Default::default();
-        Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily }
+        let (email, system_prompt, module_mix, archetype) = Default::default();
+        Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily, archetype }
+    }
+
+    /// What people call the persona: the local part of its e-mail, on one line of at most 100 characters.
+    pub fn label(&self) -> String {
+        let local = self.email.rsplit_once('@').map_or(self.email.as_str(), |(local, _)| local);
+        clip(&one_line(local), MAX_LABEL)
     }
 }
 
@@ -129,6 +142,18 @@ mod tests {
         );
         let names: Vec<_> = mix.modules().map(ModuleName::as_str).collect();
         assert_eq!(names, ["journal", "todo", "notes"]);
+    }
+
+    #[test]
+    fn a_label_is_what_stands_before_the_at_sign_and_is_short() {
+        let label = |email: &str| {
+            let id = UserId::parse("u1").unwrap();
+            Persona { email: email.to_owned(), ..Persona::known_by_id(id) }.label()
+        };
+        assert_eq!(label("persona.anna@mana.test"), "persona.anna");
+        assert_eq!(label("no address"), "no address");
+        assert_eq!(label(r#""a@b"@mana.test"#), r#""a@b""#);
+        assert_eq!(label(&format!("a\nb{}@x", "c".repeat(1_000_000))).len(), MAX_LABEL);
     }
 
     #[test]

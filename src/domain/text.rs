@@ -22,6 +22,19 @@ pub(crate) fn one_line(text: &str) -> String {
         .join(" ")
 }
 
+/// Whether `c` is shown as itself, on the line where it stands: no control character, no line break, nothing invisible,
+/// and nothing that changes the direction of the text.
+pub(crate) fn is_printable(c: char) -> bool {
+    let is_hidden = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !is_hidden
+}
+
+/// [`one_line`] of the text's printable characters and its white space.
+pub(crate) fn printable_line(text: &str) -> String {
+    one_line(&text.replace(|c: char| !is_printable(c) && !c.is_whitespace() && !c.is_control(), ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +51,6 @@ mod tests {
     #[test]
     fn one_line_folds_white_space_and_control_characters() {
         assert_eq!(one_line("  a\r\n\tb\u{1b}c  "), "a b c");
+        assert_eq!(printable_line(" a\n\u{202e}b\u{200b}c\u{2028}d "), "a bc d");
     }
 }

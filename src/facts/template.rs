@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use clean::{clean, is_blank};
 pub(super) use placeholder::canonical;
-pub(crate) use structure::{code_of, rejected_fields};
+pub use structure::{code_of, rejected_fields};
 
 use crate::domain::Cause;
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{budget::Budget, control::Control, holds::Holds, seed_secret::SeedSecret};
+use super::{
+    absences::Absences, budget::Budget, control::Control, deployments::Deployments, halts::Halts,
+    holds::Holds, seed_secret::SeedSecret, server_time::ServerTime,
+};
 use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient},
     clock::Clock,
     config::Config,
-    journal::{Journal, JournalError},
+    http::HttpClient,
+    journal::{Journal, JournalError, TIME_ZONE},
     metrics::Metrics,
     shutdown::Shutdown,
 };
@@ -31,6 +35,14 @@ pub(crate) struct Fleet {
     pub(super) holds: Holds,
     /// Whether mana-auth has accepted PERSONA_SEED_SECRET.
     pub seed_secret: SeedSecret,
+    /// mana-auth's time.
+    pub(super) server_time: ServerTime,
+    /// Which build of the product is deployed.
+    pub(super) deployments: Deployments,
+    /// What the journal says of pauses and stops of the model.
+    pub(super) halts: Halts,
+    /// What the journal says of the last ticks.
+    pub(super) absences: Absences,
     /// The client of Claude, or the environment variables that are not set and without which there are no
     /// ticks.
     pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
@@ -64,18 +76,28 @@ impl Fleet {
     pub(crate) async fn load(
         journal: Journal,
         clock: Clock,
-        metrics: Arc<Metrics>,
+        http: HttpClient,
         auth: Arc<AuthClient>,
         mcp: McpClient,
         model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
         config: Arc<Config>,
     ) -> Result<Self, JournalError> {
+        let metrics = http.metrics.clone();
         if let Some(at) = journal.last_finished_run().await? {
             metrics.record_finished_run(at);
         }
         let tick = &config.tick;
         let control = Control::load(journal.clone(), clock.clone(), tick.paused).await?;
+        let deployments =
+            Deployments::load(journal.clone(), clock.clone(), http, &config.product).await?;
+        let time_zone = config.time_zone.iana_name().unwrap_or("UTC").to_owned();
+        // While the journal cannot be written, nothing is paid for, so there are no facts to be dated.
+        let _ = journal.keep(TIME_ZONE, Some(&time_zone), clock.now()).await;
         Ok(Self {
+            server_time: ServerTime::of_last_tick(journal.last_tick().await?),
+            deployments,
+            halts: Halts::default(),
+            absences: Absences::default(),
             budget: Budget::load(&config.budget, &journal, clock.clone()).await?,
             control: Arc::new(control),
             holds: Holds::new(clock.clone(), tick.run_backoff, journal.held_back().await?),
@@ -101,7 +123,6 @@ mod tests {
     use crate::{
         config::BudgetConfig,
         domain::{Redactor, Usd},
-        http::HttpClient,
     };
 
     impl Fleet {
@@ -114,13 +135,14 @@ mod tests {
             let mut config = Config { budget, ..Config::from_vars([]).unwrap() };
             config.run.max_cost = Usd::from_cents(10_000);
             let metrics = Arc::new(Metrics::new("0").unwrap());
-            let http = HttpClient::new(metrics.clone(), Redactor::default()).unwrap();
+            let http = HttpClient::new(metrics, Redactor::default()).unwrap();
             let at = config.peers.auth.clone();
             let auth = AuthClient::new(http.clone(), at, "seed".into(), clock.clone());
             let mcp = McpClient::new(http.clone(), &config.peers.mcp);
             let (journal, clock) = (journal.clone(), clock.clone());
             let unset = Err(config.missing_keys());
-            let fleet = Self::load(journal, clock, metrics, auth.into(), mcp, unset, config.into());
+            let fleet =
+                Self::load(journal, clock, http.clone(), auth.into(), mcp, unset, config.into());
             (Arc::new(fleet.await.unwrap()), http)
         }
     }

@@ -85,7 +85,13 @@ impl Pipeline {
     ///
     /// A future is as large as the largest future that it waits for. The short-lived futures at the beginning and
     /// at the end of a run are boxed here and below, so that they take no memory while the run waits for the model.
-    pub(super) async fn run(&self, id: RunId, persona: Persona, slot: Slot) -> RunReport {
+    pub(super) async fn run(
+        &self,
+        id: RunId,
+        persona: Persona,
+        slot: Slot,
+        server_time: Timestamp,
+    ) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
         // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
         let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
@@ -94,11 +100,13 @@ impl Pipeline {
         let now = self.fleet.clock.now();
         let (policy, prompt) = (kept::policy(&self.policy), kept::prompt(&persona));
         let begun = RunSettings {
+            server_at: self.fleet.server_time.at(now),
+            server_time: Some(server_time),
+            deployment: self.fleet.deployments.current(),
             effort: kept::effort(self.fleet.config.claude.effort),
             policy: &policy,
             runner: VERSION_AND_COMMIT,
             prompt: &prompt,
-            ..RunSettings::unknown(now)
         };
         let shift = kept::shift(begun.server_at, now);
         let new = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
@@ -267,6 +275,7 @@ impl Pipeline {
             left,
             is_rating: false,
             close: None,
+            deployment: None,
             turn: MainTurn::default(),
             day_reason: String::new(),
             day_outcome: None,

@@ -1,41 +1,72 @@
-//! Deletes the steps of old runs in small batches.
+//! Deletes the steps and the facts of old runs in small batches.
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use super::fleet::Fleet;
+use crate::journal::JournalError;
 
-/// Pause between two searches for old steps.
+/// Pause between two searches for what is old.
 const PERIOD: Duration = Duration::from_secs(3_600);
 /// Pause between two batches, so that runs can write to the journal meanwhile.
-const BREATH: Duration = Duration::from_millis(50);
+pub(super) const BREATH: Duration = Duration::from_millis(50);
+/// How long single tool calls are kept.
+const CALLS_RETENTION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 impl Fleet {
-    /// Deletes the steps and personas of runs that ended more than JOURNAL_RETENTION_DAYS ago, every hour
-    /// until a stop. The rows of the runs and their costs are kept.
-    pub(crate) async fn delete_old_steps(self: Arc<Self>) {
+    /// Every hour until a stop: makes the facts that are missing, then deletes the steps and personas of runs that
+    /// ended more than JOURNAL_RETENTION_DAYS ago, and facts from before FACTS_RETENTION_DAYS. The rows of the runs
+    /// and their costs are kept.
+    pub(crate) async fn delete_what_is_old(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }
 
     async fn sweep(&self) {
+        let swept = async {
+            // First, because facts are made from steps.
+            self.make_missing_facts().await?;
+            self.delete_old_steps().await?;
+            self.delete_old_facts().await
+        };
+        if let Err(error) = swept.await {
+            tracing::warn!("{error}; tried again in an hour");
+        }
+    }
+
+    async fn delete_old_steps(&self) -> Result<(), JournalError> {
         let keep = self.config.journal.retention;
         let cutoff = self.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
         let mut runs = 0;
         loop {
-            match self.journal.prune(cutoff).await {
-                Ok(0) => break,
-                Ok(pruned) => runs += pruned,
-                Err(error) => {
-                    tracing::warn!("{error}; tried again in an hour");
-                    break;
-                }
+            match self.journal.prune(cutoff).await? {
+                0 => break,
+                pruned => runs += pruned,
             }
             sleep(BREATH).await;
         }
         if runs > 0 {
             tracing::info!(runs, "deleted the steps of old runs");
         }
+        Ok(())
+    }
+
+    async fn delete_old_facts(&self) -> Result<(), JournalError> {
+        let keep = self.config.journal.facts_retention;
+        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        let mut deleted = 0;
+        loop {
+            let now = self.server_time.at(self.clock.now());
+            match self.journal.prune_facts(now, keep, CALLS_RETENTION).await? {
+                0 => break,
+                more => deleted += more,
+            }
+            sleep(BREATH).await;
+        }
+        if deleted > 0 {
+            tracing::info!(deleted, "deleted old facts");
+        }
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ use tokio::{
 
 use self::{entries::Entry, unfinished::Unfinished};
 use super::{
+    absences::{self, TickTime},
     admission::{Admitted, Hindrance, TickPermit},
     claims::Claims,
     fleet::Fleet,
@@ -134,7 +135,13 @@ impl Ticks {
     /// See [`TickError`].
     pub(super) async fn run(&self, patience: Duration) -> Result<TickSummary, TickError> {
         let started = Instant::now();
+        self.fleet.note_halts().await;
         let mut result = self.run_due(patience).await;
+        // The model may have stopped, or may be used again.
+        self.fleet.note_halts().await;
+        if !matches!(result, Ok(_) | Err(TickError::Journal(_) | TickError::Stopping)) {
+            self.fleet.note_presence().await;
+        }
         self.pipeline.tools.lock().warn_and_reset();
         let Fleet { last_tick, metrics, journal, .. } = &*self.fleet;
         // A rate limit does not show whether /due works. The other errors are reported by hindrances of their
@@ -218,6 +225,10 @@ impl Ticks {
                 });
             }
         };
+        let clock_at = self.fleet.clock.now();
+        let time = TickTime { at: due.server_time, clock_at };
+        self.fleet.server_time.note(due.server_time, clock_at);
+        self.fleet.follow_deployments().await;
         let cadences = due.rows.iter().map(|row| Some(row.as_ref().ok()?.cadence));
         self.fleet.metrics.set_due(cadences);
         let mut summary = TickSummary { due: due.rows.len(), ..TickSummary::default() };
@@ -225,27 +236,35 @@ impl Ticks {
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
         let ran = carry_out(&self.pipeline, list, admitted).await;
-        Ok(self.sum_up(summary, entries, ran.into_iter().skip(resumed), mcp_is_back))
+        let ran = ran.into_iter().skip(resumed);
+        let (summary, due) = self.sum_up(summary, entries, ran, mcp_is_back);
+        self.fleet.note_tick(time, &due).await;
+        Ok(summary)
     }
 
     /// Adds the results of all entries to the summary, and notes whether the tick showed a wrong seed secret
     /// or an unusable mana-mcp. `ran` has the results of the new runs, in the order of the entries without a
-    /// result.
+    /// result. Returns the due personas with their absences, too.
     fn sum_up(
         &self,
         mut summary: TickSummary,
         entries: Vec<Entry>,
         mut ran: impl Iterator<Item = RunResult>,
         mcp_is_back: bool,
-    ) -> TickSummary {
+    ) -> (TickSummary, Vec<absences::Due>) {
+        let mut present = Vec::with_capacity(entries.len());
         let (mut has_begun, mut refused, mut past_mcp) = (false, Vec::new(), false);
         // Why the last run that got no tools from mana-mcp got none.
         let mut no_session = None;
-        for Entry { persona, user, result } in entries {
-            let RunReport { verdict, cost, undelivered } = match result.or_else(|| ran.next()) {
-                Some(Ok(report)) => report,
-                not_run => {
-                    summary.skip(not_run.and_then(Result::err).unwrap_or(WhyNotRun::Other));
+        for Entry { persona, due, result } in entries {
+            let result = result.or_else(|| ran.next()).unwrap_or(Err(WhyNotRun::Other));
+            let user = due.as_ref().map(|due| due.user.clone());
+            let absent = why_absent(&result);
+            present.extend(due.map(|due| absences::Due { absent, ..due }));
+            let RunReport { verdict, cost, undelivered } = match result {
+                Ok(report) => report,
+                Err(why) => {
+                    summary.skip(why);
                     continue;
                 }
             };
@@ -291,12 +310,27 @@ impl Ticks {
         if somebody_tried || summary.put_off > 0 || mcp_is_back {
             last.no_session = no_session.filter(|_| !past_mcp);
         }
-        summary
+        (summary, present)
     }
 
     /// The end of the active rate limit of the personas endpoint, if there is one.
     pub(crate) fn limited_until(&self) -> Option<Timestamp> {
         self.pipeline.deliverer.personas.limited_until()
+    }
+}
+
+/// Why a due persona with this result was absent in this tick. The journal keeps it only where no run has taken the
+/// slot.
+fn why_absent(result: &RunResult) -> Option<WhyNotRun> {
+    let verdict = match result {
+        Ok(report) => &report.verdict,
+        Err(why) => return (*why != WhyNotRun::SlotUsed).then_some(*why),
+    };
+    match verdict.outcome() {
+        RunOutcome::Skipped => Some(verdict.why_skipped()),
+        // A run of an earlier slot waits for mana-mcp.
+        RunOutcome::PutOff if verdict.stage() == Stage::Due => Some(WhyNotRun::Unfinished),
+        _ => (verdict.stage() == Stage::Due).then_some(WhyNotRun::Other),
     }
 }
 

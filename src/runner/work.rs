@@ -3,6 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tracing::Instrument;
 
 use super::{
@@ -28,7 +29,8 @@ pub(super) struct Work {
 
 #[derive(Debug)]
 pub(super) enum WorkKind {
-    New(Box<Persona>, Slot),
+    /// A persona that is due for this slot, by mana-auth's time with the list of due personas.
+    New { persona: Box<Persona>, slot: Slot, server_time: Timestamp },
     /// An unfinished run, and the reason to close it if it does not continue.
     Resume(Box<RunRow>, Option<&'static str>),
 }
@@ -59,7 +61,9 @@ pub(super) async fn carry_out(
             let _claim = claim;
             let run = async {
                 match kind {
-                    WorkKind::New(persona, slot) => pipeline.run(id, *persona, slot).await,
+                    WorkKind::New { persona, slot, server_time } => {
+                        pipeline.run(id, *persona, slot, server_time).await
+                    }
                     WorkKind::Resume(row, close) => Box::pin(pipeline.resume(*row, close)).await,
                 }
             };

@@ -20,13 +20,15 @@ use tokio::time::Instant;
 
 use super::{Answer, Failure, ServerState, diag, failure};
 use crate::{
-    domain::{RunId, clip, one_line},
+    domain::{ProductVersion, RunId, clip, one_line, printable_line},
     journal::{JournalError, PauseMode},
     runner::{Cancelled, Hindrance, PausedBy},
 };
 
 /// Longest stored reason of a pause, in characters.
 const MAX_REASON: usize = 300;
+/// Longest stored note about a release, in UTF-16 units.
+const MAX_NOTE: usize = 300;
 /// The shortest time between two warnings of wrong keys. Attempts must be visible in the log, but must not
 /// fill it.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
@@ -39,6 +41,7 @@ pub(super) fn routes() -> Router<ServerState> {
         .route("/control/pause", stops(PauseMode::Pause))
         .route("/control/drain", stops(PauseMode::Drain))
         .route("/control/resume", post(resume))
+        .route("/control/release", post(release))
         .route("/control/tick", post(tick))
         .route("/control/runs/{id}/cancel", post(cancel))
 }
@@ -110,6 +113,7 @@ async fn stop_ticks(
     let reason = reason.map(|reason| clip(&one_line(&reason), MAX_REASON));
     tracing::info!(%caller, ?mode, reason, "paused on request");
     let paused = state.fleet.control.pause(mode, reason, caller.ip().to_string()).await;
+    state.fleet.note_halts().await;
     paused.map_err(unwritten(&state))?;
     Ok(Json(json!({"ok": true, "paused": true})))
 }
@@ -119,7 +123,9 @@ async fn resume(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
 ) -> Answer {
     tracing::info!(%caller, "resumed on request");
-    if !state.fleet.control.resume().await.map_err(unwritten(&state))? {
+    let resumed = state.fleet.control.resume().await;
+    state.fleet.note_halts().await;
+    if !resumed.map_err(unwritten(&state))? {
         let body = json!({"ok": true, "paused": true, "reason": "RUNNER_PAUSED is set"});
         return Ok(Json(body));
     }
@@ -127,6 +133,32 @@ async fn resume(
         slot.recover();
     }
     Ok(Json(json!({"ok": true, "paused": false})))
+}
+
+#[derive(Deserialize)]
+struct ReleaseRequest {
+    version: String,
+    note: Option<String>,
+}
+
+async fn release(
+    State(state): State<ServerState>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    body: Bytes,
+) -> Answer {
+    let request: ReleaseRequest = serde_json::from_slice(&body).map_err(|_| {
+        let usage = r#"the body must be JSON such as {"version":"1.2.3","note":"new todo list"}"#;
+        failure(StatusCode::BAD_REQUEST, usage)
+    })?;
+    let version = ProductVersion::parse(&request.version)
+        .map_err(|error| failure(StatusCode::BAD_REQUEST, error))?;
+    let note = request.note.map(|note| clip(&printable_line(&note), MAX_NOTE));
+    let note = note.as_deref().filter(|note| !note.is_empty());
+    tracing::info!(%caller, %version, "a release of the product");
+    let released = state.fleet.release(&version, note).await;
+    let released = released.map_err(|error| failure(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let deployment = json!({"id": released.id(), "version": released.version});
+    Ok(Json(json!({"ok": true, "deployment": deployment})))
 }
 
 async fn tick(state: State<ServerState>, ConnectInfo(caller): ConnectInfo<SocketAddr>) -> Answer {

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "a test sends, spawns and reads clocks as it needs")]
 
+mod absences;
 mod attachments;
 mod budget;
 mod control;
 mod cost;
+mod deployments;
 mod diag;
 mod diag_guard;
 mod earlier_version;

@@ -20,11 +20,12 @@ use mana_persona_runner::{
     clock::Clock,
     config::Config,
     domain::derive_password,
-    journal::Journal,
+    journal::{FILE_NAME, Journal},
     shutdown::Shutdown,
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinHandle;
 
 /// A Monday at noon in Berlin: every persona of the catalog can be due.
@@ -408,4 +409,14 @@ pub(crate) fn variables(
         all.push((name, value.clone()));
     }
     all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The rows of a query on the daemon's journal, as text with `|` between the columns.
+pub(crate) async fn in_journal(world: &World, sql: &'static str) -> Vec<String> {
+    let file = world.peers.data_folder().join(FILE_NAME);
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = options.connect().await.unwrap();
+    let rows = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
 }

@@ -144,6 +144,7 @@ fn uuid(bytes: &[u8]) -> Option<usize> {
 
 /// A date such as `2026-11-18`, `18.11.2026` or `11/18/2026`, with a time of the day.
 fn date(bytes: &[u8]) -> Option<usize> {
+    bytes.first().filter(|byte| byte.is_ascii_digit())?;
     let day = pattern(bytes, "dddd-dd-dd")
         .or_else(|| pattern(bytes, "dd.dd.dddd"))
         .or_else(|| pattern(bytes, "d.dd.dddd"))
@@ -168,6 +169,7 @@ fn date(bytes: &[u8]) -> Option<usize> {
 
 /// A time of the day such as `14:30` or `14:30:05.123Z`.
 fn clock(bytes: &[u8]) -> Option<usize> {
+    bytes.first().filter(|byte| byte.is_ascii_digit())?;
     let minutes = pattern(bytes, "dd:dd").or_else(|| pattern(bytes, "d:dd"))?;
     let mut end = minutes + pattern(&bytes[minutes..], ":dd").unwrap_or_default();
     if let Some(fraction) = bytes[end..].strip_prefix(b".") {

@@ -37,12 +37,9 @@ pub(crate) fn canonical(template: &str) -> Cow<'_, str> {
         let length = at_start(&template[at..]);
         if let Some(length) = length {
             let name = &template[at + OPEN.len_utf8()..at + length - CLOSE.len_utf8()];
-            short.extend(
-                [OPEN, CLOSE]
-                    .map(String::from)
-                    .join(&name[..name.len().min(CANONICAL_NAME)])
-                    .chars(),
-            );
+            short.push(OPEN);
+            short.push_str(&name[..name.len().min(CANONICAL_NAME)]);
+            short.push(CLOSE);
         } else {
             short.push(c);
         }

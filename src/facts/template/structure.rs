@@ -22,7 +22,7 @@ const SHORTEST_WORD: usize = 5;
 
 /// The code in capitals of an error: the value of `code` or `error` in JSON, or the beginning of the text, as in
 /// `NOT_FOUND: no such task` or `[NOT_FOUND] no such task`. `None` if the text has no code.
-pub(crate) fn code_of(text: &str) -> Option<&str> {
+pub fn code_of(text: &str) -> Option<&str> {
     let mut text = head(text).trim_start_matches(is_blank);
     while text.starts_with('{') {
         let members: Vec<_> = members(text).collect();
@@ -52,7 +52,7 @@ pub(crate) fn code_of(text: &str) -> Option<&str> {
 /// The fields that a validation of the input rejected, as path and code: `items.*.title` and `too_small`. Empty if
 /// the text is no list of such fields. mana-mcp writes the issues of zod: "Input validation error: Invalid arguments
 /// for tool habits.create: [{"path":["title"],"code":"too_small"}]".
-pub(crate) fn rejected_fields(text: &str) -> Vec<(String, String)> {
+pub fn rejected_fields(text: &str) -> Vec<(String, String)> {
     let text = head(text).trim_start_matches(is_blank);
     if let Some(fields) = text.strip_prefix(REJECTED) {
         let fields = fields.split(", ").filter_map(|field| field.split_once(' '));

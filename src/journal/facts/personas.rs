@@ -15,14 +15,13 @@ const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
 const ADD: &str = "INSERT INTO personas (id, label, archetype, cadence, mix, first_at, last_at)";
 const ROW: &str = "($1, $2, $3, $4, $5, $6, $6)";
 
-/// The line of a persona, without its archetype.
+/// The line of a persona.
 pub fn persona_line(persona: &Persona) -> line::Persona {
-    let label = persona.email.split('@').next().unwrap_or_default();
     let mix = persona.module_mix.weights();
     line::Persona {
         id: persona.user_id.to_string(),
-        label: label.to_owned(),
-        archetype: None,
+        label: persona.label(),
+        archetype: persona.archetype.clone(),
         cadence: Some(persona.cadence.as_str().to_owned()),
         mix: mix.map(|(module, weight)| (module.as_str().to_owned(), weight.into())).collect(),
     }

@@ -210,7 +210,11 @@ impl<'a> Sessions<'a> {
         };
         let Access { space_id, redactor, .. } = self.access;
         let note = |session| self.journal.note_session(session);
-        Ok(self.journal.fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?.0)
+        let fleet = &self.journal.fleet;
+        let (session, listed) = fleet.mcp.open((&jwt, space_id), redactor, deadline, note).await?;
+        // The session may be lost because another build of the product was deployed.
+        fleet.meet_server(&session, &listed).await;
+        Ok(session)
     }
 
     /// Logs in again for a fresh JWT, and adds the JWT to the run's redactor. `left` is how many JWTs the run

@@ -118,7 +118,9 @@ impl Pipeline {
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
                 let (outcome, facts) = (verdict.came_to, run.learned());
-                let row = EndedRun { next_eligible_at: until, outcome, facts, ..row };
+                let deployment_end = self.fleet.deployment_at_end().await;
+                let row =
+                    EndedRun { next_eligible_at: until, outcome, facts, deployment_end, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
                     let stage =

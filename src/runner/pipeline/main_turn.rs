@@ -54,6 +54,7 @@ impl Pipeline {
         day: Option<Day>,
     ) -> Result<DayEnd, Failure> {
         let (access, session, listed) = Box::pin(self.open(run)).await?;
+        run.deployment = Box::pin(self.fleet.meet_server(&session, &listed)).await;
         self.warn_of_misnamed(&listed);
         let tools = PersonaTools::new(&run.journal, &access, session);
         let (turn, end) = self.play(run, &tools, day, listed).await;
@@ -231,7 +232,7 @@ impl Pipeline {
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let noted = self.fleet.journal.open_day(run.journal.id, &list.id, None).await;
+        let noted = self.fleet.journal.open_day(run.journal.id, &list.id, run.deployment).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
         Ok((offer.catalog.clone(), day))
     }

@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub is_rating: bool,
     /// The reason to close the run without further model requests, if there is one.
     pub close: Option<String>,
+    /// The deployment that mana-mcp told when the session was opened, if no other source tells which one is current.
+    pub deployment: Option<i64>,
     pub turn: MainTurn,
     /// Why the main turn ended.
     pub day_reason: String,

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{TickError, TickSummary, Ticks};
 use crate::{
     clients::personas::{Due, DueRow},
-    domain::{Persona, RunId, RunOutcome, Slot, Stage, UserId, WhyNotRun},
+    domain::{Persona, RunId, RunOutcome, Slot, Stage, WhyNotRun},
     runner::{
+        absences,
         holds::Held,
         pipeline::RunReport,
         verdict::{Cause, Failure},
@@ -20,8 +21,8 @@ use crate::{
 pub(super) struct Entry {
     /// The persona's e-mail, or the part of it that can be read.
     pub persona: String,
-    /// The persona's id; `None` for an invalid or repeated row.
-    pub user: Option<UserId>,
+    /// Who is due and for what slot; `None` for an invalid or repeated row.
+    pub due: Option<absences::Due>,
     /// The result for this row, or `None` if a new run in the list of work will have it.
     pub result: Option<RunResult>,
 }
@@ -53,12 +54,14 @@ impl Ticks {
                 tracing::warn!("{in_log}");
             }
             let failure = Failure::at(Stage::Due, error);
-            Entry { persona, user: None, result: Some(Ok(RunReport::without_a_run(failure))) }
+            Entry { persona, due: None, result: Some(Ok(RunReport::without_a_run(failure))) }
         };
         let mut sort = |persona: Persona| {
             let (id, slot) = (persona.user_id.clone(), Slot::of(persona.cadence, server_time));
-            let entry =
-                |result| Entry { persona: persona.email.clone(), user: Some(id.clone()), result };
+            let entry = |result| {
+                let due = Some(absences::Due::new(&persona, &slot));
+                Entry { persona: persona.email.clone(), due, result }
+            };
             let (why, because) = match self.fleet.holds.why(&id) {
                 Some(Held::Away(why)) => {
                     self.fleet.metrics.record_no_run(RunOutcome::PutOff);
@@ -89,7 +92,7 @@ impl Ticks {
                 }
                 None if let Some(claim) = self.claims.claim(id.as_str()) => {
                     let entry = entry(None);
-                    let kind = WorkKind::New(Box::new(persona), slot);
+                    let kind = WorkKind::New { persona: Box::new(persona), slot, server_time };
                     list.push(Work { id: RunId::new(), kind, claim });
                     return entry;
                 }

@@ -1,0 +1,61 @@
+//! mana-auth's time. All facts carry it, so that they agree with the slots of the runs, whatever the daemon's clock
+//! shows.
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+
+/// How far mana-auth's clock is ahead of the daemon's; `None` while this is not known.
+#[derive(Debug, Default)]
+pub(crate) struct ServerTime(Mutex<Option<SignedDuration>>);
+
+impl ServerTime {
+    /// Starts with what an earlier process stored: mana-auth's time, and the time that the daemon's clock showed then.
+    pub(super) fn of_last_tick(stored: Option<(Timestamp, Timestamp)>) -> Self {
+        Self(Mutex::new(stored.map(|(at, clock_at)| at.duration_since(clock_at))))
+    }
+
+    /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`.
+    pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) {
+        *self.0.lock() = Some(server_time.duration_since(now));
+    }
+
+    /// mana-auth's time when the daemon's clock shows `now`; `None` while it is not known.
+    pub(super) fn known_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let ahead = (*self.0.lock())?;
+        let bound = if ahead.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+        Some(now.checked_add(ahead).unwrap_or(bound))
+    }
+
+    /// Like [`Self::known_at`]; while mana-auth's time is not known, the daemon's takes its place.
+    pub(super) fn at(&self, now: Timestamp) -> Timestamp {
+        self.known_at(now).unwrap_or(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_goes_on_from_the_last_answer_or_else_from_that_of_an_earlier_process() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (daemon, server) = (time("2026-03-09T11:00:00Z"), time("2026-11-20T08:00:00.5Z"));
+        let minute = SignedDuration::from_mins(1);
+        let unknown = ServerTime::default();
+        assert_eq!((unknown.known_at(daemon), unknown.at(daemon)), (None, daemon));
+        let known = ServerTime::of_last_tick(Some((server, daemon)));
+        assert_eq!(known.at(daemon + minute), server + minute);
+        known.note(server, server + minute);
+        assert_eq!(known.known_at(server + minute * 3), Some(server + minute * 2));
+    }
+
+    #[test]
+    fn two_clocks_that_are_far_apart_do_not_overflow() {
+        let time = ServerTime::default();
+        for (server, daemon) in [(Timestamp::MAX, Timestamp::MIN), (Timestamp::MIN, Timestamp::MAX)]
+        {
+            time.note(server, daemon);
+            assert_eq!(time.at(Timestamp::UNIX_EPOCH), server);
+        }
+    }
+}
