@@ -97,3 +97,68 @@ impl Absences {
         written.personas.extend(news.take(MAX_REMEMBERED));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::{Cadence, ModuleMix, ModuleName};
+
+    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+
+    fn due(name: &str, absent: Option<WhyNotRun>) -> Due {
+        let persona = Persona {
+            email: format!("persona.{name}@mana.test"),
+            module_mix: ModuleMix::new([(ModuleName::new("todo"), 0.5)]),
+            ..Persona::known_by_id(UserId::parse(name).unwrap())
+        };
+        Due { absent, ..Due::new(&persona, &Slot::of(Cadence::Daily, NOON)) }
+    }
+
+    /// Whether a tick at this time writes something to a journal in which it cannot write.
+    async fn writes(absences: &Absences, journal: &Journal, at: Timestamp, due: &[Due]) -> bool {
+        for table in ["personas", "absences", "ticks"] {
+            journal.spoil(format!("ALTER TABLE {table} RENAME TO {table}_away")).await;
+        }
+        absences.note(journal, TickTime { at, clock_at: at }, due).await;
+        let has_failed = journal.trouble().is_some();
+        for table in ["personas", "absences", "ticks"] {
+            journal.spoil(format!("ALTER TABLE {table}_away RENAME TO {table}")).await;
+        }
+        journal.check_writable().await.unwrap();
+        has_failed
+    }
+
+    #[tokio::test]
+    async fn a_tick_writes_only_what_has_changed_and_what_a_failed_write_has_left() {
+        let (journal, absences) = (Journal::in_memory().await.unwrap(), Absences::default());
+        let anna = [due("anna", Some(WhyNotRun::Budget))];
+        let note = async |due: &[Due]| {
+            absences.note(&journal, TickTime { at: NOON, clock_at: NOON }, due).await;
+        };
+        assert!(writes(&absences, &journal, NOON, &anna).await, "nothing is written yet");
+        assert!(writes(&absences, &journal, NOON, &anna).await, "the write has failed");
+        note(&anna).await;
+        assert!(!writes(&absences, &journal, NOON, &anna).await);
+        let later = NOON + SignedDuration::from_mins(59);
+        assert!(!writes(&absences, &journal, later, &[]).await);
+        for news in [due("anna", Some(WhyNotRun::HeldBack)), due("ben", None)] {
+            assert!(writes(&absences, &journal, NOON, &[news]).await);
+        }
+        assert!(
+            writes(&absences, &journal, later + SignedDuration::from_hours(1), &anna).await,
+            "another hour"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_number_of_remembered_personas_is_bounded() {
+        let (journal, absences) = (Journal::in_memory().await.unwrap(), Absences::default());
+        for round in 0..3 {
+            let due: Vec<_> = (0..9_000).map(|n| due(&format!("p{round}-{n}"), None)).collect();
+            absences.note(&journal, TickTime { at: NOON, clock_at: NOON }, &due).await;
+            assert!(absences.0.lock().await.personas.len() <= MAX_REMEMBERED);
+        }
+    }
+}

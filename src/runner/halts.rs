@@ -48,3 +48,31 @@ impl Halts {
 fn warn(error: &JournalError) {
     tracing::warn!("{error}; the journal does not know yet whether anybody is called");
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_written_later_and_what_has_not_changed_is_not_written() {
+        let (journal, halts) = (Journal::in_memory().await.unwrap(), Halts::default());
+        let is_written = async |paused, stopped| {
+            journal.spoil("ALTER TABLE halts RENAME TO away").await;
+            halts.note(&journal, paused, stopped, NOON).await;
+            let is_tried = journal.trouble().is_some();
+            journal.spoil("ALTER TABLE away RENAME TO halts").await;
+            journal.check_writable().await.unwrap();
+            is_tried
+        };
+        assert!(is_written(false, false).await, "a halt of an earlier process may be over");
+        for (paused, stopped) in [(false, false), (true, false), (true, true), (false, true)] {
+            assert!(is_written(paused, stopped).await);
+            halts.note(&journal, paused, stopped, NOON + SignedDuration::from_mins(1)).await;
+            assert!(!is_written(paused, stopped).await);
+        }
+    }
+}

@@ -35,7 +35,7 @@ fn fixture() -> std::path::PathBuf {
 }
 
 /// The current daemon on a copy of that journal.
-async fn daemon_of_today() -> World {
+pub(crate) async fn daemon_of_today() -> World {
     let mut world = Setup::default().start().await;
     world.stop().await;
     let personas = PERSONAS.map(|(id, name)| (id, persona(name, &["habits"])));

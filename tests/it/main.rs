@@ -5,6 +5,7 @@
 
 mod absences;
 mod attachments;
+mod backfill;
 mod budget;
 mod control;
 mod cost;

@@ -117,10 +117,10 @@ impl Pipeline {
                     metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
-                let (outcome, facts) = (verdict.came_to, run.learned());
                 let deployment_end = self.fleet.deployment_at_end().await;
-                let row =
-                    EndedRun { next_eligible_at: until, outcome, facts, deployment_end, ..row };
+                let (outcome, facts) = (verdict.came_to, run.learned());
+                let next_eligible_at = until;
+                let row = EndedRun { next_eligible_at, outcome, facts, deployment_end, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {
                     let stage =
