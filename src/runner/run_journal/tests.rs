@@ -298,7 +298,7 @@ async fn a_reply_is_written_with_the_step_that_follows_and_before_the_next_reque
     assert_eq!(steps().await, 8);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_a_run_has_observed_is_what_its_stored_steps_say() {
     const SECRET: &str = "hunter2hunter2";
     let journal = Journal::in_memory().await.unwrap();

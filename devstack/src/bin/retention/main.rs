@@ -140,6 +140,7 @@ fn persona(number: usize) -> Result<Persona, Box<dyn Error>> {
             (ModuleName::new("notes"), 0.4),
         ]),
         cadence: Cadence::Daily,
+        archetype: None,
     })
 }
 
