@@ -172,7 +172,7 @@ impl Asked {
                 true => record.listed().is_some_and(catalog::reads_by_name),
                 false => detail.reads,
             },
-            may_have_run: !record.not_run && !(is_old && cause::was_not_run(record)),
+            may_have_run: !(record.not_run || is_old && cause::was_not_run(record)),
             input: cause.filter(|cause| names_issue(*cause)).map_or("", |_| &self.input).to_owned(),
             input_hash: input_hash.clone(),
             failure,

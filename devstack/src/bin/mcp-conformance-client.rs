@@ -4,7 +4,7 @@
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use mana_persona_runner::{
-    clients::mcp::{Fate, McpClient, McpError, McpSession, Tool},
+    clients::mcp::{Fate, McpClient, McpError, McpSession, Tool, Tries},
     config::BaseUrl,
     domain::Redactor,
     http::HttpClient,

@@ -232,7 +232,7 @@ proptest! {
             prop_assert_eq!(call.ok, call.next.is_none());
         }
         let ended = lines().filter(|call| call.next == Some(Next::Ended)).count();
-        prop_assert_eq!(ended, usize::from(lines().last().is_some_and(|call| !call.ok)));
+        prop_assert_eq!(ended, usize::from(lines().next_back().is_some_and(|call| !call.ok)));
         for module in &facts.modules {
             prop_assert!(module.rating.is_none() && module.unrated_why.is_some());
         }

@@ -48,9 +48,9 @@ const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
 const DEPLOYMENTS: &str =
     "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
 const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
-const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
+pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
-const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
+pub(super) const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
 const MODULES: &str = of_runs!("run_modules", "facts > 0", "module");
 const HITS: &str = of_runs!("issue_hits", "facts > 0", "issue");
 const TOOLS: &str = of_runs!("run_tools", "facts > 0", "tool");
