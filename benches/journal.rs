@@ -1,4 +1,4 @@
-//! Measures the cost of the journal: writing one step, and a whole tick with the journal in a file compared
+//! Measures the cost of the journal: writing one step, ending a run with and without facts, and a whole tick with the journal in a file compared
 //! with a journal in memory. The file is on a tmpfs where there is one, so that no disk is measured.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
@@ -19,10 +19,13 @@ use mana_persona_runner::{
     app::App,
     clock::Clock,
     config::Config,
-    domain::{Cadence, ModuleMix, Persona, RunId, Slot, UserId, derive_password},
-    journal::{Journal, NewRun, RunSettings},
+    domain::{
+        Cadence, Cause, ModuleMix, Outcome, Persona, RunId, RunState, Slot, UserId, derive_password,
+    },
+    facts::{Fingerprint, RunFacts, SeenIssue},
+    journal::{EndedRun, Journal, NewRun, RunSettings},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("journal");
     step_write(&runtime, &mut group, "step on tmpfs", &runtime.block_on(folder.journal()));
+    for (name, facts) in [("end of a run without facts", 0), ("end of a run with facts", 18)] {
+        run_end(&runtime, &mut group, name, &runtime.block_on(Folder::new().journal()), facts);
+    }
     let in_memory = runtime.block_on(Journal::in_memory()).unwrap();
     step_write(&runtime, &mut group, "step in memory", &in_memory);
     group.finish();
@@ -78,6 +84,88 @@ fn step_write(
     if !took.is_empty() {
         println!("{name}: median {:.3} ms of {}\n", ms(median(&mut took)), took.len());
     }
+}
+
+/// Measures the end of a run with the facts of so many calls.
+fn run_end(
+    runtime: &Runtime,
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    journal: &Journal,
+    calls: u32,
+) {
+    let now: Timestamp = MONDAY.parse().unwrap();
+    let mut took = Vec::new();
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| {
+            let before = took.len();
+            runtime.block_on(async {
+                for _ in 0..rounds {
+                    let id = begin_run(journal, now).await;
+                    let end = ended(facts(id, now, calls));
+                    let started = Instant::now();
+                    journal.end_run(id, &end, &[], now).await.unwrap();
+                    took.push(started.elapsed());
+                }
+            });
+            took[before..].iter().sum()
+        });
+    });
+    if !took.is_empty() {
+        println!("{name}: median {:.3} ms of {}\n", ms(median(&mut took)), took.len());
+    }
+}
+
+fn ended(facts: RunFacts) -> EndedRun {
+    EndedRun {
+        state: RunState::Finished,
+        stage: "done",
+        replies: 6,
+        calls: facts.calls.len(),
+        call_errors: facts.hits.len(),
+        ratings: facts.modules.len(),
+        reason: Some("done".into()),
+        next_eligible_at: None,
+        outcome: Outcome::Done,
+        facts,
+        deployment_end: None,
+    }
+}
+
+/// The facts of a run with calls of six tools of three modules; the last call failed.
+fn facts(run: RunId, at: Timestamp, calls: u32) -> RunFacts {
+    let run = run.to_string();
+    let name = |number: u32| (format!("module{}", number % 3), format!("tool{}", number % 6));
+    let mut facts = RunFacts::default();
+    for number in 1..=calls {
+        let (module, tool) = name(number);
+        let failed = number == calls;
+        let template = "No entry with id ‹id›".to_owned();
+        let fingerprint = Fingerprint::of(Cause::Handler, Some(&tool), &template);
+        let call = json!({
+            "run": run, "number": number, "at": at, "tool": tool, "module": module, "ok": !failed,
+            "cause": failed.then_some("handler"), "template": failed.then_some(&template),
+            "inputHash": "0123456789abcdef", "latencyMs": 120, "chars": 800,
+            "next": failed.then_some("ended"), "quote": failed.then_some("Das hat nicht geklappt."),
+        });
+        facts.calls.push((serde_json::from_value(call).unwrap(), failed.then_some(fingerprint)));
+        if failed {
+            let (tool, cause, call) = (Some(tool), Cause::Handler, number);
+            let issue = SeenIssue { fingerprint, tool, cause, template, at, call };
+            let hit = json!({"issue": "", "run": run, "calls": 1});
+            facts.hits.push((issue, serde_json::from_value(hit).unwrap()));
+        }
+    }
+    for number in 0..calls.min(6) {
+        let tool = json!({"run": run, "tool": name(number).1, "calls": 3});
+        facts.tools.push(serde_json::from_value(tool).unwrap());
+    }
+    for number in 0..calls.min(3) {
+        let notes = "Klappt gut, nur die Liste ist mir zu lang.";
+        let module = json!({"run": run, "module": name(number).0, "rating": 4, "notes": notes});
+        facts.modules.push(serde_json::from_value(module).unwrap());
+    }
+    facts
 }
 
 async fn begin_run(journal: &Journal, now: Timestamp) -> RunId {

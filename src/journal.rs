@@ -1,7 +1,9 @@
 //! The durable record of runs: their steps, the posts that mana-auth has not confirmed yet, the spent money, and
 //! whether the runner is paused.
 //!
-//! Each operation (`control`, `ledger`, `outbox`, `retention`, `runs`, `steps`) is one transaction, in SQL that
+//! What is kept for reports, longer than the steps, is in `facts`.
+//!
+//! Each operation (`control`, `facts`, `ledger`, `outbox`, `retention`, `runs`, `steps`) is one transaction, in SQL that
 //! SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state changes by
 //! conditional `UPDATE`. `backend` executes the SQL; only `backend::file` is specific to SQLite.
 //!

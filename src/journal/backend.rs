@@ -101,7 +101,10 @@ impl Slot {
         values: Vec<Value>,
         count: usize,
     ) -> sqlx::Result<Vec<Row>> {
-        let rows = rows(self.connection()?, sql, values, count).await;
+        let sql = sql.into_sql_str();
+        // A compiled text is kept for the next time, but a long one differs each time.
+        let query = bound(sql.clone(), values).persistent(sql.as_str().len() < LONG_SQL);
+        let rows = rows(self.connection()?, query, count).await;
         if rows.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
             self.connection = None;
         }
@@ -134,6 +137,9 @@ pub(super) fn rows_of<'a>(
         Some((sql.into(), all))
     })
 }
+
+/// From this size on, in bytes, a compiled text is not kept: it has an INSERT of several rows.
+const LONG_SQL: usize = 4_096;
 
 /// How many rows one INSERT writes at most, because a database limits the number of values of a statement.
 const ROWS_AT_ONCE: usize = 50;
@@ -244,12 +250,11 @@ fn roll_back(mut session: Session) {
 
 async fn rows(
     connection: &mut SqliteConnection,
-    sql: impl SqlSafeStr,
-    values: Vec<Value>,
+    query: Query<'_, Sqlite, SqliteArguments>,
     count: usize,
 ) -> sqlx::Result<Vec<Row>> {
     let (mut rows, mut completed) = (Vec::new(), 0);
-    let mut results = connection.fetch_many(bound(sql, values));
+    let mut results = connection.fetch_many(query);
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(_) => completed += 1,

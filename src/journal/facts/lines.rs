@@ -23,22 +23,19 @@ pub enum History {
     CallsIn((Date, Date)),
 }
 
-/// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin.
+/// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
+/// time, so numbers and words of the many rows are read as one text ([`rows::Packed`]).
 macro_rules! of_runs {
-    ($table:literal, $kept:literal, $last:literal) => {
+    ($columns:literal, $table:literal, $kept:literal, $last:literal) => {
         concat!(
-            "SELECT ",
+            "SELECT run_id, ",
+            $columns,
+            " FROM runs JOIN ",
             $table,
-            ".* FROM runs JOIN ",
-            $table,
-            " ON ",
-            $table,
-            ".run_id = runs.id WHERE runs.",
+            " AS fact ON fact.run_id = runs.id WHERE runs.",
             $kept,
             " AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2 \
-             ORDER BY runs.server_at, runs.id, ",
-            $table,
-            ".",
+             ORDER BY runs.server_at, runs.id, fact.",
             $last
         )
     };
@@ -50,10 +47,28 @@ const DEPLOYMENTS: &str =
 const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
 pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
-pub(super) const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
-const MODULES: &str = of_runs!("run_modules", "facts > 0", "module");
-const HITS: &str = of_runs!("issue_hits", "facts > 0", "issue");
-const TOOLS: &str = of_runs!("run_tools", "facts > 0", "tool");
+pub(super) const CALLS: &str = of_runs!(
+    "tool, module, template, quote, fact.number || ',' || fact.at || ',' || ok || ',' || COALESCE(cause, '') || ',' || \
+     COALESCE(issue, '') || ',' || COALESCE(input_hash, '') || ',' || latency_ms || ',' || tries || ',' || \
+     chars || ',' || cut || ',' || limit_offered || ',' || COALESCE(next, '') AS packed",
+    "calls",
+    "has_calls = 1",
+    "number"
+);
+const MODULES: &str = of_runs!(
+    "module, rating, grounded, unrated_why, notes, fact.calls, reads, writes, failed, dead_end",
+    "run_modules",
+    "facts > 0",
+    "module"
+);
+const HITS: &str =
+    of_runs!("issue, fact.calls, recovered, tools", "issue_hits", "facts > 0", "issue");
+const TOOLS: &str = of_runs!(
+    "tool, fact.calls || ',' || failed || ',' || dead_end || ',' || recovered AS packed",
+    "run_tools",
+    "facts > 0",
+    "tool"
+);
 const ISSUES: &str = "SELECT * FROM issues WHERE EXISTS (SELECT 1 FROM issue_hits \
      JOIN runs ON runs.id = issue_hits.run_id WHERE issue_hits.issue = issues.id \
      AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2) \

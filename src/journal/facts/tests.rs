@@ -1,6 +1,7 @@
 //! Tests of the facts in a journal.
 
 mod deployments;
+mod earlier;
 mod lines;
 mod presence;
 mod retention;

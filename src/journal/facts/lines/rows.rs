@@ -1,5 +1,7 @@
 //! The lines of rows that belong to runs.
 
+use std::str::{FromStr, Split};
+
 use jiff::Timestamp;
 
 use super::super::deployments;
@@ -33,6 +35,36 @@ fn deployment(row: &Row, column: &str) -> Option<String> {
     row.number(column).map(deployments::id)
 }
 
+/// Numbers and words of a row, in one text with commas between them. As in a column of its own, a value that is no
+/// number is read as 0; an absent word is empty.
+struct Packed<'a>(Split<'a, char>);
+
+impl Packed<'_> {
+    fn count<T: FromStr + Default>(&mut self) -> T {
+        self.0.next().and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+
+    fn flag(&mut self) -> bool {
+        self.count::<i64>() != 0
+    }
+
+    fn time(&mut self) -> Result<Timestamp> {
+        let time = self.0.next().and_then(|number| number.parse().ok());
+        time.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .ok_or_else(|| "at is no time".into())
+    }
+
+    fn word(&mut self) -> Option<String> {
+        self.0.next().filter(|word| !word.is_empty()).map(str::to_owned)
+    }
+
+    fn label<L: Label>(&mut self) -> Result<Option<L>> {
+        let word = self.0.next().filter(|word| !word.is_empty());
+        word.map(|word| L::parse(word).ok_or_else(|| format!("there is no word {word:?}")))
+            .transpose()
+    }
+}
+
 pub(super) fn run(row: &Row) -> Result<Run> {
     let at = time(row, "server_at")?;
     // The end is stored by the clock of the daemon.
@@ -60,24 +92,26 @@ pub(super) fn run(row: &Row) -> Result<Run> {
 }
 
 pub(super) fn call(row: &Row) -> Result<Call> {
+    let packed = row.text("packed")?;
+    let mut packed = Packed(packed.split(','));
     let text = |column: &str| row.text(column).ok();
     Ok(Call {
         run: row.text("run_id")?,
-        number: row.count("number"),
-        at: time(row, "at")?,
+        number: packed.count(),
+        at: packed.time()?,
         tool: row.text("tool")?,
         module: row.text("module")?,
-        ok: row.flag("ok"),
-        cause: word::<Cause>(row, "cause")?,
-        issue: text("issue"),
+        ok: packed.flag(),
+        cause: packed.label::<Cause>()?,
+        issue: packed.word(),
         template: text("template"),
-        input_hash: text("input_hash"),
-        latency_ms: row.count("latency_ms"),
-        tries: row.count("tries"),
-        chars: row.count("chars"),
-        cut: row.flag("cut"),
-        limit_offered: row.flag("limit_offered"),
-        next: word::<Next>(row, "next")?,
+        input_hash: packed.word(),
+        latency_ms: packed.count(),
+        tries: packed.count(),
+        chars: packed.count(),
+        cut: packed.flag(),
+        limit_offered: packed.flag(),
+        next: packed.label::<Next>()?,
         quote: text("quote"),
     })
 }
@@ -125,13 +159,15 @@ pub(super) fn hit(row: &Row) -> Result<Hit> {
 }
 
 pub(super) fn tool(row: &Row) -> Result<Tool> {
+    let packed = row.text("packed")?;
+    let mut packed = Packed(packed.split(','));
     Ok(Tool {
         run: row.text("run_id")?,
         tool: row.text("tool")?,
-        calls: row.count("calls"),
-        failed: row.count("failed"),
-        dead_end: row.flag("dead_end"),
-        recovered: row.flag("recovered"),
+        calls: packed.count(),
+        failed: packed.count(),
+        dead_end: packed.flag(),
+        recovered: packed.flag(),
     })
 }
 
