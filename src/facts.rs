@@ -10,6 +10,7 @@ mod observed;
 mod run;
 pub mod share;
 pub mod state;
+pub mod window;
 
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
