@@ -5,12 +5,16 @@
 
 pub mod coverage;
 pub(crate) mod derive;
+pub mod detect;
+pub mod frictions;
 pub mod line;
 mod observed;
 mod run;
 pub mod share;
 pub mod state;
 pub mod window;
+#[cfg(test)]
+mod world;
 
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
