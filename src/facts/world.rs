@@ -45,7 +45,7 @@ pub(super) fn failed(tool: &str, issue: &str) -> Call {
 
 /// A call that failed.
 pub(super) fn failed_by(cause: Cause, tool: &str, issue: &str) -> Call {
-    let template = Some(format!("{tool} cannot {issue}"));
+    let template = Some(format!("cannot {issue}"));
     Call { ok: false, cause: Some(cause), issue: Some(issue.to_owned()), template, ..ok(tool) }
 }
 

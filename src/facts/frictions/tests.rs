@@ -243,7 +243,7 @@ fn random_lines(seed: &[(u8, u8, u8)]) -> Vec<Line> {
     for persona in ["a", "b", "c"] {
         world.persona(persona, "todo", 0.3);
     }
-    let personas = world.lines.split_off(0);
+    let personas = std::mem::take(&mut world.lines);
     for (persona, on, what) in seed {
         let persona = ["a", "b", "c"][*persona as usize % 3];
         let call = |bit: u8, tool: &str| match what >> bit & 3 {
