@@ -6,6 +6,8 @@
 mod builder;
 mod names;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 

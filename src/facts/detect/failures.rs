@@ -1,13 +1,16 @@
 //! What the failures of an issue say.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::SignedDuration;
 
 use super::{RunsByIssue, Window};
 use crate::{
     domain::{Cause, Outcome},
-    facts::{share::Tally, window::Name},
+    facts::{rejected_fields, share::Tally, window::Name},
 };
 
 /// How long calls may be cut off after a deployment, because servers restart.
@@ -61,26 +64,21 @@ fn last_issue(window: &Window, run: u32, tool: Name) -> Option<u32> {
 /// The rejections that at least 3 runs met. A template of a rejection has the paths and codes of the fields, so
 /// that an issue is one combination of fields; a field counts in all combinations of the same tool.
 pub(super) fn field_traps(window: &Window) -> Vec<u32> {
-    let mut runs_of_field = BTreeMap::<(Option<Name>, &str), RunsByIssue>::new();
+    let mut runs_of_field = BTreeMap::<_, RunsByIssue>::new();
     for hit in window.hits().all().iter().filter(|hit| window.contains(hit.run)) {
         let issue = &window.issues()[hit.issue as usize];
         if issue.cause == Cause::RejectedInput {
-            for field in fields(window.text(issue.template)) {
+            for field in rejected_fields(window.text(issue.template)) {
                 let runs = runs_of_field.entry((issue.tool, field)).or_default();
                 runs.add(hit.issue, hit.run);
             }
         }
     }
     let is_trap = |RunsByIssue(runs): &RunsByIssue| {
-        runs.values().flatten().collect::<std::collections::BTreeSet<_>>().len() >= 3
+        runs.values().flatten().collect::<BTreeSet<_>>().len() >= 3
     };
     let traps = runs_of_field.into_values().filter(is_trap);
     traps.flat_map(|RunsByIssue(runs)| runs.into_keys()).collect()
-}
-
-/// The fields, each with its code, that the template of a rejection names.
-fn fields(template: &str) -> impl Iterator<Item = &str> {
-    template.split("; ")
 }
 
 /// The issues of calls that were cut off in at least 2 runs, not just after a deployment.

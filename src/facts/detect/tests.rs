@@ -117,9 +117,10 @@ fn a_field_that_three_runs_fell_into_is_a_trap_in_each_combination_of_fields() {
         let call = failed_by(Cause::RejectedInput, tool, issue);
         vec![Call { template: Some(template.to_owned()), ..call }, ok(tool)]
     };
-    let due = || ("a", rejected("t.a", "F-1", "due: invalid_type"));
-    let both = || ("b", rejected("t.a", "F-2", "due: invalid_type; title: too_small"));
-    let elsewhere = || ("c", rejected("t.b", "F-3", "due: invalid_type"));
+    let due = || ("a", rejected("t.a", "F-1", "rejected input: due invalid_type"));
+    let both =
+        || ("b", rejected("t.a", "F-2", "rejected input: due invalid_type, title too_small"));
+    let elsewhere = || ("c", rejected("t.b", "F-3", "rejected input: due invalid_type"));
     let trap = world([due(), due(), both()]);
     assert_eq!(raised(&trap, "F-1"), [Detector::FieldTrap]);
     assert_eq!(raised(&trap, "F-2"), [Detector::FieldTrap]);

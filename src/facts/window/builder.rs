@@ -16,10 +16,10 @@ use super::{
     rows::{Absence, Call, Hit, Issue, ModuleUse, Run, ToolUse},
 };
 use crate::{
-    domain::{Blame, Cause},
+    domain::Cause,
     facts::{
         coverage::days,
-        derive,
+        derive, leaves_tool_out,
         line::{self, Line, Sighting},
         state::Muting,
     },
@@ -52,7 +52,7 @@ pub struct Builder {
 #[derive(Debug)]
 struct IssueSoFar {
     issue: Issue,
-    /// Whether a line describes the issue. Otherwise its first failure follows from the calls.
+    /// Whether a line describes the issue.
     is_described: bool,
 }
 
@@ -181,7 +181,7 @@ impl Builder {
         let run = self.run(&call.run)?;
         let cause = call.cause.filter(|_| !call.ok);
         let issue = match (&call.issue, cause) {
-            (Some(id), Some(cause)) => Some(self.issue_of_call(id, cause, call)),
+            (Some(id), Some(cause)) => Some(self.issue_of_call(id, cause, run, call)),
             _ => None,
         };
         self.calls.push(Call {
@@ -204,24 +204,36 @@ impl Builder {
         Ok(())
     }
 
-    /// The position of the issue of a call. A later line may describe the issue.
-    fn issue_of_call(&mut self, id: &str, cause: Cause, call: &line::Call) -> u32 {
-        if let Some(position) = self.issue_of_id.get(id) {
-            return *position;
+    /// The position of the issue of a call. Unless a line describes the issue, its first call does.
+    fn issue_of_call(&mut self, id: &str, cause: Cause, run: u32, call: &line::Call) -> u32 {
+        let known = self.issue_of_id.get(id).copied();
+        if let Some(known) = known.filter(|known| self.issues[*known as usize].is_described) {
+            return known;
         }
-        let tool = is_of_tool(cause).then(|| self.names.add(&call.tool, NAME));
-        let template = self.names.add(call.template.as_deref().unwrap_or_default(), TEMPLATE);
-        self.add_issue(IssueSoFar {
-            issue: Issue {
-                id: id.into(),
-                tool,
-                cause,
-                template,
-                first: Sighting { at: call.at, run: None, call: None, deployment: None },
-                mutings: Vec::new(),
+        let deployment = self.runs[run as usize].deployment;
+        let issue = Issue {
+            id: id.into(),
+            tool: (!leaves_tool_out(cause)).then(|| self.names.add(&call.tool, NAME)),
+            cause,
+            template: self.names.add(call.template.as_deref().unwrap_or_default(), TEMPLATE),
+            first: Sighting {
+                at: call.at,
+                run: Some(call.run.clone()),
+                call: Some(call.number),
+                deployment: deployment.map(|name| self.names.text(name).to_owned()),
             },
-            is_described: false,
-        })
+            mutings: Vec::new(),
+        };
+        match known {
+            Some(known) => {
+                let so_far = &mut self.issues[known as usize].issue;
+                if issue.first < so_far.first {
+                    *so_far = issue;
+                }
+                known
+            }
+            None => self.add_issue(IssueSoFar { issue, is_described: false }),
+        }
     }
 
     fn add_issue(&mut self, issue: IssueSoFar) -> u32 {
@@ -305,12 +317,6 @@ impl Builder {
     pub fn finish(self, days: Days) -> Result<Window, ImpossibleWindow> {
         finish::finish(self, days)
     }
-}
-
-/// Whether an issue with this cause belongs to one tool. A code means the same in each tool, and a server that
-/// is away is away for all of them.
-fn is_of_tool(cause: Cause) -> bool {
-    cause != Cause::Coded && cause.blame() != Blame::Infra
 }
 
 /// A number for the hash of an input. Texts would need four times as much memory.

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, mem};
 
 use jiff::{Timestamp, civil::Date};
 
-use super::{Builder, Days, Hit, ImpossibleWindow, Sighting, ToolUse, Window, days, derive};
+use super::{Builder, Days, Hit, ImpossibleWindow, ToolUse, Window, days, derive};
 use crate::facts::window::rows::ByRun;
 
 pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, ImpossibleWindow> {
@@ -18,7 +18,6 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     sort_personas(&mut all);
     sort_runs(&mut all, to);
     all.calls.sort_unstable_by_key(|call| (call.run, call.number));
-    find_first_failures(&mut all);
     sort_issues(&mut all);
     derive_missing(&mut all);
     all.calls.retain(|call| all.runs[call.run as usize].day >= from);
@@ -92,27 +91,6 @@ fn sort_runs(all: &mut Builder, to: Date) {
     all.modules.retain_mut(|row| is_kept(&mut row.run));
     all.tools.retain_mut(|row| is_kept(&mut row.run));
     all.hits.retain_mut(|row| is_kept(&mut row.run));
-}
-
-/// Finds the first failure of the issues that no line describes. The calls are in order.
-fn find_first_failures(all: &mut Builder) {
-    let mut is_found = vec![false; all.issues.len()];
-    for call in &all.calls {
-        let Some(issue) = call.issue.map(|issue| issue as usize) else { continue };
-        let so_far = &mut all.issues[issue];
-        let is_earlier = !is_found[issue] || call.at < so_far.issue.first.at;
-        if !so_far.is_described && is_earlier {
-            is_found[issue] = true;
-            let run = &all.runs[call.run as usize];
-            let text = |name| all.names.text(name).to_owned();
-            so_far.issue.first = Sighting {
-                at: call.at,
-                run: Some(text(run.id)),
-                call: Some(call.number),
-                deployment: run.deployment.map(text),
-            };
-        }
-    }
 }
 
 /// Sorts the issues by id, each with its mutes.
