@@ -35,13 +35,6 @@ pub(crate) struct Use {
     pub(crate) dead_end: bool,
 }
 
-impl Use {
-    /// Whether a call failed and a later call succeeded.
-    pub(crate) fn recovered(self) -> bool {
-        self.failed > 0 && !self.dead_end
-    }
-}
-
 /// How a run met an issue: see [`super::line::Hit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Met<T, I> {
@@ -121,7 +114,6 @@ mod tests {
         let tools = tools(&calls("add-A list+ add+ list-B list-B done?C"));
         let used = |calls, failed, dead_end| Use { calls, failed, dead_end };
         assert_eq!(tools, [("add", used(2, 1, false)), ("list", used(3, 2, true))].into());
-        assert_eq!(tools.values().map(|tool| tool.recovered()).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

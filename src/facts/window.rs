@@ -14,7 +14,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 pub use self::builder::Builder;
 pub(crate) use self::{
     names::Name,
-    rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
 };
 use super::line;
 
@@ -89,7 +89,6 @@ pub struct Window {
     issues: Vec<Issue>,
     catalogs: Vec<line::Catalog>,
     deployments: Vec<line::Deployment>,
-    absences: Vec<Absence>,
     ticks: Vec<Timestamp>,
 }
 
@@ -132,11 +131,6 @@ impl Window {
     /// The times at which the runner was up, in order.
     pub fn ticks(&self) -> &[Timestamp] {
         &self.ticks
-    }
-
-    /// The absences, by slot and persona.
-    pub(crate) fn absences(&self) -> &[Absence] {
-        &self.absences
     }
 
     /// The name with this text; `None` if no fact has it.

@@ -23,7 +23,7 @@ fn broken_todo() -> World {
             if number < 3 && on >= 5 {
                 calls[1] = failed("todo.complete", "F-BBBB");
             }
-            if (on as usize * 7 + number * 3) % 20 == 0 {
+            if (on as usize * 7 + number * 3).is_multiple_of(20) {
                 calls.push(failed("journal.add", "F-RRRR"));
                 calls.push(ok("journal.add"));
             }
@@ -287,7 +287,7 @@ fn derived_lines(lines: &[Line], days: Days) -> Vec<Line> {
             calls: row.used.calls,
             failed: row.used.failed,
             dead_end: row.used.dead_end,
-            recovered: row.used.recovered(),
+            recovered: row.used.failed > 0 && !row.used.dead_end,
         })
     });
     issues.chain(hits).chain(tools).collect()

@@ -3,7 +3,7 @@
 mod finish;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU64,
 };
@@ -13,7 +13,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     Days, ImpossibleWindow, LABEL, NAME, Name, TEMPLATE, Window,
     names::{Names, beginning},
-    rows::{Absence, Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{Call, Hit, Issue, ModuleUse, Run, ToolUse},
 };
 use crate::{
     domain::Cause,
@@ -43,7 +43,8 @@ pub struct Builder {
     hits: Vec<Hit>,
     catalogs: Vec<line::Catalog>,
     deployments: Vec<line::Deployment>,
-    absences: Vec<Absence>,
+    /// The slots of absences.
+    slots: BTreeSet<Name>,
     ticks: Vec<Timestamp>,
     mutes: HashMap<String, Vec<Muting>>,
 }
@@ -73,7 +74,7 @@ impl Default for Builder {
             hits: Vec::new(),
             catalogs: Vec::new(),
             deployments: Vec::new(),
-            absences: Vec::new(),
+            slots: BTreeSet::new(),
             ticks: Vec::new(),
             mutes: HashMap::new(),
         }
@@ -147,20 +148,12 @@ impl Builder {
         let row = Run {
             persona,
             at: run.at,
-            ended_at: run.ended_at,
             // The zone is known only at the end.
             day: jiff::civil::Date::ZERO,
             server_time: run.server_time,
             deployment: optional(&run.deployment),
-            deployment_end: optional(&run.deployment_end),
             model: optional(&run.model),
-            effort: optional(&run.effort),
-            policy: optional(&run.policy),
-            runner: optional(&run.runner),
-            prompt: optional(&run.prompt),
-            catalog: optional(&run.catalog),
             outcome: run.outcome,
-            cost_usd: run.cost_usd,
             id: name(&run.id),
         };
         if self.run_of_id.insert(row.id, self.runs.len() as u32).is_some() {
@@ -271,7 +264,6 @@ impl Builder {
             module: self.names.add(&module.module, NAME),
             rating: module.rating,
             grounded: module.grounded,
-            unrated_why: module.unrated_why,
             notes: self.names.add_quote(notes),
             calls: module.calls.into(),
             failed: module.failed,
@@ -303,9 +295,7 @@ impl Builder {
         if days::of_slot(&absence.slot, &self.zone).is_none() {
             return Err("expected a slot such as 2026-11-18 or 2026-11-18T14".to_owned());
         }
-        let persona = self.persona(&absence.persona);
-        let slot = self.names.add(&absence.slot, NAME);
-        self.absences.push(Absence { slot, persona, why: absence.why });
+        self.slots.insert(self.names.add(&absence.slot, NAME));
         Ok(())
     }
 

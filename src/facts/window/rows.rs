@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::names::Name;
 use crate::{
-    domain::{Cause, Next, Outcome, UnratedWhy, WhyNotRun},
+    domain::{Cause, Next, Outcome},
     facts::{derive, line::Sighting, state::Muting},
 };
 
@@ -17,20 +17,12 @@ pub(crate) struct Run {
     /// The position of the persona in [`super::Window::personas`].
     pub(crate) persona: u32,
     pub(crate) at: Timestamp,
-    pub(crate) ended_at: Option<Timestamp>,
     pub(crate) server_time: Option<Timestamp>,
     /// The day that the run belongs to.
     pub(crate) day: Date,
     pub(crate) deployment: Option<Name>,
-    pub(crate) deployment_end: Option<Name>,
     pub(crate) model: Option<Name>,
-    pub(crate) effort: Option<Name>,
-    pub(crate) policy: Option<Name>,
-    pub(crate) runner: Option<Name>,
-    pub(crate) prompt: Option<Name>,
-    pub(crate) catalog: Option<Name>,
     pub(crate) outcome: Outcome,
-    pub(crate) cost_usd: f64,
 }
 
 /// A tool call. See [`crate::facts::line::Call`].
@@ -77,7 +69,6 @@ pub(crate) struct ModuleUse {
     pub(crate) module: Name,
     pub(crate) rating: Option<u8>,
     pub(crate) grounded: bool,
-    pub(crate) unrated_why: Option<UnratedWhy>,
     /// Only of grounded ratings, because no other is quoted.
     pub(crate) notes: Option<Name>,
     pub(crate) calls: Box<[u32]>,
@@ -114,15 +105,6 @@ pub(crate) struct Issue {
     /// The very first failure, which may be older than the oldest known run.
     pub(crate) first: Sighting,
     pub(crate) mutings: Vec<Muting>,
-}
-
-/// A due persona that did not run. See [`crate::facts::line::Absence`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Absence {
-    pub(crate) slot: Name,
-    /// The position of the persona in [`super::Window::personas`].
-    pub(crate) persona: u32,
-    pub(crate) why: WhyNotRun,
 }
 
 /// Rows by run.

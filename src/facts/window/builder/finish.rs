@@ -25,7 +25,6 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     all.modules.sort_by_key(|row| (row.run, names.text(row.module)));
     all.tools.sort_by_key(|row| (row.run, names.text(row.tool)));
     all.hits.sort_by_key(|row| (row.run, row.issue));
-    all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.persona));
     all.catalogs.sort_by(|a, b| a.id.cmp(&b.id));
     all.deployments.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id)));
     all.ticks.sort_unstable();
@@ -46,7 +45,6 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
         issues: all.issues.into_iter().map(|issue| issue.issue).collect(),
         catalogs: all.catalogs,
         deployments: all.deployments,
-        absences: all.absences,
         ticks: all.ticks,
     })
 }
@@ -57,7 +55,7 @@ fn newest_day(all: &Builder) -> Option<Date> {
     let deployments = all.deployments.iter().map(|deployment| deployment.at).max();
     let times = [deployments, all.ticks.iter().max().copied()];
     let times = times.into_iter().flatten().map(|at| days::date(at, &all.zone));
-    let slots = all.absences.iter().map(|absence| all.names.text(absence.slot));
+    let slots = all.slots.iter().map(|slot| all.names.text(*slot));
     let slots = slots.filter_map(|slot| days::of_slot(slot, &all.zone));
     runs.chain(times).chain(slots).max()
 }
@@ -68,7 +66,6 @@ fn sort_personas(all: &mut Builder) {
     let new = positions(&order);
     all.personas = in_order(mem::take(&mut all.personas), &order);
     all.runs.iter_mut().for_each(|run| run.persona = new[run.persona as usize]);
-    all.absences.iter_mut().for_each(|row| row.persona = new[row.persona as usize]);
 }
 
 /// Sorts the runs by their begin and leaves out those after the window.
