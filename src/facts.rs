@@ -4,14 +4,20 @@
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
 pub mod coverage;
+pub(crate) mod derive;
+pub mod detect;
 mod extract;
 mod fingerprint;
+pub mod frictions;
 pub mod line;
 mod observed;
 mod run;
 pub mod share;
 pub mod state;
 mod template;
+pub mod window;
+#[cfg(test)]
+mod world;
 
 pub use extract::extract;
 pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};

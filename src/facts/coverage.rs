@@ -2,7 +2,7 @@
 //!
 //! Absence has words of its own. It is never a number and never an all-clear.
 
-mod days;
+pub(super) mod days;
 mod grid;
 mod halts;
 mod tested;

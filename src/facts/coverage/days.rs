@@ -67,13 +67,13 @@ impl DayStatus {
 }
 
 /// The day that a run belongs to: a date of mana-auth's time, in `zone`.
-pub(super) fn of_run(run: &line::Run, zone: &TimeZone) -> Date {
+pub(in crate::facts) fn of_run(run: &line::Run, zone: &TimeZone) -> Date {
     date(run.server_time.unwrap_or(run.at), zone)
 }
 
 /// The day that a slot belongs to: its own date, or for an hour the date in `zone` when the hour begins. `None`
 /// if the text is no slot.
-pub(super) fn of_slot(slot: &str, zone: &TimeZone) -> Option<Date> {
+pub(in crate::facts) fn of_slot(slot: &str, zone: &TimeZone) -> Option<Date> {
     if let Ok(hour) = DateTime::strptime("%Y-%m-%dT%H:%M", format!("{slot}:00")) {
         return Some(date(hour.to_zoned(TimeZone::UTC).ok()?.timestamp(), zone));
     }
@@ -81,7 +81,7 @@ pub(super) fn of_slot(slot: &str, zone: &TimeZone) -> Option<Date> {
 }
 
 /// The date of `at` in `zone`.
-pub(super) fn date(at: Timestamp, zone: &TimeZone) -> Date {
+pub(in crate::facts) fn date(at: Timestamp, zone: &TimeZone) -> Date {
     zone.to_datetime(at).date()
 }
 

@@ -1,0 +1,174 @@
+use jiff::civil::date;
+
+use super::*;
+use crate::{
+    domain::{Outcome, WhyNotRun},
+    facts::{
+        line::{Absence, Deployment, Hit, Line, Meta, Tick, Tool},
+        world::{World, day, failed, ok},
+    },
+};
+
+fn world() -> World {
+    let mut world = World::default();
+    world.run("a", 3, [ok("t.a"), failed("t.a", "F-1")]);
+    world
+}
+
+fn days(world: &World, days: Days) -> (Date, Date) {
+    let window = world.days(days);
+    (window.from(), window.to())
+}
+
+#[test]
+fn days_count_back_from_the_newest_run_deployment_absence_or_tick() {
+    let newest = |line: Option<Line>| {
+        let mut world = world();
+        world.others.extend(line);
+        days(&world, Days::Last(2)).1
+    };
+    assert_eq!(newest(None), date(2026, 1, 3));
+    assert_eq!(newest(Some(Line::Tick(Tick { at: day(5) }))), date(2026, 1, 5));
+    let deployment = Deployment {
+        id: "D-1".to_owned(),
+        version: "1".to_owned(),
+        source: String::new(),
+        at: day(6),
+    };
+    assert_eq!(newest(Some(Line::Deployment(deployment))), date(2026, 1, 6));
+    let absence = |slot: &str| {
+        let (slot, persona) = (slot.to_owned(), "a".to_owned());
+        Some(Line::Absence(Absence { slot, persona, why: WhyNotRun::Paused }))
+    };
+    assert_eq!(newest(absence("2026-01-07")), date(2026, 1, 7));
+    assert_eq!(newest(absence("2026-01-08T23")), date(2026, 1, 8));
+    assert_eq!(days(&world(), Days::Last(2)).0, date(2026, 1, 2));
+}
+
+#[test]
+fn a_run_belongs_to_a_day_of_the_servers_time_in_the_zone_of_the_facts() {
+    let mut world = World::default();
+    let run = world.run("a", 3, []);
+    run.at = "2026-01-03T22:59:00Z".parse().unwrap();
+    let in_berlin = |world: &World| {
+        let meta =
+            Line::Meta(Meta { schema: "facts/v1".to_owned(), tz: "Europe/Berlin".to_owned() });
+        let lines: Vec<_> = [meta].into_iter().chain(world.lines()).collect();
+        crate::facts::world::window(&lines, Days::Last(1)).to()
+    };
+    assert_eq!(in_berlin(&world), date(2026, 1, 3));
+    let mut world = World::default();
+    let run = world.run("a", 3, []);
+    run.at = "2026-01-03T22:59:00Z".parse().unwrap();
+    run.server_time = Some("2026-01-03T23:00:00Z".parse().unwrap());
+    assert_eq!(in_berlin(&world), date(2026, 1, 4));
+}
+
+#[test]
+fn an_impossible_window_is_refused() {
+    let refused = |world: &World, days| {
+        let mut builder = Builder::default();
+        world.lines().into_iter().for_each(|line| builder.take(line).unwrap());
+        builder.finish(days).unwrap_err()
+    };
+    let (first, second) = (date(2026, 1, 1), date(2026, 1, 2));
+    let reversed = Days::Between(second, first);
+    assert_eq!(refused(&world(), reversed), ImpossibleWindow::Reversed(second, first));
+    for count in [0, 100_001, u32::MAX] {
+        assert_eq!(refused(&world(), Days::Last(count)), ImpossibleWindow::Count(count));
+    }
+    assert_eq!(refused(&World::default(), Days::Last(28)), ImpossibleWindow::NoFacts);
+    assert_eq!(days(&world(), Days::Between(Date::MIN, Date::MAX)), (Date::MIN, Date::MAX));
+}
+
+#[test]
+fn runs_after_the_window_are_left_out_and_calls_before_it() {
+    let mut world = World::default();
+    for on in 1..=5 {
+        world.run("a", on, [ok("t.a"), failed("t.a", "F-1")]);
+    }
+    let window = world.days(Days::Between(date(2026, 1, 3), date(2026, 1, 4)));
+    assert_eq!((window.runs().len(), window.runs_within().collect::<Vec<_>>()), (4, vec![2, 3]));
+    assert_eq!(window.calls().all().len(), 4);
+    assert_eq!((window.hits().all().len(), window.tools().all().len()), (4, 4));
+}
+
+#[test]
+fn a_line_that_names_what_no_earlier_line_describes_is_refused() {
+    let refused = |line: Line| {
+        let mut builder = Builder::default();
+        world().lines().into_iter().for_each(|line| builder.take(line).unwrap());
+        builder.take(line).unwrap_err()
+    };
+    let tool = |run: &str| Tool {
+        run: run.to_owned(),
+        tool: "t.a".to_owned(),
+        calls: 1,
+        failed: 0,
+        dead_end: false,
+        recovered: false,
+    };
+    let hit = |issue: &str, run: &str| Hit {
+        issue: issue.to_owned(),
+        run: run.to_owned(),
+        calls: 1,
+        recovered: false,
+        tools: Vec::new(),
+    };
+    let run = "expected the id of a run that an earlier line describes";
+    let issue = "expected the id of an issue that an earlier line describes";
+    assert_eq!(refused(Line::Tool(tool("run-9"))), run);
+    assert_eq!(refused(Line::Hit(hit("F-1", "run-9"))), run);
+    assert_eq!(refused(Line::Hit(hit("F-9", "run-00001"))), issue);
+    assert_eq!(refused(world().lines().remove(0)), "expected one line for each run");
+    let meta =
+        |schema: &str, tz: &str| Line::Meta(Meta { schema: schema.to_owned(), tz: tz.to_owned() });
+    assert_eq!(refused(meta("facts/v2", "UTC")), "expected the schema facts/v1");
+    assert_eq!(refused(meta("facts/v1", "Mars")), "expected the name of a time zone in tz");
+}
+
+#[test]
+fn a_hit_that_names_no_tool_is_one_of_its_issues_tool_or_of_the_tools_that_failed() {
+    let mut world = world();
+    world.run("a", 4, [ok("t.b")]).outcome = Outcome::Turns;
+    let run = "run-00002".to_owned();
+    let tool = |tool: &str, failed| {
+        let tool = tool.to_owned();
+        Line::Tool(Tool {
+            run: run.clone(),
+            tool,
+            calls: 2,
+            failed,
+            dead_end: false,
+            recovered: true,
+        })
+    };
+    let issue = |id: &str, tool: Option<&str>| {
+        Line::Issue(crate::facts::line::Issue {
+            id: id.to_owned(),
+            tool: tool.map(str::to_owned),
+            cause: crate::domain::Cause::Coded,
+            template: "GONE".to_owned(),
+            first: crate::facts::line::Sighting {
+                at: day(1),
+                run: None,
+                call: None,
+                deployment: None,
+            },
+        })
+    };
+    let hit = |id: &str| {
+        let (issue, run) = (id.to_owned(), run.clone());
+        Line::Hit(Hit { issue, run, calls: 1, recovered: false, tools: Vec::new() })
+    };
+    world.others.extend([issue("F-2", Some("t.x")), issue("F-3", None), hit("F-2"), hit("F-3")]);
+    world.others.extend([tool("t.b", 0), tool("t.c", 1), tool("t.d", 2)]);
+    let window = world.window();
+    let tools: Vec<Vec<_>> = window
+        .hits()
+        .of(1)
+        .iter()
+        .map(|hit| hit.tools.iter().map(|tool| window.text(*tool)).collect())
+        .collect();
+    assert_eq!(tools, [vec!["t.x"], vec!["t.c", "t.d"]]);
+}
