@@ -3,6 +3,7 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+pub mod export;
 pub mod line;
 mod observed;
 mod run;
