@@ -88,6 +88,7 @@ async fn begin_run(journal: &Journal, now: Timestamp) -> RunId {
         system_prompt: "Du bist Anna.".into(),
         module_mix: ModuleMix::new([]),
         cadence: Cadence::Daily,
+        archetype: None,
     };
     let slot = Slot::of(Cadence::Daily, now);
     let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };

@@ -5,3 +5,4 @@ pub mod auth;
 pub mod claude;
 pub mod mcp;
 pub mod personas;
+pub mod product;

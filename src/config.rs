@@ -6,6 +6,7 @@
 
 mod base_url;
 mod parse;
+mod version_url;
 
 use std::{
     ffi::OsString,
@@ -21,8 +22,9 @@ use secrecy::{ExposeSecret, SecretString};
 pub use base_url::BaseUrl;
 pub(crate) use parse::host_name;
 use parse::{Parser, names, value};
+pub use version_url::VersionUrl;
 
-use crate::domain::{Usd, labels};
+use crate::domain::{ProductVersion, Usd, labels};
 
 /// The default of PERSONA_SEED_SECRET, for development. A production start with this value fails.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
@@ -51,6 +53,10 @@ const AUTH_PATHS: [&str; 6] = [
 const PAID_TOOLS: [&str; 4] =
     ["me.generateWithReference", "wardrobe.tryOn", "comic.generatePanel", "comic.generateVariant"];
 
+const EXPECTED_VERSION: &str = "1 to 128 printable characters on one line";
+const EXPECTED_VERSION_URL: &str = "an http:// or https:// URL without user and password, with a JSON pointer \
+                                    to the version after a #, such as http://localhost:3060/health#/version";
+
 /// All settings of the daemon.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -72,6 +78,8 @@ pub struct Config {
     pub budget: BudgetConfig,
     /// Folder of the journal and how long its content is kept.
     pub journal: JournalConfig,
+    /// How the runner learns which build of the product is deployed.
+    pub product: ProductConfig,
     /// SHUTDOWN_GRACE_MS: the time between the first signal and the forced end.
     pub shutdown_grace: Duration,
     /// RUNNER_ENV and NODE_ENV together: production if either variable says so.
@@ -230,8 +238,20 @@ pub struct JournalConfig {
     pub folder: PathBuf,
     /// JOURNAL_RESUME_MAX_AGE_MS: an unfinished run older than this is closed and not resumed.
     pub resume_max_age: Duration,
-    /// JOURNAL_RETENTION_DAYS, ≥ 1: how long the steps of a run are kept.
+    /// JOURNAL_RETENTION_DAYS, ≥ 1: how long the steps of a run are kept, by the daemon's clock.
     pub retention: Duration,
+    /// FACTS_RETENTION_DAYS, ≥ 1: how long the facts of a run are kept, by mana-auth's time.
+    pub facts_retention: Duration,
+}
+
+/// How the runner learns which build of the product is deployed, where no deploy job tells it. Without any of these,
+/// the build is what mana-mcp says about itself.
+#[derive(Clone, Debug)]
+pub struct ProductConfig {
+    /// PRODUCT_VERSION_URL: where the product tells its version. Wins over `version` once it has answered.
+    pub version_url: Option<VersionUrl>,
+    /// PRODUCT_VERSION: the version of the product.
+    pub version: Option<ProductVersion>,
 }
 
 labels! {
@@ -396,10 +416,16 @@ impl Config {
                 persona_daily: p.dollars("PERSONA_DAILY_USD"),
             },
             journal: JournalConfig {
-                retention: Duration::from_secs(86_400)
-                    * p.number("JOURNAL_RETENTION_DAYS", 1..=3_650).unwrap_or(30),
+                retention: p.days("JOURNAL_RETENTION_DAYS", 30),
+                facts_retention: p.days("FACTS_RETENTION_DAYS", 400),
                 folder: p.text("RUNNER_DATA_DIR").unwrap_or_else(|| DATA_DIR.into()).into(),
                 resume_max_age: p.millis("JOURNAL_RESUME_MAX_AGE_MS", 3_600_000),
+            },
+            product: ProductConfig {
+                version_url: p.read("PRODUCT_VERSION_URL", EXPECTED_VERSION_URL, VersionUrl::parse),
+                version: p.read("PRODUCT_VERSION", EXPECTED_VERSION, |text| {
+                    ProductVersion::parse(text).ok()
+                }),
             },
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
             environment: Environment::read(p),

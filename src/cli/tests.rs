@@ -47,6 +47,7 @@ fn persona(name: &str) -> Persona {
         system_prompt: format!("Du bist {name}, 28,{ESCAPE}\nund schreibst kurz."),
         module_mix: ModuleMix::new([(ModuleName::new("habits"), 1.0)]),
         cadence: Cadence::Daily,
+        archetype: None,
     }
 }
 

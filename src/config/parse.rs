@@ -107,6 +107,11 @@ impl Parser {
         Duration::from_millis(self.number(name, 1..=MAX_MILLIS).unwrap_or(default))
     }
 
+    /// A number of days from 1 to ten years.
+    pub(super) fn days(&mut self, name: &'static str, default: u32) -> Duration {
+        Duration::from_secs(86_400) * self.number(name, 1..=3_650).unwrap_or(default)
+    }
+
     /// An amount of money in US dollars, > 0.
     pub(super) fn dollars(&mut self, name: &'static str) -> Option<Usd> {
         self.read(name, "an amount in US dollars above 0, such as 0.25", |text| {

@@ -34,6 +34,9 @@ fn without_variables_the_defaults_hold() {
     assert_eq!(config.policy.tool_rate, 30);
     assert_eq!(config.policy.hidden_tools, PAID_TOOLS);
     assert!(config.policy.allow_destructive.is_empty() && config.policy.read_tools.is_empty());
+    assert_eq!(config.journal.retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.journal.facts_retention, Duration::from_secs(400 * 86_400));
+    assert!(config.product.version.is_none() && config.product.version_url.is_none());
     assert_eq!(config.shutdown_grace, Duration::from_secs(8));
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.time_zone.iana_name(), Some("Europe/Berlin"));
@@ -100,6 +103,9 @@ fn all_problems_are_reported_at_once_and_none_shows_a_value() {
         ("DIAG_HOSTS", "http://s3cret"),
         ("LOG_FORMAT", "s3cret"),
         ("RUST_LOG", "a=s3cret=b"),
+        ("FACTS_RETENTION_DAYS", "0"),
+        ("PRODUCT_VERSION_URL", "http://h/s3cret#version"),
+        ("PRODUCT_VERSION", "s3cret\u{202e}"),
     ];
     let problems = problems(&bad);
     for (variable, _) in bad {

@@ -75,7 +75,12 @@ impl ModuleMix {
 
     /// The modules, those with the largest weight first.
     pub fn modules(&self) -> impl Iterator<Item = &ModuleName> {
-        self.0.iter().map(|(module, _)| module)
+        self.weights().map(|(module, _)| module)
+    }
+
+    /// The modules with their weights, those with the largest weight first.
+    pub fn weights(&self) -> impl Iterator<Item = (&ModuleName, f64)> {
+        self.0.iter().map(|(module, weight)| (module, *weight))
     }
 }
 
@@ -92,6 +97,9 @@ pub struct Persona {
     pub module_mix: ModuleMix,
     /// How often the persona is due.
     pub cadence: Cadence,
+    /// What kind of user the persona is, in a word; only facts name it.
+    #[serde(default)]
+    pub archetype: Option<String>,
 }
 
 impl Persona {
@@ -102,13 +110,19 @@ impl Persona {
         let mix = self.module_mix.0.into_iter().map(|(name, weight)| (without(name), weight));
         let module_mix = ModuleMix(mix.collect());
         let system_prompt = redactor.redact(&self.system_prompt).into_owned();
-        Self { system_prompt, module_mix, ..self }
+        let archetype = self.archetype.map(|kind| redactor.redact(&kind).into_owned());
+        Self { system_prompt, module_mix, archetype, ..self }
     }
 
     /// A persona of which only the id is still known. Its rows can be handed in, and nothing else.
     pub(crate) fn known_by_id(user_id: UserId) -> Self {
-        let (email, system_prompt, module_mix) = Default::default();
-        Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily }
+        let (email, system_prompt, module_mix, archetype) = Default::default();
+        Self { user_id, email, system_prompt, module_mix, cadence: Cadence::Daily, archetype }
+    }
+
+    /// How people call the persona: the local part of its e-mail.
+    pub fn label(&self) -> &str {
+        self.email.rsplit_once('@').map_or(&self.email, |(local, _)| local)
     }
 }
 

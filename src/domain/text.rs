@@ -22,6 +22,14 @@ pub(crate) fn one_line(text: &str) -> String {
         .join(" ")
 }
 
+/// Whether `c` is shown as itself, on the line where it stands: no control character, no line break, nothing invisible,
+/// and nothing that changes the direction of the text.
+pub(crate) fn is_printable(c: char) -> bool {
+    let is_hidden = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !is_hidden
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

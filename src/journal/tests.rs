@@ -53,6 +53,7 @@ pub(super) fn persona(name: &str) -> Persona {
         system_prompt: "Du bist Jörg.\u{0}".into(),
         module_mix: ModuleMix::new([(ModuleName::new("todo"), 0.3)]),
         cadence: Cadence::Daily,
+        archetype: None,
     }
 }
 

@@ -16,6 +16,7 @@ const OPERATIONS_OF: &[(&str, &str)] = &[
         "initialize notification tools_list tools_call response resume_stream delete_session look",
     ),
     ("mana-personas", "fetch_due post_actions post_feedback"),
+    ("product", "version"),
 ];
 const ANSWERS: &str =
     "2xx 3xx 4xx 429 5xx 529 other unreachable timeout interrupted too_large unsendable";

@@ -346,6 +346,7 @@ mod tests {
             system_prompt: "Du bist Anna.".into(),
             module_mix: ModuleMix::new([]),
             cadence: Cadence::Daily,
+            archetype: None,
         };
         let slot = Slot::stored("2026-11-21");
         let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };

@@ -180,6 +180,7 @@ async fn a_run_stopped_before_any_payment_and_then_killed_leaves_its_slot_free()
         system_prompt: "Du bist Anna.".into(),
         module_mix: ModuleMix::new([]),
         cadence: Cadence::Daily,
+        archetype: None,
     };
     let slot = Slot::of(Cadence::Daily, now);
     let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };

@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::domain::{
     Action, Cadence, InputHash, JsonText, ModuleMix, ModuleName, ModuleRating, Persona, Redactor,
-    RunId, UserId, clip, json_text,
+    RunId, UserId, clip, json_text, one_line, redact_emails,
 };
 
 /// The largest number of actions that the server accepts in one batch (docs/contracts/mana-auth.md).
@@ -20,6 +20,8 @@ pub const MAX_RATINGS: usize = 100;
 const MAX_SYSTEM_PROMPT: usize = 64 << 10;
 /// The largest number of modules in a persona's moduleMix.
 const MAX_MODULES: usize = 100;
+/// Longest archetype, in UTF-16 units. A longer one is cut.
+const MAX_ARCHETYPE: usize = 100;
 /// Longest module name in a row, in UTF-16 units. The names come from a server, which may choose any name.
 const MAX_MODULE: usize = 128;
 
@@ -75,12 +77,14 @@ struct Owner<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct Row<'a> {
     user_id: UserId,
     email: String,
     system_prompt: String,
     module_mix: HashMap<String, f64>,
     tick_cadence: Cadence,
+    #[serde(borrow)]
+    archetype: Option<&'a RawValue>,
 }
 
 /// Whether a refusal is about the persona, and not about a wrong path or from a proxy. mana-auth sends the
@@ -121,7 +125,8 @@ fn parse_row(row: &str, index: usize, redactor: &Redactor) -> DueRow {
         );
         return Err(refused(problem, false));
     }
-    let row: Row = serde_json::from_str(row).map_err(|error| refused(error.to_string(), true))?;
+    let row: Row<'_> =
+        serde_json::from_str(row).map_err(|error| refused(error.to_string(), true))?;
     for (what, text) in [("email", &row.email), ("systemPrompt", &row.system_prompt)] {
         if text.trim().is_empty() {
             return Err(refused(format!("{what} is empty"), false));
@@ -143,6 +148,11 @@ fn parse_row(row: &str, index: usize, redactor: &Redactor) -> DueRow {
         system_prompt: row.system_prompt,
         module_mix: ModuleMix::new(mix.map(|(module, weight)| (ModuleName::new(module), weight))),
         cadence: row.tick_cadence,
+        // Only facts name it, so a row without it, or with anything but a text, is a persona all the same.
+        archetype: row.archetype.and_then(|kind| {
+            let kind: String = serde_json::from_str(kind.get()).ok()?;
+            Some(clip(&one_line(&redact_emails(&redactor.redact(&kind))), MAX_ARCHETYPE))
+        }),
     })
 }
 
@@ -324,6 +334,24 @@ mod tests {
         assert_eq!(persona.cadence, Cadence::Daily);
         let modules: Vec<_> = persona.module_mix.modules().map(ModuleName::as_str).collect();
         assert_eq!(modules, ["todo", "notes"]);
+        assert_eq!(persona.archetype.as_deref(), Some("adhd-student"));
+    }
+
+    #[test]
+    fn an_archetype_is_one_short_line_without_secrets_and_may_be_missing() {
+        let archetype = |value: Value| {
+            let mut row = row();
+            row["archetype"] = value;
+            let body = json!({"personas": [row]}).to_string();
+            let redactor = Redactor::new(["s3cret-key"]);
+            parse_due(body.as_bytes(), &redactor).unwrap().0.remove(0).unwrap().archetype
+        };
+        for absent in [json!(null), json!(7), json!({"a": 1})] {
+            assert_eq!(archetype(absent), None);
+        }
+        let odd = "a\nb s3cret-key anna@mana.test";
+        assert_eq!(archetype(odd.into()).unwrap(), "a b [redacted] [redacted]");
+        assert_eq!(archetype("x".repeat(300_000).into()).unwrap().len(), MAX_ARCHETYPE);
     }
 
     #[test]
