@@ -1,10 +1,15 @@
-//! The command line: parses the arguments of the process, and prints runs and the outbox of a journal.
+//! The command line: parses the arguments of the process, and prints runs, the outbox and the facts of a journal.
 //!
 //! The journal may belong to a running daemon. The commands only read it, except `outbox retry`, which marks
-//! posts, and `outbox discard`, which deletes posts. Text from peers or the model passes `text::printable`
+//! posts, `outbox discard`, which deletes posts, and `frictions mute`, `frictions unmute` and `release`, which leave
+//! a row each. Text from peers or the model passes `text::printable`
 //! before it reaches a terminal.
 
 mod arguments;
+mod export;
+mod frictions;
+mod mute;
+mod release;
 mod runs;
 mod show;
 mod text;
@@ -13,23 +18,31 @@ mod undelivered;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use jiff::Timestamp;
 
-pub(crate) use arguments::{OutboxCommand, Question, RunPrefix, RunsCommand};
+pub(crate) use arguments::{
+    FrictionsCommand, ImpossibleRange, OutboxCommand, Question, RunPrefix, RunsCommand,
+};
 pub use arguments::{Request, parse};
 
 use crate::{
     config::LogFormat,
+    facts::{ReadError, window::ImpossibleWindow},
     journal::{Journal, JournalError, RunRow},
     telemetry,
 };
 
 /// Most runs that are listed if a prefix matches several run ids.
 const CANDIDATES: u32 = 10;
+
+/// Exit code EX_USAGE of sysexits.h: the arguments make no sense.
+pub const EX_USAGE: u8 = 64;
+/// Exit code EX_DATAERR of sysexits.h: an export has a bad line.
+const EX_DATAERR: u8 = 65;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +56,24 @@ pub enum CliError {
     /// Several run ids begin with this prefix. The second text lists some of them, one on each line.
     #[error("{0} is the beginning of several runs; say more of it:{1}")]
     Ambiguous(String, String),
+    /// The journal has no issue with this id.
+    #[error("the journal has no issue {0}; `mana-persona-runner frictions` lists them")]
+    NoSuchIssue(String),
+    /// No day is in the range of days.
+    #[error(transparent)]
+    Range(#[from] ImpossibleRange),
+    /// There is no such window.
+    #[error(transparent)]
+    Window(#[from] ImpossibleWindow),
+    /// A mute cannot end then.
+    #[error(transparent)]
+    Mute(#[from] mute::ImpossibleEnd),
+    /// An export cannot be read.
+    #[error("{0}: {1}")]
+    Facts(PathBuf, ReadError),
+    /// The facts of the journal contradict each other.
+    #[error("the facts of the journal cannot be read: {0}")]
+    Contradiction(String),
     /// Standard output could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -53,7 +84,19 @@ impl CliError {
     fn with_folder(&self, folder: &Path) -> String {
         match self {
             Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
-            error => error.to_string(),
+            // The text of a bad line holds parts of the line.
+            error => text::printable(&error.to_string()),
+        }
+    }
+
+    /// The exit code of the process.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSuchIssue(_) | Self::Range(_) | Self::Mute(_) => EX_USAGE,
+            Self::Window(ImpossibleWindow::NoFacts) => 1,
+            Self::Window(_) => EX_USAGE,
+            Self::Facts(_, ReadError::Line { .. }) => EX_DATAERR,
+            _ => 1,
         }
     }
 }
@@ -66,7 +109,7 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(LogFormat::Text, &error.with_folder(folder), &[]);
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -82,13 +125,22 @@ pub async fn answer(
     folder: &Path,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
-    let journal = match question {
-        Question::Outbox { command: Some(_) } => Journal::open_beside_daemon(folder).await?,
-        _ => Journal::open_read_only(folder).await?,
+    if let Some(text) = frictions::of_export(question)? {
+        return Ok(write(output, &text)?);
+    }
+    let journal = match question.changes_the_journal() {
+        true => Journal::open_beside_daemon(folder).await?,
+        false => Journal::open_read_only(folder).await?,
     };
-    let text = render(question, &journal, Timestamp::now()).await;
+    let answered = match question {
+        // The facts of a year do not fit into memory.
+        Question::Export(asked) => export::print(&journal, asked, output).await,
+        _ => render(question, &journal, Timestamp::now())
+            .await
+            .and_then(|text| Ok(write(output, &text)?)),
+    };
     journal.close().await;
-    Ok(write(output, &text?)?)
+    answered
 }
 
 /// Writes `text` and flushes. A closed pipe ends the output without an error.
@@ -96,10 +148,15 @@ pub async fn answer(
 /// # Errors
 /// When the text cannot be written for another reason than a closed pipe.
 pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
+    unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+}
+
+/// `written`, but a closed pipe is no error.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
@@ -115,6 +172,17 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<S
         Question::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
             undelivered::discard(journal, &the_run(journal, run).await?).await?
         }
+        Question::Frictions { asked, command: None } => {
+            frictions::of_journal(journal, asked).await?
+        }
+        Question::Frictions { command: Some(FrictionsCommand::Mute(asked)), .. } => {
+            mute::mute(journal, asked).await?
+        }
+        Question::Frictions { command: Some(FrictionsCommand::Unmute { id }), .. } => {
+            mute::unmute(journal, id).await?
+        }
+        Question::Export(_) => String::new(),
+        Question::Release(asked) => release::render(journal, asked).await?,
     })
 }
 

@@ -36,5 +36,5 @@ pub(crate) use redact::redact_emails;
 pub use run::{RunId, RunState, WhyNotRun};
 pub(crate) use run::{RunIdError, RunOutcome, Stage};
 pub use slot::Slot;
-pub(crate) use text::{clip, one_line};
+pub(crate) use text::{clip, is_printable, one_line};
 pub use tool::{ModuleName, ToolName};

@@ -36,14 +36,19 @@ pub enum ReadError {
     },
 }
 
-/// Reads the lines of an export one after the other and gives each to `take`. A mark of the byte order, a carriage
+/// Reads the lines of an export one after the other and gives each to `take`, which says what it expected instead if
+/// the line does not fit to those before. A mark of the byte order, a carriage
 /// return at the end of a line, and blank lines at the end of the file are allowed.
 ///
 /// # Errors
 /// When the file cannot be read, when a line is longer than 1 MiB, is not UTF-8, is no JSON object or misses what
 /// its kind needs, when its kind or one of its words is unknown, or when the first line is not the one of the meta
-/// kind, with the schema facts/v1 and a time zone that is known. `take` has got the lines before the bad one.
-pub fn read(mut input: impl BufRead, mut take: impl FnMut(Line)) -> Result<(), ReadError> {
+/// kind, with the schema facts/v1 and a time zone that is known, or when `take` refuses a line. `take` has got the lines
+/// before the bad one.
+pub fn read(
+    mut input: impl BufRead,
+    mut take: impl FnMut(Line) -> Result<(), String>,
+) -> Result<(), ReadError> {
     let mut line = Vec::new();
     let mut blank = None;
     for number in 1.. {
@@ -67,8 +72,8 @@ pub fn read(mut input: impl BufRead, mut take: impl FnMut(Line)) -> Result<(), R
                 return Err(bad(blank, "expected a JSON object, but the line is empty".into()));
             }
             (false, None) => {
-                let parsed = parse(text).and_then(|line| check(number, line));
-                take(parsed.map_err(|problem| bad(number, problem))?);
+                let line = parse(text).and_then(|line| check(number, line));
+                line.and_then(&mut take).map_err(|problem| bad(number, problem))?;
             }
         }
     }

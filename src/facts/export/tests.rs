@@ -14,7 +14,10 @@ const RUN: &str =
 /// The lines of a text.
 fn lines(text: impl AsRef<[u8]>) -> Result<Vec<Line>, ReadError> {
     let mut lines = Vec::new();
-    read(text.as_ref(), |line| lines.push(line))?;
+    read(text.as_ref(), |line| {
+        lines.push(line);
+        Ok(())
+    })?;
     Ok(lines)
 }
 
@@ -180,9 +183,22 @@ fn each_line_is_handed_over_before_the_next_one_is_read() {
     let text = format!("{META}\n{TICK}\n{TICK}\n");
     let mut input = BufReader::new(Cursor::new(text).chain(Unreadable));
     let mut taken = 0;
-    let read = read(&mut input, |_| taken += 1);
+    let read = read(&mut input, |_| {
+        taken += 1;
+        Ok(())
+    });
     assert!(matches!(read, Err(ReadError::Input(_))), "{read:?}");
     assert_eq!(taken, 3);
+}
+
+#[test]
+fn a_line_that_does_not_fit_is_a_bad_line() {
+    let text = format!("{META}\n{TICK}\n{RUN}\n");
+    let read = read(text.as_bytes(), |line| match line {
+        Line::Run(_) => Err("expected something else".into()),
+        _ => Ok(()),
+    });
+    assert_eq!(read.unwrap_err().to_string(), "line 3: expected something else");
 }
 
 /// The words of an enum that the schema lists for a property of a kind of line.
