@@ -20,7 +20,7 @@ use mana_persona_runner::{
     clock::Clock,
     config::Config,
     domain::{Cadence, ModuleMix, Persona, RunId, Slot, UserId, derive_password},
-    journal::{Journal, NewRun},
+    journal::{Journal, NewRun, RunSettings},
 };
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -91,7 +91,9 @@ async fn begin_run(journal: &Journal, now: Timestamp) -> RunId {
         archetype: None,
     };
     let slot = Slot::of(Cadence::Daily, now);
-    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };
+    let begun = RunSettings::unknown(now);
+    let model = "claude-haiku-5-5";
+    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model, begun };
     journal.begin_run(run, now).await.unwrap();
     id
 }

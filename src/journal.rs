@@ -11,6 +11,7 @@
 mod backend;
 mod control;
 mod error;
+mod facts;
 mod ledger;
 mod outbox;
 mod retention;
@@ -25,16 +26,19 @@ use tokio::time::{sleep, timeout};
 
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
-use backend::{Backend, Row, Sql, Statement, Value, failed, number, text, time};
+use backend::{Backend, Row, Sql, Statement, Value, failed, number, optional, rows_of, text, time};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
 };
 pub use error::{JournalError, Kind, Result};
+pub use facts::{
+    DeploymentRow, DeploymentSource, HaltKind, History, TIME_ZONE, TickFacts, persona_line,
+};
 pub use ledger::{Booking, Cap, NoRoom, Spending};
 pub use outbox::{Post, PostKey, PostKind};
 pub(crate) use runs::CANCELLED;
-pub use runs::{EndedRun, HeldBack, NewRun, RunRow};
+pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};
 pub use steps::NewStep;
 
 /// Longest time of an operation, with the time that it waits for the connection.
@@ -118,7 +122,7 @@ impl Journal {
 
     /// Executes one statement that returns no rows.
     async fn change(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<()> {
-        self.write(task, vec![(sql, values)]).await.map(drop)
+        self.write(task, vec![(sql.into(), values)]).await.map(drop)
     }
 
     /// Executes all of these statements, or none of them, and returns the rows of their RETURNING clauses. Notes

@@ -18,10 +18,11 @@ use crate::{
     },
     config::BudgetConfig,
     domain::{
-        Cadence, ModuleMix, ModuleName, ModuleRating, Persona, Rating, RunId, Slot, ToolName, Usd,
-        UserId,
+        Cadence, ModuleMix, ModuleName, ModuleRating, Outcome, Persona, Rating, RunId, Slot,
+        ToolName, Usd, UserId,
     },
-    journal::{EndedRun, NewRun, PostKey, PostKind, RunState, Spending},
+    facts::RunFacts,
+    journal::{EndedRun, NewRun, PostKey, PostKind, RunSettings, RunState, Spending},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
@@ -54,7 +55,8 @@ fn persona(name: &str) -> Persona {
 async fn begin(journal: &Journal, n: u32, name: &str, attempt: u32, now: Timestamp) -> RunId {
     let (id, persona, slot) = (id(n), persona(name), Slot::stored("2026-11-21"));
     let model = "claude-haiku-5-5";
-    let run = NewRun { id, persona: &persona, slot: &slot, attempt, model };
+    let begun = RunSettings::unknown(now);
+    let run = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
     journal.begin_run(run, now).await.unwrap();
     id
 }
@@ -69,6 +71,9 @@ fn ended(state: RunState, reason: &str) -> EndedRun {
         ratings: 1,
         reason: Some(reason.into()),
         next_eligible_at: None,
+        outcome: Outcome::Done,
+        facts: RunFacts::default(),
+        deployment_end: None,
     }
 }
 
@@ -468,7 +473,8 @@ async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
     assert!(ask("019aa5b4-7f03").await.unwrap().contains("persona.ben@mana.test"));
     let other = RunId::parse("119aa5b4-7f1e-7cc3-9d5e-3f1f7a1c0009").unwrap();
     let (persona, slot) = (persona("emil"), Slot::stored("s"));
-    let run = NewRun { id: other, persona: &persona, slot: &slot, attempt: 1, model: "m" };
+    let begun = RunSettings::unknown(NOON);
+    let run = NewRun { id: other, persona: &persona, slot: &slot, attempt: 1, model: "m", begun };
     journal.begin_run(run, NOON).await.unwrap();
     assert!(ask("119A").await.unwrap().contains("persona.emil@mana.test"));
     assert!(matches!(ask("2").await, Err(CliError::NoSuchRun(_))));

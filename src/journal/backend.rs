@@ -3,7 +3,7 @@
 
 mod file;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -108,8 +108,43 @@ impl Slot {
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
 pub(super) type Sql = &'static str;
 
-/// A statement and its values.
-pub(super) type Statement = (Sql, Vec<Value>);
+/// A statement and its values. Only the number of rows of an INSERT is not known before.
+pub(super) type Statement = (Cow<'static, str>, Vec<Value>);
+
+/// An INSERT of several rows, in statements of at most 50 rows. `head` ends before VALUES; `row` has the values of a row
+/// with their placeholders, counted from `$1`.
+pub(super) fn rows_of<'a>(
+    head: &'a str,
+    row: &'a str,
+    rows: Vec<Vec<Value>>,
+) -> impl Iterator<Item = Statement> + 'a {
+    let mut rows = rows.into_iter().peekable();
+    std::iter::from_fn(move || {
+        rows.peek()?;
+        let (mut sql, mut all) = (format!("{head} VALUES "), Vec::new());
+        for values in rows.by_ref().take(ROWS_AT_ONCE) {
+            sql.push_str(if all.is_empty() { "" } else { ", " });
+            counted_on(row, all.len(), &mut sql);
+            all.extend(values);
+        }
+        Some((sql.into(), all))
+    })
+}
+
+/// How many rows one INSERT writes at most, because a database limits the number of values of a statement.
+const ROWS_AT_ONCE: usize = 50;
+
+/// Appends `sql` to `text`, with placeholders that are counted on from `before`.
+pub(super) fn counted_on(sql: &str, before: usize, text: &mut String) {
+    let mut parts = sql.split('$');
+    text.extend(parts.next());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().unwrap_or_default() + before;
+        text.extend(["$", &number.to_string(), rest]);
+    }
+}
 
 impl Backend {
     /// Executes a query on the connection for reading.
@@ -186,7 +221,7 @@ async fn rows(
 }
 
 /// A value of a column. Every column is of one of these two types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Number(Option<i64>),
     Text(Option<String>),
@@ -204,6 +239,11 @@ pub(super) fn time(time: impl Into<Option<Timestamp>>) -> Value {
 
 pub(super) fn text(text: impl ToString) -> Value {
     Value::Text(Some(text.to_string()))
+}
+
+/// A text that may be absent.
+pub(super) fn optional(text: Option<impl ToString>) -> Value {
+    Value::Text(text.map(|text| text.to_string()))
 }
 
 /// A row of a result. A column that has another type or range than this program writes, because somebody has
@@ -228,6 +268,11 @@ impl Row {
     /// The column `number`: the position of a step or of a post within its run.
     pub(super) fn row_number(&self) -> Option<u32> {
         self.number("number")?.try_into().ok()
+    }
+
+    /// A flag: 0 or 1.
+    pub(super) fn flag(&self, column: &str) -> bool {
+        self.number(column).is_some_and(|number| number != 0)
     }
 
     pub(super) fn time(&self, column: &str) -> Option<Timestamp> {

@@ -13,6 +13,13 @@ use crate::{clients::auth::RefusedTries, domain::Usd};
 #[derive(Clone, Copy, Debug)]
 pub struct Key<T>(&'static str, PhantomData<T>);
 
+impl<T> Key<T> {
+    /// The key of the value with this name.
+    pub(super) const fn named(name: &'static str) -> Self {
+        Self(name, PhantomData)
+    }
+}
+
 /// Is set while the runner is paused.
 pub(crate) const PAUSE: Key<Pause> = Key("pause", PhantomData);
 /// The budgets that are used up.

@@ -120,20 +120,23 @@ impl Booking {
                 let amount = stored(*amount);
                 let of_account = |(cap, account): (&Cap, _)| {
                     let limit = Value::Number(cap.of(caps).map(stored));
-                    [(RESERVE, values(account, number(amount))), (CHECK, values(account, limit))]
+                    [
+                        (RESERVE.into(), values(account, number(amount))),
+                        (CHECK.into(), values(account, limit)),
+                    ]
                 };
                 let accounts = Cap::ALL.iter().zip(&spending.0).flat_map(of_account);
-                accounts.chain([(SPEND, vec![text(run), number(amount)])]).collect()
+                accounts.chain([(SPEND.into(), vec![text(run), number(amount)])]).collect()
             }
             Self::Settle { spending, asking, reserved, cost } => {
                 let difference = stored(*cost).saturating_sub(stored(*reserved));
                 let of_account = |account| {
                     let mut values = values(account, number(difference));
                     values.extend([text(run), number(*asking)]);
-                    (SETTLE, values)
+                    (SETTLE.into(), values)
                 };
                 let correction = vec![text(run), number(difference), number(*asking)];
-                spending.0.iter().map(of_account).chain([(CORRECT, correction)]).collect()
+                spending.0.iter().map(of_account).chain([(CORRECT.into(), correction)]).collect()
             }
         }
     }

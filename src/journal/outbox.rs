@@ -170,7 +170,7 @@ impl Journal {
     pub async fn retry_posts(&self, now: Timestamp) -> Result<usize> {
         let sql = "UPDATE outbox SET is_dead = 0, attempts = 0, tried_at = $1, next_try_at = $1 \
              RETURNING number";
-        Ok(self.write("mark deliveries", vec![(sql, vec![time(now)])]).await?.len())
+        Ok(self.write("mark deliveries", vec![(sql.into(), vec![time(now)])]).await?.len())
     }
 
     /// Deletes the posts of a run that mana-auth has refused for good, and returns their number. From then on the
@@ -185,7 +185,7 @@ impl Journal {
              (SELECT 1 FROM outbox WHERE run_id = $1 AND is_dead = 1)";
         const DISCARD: &str =
             "DELETE FROM outbox WHERE run_id = $1 AND is_dead = 1 RETURNING number";
-        let statements = [MARK, DISCARD].map(|sql| (sql, vec![text(run)]));
+        let statements = [MARK, DISCARD].map(|sql| (sql.into(), vec![text(run)]));
         Ok(self.write("throw refused deliveries away", statements.into()).await?.len())
     }
 
@@ -219,7 +219,7 @@ pub(super) fn addition(run: RunId, post_number: u32, batch: &Batch, now: Timesta
     let (kind, body) = (batch.kind.as_str(), String::from_utf8_lossy(&batch.body));
     let values =
         vec![text(run), number(post_number), text(kind), number(batch.rows), text(body), time(now)];
-    (ADD, values)
+    (ADD.into(), values)
 }
 
 fn read(row: &Row) -> std::result::Result<Post, String> {

@@ -20,10 +20,10 @@ impl Journal {
         let old: Vec<_> = old.iter().filter_map(|run| run.text("id").ok()).collect();
         let of_run = old.iter().flat_map(|id| {
             ["DELETE FROM steps WHERE run_id = $1", "UPDATE runs SET persona = '' WHERE id = $1"]
-                .map(|sql| (sql, vec![text(id)]))
+                .map(|sql| (sql.into(), vec![text(id)]))
         });
         // The time of a tool list is renewed when a run begins with the list.
-        let lists = ("DELETE FROM catalogs WHERE used_at < $1", vec![time(cutoff)]);
+        let lists = ("DELETE FROM catalogs WHERE used_at < $1".into(), vec![time(cutoff)]);
         self.write("delete old steps", of_run.chain([lists]).collect()).await?;
         Ok(old.len())
     }

@@ -2,10 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::{Journal, JournalError, Result, Row, Sql, Value, number, outbox, text, time};
+use super::{
+    Journal, JournalError, Result, Row, Sql, Value,
+    facts::{persona_line, personas},
+    number, optional, outbox, text, time,
+};
 use crate::{
     clients::personas::Batch,
-    domain::{Label, Persona, RunId, RunState, Slot, Usd, UserId},
+    domain::{Label, Outcome, Persona, RunId, RunState, Slot, Usd, UserId},
+    facts::RunFacts,
 };
 
 /// The end reason of a cancelled run. A run that has this reason and has not ended is to be closed.
@@ -22,11 +27,12 @@ macro_rules! runs {
     ($which:literal) => {
         concat!(
             "SELECT runs.*, (SELECT at FROM steps WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) ",
-            "AS stepped_at FROM runs ",
+            "AS stepped_at, (SELECT label FROM personas WHERE id = runs.persona_id) AS label FROM runs ",
             $which
         )
     };
 }
+pub(super) use runs;
 
 /// A run that begins.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +47,35 @@ pub struct NewRun<'a> {
     pub attempt: u32,
     /// The id of the model that requests name.
     pub model: &'a str,
+    /// When the run begins by mana-auth's time, and what may differ between two weeks.
+    pub begun: RunSettings<'a>,
+}
+
+/// When a run begins by mana-auth's time, and what may differ between two weeks. An empty text is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSettings<'a> {
+    /// When the run begins, by mana-auth's time.
+    pub server_at: Timestamp,
+    /// The time that mana-auth gave with the list of due personas.
+    pub server_time: Option<Timestamp>,
+    /// The number of the current deployment.
+    pub deployment: Option<i64>,
+    /// The effort that the model is asked for.
+    pub effort: &'a str,
+    /// The mode and a hash of the policy's settings.
+    pub policy: &'a str,
+    /// The version of this program.
+    pub runner: &'a str,
+    /// A hash of the persona's system prompt.
+    pub prompt: &'a str,
+}
+
+impl RunSettings<'_> {
+    /// The settings of a run of which only the time is known.
+    pub fn unknown(server_at: Timestamp) -> Self {
+        let (effort, policy, runner, prompt) = Default::default();
+        Self { server_at, server_time: None, deployment: None, effort, policy, runner, prompt }
+    }
 }
 
 /// How a run, or its main turn, ended.
@@ -62,6 +97,12 @@ pub struct EndedRun {
     pub reason: Option<String>,
     /// Until when the persona is held back; `None` if it is not held back.
     pub next_eligible_at: Option<Timestamp>,
+    /// What the run came to. Not stored with [`RunState::Running`], because the run has not ended then.
+    pub outcome: Outcome,
+    /// The facts of the run, which replace those of an earlier end. Not stored with [`RunState::Running`].
+    pub facts: RunFacts,
+    /// The number of the deployment that is current now.
+    pub deployment_end: Option<i64>,
 }
 
 /// A run as the journal has it.
@@ -73,6 +114,8 @@ pub struct RunRow {
     pub persona: Option<Persona>,
     /// The id of the persona.
     pub persona_id: String,
+    /// The local part of the persona's e-mail, which stays known when `persona` is pruned.
+    pub label: Option<String>,
     /// The slot of the persona that the run uses up if it does not fail.
     pub slot: Slot,
     /// 1, plus the number of consecutive failed runs of the persona before this one.
@@ -101,6 +144,14 @@ pub struct RunRow {
     pub updated_at: Timestamp,
     /// When the run ended; `None` if it has not ended.
     pub ended_at: Option<Timestamp>,
+    /// When the run began, by mana-auth's time.
+    pub server_at: Timestamp,
+    /// The time that mana-auth gave with the list of due personas.
+    pub server_time: Option<Timestamp>,
+    /// What the run came to; `None` if it has not ended, or ended in an earlier version of this program.
+    pub outcome: Option<Outcome>,
+    /// The number of the deployment that was current when the run began.
+    pub deployment: Option<i64>,
 }
 
 /// A persona that is held back after failed runs.
@@ -129,15 +180,24 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be written.
     pub async fn begin_run(&self, run: NewRun<'_>, now: Timestamp) -> Result<()> {
-        let sql = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, stage, spent, \
-             replies, calls, call_errors, ratings, started_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'running', 'login', 0, 0, 0, 0, 0, $7, $7)";
-        let NewRun { id, persona, slot, attempt, model } = run;
+        const BEGIN: &str = "INSERT INTO runs (id, persona_id, persona, slot, attempt, model, state, \
+             stage, spent, replies, calls, call_errors, ratings, started_at, updated_at, server_at, \
+             server_time, deployment, effort, policy, runner, prompt) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', 'login', 0, 0, 0, 0, 0, $7, $7, $8, $9, $10, \
+             $11, $12, $13, $14)";
+        const TAKE_SLOT: &str = "DELETE FROM absences WHERE slot = $1 AND persona_id = $2";
+        let NewRun { id, persona, slot, attempt, model, begun } = run;
         // Strings and numbers always encode.
         let json = serde_json::to_string(persona).unwrap_or_default();
         let mut values = vec![text(id), text(&persona.user_id), text(json), text(slot)];
-        values.extend([number(attempt), text(model), time(now)]);
-        self.change("begin a run", sql, values).await
+        values.extend([number(attempt), text(model), time(now), time(begun.server_at)]);
+        values.extend([time(begun.server_time), Value::Number(begun.deployment)]);
+        let settings = [begun.effort, begun.policy, begun.runner, begun.prompt];
+        values.extend(settings.map(|text| optional(Some(text).filter(|text| !text.is_empty()))));
+        let take_slot = (TAKE_SLOT.into(), vec![text(slot), text(&persona.user_id)]);
+        let met = personas::additions(&[persona_line(persona)], begun.server_at);
+        let statements = [(BEGIN.into(), values), take_slot].into_iter().chain(met).collect();
+        self.write("begin a run", statements).await.map(drop)
     }
 
     /// Writes the end of a run and the posts of the run, all of them or none. A run that has ended already stays as
@@ -154,17 +214,24 @@ impl Journal {
     ) -> Result<()> {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
-             ended_at = $10, held_since = $9, next_eligible_at = $11 \
-             WHERE id = $1 AND state IN ('running', 'rating_owed')";
+             ended_at = $10, held_since = $9, next_eligible_at = $11, outcome = $12, \
+             deployment_end = $13 WHERE id = $1 AND state IN ('running', 'rating_owed')";
+        let has_ended = ended.state != RunState::Running;
         let mut end = vec![text(id), text(ended.state.as_str()), text(ended.stage)];
         let counts = [ended.replies as usize, ended.calls, ended.call_errors, ended.ratings];
         end.extend(counts.map(number));
-        let ended_at = (ended.state != RunState::Running).then_some(now);
-        end.extend([Value::Text(ended.reason.clone()), time(now), time(ended_at)]);
-        end.push(time(ended.next_eligible_at));
+        end.extend([Value::Text(ended.reason.clone()), time(now)]);
+        end.extend([time(has_ended.then_some(now)), time(ended.next_eligible_at)]);
+        end.push(optional(has_ended.then_some(ended.outcome.as_str())));
+        end.push(Value::Number(ended.deployment_end));
         let posts = posts.iter().map(|(number, batch)| outbox::addition(id, *number, batch, now));
-        // Posts are added only to a run that has not ended, so the end is the last statement.
-        self.write("end a run", posts.chain([(END, end)]).collect()).await.map(drop)
+        let facts = match has_ended {
+            true => self.replacement_of_facts(id, &ended.facts).await?,
+            false => Vec::new(),
+        };
+        // Posts and facts are added only to a run that has not ended, so the end is the last statement.
+        let statements = posts.chain(facts).chain([(END.into(), end)]).collect();
+        self.write("end a run", statements).await.map(drop)
     }
 
     /// The ids of the personas that have a run for this slot which has not failed.
@@ -205,7 +272,8 @@ impl Journal {
     pub(crate) async fn cancel_run(&self, id: RunId) -> Result<bool> {
         let sql = "UPDATE runs SET end_reason = $2 WHERE id = $1 \
              AND state IN ('running', 'rating_owed') RETURNING id";
-        let cancelled = self.write("cancel a run", vec![(sql, vec![text(id), text(CANCELLED)])]);
+        let cancelled =
+            self.write("cancel a run", vec![(sql.into(), vec![text(id), text(CANCELLED)])]);
         Ok(!cancelled.await?.is_empty())
     }
 
@@ -237,7 +305,12 @@ impl Journal {
         self.runs("look up a run", runs!("WHERE id LIKE $1 ORDER BY id LIMIT $2"), values).await
     }
 
-    async fn runs(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<RunRow>> {
+    pub(super) async fn runs(
+        &self,
+        task: &'static str,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<RunRow>> {
         Ok(self.readable(A_RUN, &self.rows(task, sql, values).await?, read))
     }
 
@@ -251,13 +324,21 @@ impl Journal {
         self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await
     }
 
-    /// Writes the stage that a run has reached.
+    /// Notes that the main turn of a run begins, with the id of the tools that it is offered. `deployment` replaces
+    /// the current deployment of the run's begin, unless it is `None`.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub(crate) async fn set_stage(&self, id: RunId, stage: &str) -> Result<()> {
-        let sql = "UPDATE runs SET stage = $2 WHERE id = $1";
-        self.change("note a stage", sql, vec![text(id), text(stage)]).await
+    pub(crate) async fn open_day(
+        &self,
+        id: RunId,
+        catalog_id: &str,
+        deployment: Option<i64>,
+    ) -> Result<()> {
+        let sql = "UPDATE runs SET stage = 'main_turn', catalog = $2, \
+             deployment = COALESCE($3, deployment) WHERE id = $1";
+        let values = vec![text(id), text(catalog_id), Value::Number(deployment)];
+        self.change("note a stage", sql, values).await
     }
 
     /// Holds the persona of a run back. Used after a panic, because the run has not written its own end then.
@@ -301,13 +382,14 @@ impl Journal {
     }
 }
 
-fn read(row: &Row) -> std::result::Result<RunRow, String> {
+pub(super) fn read(row: &Row) -> std::result::Result<RunRow, String> {
     let (id, state) = (row.run("id")?, row.text("state")?);
     let time = |column| row.time(column).unwrap_or_default();
     Ok(RunRow {
         id,
         persona: serde_json::from_str(&row.text("persona")?).ok(),
         persona_id: row.text("persona_id")?,
+        label: row.text("label").ok(),
         slot: Slot::stored(row.text("slot")?),
         attempt: row.count("attempt"),
         model: row.text("model")?,
@@ -322,5 +404,9 @@ fn read(row: &Row) -> std::result::Result<RunRow, String> {
         started_at: time("started_at"),
         updated_at: time("updated_at").max(time("stepped_at")),
         ended_at: row.time("ended_at"),
+        server_at: time("server_at"),
+        server_time: row.time("server_time"),
+        outcome: row.text("outcome").ok().and_then(|word| Outcome::parse(&word)),
+        deployment: row.number("deployment"),
     })
 }

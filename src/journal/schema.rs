@@ -8,7 +8,7 @@ use sqlx::{
 /// The number, the name and the SQL of each migration. A released migration never changes; a change of the tables is a
 /// further entry.
 const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "runs", RUNS), (2, "steps of requests sent once more", STEPS)];
+    &[(1, "runs", RUNS), (2, "steps of requests sent once more", STEPS), (3, "facts", FACTS)];
 
 const RUNS: &str = "
 -- One run of one persona. Never deleted; `persona` is emptied with its steps.
@@ -91,6 +91,11 @@ CREATE TABLE control (
 /// Changes no table. From this migration on, steps may have kinds that the previous version cannot read. That version
 /// would close such a run; because of this entry it refuses the journal.
 const STEPS: &str = "-- Kinds of steps: ToolLeftOut, AttachmentsReplaced";
+
+const FACTS: &str = include_str!("schema/facts.sql");
+
+/// The number of the last migration that this version knows.
+pub(super) const NEWEST: i64 = 3;
 
 pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {

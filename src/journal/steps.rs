@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Booking, Journal, JournalError, Kind, NoRoom, Result, Statement, Value, number, text, time,
+    Booking, Journal, JournalError, Kind, NoRoom, Result, Statement, Value, facts::catalogs,
+    number, text, time,
 };
-use crate::domain::RunId;
+use crate::{domain::RunId, facts::line};
 
 /// For how long the time of a tool list is not renewed. Short, compared with the days for which lists are kept.
 const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
@@ -18,6 +19,8 @@ const ROUNDS: u32 = 5;
 pub struct NewStep {
     /// The position of the step in the run, from 0.
     pub number: u32,
+    /// When the step was made.
+    pub at: Timestamp,
     /// The content of the step, as JSON.
     pub body: String,
     /// The booking that is written with the step.
@@ -25,16 +28,16 @@ pub struct NewStep {
 }
 
 impl NewStep {
-    fn statements(&self, run: RunId, now: Timestamp) -> Vec<Statement> {
+    fn statements(&self, run: RunId) -> Vec<Statement> {
         const ADD: &str = "INSERT INTO steps (run_id, number, body, at) SELECT $1, $2, $3, $4 \
              WHERE $5 IS NULL OR EXISTS (SELECT 1 FROM steps WHERE run_id = $1 AND number = $5)";
         let asking = match self.booking {
             Some(Booking::Settle { asking, .. }) => number(asking),
             _ => Value::Number(None),
         };
-        let add = vec![text(run), number(self.number), text(&self.body), time(now), asking];
+        let add = vec![text(run), number(self.number), text(&self.body), time(self.at), asking];
         let booking = self.booking.iter().flat_map(|booking| booking.statements(run));
-        [(ADD, add)].into_iter().chain(booking).collect()
+        [(ADD.into(), add)].into_iter().chain(booking).collect()
     }
 }
 
@@ -52,7 +55,7 @@ fn attempted(steps: &[&NewStep]) -> &'static str {
 pub struct StoredStep {
     /// The position of the step in the run, from 0.
     pub number: u32,
-    /// When the step was written.
+    /// When the step was made.
     pub at: Timestamp,
     /// The content of the step, as JSON; empty if the row cannot be read.
     pub body: String,
@@ -70,9 +73,9 @@ impl Journal {
         body: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let step = NewStep { number, body: body.to_owned(), booking: None };
+        let step = NewStep { number, at: now, body: body.to_owned(), booking: None };
         // A step without a reservation is never refused by a cap.
-        self.record(run, &[&step], now).await.map(drop)
+        self.record(run, &[&step]).await.map(drop)
     }
 
     /// Appends steps with their bookings, all of them or none. A step that the journal already has is not booked
@@ -85,14 +88,13 @@ impl Journal {
         &self,
         run: RunId,
         steps: &[&NewStep],
-        now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
         let mut missing = steps.to_vec();
         if missing.is_empty() {
             return Ok(Ok(()));
         }
         for _ in 0..ROUNDS {
-            let statements = missing.iter().flat_map(|step| step.statements(run, now)).collect();
+            let statements = missing.iter().flat_map(|step| step.statements(run)).collect();
             let error = match self.write(attempted(&missing), statements).await {
                 Err(error) if error.is_of_a_row() => error,
                 written => return written.map(|_| Ok(())),
@@ -148,21 +150,28 @@ impl Journal {
     }
 
     /// Stores the tool list that a run begins with, under its hash, and renews the time of a list that is already
-    /// stored. Most runs begin with the same list, so its time is renewed once an hour only.
+    /// stored. Most runs begin with the same list, so its time is renewed once an hour only. `facts` is the list
+    /// without schemas, which is kept for as long as the facts of the runs.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub async fn keep_catalog(&self, hash: &str, tools: &str, now: Timestamp) -> Result<()> {
+    pub async fn keep_catalog(
+        &self,
+        hash: &str,
+        tools: &str,
+        facts: &line::Catalog,
+        now: Timestamp,
+    ) -> Result<()> {
         // The list is long: most runs only read its time.
         let fresh = "SELECT 1 FROM catalogs WHERE hash = $1 AND used_at BETWEEN $2 AND $3";
         let values = vec![text(hash), time(now - A_MOMENT), time(now)];
         if !self.rows("look up a tool list", fresh, values).await?.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
+        const KEEP: &str = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let values = vec![text(hash), text(tools), time(now)];
-        self.change("keep a tool list", sql, values).await
+        let list = (KEEP.into(), vec![text(hash), text(tools), time(now)]);
+        self.write("keep a tool list", vec![list, catalogs::addition(facts, now)]).await.map(drop)
     }
 
     /// The tool list with this hash.

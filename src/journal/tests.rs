@@ -8,7 +8,8 @@ use super::{outbox::OutboxDepth, *};
 use crate::{
     clients::personas::Batch,
     config::BudgetConfig,
-    domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
+    domain::{Cadence, ModuleMix, ModuleName, Outcome, Persona, RunId, Slot, Usd, UserId},
+    facts::{RunFacts, line},
 };
 
 pub(super) const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
@@ -23,8 +24,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<std::result::Result<(), NoRoom>> {
         let booking = Booking::Reserve { spending: spending.clone(), amount, caps: *caps };
-        let step = NewStep { number, body: body.into(), booking: Some(booking) };
-        self.record(run, &[&step], now).await
+        let step = NewStep { number, at: now, body: body.into(), booking: Some(booking) };
+        self.record(run, &[&step]).await
     }
 
     pub(crate) async fn settle(
@@ -36,8 +37,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<()> {
         let booking = Booking::Settle { spending: spending.clone(), asking, reserved, cost };
-        let step = NewStep { number, body: body.into(), booking: Some(booking) };
-        self.record(run, &[&step], now).await.map(drop)
+        let step = NewStep { number, at: now, body: body.into(), booking: Some(booking) };
+        self.record(run, &[&step]).await.map(drop)
     }
 
     /// Executes SQL as a person with a shell could.
@@ -60,12 +61,13 @@ pub(super) fn persona(name: &str) -> Persona {
 pub(super) async fn begin(journal: &Journal, name: &str, slot: &str, now: Timestamp) -> RunId {
     let id = RunId::new();
     let (persona, slot) = (persona(name), Slot::stored(slot));
-    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
+    let begun = RunSettings::unknown(now);
+    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude", begun };
     journal.begin_run(run, now).await.unwrap();
     id
 }
 
-fn ended(state: RunState) -> EndedRun {
+pub(super) fn ended(state: RunState) -> EndedRun {
     EndedRun {
         state,
         stage: "done",
@@ -75,7 +77,15 @@ fn ended(state: RunState) -> EndedRun {
         ratings: 2,
         reason: None,
         next_eligible_at: None,
+        outcome: Outcome::Done,
+        facts: RunFacts::default(),
+        deployment_end: None,
     }
+}
+
+/// A list of tools with the id `abc`.
+pub(super) fn no_tools() -> line::Catalog {
+    line::Catalog { id: "abc".into(), tools: vec![], hidden: vec![] }
 }
 
 fn usd(dollars: f64) -> Usd {
@@ -271,7 +281,7 @@ async fn old_steps_go_and_runs_and_money_stay() {
         }
         runs.push(id);
     }
-    journal.keep_catalog("abc", "[]", NOON).await.unwrap();
+    journal.keep_catalog("abc", "[]", &no_tools(), NOON).await.unwrap();
     assert_eq!(journal.prune(NOON).await.unwrap(), 0);
     let mut pruned = 0;
     loop {
@@ -331,7 +341,8 @@ async fn a_conflict_of_one_run_is_no_trouble_of_the_others() {
     let journal = Journal::in_memory().await.unwrap();
     let id = begin(&journal, "anna", "s", NOON).await;
     let (persona, slot) = (persona("anna"), Slot::stored("s"));
-    let again = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
+    let begun = RunSettings::unknown(NOON);
+    let again = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude", begun };
     let error = journal.begin_run(again, NOON).await.unwrap_err();
     assert!(error.is_of_a_row(), "{error}");
     journal.append_step(id, 0, "1", NOON).await.unwrap();
@@ -368,7 +379,7 @@ async fn a_verb_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all() {
         let end = ended(RunState::Finished);
         drops += usize::from(dropped_at(n, journal.end_run(id, &end, &posts, NOON)).await);
         // This write waits until the dropped one is completed.
-        journal.set_stage(RunId::new(), "mcp").await.unwrap();
+        journal.open_day(RunId::new(), "", None).await.unwrap();
         let state = journal.run(id).await.unwrap().unwrap().state;
         let kept = journal.kept_posts().await.unwrap().len();
         assert_eq!((state == RunState::Finished, kept), (kept > 0, if kept > 0 { 2 } else { 0 }));

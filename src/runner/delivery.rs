@@ -324,8 +324,9 @@ mod tests {
         clients::personas::Kind,
         clock::Clock,
         config::{BaseUrl, BudgetConfig, PersonasUrl},
-        domain::{Cadence, ModuleMix, Persona, Slot},
-        journal::{Journal, NewRun, RunState},
+        domain::{Cadence, ModuleMix, Outcome, Persona, Slot},
+        facts::RunFacts,
+        journal::{Journal, NewRun, RunSettings, RunState},
     };
 
     async fn outbox(journal: &Journal, clock: &Clock) -> Deliverer {
@@ -349,7 +350,8 @@ mod tests {
             archetype: None,
         };
         let slot = Slot::stored("2026-11-21");
-        let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude" };
+        let begun = RunSettings::unknown(now);
+        let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude", begun };
         journal.begin_run(run, now).await.unwrap();
         let post = |number| (number, Batch { kind: Kind::Actions, rows: 1, body: "{}".into() });
         journal.end_run(id, &ended(), &[post(0), post(1)], now).await.unwrap();
@@ -366,6 +368,9 @@ mod tests {
             ratings: 0,
             reason: None,
             next_eligible_at: None,
+            outcome: Outcome::Done,
+            facts: RunFacts::default(),
+            deployment_end: None,
         }
     }
 

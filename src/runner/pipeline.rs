@@ -37,7 +37,7 @@ use crate::{
     clients::claude::ClaudeClient,
     config::{PolicyConfig, RunLimits},
     domain::{Persona, RunId, RunOutcome, RunState, Slot, Stage, Usd, UserId},
-    journal::{CANCELLED, NewRun, RunRow},
+    journal::{CANCELLED, NewRun, RunRow, RunSettings},
 };
 
 pub(super) use run::RunReport;
@@ -88,8 +88,10 @@ impl Pipeline {
         let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
         let persona = persona.redacted(&redactor);
         let model = self.claude.model();
-        let new = NewRun { id, persona: &persona, slot: &slot, attempt, model };
-        let begun = Box::pin(self.fleet.journal.begin_run(new, self.fleet.clock.now())).await;
+        let now = self.fleet.clock.now();
+        let begun = RunSettings::unknown(now);
+        let new = NewRun { id, persona: &persona, slot: &slot, attempt, model, begun };
+        let begun = Box::pin(self.fleet.journal.begin_run(new, now)).await;
         if let Err(error) = begun {
             return self.not_begun(error);
         }

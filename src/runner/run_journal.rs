@@ -147,7 +147,8 @@ impl RunJournal {
     }
 
     fn next_step(&self, state: &mut State, step: &Step) -> NewStep {
-        NewStep { number: self.next_number(state), body: encode(step), booking: None }
+        let at = self.fleet.clock.now();
+        NewStep { number: self.next_number(state), at, body: encode(step), booking: None }
     }
 
     fn settle_dropped(&self, state: &mut State) {
@@ -176,7 +177,8 @@ impl RunJournal {
         }
         let Asking { number: asking, spending, most: reserved, guard } = asking;
         let booking = Some(Booking::Settle { spending, asking, reserved, cost });
-        let step = NewStep { number: self.next_number(state), body: encode(&step), booking };
+        let (number, at) = (self.next_number(state), self.fleet.clock.now());
+        let step = NewStep { number, at, body: encode(&step), booking };
         state.backlog.push_back((step, guard));
     }
 
@@ -193,8 +195,7 @@ impl RunJournal {
             let is_all = waiting == state.backlog.len() && (waiting == 0 || at_once > 1);
             let backlog = state.backlog.iter().take(waiting).map(|(step, _)| step);
             let steps: Vec<_> = backlog.chain(last.filter(|_| is_all)).collect();
-            let now = self.fleet.clock.now();
-            match self.fleet.journal.record(self.id, &steps, now).await {
+            match self.fleet.journal.record(self.id, &steps).await {
                 Ok(Ok(())) => {
                     drop(state.backlog.drain(..waiting));
                     if is_all {
@@ -285,7 +286,7 @@ impl Meter for RunJournal {
             let guard = Some(self.fleet.budget.reserving());
             let (caps, accounts) = (self.fleet.budget.caps, spending.clone());
             let booking = Booking::Reserve { spending: accounts, amount: most, caps };
-            let step = NewStep { number, body: body.clone(), booking: Some(booking) };
+            let step = NewStep { number, at: now, body: body.clone(), booking: Some(booking) };
             // If this future is dropped from here on, the reservation may be in the journal all the same.
             state.asking = Some(Asking { number, spending, most, guard });
             let attempt = self.write(&mut state, Some(&step)).await;

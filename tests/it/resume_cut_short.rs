@@ -9,7 +9,8 @@ use mana_persona_runner::{
         step::{Step, TurnOpening},
     },
     domain::{Cadence, ModuleMix, Persona, RunId, Slot, UserId},
-    journal::{Journal, NewRun, RunRow, RunState},
+    facts::line,
+    journal::{Journal, NewRun, RunRow, RunSettings, RunState},
 };
 use reqwest::{Method, StatusCode};
 
@@ -183,11 +184,14 @@ async fn a_run_stopped_before_any_payment_and_then_killed_leaves_its_slot_free()
         archetype: None,
     };
     let slot = Slot::of(Cadence::Daily, now);
-    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };
+    let begun = RunSettings::unknown(now);
+    let model = "claude-haiku-5-5";
+    let run = NewRun { id, persona: &persona, slot: &slot, attempt: 1, model, begun };
     // The steps that the run had written by then.
     let journal = Journal::open(world.peers.data_folder()).await.unwrap();
     journal.begin_run(run, now).await.unwrap();
-    journal.keep_catalog("hash", "[]", now).await.unwrap();
+    let list = line::Catalog { id: "hash".into(), tools: vec![], hidden: vec![] };
+    journal.keep_catalog("hash", "[]", &list, now).await.unwrap();
     let opened = TurnOpening { opening: "Guten Morgen!".into(), catalog: "hash".into() };
     let ended = DayEnd::new(How::Stopped, "stopped");
     for (number, step) in [Step::Opened(opened), Step::DayEnded(ended)].iter().enumerate() {

@@ -16,10 +16,11 @@ use mana_persona_runner::{
     clients::personas::Batch,
     clock::Clock,
     config::BudgetConfig,
-    domain::{Cadence, ModuleMix, ModuleName, Persona, RunId, Slot, Usd, UserId},
+    domain::{Cadence, ModuleMix, ModuleName, Outcome, Persona, RunId, Slot, Usd, UserId},
+    facts::RunFacts,
     journal::{
         Booking, EndedRun, FILE_NAME, Journal, JournalError, NewRun, NewStep, PostKey, PostKind,
-        RunState, Spending,
+        RunSettings, RunState, Spending,
     },
 };
 
@@ -120,7 +121,8 @@ fn persona(number: usize) -> Result<Persona, Box<dyn Error>> {
 async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<(), JournalError> {
     let id = RunId::new();
     let slot = Slot::of(Cadence::Daily, now);
-    let new = NewRun { id, persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5" };
+    let begun = RunSettings::unknown(now);
+    let new = NewRun { id, persona, slot: &slot, attempt: 1, model: "claude-haiku-5-5", begun };
     journal.begin_run(new, now).await?;
     let mut number = 0..;
     let mut next = || number.next().unwrap_or_default();
@@ -131,6 +133,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
     for turn in 1..=TURNS {
         let asking = NewStep {
             number: next(),
+            at: now,
             body: r#"{"asking":{"reserved":5000000000}}"#.into(),
             booking: Some(Booking::Reserve {
                 spending: spending.clone(),
@@ -140,6 +143,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
         };
         let replied = NewStep {
             number: next(),
+            at: now,
             body: step(REPLIED),
             booking: Some(Booking::Settle {
                 spending: spending.clone(),
@@ -149,7 +153,7 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
             }),
         };
         // Without caps the reservation cannot be refused.
-        let _ = journal.record(id, &[&asking, &replied], now).await?;
+        let _ = journal.record(id, &[&asking, &replied]).await?;
         if turn < TURNS {
             for size in [CALLING, CALLED, TOLD] {
                 journal.append_step(id, next(), &step(size), now).await?;
@@ -170,6 +174,9 @@ async fn play(journal: &Journal, persona: &Persona, now: Timestamp) -> Result<()
         ratings: 2,
         reason: Some("done".into()),
         next_eligible_at: None,
+        outcome: Outcome::Done,
+        facts: RunFacts::default(),
+        deployment_end: None,
     };
     journal.end_run(id, &ended, &[post(0), post(1)], now).await?;
     for number in [0, 1] {

@@ -14,7 +14,7 @@ pub(in crate::journal) use folder::JournalFolder;
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
-    Backend, Held, Statement, Value,
+    Backend, Held, Statement, Value, counted_on,
 };
 use crate::domain::one_line;
 pub use folder::FILE_NAME;
@@ -179,14 +179,7 @@ pub(super) fn in_one_transaction(statements: Vec<Statement>) -> (String, Vec<Val
     let (mut text, mut all) = ("BEGIN".to_owned(), Vec::new());
     for (sql, values) in statements {
         text.push(';');
-        let mut parts = sql.split('$');
-        text.extend(parts.next());
-        for part in parts {
-            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-            let (number, rest) = part.split_at(digits);
-            let number = number.parse::<usize>().unwrap_or_default() + all.len();
-            text.extend(["$", &number.to_string(), rest]);
-        }
+        counted_on(&sql, all.len(), &mut text);
         all.extend(values);
     }
     text.push_str(";COMMIT");

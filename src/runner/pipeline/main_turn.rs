@@ -22,6 +22,7 @@ use crate::{
         mcp::{Fate, McpError, McpSession, Tool},
     },
     domain::{Persona, Stage, ToolName},
+    facts::line,
     metrics::{ToolFault, ToolOutcome},
     runner::{persona_tools::PersonaTools, verdict::Failure},
 };
@@ -220,12 +221,14 @@ impl Pipeline {
         let today = now.to_zoned(self.fleet.config.time_zone.clone()).date();
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
-        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, now).await;
+        let id = offer.hash.get(..16).unwrap_or_default().to_owned();
+        let list = line::Catalog { id, tools: Vec::new(), hidden: Vec::new() };
+        let kept = self.fleet.journal.keep_catalog(&offer.hash, &offer.tools, &list, now).await;
         kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
         written.map_err(|error| Failure::at(Stage::Mcp, error))?;
-        let noted = self.fleet.journal.set_stage(run.journal.id, Stage::MainTurn.as_str()).await;
+        let noted = self.fleet.journal.open_day(run.journal.id, &list.id, None).await;
         noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
         Ok((offer.catalog.clone(), day))
     }

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     agent::{Scope, day::MainTurn, replay::Replay, step::Recorder},
     clients::personas::Batch,
-    domain::{RunState, Stage, Usd, one_line},
+    domain::{Outcome, RunState, Stage, Usd, one_line},
+    facts::RunFacts,
     journal::{CANCELLED, EndedRun},
     runner::{
         control::InFlightEntry,
@@ -90,6 +91,9 @@ impl Run {
             ratings: self.ratings,
             reason,
             next_eligible_at: None,
+            outcome: Outcome::Done,
+            facts: RunFacts::default(),
+            deployment_end: None,
         }
     }
 

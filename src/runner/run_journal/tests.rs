@@ -80,7 +80,7 @@ async fn a_reservation_tried_again_after_midnight_stays_on_the_accounts_of_its_f
     let run = anna(&journal, &clock, config).await;
     fill(&journal).await;
     // Something that takes no room: the trouble until now is over, and the next is told apart.
-    journal.set_stage(run.id, "login").await.unwrap();
+    journal.open_day(run.id, "", None).await.unwrap();
     assert_eq!(journal.trouble(), None);
     let meanwhile = async {
         while journal.trouble().is_none() {

@@ -25,7 +25,7 @@ use crate::{
     domain::{Slot, Usd},
     journal::{
         RunState, Spending,
-        tests::{NOON, begin, dropped_at, persona},
+        tests::{NOON, begin, dropped_at, no_tools, persona},
     },
 };
 
@@ -230,7 +230,7 @@ async fn a_run_and_its_steps_are_there_again_after_the_file_was_closed_and_opene
     for (number, body) in (0..).zip(bodies) {
         journal.append_step(id, number, body, NOON).await.unwrap();
     }
-    journal.keep_catalog("abc", "[]", NOON).await.unwrap();
+    journal.keep_catalog("abc", "[]", &no_tools(), NOON).await.unwrap();
     journal.close().await;
     drop(journal);
 
@@ -373,8 +373,8 @@ async fn who_reads_waits_for_no_writer_and_what_cannot_be_read_is_no_trouble_of_
     assert_eq!(journal.trouble(), None);
     drop(writer);
     // The reader sees the latest write.
-    journal.set_stage(id, "mcp").await.unwrap();
-    assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "mcp");
+    journal.open_day(id, "abc", None).await.unwrap();
+    assert_eq!(journal.run(id).await.unwrap().unwrap().stage, "main_turn");
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! Issues that a person has muted.
+
+use jiff::Timestamp;
+
+use crate::{
+    facts::line,
+    journal::{Journal, Result, Row, text, time},
+};
+
+impl Journal {
+    /// Mutes an issue; replaces an earlier mute of the issue. Returns false if there is no such issue.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn mute(
+        &self,
+        issue: &str,
+        from: Timestamp,
+        until: Timestamp,
+        reason: &str,
+    ) -> Result<bool> {
+        let sql = "INSERT INTO mutes (issue, muted_at, muted_until, reason) \
+             SELECT id, $2, $3, $4 FROM issues WHERE id = $1 ON CONFLICT (issue) DO UPDATE \
+             SET muted_at = excluded.muted_at, muted_until = excluded.muted_until, \
+             reason = excluded.reason RETURNING issue";
+        let values = vec![text(issue), time(from), time(until), text(reason)];
+        Ok(!self.write("mute an issue", vec![(sql.into(), values)]).await?.is_empty())
+    }
+
+    /// Ends the mute of an issue, if there is one. Returns false if there is no such issue.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn unmute(&self, issue: &str) -> Result<bool> {
+        let issues =
+            self.rows("look up an issue", "SELECT 1 FROM issues WHERE id = $1", vec![text(issue)]);
+        if issues.await?.is_empty() {
+            return Ok(false);
+        }
+        let sql = "DELETE FROM mutes WHERE issue = $1";
+        self.change("unmute an issue", sql, vec![text(issue)]).await?;
+        Ok(true)
+    }
+}
+
+pub(super) fn read(row: &Row) -> std::result::Result<line::Mute, String> {
+    let time = |column: &str| row.time(column).ok_or_else(|| format!("there is no {column}"));
+    Ok(line::Mute {
+        issue: row.text("issue")?,
+        from: time("muted_at")?,
+        until: time("muted_until")?,
+        reason: row.text("reason")?,
+    })
+}
