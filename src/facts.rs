@@ -3,11 +3,17 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+pub mod coverage;
+pub(crate) mod derive;
 pub mod export;
 pub mod line;
 mod observed;
 mod run;
+pub mod share;
+pub mod state;
+pub mod window;
 
+pub use export::ReadError;
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
 pub use run::{Fingerprint, RunFacts, SeenIssue};

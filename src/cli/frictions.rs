@@ -61,8 +61,10 @@ async fn days_with_calls(journal: &Journal, days: Days) -> Result<(Date, Date), 
     Ok(match days {
         Days::Between(from, to) => (from, to),
         Days::Last(count) => {
-            let newest = journal.newest_fact().await?.map_or(Date::MAX, |newest| newest.date());
-            (newest.saturating_sub(i64::from(count).days()), Date::MAX)
+            let zone = journal.time_zone().await?;
+            let newest = journal.newest_fact().await?.unwrap_or_default();
+            let newest = zone.to_datetime(newest).date();
+            (newest.saturating_sub(i64::from(count).days()), newest)
         }
     })
 }

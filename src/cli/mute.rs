@@ -26,15 +26,17 @@ pub(super) async fn mute(journal: &Journal, asked: &Mute) -> Result<String, CliE
     let unknown = || CliError::NoSuchIssue(cell(&asked.id, ID));
     // Without any fact there is no issue.
     let newest = journal.newest_fact().await?.ok_or_else(unknown)?;
-    let (today, until) = (newest.date(), asked.until);
+    let zone = journal.time_zone().await?;
+    let (today, until) = (zone.to_datetime(newest).date(), asked.until);
     if until <= today {
         return Err(ImpossibleEnd::Past(until, today).into());
     }
     if until > today.saturating_add(MOST_DAYS.days()) {
         return Err(ImpossibleEnd::Late(until, today).into());
     }
-    let end = until.to_zoned(newest.time_zone().clone()).map_or(newest.timestamp(), |end| end.timestamp());
-    if !journal.mute(&asked.id, newest.timestamp(), end, &asked.reason).await? {
+    // Only the last day of the calendar has no such time.
+    let end = zone.to_timestamp(until.at(0, 0, 0, 0)).unwrap_or(newest);
+    if !journal.mute(&asked.id, newest, end, &asked.reason).await? {
         return Err(unknown());
     }
     Ok(format!("{} is muted until {until}.\n", cell(&asked.id, ID)))

@@ -1,0 +1,195 @@
+//! The grid of personas and days.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{civil::Date, tz::TimeZone};
+use serde::Serialize;
+
+use super::days::{self, DayStatus};
+use crate::{
+    domain::{Cadence, Label, word},
+    facts::line,
+};
+
+/// A grid of more personas shows counts.
+const ROWS: usize = 50;
+
+/// What each day of a window came to, for each persona or, of more than 50 personas, for each status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Coverage {
+    /// A row for each persona, by label.
+    Personas(Vec<PersonaDays>),
+    /// The number of personas in each status, by day.
+    Counts(Vec<DayCounts>),
+}
+
+/// The days of a persona.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PersonaDays {
+    /// The label of the persona.
+    pub persona: String,
+    /// All days of the window.
+    pub days: Vec<Day>,
+}
+
+/// A day of a persona.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Day {
+    /// The date in the time zone of the facts.
+    pub day: Date,
+    /// What the day came to.
+    #[serde(serialize_with = "word::serialize")]
+    pub status: DayStatus,
+}
+
+/// How many personas have each status on a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DayCounts {
+    /// The date in the time zone of the facts.
+    pub day: Date,
+    /// The number of personas by the word of their status, without zeros.
+    pub counts: BTreeMap<&'static str, u32>,
+}
+
+/// Collects runs, absences and ticks, in any order, into the grid of a window. Those outside the window matter
+/// too: a persona is expected from its first run or absence on.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    zone: TimeZone,
+    days: Vec<Date>,
+    /// By the persona's id.
+    rows: BTreeMap<String, Row>,
+    ticks: BTreeSet<Date>,
+    /// Days with a tick on a date of UTC from Monday to Friday.
+    weekday_ticks: BTreeSet<Date>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    label: String,
+    cadence: Cadence,
+    first: Option<Date>,
+    cells: BTreeMap<Date, Cell>,
+}
+
+/// What is known about a day of a persona.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    run: Option<DayStatus>,
+    absences: BTreeMap<DayStatus, u32>,
+}
+
+impl Grid {
+    /// The empty grid of these personas for the days `from` to `to`, both inclusive, in `zone`.
+    pub fn new<'a>(
+        personas: impl IntoIterator<Item = &'a line::Persona>,
+        (from, to): (Date, Date),
+        zone: TimeZone,
+    ) -> Self {
+        let row = |persona: &line::Persona| {
+            let cadence = persona.cadence.as_deref().and_then(Cadence::parse);
+            let row = Row {
+                label: persona.label.clone(),
+                // An unknown cadence excludes no day.
+                cadence: cadence.unwrap_or(Cadence::Daily),
+                first: None,
+                cells: BTreeMap::new(),
+            };
+            (persona.id.clone(), row)
+        };
+        let days = from.series(jiff::Span::new().days(1)).take_while(|day| *day <= to).collect();
+        let rows = personas.into_iter().map(row).collect();
+        Self { zone, days, rows, ticks: BTreeSet::new(), weekday_ticks: BTreeSet::new() }
+    }
+
+    /// Adds a run, which made `calls` tool calls.
+    pub fn run(&mut self, run: &line::Run, calls: u32) {
+        let day = days::of_run(run, &self.zone);
+        let status = DayStatus::of_run(run.outcome, calls);
+        if let Some(cell) = self.cell(&run.persona, day) {
+            cell.run = Some(cell.run.map_or(status, |best| best.min(status)));
+        }
+    }
+
+    /// Adds an absence, also one that was derived.
+    pub fn absence(&mut self, absence: &line::Absence) {
+        let (Some(day), Some(status)) =
+            (days::of_slot(&absence.slot, &self.zone), DayStatus::of_absence(absence.why))
+        else {
+            return;
+        };
+        if let Some(cell) = self.cell(&absence.persona, day) {
+            *cell.absences.entry(status).or_default() += 1;
+        }
+    }
+
+    /// Adds a tick.
+    pub fn tick(&mut self, tick: &line::Tick) {
+        let day = days::date(tick.at, &self.zone);
+        self.ticks.insert(day);
+        if days::may_be_due(Cadence::Weekdays, days::date(tick.at, &TimeZone::UTC)) {
+            self.weekday_ticks.insert(day);
+        }
+    }
+
+    /// The cell of a day of the window; `None` for other days and for unknown personas. The persona is expected
+    /// from this day on.
+    fn cell(&mut self, persona: &str, day: Date) -> Option<&mut Cell> {
+        let row = self.rows.get_mut(persona)?;
+        row.first = Some(row.first.map_or(day, |first| first.min(day)));
+        self.days.binary_search(&day).is_ok().then(|| row.cells.entry(day).or_default())
+    }
+
+    /// The grid of everything that was added.
+    pub fn coverage(&self) -> Coverage {
+        if self.rows.len() > ROWS {
+            return Coverage::Counts(self.days.iter().map(|day| self.counts(*day)).collect());
+        }
+        let days = |row| {
+            let day = |day: &Date| Day { day: *day, status: self.status(row, *day) };
+            PersonaDays { persona: row.label.clone(), days: self.days.iter().map(day).collect() }
+        };
+        let mut personas: Vec<_> = self.rows.values().map(days).collect();
+        personas.sort_by(|a, b| a.persona.cmp(&b.persona));
+        Coverage::Personas(personas)
+    }
+
+    fn counts(&self, day: Date) -> DayCounts {
+        let mut counts = BTreeMap::new();
+        for row in self.rows.values() {
+            *counts.entry(self.status(row, day).as_str()).or_default() += 1;
+        }
+        DayCounts { day, counts }
+    }
+
+    /// What the day came to: the best of its runs, else the most frequent absence (of equally frequent ones the
+    /// one declared first), else whether the persona could have been due.
+    fn status(&self, row: &Row, day: Date) -> DayStatus {
+        let cell = row.cells.get(&day);
+        let absence = |cell: &Cell| {
+            let frequent = cell.absences.iter().rev().max_by_key(|(_, count)| **count);
+            frequent.map(|(status, _)| *status)
+        };
+        cell.and_then(|cell| cell.run.or_else(|| absence(cell)))
+            .unwrap_or_else(|| self.status_without_facts(row, day))
+    }
+
+    /// A day without a run and without an absence. With a tick at which the persona could have been due, it was
+    /// not due, because a due persona either runs or is absent. Without such a tick, nobody asked.
+    fn status_without_facts(&self, row: &Row, day: Date) -> DayStatus {
+        let is_expected = row.first.is_some_and(|first| first <= day) && self.may_be_due(row, day);
+        let ticks = match row.cadence {
+            Cadence::Weekdays => &self.weekday_ticks,
+            Cadence::Hourly | Cadence::Daily => &self.ticks,
+        };
+        if is_expected && !ticks.contains(&day) { DayStatus::RunnerDown } else { DayStatus::NotDue }
+    }
+
+    /// Whether the persona can be due at noon of the day: mana-auth's weekend is one of UTC, and the day's dates
+    /// of UTC may be two.
+    fn may_be_due(&self, row: &Row, day: Date) -> bool {
+        let noon = self.zone.to_timestamp(day.at(12, 0, 0, 0));
+        noon.is_ok_and(|noon| days::may_be_due(row.cadence, days::date(noon, &TimeZone::UTC)))
+    }
+}

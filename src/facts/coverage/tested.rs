@@ -1,0 +1,168 @@
+//! Which modules and tools were tested.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::{
+    domain::{labels, word},
+    facts::line,
+};
+
+/// Fewer runs say too little.
+const RUNS: u32 = 5;
+/// Fewer personas say too little.
+const PERSONAS: usize = 2;
+
+labels! {
+    /// What is known about a module.
+    pub ModuleStatus {
+        /// Used and rated.
+        Rated = "rated",
+        /// Used, and no rating can be relied on.
+        Used = "used",
+        /// Offered and not used.
+        Unused = "unused",
+        /// Not in the catalog, or hidden by the runner.
+        NotOffered = "not-offered",
+        /// Used in fewer than 5 runs or by fewer than 2 personas.
+        TooFew = "too-few",
+    }
+}
+
+labels! {
+    /// Why a module or a tool counts as not tested.
+    pub WhyNotTested {
+        /// Not in the catalog, or hidden by the runner.
+        NotOffered = "not-offered",
+        /// Offered and not used.
+        Unused = "unused",
+        /// Used, and no rating can be relied on. Of modules only.
+        Unrated = "unrated",
+        /// Used in fewer than 5 runs or by fewer than 2 personas.
+        TooFew = "too-few",
+    }
+}
+
+/// A module or a tool that was not tested.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotTested {
+    /// What was not tested.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Why not.
+    #[serde(serialize_with = "word::serialize")]
+    pub why: WhyNotTested,
+}
+
+/// A module or a tool.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// The name of a module.
+    Module(String),
+    /// The name of a tool.
+    Tool(String),
+}
+
+/// Collects catalogs and uses, in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Tested {
+    modules: BTreeMap<String, Use>,
+    tools: BTreeMap<String, Use>,
+}
+
+/// How a module or a tool was used.
+#[derive(Clone, Debug, Default)]
+struct Use {
+    is_offered: bool,
+    runs: u32,
+    personas: BTreeSet<u32>,
+    ratings: u32,
+}
+
+impl Use {
+    /// Whether it was offered and used enough; the reason if not.
+    fn shortage(&self) -> Option<WhyNotTested> {
+        match self.runs {
+            0 if self.is_offered => Some(WhyNotTested::Unused),
+            0 => Some(WhyNotTested::NotOffered),
+            runs if runs < RUNS || self.personas.len() < PERSONAS => Some(WhyNotTested::TooFew),
+            _ => None,
+        }
+    }
+
+    /// Why a module with this use was not tested.
+    fn module_why(&self) -> Option<WhyNotTested> {
+        self.shortage().or((self.ratings == 0).then_some(WhyNotTested::Unrated))
+    }
+
+    fn add(&mut self, persona: u32) {
+        self.runs += 1;
+        self.personas.insert(persona);
+    }
+}
+
+impl Tested {
+    /// Adds the tools that runs of the window were offered, and those that were hidden from them.
+    pub fn catalog(&mut self, catalog: &line::Catalog) {
+        let offered = catalog.tools.iter().map(|tool| (&tool.name, true));
+        let hidden = catalog.hidden.iter().map(|name| (name, false));
+        for (name, is_offered) in offered.chain(hidden) {
+            self.tools.entry(name.clone()).or_default().is_offered |= is_offered;
+            self.modules.entry(module_of(name).to_owned()).or_default().is_offered |= is_offered;
+        }
+    }
+
+    /// Adds a module that a persona likes, so that it appears also if it is in no catalog.
+    pub fn favourite(&mut self, module: &str) {
+        self.modules.entry(module.to_owned()).or_default();
+    }
+
+    /// Adds a run of `persona` (the caller's number) that used the module. `is_rated`: the run has a rating of the
+    /// module that names calls of the module.
+    pub fn used_module(&mut self, module: &str, persona: u32, is_rated: bool) {
+        let module = self.modules.entry(module.to_owned()).or_default();
+        module.add(persona);
+        module.ratings += u32::from(is_rated);
+    }
+
+    /// Adds a run of `persona` (the caller's number) that was exposed to the tool.
+    pub fn used_tool(&mut self, tool: &str, persona: u32) {
+        self.tools.entry(tool.to_owned()).or_default().add(persona);
+    }
+
+    /// The status of each module, by name.
+    pub fn modules(&self) -> impl Iterator<Item = (&str, ModuleStatus)> {
+        self.modules.iter().map(|(name, of)| {
+            let status = match of.module_why() {
+                None => ModuleStatus::Rated,
+                Some(WhyNotTested::Unrated) => ModuleStatus::Used,
+                Some(WhyNotTested::Unused) => ModuleStatus::Unused,
+                Some(WhyNotTested::NotOffered) => ModuleStatus::NotOffered,
+                Some(WhyNotTested::TooFew) => ModuleStatus::TooFew,
+            };
+            (name.as_str(), status)
+        })
+    }
+
+    /// The modules that were not tested, by name, and then the tools, by name. A tool for which its module's reason
+    /// holds as well is left out.
+    pub fn not_tested(&self) -> Vec<NotTested> {
+        let modules = self.modules.iter().filter_map(|(name, of)| {
+            Some(NotTested { subject: Subject::Module(name.clone()), why: of.module_why()? })
+        });
+        let tools = self.tools.iter().filter_map(|(name, of)| {
+            let why = of.shortage()?;
+            let of_module = self.modules.get(module_of(name)).and_then(Use::module_why);
+            let subject = Subject::Tool(name.clone());
+            (of_module != Some(why)).then_some(NotTested { subject, why })
+        });
+        modules.chain(tools).collect()
+    }
+}
+
+/// The module of a tool: the part of the name before the first dot.
+fn module_of(tool: &str) -> &str {
+    tool.split_once('.').map_or(tool, |(module, _)| module)
+}
