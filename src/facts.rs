@@ -3,9 +3,12 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+mod absent;
 pub mod coverage;
 pub(crate) mod derive;
+pub mod detect;
 pub mod export;
+pub mod frictions;
 pub mod line;
 mod observed;
 mod run;
@@ -13,6 +16,7 @@ pub mod share;
 pub mod state;
 pub mod window;
 
+pub(crate) use absent::absent;
 pub use export::ReadError;
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};

@@ -6,9 +6,7 @@ use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-pub use facts::{
-    Export, Format, Frictions, FrictionsCommand, ImpossibleRange, Mute, Range, Release,
-};
+pub(super) use facts::{Export, Format, Frictions, FrictionsCommand, ImpossibleRange, Mute, Release};
 
 use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 
@@ -168,7 +166,7 @@ pub fn parse<T: Into<OsString> + Clone>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{facts::Range, *};
 
     fn request(arguments: &[&str]) -> Result<Request, String> {
         parse([&["mana-persona-runner"], arguments].concat())
@@ -228,7 +226,11 @@ mod tests {
             ),
             (
                 &["frictions", "mute", "F-K3QA", "--until", "2026-12-24", "--reason", &reason],
-                below(FrictionsCommand::Mute(Mute { id: id.clone(), until, reason: reason.clone() })),
+                below(FrictionsCommand::Mute(Mute {
+                    id: id.clone(),
+                    until,
+                    reason: reason.clone(),
+                })),
             ),
             (&["frictions", "unmute", "F-K3QA"], below(FrictionsCommand::Unmute { id })),
             (&["export"], export),

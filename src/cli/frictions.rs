@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     facts::{
-        ReadError, export, frictions,
+        ReadError, export,
+        frictions::frictions,
         window::{Builder, Days, Window},
     },
     journal::{History, Journal},

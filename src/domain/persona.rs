@@ -82,11 +82,6 @@ impl ModuleMix {
     pub fn weights(&self) -> impl Iterator<Item = (&ModuleName, f64)> {
         self.0.iter().map(|(module, weight)| (module, *weight))
     }
-
-    /// The modules with their weights, those with the largest weight first.
-    pub fn weights(&self) -> impl Iterator<Item = (&ModuleName, f64)> {
-        self.0.iter().map(|(module, weight)| (module, *weight))
-    }
 }
 
 /// A synthetic user with a real account.

@@ -130,7 +130,8 @@ async fn the_frictions_of_a_file_name_what_hurts_first() {
     assert_eq!(friction["firstSeen"]["at"], at(10, 0));
 
     let text = file.answer(&[]).await;
-    let line = text.lines().find(|line| line.contains("F-AAAA")).unwrap_or_else(|| panic!("{text}"));
+    let line =
+        text.lines().find(|line| line.contains("F-AAAA")).unwrap_or_else(|| panic!("{text}"));
     for part in ["2 of 4 personas", "14 of 28 runs", "todo.complete", "Task ‹uuid›: locked"] {
         assert!(line.contains(part), "{part} in {line}");
     }
@@ -158,10 +159,8 @@ async fn nothing_found_is_no_all_clear() {
     assert_eq!(file.json(&before).await["frictions"], json!([]));
     let text = file.answer(&before).await;
     assert!(text.contains("no run"), "{text}");
-    let calm: Vec<_> = world(10..=10, "", "")
-        .into_iter()
-        .filter(|line| line["cause"].is_null())
-        .collect();
+    let calm: Vec<_> =
+        world(10..=10, "", "").into_iter().filter(|line| line["cause"].is_null()).collect();
     let text = FactsFile::of_lines(&calm).answer(&[]).await;
     assert!(text.contains("4 runs of 4 personas"), "{text}");
 }
@@ -203,7 +202,8 @@ async fn a_bad_line_is_named_and_nothing_is_printed() {
         json!({"kind": "tick"}).to_string(),
         json!({"kind": "tick", "at": "noon"}).to_string(),
         json!({"kind": "meta", "schema": "facts/v1", "tz": "UTC"}).to_string(),
-        json!({"kind": "absence", "slot": "2026-11-10", "persona": "anna", "why": "lazy"}).to_string(),
+        json!({"kind": "absence", "slot": "2026-11-10", "persona": "anna", "why": "lazy"})
+            .to_string(),
         json!({"kind": "run", "id": "r", "persona": "anna", "at": at(1, 0), "outcome": "fun"})
             .to_string(),
         json!({"kind": "call", "run": "run-10-0", "number": 2, "at": at(10, 0), "tool": "t",
@@ -222,7 +222,10 @@ async fn a_bad_line_is_named_and_nothing_is_printed() {
             assert_eq!((code, stdout.as_str()), (Some(65), ""), "{shown}: {stderr}");
             assert!(stderr.contains(&format!("line {number}: ")), "{shown}: {stderr}");
             assert_eq!(stderr.lines().count(), 1, "{shown}: {stderr}");
-            assert!(stderr.len() < 1_000 && !stderr.contains(['\0', '\u{1b}']), "{shown}: {stderr}");
+            assert!(
+                stderr.len() < 1_000 && !stderr.contains(['\0', '\u{1b}']),
+                "{shown}: {stderr}"
+            );
         }
     }
     for (first, number) in [(&b""[..], 1), (b"\xff\n", 1), (b"{\"kind\":\"tick\"}\n", 1)] {
