@@ -8,19 +8,23 @@ pub mod coverage;
 pub(crate) mod derive;
 pub mod detect;
 pub mod export;
+mod fingerprint;
 pub mod frictions;
 pub mod line;
 mod observed;
 mod run;
 pub mod share;
 pub mod state;
+mod template;
 pub mod window;
 
 pub(crate) use absent::absent;
 pub use export::ReadError;
+pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;
 pub use observed::{Observed, ObservedCall};
-pub use run::{Fingerprint, RunFacts, SeenIssue};
+pub use run::{RunFacts, SeenIssue};
+pub use template::{code_of, rejected_fields, template};
 
 /// The version of the extraction of facts from steps. The facts of a run that an earlier version extracted are
 /// extracted again as long as the steps exist.

@@ -26,7 +26,9 @@ use tokio::time::{sleep, timeout};
 
 pub use crate::domain::RunState;
 pub use backend::FILE_NAME;
-use backend::{Backend, Row, Sql, Statement, Value, failed, number, optional, rows_of, text, time};
+use backend::{
+    Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
+};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
@@ -120,6 +122,11 @@ impl Journal {
         within_limit(task, self.backend.rows(sql, values)).await
     }
 
+    /// Begins a read that may take long. Nobody who writes waits for it.
+    async fn snapshot(&self, task: &'static str) -> Result<Snapshot> {
+        within_limit(task, self.backend.snapshot()).await
+    }
+
     /// Executes one statement that returns no rows.
     async fn change(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<()> {
         self.write(task, vec![(sql.into(), values)]).await.map(drop)
@@ -150,7 +157,11 @@ impl Journal {
 
     /// The rows that can be read. Each of the others is logged once.
     fn readable<T>(&self, what: &'static str, rows: &[Row], read: Read<T>) -> Vec<T> {
-        let log = |row: &Row, detail| {
+        rows.iter().filter_map(|row| self.readable_row(what, row, read)).collect()
+    }
+
+    fn readable_row<T>(&self, what: &'static str, row: &Row, read: Read<T>) -> Option<T> {
+        let log = |detail| {
             let error = JournalError::Row(what, detail);
             let whose = row.text("run_id").or_else(|_| row.text("id")).unwrap_or_default();
             let mut told = self.told.lock();
@@ -158,8 +169,7 @@ impl Journal {
                 tracing::error!(run.id = whose, "{error}; it is passed over");
             }
         };
-        let read = |row| read(row).map_err(|detail| log(row, detail)).ok();
-        rows.iter().filter_map(read).collect()
+        read(row).map_err(log).ok()
     }
 }
 

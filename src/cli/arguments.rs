@@ -6,7 +6,8 @@ use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-pub(super) use facts::{Export, Format, Frictions, FrictionsCommand, ImpossibleRange, Mute, Release};
+pub(super) use facts::{Export, Format, Frictions, Mute, Release};
+pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 

@@ -2,12 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::line;
+use super::{Fingerprint, line};
 use crate::domain::Cause;
-
-/// The hash of an issue's cause, tool and template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(pub i64);
 
 /// The facts of one run. The ids of issues are assigned when the facts are stored: [`line::Call::issue`] and
 /// [`line::Hit::issue`] are empty here, and the fingerprints stand beside the lines.

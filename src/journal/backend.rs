@@ -3,19 +3,21 @@
 
 mod file;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io::ErrorKind, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr,
+    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr, Sqlite,
     SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
 };
 use tokio::{
     runtime::Handle,
     sync::{Mutex, OwnedMutexGuard},
+    time::{error::Elapsed, timeout},
 };
 
 use crate::domain::{RunId, Usd};
@@ -30,6 +32,8 @@ pub(super) struct Backend {
     pub writer: Held,
     /// A connection for reading, opened at the first query. Reads and writes do not wait for each other.
     reader: Held,
+    /// The options of a connection for a long read; `None` if the database is in memory and so in one connection only.
+    pub long_reads: Option<SqliteConnectOptions>,
     /// The folder of the journal file; `None` if the journal is in memory or belongs to another process.
     pub folder: Option<Arc<JournalFolder>>,
 }
@@ -180,11 +184,51 @@ impl Backend {
         done
     }
 
+    /// Begins a long read on a connection of its own, which is closed afterwards.
+    pub(super) async fn snapshot(&self) -> sqlx::Result<Snapshot> {
+        let session = match &self.long_reads {
+            Some(options) => Held::of(options.clone()).session().await?,
+            None => self.reader.session().await?,
+        };
+        let mut session = guard(session, roll_back as fn(Session));
+        session.rows(file::BEGIN_SNAPSHOT, vec![], 1).await?;
+        Ok(Snapshot(session))
+    }
+
     /// Closes the connections after the statements that are being executed.
     pub(super) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// The database at one moment. Nobody who writes waits for it.
+pub(super) struct Snapshot(ScopeGuard<Session, fn(Session)>);
+
+impl Snapshot {
+    /// Hands the rows of a query over one by one, and waits for each at most for `limit`.
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        values: Vec<Value>,
+        limit: Duration,
+        mut each: impl FnMut(Row),
+    ) -> sqlx::Result<()> {
+        let mut results = self.0.connection()?.fetch_many(bound(sql, values));
+        let mut is_complete = false;
+        while let Some(result) = timeout(limit, results.try_next()).await.map_err(too_slow)?? {
+            match result {
+                Either::Left(_) => is_complete = true,
+                Either::Right(row) => each(Row(row)),
+            }
+        }
+        // The results end without an error if the thread of the connection ends.
+        if is_complete { Ok(()) } else { Err(sqlx::Error::WorkerCrashed) }
+    }
+}
+
+fn too_slow(_: Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(ErrorKind::TimedOut.into())
 }
 
 /// Rolls the transaction of a session back. The next transaction gets the connection afterwards.
@@ -204,12 +248,8 @@ async fn rows(
     values: Vec<Value>,
     count: usize,
 ) -> sqlx::Result<Vec<Row>> {
-    let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Number(number) => query.bind(number),
-        Value::Text(text) => query.bind(text),
-    });
     let (mut rows, mut completed) = (Vec::new(), 0);
-    let mut results = connection.fetch_many(query);
+    let mut results = connection.fetch_many(bound(sql, values));
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(_) => completed += 1,
@@ -218,6 +258,14 @@ async fn rows(
     }
     // The results end without an error if the thread of the connection ends.
     if completed == count { Ok(rows) } else { Err(sqlx::Error::WorkerCrashed) }
+}
+
+/// A query with its values.
+fn bound<'a>(sql: impl SqlSafeStr, values: Vec<Value>) -> Query<'a, Sqlite, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Number(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+    })
 }
 
 /// A value of a column. Every column is of one of these two types.

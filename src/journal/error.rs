@@ -68,6 +68,13 @@ pub enum JournalError {
         path = .0.display()
     )]
     Newer(PathBuf, i64),
+    /// The journal was written by an earlier version of this program, and its tables were not brought up to date.
+    #[error(
+        "the journal {path} is one of an earlier version of mana-persona-runner: start the daemon of this version \
+         once, which brings it up to date",
+        path = .0.display()
+    )]
+    Older(PathBuf),
     /// The tables could not be migrated.
     #[error("the journal's tables cannot be brought up to date: {0}")]
     Migration(String),

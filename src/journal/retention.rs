@@ -1,4 +1,4 @@
-//! Deletes the steps of old runs. The runs themselves and the ledger are kept.
+//! Deletes the steps of old runs. The runs themselves, their facts and the ledger are kept.
 
 use jiff::Timestamp;
 
@@ -9,13 +9,14 @@ const BATCH: u32 = 20;
 
 impl Journal {
     /// Deletes the steps of some runs that ended before `cutoff`, and the tool lists that were last used before
-    /// it. Returns the number of pruned runs; 0 if no further run is to be pruned.
+    /// it. Steps from which no facts were made yet stay, so the back-fill of an earlier version's runs comes first
+    /// ([`Journal::runs_without_facts`]). Returns the number of pruned runs; 0 if no further run is to be pruned.
     ///
     /// # Errors
     /// If the journal cannot be read or written.
     pub async fn prune(&self, cutoff: Timestamp) -> Result<usize> {
         const OLD: &str = "SELECT id FROM runs WHERE persona <> '' AND updated_at < $1 \
-             AND state IN ('finished', 'failed') LIMIT $2";
+             AND state IN ('finished', 'failed') AND facts <> 0 LIMIT $2";
         let old = self.rows("find old runs", OLD, vec![time(cutoff), number(BATCH)]).await?;
         let old: Vec<_> = old.iter().filter_map(|run| run.text("id").ok()).collect();
         let of_run = old.iter().flat_map(|id| {

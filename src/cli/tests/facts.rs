@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    cli::arguments::{Export, Format, Frictions, FrictionsCommand, Mute, Range, Release},
+    cli::arguments::{Export, Format, Frictions, FrictionsCommand, Mute, Release},
     domain::{Cause, Label, Next, ProductVersion},
     facts::{Fingerprint, RunFacts, SeenIssue, detect::Detector, line, line::Line, state::State},
 };
@@ -56,15 +56,15 @@ async fn journal_with_facts() -> (Journal, String) {
     (journal, issue.unwrap())
 }
 
-async fn exported(journal: &Journal, range: Range) -> Vec<u8> {
+async fn exported(journal: &Journal) -> Vec<u8> {
     let mut output = Vec::new();
-    export::print(journal, &Export { range }, &mut output).await.unwrap();
+    export::print(journal, &Export { range: Default::default() }, &mut output).await.unwrap();
     output
 }
 
 async fn lines(journal: &Journal) -> Vec<Line> {
     let mut lines = Vec::new();
-    crate::facts::export::read(&*exported(journal, Range::default()).await, |line| {
+    crate::facts::export::read(&*exported(journal).await, |line| {
         lines.push(line);
         Ok(())
     })
@@ -73,7 +73,7 @@ async fn lines(journal: &Journal) -> Vec<Line> {
 }
 
 fn asked(format: Format, facts: Option<PathBuf>) -> Question {
-    let asked = Frictions { days: 28, range: Range::default(), format, facts };
+    let asked = Frictions { days: 28, range: Default::default(), format, facts };
     Question::Frictions { asked, command: None }
 }
 
@@ -110,7 +110,7 @@ async fn refused(journal: &Journal, question: &Question) -> (u8, String) {
 #[tokio::test]
 async fn what_is_exported_has_the_same_frictions() {
     let (journal, issue) = journal_with_facts().await;
-    let export = exported(&journal, Range::default()).await;
+    let export = exported(&journal).await;
     let file = std::env::temp_dir().join(format!("mana-facts-{}.jsonl", Uuid::now_v7()));
     std::fs::write(&file, &export).unwrap();
     for format in [Format::Json, Format::Text] {
@@ -120,7 +120,7 @@ async fn what_is_exported_has_the_same_frictions() {
         assert!(here.contains(&issue), "{here}");
     }
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(exported(&journal, Range::default()).await, export, "the same bytes each time");
+    assert_eq!(exported(&journal).await, export, "the same bytes each time");
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn a_release_is_left_for_the_daemon_once() {
 async fn nobody_has_to_read_an_export_to_its_end() {
     let (journal, _) = journal_with_facts().await;
     let mut pipe = Pipe(Vec::new(), 30);
-    let asked = Export { range: Range::default() };
+    let asked = Export { range: Default::default() };
     export::print(&journal, &asked, &mut pipe).await.unwrap();
     assert_eq!(pipe.0.len(), 30);
 }

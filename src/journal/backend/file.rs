@@ -25,6 +25,10 @@ const BUSY: Duration = Duration::from_secs(10);
 const CHECK: &str = "PRAGMA quick_check(1)";
 /// Finds the table of runs. A file that the daemon has just created has no tables yet.
 const GUEST_CHECK: &str = "SELECT name FROM pragma_table_list WHERE name = 'runs'";
+/// The last migration of the tables.
+const MIGRATED: &str = "SELECT MAX(version) AS version FROM _sqlx_migrations WHERE success";
+/// Begins a transaction that sees the database of one moment.
+pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN";
 /// The number of pages, times the size of a page.
 const SIZE: &str =
     "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()";
@@ -52,7 +56,8 @@ impl Journal {
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
         let reader = Held::of(reading);
         let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
-        Ok(Self::on(Backend { writer, reader, folder }))
+        let long_reads = Some(for_long_reads(options(&path)?));
+        Ok(Self::on(Backend { writer, reader, long_reads, folder }))
     }
 
     /// A journal in memory, for tests and for measuring the cost of the file.
@@ -63,7 +68,7 @@ impl Journal {
         let options = writing(Options::new().disable_statement_logging());
         let held = Held::of(options);
         bring_up_to_date(&held, Path::new(":memory:")).await?;
-        Ok(Self::on_one(held))
+        Ok(Self::on_one(held, None))
     }
 
     /// Opens a journal for reading, also while a daemon uses it.
@@ -99,18 +104,22 @@ impl Journal {
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let journal = Self::on_one(Held::of(how(options(&path)?)));
+        let options = how(options(&path)?);
+        let journal = Self::on_one(Held::of(options.clone()), Some(for_long_reads(options)));
         match journal.backend.rows(GUEST_CHECK, vec![]).await {
             Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
-            Ok(_) => Ok(journal),
+            Ok(_) => match journal.rows("be opened", MIGRATED, vec![]).await?.first() {
+                Some(row) if row.number("version") >= Some(schema::NEWEST) => Ok(journal),
+                _ => Err(JournalError::Older(path)),
+            },
             Err(error) => Err(of_opening(&path, &error)),
         }
     }
 
     /// A journal with one connection: a database in memory exists in one connection only, and the commands need no
     /// second one.
-    fn on_one(held: Held) -> Self {
-        Self::on(Backend { writer: held.clone(), reader: held, folder: None })
+    fn on_one(held: Held, long_reads: Option<Options>) -> Self {
+        Self::on(Backend { writer: held.clone(), reader: held, long_reads, folder: None })
     }
 
     /// The size of the database in bytes, without its write-ahead log.
@@ -162,6 +171,12 @@ fn options(path: &Path) -> Result<Options> {
     // SQLite would parse a relative name that begins with `file:` as a URL.
     let absolute = std::path::absolute(path).map_err(folder::refused("file", path))?;
     Ok(Options::new().filename(absolute).busy_timeout(BUSY).disable_statement_logging())
+}
+
+/// Options of a connection for a long read. More rows than by default wait for the reader, because each wait costs a
+/// change of threads.
+fn for_long_reads(options: Options) -> Options {
+    options.pragma("query_only", "ON").row_buffer_size(500)
 }
 
 /// Options of the connection that writes. `journal_size_limit` truncates a log that has grown during a long read.

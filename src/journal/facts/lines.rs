@@ -1,12 +1,17 @@
 //! Reading the facts in the order of an export.
 
+mod rows;
+
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::TIME_ZONE;
+use super::{TIME_ZONE, catalogs, deployments, mutes, personas, presence};
 use crate::{
-    facts::Line,
-    journal::{Journal, Result},
+    facts::{Line, line},
+    journal::{Journal, LIMIT, Read, Result, Row, Snapshot, Sql, Value, failed, text, time},
 };
+
+/// What is attempted, for messages.
+const TASK: &str = "read the facts";
 
 /// Which calls are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +21,52 @@ pub enum History {
     /// The calls of runs of these days, first and last.
     CallsIn((Date, Date)),
 }
+
+/// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin.
+macro_rules! of_runs {
+    ($table:literal, $kept:literal, $last:literal) => {
+        concat!(
+            "SELECT ",
+            $table,
+            ".* FROM runs JOIN ",
+            $table,
+            " ON ",
+            $table,
+            ".run_id = runs.id WHERE runs.",
+            $kept,
+            " AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2 \
+             ORDER BY runs.server_at, runs.id, ",
+            $table,
+            ".",
+            $last
+        )
+    };
+}
+
+const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
+const DEPLOYMENTS: &str =
+    "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
+const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
+const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
+     AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
+const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
+const MODULES: &str = of_runs!("run_modules", "facts > 0", "module");
+const HITS: &str = of_runs!("issue_hits", "facts > 0", "issue");
+const TOOLS: &str = of_runs!("run_tools", "facts > 0", "tool");
+const ISSUES: &str = "SELECT * FROM issues WHERE EXISTS (SELECT 1 FROM issue_hits \
+     JOIN runs ON runs.id = issue_hits.run_id WHERE issue_hits.issue = issues.id \
+     AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2) \
+     ORDER BY first_at, id";
+const MUTES: &str = "SELECT * FROM mutes WHERE EXISTS (SELECT 1 FROM issue_hits \
+     JOIN runs ON runs.id = issue_hits.run_id WHERE issue_hits.issue = mutes.issue \
+     AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2) \
+     ORDER BY muted_at, issue";
+const ABSENCES: &str = "SELECT slot, persona_id, why FROM absences WHERE slot >= $1 AND slot < $2 \
+     ORDER BY slot, persona_id";
+const TICKS: &str = "SELECT at FROM ticks WHERE at >= $1 AND at < $2 ORDER BY at";
+const NEWEST: &str = "SELECT MAX(at) AS at FROM (SELECT MAX(COALESCE(server_time, server_at)) AS at \
+     FROM runs WHERE facts > 0 UNION ALL SELECT MAX(first_at) FROM deployments \
+     UNION ALL SELECT MAX(at) FROM absences UNION ALL SELECT MAX(at) FROM ticks) AS newest";
 
 impl Journal {
     /// The time zone whose dates are the days of the facts.
@@ -32,28 +83,92 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn newest_fact(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT MAX(at) AS at FROM (SELECT MAX(COALESCE(server_time, server_at)) AS at \
-             FROM runs WHERE facts > 0 UNION ALL SELECT MAX(first_at) FROM deployments \
-             UNION ALL SELECT MAX(at) FROM absences UNION ALL SELECT MAX(at) FROM ticks) AS newest";
-        let rows = self.rows("look up the newest fact", sql, vec![]).await?;
+        let rows = self.rows(TASK, NEWEST, vec![]).await?;
         Ok(rows.first().and_then(|row| row.time("at")))
     }
 
     /// Hands the facts over line by line, in the order of an export. `range` limits the lines to those of the days
     /// from the first to the last, in the journal's time zone: runs of these days, what belongs to these runs, their
-    /// issues with their mutes, absences and ticks. Catalogs, deployments and personas are not limited.
+    /// issues with the mutes, absences and ticks. Catalogs, deployments and personas are not limited.
     ///
-    /// The lines are those of one moment. Nobody who writes waits for this.
+    /// The lines are those of one moment. Nobody who writes waits for this. A row that cannot be read is logged and
+    /// left out.
     ///
     /// # Errors
-    /// If the journal cannot be read.
+    /// If the journal cannot be read. Some lines may have been handed over then.
     pub async fn facts_lines(
         &self,
         range: Option<(Date, Date)>,
         history: History,
-        each: impl FnMut(Line),
+        mut each: impl FnMut(Line),
     ) -> Result<()> {
-        let _ = (range, history, each);
-        Ok(())
+        let zone = self.time_zone().await?;
+        let tz = zone.iana_name().unwrap_or("UTC").to_owned();
+        each(Line::Meta(line::Meta { schema: line::SCHEMA.into(), tz }));
+        let snapshot = self.snapshot(TASK).await?;
+        let mut lines = Lines { journal: self, snapshot, each };
+        let (days, slots) = (days(range, &zone), slots(range));
+        let calls = match history {
+            History::CallsIn((first, last)) if range.is_none() => {
+                self::days(Some((first, last)), &zone)
+            }
+            _ => days.clone(),
+        };
+        lines.read(CATALOGS, &[], catalogs::read, Line::Catalog).await?;
+        lines.read(DEPLOYMENTS, &[], deployments::line, Line::Deployment).await?;
+        lines.read(PERSONAS, &[], personas::read, Line::Persona).await?;
+        lines.read(RUNS, &days, rows::run, Line::Run).await?;
+        lines.read(CALLS, &calls, rows::call, Line::Call).await?;
+        lines.read(MODULES, &days, rows::module, Line::Module).await?;
+        lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
+        lines.read(HITS, &days, rows::hit, Line::Hit).await?;
+        lines.read(TOOLS, &days, rows::tool, Line::Tool).await?;
+        lines.read(ABSENCES, &slots, presence::absence, Line::Absence).await?;
+        lines.read(TICKS, &days, rows::tick, Line::Tick).await?;
+        lines.read(MUTES, &days, mutes::read, Line::Mute).await
+    }
+}
+
+/// The lines of one moment, and where they go.
+struct Lines<'a, F> {
+    journal: &'a Journal,
+    snapshot: Snapshot,
+    each: F,
+}
+
+impl<F: FnMut(Line)> Lines<'_, F> {
+    async fn read<T>(
+        &mut self,
+        sql: Sql,
+        values: &[Value],
+        read: Read<T>,
+        line: fn(T) -> Line,
+    ) -> Result<()> {
+        let Self { journal, snapshot, each } = self;
+        let row = |row: Row| {
+            if let Some(value) = journal.readable_row("the facts", &row, read) {
+                each(line(value));
+            }
+        };
+        let read = snapshot.each(sql, values.to_vec(), LIMIT, row).await;
+        read.map_err(|error| failed(TASK, &error))
+    }
+}
+
+/// When these days begin and end in `zone`.
+fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> Vec<Value> {
+    let midnight = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).ok();
+    let from = range.and_then(|(from, _)| midnight(from)).unwrap_or(Timestamp::MIN);
+    let end = range.and_then(|(_, to)| midnight(to.tomorrow().ok()?)).unwrap_or(Timestamp::MAX);
+    vec![time(from), time(end)]
+}
+
+/// The first slot of these days, and the first slot after them.
+fn slots(range: Option<(Date, Date)>) -> Vec<Value> {
+    let end =
+        |date: Date| date.tomorrow().map_or_else(|_| "9999-99".into(), |date| date.to_string());
+    match range {
+        Some((from, to)) => vec![text(from), text(end(to))],
+        None => vec![text(""), text("9999-99")],
     }
 }

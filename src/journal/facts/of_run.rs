@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{Cause, Next, Outcome, RunId, UnratedWhy},
-    facts::{EXTRACTOR, Fingerprint, RunFacts, SeenIssue, line},
+    facts::{EXTRACTOR, FINGERPRINT, Fingerprint, RunFacts, SeenIssue, line},
     journal::{Journal, Result, Statement, Value, number, optional, rows_of, text, time},
 };
 
@@ -15,15 +15,6 @@ const TOOL: &str = "($1, $2, $3, $4, $5, $6)";
 const MODULES: &str = "INSERT INTO run_modules (run_id, module, rating, grounded, unrated_why, notes, \
      calls, reads, writes, failed, dead_end)";
 const MODULE: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-
-const FINGERPRINT: u32 = 1;
-
-fn id(fingerprint: Fingerprint, length: u32) -> String {
-    const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let bits = fingerprint.0.cast_unsigned();
-    let character = |n| char::from(BASE32[(bits >> (59 - 5 * n)) as usize % BASE32.len()]);
-    "F-".chars().chain((0..length).map(character)).collect()
-}
 
 impl Journal {
     /// The statements that replace the facts of a run, for the transaction that ends the run. There are none if the
@@ -95,7 +86,7 @@ fn hit_of(run: RunId, issue: &SeenIssue, hit: &line::Hit) -> [Statement; 3] {
          SELECT $2, id, $3, $4, $5 FROM issues WHERE fingerprint = $1";
     let SeenIssue { fingerprint, tool, cause, template, at, call } = issue;
     let of = || number(fingerprint.0);
-    let mut add = vec![of(), text(id(*fingerprint, 4)), text(id(*fingerprint, 6))];
+    let mut add = vec![of(), text(fingerprint.short_id()), text(fingerprint.long_id())];
     add.extend([number(FINGERPRINT), text(cause.as_str()), optional(tool.as_ref())]);
     add.extend([text(template), time(*at), text(run), number(*call)]);
     let earlier = vec![of(), time(*at), text(run), number(*call)];
