@@ -17,6 +17,8 @@ pub mod share;
 pub mod state;
 mod template;
 pub mod window;
+#[cfg(test)]
+mod world;
 
 pub(crate) use absent::absent;
 pub use export::ReadError;

@@ -10,7 +10,6 @@ mod rows;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 pub use self::builder::Builder;
-pub(in crate::facts) use self::names::beginning;
 pub(crate) use self::{
     names::Name,
     rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
@@ -136,6 +135,11 @@ impl Window {
     /// The absences, by slot and persona.
     pub(crate) fn absences(&self) -> &[Absence] {
         &self.absences
+    }
+
+    /// The name with this text; `None` if no fact has it.
+    pub(crate) fn find(&self, text: &str) -> Option<Name> {
+        self.names.find(text)
     }
 
     /// The text of a name.

@@ -15,6 +15,7 @@ const REMARK: usize = 500;
 
 /// The arguments of `frictions`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(skip)]
 pub struct Frictions {
     /// How many days, up to the newest fact
     #[arg(long, default_value_t = 28, conflicts_with_all = ["from", "to"],

@@ -74,7 +74,9 @@ fn list(page: &mut Page, window: &Window, frictions: &Frictions) {
 
 fn row(window: &Window, friction: &Friction) -> [String; COLUMNS.len()] {
     let percent = |share: f64| (share * 100.0).round();
-    let between = format!("{}–{} %", percent(friction.share.low), percent(friction.share.high));
+    let between = friction.share.map_or(String::new(), |share| {
+        format!(" [{}–{} %]", percent(share.low), percent(share.high))
+    });
     let mut next: Vec<_> = friction.next.iter().collect();
     next.sort_by_key(|(_, count)| Reverse(**count));
     let next: Vec<_> =
@@ -84,7 +86,7 @@ fn row(window: &Window, friction: &Friction) -> [String; COLUMNS.len()] {
         cell(&friction.id, ID),
         friction.state.as_str().to_owned(),
         format!("{} of {}", friction.personas.len(), counted(friction.personas_exposed, "persona")),
-        format!("{} of {} [{between}]", friction.runs, counted(friction.runs_exposed, "run")),
+        format!("{} of {}{between}", friction.runs, counted(friction.runs_exposed, "run")),
         seen(window, &friction.first_seen),
         seen(window, &friction.last_seen),
         if next.is_empty() { "-".into() } else { next.join(", ") },

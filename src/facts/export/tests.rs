@@ -130,7 +130,7 @@ fn a_bad_line_is_named_with_what_was_expected() {
         ("{\"kind\":\"tick\",\"at\":\"\\ud800\"}", "unexpected end of hex escape"),
         ("{\"kind\":\"a\0b\"}", "control character"),
         (&RUN.replace("done", "fun"), "expected one of done, turns, cost"),
-        (&RUN.replace("\"r\"", "[]"), "invalid type: sequence, expected a string, at byte 18"),
+        (&RUN.replace("\"r\"", "[]"), "invalid type: sequence, expected a string, at byte 19"),
         (
             r#"{"kind":"absence","slot":"s","persona":"p","why":"tired"}"#,
             "expected one of slot-used, held-back",

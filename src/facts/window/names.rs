@@ -51,7 +51,7 @@ fn name(index: usize) -> Name {
 }
 
 /// The first `most` characters of `text`.
-pub(in crate::facts) fn beginning(text: &str, most: usize) -> &str {
+pub(super) fn beginning(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 

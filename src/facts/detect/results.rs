@@ -1,0 +1,130 @@
+//! What the answers of tools say: how long they took, and how large they were.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{About, Detector, Finding, RunHit, Window};
+use crate::facts::window::Name;
+
+/// Answers that take longer are slow, in milliseconds.
+const SLOW_MS: u32 = 2_000;
+/// Answers that take longer are slow even if they are few, in milliseconds.
+const VERY_SLOW_MS: u32 = 5_000;
+/// So many successful calls tell how slow a tool is.
+const CALLS: usize = 20;
+/// So many runs with a very slow answer, or with a flood.
+const RUNS: usize = 3;
+/// A result is a flood above this size, in characters, if the persona could have limited it.
+const FLOOD_CHARS: u32 = 8_000;
+
+/// A slow tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Slow {
+    /// The name of the tool.
+    pub tool: String,
+    /// Half of the successful calls took at most so many milliseconds.
+    pub p50_ms: u32,
+    /// 95 % of the successful calls took at most so many milliseconds.
+    pub p95_ms: u32,
+    /// The number of successful calls.
+    pub n: usize,
+}
+
+/// What the successful calls of a tool say.
+#[derive(Default)]
+struct Answers {
+    /// The run and the duration of each call, in milliseconds.
+    calls: Vec<(u32, u32)>,
+    floods: Vec<u32>,
+}
+
+impl Answers {
+    /// The duration above which the tool's calls are slow, in milliseconds; `None` if the tool is not slow.
+    fn slow_above(&self, p95: u32) -> Option<u32> {
+        let very_slow = self.calls.iter().filter(|(_, latency)| *latency > VERY_SLOW_MS);
+        if self.calls.len() >= CALLS && p95 > SLOW_MS {
+            Some(SLOW_MS)
+        } else {
+            let runs = count_by_run(very_slow.map(|(run, _)| *run)).len();
+            (runs >= RUNS).then_some(VERY_SLOW_MS)
+        }
+    }
+
+    /// The durations that 50 % and 95 % of the calls reach at most, in milliseconds.
+    fn quantiles(&self) -> (u32, u32) {
+        let mut latencies: Vec<_> = self.calls.iter().map(|(_, latency)| *latency).collect();
+        latencies.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (latencies.len() * percent).div_ceil(100);
+            rank.checked_sub(1).map_or(0, |rank| latencies[rank])
+        };
+        (at(50), at(95))
+    }
+}
+
+fn answers(window: &Window) -> HashMap<Name, Answers> {
+    let mut tools = HashMap::<_, Answers>::new();
+    for call in window.calls().all().iter().filter(|call| call.ok) {
+        let tool = tools.entry(call.tool).or_default();
+        tool.calls.push((call.run, call.latency_ms));
+        if call.cut || call.limit_offered && call.chars > FLOOD_CHARS {
+            tool.floods.push(call.run);
+        }
+    }
+    tools
+}
+
+/// The runs of calls, which are in order, each with the number of its calls.
+fn count_by_run(runs: impl Iterator<Item = u32>) -> Vec<RunHit> {
+    let mut hits = Vec::<RunHit>::new();
+    for run in runs {
+        match hits.last_mut() {
+            Some(last) if last.run == run => last.calls += 1,
+            _ => hits.push(RunHit { run, calls: 1, recovered: false }),
+        }
+    }
+    hits
+}
+
+/// The slow tools of the window, slowest first.
+pub fn slow(window: &Window) -> Vec<Slow> {
+    let slow = |(tool, answers): (Name, Answers)| {
+        let (p50_ms, p95_ms) = answers.quantiles();
+        answers.slow_above(p95_ms)?;
+        let tool = window.text(tool).to_owned();
+        Some(Slow { tool, p50_ms, p95_ms, n: answers.calls.len() })
+    };
+    let mut slow: Vec<_> = answers(window).into_iter().filter_map(slow).collect();
+    slow.sort_by(|a, b| b.p95_ms.cmp(&a.p95_ms).then_with(|| a.tool.cmp(&b.tool)));
+    slow
+}
+
+/// Slow tools and floods.
+pub(super) fn findings(window: &Window) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (tool, answers) in answers(window) {
+        let mut find = |detector, hits| {
+            let about = About::Tool(tool);
+            findings.push(Finding { detector, about, hits, exposed: exposed(window, tool) });
+        };
+        if let Some(limit) = answers.slow_above(answers.quantiles().1) {
+            let slow = answers.calls.iter().filter(|(_, latency)| *latency > limit);
+            find(Detector::Slow, count_by_run(slow.map(|(run, _)| *run)));
+        }
+        let floods = count_by_run(answers.floods.into_iter());
+        if floods.len() >= RUNS {
+            find(Detector::Flood, floods);
+        }
+    }
+    findings
+}
+
+/// The runs of the window that used the tool.
+fn exposed(window: &Window, tool: Name) -> Vec<u32> {
+    let uses = |run: &u32| {
+        window.tools().of(*run).iter().any(|row| row.tool == tool && row.used.calls > 0)
+    };
+    window.runs_within().filter(uses).collect()
+}

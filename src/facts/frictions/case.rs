@@ -1,0 +1,217 @@
+//! One friction on its way into the ranking.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{Friction, exposure::with_hits, quote};
+use crate::{
+    domain::ToolName,
+    facts::{
+        detect::{self, About, Detector, Finding, RunHit, UNRAISED},
+        line::Sighting,
+        share::{Share, Tally},
+        state::{self, Exposure, State},
+        window::{Call, Name, Window},
+    },
+};
+
+/// One friction on its way into the ranking.
+pub(super) struct Case {
+    pub(super) id: String,
+    pub(super) about: About,
+    pub(super) detectors: BTreeSet<Detector>,
+    pub(super) state: State,
+    pub(super) impact: f64,
+    /// The runs of the window that had it, in order; at least one.
+    pub(super) hits: Vec<RunHit>,
+    /// Of each persona.
+    tallies: Vec<Tally>,
+}
+
+impl Case {
+    /// The issue at this position, with all its hits and exposed runs up to the window's end; `None` if it has
+    /// no hit in the window or the product is not to blame.
+    pub(super) fn of_issue(
+        window: &Window,
+        number: u32,
+        mut hits: Vec<RunHit>,
+        exposed: Rc<[u32]>,
+        mut detectors: BTreeSet<Detector>,
+    ) -> Option<Self> {
+        let issue = &window.issues()[number as usize];
+        if !issue.cause.is_pain() || !hits.iter().any(|hit| window.contains(hit.run)) {
+            return None;
+        }
+        let history = history(window, &hits, &exposed);
+        let standing = state::state(&history, issue.first.at, &issue.mutings, window.end())?;
+        hits.retain(|hit| window.contains(hit.run));
+        let tallies = tallies(window, &hits, &exposed);
+        if detect::fails(tallies.iter().copied()) {
+            detectors.insert(Detector::Fails);
+        }
+        Some(Self {
+            id: issue.id.to_string(),
+            about: About::Issue(number),
+            impact: impact(window, &detectors, &hits, &tallies),
+            state: standing.state,
+            detectors,
+            hits,
+            tallies,
+        })
+    }
+
+    /// A friction without an issue. Its state follows from the runs of the window.
+    pub(super) fn of_finding(window: &Window, found: Finding) -> Self {
+        let Finding { detector, about, hits, exposed } = found;
+        let subject = match about {
+            About::Issue(number) => &window.issues()[number as usize].id,
+            About::Tool(name) | About::Module(name) => window.text(name),
+            About::End(outcome) => outcome.as_str(),
+        };
+        let exposed = with_hits(exposed.into(), &hits);
+        let history = history(window, &hits, &exposed);
+        let first_hit = window.run(hits[0].run).at;
+        let standing = state::state(&history, first_hit, &[], window.end());
+        let tallies = tallies(window, &hits, &exposed);
+        let detectors = BTreeSet::from([detector]);
+        Self {
+            id: format!("{}:{subject}", detector.as_str()),
+            about,
+            impact: impact(window, &detectors, &hits, &tallies),
+            state: standing.map_or(State::Open, |standing| standing.state),
+            detectors,
+            hits,
+            tallies,
+        }
+    }
+
+    /// The friction as it is printed. `quoted` are the personas that are quoted already.
+    pub(super) fn friction(&self, window: &Window, quoted: &mut BTreeSet<u32>) -> Friction {
+        let issue = match self.about {
+            About::Issue(number) => Some(&window.issues()[number as usize]),
+            _ => None,
+        };
+        let tool = match self.about {
+            About::Tool(tool) => Some(tool),
+            _ => issue.and_then(|issue| issue.tool),
+        };
+        let tool = tool.map(|tool| window.text(tool).to_owned());
+        let module = match self.about {
+            About::Module(module) => Some(window.text(module).to_owned()),
+            _ => tool.as_deref().map(|tool| ToolName::new(tool).module().as_str().to_owned()),
+        };
+        let tallies = || self.tallies.iter().copied();
+        let (first, last) = (self.hits[0].run, self.hits[self.hits.len() - 1].run);
+        let label = |(tally, persona): (Tally, &crate::facts::line::Persona)| {
+            (tally.hits > 0).then(|| persona.label.clone())
+        };
+        let mut personas: Vec<_> = tallies().zip(window.personas()).filter_map(label).collect();
+        personas.sort();
+        Friction {
+            id: self.id.clone(),
+            tool,
+            module,
+            cause: issue.map(|issue| issue.cause),
+            detector: self.detectors.first().copied(),
+            detectors: self.detectors.clone(),
+            template: issue.map(|issue| window.text(issue.template).to_owned()),
+            state: self.state,
+            impact: self.impact,
+            personas,
+            personas_exposed: tallies().filter(|tally| tally.exposed > 0).count(),
+            runs: tallies().map(|tally| tally.hits).sum(),
+            runs_exposed: tallies().map(|tally| tally.exposed).sum(),
+            share: Share::of(tallies()),
+            calls: self.hits.iter().map(|hit| hit.calls).sum(),
+            recovered: self.hits.iter().filter(|hit| hit.recovered).count() as u32,
+            next: self.next(window),
+            first_seen: match issue {
+                Some(issue) => issue.first.clone(),
+                None => self.sighting(window, first, self.calls(window, first).next()),
+            },
+            last_seen: self.sighting(window, last, self.calls(window, last).next_back()),
+            quote: quote::quote(window, self, quoted),
+        }
+    }
+
+    /// The calls of a run that had the friction, as far as single calls show it.
+    pub(super) fn calls<'w>(
+        &self,
+        window: &'w Window,
+        run: u32,
+    ) -> impl DoubleEndedIterator<Item = &'w Call> + use<'w> {
+        let about = self.about;
+        let is_failed = move |call: &&Call| match about {
+            About::Issue(issue) => call.issue == Some(issue),
+            About::Module(module) => call.module == module && call.is_pain(),
+            About::Tool(_) | About::End(_) => false,
+        };
+        window.calls().of(run).iter().filter(is_failed)
+    }
+
+    /// What followed the calls that had the issue.
+    fn next(&self, window: &Window) -> BTreeMap<&'static str, u32> {
+        let mut next = BTreeMap::new();
+        let calls = self.hits.iter().flat_map(|hit| self.calls(window, hit.run));
+        for what in calls.filter_map(|call| call.next) {
+            *next.entry(what.as_str()).or_default() += 1;
+        }
+        next
+    }
+
+    /// A call of the run; without a call, the run.
+    fn sighting(&self, window: &Window, run: u32, call: Option<&Call>) -> Sighting {
+        let run = window.run(run);
+        let text = |name: Name| window.text(name).to_owned();
+        Sighting {
+            at: call.map_or(run.at, |call| call.at),
+            run: Some(text(run.id)),
+            call: call.map(|call| call.number),
+            deployment: run.deployment.map(text),
+        }
+    }
+}
+
+/// The exposed runs, each with whether it had the friction.
+fn history(window: &Window, hits: &[RunHit], exposed: &[u32]) -> Vec<Exposure> {
+    let mut hits = hits.iter().map(|hit| hit.run).peekable();
+    let exposure = |run: &u32| {
+        let hit = hits.next_if_eq(run).is_some();
+        let of = window.run(*run);
+        Exposure { at: of.at, persona: of.persona, hit }
+    };
+    exposed.iter().map(exposure).collect()
+}
+
+/// The hits and exposed runs of each persona in the window.
+fn tallies(window: &Window, hits: &[RunHit], exposed: &[u32]) -> Vec<Tally> {
+    let mut tallies = vec![Tally::default(); window.personas().len()];
+    for run in exposed.iter().filter(|run| window.contains(**run)) {
+        tallies[window.run(*run).persona as usize].exposed += 1;
+    }
+    for hit in hits {
+        tallies[window.run(hit.run).persona as usize].hits += 1;
+    }
+    tallies
+}
+
+/// How many personas the friction stops on an average day, with four digits, so that machines agree. A run that
+/// recovered counts half. It is no rate: a persona that rarely uses a tool is rarely stopped by it.
+fn impact(
+    window: &Window,
+    detectors: &BTreeSet<Detector>,
+    hits: &[RunHit],
+    tallies: &[Tally],
+) -> f64 {
+    let weight = detectors.first().map_or(UNRAISED, |heaviest| heaviest.weight());
+    let mut halves = vec![0; tallies.len()];
+    for hit in hits {
+        halves[window.run(hit.run).persona as usize] += if hit.recovered { 1 } else { 2 };
+    }
+    let share =
+        |(halves, tally): (u32, &Tally)| f64::from(halves) / 2.0 / (f64::from(tally.exposed) + 1.0);
+    let stopped: f64 = halves.into_iter().zip(tallies).map(share).sum();
+    (weight * stopped * 1e4).round() / 1e4
+}

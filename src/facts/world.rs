@@ -1,0 +1,175 @@
+//! Constructed facts for tests: personas whose runs make calls.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    line::{self, Call, Line, Module, Run},
+    window::{Builder, Days, Window},
+};
+use crate::domain::{Cause, Outcome};
+
+/// Lines of an export. Issues, hits and tools follow from the calls.
+#[derive(Clone, Default)]
+pub(super) struct World {
+    pub(super) lines: Vec<Line>,
+    runs: u32,
+}
+
+/// A call that succeeded.
+pub(super) fn ok(tool: &str) -> Call {
+    Call {
+        run: String::new(),
+        number: 0,
+        at: Timestamp::UNIX_EPOCH,
+        tool: tool.to_owned(),
+        module: tool.split('.').next().unwrap().to_owned(),
+        ok: true,
+        cause: None,
+        issue: None,
+        template: None,
+        input_hash: Some("input".to_owned()),
+        latency_ms: 100,
+        tries: 1,
+        chars: 100,
+        cut: false,
+        limit_offered: false,
+        next: None,
+        quote: None,
+    }
+}
+
+/// A call that failed because of the product.
+pub(super) fn failed(tool: &str, issue: &str) -> Call {
+    failed_by(Cause::Handler, tool, issue)
+}
+
+/// A call that failed.
+pub(super) fn failed_by(cause: Cause, tool: &str, issue: &str) -> Call {
+    let template = Some(format!("{tool} cannot {issue}"));
+    Call { ok: false, cause: Some(cause), issue: Some(issue.to_owned()), template, ..ok(tool) }
+}
+
+/// `call` with another input.
+pub(super) fn with(input: &str, call: Call) -> Call {
+    Call { input_hash: Some(input.to_owned()), ..call }
+}
+
+/// The begin of a day; the first is 1.
+pub(super) fn day(day: i64) -> Timestamp {
+    "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()
+        + SignedDuration::from_hours(24 * (day - 1))
+}
+
+impl World {
+    /// Adds a run that ended by itself. Each persona has its own hour of the day.
+    pub(super) fn run(
+        &mut self,
+        persona: &str,
+        on: i64,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> &mut Run {
+        let at = day(on) + SignedDuration::from_hours(i64::from(persona.as_bytes()[0] % 24));
+        self.runs += 1;
+        let id = format!("run-{:05}", self.runs);
+        let mut modules = std::collections::BTreeMap::<String, Module>::new();
+        for (call, number) in calls.into_iter().zip(1..) {
+            let module =
+                modules.entry(call.module.clone()).or_insert_with(|| module(&id, &call.module));
+            module.failed += u32::from(!call.ok);
+            module.dead_end = !call.ok;
+            let at = at + SignedDuration::from_secs(i64::from(number));
+            self.lines.push(Line::Call(Call { run: id.clone(), number, at, ..call }));
+        }
+        self.lines.extend(modules.into_values().map(Line::Module));
+        // Runs come before their calls.
+        self.lines.insert(self.runs as usize - 1, Line::Run(run(id, persona, at)));
+        match &mut self.lines[self.runs as usize - 1] {
+            Line::Run(run) => run,
+            _ => unreachable!(),
+        }
+    }
+
+    /// Rates a module of the last run, based on these calls.
+    pub(super) fn rate(&mut self, module: &str, rating: u8, notes: &str, calls: &[u32]) {
+        let last = format!("run-{:05}", self.runs);
+        for line in &mut self.lines {
+            if let Line::Module(row) = line
+                && row.run == last
+                && row.module == module
+            {
+                row.rating = Some(rating);
+                row.grounded = !calls.is_empty();
+                row.notes = Some(notes.to_owned());
+                row.calls = calls.to_vec();
+            }
+        }
+    }
+
+    /// Adds a persona that likes this module.
+    pub(super) fn persona(&mut self, id: &str, favourite: &str, weight: f64) {
+        let mix = [(favourite.to_owned(), weight.into())].into_iter().collect();
+        self.lines.push(Line::Persona(line::Persona {
+            id: id.to_owned(),
+            label: format!("label of {id}"),
+            archetype: None,
+            cadence: None,
+            mix,
+        }));
+    }
+
+    /// The window of the last 28 days.
+    pub(super) fn window(&self) -> Window {
+        self.days(Days::Last(28))
+    }
+
+    /// The window of these days.
+    pub(super) fn days(&self, days: Days) -> Window {
+        window(&self.lines, days)
+    }
+}
+
+/// The window of these lines.
+pub(super) fn window(lines: &[Line], days: Days) -> Window {
+    let mut builder = Builder::default();
+    for line in lines {
+        builder.take(line.clone()).unwrap();
+    }
+    builder.finish(days).unwrap()
+}
+
+fn run(id: String, persona: &str, at: Timestamp) -> Run {
+    Run {
+        id,
+        persona: persona.to_owned(),
+        at,
+        ended_at: None,
+        slot: None,
+        server_time: None,
+        deployment: None,
+        deployment_end: None,
+        model: Some("model".to_owned()),
+        effort: None,
+        policy: None,
+        runner: None,
+        prompt: None,
+        catalog: None,
+        outcome: Outcome::Done,
+        cost_usd: 0.0,
+    }
+}
+
+fn module(run: &str, module: &str) -> Module {
+    Module {
+        run: run.to_owned(),
+        module: module.to_owned(),
+        rating: None,
+        grounded: false,
+        unrated_why: None,
+        notes: None,
+        calls: Vec::new(),
+        reads: 0,
+        writes: 0,
+        failed: 0,
+        dead_end: false,
+    }
+}
