@@ -6,6 +6,7 @@
 //! before it reaches a terminal.
 
 mod arguments;
+mod error;
 mod export;
 mod frictions;
 mod mute;
@@ -18,88 +19,24 @@ mod undelivered;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
 use jiff::Timestamp;
 
-pub(crate) use arguments::{
-    FrictionsCommand, ImpossibleRange, OutboxCommand, Question, RunPrefix, RunsCommand,
-};
+pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix, RunsCommand};
 pub use arguments::{Request, parse};
+pub use error::{CliError, EX_USAGE};
 
 use crate::{
     config::LogFormat,
-    facts::{ReadError, window::ImpossibleWindow},
-    journal::{Journal, JournalError, RunRow},
+    journal::{Journal, RunRow},
     telemetry,
 };
 
 /// Most runs that are listed if a prefix matches several run ids.
 const CANDIDATES: u32 = 10;
-
-/// Exit code EX_USAGE of sysexits.h: the arguments make no sense.
-pub const EX_USAGE: u8 = 64;
-/// Exit code EX_DATAERR of sysexits.h: an export has a bad line.
-const EX_DATAERR: u8 = 65;
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The journal cannot be opened or read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// No run id begins with this prefix.
-    #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
-    NoSuchRun(String),
-    /// Several run ids begin with this prefix. The second text lists some of them, one on each line.
-    #[error("{0} is the beginning of several runs; say more of it:{1}")]
-    Ambiguous(String, String),
-    /// The journal has no issue with this id.
-    #[error("the journal has no issue {0}; `mana-persona-runner frictions` lists them")]
-    NoSuchIssue(String),
-    /// No day is in the range of days.
-    #[error(transparent)]
-    Range(#[from] ImpossibleRange),
-    /// There is no such window.
-    #[error(transparent)]
-    Window(#[from] ImpossibleWindow),
-    /// A mute cannot end then.
-    #[error(transparent)]
-    Mute(#[from] mute::ImpossibleEnd),
-    /// An export cannot be read.
-    #[error("{0}: {1}")]
-    Facts(PathBuf, ReadError),
-    /// The facts of the journal contradict each other.
-    #[error("the facts of the journal cannot be read: {0}")]
-    Contradiction(String),
-    /// Standard output could not be written.
-    #[error("the answer cannot be written: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl CliError {
-    /// The error text; for an error of the journal with the folder in which the journal was searched.
-    fn with_folder(&self, folder: &Path) -> String {
-        match self {
-            Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
-            // The text of a bad line holds parts of the line.
-            error => text::printable(&error.to_string()),
-        }
-    }
-
-    /// The exit code of the process.
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::NoSuchIssue(_) | Self::Range(_) | Self::Mute(_) => EX_USAGE,
-            Self::Window(ImpossibleWindow::NoFacts) => 1,
-            Self::Window(_) => EX_USAGE,
-            Self::Facts(_, ReadError::Line { .. }) => EX_DATAERR,
-            _ => 1,
-        }
-    }
-}
 
 /// Carries out the command `question` on the journal in `folder` and prints the result to standard output. An
 /// error is printed to standard error as plain text, whatever LOG_FORMAT is set, because a person typed the
@@ -148,15 +85,7 @@ pub async fn answer(
 /// # Errors
 /// When the text cannot be written for another reason than a closed pipe.
 pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
-    unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
-}
-
-/// `written`, but a closed pipe is no error.
-fn unless_closed(written: io::Result<()>) -> io::Result<()> {
-    written.or_else(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
+    export::unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
 async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {

@@ -1,8 +1,8 @@
 //! Prints the facts of a journal as an export.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 
-use super::{CliError, arguments::Export, unless_closed};
+use super::{arguments::Export, error::CliError};
 use crate::{
     facts::export,
     journal::{History, Journal},
@@ -24,4 +24,12 @@ pub(super) async fn print(
     };
     journal.facts_lines(range, History::All, each).await?;
     Ok(unless_closed(written.and_then(|()| output.flush()))?)
+}
+
+/// `written`, but a closed pipe is no error.
+pub(super) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }

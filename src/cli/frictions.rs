@@ -11,8 +11,8 @@ use std::{
 use jiff::{ToSpan, civil::Date};
 
 use super::{
-    CliError, Question,
-    arguments::{Format, Frictions},
+    arguments::{Format, Frictions, Question},
+    error::CliError,
 };
 use crate::{
     facts::{

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    CliError,
     arguments::{Format, Release},
+    error::CliError,
     text::cell,
 };
 use crate::{domain::ProductVersion, journal::Journal};

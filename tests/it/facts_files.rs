@@ -2,7 +2,7 @@
 
 pub(crate) mod schema;
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::Stdio};
+use std::{io::Write, path::PathBuf, process::Stdio};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -297,9 +297,4 @@ async fn facts_may_come_from_standard_input_and_their_frictions_be_cut_off() {
     drop(reader);
     let output = patiently("the process", command(writer.into()).output()).await.unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
-}
-
-/// The environment of a command on the journal in this folder.
-fn data_dir(folder: &std::path::Path) -> [(OsString, OsString); 1] {
-    [("RUNNER_DATA_DIR".into(), folder.into())]
 }
