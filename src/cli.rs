@@ -62,6 +62,7 @@ pub async fn answer(
     folder: &Path,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
+    question.check()?;
     if let Some(text) = frictions::of_export(question)? {
         return Ok(write(output, &text)?);
     }

@@ -85,6 +85,18 @@ impl Question {
                 | Self::Release(_)
         )
     }
+
+    /// Checks the days that are asked for, before a journal or an export is opened.
+    ///
+    /// # Errors
+    /// If the last day is before the first one.
+    pub(super) fn check(&self) -> Result<(), ImpossibleRange> {
+        match self {
+            Self::Frictions { asked, .. } => asked.range.days().map(drop),
+            Self::Export(asked) => asked.range.days().map(drop),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The commands below `runs`.

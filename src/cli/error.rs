@@ -7,7 +7,7 @@ use std::{
 
 use jiff::civil::Date;
 
-use super::{arguments::ImpossibleRange, text::printable};
+use super::{arguments::ImpossibleRange, text::cell};
 use crate::{
     facts::{ReadError, window::ImpossibleWindow},
     journal::JournalError,
@@ -17,6 +17,9 @@ use crate::{
 pub const EX_USAGE: u8 = 64;
 /// Exit code EX_DATAERR of sysexits.h: an export has a bad line.
 const EX_DATAERR: u8 = 65;
+
+/// Longest error, in characters.
+const LONGEST: usize = 800;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +64,9 @@ impl CliError {
     pub(super) fn with_folder(&self, folder: &Path) -> String {
         match self {
             Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
-            // The text of a bad line holds parts of the line.
-            error => printable(&error.to_string()),
+            Self::Ambiguous(..) => self.to_string(),
+            // The error of a bad line quotes the line.
+            error => cell(&error.to_string(), LONGEST),
         }
     }
 

@@ -82,7 +82,7 @@ pub struct Standing {
     /// The clean run that resolved the issue. `None` if a hit followed or the issue was never resolved; a
     /// value even if the issue is muted.
     pub resolved: Option<Turn>,
-    /// The hit that brought the issue back after it was last resolved; it began the current episode.
+    /// The hit that began the newest episode, if the issue was resolved before that episode.
     pub regressed: Option<Turn>,
 }
 

@@ -22,3 +22,6 @@ use super::Key;
 
 /// The IANA name of the time zone whose dates are the days of the facts: TZ of the daemon that was started last.
 pub const TIME_ZONE: Key<String> = Key::named("time_zone");
+
+#[cfg(test)]
+mod tests;

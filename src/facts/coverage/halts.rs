@@ -105,3 +105,105 @@ fn periods(day: Date) -> impl Iterator<Item = Period> {
         std::iter::once(period(false, 0, 24)).chain((0..24).map(move |hour| period(true, hour, 1)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn member(id: &str, cadence: Cadence) -> Member {
+        let (first_at, last_at) = (time("2026-11-01T06:00"), time("2026-11-19T06:00"));
+        Member { id: id.to_owned(), cadence, first_at, last_at }
+    }
+
+    fn time(text: &str) -> Timestamp {
+        format!("{text}:00Z").parse().unwrap()
+    }
+
+    fn pause(from: &str, until: Option<&str>) -> Halt {
+        Halt { why: WhyNotRun::Paused, from: time(from), until: until.map(time) }
+    }
+
+    /// The derived absences as `persona slot why`.
+    fn absences(members: &[Member], taken: &[&str], halts: &[Halt], end: &str) -> Vec<String> {
+        let taken: HashSet<_> = taken.iter().copied().collect();
+        let is_taken =
+            |persona: &str, slot: &str| taken.contains(format!("{persona} {slot}").as_str());
+        derive_absences(members, is_taken, halts, time(end))
+            .map(|absence| format!("{} {} {}", absence.persona, absence.slot, absence.why.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn a_slot_that_lies_partly_in_a_halt_is_an_absence_unless_it_is_taken() {
+        let members = [member("a", Cadence::Daily), member("b", Cadence::Daily)];
+        // Thursday noon to Saturday morning.
+        let halts = [pause("2026-11-19T12:00", Some("2026-11-21T05:00"))];
+        let taken = ["a 2026-11-19", "b 2026-11-19", "a 2026-11-21"];
+        let all = absences(&members, &taken, &halts, "2026-12-01T00:00");
+        assert_eq!(all, ["a 2026-11-20 paused", "b 2026-11-20 paused", "b 2026-11-21 paused"]);
+    }
+
+    #[test]
+    fn a_halt_that_ends_when_a_slot_begins_does_not_touch_the_slot() {
+        let members = [member("a", Cadence::Daily), member("h", Cadence::Hourly)];
+        let halts = [pause("2026-11-19T22:30", Some("2026-11-20T00:00"))];
+        let all = absences(&members, &[], &halts, "2026-12-01T00:00");
+        let expected = ["a 2026-11-19 paused", "h 2026-11-19T22 paused", "h 2026-11-19T23 paused"];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_weekday_persona_is_not_absent_on_a_weekend() {
+        let members = [member("w", Cadence::Weekdays)];
+        let halts = [pause("2026-11-20T00:00", Some("2026-11-24T00:00"))];
+        let all = absences(&members, &[], &halts, "2026-12-01T00:00");
+        assert_eq!(all, ["w 2026-11-20 paused", "w 2026-11-23 paused"]);
+    }
+
+    #[test]
+    fn a_halt_that_goes_on_reaches_to_the_end() {
+        let members = [member("a", Cadence::Daily)];
+        let halts = [pause("2026-11-20T00:00", None)];
+        let all = absences(&members, &[], &halts, "2026-11-21T00:00");
+        assert_eq!(all, ["a 2026-11-20 paused"]);
+    }
+
+    #[test]
+    fn of_two_halts_of_a_slot_the_first_counts() {
+        let members = [member("a", Cadence::Daily)];
+        let stopped = Halt {
+            why: WhyNotRun::ModelStopped,
+            ..pause("2026-11-20T06:00", Some("2026-11-22T00:00"))
+        };
+        let halts = [pause("2026-11-20T08:00", Some("2026-11-20T09:00")), stopped];
+        let all = absences(&members, &[], &halts, "2026-12-01T00:00");
+        assert_eq!(all, ["a 2026-11-20 paused", "a 2026-11-21 model-stopped"]);
+    }
+
+    #[test]
+    fn a_persona_is_not_expected_before_it_was_first_due_or_after_it_has_left() {
+        let halts = [pause("2026-11-20T00:00", Some("2026-11-22T00:00"))];
+        let of = |first: &str, last: &str| {
+            let (first_at, last_at) = (time(first), time(last));
+            let member = Member { first_at, last_at, ..member("a", Cadence::Daily) };
+            absences(&[member], &[], &halts, "2026-12-01T00:00").len()
+        };
+        assert_eq!(of("2026-11-22T06:00", "2026-11-22T06:00"), 0);
+        assert_eq!(of("2026-11-21T06:00", "2026-11-22T06:00"), 1);
+        assert_eq!(of("2026-10-01T06:00", "2026-11-07T06:00"), 2);
+        assert_eq!(of("2026-10-01T06:00", "2026-11-05T06:00"), 0);
+    }
+
+    #[test]
+    fn absences_are_derived_for_400_days_at_most() {
+        let first_at = time("2020-01-01T00:00");
+        let members = [Member { first_at, last_at: first_at, ..member("a", Cadence::Daily) }];
+        let halts = [pause("2020-01-01T06:00", None)];
+        let all = absences(&members, &[], &halts, "2026-12-01T00:00");
+        assert_eq!(all.len(), 400);
+        assert_eq!(all.last().unwrap(), "a 2026-11-30 paused");
+        assert!(absences(&members, &[], &[], "2026-12-01T00:00").is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
-    domain::{labels, word},
+    domain::{ToolName, labels, word},
     facts::line,
 };
 
@@ -110,7 +110,7 @@ impl Tested {
         let hidden = catalog.hidden.iter().map(|name| (name, false));
         for (name, is_offered) in offered.chain(hidden) {
             self.tools.entry(name.clone()).or_default().is_offered |= is_offered;
-            self.modules.entry(module_of(name).to_owned()).or_default().is_offered |= is_offered;
+            self.modules.entry(module_of(name)).or_default().is_offered |= is_offered;
         }
     }
 
@@ -154,7 +154,7 @@ impl Tested {
         });
         let tools = self.tools.iter().filter_map(|(name, of)| {
             let why = of.shortage()?;
-            let of_module = self.modules.get(module_of(name)).and_then(Use::module_why);
+            let of_module = self.modules.get(&module_of(name)).and_then(Use::module_why);
             let subject = Subject::Tool(name.clone());
             (of_module != Some(why)).then_some(NotTested { subject, why })
         });
@@ -162,7 +162,86 @@ impl Tested {
     }
 }
 
-/// The module of a tool: the part of the name before the first dot.
-fn module_of(tool: &str) -> &str {
-    tool.split_once('.').map_or(tool, |(module, _)| module)
+fn module_of(tool: &str) -> String {
+    ToolName::new(tool).module().as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(tools: &[&str], hidden: &[&str]) -> line::Catalog {
+        let tool =
+            |name: &&str| line::CatalogTool { name: (*name).to_owned(), hash: String::new() };
+        line::Catalog {
+            id: "c".to_owned(),
+            tools: tools.iter().map(tool).collect(),
+            hidden: hidden.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn use_module(tested: &mut Tested, module: &str, personas: &[u32], is_rated: bool) {
+        personas.iter().for_each(|persona| tested.used_module(module, *persona, is_rated));
+    }
+
+    fn status(tested: &Tested, module: &str) -> ModuleStatus {
+        tested.modules().find(|(name, _)| *name == module).unwrap().1
+    }
+
+    #[test]
+    fn every_module_appears_with_a_word() {
+        let mut tested = Tested::default();
+        tested.catalog(&catalog(&["todo.list", "notes.add", "vault.open"], &["mail.send"]));
+        tested.favourite("habits");
+        tested.favourite("todo");
+        use_module(&mut tested, "todo", &[0, 0, 0, 1, 1], true);
+        use_module(&mut tested, "notes", &[0, 0, 0, 1, 1], false);
+        let all: Vec<_> = tested.modules().map(|(name, status)| (name, status.as_str())).collect();
+        let expected = [
+            ("habits", "not-offered"),
+            ("mail", "not-offered"),
+            ("notes", "used"),
+            ("todo", "rated"),
+            ("vault", "unused"),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn fewer_than_five_runs_or_two_personas_are_too_few_also_if_they_are_rated() {
+        let mut tested = Tested::default();
+        use_module(&mut tested, "four", &[0, 1, 2, 3], true);
+        use_module(&mut tested, "one", &[7; 30], true);
+        use_module(&mut tested, "enough", &[0, 0, 0, 0, 1], true);
+        assert_eq!(status(&tested, "four"), ModuleStatus::TooFew);
+        assert_eq!(status(&tested, "one"), ModuleStatus::TooFew);
+        assert_eq!(status(&tested, "enough"), ModuleStatus::Rated);
+    }
+
+    #[test]
+    fn a_tool_that_one_of_several_catalogs_offers_is_offered() {
+        let mut tested = Tested::default();
+        tested.catalog(&catalog(&[], &["mail.send"]));
+        tested.catalog(&catalog(&["mail.send"], &[]));
+        tested.catalog(&catalog(&[], &["mail.send"]));
+        assert_eq!(status(&tested, "mail"), ModuleStatus::Unused);
+    }
+
+    #[test]
+    fn a_tool_is_listed_only_if_its_module_does_not_say_the_same() {
+        let mut tested = Tested::default();
+        tested
+            .catalog(&catalog(&["todo.list", "todo.add", "vault.open"], &["todo.wipe", "mail.x"]));
+        use_module(&mut tested, "todo", &[0, 0, 0, 1, 1], false);
+        [0, 0, 0, 1, 1].iter().for_each(|persona| tested.used_tool("todo.list", *persona));
+        let json = serde_json::to_value(tested.not_tested()).unwrap();
+        let expected = serde_json::json!([
+            {"module": "mail", "why": "not-offered"},
+            {"module": "todo", "why": "unrated"},
+            {"module": "vault", "why": "unused"},
+            {"tool": "todo.add", "why": "unused"},
+            {"tool": "todo.wipe", "why": "not-offered"},
+        ]);
+        assert_eq!(json, expected);
+    }
 }

@@ -1,5 +1,6 @@
 //! Reading the facts in the order of an export.
 
+mod derived;
 mod rows;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -47,9 +48,9 @@ const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
 const DEPLOYMENTS: &str =
     "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
 const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
-const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
+pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
-const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
+pub(super) const CALLS: &str = of_runs!("calls", "has_calls = 1", "number");
 const MODULES: &str = of_runs!("run_modules", "facts > 0", "module");
 const HITS: &str = of_runs!("issue_hits", "facts > 0", "issue");
 const TOOLS: &str = of_runs!("run_tools", "facts > 0", "tool");
@@ -123,7 +124,7 @@ impl Journal {
         lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
         lines.read(HITS, &days, rows::hit, Line::Hit).await?;
         lines.read(TOOLS, &days, rows::tool, Line::Tool).await?;
-        lines.read(ABSENCES, &slots, presence::absence, Line::Absence).await?;
+        lines.read_absences(&slots).await?;
         lines.read(TICKS, &days, rows::tick, Line::Tick).await?;
         lines.read(MUTES, &days, mutes::read, Line::Mute).await
     }

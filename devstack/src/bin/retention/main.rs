@@ -3,6 +3,11 @@
 //!
 //! `cargo run --bin retention -- [EVERY]`, where the fleet runs only every EVERY-th day (default 1). It fails
 //! if the file grows in the last month by more than the permanently kept rows explain.
+//!
+//! `cargo run --release --bin retention -- facts PERSONAS DAYS` writes the facts of so many personas and days instead, and
+//! shows the size of the file and how long it takes to read them.
+
+mod facts;
 
 use std::{
     error::Error,
@@ -46,11 +51,32 @@ const ACTIONS: usize = 1_500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let every = match std::env::args().nth(1).map(|every| every.parse()) {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [word, personas, days] = &arguments[..]
+        && word == "facts"
+        && let (Ok(personas), Ok(days)) = (personas.parse::<usize>(), days.parse())
+    {
+        let folder = Folder::new();
+        let personas: Result<Vec<_>, _> = (0..personas).map(persona).collect();
+        let done = match personas {
+            Ok(personas) => facts::simulate(&folder.0, &personas, days).await,
+            Err(error) => Err(error),
+        };
+        return done.map_or_else(
+            |error| {
+                println!("retention: {error}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
+    let every = match arguments.first().map(|every| every.parse()) {
         None => 1,
         Some(Ok(every)) if (1..=7).contains(&every) => every,
         Some(_) => {
-            eprintln!("usage: retention [EVERY], with EVERY from 1 to 7");
+            eprintln!(
+                "usage: retention [EVERY], with EVERY from 1 to 7, or retention facts PERSONAS DAYS"
+            );
             return ExitCode::from(64);
         }
     };

@@ -1,0 +1,94 @@
+//! Ticks, absences and halts.
+
+use super::*;
+use crate::domain::WhyNotRun;
+
+fn absence(persona: &str, slot: &str, why: WhyNotRun) -> line::Absence {
+    line::Absence { slot: slot.into(), persona: persona.into(), why }
+}
+
+async fn tick(journal: &Journal, at: Timestamp, absences: &[line::Absence]) {
+    let personas = ["anna", "ben"].map(|name| persona_line(&persona(name)));
+    let tick = TickFacts { at, clock_at: NOON, personas: &personas, absences };
+    journal.note_tick(&tick).await.unwrap();
+}
+
+async fn absences(journal: &Journal) -> Vec<line::Absence> {
+    lines_of(journal, |line| match line {
+        Line::Absence(absence) => Some(absence),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_absence_has_its_last_reason_and_ends_with_a_run_of_the_slot() {
+    let journal = Journal::in_memory().await.unwrap();
+    let budget = absence("anna", "2026-11-21", WhyNotRun::Budget);
+    tick(&journal, at(0), &[budget.clone(), absence("ben", "2026-11-21", WhyNotRun::SlotUsed)])
+        .await;
+    assert_eq!(absences(&journal).await, [budget]);
+    let held = absence("anna", "2026-11-21", WhyNotRun::HeldBack);
+    tick(&journal, at(60), std::slice::from_ref(&held)).await;
+    assert_eq!(absences(&journal).await, std::slice::from_ref(&held));
+    begin(&journal, "anna", "2026-11-21", at(120)).await;
+    assert_eq!(absences(&journal).await, []);
+    // The slot has a run now, whatever becomes of the run.
+    tick(&journal, at(180), std::slice::from_ref(&held)).await;
+    assert_eq!(absences(&journal).await, []);
+}
+
+#[tokio::test]
+async fn an_hour_has_one_tick() {
+    let journal = Journal::in_memory().await.unwrap();
+    assert_eq!(journal.last_tick().await.unwrap(), None);
+    for seconds in [0, 60, 3_599, 3_600, 7_300] {
+        tick(&journal, at(seconds), &[]).await;
+    }
+    let ticks = lines_of(&journal, |line| match line {
+        Line::Tick(tick) => Some(tick.at),
+        _ => None,
+    });
+    assert_eq!(ticks.await, [at(0), at(3_600), at(7_300)]);
+    assert_eq!(journal.last_tick().await.unwrap(), Some((at(7_300), NOON)));
+    assert_eq!(journal.newest_fact().await.unwrap(), Some(at(7_300)));
+}
+
+#[tokio::test]
+async fn an_archetype_stays_known_when_a_run_begins() {
+    let journal = Journal::in_memory().await.unwrap();
+    let anna =
+        line::Persona { archetype: Some("gründlich".into()), ..persona_line(&persona("anna")) };
+    let personas = [anna.clone()];
+    let tick = TickFacts { at: at(0), clock_at: NOON, personas: &personas, absences: &[] };
+    journal.note_tick(&tick).await.unwrap();
+    begin(&journal, "anna", "s", at(9_000)).await;
+    let known = lines_of(&journal, |line| match line {
+        Line::Persona(persona) => Some(persona),
+        _ => None,
+    });
+    assert_eq!(known.await, [anna]);
+}
+
+#[tokio::test]
+async fn the_absences_of_a_halt_come_with_the_noted_ones_in_the_order_of_slots() {
+    let journal = Journal::in_memory().await.unwrap();
+    let noted = |day: i64, persona: &str, why| {
+        let date = (NOON + DAY * i32::try_from(day).unwrap()).to_string()[..10].to_owned();
+        absence(persona, &date, why)
+    };
+    let days = |n: i64| NOON + DAY * i32::try_from(n).unwrap();
+    let (first, last) =
+        (noted(0, "anna", WhyNotRun::Budget), noted(3, "anna", WhyNotRun::HeldBack));
+    tick(&journal, days(0), std::slice::from_ref(&first)).await;
+    for _ in 0..2 {
+        journal.begin_halt(HaltKind::Paused, days(1)).await.unwrap();
+    }
+    journal.end_halt(HaltKind::Paused, days(2)).await.unwrap();
+    journal.end_halt(HaltKind::ModelStopped, days(2)).await.unwrap();
+    tick(&journal, days(3), std::slice::from_ref(&last)).await;
+    let paused = |day| ["anna", "ben"].map(|name| noted(day, name, WhyNotRun::Paused));
+    let expected: Vec<_> =
+        [first].into_iter().chain(paused(1)).chain(paused(2)).chain([last]).collect();
+    assert_eq!(absences(&journal).await, expected);
+}
