@@ -9,6 +9,8 @@ mod missing;
 mod ratings;
 mod results;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

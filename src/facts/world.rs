@@ -1,5 +1,7 @@
 //! Constructed facts for tests: personas whose runs make calls.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -11,8 +13,9 @@ use crate::domain::{Cause, Outcome};
 /// Lines of an export. Issues, hits and tools follow from the calls.
 #[derive(Clone, Default)]
 pub(super) struct World {
-    pub(super) lines: Vec<Line>,
-    runs: u32,
+    runs: Vec<Run>,
+    /// All other lines.
+    pub(super) others: Vec<Line>,
 }
 
 /// A call that succeeded.
@@ -45,7 +48,7 @@ pub(super) fn failed(tool: &str, issue: &str) -> Call {
 
 /// A call that failed.
 pub(super) fn failed_by(cause: Cause, tool: &str, issue: &str) -> Call {
-    let template = Some(format!("{tool} cannot {issue}"));
+    let template = Some(format!("cannot {issue}"));
     Call { ok: false, cause: Some(cause), issue: Some(issue.to_owned()), template, ..ok(tool) }
 }
 
@@ -69,32 +72,27 @@ impl World {
         calls: impl IntoIterator<Item = Call>,
     ) -> &mut Run {
         let at = day(on) + SignedDuration::from_hours(i64::from(persona.as_bytes()[0] % 24));
-        self.runs += 1;
-        let id = format!("run-{:05}", self.runs);
-        let mut modules = std::collections::BTreeMap::<String, Module>::new();
+        let id = format!("run-{:05}", self.runs.len() + 1);
+        let mut modules = BTreeMap::<String, Module>::new();
         for (call, number) in calls.into_iter().zip(1..) {
             let module =
                 modules.entry(call.module.clone()).or_insert_with(|| module(&id, &call.module));
             module.failed += u32::from(!call.ok);
             module.dead_end = !call.ok;
             let at = at + SignedDuration::from_secs(i64::from(number));
-            self.lines.push(Line::Call(Call { run: id.clone(), number, at, ..call }));
+            self.others.push(Line::Call(Call { run: id.clone(), number, at, ..call }));
         }
-        self.lines.extend(modules.into_values().map(Line::Module));
-        // Runs come before their calls.
-        self.lines.insert(self.runs as usize - 1, Line::Run(run(id, persona, at)));
-        match &mut self.lines[self.runs as usize - 1] {
-            Line::Run(run) => run,
-            _ => unreachable!(),
-        }
+        self.others.extend(modules.into_values().map(Line::Module));
+        self.runs.push(run(id, persona, at));
+        self.runs.last_mut().unwrap()
     }
 
     /// Rates a module of the last run, based on these calls.
     pub(super) fn rate(&mut self, module: &str, rating: u8, notes: &str, calls: &[u32]) {
-        let last = format!("run-{:05}", self.runs);
-        for line in &mut self.lines {
+        let last = &self.runs.last().unwrap().id;
+        for line in self.others.iter_mut().rev() {
             if let Line::Module(row) = line
-                && row.run == last
+                && row.run == *last
                 && row.module == module
             {
                 row.rating = Some(rating);
@@ -108,7 +106,7 @@ impl World {
     /// Adds a persona that likes this module.
     pub(super) fn persona(&mut self, id: &str, favourite: &str, weight: f64) {
         let mix = [(favourite.to_owned(), weight.into())].into_iter().collect();
-        self.lines.push(Line::Persona(line::Persona {
+        self.others.push(Line::Persona(line::Persona {
             id: id.to_owned(),
             label: format!("label of {id}"),
             archetype: None,
@@ -124,7 +122,12 @@ impl World {
 
     /// The window of these days.
     pub(super) fn days(&self, days: Days) -> Window {
-        window(&self.lines, days)
+        window(&self.lines(), days)
+    }
+
+    /// All lines, runs first.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.runs.iter().cloned().map(Line::Run).chain(self.others.iter().cloned()).collect()
     }
 }
 

@@ -129,7 +129,7 @@ fn only_runs_that_used_a_tool_of_the_issue_are_exposed_and_infrastructure_makes_
 #[test]
 fn muted_ones_come_last_and_are_counted() {
     let mut world = broken_todo();
-    world.lines.push(Line::Mute(line::Mute {
+    world.others.push(Line::Mute(line::Mute {
         issue: "F-BBBB".to_owned(),
         from: day(6),
         until: day(40),
@@ -214,7 +214,7 @@ fn the_keys_are_those_of_the_schema() {
 
 #[test]
 fn ten_thousand_hostile_texts_leave_valid_json_of_bounded_size() {
-    let hostile = "<script>|`\u{202e}\u{0}\u{7}\"\\\n".repeat(400);
+    let hostile = "<script>|`\u{202e}\u{0}\u{7}\"\\\n".repeat(40);
     let mut world = World::default();
     for number in 0..10_000 {
         let persona = format!("{number}{hostile}");
@@ -243,7 +243,6 @@ fn random_lines(seed: &[(u8, u8, u8)]) -> Vec<Line> {
     for persona in ["a", "b", "c"] {
         world.persona(persona, "todo", 0.3);
     }
-    let personas = world.lines.split_off(0);
     for (persona, on, what) in seed {
         let persona = ["a", "b", "c"][*persona as usize % 3];
         let call = |bit: u8, tool: &str| match what >> bit & 3 {
@@ -256,7 +255,7 @@ fn random_lines(seed: &[(u8, u8, u8)]) -> Vec<Line> {
         world.run(persona, i64::from(on % 40), calls);
         world.rate("todo", 1 + what % 5, "A note.", &[1]);
     }
-    personas.into_iter().chain(world.lines).collect()
+    world.lines()
 }
 
 /// The issue, hit and tool lines that follow from the calls.
