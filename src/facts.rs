@@ -8,7 +8,6 @@ pub mod coverage;
 pub(crate) mod derive;
 pub mod detect;
 pub mod export;
-pub mod coverage;
 mod fingerprint;
 pub mod frictions;
 pub mod line;
