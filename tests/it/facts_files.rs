@@ -4,12 +4,13 @@ pub(crate) mod schema;
 
 use std::{io::Write, path::PathBuf, process::Stdio};
 
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    process::daemon::{Finished, finish},
-    support::patiently,
+    process::daemon::{Daemon, Finished, finish},
+    support::{Setup, patiently, start_peers},
 };
 use schema::Schemas;
 
@@ -298,4 +299,33 @@ async fn facts_may_come_from_standard_input_and_their_frictions_be_cut_off() {
     drop(reader);
     let output = patiently("the process", command(writer.into()).output()).await.unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+#[tokio::test]
+async fn what_a_journal_exports_has_the_frictions_of_the_journal_beside_the_daemon_and_after_it() {
+    let setup = Setup::many(&["anna", "ben"]).short_days();
+    let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let daemon = Daemon::start(&peers, &[]).await;
+    let (status, body) = daemon.call(Method::POST, "/diag/tick").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let ask = async |arguments: &[&str]| {
+        let data_dir = ("RUNNER_DATA_DIR".into(), peers.data_folder().into());
+        let Finished { code, stdout, stderr } = finish([data_dir], arguments).await;
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        stdout
+    };
+    let export = ask(&["export"]).await;
+    let lines: Vec<Value> =
+        export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Schemas::read().facts(&lines);
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "run").count(), 2, "{export}");
+    let file = FactsFile::of(export.as_bytes());
+    for format in ["text", "json"] {
+        let arguments = ["--format", format];
+        let here = ask(&[&["frictions"][..], &arguments].concat()).await;
+        assert_eq!(here, file.answer(&arguments).await);
+    }
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code, Some(0));
+    assert_eq!(ask(&["export"]).await, export, "the daemon is not needed");
 }
