@@ -1,10 +1,16 @@
-//! The command line: parses the arguments of the process, and prints runs and the outbox of a journal.
+//! The command line: parses the arguments of the process, and prints runs, the outbox and the facts of a journal.
 //!
 //! The journal may belong to a running daemon. The commands only read it, except `outbox retry`, which marks
-//! posts, and `outbox discard`, which deletes posts. Text from peers or the model passes `text::printable`
+//! posts, `outbox discard`, which deletes posts, and `frictions mute`, `frictions unmute` and `release`, which leave
+//! a row each. Text from peers or the model passes `text::printable`
 //! before it reaches a terminal.
 
 mod arguments;
+mod error;
+mod export;
+mod frictions;
+mod mute;
+mod release;
 mod runs;
 mod show;
 mod text;
@@ -19,44 +25,18 @@ use std::{
 
 use jiff::Timestamp;
 
-pub(crate) use arguments::{OutboxCommand, Question, RunPrefix, RunsCommand};
+pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix, RunsCommand};
 pub use arguments::{Request, parse};
+pub use error::{CliError, EX_USAGE};
 
 use crate::{
     config::LogFormat,
-    journal::{Journal, JournalError, RunRow},
+    journal::{Journal, RunRow},
     telemetry,
 };
 
 /// Most runs that are listed if a prefix matches several run ids.
 const CANDIDATES: u32 = 10;
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The journal cannot be opened or read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// No run id begins with this prefix.
-    #[error("the journal has no run {0}; `mana-persona-runner runs` lists the latest")]
-    NoSuchRun(String),
-    /// Several run ids begin with this prefix. The second text lists some of them, one on each line.
-    #[error("{0} is the beginning of several runs; say more of it:{1}")]
-    Ambiguous(String, String),
-    /// Standard output could not be written.
-    #[error("the answer cannot be written: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl CliError {
-    /// The error text; for an error of the journal with the folder in which the journal was searched.
-    fn with_folder(&self, folder: &Path) -> String {
-        match self {
-            Self::Journal(error) => format!("{error} (RUNNER_DATA_DIR: {})", folder.display()),
-            error => error.to_string(),
-        }
-    }
-}
 
 /// Carries out the command `question` on the journal in `folder` and prints the result to standard output. An
 /// error is printed to standard error as plain text, whatever LOG_FORMAT is set, because a person typed the
@@ -66,7 +46,7 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(LogFormat::Text, &error.with_folder(folder), &[]);
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -82,13 +62,23 @@ pub async fn answer(
     folder: &Path,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
-    let journal = match question {
-        Question::Outbox { command: Some(_) } => Journal::open_beside_daemon(folder).await?,
-        _ => Journal::open_read_only(folder).await?,
+    question.check()?;
+    if let Some(text) = frictions::of_export(question)? {
+        return Ok(write(output, &text)?);
+    }
+    let journal = match question.changes_the_journal() {
+        true => Journal::open_beside_daemon(folder).await?,
+        false => Journal::open_read_only(folder).await?,
     };
-    let text = render(question, &journal, Timestamp::now()).await;
+    let answered = match question {
+        // The facts of a year do not fit into memory.
+        Question::Export(asked) => export::print(&journal, asked, output).await,
+        _ => render(question, &journal, Timestamp::now())
+            .await
+            .and_then(|text| Ok(write(output, &text)?)),
+    };
     journal.close().await;
-    Ok(write(output, &text?)?)
+    answered
 }
 
 /// Writes `text` and flushes. A closed pipe ends the output without an error.
@@ -96,10 +86,7 @@ pub async fn answer(
 /// # Errors
 /// When the text cannot be written for another reason than a closed pipe.
 pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
+    export::unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
 async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
@@ -115,6 +102,17 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<S
         Question::Outbox { command: Some(OutboxCommand::Discard { run }) } => {
             undelivered::discard(journal, &the_run(journal, run).await?).await?
         }
+        Question::Frictions { asked, command: None } => {
+            frictions::of_journal(journal, asked).await?
+        }
+        Question::Frictions { command: Some(FrictionsCommand::Mute(asked)), .. } => {
+            mute::mute(journal, asked).await?
+        }
+        Question::Frictions { command: Some(FrictionsCommand::Unmute { id }), .. } => {
+            mute::unmute(journal, id).await?
+        }
+        Question::Export(_) => String::new(),
+        Question::Release(asked) => release::render(journal, asked).await?,
     })
 }
 

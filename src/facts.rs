@@ -3,9 +3,11 @@
 //! Everything here is pure: the same facts in, the same result out. Nothing here reads a clock, sends a request
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
+mod absent;
 pub mod coverage;
 pub(crate) mod derive;
 pub mod detect;
+pub mod export;
 mod extract;
 mod fingerprint;
 pub mod frictions;
@@ -19,6 +21,8 @@ pub mod window;
 #[cfg(test)]
 mod world;
 
+pub(crate) use absent::absent;
+pub use export::ReadError;
 pub use extract::extract;
 pub use fingerprint::{FINGERPRINT, Fingerprint, leaves_tool_out};
 pub use line::Line;

@@ -18,8 +18,6 @@ use mana_persona_runner::{
 
 /// Exit code EX_CONFIG of sysexits.h: the configuration is invalid.
 const EX_CONFIG: u8 = 78;
-/// Exit code EX_USAGE of sysexits.h: the command line is invalid.
-const EX_USAGE: u8 = 64;
 
 /// Why the process exits with an error, and its exit code. The text is written to standard error.
 struct Failure {
@@ -51,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, Failure> {
-    let request = cli::parse(std::env::args_os()).map_err(|usage| failure(EX_USAGE, usage))?;
+    let request = cli::parse(std::env::args_os()).map_err(|usage| failure(cli::EX_USAGE, usage))?;
     // The runs mostly wait for peers, so two threads are enough for hundreds of personas.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

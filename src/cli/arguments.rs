@@ -1,8 +1,13 @@
 //! Parses the arguments of the process.
 
+mod facts;
+
 use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+pub(super) use facts::{Export, Format, Frictions, Mute, Release};
+pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 
@@ -13,7 +18,7 @@ const USAGE: &str = "\
 mana-persona-runner                      run the daemon; docs/configuration.md lists the environment variables
        mana-persona-runner --healthcheck        ask the daemon on this machine for /health
        mana-persona-runner --version
-       mana-persona-runner <COMMAND>            read the journal in RUNNER_DATA_DIR";
+       mana-persona-runner <COMMAND>            use the journal in RUNNER_DATA_DIR";
 
 /// The daemon that brings Mana's test personas to life.
 #[derive(Debug, Parser)]
@@ -34,7 +39,7 @@ struct Arguments {
     command: Option<Question>,
 }
 
-/// A command that reads a journal or changes its outbox.
+/// A command that reads a journal, or leaves something in it for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Question {
     /// List the latest runs, newest first
@@ -55,6 +60,43 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<OutboxCommand>,
     },
+    /// List what hurts in the product, worst first
+    #[command(args_conflicts_with_subcommands = true)]
+    Frictions {
+        #[command(flatten)]
+        asked: Frictions,
+        /// Without it, the frictions are listed.
+        #[command(subcommand)]
+        command: Option<FrictionsCommand>,
+    },
+    /// Print the facts as JSON lines, for `frictions --facts` and for other programs
+    Export(Export),
+    /// Tell the runner that the product has a new version
+    Release(Release),
+}
+
+impl Question {
+    /// Whether the command leaves something in the journal.
+    pub(super) fn changes_the_journal(&self) -> bool {
+        matches!(
+            self,
+            Self::Outbox { command: Some(_) }
+                | Self::Frictions { command: Some(_), .. }
+                | Self::Release(_)
+        )
+    }
+
+    /// Checks the days that are asked for, before a journal or an export is opened.
+    ///
+    /// # Errors
+    /// If the last day is before the first one.
+    pub(super) fn check(&self) -> Result<(), ImpossibleRange> {
+        match self {
+            Self::Frictions { asked, .. } => asked.range.days().map(drop),
+            Self::Export(asked) => asked.range.days().map(drop),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The commands below `runs`.
@@ -137,7 +179,7 @@ pub fn parse<T: Into<OsString> + Clone>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{facts::Range, *};
 
     fn request(arguments: &[&str]) -> Result<Request, String> {
         parse([&["mana-persona-runner"], arguments].concat())
@@ -172,6 +214,50 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_about_facts_are_understood() {
+        let asked = |days, format| Frictions { days, range: Range::default(), format, facts: None };
+        let frictions = |asked| Request::Query(Question::Frictions { asked, command: None });
+        let below = |command| {
+            let asked = asked(28, Format::Text);
+            Request::Query(Question::Frictions { asked, command: Some(command) })
+        };
+        let until = jiff::civil::date(2026, 12, 24);
+        let (id, reason) = ("F-K3QA".to_owned(), "known, MANA-123".to_owned());
+        let release = |note, format| {
+            let version = crate::domain::ProductVersion::parse("1.2 b").unwrap();
+            Request::Query(Question::Release(Release { version, note, format }))
+        };
+        let export = Request::Query(Question::Export(Export { range: Range::default() }));
+        let facts = Some("-".into());
+        for (arguments, expected) in [
+            (&["frictions"][..], frictions(asked(28, Format::Text))),
+            (&["frictions", "--days", "7"], frictions(asked(7, Format::Text))),
+            (&["frictions", "--format", "json"], frictions(asked(28, Format::Json))),
+            (
+                &["frictions", "--facts", "-"],
+                frictions(Frictions { facts, ..asked(28, Format::Text) }),
+            ),
+            (
+                &["frictions", "mute", "F-K3QA", "--until", "2026-12-24", "--reason", &reason],
+                below(FrictionsCommand::Mute(Mute {
+                    id: id.clone(),
+                    until,
+                    reason: reason.clone(),
+                })),
+            ),
+            (&["frictions", "unmute", "F-K3QA"], below(FrictionsCommand::Unmute { id })),
+            (&["export"], export),
+            (&["release", "1.2 b"], release(None, Format::Text)),
+            (
+                &["release", "1.2 b", "--note", "new editor", "--format", "json"],
+                release(Some("new editor".into()), Format::Json),
+            ),
+        ] {
+            assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_the_usage() {
         for arguments in [
             &["--healthcheck", "runs"][..],
@@ -185,6 +271,16 @@ mod tests {
             &["show", ""],
             &["outbox", "drop"],
             &["outbox", "discard"],
+            &["frictions", "--days", "0"],
+            &["frictions", "--days", "7", "--from", "2026-11-18", "--to", "2026-11-18"],
+            &["frictions", "--from", "2026-11-18"],
+            &["frictions", "--from", "18.11.2026", "--to", "2026-11-18"],
+            &["frictions", "--days", "7", "unmute", "F-K3QA"],
+            &["frictions", "mute", "F-K3QA", "--until", "2026-12-24"],
+            &["frictions", "mute", "F-K3QA", "--reason", "known"],
+            &["export", "--to", "2026-11-18"],
+            &["release"],
+            &["release", "a\nb"],
         ] {
             let Err(text) = request(arguments) else {
                 panic!("{arguments:?}: {:?}", request(arguments));

@@ -1,5 +1,7 @@
 //! Tests of the command line's output, with journals that are filled by the journal's own functions.
 
+mod facts;
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -15,6 +15,7 @@ mod diag_guard;
 mod earlier_version;
 mod echoes;
 mod env_example;
+mod facts_files;
 mod failing_tools;
 mod fleet;
 mod full_disk;

@@ -1,0 +1,179 @@
+//! The arguments of the commands about facts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::civil::Date;
+
+use crate::{
+    domain::{ProductVersion, is_printable},
+    facts::window::Days,
+};
+
+/// Longest `--reason` and `--note`, in characters.
+const REMARK: usize = 500;
+
+/// The arguments of `frictions`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(skip)]
+pub struct Frictions {
+    /// How many days, up to the newest fact
+    #[arg(long, default_value_t = 28, conflicts_with_all = ["from", "to"],
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub days: u32,
+    #[command(flatten)]
+    pub range: Range,
+    /// The form of the output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Read the facts from this export instead of a journal; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub facts: Option<PathBuf>,
+}
+
+impl Frictions {
+    /// The days of the window.
+    ///
+    /// # Errors
+    /// If the last day is before the first one.
+    pub(in crate::cli) fn days(&self) -> Result<Days, ImpossibleRange> {
+        let range = self.range.days()?;
+        Ok(range.map_or(Days::Last(self.days), |(from, to)| Days::Between(from, to)))
+    }
+}
+
+/// The commands below `frictions`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum FrictionsCommand {
+    /// Say that an issue is known, so that it is not listed among the others for a while
+    Mute(Mute),
+    /// List an issue again that was muted
+    Unmute {
+        /// The id of the issue
+        id: String,
+    },
+}
+
+/// The arguments of `frictions mute`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Mute {
+    /// The id of the issue: F- and 4 or 6 letters and digits
+    pub id: String,
+    /// The day on which the issue is listed again, at most 90 days after the newest fact
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub until: Date,
+    /// Why: one line
+    #[arg(long, value_name = "TEXT", value_parser = remark)]
+    pub reason: String,
+}
+
+/// The arguments of `export`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub range: Range,
+}
+
+/// The arguments of `release`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Release {
+    /// The new version: 1 to 128 printable characters
+    #[arg(value_parser = ProductVersion::parse)]
+    pub version: ProductVersion,
+    /// What is new: one line
+    #[arg(long, value_name = "TEXT", value_parser = remark)]
+    pub note: Option<String>,
+    /// The form of the output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// The first and the last day of a window, both included, by the journal's time zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct Range {
+    /// The first day, such as 2026-11-18
+    #[arg(long, value_name = "DATE", requires = "to", value_parser = day)]
+    from: Option<Date>,
+    /// The last day
+    #[arg(long, value_name = "DATE", requires = "from", value_parser = day)]
+    to: Option<Date>,
+}
+
+impl Range {
+    /// The first and the last day; `None` if none were given.
+    ///
+    /// # Errors
+    /// If the last day is before the first one.
+    pub(in crate::cli) fn days(self) -> Result<Option<(Date, Date)>, ImpossibleRange> {
+        match self.from.zip(self.to) {
+            Some((from, to)) if to < from => Err(ImpossibleRange { from, to }),
+            range => Ok(range),
+        }
+    }
+}
+
+/// The last day of a window is before the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no day is in the window: --to {to} is before --from {from}")]
+pub struct ImpossibleRange {
+    from: Date,
+    to: Date,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Reads a date and nothing else: jiff would also read the date of a date with a time.
+fn day(text: &str) -> Result<Date, &'static str> {
+    const EXPECTED: &str = "expected a date such as 2026-11-18";
+    let is_date = text.len() == "2026-11-18".len();
+    is_date.then(|| text.parse().ok()).flatten().filter(|day: &Date| day.year() > 0).ok_or(EXPECTED)
+}
+
+fn remark(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().nth(REMARK).is_none();
+    let fits = fits && text.chars().all(is_printable);
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| format!("expected 1 to {REMARK} printable characters on one line"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_date_and_nothing_else() {
+        assert_eq!(day("2026-11-18"), Ok(Date::constant(2026, 11, 18)));
+        for text in ["", "2026-11-31", "2026-1-180", "2026-11-18T10", "18.11.2026", "0000-01-01"] {
+            assert!(day(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_remark_is_one_line_of_printable_text() {
+        assert_eq!(remark(" known: <b>`|`</b> ü\n").as_deref(), Ok("known: <b>`|`</b> ü"));
+        assert!(remark(&"ü".repeat(REMARK)).is_ok());
+        for text in ["", " \n", "a\nb", "a\0", "\u{1b}[31m", "a\u{202e}b", &"ü".repeat(REMARK + 1)]
+        {
+            assert!(remark(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_at_least_one_day() {
+        let days = ["2026-11-18", "2026-11-19"].map(|text| day(text).ok());
+        let range = |from: usize, to: usize| Range { from: days[from], to: days[to] }.days();
+        assert_eq!(range(0, 0), Ok(days[0].zip(days[0])));
+        assert_eq!(range(0, 1), Ok(days[0].zip(days[1])));
+        let error = range(1, 0).unwrap_err().to_string();
+        assert!(error.contains("--to 2026-11-18 is before --from 2026-11-19"), "{error}");
+        assert_eq!(Range::default().days(), Ok(None));
+    }
+}
