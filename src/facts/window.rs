@@ -14,7 +14,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 pub use self::builder::Builder;
 pub(crate) use self::{
     names::Name,
-    rows::{ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
 };
 use super::line;
 
@@ -89,6 +89,7 @@ pub struct Window {
     issues: Vec<Issue>,
     catalogs: Vec<line::Catalog>,
     deployments: Vec<line::Deployment>,
+    absences: Vec<Absence>,
     ticks: Vec<Timestamp>,
 }
 
@@ -126,6 +127,11 @@ impl Window {
     /// The deployments, in the order in which the runner met them, also those after the window.
     pub fn deployments(&self) -> &[line::Deployment] {
         &self.deployments
+    }
+
+    /// The absences, by slot and reason.
+    pub(crate) fn absences(&self) -> &[Absence] {
+        &self.absences
     }
 
     /// The times at which the runner was up, in order.

@@ -3,7 +3,7 @@
 mod finish;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroU64,
 };
@@ -13,7 +13,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     Days, ImpossibleWindow, LABEL, NAME, Name, TEMPLATE, Window,
     names::{Names, beginning},
-    rows::{Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{Absence, Call, Hit, Issue, ModuleUse, Run, ToolUse},
 };
 use crate::{
     domain::Cause,
@@ -43,8 +43,7 @@ pub struct Builder {
     hits: Vec<Hit>,
     catalogs: Vec<line::Catalog>,
     deployments: Vec<line::Deployment>,
-    /// The slots of absences.
-    slots: BTreeSet<Name>,
+    absences: Vec<Absence>,
     ticks: Vec<Timestamp>,
     mutes: HashMap<String, Vec<Muting>>,
 }
@@ -74,7 +73,7 @@ impl Default for Builder {
             hits: Vec::new(),
             catalogs: Vec::new(),
             deployments: Vec::new(),
-            slots: BTreeSet::new(),
+            absences: Vec::new(),
             ticks: Vec::new(),
             mutes: HashMap::new(),
         }
@@ -295,7 +294,8 @@ impl Builder {
         if days::of_slot(&absence.slot, &self.zone).is_none() {
             return Err("expected a slot such as 2026-11-18 or 2026-11-18T14".to_owned());
         }
-        self.slots.insert(self.names.add(&absence.slot, NAME));
+        let slot = self.names.add(&absence.slot, NAME);
+        self.absences.push(Absence { slot, why: absence.why });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::names::Name;
 use crate::{
-    domain::{Cause, Next, Outcome},
+    domain::{Cause, Next, Outcome, WhyNotRun},
     facts::{derive, line::Sighting, state::Muting},
 };
 
@@ -138,4 +138,11 @@ impl<T> ByRun<T> {
     pub(crate) fn all(&self) -> &[T] {
         &self.rows
     }
+}
+
+/// A due persona that did not run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absence {
+    pub(crate) slot: Name,
+    pub(crate) why: WhyNotRun,
 }

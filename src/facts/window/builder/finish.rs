@@ -25,6 +25,7 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     all.modules.sort_by_key(|row| (row.run, names.text(row.module)));
     all.tools.sort_by_key(|row| (row.run, names.text(row.tool)));
     all.hits.sort_by_key(|row| (row.run, row.issue));
+    all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.why));
     all.catalogs.sort_by(|a, b| a.id.cmp(&b.id));
     all.deployments.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id)));
     all.ticks.sort_unstable();
@@ -45,6 +46,7 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
         issues: all.issues.into_iter().map(|issue| issue.issue).collect(),
         catalogs: all.catalogs,
         deployments: all.deployments,
+        absences: all.absences,
         ticks: all.ticks,
     })
 }
@@ -55,7 +57,7 @@ fn newest_day(all: &Builder) -> Option<Date> {
     let deployments = all.deployments.iter().map(|deployment| deployment.at).max();
     let times = [deployments, all.ticks.iter().max().copied()];
     let times = times.into_iter().flatten().map(|at| days::date(at, &all.zone));
-    let slots = all.slots.iter().map(|slot| all.names.text(*slot));
+    let slots = all.absences.iter().map(|absence| all.names.text(absence.slot));
     let slots = slots.filter_map(|slot| days::of_slot(slot, &all.zone));
     runs.chain(times).chain(slots).max()
 }
