@@ -16,6 +16,14 @@ use crate::{
 pub(super) const UNKNOWN: &str = "The outcome of this call is unknown: the runner broke off while it was under \
      way. It may or may not have taken effect; check before you repeat it.";
 
+/// The error of a call of a tool that the model invented.
+pub(super) const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
+/// The error of a call whose input could not be read without losing a value.
+pub(super) const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or \
+     values nested too deep. Call the tool again with a simpler input.";
+/// The error of a call whose input is JSON, but no object.
+pub(super) const NO_OBJECT: &str = "Not run: the input must be a JSON object.";
+
 /// The record of a tool call, for the audit row and the recap of the rating prompt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallRecord {

@@ -3,8 +3,7 @@
 
 use super::{
     CallRecord, CalledTool, ToolError,
-    call::UNKNOWN,
-    dispatch::{NO_OBJECT, NO_SUCH_TOOL, UNREADABLE_INPUT},
+    call::{NO_OBJECT, NO_SUCH_TOOL, UNKNOWN, UNREADABLE_INPUT},
     policy::Objection,
 };
 use crate::{

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::{
     CallRecord, Called, CalledTool, Catalog, CatalogTool, Day, Ended, PolicyNote, Recorder, Scope,
-    Step, ToolError, ToolHost, cause, policy, tool_result,
+    Step, ToolError, ToolHost,
+    call::{NO_OBJECT, NO_SUCH_TOOL, UNREADABLE_INPUT},
+    cause, policy, tool_result,
 };
 use crate::{
     clients::{
@@ -24,13 +26,6 @@ use crate::{
 const EXCERPT: usize = 500;
 /// How many calls are made at once, if all calls of the turn only read.
 const CONCURRENT_READS: usize = 10;
-
-pub(super) const NO_SUCH_TOOL: &str = "There is no such tool. Use only the tools that are offered.";
-/// The error of a call whose input could not be read without losing a value.
-pub(super) const UNREADABLE_INPUT: &str = "Not run: the input holds a number that is too large or \
-     values nested too deep. Call the tool again with a simpler input.";
-/// The error of a call whose input is JSON, but no object.
-pub(super) const NO_OBJECT: &str = "Not run: the input must be a JSON object.";
 
 pub(super) struct Dispatcher<'a, H, R> {
     pub tools: &'a H,

@@ -126,11 +126,12 @@ pub fn frictions(window: &Window) -> Frictions {
         key(a).cmp(&key(b)).then(b.impact.total_cmp(&a.impact)).then_with(|| a.id.cmp(&b.id))
     });
     let mut quoted = BTreeSet::new();
+    let mut friction = |case: &Case| case.friction(window, quote::quote(window, case, &mut quoted));
     Frictions {
         schema: SCHEMA,
         window: DaysOf { from: window.from(), to: window.to() },
         muted: cases.iter().filter(|case| case.state == State::Muted).count(),
-        frictions: cases.iter().map(|case| case.friction(window, &mut quoted)).collect(),
+        frictions: cases.iter().map(&mut friction).collect(),
     }
 }
 

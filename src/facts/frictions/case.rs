@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Friction, exposure::with_hits, quote};
+use super::{Friction, Quote, exposure::with_hits};
 use crate::{
     domain::ToolName,
     facts::{
@@ -87,8 +87,8 @@ impl Case {
         }
     }
 
-    /// The friction as it is printed. `quoted` are the personas that are quoted already.
-    pub(super) fn friction(&self, window: &Window, quoted: &mut BTreeSet<u32>) -> Friction {
+    /// The friction as it is printed, with this quote.
+    pub(super) fn friction(&self, window: &Window, quote: Option<Quote>) -> Friction {
         let issue = match self.about {
             About::Issue(number) => Some(&window.issues()[number as usize]),
             _ => None,
@@ -132,7 +132,7 @@ impl Case {
                 None => self.sighting(window, first, self.calls(window, first).next()),
             },
             last_seen: self.sighting(window, last, self.calls(window, last).next_back()),
-            quote: quote::quote(window, self, quoted),
+            quote,
         }
     }
 
