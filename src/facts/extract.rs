@@ -4,14 +4,13 @@ mod modules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Fingerprint, Observed, ObservedCall, RunFacts, SeenIssue, fingerprint::leaves_tool_out, line,
-    template,
+    Fingerprint, Observed, ObservedCall, RunFacts, SeenIssue,
+    derive::{self, Attempt, End, Met, Use},
+    fingerprint::leaves_tool_out,
+    line, template,
 };
 use crate::domain::{Blame, Cause, ModuleName, Next, ToolName};
 
@@ -19,11 +18,20 @@ use crate::domain::{Blame, Cause, ModuleName, Next, ToolName};
 /// of the clock by which the run was observed.
 pub fn extract(observed: &Observed, run: &str, shift: SignedDuration) -> RunFacts {
     let calls: Vec<_> = observed.calls.iter().map(|call| Seen::of(call, shift)).collect();
-    let ends = ToolEnd::of_all(&calls);
+    let attempts: Vec<_> = calls.iter().map(Seen::attempt).collect();
+    let tools = derive::tools(&attempts);
+    let tool = |(tool, used): (&&str, &Use)| line::Tool {
+        run: run.to_owned(),
+        tool: (*tool).to_owned(),
+        calls: used.calls,
+        failed: used.failed,
+        dead_end: used.dead_end,
+        recovered: used.failed > 0 && !used.dead_end,
+    };
     RunFacts {
-        modules: modules::lines(observed, &calls, &ends, run),
-        hits: hits(&calls, &ends, run),
-        tools: ends.iter().map(|(tool, end)| end.line(tool, run)).collect(),
+        modules: modules::lines(observed, &calls, &tools, run),
+        hits: hits(&calls, &attempts, run),
+        tools: tools.iter().map(tool).collect(),
         calls: lines(&calls, run),
     }
 }
@@ -63,6 +71,16 @@ impl<'a> Seen<'a> {
         self.cause.is_some_and(Cause::is_pain)
     }
 
+    fn attempt(&self) -> Attempt<&'a str, Fingerprint> {
+        let end = match self.cause {
+            None => End::Success,
+            Some(cause) if cause.is_pain() => End::Pain,
+            Some(_) => End::Other,
+        };
+        let issue = self.issue.as_ref().map(|(_, fingerprint)| *fingerprint);
+        Attempt { tool: &self.call.tool, end, issue }
+    }
+
     /// What the persona did after this call, if it failed. `next` is the run's next call.
     fn what_next(&self, next: Option<&Self>) -> Option<Next> {
         self.cause?;
@@ -82,54 +100,6 @@ impl<'a> Seen<'a> {
 /// Whether failures for this cause are grouped into issues.
 fn has_issue(cause: Cause) -> bool {
     matches!(cause.blame(), Blame::Product | Blame::Contract | Blame::Infra)
-}
-
-/// How the calls of a tool ended in the run.
-#[derive(Default)]
-struct ToolEnd {
-    /// How many calls succeeded, or failed because of the product or the contract.
-    calls: u32,
-    failed: u32,
-    /// The index of the last call that succeeded, and of the last one that failed because of the product or
-    /// the contract.
-    last_ok: Option<usize>,
-    last_failed: Option<usize>,
-}
-
-impl ToolEnd {
-    fn of_all<'a>(calls: &[Seen<'a>]) -> BTreeMap<&'a str, Self> {
-        let mut ends = BTreeMap::<_, Self>::new();
-        for (index, seen) in calls.iter().enumerate() {
-            if !seen.is_ok() && !seen.is_pain() {
-                continue;
-            }
-            let end = ends.entry(&*seen.call.tool).or_default();
-            end.calls += 1;
-            if seen.is_ok() {
-                end.last_ok = Some(index);
-            } else {
-                end.failed += 1;
-                end.last_failed = Some(index);
-            }
-        }
-        ends
-    }
-
-    /// Whether a call failed and no later call succeeded.
-    fn is_dead(&self) -> bool {
-        self.last_failed > self.last_ok
-    }
-
-    fn line(&self, tool: &str, run: &str) -> line::Tool {
-        line::Tool {
-            run: run.to_owned(),
-            tool: tool.to_owned(),
-            calls: self.calls,
-            failed: self.failed,
-            dead_end: self.is_dead(),
-            recovered: self.failed > 0 && !self.is_dead(),
-        }
-    }
 }
 
 fn lines(calls: &[Seen<'_>], run: &str) -> Vec<(line::Call, Option<Fingerprint>)> {
@@ -160,52 +130,31 @@ fn lines(calls: &[Seen<'_>], run: &str) -> Vec<(line::Call, Option<Fingerprint>)
     calls.iter().zip(nexts).map(line).collect()
 }
 
-/// The failures of one issue in the run.
-struct Failures<'a> {
-    first: &'a Seen<'a>,
-    cause: Cause,
-    template: &'a str,
-    calls: u32,
-    /// The index of the last failure at each tool.
-    last_at: BTreeMap<&'a str, usize>,
-}
-
-fn hits<'a>(
-    calls: &'a [Seen<'a>],
-    ends: &BTreeMap<&str, ToolEnd>,
+/// The issues that the run hit, in the order of their first call.
+fn hits(
+    calls: &[Seen<'_>],
+    attempts: &[Attempt<&str, Fingerprint>],
     run: &str,
 ) -> Vec<(SeenIssue, line::Hit)> {
-    let mut issues = IndexMap::<Fingerprint, Failures<'a>>::new();
-    for (index, seen) in calls.iter().enumerate() {
-        let (Some(cause), Some((template, fingerprint))) = (seen.cause, &seen.issue) else {
-            continue;
-        };
-        let new = || Failures { first: seen, cause, template, calls: 0, last_at: BTreeMap::new() };
-        let failures = issues.entry(*fingerprint).or_insert_with(new);
-        failures.calls += 1;
-        failures.last_at.insert(&seen.call.tool, index);
-    }
-    let succeeded_after = |(tool, failed): (&&str, &usize)| {
-        ends.get(tool).and_then(|end| end.last_ok).is_some_and(|ok| ok > *failed)
-    };
-    let hit = |(fingerprint, failures): (Fingerprint, Failures<'_>)| {
-        let Failures { first, cause, template, calls, last_at } = failures;
+    let hit = |met: Met<&str, Fingerprint>| {
+        let first = &calls[met.first];
+        let ((template, fingerprint), cause) = (first.issue.clone()?, first.cause?);
         let issue = SeenIssue {
             fingerprint,
             tool: (!leaves_tool_out(cause)).then(|| first.call.tool.clone()),
             cause,
-            template: template.to_owned(),
+            template,
             at: first.at,
             call: first.call.number,
         };
         let hit = line::Hit {
             issue: String::new(),
             run: run.to_owned(),
-            calls,
-            recovered: last_at.iter().all(succeeded_after),
-            tools: last_at.keys().map(|tool| (*tool).to_owned()).collect(),
+            calls: met.calls,
+            recovered: met.recovered,
+            tools: met.tools.into_iter().map(str::to_owned).collect(),
         };
-        (issue, hit)
+        Some((issue, hit))
     };
-    issues.into_iter().map(hit).collect()
+    derive::hits(attempts).into_iter().filter_map(hit).collect()
 }

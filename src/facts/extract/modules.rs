@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Seen, ToolEnd, line};
+use super::{Seen, Use, line};
 use crate::{
     domain::{ModuleName, ModuleRating, Outcome, PARSE_MODULE, UnratedWhy},
     facts::Observed,
@@ -15,7 +15,7 @@ const REFUSAL: &str = "(refusal";
 pub(super) fn lines(
     observed: &Observed,
     calls: &[Seen<'_>],
-    ends: &BTreeMap<&str, ToolEnd>,
+    tools: &BTreeMap<&str, Use>,
     run: &str,
 ) -> Vec<line::Module> {
     let rated = observed.ratings.iter().flatten().filter(|row| row.module.as_str() != PARSE_MODULE);
@@ -51,14 +51,14 @@ pub(super) fn lines(
             reads,
             writes,
             failed,
-            dead_end: calls.iter().any(|seen| is_dead(ends, seen)),
+            dead_end: calls.iter().any(|seen| is_dead(tools, seen)),
         }
     };
     names.into_iter().map(line).collect()
 }
 
-fn is_dead(ends: &BTreeMap<&str, ToolEnd>, seen: &Seen<'_>) -> bool {
-    ends.get(&*seen.call.tool).is_some_and(ToolEnd::is_dead)
+fn is_dead(tools: &BTreeMap<&str, Use>, seen: &Seen<'_>) -> bool {
+    tools.get(&*seen.call.tool).is_some_and(|used| used.dead_end)
 }
 
 /// Why a used module has no rating. An earlier version did not record it: then it follows from the rows of the
