@@ -65,7 +65,7 @@ impl World {
 fn plant_faults(peers: &Devstack) {
     let locked = Shows::Text("Entry {uuid} ({title}) is locked since {time}".into());
     let full = Shows::Coded { code: "GARDEN_FULL".into(), message: "bed {number} is full".into() };
-    let invalid = Shows::Invalid { path: "text".into(), message: "{title} is too short".into() };
+    let invalid = Shows::Invalid { path: "text".into(), message: "Too small".into() };
     for fault in [
         PlantedFault::new("locked", locked).at(["diary.write"]).sometimes(20),
         PlantedFault::new("full", full).at(["garden.plant"]).sometimes(20),
