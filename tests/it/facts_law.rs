@@ -10,7 +10,7 @@ use devstack::{
 };
 use mana_persona_runner::{
     agent::observed,
-    domain::{Cause, RunState},
+    domain::{Cause, Outcome, RunState, UnratedWhy},
     facts::{RunFacts, extract},
     journal::{Journal, RunRow},
 };
@@ -289,4 +289,36 @@ async fn a_run_that_was_killed_has_the_facts_of_one_that_was_not() {
     }
     let review = |facts: &RunFacts| facts.tools.iter().any(|tool| tool.tool == "habits.review");
     assert!(review(&whole) && !review(&broken), "{:?}", broken.tools);
+}
+
+#[tokio::test]
+async fn a_stopped_run_has_facts_before_its_rating_which_are_replaced_when_the_rating_comes() {
+    let mut world = Setup::one(&["habits"]).start().await;
+    world.peers.claude.answer_with(|request| match request.turn() {
+        _ if request.is_rating() => None,
+        0 => Some(Scripted::tools(&[habits_list(), ("habits_create", json!({"titel": "?"}))])),
+        _ => Some(Scripted::text("Bis morgen!")),
+    });
+    let second = |request: &Recorded| !request.json()["messages"][2].is_null();
+    world.peers.claude.served.faults.inject(usize::MAX, Fault::Hang, second);
+    drop(world.begin_tick());
+    let recorder = world.peers.claude.served.recorder.clone();
+    patiently("the second request", recorder.wait_for(1, second)).await;
+    world.stop().await;
+    let (owed, before) = facts_as_the_steps_say(&world.journal().await).await.remove(0);
+    assert_eq!((owed.state, owed.outcome), (RunState::RatingOwed, Some(Outcome::Stopped)));
+    let habits = &before.modules[0];
+    assert_eq!((habits.rating, habits.unrated_why), (None, Some(UnratedWhy::Stopped)));
+
+    world.peers.claude.served.faults.clear();
+    world.start_again(&[]).await;
+    no_run_is_unfinished(&world).await;
+    let (rated, after) = facts_as_the_steps_say(&world.journal().await).await.remove(0);
+    assert_eq!((rated.state, rated.outcome), (RunState::Finished, Some(Outcome::Stopped)));
+    assert!(after.modules[0].rating.is_some() && after.modules[0].unrated_why.is_none());
+    assert_eq!(
+        (&after.calls, &after.hits, &after.tools),
+        (&before.calls, &before.hits, &before.tools)
+    );
+    assert_eq!(kinds(&printed(&world, &["export"]).await)["call"], 2, "none is there twice");
 }
