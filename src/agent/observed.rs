@@ -23,6 +23,18 @@ const MAX_INVENTED: usize = 128;
 /// Longest quote of the persona's words, in characters.
 const MAX_WORDS: usize = 240;
 
+/// What the stored steps of a run say about it: each as JSON, with the time at which it was made.
+pub fn of_stored<'a>(steps: impl IntoIterator<Item = (&'a str, Timestamp)>) -> Observed {
+    let mut observer = Observer::default();
+    for (body, at) in steps {
+        // A step that cannot be read may be of a later version.
+        if let Ok(step) = serde_json::from_str::<Step>(body) {
+            observer.take(&step, at);
+        }
+    }
+    observer.observed()
+}
+
 /// Takes the steps of a run in their order.
 #[derive(Debug, Default)]
 pub struct Observer {

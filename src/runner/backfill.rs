@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use super::{fleet::Fleet, retention::BREATH};
 use crate::{
-    agent::{observed::Observer, step::Step},
+    agent::observed,
     domain::{Label, Outcome, Stage},
     facts::{EXTRACTOR, extract},
     journal::{CANCELLED, JournalError, RunRow},
@@ -55,18 +55,12 @@ impl Fleet {
     }
 
     async fn make_facts(&self, run: &RunRow) -> Result<(), JournalError> {
-        let mut observer = Observer::default();
-        for stored in self.journal.steps(run.id).await? {
-            // A step that cannot be read may be of a later version.
-            if let Ok(step) = serde_json::from_str::<Step>(&stored.body) {
-                observer.take(&step, stored.at);
-            }
-        }
-        let observed = observer.observed();
+        let steps = self.journal.steps(run.id).await?;
+        let observed = observed::of_stored(steps.iter().map(|step| (&*step.body, step.at)));
         let shift = run.server_at.duration_since(run.started_at);
         let outcome = run.outcome.unwrap_or_else(|| outcome_of(run, observed.day));
         let facts = extract(&observed, &run.id.to_string(), shift);
-        self.journal.write_facts(run.id, &facts, outcome).await
+        self.journal.write_facts(run, &facts, outcome).await
     }
 }
 

@@ -55,9 +55,10 @@ impl Fleet {
     async fn delete_old_facts(&self) -> Result<(), JournalError> {
         let keep = self.config.journal.facts_retention;
         let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        // A clock of the daemon that is wrong must not delete facts.
+        let Some(now) = self.server_time.last_told() else { return Ok(()) };
         let mut deleted = 0;
         loop {
-            let now = self.server_time.at(self.clock.now());
             match self.journal.prune_facts(now, keep, CALLS_RETENTION).await? {
                 0 => break,
                 more => deleted += more,

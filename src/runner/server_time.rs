@@ -4,24 +4,41 @@
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-/// How far mana-auth's clock is ahead of the daemon's; `None` while this is not known.
+/// What mana-auth has last told of its time; `None` while it has told nothing.
 #[derive(Debug, Default)]
-pub(crate) struct ServerTime(Mutex<Option<SignedDuration>>);
+pub(crate) struct ServerTime(Mutex<Option<Told>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The time that mana-auth told.
+    server_time: Timestamp,
+    /// How far mana-auth's clock was ahead of the daemon's.
+    ahead: SignedDuration,
+}
 
 impl ServerTime {
     /// Starts with what an earlier process stored: mana-auth's time, and the time that the daemon's clock showed then.
     pub(super) fn of_last_tick(stored: Option<(Timestamp, Timestamp)>) -> Self {
-        Self(Mutex::new(stored.map(|(at, clock_at)| at.duration_since(clock_at))))
+        let time = Self::default();
+        if let Some((server_time, clock_at)) = stored {
+            time.note(server_time, clock_at);
+        }
+        time
     }
 
     /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`.
     pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) {
-        *self.0.lock() = Some(server_time.duration_since(now));
+        *self.0.lock() = Some(Told { server_time, ahead: server_time.duration_since(now) });
+    }
+
+    /// The time that mana-auth has last told: the actual time is not before it, whatever the daemon's clock shows.
+    pub(super) fn last_told(&self) -> Option<Timestamp> {
+        self.0.lock().map(|told| told.server_time)
     }
 
     /// mana-auth's time when the daemon's clock shows `now`; `None` while it is not known.
     pub(super) fn known_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let ahead = (*self.0.lock())?;
+        let Told { ahead, .. } = (*self.0.lock())?;
         let bound = if ahead.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
         Some(now.checked_add(ahead).unwrap_or(bound))
     }
@@ -43,8 +60,10 @@ mod tests {
         let minute = SignedDuration::from_mins(1);
         let unknown = ServerTime::default();
         assert_eq!((unknown.known_at(daemon), unknown.at(daemon)), (None, daemon));
+        assert_eq!(unknown.last_told(), None);
         let known = ServerTime::of_last_tick(Some((server, daemon)));
         assert_eq!(known.at(daemon + minute), server + minute);
+        assert_eq!(known.last_told(), Some(server), "whatever the daemon's clock shows");
         known.note(server, server + minute);
         assert_eq!(known.known_at(server + minute * 3), Some(server + minute * 2));
     }

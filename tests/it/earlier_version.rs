@@ -5,14 +5,18 @@ use std::{fs, path::Path, time::Duration};
 
 use devstack::{claude::Scripted, recorder::Recorded};
 use mana_persona_runner::{
-    domain::derive_password,
-    journal::{FILE_NAME, Journal, RunState},
+    domain::{Cause, Outcome, derive_password},
+    facts::RunFacts,
+    journal::{FILE_NAME, Journal, RunRow, RunState},
 };
 use serde_json::{Value, json, value::RawValue};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
 use crate::{
+    facts_law::{facts_as_the_steps_say, printed},
+    process::daemon::{Finished, finish},
     script::{make_due, outcomes},
-    support::{SEED_SECRET, Setup, World, persona},
+    support::{SEED_SECRET, Setup, World, in_journal, persona},
 };
 
 /// The personas with runs in the journal: the runs of anna and ben are finished, emil's rows are in the
@@ -36,6 +40,11 @@ fn fixture() -> std::path::PathBuf {
 
 /// The current daemon on a copy of that journal.
 pub(crate) async fn daemon_of_today() -> World {
+    daemon_of_today_on(async |_| {}).await
+}
+
+/// Like [`daemon_of_today`]; `change` changes the copy of the journal, whose path it gets, before the daemon opens it.
+async fn daemon_of_today_on(change: impl AsyncFnOnce(&Path)) -> World {
     let mut world = Setup::default().start().await;
     world.stop().await;
     let personas = PERSONAS.map(|(id, name)| (id, persona(name, &["habits"])));
@@ -46,6 +55,7 @@ pub(crate) async fn daemon_of_today() -> World {
         let _ = fs::remove_file(format!("{}{rest}", journal.display()));
     }
     fs::copy(fixture(), &journal).unwrap();
+    change(&journal).await;
     world.peers.claude.answer_with(|request| match request.turn() {
         _ if request.is_rating() => None,
         _ => Some(Scripted::text("Bis morgen!")),
@@ -127,4 +137,104 @@ async fn a_stored_catalog_is_sent_as_it_is_and_a_new_one_without_keys_that_say_n
     let says_nothing = "$schema";
     assert!(resumed.contains(says_nothing), "{resumed}");
     assert!(!new.contains(says_nothing), "{new}");
+}
+
+/// The current daemon on that journal, once all runs have facts.
+async fn facts_of_today(change: impl AsyncFnOnce(&Path)) -> (World, Vec<(RunRow, RunFacts)>) {
+    let world = daemon_of_today_on(change).await;
+    let all_made =
+        async |_: &_| in_journal(&world, "SELECT id FROM runs WHERE facts = 0").await.is_empty();
+    world.journal_reaches("the facts", all_made).await;
+    let facts = facts_as_the_steps_say(&world.journal().await).await;
+    (world, facts)
+}
+
+#[tokio::test]
+async fn the_runs_of_the_earlier_version_have_facts_whether_they_had_ended_or_go_on() {
+    let (world, all) = facts_of_today(async |_| {}).await;
+    assert_eq!(all.len(), 6);
+    for (run, facts) in &all {
+        assert_eq!(run.outcome, Some(Outcome::Done), "{run:?}");
+        let causes: Vec<_> = facts.calls.iter().map(|(call, _)| call.cause).collect();
+        let rejected = Some(Cause::RejectedInput);
+        let begin = [None, Some(Cause::Invented), None, rejected, rejected];
+        assert_eq!(causes[..5], begin, "{run:?}");
+        // Dora's run was killed before its sixth call, fritz's during that call.
+        let dora = usize::from(run.persona_id == PERSONAS[3].0);
+        let stopped = (run.persona_id == PERSONAS[5].0).then_some(Cause::Stopped);
+        assert_eq!(causes[5..], [stopped][dora..], "{run:?}");
+        assert_eq!(facts.calls[0].0.quote, None);
+        let [habits] = &facts.modules[..] else { panic!("{:?}", facts.modules) };
+        assert_eq!((&*habits.module, habits.failed, habits.dead_end), ("habits", 2, true));
+        assert!(habits.rating.is_some() && habits.grounded, "{habits:?}");
+        assert_eq!(facts.hits.len(), 2);
+    }
+    // The personas whose runs went on are met at the next tick, the others were found with the runs.
+    make_due(&world).await;
+    world.good_tick().await;
+    let monday = ["--from", "2026-03-09", "--to", "2026-03-09"];
+    let arguments = [&["frictions", "--format", "json"][..], &monday].concat();
+    let frictions = printed(&world, &arguments).await;
+    let frictions: Value = serde_json::from_str(&frictions).unwrap();
+    let frictions = frictions["frictions"].as_array().unwrap();
+    let of_input = |f: &&Value| f["tool"] == "habits.create" && f["cause"] == "rejected_input";
+    let of_input: Vec<_> = frictions.iter().filter(of_input).collect();
+    assert_eq!(of_input.len(), 2, "{frictions:?}");
+    for friction in of_input {
+        let numbers = ["runs", "runsExposed", "calls", "recovered"];
+        let counted = numbers.map(|name| friction[name].as_u64().unwrap());
+        assert_eq!(counted, [6, 6, 6, 0], "{friction}");
+        let labels = PERSONAS.map(|(_, name)| format!("persona.{name}"));
+        assert_eq!(friction["personas"], json!(labels), "{friction}");
+        assert_eq!(friction["firstSeen"]["deployment"], Value::Null, "{friction}");
+    }
+}
+
+#[tokio::test]
+async fn what_runs_came_to_that_the_earlier_version_gave_up_follows_from_their_reasons() {
+    let give_up = async |journal: &Path| {
+        let options = SqliteConnectOptions::new().filename(journal);
+        let mut connection = options.connect().await.unwrap();
+        for sql in [
+            "UPDATE runs SET end_reason = 'not rated: it had not got on for longer than an hour' \
+             WHERE persona LIKE '%persona.anna@%'",
+            "UPDATE runs SET state = 'failed', stage = 'login', calls = 0, end_reason = 'refused' \
+             WHERE persona LIKE '%persona.ben@%'",
+            "DELETE FROM steps WHERE run_id = (SELECT id FROM runs WHERE state = 'failed')",
+        ] {
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    };
+    let (_world, all) = facts_of_today(give_up).await;
+    let of = |n: usize| {
+        let (run, facts) = all.iter().find(|(run, _)| run.persona_id == PERSONAS[n].0).unwrap();
+        (run.outcome.unwrap(), facts.calls.len())
+    };
+    assert_eq!(of(0), (Outcome::Stopped, 6), "the calls were made all the same");
+    assert_eq!(of(1), (Outcome::Login, 0));
+    assert_eq!(of(4), (Outcome::Done, 6));
+}
+
+#[tokio::test]
+async fn a_command_on_a_journal_that_no_current_daemon_has_opened_says_what_to_do() {
+    let folder = std::env::temp_dir().join(format!("mana-fixture-{}", uuid::Uuid::now_v7()));
+    fs::create_dir(&folder).unwrap();
+    let copy = folder.join(FILE_NAME);
+    fs::copy(fixture(), &copy).unwrap();
+    for arguments in [
+        &["frictions"][..],
+        &["export"],
+        &["runs"],
+        &["release", "1.4.0"],
+        &["frictions", "mute", "F-AAAA", "--until", "2026-12-01", "--reason", "known"],
+    ] {
+        let data_dir = ("RUNNER_DATA_DIR".into(), folder.clone().into());
+        let Finished { code, stdout, stderr } = finish([data_dir], arguments).await;
+        assert_eq!((code, &*stdout), (Some(1), ""), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+        assert!(stderr.contains("start the daemon"), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(fixture()).unwrap(), "nothing was changed");
+    fs::remove_dir_all(folder).unwrap();
 }

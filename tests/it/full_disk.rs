@@ -7,7 +7,7 @@ use mana_persona_runner::{
     app::{App, ProcessEnd},
     clock::Clock,
     config::Config,
-    domain::RunId,
+    domain::{Outcome, RunId},
     journal::{Journal, RunState},
     shutdown::Shutdown,
 };
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    facts_law::facts_as_the_steps_say,
     script::{habits_list, outcomes},
     support::{Setup, call, patiently, start_peers, variables},
 };
@@ -189,6 +190,8 @@ async fn a_run_that_ends_on_a_full_disk_is_kept_in_memory_and_written_and_posted
     .await;
     let actions = scene.peers.auth.actions().await;
     assert_eq!(outcomes(&actions), [("habits.list", "ok"), ("__run", "error")]);
+    let (run, facts) = facts_as_the_steps_say(&scene.journal).await.remove(0);
+    assert_eq!((run.outcome, facts.calls.len()), (Some(Outcome::Failed), 1), "with its end");
     scene.end().await;
 }
 
@@ -238,6 +241,7 @@ async fn a_run_kept_in_memory_is_written_by_a_stop_once_there_is_space() {
     let journal = Journal::open_read_only(peers.data_folder()).await.unwrap();
     let run = journal.run(run.id).await.unwrap().unwrap();
     assert_eq!((run.state, run.calls), (RunState::Finished, 1));
+    assert_eq!(facts_as_the_steps_say(&journal).await[0].1.calls.len(), 1);
     let kept = journal.kept_posts().await.unwrap();
     assert!(!kept.is_empty() || !peers.auth.actions().await.is_empty(), "its rows are kept");
 }

@@ -16,6 +16,7 @@ mod earlier_version;
 mod echoes;
 mod env_example;
 mod facts_files;
+mod facts_law;
 mod failing_tools;
 mod fleet;
 mod full_disk;

@@ -31,7 +31,9 @@ pub(super) fn quote(window: &Window, case: &Case, quoted: &mut BTreeSet<u32>) ->
         Some((_, Reverse(run), notes, row)) => {
             let shows_it = |call: &&u32| case.calls(window, run).any(|of| of.number == **call);
             let call = row.calls.iter().find(shows_it).or(row.calls.first());
-            (run, notes, call.copied())
+            // Nobody can look at a call that is no longer kept.
+            let is_kept = !window.calls().of(run).is_empty();
+            (run, notes, call.copied().filter(|_| is_kept))
         }
         None => words()?,
     };

@@ -1,6 +1,7 @@
 //! Reading the facts in the order of an export.
 
 mod derived;
+mod of_one;
 mod rows;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -26,7 +27,7 @@ pub enum History {
 /// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
 /// time, so numbers and words of the many rows are read as one text ([`rows::Packed`]).
 macro_rules! of_runs {
-    ($columns:literal, $table:literal, $kept:literal, $last:literal) => {
+    ($columns:expr, $table:literal, $kept:literal, $last:literal) => {
         concat!(
             "SELECT run_id, ",
             $columns,
@@ -41,34 +42,38 @@ macro_rules! of_runs {
     };
 }
 
+macro_rules! call_columns {
+    () => {
+        "tool, module, template, quote, fact.number || ',' || fact.at || ',' || ok || ',' || COALESCE(cause, '') || ',' || \
+         COALESCE(issue, '') || ',' || COALESCE(input_hash, '') || ',' || latency_ms || ',' || tries || ',' || \
+         chars || ',' || cut || ',' || limit_offered || ',' || COALESCE(next, '') AS packed"
+    };
+}
+
+macro_rules! module_columns {
+    () => {
+        "module, rating, grounded, unrated_why, notes, fact.calls, reads, writes, failed, dead_end"
+    };
+}
+
+macro_rules! tool_columns {
+    () => {
+        "tool, fact.calls || ',' || failed || ',' || dead_end || ',' || recovered AS packed"
+    };
+}
+use {call_columns, module_columns, tool_columns};
+
 const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
 const DEPLOYMENTS: &str =
     "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY first_at, number";
 const PERSONAS: &str = "SELECT * FROM personas ORDER BY first_at, id";
 pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(server_time, server_at) >= $1 \
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
-pub(super) const CALLS: &str = of_runs!(
-    "tool, module, template, quote, fact.number || ',' || fact.at || ',' || ok || ',' || COALESCE(cause, '') || ',' || \
-     COALESCE(issue, '') || ',' || COALESCE(input_hash, '') || ',' || latency_ms || ',' || tries || ',' || \
-     chars || ',' || cut || ',' || limit_offered || ',' || COALESCE(next, '') AS packed",
-    "calls",
-    "has_calls = 1",
-    "number"
-);
-const MODULES: &str = of_runs!(
-    "module, rating, grounded, unrated_why, notes, fact.calls, reads, writes, failed, dead_end",
-    "run_modules",
-    "facts > 0",
-    "module"
-);
+pub(super) const CALLS: &str = of_runs!(call_columns!(), "calls", "has_calls = 1", "number");
+const MODULES: &str = of_runs!(module_columns!(), "run_modules", "facts > 0", "module");
 const HITS: &str =
     of_runs!("issue, fact.calls, recovered, tools", "issue_hits", "facts > 0", "issue");
-const TOOLS: &str = of_runs!(
-    "tool, fact.calls || ',' || failed || ',' || dead_end || ',' || recovered AS packed",
-    "run_tools",
-    "facts > 0",
-    "tool"
-);
+const TOOLS: &str = of_runs!(tool_columns!(), "run_tools", "facts > 0", "tool");
 const ISSUES: &str = "SELECT * FROM issues WHERE EXISTS (SELECT 1 FROM issue_hits \
      JOIN runs ON runs.id = issue_hits.run_id WHERE issue_hits.issue = issues.id \
      AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2) \

@@ -1,9 +1,10 @@
 //! Writing the facts of one run.
 
+use super::personas;
 use crate::{
     domain::{Cause, Next, Outcome, RunId, UnratedWhy},
     facts::{EXTRACTOR, FINGERPRINT, Fingerprint, RunFacts, SeenIssue, line},
-    journal::{Journal, Result, Statement, Value, number, optional, rows_of, text, time},
+    journal::{Journal, Result, RunRow, Statement, Value, number, optional, rows_of, text, time},
 };
 
 const CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, cause, issue, template, \
@@ -35,14 +36,21 @@ impl Journal {
         Ok(of_run(run, facts, has_facts))
     }
 
-    /// Writes the facts of a run that ended in an earlier version of this program.
+    /// Writes the facts of a run that ended in an earlier version of this program, and who its persona is.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub async fn write_facts(&self, run: RunId, facts: &RunFacts, outcome: Outcome) -> Result<()> {
+    pub async fn write_facts(
+        &self,
+        run: &RunRow,
+        facts: &RunFacts,
+        outcome: Outcome,
+    ) -> Result<()> {
         const OUTCOME: &str = "UPDATE runs SET outcome = $2 WHERE id = $1";
-        let mut statements = of_run(run, facts, true);
-        statements.push((OUTCOME.into(), vec![text(run), text(outcome.as_str())]));
+        let mut statements = of_run(run.id, facts, true);
+        statements.push((OUTCOME.into(), vec![text(run.id), text(outcome.as_str())]));
+        let persona = run.persona.as_ref();
+        statements.extend(persona.map(|it| personas::met_earlier(it, run.server_at)));
         self.write("write facts", statements).await.map(drop)
     }
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     domain::Persona,
     facts::line,
-    journal::{Row, Statement, optional, rows_of, text, time},
+    journal::{Row, Statement, Value, optional, rows_of, text, time},
 };
 
 /// For how long the time at which a persona was last met is not renewed. Short, compared with the days for which
@@ -36,17 +36,7 @@ pub(in crate::journal) fn additions(personas: &[line::Persona], at: Timestamp) -
          WHERE personas.last_at < $A OR personas.label <> excluded.label \
          OR personas.mix <> excluded.mix OR COALESCE(personas.cadence, '') <> COALESCE(excluded.cadence, '') \
          OR COALESCE(personas.archetype, '') <> COALESCE(excluded.archetype, personas.archetype, '')";
-    let rows = personas.iter().map(|persona| {
-        let mix = serde_json::to_string(&persona.mix).unwrap_or_default();
-        vec![
-            text(&persona.id),
-            text(&persona.label),
-            optional(persona.archetype.as_ref()),
-            optional(persona.cadence.as_ref()),
-            text(mix),
-            time(at),
-        ]
-    });
+    let rows = personas.iter().map(|persona| values(persona, at));
     let statements = rows_of(ADD, ROW, rows.collect()).map(|(insert, mut values)| {
         let number = values.len() + 1;
         values.push(time(at - A_MOMENT));
@@ -54,6 +44,27 @@ pub(in crate::journal) fn additions(personas: &[line::Persona], at: Timestamp) -
         ((insert.into_owned() + &update).into(), values)
     });
     statements.collect()
+}
+
+/// The statement that stores a persona whose run is found later. Of a known persona only the times are changed.
+pub(super) fn met_earlier(persona: &Persona, at: Timestamp) -> Statement {
+    const TIMES: &str = " ON CONFLICT (id) DO UPDATE SET \
+         first_at = CASE WHEN excluded.first_at < personas.first_at THEN excluded.first_at ELSE personas.first_at END, \
+         last_at = CASE WHEN excluded.last_at > personas.last_at THEN excluded.last_at ELSE personas.last_at END";
+    (format!("{ADD} VALUES {ROW}{TIMES}").into(), values(&persona_line(persona), at))
+}
+
+fn values(persona: &line::Persona, at: Timestamp) -> Vec<Value> {
+    // Names and numbers always encode.
+    let mix = serde_json::to_string(&persona.mix).unwrap_or_default();
+    vec![
+        text(&persona.id),
+        text(&persona.label),
+        optional(persona.archetype.as_ref()),
+        optional(persona.cadence.as_ref()),
+        text(mix),
+        time(at),
+    ]
 }
 
 pub(super) fn read(row: &Row) -> Result<line::Persona, String> {

@@ -1,5 +1,6 @@
 //! The rules that must hold after the crashes, checked with devstack's own counters and the journal.
 
+mod facts;
 mod money;
 mod rows;
 mod sessions;
@@ -53,6 +54,7 @@ pub(crate) async fn check(
     rows::check(world, &runs, &mut findings).await;
     sessions::check(world, &runs, auth_faults, &mut findings);
     money::check(world, &journal, &runs, (counts, most_lost), &mut findings).await?;
+    facts::check(&journal, &runs, &mut findings).await?;
     let depth = journal.outbox_depth().await?;
     findings.expect(depth.actions + depth.feedback + depth.dead == 0, || {
         format!("the outbox is not empty: {depth:?}")

@@ -3,8 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use devstack::{
-    Devstack, Options as PeerOptions, auth::SeedPersona, catalog, clock::Clock, marked::Marked,
-    mcp::ToolSet,
+    Devstack, Options as PeerOptions,
+    auth::SeedPersona,
+    catalog,
+    clock::Clock,
+    marked::Marked,
+    mcp::{PlantedFault, Shows, ToolSet},
 };
 use mana_persona_runner::domain::{Cadence, derive_password};
 
@@ -41,8 +45,10 @@ impl World {
         let mut options = PeerOptions::default();
         options.claude.latency = MODEL_LATENCY;
         options.mcp.tools = ToolSet::Empty;
+        options.mcp.seed = seed;
         let peers = Devstack::start(options, Clock::starting_at(START.parse()?)).await?;
         let marked = Marked::begin(&peers, seed, REPLIES, TOOL_LATENCY)?;
+        plant_faults(&peers);
         let mut personas = catalog::personas();
         for persona in personas.iter_mut().take(HOURLY) {
             persona.cadence = "hourly".into();
@@ -51,6 +57,22 @@ impl World {
         let users = peers.auth.seed(&personas, password).await?;
         let cadences = users.into_iter().zip(personas.iter().map(cadence)).collect();
         Ok(Self { peers, cadences, marked })
+    }
+}
+
+/// Plants faults of the product, so that runs have failures of several kinds whatever the crashes hit. Each fault is
+/// an answer: a call without one is repeated if it only reads, and each call must be carried out once.
+fn plant_faults(peers: &Devstack) {
+    let locked = Shows::Text("Entry {uuid} ({title}) is locked since {time}".into());
+    let full = Shows::Coded { code: "GARDEN_FULL".into(), message: "bed {number} is full".into() };
+    let invalid = Shows::Invalid { path: "text".into(), message: "Too small".into() };
+    for fault in [
+        PlantedFault::new("locked", locked).at(["diary.write"]).sometimes(20),
+        PlantedFault::new("full", full).at(["garden.plant"]).sometimes(20),
+        PlantedFault::new("invalid", invalid).sometimes(5),
+        PlantedFault::new("denied", Shows::Denied("rate-limit".into())).sometimes(2),
+    ] {
+        peers.mcp.plant(fault);
     }
 }
 

@@ -52,7 +52,7 @@ async fn its_ended_runs_get_facts_and_its_unfinished_ones_are_still_there() {
     while let Some(run) = journal.runs_without_facts(1, 1).await.unwrap().pop() {
         assert_eq!((run.server_at, run.server_time), (run.started_at, None));
         let facts = facts(run.id, run.server_at, 2, &[7]);
-        journal.write_facts(run.id, &facts, Outcome::Done).await.unwrap();
+        journal.write_facts(&run, &facts, Outcome::Done).await.unwrap();
         filled += 1;
     }
     assert_eq!(filled, 3);

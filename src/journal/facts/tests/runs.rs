@@ -129,7 +129,10 @@ async fn runs_without_facts_are_those_that_ended_with_steps_and_each_is_one_only
     // What has no facts yet keeps its steps.
     assert_eq!(journal.prune(at(90)).await.unwrap(), 1);
     assert_eq!(journal.steps(without).await.unwrap().len(), 1);
-    journal.write_facts(without, &facts(without, at(1), 2, &[7]), Outcome::Stopped).await.unwrap();
+    let row = journal.run(without).await.unwrap().unwrap();
+    let made = facts(without, at(1), 2, &[7]);
+    journal.write_facts(&row, &made, Outcome::Stopped).await.unwrap();
+    assert_eq!(journal.facts_of(without).await.unwrap(), Some(made));
     assert_eq!(ids(1).await, []);
     let row = journal.run(without).await.unwrap().unwrap();
     assert_eq!(row.outcome, Some(Outcome::Stopped));
