@@ -18,6 +18,7 @@ mod env_example;
 mod facts_files;
 mod failing_tools;
 mod fleet;
+mod fourteen_days;
 mod full_disk;
 mod fuzz_corpora;
 mod gauges;
