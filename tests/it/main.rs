@@ -9,6 +9,7 @@ mod backfill;
 mod budget;
 mod control;
 mod cost;
+mod deployed_days;
 mod deployments;
 mod diag;
 mod diag_guard;
