@@ -19,10 +19,10 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 const HOSTILE: &str = "<script>alert(1)</script>|`x`\u{202e}\0\u{1b}[2J\n# Titel\r\u{2028}";
 
 /// A file of a test, deleted at the end of the test.
-struct FactsFile(PathBuf);
+pub(crate) struct FactsFile(PathBuf);
 
 impl FactsFile {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let name = format!("facts-{}.jsonl", uuid::Uuid::now_v7());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let mut file = std::fs::File::create(&path).unwrap();
@@ -42,7 +42,7 @@ impl FactsFile {
     }
 
     /// What `frictions` prints for the file.
-    async fn answer(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn answer(&self, arguments: &[&str]) -> String {
         let Finished { code, stdout, stderr } = self.frictions(arguments).await;
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
         stdout

@@ -16,7 +16,7 @@ mod mischief;
 mod rating;
 mod sample;
 
-use ledger::Ledger;
+use ledger::{Ledger, Liking};
 use sample::Sampler;
 
 /// Phrases in lower case with which the client tells the persona to end its day.
@@ -82,7 +82,7 @@ fn plan(
     if choice["type"] == "none" || (is_over(request, part) && !forced) {
         return Vec::new();
     }
-    let ledger = Ledger::of(request);
+    let (ledger, liking) = (Ledger::of(request), Liking::of(request));
     let mut candidates = ledger.candidates(request);
     if let Some(name) = choice["name"].as_str() {
         candidates.retain(|tool| tool["name"] == name);
@@ -103,7 +103,7 @@ fn plan(
         kind.sort_by_cached_key(|tool| {
             (
                 ledger.times_called(tool),
-                ledger.rank(tool, request) + sampler.dice.below(2 + part.manner.variety),
+                liking.rank(tool) + sampler.dice.below(2 + part.manner.variety),
             )
         });
         for tool in kind {

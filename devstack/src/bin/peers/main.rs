@@ -3,7 +3,7 @@
 //!
 //! `cargo run --bin peers -- [MILLISECONDS_A_MODEL_REPLY_TAKES] [FILE_OF_PLANTED_FAULTS]`
 //!
-//! The file has a JSON list of `devstack::mcp::PlantedFault`. Each line of the standard input is a command
+//! The file has a JSON list of `devstack::mcp::PlantedFault`; `faults.json` in the folder of this file is one. Each line of the standard input is a command
 //! (`commands`), which is answered with one line of JSON.
 
 mod commands;
@@ -71,4 +71,15 @@ async fn serve(latency: Duration, faults: Vec<PlantedFault>) -> Result<(), Box<d
     };
     tokio::task::spawn_blocking(ended).await??;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_faults_of_the_example_can_be_planted() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/peers/faults.json");
+        assert_eq!(planted(file).unwrap().len(), 6);
+    }
 }

@@ -1,7 +1,7 @@
 //! What the persona learns from the conversation: which modules it prefers, which tools it has used, and the
 //! ids in their results.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -59,27 +59,10 @@ impl Ledger {
             !is_destructive(tool) && !self.just_failed.iter().any(|failed| failed == name)
         };
         let all: Vec<&Value> = request.tools.iter().filter(usable).collect();
+        let liking = Liking::of(request);
         let liked: Vec<&Value> =
-            all.iter().copied().filter(|tool| self.rank(tool, request) < UNMENTIONED).collect();
+            all.iter().copied().filter(|tool| liking.rank(tool) < UNMENTIONED).collect();
         if liked.is_empty() { all } else { liked }
-    }
-
-    /// Position of the tool's module among the modules that the first user message mentions.
-    pub(super) fn rank(&self, tool: &Value, request: &ParsedRequest) -> usize {
-        let module = module_of(tool["name"].as_str().unwrap_or_default());
-        let text = request.first_user_text();
-        let mut words = words(&text);
-        let mut earlier: Vec<&str> = Vec::new();
-        let found = words.any(|word| {
-            let found = word == module;
-            // Only words that name a module of some tool count.
-            let is_module = request.tool_names().iter().any(|name| module_of(name) == word);
-            if !found && is_module && !earlier.contains(&word) {
-                earlier.push(word);
-            }
-            found
-        });
-        if found { earlier.len() } else { UNMENTIONED }
     }
 
     pub(super) fn times_called(&self, tool: &Value) -> usize {
@@ -104,7 +87,30 @@ impl Ledger {
     }
 }
 
+/// The modules that the first user message mentions, each once, in the order in which it does.
+pub(super) struct Liking(Vec<String>);
+
 const UNMENTIONED: usize = usize::MAX / 2;
+
+impl Liking {
+    pub(super) fn of(request: &ParsedRequest) -> Self {
+        let modules: HashSet<&str> = request.tool_names().into_iter().map(module_of).collect();
+        let text = request.first_user_text();
+        let mut mentioned: Vec<String> = Vec::new();
+        for word in words(&text).filter(|word| modules.contains(word)) {
+            if !mentioned.iter().any(|earlier| earlier == word) {
+                mentioned.push(word.to_owned());
+            }
+        }
+        Self(mentioned)
+    }
+
+    /// Position of the tool's module among them.
+    pub(super) fn rank(&self, tool: &Value) -> usize {
+        let module = module_of(tool["name"].as_str().unwrap_or_default());
+        self.0.iter().position(|mentioned| mentioned == module).unwrap_or(UNMENTIONED)
+    }
+}
 
 /// The module in a wire name: the part before the first `_`.
 pub(super) fn module_of(wire_name: &str) -> &str {
