@@ -83,6 +83,22 @@ impl Deployments {
         self.look(at, None).await;
     }
 
+    /// Like [`Self::follow`], at the end of a run. Releases wait for the next tick, so that the end of a run costs a
+    /// look only if PRODUCT_VERSION_URL was not asked within the last [`PERIOD`].
+    pub(super) async fn follow_at_end(&self, at: Timestamp) {
+        let is_released = || {
+            let current = self.current.lock();
+            current.as_ref().is_some_and(|it| it.source == DeploymentSource::Release)
+        };
+        if self.product.is_none() || is_released() {
+            return;
+        }
+        let mut asked = self.asked.lock().await;
+        if !asked.is_fresh(self.clock.now()) {
+            self.note(self.find(&mut asked, at, None).await);
+        }
+    }
+
     /// Like [`Self::follow`], at the begin of a session: if nothing else tells which build is deployed, the version of
     /// the server and the tools that it listed do. Returns the number of the current deployment if they do.
     pub(super) async fn meet_server(
@@ -91,7 +107,9 @@ impl Deployments {
         tools: &Arc<[Tool]>,
         at: Timestamp,
     ) -> Option<i64> {
-        self.look(at, Some((version, tools))).await;
+        if !self.is_met(version, tools) {
+            self.look(at, Some((version, tools))).await;
+        }
         let current = self.current.lock();
         let told = current.as_ref().filter(|it| it.source == DeploymentSource::ServerInfo);
         told.map(|deployment| deployment.number)
@@ -115,6 +133,28 @@ impl Deployments {
             self.note(self.find(&mut asked, at, None).await);
         }
         Ok(released)
+    }
+
+    /// Whether a server with this version and these tools changes nothing about the current deployment.
+    fn is_met(&self, version: Option<&str>, tools: &Arc<[Tool]>) -> bool {
+        let Some(current) = self.current.lock().clone() else { return false };
+        match current.source {
+            DeploymentSource::Release => true,
+            DeploymentSource::Url => self.product.is_some(),
+            DeploymentSource::Env => {
+                self.set.as_ref().is_some_and(|set| set.as_str() == current.version)
+            }
+            DeploymentSource::ServerInfo => {
+                self.product.is_none()
+                    && self.set.is_none()
+                    && self.version_of(version, tools) == current.version
+            }
+        }
+    }
+
+    /// The version of a server, by its own version and the tools that it lists.
+    fn version_of(&self, version: Option<&str>, tools: &Arc<[Tool]>) -> String {
+        format!("{}~{}", version.unwrap_or("unknown"), self.hash(tools))
     }
 
     async fn look(&self, at: Timestamp, server: Option<Server<'_>>) {
@@ -169,8 +209,7 @@ impl Deployments {
             (None, ..) if was_told() => return Ok(None),
             (None, Some(set), _) => (set.to_string(), DeploymentSource::Env),
             (None, None, Some((version, tools))) => {
-                let version = format!("{}~{}", version.unwrap_or("unknown"), self.hash(tools));
-                (version, DeploymentSource::ServerInfo)
+                (self.version_of(version, tools), DeploymentSource::ServerInfo)
             }
             (None, None, None) => return Ok(None),
         };
@@ -180,9 +219,7 @@ impl Deployments {
     /// The last version that the product has told. The product is asked at most every [`PERIOD`].
     async fn ask(&self, product: &ProductClient, asked: &mut Asked) -> Option<ProductVersion> {
         let now = self.clock.now();
-        // After the clock was set back, the time of the last request says nothing.
-        let is_fresh = |at: Timestamp| at <= now && now.duration_since(at) < PERIOD;
-        if !asked.at.is_some_and(is_fresh) {
+        if !asked.is_fresh(now) {
             let answer = product.version().await;
             asked.at = Some(now);
             asked.note(answer);
@@ -208,6 +245,12 @@ impl Deployments {
 }
 
 impl Asked {
+    /// Whether the product was asked within the last [`PERIOD`].
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        // After the clock was set back, the time of the last request says nothing.
+        self.at.is_some_and(|at| at <= now && now.duration_since(at) < PERIOD)
+    }
+
     /// Notes an answer. Only the first failure in a row is logged.
     fn note(&mut self, answer: Result<ProductVersion, ProductError>) {
         let was_failing = std::mem::replace(&mut self.is_failing, answer.is_err());

@@ -40,10 +40,11 @@ impl Fleet {
         self.shutdown.unless_stopping(self.deployments.follow(at)).await;
     }
 
-    /// The number of the current deployment, looked up now, at the end of a run. The daemon's stop does not wait for the
+    /// The number of the deployment that is current at the end of a run. The daemon's stop does not wait for the
     /// product: the deployment that was looked up last counts then.
     pub(super) async fn deployment_at_end(&self) -> Option<i64> {
-        self.follow_deployments().await;
+        let at = self.server_time.at(self.clock.now());
+        self.shutdown.unless_stopping(self.deployments.follow_at_end(at)).await;
         self.deployments.current()
     }
 
