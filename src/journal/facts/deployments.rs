@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::{optional_words, words};
 use crate::{
     domain::{Label, labels},
     facts::line,
-    journal::{Journal, JournalError, Result, Row, optional, text, time},
+    journal::{Journal, JournalError, Result, Row, text, time},
 };
 
 labels! {
@@ -93,7 +94,7 @@ impl Journal {
             return Ok(None);
         }
         let statements = [ADOPT, END].map(|sql| (sql.into(), vec![time(at)]));
-        let adopted = self.write("adopt releases", statements.into()).await?;
+        let adopted = self.write_facts_alone("adopt releases", statements.into()).await?;
         let adopted: std::result::Result<Vec<_>, _> = adopted.iter().map(read).collect();
         Ok(adopted.map_err(of_row)?.into_iter().max_by_key(|deployment| deployment.number))
     }
@@ -126,13 +127,13 @@ impl Journal {
             return Ok(newest);
         }
         // Another process may add a deployment meanwhile, so the statements look for themselves.
-        let values = vec![text(version), text(source.as_str()), optional(note), time(at)];
+        let values = vec![words(version), text(source.as_str()), optional_words(note), time(at)];
         let mut statements = vec![(ADD.into(), values)];
         if at.is_some() {
             statements.push((END.into(), vec![time(at)]));
         }
         statements.push((NEWEST.into(), vec![]));
-        let rows = self.write("note a deployment", statements).await?;
+        let rows = self.write_facts_alone("note a deployment", statements).await?;
         read(rows.first().ok_or_else(|| of_row("there is none".into()))?).map_err(of_row)
     }
 
