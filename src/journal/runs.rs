@@ -215,7 +215,7 @@ impl Journal {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
              ended_at = $10, held_since = $9, next_eligible_at = $11, outcome = $12, \
-             deployment_end = $13 WHERE id = $1 AND state IN ('running', 'rating_owed')";
+             deployment_end = COALESCE($13, deployment_end, deployment) WHERE id = $1 AND state IN ('running', 'rating_owed')";
         let has_ended = ended.state != RunState::Running;
         let mut end = vec![text(id), text(ended.state.as_str()), text(ended.stage)];
         let counts = [ended.replies as usize, ended.calls, ended.call_errors, ended.ratings];

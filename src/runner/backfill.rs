@@ -65,7 +65,7 @@ impl Fleet {
         let observed = observer.observed();
         let shift = run.server_at.duration_since(run.started_at);
         let outcome = run.outcome.unwrap_or_else(|| outcome_of(run, observed.day));
-        let facts = extract(&observed, &run.id.to_string(), shift);
+        let facts = extract(&observed, &run.id.to_string(), outcome, shift);
         self.journal.write_facts(run.id, &facts, outcome).await
     }
 }
