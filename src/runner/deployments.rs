@@ -259,3 +259,56 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{config::VersionUrl, domain::Redactor, metrics::Metrics};
+
+    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+
+    /// Those of a product that has told the version "1" just now and no longer answers.
+    async fn told(journal: &Journal) -> Deployments {
+        journal.meet_deployment("1", DeploymentSource::Url, NOON).await.unwrap();
+        let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
+        let url = VersionUrl::parse("http://127.0.0.1:9/#/version").unwrap();
+        let config = ProductConfig { version_url: Some(url), version: None };
+        let (journal, clock) = (journal.clone(), Clock::manual(NOON));
+        let deployments = Deployments::load(journal, clock, http.unwrap(), &config).await.unwrap();
+        let version = ProductVersion::parse("1").ok();
+        *deployments.asked.lock() = Asked { at: Some(NOON), version, is_failing: false };
+        deployments
+    }
+
+    #[tokio::test]
+    async fn a_run_shares_a_fresh_answer_without_waiting_and_waits_a_bounded_time_for_another_one()
+    {
+        let journal = Journal::in_memory().await.unwrap();
+        let deployments = told(&journal).await;
+        let _stuck = deployments.looking.lock().await;
+        let of_run = || deployments.of_run(NOON, None);
+        assert_eq!(of_run().now_or_never(), Some(Some(1)));
+        deployments.clock.advance(Duration::from_secs(30));
+        assert_eq!(of_run().now_or_never(), None, "it must be asked again");
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(of_run().await, Some(1));
+        assert_eq!(begun.elapsed().as_secs(), LOOK_LIMIT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_release_of_the_command_line_waits_for_a_tick_and_nothing_else_is_met_meanwhile() {
+        let journal = Journal::in_memory().await.unwrap();
+        let deployments = told(&journal).await;
+        journal.release("3", None).await.unwrap();
+        // An answer to a question that was asked before the release.
+        deployments.asked.lock().version = ProductVersion::parse("2").ok();
+        assert_eq!(deployments.of_run(NOON, None).await, Some(1));
+        deployments.follow(NOON).await;
+        assert_eq!(deployments.of_run(NOON, None).await, Some(2));
+        let current = journal.current_deployment().await.unwrap().unwrap();
+        assert_eq!((current.number, &*current.version), (2, "3"));
+    }
+}
