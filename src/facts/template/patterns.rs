@@ -16,13 +16,13 @@ const SEPARATORS: [char; 8] = [' ', ':', '=', '(', '/', '"', '\'', '#'];
 /// `line` with placeholders, cut to [`LONGEST`] characters. What is left of a word of which a part was replaced may
 /// be replaced in turn, so that a second replacement would change nothing.
 pub(super) fn replace(line: &str) -> String {
-    let mut line = replaced(line);
+    let mut before = line.to_owned();
     loop {
-        let next = replaced(&line);
-        if next == line {
-            return line;
+        let after = replaced(&before);
+        if after == before {
+            return after;
         }
-        line = next;
+        before = after;
     }
 }
 
@@ -290,5 +290,11 @@ fn starts_with_word(text: &str) -> bool {
 }
 
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == CUT
+    // The first arms only save the time of the tables of Unicode.
+    match c {
+        '\0'..='\x7f' => c.is_ascii_alphanumeric() || c == '_',
+        CUT => true,
+        OPEN | CLOSE => false,
+        _ => c.is_alphanumeric(),
+    }
 }

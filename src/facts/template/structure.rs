@@ -58,11 +58,12 @@ pub fn rejected_fields(text: &str) -> Vec<(String, String)> {
         let fields = fields.split(", ").filter_map(|field| field.split_once(' '));
         return fields.map(|(path, code)| (safe(path, "."), safe(code, "invalid"))).collect();
     }
-    let has_wording = ["Input validation error", "Invalid arguments for tool"]
-        .iter()
-        .any(|words| text.contains(words));
+    let has_wording = || {
+        let wordings = ["Input validation error", "Invalid arguments for tool"];
+        wordings.iter().any(|words| text.contains(words))
+    };
     let issues = match text.find('[') {
-        Some(at) if at == 0 || has_wording => &text[at + 1..],
+        Some(at) if at == 0 || has_wording() => &text[at + 1..],
         _ => return Vec::new(),
     };
     items(issues).filter_map(|issue: Issue| issue.fields()).flatten().collect()

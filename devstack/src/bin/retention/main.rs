@@ -4,8 +4,8 @@
 //! `cargo run --bin retention -- [EVERY]`, where the fleet runs only every EVERY-th day (default 1). It fails
 //! if the file grows in the last month by more than the permanently kept rows explain.
 //!
-//! `cargo run --release --bin retention -- facts PERSONAS DAYS` writes the facts of so many personas and days instead, and
-//! shows the size of the file and how long it takes to read them.
+//! `cargo run --release --bin retention -- facts PERSONAS DAYS [FOLDER]` writes the facts of so many personas and days
+//! instead, and shows the size of the file and how long it takes to read them. The journal stays in FOLDER.
 
 mod facts;
 
@@ -52,14 +52,16 @@ const ACTIONS: usize = 1_500;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [word, personas, days] = &arguments[..]
+    if let [word, personas, days, kept @ ..] = &arguments[..]
         && word == "facts"
+        && kept.len() <= 1
         && let (Ok(personas), Ok(days)) = (personas.parse::<usize>(), days.parse())
     {
         let folder = Folder::new();
+        let place = kept.first().map_or(&*folder.0, Path::new);
         let personas: Result<Vec<_>, _> = (0..personas).map(persona).collect();
         let done = match personas {
-            Ok(personas) => facts::simulate(&folder.0, &personas, days).await,
+            Ok(personas) => facts::simulate(place, &personas, days).await,
             Err(error) => Err(error),
         };
         return done.map_or_else(
@@ -75,7 +77,7 @@ async fn main() -> ExitCode {
         Some(Ok(every)) if (1..=7).contains(&every) => every,
         Some(_) => {
             eprintln!(
-                "usage: retention [EVERY], with EVERY from 1 to 7, or retention facts PERSONAS DAYS"
+                "usage: retention [EVERY], with EVERY from 1 to 7, or retention facts PERSONAS DAYS [FOLDER]"
             );
             return ExitCode::from(64);
         }
