@@ -21,7 +21,7 @@ mod runs;
 mod schema;
 mod steps;
 
-use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt::Display, future::pending, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -37,7 +37,8 @@ pub(crate) use control::{
 };
 pub use error::{JournalError, Kind, Result};
 pub use facts::{
-    DeploymentRow, DeploymentSource, HaltKind, History, TIME_ZONE, TickFacts, persona_line,
+    DeploymentRow, DeploymentSource, HaltKind, History, Searched, TIME_ZONE, TickFacts,
+    persona_line,
 };
 pub use ledger::{Booking, Cap, NoRoom, Spending};
 pub use outbox::{Post, PostKey, PostKind};
@@ -138,12 +139,59 @@ impl Journal {
     /// whether the journal can be written; an error of a single row does not count, because other runs can still be
     /// written.
     async fn write(&self, task: &'static str, statements: Vec<Statement>) -> Result<Vec<Row>> {
-        let written = within_limit(task, self.backend.write(statements)).await;
-        let now = match &written {
-            Ok(_) => None,
-            Err(error) if error.is_of_a_row() => return written,
-            Err(error) => Some(error.to_string()),
-        };
+        let written = self.try_to_write(task, statements).await;
+        if !written.as_ref().is_err_and(JournalError::is_of_a_row) {
+            self.note_trouble(written.as_ref().err());
+        }
+        written
+    }
+
+    /// Like [`Journal::write`], for statements of facts alone. A refusal of them is no trouble of the journal: runs need
+    /// no facts.
+    async fn write_facts_alone(
+        &self,
+        task: &'static str,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Row>> {
+        let written = self.try_to_write(task, statements).await;
+        if !written.as_ref().is_err_and(JournalError::is_refusal) {
+            self.note_trouble(written.as_ref().err());
+        }
+        written
+    }
+
+    /// Executes what `statements` gives for `true`: statements that a run needs, and others about facts. If the database
+    /// refuses these statements, what it gives for `false` is executed, which is without facts.
+    async fn write_with_facts(
+        &self,
+        task: &'static str,
+        run: impl Display,
+        statements: impl Fn(bool) -> Vec<Statement>,
+    ) -> Result<()> {
+        let written = self.try_to_write(task, statements(true)).await;
+        match written {
+            Err(error) if error.is_refusal() => {
+                tracing::error!(run.id = %run, "{error}; tried again without facts");
+                self.write(task, statements(false)).await.map(drop)
+            }
+            written => {
+                self.note_trouble(written.as_ref().err());
+                written.map(drop)
+            }
+        }
+    }
+
+    async fn try_to_write(
+        &self,
+        task: &'static str,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Row>> {
+        within_limit(task, self.backend.write(statements)).await
+    }
+
+    /// Notes that a write has failed with this error, or that it has succeeded.
+    fn note_trouble(&self, error: Option<&JournalError>) {
+        let now = error.map(ToString::to_string);
         let mut trouble = self.trouble.lock();
         match (&*trouble, &now) {
             (None, Some(error)) => tracing::error!(
@@ -154,7 +202,6 @@ impl Journal {
             _ => {}
         }
         *trouble = now;
-        written
     }
 
     /// The rows that can be read. Each of the others is logged once.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{CallRecord, Called, CalledTool, Step, catalog, cause, tool_result};
 use crate::{
     clients::claude::{Reply, StopReason, ToolUse, sendable_id},
-    domain::{Blame, Cause, InputHash, one_line},
+    domain::{Blame, Cause, InputHash, one_line, redact_emails},
     facts::{Observed, ObservedCall},
 };
 
@@ -115,7 +115,9 @@ impl Observer {
     fn take_reply(&mut self, reply: &Reply) {
         self.settle(&[]);
         if reply.stop_reason != StopReason::Refusal {
-            let words: String = one_line(&reply.text()).chars().take(MAX_WORDS).collect();
+            // An address is recognised only as a whole, so the text is cut afterwards.
+            let words = one_line(&reply.text());
+            let words: String = redact_emails(&words).chars().take(MAX_WORDS).collect();
             for call in self.seen.calls.iter_mut().skip(self.answered) {
                 if call.failure.is_some() {
                     call.words.clone_from(&words);

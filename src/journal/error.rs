@@ -14,6 +14,8 @@ pub enum Kind {
     Conflict,
     /// The file is damaged, or is no database.
     Damaged,
+    /// A statement is refused: a table is missing, or a value does not fit.
+    Refused,
     /// The file or its folder cannot be written.
     ReadOnly,
     /// An error of another kind.
@@ -96,5 +98,11 @@ impl JournalError {
     /// Whether the error concerns one row, so that the journal can still be written for other runs.
     pub(crate) fn is_of_a_row(&self) -> bool {
         matches!(self, Self::Row(..) | Self::Failed(_, Kind::Conflict, _))
+    }
+
+    /// Whether the error concerns the rows or the tables of the operation, so that an operation on other tables may
+    /// succeed. A full disk, for example, concerns the whole journal.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.is_of_a_row() || matches!(self, Self::Failed(_, Kind::Damaged | Kind::Refused, _))
     }
 }

@@ -8,20 +8,41 @@ pub(super) mod catalogs;
 mod deployments;
 mod lines;
 mod mutes;
-mod of_run;
+pub(super) mod of_run;
 pub(super) mod personas;
 mod presence;
 mod retention;
 
+pub use backfill::Searched;
 pub use deployments::{DeploymentRow, DeploymentSource};
 pub use lines::History;
 pub use personas::persona_line;
 pub use presence::{HaltKind, TickFacts};
 
-use super::Key;
+use super::{Key, Value, optional, text};
 
 /// The IANA name of the time zone whose dates are the days of the facts: TZ of the daemon that was started last.
 pub const TIME_ZONE: Key<String> = Key::named("time_zone");
+
+/// The longest name of a tool or a module that is kept, in characters.
+const LONGEST_NAME: usize = 128;
+/// How many names a list keeps.
+const MOST_NAMES: usize = 2_000;
+
+/// A text of a fact, without NUL, which Postgres refuses.
+fn words(words: &str) -> Value {
+    text(words.replace('\0', ""))
+}
+
+/// A text of a fact that may be absent, without NUL.
+fn optional_words(words: Option<&str>) -> Value {
+    optional(words.map(|words| words.replace('\0', "")))
+}
+
+/// A name as a list keeps it.
+fn name(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(LONGEST_NAME).collect()
+}
 
 #[cfg(test)]
 mod tests;

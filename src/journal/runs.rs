@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Journal, JournalError, Result, Row, Sql, Value,
-    facts::{persona_line, personas},
+    Journal, JournalError, Result, Row, Sql, Statement, Value,
+    facts::{of_run, persona_line, personas},
     number, optional, outbox, text, time,
 };
 use crate::{
@@ -194,14 +194,24 @@ impl Journal {
         values.extend([time(begun.server_time), Value::Number(begun.deployment)]);
         let settings = [begun.effort, begun.policy, begun.runner, begun.prompt];
         values.extend(settings.map(|text| optional(Some(text).filter(|text| !text.is_empty()))));
-        let take_slot = (TAKE_SLOT.into(), vec![text(slot), text(&persona.user_id)]);
-        let met = personas::additions(&[persona_line(persona)], begun.server_at);
-        let statements = [(BEGIN.into(), values), take_slot].into_iter().chain(met).collect();
-        self.write("begin a run", statements).await.map(drop)
+        let statements = |with_facts: bool| {
+            let mut statements: Vec<Statement> = vec![(BEGIN.into(), values.clone())];
+            if with_facts {
+                let of_slot = vec![text(slot), text(&persona.user_id)];
+                statements.push((TAKE_SLOT.into(), of_slot));
+                statements.extend(personas::additions(&[persona_line(persona)], begun.server_at));
+            }
+            statements
+        };
+        self.write_with_facts("begin a run", id, statements).await
     }
 
     /// Writes the end of a run and the posts of the run, all of them or none. A run that has ended already stays as
     /// it is.
+    ///
+    /// The facts of the run are written with the end. If the database refuses them, the run ends without them, and
+    /// [`Journal::runs_without_facts`] has the run. The deployment of a run's end is that of its first end, because a
+    /// rating that is owed says nothing about a later build.
     ///
     /// # Errors
     /// If the journal cannot be written.
@@ -215,7 +225,10 @@ impl Journal {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
              ended_at = $10, held_since = $9, next_eligible_at = $11, outcome = $12, \
-             deployment_end = COALESCE($13, deployment_end, deployment) WHERE id = $1 AND state IN ('running', 'rating_owed')";
+             deployment_end = COALESCE(deployment_end, $13, CASE WHEN $2 <> 'running' THEN deployment END), \
+             facts = COALESCE($14, facts), \
+             has_calls = COALESCE($15, has_calls) \
+             WHERE id = $1 AND state IN ('running', 'rating_owed')";
         let has_ended = ended.state != RunState::Running;
         let mut end = vec![text(id), text(ended.state.as_str()), text(ended.stage)];
         let counts = [ended.replies as usize, ended.calls, ended.call_errors, ended.ratings];
@@ -224,14 +237,22 @@ impl Journal {
         end.extend([time(has_ended.then_some(now)), time(ended.next_eligible_at)]);
         end.push(optional(has_ended.then_some(ended.outcome.as_str())));
         end.push(Value::Number(ended.deployment_end));
-        let posts = posts.iter().map(|(number, batch)| outbox::addition(id, *number, batch, now));
-        let facts = match has_ended {
-            true => self.replacement_of_facts(id, &ended.facts).await?,
-            false => Vec::new(),
-        };
         // Posts and facts are added only to a run that has not ended, so the end is the last statement.
-        let statements = posts.chain(facts).chain([(END.into(), end)]).collect();
-        self.write("end a run", statements).await.map(drop)
+        let statements = |with_facts: bool| -> Vec<Statement> {
+            let posts = posts.iter();
+            let posts = posts.map(|(number, batch)| outbox::addition(id, *number, batch, now));
+            let facts = if with_facts { of_run::replacement(id, &ended.facts) } else { Vec::new() };
+            let marks = match has_ended {
+                true => of_run::marks(with_facts.then_some(&ended.facts)),
+                false => [Value::Number(None), Value::Number(None)],
+            };
+            let end = end.iter().cloned().chain(marks).collect();
+            posts.chain(facts).chain([(END.into(), end)]).collect()
+        };
+        match has_ended {
+            true => self.write_with_facts("end a run", id, statements).await,
+            false => self.write("end a run", statements(false)).await.map(drop),
+        }
     }
 
     /// The ids of the personas that have a run for this slot which has not failed.
@@ -318,10 +339,16 @@ impl Journal {
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub(crate) async fn give_up(&self, id: RunId, why: &str, now: Timestamp) -> Result<()> {
-        let sql = "UPDATE runs SET state = 'finished', end_reason = $2, updated_at = $3, ended_at = $3 \
-             WHERE id = $1 AND state IN ('running', 'rating_owed')";
-        self.change("give a run up", sql, vec![text(id), text(why), time(now)]).await
+    pub(crate) async fn give_up(
+        &self,
+        id: RunId,
+        (why, outcome): (&str, Outcome),
+        now: Timestamp,
+    ) -> Result<()> {
+        let sql = "UPDATE runs SET state = 'finished', end_reason = $2, updated_at = $3, ended_at = $3, \
+             outcome = $4 WHERE id = $1 AND state IN ('running', 'rating_owed')";
+        let values = vec![text(id), text(why), time(now), text(outcome.as_str())];
+        self.change("give a run up", sql, values).await
     }
 
     /// Notes that the main turn of a run begins, with the id of the tools that it is offered. `deployment` replaces

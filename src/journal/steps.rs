@@ -151,7 +151,8 @@ impl Journal {
 
     /// Stores the tool list that a run begins with, under its hash, and renews the time of a list that is already
     /// stored. Most runs begin with the same list, so its time is renewed once an hour only. `facts` is the list
-    /// without schemas, which is kept for as long as the facts of the runs.
+    /// without schemas, which is kept for as long as the facts of the runs. `met_at` is the time of the run by mana-auth's
+    /// clock.
     ///
     /// # Errors
     /// If the journal cannot be written.
@@ -161,17 +162,24 @@ impl Journal {
         tools: &str,
         facts: &line::Catalog,
         now: Timestamp,
+        met_at: Timestamp,
     ) -> Result<()> {
-        // The list is long: most runs only read its time.
-        let fresh = "SELECT 1 FROM catalogs WHERE hash = $1 AND used_at BETWEEN $2 AND $3";
-        let values = vec![text(hash), time(now - A_MOMENT), time(now)];
-        if !self.rows("look up a tool list", fresh, values).await?.is_empty() {
+        // The list is long: most runs only read its time. What cannot be looked up is written.
+        let fresh = "SELECT 1 FROM catalogs WHERE hash = $1 AND used_at BETWEEN $2 AND $3 \
+             AND EXISTS (SELECT 1 FROM catalog_facts WHERE id = $4)";
+        let values = vec![text(hash), time(now - A_MOMENT), time(now), text(&facts.id)];
+        let found = self.rows("look up a tool list", fresh, values).await;
+        if found.is_ok_and(|rows| !rows.is_empty()) {
             return Ok(());
         }
         const KEEP: &str = "INSERT INTO catalogs (hash, tools, used_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at";
-        let list = (KEEP.into(), vec![text(hash), text(tools), time(now)]);
-        self.write("keep a tool list", vec![list, catalogs::addition(facts, now)]).await.map(drop)
+        let statements = |with_facts: bool| {
+            let list: Statement = (KEEP.into(), vec![text(hash), text(tools), time(now)]);
+            let facts = with_facts.then(|| catalogs::addition(facts, met_at));
+            [list].into_iter().chain(facts).collect()
+        };
+        self.write_with_facts("keep a tool list", "", statements).await
     }
 
     /// The tool list with this hash.

@@ -281,7 +281,7 @@ async fn old_steps_go_and_runs_and_money_stay() {
         }
         runs.push(id);
     }
-    journal.keep_catalog("abc", "[]", &no_tools(), NOON).await.unwrap();
+    journal.keep_catalog("abc", "[]", &no_tools(), NOON, NOON).await.unwrap();
     assert_eq!(journal.prune(NOON).await.unwrap(), 0);
     let mut pruned = 0;
     loop {

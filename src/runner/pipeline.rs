@@ -147,7 +147,8 @@ impl Pipeline {
         // Closing the run may panic again.
         let closing = AssertUnwindSafe(self.go_on(row, Some(PANICKED)));
         if closing.catch_unwind().await.is_err() {
-            self.give_up(id, "given up: it panicked when it was closed").await;
+            let why = "given up: it panicked when it was closed";
+            self.give_up(id, (why, Outcome::Failed)).await;
         }
         let Some(persona) = persona.ok().filter(|persona| holds.why(persona).is_none()) else {
             return;
@@ -215,7 +216,7 @@ impl Pipeline {
                 Persona::known_by_id(user_id)
             }
             (None, Err(_)) => {
-                self.give_up(row.id, NO_PERSONA).await;
+                self.give_up(row.id, (NO_PERSONA, Outcome::Stopped)).await;
                 return Err(NO_PERSONA.to_owned());
             }
         };
@@ -293,8 +294,8 @@ impl Pipeline {
 
     /// Ends a run that cannot even be closed with its actions: its persona is unknown, or closing it
     /// panicked.
-    async fn give_up(&self, id: RunId, why: &str) {
-        tracing::error!(run.id = %id, "a run is given up: {why}");
+    async fn give_up(&self, id: RunId, why: (&str, Outcome)) {
+        tracing::error!(run.id = %id, "a run is given up: {}", why.0);
         if let Err(error) = self.fleet.journal.give_up(id, why, self.fleet.clock.now()).await {
             tracing::error!(run.id = %id, "{error}");
         }

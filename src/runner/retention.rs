@@ -24,15 +24,15 @@ impl Fleet {
     }
 
     async fn sweep(&self) {
-        let swept = async {
-            // First, because facts are made from steps.
-            self.make_missing_facts().await?;
-            self.delete_old_steps().await?;
-            self.delete_old_facts().await
+        let warn = |swept: Result<(), JournalError>| {
+            if let Err(error) = swept {
+                tracing::warn!("{error}; tried again in an hour");
+            }
         };
-        if let Err(error) = swept.await {
-            tracing::warn!("{error}; tried again in an hour");
-        }
+        // First, because facts are made from steps. What fails keeps nothing else from being done.
+        warn(self.make_missing_facts().await);
+        warn(self.delete_old_steps().await);
+        warn(self.delete_old_facts().await);
     }
 
     async fn delete_old_steps(&self) -> Result<(), JournalError> {

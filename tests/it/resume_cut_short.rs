@@ -191,7 +191,7 @@ async fn a_run_stopped_before_any_payment_and_then_killed_leaves_its_slot_free()
     let journal = Journal::open(world.peers.data_folder()).await.unwrap();
     journal.begin_run(run, now).await.unwrap();
     let list = line::Catalog { id: "hash".into(), tools: vec![], hidden: vec![] };
-    journal.keep_catalog("hash", "[]", &list, now).await.unwrap();
+    journal.keep_catalog("hash", "[]", &list, now, now).await.unwrap();
     let opened = TurnOpening { opening: "Guten Morgen!".into(), catalog: "hash".into() };
     let ended = DayEnd::new(How::Stopped, "stopped");
     for (number, step) in [Step::Opened(opened), Step::DayEnded(ended)].iter().enumerate() {

@@ -235,3 +235,21 @@ proptest! {
         prop_assert_eq!(live, resumed);
     }
 }
+
+#[test]
+fn an_address_in_a_quote_is_hidden_also_where_the_quote_is_cut() {
+    let address = "anna.berg@mana.test";
+    for before in [0, 225, 235, 239] {
+        let text = format!("{} {address} weg", "x".repeat(before));
+        let steps = [
+            opened(),
+            replied("", &["a"]),
+            calling("a"),
+            called("a", 1, Some("weg")),
+            told(&[]),
+            replied(&text, &[]),
+        ];
+        let words = observe(steps).calls.remove(0).words;
+        assert!(words.chars().count() <= MAX_WORDS && !words.contains("anna"), "{words}");
+    }
+}

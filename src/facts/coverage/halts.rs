@@ -1,5 +1,7 @@
 //! Absences while nobody was asked who is due: during a pause, and while all use of the model had stopped.
 
+use std::ops::Range;
+
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::days::{date, may_be_due};
@@ -37,8 +39,8 @@ pub struct Member {
     pub last_at: Timestamp,
 }
 
-/// The absences that follow from `halts`: one for each slot that lies wholly or partly in a halt, began before
-/// `end` and is not taken. A slot is taken if `is_taken(persona, slot)` says that it has a run or an absence. Of
+/// The absences that follow from `halts`: one for each slot that lies wholly or partly in a halt, began within
+/// `range` and is not taken. A slot is taken if `is_taken(persona, slot)` says that it has a run or an absence. Of
 /// two halts of a slot the first in `halts` counts. The absences come by slot, then in the order of `personas`;
 /// they are made one by one, and reach back 400 days at most.
 ///
@@ -48,9 +50,10 @@ pub fn derive_absences<'a>(
     personas: &'a [Member],
     is_taken: impl Fn(&str, &str) -> bool + 'a,
     halts: &'a [Halt],
-    end: Timestamp,
+    range: Range<Timestamp>,
 ) -> impl Iterator<Item = Absence> + 'a {
-    let first = halts.iter().map(|halt| halt.from).min().unwrap_or(end);
+    let end = range.end;
+    let first = halts.iter().map(|halt| halt.from).min().unwrap_or(end).max(range.start);
     let span = SignedDuration::from_hours(24 * DAYS);
     let oldest = end.checked_sub(span).unwrap_or(Timestamp::MIN);
     let last_day = date(end, &TimeZone::UTC);
@@ -130,7 +133,7 @@ mod tests {
         let taken: HashSet<_> = taken.iter().copied().collect();
         let is_taken =
             |persona: &str, slot: &str| taken.contains(format!("{persona} {slot}").as_str());
-        derive_absences(members, is_taken, halts, time(end))
+        derive_absences(members, is_taken, halts, Timestamp::MIN..time(end))
             .map(|absence| format!("{} {} {}", absence.persona, absence.slot, absence.why.as_str()))
             .collect()
     }

@@ -216,6 +216,8 @@ fn kind_of(error: &sqlx::Error) -> Kind {
         11 | 26 => Kind::Damaged,
         // SQLITE_CONSTRAINT
         19 => Kind::Conflict,
+        // SQLITE_ERROR, SQLITE_SCHEMA, SQLITE_TOOBIG, SQLITE_MISMATCH, SQLITE_RANGE
+        1 | 17 | 18 | 20 | 25 => Kind::Refused,
         _ => Kind::Other,
     }
 }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::{optional_words, words};
 use crate::{
     domain::{Label, labels},
     facts::line,
-    journal::{Journal, JournalError, Result, Row, optional, text, time},
+    journal::{Journal, JournalError, Result, Row, text, time},
 };
 
 labels! {
@@ -96,7 +97,7 @@ impl Journal {
             return Ok(None);
         }
         let statements = [ADOPT, END].map(|sql| (sql.into(), vec![time(at)]));
-        let adopted = self.write("adopt releases", statements.into()).await?;
+        let adopted = self.write_facts_alone("adopt releases", statements.into()).await?;
         let adopted: std::result::Result<Vec<_>, _> = adopted.iter().map(read).collect();
         Ok(adopted.map_err(of_row)?.into_iter().max_by_key(|deployment| deployment.number))
     }
@@ -131,13 +132,13 @@ impl Journal {
             return Ok(Some(found));
         }
         // Another process may add a deployment meanwhile, so the statements look for themselves.
-        let values = vec![text(version), text(source.as_str()), optional(note), time(at)];
+        let values = vec![words(version), text(source.as_str()), optional_words(note), time(at)];
         let mut statements = vec![(format!("{ADD}{condition}").into(), values)];
         if at.is_some() {
             statements.push((END.into(), vec![time(at)]));
         }
         statements.push((last.into(), vec![]));
-        let rows = self.write("note a deployment", statements).await?;
+        let rows = self.write_facts_alone("note a deployment", statements).await?;
         rows.first().map(read).transpose().map_err(of_row)
     }
 

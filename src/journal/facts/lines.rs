@@ -3,6 +3,8 @@
 mod derived;
 mod rows;
 
+use std::ops::Range;
+
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{TIME_ZONE, catalogs, deployments, mutes, personas, presence};
@@ -139,7 +141,8 @@ impl Journal {
         lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
         lines.read(HITS, &days, rows::hit, Line::Hit).await?;
         lines.read(TOOLS, &days, rows::tool, Line::Tool).await?;
-        lines.read_absences(&slots).await?;
+        // Slots are days and hours of UTC.
+        lines.read_absences(&slots, times(range, &TimeZone::UTC)).await?;
         lines.read(TICKS, &days, rows::tick, Line::Tick).await?;
         lines.read(MUTES, &days, mutes::read, Line::Mute).await
     }
@@ -172,11 +175,17 @@ impl<F: FnMut(Line)> Lines<'_, F> {
 }
 
 /// When these days begin and end in `zone`.
-fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> Vec<Value> {
+fn times(range: Option<(Date, Date)>, zone: &TimeZone) -> Range<Timestamp> {
     let midnight = |date: Date| zone.to_timestamp(date.at(0, 0, 0, 0)).ok();
     let from = range.and_then(|(from, _)| midnight(from)).unwrap_or(Timestamp::MIN);
     let end = range.and_then(|(_, to)| midnight(to.tomorrow().ok()?)).unwrap_or(Timestamp::MAX);
-    vec![time(from), time(end)]
+    from..end
+}
+
+/// [`times`], for a query.
+fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> Vec<Value> {
+    let Range { start, end } = times(range, zone);
+    vec![time(start), time(end)]
 }
 
 /// The first slot of these days, and the first slot after them.

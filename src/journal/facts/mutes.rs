@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::words;
 use crate::{
     facts::line,
     journal::{Journal, Result, Row, text, time},
@@ -23,8 +24,8 @@ impl Journal {
              SELECT id, $2, $3, $4 FROM issues WHERE id = $1 ON CONFLICT (issue) DO UPDATE \
              SET muted_at = excluded.muted_at, muted_until = excluded.muted_until, \
              reason = excluded.reason RETURNING issue";
-        let values = vec![text(issue), time(from), time(until), text(reason)];
-        Ok(!self.write("mute an issue", vec![(sql.into(), values)]).await?.is_empty())
+        let values = vec![text(issue), time(from), time(until), words(reason)];
+        Ok(!self.write_facts_alone("mute an issue", vec![(sql.into(), values)]).await?.is_empty())
     }
 
     /// Ends the mute of an issue, if there is one. Returns false if there is no such issue.

@@ -1,5 +1,6 @@
 //! Writing the facts of one run.
 
+use super::{optional_words, words};
 use crate::{
     domain::{Cause, Next, Outcome, RunId, UnratedWhy},
     facts::{EXTRACTOR, FINGERPRINT, Fingerprint, RunFacts, SeenIssue, line},
@@ -17,83 +18,85 @@ const MODULES: &str = "INSERT INTO run_modules (run_id, module, rating, grounded
 const MODULE: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 impl Journal {
-    /// The statements that replace the facts of a run, for the transaction that ends the run. There are none if the
-    /// run has ended already.
-    ///
-    /// # Errors
-    /// If the journal cannot be read.
-    pub(in crate::journal) async fn replacement_of_facts(
-        &self,
-        run: RunId,
-        facts: &RunFacts,
-    ) -> Result<Vec<Statement>> {
-        // Only one task ends a run, so no other end comes between this query and the transaction.
-        let sql = "SELECT facts FROM runs WHERE id = $1 AND state IN ('running', 'rating_owed')";
-        let rows = self.rows("look up a run", sql, vec![text(run)]).await?;
-        let Some(row) = rows.first() else { return Ok(Vec::new()) };
-        let has_facts = row.number("facts") != Some(0);
-        Ok(of_run(run, facts, has_facts))
-    }
-
-    /// Writes the facts of a run that ended in an earlier version of this program.
+    /// Writes the facts of a run that ended without them.
     ///
     /// # Errors
     /// If the journal cannot be written.
     pub async fn write_facts(&self, run: RunId, facts: &RunFacts, outcome: Outcome) -> Result<()> {
-        const OUTCOME: &str = "UPDATE runs SET outcome = $2 WHERE id = $1";
-        let mut statements = of_run(run, facts, true);
-        statements.push((OUTCOME.into(), vec![text(run), text(outcome.as_str())]));
-        self.write("write facts", statements).await.map(drop)
+        const DONE: &str = "UPDATE runs SET outcome = $2, facts = $3, has_calls = $4 WHERE id = $1 \
+             AND state IN ('finished', 'failed')";
+        let mut statements = of_run(run, facts, "'finished', 'failed'");
+        let done = [text(run), text(outcome.as_str())].into_iter().chain(marks(Some(facts)));
+        statements.push((DONE.into(), done.collect()));
+        self.write_facts_alone("write facts", statements).await.map(drop)
     }
 }
 
-/// The statements that write the facts of a run; with `replaces`, in the place of others.
-fn of_run(run: RunId, facts: &RunFacts, replaces: bool) -> Vec<Statement> {
-    const DELETE: [&str; 4] = [
-        "DELETE FROM calls WHERE run_id = $1",
-        "DELETE FROM run_tools WHERE run_id = $1",
-        "DELETE FROM run_modules WHERE run_id = $1",
-        "DELETE FROM issue_hits WHERE run_id = $1",
-    ];
-    const DONE: &str = "UPDATE runs SET facts = $2, has_calls = $3 WHERE id = $1";
-    let deletions = DELETE.iter().filter(|_| replaces);
-    let mut statements: Vec<Statement> =
-        deletions.map(|&sql| (sql.into(), vec![text(run)])).collect();
-    statements.extend(facts.hits.iter().flat_map(|(issue, hit)| hit_of(run, issue, hit)));
+/// The statements that replace the facts of a run, for the transaction that ends the run. They change nothing if the
+/// run has ended already.
+pub(in crate::journal) fn replacement(run: RunId, facts: &RunFacts) -> Vec<Statement> {
+    of_run(run, facts, "'running', 'rating_owed'")
+}
+
+/// The columns `facts` and `has_calls` of a run with these facts, or with none.
+pub(in crate::journal) fn marks(facts: Option<&RunFacts>) -> [Value; 2] {
+    let has_calls = facts.is_some_and(|facts| !facts.calls.is_empty());
+    [number(facts.map_or(0, |_| EXTRACTOR)), number(has_calls)]
+}
+
+/// The statements that write the facts of a run in the place of others, if the run is in one of these states.
+fn of_run(run: RunId, facts: &RunFacts, states: &str) -> Vec<Statement> {
+    let is_open = format!("EXISTS (SELECT 1 FROM runs WHERE id = $1 AND state IN ({states}))");
+    let delete = |table| -> Statement {
+        (format!("DELETE FROM {table} WHERE run_id = $1 AND {is_open}").into(), vec![text(run)])
+    };
+    let mut statements: Vec<_> =
+        ["calls", "run_tools", "run_modules", "issue_hits"].map(delete).into();
+    statements.extend(facts.hits.iter().flat_map(|(issue, hit)| hit_of(run, issue, hit, &is_open)));
+    // The first value of the first row, $1, is the run.
+    let mut add = |head: &str, row: &str, rows: Vec<Vec<Value>>| {
+        let select = format!("{head} SELECT * FROM (");
+        let inserts = rows_of(&select, row, rows);
+        statements.extend(inserts.map(|(insert, values)| -> Statement {
+            (format!("{insert}) AS fact WHERE {is_open}").into(), values)
+        }));
+    };
     let calls = facts.calls.iter().map(|(call, issue)| call_of(run, call, *issue));
-    statements.extend(rows_of(CALLS, CALL, calls.collect()));
-    statements.extend(rows_of(TOOLS, TOOL, facts.tools.iter().map(|t| tool_of(run, t)).collect()));
-    let modules = facts.modules.iter().map(|module| module_of(run, module));
-    statements.extend(rows_of(MODULES, MODULE, modules.collect()));
-    let has_calls = !facts.calls.is_empty();
-    statements.push((DONE.into(), vec![text(run), number(EXTRACTOR), number(has_calls)]));
+    add(CALLS, CALL, calls.collect());
+    add(TOOLS, TOOL, facts.tools.iter().map(|tool| tool_of(run, tool)).collect());
+    add(MODULES, MODULE, facts.modules.iter().map(|module| module_of(run, module)).collect());
     statements
 }
 
 /// The statements that add an issue, unless it is known, and a run that had it. The first failure of the issue is the
 /// earliest one, in whatever order the runs end.
-fn hit_of(run: RunId, issue: &SeenIssue, hit: &line::Hit) -> [Statement; 3] {
+fn hit_of(run: RunId, issue: &SeenIssue, hit: &line::Hit, is_open: &str) -> [Statement; 3] {
     // A row without a free id is left out: two ids of 20 and 30 bits would have to be taken by others.
     const ADD: &str = "INSERT INTO issues (id, fingerprint, fingerprint_version, cause, tool, template, \
          first_at, first_run, first_call, first_deployment) \
-         SELECT CASE WHEN EXISTS (SELECT 1 FROM issues WHERE id = $2) THEN $3 ELSE $2 END, \
-         $1, $4, $5, $6, $7, $8, $9, $10, (SELECT deployment FROM runs WHERE id = $9) \
-         WHERE NOT EXISTS (SELECT 1 FROM issues WHERE fingerprint = $1) ON CONFLICT DO NOTHING";
-    const EARLIER: &str = "UPDATE issues SET first_at = $2, first_run = $3, first_call = $4, \
-         first_deployment = (SELECT deployment FROM runs WHERE id = $3) \
-         WHERE fingerprint = $1 AND (first_at, first_run, first_call) > ($2, $3, $4)";
+         SELECT CASE WHEN EXISTS (SELECT 1 FROM issues WHERE id = $3) THEN $4 ELSE $3 END, \
+         $2, $5, $6, $7, $8, $9, $1, $10, (SELECT deployment FROM runs WHERE id = $1) \
+         WHERE NOT EXISTS (SELECT 1 FROM issues WHERE fingerprint = $2)";
+    const EARLIER: &str = "UPDATE issues SET first_at = $3, first_run = $1, first_call = $4, \
+         first_deployment = (SELECT deployment FROM runs WHERE id = $1) \
+         WHERE fingerprint = $2 AND (first_at, first_run, first_call) > ($3, $1, $4)";
     const HIT: &str = "INSERT INTO issue_hits (run_id, issue, calls, recovered, tools) \
-         SELECT $2, id, $3, $4, $5 FROM issues WHERE fingerprint = $1";
+         SELECT $1, id, $3, $4, $5 FROM issues WHERE fingerprint = $2";
     let SeenIssue { fingerprint, tool, cause, template, at, call } = issue;
-    let of = || number(fingerprint.0);
-    let mut add = vec![of(), text(fingerprint.short_id()), text(fingerprint.long_id())];
-    add.extend([number(FINGERPRINT), text(cause.as_str()), optional(tool.as_ref())]);
-    add.extend([text(template), time(*at), text(run), number(*call)]);
-    let earlier = vec![of(), time(*at), text(run), number(*call)];
+    let of = || [text(run), number(fingerprint.0)].into_iter();
+    let add = of()
+        .chain([text(fingerprint.short_id()), text(fingerprint.long_id()), number(FINGERPRINT)])
+        .chain([text(cause.as_str()), optional_words(tool.as_deref()), words(template)])
+        .chain([time(*at), number(*call)]);
+    let earlier = of().chain([time(*at), number(*call)]);
     // Names always encode.
     let tools = serde_json::to_string(&hit.tools).unwrap_or_default();
-    let hit = vec![of(), text(run), number(hit.calls), number(hit.recovered), text(tools)];
-    [(ADD.into(), add), (EARLIER.into(), earlier), (HIT.into(), hit)]
+    let hit = of().chain([number(hit.calls), number(hit.recovered), text(tools)]);
+    [
+        (format!("{ADD} AND {is_open} ON CONFLICT DO NOTHING").into(), add.collect()),
+        (format!("{EARLIER} AND {is_open}").into(), earlier.collect()),
+        (format!("{HIT} AND {is_open}").into(), hit.collect()),
+    ]
 }
 
 fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Value> {
@@ -101,12 +104,12 @@ fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Val
         text(run),
         number(call.number),
         time(call.at),
-        text(&call.tool),
-        text(&call.module),
+        words(&call.tool),
+        words(&call.module),
         number(call.ok),
         optional(call.cause.map(Cause::as_str)),
         Value::Number(issue.map(|issue| issue.0)),
-        optional(call.template.as_ref()),
+        optional_words(call.template.as_deref()),
         optional(call.input_hash.as_ref()),
         number(call.latency_ms),
         number(call.tries),
@@ -114,14 +117,14 @@ fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Val
         number(call.cut),
         number(call.limit_offered),
         optional(call.next.map(Next::as_str)),
-        optional(call.quote.as_ref()),
+        optional_words(call.quote.as_deref()),
     ]
 }
 
 fn tool_of(run: RunId, tool: &line::Tool) -> Vec<Value> {
     vec![
         text(run),
-        text(&tool.tool),
+        words(&tool.tool),
         number(tool.calls),
         number(tool.failed),
         number(tool.dead_end),
@@ -134,11 +137,11 @@ fn module_of(run: RunId, module: &line::Module) -> Vec<Value> {
     let calls = serde_json::to_string(&module.calls).unwrap_or_default();
     vec![
         text(run),
-        text(&module.module),
+        words(&module.module),
         Value::Number(module.rating.map(Into::into)),
         number(module.grounded),
         optional(module.unrated_why.map(UnratedWhy::as_str)),
-        optional(module.notes.as_ref()),
+        optional_words(module.notes.as_deref()),
         text(calls),
         number(module.reads),
         number(module.writes),

@@ -2,10 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::{MOST_NAMES, name, optional_words, words};
 use crate::{
     domain::Persona,
     facts::line,
-    journal::{Row, Statement, optional, rows_of, text, time},
+    journal::{Row, Statement, rows_of, text, time},
 };
 
 /// For how long the time at which a persona was last met is not renewed. Short, compared with the days for which
@@ -15,7 +16,7 @@ const A_MOMENT: SignedDuration = SignedDuration::from_hours(1);
 const ADD: &str = "INSERT INTO personas (id, label, archetype, cadence, mix, first_at, last_at)";
 const ROW: &str = "($1, $2, $3, $4, $5, $6, $6)";
 
-/// The line of a persona.
+/// The line of a persona. Its mix has 2,000 modules at most.
 pub fn persona_line(persona: &Persona) -> line::Persona {
     let mix = persona.module_mix.weights();
     line::Persona {
@@ -23,7 +24,7 @@ pub fn persona_line(persona: &Persona) -> line::Persona {
         label: persona.label(),
         archetype: persona.archetype.clone(),
         cadence: Some(persona.cadence.as_str().to_owned()),
-        mix: mix.map(|(module, weight)| (module.as_str().to_owned(), weight.into())).collect(),
+        mix: mix.take(MOST_NAMES).map(|(it, weight)| (name(it.as_str()), weight.into())).collect(),
     }
 }
 
@@ -40,9 +41,9 @@ pub(in crate::journal) fn additions(personas: &[line::Persona], at: Timestamp) -
         let mix = serde_json::to_string(&persona.mix).unwrap_or_default();
         vec![
             text(&persona.id),
-            text(&persona.label),
-            optional(persona.archetype.as_ref()),
-            optional(persona.cadence.as_ref()),
+            words(&persona.label),
+            optional_words(persona.archetype.as_deref()),
+            optional_words(persona.cadence.as_deref()),
             text(mix),
             time(at),
         ]

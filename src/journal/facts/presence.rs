@@ -8,7 +8,7 @@ use super::personas;
 use crate::{
     domain::{Label, WhyNotRun, labels},
     facts::line,
-    journal::{Journal, Result, Row, number, rows_of, text, time},
+    journal::{Journal, Result, Row, Sql, number, rows_of, text, time},
 };
 
 /// Milliseconds of an hour.
@@ -64,7 +64,7 @@ impl Journal {
         if statements.is_empty() {
             return Ok(());
         }
-        self.write("note a tick", statements).await.map(drop)
+        self.write_facts_alone("note a tick", statements).await.map(drop)
     }
 
     /// Those of these absences that are not noted, or with another reason, in slots without a run of the persona.
@@ -110,7 +110,7 @@ impl Journal {
         let sql = "INSERT INTO halts (kind, began_at) SELECT $1, $2 WHERE NOT EXISTS \
              (SELECT 1 FROM halts WHERE kind = $1 AND ended_at IS NULL) \
              ON CONFLICT (kind, began_at) DO UPDATE SET ended_at = NULL";
-        self.change("note a halt", sql, vec![text(kind.as_str()), time(at)]).await
+        self.change_halt("note a halt", sql, kind, at).await
     }
 
     /// Notes that personas are called again from the time `at`. Changes nothing if no halt of this kind is noted.
@@ -119,7 +119,18 @@ impl Journal {
     /// If the journal cannot be written.
     pub async fn end_halt(&self, kind: HaltKind, at: Timestamp) -> Result<()> {
         let sql = "UPDATE halts SET ended_at = $2 WHERE kind = $1 AND ended_at IS NULL";
-        self.change("note the end of a halt", sql, vec![text(kind.as_str()), time(at)]).await
+        self.change_halt("note the end of a halt", sql, kind, at).await
+    }
+
+    async fn change_halt(
+        &self,
+        task: &'static str,
+        sql: Sql,
+        kind: HaltKind,
+        at: Timestamp,
+    ) -> Result<()> {
+        let statement = (sql.into(), vec![text(kind.as_str()), time(at)]);
+        self.write_facts_alone(task, vec![statement]).await.map(drop)
     }
 }
 

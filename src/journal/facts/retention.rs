@@ -14,7 +14,7 @@ const OF_OLD_CALLS: [&str; 2] =
 
 const WITH_OLD_FACTS: &str = "SELECT id FROM runs WHERE facts > 0 AND server_at < $1 \
      ORDER BY server_at, id LIMIT $2";
-const OF_OLD_FACTS: [&str; 5] = [
+pub(super) const OF_OLD_FACTS: [&str; 5] = [
     "DELETE FROM calls WHERE run_id = $1",
     "DELETE FROM run_tools WHERE run_id = $1",
     "DELETE FROM run_modules WHERE run_id = $1",
@@ -22,8 +22,9 @@ const OF_OLD_FACTS: [&str; 5] = [
     "UPDATE runs SET facts = -1, has_calls = 0 WHERE id = $1",
 ];
 
-/// What belongs to no single run: old rows, unless a run with facts or an issue refers to them. The current deployment
-/// and a halt that goes on have no end.
+/// What belongs to no single run: old rows, unless a run with facts or an issue refers to them. A tool list is also
+/// kept for runs that may get facts: those in flight, and those of the back-fill. The current deployment and a halt that
+/// goes on have no end.
 const UNREFERENCED: [&str; 8] = [
     "DELETE FROM issues WHERE first_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM issue_hits WHERE issue = issues.id) RETURNING id",
@@ -34,7 +35,8 @@ const UNREFERENCED: [&str; 8] = [
      AND NOT EXISTS (SELECT 1 FROM runs WHERE facts > 0 AND server_at >= $1 \
      AND (deployment = deployments.number OR deployment_end = deployments.number)) RETURNING number",
     "DELETE FROM catalog_facts WHERE first_at < $1 \
-     AND NOT EXISTS (SELECT 1 FROM runs WHERE facts > 0 AND catalog = catalog_facts.id) RETURNING id",
+     AND NOT EXISTS (SELECT 1 FROM runs WHERE catalog = catalog_facts.id \
+     AND (facts > 0 OR facts = 0 AND persona <> '')) RETURNING id",
     "DELETE FROM personas WHERE last_at < $1 RETURNING id",
     "DELETE FROM absences WHERE at < $1 RETURNING slot",
     "DELETE FROM ticks WHERE at < $1 RETURNING hour",
@@ -61,7 +63,7 @@ impl Journal {
             return Ok(pruned);
         }
         let statements = UNREFERENCED.map(|sql| (sql.into(), vec![time(before(facts))]));
-        Ok(self.write("delete old facts", statements.into()).await?.len())
+        Ok(self.write_facts_alone("delete old facts", statements.into()).await?.len())
     }
 
     async fn prune_runs(
@@ -77,7 +79,7 @@ impl Journal {
         };
         let statements: Vec<_> = old.iter().flat_map(of_run).collect();
         if !statements.is_empty() {
-            self.write("delete old facts", statements).await?;
+            self.write_facts_alone("delete old facts", statements).await?;
         }
         Ok(old.len())
     }

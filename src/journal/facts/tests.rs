@@ -3,7 +3,9 @@
 mod deployments;
 mod earlier;
 mod lines;
+mod names;
 mod presence;
+mod refused;
 mod retention;
 mod runs;
 
@@ -43,7 +45,7 @@ fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
             ok: fingerprint.is_none(),
             cause: fingerprint.map(|_| Cause::Handler),
             issue: None,
-            template: fingerprint.map(|_| "no <script>|`\u{202e}\u{0}".into()),
+            template: fingerprint.map(|_| "no <script>|`\u{202e}".into()),
             input_hash: Some("00ff".into()),
             latency_ms: 12,
             tries: 2,
@@ -57,7 +59,7 @@ fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
             fingerprint,
             tool: Some("todo.create".into()),
             cause: Cause::Handler,
-            template: "no <script>|`\u{202e}\u{0}".into(),
+            template: "no <script>|`\u{202e}".into(),
             at: call_at,
             call: number,
         });
@@ -107,6 +109,15 @@ async fn run(journal: &Journal, begun: Timestamp, ok: u32, failed: &[i64]) -> Ru
     let run = begin(journal, "anna", "s", begun).await;
     end(journal, run, RunState::Finished, facts(run, begun, ok, failed)).await;
     run
+}
+
+/// The runs that a search finds which has two runs at once.
+async fn without_facts(journal: &Journal, version: u32) -> Vec<RunId> {
+    let (mut found, mut searched) = (Vec::new(), Searched::default());
+    while let Some(runs) = journal.runs_without_facts(version, &mut searched, 2).await.unwrap() {
+        found.extend(runs.iter().map(|run| run.id));
+    }
+    found
 }
 
 async fn lines(journal: &Journal) -> Vec<Line> {

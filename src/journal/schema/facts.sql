@@ -20,7 +20,8 @@ ALTER TABLE runs ADD COLUMN prompt TEXT;
 ALTER TABLE runs ADD COLUMN catalog TEXT;
 -- done, turns, cost, stopped, login, space, session or failed.
 ALTER TABLE runs ADD COLUMN outcome TEXT;
--- The version of the extractor that made the facts; 0 = there are none yet, -1 = they were deleted as too old.
+-- The version of the extractor that made the facts; 0 = there are none yet, -1 = there are none any more: they were
+-- deleted as too old, or cannot be made.
 ALTER TABLE runs ADD COLUMN facts BIGINT NOT NULL DEFAULT 0;
 -- Whether the single calls are still there.
 ALTER TABLE runs ADD COLUMN has_calls BIGINT NOT NULL DEFAULT 0;
@@ -29,6 +30,9 @@ UPDATE runs SET server_at = started_at;
 
 DROP INDEX runs_by_slot;
 CREATE INDEX runs_by_slot ON runs (slot, persona_id, state);
+-- The order in which missing facts are made.
+CREATE INDEX runs_by_facts ON runs (facts, updated_at, id) WHERE persona <> ''
+    AND state NOT IN ('running', 'rating_owed');
 -- The order of an export.
 CREATE INDEX runs_with_facts ON runs (server_at, id) WHERE facts > 0;
 CREATE INDEX runs_with_calls ON runs (server_at, id) WHERE has_calls = 1;
@@ -92,7 +96,6 @@ CREATE TABLE catalog_facts (
     id TEXT NOT NULL PRIMARY KEY,
     -- The offered tools with their hashes, and the names of hidden ones, as a JSON object.
     tools TEXT NOT NULL,
-    -- By the clock of the daemon.
     first_at BIGINT NOT NULL
 );
 

@@ -248,7 +248,8 @@ impl Pipeline {
         let opening = prompt::day(today, &run.journal.persona.module_mix);
         let day = Day::new(&opening, run.scope.limits);
         let Offer { list, tools, hash, .. } = offer;
-        let kept = self.fleet.journal.keep_catalog(hash, tools, list, now).await;
+        let met_at = now.checked_add(run.shift).unwrap_or(now);
+        let kept = self.fleet.journal.keep_catalog(hash, tools, list, now, met_at).await;
         kept.map_err(|error| Failure::own(Stage::Mcp, error))?;
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;

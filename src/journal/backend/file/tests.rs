@@ -230,7 +230,7 @@ async fn a_run_and_its_steps_are_there_again_after_the_file_was_closed_and_opene
     for (number, body) in (0..).zip(bodies) {
         journal.append_step(id, number, body, NOON).await.unwrap();
     }
-    journal.keep_catalog("abc", "[]", &no_tools(), NOON).await.unwrap();
+    journal.keep_catalog("abc", "[]", &no_tools(), NOON, NOON).await.unwrap();
     journal.close().await;
     drop(journal);
 

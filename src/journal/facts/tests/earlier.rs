@@ -49,7 +49,9 @@ async fn its_ended_runs_get_facts_and_its_unfinished_ones_are_still_there() {
     assert_eq!(journal.runs_in(RunState::Running).await.unwrap().len(), 2);
     assert_eq!(journal.runs_in(RunState::RatingOwed).await.unwrap().len(), 1);
     let mut filled = 0;
-    while let Some(run) = journal.runs_without_facts(1, 1).await.unwrap().pop() {
+    let mut searched = Searched::default();
+    while let Some(runs) = journal.runs_without_facts(1, &mut searched, 1).await.unwrap() {
+        let [run] = runs.as_slice() else { panic!("{runs:?}") };
         assert_eq!((run.server_at, run.server_time), (run.started_at, None));
         let facts = facts(run.id, run.server_at, 2, &[7]);
         journal.write_facts(run.id, &facts, Outcome::Done).await.unwrap();

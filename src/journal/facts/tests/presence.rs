@@ -92,3 +92,24 @@ async fn the_absences_of_a_halt_come_with_the_noted_ones_in_the_order_of_slots()
         [first].into_iter().chain(paused(1)).chain(paused(2)).chain([last]).collect();
     assert_eq!(absences(&journal).await, expected);
 }
+
+#[tokio::test]
+async fn a_range_has_the_absences_of_a_halt_that_began_long_before_it() {
+    let journal = Journal::in_memory().await.unwrap();
+    let days = |n: i32| NOON + DAY * n;
+    tick(&journal, days(0), &[]).await;
+    journal.begin_halt(HaltKind::Paused, days(1)).await.unwrap();
+    tick(&journal, days(40), &[]).await;
+    let date = |n: i32| days(n).to_zoned(jiff::tz::TimeZone::UTC).date();
+    begin(&journal, "ben", &date(31).to_string(), days(31)).await;
+    let mut found = Vec::new();
+    let range = Some((date(30), date(31)));
+    let each = |line| {
+        if let Line::Absence(absence) = line {
+            found.push(format!("{} {}", absence.slot, absence.persona));
+        }
+    };
+    journal.facts_lines(range, History::All, each).await.unwrap();
+    let of = |n: i32, name: &str| format!("{} {name}", date(n));
+    assert_eq!(found, [of(30, "anna"), of(30, "ben"), of(31, "anna")]);
+}
