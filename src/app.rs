@@ -159,6 +159,7 @@ impl App {
         let mut background = JoinSet::new();
         background.spawn(fleet.clone().delete_what_is_old());
         background.spawn(fleet.clone().keep_gauges());
+        background.spawn(fleet.clone().keep_presence());
         if let Some(deliverer) = deliverer.clone() {
             background.spawn(deliverer.work());
         }

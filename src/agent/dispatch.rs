@@ -236,6 +236,11 @@ impl<H: ToolHost, R: Recorder> Dispatcher<'_, H, R> {
                 Err(error) => {
                     called.take_error(&error, tool, scope);
                     called.record.reached = matches!(error, ToolError::Call(_));
+                    // The call's own time limit ends at the deadline too, and comes first.
+                    let cause = &mut called.record.detail.cause;
+                    if *cause == Some(Cause::Cut) && Instant::now() >= scope.deadline {
+                        *cause = Some(Cause::Stopped);
+                    }
                     return Ok((error == ToolError::SessionsLost).then_some(Ended::SessionsLost));
                 }
             };

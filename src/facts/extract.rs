@@ -12,11 +12,16 @@ use super::{
     fingerprint::leaves_tool_out,
     line, template,
 };
-use crate::domain::{Blame, Cause, ModuleName, Next, ToolName};
+use crate::domain::{Blame, Cause, ModuleName, Next, Outcome, ToolName};
 
-/// The facts of the run with the id `run`. `shift` is added to each time: it is what mana-auth's clock is ahead
-/// of the clock by which the run was observed.
-pub fn extract(observed: &Observed, run: &str, shift: SignedDuration) -> RunFacts {
+/// The facts of the run with the id `run`, which came to `outcome`. `shift` is added to each time: it is what
+/// mana-auth's clock is ahead of the clock by which the run was observed.
+pub fn extract(
+    observed: &Observed,
+    run: &str,
+    outcome: Outcome,
+    shift: SignedDuration,
+) -> RunFacts {
     let calls: Vec<_> = observed.calls.iter().map(|call| Seen::of(call, shift)).collect();
     let attempts: Vec<_> = calls.iter().map(Seen::attempt).collect();
     let tools = derive::tools(&attempts);
@@ -29,7 +34,7 @@ pub fn extract(observed: &Observed, run: &str, shift: SignedDuration) -> RunFact
         recovered: used.failed > 0 && !used.dead_end,
     };
     RunFacts {
-        modules: modules::lines(observed, &calls, &tools, run),
+        modules: modules::lines(observed, &calls, &tools, (run, outcome)),
         hits: hits(&calls, &attempts, run),
         tools: tools.iter().map(tool).collect(),
         calls: lines(&calls, run),

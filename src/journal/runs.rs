@@ -225,7 +225,8 @@ impl Journal {
         const END: &str = "UPDATE runs SET state = $2, stage = $3, replies = $4, calls = $5, \
              call_errors = $6, ratings = $7, end_reason = COALESCE($8, end_reason), updated_at = $9, \
              ended_at = $10, held_since = $9, next_eligible_at = $11, outcome = $12, \
-             deployment_end = COALESCE(deployment_end, $13), facts = COALESCE($14, facts), \
+             deployment_end = COALESCE(deployment_end, $13, CASE WHEN $2 <> 'running' THEN deployment END), \
+             facts = COALESCE($14, facts), \
              has_calls = COALESCE($15, has_calls) \
              WHERE id = $1 AND state IN ('running', 'rating_owed')";
         let has_ended = ended.state != RunState::Running;

@@ -11,14 +11,14 @@ use tokio::sync::Mutex;
 use crate::{
     domain::{Persona, Slot, UserId, WhyNotRun},
     facts::line,
-    journal::{Journal, TickFacts, persona_line},
+    journal::{Journal, TIME_ZONE, TickFacts, persona_line},
 };
 
 /// Most personas whose last entries are remembered. If there are more, some entries are written again.
 const MAX_REMEMBERED: usize = 20_000;
 
 /// A due persona in a tick.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Due {
     /// What the journal keeps of the persona.
     pub persona: line::Persona,
@@ -64,6 +64,8 @@ pub(super) struct Absences(Mutex<Written>);
 
 #[derive(Debug, Default)]
 struct Written {
+    /// The journal's time zone, until it is written.
+    time_zone: Option<String>,
     /// The hour of the last tick, in hours since 1970.
     hour: Option<i64>,
     /// For each persona, a hash of its line and of its last absence.
@@ -71,11 +73,19 @@ struct Written {
 }
 
 impl Absences {
+    /// Starts with a time zone in which the journal's days begin.
+    pub(super) async fn in_zone(journal: &Journal, time_zone: &str, now: Timestamp) -> Self {
+        let mut written = Written { time_zone: Some(time_zone.to_owned()), ..Written::default() };
+        written.keep_time_zone(journal, now).await;
+        Self(written.into())
+    }
+
     /// Writes what a tick leaves behind, in one transaction and only if something has changed. `due` is empty for a
     /// tick that did not ask who is due. What cannot be written is written by a later tick.
     pub(super) async fn note(&self, journal: &Journal, time: TickTime, due: &[Due]) {
         let TickTime { at, clock_at } = time;
         let mut written = self.0.lock().await;
+        written.keep_time_zone(journal, clock_at).await;
         let hour = at.as_second().div_euclid(3_600);
         let is_news = |due: &Due| written.personas.get(&due.user) != Some(&due.hash());
         let news: Vec<_> = due.iter().filter(|due| is_news(due)).collect();
@@ -95,6 +105,17 @@ impl Absences {
         }
         let news = news.into_iter().map(|due| (due.user.clone(), due.hash()));
         written.personas.extend(news.take(MAX_REMEMBERED));
+    }
+}
+
+impl Written {
+    /// Writes the time zone, unless that was done. What cannot be written is written later.
+    async fn keep_time_zone(&mut self, journal: &Journal, now: Timestamp) {
+        if let Some(zone) = &self.time_zone
+            && journal.keep(TIME_ZONE, Some(zone), now).await.is_ok()
+        {
+            self.time_zone = None;
+        }
     }
 }
 
@@ -143,6 +164,19 @@ mod tests {
             assert!(writes(NOON, &[news]).await);
         }
         assert!(writes(later + SignedDuration::from_mins(1), &[]).await, "another hour");
+    }
+
+    #[tokio::test]
+    async fn the_time_zone_is_written_once_and_again_by_the_next_note_if_that_failed() {
+        let journal = Journal::in_memory().await.unwrap();
+        journal.spoil("ALTER TABLE control RENAME TO away").await;
+        let absences = Absences::in_zone(&journal, "Europe/Berlin", NOON).await;
+        journal.spoil("ALTER TABLE away RENAME TO control").await;
+        for later in ["Europe/Berlin", "UTC"] {
+            note(&absences, &journal, NOON, &[]).await;
+            assert_eq!(journal.kept(TIME_ZONE).await.unwrap().as_deref(), Some(later));
+            journal.keep(TIME_ZONE, Some(&"UTC".to_owned()), NOON).await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -73,7 +73,7 @@ impl Fleet {
         let outcome = run.outcome.unwrap_or_else(|| {
             outcome_of(run.end_reason.as_deref().unwrap_or_default(), &run.stage, observed.day)
         });
-        let facts = extract(&observed, &run.id.to_string(), shift);
+        let facts = extract(&observed, &run.id.to_string(), outcome, shift);
         self.journal.write_facts(run, &facts, outcome).await
     }
 }

@@ -4,11 +4,12 @@
 //! Builds are ordered as they were met, never by version. Without any source no deployment is known, and runs name
 //! none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::{
     clients::{
@@ -24,6 +25,9 @@ use crate::{
 
 /// The shortest time between two requests to PRODUCT_VERSION_URL, by the daemon's clock.
 const PERIOD: SignedDuration = SignedDuration::from_secs(30);
+/// How long a run waits at most for the current deployment to be looked up: a little longer than a request to
+/// PRODUCT_VERSION_URL may take.
+const LOOK_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// Knows which build of the product is deployed.
 #[derive(Debug)]
@@ -35,15 +39,17 @@ pub(crate) struct Deployments {
     set: Option<ProductVersion>,
     /// The current deployment.
     current: Mutex<Option<DeploymentRow>>,
-    /// What PRODUCT_VERSION_URL has answered. Held while a deployment is looked up, so that the current one is not
-    /// replaced by an earlier one, and runs that end at the same time share one request.
-    asked: tokio::sync::Mutex<Asked>,
+    /// What PRODUCT_VERSION_URL has answered.
+    asked: Mutex<Asked>,
+    /// Held while a deployment is looked up, so that the current one is not replaced by an earlier one, and runs that
+    /// end at the same time share one request.
+    looking: tokio::sync::Mutex<()>,
     /// The tool list that was hashed last, with its hash.
     hashed: Mutex<Option<(Arc<[Tool]>, String)>>,
 }
 
 /// The version that mana-mcp gives of itself, of at most 100 characters, and the tools that it lists.
-type Server<'s> = (Option<&'s str>, &'s Arc<[Tool]>);
+pub(super) type Server<'s> = (Option<&'s str>, &'s Arc<[Tool]>);
 
 /// What PRODUCT_VERSION_URL has answered.
 #[derive(Debug, Default)]
@@ -69,8 +75,9 @@ impl Deployments {
     ) -> Result<Self, JournalError> {
         let current = Mutex::new(journal.current_deployment().await?);
         let product = config.version_url.clone().map(|url| ProductClient::new(http, url));
-        let (asked, hashed) = Default::default();
-        Ok(Self { journal, clock, product, set: config.version.clone(), current, asked, hashed })
+        let (set, asked, looking, hashed) =
+            (config.version.clone(), <_>::default(), <_>::default(), <_>::default());
+        Ok(Self { journal, clock, product, set, current, asked, looking, hashed })
     }
 
     /// The number of the current deployment, as it was looked up last; `None` if no deployment is known.
@@ -78,41 +85,33 @@ impl Deployments {
         self.current.lock().as_ref().map(|deployment| deployment.number)
     }
 
-    /// Looks up the deployment that is current at mana-auth's time `at`. If that fails, the one before stays.
+    /// Looks up the deployment that is current at mana-auth's time `at`, for a tick that may begin runs. Adopts the
+    /// releases that the command line has left. If the look fails, the deployment before stays.
     pub(super) async fn follow(&self, at: Timestamp) {
-        self.look(at, None).await;
-    }
-
-    /// Like [`Self::follow`], at the end of a run. Releases wait for the next tick, so that the end of a run costs a
-    /// look only if PRODUCT_VERSION_URL was not asked within the last [`PERIOD`].
-    pub(super) async fn follow_at_end(&self, at: Timestamp) {
-        let is_released = || {
-            let current = self.current.lock();
-            current.as_ref().is_some_and(|it| it.source == DeploymentSource::Release)
-        };
-        if self.product.is_none() || is_released() {
-            return;
-        }
-        let mut asked = self.asked.lock().await;
-        if !asked.is_fresh(self.clock.now()) {
-            self.note(self.find(&mut asked, at, None).await);
+        let _looking = self.looking.lock().await;
+        self.note(self.adopt(at).await);
+        if !self.is_released() {
+            self.ask().await;
+            self.note(self.meet(at, None).await);
         }
     }
 
-    /// Like [`Self::follow`], at the begin of a session: if nothing else tells which build is deployed, the version of
-    /// the server and the tools that it listed do. Returns the number of the current deployment if they do.
-    pub(super) async fn meet_server(
-        &self,
-        version: Option<&str>,
-        tools: &Arc<[Tool]>,
-        at: Timestamp,
-    ) -> Option<i64> {
-        if !self.is_met(version, tools) {
-            self.look(at, Some((version, tools))).await;
+    /// The number of the deployment that is current at mana-auth's time `at`, for a run: releases wait for the next
+    /// tick, and an answer of PRODUCT_VERSION_URL is shared for [`PERIOD`]. If no other source tells which build is
+    /// deployed, the `server` does. Reads nothing of the journal, and waits for at most [`LOOK_LIMIT`]; then the
+    /// deployment before counts.
+    pub(super) async fn of_run(&self, at: Timestamp, server: Option<Server<'_>>) -> Option<i64> {
+        if self.must_ask() || self.news(server).is_some() {
+            let look = async {
+                let _looking = self.looking.lock().await;
+                self.ask().await;
+                self.note(self.meet(at, server).await);
+            };
+            if timeout(LOOK_LIMIT, look).await.is_err() {
+                tracing::debug!("the deployment is not known in time; the one before counts");
+            }
         }
-        let current = self.current.lock();
-        let told = current.as_ref().filter(|it| it.source == DeploymentSource::ServerInfo);
-        told.map(|deployment| deployment.number)
+        self.current()
     }
 
     /// Notes a release of this version, which is the current deployment from now on. If mana-auth's time `at` is not
@@ -127,39 +126,12 @@ impl Deployments {
         note: Option<&str>,
         at: Option<Timestamp>,
     ) -> Result<DeploymentRow, JournalError> {
-        let mut asked = self.asked.lock().await;
+        let _looking = self.looking.lock().await;
         let released = self.journal.release(version.as_str(), note).await?;
         if let Some(at) = at {
-            self.note(self.find(&mut asked, at, None).await);
+            self.note(self.adopt(at).await);
         }
         Ok(released)
-    }
-
-    /// Whether a server with this version and these tools changes nothing about the current deployment.
-    fn is_met(&self, version: Option<&str>, tools: &Arc<[Tool]>) -> bool {
-        let Some(current) = self.current.lock().clone() else { return false };
-        match current.source {
-            DeploymentSource::Release => true,
-            DeploymentSource::Url => self.product.is_some(),
-            DeploymentSource::Env => {
-                self.set.as_ref().is_some_and(|set| set.as_str() == current.version)
-            }
-            DeploymentSource::ServerInfo => {
-                self.product.is_none()
-                    && self.set.is_none()
-                    && self.version_of(version, tools) == current.version
-            }
-        }
-    }
-
-    /// The version of a server, by its own version and the tools that it lists.
-    fn version_of(&self, version: Option<&str>, tools: &Arc<[Tool]>) -> String {
-        format!("{}~{}", version.unwrap_or("unknown"), self.hash(tools))
-    }
-
-    async fn look(&self, at: Timestamp, server: Option<Server<'_>>) {
-        let mut asked = self.asked.lock().await;
-        self.note(self.find(&mut asked, at, server).await);
     }
 
     fn note(&self, found: Result<Option<DeploymentRow>, JournalError>) {
@@ -183,48 +155,73 @@ impl Deployments {
         }
     }
 
-    /// The deployment of the first source that answers; `None` if the current deployment stays.
-    async fn find(
+    /// Adopts the releases that no tick has met yet. The current deployment, if it is a release then.
+    async fn adopt(&self, at: Timestamp) -> Result<Option<DeploymentRow>, JournalError> {
+        match self.journal.adopt_releases(at).await? {
+            None if self.journal.has_releases().await? => self.journal.current_deployment().await,
+            adopted => Ok(adopted),
+        }
+    }
+
+    /// The deployment of the version that is known now; `None` if the current deployment stays.
+    async fn meet(
         &self,
-        asked: &mut Asked,
         at: Timestamp,
         server: Option<Server<'_>>,
     ) -> Result<Option<DeploymentRow>, JournalError> {
-        self.journal.adopt_releases(at).await?;
-        if self.journal.has_releases().await? {
-            return self.journal.current_deployment().await;
+        match self.news(server) {
+            Some((version, source)) => self.journal.meet_deployment(&version, source, at).await,
+            None => Ok(None),
         }
-        let told = match &self.product {
-            Some(product) => self.ask(product, asked).await,
-            None => None,
-        };
-        let was_told = || {
-            let current = self.current.lock();
-            let source = current.as_ref().map(|current| current.source);
-            self.product.is_some() && source == Some(DeploymentSource::Url)
-        };
-        let (version, source) = match (&told, &self.set, server) {
-            (Some(version), ..) => (version.to_string(), DeploymentSource::Url),
-            // An earlier process was told a version, and that one stays.
-            (None, ..) if was_told() => return Ok(None),
-            (None, Some(set), _) => (set.to_string(), DeploymentSource::Env),
-            (None, None, Some((version, tools))) => {
-                (self.version_of(version, tools), DeploymentSource::ServerInfo)
-            }
-            (None, None, None) => return Ok(None),
-        };
-        self.journal.meet_deployment(&version, source, at).await.map(Some)
     }
 
-    /// The last version that the product has told. The product is asked at most every [`PERIOD`].
-    async fn ask(&self, product: &ProductClient, asked: &mut Asked) -> Option<ProductVersion> {
+    /// The version that the first source has told, if it is not that of the current deployment.
+    fn news(&self, server: Option<Server<'_>>) -> Option<(String, DeploymentSource)> {
+        let current = self.current.lock().clone();
+        let source = current.as_ref().map(|current| current.source);
+        if source == Some(DeploymentSource::Release) {
+            return None;
+        }
+        let told = self.asked.lock().version.clone();
+        let (version, source) = match (told, &self.set, server) {
+            (Some(version), ..) => (version.to_string(), DeploymentSource::Url),
+            // An earlier process was told a version, and that one stays.
+            (None, ..) if self.product.is_some() && source == Some(DeploymentSource::Url) => {
+                return None;
+            }
+            (None, Some(set), _) => (set.to_string(), DeploymentSource::Env),
+            (None, None, Some((version, tools))) => {
+                let version = format!("{}~{}", version.unwrap_or("unknown"), self.hash(tools));
+                (version, DeploymentSource::ServerInfo)
+            }
+            (None, None, None) => return None,
+        };
+        (current.is_none_or(|current| current.version != version)).then_some((version, source))
+    }
+
+    /// Whether only releases count.
+    fn is_released(&self) -> bool {
+        let current = self.current.lock();
+        current.as_ref().is_some_and(|current| current.source == DeploymentSource::Release)
+    }
+
+    /// Whether PRODUCT_VERSION_URL counts and was not asked within the last [`PERIOD`].
+    fn must_ask(&self) -> bool {
         let now = self.clock.now();
-        if !asked.is_fresh(now) {
+        // After the clock was set back, the time of the last request says nothing.
+        let is_fresh = |at: Timestamp| at <= now && now.duration_since(at) < PERIOD;
+        self.product.is_some() && !self.is_released() && !self.asked.lock().at.is_some_and(is_fresh)
+    }
+
+    /// Asks PRODUCT_VERSION_URL, if it must be asked.
+    async fn ask(&self) {
+        if let Some(product) = self.product.as_ref().filter(|_| self.must_ask()) {
+            let now = self.clock.now();
             let answer = product.version().await;
+            let mut asked = self.asked.lock();
             asked.at = Some(now);
             asked.note(answer);
         }
-        asked.version.clone()
     }
 
     /// 8 hexadecimal digits of the hash of a tool list.
@@ -245,12 +242,6 @@ impl Deployments {
 }
 
 impl Asked {
-    /// Whether the product was asked within the last [`PERIOD`].
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        // After the clock was set back, the time of the last request says nothing.
-        self.at.is_some_and(|at| at <= now && now.duration_since(at) < PERIOD)
-    }
-
     /// Notes an answer. Only the first failure in a row is logged.
     fn note(&mut self, answer: Result<ProductVersion, ProductError>) {
         let was_failing = std::mem::replace(&mut self.is_failing, answer.is_err());
@@ -266,5 +257,58 @@ impl Asked {
             }
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{config::VersionUrl, domain::Redactor, metrics::Metrics};
+
+    const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
+
+    /// Those of a product that has told the version "1" just now and no longer answers.
+    async fn told(journal: &Journal) -> Deployments {
+        journal.meet_deployment("1", DeploymentSource::Url, NOON).await.unwrap();
+        let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
+        let url = VersionUrl::parse("http://127.0.0.1:9/#/version").unwrap();
+        let config = ProductConfig { version_url: Some(url), version: None };
+        let (journal, clock) = (journal.clone(), Clock::manual(NOON));
+        let deployments = Deployments::load(journal, clock, http.unwrap(), &config).await.unwrap();
+        let version = ProductVersion::parse("1").ok();
+        *deployments.asked.lock() = Asked { at: Some(NOON), version, is_failing: false };
+        deployments
+    }
+
+    #[tokio::test]
+    async fn a_run_shares_a_fresh_answer_without_waiting_and_waits_a_bounded_time_for_another_one()
+    {
+        let journal = Journal::in_memory().await.unwrap();
+        let deployments = told(&journal).await;
+        let _stuck = deployments.looking.lock().await;
+        let of_run = || deployments.of_run(NOON, None);
+        assert_eq!(of_run().now_or_never(), Some(Some(1)));
+        deployments.clock.advance(Duration::from_secs(30));
+        assert_eq!(of_run().now_or_never(), None, "it must be asked again");
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(of_run().await, Some(1));
+        assert_eq!(begun.elapsed().as_secs(), LOOK_LIMIT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_release_of_the_command_line_waits_for_a_tick_and_nothing_else_is_met_meanwhile() {
+        let journal = Journal::in_memory().await.unwrap();
+        let deployments = told(&journal).await;
+        journal.release("3", None).await.unwrap();
+        // An answer to a question that was asked before the release.
+        deployments.asked.lock().version = ProductVersion::parse("2").ok();
+        assert_eq!(deployments.of_run(NOON, None).await, Some(1));
+        deployments.follow(NOON).await;
+        assert_eq!(deployments.of_run(NOON, None).await, Some(2));
+        let current = journal.current_deployment().await.unwrap().unwrap();
+        assert_eq!((current.number, &*current.version), (2, "3"));
     }
 }

@@ -13,8 +13,9 @@ use crate::{
     clients::{auth::AuthClient, claude::ClaudeClient, mcp::McpClient},
     clock::Clock,
     config::Config,
+    domain::Persona,
     http::HttpClient,
-    journal::{Journal, JournalError, TIME_ZONE},
+    journal::{Journal, JournalError},
     metrics::Metrics,
     shutdown::Shutdown,
 };
@@ -91,13 +92,12 @@ impl Fleet {
         let deployments =
             Deployments::load(journal.clone(), clock.clone(), http, &config.product).await?;
         let time_zone = config.time_zone.iana_name().unwrap_or("UTC").to_owned();
-        // While the journal cannot be written, nothing is paid for, so there are no facts to be dated.
-        let _ = journal.keep(TIME_ZONE, Some(&time_zone), clock.now()).await;
+        let last_tick = journal.last_tick().await?;
         Ok(Self {
-            server_time: ServerTime::of_last_tick(journal.last_tick().await?),
+            server_time: ServerTime::of_last_tick(last_tick),
             deployments,
-            halts: Halts::default(),
-            absences: Absences::default(),
+            halts: Halts::after(last_tick.map(|(at, _)| at)),
+            absences: Absences::in_zone(&journal, &time_zone, clock.now()).await,
             budget: Budget::load(&config.budget, &journal, clock.clone()).await?,
             control: Arc::new(control),
             holds: Holds::new(clock.clone(), tick.run_backoff, journal.held_back().await?),
@@ -114,6 +114,13 @@ impl Fleet {
             clock,
             metrics,
         })
+    }
+
+    /// The persona with its secrets redacted in each text. The redactor leaves the e-mail alone: the system prompt may
+    /// contain it and is stored byte for byte.
+    pub(super) fn without_secrets(&self, persona: Persona) -> Persona {
+        let redactor = self.auth.redactor_of(&persona.email).without(&persona.email);
+        persona.redacted(&redactor)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the fleet as a whole leaves in the journal, by mana-auth's time: ticks with their absences, pauses and stops of
 //! the model, and deployments of the product.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     absences::{Due, TickTime},
+    deployments::Server,
     fleet::Fleet,
 };
 use crate::{
@@ -13,51 +14,64 @@ use crate::{
     journal::{DeploymentRow, JournalError},
 };
 
+/// The longest time between two notes that the runner is up. The journal keeps one an hour.
+const HOUR: Duration = Duration::from_secs(3_600);
+
 impl Fleet {
+    /// Notes that the runner is up, at least once an hour until a stop, whatever ticks do.
+    pub(crate) async fn keep_presence(self: Arc<Self>) {
+        let period = self.config.tick.interval.min(HOUR);
+        self.shutdown.every(period, || self.note_presence()).await;
+    }
+
     /// Notes a tick that has asked who is due.
     pub(super) async fn note_tick(&self, time: TickTime, due: &[Due]) {
         self.absences.note(&self.journal, time, due).await;
     }
 
-    /// Notes that the runner is up, in a moment in which it does not ask who is due.
-    pub(super) async fn note_presence(&self) {
+    /// Notes that the runner is up, as soon as mana-auth's time is known.
+    async fn note_presence(&self) {
         let clock_at = self.clock.now();
-        let time = TickTime { at: self.server_time.at(clock_at), clock_at };
-        self.absences.note(&self.journal, time, &[]).await;
+        if let Some(at) = self.server_time.known_at(clock_at) {
+            self.absences.note(&self.journal, TickTime { at, clock_at }, &[]).await;
+        }
     }
 
     /// Notes whether the runner is paused and whether the model is stopped, if this has changed.
     pub(crate) async fn note_halts(&self) {
+        // First, so that no halt begins long after the last tick.
+        self.note_presence().await;
         let is_paused = self.control.paused().is_some();
         let is_stopped = self.model.as_ref().is_ok_and(|claude| claude.stopped().is_some());
         let at = self.server_time.at(self.clock.now());
         self.halts.note(&self.journal, is_paused, is_stopped, at).await;
     }
 
-    /// Looks up the current deployment, unless a stop is requested meanwhile.
+    /// Looks up the current deployment for a tick, unless a stop is requested meanwhile.
     pub(super) async fn follow_deployments(&self) {
         let at = self.server_time.at(self.clock.now());
         self.shutdown.unless_stopping(self.deployments.follow(at)).await;
     }
 
-    /// The number of the deployment that is current at the end of a run. The daemon's stop does not wait for the
-    /// product: the deployment that was looked up last counts then.
+    /// The number of the current deployment at the end of a run.
     pub(super) async fn deployment_at_end(&self) -> Option<i64> {
-        let at = self.server_time.at(self.clock.now());
-        self.shutdown.unless_stopping(self.deployments.follow_at_end(at)).await;
-        self.deployments.current()
+        self.deployment_of_run(None).await
     }
 
-    /// Looks up the current deployment at the begin of a session with these tools. Returns its number if only mana-mcp
-    /// tells which one it is.
+    /// The number of the current deployment at the begin of a session with these tools.
     pub(super) async fn meet_server(
         &self,
         session: &McpSession,
         listed: &Arc<[Tool]>,
     ) -> Option<i64> {
+        self.deployment_of_run(Some((session.server_version.as_deref(), listed))).await
+    }
+
+    /// The daemon's stop does not wait for the product: the deployment that was looked up last counts then.
+    async fn deployment_of_run(&self, server: Option<Server<'_>>) -> Option<i64> {
         let at = self.server_time.at(self.clock.now());
-        let met = self.deployments.meet_server(session.server_version.as_deref(), listed, at);
-        self.shutdown.unless_stopping(met).await.flatten()
+        let met = self.shutdown.unless_stopping(self.deployments.of_run(at, server)).await;
+        met.unwrap_or_else(|| self.deployments.current())
     }
 
     /// Notes a release of this version. It is the current deployment from now on, or from the next tick on if

@@ -93,9 +93,6 @@ impl Pipeline {
         server_time: Timestamp,
     ) -> RunReport {
         let attempt = self.fleet.holds.failures(&persona.user_id) + 1;
-        // The redactor leaves the e-mail alone: the system prompt may contain it and is stored byte for byte.
-        let redactor = self.fleet.auth.redactor_of(&persona.email).without(&persona.email);
-        let persona = persona.redacted(&redactor);
         let model = self.claude.model();
         let now = self.fleet.clock.now();
         let (policy, prompt) = (kept::policy(&self.policy), kept::prompt(&persona));

@@ -139,9 +139,6 @@ impl Ticks {
         let mut result = self.run_due(patience).await;
         // The model may have stopped, or may be used again.
         self.fleet.note_halts().await;
-        if !matches!(result, Ok(_) | Err(TickError::Journal(_) | TickError::Stopping)) {
-            self.fleet.note_presence().await;
-        }
         self.pipeline.tools.lock().warn_and_reset();
         let Fleet { last_tick, metrics, journal, .. } = &*self.fleet;
         // A rate limit does not show whether /due works. The other errors are reported by hindrances of their
@@ -235,6 +232,9 @@ impl Ticks {
         let most = (admitted as usize).saturating_sub(go_on);
         let resumed = list.len();
         let entries = self.sort_out(due, most, &unfinished, &mut list, &mut summary).await?;
+        // The runs may take hours, and a kill must not lose who does not run.
+        let known = entries.iter().filter_map(Entry::known);
+        self.fleet.note_tick(time, &known.collect::<Vec<_>>()).await;
         let ran = carry_out(&self.pipeline, list, admitted).await;
         let ran = ran.into_iter().skip(resumed);
         let (summary, due) = self.sum_up(summary, entries, ran, mcp_is_back);

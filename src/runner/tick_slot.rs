@@ -43,8 +43,6 @@ impl Ticks {
             // The task of the tick logs and counts its own result.
             if let Err(taken) = self.start(PATIENCE) {
                 tracing::debug!("interval: {taken}");
-                // A tick of many runs may take hours, and the runner is up all the same.
-                self.fleet.shutdown.unless_stopping(self.fleet.note_presence()).await;
             }
         }
     }

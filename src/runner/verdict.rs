@@ -94,6 +94,9 @@ pub(super) struct Failure {
 pub(super) enum Cause {
     /// A fault of the run or of a peer. The persona is held back at least for this duration.
     Fault(Duration),
+    /// A fault of this program's journal or of its configuration, not of a peer. The persona is held back as after
+    /// a fault.
+    Own,
     /// mana-auth refused the login because of the credentials, not because of a locked account.
     Credentials,
     /// The run's time was up. The persona is held back as after a fault.
@@ -238,7 +241,7 @@ impl Verdict {
                 match failure.cause {
                     Cause::Fault(at_least) => Hold::BackOff(at_least),
                     Cause::Credentials => Hold::BackOff(INVALID_CREDENTIALS_HOLD),
-                    Cause::Late => Hold::BackOff(Duration::ZERO),
+                    Cause::Late | Cause::Own => Hold::BackOff(Duration::ZERO),
                     Cause::Away => Hold::Away(failure.error.clone()),
                     Cause::Stop | Cause::Panic => Hold::AsBefore,
                 }
@@ -257,6 +260,11 @@ impl Failure {
         Self { stage, error: error.to_string(), cause: Cause::Fault(Duration::ZERO) }
     }
 
+    /// A failure that this program's journal or its configuration is to blame for.
+    pub(super) fn own(stage: Stage, error: impl ToString) -> Self {
+        Self { cause: Cause::Own, ..Self::at(stage, error) }
+    }
+
     pub(super) fn stopped(stage: Stage) -> Self {
         Self { cause: Cause::Stop, ..Self::at(stage, "stopped before its end") }
     }
@@ -270,7 +278,7 @@ impl Failure {
     fn came_to(&self) -> Outcome {
         match (self.cause, self.stage) {
             (Cause::Stop | Cause::Late, _) => Outcome::Stopped,
-            (Cause::Panic, _) => Outcome::Failed,
+            (Cause::Panic | Cause::Own, _) => Outcome::Failed,
             (_, Stage::Login) => Outcome::Login,
             (_, Stage::Space) => Outcome::Space,
             (_, Stage::Mcp) | (Cause::Away, _) => Outcome::Session,
@@ -479,6 +487,7 @@ mod tests {
             (Failure::at(Stage::Mcp, ""), Outcome::Session),
             (Failure::away(Stage::Mcp, ""), Outcome::Session),
             (Failure::at(Stage::MainTurn, ""), Outcome::Failed),
+            (Failure::own(Stage::Mcp, ""), Outcome::Failed),
             (Failure::stopped(Stage::Login), Outcome::Stopped),
             (Failure::late(Stage::Mcp), Outcome::Stopped),
         ] {
@@ -490,8 +499,10 @@ mod tests {
         assert_eq!(decide(End::Closed("why".into()), &USED).came_to, Outcome::Stopped);
         let refused = decide(End::Refused(Failure::at(Stage::PostActions, "")), &USED);
         assert_eq!(refused.came_to, Outcome::Failed);
-        let late = decide(End::Barred(Failure::late(Stage::Login)), &NOTHING);
-        assert_eq!((late.outcome(), late.hold()), (RunOutcome::Failed, FIRST_STEP));
+        for failure in [Failure::late(Stage::Login), Failure::own(Stage::Mcp, "")] {
+            let verdict = decide(End::Barred(failure), &NOTHING);
+            assert_eq!((verdict.outcome(), verdict.hold()), (RunOutcome::Failed, FIRST_STEP));
+        }
     }
 
     #[test]

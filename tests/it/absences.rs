@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use devstack::fault::Fault;
 use reqwest::Method;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::make_due,
-    support::{Setup, World, in_journal, path::LOGIN},
+    support::{Setup, World, in_journal, path::LOGIN, patiently},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -103,13 +104,13 @@ async fn a_pause_on_request_is_kept_once_with_its_begin_and_end_also_over_a_kill
     control(&world, "drain").await;
     assert_eq!(halts(&world).await, ["paused 09T12:00 -"]);
     world.kill().await;
-    world.advance(HOUR);
+    world.advance(HOUR / 2);
     world.start_again(&[]).await;
     world.call(Method::POST, "/diag/tick").await;
     world.advance(HOUR);
     control(&world, "resume").await;
     control(&world, "resume").await;
-    assert_eq!(halts(&world).await, ["paused 09T12:00 09T14:00"]);
+    assert_eq!(halts(&world).await, ["paused 09T12:00 09T13:30"]);
     control(&world, "pause").await;
     assert_eq!(halts(&world).await.len(), 2);
 }
@@ -123,22 +124,100 @@ async fn runner_paused_is_a_pause_from_the_first_start_with_it_to_the_first_star
     world.good_tick().await;
     for paused in ["true", "true", "false"] {
         world.stop().await;
-        world.advance(HOUR);
+        world.advance(HOUR / 4);
         world.start_again(&[("RUNNER_PAUSED", paused)]).await;
     }
     world.good_tick().await;
-    assert_eq!(halts(&world).await, ["paused 10T12:00 10T14:00"]);
+    assert_eq!(halts(&world).await, ["paused 10T11:15 10T11:45"]);
+}
+
+#[tokio::test]
+async fn a_halt_ends_an_hour_after_the_last_tick_of_a_dead_process_and_begins_anew_if_it_goes_on() {
+    let mut world = Setup::many(&["anna"]).idle().start().await;
+    world.good_tick().await;
+    control(&world, "pause").await;
+    for _ in 0..2 {
+        world.kill().await;
+        world.advance(HOUR * 9);
+        world.start_again(&[]).await;
+    }
+    let first_two = ["paused 09T11:00 09T12:00", "paused 09T20:00 09T21:00"];
+    let goes_on = halts(&world).await;
+    assert_eq!(
+        (&goes_on[..2], &*goes_on[2]),
+        (&first_two.map(str::to_owned)[..], "paused 10T05:00 -")
+    );
+    world.kill().await;
+    world.advance(HOUR * 9);
+    world.start_again(&[("RUNNER_PAUSED", "true")]).await;
+    control(&world, "resume").await;
+    let over = halts(&world).await;
+    assert_eq!((&over[2], over.len()), (&"paused 10T05:00 10T06:00".to_owned(), 4), "{over:?}");
 }
 
 #[tokio::test]
 async fn a_paused_runner_is_up_all_the_same_and_its_hours_are_kept_once_each() {
-    let setup = Setup::many(&["anna"]).idle().var("RUNNER_PAUSED", true);
-    let world = setup.var("TICK_INTERVAL_MS", 1).start().await;
-    for hours in 1..=3 {
-        let is_noted = async |_: &_| self::hours(&world).await.len() == hours;
-        world.journal_reaches("the hour", is_noted).await;
-        world.advance(HOUR);
+    let mut world = Setup::many(&["anna"]).idle().start().await;
+    world.good_tick().await;
+    for kept_back in [("RUNNER_PAUSED", "true"), ("ANTHROPIC_API_KEY", "")] {
+        world.stop().await;
+        let asked = world.peers.auth.served.recorder.all().len();
+        world.start_again(&[kept_back, ("TICK_INTERVAL_MS", "1")]).await;
+        for _ in 0..2 {
+            let noted = hours(&world).await.len();
+            world.advance(HOUR);
+            let is_noted = async |_: &_| hours(&world).await.len() > noted;
+            world.journal_reaches("the hour", is_noted).await;
+        }
+        assert_eq!(world.peers.auth.served.recorder.all().len(), asked);
     }
-    assert_eq!(hours(&world).await[..3], ["09T11", "09T12", "09T13"]);
-    assert_eq!(world.peers.auth.served.recorder.all().len(), 0);
+    assert_eq!(hours(&world).await, ["09T11", "09T12", "09T13", "09T14", "09T15"]);
+}
+
+#[tokio::test]
+async fn nobody_notes_that_the_runner_is_up_before_the_time_of_mana_auth_is_known() {
+    let world = Setup::many(&["anna"]).idle().var("TICK_INTERVAL_MS", 1).var("RUNNER_PAUSED", true);
+    let mut world = world.start().await;
+    control(&world, "pause").await;
+    world.stop().await;
+    assert_eq!(hours(&world).await, [""; 0]);
+    world.start_again(&[("RUNNER_PAUSED", "false"), ("TICK_INTERVAL_MS", "3600000")]).await;
+    control(&world, "resume").await;
+    world.good_tick().await;
+    assert_eq!(hours(&world).await, ["09T11"]);
+}
+
+#[tokio::test]
+async fn who_does_not_run_is_written_before_the_others_of_the_tick_run() {
+    let setup = Setup::many(&["anna", "ben"]).idle().var("PERSONA_CONCURRENCY", 1);
+    let world = setup.var("RUN_BACKOFF_MS", 3_600_000).start().await;
+    world.peers.auth.served.faults.on(1, Method::POST, LOGIN, Fault::status(422, "{}"));
+    world.tick().await;
+    world.peers.clock.advance(DAY);
+    let (answer, claude) = (CancellationToken::new(), &world.peers.claude.served);
+    let earlier = claude.recorder.all().len();
+    claude.faults.inject(1, Fault::Hold(answer.clone()), |_| true);
+    let tick = world.begin_tick();
+    patiently("the request", claude.recorder.wait_for(earlier + 1, |_| true)).await;
+    let absent = absences(&world).await;
+    assert!(absent.len() == 1 && absent[0].ends_with("2026-03-10 held-back"), "{absent:?}");
+    answer.cancel();
+    tick.await.unwrap();
+    assert_eq!(absences(&world).await, absent);
+}
+
+#[tokio::test]
+async fn a_tick_that_takes_hours_hides_none_of_them() {
+    let world = Setup::many(&["anna"]).idle().var("TICK_INTERVAL_MS", 20).start().await;
+    let (answer, claude) = (CancellationToken::new(), &world.peers.claude.served);
+    claude.faults.inject(1, Fault::Hold(answer.clone()), |_| true);
+    patiently("the request", claude.recorder.wait_for(1, |_| true)).await;
+    for _ in 0..2 {
+        let noted = hours(&world).await.len();
+        world.advance(HOUR);
+        let is_noted = async |_: &_| hours(&world).await.len() > noted;
+        world.journal_reaches("the hour", is_noted).await;
+    }
+    assert_eq!(hours(&world).await, ["09T11", "09T12", "09T13"]);
+    answer.cancel();
 }

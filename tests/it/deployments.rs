@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode as Status, routing::get};
-use devstack::fault::Fault;
+use devstack::{fault::Fault, recorder::Recorded};
+use mana_persona_runner::journal::Journal;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     script::make_due,
-    support::{Setup, World, client, in_journal, logs::Logs, patiently, variable},
+    support::{Setup, World, client, in_journal, logs::Logs, path::LOGIN, patiently, variable},
 };
 
 /// The shortest time between two requests to PRODUCT_VERSION_URL.
@@ -190,4 +191,55 @@ async fn a_release_of_anything_but_a_short_printable_version_is_refused() {
     let refused = without_key.body(r#"{"version":"1"}"#).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(in_journal(&world, "SELECT version FROM deployments").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_run_that_waited_for_its_session_begins_with_the_build_that_it_meets() {
+    let (told, url) = product().await;
+    tell(&told, Status::OK, "1");
+    let world = Setup::many(&["anna"]).idle().var("PRODUCT_VERSION_URL", url).start().await;
+    let (answer, auth) = (CancellationToken::new(), &world.peers.auth.served);
+    let is_login = |request: &Recorded| request.path().ends_with(LOGIN);
+    auth.faults.inject(1, Fault::Hold(answer.clone()), is_login);
+    let tick = world.begin_tick();
+    patiently("the login", auth.recorder.wait_for(1, is_login)).await;
+    assert_eq!(of_last_run(&world).await, "1 to -");
+    tell(&told, Status::OK, "2");
+    world.advance(PERIOD);
+    answer.cancel();
+    tick.await.unwrap();
+    assert_eq!(of_last_run(&world).await, "2 to 2");
+}
+
+#[tokio::test]
+async fn a_run_that_is_only_closed_ends_with_the_build_that_it_has_met() {
+    let (told, url) = product().await;
+    tell(&told, Status::OK, "1");
+    let mut world = Setup::many(&["anna"]).idle().var("PRODUCT_VERSION_URL", url).start().await;
+    world.peers.claude.served.faults.inject(1, Fault::Hang, |_| true);
+    drop(world.begin_tick());
+    patiently("the request", world.peers.claude.served.recorder.wait_for(1, |_| true)).await;
+    world.kill().await;
+    tell(&told, Status::OK, "2");
+    world.advance(Duration::from_secs(86_400));
+    world.start_again(&[]).await;
+    let is_over = async |_: &_| of_last_run(&world).await != "1 to -";
+    world.journal_reaches("the end", is_over).await;
+    assert_eq!(of_last_run(&world).await, "1 to 1");
+}
+
+#[tokio::test]
+async fn a_release_of_the_command_line_counts_from_the_next_tick_and_not_for_a_run_in_flight() {
+    let world = Setup::many(&["anna"]).idle().var("PRODUCT_VERSION", "1").start().await;
+    let answer = CancellationToken::new();
+    world.peers.claude.served.faults.inject(1, Fault::Hold(answer.clone()), |_| true);
+    let tick = world.begin_tick();
+    patiently("the request", world.peers.claude.served.recorder.wait_for(1, |_| true)).await;
+    let beside = Journal::open(world.peers.data_folder()).await.unwrap();
+    beside.release("2", None).await.unwrap();
+    answer.cancel();
+    tick.await.unwrap();
+    assert_eq!(of_last_run(&world).await, "1 to 1");
+    next_day(&world).await;
+    assert_eq!(of_last_run(&world).await, "2 to 2");
 }

@@ -4,8 +4,8 @@ use devstack::{claude::Scripted, fault::Fault, mcp::Behaviour};
 use serde_json::json;
 
 use crate::{
-    script::{anything, calls_of, make_due, no_tools, play_well},
-    support::{World, logs::Logs},
+    script::{anything, calls_of, make_due, no_tools, play, play_well},
+    support::{Setup, World, in_journal, logs::Logs},
 };
 
 const OF_A_TOOL: &str = "more than half of this tool's calls of this tick failed";
@@ -70,4 +70,23 @@ async fn calls_that_never_reached_the_product_are_not_counted_against_it() {
     call(&world, &[("notes_deleteAll", 9), ("made_up", 9), ("a_list", 1)]).await;
     let lines = logs.lines_with("of this tick failed");
     assert!(lines.is_empty(), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_call_under_way_when_the_time_of_its_run_is_up_is_stopped_and_one_whose_own_time_is_up_is_cut()
+ {
+    for (variable, tool, expected) in [
+        ("PERSONA_TIMEOUT_MS", "t_list", "stopped"),
+        ("PERSONA_TIMEOUT_MS", "t_write", "stopped"),
+        ("PERSONA_TOOL_TIMEOUT_MS", "t_list", "cut"),
+        ("PERSONA_TOOL_TIMEOUT_MS", "t_write", "cut"),
+    ] {
+        let world = Setup::one(&[]).var(variable, 4_000).start().await;
+        let name = tool.replace('_', ".");
+        world.peers.mcp.add_tool(&name, "", anything());
+        world.peers.mcp.override_tool(&name, usize::MAX, Behaviour::NeverAnswers);
+        play(&world, [Scripted::tools(&[(tool, json!({}))]), Scripted::text("Schade.")]).await;
+        let causes = in_journal(&world, "SELECT cause FROM calls").await;
+        assert_eq!(causes, [expected], "{variable} {tool}");
+    }
 }

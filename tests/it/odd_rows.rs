@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptio
 
 use crate::{
     script::{habits_list, outcomes},
-    support::{Setup, World, logs::Logs, patiently},
+    support::{Setup, World, in_journal, logs::Logs, patiently},
 };
 
 /// Changes the journal as a user with a shell could.
@@ -99,6 +99,15 @@ async fn a_post_of_an_unknown_kind_is_logged_once_and_listed_and_the_daemon_cont
     assert!(world.good_tick().await["ranSuccessfully"].as_u64() >= Some(1));
     assert_eq!(logs.lines_with("dreams").len(), 1);
     assert_eq!(world.health().await["reason"], json!(null));
+}
+
+#[tokio::test]
+async fn a_day_that_the_journal_cannot_open_is_no_fault_of_mana_mcp() {
+    let world = Setup::many(&["anna"]).idle().start().await;
+    alter(&world, &["ALTER TABLE catalogs RENAME TO elsewhere".to_owned()]).await;
+    world.tick().await;
+    let ends = in_journal(&world, "SELECT stage || ' ' || outcome FROM runs").await;
+    assert_eq!(ends, ["mcp failed"]);
 }
 
 #[tokio::test]

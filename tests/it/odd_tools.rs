@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     script::{anything, habits_list, make_due, only_failure, outcomes, play, play_well, raw},
-    support::{Setup, World, logs::Logs, patiently},
+    support::{Setup, World, in_journal, logs::Logs, patiently},
 };
 
 /// The requests of main turns as they arrived, including refused ones.
@@ -147,6 +147,7 @@ async fn a_server_with_nothing_but_unfit_tools_fails_the_run_and_says_why() {
     world.peers.mcp.add_tool("a.b", "", schema);
     let result = world.tick().await;
     assert!(only_failure(&result).contains("left out for its schema"), "{result}");
+    assert_eq!(in_journal(&world, "SELECT outcome FROM runs").await, ["session"]);
     assert_eq!(sent(&world).len(), 0);
 }
 

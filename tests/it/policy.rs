@@ -1,11 +1,11 @@
 //! The policy for tools, and what the model is told about it.
 
-use devstack::claude::Scripted;
+use devstack::{claude::Scripted, mcp::ToolSet};
 use serde_json::{Value, json};
 
 use crate::{
     script::{calls_of, habits_list, main_requests, outcomes, play_well, results},
-    support::{Setup, World},
+    support::{Setup, World, in_journal},
 };
 
 /// The schema of a tool without input.
@@ -165,4 +165,14 @@ async fn an_instruction_in_a_result_is_flagged_and_blocks_nothing() {
     let last = main_requests(&world)[1].messages.last().cloned().unwrap();
     assert_eq!(last["role"], "system");
     assert!(!last["content"].as_str().unwrap().contains("ignore"), "no text of a tool in it");
+}
+
+#[tokio::test]
+async fn a_run_that_the_setting_leaves_without_tools_has_failed_and_mana_mcp_is_not_to_blame() {
+    let setup = Setup::one(&["habits"]).var("POLICY_HIDDEN_TOOLS", "t.only");
+    let world = setup.peers(|p| p.mcp.tools = ToolSet::Empty).start().await;
+    world.peers.mcp.add_tool("t.only", "", nothing());
+    world.tick().await;
+    let ends = in_journal(&world, "SELECT stage || ' ' || outcome FROM runs").await;
+    assert_eq!(ends, ["mcp failed"]);
 }

@@ -161,7 +161,7 @@ fn the_steps_of_an_earlier_version_have_causes_by_their_texts() {
     assert_eq!(observed.calls[2].words, "Bis morgen!");
     assert_eq!(observed.calls[0].latency.as_micros(), 4_141);
     assert_eq!(observed.day, Some(Outcome::Done));
-    let facts = extract(&observed, "run", SignedDuration::ZERO);
+    let facts = extract(&observed, "run", Outcome::Done, SignedDuration::ZERO);
     let [habits] = &facts.modules[..] else { panic!("{:?}", facts.modules) };
     assert_eq!((habits.rating, habits.grounded, habits.failed), (Some(3), true, 1));
     let [(issue, _)] = &facts.hits[..] else { panic!("{:?}", facts.hits) };
@@ -230,7 +230,7 @@ proptest! {
             prop_assert!(so_far.calls.is_sorted_by(|a, b| a.number < b.number));
         }
         let (live, resumed) = (live.observed(), resumed.observed());
-        let facts = |observed| extract(observed, "run", SignedDuration::ZERO);
+        let facts = |observed| extract(observed, "run", Outcome::Done, SignedDuration::ZERO);
         prop_assert_eq!(facts(&live), facts(&resumed));
         prop_assert_eq!(live, resumed);
     }

@@ -16,7 +16,7 @@ pub(super) fn lines(
     observed: &Observed,
     calls: &[Seen<'_>],
     tools: &BTreeMap<&str, Use>,
-    run: &str,
+    (run, outcome): (&str, Outcome),
 ) -> Vec<line::Module> {
     let rated = observed.ratings.iter().flatten().filter(|row| row.module.as_str() != PARSE_MODULE);
     let mut ratings = BTreeMap::<&ModuleName, &ModuleRating>::new();
@@ -45,7 +45,7 @@ pub(super) fn lines(
             module: name.as_str().to_owned(),
             rating: rating.map(|row| row.rating.get()),
             grounded: calls.iter().any(|seen| basis.contains(&seen.call.number)),
-            unrated_why: rating.is_none().then(|| why_unrated(observed, name)),
+            unrated_why: rating.is_none().then(|| why_unrated(observed, outcome, name)),
             notes: rating.and_then(|row| row.notes.clone()),
             calls: basis,
             reads,
@@ -61,22 +61,23 @@ fn is_dead(tools: &BTreeMap<&str, Use>, seen: &Seen<'_>) -> bool {
     tools.get(&*seen.call.tool).is_some_and(|used| used.dead_end)
 }
 
-/// Why a used module has no rating. An earlier version did not record it: then it follows from the rows of the
-/// rating turn, or from the end of the day if there are none.
-fn why_unrated(observed: &Observed, name: &ModuleName) -> UnratedWhy {
+/// Why a used module has no rating. Where no step tells it, it follows from the rows of the rating turn, or from the
+/// ends of the day and of the run if there are none: a run may be closed before the end of its day.
+fn why_unrated(observed: &Observed, outcome: Outcome, name: &ModuleName) -> UnratedWhy {
     if let Some((_, why)) = observed.unrated.iter().find(|(module, _)| module == name) {
         return *why;
     }
     let rows = observed.ratings.as_deref().unwrap_or_default();
     let unreadable = rows.iter().find(|row| row.module.as_str() == PARSE_MODULE);
-    match (unreadable, observed.day) {
-        (Some(row), _) if row.notes.as_ref().is_some_and(|notes| notes.contains(REFUSAL)) => {
+    let came_to = |end| observed.day == Some(end) || outcome == end;
+    match unreadable {
+        Some(row) if row.notes.as_ref().is_some_and(|notes| notes.contains(REFUSAL)) => {
             UnratedWhy::Refused
         }
-        (Some(_), _) => UnratedWhy::Unreadable,
-        (None, _) if !rows.is_empty() => UnratedWhy::Forgotten,
-        (None, Some(Outcome::Cost)) => UnratedWhy::NoMoney,
-        (None, Some(Outcome::Stopped)) => UnratedWhy::Stopped,
-        (None, _) => UnratedWhy::NotReached,
+        Some(_) => UnratedWhy::Unreadable,
+        None if !rows.is_empty() => UnratedWhy::Forgotten,
+        None if came_to(Outcome::Cost) => UnratedWhy::NoMoney,
+        None if came_to(Outcome::Stopped) => UnratedWhy::Stopped,
+        None => UnratedWhy::NotReached,
     }
 }

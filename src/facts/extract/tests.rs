@@ -37,7 +37,7 @@ fn again(number: u32, earlier: &ObservedCall, failure: Option<Cause>) -> Observe
 }
 
 fn facts(calls: Vec<ObservedCall>) -> RunFacts {
-    extract(&Observed { calls, ..Observed::default() }, "run", SignedDuration::ZERO)
+    extract(&Observed { calls, ..Observed::default() }, "run", Outcome::Done, SignedDuration::ZERO)
 }
 
 const BROKEN: Option<Cause> = Some(Cause::Handler);
@@ -146,7 +146,7 @@ fn a_module_is_listed_if_it_was_used_or_rated_and_is_grounded_in_its_own_calls()
         ratings: Some(vec![row("todo", &[2, 9]), row("notes", &[1]), row("calendar", &[])]),
         ..Observed::default()
     };
-    let facts = extract(&observed, "run", SignedDuration::ZERO);
+    let facts = extract(&observed, "run", Outcome::Done, SignedDuration::ZERO);
     let lines: Vec<_> = facts
         .modules
         .iter()
@@ -163,10 +163,10 @@ fn a_module_is_listed_if_it_was_used_or_rated_and_is_grounded_in_its_own_calls()
 
 #[test]
 fn the_row_of_an_unreadable_answer_is_no_module() {
-    let why = |ratings: Option<Vec<ModuleRating>>, day, unrated| {
+    let why = |ratings: Option<Vec<ModuleRating>>, day, outcome, unrated| {
         let calls = vec![call(1, "todo.list", None)];
         let observed = Observed { calls, day, ratings, unrated };
-        let modules = extract(&observed, "run", SignedDuration::ZERO).modules;
+        let modules = extract(&observed, "run", outcome, SignedDuration::ZERO).modules;
         let todo = modules.iter().find(|line| line.module == "todo").unwrap();
         assert!(modules.iter().all(|line| line.module != "__parse"));
         assert_eq!((todo.rating, todo.grounded), (None, false));
@@ -176,7 +176,7 @@ fn the_row_of_an_unreadable_answer_is_no_module() {
     let done = Some(Outcome::Done);
     for said in UnratedWhy::ALL {
         let unrated = vec![(ModuleName::new("todo"), *said)];
-        assert_eq!(why(unreadable("x"), done, unrated), *said);
+        assert_eq!(why(unreadable("x"), done, Outcome::Done, unrated), *said);
     }
     // What a version before has recorded.
     for (ratings, day, expected) in [
@@ -189,7 +189,12 @@ fn the_row_of_an_unreadable_answer_is_no_module() {
         (None, Some(Outcome::Failed), UnratedWhy::NotReached),
         (None, None, UnratedWhy::NotReached),
     ] {
-        assert_eq!(why(ratings, day, Vec::new()), expected);
+        assert_eq!(why(ratings, day, Outcome::Failed, Vec::new()), expected);
+    }
+    // A run that was closed, before or after the end of its day.
+    for day in [None, done, Some(Outcome::Turns)] {
+        assert_eq!(why(None, day, Outcome::Stopped, Vec::new()), UnratedWhy::Stopped);
+        assert_eq!(why(None, day, Outcome::Cost, Vec::new()), UnratedWhy::NoMoney);
     }
 }
 
@@ -197,11 +202,11 @@ fn the_row_of_an_unreadable_answer_is_no_module() {
 fn each_time_is_that_of_mana_auth() {
     let observed = Observed { calls: vec![call(1, "a.x", BROKEN)], ..Observed::default() };
     let ahead = SignedDuration::from_hours(48);
-    let facts = extract(&observed, "run", ahead);
+    let facts = extract(&observed, "run", Outcome::Done, ahead);
     let at = observed.calls[0].at + ahead;
     assert_eq!((facts.calls[0].0.at, facts.hits[0].0.at), (at, at));
     // A clock that is far off does not end the run with a panic.
-    extract(&observed, "run", SignedDuration::MAX);
+    extract(&observed, "run", Outcome::Done, SignedDuration::MAX);
 }
 
 proptest! {

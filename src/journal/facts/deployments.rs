@@ -55,9 +55,13 @@ const ADD: &str = "INSERT INTO deployments (number, version, source, note, first
      SELECT (SELECT COALESCE(MAX(number), 0) + 1 FROM deployments), $1, $2, $3, $4 \
      WHERE NOT EXISTS (SELECT 1 FROM deployments WHERE version = $1 \
      AND number = (SELECT MAX(number) FROM deployments))";
+/// Adds a deployment of a version that no release told. As soon as there is a release, only releases count.
+const MEET: &str = " AND NOT EXISTS (SELECT 1 FROM deployments WHERE source = 'release')";
 /// Ends all deployments that another one has followed.
 const END: &str = "UPDATE deployments SET last_at = $1 WHERE last_at IS NULL AND first_at IS NOT NULL \
      AND number < (SELECT MAX(number) FROM deployments WHERE first_at IS NOT NULL)";
+const CURRENT: &str =
+    "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY number DESC LIMIT 1";
 const NEWEST: &str = "SELECT * FROM deployments ORDER BY number DESC LIMIT 1";
 
 impl Journal {
@@ -66,9 +70,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn current_deployment(&self) -> Result<Option<DeploymentRow>> {
-        let sql =
-            "SELECT * FROM deployments WHERE first_at IS NOT NULL ORDER BY number DESC LIMIT 1";
-        let rows = self.rows("look up the deployment", sql, vec![]).await?;
+        let rows = self.rows("look up the deployment", CURRENT, vec![]).await?;
         rows.first().map(read).transpose().map_err(of_row)
     }
 
@@ -78,7 +80,8 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be written.
     pub async fn release(&self, version: &str, note: Option<&str>) -> Result<DeploymentRow> {
-        self.deploy(version, DeploymentSource::Release, note, None).await
+        let released = self.deploy(version, DeploymentSource::Release, note, None).await?;
+        released.ok_or_else(|| of_row("there is none".into()))
     }
 
     /// Marks the releases that the daemon has not met yet as met at the time `at`, in their order. Returns the
@@ -99,8 +102,9 @@ impl Journal {
         Ok(adopted.map_err(of_row)?.into_iter().max_by_key(|deployment| deployment.number))
     }
 
-    /// The deployment of the build that was met at the time `at`. If the newest deployment has this version, it is
-    /// that one; otherwise it is a new one.
+    /// The current deployment after the build of this version was met at the time `at`. If the current one has this
+    /// version, it stays; otherwise there is a new one. If there is any release, nothing is added, because only
+    /// releases count then; `None` if none of them was met yet.
     ///
     /// # Errors
     /// If the journal cannot be written.
@@ -109,7 +113,7 @@ impl Journal {
         version: &str,
         source: DeploymentSource,
         at: Timestamp,
-    ) -> Result<DeploymentRow> {
+    ) -> Result<Option<DeploymentRow>> {
         self.deploy(version, source, None, Some(at)).await
     }
 
@@ -119,22 +123,23 @@ impl Journal {
         source: DeploymentSource,
         note: Option<&str>,
         at: Option<Timestamp>,
-    ) -> Result<DeploymentRow> {
-        let newest = self.rows("look up the deployment", NEWEST, vec![]).await?;
-        if let Some(newest) = newest.first().and_then(|row| read(row).ok())
-            && newest.version == version
+    ) -> Result<Option<DeploymentRow>> {
+        let (last, condition) = if at.is_some() { (CURRENT, MEET) } else { (NEWEST, "") };
+        let found = self.rows("look up the deployment", last, vec![]).await?;
+        if let Some(found) = found.first().and_then(|row| read(row).ok())
+            && found.version == version
         {
-            return Ok(newest);
+            return Ok(Some(found));
         }
         // Another process may add a deployment meanwhile, so the statements look for themselves.
         let values = vec![words(version), text(source.as_str()), optional_words(note), time(at)];
-        let mut statements = vec![(ADD.into(), values)];
+        let mut statements = vec![(format!("{ADD}{condition}").into(), values)];
         if at.is_some() {
             statements.push((END.into(), vec![time(at)]));
         }
-        statements.push((NEWEST.into(), vec![]));
+        statements.push((last.into(), vec![]));
         let rows = self.write_facts_alone("note a deployment", statements).await?;
-        read(rows.first().ok_or_else(|| of_row("there is none".into()))?).map_err(of_row)
+        rows.first().map(read).transpose().map_err(of_row)
     }
 
     /// Whether any deployment comes from a release. Then no other source counts.

@@ -37,7 +37,6 @@ impl Journal {
         statements.extend(persona.map(|it| personas::met_earlier(it, run.server_at)));
         self.write_facts_alone("write facts", statements).await.map(drop)
     }
-    }
 }
 
 /// The statements that replace the facts of a run, for the transaction that ends the run. They change nothing if the

@@ -117,9 +117,12 @@ impl Pipeline {
                     metrics.model.answers_lost.inc();
                 }
                 let row = run.row(state, verdict.stage(), Some(verdict.reason.clone()));
-                let deployment_end = self.fleet.deployment_at_end().await;
-                let (outcome, facts) = (verdict.came_to, run.learned());
-                let next_eligible_at = until;
+                // A run that did not go on with its day has met no later build than before.
+                let has_met = run.close.is_none() && !run.is_rating;
+                let deployment_end =
+                    if has_met { self.fleet.deployment_at_end().await } else { None };
+                let (outcome, next_eligible_at) = (verdict.came_to, until);
+                let facts = run.learned(outcome);
                 let row = EndedRun { next_eligible_at, outcome, facts, deployment_end, ..row };
                 let handed_in = self.hand_in(&mut run, &row).await;
                 if let (Some(error), None) = (handed_in.refused, &verdict.failure) {

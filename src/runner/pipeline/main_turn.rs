@@ -1,6 +1,12 @@
 //! The first part of a run: login, MCP session, tool catalog and main turn.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -80,12 +86,22 @@ impl Pipeline {
         self.end_sessions(run, &access, left).await;
         let (token, deadline) = ((&access.jwt, access.space_id.as_str()), run.scope.deadline);
         let mut give_up_at = None;
+        // Whether the journal could not keep the id of a session.
+        let is_unwritten = AtomicBool::new(false);
         let opening = Box::pin(async {
             loop {
-                let note = |session| run.journal.note_session(session);
+                let note = async |session| {
+                    let noted = run.journal.note_session(session).await;
+                    noted.inspect_err(|_| is_unwritten.store(true, Relaxed))
+                };
                 let opened = self.fleet.mcp.open(token, &access.redactor, deadline, note).await;
                 let Err(McpError { fate: Fate::Away, reason, .. }) = &opened else {
-                    break opened.map_err(|error| Failure::at(Stage::Mcp, error.reason));
+                    break opened.map_err(|McpError { reason, .. }| {
+                        match is_unwritten.load(Relaxed) {
+                            true => Failure::own(Stage::Mcp, reason),
+                            false => Failure::at(Stage::Mcp, reason),
+                        }
+                    });
                 };
                 // The same limit as for a tool call that waits for mana-mcp.
                 let now = Instant::now();
@@ -153,9 +169,9 @@ impl Pipeline {
             Ok(offer) if offer.hash == opened.catalog => offer.catalog.clone(),
             offer => {
                 let kept = self.fleet.journal.catalog(&opened.catalog).await;
-                let kept = kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+                let kept = kept.map_err(|error| Failure::own(Stage::Mcp, error))?;
                 match kept.and_then(|tools| serde_json::from_str::<Vec<_>>(&tools).ok()) {
-                    Some(tools) => self.catalog(&tools)?,
+                    Some(tools) => self.catalog(&tools, &tools)?,
                     None => offer?.catalog.clone(),
                 }
             }
@@ -200,7 +216,7 @@ impl Pipeline {
         }
         let (offered, newly) = self.left_out.sift(&listed, &self.policy.hidden_tools);
         self.fleet.metrics.record_tools_left_out(ToolFault::Schema, newly);
-        let catalog = self.catalog(&offered)?;
+        let catalog = self.catalog(&offered, &listed)?;
         // Names, texts and schemas that were JSON before.
         let tools = serde_json::to_string(&offered).unwrap_or_default();
         let hash: String =
@@ -210,14 +226,19 @@ impl Pipeline {
         Ok(last.insert(offer).clone())
     }
 
-    fn catalog(&self, tools: &[Tool]) -> Result<Catalog, Failure> {
+    /// The catalog of `tools`, which are what can be offered of the `listed` ones.
+    fn catalog(&self, tools: &[Tool], listed: &[Tool]) -> Result<Catalog, Failure> {
         let catalog = Catalog::new(tools, &self.policy);
-        if catalog.is_empty() {
-            let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out \
-                           for its schema";
-            return Err(Failure::at(Stage::Mcp, nothing));
+        if !catalog.is_empty() {
+            return Ok(catalog);
         }
-        Ok(catalog)
+        let nothing = "each tool of mana-mcp's tools/list is in POLICY_HIDDEN_TOOLS or left out for its schema";
+        let hidden = &self.policy.hidden_tools;
+        let is_hidden = |tool: &Tool| hidden.iter().any(|name| name == tool.name.as_str());
+        Err(match listed.iter().all(is_hidden) {
+            true => Failure::own(Stage::Mcp, nothing),
+            false => Failure::at(Stage::Mcp, nothing),
+        })
     }
 
     /// Begins the main turn: writes its catalog and its opening message to the journal.
@@ -229,12 +250,12 @@ impl Pipeline {
         let Offer { list, tools, hash, .. } = offer;
         let met_at = now.checked_add(run.shift).unwrap_or(now);
         let kept = self.fleet.journal.keep_catalog(hash, tools, list, now, met_at).await;
-        kept.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        kept.map_err(|error| Failure::own(Stage::Mcp, error))?;
         let opened = Step::Opened(TurnOpening { opening, catalog: offer.hash.clone() });
         let written = run.unless_stopped(Stage::Mcp, run.journal.intend(&opened)).await?;
-        written.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        written.map_err(|error| Failure::own(Stage::Mcp, error))?;
         let noted = self.fleet.journal.open_day(run.journal.id, &list.id, run.deployment).await;
-        noted.map_err(|error| Failure::at(Stage::Mcp, error))?;
+        noted.map_err(|error| Failure::own(Stage::Mcp, error))?;
         Ok((offer.catalog.clone(), day))
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Run {
     pub is_rating: bool,
     /// The reason to close the run without further model requests, if there is one.
     pub close: Option<String>,
-    /// The deployment that mana-mcp told when the session was opened, if no other source tells which one is current.
+    /// The deployment that was current when this process opened the run's session.
     pub deployment: Option<i64>,
     pub turn: MainTurn,
     /// Why the main turn ended.
@@ -104,9 +104,9 @@ impl Run {
         }
     }
 
-    /// The facts of the run, as far as it has come.
-    pub(super) fn learned(&self) -> RunFacts {
-        extract(&self.journal.observed(), &self.journal.id.to_string(), self.shift)
+    /// The facts of the run, as far as it has come, with this outcome.
+    pub(super) fn learned(&self, outcome: Outcome) -> RunFacts {
+        extract(&self.journal.observed(), &self.journal.id.to_string(), outcome, self.shift)
     }
 
     /// Logs the end of the run.

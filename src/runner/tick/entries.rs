@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, hash_map};
 
 use jiff::Timestamp;
 
-use super::{TickError, TickSummary, Ticks};
+use super::{TickError, TickSummary, Ticks, why_absent};
 use crate::{
     clients::personas::{Due, DueRow},
     domain::{Persona, RunId, RunOutcome, Slot, Stage, WhyNotRun},
@@ -25,6 +25,14 @@ pub(super) struct Entry {
     pub due: Option<absences::Due>,
     /// The result for this row, or `None` if a new run in the list of work will have it.
     pub result: Option<RunResult>,
+}
+
+impl Entry {
+    /// Who is due, with the absence as far as it is known before the runs. `None` for an invalid or repeated row.
+    pub(super) fn known(&self) -> Option<absences::Due> {
+        let absent = self.result.as_ref().and_then(why_absent);
+        self.due.clone().map(|due| absences::Due { absent, ..due })
+    }
 }
 
 impl Ticks {
@@ -57,6 +65,7 @@ impl Ticks {
             Entry { persona, due: None, result: Some(Ok(RunReport::without_a_run(failure))) }
         };
         let mut sort = |persona: Persona| {
+            let persona = self.fleet.without_secrets(persona);
             let (id, slot) = (persona.user_id.clone(), Slot::of(persona.cadence, server_time));
             let entry = |result| {
                 let due = Some(absences::Due::new(&persona, &slot));

@@ -58,7 +58,8 @@ async fn rebuilt(journal: &Journal, run: &RunRow) -> Result<RunFacts, Problem> {
     let steps = journal.steps(run.id).await?;
     let observed = observed::of_stored(steps.iter().map(|step| (&*step.body, step.at)));
     let shift = run.server_at.duration_since(run.started_at);
-    Ok(extract(&observed, &run.id.to_string(), shift))
+    let outcome = run.outcome.ok_or("an ended run has no outcome")?;
+    Ok(extract(&observed, &run.id.to_string(), outcome, shift))
 }
 
 async fn issues(journal: &Journal) -> Result<BTreeMap<Fingerprint, Sighting>, Problem> {
