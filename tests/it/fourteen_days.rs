@@ -257,13 +257,14 @@ fn an_outage_and_invented_and_denied_calls_are_no_frictions(lived: &Fortnight) {
     assert!(denied.iter().all(|call| call["tool"] == DENIED), "{denied:#?}");
     assert!(lived.random.calls > 20, "{:?}", lived.random);
     for friction in lived.frictions() {
-        assert!(
-            ["handler", "rejected_input"].map(Value::from).contains(&friction["cause"]),
-            "{friction:#}"
-        );
+        // A busy machine may be slow, which is a friction without a cause.
+        let causes = [json!("handler"), json!("rejected_input"), Value::Null];
+        assert!(causes.contains(&friction["cause"]), "{friction:#}");
+        let detectors = friction["detectors"].as_array().unwrap();
+        assert!(!detectors.iter().any(|it| it == "locked-out" || it == "unsure"), "{friction:#}");
         assert_ne!(friction["tool"], DENIED);
     }
-    // Errors of the product that hit at random are counted, but each tool has its own.
+    // Every error of a tool was planted.
     let handler = lived.failed("handler").len();
     assert_eq!(handler, lived.random.answered + lived.fault.answered);
 }
