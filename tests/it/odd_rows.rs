@@ -124,3 +124,24 @@ async fn a_journal_that_can_be_written_but_not_read_is_reported_until_a_tick_rea
     assert_eq!(world.good_tick().await["ranSuccessfully"], 1);
     assert_eq!(world.call(Method::GET, "/ready").await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn facts_that_cannot_be_made_keep_no_old_steps_from_being_deleted() {
+    let mut world = Setup::many(&["anna", "ben"]).idle().start().await;
+    assert_eq!(world.good_tick().await["ranSuccessfully"], 2);
+    world.stop().await;
+    let runs = world.journal().await.latest_runs(2).await.unwrap();
+    let (without, old) = (runs[0].id, runs[1].id);
+    let spoilt = [
+        format!("UPDATE runs SET facts = 0 WHERE id = '{without}'"),
+        format!("UPDATE runs SET updated_at = 0 WHERE id = '{old}'"),
+        "ALTER TABLE run_tools RENAME TO away".to_owned(),
+    ];
+    alter(&world, &spoilt).await;
+    world.start_again(&[]).await;
+    let are_gone = async |journal: &Journal| journal.steps(old).await.unwrap().is_empty();
+    world.journal_reaches("that the old steps are deleted", are_gone).await;
+    assert!(!world.journal().await.steps(without).await.unwrap().is_empty());
+    assert_eq!(in_journal(&world, "SELECT facts || '' FROM runs WHERE facts = 0").await, ["0"]);
+    assert_eq!(world.health().await["reason"], json!(null), "runs need no facts");
+}
