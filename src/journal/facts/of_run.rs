@@ -6,10 +6,14 @@ use crate::{
     journal::{Journal, Result, Statement, Value, number, optional, rows_of, text, time},
 };
 
-const CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, cause, issue, template, \
-     input_hash, latency_ms, tries, chars, cut, limit_offered, next, quote)";
-const CALL: &str = "($1, $2, $3, $4, $5, $6, $7, (SELECT id FROM issues WHERE fingerprint = $8), $9, \
-     $10, $11, $12, $13, $14, $15, $16, $17)";
+/// The columns of every call. Most calls succeed, and have no others.
+const CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, input_hash, latency_ms, tries, \
+     chars, cut, limit_offered)";
+const CALL: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const FAILED_CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, input_hash, latency_ms, \
+     tries, chars, cut, limit_offered, cause, template, next, quote, issue)";
+const FAILED_CALL: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+     (SELECT id FROM issues WHERE fingerprint = $17))";
 const TOOLS: &str = "INSERT INTO run_tools (run_id, tool, calls, failed, dead_end, recovered)";
 const TOOL: &str = "($1, $2, $3, $4, $5, $6)";
 const MODULES: &str = "INSERT INTO run_modules (run_id, module, rating, grounded, unrated_why, notes, \
@@ -60,8 +64,11 @@ fn of_run(run: RunId, facts: &RunFacts, replaces: bool) -> Vec<Statement> {
     let mut statements: Vec<Statement> =
         deletions.map(|&sql| (sql.into(), vec![text(run)])).collect();
     statements.extend(facts.hits.iter().flat_map(|(issue, hit)| hit_of(run, issue, hit)));
-    let calls = facts.calls.iter().map(|(call, issue)| call_of(run, call, *issue));
-    statements.extend(rows_of(CALLS, CALL, calls.collect()));
+    let (good, failed): (Vec<_>, Vec<_>) = facts.calls.iter().partition(|(call, _)| call.ok);
+    let good = good.into_iter().map(|(call, _)| call_of(run, call));
+    statements.extend(rows_of(CALLS, CALL, good.collect()));
+    let failed = failed.into_iter().map(|(call, issue)| failed_call_of(run, call, *issue));
+    statements.extend(rows_of(FAILED_CALLS, FAILED_CALL, failed.collect()));
     statements.extend(rows_of(TOOLS, TOOL, facts.tools.iter().map(|t| tool_of(run, t)).collect()));
     let modules = facts.modules.iter().map(|module| module_of(run, module));
     statements.extend(rows_of(MODULES, MODULE, modules.collect()));
@@ -96,7 +103,7 @@ fn hit_of(run: RunId, issue: &SeenIssue, hit: &line::Hit) -> [Statement; 3] {
     [(ADD.into(), add), (EARLIER.into(), earlier), (HIT.into(), hit)]
 }
 
-fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Value> {
+fn call_of(run: RunId, call: &line::Call) -> Vec<Value> {
     vec![
         text(run),
         number(call.number),
@@ -104,18 +111,25 @@ fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Val
         text(&call.tool),
         text(&call.module),
         number(call.ok),
-        optional(call.cause.map(Cause::as_str)),
-        Value::Number(issue.map(|issue| issue.0)),
-        optional(call.template.as_ref()),
         optional(call.input_hash.as_ref()),
         number(call.latency_ms),
         number(call.tries),
         number(call.chars),
         number(call.cut),
         number(call.limit_offered),
+    ]
+}
+
+fn failed_call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Value> {
+    let mut values = call_of(run, call);
+    values.extend([
+        optional(call.cause.map(Cause::as_str)),
+        optional(call.template.as_ref()),
         optional(call.next.map(Next::as_str)),
         optional(call.quote.as_ref()),
-    ]
+        Value::Number(issue.map(|issue| issue.0)),
+    ]);
+    values
 }
 
 fn tool_of(run: RunId, tool: &line::Tool) -> Vec<Value> {
