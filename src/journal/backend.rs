@@ -93,16 +93,17 @@ impl Slot {
         self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// Executes a text of `count` statements, and keeps it compiled for the next time if `is_kept`. An error that is
-    /// not the database's own means that the connection is broken.
+    /// Executes a text of `count` statements. An error that is not the database's own means that the connection is
+    /// broken.
     async fn rows(
         &mut self,
         sql: impl SqlSafeStr,
         values: Vec<Value>,
         count: usize,
-        is_kept: bool,
     ) -> sqlx::Result<Vec<Row>> {
-        let query = bound(sql, values).persistent(is_kept);
+        let sql = sql.into_sql_str();
+        // A compiled text is kept for the next time, but a long one differs each time.
+        let query = bound(sql.clone(), values).persistent(sql.as_str().len() < LONG_SQL);
         let rows = rows(self.connection()?, query, count).await;
         if rows.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
             self.connection = None;
@@ -114,8 +115,7 @@ impl Slot {
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
 pub(super) type Sql = &'static str;
 
-/// A statement and its values. Only the number of rows of an INSERT is not known before: such a text is made each time,
-/// and nearly always another one.
+/// A statement and its values. Only the number of rows of an INSERT is not known before.
 pub(super) type Statement = (Cow<'static, str>, Vec<Value>);
 
 /// An INSERT of several rows, in statements of at most 50 rows. `head` ends before VALUES; `row` has the values of a row
@@ -138,6 +138,9 @@ pub(super) fn rows_of<'a>(
     })
 }
 
+/// From this size on, in bytes, a compiled text is not kept: it has an INSERT of several rows.
+const LONG_SQL: usize = 4_096;
+
 /// How many rows one INSERT writes at most, because a database limits the number of values of a statement.
 const ROWS_AT_ONCE: usize = 50;
 
@@ -156,7 +159,7 @@ pub(super) fn counted_on(sql: &str, before: usize, text: &mut String) {
 impl Backend {
     /// Executes a query on the connection for reading.
     pub(super) async fn rows(&self, sql: Sql, values: Vec<Value>) -> sqlx::Result<Vec<Row>> {
-        self.reader.session().await?.rows(sql, values, 1, true).await
+        self.reader.session().await?.rows(sql, values, 1).await
     }
 
     /// Executes the statements in one transaction and one exchange with the database. Returns the rows of all
@@ -166,13 +169,12 @@ impl Backend {
     pub(super) async fn write(&self, statements: Vec<Statement>) -> sqlx::Result<Vec<Row>> {
         let session = self.writer.session().await?;
         let count = statements.len() + 2;
-        let is_kept = statements.iter().all(|(sql, _)| matches!(sql, Cow::Borrowed(_)));
         let (sql, values) = file::in_one_transaction(statements);
         let transaction = async move {
             // sqlx's own transaction is not used: it counts nested transactions, and its count stays wrong after
             // SQLite has rolled a transaction back by itself, for example on a full disk.
             let mut session = guard(session, roll_back);
-            let rows = session.rows(AssertSqlSafe(sql), values, count, is_kept).await?;
+            let rows = session.rows(AssertSqlSafe(sql), values, count).await?;
             drop(ScopeGuard::into_inner(session));
             Ok(rows)
         };
@@ -195,7 +197,7 @@ impl Backend {
             None => self.reader.session().await?,
         };
         let mut session = guard(session, roll_back as fn(Session));
-        session.rows(file::BEGIN_SNAPSHOT, vec![], 1, true).await?;
+        session.rows(file::BEGIN_SNAPSHOT, vec![], 1).await?;
         Ok(Snapshot(session))
     }
 
@@ -241,7 +243,7 @@ fn roll_back(mut session: Session) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
             // SQLite refuses the statement if it has already rolled the transaction back by itself.
-            drop(session.rows("ROLLBACK", vec![], 1, true).await);
+            drop(session.rows("ROLLBACK", vec![], 1).await);
         });
     }
 }

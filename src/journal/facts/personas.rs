@@ -1,7 +1,5 @@
 //! Who the personas are.
 
-use std::sync::LazyLock;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -32,6 +30,12 @@ pub fn persona_line(persona: &Persona) -> line::Persona {
 /// The statements that store personas which were met at the time `at`. Only what has changed is written. An archetype
 /// that is not given stays.
 pub(in crate::journal) fn additions(personas: &[line::Persona], at: Timestamp) -> Vec<Statement> {
+    const UPDATE: &str = " ON CONFLICT (id) DO UPDATE SET label = excluded.label, \
+         archetype = COALESCE(excluded.archetype, personas.archetype), cadence = excluded.cadence, \
+         mix = excluded.mix, last_at = excluded.last_at \
+         WHERE personas.last_at < $A OR personas.label <> excluded.label \
+         OR personas.mix <> excluded.mix OR COALESCE(personas.cadence, '') <> COALESCE(excluded.cadence, '') \
+         OR COALESCE(personas.archetype, '') <> COALESCE(excluded.archetype, personas.archetype, '')";
     let rows = personas.iter().map(|persona| {
         let mix = serde_json::to_string(&persona.mix).unwrap_or_default();
         vec![
@@ -44,30 +48,12 @@ pub(in crate::journal) fn additions(personas: &[line::Persona], at: Timestamp) -
         ]
     });
     let statements = rows_of(ADD, ROW, rows.collect()).map(|(insert, mut values)| {
+        let number = values.len() + 1;
         values.push(time(at - A_MOMENT));
-        // Each run begins with one persona, so this text is kept compiled.
-        static OF_ONE: LazyLock<String> =
-            LazyLock::new(|| with_update(&format!("{ADD} VALUES {ROW}"), 7));
-        let sql = match personas {
-            [_] => OF_ONE.as_str().into(),
-            _ => with_update(&insert, values.len()).into(),
-        };
-        (sql, values)
+        let update = UPDATE.replace("$A", &format!("${number}"));
+        ((insert.into_owned() + &update).into(), values)
     });
     statements.collect()
-}
-
-/// `insert`, which updates what is known and has changed. The last of the `count` values is the time from which on an
-/// earlier meeting need not be renewed.
-fn with_update(insert: &str, count: usize) -> String {
-    format!(
-        "{insert} ON CONFLICT (id) DO UPDATE SET label = excluded.label, \
-         archetype = COALESCE(excluded.archetype, personas.archetype), cadence = excluded.cadence, \
-         mix = excluded.mix, last_at = excluded.last_at \
-         WHERE personas.last_at < ${count} OR personas.label <> excluded.label \
-         OR personas.mix <> excluded.mix OR COALESCE(personas.cadence, '') <> COALESCE(excluded.cadence, '') \
-         OR COALESCE(personas.archetype, '') <> COALESCE(excluded.archetype, personas.archetype, '')"
-    )
 }
 
 pub(super) fn read(row: &Row) -> Result<line::Persona, String> {
