@@ -7,10 +7,14 @@ use crate::{
     journal::{Journal, Result, RunRow, Statement, Value, number, optional, rows_of, text, time},
 };
 
-const CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, cause, issue, template, \
-     input_hash, latency_ms, tries, chars, cut, limit_offered, next, quote)";
-const CALL: &str = "($1, $2, $3, $4, $5, $6, $7, (SELECT id FROM issues WHERE fingerprint = $8), $9, \
-     $10, $11, $12, $13, $14, $15, $16, $17)";
+/// The columns of every call. Most calls succeed, and have no others.
+const CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, input_hash, latency_ms, tries, \
+     chars, cut, limit_offered)";
+const CALL: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const FAILED_CALLS: &str = "INSERT INTO calls (run_id, number, at, tool, module, ok, input_hash, latency_ms, \
+     tries, chars, cut, limit_offered, cause, template, next, quote, issue)";
+const FAILED_CALL: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+     (SELECT id FROM issues WHERE fingerprint = $17))";
 const TOOLS: &str = "INSERT INTO run_tools (run_id, tool, calls, failed, dead_end, recovered)";
 const TOOL: &str = "($1, $2, $3, $4, $5, $6)";
 const MODULES: &str = "INSERT INTO run_modules (run_id, module, rating, grounded, unrated_why, notes, \
@@ -68,8 +72,10 @@ fn of_run(run: RunId, facts: &RunFacts, states: &str) -> Vec<Statement> {
             (format!("{insert}) AS fact WHERE {is_open}").into(), values)
         }));
     };
-    let calls = facts.calls.iter().map(|(call, issue)| call_of(run, call, *issue));
-    add(CALLS, CALL, calls.collect());
+    let (good, failed): (Vec<_>, Vec<_>) = facts.calls.iter().partition(|(call, _)| call.ok);
+    add(CALLS, CALL, good.into_iter().map(|(call, _)| call_of(run, call)).collect());
+    let failed = failed.into_iter().map(|(call, issue)| failed_call_of(run, call, *issue));
+    add(FAILED_CALLS, FAILED_CALL, failed.collect());
     add(TOOLS, TOOL, facts.tools.iter().map(|tool| tool_of(run, tool)).collect());
     add(MODULES, MODULE, facts.modules.iter().map(|module| module_of(run, module)).collect());
     statements
@@ -106,7 +112,7 @@ fn hit_of(run: RunId, issue: &SeenIssue, hit: &line::Hit, is_open: &str) -> [Sta
     ]
 }
 
-fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Value> {
+fn call_of(run: RunId, call: &line::Call) -> Vec<Value> {
     vec![
         text(run),
         number(call.number),
@@ -114,18 +120,25 @@ fn call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Val
         words(&call.tool),
         words(&call.module),
         number(call.ok),
-        optional(call.cause.map(Cause::as_str)),
-        Value::Number(issue.map(|issue| issue.0)),
-        optional_words(call.template.as_deref()),
         optional(call.input_hash.as_ref()),
         number(call.latency_ms),
         number(call.tries),
         number(call.chars),
         number(call.cut),
         number(call.limit_offered),
+    ]
+}
+
+fn failed_call_of(run: RunId, call: &line::Call, issue: Option<Fingerprint>) -> Vec<Value> {
+    let mut values = call_of(run, call);
+    values.extend([
+        optional(call.cause.map(Cause::as_str)),
+        optional_words(call.template.as_deref()),
         optional(call.next.map(Next::as_str)),
         optional_words(call.quote.as_deref()),
-    ]
+        Value::Number(issue.map(|issue| issue.0)),
+    ]);
+    values
 }
 
 fn tool_of(run: RunId, tool: &line::Tool) -> Vec<Value> {
