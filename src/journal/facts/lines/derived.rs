@@ -49,7 +49,7 @@ impl<F: FnMut(Line)> Lines<'_, F> {
         let end = end.first().copied().unwrap_or(first);
         let derived = derive_absences(&members, is_taken, &halts, end).filter(is_wanted);
         let mut derived = derived.peekable();
-        let Self { journal, snapshot, each } = self;
+        let Self { journal, snapshot, each, .. } = self;
         let noted = |row: Row| {
             let Some(noted) = journal.readable_row("an absence", &row, presence::absence) else {
                 return;
