@@ -387,10 +387,8 @@ mod tests {
         assert_eq!((call.tries, call.cause, call.quote.as_deref()), (1, None, None));
         let written = serde_json::to_string(&line).unwrap();
         assert_eq!(serde_json::from_str::<Line>(&written).unwrap(), line);
-        assert!(
-            serde_json::from_str::<Line>(r#"{"kind":"tick","at":"2026-11-18T10:00:00Z","x":1}"#)
-                .is_ok()
-        );
+        let tick = r#"{"kind":"tick","at":"2026-11-18T10:00:00Z","x":1}"#;
+        assert!(serde_json::from_str::<Line>(tick).is_ok());
         for bad in [
             r#"{"kind":"tock","at":"2026-11-18T10:00:00Z"}"#.to_owned(),
             bare.replace(r#""ok":true"#, r#""ok":false,"cause":"bad luck""#),

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Friction, Quote, exposure::with_hits, quote::modules};
+use super::{Friction, Quote, exposure::with_hits};
 use crate::{
     domain::{Label, Next},
     facts::{
@@ -137,8 +137,22 @@ impl Case {
         if let Some(tool) = tool {
             return Some(window.module_of(tool));
         }
-        let modules = modules(window, self);
+        let modules = self.modules(window);
         modules.first().copied().filter(|_| modules.len() == 1)
+    }
+
+    /// The modules that the friction is about. Their ratings may be about the friction.
+    pub(super) fn modules(&self, window: &Window) -> BTreeSet<Name> {
+        match self.about {
+            About::Issue(issue) => {
+                let hits = self.hits.iter().flat_map(|hit| window.hits().of(hit.run));
+                let tools = hits.filter(|hit| hit.issue == issue).flat_map(|hit| &hit.tools);
+                tools.map(|tool| window.module_of(*tool)).collect()
+            }
+            About::Tool(tool) => [window.module_of(tool)].into(),
+            About::Module(module) => [module].into(),
+            About::End(_) => BTreeSet::new(),
+        }
     }
 
     /// The calls of a run that had the friction, as far as single calls show it.

@@ -3,15 +3,12 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{Quote, case::Case};
-use crate::facts::{
-    detect::{About, RunHit},
-    window::{Name, Window},
-};
+use crate::facts::{detect::RunHit, window::Window};
 
 /// The notes of the lowest grounded rating of the affected runs, else the persona's own words after the failure;
 /// of several, the newest. Quotes no persona of `quoted`, and adds the one it quotes.
 pub(super) fn quote(window: &Window, case: &Case, quoted: &mut BTreeSet<u32>) -> Option<Quote> {
-    let modules = modules(window, case);
+    let modules = case.modules(window);
     let hits = || case.hits.iter().filter(|hit| !quoted.contains(&window.run(hit.run).persona));
     let rows =
         hits().flat_map(|hit| window.modules().of(hit.run).iter().map(move |row| (hit, row)));
@@ -44,18 +41,4 @@ pub(super) fn quote(window: &Window, case: &Case, quoted: &mut BTreeSet<u32>) ->
         run: window.text(window.run(run).id).to_owned(),
         call,
     })
-}
-
-/// The modules that the friction is about. Their ratings may be about the friction.
-pub(super) fn modules(window: &Window, case: &Case) -> BTreeSet<Name> {
-    match case.about {
-        About::Issue(issue) => {
-            let hits = case.hits.iter().flat_map(|hit| window.hits().of(hit.run));
-            let tools = hits.filter(|hit| hit.issue == issue).flat_map(|hit| &hit.tools);
-            tools.map(|tool| window.module_of(*tool)).collect()
-        }
-        About::Tool(tool) => [window.module_of(tool)].into(),
-        About::Module(module) => [module].into(),
-        About::End(_) => BTreeSet::new(),
-    }
 }
