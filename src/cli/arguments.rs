@@ -9,11 +9,14 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 pub(super) use facts::{Export, Format, Frictions, Mute, Release};
 pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
+use super::text::cell;
 use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
 
+/// Longest text about arguments that make no sense, in characters.
+const LONGEST_PROBLEM: usize = 500;
 /// Length of a complete run id, in characters.
 const ID_LEN: usize = 36;
-/// Shown with every usage error. Written by hand, because clap's own text would not list `--healthcheck`.
+/// Shown by `--help`. Written by hand, because clap's own text would not list `--healthcheck`.
 const USAGE: &str = "\
 mana-persona-runner                      run the daemon; docs/configuration.md lists the environment variables
        mana-persona-runner --healthcheck        ask the daemon on this machine for /health
@@ -158,7 +161,7 @@ impl FromStr for RunPrefix {
 /// Parses the arguments of the process. The first one is the name of the program.
 ///
 /// # Errors
-/// When the arguments are invalid: a text that names the problem and shows the usage.
+/// When the arguments are invalid: one line that names the problem.
 pub fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
 ) -> Result<Request, String> {
@@ -170,11 +173,17 @@ pub fn parse<T: Into<OsString> + Clone>(
         Ok(Arguments { command: None, .. }) => Ok(Request::Serve),
         Ok(Arguments { command: Some(command), .. }) => Ok(Request::Query(command)),
         Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Print(help.to_string())),
-        Err(wrong) => {
-            let text = wrong.to_string();
-            Err(text.trim_end().trim_start_matches("error: ").to_owned())
-        }
+        Err(wrong) => Err(problem(&wrong.to_string())),
     }
+}
+
+/// What is wrong with the arguments, in one line: clap's text without the usage.
+fn problem(text: &str) -> String {
+    let text = text.trim_start_matches("error: ");
+    let (what, _) = text.rsplit_once("\n\nFor more information").unwrap_or((text, ""));
+    let (what, _) = what.rsplit_once("\n\nUsage: ").unwrap_or((what, ""));
+    let what = what.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}; --help tells more", cell(&what, LONGEST_PROBLEM))
 }
 
 #[cfg(test)]
@@ -258,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_usage() {
+    fn what_makes_no_sense_is_refused_in_one_line() {
         for arguments in [
             &["--healthcheck", "runs"][..],
             &["--healthcheck", "--version"],
@@ -281,11 +290,37 @@ mod tests {
             &["export", "--to", "2026-11-18"],
             &["release"],
             &["release", "a\nb"],
+            &["release", "a\n\nb\u{1b}[2J"],
+            &["frictions", "--format", &"x".repeat(10_000)],
         ] {
             let Err(text) = request(arguments) else {
                 panic!("{arguments:?}: {:?}", request(arguments));
             };
-            assert!(text.contains("--help") && !text.starts_with("error"), "{text}");
+            assert!(text.ends_with("; --help tells more"), "{text}");
+            assert!(text.lines().count() == 1 && !text.starts_with("error"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_line_says_what_is_wrong() {
+        for (arguments, expected) in [
+            (
+                &["frictions", "--days", "0"][..],
+                "invalid value '0' for '--days <DAYS>': 0 is not in 1..=100000",
+            ),
+            (
+                &["frictions", "--from", "2026-11-18"],
+                "required arguments were not provided: --to <DATE>",
+            ),
+            (
+                &["export", "--from", "18.11.", "--to", "2026-11-18"],
+                "expected a date such as 2026-11-18",
+            ),
+            (&["frictions", "--format", "html"], "[possible values: text, json]"),
+            (&["frictions", "mute", "F-AAAA"], "not provided: --until <DATE> --reason <TEXT>"),
+        ] {
+            let text = request(arguments).unwrap_err();
+            assert!(text.contains(expected), "{text}");
         }
     }
 

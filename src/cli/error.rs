@@ -73,11 +73,11 @@ impl CliError {
     /// The exit code of the process.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::NoSuchIssue(_) | Self::Range(_) | Self::MuteEnded(..) | Self::MuteTooLong(..) => {
-                EX_USAGE
-            }
-            Self::Window(ImpossibleWindow::NoFacts) => 1,
-            Self::Window(_) => EX_USAGE,
+            Self::NoSuchIssue(_)
+            | Self::Range(_)
+            | Self::Window(_)
+            | Self::MuteEnded(..)
+            | Self::MuteTooLong(..) => EX_USAGE,
             Self::Facts(_, ReadError::Line { .. }) => EX_DATAERR,
             _ => 1,
         }

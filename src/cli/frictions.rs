@@ -57,7 +57,8 @@ pub(super) async fn of_journal(journal: &Journal, asked: &Frictions) -> Result<S
     Ok(render(&builder.finish(days)?, asked.format))
 }
 
-/// Days of which the calls are needed. The states of issues need older runs, but not their calls.
+/// Days of which the calls are needed: at least those of the window. The states of issues need older runs, but not
+/// their calls.
 async fn days_with_calls(journal: &Journal, days: Days) -> Result<(Date, Date), CliError> {
     Ok(match days {
         Days::Between(from, to) => (from, to),
@@ -65,7 +66,8 @@ async fn days_with_calls(journal: &Journal, days: Days) -> Result<(Date, Date), 
             let zone = journal.time_zone().await?;
             let newest = journal.newest_fact().await?.unwrap_or_default();
             let newest = zone.to_datetime(newest).date();
-            (newest.saturating_sub(i64::from(count).days()), newest)
+            // Absences that follow from a pause may be a day newer.
+            (newest.saturating_sub(i64::from(count).days()), Date::MAX)
         }
     })
 }

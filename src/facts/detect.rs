@@ -76,12 +76,23 @@ pub(super) enum About {
 }
 
 /// A run that had a friction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RunHit {
     pub(super) run: u32,
     /// How many calls had it.
     pub(super) calls: u32,
     pub(super) recovered: bool,
+    /// The numbers of these calls, in order. Empty for an issue: the calls themselves name their issue.
+    pub(super) numbers: Box<[u32]>,
+}
+
+impl RunHit {
+    /// A run with a friction that belongs to no issue, and the numbers of the calls that had it.
+    fn of_calls(run: u32, mut numbers: Vec<u32>) -> Self {
+        numbers.sort_unstable();
+        numbers.dedup();
+        Self { run, calls: numbers.len() as u32, recovered: false, numbers: numbers.into() }
+    }
 }
 
 /// A friction that belongs to no issue.

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::line::{Line, SCHEMA};
 
-/// Longest line, in bytes. The longest line that is written is a catalog of 1,000 tools.
-const LINE_BYTES: usize = 1 << 20;
+/// Longest line, in bytes. The longest line that is written is a catalog of 1,000 tools. Other programs may write
+/// longer texts, of which a window keeps the beginning.
+const LINE_BYTES: usize = 16 << 20;
 /// Longest text about a bad line, in characters: serde's text repeats the value.
 const PROBLEM: usize = 300;
 /// The mark with which some editors begin a text in UTF-8.
@@ -41,7 +42,7 @@ pub enum ReadError {
 /// return at the end of a line, and blank lines at the end of the file are allowed.
 ///
 /// # Errors
-/// When the file cannot be read, when a line is longer than 1 MiB, is not UTF-8, is no JSON object or misses what
+/// When the file cannot be read, when a line is longer than 16 MiB, is not UTF-8, is no JSON object or misses what
 /// its kind needs, when its kind or one of its words is unknown, or when the first line is not the one of the meta
 /// kind, with the schema facts/v1 and a time zone that is known, or when `take` refuses a line. `take` has got the lines
 /// before the bad one.

@@ -38,12 +38,12 @@ pub struct Frictions {
     pub muted: usize,
 }
 
-/// The first and the last day of a window.
+/// The first and the last day of a window; `None` if there is no fact to count days back from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct DaysOf {
-    pub from: Date,
-    pub to: Date,
+    pub from: Option<Date>,
+    pub to: Option<Date>,
 }
 
 /// One thing that hurts.
@@ -86,7 +86,7 @@ pub struct Friction {
     pub calls: u32,
     /// How many of the runs recovered from it.
     pub recovered: u32,
-    /// How many calls were followed by what, by [`crate::domain::Next`]; without zeros.
+    /// How many failed calls were followed by what: each [`crate::domain::Next`] with a number.
     pub next: BTreeMap<&'static str, u32>,
     /// The first time. Of an issue: the very first one, which may be before the window.
     pub first_seen: Sighting,
@@ -127,9 +127,10 @@ pub fn frictions(window: &Window) -> Frictions {
     });
     let mut quoted = BTreeSet::new();
     let mut friction = |case: &Case| case.friction(window, quote::quote(window, case, &mut quoted));
+    let days = window.days();
     Frictions {
         schema: SCHEMA,
-        window: DaysOf { from: window.from(), to: window.to() },
+        window: DaysOf { from: days.map(|(from, _)| from), to: days.map(|(_, to)| to) },
         muted: cases.iter().filter(|case| case.state == State::Muted).count(),
         frictions: cases.iter().map(&mut friction).collect(),
     }

@@ -1,8 +1,10 @@
 //! The lines of an export: one JSON object a line, kinds in the order of [`Line`], lines of a kind by time, then
 //! id. A field that is absent is null or missing; unknown fields are ignored; an unknown kind or word is an error.
 
+mod fields;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{Cause, Next, Outcome, UnratedWhy, WhyNotRun, optional_word, word};
 
@@ -54,11 +56,12 @@ pub struct Meta {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     /// The id of the list.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The offered tools, by name.
     pub tools: Vec<CatalogTool>,
     /// Names of tools that the runner hid.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub hidden: Vec<String>,
 }
 
@@ -68,7 +71,7 @@ pub struct CatalogTool {
     /// The name in `tools/list`.
     pub name: String,
     /// A hash of the tool's description and input schema.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub hash: String,
 }
 
@@ -76,11 +79,12 @@ pub struct CatalogTool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The id of the deployment.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The version of the build.
     pub version: String,
     /// Where the version comes from: `release`, `url`, `env` or `server-info`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub source: String,
     /// When the runner first met the build.
     pub at: Timestamp,
@@ -90,6 +94,7 @@ pub struct Deployment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Persona {
     /// The id of the persona.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The local part of the persona's e-mail.
     pub label: String,
@@ -100,7 +105,7 @@ pub struct Persona {
     #[serde(default)]
     pub cadence: Option<String>,
     /// The modules that the persona likes, each with its weight.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub mix: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -109,8 +114,10 @@ pub struct Persona {
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// The id of the run.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The id of the persona.
+    #[serde(deserialize_with = "fields::id")]
     pub persona: String,
     /// When the run began.
     pub at: Timestamp,
@@ -124,10 +131,10 @@ pub struct Run {
     #[serde(default)]
     pub server_time: Option<Timestamp>,
     /// The id of the current deployment when the run began.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub deployment: Option<String>,
     /// The id of the current deployment when the run ended.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub deployment_end: Option<String>,
     /// The model that played the persona.
     #[serde(default)]
@@ -145,13 +152,13 @@ pub struct Run {
     #[serde(default)]
     pub prompt: Option<String>,
     /// The id of the [`Catalog`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub catalog: Option<String>,
     /// What the run came to.
     #[serde(with = "word")]
     pub outcome: Outcome,
     /// What the run cost, in US dollars.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub cost_usd: f64,
 }
 
@@ -160,8 +167,10 @@ pub struct Run {
 #[serde(rename_all = "camelCase")]
 pub struct Call {
     /// The id of the run.
+    #[serde(deserialize_with = "fields::id")]
     pub run: String,
     /// The number of the call in the run, from 1.
+    #[serde(deserialize_with = "fields::whole")]
     pub number: u32,
     /// When the call began.
     pub at: Timestamp,
@@ -175,7 +184,7 @@ pub struct Call {
     #[serde(default, with = "optional_word")]
     pub cause: Option<Cause>,
     /// The id of the [`Issue`] that the failure belongs to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub issue: Option<String>,
     /// The template of the error text.
     #[serde(default)]
@@ -184,19 +193,19 @@ pub struct Call {
     #[serde(default)]
     pub input_hash: Option<String>,
     /// How long the last try took, in milliseconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::milliseconds")]
     pub latency_ms: u64,
     /// How often the call was tried, from 1.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "fields::from_one")]
     pub tries: u32,
     /// The size of the result's text before it was cut, in characters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::size")]
     pub chars: u64,
     /// Whether the result was cut before the model got it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub cut: bool,
     /// Whether the tool offers a parameter that limits the size of its result.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub limit_offered: bool,
     /// What the persona did after the failure.
     #[serde(default, with = "optional_word")]
@@ -211,14 +220,15 @@ pub struct Call {
 #[serde(rename_all = "camelCase")]
 pub struct Module {
     /// The id of the run.
+    #[serde(deserialize_with = "fields::id")]
     pub run: String,
     /// The name of the module.
     pub module: String,
     /// The persona's rating, 1 to 5.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_whole")]
     pub rating: Option<u8>,
     /// Whether the rating names at least one call of the module in the run.
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub grounded: bool,
     /// Why there is no rating.
     #[serde(default, with = "optional_word")]
@@ -227,19 +237,19 @@ pub struct Module {
     #[serde(default)]
     pub notes: Option<String>,
     /// Numbers of the calls that the rating rests on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::numbers")]
     pub calls: Vec<u32>,
     /// How many calls only read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::count")]
     pub reads: u32,
     /// How many calls could change something.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::count")]
     pub writes: u32,
     /// How many calls failed because of the product or the contract.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::count")]
     pub failed: u32,
     /// Whether a tool of the module failed and did not succeed later in the run.
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub dead_end: bool,
 }
 
@@ -247,6 +257,7 @@ pub struct Module {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// The id of the issue: `F-` and 4 or 6 base32 characters.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The tool; `None` if the cause does not depend on the tool.
     #[serde(default)]
@@ -255,10 +266,11 @@ pub struct Issue {
     #[serde(with = "word")]
     pub cause: Cause,
     /// The template of the error texts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub template: String,
-    /// The first failure.
-    pub first: Sighting,
+    /// The first failure; `None` if it follows from the hits and their calls.
+    #[serde(default)]
+    pub first: Option<Sighting>,
 }
 
 /// A failure of an issue.
@@ -267,13 +279,13 @@ pub struct Sighting {
     /// When the call began.
     pub at: Timestamp,
     /// The id of the run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub run: Option<String>,
     /// The number of the call in the run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_whole")]
     pub call: Option<u32>,
     /// The id of the current deployment when the run began.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::optional_id")]
     pub deployment: Option<String>,
 }
 
@@ -281,17 +293,23 @@ pub struct Sighting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
     /// The id of the issue.
+    #[serde(deserialize_with = "fields::id")]
     pub issue: String,
     /// The id of the run.
+    #[serde(deserialize_with = "fields::id")]
     pub run: String,
     /// How many calls failed with the issue.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "fields::from_one")]
     pub calls: u32,
     /// Whether each tool that failed with the issue succeeded later in the run.
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub recovered: bool,
     /// The tools that failed with the issue; empty if the line does not say.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "fields::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub tools: Vec<String>,
 }
 
@@ -300,20 +318,21 @@ pub struct Hit {
 #[serde(rename_all = "camelCase")]
 pub struct Tool {
     /// The id of the run.
+    #[serde(deserialize_with = "fields::id")]
     pub run: String,
     /// The name of the tool.
     pub tool: String,
     /// How many calls succeeded, or failed because of the product or the contract.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::count")]
     pub calls: u32,
     /// How many calls failed because of the product or the contract.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::count")]
     pub failed: u32,
     /// Whether a call failed and no later call succeeded.
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub dead_end: bool,
     /// Whether a call failed and a later call succeeded.
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub recovered: bool,
 }
 
@@ -323,6 +342,7 @@ pub struct Absence {
     /// The hour or day for which the persona was due.
     pub slot: String,
     /// The id of the persona.
+    #[serde(deserialize_with = "fields::id")]
     pub persona: String,
     /// Why the persona did not run.
     #[serde(with = "word")]
@@ -340,34 +360,19 @@ pub struct Tick {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mute {
     /// The id of the issue.
+    #[serde(deserialize_with = "fields::id")]
     pub issue: String,
     /// When it was muted.
     pub from: Timestamp,
     /// When the mute ends.
     pub until: Timestamp,
     /// Why it was muted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub reason: String,
 }
 
 fn one() -> u32 {
     1
-}
-
-/// A flag, or a count of which only "none or some" matters.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Bool(bool),
-        Count(u64),
-        Absent(()),
-    }
-    Ok(match Flag::deserialize(deserializer)? {
-        Flag::Bool(flag) => flag,
-        Flag::Count(count) => count > 0,
-        Flag::Absent(()) => false,
-    })
 }
 
 #[cfg(test)]
@@ -382,24 +387,13 @@ mod tests {
         assert_eq!((call.tries, call.cause, call.quote.as_deref()), (1, None, None));
         let written = serde_json::to_string(&line).unwrap();
         assert_eq!(serde_json::from_str::<Line>(&written).unwrap(), line);
-        assert!(
-            serde_json::from_str::<Line>(r#"{"kind":"tick","at":"2026-11-18T10:00:00Z","x":1}"#)
-                .is_ok()
-        );
+        let tick = r#"{"kind":"tick","at":"2026-11-18T10:00:00Z","x":1}"#;
+        assert!(serde_json::from_str::<Line>(tick).is_ok());
         for bad in [
             r#"{"kind":"tock","at":"2026-11-18T10:00:00Z"}"#.to_owned(),
             bare.replace(r#""ok":true"#, r#""ok":false,"cause":"bad luck""#),
         ] {
             assert!(serde_json::from_str::<Line>(&bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_flag_may_be_a_count() {
-        let hit = |recovered| {
-            let line = format!(r#"{{"issue":"F-AAAA","run":"r","recovered":{recovered}}}"#);
-            serde_json::from_str::<Hit>(&line).unwrap().recovered
-        };
-        assert_eq!(["true", "false", "2", "0", "null"].map(hit), [true, false, true, false, false]);
     }
 }

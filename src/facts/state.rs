@@ -57,7 +57,8 @@ pub struct Exposure {
     pub hit: bool,
 }
 
-/// The time in which the issue is muted; `until` no longer belongs to it.
+/// The time in which the issue is muted. A window ends at midnight, so that a mute until midnight holds in the window
+/// of the day before and no longer in the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Muting {
@@ -105,7 +106,7 @@ pub fn state(
     let newest = history.iter().rev().take(TESTED_RUNS);
     let is_tested = recent(last_hit) || newest.filter(|run| recent(run.at)).count() >= TESTED_RUNS;
     let holds = |state| match state {
-        State::Muted => mutings.iter().any(|muting| muting.from <= end && end < muting.until),
+        State::Muted => mutings.iter().any(|muting| muting.from <= end && end <= muting.until),
         State::Resolved => life.resolved.is_some(),
         State::Untested => !is_tested,
         State::Regressed => life.regressed.is_some_and(|hit| recent(hit.at)),

@@ -9,6 +9,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 pub use self::builder::Builder;
@@ -30,7 +32,8 @@ const TEMPLATE: usize = 300;
 /// Which days a window has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Days {
-    /// So many days back from the newest day of which there is a run, a deployment, an absence or a tick.
+    /// So many days back from the newest day of the facts: of a run's begin or end, a call, a deployment, an absence
+    /// or a tick. Without any fact there is no day.
     Last(u32),
     /// From the first to the last of these days, both inclusive.
     Between(Date, Date),
@@ -45,24 +48,22 @@ pub enum ImpossibleWindow {
     /// The first day comes after the last one.
     #[error("the window begins on {0}, after its last day, {1}")]
     Reversed(Date, Date),
-    /// There is no day to count back from.
-    #[error("there are no facts to count days back from")]
-    NoFacts,
 }
 
 /// The longest window, in days.
 const MOST_DAYS: u32 = 100_000;
 
 impl Days {
-    /// The first and the last day, if `newest` is the newest day of the facts.
+    /// The first and the last day, if `newest` is the newest day of the facts; the last before the first if there is
+    /// no day.
     fn resolve(self, newest: Option<Date>) -> Result<(Date, Date), ImpossibleWindow> {
         match self {
             Self::Last(count) => {
                 if !(1..=MOST_DAYS).contains(&count) {
                     return Err(ImpossibleWindow::Count(count));
                 }
-                let newest = newest.ok_or(ImpossibleWindow::NoFacts)?;
-                Ok((newest.saturating_sub(jiff::Span::new().days(count - 1)), newest))
+                let first = |newest: Date| newest.saturating_sub(jiff::Span::new().days(count - 1));
+                Ok(newest.map_or((Date::MAX, Date::MIN), |newest| (first(newest), newest)))
             }
             Self::Between(from, to) if from > to => Err(ImpossibleWindow::Reversed(from, to)),
             Self::Between(from, to) => Ok((from, to)),
@@ -78,6 +79,7 @@ pub struct Window {
     end: Timestamp,
     zone: TimeZone,
     names: names::Names,
+    module_of_tool: HashMap<Name, Name>,
     personas: Vec<line::Persona>,
     /// The runs up to the window's end, in the order in which they began.
     runs: Vec<Run>,
@@ -94,6 +96,11 @@ pub struct Window {
 }
 
 impl Window {
+    /// The first and the last day; `None` if days were to be counted back from the newest fact, and there is none.
+    pub fn days(&self) -> Option<(Date, Date)> {
+        (self.from <= self.to).then_some((self.from, self.to))
+    }
+
     /// The first day.
     pub fn from(&self) -> Date {
         self.from
@@ -139,9 +146,9 @@ impl Window {
         &self.ticks
     }
 
-    /// The name with this text; `None` if no fact has it.
-    pub(crate) fn find(&self, text: &str) -> Option<Name> {
-        self.names.find(text)
+    /// The module of a tool that a call, a hit or an issue of the window names.
+    pub(crate) fn module_of(&self, tool: Name) -> Name {
+        self.module_of_tool.get(&tool).copied().unwrap_or(tool)
     }
 
     /// The text of a name.

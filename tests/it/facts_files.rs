@@ -167,6 +167,33 @@ async fn nothing_found_is_no_all_clear() {
 }
 
 #[tokio::test]
+async fn a_file_without_any_fact_has_an_empty_list() {
+    let file = FactsFile::of_lines(&world(10..=16, "", "")[..1]);
+    let answer = file.json(&[]).await;
+    assert_eq!(answer["window"], json!({"from": null, "to": null}));
+    assert_eq!((&answer["frictions"], &answer["muted"]), (&json!([]), &json!(0)));
+    assert!(file.answer(&[]).await.contains("no runs yet"));
+}
+
+#[tokio::test]
+async fn null_is_what_a_missing_field_is() {
+    let lines = world(10..=16, "locked", "");
+    let expected = FactsFile::of_lines(&lines).answer(&[]).await;
+    let mut nulls = lines;
+    for line in &mut nulls {
+        let fields: &[&str] = match line["kind"].as_str().unwrap() {
+            "catalog" => &["hidden"],
+            "run" => &["endedAt", "serverTime", "model", "catalog"],
+            "call" => &["latencyMs", "tries", "chars", "cut", "limitOffered", "inputHash"],
+            _ => &[],
+        };
+        fields.iter().for_each(|field| line[field] = Value::Null);
+    }
+    Schemas::read().facts(&nulls);
+    assert_eq!(FactsFile::of_lines(&nulls).answer(&[]).await, expected);
+}
+
+#[tokio::test]
 async fn hostile_texts_break_no_output() {
     let lines = world(10..=16, HOSTILE, HOSTILE);
     Schemas::read().facts(&lines);
@@ -195,7 +222,7 @@ async fn long_texts_make_no_long_output() {
 async fn a_bad_line_is_named_and_nothing_is_printed() {
     let good = text(&world(10..=12, "locked", ""));
     let number = good.lines().count() + 1;
-    let long = "x".repeat(5_000_000);
+    let long = "x".repeat(17_000_000);
     for bad in [
         "no json".into(),
         "{\"kind\":".into(),
@@ -215,6 +242,8 @@ async fn a_bad_line_is_named_and_nothing_is_printed() {
         .to_string(),
         json!({"kind": "tick", "at": at(10, 0), "x": long}).to_string(),
         json!({"kind": HOSTILE}).to_string(),
+        json!({"kind": "persona", "id": "p".repeat(257), "label": "p"}).to_string(),
+        json!({"kind": "tool", "run": "run-10-0", "tool": "t", "calls": 1.5}).to_string(),
     ] {
         let shown: String = bad.chars().take(80).collect();
         for end in ["", "\n", "\n{\"kind\":\"tick\",\"at\":\"2026-11-10T10:00:00Z\"}\n"] {
@@ -256,7 +285,7 @@ async fn arguments_that_make_no_sense_exit_with_64_and_a_missing_file_with_1() {
     ] {
         let ended = file.frictions(arguments).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(64), ""), "{arguments:?}");
-        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
     for arguments in [
         &["export", "--from", "2026-11-11", "--to", "2026-11-10"][..],
@@ -273,7 +302,7 @@ async fn arguments_that_make_no_sense_exit_with_64_and_a_missing_file_with_1() {
     ] {
         let ended = finish([], arguments).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(64), ""), "{arguments:?}");
-        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
     let missing = format!("{path}.missing");
     let ended = finish([], &["frictions", "--facts", &missing]).await;

@@ -40,8 +40,12 @@ const COLUMNS: [&str; 9] = [
 /// The text for the frictions of a window.
 pub(super) fn render(window: &Window, frictions: &Frictions) -> String {
     let mut page = Page::default();
+    let Some((from, to)) = window.days() else {
+        page.line("There are no runs yet: nothing is known about the product.");
+        return page.out;
+    };
     let zone = window.zone().iana_name().unwrap_or("UTC");
-    page.line(&format!("What hurt from {} to {} ({zone})", window.from(), window.to()));
+    page.line(&format!("What hurt from {from} to {to} ({zone})"));
     let runs: Vec<_> = window.runs_within().collect();
     if runs.is_empty() {
         page.line("There are no runs in this window: nothing is known about the product.");
@@ -77,7 +81,7 @@ fn row(window: &Window, friction: &Friction) -> [String; COLUMNS.len()] {
     let between = friction.share.map_or(String::new(), |share| {
         format!(" [{}–{} %]", percent(share.low), percent(share.high))
     });
-    let mut next: Vec<_> = friction.next.iter().collect();
+    let mut next: Vec<_> = friction.next.iter().filter(|(_, count)| **count > 0).collect();
     next.sort_by_key(|(_, count)| Reverse(**count));
     let next: Vec<_> =
         next.iter().take(NEXT).map(|(next, count)| format!("{next} {count}")).collect();

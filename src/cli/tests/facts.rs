@@ -155,7 +155,7 @@ async fn a_muted_issue_comes_last_until_it_is_unmuted() {
         _ => None,
     });
     let [line::Mute { from, until, reason, .. }] = &mutes.collect::<Vec<_>>()[..] else { panic!() };
-    assert_eq!(*from, at(DAY + 4 * 60), "the time of the newest fact");
+    assert_eq!(*from, at(DAY + 4 * 60 + 30), "the time of the newest fact");
     assert_eq!(until.to_string(), "2027-02-20T00:00:00Z");
     assert_eq!(reason, "known, MANA-1");
     for _ in 0..2 {
@@ -163,6 +163,18 @@ async fn a_muted_issue_comes_last_until_it_is_unmuted() {
         assert_eq!(text, format!("{issue} is not muted.\n"));
         assert_eq!(json(&journal).await["muted"], 0);
     }
+}
+
+#[tokio::test]
+async fn a_mute_until_the_day_after_the_newest_fact_holds_on_the_day_of_the_newest_fact_only() {
+    let (journal, issue) = journal_with_facts().await;
+    rendered(&journal, mute(&issue, date(2026, 11, 23))).await;
+    assert_eq!(json(&journal).await["muted"], 1);
+    let now = at(2 * DAY);
+    let run = begin(&journal, 5, "anna", 1, now).await;
+    let end = EndedRun { facts: failure(now), ..ended(RunState::Finished, "done") };
+    journal.end_run(run, &end, &[], now + Duration::from_secs(30)).await.unwrap();
+    assert_eq!(json(&journal).await["muted"], 0);
 }
 
 #[tokio::test]
@@ -197,11 +209,13 @@ async fn an_id_that_no_issue_has_is_refused_on_one_line() {
 }
 
 #[tokio::test]
-async fn a_journal_without_facts_has_no_answer() {
+async fn a_journal_without_facts_has_an_empty_list() {
     let journal = Journal::in_memory().await.unwrap();
-    let (code, text) = refused(&journal, &asked(Format::Json, None)).await;
-    assert_eq!(code, 1);
-    assert!(text.contains("there are no facts"), "{text}");
+    let answer = json(&journal).await;
+    assert_eq!(answer["window"], json!({"from": null, "to": null}));
+    assert_eq!((&answer["frictions"], &answer["muted"]), (&json!([]), &json!(0)));
+    let text = rendered(&journal, asked(Format::Text, None)).await;
+    assert!(text.starts_with("There are no runs yet"), "{text}");
     assert!(matches!(lines(&journal).await[..], [Line::Meta(_)]));
 }
 

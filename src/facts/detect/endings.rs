@@ -49,9 +49,9 @@ pub(super) fn gave_up(window: &Window) -> Vec<Finding> {
             && habit.uses >= USES
             && runs_without >= RUNS_WITHOUT
             && window.contains(habit.last)
-            && last_call_failed(window.calls().of(habit.last), module)
+            && let Some(call) = last_call_if_failed(window.calls().of(habit.last), module)
         {
-            let hit = RunHit { run: habit.last, calls: 1, recovered: false };
+            let hit = RunHit::of_calls(habit.last, vec![call.number]);
             given_up.entry(module).or_default().push(hit);
         }
     }
@@ -63,25 +63,26 @@ pub(super) fn gave_up(window: &Window) -> Vec<Finding> {
     given_up.into_iter().map(finding).collect()
 }
 
-/// Whether the last call of the module failed because of the product or the contract.
-fn last_call_failed(calls: &[Call], module: Name) -> bool {
+/// The last call of the module, if it failed because of the product or the contract.
+fn last_call_if_failed(calls: &[Call], module: Name) -> Option<&Call> {
     let of_module = |call: &&Call| call.module == module && (call.ok || call.is_pain());
-    calls.iter().rev().find(of_module).is_some_and(Call::is_pain)
+    calls.iter().rev().find(of_module).filter(|call| call.is_pain())
 }
 
-/// Runs of at least 2 personas that ended at the login, at the space or at the session.
+/// Runs that ended at the login, at the space or at the session, if they are of at least 2 personas together. One
+/// friction for each of these ends.
 pub(super) fn locked_out(window: &Window) -> Vec<Finding> {
-    let at = |outcome| {
-        let is_at = |run: &u32| window.run(*run).outcome == outcome;
-        let hit = |run| RunHit { run, calls: 0, recovered: false };
-        let hits: Vec<_> = window.runs_within().filter(is_at).map(hit).collect();
-        let is_raised = window.personas_of(hits.iter().map(|hit| hit.run)) >= 2;
-        is_raised.then(|| Finding {
-            detector: Detector::LockedOut,
-            about: About::End(outcome),
-            hits,
-            exposed: window.runs_within().collect(),
-        })
+    const ENDS: [Outcome; 3] = [Outcome::Login, Outcome::Space, Outcome::Session];
+    let ended =
+        |outcome| window.runs_within().filter(move |run| window.run(*run).outcome == outcome);
+    if window.personas_of(ENDS.into_iter().flat_map(ended)) < 2 {
+        return Vec::new();
+    }
+    let at = |outcome| Finding {
+        detector: Detector::LockedOut,
+        about: About::End(outcome),
+        hits: ended(outcome).map(|run| RunHit::of_calls(run, Vec::new())).collect(),
+        exposed: window.runs_within().collect(),
     };
-    [Outcome::Login, Outcome::Space, Outcome::Session].into_iter().filter_map(at).collect()
+    ENDS.into_iter().map(at).filter(|finding| !finding.hits.is_empty()).collect()
 }

@@ -62,13 +62,19 @@ fn last_issue(window: &Window, run: u32, tool: Name) -> Option<u32> {
 }
 
 /// The rejections that at least 3 runs met. A template of a rejection has the paths and codes of the fields, so
-/// that an issue is one combination of fields; a field counts in all combinations of the same tool.
+/// that an issue is one combination of fields; a field counts in all combinations of the same tool. Another program
+/// may write templates of another form: each such template is a field of its own.
 pub(super) fn field_traps(window: &Window) -> Vec<u32> {
     let mut runs_of_field = BTreeMap::<_, RunsByIssue>::new();
     for hit in window.hits().all().iter().filter(|hit| window.contains(hit.run)) {
         let issue = &window.issues()[hit.issue as usize];
         if issue.cause == Cause::RejectedInput {
-            for field in rejected_fields(window.text(issue.template)) {
+            let template = window.text(issue.template);
+            let mut fields = rejected_fields(template);
+            if fields.is_empty() && !template.is_empty() {
+                fields.push((template.to_owned(), String::new()));
+            }
+            for field in fields {
                 let runs = runs_of_field.entry((issue.tool, field)).or_default();
                 runs.add(hit.issue, hit.run);
             }

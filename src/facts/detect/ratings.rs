@@ -12,7 +12,7 @@ use crate::facts::{
 pub(super) fn silent_pain(window: &Window) -> Vec<Finding> {
     let mut modules = BTreeMap::<Name, Vec<RunHit>>::new();
     for row in rated(window).filter(|row| row.rating <= Some(2) && rests_on_success(window, row)) {
-        let hit = RunHit { run: row.run, calls: row.calls.len() as u32, recovered: false };
+        let hit = RunHit::of_calls(row.run, row.calls.to_vec());
         modules.entry(row.module).or_default().push(hit);
     }
     let finding = |(module, hits)| {

@@ -35,26 +35,31 @@ pub struct Slow {
 /// What the successful calls of a tool say.
 #[derive(Default)]
 struct Answers {
-    /// The run and the duration of each call, in milliseconds.
-    calls: Vec<(u32, u32)>,
-    floods: Vec<u32>,
+    /// The run, the number and the duration of each call, in milliseconds.
+    calls: Vec<(u32, u32, u32)>,
+    /// The run and the number of each call.
+    floods: Vec<(u32, u32)>,
 }
 
 impl Answers {
     /// The duration above which the tool's calls are slow, in milliseconds; `None` if the tool is not slow.
     fn slow_above(&self, p95: u32) -> Option<u32> {
-        let very_slow = self.calls.iter().filter(|(_, latency)| *latency > VERY_SLOW_MS);
         if self.calls.len() >= CALLS && p95 > SLOW_MS {
             Some(SLOW_MS)
         } else {
-            let runs = count_by_run(very_slow.map(|(run, _)| *run)).len();
-            (runs >= RUNS).then_some(VERY_SLOW_MS)
+            (self.slower_than(VERY_SLOW_MS).len() >= RUNS).then_some(VERY_SLOW_MS)
         }
+    }
+
+    /// The runs with calls that took longer.
+    fn slower_than(&self, limit: u32) -> Vec<RunHit> {
+        let slow = self.calls.iter().filter(|(.., latency)| *latency > limit);
+        by_run(slow.map(|(run, number, _)| (*run, *number)))
     }
 
     /// The durations that 50 % and 95 % of the calls reach at most, in milliseconds.
     fn quantiles(&self) -> (u32, u32) {
-        let mut latencies: Vec<_> = self.calls.iter().map(|(_, latency)| *latency).collect();
+        let mut latencies: Vec<_> = self.calls.iter().map(|(.., latency)| *latency).collect();
         latencies.sort_unstable();
         let at = |percent: usize| {
             let rank = (latencies.len() * percent).div_ceil(100);
@@ -68,24 +73,21 @@ fn answers(window: &Window) -> HashMap<Name, Answers> {
     let mut tools = HashMap::<_, Answers>::new();
     for call in window.calls().all().iter().filter(|call| call.ok) {
         let tool = tools.entry(call.tool).or_default();
-        tool.calls.push((call.run, call.latency_ms));
+        tool.calls.push((call.run, call.number, call.latency_ms));
         if call.cut || call.limit_offered && call.chars > FLOOD_CHARS {
-            tool.floods.push(call.run);
+            tool.floods.push((call.run, call.number));
         }
     }
     tools
 }
 
-/// The runs of calls, which are in order, each with the number of its calls.
-fn count_by_run(runs: impl Iterator<Item = u32>) -> Vec<RunHit> {
-    let mut hits = Vec::<RunHit>::new();
-    for run in runs {
-        match hits.last_mut() {
-            Some(last) if last.run == run => last.calls += 1,
-            _ => hits.push(RunHit { run, calls: 1, recovered: false }),
-        }
-    }
-    hits
+/// The runs of calls, which are given by run and number, in order.
+fn by_run(calls: impl Iterator<Item = (u32, u32)>) -> Vec<RunHit> {
+    let calls: Vec<_> = calls.collect();
+    let of_run = |calls: &[(u32, u32)]| {
+        RunHit::of_calls(calls[0].0, calls.iter().map(|(_, number)| *number).collect())
+    };
+    calls.chunk_by(|a, b| a.0 == b.0).map(of_run).collect()
 }
 
 /// The slow tools of the window, slowest first.
@@ -110,10 +112,9 @@ pub(super) fn findings(window: &Window) -> Vec<Finding> {
             findings.push(Finding { detector, about, hits, exposed: exposed(window, tool) });
         };
         if let Some(limit) = answers.slow_above(answers.quantiles().1) {
-            let slow = answers.calls.iter().filter(|(_, latency)| *latency > limit);
-            find(Detector::Slow, count_by_run(slow.map(|(run, _)| *run)));
+            find(Detector::Slow, answers.slower_than(limit));
         }
-        let floods = count_by_run(answers.floods.into_iter());
+        let floods = by_run(answers.floods.into_iter());
         if floods.len() >= RUNS {
             find(Detector::Flood, floods);
         }

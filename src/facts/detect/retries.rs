@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{RunsByIssue, Window};
 use crate::facts::window::{Call, Name};
 
-/// The issues after which the same call was made again, at least twice in a run, in at least 2 runs.
+/// The issues with which a call failed that was made again after a failure at least twice in a run, in at least 2
+/// runs. The texts of the failures may differ: the run counts for the issue of the last one.
 pub(super) fn repeated(window: &Window) -> Vec<u32> {
     let mut runs = RunsByIssue::default();
     for calls in window.calls().all().chunk_by(|a, b| a.run == b.run) {
-        for (issue, repeats) in repeats(calls) {
-            if repeats >= 2 {
+        for Repeats { count, issue, .. } in repeats(calls) {
+            if let (2.., Some(issue)) = (count, issue) {
                 runs.add(issue, calls[0].run);
             }
         }
@@ -18,20 +19,28 @@ pub(super) fn repeated(window: &Window) -> Vec<u32> {
     runs.with_at_least(2)
 }
 
-/// How many calls of a run repeat a call that failed with each issue.
-fn repeats(calls: &[Call]) -> BTreeMap<u32, u32> {
-    let mut repeats = BTreeMap::new();
-    let mut failed = HashMap::new();
+/// How often a run made the same call again: the same tool with the same input.
+#[derive(Default)]
+struct Repeats {
+    /// How many of the calls came after a failure.
+    count: u32,
+    has_failed: bool,
+    /// The issue of the last failure.
+    issue: Option<u32>,
+}
+
+fn repeats(calls: &[Call]) -> impl Iterator<Item = Repeats> {
+    let mut repeats = HashMap::<_, Repeats>::new();
     for call in calls.iter().filter(|call| call.ok || call.is_pain()) {
         let Some(input) = call.input else { continue };
-        if let Some(issue) = failed.remove(&(call.tool, input)) {
-            *repeats.entry(issue).or_default() += 1;
-        }
-        if let Some(issue) = call.issue {
-            failed.insert((call.tool, input), issue);
+        let same = repeats.entry((call.tool, input)).or_default();
+        same.count += u32::from(same.has_failed);
+        same.has_failed = call.is_pain();
+        if same.has_failed {
+            same.issue = call.issue;
         }
     }
-    repeats
+    repeats.into_values()
 }
 
 /// The issues that personas overcame by trying different inputs: of the runs of one model in which a tool failed

@@ -87,6 +87,15 @@ fn the_same_call_twice_again_after_a_failure_in_two_runs_is_repeated() {
     assert_eq!(raised(&world([run(2), run(2)]), "F-1"), [Detector::Repeated]);
     assert_eq!(raised(&world([run(2), run(1)]), "F-1"), [], "once in the second run");
     assert_eq!(raised(&world([run(5)]), "F-1"), [], "one run");
+    // The texts of the failures do not matter: the last one says which issue it is.
+    let texts = || ("a", vec![failed("t.a", "F-1"), failed("t.a", "F-2"), ok("t.a")]);
+    assert_eq!(raised(&world([texts(), texts()]), "F-2"), [Detector::Repeated]);
+    assert_eq!(raised(&world([texts(), texts()]), "F-1"), []);
+    let inputs = || {
+        let calls = ["1", "1", "2", "2"].map(|input| with(input, failed("t.a", "F-1")));
+        ("a", calls.into_iter().chain([ok("t.a")]).collect())
+    };
+    assert_eq!(raised(&world([inputs(), inputs()]), "F-1"), [], "once for each input");
     let others = || {
         let inputs = ["1", "2", "3", "4"].map(|input| with(input, failed("t.a", "F-1")));
         ("a", inputs.into_iter().chain([ok("t.a")]).collect())
@@ -125,6 +134,15 @@ fn a_field_that_three_runs_fell_into_is_a_trap_in_each_combination_of_fields() {
     assert_eq!(raised(&trap, "F-1"), [Detector::FieldTrap]);
     assert_eq!(raised(&trap, "F-2"), [Detector::FieldTrap]);
     assert_eq!(raised(&world([due(), both(), elsewhere()]), "F-1"), []);
+    // The whole of a template of another form is one field.
+    let foreign = |template| ("a", rejected("t.a", "F-1", template));
+    let text = "priority invalid_enum_value";
+    assert_eq!(
+        raised(&world([foreign(text), foreign(text), foreign(text)]), "F-1"),
+        [Detector::FieldTrap]
+    );
+    assert_eq!(raised(&world([foreign(text), foreign(text)]), "F-1"), []);
+    assert_eq!(raised(&world([foreign(""), foreign(""), foreign("")]), "F-1"), []);
     let handler = || ("a", vec![failed("t.a", "F-1"), ok("t.a")]);
     assert_eq!(raised(&world([handler(), handler(), handler()]), "F-1"), []);
 }
@@ -235,6 +253,17 @@ fn two_personas_that_do_not_get_in_are_locked_out() {
         assert_eq!(world(&[("a", outcome), ("b", outcome)]), expected);
         assert_eq!(world(&[("a", outcome), ("a", outcome)]), []);
     }
+    let (login, space) = (Outcome::Login, Outcome::Space);
+    let each = |runs: [usize; 2]| {
+        [login, space]
+            .into_iter()
+            .zip(runs)
+            .map(|(outcome, runs)| (Detector::LockedOut, outcome.as_str().to_owned(), runs))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(world(&[("a", login), ("b", space)]), each([1, 1]), "the ends count together");
+    assert_eq!(world(&[("a", login), ("a", login), ("b", space)]), each([2, 1]));
+    assert_eq!(world(&[("a", login), ("a", space)]), []);
     assert_eq!(world(&[("a", Outcome::Failed), ("b", Outcome::Failed)]), []);
 }
 

@@ -77,6 +77,31 @@ proptest! {
 }
 
 #[test]
+fn null_is_what_a_missing_field_is_in_each_optional_field_of_each_kind() {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../docs/schema/facts-v1.json")).unwrap();
+    let read = |line: &Value| typed(&line.to_string()).map_err(|error| error.to_string());
+    for line in each_kind("a", "b") {
+        let line = serde_json::to_value(&line).unwrap();
+        let kind = &schema["$defs"][line["kind"].as_str().unwrap()];
+        let required = kind["required"].as_array().unwrap();
+        for (field, of) in kind["properties"].as_object().unwrap() {
+            if required.contains(&json!(field)) {
+                continue;
+            }
+            let (mut missing, mut null) = (line.clone(), line.clone());
+            missing.as_object_mut().unwrap().shift_remove(field);
+            null[field] = Value::Null;
+            assert_eq!(read(&null), read(&missing), "{field} of {line}");
+            assert!(read(&null).is_ok(), "{field} of {line}: {:?}", read(&null));
+            let allows_null =
+                ["type", "enum", "anyOf"].iter().any(|key| of[key].to_string().contains("null"));
+            assert!(allows_null, "the schema: {field} of {line}");
+        }
+    }
+}
+
+#[test]
 fn hostile_texts_stay_one_line_each() {
     let hostile = "<script>alert(1)</script>|`x`\u{202e}\0\n\r\u{2028}\u{feff}";
     let all = each_kind(hostile, hostile);
@@ -132,6 +157,14 @@ fn a_bad_line_is_named_with_what_was_expected() {
         (&RUN.replace("done", "fun"), "expected one of done, turns, cost"),
         (&RUN.replace("\"r\"", "[]"), "invalid type: sequence, expected a string, at byte 19"),
         (
+            &RUN.replace("\"r\"", &format!("{:?}", "r".repeat(257))),
+            "expected an id of at most 256 characters, at byte",
+        ),
+        (
+            r#"{"kind":"tool","run":"r","tool":"t","calls":1.5}"#,
+            "expected a whole number from 0 to 4294967295, not 1.5, at byte",
+        ),
+        (
             r#"{"kind":"absence","slot":"s","persona":"p","why":"tired"}"#,
             "expected one of slot-used, held-back",
         ),
@@ -156,8 +189,8 @@ fn a_line_is_as_long_as_it_may_be_and_no_longer() {
         assert_eq!(lines(format!("{META}\n{tick}\n")).unwrap().len(), 2);
         assert_eq!(lines(format!("{META}\n{tick}")).unwrap().len(), 2);
     }
-    for tick in [inside(most + 1), after(most + 1), inside(5_000_000), after(5_000_000)] {
-        let expected = (2, "expected a line of at most 1048576 bytes".to_owned());
+    for tick in [inside(most + 1), after(most + 1), inside(40_000_000), after(40_000_000)] {
+        let expected = (2, "expected a line of at most 16777216 bytes".to_owned());
         assert_eq!(refusal(format!("{META}\n{tick}\n{TICK}\n")), expected);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Friction, Quote, exposure::with_hits};
 use crate::{
-    domain::ToolName,
+    domain::{Label, Next},
     facts::{
         detect::{self, About, Detector, Finding, RunHit, UNRAISED},
         line::Sighting,
@@ -45,7 +45,8 @@ impl Case {
             return None;
         }
         let history = history(window, &hits, &exposed);
-        let standing = state::state(&history, issue.first.at, &issue.mutings, window.end())?;
+        let first = issue.first.as_ref()?.at;
+        let standing = state::state(&history, first, &issue.mutings, window.end())?;
         hits.retain(|hit| window.contains(hit.run));
         let tallies = tallies(window, &hits, &exposed);
         if detect::fails(tallies.iter().copied()) {
@@ -97,13 +98,9 @@ impl Case {
             About::Tool(tool) => Some(tool),
             _ => issue.and_then(|issue| issue.tool),
         };
-        let tool = tool.map(|tool| window.text(tool).to_owned());
-        let module = match self.about {
-            About::Module(module) => Some(window.text(module).to_owned()),
-            _ => tool.as_deref().map(|tool| ToolName::new(tool).module().as_str().to_owned()),
-        };
+        let text = |name: Name| window.text(name).to_owned();
         let tallies = || self.tallies.iter().copied();
-        let (first, last) = (self.hits[0].run, self.hits[self.hits.len() - 1].run);
+        let (first, last) = (&self.hits[0], &self.hits[self.hits.len() - 1]);
         let label = |(tally, persona): (Tally, &crate::facts::line::Persona)| {
             (tally.hits > 0).then(|| persona.label.clone())
         };
@@ -111,12 +108,12 @@ impl Case {
         personas.sort();
         Friction {
             id: self.id.clone(),
-            tool,
-            module,
+            tool: tool.map(text),
+            module: self.module(window, tool).map(text),
             cause: issue.map(|issue| issue.cause),
             detector: self.detectors.first().copied(),
             detectors: self.detectors.clone(),
-            template: issue.map(|issue| window.text(issue.template).to_owned()),
+            template: issue.map(|issue| text(issue.template)),
             state: self.state,
             impact: self.impact,
             personas,
@@ -124,15 +121,37 @@ impl Case {
             runs: tallies().map(|tally| tally.hits).sum(),
             runs_exposed: tallies().map(|tally| tally.exposed).sum(),
             share: Share::of(tallies()),
-            calls: self.hits.iter().map(|hit| hit.calls).sum(),
+            calls: self.hits.iter().fold(0, |sum, hit| hit.calls.saturating_add(sum)),
             recovered: self.hits.iter().filter(|hit| hit.recovered).count() as u32,
             next: self.next(window),
-            first_seen: match issue {
-                Some(issue) => issue.first.clone(),
-                None => self.sighting(window, first, self.calls(window, first).next()),
-            },
+            first_seen: issue
+                .and_then(|issue| issue.first.clone())
+                .unwrap_or_else(|| self.sighting(window, first, self.calls(window, first).next())),
             last_seen: self.sighting(window, last, self.calls(window, last).next_back()),
             quote,
+        }
+    }
+
+    /// The module that the friction is about, if it is only one.
+    fn module(&self, window: &Window, tool: Option<Name>) -> Option<Name> {
+        if let Some(tool) = tool {
+            return Some(window.module_of(tool));
+        }
+        let modules = self.modules(window);
+        modules.first().copied().filter(|_| modules.len() == 1)
+    }
+
+    /// The modules that the friction is about. Their ratings may be about the friction.
+    pub(super) fn modules(&self, window: &Window) -> BTreeSet<Name> {
+        match self.about {
+            About::Issue(issue) => {
+                let hits = self.hits.iter().flat_map(|hit| window.hits().of(hit.run));
+                let tools = hits.filter(|hit| hit.issue == issue).flat_map(|hit| &hit.tools);
+                tools.map(|tool| window.module_of(*tool)).collect()
+            }
+            About::Tool(tool) => [window.module_of(tool)].into(),
+            About::Module(module) => [module].into(),
+            About::End(_) => BTreeSet::new(),
         }
     }
 
@@ -140,30 +159,29 @@ impl Case {
     pub(super) fn calls<'w>(
         &self,
         window: &'w Window,
-        run: u32,
+        hit: &'w RunHit,
     ) -> impl DoubleEndedIterator<Item = &'w Call> + use<'w> {
         let about = self.about;
-        let is_failed = move |call: &&Call| match about {
+        let has_it = move |call: &&Call| match about {
             About::Issue(issue) => call.issue == Some(issue),
-            About::Module(module) => call.module == module && call.is_pain(),
-            About::Tool(_) | About::End(_) => false,
+            _ => hit.numbers.binary_search(&call.number).is_ok(),
         };
-        window.calls().of(run).iter().filter(is_failed)
+        window.calls().of(hit.run).iter().filter(has_it)
     }
 
-    /// What followed the calls that had the issue.
+    /// What followed the failed calls that had it.
     fn next(&self, window: &Window) -> BTreeMap<&'static str, u32> {
-        let mut next = BTreeMap::new();
-        let calls = self.hits.iter().flat_map(|hit| self.calls(window, hit.run));
-        for what in calls.filter_map(|call| call.next) {
+        let mut next: BTreeMap<_, _> = Next::ALL.iter().map(|next| (next.as_str(), 0)).collect();
+        let calls = self.hits.iter().flat_map(|hit| self.calls(window, hit));
+        for what in calls.filter(|call| !call.ok).filter_map(|call| call.next) {
             *next.entry(what.as_str()).or_default() += 1;
         }
         next
     }
 
     /// A call of the run; without a call, the run.
-    fn sighting(&self, window: &Window, run: u32, call: Option<&Call>) -> Sighting {
-        let run = window.run(run);
+    fn sighting(&self, window: &Window, hit: &RunHit, call: Option<&Call>) -> Sighting {
+        let run = window.run(hit.run);
         let text = |name: Name| window.text(name).to_owned();
         Sighting {
             at: call.map_or(run.at, |call| call.at),

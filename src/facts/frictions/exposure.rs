@@ -49,6 +49,7 @@ impl<'w> Exposures<'w> {
                     run: hit.run,
                     calls: hit.calls,
                     recovered: hit.recovered,
+                    numbers: Box::default(),
                 }),
             }
         }

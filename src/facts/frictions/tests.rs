@@ -1,11 +1,16 @@
+mod calls;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::facts::{
-    line::{self, Line},
-    window::Days,
-    world::{World, day, failed, ok, window, with},
+use crate::{
+    domain::{Label, Next},
+    facts::{
+        line::{self, Line},
+        window::Days,
+        world::{World, day, failed, ok, window, with},
+    },
 };
 
 fn ids(frictions: &Frictions) -> Vec<&str> {
@@ -194,6 +199,27 @@ fn the_lowest_grounded_rating_is_quoted_else_the_words_after_the_failure_and_eac
 }
 
 #[test]
+fn counts_that_no_run_can_have_break_nothing() {
+    let mut world = World::default();
+    for on in 1..=2 {
+        world.run("a", on, [failed("todo.add", "F-AAAA")]);
+    }
+    let mut lines = world.lines();
+    lines.extend(derived_lines(&lines, Days::Last(28)));
+    for line in &mut lines {
+        match line {
+            Line::Hit(hit) => hit.calls = u32::MAX,
+            Line::Tool(tool) => (tool.calls, tool.failed) = (u32::MAX, u32::MAX),
+            Line::Call(call) => (call.latency_ms, call.chars) = (u64::MAX, u64::MAX),
+            _ => {}
+        }
+    }
+    lines.sort_by_key(kind);
+    let frictions = frictions(&window(&lines, Days::Last(28)));
+    assert_eq!(frictions.frictions[0].calls, u32::MAX);
+}
+
+#[test]
 fn the_keys_are_those_of_the_schema() {
     let world = broken_todo();
     let json = serde_json::to_value(frictions(&world.window())).unwrap();
@@ -210,6 +236,8 @@ fn the_keys_are_those_of_the_schema() {
     assert_eq!(words("detectors"), json!(["dead-end", "fails"]));
     assert_eq!((words("cause"), words("state")), (json!("handler"), json!("open")));
     assert_eq!(json["frictions"][2]["detector"], Value::Null);
+    let next = json["frictions"][0]["next"].as_object().unwrap();
+    assert!(Next::ALL.iter().all(|word| next[word.as_str()] == 0) && next.len() == Next::ALL.len());
 }
 
 #[test]
@@ -330,6 +358,14 @@ proptest! {
         let days = Days::Last(400);
         lines.extend(derived_lines(&lines, days));
         lines.sort_by_key(kind);
+        prop_assert_eq!(printed(&lines), expected.clone());
+        for line in &mut lines {
+            match line {
+                Line::Hit(hit) => hit.tools.clear(),
+                Line::Issue(issue) => issue.first = None,
+                _ => {}
+            }
+        }
         prop_assert_eq!(printed(&lines), expected);
     }
 }

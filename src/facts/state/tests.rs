@@ -156,8 +156,13 @@ fn a_muted_issue_is_muted_until_the_mute_ends() {
     let muting = [Muting { from: day(5), until: day(15) }];
     let state_at = |end| standing(&history, &muting, day(end)).state;
     assert_eq!(state_at(12), Muted);
-    assert_eq!(state_at(14), Muted);
-    assert_eq!(state_at(15), Resolved);
+    assert_eq!(
+        state_at(15),
+        Muted,
+        "the midnight at which the mute ends is the end of the day before"
+    );
+    assert_eq!(state_at(16), Resolved);
+    assert_eq!((state_at(4), state_at(5)), (Resolved, Muted));
     // A mute that begins after the window says nothing about it, and a muted issue is known to be resolved.
     let later = [Muting { from: day(13), until: day(15) }];
     assert_eq!(standing(&history, &later, day(12)).state, Resolved);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::{Deserializer, Value, value::RawValue};
+use sha2::{Digest, Sha256};
 
 use super::{
     clean::is_blank,
@@ -17,6 +18,8 @@ const REJECTED: &str = "rejected input: ";
 const NO_CODES: [&str; 8] =
     ["ERROR", "WARNING", "FATAL", "FAILED", "FAILURE", "EXCEPTION", "PANIC", "DEBUG"];
 const LONGEST_CODE: usize = 64;
+/// Hex digits of the hash at the end of a list of rejected fields that was cut, so that two long lists differ.
+const MARK: usize = 8;
 /// Shortest code that a message begins with, if the code is one word. In JSON a code may be shorter.
 const SHORTEST_WORD: usize = 5;
 
@@ -79,21 +82,37 @@ pub(super) fn read(line: &str) -> Option<Result<String, String>> {
     if !fields.is_empty() {
         fields.sort_unstable();
         fields.dedup();
-        return Some(Ok(rejected(&fields)));
+        return Some(Ok(rejected(&fields, mark(line))));
     }
     line.starts_with('{').then(|| unwrapped(line)).flatten()
 }
 
-fn rejected(fields: &[(String, String)]) -> String {
-    let mut line = REJECTED.to_owned();
-    for (n, (path, code)) in fields.iter().enumerate() {
-        let separator = if n == 0 { "" } else { ", " };
-        if line.len() + separator.len() + path.len() + 1 + code.len() > patterns::LONGEST {
-            break;
-        }
-        line.extend([separator, path, " ", code]);
+/// The line of these fields. `mark` says which others there are, if the text is a line that was cut.
+fn rejected(fields: &[(String, String)], mark: Option<&str>) -> String {
+    let fields = fields.iter().map(|(path, code)| format!("{path} {code}"));
+    let items: Vec<_> = fields.chain(mark.map(str::to_owned)).collect();
+    let line = |items: &[String]| format!("{REJECTED}{}", items.join(", "));
+    let whole = line(&items);
+    if whole.len() <= patterns::LONGEST {
+        return whole;
     }
-    line
+    let mut room = patterns::LONGEST - REJECTED.len() - ", …".len() - MARK;
+    let fits = |item: &&String| {
+        let fits = item.len() <= room;
+        room = room.saturating_sub(item.len() + ", ".len());
+        fits
+    };
+    let (shown, rest) = items.split_at(items.iter().take_while(fits).count());
+    let hash = Sha256::digest(rest.join(", "));
+    let hash: String = hash.iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+    line(&[shown, &[format!("…{hash}")]].concat())
+}
+
+/// The mark at the end of a line of rejected fields that was cut: `…` and a hash of the rest.
+fn mark(line: &str) -> Option<&str> {
+    let (_, last) = line.strip_prefix(REJECTED)?.rsplit_once(", ")?;
+    let hash = last.strip_prefix('…')?;
+    (hash.len() == MARK && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(last)
 }
 
 fn unwrapped(line: &str) -> Option<Result<String, String>> {

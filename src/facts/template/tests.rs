@@ -150,6 +150,24 @@ fn rejected_input_is_its_fields_and_codes_sorted() {
 }
 
 #[test]
+fn two_long_lists_of_rejected_fields_differ_where_they_were_cut() {
+    let list = |last: &str| {
+        let fields = (0..50).map(|n| format!("field_{}{n}", "x".repeat(n % 7)));
+        let issues = fields.chain([last.to_owned()]);
+        let issues = issues.map(|path| json!({"path": [path], "code": "too_small"}));
+        template(Cause::RejectedInput, &Value::from_iter(issues).to_string(), NOTHING)
+    };
+    let (one, other) = (list("zz_one"), list("zz_other"));
+    assert!(one.chars().count() <= 300 && one != other, "{one} {other}");
+    let (shown, mark) = one.rsplit_once(", …").unwrap();
+    assert_eq!((mark.len(), other.starts_with(shown)), (8, true), "{one}");
+    assert_eq!(template(Cause::RejectedInput, &one, NOTHING), one);
+    assert_eq!(rejected_fields(&one).len(), shown.split(", ").count());
+    let whole = template(Cause::RejectedInput, r#"[{"path":["a"],"code":"b"}]"#, NOTHING);
+    assert_eq!(whole, "rejected input: a b");
+}
+
+#[test]
 fn hostile_characters_do_not_reach_a_template() {
     assert_eq!(
         plain("a\0b\u{202e}c\u{1b}[31m\u{2028}d \t e\u{200b}\nsecond line"),

@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Takes lines and makes a [`Window`] of them. The lines of a kind may come in any order; a run comes before
-/// what it did, and an issue before its hits.
+/// Takes lines and makes a [`Window`] of them. The lines of a kind may come in any order, which matters only for
+/// deployments of the same time; a run comes before what it did, and an issue before its hits.
 #[derive(Debug)]
 pub struct Builder {
     zone: TimeZone,
@@ -45,6 +45,8 @@ pub struct Builder {
     deployments: Vec<line::Deployment>,
     absences: Vec<Absence>,
     ticks: Vec<Timestamp>,
+    /// The newest time of a run or a call.
+    newest: Option<Timestamp>,
     mutes: HashMap<String, Vec<Muting>>,
 }
 
@@ -75,6 +77,7 @@ impl Default for Builder {
             deployments: Vec::new(),
             absences: Vec::new(),
             ticks: Vec::new(),
+            newest: None,
             mutes: HashMap::new(),
         }
     }
@@ -142,6 +145,8 @@ impl Builder {
 
     fn take_run(&mut self, run: &line::Run) -> Result<(), String> {
         let persona = self.persona(&run.persona);
+        self.newest =
+            [Some(run.at), run.server_time, run.ended_at, self.newest].into_iter().max().flatten();
         let mut name = |text: &str| self.names.add(text, usize::MAX);
         let mut optional = |text: &Option<String>| text.as_deref().map(&mut name);
         let row = Run {
@@ -171,6 +176,7 @@ impl Builder {
 
     fn take_call(&mut self, call: &line::Call) -> Result<(), String> {
         let run = self.run(&call.run)?;
+        self.newest = self.newest.max(Some(call.at));
         let cause = call.cause.filter(|_| !call.ok);
         let issue = match (&call.issue, cause) {
             (Some(id), Some(cause)) => Some(self.issue_of_call(id, cause, run, call)),
@@ -208,12 +214,12 @@ impl Builder {
             tool: (!leaves_tool_out(cause)).then(|| self.names.add(&call.tool, NAME)),
             cause,
             template: self.names.add(call.template.as_deref().unwrap_or_default(), TEMPLATE),
-            first: Sighting {
+            first: Some(Sighting {
                 at: call.at,
                 run: Some(call.run.clone()),
                 call: Some(call.number),
                 deployment: deployment.map(|name| self.names.text(name).to_owned()),
-            },
+            }),
             mutings: Vec::new(),
         };
         match known {

@@ -102,8 +102,8 @@ pub(crate) struct Issue {
     pub(crate) tool: Option<Name>,
     pub(crate) cause: Cause,
     pub(crate) template: Name,
-    /// The very first failure, which may be older than the oldest known run.
-    pub(crate) first: Sighting,
+    /// The very first failure, which may be older than the oldest known run. `None` if no run is known to have it.
+    pub(crate) first: Option<Sighting>,
     pub(crate) mutings: Vec<Muting>,
 }
 

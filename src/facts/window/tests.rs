@@ -2,10 +2,10 @@ use jiff::civil::date;
 
 use super::*;
 use crate::{
-    domain::{Outcome, WhyNotRun},
+    domain::{Cause, Outcome, WhyNotRun},
     facts::{
-        line::{Absence, Deployment, Hit, Line, Meta, Tick, Tool},
-        world::{World, day, failed, ok},
+        line::{Absence, Call, Deployment, Hit, Line, Meta, Tick, Tool},
+        world::{World, day, failed, failed_by, ok},
     },
 };
 
@@ -21,7 +21,7 @@ fn days(world: &World, days: Days) -> (Date, Date) {
 }
 
 #[test]
-fn days_count_back_from_the_newest_run_deployment_absence_or_tick() {
+fn days_count_back_from_the_newest_time_of_all() {
     let newest = |line: Option<Line>| {
         let mut world = world();
         world.others.extend(line);
@@ -42,6 +42,14 @@ fn days_count_back_from_the_newest_run_deployment_absence_or_tick() {
     };
     assert_eq!(newest(absence("2026-01-07")), date(2026, 1, 7));
     assert_eq!(newest(absence("2026-01-08T23")), date(2026, 1, 8));
+    let mut late = self::world();
+    late.run("a", 4, []).ended_at = Some(day(6));
+    assert_eq!(days(&late, Days::Last(2)).1, date(2026, 1, 6), "the end of a run");
+    let mut late = self::world();
+    late.run("a", 4, []).server_time = Some(day(2));
+    assert_eq!(days(&late, Days::Last(2)).1, date(2026, 1, 4), "the begin of a run");
+    let call = Call { run: "run-00001".to_owned(), number: 9, at: day(7), ..ok("t.a") };
+    assert_eq!(newest(Some(Line::Call(call))), date(2026, 1, 7));
     assert_eq!(days(&world(), Days::Last(2)).0, date(2026, 1, 2));
 }
 
@@ -77,7 +85,7 @@ fn an_impossible_window_is_refused() {
     for count in [0, 100_001, u32::MAX] {
         assert_eq!(refused(&world(), Days::Last(count)), ImpossibleWindow::Count(count));
     }
-    assert_eq!(refused(&World::default(), Days::Last(28)), ImpossibleWindow::NoFacts);
+    assert_eq!(refused(&World::default(), Days::Last(0)), ImpossibleWindow::Count(0));
     assert_eq!(days(&world(), Days::Between(Date::MIN, Date::MAX)), (Date::MIN, Date::MAX));
 }
 
@@ -128,9 +136,97 @@ fn a_line_that_names_what_no_earlier_line_describes_is_refused() {
 }
 
 #[test]
+fn without_any_fact_there_is_no_day() {
+    let window = World::default().window();
+    assert_eq!((window.days(), window.runs_within().count()), (None, 0));
+    assert_eq!(
+        crate::facts::world::window(&[], Days::Between(day_of(1), day_of(2))).days(),
+        Some((day_of(1), day_of(2)))
+    );
+}
+
+fn day_of(number: i8) -> Date {
+    date(2026, 1, number)
+}
+
+#[test]
+fn deployments_of_the_same_time_keep_their_order() {
+    let mut world = world();
+    let ids = ["D-9", "D-10", "D-8"];
+    let at = [day(2), day(2), day(1)];
+    world.others.extend(ids.into_iter().zip(at).map(|(id, at)| {
+        let (id, version) = (id.to_owned(), "1".to_owned());
+        Line::Deployment(Deployment { id, version, source: String::new(), at })
+    }));
+    let window = world.window();
+    let ids: Vec<_> = window.deployments().iter().map(|deployment| &*deployment.id).collect();
+    assert_eq!(ids, ["D-8", "D-9", "D-10"]);
+}
+
+fn issue(id: &str, tool: Option<&str>) -> Line {
+    Line::Issue(crate::facts::line::Issue {
+        id: id.to_owned(),
+        tool: tool.map(str::to_owned),
+        cause: Cause::Coded,
+        template: "GONE".to_owned(),
+        first: None,
+    })
+}
+
+fn hit(id: &str, run: &str) -> Line {
+    let (issue, run) = (id.to_owned(), run.to_owned());
+    Line::Hit(Hit { issue, run, calls: 1, recovered: false, tools: Vec::new() })
+}
+
+#[test]
+fn the_tools_of_a_hit_follow_from_the_runs_calls_where_they_are_there() {
+    let mut world = World::default();
+    let coded = |tool| failed_by(Cause::Coded, tool, "F-1");
+    world.run("a", 1, [coded("t.b"), failed("t.c", "F-2"), coded("t.a")]);
+    world.others.insert(0, issue("F-1", None));
+    world.others.push(hit("F-1", "run-00001"));
+    let window = world.window();
+    let tools: Vec<_> =
+        window.hits().all()[0].tools.iter().map(|tool| window.text(*tool)).collect();
+    let mut sorted = tools.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, ["t.a", "t.b"]);
+}
+
+#[test]
+fn an_issue_whose_line_does_not_name_the_first_failure_has_that_of_its_first_run() {
+    let mut world = World::default();
+    world.run("a", 2, []);
+    world.run("a", 3, [ok("t.a"), failed("t.a", "F-1")]);
+    world.others.insert(0, issue("F-1", Some("t.a")));
+    let first = |world: &World| {
+        let first = world.window().issues()[0].first.clone()?;
+        Some((first.run?, first.call))
+    };
+    assert_eq!(first(&world), Some(("run-00002".to_owned(), Some(2))));
+    world.others.push(hit("F-1", "run-00001"));
+    assert_eq!(first(&world), Some(("run-00001".to_owned(), None)), "a run without calls");
+    world.others.truncate(1);
+    assert_eq!(first(&world), None);
+}
+
+#[test]
+fn a_tool_belongs_to_the_module_that_its_newest_call_names() {
+    let mut world = World::default();
+    for (on, module) in [(1, "old"), (2, "todo")] {
+        world.run("a", on, [Call { module: module.to_owned(), ..ok("create_task") }]);
+    }
+    world.others.push(issue("F-1", Some("mail.send")));
+    let window = world.window();
+    let module = |tool: Option<Name>| window.text(window.module_of(tool.unwrap())).to_owned();
+    assert_eq!(module(Some(window.calls().all()[0].tool)), "todo");
+    assert_eq!(module(window.issues()[0].tool), "mail", "no call is known");
+}
+
+#[test]
 fn a_hit_that_names_no_tool_is_one_of_its_issues_tool_or_of_the_tools_that_failed() {
     let mut world = world();
-    world.run("a", 4, [ok("t.b")]).outcome = Outcome::Turns;
+    world.run("a", 4, []).outcome = Outcome::Turns;
     let run = "run-00002".to_owned();
     let tool = |tool: &str, failed| {
         let tool = tool.to_owned();
@@ -143,24 +239,7 @@ fn a_hit_that_names_no_tool_is_one_of_its_issues_tool_or_of_the_tools_that_faile
             recovered: true,
         })
     };
-    let issue = |id: &str, tool: Option<&str>| {
-        Line::Issue(crate::facts::line::Issue {
-            id: id.to_owned(),
-            tool: tool.map(str::to_owned),
-            cause: crate::domain::Cause::Coded,
-            template: "GONE".to_owned(),
-            first: crate::facts::line::Sighting {
-                at: day(1),
-                run: None,
-                call: None,
-                deployment: None,
-            },
-        })
-    };
-    let hit = |id: &str| {
-        let (issue, run) = (id.to_owned(), run.clone());
-        Line::Hit(Hit { issue, run, calls: 1, recovered: false, tools: Vec::new() })
-    };
+    let hit = |id: &str| hit(id, &run);
     world.others.extend([issue("F-2", Some("t.x")), issue("F-3", None), hit("F-2"), hit("F-3")]);
     world.others.extend([tool("t.b", 0), tool("t.c", 1), tool("t.d", 2)]);
     let window = world.window();

@@ -4,7 +4,7 @@ mod derived;
 mod of_one;
 mod rows;
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
@@ -87,9 +87,14 @@ const MUTES: &str = "SELECT * FROM mutes WHERE EXISTS (SELECT 1 FROM issue_hits 
 const ABSENCES: &str = "SELECT slot, persona_id, why FROM absences WHERE slot >= $1 AND slot < $2 \
      ORDER BY slot, persona_id";
 const TICKS: &str = "SELECT at FROM ticks WHERE at >= $1 AND at < $2 ORDER BY at";
-const NEWEST: &str = "SELECT MAX(at) AS at FROM (SELECT MAX(COALESCE(server_time, server_at)) AS at \
-     FROM runs WHERE facts > 0 UNION ALL SELECT MAX(first_at) FROM deployments \
-     UNION ALL SELECT MAX(at) FROM absences UNION ALL SELECT MAX(at) FROM ticks) AS newest";
+/// The newest of all times that a line has, but for the slots of absences. No call is newer than the end of its run.
+const NEWEST: &str = "SELECT MAX(at) AS at FROM (SELECT MAX(server_at) AS at FROM runs WHERE facts > 0 \
+     UNION ALL SELECT MAX(server_time) FROM runs WHERE facts > 0 \
+     UNION ALL SELECT MAX(server_at + ended_at - started_at) FROM runs WHERE facts > 0 \
+     UNION ALL SELECT MAX(first_at) FROM deployments UNION ALL SELECT MAX(at) FROM ticks) AS newest";
+/// The newest absence from a day, and the newest one from an hour.
+const NEWEST_SLOTS: &str = "SELECT MAX(slot) AS slot FROM absences WHERE length(slot) = 10 \
+     UNION ALL SELECT MAX(slot) FROM absences WHERE length(slot) > 10";
 
 impl Journal {
     /// The time zone whose dates are the days of the facts.
@@ -101,13 +106,18 @@ impl Journal {
         Ok(TimeZone::get(&name).unwrap_or(TimeZone::UTC))
     }
 
-    /// The newest time of the facts: of the begin of a run, of a deployment, an absence or a tick.
+    /// The newest time of the facts: of the begin or end of a run, a deployment or a tick, or the begin of an
+    /// absence's slot.
     ///
     /// # Errors
     /// If the journal cannot be read.
     pub async fn newest_fact(&self) -> Result<Option<Timestamp>> {
         let rows = self.rows(TASK, NEWEST, vec![]).await?;
-        Ok(rows.first().and_then(|row| row.time("at")))
+        let newest = rows.first().and_then(|row| row.time("at"));
+        let slots = self.rows(TASK, NEWEST_SLOTS, vec![]).await?;
+        let zone = self.time_zone().await?;
+        let slots = slots.iter().filter_map(|row| slot_begin(&row.text("slot").ok()?, &zone));
+        Ok(slots.chain(newest).max())
     }
 
     /// Hands the facts over line by line, in the order of an export. `range` limits the lines to those of the days
@@ -115,7 +125,7 @@ impl Journal {
     /// issues with the mutes, absences and ticks. Catalogs, deployments and personas are not limited.
     ///
     /// The lines are those of one moment. Nobody who writes waits for this. A row that cannot be read is logged and
-    /// left out.
+    /// left out, with what belongs to it.
     ///
     /// # Errors
     /// If the journal cannot be read. Some lines may have been handed over then.
@@ -129,7 +139,7 @@ impl Journal {
         let tz = zone.iana_name().unwrap_or("UTC").to_owned();
         each(Line::Meta(line::Meta { schema: line::SCHEMA.into(), tz }));
         let snapshot = self.snapshot(TASK).await?;
-        let mut lines = Lines { journal: self, snapshot, each };
+        let mut lines = Lines { journal: self, snapshot, each, left_out: HashSet::new() };
         let (days, slots) = (days(range, &zone), slots(range));
         let calls = match history {
             History::CallsIn((first, last)) if range.is_none() => {
@@ -158,6 +168,8 @@ struct Lines<'a, F> {
     journal: &'a Journal,
     snapshot: Snapshot,
     each: F,
+    /// Ids of runs and issues that cannot be read. No line may name them, because no line describes them.
+    left_out: HashSet<String>,
 }
 
 impl<F: FnMut(Line)> Lines<'_, F> {
@@ -168,14 +180,33 @@ impl<F: FnMut(Line)> Lines<'_, F> {
         read: Read<T>,
         line: fn(T) -> Line,
     ) -> Result<()> {
-        let Self { journal, snapshot, each } = self;
-        let row = |row: Row| {
-            if let Some(value) = journal.readable_row("the facts", &row, read) {
-                each(line(value));
-            }
+        let Self { journal, snapshot, each, left_out } = self;
+        let row = |row: Row| match journal.readable_row("the facts", &row, read).map(line) {
+            Some(line) if owners(&line).into_iter().flatten().any(|id| left_out.contains(id)) => {}
+            Some(line) => each(line),
+            None => left_out.extend(row.text("id").ok()),
         };
         let read = snapshot.each(sql, values.to_vec(), LIMIT, row).await;
         read.map_err(|error| failed(TASK, &error))
+    }
+}
+
+/// The run and the issue that a line belongs to.
+fn owners(line: &Line) -> [Option<&String>; 2] {
+    match line {
+        Line::Call(call) => [Some(&call.run), None],
+        Line::Module(module) => [Some(&module.run), None],
+        Line::Tool(tool) => [Some(&tool.run), None],
+        Line::Hit(hit) => [Some(&hit.run), Some(&hit.issue)],
+        _ => [None, None],
+    }
+}
+
+/// When the slot begins: a day in `zone`, or an hour of UTC; `None` if the text is no slot.
+fn slot_begin(slot: &str, zone: &TimeZone) -> Option<Timestamp> {
+    match slot.split_once('T') {
+        Some(_) => format!("{slot}:00:00Z").parse().ok(),
+        None => zone.to_timestamp(slot.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok(),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn effort(effort: Option<Effort>) -> &'static str {
 }
 
 /// What the facts keep of a tool list: of the tools that the server listed, those that were `offered`, and the names
-/// of the others. `hash` is that of the offered tools.
+/// of the others. `hash` is that of the offered tools; the id depends on the names of the others as well.
 pub(super) fn catalog(listed: &[Tool], offered: &[Tool], hash: &str) -> Catalog {
     // Both lists are sorted by name.
     let is_offered =
@@ -57,10 +57,11 @@ pub(super) fn catalog(listed: &[Tool], offered: &[Tool], hash: &str) -> Catalog 
         name: name(tool),
         hash: self::hash(&json!([tool.description, tool.input_schema]).to_string(), SHORT),
     };
+    let hidden: Vec<_> = hidden.into_iter().map(name).collect();
     Catalog {
-        id: hash.get(..LONG).unwrap_or(hash).to_owned(),
+        id: self::hash(&json!([hash, hidden]).to_string(), LONG),
         tools: shown.into_iter().map(kept).collect(),
-        hidden: hidden.into_iter().map(name).collect(),
+        hidden,
     }
 }
 
@@ -123,8 +124,10 @@ mod tests {
         };
         let listed = [tool("a.list", "x"), tool("b.list", "x"), tool("c.list", "y")];
         let offered = [listed[0].clone(), listed[2].clone()];
+        let all = catalog(&offered, &offered, &hash("", 64));
         let catalog = catalog(&listed, &offered, &hash("", 64));
         assert_eq!(catalog.id.len(), LONG);
+        assert_ne!(catalog.id, all.id, "the same tools are offered, and others are hidden");
         let names: Vec<_> = catalog.tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!((names, catalog.hidden), (vec!["a.list", "c.list"], vec!["b.list".to_owned()]));
         // The hash is that of what the tool says of itself, without its name.

@@ -1,11 +1,17 @@
 //! Brings the rows of a window into an order that does not depend on the order of the lines.
 
-use std::{cmp::Ordering, mem};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+};
 
 use jiff::{Timestamp, civil::Date};
 
-use super::{Builder, Days, Hit, ImpossibleWindow, ToolUse, Window, days, derive};
-use crate::facts::window::rows::ByRun;
+use super::{
+    Builder, Call, Days, Hit, ImpossibleWindow, NAME, Name, Sighting, ToolUse, Window, days, derive,
+};
+use crate::{domain::ToolName, facts::window::rows::ByRun};
 
 pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, ImpossibleWindow> {
     for run in &mut all.runs {
@@ -20,14 +26,17 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     all.calls.sort_unstable_by_key(|call| (call.run, call.number));
     sort_issues(&mut all);
     derive_missing(&mut all);
+    all.hits.sort_by_key(|row| (row.run, row.issue));
+    find_first(&mut all);
     all.calls.retain(|call| all.runs[call.run as usize].day >= from);
+    let module_of_tool = modules_of_tools(&mut all);
     let names = &all.names;
     all.modules.sort_by_key(|row| (row.run, names.text(row.module)));
     all.tools.sort_by_key(|row| (row.run, names.text(row.tool)));
-    all.hits.sort_by_key(|row| (row.run, row.issue));
     all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.why));
     all.catalogs.sort_by(|a, b| a.id.cmp(&b.id));
-    all.deployments.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id)));
+    // An export has those of the same time in the order in which the runner met them, which their ids do not tell.
+    all.deployments.sort_by_key(|deployment| deployment.at);
     all.ticks.sort_unstable();
 
     let runs = all.runs.len();
@@ -37,6 +46,7 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
         end,
         zone: all.zone,
         names: all.names,
+        module_of_tool,
         personas: all.personas,
         runs: all.runs,
         calls: ByRun::new(all.calls, runs, |row| row.run),
@@ -51,15 +61,14 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     })
 }
 
-/// The newest day of the facts.
+/// The newest day of the facts: of a run's begin or end, a call, a deployment, an absence or a tick.
 fn newest_day(all: &Builder) -> Option<Date> {
-    let runs = all.runs.iter().map(|run| run.day);
-    let deployments = all.deployments.iter().map(|deployment| deployment.at).max();
-    let times = [deployments, all.ticks.iter().max().copied()];
-    let times = times.into_iter().flatten().map(|at| days::date(at, &all.zone));
+    let deployments = all.deployments.iter().map(|deployment| deployment.at);
+    let times = deployments.chain(all.ticks.iter().copied()).chain(all.newest);
+    let newest = times.max().map(|at| days::date(at, &all.zone));
     let slots = all.absences.iter().map(|absence| all.names.text(absence.slot));
     let slots = slots.filter_map(|slot| days::of_slot(slot, &all.zone));
-    runs.chain(times).chain(slots).max()
+    slots.chain(newest).max()
 }
 
 /// Sorts the personas by id.
@@ -135,19 +144,71 @@ fn derive_missing(all: &mut Builder) {
     name_tools_of_hits(all);
 }
 
-/// Names the tools of hits that name none: the issue's tool, or else the tools that failed in the run.
+/// Names the tools of hits that name none: the issue's tool, or else the tools of the run's calls that failed with
+/// the issue. Of a run whose calls are not there: the tools that failed in the run.
 fn name_tools_of_hits(all: &mut Builder) {
     all.tools.sort_unstable_by_key(|row| row.run);
     for hit in all.hits.iter_mut().filter(|hit| hit.tools.is_empty()) {
-        hit.tools = match all.issues[hit.issue as usize].issue.tool {
-            Some(tool) => [tool].into(),
-            None => {
-                let first = all.tools.partition_point(|row| row.run < hit.run);
-                let of_run = all.tools[first..].iter().take_while(|row| row.run == hit.run);
-                of_run.filter(|row| row.used.failed > 0).map(|row| row.tool).collect()
-            }
-        };
+        if let Some(tool) = all.issues[hit.issue as usize].issue.tool {
+            hit.tools = [tool].into();
+            continue;
+        }
+        let calls = calls_of(&all.calls, hit.run);
+        let failed = calls.iter().filter(|call| call.issue == Some(hit.issue));
+        let mut tools: BTreeSet<_> = failed.map(|call| call.tool).collect();
+        if calls.is_empty() {
+            let first = all.tools.partition_point(|row| row.run < hit.run);
+            let of_run = all.tools[first..].iter().take_while(|row| row.run == hit.run);
+            tools.extend(of_run.filter(|row| row.used.failed > 0).map(|row| row.tool));
+        }
+        hit.tools = tools.into_iter().collect();
     }
+}
+
+/// The first failure of each issue whose line does not name it: the earliest of the runs' first calls with the issue.
+/// A run whose calls are not there counts with its begin.
+fn find_first(all: &mut Builder) {
+    let unknown: Vec<_> = all.issues.iter().map(|issue| issue.issue.first.is_none()).collect();
+    for hit in all.hits.iter().filter(|hit| unknown[hit.issue as usize]) {
+        let run = &all.runs[hit.run as usize];
+        let calls = calls_of(&all.calls, hit.run);
+        let call = calls.iter().find(|call| call.issue == Some(hit.issue));
+        let text = |name| all.names.text(name).to_owned();
+        let seen = Sighting {
+            at: call.map_or(run.at, |call| call.at),
+            run: Some(text(run.id)),
+            call: call.map(|call| call.number),
+            deployment: run.deployment.map(text),
+        };
+        let first = &mut all.issues[hit.issue as usize].issue.first;
+        if first.as_ref().is_none_or(|first| seen < *first) {
+            *first = Some(seen);
+        }
+    }
+}
+
+/// The calls of a run. `calls` are in the order of their runs.
+fn calls_of(calls: &[Call], run: u32) -> &[Call] {
+    let first = calls.partition_point(|call| call.run < run);
+    let count = calls[first..].partition_point(|call| call.run == run);
+    &calls[first..first + count]
+}
+
+/// The module of each tool: that of the tool's newest call in the window, or else the beginning of its name.
+fn modules_of_tools(all: &mut Builder) -> HashMap<Name, Name> {
+    let mut modules: HashMap<_, _> =
+        all.calls.iter().map(|call| (call.tool, call.module)).collect();
+    let of_issues = all.issues.iter().filter_map(|issue| issue.issue.tool);
+    let of_hits = all.hits.iter().flat_map(|hit| hit.tools.iter().copied());
+    let tools: HashSet<_> =
+        of_issues.chain(of_hits).chain(all.tools.iter().map(|row| row.tool)).collect();
+    for tool in tools {
+        modules.entry(tool).or_insert_with(|| {
+            let module = ToolName::new(all.names.text(tool)).module();
+            all.names.add(module.as_str(), NAME)
+        });
+    }
+    modules
 }
 
 /// The positions of `rows` in the order of `compare`.

@@ -47,7 +47,7 @@ impl<F: FnMut(Line)> Lines<'_, F> {
         };
         let derived = derive_absences(&members, is_taken, &halts, range.start..end);
         let mut derived = derived.peekable();
-        let Self { journal, snapshot, each } = self;
+        let Self { journal, snapshot, each, .. } = self;
         let noted = |row: Row| {
             let Some(noted) = journal.readable_row("an absence", &row, presence::absence) else {
                 return;

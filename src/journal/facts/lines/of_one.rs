@@ -71,7 +71,8 @@ fn call(row: &Row) -> std::result::Result<(line::Call, Option<Fingerprint>), Str
 fn hit(row: &Row) -> std::result::Result<(SeenIssue, line::Hit), String> {
     let line::Issue { tool, cause, template, first, .. } = rows::issue(row)?;
     let fingerprint = Fingerprint(row.number("fingerprint").ok_or("fingerprint is no number")?);
-    let call = first.call.unwrap_or_default();
-    let issue = SeenIssue { fingerprint, tool, cause, template, at: first.at, call };
+    let (at, call) = first.map(|first| (first.at, first.call)).unwrap_or_default();
+    let call = call.unwrap_or_default();
+    let issue = SeenIssue { fingerprint, tool, cause, template, at, call };
     Ok((issue, line::Hit { issue: String::new(), ..rows::hit(row)? }))
 }

@@ -144,7 +144,7 @@ pub(super) fn issue(row: &Row) -> Result<Issue> {
         tool: row.text("tool").ok(),
         cause: needed(row, "cause")?,
         template: row.text("template")?,
-        first,
+        first: Some(first),
     })
 }
 

@@ -113,6 +113,25 @@ async fn a_row_that_somebody_has_spoilt_is_left_out_and_hides_no_other() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_a_row_that_cannot_be_read_is_left_out_too() {
+    for sql in [
+        "UPDATE runs SET outcome = 'fun' WHERE server_at = (SELECT MIN(server_at) FROM runs)",
+        "UPDATE issues SET cause = 'luck' WHERE first_at = (SELECT MIN(first_at) FROM issues)",
+    ] {
+        let journal = Journal::in_memory().await.unwrap();
+        run(&journal, at(0), 3, &[7 << 44]).await;
+        let other = run(&journal, at(600), 3, &[8 << 44]).await.to_string();
+        journal.spoil(sql).await;
+        let lines = lines(&journal).await;
+        let mut builder = crate::facts::window::Builder::default();
+        lines.iter().for_each(|line| builder.take(line.clone()).unwrap());
+        let hits: Vec<_> = lines.iter().filter(|line| matches!(line, Line::Hit(_))).collect();
+        let [Line::Hit(hit)] = hits[..] else { panic!("{hits:?}") };
+        assert_eq!(hit.run, other);
+    }
+}
+
+#[tokio::test]
 async fn at_most_the_calls_of_one_run_are_sorted_at_once() {
     let journal = Journal::in_memory().await.unwrap();
     for sql in [super::super::lines::CALLS, super::super::lines::RUNS] {

@@ -55,6 +55,24 @@ async fn an_hour_has_one_tick() {
 }
 
 #[tokio::test]
+async fn the_newest_fact_may_be_the_end_of_a_run_or_the_slot_of_an_absence() {
+    let journal = Journal::in_memory().await.unwrap();
+    let run = begin(&journal, "anna", "2026-11-20", at(0)).await;
+    let end = EndedRun { facts: facts(run, at(0), 1, &[]), ..ended(RunState::Finished) };
+    journal.end_run(run, &end, &[], at(90)).await.unwrap();
+    tick(&journal, at(60), &[]).await;
+    assert_eq!(journal.newest_fact().await.unwrap(), Some(at(90)));
+    for (slot, begin) in [
+        ("2026-12-01", "2026-12-01T00:00:00Z"),
+        ("2026-12-01T14", "2026-12-01T14:00:00Z"),
+        ("2026-12-02", "2026-12-02T00:00:00Z"),
+    ] {
+        tick(&journal, at(60), &[absence("ben", slot, WhyNotRun::Budget)]).await;
+        assert_eq!(journal.newest_fact().await.unwrap(), Some(begin.parse().unwrap()));
+    }
+}
+
+#[tokio::test]
 async fn an_archetype_stays_known_when_a_run_begins() {
     let journal = Journal::in_memory().await.unwrap();
     let anna =

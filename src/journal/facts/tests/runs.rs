@@ -52,7 +52,7 @@ async fn an_issue_begins_with_its_earliest_failure_in_whatever_order_the_runs_en
         }
         let issues = lines_of(&journal, issue).await;
         assert_eq!(issues.len(), 1);
-        let first = &issues[0].first;
+        let first = issues[0].first.as_ref().unwrap();
         let expected = (at(3), Some(runs[0].0.to_string()), Some(3));
         assert_eq!((first.at, first.run.clone(), first.call), expected, "{order:?}");
     }
@@ -108,7 +108,8 @@ async fn runs_that_end_at_the_same_time_share_their_issues() {
     futures_util::future::join_all(ends).await;
     let issues = lines_of(&journal, issue).await;
     assert_eq!(issues.len(), 2);
-    assert!(issues.iter().all(|issue| issue.first.run == Some(runs[0].0.to_string())));
+    let first = Some(runs[0].0.to_string());
+    assert!(issues.iter().all(|issue| issue.first.as_ref().unwrap().run == first));
     assert_eq!(lines_of(&journal, hit).await.len(), 40);
 }
 

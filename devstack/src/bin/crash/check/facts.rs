@@ -65,7 +65,7 @@ async fn rebuilt(journal: &Journal, run: &RunRow) -> Result<RunFacts, Problem> {
 async fn issues(journal: &Journal) -> Result<BTreeMap<Fingerprint, Sighting>, Problem> {
     let mut issues = BTreeMap::new();
     let each = |line| {
-        if let Line::Issue(line::Issue { tool, cause, template, first, .. }) = line {
+        if let Line::Issue(line::Issue { tool, cause, template, first: Some(first), .. }) = line {
             let fingerprint = Fingerprint::of(cause, tool.as_deref(), &template);
             let run = first.run.unwrap_or_default();
             issues.insert(fingerprint, (first.at, run, first.call.unwrap_or_default()));
