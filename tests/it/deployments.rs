@@ -235,7 +235,7 @@ async fn a_release_of_the_command_line_counts_from_the_next_tick_and_not_for_a_r
     world.peers.claude.served.faults.inject(1, Fault::Hold(answer.clone()), |_| true);
     let tick = world.begin_tick();
     patiently("the request", world.peers.claude.served.recorder.wait_for(1, |_| true)).await;
-    let beside = Journal::open(world.peers.data_folder()).await.unwrap();
+    let beside = Journal::open_beside_daemon(world.peers.data_folder()).await.unwrap();
     beside.release("2", None).await.unwrap();
     answer.cancel();
     tick.await.unwrap();
