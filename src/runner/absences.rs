@@ -17,11 +17,14 @@ use crate::{
 /// Most personas whose last entries are remembered. If there are more, some entries are written again.
 const MAX_REMEMBERED: usize = 20_000;
 
+/// How many personas one transaction writes, so that a long list of changed personas takes little memory.
+const AT_ONCE: usize = 200;
+
 /// A due persona in a tick.
 #[derive(Clone, Debug)]
 pub(super) struct Due {
-    /// What the journal keeps of the persona.
-    pub persona: line::Persona,
+    /// What the journal keeps of the persona, as JSON: the value would take ten times as much memory.
+    pub persona: String,
     pub user: UserId,
     pub slot: Slot,
     /// Why the persona did not run; `None` if it ran, also in an earlier tick.
@@ -32,7 +35,9 @@ impl Due {
     /// A persona that is due for this slot, so far without an absence.
     pub(super) fn new(persona: &Persona, slot: &Slot) -> Self {
         let (user, slot) = (persona.user_id.clone(), slot.clone());
-        Self { persona: persona_line(persona), user, slot, absent: None }
+        // Texts and numbers always encode.
+        let persona = serde_json::to_string(&persona_line(persona)).unwrap_or_default();
+        Self { persona, user, slot, absent: None }
     }
 
     fn absence(&self) -> Option<line::Absence> {
@@ -42,8 +47,7 @@ impl Due {
 
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        // Texts and numbers always encode.
-        serde_json::to_string(&self.persona).unwrap_or_default().hash(&mut hasher);
+        self.persona.hash(&mut hasher);
         self.absent.map(|why| (self.slot.as_str(), why.as_str())).hash(&mut hasher);
         hasher.finish()
     }
@@ -80,7 +84,7 @@ impl Absences {
         Self(written.into())
     }
 
-    /// Writes what a tick leaves behind, in one transaction and only if something has changed. `due` is empty for a
+    /// Writes what a tick leaves behind, and only what has changed: as a rule in one transaction. `due` is empty for a
     /// tick that did not ask who is due. What cannot be written is written by a later tick.
     pub(super) async fn note(&self, journal: &Journal, time: TickTime, due: &[Due]) {
         let TickTime { at, clock_at } = time;
@@ -92,19 +96,23 @@ impl Absences {
         if news.is_empty() && written.hour == Some(hour) {
             return;
         }
-        let personas: Vec<_> = news.iter().map(|due| due.persona.clone()).collect();
-        let absences: Vec<_> = news.iter().filter_map(|due| due.absence()).collect();
-        let tick = TickFacts { at, clock_at, personas: &personas, absences: &absences };
-        if let Err(error) = journal.note_tick(&tick).await {
-            tracing::warn!("{error}; the next tick notes who was absent");
-            return;
-        }
-        written.hour = Some(hour);
         if written.personas.len().saturating_add(news.len()) > MAX_REMEMBERED {
             written.personas.clear();
         }
-        let news = news.into_iter().map(|due| (due.user.clone(), due.hash()));
-        written.personas.extend(news.take(MAX_REMEMBERED));
+        for news in news.chunks(AT_ONCE).chain(news.is_empty().then_some(&[][..])) {
+            let persona = |due: &&Due| serde_json::from_str(&due.persona).ok();
+            let personas: Vec<line::Persona> = news.iter().filter_map(persona).collect();
+            let absences: Vec<_> = news.iter().filter_map(|due| due.absence()).collect();
+            let tick = TickFacts { at, clock_at, personas: &personas, absences: &absences };
+            if let Err(error) = journal.note_tick(&tick).await {
+                tracing::warn!("{error}; the next tick notes who was absent");
+                return;
+            }
+            written.hour = Some(hour);
+            let room = MAX_REMEMBERED.saturating_sub(written.personas.len());
+            let news = news.iter().map(|due| (due.user.clone(), due.hash()));
+            written.personas.extend(news.take(room));
+        }
     }
 }
 

@@ -29,10 +29,10 @@ impl Fleet {
         self.absences.note(&self.journal, time, due).await;
     }
 
-    /// Notes that the runner is up, as soon as mana-auth's time is known.
+    /// Notes that the runner is up, whenever mana-auth's time is sure.
     async fn note_presence(&self) {
         let clock_at = self.clock.now();
-        if let Some(at) = self.server_time.known_at(clock_at) {
+        if let Some(at) = self.server_time.sure_at(clock_at) {
             self.absences.note(&self.journal, TickTime { at, clock_at }, &[]).await;
         }
     }

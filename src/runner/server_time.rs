@@ -1,8 +1,14 @@
 //! mana-auth's time. All facts carry it, so that they agree with the slots of the runs, whatever the daemon's clock
 //! shows.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// By how much the daemon's clock may run faster than this process notices, before it counts as moved.
+const DRIFT: Duration = Duration::from_secs(3_600);
 
 /// What mana-auth has last told of its time; `None` while it has told nothing.
 #[derive(Debug, Default)]
@@ -14,6 +20,8 @@ struct Told {
     server_time: Timestamp,
     /// How far mana-auth's clock was ahead of the daemon's.
     ahead: SignedDuration,
+    /// When this process noted it.
+    noted: Instant,
 }
 
 impl ServerTime {
@@ -28,7 +36,8 @@ impl ServerTime {
 
     /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`.
     pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) {
-        *self.0.lock() = Some(Told { server_time, ahead: server_time.duration_since(now) });
+        let (ahead, noted) = (server_time.duration_since(now), Instant::now());
+        *self.0.lock() = Some(Told { server_time, ahead, noted });
     }
 
     /// The time that mana-auth has last told: the actual time is not before it, whatever the daemon's clock shows.
@@ -41,6 +50,15 @@ impl ServerTime {
         let Told { ahead, .. } = (*self.0.lock())?;
         let bound = if ahead.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
         Some(now.checked_add(ahead).unwrap_or(bound))
+    }
+
+    /// Like [`Self::known_at`], but `None` too if the daemon's clock was put forward since mana-auth told its time, or
+    /// if an earlier process ended long ago: a time that is too late would be the newest of all facts.
+    pub(super) fn sure_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.known_at(now)?;
+        let Told { server_time, noted, .. } = (*self.0.lock())?;
+        let elapsed = SignedDuration::try_from(noted.elapsed() + DRIFT).ok()?;
+        (at.duration_since(server_time) <= elapsed).then_some(at)
     }
 
     /// Like [`Self::known_at`]; while mana-auth's time is not known, the daemon's takes its place.
@@ -66,6 +84,16 @@ mod tests {
         assert_eq!(known.last_told(), Some(server), "whatever the daemon's clock shows");
         known.note(server, server + minute);
         assert_eq!(known.known_at(server + minute * 3), Some(server + minute * 2));
+    }
+
+    #[test]
+    fn after_the_clock_was_put_forward_no_time_is_sure_before_the_next_answer() {
+        let server: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
+        let time = ServerTime::of_last_tick(Some((server, server)));
+        let [soon, later] = [59, 120].map(|minutes| server + SignedDuration::from_mins(minutes));
+        assert_eq!((time.sure_at(soon), time.sure_at(later)), (Some(soon), None));
+        time.note(server, later);
+        assert_eq!(time.sure_at(later), Some(server));
     }
 
     #[test]

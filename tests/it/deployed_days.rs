@@ -75,7 +75,8 @@ async fn each_run_names_the_builds_it_began_and_ended_with_and_an_old_version_is
             "2026-03-09 D-1 D-1",
             "2026-03-10 D-2 D-2",
             "2026-03-11 D-3 D-3",
-            "2026-03-12 D-3 D-4",
+            // A release of the command line counts from the next tick on.
+            "2026-03-12 D-3 D-3",
             "2026-03-13 D-4 D-4",
         ]
     );

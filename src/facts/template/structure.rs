@@ -163,7 +163,12 @@ enum Path {
 
 impl Issue {
     fn fields(self) -> Option<Vec<(String, String)>> {
-        let code = safe(&self.code.or(self.message)?, "invalid");
+        // A message that quotes something may quote the input, and would be another code for each input.
+        let fixed = |message: String| {
+            let quotes = message.contains(['"', '\'', '`', '«', '„', '“']);
+            if quotes { "invalid".to_owned() } else { patterns::replace(&message) }
+        };
+        let code = safe(&self.code.or(self.message.map(fixed))?, "invalid");
         let mut steps: Vec<String> = match self.path {
             Path::Text(path) => path.split('.').map(step).collect(),
             Path::Steps(steps) => {

@@ -1,8 +1,13 @@
-//! Which runs have no facts yet.
+//! Which runs have no facts yet, and writing what is made of their steps.
 
-use super::retention::OF_OLD_FACTS;
+use super::{
+    of_run::{marks, of_run},
+    personas,
+    retention::OF_OLD_FACTS,
+};
 use crate::{
-    domain::RunId,
+    domain::{Outcome, RunId},
+    facts::RunFacts,
     journal::{Journal, Result, Row, RunRow, Value, number, runs, text},
 };
 
@@ -24,6 +29,26 @@ pub(super) const WITHOUT_FACTS: &str = runs::runs!(
 );
 
 impl Journal {
+    /// Writes the facts of a run that ended without them, and who its persona is.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn write_facts(
+        &self,
+        run: &RunRow,
+        facts: &RunFacts,
+        outcome: Outcome,
+    ) -> Result<()> {
+        const DONE: &str = "UPDATE runs SET outcome = $2, facts = $3, has_calls = $4 WHERE id = $1 \
+             AND state IN ('finished', 'failed')";
+        let mut statements = of_run(run.id, facts, "'finished', 'failed'");
+        let done = [text(run.id), text(outcome.as_str())].into_iter().chain(marks(Some(facts)));
+        statements.push((DONE.into(), done.collect()));
+        let persona = run.persona.as_ref();
+        statements.extend(persona.map(|it| personas::met_earlier(it, run.server_at)));
+        self.write_facts_alone("write facts", statements).await.map(drop)
+    }
+
     /// The next runs of a search, at most `most`, that have ended and whose facts were made by no extractor of this
     /// version or a later one, but whose steps exist. Runs without any facts come first, then the oldest. `None` at the
     /// end of the search. A run that cannot be read is logged and given up like by [`Journal::give_facts_up`].

@@ -1,10 +1,10 @@
 //! Writing the facts of one run.
 
-use super::{optional_words, personas, words};
+use super::{optional_words, words};
 use crate::{
-    domain::{Cause, Next, Outcome, RunId, UnratedWhy},
+    domain::{Cause, Next, RunId, UnratedWhy},
     facts::{EXTRACTOR, FINGERPRINT, Fingerprint, RunFacts, SeenIssue, line},
-    journal::{Journal, Result, RunRow, Statement, Value, number, optional, rows_of, text, time},
+    journal::{Statement, Value, number, optional, rows_of, text, time},
 };
 
 /// The columns of every call. Most calls succeed, and have no others.
@@ -21,28 +21,6 @@ const MODULES: &str = "INSERT INTO run_modules (run_id, module, rating, grounded
      calls, reads, writes, failed, dead_end)";
 const MODULE: &str = "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-impl Journal {
-    /// Writes the facts of a run that ended without them, and who its persona is.
-    ///
-    /// # Errors
-    /// If the journal cannot be written.
-    pub async fn write_facts(
-        &self,
-        run: &RunRow,
-        facts: &RunFacts,
-        outcome: Outcome,
-    ) -> Result<()> {
-        const DONE: &str = "UPDATE runs SET outcome = $2, facts = $3, has_calls = $4 WHERE id = $1 \
-             AND state IN ('finished', 'failed')";
-        let mut statements = of_run(run.id, facts, "'finished', 'failed'");
-        let done = [text(run.id), text(outcome.as_str())].into_iter().chain(marks(Some(facts)));
-        statements.push((DONE.into(), done.collect()));
-        let persona = run.persona.as_ref();
-        statements.extend(persona.map(|it| personas::met_earlier(it, run.server_at)));
-        self.write_facts_alone("write facts", statements).await.map(drop)
-    }
-}
-
 /// The statements that replace the facts of a run, for the transaction that ends the run. They change nothing if the
 /// run has ended already.
 pub(in crate::journal) fn replacement(run: RunId, facts: &RunFacts) -> Vec<Statement> {
@@ -56,7 +34,7 @@ pub(in crate::journal) fn marks(facts: Option<&RunFacts>) -> [Value; 2] {
 }
 
 /// The statements that write the facts of a run in the place of others, if the run is in one of these states.
-fn of_run(run: RunId, facts: &RunFacts, states: &str) -> Vec<Statement> {
+pub(super) fn of_run(run: RunId, facts: &RunFacts, states: &str) -> Vec<Statement> {
     let is_open = format!("EXISTS (SELECT 1 FROM runs WHERE id = $1 AND state IN ({states}))");
     let delete = |table| -> Statement {
         (format!("DELETE FROM {table} WHERE run_id = $1 AND {is_open}").into(), vec![text(run)])
