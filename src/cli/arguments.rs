@@ -161,7 +161,7 @@ impl FromStr for RunPrefix {
 /// Parses the arguments of the process. The first one is the name of the program.
 ///
 /// # Errors
-/// When the arguments are invalid: one line that names the problem. If a word is unknown, the usage follows.
+/// When the arguments are invalid: one line that names the problem. If they name no command, the usage follows.
 pub fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
 ) -> Result<Request, String> {
@@ -173,16 +173,15 @@ pub fn parse<T: Into<OsString> + Clone>(
         Ok(Arguments { command: None, .. }) => Ok(Request::Serve),
         Ok(Arguments { command: Some(command), .. }) => Ok(Request::Query(command)),
         Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Print(help.to_string())),
-        Err(wrong) => Err(problem(&wrong)),
+        Err(wrong) => Err(problem(&wrong.to_string())),
     }
 }
 
-/// What is wrong with the arguments, in one line: clap's text without the usage, which helps only against an unknown
-/// word.
-fn problem(wrong: &clap::Error) -> String {
-    let text = wrong.to_string();
+/// What is wrong with the arguments, in one line: clap's text without the usage, unless that is the usage of the program,
+/// which lists the commands.
+fn problem(text: &str) -> String {
     let text = text.trim_end().trim_start_matches("error: ");
-    if matches!(wrong.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) {
+    if text.contains(USAGE) {
         return text.to_owned();
     }
     let (what, _) = text.rsplit_once("\n\nFor more information").unwrap_or((text, ""));
@@ -274,14 +273,13 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_in_one_line() {
         for arguments in [
-            &["--healthcheck", "runs"][..],
-            &["--healthcheck", "--version"],
-            &["runs", "--limit", "0"],
+            &["runs", "--limit", "0"][..],
             &["runs", "--limit", "5", "show", "019a"],
             &["show"],
             &["show", "not-an-id"],
             &["show", "%"],
             &["show", ""],
+            &["outbox", "drop"],
             &["outbox", "discard"],
             &["frictions", "--days", "0"],
             &["frictions", "--days", "7", "--from", "2026-11-18", "--to", "2026-11-18"],
@@ -305,12 +303,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_refused_with_the_usage() {
-        for arguments in
-            [&["--version", "now"][..], &["--nonsense"], &["outbox", "drop"], &["export", "--all"]]
-        {
+    fn without_a_command_the_usage_lists_the_commands() {
+        for arguments in [
+            &["--version", "now"][..],
+            &["--nonsense"],
+            &["run"],
+            &["--healthcheck", "runs"],
+            &["--healthcheck", "--version"],
+        ] {
             let Err(text) = request(arguments) else { panic!("{arguments:?}") };
-            assert!(text.contains("--help") && !text.starts_with("error"), "{text}");
+            assert!(text.contains("--healthcheck") && !text.starts_with("error"), "{text}");
         }
     }
 

@@ -29,10 +29,11 @@ impl Fleet {
         self.absences.note(&self.journal, time, due).await;
     }
 
-    /// Notes that the runner is up, whenever mana-auth's time is sure.
+    /// Notes that the runner is up, as soon as mana-auth's time is known.
     async fn note_presence(&self) {
-        let clock_at = self.clock.now();
-        if let Some(at) = self.server_time.sure_at(clock_at) {
+        let (clock_at, is_asking) =
+            (self.clock.now(), !self.is_paused() && !self.is_model_stopped());
+        if let Some(at) = self.server_time.up_at(clock_at, is_asking) {
             self.absences.note(&self.journal, TickTime { at, clock_at }, &[]).await;
         }
     }
@@ -41,10 +42,17 @@ impl Fleet {
     pub(crate) async fn note_halts(&self) {
         // First, so that no halt begins long after the last tick.
         self.note_presence().await;
-        let is_paused = self.control.paused().is_some();
-        let is_stopped = self.model.as_ref().is_ok_and(|claude| claude.stopped().is_some());
+        let (is_paused, is_stopped) = (self.is_paused(), self.is_model_stopped());
         let at = self.server_time.at(self.clock.now());
         self.halts.note(&self.journal, is_paused, is_stopped, at).await;
+    }
+
+    fn is_paused(&self) -> bool {
+        self.control.paused().is_some()
+    }
+
+    fn is_model_stopped(&self) -> bool {
+        self.model.as_ref().is_ok_and(|claude| claude.stopped().is_some())
     }
 
     /// Looks up the current deployment for a tick, unless a stop is requested meanwhile.

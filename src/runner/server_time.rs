@@ -1,14 +1,12 @@
 //! mana-auth's time. All facts carry it, so that they agree with the slots of the runs, whatever the daemon's clock
 //! shows.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
-/// By how much the daemon's clock may run faster than this process notices, before it counts as moved.
-const DRIFT: Duration = Duration::from_secs(3_600);
+/// The longest time between two notes that the runner is up; if more has passed, the daemon's clock was moved or the
+/// runner was down.
+const STEP: SignedDuration = SignedDuration::from_hours(2);
 
 /// What mana-auth has last told of its time; `None` while it has told nothing.
 #[derive(Debug, Default)]
@@ -20,8 +18,8 @@ struct Told {
     server_time: Timestamp,
     /// How far mana-auth's clock was ahead of the daemon's.
     ahead: SignedDuration,
-    /// When this process noted it.
-    noted: Instant,
+    /// mana-auth's time when the runner was last known to be up.
+    up_at: Timestamp,
 }
 
 impl ServerTime {
@@ -36,8 +34,8 @@ impl ServerTime {
 
     /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`.
     pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) {
-        let (ahead, noted) = (server_time.duration_since(now), Instant::now());
-        *self.0.lock() = Some(Told { server_time, ahead, noted });
+        let ahead = server_time.duration_since(now);
+        *self.0.lock() = Some(Told { server_time, ahead, up_at: server_time });
     }
 
     /// The time that mana-auth has last told: the actual time is not before it, whatever the daemon's clock shows.
@@ -52,13 +50,18 @@ impl ServerTime {
         Some(now.checked_add(ahead).unwrap_or(bound))
     }
 
-    /// Like [`Self::known_at`], but `None` too if the daemon's clock was put forward since mana-auth told its time, or
-    /// if an earlier process ended long ago: a time that is too late would be the newest of all facts.
-    pub(super) fn sure_at(&self, now: Timestamp) -> Option<Timestamp> {
+    /// Like [`Self::known_at`], for a note that the runner is up. `None` too if more than two hours have passed since
+    /// the last one, and mana-auth will tell its time before long (`is_asking`): if the daemon's clock was put forward,
+    /// a time that is too late would be the newest of all facts.
+    pub(super) fn up_at(&self, now: Timestamp, is_asking: bool) -> Option<Timestamp> {
         let at = self.known_at(now)?;
-        let Told { server_time, noted, .. } = (*self.0.lock())?;
-        let elapsed = SignedDuration::try_from(noted.elapsed() + DRIFT).ok()?;
-        (at.duration_since(server_time) <= elapsed).then_some(at)
+        let mut told = self.0.lock();
+        let told = told.as_mut()?;
+        if is_asking && at.duration_since(told.up_at) > STEP {
+            return None;
+        }
+        told.up_at = at.max(told.up_at);
+        Some(at)
     }
 
     /// Like [`Self::known_at`]; while mana-auth's time is not known, the daemon's takes its place.
@@ -87,13 +90,18 @@ mod tests {
     }
 
     #[test]
-    fn after_the_clock_was_put_forward_no_time_is_sure_before_the_next_answer() {
+    fn after_the_clock_was_put_forward_nobody_is_up_before_the_next_answer() {
         let server: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
+        let at = |hours| server + SignedDuration::from_hours(hours);
         let time = ServerTime::of_last_tick(Some((server, server)));
-        let [soon, later] = [59, 120].map(|minutes| server + SignedDuration::from_mins(minutes));
-        assert_eq!((time.sure_at(soon), time.sure_at(later)), (Some(soon), None));
-        time.note(server, later);
-        assert_eq!(time.sure_at(later), Some(server));
+        assert_eq!(time.up_at(at(3), true), None);
+        // Each note is the begin of another two hours.
+        for hour in [2, 4] {
+            assert_eq!(time.up_at(at(hour), true), Some(at(hour)));
+        }
+        assert_eq!(time.up_at(at(9), false), Some(at(9)), "nobody will tell the time");
+        time.note(server, at(99));
+        assert_eq!(time.up_at(at(99), true), Some(server));
     }
 
     #[test]

@@ -169,10 +169,12 @@ impl Case {
         window.calls().of(hit.run).iter().filter(has_it)
     }
 
-    /// What followed the failed calls that had it.
+    /// What followed the failed calls that had it; empty if no call is known.
     fn next(&self, window: &Window) -> BTreeMap<&'static str, u32> {
-        let mut next: BTreeMap<_, _> = Next::ALL.iter().map(|next| (next.as_str(), 0)).collect();
-        let calls = self.hits.iter().flat_map(|hit| self.calls(window, hit));
+        let mut calls = self.hits.iter().flat_map(|hit| self.calls(window, hit)).peekable();
+        // Where no call is kept, it is not known what followed, which is no zero.
+        let words = Next::ALL.iter().filter(|_| calls.peek().is_some());
+        let mut next: BTreeMap<_, _> = words.map(|next| (next.as_str(), 0)).collect();
         for what in calls.filter(|call| !call.ok).filter_map(|call| call.next) {
             *next.entry(what.as_str()).or_default() += 1;
         }

@@ -118,7 +118,8 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be written.
     pub async fn end_halt(&self, kind: HaltKind, at: Timestamp) -> Result<()> {
-        let sql = "UPDATE halts SET ended_at = $2 WHERE kind = $1 AND ended_at IS NULL";
+        let sql = "UPDATE halts SET ended_at = CASE WHEN began_at > $2 THEN began_at ELSE $2 END \
+             WHERE kind = $1 AND ended_at IS NULL";
         self.change_halt("note the end of a halt", sql, kind, at).await
     }
 
