@@ -27,7 +27,7 @@ pub enum History {
 }
 
 /// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
-/// time, so numbers and words of the many rows are read as one text ([`rows::Packed`]).
+/// time, so numbers and words of the many rows are read as one text (`rows::Packed`).
 macro_rules! of_runs {
     ($columns:expr, $table:literal, $kept:literal, $last:literal) => {
         concat!(
