@@ -7,6 +7,7 @@ use super::{
     absences::{Due, TickTime},
     deployments::Server,
     fleet::Fleet,
+    server_time::Jump,
 };
 use crate::{
     clients::mcp::{McpSession, Tool},
@@ -29,11 +30,25 @@ impl Fleet {
         self.absences.note(&self.journal, time, due).await;
     }
 
-    /// Notes that the runner is up, as soon as mana-auth's time is known.
+    /// Notes the time that mana-auth has told. If its clock was put forward while nobody was called, the halt lasted
+    /// until then.
+    pub(super) async fn note_server_time(&self, TickTime { at, clock_at }: TickTime) {
+        let told = self.server_time.note(at, clock_at);
+        if let Some(Jump { since }) = told
+            && let Err(error) = self.journal.extend_halts(since, at).await
+        {
+            tracing::warn!("{error}; the days of a pause may be missing in the facts");
+        }
+    }
+
+    /// Notes that the runner is up, as soon as mana-auth's time is known, unless the last tick could not find out who is
+    /// due: then nobody would know that a persona was due and did not run.
     async fn note_presence(&self) {
-        let (clock_at, is_asking) =
-            (self.clock.now(), !self.is_paused() && !self.is_model_stopped());
-        if let Some(at) = self.server_time.up_at(clock_at, is_asking) {
+        let is_in_vain = self.is_asking() && self.last_tick.lock().due.is_some();
+        let clock_at = self.clock.now();
+        if let Some(at) = self.server_time.up_at(clock_at, self.is_asking())
+            && !is_in_vain
+        {
             self.absences.note(&self.journal, TickTime { at, clock_at }, &[]).await;
         }
     }
@@ -45,6 +60,11 @@ impl Fleet {
         let (is_paused, is_stopped) = (self.is_paused(), self.is_model_stopped());
         let at = self.server_time.at(self.clock.now());
         self.halts.note(&self.journal, is_paused, is_stopped, at).await;
+    }
+
+    /// Whether the next tick asks who is due.
+    fn is_asking(&self) -> bool {
+        !self.is_paused() && !self.is_model_stopped()
     }
 
     fn is_paused(&self) -> bool {
@@ -93,7 +113,7 @@ impl Fleet {
         version: &ProductVersion,
         note: Option<&str>,
     ) -> Result<DeploymentRow, JournalError> {
-        let at = self.server_time.known_at(self.clock.now());
+        let at = self.server_time.up_at(self.clock.now(), self.is_asking());
         self.deployments.release(version, note, at).await
     }
 }

@@ -22,6 +22,13 @@ struct Told {
     up_at: Timestamp,
 }
 
+/// mana-auth's clock was put forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Jump {
+    /// What mana-auth had told before.
+    pub since: Timestamp,
+}
+
 impl ServerTime {
     /// Starts with what an earlier process stored: mana-auth's time, and the time that the daemon's clock showed then.
     pub(super) fn of_last_tick(stored: Option<(Timestamp, Timestamp)>) -> Self {
@@ -32,10 +39,14 @@ impl ServerTime {
         time
     }
 
-    /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`.
-    pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) {
+    /// Notes that mana-auth answered with `server_time` when the daemon's clock showed `now`. Returns whether mana-auth's
+    /// clock was put forward since the answer before.
+    pub(super) fn note(&self, server_time: Timestamp, now: Timestamp) -> Option<Jump> {
+        let expected = self.known_at(now);
         let ahead = server_time.duration_since(now);
-        *self.0.lock() = Some(Told { server_time, ahead, up_at: server_time });
+        let told = self.0.lock().replace(Told { server_time, ahead, up_at: server_time });
+        let since = told?.server_time;
+        (server_time.duration_since(expected?) > STEP).then_some(Jump { since })
     }
 
     /// The time that mana-auth has last told: the actual time is not before it, whatever the daemon's clock shows.
@@ -100,8 +111,10 @@ mod tests {
             assert_eq!(time.up_at(at(hour), true), Some(at(hour)));
         }
         assert_eq!(time.up_at(at(9), false), Some(at(9)), "nobody will tell the time");
-        time.note(server, at(99));
+        assert_eq!(time.note(server, at(99)), None);
         assert_eq!(time.up_at(at(99), true), Some(server));
+        assert_eq!(time.note(at(3), at(100)), None, "an hour more than has elapsed");
+        assert_eq!(time.note(at(7), at(101)), Some(Jump { since: at(3) }));
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Ticks {
         };
         let clock_at = self.fleet.clock.now();
         let time = TickTime { at: due.server_time, clock_at };
-        self.fleet.server_time.note(due.server_time, clock_at);
+        self.fleet.note_server_time(time).await;
         self.fleet.follow_deployments().await;
         let cadences = due.rows.iter().map(|row| Some(row.as_ref().ok()?.cadence));
         self.fleet.metrics.set_due(cadences);

@@ -221,3 +221,20 @@ async fn a_tick_that_takes_hours_hides_none_of_them() {
     assert_eq!(hours(&world).await, ["09T11", "09T12", "09T13"]);
     answer.cancel();
 }
+
+#[tokio::test]
+async fn a_pause_lasts_until_the_day_to_which_the_clock_of_mana_auth_was_put_meanwhile() {
+    let world = Setup::many(&["anna"]).idle().start().await;
+    world.good_tick().await;
+    control(&world, "pause").await;
+    for _ in 0..2 {
+        world.peers.clock.step_day();
+    }
+    control(&world, "resume").await;
+    world.good_tick().await;
+    assert_eq!(halts(&world).await, ["paused 09T11:00 11T11:00"]);
+    let export = crate::facts_law::printed(&world, &["export"]).await;
+    let absent: Vec<_> = export.lines().filter(|line| line.contains("\"absence\"")).collect();
+    assert_eq!(absent.len(), 1, "{absent:?}");
+    assert!(absent[0].contains("2026-03-10") && absent[0].contains("paused"), "{absent:?}");
+}

@@ -52,8 +52,8 @@ pub(super) fn render(window: &Window, frictions: &Frictions) -> String {
     } else {
         let seen = of_personas(window, runs);
         page.line(&format!("Seen in {seen}. What they did not use is not known to work."));
+        list(&mut page, window, frictions);
     }
-    list(&mut page, window, frictions);
     notes(&mut page, window, frictions);
     page.out
 }

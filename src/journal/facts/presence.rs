@@ -123,6 +123,16 @@ impl Journal {
         self.change_halt("note the end of a halt", sql, kind, at).await
     }
 
+    /// Moves the ends of halts that ended in the time from `since` to `until` to the end of that time.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub async fn extend_halts(&self, since: Timestamp, until: Timestamp) -> Result<()> {
+        let sql = "UPDATE halts SET ended_at = $2 WHERE ended_at >= $1 AND ended_at < $2";
+        let statement = (sql.into(), vec![time(since), time(until)]);
+        self.write_facts_alone("note the end of a halt", vec![statement]).await.map(drop)
+    }
+
     async fn change_halt(
         &self,
         task: &'static str,
