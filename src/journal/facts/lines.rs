@@ -22,14 +22,15 @@ const TASK: &str = "read the facts";
 pub enum History {
     /// The calls of all runs.
     All,
-    /// The calls of runs of these days, first and last.
+    /// The calls of runs of these days, first and last, without the hits and tools of these runs, which follow from their
+    /// calls.
     CallsIn((Date, Date)),
 }
 
 /// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
 /// time, so numbers and words of the many rows are read as one text (`rows::Packed`).
 macro_rules! of_runs {
-    ($columns:expr, $table:literal, $kept:literal, $last:literal) => {
+    ($columns:expr, $table:literal, $kept:expr, $last:literal) => {
         concat!(
             "SELECT run_id, ",
             $columns,
@@ -63,6 +64,19 @@ macro_rules! tool_columns {
         "tool, fact.calls || ',' || failed || ',' || dead_end || ',' || recovered AS packed"
     };
 }
+
+macro_rules! hit_columns {
+    () => {
+        "issue, fact.calls, recovered, tools"
+    };
+}
+
+macro_rules! without_calls {
+    () => {
+        "facts > 0 AND NOT (runs.has_calls = 1 AND COALESCE(server_time, server_at) >= $3 \
+         AND COALESCE(server_time, server_at) < $4)"
+    };
+}
 use {call_columns, module_columns, tool_columns};
 
 const CATALOGS: &str = "SELECT * FROM catalog_facts ORDER BY first_at, id";
@@ -73,9 +87,11 @@ pub(super) const RUNS: &str = "SELECT * FROM runs WHERE facts > 0 AND COALESCE(s
      AND COALESCE(server_time, server_at) < $2 ORDER BY server_at, id";
 pub(super) const CALLS: &str = of_runs!(call_columns!(), "calls", "has_calls = 1", "number");
 const MODULES: &str = of_runs!(module_columns!(), "run_modules", "facts > 0", "module");
-const HITS: &str =
-    of_runs!("issue, fact.calls, recovered, tools", "issue_hits", "facts > 0", "issue");
+const HITS: &str = of_runs!(hit_columns!(), "issue_hits", "facts > 0", "issue");
 const TOOLS: &str = of_runs!(tool_columns!(), "run_tools", "facts > 0", "tool");
+/// The hits and tools of the runs whose calls are not read ($3, $4): those of the others follow from the calls.
+const OTHER_HITS: &str = of_runs!(hit_columns!(), "issue_hits", without_calls!(), "issue");
+const OTHER_TOOLS: &str = of_runs!(tool_columns!(), "run_tools", without_calls!(), "tool");
 const ISSUES: &str = "SELECT * FROM issues WHERE EXISTS (SELECT 1 FROM issue_hits \
      JOIN runs ON runs.id = issue_hits.run_id WHERE issue_hits.issue = issues.id \
      AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2) \
@@ -142,10 +158,12 @@ impl Journal {
         let mut lines = Lines { journal: self, snapshot, each, left_out: HashSet::new() };
         let (days, slots) = (days(range, &zone), slots(range));
         let calls = match history {
-            History::CallsIn((first, last)) if range.is_none() => {
-                self::days(Some((first, last)), &zone)
-            }
-            _ => days.clone(),
+            History::CallsIn(days) => self::days(Some(days), &zone),
+            History::All => days.clone(),
+        };
+        let (hits, tools, derived) = match history {
+            History::CallsIn(_) => (OTHER_HITS, OTHER_TOOLS, [&*days, &*calls].concat()),
+            History::All => (HITS, TOOLS, days.clone()),
         };
         lines.read(CATALOGS, &[], catalogs::read, Line::Catalog).await?;
         lines.read(DEPLOYMENTS, &[], deployments::line, Line::Deployment).await?;
@@ -154,8 +172,8 @@ impl Journal {
         lines.read(CALLS, &calls, rows::call, Line::Call).await?;
         lines.read(MODULES, &days, rows::module, Line::Module).await?;
         lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
-        lines.read(HITS, &days, rows::hit, Line::Hit).await?;
-        lines.read(TOOLS, &days, rows::tool, Line::Tool).await?;
+        lines.read(hits, &derived, rows::hit, Line::Hit).await?;
+        lines.read(tools, &derived, rows::tool, Line::Tool).await?;
         // Slots are days and hours of UTC.
         lines.read_absences(&slots, times(range, &TimeZone::UTC)).await?;
         lines.read(TICKS, &days, rows::tick, Line::Tick).await?;
