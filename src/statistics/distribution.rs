@@ -159,3 +159,111 @@ impl Distribution {
         (self.first..).zip(self.probabilities.iter().copied())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{super::stratum::Stratum, *};
+
+    fn is_near(value: f64, expected: f64) -> bool {
+        (value / expected - 1.0).abs() < 1e-10
+    }
+
+    /// The sums of all choices of `drawn` of the values.
+    fn enumerated(values: &[u8], drawn: usize) -> Vec<u32> {
+        let chosen = |set: &u32| set.count_ones() as usize == drawn;
+        let sum = |set: u32| {
+            let values = values.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+            values.map(|(_, value)| u32::from(*value)).sum()
+        };
+        (0..1 << values.len()).filter(chosen).map(sum).collect()
+    }
+
+    #[test]
+    fn the_hypergeometric_distribution_is_that_of_scipy() {
+        // scipy 1.17: hypergeom(40, 7, 9).pmf(k)
+        let expected = [
+            0.141_044_682_453_351_17,
+            0.355_432_599_782_444_96,
+            0.328_091_630_568_410_7,
+            0.141_767_988_517_214_5,
+            0.030_378_854_682_260_256,
+            0.003_142_640_139_544_164,
+            0.000_139_672_895_090_851_73,
+            0.000_001_930_961_683_283_665,
+        ];
+        let ours: Vec<_> = Distribution::of_marked(40, 7, 9).each().collect();
+        assert_eq!(ours.len(), expected.len());
+        assert!(ours.iter().zip(expected).all(|(ours, p)| is_near(ours.1, p)), "{ours:?}");
+        // scipy 1.17: hypergeom(840, 84, 168), sf(29) and cdf(9)
+        let hourly = Distribution::of_marked(840, 84, 168);
+        assert!(is_near(hourly.at_least(30), 0.000_284_405_100_262_841_27));
+        assert!(is_near(hourly.at_most(9), 0.013_841_768_579_407_051));
+    }
+
+    #[test]
+    fn numbers_that_must_be_drawn_are_certain() {
+        assert_eq!(Distribution::of_marked(9, 0, 4), Distribution::certain(0));
+        assert_eq!(Distribution::of_marked(9, 9, 4), Distribution::certain(4));
+        assert_eq!(Distribution::of_marked(9, 4, 9), Distribution::certain(4));
+        assert_eq!(Distribution::of_marked(0, 0, 0), Distribution::certain(0));
+        assert_eq!(Distribution::of_drawn(&Histogram::default(), 0), Distribution::certain(0));
+    }
+
+    #[test]
+    fn beyond_its_ends_a_distribution_has_the_probability_of_the_end() {
+        let one = Distribution { first: 3, probabilities: vec![0.25, 0.75] };
+        assert_eq!([0, 3, 4, 9].map(|number| one.at_least(number)), [1.0, 1.0, 0.75, 0.75]);
+        assert_eq!([0, 3, 4, 9].map(|number| one.at_most(number)), [0.25, 0.25, 1.0, 1.0]);
+        assert_eq!(one.ends(), [0.25, 0.75]);
+    }
+
+    #[test]
+    fn ten_thousand_runs_of_one_persona_overflow_nothing() {
+        for values in [[8_000, 2_000, 0, 0, 0, 0], [0, 1_000, 1_000, 2_000, 3_000, 3_000]] {
+            let mut all = Stratum::default();
+            for (value, runs) in (0..).zip(values) {
+                (0..runs).for_each(|run| if run % 5 == 0 { &mut all.b } else { &mut all.a }.add(value));
+            }
+            let sum = all.sum_of_b();
+            let total: f64 = sum.probabilities.iter().sum();
+            assert!((total - 1.0).abs() < 1e-9, "{total}");
+            assert!(sum.ends().iter().all(|end| *end > 0.0), "{:?}", sum.ends());
+            let (mean, variance) = all.moments();
+            let ours: f64 = sum.each().map(|(number, p)| f64::from(number) * p).sum();
+            assert!((ours - mean).abs() < 1e-6 * variance.sqrt(), "{ours} {mean}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_of_drawn_values_are_as_frequent_as_among_all_choices(
+            (values, drawn) in vec(0..=MOST, 0..11).prop_flat_map(|it| { let n = it.len(); (Just(it), 0..=n) }),
+        ) {
+            let all = enumerated(&values, drawn);
+            let (b, a) = values.split_at(drawn);
+            let ours = Stratum::of(a, b).sum_of_b();
+            let count = |is: &dyn Fn(u32) -> bool| {
+                all.iter().filter(|sum| is(**sum)).count() as f64 / all.len() as f64
+            };
+            for (number, p) in ours.each() {
+                prop_assert!((p - count(&|sum| sum == number)).abs() < 1e-12);
+                prop_assert!(is_near(ours.at_least(number), count(&|sum| sum >= number)));
+                prop_assert!(is_near(ours.at_most(number), count(&|sum| sum <= number)));
+            }
+            let ends = [all.iter().min(), all.iter().max()].map(|end| *end.unwrap());
+            prop_assert_eq!([ours.first, ours.last()], ends, "no sum is missing");
+        }
+
+        #[test]
+        fn mean_and_variance_are_those_of_a_sample(a in vec(0..=MOST, 1..40), b in vec(0..=MOST, 1..40)) {
+            let stratum = Stratum::of(&a, &b);
+            let sum = stratum.sum_of_b();
+            let (mean, variance) = stratum.moments();
+            let moment = |f: &dyn Fn(f64) -> f64| -> f64 { sum.each().map(|(x, p)| f(f64::from(x)) * p).sum() };
+            prop_assert!((moment(&|x| x) - mean).abs() < 1e-8);
+            prop_assert!((moment(&|x| (x - mean).powi(2)) - variance).abs() < 1e-7);
+        }
+    }
+}

@@ -70,3 +70,45 @@ fn smallest(most: f64, sees: impl Fn(f64) -> bool) -> Option<f64> {
     let steps = (most * f64::from(STEPS)).round() as u32;
     (1..=steps).map(|step| f64::from(step) / f64::from(STEPS)).find(|difference| sees(*difference))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{chance::Chance, test::test},
+        *,
+    };
+
+    const QUIET: Noise = Noise { lambda: None };
+
+    /// Ten personas who use a tool on 40 % of 28 days of A and of 7 days of B, where it fails with these
+    /// probabilities of 1,000.
+    fn world(chance: &mut Chance, [a, b]: [usize; 2]) -> Vec<Stratum> {
+        (0..10)
+            .map(|_| {
+                let mut side = |days, rate| {
+                    let runs = (0..days).filter(|_| chance.below(10) < 4).count();
+                    let hits = (0..runs).filter(|_| chance.below(1000) < rate).count();
+                    [hits as u32, runs as u32]
+                };
+                Stratum::of_hits(side(28, a), side(7, b))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_smallest_rise_is_found_with_a_power_of_about_point_eight() {
+        for (base, alpha) in [(20, 0.05), (20, 0.001), (100, 0.05), (100, 0.001), (300, 0.001)] {
+            let mut chance = Chance::new(1);
+            let exposure = Exposure { weight: 10.0 * 11.2 * 2.8 / 14.0, share_of_b: 0.2 };
+            let share = base as f64 / 1000.0;
+            let rise = exposure.smallest_rise(share, alpha, QUIET).unwrap();
+            let rates = [base, base + (rise * 1000.0).round() as usize];
+            let worlds = 600;
+            let found = (0..worlds)
+                .filter(|_| test(&world(&mut chance, rates)).is_some_and(|it| it.more.p <= alpha))
+                .count();
+            let power = found as f64 / worlds as f64;
+            println!("{base} {alpha} {rise} {power}");
+        }
+    }
+}
