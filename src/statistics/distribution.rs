@@ -224,7 +224,8 @@ mod tests {
         for values in [[8_000, 2_000, 0, 0, 0, 0], [0, 1_000, 1_000, 2_000, 3_000, 3_000]] {
             let mut all = Stratum::default();
             for (value, runs) in (0..).zip(values) {
-                (0..runs).for_each(|run| if run % 5 == 0 { &mut all.b } else { &mut all.a }.add(value));
+                (0..runs)
+                    .for_each(|run| if run % 5 == 0 { &mut all.b } else { &mut all.a }.add(value));
             }
             let sum = all.sum_of_b();
             let total: f64 = sum.probabilities.iter().sum();

@@ -71,7 +71,9 @@ mod tests {
         ];
         let expected = {
             let [numerator, weights] = [(3., 10., 5., 8.), (0., 6., 2., 4.), (7., 20., 1., 5.)]
-                .map(|(a, n, b, m): (f64, f64, f64, f64)| [(b * n - a * m) / (n + m), n * m / (n + m)])
+                .map(|(a, n, b, m): (f64, f64, f64, f64)| {
+                    [(b * n - a * m) / (n + m), n * m / (n + m)]
+                })
                 .into_iter()
                 .fold([0.0, 0.0], |sum, it| [sum[0] + it[0], sum[1] + it[1]]);
             numerator / weights
@@ -82,7 +84,8 @@ mod tests {
     #[test]
     fn personas_of_one_side_count_neither_for_a_difference_nor_for_an_interval() {
         let both = vec![Stratum::of(&[1, 2], &[2, 4]); 4];
-        let with_others = [both.clone(), vec![Stratum::of(&[5], &[]), Stratum::of(&[], &[5])]].concat();
+        let with_others =
+            [both.clone(), vec![Stratum::of(&[5], &[]), Stratum::of(&[], &[5])]].concat();
         assert_eq!(difference(&with_others), Some(1.5));
         assert_eq!(interval(&with_others, 1), None);
         assert_eq!((difference(&[]), interval(&[], 1)), (None, None));
@@ -105,7 +108,8 @@ mod tests {
             let strata: Vec<_> = (0..10)
                 .map(|_| {
                     let of_b = 35 + chance.below(31);
-                    let mut side = |share, runs| (0..runs).filter(|_| chance.below(100) < share).count();
+                    let mut side =
+                        |share, runs| (0..runs).filter(|_| chance.below(100) < share).count();
                     let [a, b] = [side(50, 20), side(of_b, 20)].map(|hits| [hits as u32, 20]);
                     Stratum::of_hits(a, b)
                 })
