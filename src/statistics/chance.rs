@@ -21,3 +21,24 @@ impl Chance {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_splitmix64() {
+        // Steele, Lea and Flood's generator in Python 3 with the seed 1234567, as published at rosettacode.org.
+        let mut chance = Chance::new(1_234_567);
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
+        assert_eq!([chance.next(), chance.next()], expected);
+    }
+
+    #[test]
+    fn each_number_below_the_end_is_drawn_equally_often() {
+        let mut chance = Chance::new(3);
+        let mut counts = [0; 7];
+        (0..70_000).for_each(|_| counts[chance.below(7)] += 1);
+        assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");
+    }
+}

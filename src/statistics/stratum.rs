@@ -5,7 +5,7 @@ use super::distribution::Distribution;
 /// The largest value that a run can have: the best rating.
 pub const MOST: u8 = 5;
 
-/// How many runs have each value from 0 to [`MOST`]. A fact that a run has or has not is 1 or 0; a rating is 1 to 5.
+/// How many runs, fewer than 2^29, have each value from 0 to [`MOST`]. A fact that a run has or has not is 1 or 0; a rating is 1 to 5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram([u32; MOST as usize + 1]);
 
@@ -113,5 +113,54 @@ impl Stratum {
             taken.sum()
         };
         [sum(&mut all.values()), sum(&mut all.values().rev())]
+    }
+}
+
+#[cfg(test)]
+impl Stratum {
+    /// The runs with these values.
+    pub(super) fn of(a: &[u8], b: &[u8]) -> Self {
+        let histogram = |values: &[u8]| {
+            let mut histogram = Histogram::default();
+            values.iter().for_each(|value| histogram.add(*value));
+            histogram
+        };
+        Self { a: histogram(a), b: histogram(b) }
+    }
+
+    /// Hits and runs of A, and those of B.
+    pub(super) fn of_hits(a: [u32; 2], b: [u32; 2]) -> Self {
+        let histogram = |[hits, runs]: [u32; 2]| Histogram([runs - hits, hits, 0, 0, 0, 0]);
+        Self { a: histogram(a), b: histogram(b) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_has_the_mean_and_variance_of_its_values() {
+        let Stratum { a, b } = Stratum::of(&[1, 2, 2, 5, 9], &[]);
+        assert_eq!((a.runs(), a.sum(), a.mean()), (5, 15, Some(3.0)));
+        // numpy 2.4: var([1, 2, 2, 5, 5]); a 9 counts as 5.
+        assert!((a.variance() - 2.8).abs() < 1e-12);
+        assert_eq!((b.runs(), b.sum(), b.mean(), b.variance()), (0, 0, None, 0.0));
+    }
+
+    #[test]
+    fn extremes_are_the_sums_of_the_smallest_and_of_the_largest_values() {
+        assert_eq!(Stratum::of(&[1, 5, 3], &[4, 2]).extremes(), [3, 9]);
+        assert_eq!(Stratum::of(&[0, 1, 1], &[0, 0]).extremes(), [0, 2]);
+        assert_eq!(Stratum::of(&[4, 4], &[]).extremes(), [0, 0]);
+    }
+
+    #[test]
+    fn only_a_persona_with_runs_on_both_sides_has_weight() {
+        assert_eq!(Stratum::of(&[1, 1, 1], &[1]).weight(), 0.75);
+        for one in [Stratum::of(&[1], &[]), Stratum::of(&[], &[1]), Stratum::default()] {
+            assert_eq!((one.weight(), one.is_on_both_sides()), (0.0, false));
+        }
+        assert_eq!(Stratum::of(&[3], &[]).moments(), (0.0, 0.0));
     }
 }
