@@ -248,7 +248,7 @@ async fn journal() -> Journal {
 }
 
 async fn rendered(journal: &Journal, question: Question) -> String {
-    let text = render(&question, journal, at(100)).await.unwrap();
+    let text = render(&question, journal, at(100)).await.unwrap().text;
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
     text

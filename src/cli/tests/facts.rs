@@ -97,7 +97,7 @@ fn release(version: &str, format: Format) -> Question {
 }
 
 async fn json(journal: &Journal) -> Value {
-    let text = render(&asked(Format::Json, None), journal, NOON).await.unwrap();
+    let text = render(&asked(Format::Json, None), journal, NOON).await.unwrap().text;
     serde_json::from_str(&text).unwrap()
 }
 
@@ -114,8 +114,8 @@ async fn what_is_exported_has_the_same_frictions() {
     let file = std::env::temp_dir().join(format!("mana-facts-{}.jsonl", Uuid::now_v7()));
     std::fs::write(&file, &export).unwrap();
     for format in [Format::Json, Format::Text] {
-        let here = render(&asked(format, None), &journal, NOON).await.unwrap();
-        let there = frictions::of_export(&asked(format, Some(file.clone()))).unwrap().unwrap();
+        let here = render(&asked(format, None), &journal, NOON).await.unwrap().text;
+        let there = of_export(&asked(format, Some(file.clone()))).unwrap().unwrap().text;
         assert_eq!(here, there);
         assert!(here.contains(&issue), "{here}");
     }

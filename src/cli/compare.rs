@@ -1,0 +1,61 @@
+//! Says whether the product has become worse, from the facts of a journal or of an export.
+
+mod page;
+
+use std::path::Path;
+
+use super::{
+    Answer, Ending,
+    arguments::{Compare, Format},
+    error::CliError,
+    facts,
+};
+use crate::{
+    facts::{
+        compare::{Overall, compare},
+        window::{Builder, Days},
+    },
+    journal::{History, Journal},
+};
+
+/// Exit code if a fact is worse.
+const WORSE: u8 = 3;
+/// Exit code with `--strict` if there is no comparison.
+const NO_COMPARISON: u8 = 4;
+/// All days: each run may be on a side.
+const EVER: Days = Days::Last(100_000);
+
+/// The comparison of two sides of an export.
+pub(super) fn of_export(file: &Path, asked: &Compare) -> Result<Answer, CliError> {
+    answer(facts::of_export(file)?, asked)
+}
+
+/// The comparison of two sides of a journal. No fact that is compared needs a single call.
+pub(super) async fn of_journal(journal: &Journal, asked: &Compare) -> Result<Answer, CliError> {
+    answer(facts::of_journal(journal, History::NoCalls).await?, asked)
+}
+
+fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {
+    let window = facts.finish(EVER)?;
+    let comparison = compare(&window, asked.a.as_deref(), asked.b.as_deref())?;
+    let text = match asked.format {
+        Format::Text => page::render(&window, &comparison),
+        Format::Json => format!("{}\n", serde_json::json!(comparison)),
+    };
+    Ok(Answer { text, ending: ending(comparison.verdict, asked.strict) })
+}
+
+fn ending(verdict: Overall, is_strict: bool) -> Ending {
+    let without =
+        |remark| Ending { code: if is_strict { NO_COMPARISON } else { 0 }, remark: Some(remark) };
+    match verdict {
+        Overall::Worse => Ending { code: WORSE, remark: None },
+        Overall::NothingWorse => Ending::default(),
+        Overall::NotComparable => {
+            without("the sides cannot be compared: too few personas ran on both")
+        }
+        Overall::NothingTestable => {
+            without("nothing can be tested: there are too few runs on both sides")
+        }
+    }
+}
