@@ -6,8 +6,10 @@
 //! before it reaches a terminal.
 
 mod arguments;
+mod compare;
 mod error;
 mod export;
+mod facts;
 mod frictions;
 mod mute;
 mod release;
@@ -29,6 +31,8 @@ pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix,
 pub use arguments::{Request, parse};
 pub use error::{CliError, EX_USAGE};
 
+use arguments::{Compare, Frictions};
+
 use crate::{
     config::LogFormat,
     journal::{Journal, RunRow},
@@ -38,16 +42,44 @@ use crate::{
 /// Most runs that are listed if a prefix matches several run ids.
 const CANDIDATES: u32 = 10;
 
-/// Carries out the command `question` on the journal in `folder` and prints the result to standard output. An
-/// error is printed to standard error as plain text, whatever LOG_FORMAT is set, because a person typed the
+/// Carries out the command `question` on the journal in `folder` and prints the result to standard output. A remark
+/// and an error are printed to standard error as plain text, whatever LOG_FORMAT is set, because a person typed the
 /// command.
 pub async fn run(question: &Question, folder: &Path) -> ExitCode {
+    let complain = |text: &str| telemetry::complain(LogFormat::Text, text, &[]);
     match answer(question, folder, &mut io::stdout()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ending { code, remark }) => {
+            if let Some(remark) = remark {
+                complain(&remark);
+            }
+            ExitCode::from(code)
+        }
         Err(error) => {
-            telemetry::complain(LogFormat::Text, &error.with_folder(folder), &[]);
+            complain(&error.with_folder(folder));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// How a command that has an answer ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The exit code of the process.
+    pub code: u8,
+    /// A line for standard error.
+    pub remark: Option<String>,
+}
+
+/// What a command prints, and how it ends.
+#[derive(Debug, Default)]
+struct Answer {
+    text: String,
+    ending: Ending,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self { text, ending: Ending::default() }
     }
 }
 
@@ -61,10 +93,11 @@ pub async fn answer(
     question: &Question,
     folder: &Path,
     output: &mut impl Write,
-) -> Result<(), CliError> {
+) -> Result<Ending, CliError> {
     question.check()?;
-    if let Some(text) = frictions::of_export(question)? {
-        return Ok(write(output, &text)?);
+    if let Some(Answer { text, ending }) = of_export(question)? {
+        write(output, &text)?;
+        return Ok(ending);
     }
     let journal = match question.changes_the_journal() {
         true => Journal::open_beside_daemon(folder).await?,
@@ -72,13 +105,29 @@ pub async fn answer(
     };
     let answered = match question {
         // The facts of a year do not fit into memory.
-        Question::Export(asked) => export::print(&journal, asked, output).await,
+        Question::Export(asked) => {
+            export::print(&journal, asked, output).await.map(|()| Ending::default())
+        }
         _ => render(question, &journal, Timestamp::now())
             .await
-            .and_then(|text| Ok(write(output, &text)?)),
+            .and_then(|Answer { text, ending }| Ok(write(output, &text).map(|()| ending)?)),
     };
     journal.close().await;
     answered
+}
+
+/// The answer to a question about an export; `None` if `question` is one about a journal.
+fn of_export(question: &Question) -> Result<Option<Answer>, CliError> {
+    Ok(match question {
+        Question::Frictions {
+            asked: asked @ Frictions { facts: Some(file), .. },
+            command: None,
+        } => Some(frictions::of_export(file, asked)?.into()),
+        Question::Compare(asked @ Compare { facts: Some(file), .. }) => {
+            Some(compare::of_export(file, asked)?)
+        }
+        _ => None,
+    })
 }
 
 /// Writes `text` and flushes. A closed pipe ends the output without an error.
@@ -89,8 +138,8 @@ pub fn write(output: &mut impl Write, text: &str) -> io::Result<()> {
     export::unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
-async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<String, CliError> {
-    Ok(match query {
+async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<Answer, CliError> {
+    let text = match query {
         Question::Show(show) | Question::Runs { command: Some(RunsCommand::Show(show)), .. } => {
             show::render(journal, &the_run(journal, &show.run).await?, show.full).await?
         }
@@ -111,9 +160,11 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<S
         Question::Frictions { command: Some(FrictionsCommand::Unmute { id }), .. } => {
             mute::unmute(journal, id).await?
         }
-        Question::Export(_) | Question::Compare(_) => String::new(),
+        Question::Compare(asked) => return compare::of_journal(journal, asked).await,
+        Question::Export(_) => String::new(),
         Question::Release(asked) => release::render(journal, asked).await?,
-    })
+    };
+    Ok(text.into())
 }
 
 /// The only run whose id begins with this prefix.

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 use super::{arguments::ImpossibleRange, text::cell};
 use crate::{
-    facts::{ReadError, window::ImpossibleWindow},
+    facts::{ReadError, compare::NoSide, window::ImpossibleWindow},
     journal::JournalError,
 };
 
@@ -42,6 +42,9 @@ pub enum CliError {
     /// There is no such window.
     #[error(transparent)]
     Window(#[from] ImpossibleWindow),
+    /// There is no such side of a comparison.
+    #[error(transparent)]
+    Side(#[from] NoSide),
     /// A mute cannot end on a day that has passed. The second day is that of the newest fact.
     #[error("a mute until {0} would have ended: the newest fact is of {1}")]
     MuteEnded(Date, Date),
@@ -76,6 +79,7 @@ impl CliError {
             Self::NoSuchIssue(_)
             | Self::Range(_)
             | Self::Window(_)
+            | Self::Side(_)
             | Self::MuteEnded(..)
             | Self::MuteTooLong(..) => EX_USAGE,
             Self::Facts(_, ReadError::Line { .. }) => EX_DATAERR,

@@ -2,59 +2,35 @@
 
 mod page;
 
-use std::{
-    fs::File,
-    io::{self, BufReader},
-    path::Path,
-};
+use std::path::Path;
 
 use jiff::{ToSpan, civil::Date};
 
 use super::{
-    arguments::{Format, Frictions, Question},
+    arguments::{Format, Frictions},
     error::CliError,
+    facts,
 };
 use crate::{
     facts::{
-        ReadError, export,
         frictions::frictions,
-        window::{Builder, Days, Window},
+        window::{Days, Window},
     },
     journal::{History, Journal},
 };
 
-/// The answer to a question that an export answers; `None` if `question` is another one.
-pub(super) fn of_export(question: &Question) -> Result<Option<String>, CliError> {
-    let Question::Frictions { asked, command: None } = question else { return Ok(None) };
-    let Some(file) = &asked.facts else { return Ok(None) };
-    let days = asked.days()?;
-    let mut builder = Builder::default();
-    read(file, &mut builder).map_err(|error| CliError::Facts(file.clone(), error))?;
-    Ok(Some(render(&builder.finish(days)?, asked.format)))
-}
-
-fn read(file: &Path, builder: &mut Builder) -> Result<(), ReadError> {
-    let take = |line| builder.take(line);
-    match file == Path::new("-") {
-        true => export::read(io::stdin().lock(), take),
-        false => export::read(BufReader::new(File::open(file)?), take),
-    }
+/// The frictions of an export.
+pub(super) fn of_export(file: &Path, asked: &Frictions) -> Result<String, CliError> {
+    let window = facts::of_export(file)?.finish(asked.days()?)?;
+    Ok(render(&window, asked.format))
 }
 
 /// The frictions of a journal.
 pub(super) async fn of_journal(journal: &Journal, asked: &Frictions) -> Result<String, CliError> {
     let days = asked.days()?;
-    let mut builder = Builder::default();
-    let mut taken = Ok(());
-    let each = |line| {
-        if taken.is_ok() {
-            taken = builder.take(line);
-        }
-    };
     let history = History::CallsIn(days_with_calls(journal, days).await?);
-    journal.facts_lines(None, history, each).await?;
-    taken.map_err(CliError::Contradiction)?;
-    Ok(render(&builder.finish(days)?, asked.format))
+    let window = facts::of_journal(journal, history).await?.finish(days)?;
+    Ok(render(&window, asked.format))
 }
 
 /// Days of which the calls are needed: at least those of the window. The states of issues need older runs, but not

@@ -15,7 +15,7 @@ use crate::{
 const DAY: u64 = 24 * 60 * 60;
 
 /// The facts of a run in which `todo.complete` failed.
-fn failure(at: Timestamp) -> RunFacts {
+pub(super) fn failure(at: Timestamp) -> RunFacts {
     let fingerprint = Fingerprint(0x0123_4567_89ab_cdef);
     let template = format!("Task ‹uuid› is locked{ESCAPE}");
     let call = json!({"run": "", "number": 1, "at": at, "tool": "todo.complete", "module": "todo",
@@ -56,7 +56,7 @@ async fn journal_with_facts() -> (Journal, String) {
     (journal, issue.unwrap())
 }
 
-async fn exported(journal: &Journal) -> Vec<u8> {
+pub(super) async fn exported(journal: &Journal) -> Vec<u8> {
     let mut output = Vec::new();
     export::print(journal, &Export { range: Default::default() }, &mut output).await.unwrap();
     output
@@ -97,7 +97,7 @@ fn release(version: &str, format: Format) -> Question {
 }
 
 async fn json(journal: &Journal) -> Value {
-    let text = render(&asked(Format::Json, None), journal, NOON).await.unwrap();
+    let text = render(&asked(Format::Json, None), journal, NOON).await.unwrap().text;
     serde_json::from_str(&text).unwrap()
 }
 
@@ -114,8 +114,8 @@ async fn what_is_exported_has_the_same_frictions() {
     let file = std::env::temp_dir().join(format!("mana-facts-{}.jsonl", Uuid::now_v7()));
     std::fs::write(&file, &export).unwrap();
     for format in [Format::Json, Format::Text] {
-        let here = render(&asked(format, None), &journal, NOON).await.unwrap();
-        let there = frictions::of_export(&asked(format, Some(file.clone()))).unwrap().unwrap();
+        let here = render(&asked(format, None), &journal, NOON).await.unwrap().text;
+        let there = of_export(&asked(format, Some(file.clone()))).unwrap().unwrap().text;
         assert_eq!(here, there);
         assert!(here.contains(&issue), "{here}");
     }

@@ -25,6 +25,8 @@ pub enum History {
     /// The calls of runs of these days, first and last, without the hits and tools of these runs, which follow from their
     /// calls.
     CallsIn((Date, Date)),
+    /// No calls, but the hits and tools of all runs.
+    NoCalls,
 }
 
 /// A query for rows of a table that belong to runs of certain days, in the order of the runs' begin. Each column costs
@@ -159,17 +161,19 @@ impl Journal {
         let (days, slots) = (days(range, &zone), slots(range));
         let calls = match history {
             History::CallsIn(days) => self::days(Some(days), &zone),
-            History::All => days.clone(),
+            History::All | History::NoCalls => days.clone(),
         };
         let (hits, tools, derived) = match history {
             History::CallsIn(_) => (OTHER_HITS, OTHER_TOOLS, [&*days, &*calls].concat()),
-            History::All => (HITS, TOOLS, days.clone()),
+            History::All | History::NoCalls => (HITS, TOOLS, days.clone()),
         };
         lines.read(CATALOGS, &[], catalogs::read, Line::Catalog).await?;
         lines.read(DEPLOYMENTS, &[], deployments::line, Line::Deployment).await?;
         lines.read(PERSONAS, &[], personas::read, Line::Persona).await?;
         lines.read(RUNS, &days, rows::run, Line::Run).await?;
-        lines.read(CALLS, &calls, rows::call, Line::Call).await?;
+        if history != History::NoCalls {
+            lines.read(CALLS, &calls, rows::call, Line::Call).await?;
+        }
         lines.read(MODULES, &days, rows::module, Line::Module).await?;
         lines.read(ISSUES, &days, rows::issue, Line::Issue).await?;
         lines.read(hits, &derived, rows::hit, Line::Hit).await?;

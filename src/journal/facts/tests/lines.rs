@@ -66,6 +66,7 @@ async fn a_range_has_the_days_of_the_journals_time_zone_from_the_first_to_the_la
     assert_eq!(read(None, History::All).await, [5, 10, 5, 5]);
     assert_eq!(read(Some(range), History::All).await, [3, 6, 3, 3]);
     assert_eq!(read(None, History::CallsIn(range)).await, [5, 6, 5, 2]);
+    assert_eq!(read(None, History::NoCalls).await, [5, 0, 5, 5]);
 }
 
 #[tokio::test]
