@@ -79,9 +79,13 @@ pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judg
     let [worse, better] =
         [Direction::Worse, Direction::Better].map(|direction| family(&cases, noise, direction));
     let alpha = ALPHA / worse.iter().flatten().count().max(1) as f64;
-    let detectable = detectable(&cases, noise, alpha);
-    let is_testable = worse.iter().chain(&better).any(Option::is_some)
-        || detectable.share.or(detectable.rating).is_some();
+    let could_show = |case: &Case| {
+        let noise = noise[case.subject.fact().kind()];
+        case.measured.as_ref().is_some_and(|it| it.could_show(alpha, noise))
+    };
+    let is_testable =
+        worse.iter().chain(&better).any(Option::is_some) || cases.iter().any(could_show);
+    let detectable = if is_testable { detectable(&cases, noise, alpha) } else { Pair::default() };
     let facts = cases.into_iter().zip(worse.into_iter().zip(better));
     let facts = facts.map(|(case, families)| case.judged(families, alpha, noise)).collect();
     Judgement { facts, noise, detectable, is_testable }

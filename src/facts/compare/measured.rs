@@ -10,6 +10,9 @@ pub(super) const LEAST_SHARE: f64 = 0.1;
 pub(super) const LEAST_RATING: f64 = 0.3;
 /// Differences that differ by less are equal: the last bits of a difference are those of its computation.
 const EQUAL: f64 = 1e-9;
+/// Least variance of a persona's ratings: that of rounding to a whole number. A few equal ratings do not show that the
+/// next one will be equal too.
+const LEAST_VARIANCE: f64 = 1.0 / 12.0;
 /// Fewest personas for whom a fact changed, unless only one has it on both sides.
 const FEWEST_PERSONAS: usize = 2;
 
@@ -24,7 +27,7 @@ pub(super) struct Measured {
     pub(super) difference: f64,
     pub(super) interval: Option<Interval>,
     pub(super) exposure: Exposure,
-    /// The variance of a run's value within its persona and side.
+    /// The variance of a rating within its persona and side.
     pub(super) variance: f64,
     personas: usize,
     /// For how many of the personas B has more, and less.
@@ -55,7 +58,7 @@ impl Measured {
             difference: difference(&both)?,
             interval: interval(&both, seed),
             exposure: Exposure::of(&both)?,
-            variance: variance_within(&both),
+            variance: variance_within(&both).max(LEAST_VARIANCE),
             personas: both.len(),
             more: changes().filter(|change| *change > 0.0).count(),
             less: changes().filter(|change| *change < 0.0).count(),
@@ -93,6 +96,11 @@ impl Measured {
         self.a.mean().unwrap_or_default()
     }
 
+    /// Whether the largest change that there is would have been seen: all runs of B have what no run of A has.
+    pub(super) fn could_show(&self, alpha: f64, noise: Noise) -> bool {
+        self.exposure.sees_rise(1.0, 0.0, alpha, noise)
+    }
+
     /// Whether the smallest difference that a verdict needs would have been seen, if it were there.
     pub(super) fn would_have_shown(&self, alpha: f64, noise: Noise) -> bool {
         if self.fact == Fact::Rating {
@@ -112,10 +120,13 @@ impl Fact {
     }
 }
 
-/// The variance of a run's value within its persona and side, over all of them.
+/// The variance of a run's value within its persona and side; that of all runs if none has another one beside it.
 fn variance_within(strata: &[Stratum]) -> f64 {
     let sides = || strata.iter().flat_map(|it| [it.a, it.b]);
     let squares: f64 = sides().map(|side| side.variance() * f64::from(side.runs())).sum();
     let free: u32 = sides().map(|side| side.runs().saturating_sub(1)).sum();
-    squares / f64::from(free.max(1))
+    match free {
+        0 => sides().fold(Histogram::default(), |sum, side| sum.plus(&side)).variance(),
+        _ => squares / f64::from(free),
+    }
 }

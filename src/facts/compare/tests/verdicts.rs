@@ -113,13 +113,13 @@ fn a_verdict_needs_two_personas_unless_only_one_uses_it() {
 
 #[test]
 fn a_verdict_needs_an_effect_of_ten_points_or_three_tenths_of_a_rating() {
-    // Of ten uses a run, each on a day of its own, so many fail: 10 % and 8 % of runs are less than ten points apart.
+    // Of a hundred runs before none fails, and of a hundred after so many.
     let world = |after: i64| {
         let mut world = World::default();
         world.deploy("D-2", "2", 101);
         for on in 1..=200 {
             for persona in PERSONAS {
-                let fails = on > 100 && on % 100 < after;
+                let fails = on > 100 && on - 101 < after;
                 let call = if fails { failed("todo.add", "F-1") } else { ok("todo.add") };
                 let run = world.run(persona, on, [call]);
                 run.deployment = (on > 100).then(|| "D-2".to_owned());
@@ -193,7 +193,7 @@ fn the_noise_floor_is_known_from_ten_comparisons_on_and_makes_a_verdict_harder()
                 .zip(0..)
                 .map(move |(tool, number)| {
                     let week = (28 - on).div_euclid(7);
-                    let is_bad = if drift { (week + number) % 2 == 0 } else { on % 2 == 0 };
+                    let is_bad = if drift { (week + number) % 2 == 0 } else { on % 7 < 3 };
                     if is_bad || is_new && number == 0 { failed(tool, "F-1") } else { ok(tool) }
                 })
                 .collect::<Vec<_>>()
@@ -296,4 +296,21 @@ fn hostile_texts_leave_a_comparison_of_bounded_size() {
     }
     let json = serde_json::to_string(&latest(&world)).unwrap();
     assert!(json.len() < 150 * (50 * 64 * 6 + 4_000), "{}", json.len());
+}
+
+#[test]
+fn a_few_equal_ratings_do_not_show_that_nothing_changed() {
+    let rated = |days: i64| {
+        let mut world = World::default();
+        world.deploy("D-2", "2", 1 + days);
+        for on in 1..=2 * days {
+            for persona in PERSONAS {
+                let run = world.run(persona, on, [ok("todo.add")]);
+                run.deployment = (on > days).then(|| "D-2".to_owned());
+                world.rate("todo", 4, "A note.", &[1]);
+            }
+        }
+        verdict(&latest(&world), "rating:todo")
+    };
+    assert_eq!((rated(1), rated(14)), (Verdict::Undecided, Verdict::Unchanged));
 }
