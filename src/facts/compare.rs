@@ -7,9 +7,13 @@
 mod confounded;
 mod evidence;
 mod judge;
+mod measured;
 mod reference;
 mod sides;
 mod source;
+mod strata;
+#[cfg(test)]
+mod tests;
 
 pub use self::{confounded::Confounder, reference::NoSide};
 
@@ -24,10 +28,7 @@ use self::{
     source::Source,
 };
 use super::{digits, window::Window};
-use crate::{
-    domain::{labels, word},
-    statistics::Noise,
-};
+use crate::domain::{labels, word};
 
 /// The schema of [`Comparison`].
 const SCHEMA: &str = "compare/v1";
@@ -75,15 +76,15 @@ labels! {
         NothingWorse = "nothing-worse",
         /// Too few personas ran on both sides.
         NotComparable = "not-comparable",
-        /// No fact could have become worse or better in a way that a test sees.
+        /// Whatever had changed, no test would have seen it.
         NothingTestable = "nothing-testable",
     }
 }
 
 impl Fact {
-    /// Whether more of it is worse.
-    fn more_is_worse(self) -> bool {
-        self != Self::Rating
+    /// Of which noise floor: 0 for shares, 1 for ratings.
+    fn kind(self) -> usize {
+        usize::from(self == Self::Rating)
     }
 
     /// A mean of this fact with the digits that are printed.
@@ -108,7 +109,7 @@ pub struct Comparison {
     pub confounded: Vec<Confounder>,
     /// The noise floors; `None` where one is not known and 1 is used.
     pub lambda: Pair,
-    /// All facts, those with a verdict first. None if the sides are not comparable.
+    /// All facts that any run of a side has, those with a verdict first. None if the sides are not comparable.
     pub findings: Vec<Finding>,
     /// The smallest changes to the worse that could have been seen, with a power of 0.8; `None` where nothing is
     /// testable.
@@ -126,7 +127,7 @@ pub struct Pair {
 /// The runs of a side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SideSummary {
-    /// The deployments of the runs, in the order in which the runner met them.
+    /// The deployments of the runs, and the one that was asked for, in the order in which the runner met them.
     pub deployments: Vec<Build>,
     /// The day of the first run; `None` without a run.
     pub from: Option<Date>,
@@ -223,7 +224,7 @@ pub fn compare(window: &Window, a: Option<&str>, b: Option<&str>) -> Result<Comp
         a: sides.summary(window, Side::A),
         b: sides.summary(window, Side::B),
         verdict: Overall::NotComparable,
-        confounded: Vec::new(),
+        confounded: confounded::confounded(window, &sides),
         lambda: Pair::default(),
         findings: Vec::new(),
         detectable: Pair::default(),
@@ -232,28 +233,22 @@ pub fn compare(window: &Window, a: Option<&str>, b: Option<&str>) -> Result<Comp
         return Ok(comparison);
     }
     let source = Source::new(window);
-    let judgement = judge(window, &sides, &source);
+    let Judgement { facts, noise, detectable, is_testable } = judge(window, &sides, &source);
     let describe = |judged: &Judged| describe(window, &sides, &source, judged);
-    let mut findings: Vec<_> = judgement.facts.iter().map(describe).collect();
+    let mut findings: Vec<_> = facts.iter().map(describe).collect();
     findings.sort_by(|a, b| {
         let p = |finding: &Finding| finding.p_adjusted.or(finding.p).unwrap_or(1.0);
-        let order = (a.verdict, a.fact).cmp(&(b.verdict, b.fact));
-        a.verdict
-            .cmp(&b.verdict)
-            .then(p(a).total_cmp(&p(b)))
-            .then(order)
-            .then_with(|| a.id.cmp(&b.id))
+        let by_verdict = a.verdict.cmp(&b.verdict).then(p(a).total_cmp(&p(b)));
+        by_verdict.then_with(|| (a.fact, &a.id).cmp(&(b.fact, &b.id)))
     });
-    let Judgement { noise, detectable, is_testable, .. } = judgement;
-    let lambda = |noise: Noise| noise.lambda.map(digits::share);
+    let [share, rating] = noise.map(|noise| noise.lambda.map(digits::share));
     Ok(Comparison {
         verdict: match findings.first().map(|finding| finding.verdict) {
             Some(Verdict::Worse) => Overall::Worse,
             _ if !is_testable => Overall::NothingTestable,
             _ => Overall::NothingWorse,
         },
-        confounded: confounded::confounded(window, &sides),
-        lambda: Pair { share: lambda(noise[0]), rating: lambda(noise[1]) },
+        lambda: Pair { share, rating },
         findings,
         detectable,
         ..comparison

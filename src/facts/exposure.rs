@@ -68,8 +68,10 @@ impl<'w> Exposures<'w> {
             return Rc::clone(runs);
         }
         let runs = tools.iter().filter_map(|tool| self.runs_of_tool.get(tool)).flatten();
-        let runs: BTreeSet<_> = runs.copied().collect();
-        let runs: Rc<[u32]> = runs.into_iter().collect();
+        let mut runs: Vec<_> = runs.copied().collect();
+        runs.sort_unstable();
+        runs.dedup();
+        let runs: Rc<[u32]> = runs.into();
         self.runs_of_tools.insert(tools, Rc::clone(&runs));
         runs
     }

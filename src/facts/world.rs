@@ -103,6 +103,16 @@ impl World {
         }
     }
 
+    /// Adds a deployment, which the runner met at the begin of this day.
+    pub(super) fn deploy(&mut self, id: &str, version: &str, on: i64) {
+        self.others.push(Line::Deployment(line::Deployment {
+            id: id.to_owned(),
+            version: version.to_owned(),
+            source: "release".to_owned(),
+            at: day(on),
+        }));
+    }
+
     /// Adds a persona that likes this module.
     pub(super) fn persona(&mut self, id: &str, favourite: &str, weight: f64) {
         let mix = [(favourite.to_owned(), weight.into())].into_iter().collect();

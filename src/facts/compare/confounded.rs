@@ -20,35 +20,33 @@ pub struct Confounder {
 /// The value that a run has of a setting.
 type Setting = fn(&Settings) -> Option<Name>;
 
-const SETTINGS: [(&str, Setting); 4] = [
+const SETTINGS: [(&str, Setting); 5] = [
     ("model", |it| it.model),
     ("effort", |it| it.effort),
+    ("prompt", |it| it.prompt),
     ("runner", |it| it.runner),
     ("policy", |it| it.policy),
 ];
 
-/// The settings that differ. Prompts are compared within personas, because each persona has its own.
+/// The settings that differ for any persona: each persona is compared with itself, and has a prompt of its own.
 pub(super) fn confounded(window: &Window, sides: &Sides) -> Vec<Confounder> {
-    let all: Vec<_> =
-        (0..).zip(window.runs()).filter_map(|(at, run)| Some((sides.of(at)?, run))).collect();
-    let settings = SETTINGS
-        .into_iter()
-        .filter_map(|(what, setting)| Some(Confounder { what, since: changed(&all, setting)? }));
-    let mut by_persona = all.clone();
-    by_persona.sort_by_key(|(_, run)| run.persona);
-    let of_personas = by_persona.chunk_by(|a, b| a.1.persona == b.1.persona);
-    let since = of_personas.filter_map(|runs| changed(runs, |it| it.prompt)).min();
-    let prompt = since.map(|since| Confounder { what: "prompt", since });
-    settings.chain(prompt).collect()
+    let runs = (0..).zip(window.runs());
+    let mut runs: Vec<_> = runs.filter_map(|(run, of)| Some((sides.of(run)?, of))).collect();
+    runs.sort_by_key(|(_, run)| run.persona);
+    let since = |setting| {
+        let of_personas = runs.chunk_by(|a, b| a.1.persona == b.1.persona);
+        of_personas.filter_map(|runs| changed(runs, setting)).min()
+    };
+    let confounder = |(what, setting)| Some(Confounder { what, since: since(setting)? });
+    SETTINGS.into_iter().filter_map(confounder).collect()
 }
 
-/// When the setting took its newest value, if the sides have different values. Runs that do not say it, which are those
-/// of earlier versions, are left out, and so are sides without any other.
+/// When a persona's setting took its newest value, if the sides have different values. `runs` are in the order in
+/// which they began. Those that do not say it, which are runs of earlier versions, are left out.
 fn changed(runs: &[(Side, &Run)], setting: Setting) -> Option<Timestamp> {
-    let known: Vec<_> = runs
-        .iter()
-        .filter_map(|(side, run)| Some((*side, run.at, setting(&run.settings)?)))
-        .collect();
+    let known =
+        runs.iter().filter_map(|(side, run)| Some((*side, run.at, setting(&run.settings)?)));
+    let known: Vec<_> = known.collect();
     let values = |of: Side| {
         let values = known.iter().filter(|(side, ..)| *side == of).map(|(_, _, value)| *value);
         values.collect::<BTreeSet<_>>()
@@ -57,7 +55,7 @@ fn changed(runs: &[(Side, &Run)], setting: Setting) -> Option<Timestamp> {
     if a.is_empty() || b.is_empty() || a == b {
         return None;
     }
-    let newest = known.last()?.2;
-    let since = known.iter().rposition(|(_, _, value)| *value != newest).map_or(0, |last| last + 1);
-    Some(known[since].1)
+    let (.., newest) = known.last()?;
+    let with_newest = known.iter().rev().take_while(|(.., value)| value == newest);
+    with_newest.last().map(|(_, at, _)| *at)
 }

@@ -2,13 +2,15 @@
 
 use super::{
     Effect, Example, Fact, Finding, Value, Verdict,
-    judge::{Judged, Strata},
+    judge::Judged,
+    measured::{Direction, Measured},
     sides::{Side, Sides},
     source::{Observation, Source},
+    strata::Strata,
 };
 use crate::{
     facts::{digits, window::Window},
-    statistics::{Histogram, Stratum, difference, interval},
+    statistics::{Histogram, Stratum},
 };
 
 /// The finding of a fact with its verdict.
@@ -18,31 +20,9 @@ pub(super) fn describe(
     source: &Source<'_>,
     judged: &Judged,
 ) -> Finding {
-    let Judged { subject, verdict, p, adjusted } = *judged;
-    let fact = subject.fact();
-    let observations = source.observations(subject);
-    let mut strata = Strata::new(window, sides);
-    let all = strata.of(&observations);
-    let both: Vec<_> = all.iter().copied().filter(Stratum::is_on_both_sides).collect();
-    let value = |side: fn(&Stratum) -> &Histogram| {
-        let runs = both.iter().fold(Histogram::default(), |sum, it| sum.plus(side(it)));
-        Value { value: runs.mean().map(|mean| fact.rounded(mean)), n: runs.runs() }
-    };
-    let effect = difference(&both).map(|difference| {
-        let interval = interval(&both, sides.seed(window));
-        Effect {
-            value: fact.rounded(difference),
-            low: interval.map(|it| fact.rounded(it.low)),
-            high: interval.map(|it| fact.rounded(it.high)),
-        }
-    });
-    let flipped = flipped(fact, verdict, all);
-    let [before, after] = examples(window, sides, fact, verdict, &observations, &flipped);
-    let mut personas: Vec<_> = flipped
-        .iter()
-        .map(|(persona, _)| window.personas()[*persona as usize].label.clone())
-        .collect();
-    personas.sort();
+    let Judged { subject, ref measured, verdict, p, adjusted } = *judged;
+    let (fact, measured) = (subject.fact(), measured.as_ref());
+    let changed = Changed::new(window, sides, source, judged);
     let (id, tool, module) = source.names(subject);
     let text = |name| window.text(name).to_owned();
     Finding {
@@ -51,60 +31,86 @@ pub(super) fn describe(
         tool: tool.map(text),
         module: module.map(text),
         verdict,
-        a: value(|it| &it.a),
-        b: value(|it| &it.b),
-        effect,
+        a: value(fact, measured.map(|it| it.a)),
+        b: value(fact, measured.map(|it| it.b)),
+        effect: measured.map(|it| effect(fact, it)),
         p: p.map(digits::p),
         p_adjusted: adjusted.map(digits::p),
-        personas,
-        before,
-        after,
+        personas: changed.personas,
+        before: changed.before,
+        after: changed.after,
     }
 }
 
-/// The personas for whom the fact changed as the verdict says, and by how much, largest change first. A persona without
-/// runs on A had no issue there that nobody had.
-fn flipped(fact: Fact, verdict: Verdict, strata: &[Stratum]) -> Vec<(u32, f64)> {
-    let is_more = match verdict {
-        Verdict::Worse | Verdict::Watch => fact.more_is_worse(),
-        Verdict::Better => !fact.more_is_worse(),
-        Verdict::Unchanged | Verdict::Undecided | Verdict::Untested => return Vec::new(),
-    };
+fn value(fact: Fact, runs: Option<Histogram>) -> Value {
+    let runs = runs.unwrap_or_default();
+    Value { value: runs.mean().map(|mean| fact.rounded(mean)), n: runs.runs() }
+}
+
+fn effect(fact: Fact, measured: &Measured) -> Effect {
+    Effect {
+        value: fact.rounded(measured.difference),
+        low: measured.interval.map(|it| fact.rounded(it.low)),
+        high: measured.interval.map(|it| fact.rounded(it.high)),
+    }
+}
+
+/// For whom a fact changed; nothing without a verdict that says so.
+#[derive(Default)]
+struct Changed {
+    personas: Vec<String>,
+    before: Option<Example>,
+    after: Option<Example>,
+}
+
+impl Changed {
+    fn new(window: &Window, sides: &Sides, source: &Source<'_>, judged: &Judged) -> Self {
+        let direction = match judged.verdict {
+            Verdict::Worse | Verdict::Watch => Direction::Worse,
+            Verdict::Better => Direction::Better,
+            Verdict::Unchanged | Verdict::Undecided | Verdict::Untested => return Self::default(),
+        };
+        let fact = judged.subject.fact();
+        let observations = source.observations(judged.subject);
+        let strata = Strata::new(window, sides).of(&observations);
+        let flipped = flipped(fact, direction, &strata);
+        let is_more = fact.is_more(direction);
+        let run = |persona: u32, side: Side, is_more: bool| {
+            let of_persona = observations.iter().filter(|(run, _)| {
+                sides.of(*run) == Some(side) && window.run(*run).persona == persona
+            });
+            let clearness =
+                |(_, value): &&Observation| if is_more { *value } else { u8::MAX - *value };
+            // Of equal ones, the last.
+            let (run, _) = of_persona.max_by_key(clearness)?;
+            Some(Example { run: window.text(window.run(*run).id).to_owned() })
+        };
+        let pairs = || {
+            flipped
+                .iter()
+                .map(|persona| [run(*persona, Side::A, !is_more), run(*persona, Side::B, is_more)])
+        };
+        // A persona that is only on B has no run before.
+        let pair = pairs().find(|[before, _]| before.is_some()).or_else(|| pairs().next());
+        let [before, after] = pair.unwrap_or_default();
+        let label = |persona: &u32| window.personas()[*persona as usize].label.clone();
+        let mut personas: Vec<_> = flipped.iter().map(label).collect();
+        personas.sort();
+        Self { personas, before, after }
+    }
+}
+
+/// The personas for whom the fact changed in this direction, largest change first. Of an issue that no run of A hit,
+/// they need no run on A.
+fn flipped(fact: Fact, direction: Direction, strata: &[Stratum]) -> Vec<u32> {
+    let is_unknown_in_a = fact == Fact::Issue && strata.iter().all(|it| it.a.sum() == 0);
     let change = |(persona, stratum): (u32, &Stratum)| {
-        let before = stratum.a.mean().or((fact == Fact::Issue).then_some(0.0))?;
+        let before = stratum.a.mean().or(is_unknown_in_a.then_some(0.0))?;
         let change = stratum.b.mean()? - before;
-        Some((persona, if is_more { change } else { -change })).filter(|(_, change)| *change > 0.0)
+        let change = if fact.is_more(direction) { change } else { -change };
+        (change > 0.0).then_some((persona, change))
     };
     let mut flipped: Vec<_> = (0..).zip(strata).filter_map(change).collect();
     flipped.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    flipped
-}
-
-/// A run before and a run after the change, of the same persona: the latest ones that show it most clearly.
-fn examples(
-    window: &Window,
-    sides: &Sides,
-    fact: Fact,
-    verdict: Verdict,
-    observations: &[Observation],
-    flipped: &[(u32, f64)],
-) -> [Option<Example>; 2] {
-    let is_more = (verdict != Verdict::Better) == fact.more_is_worse();
-    let latest = |persona: u32, side: Side, largest: bool| {
-        let of_side = observations
-            .iter()
-            .filter(|(run, _)| sides.of(*run) == Some(side) && window.run(*run).persona == persona);
-        let key = |(_, value): &&Observation| {
-            if largest { i16::from(*value) } else { -i16::from(*value) }
-        };
-        // Of equal ones, the last.
-        let (run, _) = of_side.max_by_key(key)?;
-        Some(Example { run: window.text(window.run(*run).id).to_owned() })
-    };
-    let pair = |(persona, _): &(u32, f64)| {
-        [latest(*persona, Side::A, !is_more), latest(*persona, Side::B, is_more)]
-    };
-    let pairs = || flipped.iter().map(pair);
-    // A persona that is only on B has no run before.
-    pairs().find(|[before, _]| before.is_some()).or_else(|| pairs().next()).unwrap_or_default()
+    flipped.into_iter().map(|(persona, _)| persona).collect()
 }

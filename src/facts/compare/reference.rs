@@ -44,8 +44,9 @@ impl Chosen {
         a: Option<&str>,
         b: Option<&str>,
     ) -> Result<[Self; 2], NoSide> {
-        let current =
-            window.deployments().len().checked_sub(1).map_or(Self::Nothing, Self::Deployment);
+        // What was deployed after the window is not yet known in it.
+        let current = window.deployments().iter().rposition(|it| it.at < window.end());
+        let current = current.map_or(Self::Nothing, Self::Deployment);
         let a = a.map_or(Ok(Self::Before), |text| Self::parse(window, text))?;
         let b = b.map_or(Ok(current), |text| Self::parse(window, text))?;
         if a == b { Err(NoSide::Same) } else { Ok([a, b]) }
@@ -89,7 +90,8 @@ impl Chosen {
     pub(super) fn end(self, window: &Window, other: Self) -> Timestamp {
         match self {
             Self::Deployment(position) => {
-                window.deployments().get(position + 1).map_or(window.end(), |next| next.at)
+                let next = window.deployments().get(position + 1).map(|next| next.at);
+                next.unwrap_or(Timestamp::MAX).min(window.end())
             }
             Self::Days(_, to) => to.tomorrow().map_or(Timestamp::MAX, |day| midnight(window, day)),
             Self::Before => other.begin(window),

@@ -22,36 +22,26 @@ pub(super) enum Side {
 /// Which runs belong to which side.
 #[derive(Debug)]
 pub(super) struct Sides {
+    a: Chosen,
+    b: Chosen,
     /// The side of each run of the window.
     of_run: Vec<Option<Side>>,
-    /// When B begins.
-    begin_of_b: Timestamp,
     /// When A ends.
     pub(super) end_of_a: Timestamp,
 }
 
 impl Sides {
+    /// A run with two deployments is on neither side, one without a deployment is not on B, and one that both sides
+    /// could have is on B.
     pub(super) fn new(window: &Window, [a, b]: [Chosen; 2]) -> Self {
-        let begin_of_b = b.begin(window);
-        let is_of = |chosen: Chosen, run: &Run| match chosen {
-            Chosen::Deployment(position) => run
-                .build()
-                .is_some_and(|build| window.text(build) == window.deployments()[position].id),
-            Chosen::Days(from, to) => (from..=to).contains(&run.day),
-            Chosen::Before => run.at < begin_of_b && begin_of_b.duration_since(run.at) <= BEFORE,
-            Chosen::Nothing => false,
-        };
-        let side = |run: &Run| {
-            if run.is_mixed() {
-                None
-            } else if run.build().is_some() && is_of(b, run) {
-                Some(Side::B)
-            } else {
-                is_of(a, run).then_some(Side::A)
-            }
+        let (is_of_a, is_of_b) = (belongs(window, a, b), belongs(window, b, a));
+        let side = |run: &Run| match run.build() {
+            _ if run.is_mixed() => None,
+            Some(_) if is_of_b(run) => Some(Side::B),
+            _ => is_of_a(run).then_some(Side::A),
         };
         let of_run = window.runs().iter().map(side).collect();
-        Self { of_run, begin_of_b, end_of_a: a.end(window, b) }
+        Self { a, b, of_run, end_of_a: a.end(window, b) }
     }
 
     /// The side of the run at this position.
@@ -73,24 +63,25 @@ impl Sides {
         self.runs(window, side).map(|run| run.persona).collect()
     }
 
-    /// Whether at least half of the personas of the smaller side ran on both. Personas that were first seen after B
-    /// began could not.
+    /// Whether at least half of the personas of the smaller side ran on both. Personas that were first seen after the
+    /// later side began could not.
     pub(super) fn are_comparable(&self, window: &Window) -> bool {
-        let a = self.personas(window, Side::A);
-        let known = window.runs().iter().filter(|run| run.at < self.begin_of_b);
-        let known: BTreeSet<_> = known.map(|run| run.persona).chain(a.iter().copied()).collect();
-        let b = self.personas(window, Side::B);
-        let b: BTreeSet<_> = b.intersection(&known).copied().collect();
+        let later = self.a.begin(window).max(self.b.begin(window));
+        let before = window.runs().iter().take_while(|run| run.at < later);
+        let known: BTreeSet<_> = before.map(|run| run.persona).collect();
+        let (a, b) = (self.personas(window, Side::A), self.personas(window, Side::B));
+        let only = |of: &BTreeSet<u32>, other| {
+            of.difference(other).filter(|it| known.contains(it)).count()
+        };
         let both = a.intersection(&b).count();
-        both > 0 && 2 * both >= a.len().min(b.len())
+        both > 0 && both >= only(&a, &b).min(only(&b, &a))
     }
 
-    /// The seed of random numbers: the days of both sides.
+    /// The seed of random numbers: the first and the last day of both sides.
     pub(super) fn seed(&self, window: &Window) -> u64 {
         let days = [Side::A, Side::B].into_iter().flat_map(|side| {
-            let mut days = self.runs(window, side).map(|run| run.day);
-            let first = days.next();
-            [first, days.next_back().or(first)]
+            let days = || self.runs(window, side).map(|run| run.day);
+            [days().min(), days().max()]
         });
         days.flatten().fold(0, |seed: u64, day| {
             let day = day.duration_since(Date::ZERO).as_hours() / 24;
@@ -101,19 +92,42 @@ impl Sides {
     pub(super) fn summary(&self, window: &Window, side: Side) -> SideSummary {
         let runs = || self.runs(window, side);
         let builds: BTreeSet<_> = runs().filter_map(Run::build).collect();
-        let is_met = |id: &str| window.name(id).is_some_and(|name| builds.contains(&name));
-        let build = |it: &crate::facts::line::Deployment| Build {
-            id: it.id.clone(),
-            version: it.version.clone(),
-            from: it.at,
+        let chosen = if side == Side::A { self.a } else { self.b };
+        let is_of_side = |(position, id): (usize, &str)| {
+            chosen == Chosen::Deployment(position)
+                || window.name(id).is_some_and(|name| builds.contains(&name))
         };
-        let met = window.deployments().iter().filter(|deployment| is_met(&deployment.id));
+        let deployments = window.deployments().iter().enumerate();
+        let deployments = deployments.filter(|(position, it)| is_of_side((*position, &it.id)));
         SideSummary {
-            deployments: met.map(build).collect(),
+            deployments: deployments
+                .map(|(_, it)| Build {
+                    id: it.id.clone(),
+                    version: it.version.clone(),
+                    from: it.at,
+                })
+                .collect(),
             from: runs().map(|run| run.day).min(),
             to: runs().map(|run| run.day).max(),
             runs: runs().count(),
             personas: self.personas(window, side).len(),
         }
+    }
+}
+
+/// Whether a run that is not mixed could be on the side that `chosen` says, if the other side is `other`.
+fn belongs(window: &Window, chosen: Chosen, other: Chosen) -> impl Fn(&Run) -> bool {
+    let build = match chosen {
+        Chosen::Deployment(position) => window.name(&window.deployments()[position].id),
+        _ => None,
+    };
+    let begin_of_other = other.begin(window);
+    move |run| match chosen {
+        Chosen::Deployment(_) => build.is_some() && run.build() == build,
+        Chosen::Days(from, to) => (from..=to).contains(&run.day),
+        Chosen::Before => {
+            run.at < begin_of_other && begin_of_other.duration_since(run.at) <= BEFORE
+        }
+        Chosen::Nothing => false,
     }
 }
