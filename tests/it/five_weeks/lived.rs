@@ -62,19 +62,23 @@ pub(super) struct Run {
     pub ratings: BTreeMap<String, i64>,
 }
 
-/// What `compare` has said.
+/// What `compare` has printed, as text and as JSON.
+#[derive(Debug, PartialEq)]
 pub(super) struct Compared {
     pub code: Option<i32>,
-    pub stderr: String,
-    pub text: String,
-    pub json: Value,
+    pub printed: [String; 2],
+}
+
+impl Compared {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.printed[1]).unwrap()
+    }
 }
 
 /// What remains of the six weeks.
 pub(super) struct Lived {
-    /// All runs, in the order of their ids.
     pub runs: Vec<Run>,
-    /// The answer on the last day of the second build, beside the daemon.
+    /// What `compare` says without arguments on the last day of the second build, beside the daemon.
     pub changed: Compared,
     peers: Devstack,
 }
@@ -85,10 +89,6 @@ pub(super) fn day(number: i32) -> Date {
 
 fn date(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
-}
-
-fn label(email: &str) -> String {
-    email.trim_end_matches("@mana.test").to_owned()
 }
 
 pub(super) async fn live() -> Lived {
@@ -130,7 +130,9 @@ async fn deploy(daemon: &Daemon, peers: &Devstack, version: &str, percents: [u64
     let texts = ["Task {uuid} \"{title}\" could not be saved at {time}", "The note is locked"];
     for ((tool, percent), text) in [WORSE, BETTER].into_iter().zip(percents).zip(texts) {
         peers.mcp.uproot(tool);
-        peers.mcp.plant(PlantedFault::new(tool, Shows::Text(text.into())).at([tool]).sometimes(percent));
+        peers
+            .mcp
+            .plant(PlantedFault::new(tool, Shows::Text(text.into())).at([tool]).sometimes(percent));
     }
     let request = client().post(format!("{}/control/release", daemon.url));
     let key = variable(peers, "MANA_SERVICE_KEY");
@@ -228,7 +230,9 @@ async fn runs(peers: &Devstack, emails: &BTreeMap<String, String>) -> Vec<Run> {
         let called = run.tools.insert(call.tool, call.is_error.unwrap());
         assert_eq!(called, None, "each tool is called once in a run");
     }
-    runs.iter_mut().for_each(|run| run.persona = label(&run.persona));
+    for run in &mut runs {
+        run.persona.truncate(run.persona.find('@').unwrap());
+    }
     runs
 }
 
@@ -238,14 +242,23 @@ async fn ask(peers: &Devstack, arguments: &[&str]) -> Finished {
 }
 
 async fn compare(peers: &Devstack, arguments: &[&str]) -> Compared {
+    let text = ask(peers, &[&["compare"], arguments].concat()).await;
     let json = ask(peers, &[&["compare", "--format", "json"], arguments].concat()).await;
-    let Finished { code, stdout, stderr } = ask(peers, &[&["compare"], arguments].concat()).await;
-    assert_eq!((json.code, &json.stderr), (code, &stderr), "{arguments:?}");
-    let json = serde_json::from_str(&json.stdout).unwrap();
-    Compared { code, stderr, text: stdout, json }
+    assert_eq!((json.code, json.stderr.as_str()), (text.code, ""), "{arguments:?}");
+    assert_eq!(text.stderr, "", "{arguments:?}");
+    Compared { code: text.code, printed: [text.stdout, json.stdout] }
 }
 
 impl Lived {
+    /// The label of the persona with this name.
+    pub(super) fn label(name: &str) -> String {
+        format!("persona.{}", name.to_lowercase())
+    }
+
+    pub(super) fn run(&self, id: &str) -> &Run {
+        self.runs.iter().find(|run| run.id == id).unwrap()
+    }
+
     /// What the command line says after the last day.
     pub(super) async fn ask(&self, arguments: &[&str]) -> Finished {
         ask(&self.peers, arguments).await
