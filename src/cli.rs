@@ -49,7 +49,9 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
     let complain = |text: &str| telemetry::complain(LogFormat::Text, text, &[]);
     match answer(question, folder, &mut io::stdout()).await {
         Ok(Ending { code, remark }) => {
-            remark.into_iter().for_each(complain);
+            if let Some(remark) = remark {
+                complain(&remark);
+            }
             ExitCode::from(code)
         }
         Err(error) => {
@@ -60,12 +62,12 @@ pub async fn run(question: &Question, folder: &Path) -> ExitCode {
 }
 
 /// How a command that has an answer ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// The exit code of the process.
     pub code: u8,
     /// A line for standard error.
-    pub remark: Option<&'static str>,
+    pub remark: Option<String>,
 }
 
 /// What a command prints, and how it ends.

@@ -42,20 +42,12 @@ fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {
         Format::Text => page::render(&window, &comparison),
         Format::Json => format!("{}\n", serde_json::json!(comparison)),
     };
-    Ok(Answer { text, ending: ending(comparison.verdict, asked.strict) })
-}
-
-fn ending(verdict: Overall, is_strict: bool) -> Ending {
-    let without =
-        |remark| Ending { code: if is_strict { NO_COMPARISON } else { 0 }, remark: Some(remark) };
-    match verdict {
-        Overall::Worse => Ending { code: WORSE, remark: None },
-        Overall::NothingWorse => Ending::default(),
-        Overall::NotComparable => {
-            without("the sides cannot be compared: too few personas ran on both")
-        }
-        Overall::NothingTestable => {
-            without("nothing can be tested: there are too few runs on both sides")
-        }
-    }
+    let without = if asked.strict { NO_COMPARISON } else { 0 };
+    let (code, has_answer) = match comparison.verdict {
+        Overall::Worse => (WORSE, true),
+        Overall::NothingWorse => (0, true),
+        Overall::NotComparable | Overall::NothingTestable => (without, false),
+    };
+    let remark = (!has_answer).then(|| page::sentence(&comparison));
+    Ok(Answer { text, ending: Ending { code, remark } })
 }

@@ -2,7 +2,11 @@
 
 pub(crate) mod schema;
 
-use std::{io::Write, path::PathBuf, process::Stdio};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -16,7 +20,8 @@ use schema::Schemas;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 /// Texts that would break an output that does not know them.
-const HOSTILE: &str = "<script>alert(1)</script>|`x`\u{202e}\0\u{1b}[2J\n# Titel\r\u{2028}";
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script>|`x`\u{202e}\0\u{1b}[2J\n# Titel\r\u{2028}";
 
 /// A file of a test, deleted at the end of the test.
 pub(crate) struct FactsFile(PathBuf);
@@ -30,8 +35,12 @@ impl FactsFile {
         Self(path)
     }
 
-    fn of_lines(lines: &[Value]) -> Self {
+    pub(crate) fn of_lines(lines: &[Value]) -> Self {
         Self::of(text(lines).as_bytes())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Runs `frictions` on the file, with further arguments.
@@ -62,7 +71,7 @@ impl Drop for FactsFile {
     }
 }
 
-fn text(lines: &[Value]) -> String {
+pub(crate) fn text(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 

@@ -7,6 +7,7 @@ mod absences;
 mod attachments;
 mod backfill;
 mod budget;
+mod compare;
 mod control;
 mod cost;
 mod deployed_days;

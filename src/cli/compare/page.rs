@@ -21,6 +21,9 @@ const LABEL: usize = 24;
 /// How many builds of a side, and how many personas of a finding, are named.
 const NAMED: usize = 3;
 
+/// How far the lines below a fact are indented: to the column that describes the fact.
+const INDENT: usize = 9;
+
 /// The verdicts whose facts are listed one by one.
 const LISTED: [Verdict; 3] = [Verdict::Worse, Verdict::Watch, Verdict::Better];
 
@@ -37,10 +40,11 @@ pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
 }
 
 /// What the comparison comes to.
-fn sentence(comparison: &Comparison) -> String {
+pub(super) fn sentence(comparison: &Comparison) -> String {
     let Comparison { a, b, findings, .. } = comparison;
     let since = match &b.deployments[..] {
-        [build] => format!("since {}", name(build)),
+        // Both sides may be days of the same build.
+        [build] if !a.deployments.contains(build) => format!("since {}", name(build)),
         _ => "on side B".to_owned(),
     };
     let count = |verdict| findings.iter().filter(|it| it.verdict == verdict).count();
@@ -190,7 +194,7 @@ fn what(finding: &Finding) -> String {
     match finding.fact {
         Fact::Issue => format!("{place} has {}", finding.id),
         Fact::Tool => format!("{place} fails"),
-        Fact::DeadEnd => format!("{place} fails to the end"),
+        Fact::DeadEnd => format!("{place} fails and does not recover"),
         Fact::Module => format!("tools of {place} fail"),
         Fact::Rating => format!("rating of {place}"),
     }
@@ -200,7 +204,7 @@ fn what(finding: &Finding) -> String {
 fn evidence(page: &mut Page, finding: &Finding) {
     let personas = finding.personas.iter().map(|label| cell(label, LABEL));
     if personas.len() > 0 {
-        page.line(&format!("  for {}", some(personas, "")));
+        page.line(&format!("{:INDENT$}for {}", "", some(personas, "")));
     }
     let runs = [("before", &finding.before), ("after", &finding.after)];
     let runs = runs.into_iter().filter_map(|(when, example)| {
@@ -208,7 +212,7 @@ fn evidence(page: &mut Page, finding: &Finding) {
     });
     let runs: Vec<_> = runs.collect();
     if !runs.is_empty() {
-        page.line(&format!("  {}", runs.join(", ")));
+        page.line(&format!("{:INDENT$}{}", "", runs.join(", ")));
     }
 }
 

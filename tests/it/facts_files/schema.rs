@@ -8,6 +8,7 @@ pub(crate) struct Schemas {
     compiled: boon::Schemas,
     facts: SchemaIndex,
     frictions: SchemaIndex,
+    compare: SchemaIndex,
 }
 
 impl Schemas {
@@ -16,15 +17,15 @@ impl Schemas {
         let mut compiled = boon::Schemas::new();
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
-        let mut schema = |name: &str| {
+        let schema = |name: &str| {
             let path = format!("{}/docs/schema/{name}.json", env!("CARGO_MANIFEST_DIR"));
             let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
             let location = schema["$id"].as_str().unwrap().to_owned();
             compiler.add_resource(&location, schema).unwrap();
             compiler.compile(&location, &mut compiled).unwrap_or_else(|error| panic!("{error:#}"))
         };
-        let (facts, frictions) = (schema("facts-v1"), schema("frictions-v1"));
-        Self { compiled, facts, frictions }
+        let [facts, frictions, compare] = ["facts-v1", "frictions-v1", "compare-v1"].map(schema);
+        Self { compiled, facts, frictions, compare }
     }
 
     /// Checks the lines of an export.
@@ -35,6 +36,11 @@ impl Schemas {
     /// Checks what `frictions --format json` has printed.
     pub(crate) fn frictions(&self, answer: &Value) {
         self.check(answer, self.frictions);
+    }
+
+    /// Checks what `compare --format json` has printed.
+    pub(crate) fn compare(&self, answer: &Value) {
+        self.check(answer, self.compare);
     }
 
     fn check(&self, value: &Value, schema: SchemaIndex) {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
     domain::{Cause, Next, Outcome, Persona, RunId, RunState, Slot},
     facts::{Fingerprint, Line, RunFacts, SeenIssue, line},
-    journal::{EndedRun, History, Journal, NewRun, RunSettings},
+    journal::{DeploymentSource, EndedRun, History, Journal, NewRun, RunSettings},
 };
 
 /// The tools of ten modules; a run uses some of them.
@@ -19,12 +19,15 @@ const VERBS: [&str; 3] = ["list", "create", "complete"];
 /// One call in so many fails.
 const FAILS: u64 = 20;
 const CALLS: u64 = 18;
+/// The runs of so many last days are those of a second deployment.
+const DAYS_AFTER: u32 = 7;
 /// Single calls are kept so long, all other facts 400 days.
 const CALLS_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 const FACTS_KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 const BEGIN: Timestamp = Timestamp::constant(1_767_592_800, 0);
 
-/// Writes the facts of these personas and days to a journal in `folder`, and reads them back.
+/// Writes the facts of these personas and days to a journal in `folder`, and reads them back. There are two deployments,
+/// so that `compare` has two sides.
 pub(crate) async fn simulate(
     folder: &Path,
     personas: &[Persona],
@@ -35,9 +38,13 @@ pub(crate) async fn simulate(
     let mut now = BEGIN;
     for day in 0..days {
         now = BEGIN + SignedDuration::from_hours(24 * i64::from(day));
+        let version = if day + DAYS_AFTER < days { "2026.1.1" } else { "2026.1.2" };
+        let met = journal.meet_deployment(version, DeploymentSource::Env, now).await?;
+        let deployment = met.map(|met| met.number);
         for (number, persona) in personas.iter().enumerate() {
             let begun = now + SignedDuration::from_secs(i64::try_from(number)? * 3);
-            run(&journal, persona, begun, &mut Chance::new(u64::from(day), number as u64)).await?;
+            let chance = &mut Chance::new(u64::from(day), number as u64);
+            run(&journal, persona, begun, deployment, chance).await?;
         }
         while journal.prune_facts(now, FACTS_KEPT, CALLS_KEPT).await? > 0 {}
     }
@@ -85,11 +92,13 @@ async fn run(
     journal: &Journal,
     persona: &Persona,
     at: Timestamp,
+    deployment: Option<i64>,
     chance: &mut Chance,
 ) -> Result<(), Box<dyn Error>> {
     let (id, slot) = (RunId::new(), Slot::of(persona.cadence, at));
     let begun = RunSettings {
         server_time: Some(at),
+        deployment,
         effort: "medium",
         policy: "deny~0123abcd",
         runner: "0.1.0 (0123abcd)",
@@ -110,7 +119,7 @@ async fn run(
         next_eligible_at: None,
         outcome: Outcome::Done,
         facts,
-        deployment_end: None,
+        deployment_end: deployment,
     };
     journal.end_run(id, &ended, &[], at + SignedDuration::from_mins(4)).await?;
     Ok(())
@@ -175,7 +184,7 @@ pub(crate) fn facts(run: &str, at: Timestamp, chance: &mut Chance) -> RunFacts {
             facts.modules.push(line::Module {
                 run: run.to_owned(),
                 module: module.to_owned(),
-                rating: Some(4),
+                rating: Some(chance.between(2, 6) as u8),
                 grounded: true,
                 unrated_why: None,
                 notes: Some("Klappt gut, nur die Liste ist mir etwas zu lang geworden.".into()),
