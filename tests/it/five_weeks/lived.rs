@@ -80,6 +80,10 @@ pub(super) struct Lived {
     pub runs: Vec<Run>,
     /// What `compare` says without arguments on the last day of the second build, beside the daemon.
     pub changed: Compared,
+    /// The same after the last day.
+    pub rolled_back: Compared,
+    /// What it says of the first build and of the same build after the rollback.
+    pub unchanged: Compared,
     peers: Devstack,
 }
 
@@ -122,7 +126,9 @@ pub(super) async fn live() -> Lived {
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code, Some(0));
     let emails = users.into_iter().zip(personas.into_iter().map(|persona| persona.email));
-    Lived { runs: runs(&peers, &emails.collect()).await, changed, peers }
+    let runs = runs(&peers, &emails.collect()).await;
+    let (rolled_back, unchanged) = (compare(&peers, &[]).await, compare(&peers, &["D-1"]).await);
+    Lived { runs, changed, rolled_back, unchanged, peers }
 }
 
 /// Releases a version in which [`WORSE`] and [`BETTER`] fail in this many of a hundred calls.
