@@ -254,6 +254,11 @@ mod tests {
             let version = crate::domain::ProductVersion::parse("1.2 b").unwrap();
             Request::Query(Question::Release(Release { version, note, format }))
         };
+        let compare = |a: Option<&str>, b: Option<&str>, strict| {
+            let (a, b) = (a.map(str::to_owned), b.map(str::to_owned));
+            let (format, facts) = (Format::Text, None);
+            Request::Query(Question::Compare(Compare { a, b, strict, format, facts }))
+        };
         let export = Request::Query(Question::Export(Export { range: Range::default() }));
         let facts = Some("-".into());
         for (arguments, expected) in [
@@ -273,6 +278,9 @@ mod tests {
                 })),
             ),
             (&["frictions", "unmute", "F-K3QA"], below(FrictionsCommand::Unmute { id })),
+            (&["compare"], compare(None, None, false)),
+            (&["compare", "D-1", "--strict"], compare(Some("D-1"), None, true)),
+            (&["compare", "D-1", "1.2 b"], compare(Some("D-1"), Some("1.2 b"), false)),
             (&["export"], export),
             (&["release", "1.2 b"], release(None, Format::Text)),
             (

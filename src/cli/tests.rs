@@ -1,5 +1,6 @@
 //! Tests of the command line's output, with journals that are filled by the journal's own functions.
 
+mod compare;
 mod facts;
 
 use std::time::Duration;
@@ -471,7 +472,7 @@ async fn the_beginning_of_an_id_is_enough_if_it_is_one_runs_alone() {
     let ask = |prefix: &str| {
         let question = Question::Show(Show { run: prefix.parse().unwrap(), full: false });
         let journal = &journal;
-        async move { render(&question, journal, NOON).await }
+        async move { Ok::<_, CliError>(render(&question, journal, NOON).await?.text) }
     };
     assert!(ask("019aa5b4-7f03").await.unwrap().contains("persona.ben@mana.test"));
     let other = RunId::parse("119aa5b4-7f1e-7cc3-9d5e-3f1f7a1c0009").unwrap();

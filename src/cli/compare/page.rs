@@ -30,7 +30,7 @@ const LISTED: [Verdict; 3] = [Verdict::Worse, Verdict::Watch, Verdict::Better];
 /// The text for a comparison.
 pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
     let mut page = Page::default();
-    page.line(&sentence(comparison));
+    page.line(&sentence(window, comparison));
     page.out.push('\n');
     sides(&mut page, comparison);
     confounders(&mut page, window, comparison);
@@ -40,7 +40,7 @@ pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
 }
 
 /// What the comparison comes to.
-pub(super) fn sentence(comparison: &Comparison) -> String {
+pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
     let Comparison { a, b, findings, .. } = comparison;
     let since = match &b.deployments[..] {
         // Both sides may be days of the same build.
@@ -55,19 +55,20 @@ pub(super) fn sentence(comparison: &Comparison) -> String {
             0 => format!("Nothing worse {since}: 0 of {facts}"),
             watch => format!("Nothing worse {since}: 0 of {facts}, but {watch} to watch"),
         },
-        Overall::NotComparable => format!("Not comparable: {}", why_not_comparable(a, b)),
+        Overall::NotComparable => {
+            let why = match (a.runs, b.runs) {
+                _ if window.deployments().is_empty() => {
+                    "no deployment is known; `mana-persona-runner release VERSION` tells of one"
+                }
+                (_, 0) => "side B has no run",
+                (0, _) => "side A has no run",
+                _ => "fewer than half of the personas of the smaller side ran on both sides",
+            };
+            format!("Not comparable: {why}")
+        }
         Overall::NothingTestable => {
             format!("Nothing testable {since}: none of {facts} has enough runs on both sides")
         }
-    }
-}
-
-fn why_not_comparable(a: &SideSummary, b: &SideSummary) -> &'static str {
-    match (a.runs, b.runs) {
-        (0, 0) => "neither side has a run; `mana-persona-runner release` tells of a deployment",
-        (_, 0) => "side B has no runs yet; `mana-persona-runner release` tells of a deployment",
-        (0, _) => "side A has no runs",
-        _ => "fewer than half of the personas of the smaller side ran on both sides",
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 const DAY: u64 = 24 * 60 * 60;
 
 /// The facts of a run in which `todo.complete` failed.
-fn failure(at: Timestamp) -> RunFacts {
+pub(super) fn failure(at: Timestamp) -> RunFacts {
     let fingerprint = Fingerprint(0x0123_4567_89ab_cdef);
     let template = format!("Task ‹uuid› is locked{ESCAPE}");
     let call = json!({"run": "", "number": 1, "at": at, "tool": "todo.complete", "module": "todo",
@@ -56,7 +56,7 @@ async fn journal_with_facts() -> (Journal, String) {
     (journal, issue.unwrap())
 }
 
-async fn exported(journal: &Journal) -> Vec<u8> {
+pub(super) async fn exported(journal: &Journal) -> Vec<u8> {
     let mut output = Vec::new();
     export::print(journal, &Export { range: Default::default() }, &mut output).await.unwrap();
     output
