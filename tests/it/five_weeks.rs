@@ -1,7 +1,7 @@
 //! Whether `compare` says what a deployment did: ten personas live with the compiled daemon among devstack's peers,
 //! whose calendar is stepped. For 28 days they have one build of the product; for seven days another one, in which one
-//! tool fails more often and one less often; then, after a rollback, the first one again. What the compiled command line
-//! then says is compared with what devstack counted.
+//! tool fails more often and one less often; then, after a rollback, the first one again. What the compiled command
+//! line then says is compared with what devstack counted.
 //!
 //! One calendar serves for all: the seven days after the rollback are also those of a deployment that changed nothing,
 //! because a comparison with the first 28 days by their deployment leaves out the days between.

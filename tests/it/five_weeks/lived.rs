@@ -192,8 +192,8 @@ async fn runs_of_today(peers: &Devstack) -> usize {
     of_today.map(|row| &row.tick_id).collect::<BTreeSet<_>>().len()
 }
 
-/// The persona calls the tools of the day in one reply, whatever happened before, and then says goodbye. How it rates is
-/// left to devstack.
+/// The persona calls the tools of the day in one reply, whatever happened before, and then says goodbye. How it rates
+/// is left to devstack: less after failed calls.
 fn spend_the_day(request: &ParsedRequest, clock: &Clock) -> Option<Scripted> {
     if request.is_rating() {
         return None;
