@@ -29,16 +29,16 @@ use crate::{
 pub(super) const WORSE: &str = "todo.create";
 /// The tool that never fails there, instead of in 30 of a hundred calls.
 pub(super) const BETTER: &str = "notes.create";
-/// All tools, with the input of each call.
-const TOOLS: [(&str, fn() -> Value); 8] = [
-    (WORSE, || json!({"title": "Wäsche waschen"})),
-    ("todo.list", || json!({"limit": 3})),
-    (BETTER, || json!({"title": "Gedanke", "content": "Draußen riecht es nach Regen."})),
-    ("notes.search", || json!({"query": "Regen", "limit": 3})),
-    ("journal.add", || json!({"content": "Ein ruhiger Tag."})),
-    ("journal.list", || json!({"limit": 3})),
-    ("habits.create", || json!({"title": "Lesen", "frequency": "daily"})),
-    ("habits.list", || json!({"limit": 3})),
+/// All tools, with the input of each call as JSON.
+const TOOLS: [(&str, &str); 8] = [
+    (WORSE, r#"{"title": "Wäsche waschen"}"#),
+    ("todo.list", r#"{"limit": 3}"#),
+    (BETTER, r#"{"title": "Gedanke", "content": "Draußen riecht es nach Regen."}"#),
+    ("notes.search", r#"{"query": "Regen", "limit": 3}"#),
+    ("journal.add", r#"{"content": "Ein ruhiger Tag."}"#),
+    ("journal.list", r#"{"limit": 3}"#),
+    ("habits.create", r#"{"title": "Lesen", "frequency": "daily"}"#),
+    ("habits.list", r#"{"limit": 3}"#),
 ];
 /// In how many of a hundred runs each tool is used.
 const USED: u64 = 50;
@@ -203,12 +203,11 @@ fn spend_the_day(request: &ParsedRequest, clock: &Clock) -> Option<Scripted> {
     let is_used = |tool: &str| {
         Chance::named(SEED, &format!("{tool} {}", request.system), number).percent(USED)
     };
-    let blocks: Vec<_> = TOOLS
-        .iter()
-        .filter(|(tool, _)| request.turn() == 0 && is_used(tool))
-        .map(|(tool, input)| (tool.replace('.', "_"), input()))
+    let of_today = TOOLS.iter().filter(|(tool, _)| request.turn() == 0 && is_used(tool));
+    let calls: Vec<(String, Value)> = of_today
+        .map(|(tool, input)| (tool.replace('.', "_"), serde_json::from_str(input).unwrap()))
         .collect();
-    let calls: Vec<_> = blocks.iter().map(|(name, input)| (name.as_str(), input.clone())).collect();
+    let calls: Vec<_> = calls.iter().map(|(name, input)| (name.as_str(), input.clone())).collect();
     Some(if calls.is_empty() { Scripted::text("Bis morgen.") } else { Scripted::tools(&calls) })
 }
 
