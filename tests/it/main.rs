@@ -20,6 +20,7 @@ mod env_example;
 mod facts_files;
 mod facts_law;
 mod failing_tools;
+mod five_weeks;
 mod fleet;
 mod fourteen_days;
 mod full_disk;
