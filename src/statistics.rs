@@ -10,6 +10,7 @@ mod chance;
 mod distribution;
 mod effect;
 mod family;
+mod histogram;
 mod noise;
 mod normal;
 mod power;
@@ -19,8 +20,9 @@ mod test;
 pub use self::{
     effect::{Interval, difference, interval},
     family::{benjamini_hochberg, holm, testable},
+    histogram::{Histogram, MOST},
     noise::{Noise, deviation},
     power::Exposure,
-    stratum::{Histogram, MOST, Stratum},
+    stratum::Stratum,
     test::{MOST_EXACT, Tail, Test, test},
 };

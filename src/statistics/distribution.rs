@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::stratum::{Histogram, MOST};
+use super::histogram::{Histogram, MOST};
 
 /// What is left out of the distribution of one persona. With up to 69 runs nothing is: the most that 69 runs can be
 /// divided is in C(69, 34) = 5.6e19 ways, all of which are equally probable.
