@@ -3,11 +3,18 @@
 //! comparison finds it, and how often it finds what is not there.
 //!
 //! Ten personas run once a day, for 28 days before the deployment and some days after it. In a run, each of 33 tools is
-//! used with probability 0.4, and each of the ten modules is rated.
+//! used with probability 0.4, and each of the ten modules of which it used a tool is rated.
 
 mod lines;
 
-use mana_persona_runner::facts::line::Line;
+use mana_persona_runner::{
+    facts::{
+        compare::{Comparison, Fact, Finding, compare},
+        line::Line,
+        window::{Builder, Days},
+    },
+    statistics::holm,
+};
 
 use crate::chance::Chance;
 use lines::Lines;
@@ -28,6 +35,8 @@ const USED: f64 = 0.4;
 const RECOVERED: f64 = 0.5;
 /// Mean and standard deviation of the personas' mean ratings.
 const MEAN_RATING: (f64, f64) = (3.8, 0.5);
+/// The level at which a family of tests is rejected.
+const ALPHA: f64 = 0.05;
 /// Standard deviation of a persona's ratings.
 const RATING: f64 = 0.7;
 
@@ -46,7 +55,7 @@ pub struct World {
     pub rating_drift: f64,
     /// What the deployment broke.
     pub fault: Option<Fault>,
-    /// By how much the mean rating of one module is lower after the deployment.
+    /// By how much the mean rating of [`Self::struck_module`] is lower after the deployment.
     pub rating_drop: f64,
 }
 
@@ -104,7 +113,11 @@ impl World {
                 }
                 let mean = mood.on(self, day);
                 for module in 0..MODULES {
-                    let drop = if day >= BEFORE && module == STRUCK % MODULES { self.rating_drop } else { 0.0 };
+                    let drop = if day >= BEFORE && module == STRUCK % MODULES {
+                        self.rating_drop
+                    } else {
+                        0.0
+                    };
                     let chance = &mut ratings[module * PERSONAS + persona];
                     lines.rate(module, mean - drop + RATING * chance.normal());
                 }
@@ -113,9 +126,57 @@ impl World {
         lines.finish()
     }
 
+    /// What a comparison with the days before the deployment says.
+    ///
+    /// # Errors
+    ///
+    /// If the lines are not those of an export, which is an error of this module.
+    pub fn compared(&self) -> Result<Comparison, String> {
+        let mut builder = Builder::default();
+        for line in self.lines() {
+            builder.take(line)?;
+        }
+        let all = Days::Last((BEFORE + self.days) as u32);
+        let window = builder.finish(all).map_err(|error| error.to_string())?;
+        compare(&window, None, None).map_err(|error| error.to_string())
+    }
+
     fn chance(&self, purpose: &str, persona: usize, what: usize) -> Chance {
         Chance::named(self.seed, purpose, (what * PERSONAS + persona) as u64)
     }
+}
+
+/// Whether a fact is so much worse that it would be called worse if its p-value were sufficient: one of at most 0.05
+/// where `adjust` has adjusted all p-values of the facts that can be tested.
+fn is_any_worse(comparison: &Comparison, adjust: impl Fn(&[f64]) -> Vec<f64>) -> bool {
+    let tested: Vec<_> = comparison.findings.iter().filter(|it| it.p_adjusted.is_some()).collect();
+    // A fact that became better is also tested for "worse", where it shows nothing.
+    let p = |finding: &&Finding| finding.p.filter(|_| towards_worse(finding) > 0.0).unwrap_or(1.0);
+    let p: Vec<_> = tested.iter().map(p).collect();
+    let mut adjusted = tested.into_iter().zip(adjust(&p));
+    adjusted.any(|(finding, p)| p <= ALPHA && towards_worse(finding) >= least(finding.fact))
+}
+
+/// Whether a fact would be worse if the noise floor were 1. The facts that can be tested are taken from `comparison`,
+/// whose noise floor may leave out some.
+pub fn is_worse_without_noise(comparison: &Comparison) -> bool {
+    is_any_worse(comparison, holm)
+}
+
+/// Whether a fact would be worse if the noise floor were 1 and it were the only fact.
+pub fn is_worse_without_family(comparison: &Comparison) -> bool {
+    is_any_worse(comparison, <[f64]>::to_vec)
+}
+
+/// By how much a fact is worse.
+fn towards_worse(finding: &Finding) -> f64 {
+    let effect = finding.effect.map_or(0.0, |effect| effect.value);
+    if finding.fact == Fact::Rating { -effect } else { effect }
+}
+
+/// The smallest effect that a verdict needs.
+fn least(fact: Fact) -> f64 {
+    if fact == Fact::Rating { 0.3 } else { 0.1 }
 }
 
 /// A persona, and a tool or module.

@@ -67,3 +67,4 @@ mod tools;
 mod vault;
 mod whole_day;
 mod work_list;
+mod worlds;

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use mana_persona_runner::{
     domain::{Cause, Outcome},
-    facts::line::{
-        Deployment, Hit, Issue, Line, Meta, Module, Persona, Run, SCHEMA, Tool,
-    },
+    facts::line::{Deployment, Hit, Issue, Line, Meta, Module, Persona, Run, SCHEMA, Tool},
 };
 
 use super::{BEFORE, End, MODULES, PERSONAS, STRUCK, TOOLS};
@@ -158,12 +156,14 @@ impl Lines {
         });
     }
 
-    /// The run rates a module: `rating` is rounded to 1..5.
+    /// The run rates a module if it used it: `rating` is rounded to 1..5.
     pub(super) fn rate(&mut self, number: usize, rating: f64) {
         let of_run = self.modules.len() - MODULES;
         let of_module = &mut self.modules[of_run + number];
-        of_module.rating = Some(rating.round().clamp(1.0, 5.0) as u8);
-        of_module.grounded = true;
+        if of_module.reads > 0 {
+            of_module.rating = Some(rating.round().clamp(1.0, 5.0) as u8);
+            of_module.grounded = true;
+        }
     }
 
     /// All lines, in the order of an export.
@@ -181,8 +181,9 @@ impl Lines {
         });
         let first = self.first.into_iter();
         let before = first.chain(self.runs.into_iter().map(Line::Run));
-        let modules = self.modules.into_iter().map(Line::Module);
-        let after = self.hits.into_iter().map(Line::Hit).chain(self.tools.into_iter().map(Line::Tool));
+        let modules = self.modules.into_iter().filter(|row| row.reads > 0).map(Line::Module);
+        let after =
+            self.hits.into_iter().map(Line::Hit).chain(self.tools.into_iter().map(Line::Tool));
         before.chain(modules).chain(issues).chain(after).collect()
     }
 }
