@@ -41,7 +41,7 @@ const ALPHA: f64 = 0.05;
 const RATING: f64 = 0.7;
 
 /// A simulated world.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct World {
     /// All worlds of a seed have the same chance: they differ only in what the other fields say.
     pub seed: u64,
@@ -60,7 +60,7 @@ pub struct World {
 }
 
 /// A tool that fails more often after the deployment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     /// Its rate after the deployment, 0 to 1.
     pub rate: f64,
