@@ -1,6 +1,6 @@
 //! Random numbers that are the same for the same seed.
 
-use std::time::Duration;
+use std::{f64::consts::TAU, time::Duration};
 
 /// A generator of random numbers (SplitMix64).
 #[derive(Clone, Debug)]
@@ -43,5 +43,23 @@ impl Chance {
     /// `true` in `percent` of a hundred cases.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.between(0, 100) < percent
+    }
+
+    /// `true` with this probability, 0 to 1.
+    pub fn holds(&mut self, probability: f64) -> bool {
+        self.unit() < probability
+    }
+
+    /// A number from the standard normal distribution (Box and Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        // 1 less the number is never 0, which has no logarithm.
+        let (radius, angle) = (1.0 - self.unit(), self.unit());
+        (-2.0 * radius.ln()).sqrt() * (TAU * angle).cos()
+    }
+
+    /// A number from 0 up to, but not including, 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are what a f64 holds")]
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -20,6 +20,7 @@ pub mod picture;
 pub mod product;
 pub mod recorder;
 pub mod wire;
+pub mod worlds;
 
 use std::{
     path::{Path, PathBuf},

@@ -69,3 +69,4 @@ mod tools;
 mod vault;
 mod whole_day;
 mod work_list;
+mod worlds;
