@@ -111,7 +111,7 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<S
         Question::Frictions { command: Some(FrictionsCommand::Unmute { id }), .. } => {
             mute::unmute(journal, id).await?
         }
-        Question::Export(_) => String::new(),
+        Question::Export(_) | Question::Compare(_) => String::new(),
         Question::Release(asked) => release::render(journal, asked).await?,
     })
 }

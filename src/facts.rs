@@ -4,10 +4,13 @@
 //! or knows a database. `docs/insight.md` describes the facts for people who use them.
 
 mod absent;
+pub mod compare;
 pub mod coverage;
 pub(crate) mod derive;
 pub mod detect;
+mod digits;
 pub mod export;
+mod exposure;
 mod extract;
 mod fingerprint;
 pub mod frictions;

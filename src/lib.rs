@@ -6,7 +6,7 @@
 //! how to run the daemon, docs/architecture.md shows the way of a persona through the code, and CLAUDE.md has
 //! the rules for a change.
 //!
-//! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`]; then [`facts`]; then
+//! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`] and [`statistics`]; then [`facts`]; then
 //! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and
 //! [`version`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
 
@@ -40,5 +40,6 @@ mod runner;
 mod server;
 pub mod shutdown;
 pub mod signals;
+pub mod statistics;
 pub mod telemetry;
 pub mod version;

@@ -63,6 +63,7 @@ fn run() -> Result<ExitCode, Failure> {
                 Err(_) => Ok(ExitCode::FAILURE),
             },
             Request::Query(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
+            Request::Plan(_) => unreachable!(),
             Request::Healthcheck => {
                 let healthy = healthcheck(Config::listen_from_env()?).await;
                 healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))

@@ -6,7 +6,8 @@ use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-pub(super) use facts::{Export, Format, Frictions, Mute, Release};
+pub use facts::Plan;
+pub(super) use facts::{Compare, Export, Format, Frictions, Mute, Release};
 pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use super::text::cell;
@@ -39,7 +40,15 @@ struct Arguments {
     #[arg(long)]
     version: bool,
     #[command(subcommand)]
-    command: Option<Question>,
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Query(Question),
+    /// Say who would run in a tick that begins now, and what it would cost; needs the daemon's variables
+    Plan(Plan),
 }
 
 /// A command that reads a journal, or leaves something in it for the daemon.
@@ -72,7 +81,9 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<FrictionsCommand>,
     },
-    /// Print the facts as JSON lines, for `frictions --facts` and for other programs
+    /// Say whether the product has become worse since a deployment; exit code 3 if it has
+    Compare(Compare),
+    /// Print the facts as JSON lines, for `frictions --facts`, `compare --facts` and other programs
     Export(Export),
     /// Tell the runner that the product has a new version
     Release(Release),
@@ -142,6 +153,8 @@ pub enum Request {
     Print(String),
     /// Carry out a command on a journal.
     Query(Question),
+    /// Plan a tick.
+    Plan(Plan),
 }
 
 /// The beginning of a run's id: lower-case hex digits and hyphens.
@@ -171,7 +184,8 @@ pub fn parse<T: Into<OsString> + Clone>(
         }
         Ok(Arguments { healthcheck: true, .. }) => Ok(Request::Healthcheck),
         Ok(Arguments { command: None, .. }) => Ok(Request::Serve),
-        Ok(Arguments { command: Some(command), .. }) => Ok(Request::Query(command)),
+        Ok(Arguments { command: Some(Command::Query(query)), .. }) => Ok(Request::Query(query)),
+        Ok(Arguments { command: Some(Command::Plan(asked)), .. }) => Ok(Request::Plan(asked)),
         Err(help) if help.kind() == ErrorKind::DisplayHelp => Ok(Request::Print(help.to_string())),
         Err(wrong) => Err(problem(&wrong.to_string())),
     }

@@ -2,7 +2,6 @@
 //! day.
 
 mod case;
-mod exposure;
 mod quote;
 #[cfg(test)]
 mod tests;
@@ -12,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 
-use self::{case::Case, exposure::Exposures};
+use self::case::Case;
 use super::{
     detect::{self, Detector},
+    exposure::Exposures,
     line::Sighting,
     share::Share,
     state::State,

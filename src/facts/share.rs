@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use super::digits;
+
 /// The quantile of the normal distribution for two-sided intervals of 95 %.
 const Z: f64 = 1.959_964;
 
@@ -96,7 +98,7 @@ fn wilson(value: f64, n: f64) -> (f64, f64) {
 
 /// Writes a share with four digits after the point.
 fn four_digits<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((value * 1e4).round() / 1e4)
+    serializer.serialize_f64(digits::share(*value))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 pub use self::builder::Builder;
 pub(crate) use self::{
     names::Name,
-    rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, Settings, ToolUse},
 };
 use super::line;
 
@@ -154,6 +154,11 @@ impl Window {
     /// The text of a name.
     pub(crate) fn text(&self, name: Name) -> &str {
         self.names.text(name)
+    }
+
+    /// The name with this text; `None` if no line has it.
+    pub(crate) fn name(&self, text: &str) -> Option<Name> {
+        self.names.find(text)
     }
 
     /// All runs up to the window's end, in the order in which they began.

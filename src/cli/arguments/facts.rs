@@ -88,6 +88,32 @@ pub struct Release {
     pub format: Format,
 }
 
+/// The arguments of `compare`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Compare {
+    /// One side: id or version of a deployment, a day, or FROM..TO; by default the 28 days before B
+    pub a: Option<String>,
+    /// The other side; by default the current deployment
+    pub b: Option<String>,
+    /// Exit with 4 if the sides cannot be compared or nothing can be tested
+    #[arg(long)]
+    pub strict: bool,
+    /// The form of the output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Read the facts from this export instead of a journal; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub facts: Option<PathBuf>,
+}
+
+/// The arguments of `plan`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Plan {
+    /// The form of the output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
 /// The first and the last day of a window, both included, by the journal's time zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct Range {

@@ -55,7 +55,7 @@ pub(super) fn fumbling(window: &Window) -> Vec<u32> {
     }
     let mut groups = HashMap::<(Option<Name>, Name), Fumbled>::new();
     for calls in window.calls().all().chunk_by(|a, b| a.run == b.run) {
-        let model = window.run(calls[0].run).model;
+        let model = window.run(calls[0].run).settings.model;
         for (tool, Tries { inputs, issues }) in tries(calls) {
             let group = groups.entry((model, tool)).or_default();
             group.inputs.push(inputs);

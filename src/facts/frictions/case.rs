@@ -5,11 +5,12 @@ use std::{
     rc::Rc,
 };
 
-use super::{Friction, Quote, exposure::with_hits};
+use super::{Friction, Quote};
 use crate::{
     domain::{Label, Next},
     facts::{
         detect::{self, About, Detector, Finding, RunHit, UNRAISED},
+        exposure::with_hits,
         line::Sighting,
         share::{Share, Tally},
         state::{self, Exposure, State},

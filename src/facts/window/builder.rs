@@ -13,7 +13,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     Days, ImpossibleWindow, LABEL, NAME, Name, TEMPLATE, Window,
     names::{Names, beginning},
-    rows::{Absence, Call, Hit, Issue, ModuleUse, Run, ToolUse},
+    rows::{Absence, Call, Hit, Issue, ModuleUse, Run, Settings, ToolUse},
 };
 use crate::{
     domain::Cause,
@@ -156,7 +156,14 @@ impl Builder {
             day: jiff::civil::Date::ZERO,
             server_time: run.server_time,
             deployment: optional(&run.deployment),
-            model: optional(&run.model),
+            deployment_end: optional(&run.deployment_end),
+            settings: Settings {
+                model: optional(&run.model),
+                effort: optional(&run.effort),
+                policy: optional(&run.policy),
+                runner: optional(&run.runner),
+                prompt: optional(&run.prompt),
+            },
             outcome: run.outcome,
             id: name(&run.id),
         };

@@ -21,8 +21,31 @@ pub(crate) struct Run {
     /// The day that the run belongs to.
     pub(crate) day: Date,
     pub(crate) deployment: Option<Name>,
-    pub(crate) model: Option<Name>,
+    pub(crate) deployment_end: Option<Name>,
+    pub(crate) settings: Settings,
     pub(crate) outcome: Outcome,
+}
+
+/// What a run was played with. See [`crate::facts::line::Run`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) model: Option<Name>,
+    pub(crate) effort: Option<Name>,
+    pub(crate) policy: Option<Name>,
+    pub(crate) runner: Option<Name>,
+    pub(crate) prompt: Option<Name>,
+}
+
+impl Run {
+    /// Whether the product was deployed during the run.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.deployment_end.is_some_and(|end| self.deployment.is_some_and(|begin| begin != end))
+    }
+
+    /// The deployment of a run that is not mixed.
+    pub(crate) fn build(&self) -> Option<Name> {
+        self.deployment.or(self.deployment_end)
+    }
 }
 
 /// A tool call. See [`crate::facts::line::Call`].

@@ -11,7 +11,7 @@ use crate::facts::{
 };
 
 /// Finds the exposed runs of issues. Issues that were seen at the same tools share theirs.
-pub(super) struct Exposures<'w> {
+pub(in crate::facts) struct Exposures<'w> {
     window: &'w Window,
     runs_of_tool: HashMap<Name, Vec<u32>>,
     runs_of_tools: HashMap<Vec<Name>, Rc<[u32]>>,
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl<'w> Exposures<'w> {
-    pub(super) fn new(window: &'w Window) -> Self {
+    pub(in crate::facts) fn new(window: &'w Window) -> Self {
         let mut runs_of_tool = HashMap::<_, Vec<_>>::new();
         for row in window.tools().all().iter().filter(|row| row.used.calls > 0) {
             runs_of_tool.entry(row.tool).or_default().push(row.run);
@@ -35,7 +35,9 @@ impl<'w> Exposures<'w> {
 
     /// For each issue: its position, the runs that hit it, and the exposed runs, both up to the window's end
     /// and in the order in which they began.
-    pub(super) fn of_issues(&mut self) -> impl Iterator<Item = (u32, Vec<RunHit>, Rc<[u32]>)> {
+    pub(in crate::facts) fn of_issues(
+        &mut self,
+    ) -> impl Iterator<Item = (u32, Vec<RunHit>, Rc<[u32]>)> {
         let mut issues: Vec<_> = self.window.issues().iter().map(|_| Seen::default()).collect();
         for hit in self.window.hits().all() {
             let seen = &mut issues[hit.issue as usize];
@@ -74,7 +76,7 @@ impl<'w> Exposures<'w> {
 }
 
 /// The exposed runs. A run that hit the issue is exposed, whatever its tools say.
-pub(super) fn with_hits(exposed: Rc<[u32]>, hits: &[RunHit]) -> Rc<[u32]> {
+pub(in crate::facts) fn with_hits(exposed: Rc<[u32]>, hits: &[RunHit]) -> Rc<[u32]> {
     let is_exposed = |hit: &RunHit| exposed.binary_search(&hit.run).is_ok();
     if hits.iter().all(is_exposed) {
         return exposed;
