@@ -37,4 +37,4 @@ pub(crate) use delivery::Deliverer;
 pub(crate) use fleet::Fleet;
 pub(crate) use pipeline::Pipeline;
 pub(crate) use plan::plan;
-pub(crate) use tick::{PATIENCE_ON_REQUEST, TickError, TickSummary, Ticks};
+pub(crate) use tick::{DUE_LIMIT, PATIENCE_ON_REQUEST, TickError, TickSummary, Ticks};

@@ -14,7 +14,8 @@ pub(super) struct Usual {
 impl Usual {
     /// By the costs of the last runs of each persona, which has at least one.
     pub(super) fn of(costs: HashMap<String, Vec<Usd>>) -> Self {
-        let usual = |costs: &mut [Usd]| Expected { median: quantile(costs, 50), p90: quantile(costs, 90) };
+        let usual =
+            |costs: &mut [Usd]| Expected { median: quantile(costs, 50), p90: quantile(costs, 90) };
         let of = costs.into_iter().map(|(persona, mut costs)| (persona, usual(&mut costs)));
         let of: HashMap<_, _> = of.collect();
         let among = |each: fn(&Expected) -> Usd| {
