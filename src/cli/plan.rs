@@ -44,7 +44,7 @@ fn who(plan: &Plan, page: &mut Page) {
     let due = plan.due.len();
     page.line(&format!("{} {} due.", counted(due, "persona"), if due == 1 { "is" } else { "are" }));
     for (why, labels) in groups {
-        let group = why.map_or("would run".into(), |why| format!("would not run: {why}"));
+        let group = why.map_or("would run".into(), |why| format!("would not run ({why})"));
         page.line(&format!("  {} {group}: {}", labels.len(), listed(&labels)));
     }
     if let Some(why) = &plan.nobody {

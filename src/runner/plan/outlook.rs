@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{Persona, Slot, Usd, WhyNotRun},
+    domain::{Persona, RunState, Slot, Stage, Usd, WhyNotRun},
     journal::{Journal, JournalError, RunRow},
     runner::{
         eligibility::{Barred, Barriers, Done, Fate, Resumption, done_for, unfinished_runs},
@@ -109,9 +109,14 @@ impl<'a> Outlook<'a> {
                 *sum += left_of(run);
             }
         }
-        // An unfinished run may have ended by then, and may have failed, so that its slot is free again.
+        // An unfinished run may have failed by then, so that its slot is free again. A run whose day is over uses its
+        // slot up, whatever becomes of its rating.
+        let in_the_day = self.runs.iter().filter(|run| {
+            run.state == RunState::Running && run.stage != Stage::RatingTurn.as_str()
+        });
+        let may_fail: HashSet<_> = in_the_day.map(|run| &run.persona_id).collect();
         let mut done = self.done.clone();
-        done.values_mut().for_each(|personas| personas.retain(|id| !self.busy.contains(id)));
+        done.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
         let nobody_busy = HashSet::new();
         let is_free = |it: &Moment, persona: &Persona| {
             let (holds, unfinished) = (&it.holds, &nobody_busy);
