@@ -135,14 +135,14 @@ fn limits(chance: &mut Chance, reaches_caps: bool) -> (Vec<(&'static str, String
     dollars("BUDGET_DAILY_USD", 30, 5, 120);
     dollars("BUDGET_MONTHLY_USD", 20, 5, 200);
     if reaches_caps {
-        vars.push(("PERSONA_MAX_COST_USD", format!("0.0{}", chance.between(30, 40))));
+        vars.push(("PERSONA_MAX_COST_USD", format!("0.0{}", chance.between(22, 30))));
     }
-    vars.push(("PERSONA_MAX_TURNS", if reaches_caps { "15" } else { "5" }.into()));
+    vars.push(("PERSONA_MAX_TURNS", if reaches_caps { "15" } else { "3" }.into()));
     let model = if chance.percent(70) { "claude-haiku-5-5" } else { "claude-sonnet-5-5" };
     vars.push(("ANTHROPIC_MODEL", if reaches_caps { String::new() } else { model.into() }));
     vars.push(("PERSONA_CONCURRENCY", chance.between(1, 5).to_string()));
     vars.push(("RUN_BACKOFF_MS", (chance.between(1, 30) * 60_000).to_string()));
-    (vars, chance.between(1, if reaches_caps { 4 } else { 5 }) as usize)
+    (vars, chance.between(1, if reaches_caps { 3 } else { 5 }) as usize)
 }
 
 /// Makes the first personas due, and no others.
@@ -192,7 +192,12 @@ async fn live(world: &mut World, chance: &mut Chance, is_up: bool, reaches_caps:
     }
     let passes = [MINUTE / 2, 10 * MINUTE, 50 * MINUTE, 6 * HOUR];
     let pass = passes[chance.between(0, passes.len() as u64) as usize];
-    world.advance(if reaches_caps || chance.percent(60) { DAY } else { pass });
+    world.advance(match reaches_caps {
+        // An unfinished run that is too old is closed, and holds its persona back.
+        true if kind > 0 => MINUTE / 2,
+        false if chance.percent(40) => pass,
+        _ => DAY,
+    });
     kind == 0
 }
 
