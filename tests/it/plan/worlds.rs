@@ -54,7 +54,7 @@ async fn no_tick_costs_more_than_its_plan_says_and_whoever_does_not_run_was_name
     let all: Vec<_> = all.collect();
     assert_eq!(all.len() as u64, WORLDS);
     let paid: Vec<_> = all.iter().filter(|it| it.cost > 0.0).collect();
-    assert!(paid.len() as u64 > WORLDS * 2 / 3, "{} of the ticks cost something", paid.len());
+    assert!(paid.len() as u64 > WORLDS / 2, "{} of the ticks cost something", paid.len());
     let dear = all.iter().filter(|it| it.reaches_caps).map(|it| it.ceiling / it.cost);
     let loosest = dear.fold(0.0, f64::max);
     assert!((1.0..=1.5).contains(&loosest), "{loosest}");
@@ -100,7 +100,7 @@ async fn compare(world: &mut World, seed: u64) -> Compared {
     if !is_up {
         world.start_again(&[]).await;
     }
-    let at_once = chance.percent(50) && is_of_today;
+    let at_once = chance.percent(50) && is_of_today && !reaches_caps;
     if !at_once {
         world.nothing_in_flight().await;
     }
