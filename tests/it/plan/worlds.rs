@@ -78,7 +78,7 @@ async fn worlds(devstack: u64) -> Vec<Compared> {
 
 /// Gives the world without a journal a past, plans a tick, carries it out, and compares.
 async fn compare(world: &mut World, seed: u64) -> Compared {
-    let (mut chance, reaches_caps) = (Chance::new(seed, 0), seed / DEVSTACKS % 2 == 0);
+    let (mut chance, reaches_caps) = (Chance::new(seed, 0), (seed / DEVSTACKS).is_multiple_of(2));
     let (vars, personas) = limits(&mut chance, reaches_caps);
     let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let rule = Mutex::new(Chance::new(seed, 1));
