@@ -1,5 +1,7 @@
 //! The composition root: builds all parts of the daemon once and connects them.
 
+mod plan;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join;
@@ -28,6 +30,8 @@ use crate::{
     shutdown::Shutdown,
     version::VERSION,
 };
+
+pub use plan::{PlanError, plan_tick};
 
 /// Time limit for HTTP answers in progress, after all other parts have ended.
 const SERVER_END: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ mod export;
 mod facts;
 mod frictions;
 mod mute;
+mod plan;
 mod release;
 mod runs;
 mod show;
@@ -28,13 +29,14 @@ use std::{
 use jiff::Timestamp;
 
 pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix, RunsCommand};
-pub use arguments::{Request, parse};
+pub use arguments::{Plan, Request, parse};
 pub use error::{CliError, EX_USAGE};
 
 use arguments::{Compare, Frictions};
 
 use crate::{
     config::LogFormat,
+    domain,
     journal::{Journal, RunRow},
     telemetry,
 };
@@ -128,6 +130,19 @@ fn of_export(question: &Question) -> Result<Option<Answer>, CliError> {
         }
         _ => None,
     })
+}
+
+/// Prints a plan to standard output, in the form that was asked for. The exit code says whether the caps leave room for
+/// it.
+pub fn print_plan(plan: &domain::Plan, asked: &Plan) -> ExitCode {
+    match write(&mut io::stdout(), &plan::render(plan, asked)) {
+        Ok(()) if plan.is_short() => ExitCode::from(plan::EX_SHORT),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::complain(LogFormat::Text, &CliError::from(error).to_string(), &[]);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Writes `text` and flushes. A closed pipe ends the output without an error.

@@ -367,6 +367,32 @@ impl Config {
         Parser::read_with(vars, Self::read)
     }
 
+    /// Reads all settings for a plan from the process's environment.
+    ///
+    /// # Errors
+    /// As [`Config::for_plan`].
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+    pub fn for_plan_from_env() -> Result<Self, Vec<Problem>> {
+        Self::for_plan(std::env::vars_os())
+    }
+
+    /// Reads all settings for a plan from `vars`. A plan always needs MANA_SERVICE_KEY, but neither ANTHROPIC_API_KEY
+    /// nor PERSONA_SEED_SECRET.
+    ///
+    /// # Errors
+    /// All problems, in the order in which the variables are read.
+    pub fn for_plan(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        Parser::read_with(vars, |p| {
+            let config = Self::settings(p);
+            if config.peers.service_key.is_none() {
+                p.problem("MANA_SERVICE_KEY", "must be set: a plan asks mana-auth who is due");
+            }
+            config
+        })
+    }
+
     /// Names of all variables that the daemon reads.
     pub fn variables() -> Vec<&'static str> {
         let mut parser = Parser::default();
@@ -378,7 +404,14 @@ impl Config {
     /// parser notes the problem and the default is used instead; [`Config::from_vars`] then returns the
     /// problems and never this configuration.
     fn read(p: &mut Parser) -> Self {
-        let config = Self {
+        let config = Self::settings(p);
+        config.check_production(p);
+        config
+    }
+
+    /// Reads every variable.
+    fn settings(p: &mut Parser) -> Self {
+        Self {
             listen: listen(p),
             peers: PeersConfig::read(p),
             claude: ClaudeConfig {
@@ -435,9 +468,7 @@ impl Config {
                 format: p.choice("LOG_FORMAT").unwrap_or(LogFormat::Text),
                 filter: p.log_filter("RUST_LOG").unwrap_or_else(|| "info".into()),
             },
-        };
-        config.check_production(p);
-        config
+        }
     }
 
     /// In production a missing key and the default seed secret are problems.

@@ -4,7 +4,7 @@
 use std::{fmt::Display, io, process::ExitCode};
 
 use mana_persona_runner::{
-    app::{App, ProcessEnd, StartError},
+    app::{App, PlanError, ProcessEnd, StartError, plan_tick},
     cli::{self, Request},
     clock::Clock,
     config::{Config, LogFormat, Problem},
@@ -26,6 +26,14 @@ struct Failure {
     problems: Vec<Problem>,
 }
 
+impl Failure {
+    /// Writes the failure to standard error, and returns its exit code.
+    fn tell(&self, format: LogFormat) -> ExitCode {
+        telemetry::complain(format, &self.what, &self.problems);
+        ExitCode::from(self.code)
+    }
+}
+
 fn failure(code: u8, what: impl ToString) -> Failure {
     Failure { code, what: what.to_string(), problems: Vec::new() }
 }
@@ -42,10 +50,7 @@ impl From<Vec<Problem>> for Failure {
 }
 
 fn main() -> ExitCode {
-    run().unwrap_or_else(|Failure { code, what, problems }| {
-        telemetry::complain(LogFormat::from_env(), &what, &problems);
-        ExitCode::from(code)
-    })
+    run().unwrap_or_else(|failure| failure.tell(LogFormat::from_env()))
 }
 
 fn run() -> Result<ExitCode, Failure> {
@@ -63,7 +68,10 @@ fn run() -> Result<ExitCode, Failure> {
                 Err(_) => Ok(ExitCode::FAILURE),
             },
             Request::Query(question) => Ok(cli::run(&question, &Config::data_dir_from_env()).await),
-            Request::Plan(_) => unreachable!(),
+            // A person typed the command, so an error is plain text, whatever LOG_FORMAT is set.
+            Request::Plan(asked) => {
+                Ok(plan(&asked).await.unwrap_or_else(|failure| failure.tell(LogFormat::Text)))
+            }
             Request::Healthcheck => {
                 let healthy = healthcheck(Config::listen_from_env()?).await;
                 healthy.map(|()| ExitCode::SUCCESS).map_err(because("unhealthy"))
@@ -74,6 +82,17 @@ fn run() -> Result<ExitCode, Failure> {
     // Not a plain drop: that would wait for a name lookup that hangs in a blocking thread.
     runtime.shutdown_background();
     ended
+}
+
+async fn plan(asked: &cli::Plan) -> Result<ExitCode, Failure> {
+    let plan = plan_tick(&Config::for_plan_from_env()?, &Clock::system()).await;
+    let plan = plan.map_err(|error| match error {
+        PlanError::Journal(JournalError::Unfit { .. } | JournalError::Newer { .. }) => {
+            failure(EX_CONFIG, error)
+        }
+        _ => failure(1, error),
+    })?;
+    Ok(cli::print_plan(&plan, asked))
 }
 
 #[expect(clippy::disallowed_methods, reason = "signals are heeded until the end")]

@@ -3,6 +3,8 @@
 //! An account has one amount for spent and reserved money. If the answer of a request is lost, its reservation
 //! stays. So the amount is never below what was billed, even after a kill -9.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Journal, Result, Statement, Value, number, text};
@@ -11,7 +13,10 @@ use crate::{
     domain::{Label, RunId, Usd, UserId, labels},
 };
 
+/// The scope of the accounts of all personas together.
 const FLEET: &str = "fleet";
+/// The scope of a persona's accounts begins with this text, which its id follows.
+const PERSONA: &str = "persona:";
 
 labels! {
     /// A cap, in the order of the accounts of a [`Spending`]. Its word is the variable that sets it.
@@ -54,6 +59,19 @@ pub struct NoRoom {
 #[derive(Clone, Debug)]
 pub struct Spending([Account; 3]);
 
+/// What is spent and reserved at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// By all personas together, on the day (UTC).
+    pub day: Usd,
+    /// By all personas together, in the month (UTC).
+    pub month: Usd,
+    /// By each persona on the day (UTC), by its id. A persona that has spent nothing is missing.
+    pub personas: HashMap<String, Usd>,
+    /// By each unfinished run, by its id, with the body of its last step. A body of more than 200 characters is cut.
+    pub unfinished: HashMap<String, (Usd, String)>,
+}
+
 /// The scope (the fleet or a persona) and the period (a day or a month) of an account.
 type Account = (String, String);
 
@@ -61,7 +79,7 @@ impl Spending {
     /// The accounts for requests of this persona at the time `now`.
     pub fn of(persona: &UserId, now: Timestamp) -> Self {
         let [day, month] = periods(now);
-        let persona = (format!("persona:{persona}"), day.clone());
+        let persona = (format!("{PERSONA}{persona}"), day.clone());
         Self([(FLEET.into(), day), (FLEET.into(), month), persona])
     }
 }
@@ -167,6 +185,36 @@ impl Journal {
     pub async fn fleet_spending(&self, now: Timestamp) -> Result<(Usd, Usd)> {
         let [day, month] = periods(now).map(|period| (FLEET.to_owned(), period));
         Ok((self.booked(&day).await?, self.booked(&month).await?))
+    }
+
+    /// The accounts at the time `now`, and the unfinished runs, as they are at one moment: while a daemon runs, money
+    /// that is reserved may be given back at any time.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn books(&self, now: Timestamp) -> Result<Books> {
+        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount, NULL AS step FROM ledger \
+             WHERE period = $1 OR (period = $2 AND scope = $3) \
+             UNION ALL SELECT id, NULL, spent, (SELECT SUBSTR(body, 1, 200) FROM steps \
+             WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) FROM runs \
+             WHERE state IN ('running', 'rating_owed')";
+        let [day, month] = periods(now);
+        let values = vec![text(&day), text(&month), text(FLEET)];
+        let mut books = Books::default();
+        for row in self.rows("read the ledger", sql, values).await? {
+            let (scope, period) = (row.text("scope").unwrap_or_default(), row.text("period"));
+            let amount = row.money("amount");
+            match (scope.strip_prefix(PERSONA), period) {
+                (Some(persona), Ok(_)) => drop(books.personas.insert(persona.to_owned(), amount)),
+                (None, Ok(period)) if period == day => books.day = amount,
+                (None, Ok(_)) => books.month = amount,
+                (_, Err(_)) => {
+                    let step = row.text("step").unwrap_or_default();
+                    drop(books.unfinished.insert(scope, (amount, step)));
+                }
+            }
+        }
+        Ok(books)
     }
 
     /// What is spent and reserved in an account.

@@ -1,5 +1,7 @@
 //! Runs: the persona, the slot, the stage and the end of each run, and which personas are held back.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -272,6 +274,27 @@ impl Journal {
     pub async fn runs_in(&self, wanted: RunState) -> Result<Vec<RunRow>> {
         self.runs("list runs", runs!("WHERE state = $1 ORDER BY id"), vec![text(wanted.as_str())])
             .await
+    }
+
+    /// The costs of the latest runs of each persona that have ended and reached the model: at most `most` runs of a
+    /// persona, newest first, by the persona's id.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn latest_costs(&self, most: u32) -> Result<HashMap<String, Vec<Usd>>> {
+        // A run that ended in an earlier version of this program has no outcome.
+        let sql = "SELECT persona_id, spent FROM (SELECT persona_id, spent, ROW_NUMBER() OVER \
+             (PARTITION BY persona_id ORDER BY started_at DESC, id DESC) AS place FROM runs \
+             WHERE state NOT IN ('running', 'rating_owed') \
+             AND (outcome NOT IN ('login', 'space', 'session') OR outcome IS NULL AND spent > 0)) \
+             AS latest WHERE place <= $1 ORDER BY persona_id, place";
+        let mut costs = HashMap::<_, Vec<_>>::new();
+        for row in self.rows("read the costs of runs", sql, vec![number(most)]).await? {
+            if let Ok(persona) = row.text("persona_id") {
+                costs.entry(persona).or_default().push(row.money("spent"));
+            }
+        }
+        Ok(costs)
     }
 
     /// When the latest successful run ended.

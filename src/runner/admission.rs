@@ -90,6 +90,31 @@ impl Drop for TickPermit<'_> {
     }
 }
 
+/// The hindrances that were found, at most one of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub stopping: Option<Hindrance>,
+    pub unset: Option<Hindrance>,
+    pub model_stopped: Option<Hindrance>,
+    pub journal: Option<Hindrance>,
+    pub budget: Option<Hindrance>,
+    pub due: Option<Hindrance>,
+    pub seed_secret: Option<Hindrance>,
+    pub no_session: Option<Hindrance>,
+    pub paused: Option<Hindrance>,
+}
+
+impl Found {
+    /// The hindrances, the most important one first.
+    pub(super) fn ranked(self) -> impl Iterator<Item = Hindrance> {
+        let Self { stopping, unset, model_stopped, journal, budget, due, .. } = self;
+        let Self { seed_secret, no_session, paused, .. } = self;
+        let ranking =
+            [stopping, unset, model_stopped, journal, budget, due, seed_secret, no_session, paused];
+        ranking.into_iter().flatten()
+    }
+}
+
 impl Fleet {
     /// All current hindrances, the most important one first.
     pub(crate) fn hindrances(&self) -> impl Iterator<Item = Hindrance> {
@@ -97,18 +122,18 @@ impl Fleet {
         // A login on demand may have shown since the last tick that the secret fits.
         let is_mismatch = *seed_secret && !self.seed_secret.has_fitted();
         let stopped = self.model.as_ref().ok().and_then(|claude| claude.stopped());
-        let ranking = [
-            self.shutdown.is_stopping().then_some(Hindrance::Stopping),
-            self.model.as_ref().err().cloned().map(Hindrance::Unset),
-            stopped.map(Hindrance::ModelStopped),
-            self.journal.trouble().map(Hindrance::Journal),
-            self.budget.exhausted().map(Hindrance::Budget),
-            due.clone().map(Hindrance::Due),
-            is_mismatch.then_some(Hindrance::SeedSecret),
-            no_session.clone().map(Hindrance::NoSession),
-            self.control.paused().map(Hindrance::Paused),
-        ];
-        ranking.into_iter().flatten()
+        let found = Found {
+            stopping: self.shutdown.is_stopping().then_some(Hindrance::Stopping),
+            unset: self.model.as_ref().err().cloned().map(Hindrance::Unset),
+            model_stopped: stopped.map(Hindrance::ModelStopped),
+            journal: self.journal.trouble().map(Hindrance::Journal),
+            budget: self.budget.exhausted().map(Hindrance::Budget),
+            due: due.clone().map(Hindrance::Due),
+            seed_secret: is_mismatch.then_some(Hindrance::SeedSecret),
+            no_session: no_session.clone().map(Hindrance::NoSession),
+            paused: self.control.paused().map(Hindrance::Paused),
+        };
+        found.ranked()
     }
 
     /// Why no run may begin, if so. A stopped model does not keep a probe from beginning, because the probe

@@ -159,7 +159,7 @@ impl Budget {
 }
 
 /// The end of the current period of a cap: the next day or month in UTC.
-fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
+pub(super) fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
     let today = now.to_zoned(TimeZone::UTC);
     let last_day = if cap == Cap::Monthly { today.last_of_month() } else { Ok(today) };
     let next_day = last_day.and_then(|day| day.tomorrow()).and_then(|day| day.start_of_day());

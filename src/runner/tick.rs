@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Time limit for fetching the due personas, retries included. The wait for a rate limit is not counted.
-const DUE_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const DUE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a scheduled tick, whose result nobody waits for, waits for the end of a rate limit of the personas
 /// endpoint: longer than most rate limits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -48,6 +48,7 @@ mod odd_tools;
 mod owed_ratings;
 mod panics;
 mod personal_space;
+mod plan;
 mod policy;
 mod posting;
 mod process;

@@ -16,10 +16,10 @@ use devstack::{
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use mana_persona_runner::{
-    app::{App, ProcessEnd},
+    app::{App, PlanError, ProcessEnd, plan_tick},
     clock::Clock,
     config::Config,
-    domain::derive_password,
+    domain::{Plan, derive_password},
     journal::{FILE_NAME, Journal},
     shutdown::Shutdown,
 };
@@ -327,6 +327,12 @@ impl World {
     pub(crate) async fn stop(&mut self) -> ProcessEnd {
         self.shutdown.stop();
         self.ended().await
+    }
+
+    /// The plan of a tick, made with the variables and the clock of the daemon, which need not run.
+    pub(crate) async fn plan(&self) -> Result<Plan, PlanError> {
+        let config = Config::for_plan(variables(&self.peers, &self.vars)).unwrap();
+        patiently("the plan", plan_tick(&config, &self.clock)).await
     }
 
     /// Waits until the daemon has ended.

@@ -123,6 +123,16 @@ impl Journal {
         self.change_halt("note the end of a halt", sql, kind, at).await
     }
 
+    /// Whether a halt of this kind is noted that has not ended.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn is_halted(&self, kind: HaltKind) -> Result<bool> {
+        let sql = "SELECT 1 FROM halts WHERE kind = $1 AND ended_at IS NULL";
+        let rows = self.rows("look up a halt", sql, vec![text(kind.as_str())]).await?;
+        Ok(!rows.is_empty())
+    }
+
     /// Moves the ends of halts that ended in the time from `since` to `until` to the end of that time.
     ///
     /// # Errors

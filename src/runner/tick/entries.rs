@@ -1,16 +1,14 @@
 //! Decides which of the due personas run, and why the others do not.
 
-use std::collections::{HashMap, HashSet, hash_map};
-
-use jiff::Timestamp;
+use std::collections::HashSet;
 
 use super::{TickError, TickSummary, Ticks, why_absent};
 use crate::{
-    clients::personas::{Due, DueRow},
+    clients::personas::Due,
     domain::{Persona, RunId, RunOutcome, Slot, Stage, WhyNotRun},
     runner::{
         absences,
-        holds::Held,
+        eligibility::{Barred, Barriers, done_for},
         pipeline::RunReport,
         verdict::{Cause, Failure},
         work::{RunResult, Work, WorkKind},
@@ -51,8 +49,12 @@ impl Ticks {
         summary: &mut TickSummary,
     ) -> Result<Vec<Entry>, TickError> {
         let Due { rows, server_time } = due;
-        let done = self.done_for(&rows, server_time).await?;
+        let slot_of = |persona: &Persona| Slot::of(persona.cadence, server_time);
+        let done = done_for(&self.fleet.journal, rows.iter().flatten().map(slot_of)).await?;
         let no_money = self.fleet.budget.exhausted();
+        let nobody = no_money.map(|because| (WhyNotRun::Budget, because));
+        let barriers =
+            Barriers { holds: &self.fleet.holds, unfinished, done: &done, nobody: nobody.as_ref() };
         let most = list.len().saturating_add(most);
         let mut seen = HashSet::new();
         // An invalid row may be in /due for ever, so it is logged and counted once a day.
@@ -66,35 +68,22 @@ impl Ticks {
         };
         let mut sort = |persona: Persona| {
             let persona = self.fleet.without_secrets(persona);
-            let (id, slot) = (persona.user_id.clone(), Slot::of(persona.cadence, server_time));
+            let (id, slot) = (persona.user_id.clone(), slot_of(&persona));
             let entry = |result| {
                 let due = Some(absences::Due::new(&persona, &slot));
                 Entry { persona: persona.email.clone(), due, result }
             };
-            let (why, because) = match self.fleet.holds.why(&id) {
-                Some(Held::Away(why)) => {
+            let (why, because) = match barriers.why_not(&id, &slot) {
+                Some(Barred::Away(why)) => {
                     self.fleet.metrics.record_no_run(RunOutcome::PutOff);
                     let failure = Failure { cause: Cause::Away, ..Failure::at(Stage::Due, why) };
                     return entry(Some(Ok(RunReport::without_a_run(failure))));
                 }
-                Some(Held::Until(until, failures)) => {
-                    let first = summary.first_hold_ends.get_or_insert(until);
-                    *first = until.min(*first);
-                    if failures == 0 {
-                        let because = format!("PERSONA_DAILY_USD is used up until {until}");
-                        (WhyNotRun::PersonaBudget, because)
-                    } else {
-                        let row = format!("failed runs in a row: {failures}");
-                        (WhyNotRun::HeldBack, format!("held back until {until}, {row}"))
-                    }
+                Some(Barred::Skipped { why, because, until }) => {
+                    let first = summary.first_hold_ends;
+                    summary.first_hold_ends = first.into_iter().chain(until).min();
+                    (why, because)
                 }
-                None if unfinished.contains(id.as_str()) => {
-                    (WhyNotRun::Unfinished, "a run of it comes to its end first".into())
-                }
-                None if done.get(&slot).is_some_and(|done| done.contains(id.as_str())) => {
-                    (WhyNotRun::SlotUsed, format!("it has had its run for {slot}"))
-                }
-                None if let Some(reason) = &no_money => (WhyNotRun::Budget, reason.clone()),
                 None if list.len() >= most => {
                     let because = "another run finds out whether Claude is to be had again";
                     (WhyNotRun::ModelStopped, because.into())
@@ -124,22 +113,5 @@ impl Ticks {
             Ok(persona) => sort(persona),
         });
         Ok(sorted.collect())
-    }
-
-    /// For each slot of the due personas: the ids of the personas that have already run in the slot.
-    async fn done_for(
-        &self,
-        rows: &[DueRow],
-        server_time: Timestamp,
-    ) -> Result<HashMap<Slot, HashSet<String>>, TickError> {
-        let mut done = HashMap::new();
-        for persona in rows.iter().flatten() {
-            let slot = Slot::of(persona.cadence, server_time);
-            if let hash_map::Entry::Vacant(unread) = done.entry(slot) {
-                let personas = self.fleet.journal.personas_done_for(unread.key()).await?;
-                unread.insert(personas.into_iter().collect());
-            }
-        }
-        Ok(done)
     }
 }

@@ -3,20 +3,17 @@
 
 use std::collections::HashSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::Ticks;
 use crate::{
-    domain::RunState,
-    journal::{CANCELLED, JournalError, RunRow},
+    journal::JournalError,
     runner::{
         admission::Admitted,
+        eligibility::{Fate, Resumption, unfinished_runs},
         work::{Work, WorkKind},
     },
 };
-
-/// Longest time after the start of a run for which its rating can still be requested.
-const MAX_AGE_OF_RATING: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The unfinished runs, and what is to be done with them.
 #[derive(Debug)]
@@ -44,31 +41,33 @@ impl Ticks {
         let _listing = self.listing.lock().await;
         let claimed = self.claims.all();
         let unsaved = self.pipeline.deliverer.unsaved_runs().await;
-        let mut runs = self.fleet.journal.runs_in(RunState::Running).await?;
-        runs.extend(self.fleet.journal.runs_in(RunState::RatingOwed).await?);
+        let runs = unfinished_runs(&self.fleet.journal).await?;
 
         let may_begin = self.fleet.why_not_run(admitted).is_none();
-        let most = if may_begin { admitted as usize } else { 0 };
-        let now = self.fleet.clock.now();
+        let max_age = self.fleet.config.journal.resume_max_age;
+        let resumption = Resumption {
+            holds: &self.fleet.holds,
+            most: if may_begin { admitted as usize } else { 0 },
+            model: self.pipeline.claude.model(),
+            max_age: max_age.try_into().unwrap_or(SignedDuration::MAX),
+            now: self.fleet.clock.now(),
+        };
         let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
         let mut busy = HashSet::new();
-        let is_held = |run: &RunRow| {
-            let persona = run.persona.as_ref();
-            persona.is_some_and(|persona| self.fleet.holds.why(&persona.user_id).is_some())
-        };
         for run in runs {
             personas.insert(run.persona_id.clone());
             if claimed.contains(&run.persona_id) {
                 busy.insert(run.persona_id);
                 continue;
             }
-            let close = self.why_closed(&run, now);
-            let goes_on = close.is_none();
-            if unsaved.contains(&run.id) || (goes_on && (go_on >= most || is_held(&run))) {
-                continue;
-            }
+            let close = match resumption.fate(&run, go_on) {
+                _ if unsaved.contains(&run.id) => continue,
+                Fate::Waits => continue,
+                Fate::GoesOn => None,
+                Fate::Closed(why) => Some(why),
+            };
             if let Some(claim) = self.claims.claim(&run.persona_id) {
-                go_on += usize::from(goes_on);
+                go_on += usize::from(close.is_none());
                 let id = run.id;
                 list.push(Work { id, kind: WorkKind::Resume(Box::new(run), close), claim });
             }
@@ -77,31 +76,5 @@ impl Ticks {
             tracing::info!(runs = list.len(), "going on with unfinished runs");
         }
         Ok(Unfinished { list, go_on, busy, personas })
-    }
-
-    fn why_closed(&self, run: &RunRow, now: Timestamp) -> Option<&'static str> {
-        let (since, most, too_old) = match run.state {
-            // Longer than for a running one, because a pause may last over a weekend.
-            RunState::RatingOwed => (
-                run.started_at,
-                MAX_AGE_OF_RATING,
-                "its rating could not be asked for within seven days",
-            ),
-            _ => (
-                run.updated_at,
-                self.fleet.config.journal.resume_max_age.try_into().unwrap_or(SignedDuration::MAX),
-                "it had not got on for longer than JOURNAL_RESUME_MAX_AGE_MS",
-            ),
-        };
-        if run.is_cancelled() {
-            Some(CANCELLED)
-        } else if now.duration_since(since) > most {
-            Some(too_old)
-        } else {
-            // Claude accepts thinking blocks only with the model that made them.
-            let is_bound =
-                run.state == RunState::Running && run.model != self.pipeline.claude.model();
-            is_bound.then_some("ANTHROPIC_MODEL was changed in the middle of this run")
-        }
     }
 }

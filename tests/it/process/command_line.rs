@@ -4,13 +4,14 @@ use std::{ffi::OsString, process::Stdio};
 
 use devstack::{Devstack, fault::Fault, recorder::Recorded};
 use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
     daemon::{Daemon, Finished, finish},
     shows_results,
 };
-use crate::support::{Setup, patiently, persona, start_peers};
+use crate::support::{Setup, patiently, persona, start_peers, variables};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mana-persona-runner");
 
@@ -253,4 +254,69 @@ async fn output_may_be_cut_off_by_its_reader() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
+}
+
+/// The command `plan` with the variables of a daemon that uses these peers, changed like this.
+async fn plan(
+    peers: &Devstack,
+    changed: &[(&'static str, String)],
+    arguments: &[&str],
+) -> Finished {
+    finish(variables(peers, changed), &[&["plan"], arguments].concat()).await
+}
+
+#[tokio::test]
+async fn a_plan_is_printed_for_people_and_programs_beside_the_daemon_and_its_tick_costs_no_more() {
+    let setup = Setup::many(&["anna", "ben"]).short_days();
+    let (peers, users) = start_peers(setup.peers, &setup.personas).await;
+    let no_claude = ("ANTHROPIC_API_KEY", String::new());
+    let first = plan(&peers, &[no_claude], &["--format", "json"]).await;
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    let first: Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(first["due"], json!(["persona.anna", "persona.ben"]));
+    assert_eq!((&first["expectedUsd"], &first["ceilingUsd"]), (&Value::Null, &json!(0.5)));
+    assert!(!peers.data_folder().exists(), "a plan makes nothing");
+
+    let daemon = Daemon::start(&peers, &[]).await;
+    let cost = tick(&daemon).await["costUsd"].as_f64().unwrap();
+    assert!(cost > 0.0 && cost <= 0.5, "{cost}");
+    for user in &users {
+        peers.auth.set_last_active_at(user, None).await;
+    }
+    let text = plan(&peers, &[("LOG_FORMAT", "json".into())], &[]).await;
+    assert_eq!((text.code, text.stderr.as_str()), (Some(0), ""));
+    let slot = "  2 would not run (slot-used): persona.anna, persona.ben\n";
+    assert!(text.stdout.starts_with(&format!("2 personas are due.\n{slot}\n")), "{}", text.stdout);
+    assert!(text.stdout.contains(" of BUDGET_DAILY_USD until "), "{}", text.stdout);
+
+    let small = |cap: &'static str| [("BUDGET_DAILY_USD", cap.to_owned())];
+    let used_up = plan(&peers, &small("0.0000001"), &[]).await;
+    assert_eq!((used_up.code, used_up.stderr.as_str()), (Some(5), ""));
+    assert!(used_up.stdout.contains("it is reached"), "{}", used_up.stdout);
+}
+
+#[tokio::test]
+async fn a_plan_without_an_answer_is_one_clear_line() {
+    let (peers, _) = start_peers(Default::default(), &[]).await;
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    for (changed, code, expected) in [
+        (("MANA_SERVICE_KEY", String::new()), 78, "MANA_SERVICE_KEY: must be set"),
+        (("PORT", "none".into()), 78, "PORT: "),
+        (
+            ("MANA_SERVICE_KEY", "another-key-of-a-service".into()),
+            1,
+            "is MANA_SERVICE_KEY the service's",
+        ),
+        (("MANA_AUTH_URL", format!("http://{closed}")), 1, "who is due is not known: "),
+    ] {
+        let name = changed.0;
+        let ended = plan(&peers, &[changed], &[]).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{name}");
+        assert!(
+            ended.stderr.contains(expected) && !ended.stderr.contains("another-key"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(plan(&peers, &[], &["now"]).await.code, Some(64));
 }

@@ -1,0 +1,146 @@
+//! Who runs in a tick that begins now, and who could run in one that begins a little later.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    domain::{Persona, Slot, Usd, WhyNotRun},
+    journal::{Journal, JournalError, RunRow},
+    runner::{
+        eligibility::{Barred, Barriers, Done, Fate, Resumption, done_for, unfinished_runs},
+        holds::Holds,
+    },
+};
+
+/// A time at which a tick may begin.
+struct Moment {
+    holds: Holds,
+    /// mana-auth's time.
+    server_time: Timestamp,
+}
+
+impl Moment {
+    fn slot(&self, persona: &Persona) -> Slot {
+        Slot::of(persona.cadence, self.server_time)
+    }
+}
+
+/// The due personas and the unfinished runs, and what decides about them.
+pub(super) struct Outlook<'a> {
+    config: &'a Config,
+    now: Timestamp,
+    /// Now, and the latest time at which the tick may begin.
+    moments: [Moment; 2],
+    nobody: Option<(WhyNotRun, String)>,
+    pub personas: Vec<Persona>,
+    /// The unfinished runs.
+    pub runs: Vec<RunRow>,
+    /// Ids of the personas with an unfinished run.
+    busy: HashSet<String>,
+    done: Done,
+}
+
+impl<'a> Outlook<'a> {
+    /// The outlook from `now` to `until`, if /due has answered with these personas at mana-auth's time `server_time`.
+    /// `nobody` says why no run may begin now.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(super) async fn new(
+        journal: &Journal,
+        config: &'a Config,
+        (now, until): (Timestamp, Timestamp),
+        (personas, server_time): (Vec<Persona>, Timestamp),
+        nobody: Option<(WhyNotRun, String)>,
+    ) -> Result<Self, JournalError> {
+        let held = journal.held_back().await?;
+        let wait = until.duration_since(now);
+        let moments = [(now, SignedDuration::ZERO), (until, wait)].map(|(at, wait)| Moment {
+            holds: Holds::new(Clock::manual(at), config.tick.run_backoff, held.clone()),
+            server_time: server_time.checked_add(wait).unwrap_or(Timestamp::MAX),
+        });
+        let runs = unfinished_runs(journal).await?;
+        let busy = runs.iter().map(|run| run.persona_id.clone()).collect();
+        let slots = moments.iter().flat_map(|it| personas.iter().map(|persona| it.slot(persona)));
+        let done = done_for(journal, slots).await?;
+        Ok(Self { config, now, moments, nobody, personas, runs, busy, done })
+    }
+
+    /// Why this persona would not run now.
+    pub(super) fn why_not(&self, persona: &Persona) -> Option<WhyNotRun> {
+        let [now, _] = &self.moments;
+        let Self { busy: unfinished, done, nobody, .. } = self;
+        let barriers = Barriers { holds: &now.holds, unfinished, done, nobody: nobody.as_ref() };
+        match barriers.why_not(&persona.user_id, &now.slot(persona))? {
+            Barred::Skipped { why, .. } => Some(why),
+            Barred::Away(_) => Some(WhyNotRun::Unfinished),
+        }
+    }
+
+    /// The unfinished runs that go on now, at most one of each persona, and the number of those that are closed.
+    pub(super) fn unfinished_now(&self) -> (Vec<&RunRow>, usize) {
+        let most = if self.nobody.is_some() { 0 } else { usize::MAX };
+        let resumption = self.resumption(&self.moments[0], most);
+        let (mut go_on, mut closed, mut taken) = (Vec::new(), 0, HashSet::new());
+        for run in &self.runs {
+            let fate = resumption.fate(run, go_on.len());
+            if fate == Fate::Waits || !taken.insert(&run.persona_id) {
+                continue;
+            }
+            match fate {
+                Fate::GoesOn => go_on.push(run),
+                _ => closed += 1,
+            }
+        }
+        (go_on, closed)
+    }
+
+    /// The most that each persona could cost in a tick that begins at any of the moments, by its id: a whole run, or
+    /// what its unfinished runs can still spend by `left_of`, if that is more.
+    pub(super) fn most(&self, left_of: impl Fn(&RunRow) -> Usd) -> HashMap<&str, Usd> {
+        let mut most = HashMap::<&str, Usd>::new();
+        for run in &self.runs {
+            let goes_on = |it| self.resumption(it, usize::MAX).fate(run, 0) == Fate::GoesOn;
+            if self.moments.iter().any(goes_on) {
+                let sum = most.entry(&run.persona_id).or_default();
+                *sum += left_of(run);
+            }
+        }
+        // A run that is closed frees its slot, so that its persona may begin another one.
+        let is_closed = |run: &&RunRow| {
+            let fate = |it| self.resumption(it, usize::MAX).fate(run, 0);
+            self.moments.iter().any(|it| matches!(fate(it), Fate::Closed(_)))
+        };
+        let (closed, open): (Vec<_>, Vec<_>) = self.runs.iter().partition(is_closed);
+        let ids = |runs: &[&RunRow]| runs.iter().map(|run| run.persona_id.clone()).collect();
+        let (closed, busy): (HashSet<String>, HashSet<String>) = (ids(&closed), ids(&open));
+        let mut done = self.done.clone();
+        done.values_mut().for_each(|personas| personas.retain(|id| !closed.contains(id)));
+        let is_free = |it: &Moment, persona: &Persona| {
+            let (holds, unfinished) = (&it.holds, &busy);
+            let barriers = Barriers { holds, unfinished, done: &done, nobody: None };
+            barriers.why_not(&persona.user_id, &it.slot(persona)).is_none()
+        };
+        for persona in &self.personas {
+            if self.moments.iter().any(|moment| is_free(moment, persona)) {
+                let sum = most.entry(persona.user_id.as_str()).or_default();
+                *sum = self.config.run.max_cost.max(*sum);
+            }
+        }
+        most
+    }
+
+    fn resumption<'m>(&'m self, moment: &'m Moment, most: usize) -> Resumption<'m> {
+        let max_age = self.config.journal.resume_max_age;
+        Resumption {
+            holds: &moment.holds,
+            most,
+            model: &self.config.claude.model,
+            max_age: max_age.try_into().unwrap_or(SignedDuration::MAX),
+            now: self.now,
+        }
+    }
+}
