@@ -19,7 +19,7 @@ mod test;
 
 pub use self::{
     effect::{Interval, difference, interval},
-    family::{benjamini_hochberg, holm, testable},
+    family::{benjamini_hochberg, holm, is_at_most, testable},
     histogram::{Histogram, MOST},
     noise::{Noise, deviation},
     power::Exposure,

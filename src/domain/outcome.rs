@@ -25,6 +25,13 @@ labels! {
     }
 }
 
+impl Outcome {
+    /// Whether the run ended before it could use anything of the product: at login, space or session.
+    pub fn is_locked_out(self) -> bool {
+        matches!(self, Self::Login | Self::Space | Self::Session)
+    }
+}
+
 labels! {
     /// Why a module that a persona used has no rating.
     pub UnratedWhy {

@@ -137,6 +137,9 @@ pub struct SideSummary {
     pub runs: usize,
     /// Of how many personas.
     pub personas: usize,
+    /// How many of the runs ended at login, space or session, and used nothing of the product. No fact shows them.
+    #[serde(skip)]
+    pub locked_out: usize,
 }
 
 /// A deployment of the product.

@@ -10,6 +10,11 @@ pub(super) fn mean(value: f64) -> f64 {
     rounded(value, 10.0)
 }
 
+/// A mean rating with one digit after the point, not below `value` but for its last bits.
+pub(super) fn mean_or_more(value: f64) -> f64 {
+    mean((value * 10.0 - 1e-9).ceil() / 10.0)
+}
+
 /// A p-value with six significant digits.
 pub(super) fn p(value: f64) -> f64 {
     // A number that was formatted is a number.

@@ -1,12 +1,21 @@
 //! Many tests at once: which of them can show anything, and which results are more than chance among so many.
 
+/// What p-values that are equal on paper may differ by in the last bits, as a share of them.
+const EQUAL: f64 = 1e-9;
+
+/// Whether `p` is at most `alpha`, as on paper.
+pub fn is_at_most(p: f64, alpha: f64) -> bool {
+    p <= alpha * (1.0 + EQUAL)
+}
+
 /// The positions of the tests that are kept: those whose smallest attainable p-value could be significant among them.
 /// The others could not be significant whatever happened, so they do not make the rest stricter (Tarone 1990;
 /// Gilbert 2005 for the procedures that follow).
 pub fn testable(smallest: &[f64], alpha: f64) -> Vec<usize> {
     let order = ascending(smallest);
     // How many could be significant if there were this number of tests.
-    let fit = |tests: usize| order.partition_point(|p| smallest[*p] <= alpha / tests as f64);
+    let fit =
+        |tests: usize| order.partition_point(|p| is_at_most(smallest[*p], alpha / tests as f64));
     let enough = (1..=smallest.len()).map(|tests| (tests, fit(tests))).find(|(k, fit)| fit <= k);
     let mut kept = order[..enough.map_or(0, |(_, fit)| fit)].to_vec();
     kept.sort_unstable();

@@ -13,8 +13,8 @@ const DROPPED: usize = 10;
 /// The mean of a chi-squared number of one degree of freedom below its 90 % quantile, 2.7055:
 /// P(χ²₃ < 2.7055) / 0.9.
 const MEAN_OF_REST: f64 = 0.623;
-/// Least variance of a comparison that says something about the noise.
-const LEAST_VARIANCE: f64 = 1.0;
+/// Least variance of a comparison that says something about the noise: 1, but for the last bits.
+const LEAST_VARIANCE: f64 = 1.0 - 1e-9;
 
 /// The noise floor λ: the factor by which the variance of differences exceeds that of exchangeable runs. At least 1.
 ///

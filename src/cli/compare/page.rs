@@ -12,8 +12,8 @@ use crate::{
 
 /// Longest version of a build, in characters.
 const VERSION: usize = 40;
-/// Longest description of a fact, in characters.
-const WHAT: usize = 44;
+/// Longest name of a tool or module, in characters.
+const PLACE: usize = 28;
 /// Longest id of a run or a deployment, in characters.
 const ID: usize = 36;
 /// Longest label of a persona, in characters.
@@ -43,8 +43,10 @@ pub(super) fn render(window: &Window, comparison: &Comparison) -> String {
 pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
     let Comparison { a, b, findings, .. } = comparison;
     let since = match &b.deployments[..] {
-        // Both sides may be days of the same build.
-        [build] if !a.deployments.contains(build) => format!("since {}", name(build)),
+        // Both sides may be days of the same build, and B may be the older one.
+        [build] if a.deployments.iter().all(|it| it.id != build.id && it.from <= build.from) => {
+            format!("since {}", name(build))
+        }
         _ => "on side B".to_owned(),
     };
     let count = |verdict| findings.iter().filter(|it| it.verdict == verdict).count();
@@ -65,6 +67,9 @@ pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
                 _ => "fewer than half of the personas of the smaller side ran on both sides",
             };
             format!("Not comparable: {why}")
+        }
+        Overall::NothingTestable if 2 * b.locked_out > b.runs => {
+            format!("Nothing testable {since}: {}", locked_out("B", b))
         }
         Overall::NothingTestable => {
             format!("Nothing testable {since}: none of {facts} has enough runs on both sides")
@@ -88,6 +93,15 @@ fn sides(page: &mut Page, Comparison { a, b, .. }: &Comparison) {
     let rows = [("A", a), ("B", b)].map(row);
     let columns = ["SIDE", "DEPLOYMENTS", "DAYS", ">RUNS", ">PERSONAS"];
     page.out.push_str(&table(columns, &rows));
+    for (side, of) in [("A", a), ("B", b)].into_iter().filter(|(_, of)| of.locked_out > 0) {
+        page.line(&format!("{}. No fact below shows them.", locked_out(side, of)));
+    }
+}
+
+/// How many runs of a side were kept out of the product.
+fn locked_out(side: &str, of: &SideSummary) -> String {
+    let of_runs = format!("{} of {} of side {side}", of.locked_out, counted(of.runs, "run"));
+    format!("{of_runs} ended at login, space or session and used nothing of the product")
 }
 
 fn name(build: &Build) -> String {
@@ -173,7 +187,7 @@ fn row(finding: &Finding) -> [String; 6] {
     });
     [
         finding.verdict.as_str().to_owned(),
-        cell(&what(finding), WHAT),
+        what(finding),
         value(finding.a),
         value(finding.b),
         effect,
@@ -191,9 +205,11 @@ fn size(fact: Fact, value: f64) -> String {
 
 fn what(finding: &Finding) -> String {
     let place = finding.tool.as_deref().or(finding.module.as_deref());
-    let place = place.unwrap_or("several modules");
+    let place = cell(place.unwrap_or("several modules"), PLACE);
+    let is_new = finding.verdict != Verdict::Better && finding.a.value.unwrap_or_default() == 0.0;
     match finding.fact {
-        Fact::Issue => format!("{place} has {}", finding.id),
+        Fact::Issue if is_new => format!("{place} has new {}", cell(&finding.id, ID)),
+        Fact::Issue => format!("{place} has {}", cell(&finding.id, ID)),
         Fact::Tool => format!("{place} fails"),
         Fact::DeadEnd => format!("{place} fails and does not recover"),
         Fact::Module => format!("tools of {place} fail"),

@@ -85,13 +85,9 @@ impl Changed {
             let (run, _) = of_persona.max_by_key(clearness)?;
             Some(Example { run: window.text(window.run(*run).id).to_owned() })
         };
-        let pairs = || {
-            flipped
-                .iter()
-                .map(|persona| [run(*persona, Side::A, !is_more), run(*persona, Side::B, is_more)])
-        };
-        // A persona that is only on B has no run before.
-        let pair = pairs().find(|[before, _]| before.is_some()).or_else(|| pairs().next());
+        let pair = flipped
+            .first()
+            .map(|persona| [run(*persona, Side::A, !is_more), run(*persona, Side::B, is_more)]);
         let [before, after] = pair.unwrap_or_default();
         let label = |persona: &u32| window.personas()[*persona as usize].label.clone();
         let mut personas: Vec<_> = flipped.iter().map(label).collect();
@@ -100,17 +96,22 @@ impl Changed {
     }
 }
 
-/// The personas for whom the fact changed in this direction, largest change first. Of an issue that no run of A hit,
-/// they need no run on A.
+/// The personas for whom the fact changed in this direction, largest change first. Only those with runs on both sides
+/// count, unless there are none: an issue that no run of A hit may be one of personas that have no such runs on A.
 fn flipped(fact: Fact, direction: Direction, strata: &[Stratum]) -> Vec<u32> {
-    let is_unknown_in_a = fact == Fact::Issue && strata.iter().all(|it| it.a.sum() == 0);
-    let change = |(persona, stratum): (u32, &Stratum)| {
-        let before = stratum.a.mean().or(is_unknown_in_a.then_some(0.0))?;
-        let change = stratum.b.mean()? - before;
-        let change = if fact.is_more(direction) { change } else { -change };
-        (change > 0.0).then_some((persona, change))
+    let changed = |before_without_a_run: Option<f64>| {
+        let change = |(persona, stratum): (u32, &Stratum)| {
+            let before = stratum.a.mean().or(before_without_a_run)?;
+            let change = stratum.b.mean()? - before;
+            let change = if fact.is_more(direction) { change } else { -change };
+            (change > 0.0).then_some((persona, change))
+        };
+        (0..).zip(strata).filter_map(change).collect::<Vec<_>>()
     };
-    let mut flipped: Vec<_> = (0..).zip(strata).filter_map(change).collect();
+    let mut flipped = changed(None);
+    if flipped.is_empty() && fact == Fact::Issue {
+        flipped = changed(Some(0.0));
+    }
     flipped.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     flipped.into_iter().map(|(persona, _)| persona).collect()
 }

@@ -10,7 +10,8 @@ use super::{
 use crate::{
     facts::{digits, window::Window},
     statistics::{
-        Exposure, Histogram, Noise, Stratum, benjamini_hochberg, deviation, holm, testable,
+        Exposure, Histogram, Noise, Stratum, benjamini_hochberg, deviation, holm, is_at_most,
+        testable,
     },
 };
 
@@ -28,7 +29,8 @@ pub(super) struct Judgement {
     /// Of shares and of ratings.
     pub(super) noise: [Noise; 2],
     pub(super) detectable: Pair,
-    /// Whether any change of any fact could have been seen.
+    /// Whether any change to the worse could have been seen: one of the tests could have shown it with these runs, or an
+    /// ordinary tool or rating could have become so much worse that one would.
     pub(super) is_testable: bool,
 }
 
@@ -79,13 +81,10 @@ pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judg
     let [worse, better] =
         [Direction::Worse, Direction::Better].map(|direction| family(&cases, noise, direction));
     let alpha = ALPHA / worse.iter().flatten().count().max(1) as f64;
-    let could_show = |case: &Case| {
-        let noise = noise[case.subject.fact().kind()];
-        case.measured.as_ref().is_some_and(|it| it.could_show(alpha, noise))
-    };
-    let is_testable =
-        worse.iter().chain(&better).any(Option::is_some) || cases.iter().any(could_show);
-    let detectable = if is_testable { detectable(&cases, noise, alpha) } else { Pair::default() };
+    let detectable = detectable(&cases, noise, alpha);
+    let is_testable = worse.iter().any(Option::is_some)
+        || detectable.share.is_some()
+        || detectable.rating.is_some();
     let facts = cases.into_iter().zip(worse.into_iter().zip(better));
     let facts = facts.map(|(case, families)| case.judged(families, alpha, noise)).collect();
     Judgement { facts, noise, detectable, is_testable }
@@ -135,7 +134,7 @@ impl Case {
             Direction::Better => (better, Verdict::Better),
         };
         let shows = |p: fn(InFamily) -> f64| {
-            fact.is_large(direction) && of_family.is_some_and(|it| p(it) <= ALPHA)
+            fact.is_large(direction) && of_family.is_some_and(|it| is_at_most(p(it), ALPHA))
         };
         let may_be_worse = direction == Direction::Worse && shows(|it| it.benjamini_hochberg);
         let verdict = if shows(|it| it.holm) {
@@ -174,7 +173,7 @@ fn detectable(cases: &[Case], noise: [Noise; 2], alpha: f64) -> Pair {
     };
     Pair {
         share: share().map(|share| digits::share(share.max(LEAST_SHARE))),
-        rating: rating().map(|rating| digits::mean(rating.max(LEAST_RATING))),
+        rating: rating().map(|rating| digits::mean_or_more(rating.max(LEAST_RATING))),
     }
 }
 

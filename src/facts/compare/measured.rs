@@ -10,9 +10,8 @@ pub(super) const LEAST_SHARE: f64 = 0.1;
 pub(super) const LEAST_RATING: f64 = 0.3;
 /// Differences that differ by less are equal: the last bits of a difference are those of its computation.
 const EQUAL: f64 = 1e-9;
-/// Least variance of a persona's ratings: that of rounding to a whole number. A few equal ratings do not show that the
-/// next one will be equal too.
-const LEAST_VARIANCE: f64 = 1.0 / 12.0;
+/// Least variance of a persona's ratings: if ratings that were all equal fall by 0.3, at least three of ten differ by 1.
+const LEAST_VARIANCE: f64 = LEAST_RATING * (1.0 - LEAST_RATING);
 /// Fewest personas for whom a fact changed, unless only one has it on both sides.
 const FEWEST_PERSONAS: usize = 2;
 
@@ -94,11 +93,6 @@ impl Measured {
     /// The mean of A.
     pub(super) fn mean_of_a(&self) -> f64 {
         self.a.mean().unwrap_or_default()
-    }
-
-    /// Whether the largest change that there is would have been seen: all runs of B have what no run of A has.
-    pub(super) fn could_show(&self, alpha: f64, noise: Noise) -> bool {
-        self.exposure.sees_rise(1.0, 0.0, alpha, noise)
     }
 
     /// Whether the smallest difference that a verdict needs would have been seen, if it were there.

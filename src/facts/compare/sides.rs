@@ -31,13 +31,13 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// A run with two deployments is on neither side, one without a deployment is not on B, and one that both sides
-    /// could have is on B.
+    /// A run with two deployments is on neither side, one that both sides could have is not on A, and one without a
+    /// deployment is not on B.
     pub(super) fn new(window: &Window, [a, b]: [Chosen; 2]) -> Self {
         let (is_of_a, is_of_b) = (belongs(window, a, b), belongs(window, b, a));
         let side = |run: &Run| match run.build() {
             _ if run.is_mixed() => None,
-            Some(_) if is_of_b(run) => Some(Side::B),
+            build if is_of_b(run) => build.map(|_| Side::B),
             _ => is_of_a(run).then_some(Side::A),
         };
         let of_run = window.runs().iter().map(side).collect();
@@ -111,6 +111,7 @@ impl Sides {
             to: runs().map(|run| run.day).max(),
             runs: runs().count(),
             personas: self.personas(window, side).len(),
+            locked_out: runs().filter(|run| run.outcome.is_locked_out()).count(),
         }
     }
 }

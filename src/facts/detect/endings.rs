@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{About, Detector, Finding, RunHit, Window};
 use crate::{
-    domain::Outcome,
+    domain::{Label, Outcome},
     facts::window::{Call, Name},
 };
 
@@ -72,10 +72,10 @@ fn last_call_if_failed(calls: &[Call], module: Name) -> Option<&Call> {
 /// Runs that ended at the login, at the space or at the session, if they are of at least 2 personas together. One
 /// friction for each of these ends.
 pub(super) fn locked_out(window: &Window) -> Vec<Finding> {
-    const ENDS: [Outcome; 3] = [Outcome::Login, Outcome::Space, Outcome::Session];
+    let ends = Outcome::ALL.iter().copied().filter(|outcome| outcome.is_locked_out());
     let ended =
         |outcome| window.runs_within().filter(move |run| window.run(*run).outcome == outcome);
-    if window.personas_of(ENDS.into_iter().flat_map(ended)) < 2 {
+    if window.personas_of(ends.clone().flat_map(ended)) < 2 {
         return Vec::new();
     }
     let at = |outcome| Finding {
@@ -84,5 +84,5 @@ pub(super) fn locked_out(window: &Window) -> Vec<Finding> {
         hits: ended(outcome).map(|run| RunHit::of_calls(run, Vec::new())).collect(),
         exposed: window.runs_within().collect(),
     };
-    ENDS.into_iter().map(at).filter(|finding| !finding.hits.is_empty()).collect()
+    ends.map(at).filter(|finding| !finding.hits.is_empty()).collect()
 }

@@ -149,7 +149,9 @@ fn without_a_difference_p_is_that_of_worse_and_what_would_have_been_seen_is_unch
         );
         assert_eq!(found.effect.map(|effect| effect.value), Some(0.0));
         assert!(found.personas.is_empty() && found.before.is_none() && found.after.is_none());
-        assert_eq!(comparison.verdict, Overall::NothingWorse);
+        // What fails in each run cannot become worse.
+        let overall = if fails { Overall::NothingTestable } else { Overall::NothingWorse };
+        assert_eq!(comparison.verdict, overall);
     }
 }
 
@@ -165,6 +167,25 @@ fn too_few_runs_are_undecided_and_nothing_is_testable_where_no_change_would_be_s
     assert_eq!(comparison.verdict, Overall::NothingTestable);
     assert_eq!(comparison.detectable, Pair::default());
     assert_eq!(verdict(&comparison, "tool:todo.add"), Verdict::Undecided);
+}
+
+#[test]
+fn a_p_value_that_is_the_limit_on_paper_counts_whatever_its_last_bits_are() {
+    // Each fact of the tool has p = 1/4 x 1/5 x 1/5 = .01, the smallest one attainable, and there are five facts.
+    let mut world = World::default();
+    world.deploy("D-2", "2", 11);
+    for (persona, before) in PERSONAS.into_iter().zip([3, 4, 4]) {
+        for on in 1..=before {
+            world.run(persona, on, [ok("todo.add")]);
+            world.rate("todo", 5, "", &[1]);
+        }
+        world.run(persona, 11, [failed("todo.add", "F-1")]).deployment = Some("D-2".to_owned());
+        world.rate("todo", 1, "", &[1]);
+    }
+    let comparison = latest(&world);
+    let found = finding(&comparison, "tool:todo.add");
+    assert_eq!((found.p, found.p_adjusted), (Some(0.01), Some(0.05)));
+    assert_eq!(comparison.verdict, Overall::Worse);
 }
 
 #[test]
