@@ -87,9 +87,7 @@ fn run() -> Result<ExitCode, Failure> {
 async fn plan(asked: &cli::Plan) -> Result<ExitCode, Failure> {
     let plan = plan_tick(&Config::for_plan_from_env()?, &Clock::system()).await;
     let plan = plan.map_err(|error| match error {
-        PlanError::Journal(JournalError::Unfit { .. } | JournalError::Newer { .. }) => {
-            failure(EX_CONFIG, error)
-        }
+        PlanError::Journal(JournalError::Unfit { .. }) => failure(EX_CONFIG, error),
         _ => failure(1, error),
     })?;
     Ok(cli::print_plan(&plan, asked))

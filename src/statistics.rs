@@ -24,5 +24,5 @@ pub use self::{
     noise::{Noise, deviation},
     power::Exposure,
     stratum::Stratum,
-    test::{MOST_EXACT, Tail, Test, test},
+    test::{MOST_EXACT, Tail, Test, of_full_change, test},
 };

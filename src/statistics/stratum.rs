@@ -23,6 +23,13 @@ impl Stratum {
         if a + b > 0.0 { a * b / (a + b) } else { 0.0 }
     }
 
+    /// In how many ways B's runs could be chosen from the persona's runs; infinite if a number cannot hold it.
+    pub(super) fn choices(&self) -> f64 {
+        let [a, b] = [self.a.runs(), self.b.runs()];
+        let few = a.min(b);
+        (1..=few).map(|n| f64::from(a + b - few + n) / f64::from(n)).product()
+    }
+
     /// The distribution of the sum of B's values if B were any of the persona's runs, as many as it has.
     pub(super) fn sum_of_b(&self) -> Distribution {
         let (all, drawn) = (self.a.plus(&self.b), self.b.runs());
@@ -76,6 +83,13 @@ impl Stratum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_choices_are_the_binomial_coefficient() {
+        assert!((Stratum::of(&[1; 28], &[0; 7]).choices() - 6_724_520.0).abs() < 1e-6, "C(35, 7)");
+        assert_eq!(Stratum::of(&[1, 1], &[0]).choices(), 3.0);
+        assert_eq!(Stratum::of(&[1], &[]).choices(), 1.0);
+    }
 
     #[test]
     fn extremes_are_the_sums_of_the_smallest_and_of_the_largest_values() {

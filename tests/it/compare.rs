@@ -122,7 +122,7 @@ async fn a_tool_that_broke_with_the_deployment_is_worse() {
     for part in [
         "2026-10-05 to 2026-11-01",
         "model since 2026-11-04",
-        "todo.list has F-AAAA",
+        "todo.list has new F-AAAA",
         "0 % of 168",
         "50 % of 42",
         "for anna, ben, cleo, +3",

@@ -19,6 +19,9 @@ use crate::{
 const ALPHA: f64 = 0.05;
 /// Fewest runs that hit an issue which no run of A hit.
 const FEWEST_HITS: u32 = 3;
+/// How many facts a tool that becomes worse adds to those that are tested: an issue, the tool, its dead ends and its
+/// module.
+const OF_ONE_CHANGE: usize = 4;
 /// So many weeks before a deployment, and each smaller number of them, are compared with the week before them.
 const WEEKS: i128 = 3;
 
@@ -29,8 +32,8 @@ pub(super) struct Judgement {
     /// Of shares and of ratings.
     pub(super) noise: [Noise; 2],
     pub(super) detectable: Pair,
-    /// Whether any change to the worse could have been seen: one of the tests could have shown it with these runs, or an
-    /// ordinary tool or rating could have become so much worse that one would.
+    /// Whether any change to the worse could have been seen: a test could have shown it with these values, or would have
+    /// shown it if all runs of B had what no run of A has.
     pub(super) is_testable: bool,
 }
 
@@ -80,11 +83,13 @@ pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judg
     let noise = deviations.map(Noise::of);
     let [worse, better] =
         [Direction::Worse, Direction::Better].map(|direction| family(&cases, noise, direction));
-    let alpha = ALPHA / worse.iter().flatten().count().max(1) as f64;
-    let detectable = detectable(&cases, noise, alpha);
-    let is_testable = worse.iter().any(Option::is_some)
-        || detectable.share.is_some()
-        || detectable.rating.is_some();
+    let alpha = ALPHA / (worse.iter().flatten().count() + OF_ONE_CHANGE) as f64;
+    let could_show = |case: &Case| {
+        let noise = noise[case.subject.fact().kind()];
+        case.measured.as_ref().is_some_and(|it| is_at_most(noise.without(it.of_full_change), alpha))
+    };
+    let is_testable = worse.iter().any(Option::is_some) || cases.iter().any(could_show);
+    let detectable = if is_testable { detectable(&cases, noise, alpha) } else { Pair::default() };
     let facts = cases.into_iter().zip(worse.into_iter().zip(better));
     let facts = facts.map(|(case, families)| case.judged(families, alpha, noise)).collect();
     Judgement { facts, noise, detectable, is_testable }

@@ -2,7 +2,8 @@
 
 use super::Fact;
 use crate::statistics::{
-    Exposure, Histogram, Interval, Noise, Stratum, Tail, Test, difference, interval, test,
+    Exposure, Histogram, Interval, Noise, Stratum, Tail, Test, difference, interval,
+    of_full_change, test,
 };
 
 /// The smallest difference that a verdict needs: of a share of runs, and of a mean rating.
@@ -26,6 +27,8 @@ pub(super) struct Measured {
     pub(super) difference: f64,
     pub(super) interval: Option<Interval>,
     pub(super) exposure: Exposure,
+    /// The p-value if all runs of B had what no run of A has.
+    pub(super) of_full_change: f64,
     /// The variance of a rating within its persona and side.
     pub(super) variance: f64,
     personas: usize,
@@ -57,6 +60,7 @@ impl Measured {
             difference: difference(&both)?,
             interval: interval(&both, seed),
             exposure: Exposure::of(&both)?,
+            of_full_change: of_full_change(&both),
             variance: variance_within(&both).max(LEAST_VARIANCE),
             personas: both.len(),
             more: changes().filter(|change| *change > 0.0).count(),
