@@ -40,7 +40,7 @@ pub use facts::{
     DeploymentRow, DeploymentSource, HaltKind, History, Searched, TIME_ZONE, TickFacts,
     persona_line,
 };
-pub use ledger::{Booking, Books, Cap, NoRoom, Spending};
+pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
 pub use outbox::{Post, PostKey, PostKind};
 pub(crate) use runs::CANCELLED;
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};

@@ -73,7 +73,7 @@ fn money(plan: &Plan, page: &mut Page) {
             Some(p90)
         }
         None => {
-            page.line("expected  not known: no run has ended yet");
+            page.line("expected  not known: no run has reached the model yet");
             None
         }
     };
@@ -111,7 +111,8 @@ mod tests {
     fn plan() -> Plan {
         let persona = |label: &str, why_not| DuePersona { label: label.into(), why_not };
         let at = |time: &str| time.parse().unwrap();
-        let cap = |name, left, is_reached, until| CapLeft { name, left, is_reached, until };
+        let limit = usd(5.0);
+        let cap = |name, left, is_reached, until| CapLeft { name, limit, left, is_reached, until };
         Plan {
             due: vec![
                 persona("anna", None),

@@ -70,6 +70,8 @@ impl Sum for Expected {
 pub struct CapLeft {
     /// The variable that sets the cap.
     pub name: &'static str,
+    /// The cap.
+    pub limit: Usd,
     /// What is neither spent nor reserved under the cap.
     pub left: Usd,
     /// Whether no run begins before the period of the cap ends.
@@ -159,6 +161,7 @@ mod tests {
         let persona = |label: &str, why_not| DuePersona { label: label.into(), why_not };
         let cap = |name, left| CapLeft {
             name,
+            limit: usd(5.0),
             left: usd(left),
             is_reached: false,
             until: Timestamp::MAX,

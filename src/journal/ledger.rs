@@ -68,8 +68,19 @@ pub struct Books {
     pub month: Usd,
     /// By each persona on the day (UTC), by its id. A persona that has spent nothing is missing.
     pub personas: HashMap<String, Usd>,
-    /// By each unfinished run, by its id, with the body of its last step. A body of more than 200 characters is cut.
-    pub unfinished: HashMap<String, (Usd, String)>,
+    /// By each unfinished run, by its id.
+    pub unfinished: HashMap<String, UnfinishedBooks>,
+}
+
+/// What an unfinished run has spent and reserved.
+#[derive(Clone, Debug, Default)]
+pub struct UnfinishedBooks {
+    /// The sum of both.
+    pub booked: Usd,
+    /// The beginning of the body of its last step: the step that reserves money is short.
+    pub last_step: String,
+    /// Whether the run has begun a tool call.
+    pub has_called: bool,
 }
 
 /// The scope (the fleet or a persona) and the period (a day or a month) of an account.
@@ -193,10 +204,11 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn books(&self, now: Timestamp) -> Result<Books> {
-        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount, NULL AS step FROM ledger \
-             WHERE period = $1 OR (period = $2 AND scope = $3) \
+        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount, NULL AS step, 0 AS called \
+             FROM ledger WHERE period = $1 OR (period = $2 AND scope = $3) \
              UNION ALL SELECT id, NULL, spent, (SELECT SUBSTR(body, 1, 200) FROM steps \
-             WHERE run_id = runs.id ORDER BY number DESC LIMIT 1) FROM runs \
+             WHERE run_id = runs.id ORDER BY number DESC LIMIT 1), (SELECT COUNT(*) FROM steps \
+             WHERE run_id = runs.id AND body LIKE '{\"calling\"%') FROM runs \
              WHERE state IN ('running', 'rating_owed')";
         let [day, month] = periods(now);
         let values = vec![text(&day), text(&month), text(FLEET)];
@@ -209,8 +221,12 @@ impl Journal {
                 (None, Ok(period)) if period == day => books.day = amount,
                 (None, Ok(_)) => books.month = amount,
                 (_, Err(_)) => {
-                    let step = row.text("step").unwrap_or_default();
-                    drop(books.unfinished.insert(scope, (amount, step)));
+                    let books_of_run = UnfinishedBooks {
+                        booked: amount,
+                        last_step: row.text("step").unwrap_or_default(),
+                        has_called: row.number("called") > Some(0),
+                    };
+                    drop(books.unfinished.insert(scope, books_of_run));
                 }
             }
         }

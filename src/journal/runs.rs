@@ -286,7 +286,7 @@ impl Journal {
         let sql = "SELECT persona_id, spent FROM (SELECT persona_id, spent, ROW_NUMBER() OVER \
              (PARTITION BY persona_id ORDER BY started_at DESC, id DESC) AS place FROM runs \
              WHERE state NOT IN ('running', 'rating_owed') \
-             AND (outcome NOT IN ('login', 'space', 'session') OR outcome IS NULL AND spent > 0)) \
+             AND (spent > 0 OR outcome NOT IN ('login', 'space', 'session', 'cost'))) \
              AS latest WHERE place <= $1 ORDER BY persona_id, place";
         let mut costs = HashMap::<_, Vec<_>>::new();
         for row in self.rows("read the costs of runs", sql, vec![number(most)]).await? {

@@ -10,6 +10,7 @@ use tokio::sync::{self, watch};
 use crate::{
     clock::Clock,
     config::BudgetConfig,
+    domain::Usd,
     journal::{BUDGETS, BudgetReached, Cap, Journal, JournalError},
 };
 
@@ -109,7 +110,7 @@ impl Budget {
         // The month never ends before the day.
         let last = [Cap::Monthly, Cap::Daily].into_iter().find_map(|cap| self.reached_now(cap));
         let BudgetReached { variable, limit, until } = last?;
-        Some(format!("{variable} ({limit}) is used up; the next run begins after {until}"))
+        Some(used_up(&variable, limit, until))
     }
 
     /// The entry of this cap, if the fleet has reached it in the current period, with the current limit. An
@@ -158,6 +159,11 @@ impl Budget {
     }
 }
 
+/// Says that no run begins because this cap is used up.
+pub(super) fn used_up(variable: &str, limit: Usd, until: Timestamp) -> String {
+    format!("{variable} ({limit}) is used up; the next run begins after {until}")
+}
+
 /// The end of the current period of a cap: the next day or month in UTC.
 pub(super) fn end_of_period(cap: Cap, now: Timestamp) -> Timestamp {
     let today = now.to_zoned(TimeZone::UTC);
@@ -176,7 +182,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::Usd;
 
     const DAY: Duration = Duration::from_secs(86_400);
 

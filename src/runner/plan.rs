@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     admission::{Found, Hindrance},
-    budget::Budget,
+    budget::{Budget, used_up},
     control::Control,
     tick::{DUE_LIMIT, PATIENCE},
 };
@@ -27,7 +27,7 @@ use crate::{
     clients::personas::Due,
     clock::Clock,
     config::Config,
-    domain::{DuePersona, Expected, Plan, Usd},
+    domain::{CapLeft, DuePersona, Expected, Plan, Usd},
     journal::{HaltKind, Journal, JournalError},
 };
 
@@ -48,6 +48,8 @@ pub(crate) async fn plan(
 ) -> Result<Plan, JournalError> {
     let now = clock.now();
     let valid_until = after(now, VALID_FOR);
+    // A tick knows who is due some time after its begin.
+    let latest = after(valid_until, PATIENCE + DUE_LIMIT);
     let rows = due.rows.len();
     let mut seen = HashSet::new();
     let personas = due.rows.into_iter().flatten();
@@ -55,16 +57,19 @@ pub(crate) async fn plan(
     let unusable = rows - personas.len();
 
     let budget = Budget::load(&config.budget, journal, clock.clone()).await?;
-    let hindrance = hindrance(journal, config, clock, &budget).await?;
-    let nobody = hindrance.as_ref().and_then(|it| Some((it.why_not_run()?, it.to_string())));
     // Read before the runs, so that what a run spends in between counts as not spent yet.
-    let accounts = Accounts { config, books: journal.books(now).await? };
-    let times = (now, valid_until);
+    let books = journal.books(now).await?;
+    let accounts = Accounts { config, books, is_live: Journal::is_in_use(&config.journal.folder) };
+    let caps = accounts.caps(&budget, now);
+    let hindrance = hindrance(journal, config, clock, &caps).await?;
+    let nobody = hindrance.as_ref().and_then(|it| Some((it.why_not_run()?, it.to_string())));
+    let times = (now, latest);
     let outlook = Outlook::new(journal, config, times, (personas, due.server_time), nobody).await?;
 
-    let most = outlook.most(|run| accounts.left_of(run));
-    let to = after(valid_until, longest_tick(config, most.len()));
+    let most = outlook.most(&accounts);
+    let to = after(latest, longest_tick(config, most.len()));
     let ceiling = accounts.ceiling(Span { from: now, to }, &most);
+    let wanted = most.values().copied().sum();
 
     let usual = Usual::of(journal.latest_costs(LAST_RUNS).await?);
     let (go_on, closed) = outlook.unfinished_now();
@@ -83,10 +88,11 @@ pub(crate) async fn plan(
         unusable,
         go_on: go_on.len(),
         closed,
-        expected: usual.fleet.map(|_| expected.at_most(ceiling)),
+        // The caps of the fleet do not lower what the runs want: whether it is more than they have left is the question.
+        expected: usual.fleet.map(|_| expected.at_most(wanted)),
         ceiling,
         valid_until,
-        caps: accounts.caps(&budget, now),
+        caps,
     })
 }
 
@@ -95,25 +101,26 @@ async fn hindrance(
     journal: &Journal,
     config: &Config,
     clock: &Clock,
-    budget: &Budget,
+    caps: &[CapLeft],
 ) -> Result<Option<Hindrance>, JournalError> {
     let control = Control::load(journal.clone(), clock.clone(), config.tick.paused).await?;
+    // The month never ends before the day.
+    let reached = caps.iter().filter(|cap| cap.is_reached).max_by_key(|cap| cap.until);
     let is_stopped = journal.is_halted(HaltKind::ModelStopped).await?;
     let found = Found {
         model_stopped: is_stopped.then(|| Hindrance::ModelStopped("/health says why".into())),
-        budget: budget.exhausted().map(Hindrance::Budget),
+        budget: reached.map(|cap| Hindrance::Budget(used_up(cap.name, cap.limit, cap.until))),
         paused: control.paused().map(Hindrance::Paused),
         ..Found::default()
     };
     Ok(found.ranked().next())
 }
 
-/// The longest time from the begin of a tick to its last model request, if it has this many runs.
+/// The longest time from the first run of a tick to its last model request, if it has this many runs.
 fn longest_tick(config: &Config, runs: usize) -> Duration {
     let rounds = runs.div_ceil(config.tick.concurrency);
     let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
-    let runs = config.run.timeout.saturating_mul(rounds);
-    runs.saturating_add(DUE_LIMIT + PATIENCE)
+    config.run.timeout.saturating_mul(rounds)
 }
 
 fn after(time: Timestamp, wait: Duration) -> Timestamp {

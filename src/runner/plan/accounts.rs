@@ -8,7 +8,7 @@ use crate::{
     agent::step::Step,
     config::Config,
     domain::{CapLeft, Usd},
-    journal::{Books, Cap, RunRow},
+    journal::{Books, Cap, RunRow, UnfinishedBooks},
     runner::budget::{Budget, end_of_period},
 };
 
@@ -16,22 +16,29 @@ use crate::{
 pub(super) struct Accounts<'a> {
     pub config: &'a Config,
     pub books: Books,
+    /// Whether a daemon is running, which may give back what it has reserved for a request.
+    pub is_live: bool,
 }
 
 impl Accounts<'_> {
-    /// What an unfinished run may still spend. If a request is under way, its reservation may be given back.
+    /// What an unfinished run may still spend.
     pub(super) fn left_of(&self, run: &RunRow) -> Usd {
         // A run that is not in the books has begun after they were read.
-        let (spent, step) =
-            self.books.unfinished.get(&run.id.to_string()).cloned().unwrap_or_default();
-        self.config.run.max_cost.saturating_sub(spent.saturating_sub(reserved(&step)))
+        let run = self.books.unfinished.get(&run.id.to_string()).cloned().unwrap_or_default();
+        let booked = run.booked.saturating_sub(self.may_come_back(&run));
+        self.config.run.max_cost.saturating_sub(booked)
+    }
+
+    /// Whether an unfinished run that fails leaves nothing behind, so that its slot is free again.
+    pub(super) fn leaves_nothing(&self, run: &RunRow) -> bool {
+        let has_called = |run: &UnfinishedBooks| run.has_called;
+        !self.books.unfinished.get(&run.id.to_string()).is_some_and(has_called)
     }
 
     /// The most that can be spent in the time `span`, if each persona spends no more than the amount in `most`.
     pub(super) fn ceiling(&self, span: Span, most: &HashMap<&str, Usd>) -> Usd {
         let (caps, books) = (&self.config.budget, &self.books);
-        // The money that requests under way may give back.
-        let reserved: Usd = books.unfinished.values().map(|(_, step)| reserved(step)).sum();
+        let reserved: Usd = books.unfinished.values().map(|run| self.may_come_back(run)).sum();
         let room = |cap: Cap, booked| span.room(cap, cap.of(caps), booked, reserved);
         let of_persona = |(id, most): (&&str, &Usd)| {
             let booked = books.personas.get(*id).copied().unwrap_or_default();
@@ -41,25 +48,32 @@ impl Accounts<'_> {
         sum.min(room(Cap::Daily, books.day)).min(room(Cap::Monthly, books.month))
     }
 
+    /// The money that is reserved for the request of a run that is under way.
+    fn may_come_back(&self, run: &UnfinishedBooks) -> Usd {
+        match serde_json::from_str(&run.last_step) {
+            Ok(Step::Asking { reserved }) if self.is_live => reserved,
+            _ => Usd::ZERO,
+        }
+    }
+
     /// What the fleet's caps have left, the least first.
     pub(super) fn caps(&self, budget: &Budget, now: Timestamp) -> Vec<CapLeft> {
         let booked = [(Cap::Daily, self.books.day), (Cap::Monthly, self.books.month)];
         let left = |(cap, booked): (Cap, Usd)| {
-            let left = cap.of(&budget.caps)?.saturating_sub(booked);
+            let limit = cap.of(&budget.caps)?;
+            let left = limit.saturating_sub(booked);
             let is_reached = left == Usd::ZERO || budget.reached_now(cap).is_some();
-            Some(CapLeft { name: cap.as_str(), left, is_reached, until: end_of_period(cap, now) })
+            Some(CapLeft {
+                name: cap.as_str(),
+                limit,
+                left,
+                is_reached,
+                until: end_of_period(cap, now),
+            })
         };
         let mut caps: Vec<_> = booked.into_iter().filter_map(left).collect();
         caps.sort_by_key(|cap| cap.left);
         caps
-    }
-}
-
-/// The money that is reserved for the request under way, if the last step of a run announces one.
-fn reserved(last_step: &str) -> Usd {
-    match serde_json::from_str(last_step) {
-        Ok(Step::Asking { reserved }) => reserved,
-        _ => Usd::ZERO,
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::accounts::Accounts;
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{Persona, Slot, Usd, WhyNotRun},
+    domain::{Persona, RunState, Slot, Usd, WhyNotRun},
     journal::{Journal, JournalError, RunRow},
     runner::{
         eligibility::{Barred, Barriers, Done, Fate, Resumption, done_for, unfinished_runs},
@@ -37,7 +38,7 @@ pub(super) struct Outlook<'a> {
     nobody: Option<(WhyNotRun, String)>,
     pub personas: Vec<Persona>,
     /// The unfinished runs.
-    pub runs: Vec<RunRow>,
+    runs: Vec<RunRow>,
     /// Ids of the personas with an unfinished run.
     busy: HashSet<String>,
     done: Done,
@@ -98,39 +99,45 @@ impl<'a> Outlook<'a> {
         (go_on, closed)
     }
 
-    /// The most that each persona could cost in a tick that begins at any of the moments, by its id: a whole run, or
-    /// what its unfinished runs can still spend by `left_of`, if that is more.
-    pub(super) fn most(&self, left_of: impl Fn(&RunRow) -> Usd) -> HashMap<&str, Usd> {
+    /// The most that each persona could cost in a tick that begins at any of the moments, by its id. That is what
+    /// `accounts` leaves to its unfinished runs that go on, and a whole run if the persona may begin one: the daemon may
+    /// have gone on with the unfinished runs before the tick.
+    pub(super) fn most(&self, accounts: &Accounts<'_>) -> HashMap<&str, Usd> {
         let mut most = HashMap::<&str, Usd>::new();
+        // Personas whose slot is free again if their unfinished run is closed or fails.
+        let mut may_fail = HashSet::new();
         for run in &self.runs {
-            let goes_on = |it| self.resumption(it, usize::MAX).fate(run, 0) == Fate::GoesOn;
-            if self.moments.iter().any(goes_on) {
-                let sum = most.entry(&run.persona_id).or_default();
-                *sum += left_of(run);
+            let fate = |it| self.resumption(it, usize::MAX).fate(run, 0);
+            if self.moments.iter().any(|it| fate(it) == Fate::GoesOn) {
+                *most.entry(&run.persona_id).or_default() += accounts.left_of(run);
+            }
+            if run.state == RunState::Running && accounts.leaves_nothing(run) {
+                may_fail.insert(&run.persona_id);
             }
         }
-        // A run that is closed frees its slot, so that its persona may begin another one.
-        let is_closed = |run: &&RunRow| {
-            let fate = |it| self.resumption(it, usize::MAX).fate(run, 0);
-            self.moments.iter().any(|it| matches!(fate(it), Fate::Closed(_)))
-        };
-        let (closed, open): (Vec<_>, Vec<_>) = self.runs.iter().partition(is_closed);
-        let ids = |runs: &[&RunRow]| runs.iter().map(|run| run.persona_id.clone()).collect();
-        let (closed, busy): (HashSet<String>, HashSet<String>) = (ids(&closed), ids(&open));
-        let mut done = self.done.clone();
-        done.values_mut().for_each(|personas| personas.retain(|id| !closed.contains(id)));
-        let is_free = |it: &Moment, persona: &Persona| {
-            let (holds, unfinished) = (&it.holds, &busy);
-            let barriers = Barriers { holds, unfinished, done: &done, nobody: None };
-            barriers.why_not(&persona.user_id, &it.slot(persona)).is_none()
-        };
+        let mut free_again = self.done.clone();
+        free_again.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
+        let max_cost = self.config.run.max_cost;
         for persona in &self.personas {
-            if self.moments.iter().any(|moment| is_free(moment, persona)) {
-                let sum = most.entry(persona.user_id.as_str()).or_default();
-                *sum = self.config.run.max_cost.max(*sum);
+            let sum = most.entry(persona.user_id.as_str()).or_default();
+            if self.may_begin(persona, &self.done) {
+                *sum += max_cost;
+            } else if self.may_begin(persona, &free_again) {
+                *sum = max_cost.max(*sum);
             }
         }
         most
+    }
+
+    /// Whether this persona may begin a run at any of the moments, if its unfinished runs have come to their end and
+    /// these personas have used their slots.
+    fn may_begin(&self, persona: &Persona, done: &Done) -> bool {
+        let unfinished = HashSet::new();
+        self.moments.iter().any(|it| {
+            let barriers =
+                Barriers { holds: &it.holds, unfinished: &unfinished, done, nobody: None };
+            barriers.why_not(&persona.user_id, &it.slot(persona)).is_none()
+        })
     }
 
     fn resumption<'m>(&'m self, moment: &'m Moment, most: usize) -> Resumption<'m> {

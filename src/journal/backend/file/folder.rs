@@ -162,6 +162,18 @@ pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)
 }
 
+impl Journal {
+    /// Whether a daemon uses the journal in `folder`, as far as this process may know: if the lock file cannot be
+    /// opened, one may.
+    pub fn is_in_use(folder: &Path) -> bool {
+        // The lock is given back at once, and a daemon that starts in this moment tries again.
+        match File::open(folder.join(LOCK_NAME)) {
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
 /// Locks the lock file. The system releases the lock when the process ends, even after a kill -9.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_NAME);
