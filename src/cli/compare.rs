@@ -22,8 +22,6 @@ use crate::{
 const WORSE: u8 = 3;
 /// Exit code with `--strict` if there is no comparison.
 const NO_COMPARISON: u8 = 4;
-/// All days: each run may be on a side.
-const EVER: Days = Days::Last(100_000);
 
 /// The comparison of two sides of an export.
 pub(super) fn of_export(file: &Path, asked: &Compare) -> Result<Answer, CliError> {
@@ -36,7 +34,7 @@ pub(super) async fn of_journal(journal: &Journal, asked: &Compare) -> Result<Ans
 }
 
 fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {
-    let window = facts.finish(EVER)?;
+    let window = facts.finish(Days::All)?;
     let comparison = compare(&window, asked.a.as_deref(), asked.b.as_deref())?;
     let text = match asked.format {
         Format::Text => page::render(&window, &comparison),

@@ -38,6 +38,7 @@ pub(super) async fn of_journal(journal: &Journal, asked: &Frictions) -> Result<S
 async fn days_with_calls(journal: &Journal, days: Days) -> Result<(Date, Date), CliError> {
     Ok(match days {
         Days::Between(from, to) => (from, to),
+        Days::All => (Date::MIN, Date::MAX),
         Days::Last(count) => {
             let zone = journal.time_zone().await?;
             let newest = journal.newest_fact().await?.unwrap_or_default();

@@ -185,6 +185,12 @@ pub struct Finding {
     pub before: Option<Example>,
     /// A run of the same persona after the change.
     pub after: Option<Example>,
+    /// The label of the persona of both runs.
+    #[serde(skip)]
+    pub shown_by: Option<String>,
+    /// Whether it is an issue that no run of A hit.
+    #[serde(skip)]
+    pub is_new: bool,
 }
 
 /// A share of runs, or a mean rating.

@@ -37,6 +37,8 @@ pub enum Days {
     Last(u32),
     /// From the first to the last of these days, both inclusive.
     Between(Date, Date),
+    /// All days up to the newest one.
+    All,
 }
 
 /// Why there is no such window.
@@ -65,6 +67,7 @@ impl Days {
                 let first = |newest: Date| newest.saturating_sub(jiff::Span::new().days(count - 1));
                 Ok(newest.map_or((Date::MAX, Date::MIN), |newest| (first(newest), newest)))
             }
+            Self::All => Ok((Date::MIN, newest.unwrap_or(Date::MAX))),
             Self::Between(from, to) if from > to => Err(ImpossibleWindow::Reversed(from, to)),
             Self::Between(from, to) => Ok((from, to)),
         }

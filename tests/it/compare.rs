@@ -122,13 +122,14 @@ async fn a_tool_that_broke_with_the_deployment_is_worse() {
     for part in [
         "2026-10-05 to 2026-11-01",
         "model since 2026-11-04",
-        "todo.list has new F-AAAA",
+        "todo.list has F-AAAA, not hit on A",
         "0 % of 168",
         "50 % of 42",
         "for anna, ben, cleo, +3",
-        &format!("before: {}, after: {}", run("before"), run("after")),
+        &format!(" before: {}\n", run("before")),
+        &format!(" after: {}\n", run("after")),
         "Noise floor: unknown (shares)",
-        "Smallest change to the worse that would have been seen: ",
+        "points of runs of an ordinary tool, ",
     ] {
         assert!(stdout.contains(part), "{part} in {stdout}");
     }
@@ -169,10 +170,33 @@ async fn what_cannot_be_told_fails_only_where_that_was_asked_for() {
             let Finished { code, stdout, stderr } = compare(&file, arguments).await;
             assert_eq!(code, Some(expected), "{stdout}");
             assert!(stdout.starts_with(first), "{stdout}");
-            assert!(stdout.contains("would have been seen: none"), "{stdout}");
+            let is_testable = stdout.contains("  no change of an ordinary tool, no change of");
+            assert_eq!(is_testable, verdict == "nothing-testable", "{stdout}");
             let remark = format!("mana-persona-runner: {}\n", stdout.lines().next().unwrap());
             assert_eq!(stderr, remark);
         }
+    }
+}
+
+#[tokio::test]
+async fn personas_that_are_kept_out_of_the_product_are_told_of_in_the_first_line() {
+    for kept_out in [4, 6] {
+        let mut lines = world(&TWO_BUILDS, 0..35, NEVER, "");
+        let is_out = |id: &Value| {
+            let id = id.as_str().unwrap();
+            id > "run-28" && PERSONAS.len() - 1 - (id.as_bytes()[7] - b'0') as usize >= 6 - kept_out
+        };
+        lines.retain(|line| !line["run"].is_string() || !is_out(&line["run"]));
+        for run in lines.iter_mut().filter(|line| line["kind"] == "run" && is_out(&line["id"])) {
+            run["outcome"] = json!("login");
+        }
+        let stdout = compare(&FactsFile::of_lines(&lines), &[]).await.stdout;
+        let first = stdout.lines().next().unwrap();
+        let told =
+            format!("{} of 42 runs of side B ended at login, space or session", 7 * kept_out);
+        assert!(first.contains(&told), "{first}");
+        let head = if kept_out == 6 { "Nothing testable " } else { "Nothing worse " };
+        assert!(first.starts_with(head), "{first}");
     }
 }
 

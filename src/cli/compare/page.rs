@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use crate::{
     cli::text::{Page, cell, counted, table},
     facts::{
-        compare::{Build, Comparison, Fact, Finding, Overall, Pair, SideSummary, Value, Verdict},
+        compare::{
+            Build, Comparison, Example, Fact, Finding, Overall, SideSummary, Value, Verdict,
+        },
         window::Window,
     },
 };
@@ -14,8 +16,10 @@ use crate::{
 const VERSION: usize = 40;
 /// Longest name of a tool or module, in characters.
 const PLACE: usize = 28;
-/// Longest id of a run or a deployment, in characters.
+/// Longest id of an issue or a deployment, in characters.
 const ID: usize = 36;
+/// Longest id of a run, in characters. It must be whole for `show`.
+const RUN: usize = 72;
 /// Longest label of a persona, in characters.
 const LABEL: usize = 24;
 /// How many builds of a side, and how many personas of a finding, are named.
@@ -51,11 +55,16 @@ pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
     };
     let count = |verdict| findings.iter().filter(|it| it.verdict == verdict).count();
     let facts = counted(findings.len(), "fact");
+    // A share that grew. No fact shows such runs.
+    let but = match b.locked_out * a.runs > a.locked_out * b.runs {
+        true => format!(", but {}", locked_out("B", b)),
+        false => String::new(),
+    };
     match comparison.verdict {
-        Overall::Worse => format!("Worse {since}: {} of {facts}", count(Verdict::Worse)),
+        Overall::Worse => format!("Worse {since}: {} of {facts}{but}", count(Verdict::Worse)),
         Overall::NothingWorse => match count(Verdict::Watch) {
-            0 => format!("Nothing worse {since}: 0 of {facts}"),
-            watch => format!("Nothing worse {since}: 0 of {facts}, but {watch} to watch"),
+            0 => format!("Nothing worse {since}: 0 of {facts}{but}"),
+            watch => format!("Nothing worse {since}: 0 of {facts}, {watch} to watch{but}"),
         },
         Overall::NotComparable => {
             let why = match (a.runs, b.runs) {
@@ -68,7 +77,7 @@ pub(super) fn sentence(window: &Window, comparison: &Comparison) -> String {
             };
             format!("Not comparable: {why}")
         }
-        Overall::NothingTestable if 2 * b.locked_out > b.runs => {
+        Overall::NothingTestable if !but.is_empty() => {
             format!("Nothing testable {since}: {}", locked_out("B", b))
         }
         Overall::NothingTestable => {
@@ -81,7 +90,7 @@ fn sides(page: &mut Page, Comparison { a, b, .. }: &Comparison) {
     let row = |(side, of): (&str, &SideSummary)| {
         [
             side.to_owned(),
-            some(of.deployments.iter().map(name), "unknown"),
+            latest(&of.deployments),
             of.from.zip(of.to).map_or("-".into(), |(from, to)| match from == to {
                 true => from.to_string(),
                 false => format!("{from} to {to}"),
@@ -93,9 +102,6 @@ fn sides(page: &mut Page, Comparison { a, b, .. }: &Comparison) {
     let rows = [("A", a), ("B", b)].map(row);
     let columns = ["SIDE", "DEPLOYMENTS", "DAYS", ">RUNS", ">PERSONAS"];
     page.out.push_str(&table(columns, &rows));
-    for (side, of) in [("A", a), ("B", b)].into_iter().filter(|(_, of)| of.locked_out > 0) {
-        page.line(&format!("{}. No fact below shows them.", locked_out(side, of)));
-    }
 }
 
 /// How many runs of a side were kept out of the product.
@@ -108,14 +114,15 @@ fn name(build: &Build) -> String {
     format!("{} ({})", cell(&build.version, VERSION), cell(&build.id, ID))
 }
 
-/// The first names, and how many others there are; `none` without any.
-fn some(names: impl ExactSizeIterator<Item = String>, none: &str) -> String {
-    let others = names.len().saturating_sub(NAMED);
-    let mut list: Vec<_> = names.take(NAMED).collect();
-    if others > 0 {
-        list.push(format!("+{others}"));
+/// The latest deployments, and how many there are before them.
+fn latest(deployments: &[Build]) -> String {
+    let before = deployments.len().saturating_sub(NAMED);
+    let names = deployments[before..].iter().map(name);
+    let names = (before > 0).then(|| format!("{before} more")).into_iter().chain(names);
+    match deployments {
+        [] => "unknown".to_owned(),
+        _ => names.collect::<Vec<_>>().join(", "),
     }
-    if list.is_empty() { none.to_owned() } else { list.join(", ") }
 }
 
 fn confounders(page: &mut Page, window: &Window, comparison: &Comparison) {
@@ -163,7 +170,7 @@ fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Unchanged => "unchanged",
         Verdict::Undecided => "undecided (too few runs)",
-        Verdict::Untested => "untested (no persona on both sides)",
+        Verdict::Untested => "untested (no persona has them on both sides)",
         listed => listed.as_str(),
     }
 }
@@ -178,7 +185,8 @@ fn row(finding: &Finding) -> [String; 6] {
     let effect = finding.effect.map_or("-".into(), |effect| {
         let signed = |value: f64| match finding.fact {
             Fact::Rating => format!("{value:+.1}"),
-            _ => format!("{:+.0}", value * 100.0),
+            // The sum with 0 has no sign if it is 0.
+            _ => format!("{:+.0}", (value * 100.0).round() + 0.0),
         };
         let interval = effect.low.zip(effect.high);
         let interval = interval
@@ -206,9 +214,10 @@ fn size(fact: Fact, value: f64) -> String {
 fn what(finding: &Finding) -> String {
     let place = finding.tool.as_deref().or(finding.module.as_deref());
     let place = cell(place.unwrap_or("several modules"), PLACE);
-    let is_new = finding.verdict != Verdict::Better && finding.a.value.unwrap_or_default() == 0.0;
     match finding.fact {
-        Fact::Issue if is_new => format!("{place} has new {}", cell(&finding.id, ID)),
+        Fact::Issue if finding.is_new => {
+            format!("{place} has {}, not hit on A", cell(&finding.id, ID))
+        }
         Fact::Issue => format!("{place} has {}", cell(&finding.id, ID)),
         Fact::Tool => format!("{place} fails"),
         Fact::DeadEnd => format!("{place} fails and does not recover"),
@@ -219,32 +228,40 @@ fn what(finding: &Finding) -> String {
 
 /// For whom a fact changed, and in which runs one can see it.
 fn evidence(page: &mut Page, finding: &Finding) {
-    let personas = finding.personas.iter().map(|label| cell(label, LABEL));
-    if personas.len() > 0 {
-        page.line(&format!("{:INDENT$}for {}", "", some(personas, "")));
+    let others = finding.personas.len().saturating_sub(NAMED);
+    let named = finding.personas.iter().take(NAMED).map(|label| cell(label, LABEL));
+    let more = (others > 0).then(|| format!("+{others}"));
+    let personas: Vec<_> = named.chain(more).collect();
+    if !personas.is_empty() {
+        page.line(&format!("{:INDENT$}for {}", "", personas.join(", ")));
     }
-    let runs = [("before", &finding.before), ("after", &finding.after)];
-    let runs = runs.into_iter().filter_map(|(when, example)| {
-        example.as_ref().map(|example| format!("{when}: {}", cell(&example.run, ID)))
-    });
-    let runs: Vec<_> = runs.collect();
-    if !runs.is_empty() {
-        page.line(&format!("{:INDENT$}{}", "", runs.join(", ")));
+    let Some(label) = &finding.shown_by else { return };
+    for (when, run) in [("before", &finding.before), ("after", &finding.after)] {
+        if let Some(Example { run }) = run {
+            let (label, run) = (cell(label, LABEL), cell(run, RUN));
+            page.line(&format!("{:INDENT$}{label} {when}: {run}", ""));
+        }
     }
 }
 
 /// What the comparison could not see.
 fn limits(page: &mut Page, comparison: &Comparison) {
+    if comparison.verdict == Overall::NotComparable {
+        return;
+    }
     let Comparison { lambda, detectable, .. } = comparison;
-    let floor =
-        |lambda: Option<f64>| lambda.map_or("unknown".to_owned(), |lambda| format!("{lambda:.2}"));
-    let share =
-        detectable.share.map_or("none".to_owned(), |it| format!("{:.0} points", it * 100.0));
-    let rating = detectable.rating.map_or("none".to_owned(), |it| format!("{it:.1}"));
+    let floor = |of: Option<f64>| of.map_or("unknown".to_owned(), |floor| format!("{floor:.2}"));
+    let change = |of: Option<f64>, text: fn(f64) -> String| of.map_or("no change".to_owned(), text);
     page.out.push('\n');
-    let Pair { share: shares, rating: ratings } = *lambda;
-    page.line(&format!("Noise floor: {} (shares), {} (ratings)", floor(shares), floor(ratings)));
     page.line(&format!(
-        "Smallest change to the worse that would have been seen: {share} (share of runs), {rating} (rating)"
+        "Noise floor: {} (shares), {} (ratings)",
+        floor(lambda.share),
+        floor(lambda.rating)
+    ));
+    page.line("Smallest change to the worse that would have been seen with a probability of 0.8:");
+    page.line(&format!(
+        "  {} of an ordinary tool, {} of an ordinary rating",
+        change(detectable.share, |share| format!("{:.0} points of runs", share * 100.0)),
+        change(detectable.rating, |rating| format!("{rating:.1}"))
     ));
 }

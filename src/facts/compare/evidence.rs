@@ -20,7 +20,7 @@ pub(super) fn describe(
     source: &Source<'_>,
     judged: &Judged,
 ) -> Finding {
-    let Judged { subject, ref measured, verdict, p, adjusted } = *judged;
+    let Judged { subject, ref measured, verdict, is_new, p, adjusted } = *judged;
     let (fact, measured) = (subject.fact(), measured.as_ref());
     let changed = Changed::new(window, sides, source, judged);
     let (id, tool, module) = source.names(subject);
@@ -39,6 +39,8 @@ pub(super) fn describe(
         personas: changed.personas,
         before: changed.before,
         after: changed.after,
+        shown_by: changed.shown_by,
+        is_new,
     }
 }
 
@@ -61,6 +63,8 @@ struct Changed {
     personas: Vec<String>,
     before: Option<Example>,
     after: Option<Example>,
+    /// The label of the persona of both runs.
+    shown_by: Option<String>,
 }
 
 impl Changed {
@@ -90,9 +94,10 @@ impl Changed {
             .map(|persona| [run(*persona, Side::A, !is_more), run(*persona, Side::B, is_more)]);
         let [before, after] = pair.unwrap_or_default();
         let label = |persona: &u32| window.personas()[*persona as usize].label.clone();
+        let shown_by = flipped.first().map(label);
         let mut personas: Vec<_> = flipped.iter().map(label).collect();
         personas.sort();
-        Self { personas, before, after }
+        Self { personas, before, after, shown_by }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Judgement {
     pub(super) noise: [Noise; 2],
     pub(super) detectable: Pair,
     /// Whether any change to the worse could have been seen: a test could have shown it with these values, or would have
-    /// shown it if all runs of B had what no run of A has.
+    /// shown it if all runs of B had what no run of A has, of a fact that is not at its worst already.
     pub(super) is_testable: bool,
 }
 
@@ -44,6 +44,8 @@ pub(super) struct Judged {
     /// `None` if no persona has the fact on both sides.
     pub(super) measured: Option<Measured>,
     pub(super) verdict: Verdict,
+    /// Whether it is an issue that no run of A hit and enough runs of B.
+    pub(super) is_new: bool,
     /// The p-value of the test in the direction of the difference, and what the family of tests makes of it.
     pub(super) p: Option<f64>,
     pub(super) adjusted: Option<f64>,
@@ -86,7 +88,9 @@ pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judg
     let alpha = ALPHA / (worse.iter().flatten().count() + OF_ONE_CHANGE) as f64;
     let could_show = |case: &Case| {
         let noise = noise[case.subject.fact().kind()];
-        case.measured.as_ref().is_some_and(|it| is_at_most(noise.without(it.of_full_change), alpha))
+        case.measured.as_ref().is_some_and(|it| {
+            it.can_become_worse() && is_at_most(noise.without(it.of_full_change), alpha)
+        })
     };
     let is_testable = worse.iter().any(Option::is_some) || cases.iter().any(could_show);
     let detectable = if is_testable { detectable(&cases, noise, alpha) } else { Pair::default() };
@@ -131,7 +135,7 @@ impl Case {
         let Self { subject, measured, is_new } = self;
         let Some(fact) = measured else {
             let verdict = if is_new { Verdict::Watch } else { Verdict::Untested };
-            return Judged { subject, measured, verdict, p: None, adjusted: None };
+            return Judged { subject, measured, verdict, is_new, p: None, adjusted: None };
         };
         let direction = fact.direction();
         let (of_family, sure) = match direction {
@@ -152,7 +156,7 @@ impl Case {
             Verdict::Undecided
         };
         let (p, adjusted) = (Some(fact.tail(direction).p), of_family.map(|it| it.holm));
-        Judged { subject, measured: Some(fact), verdict, p, adjusted }
+        Judged { subject, measured: Some(fact), verdict, is_new, p, adjusted }
     }
 }
 

@@ -99,6 +99,14 @@ impl Measured {
         self.a.mean().unwrap_or_default()
     }
 
+    /// Whether the values of A leave room for a change to the worse that a verdict needs.
+    pub(super) fn can_become_worse(&self) -> bool {
+        match self.fact {
+            Fact::Rating => self.mean_of_a() - LEAST_RATING >= 1.0 - EQUAL,
+            _ => self.mean_of_a() + LEAST_SHARE <= 1.0 + EQUAL,
+        }
+    }
+
     /// Whether the smallest difference that a verdict needs would have been seen, if it were there.
     pub(super) fn would_have_shown(&self, alpha: f64, noise: Noise) -> bool {
         if self.fact == Fact::Rating {
