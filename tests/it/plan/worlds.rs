@@ -5,7 +5,7 @@ use std::{
     fs,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -74,7 +74,6 @@ async fn no_tick_costs_more_than_its_plan_says_and_whoever_does_not_run_was_name
     let full = all.iter().filter(|it| it.is_full);
     let loosest = full.map(|it| (it.ceiling - it.left) / it.cost);
     let loosest = loosest.fold(0.0, f64::max);
-    println!("DEBUG paid {paid} older {older} loosest {loosest}");
     assert!((1.0..=1.5).contains(&loosest), "{loosest}");
 }
 
@@ -100,12 +99,12 @@ async fn compare(world: &mut World, seed: u64) -> Compared {
     let (vars, personas) = limits(&mut chance, reaches_caps);
     let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let rule = Mutex::new(Chance::new(seed, 1));
-    let next_is_lost = Arc::new(AtomicBool::new(false));
-    let loses = next_is_lost.clone();
+    let fails = Arc::new(AtomicU32::new(0));
+    let failing = fails.clone();
     world.peers.claude.answer_with(move |request| {
         let mut chance = rule.lock().unwrap();
-        if loses.swap(false, Relaxed) {
-            Some(lost())
+        if let Some(failure) = failure(&failing) {
+            Some(failure)
         } else if reaches_caps {
             Some(dear(request))
         } else {
@@ -122,8 +121,9 @@ async fn compare(world: &mut World, seed: u64) -> Compared {
     let before = Past::of(world).await;
     let plan = world.plan().await.unwrap();
     let resumed = !is_up && !before.unfinished.is_empty();
-    // An unfinished run whose answer is lost once more may fail, and its persona may run anew.
-    next_is_lost.store(resumed && chance.percent(50), Relaxed);
+    // An unfinished run may pay once more and fail then, and its persona may run anew.
+    let failures = if resumed && chance.percent(50) { 2 } else { 0 };
+    fails.store(failures, Relaxed);
     // A plan is valid for ten minutes.
     let waits = [Duration::ZERO, 2 * SECOND, 8 * MINUTE][chance.between(0, 3) as usize];
     world.advance(waits);
@@ -170,10 +170,8 @@ async fn a_run_that_fails_without_a_call_before_the_tick_counts_beside_the_new_o
     patiently("the first request", claude.recorder.wait_for(1, |r| r.method == Method::POST)).await;
     world.kill().await;
     world.peers.claude.served.faults.clear();
-    let is_first = AtomicBool::new(true);
-    world.peers.claude.answer_with(move |request| {
-        Some(if is_first.swap(false, Relaxed) { lost() } else { dear(request) })
-    });
+    let fails = AtomicU32::new(2);
+    world.peers.claude.answer_with(move |request| failure(&fails).or_else(|| Some(dear(request))));
     let (plan, paid) = (world.plan().await.unwrap(), in_ledger(&world).await);
     world.start_again(&[]).await;
     world.nothing_in_flight().await;
@@ -349,15 +347,25 @@ fn lost() -> Scripted {
     Scripted::Raw { status: 200, headers: vec![], body: "{}".into() }
 }
 
+/// A refusal, after which a run fails.
+fn refused() -> Scripted {
+    let error =
+        json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}});
+    Scripted::Raw { status: 400, headers: vec![], body: error.to_string() }
+}
+
+/// A lost reply and then a refusal, if two replies are still to fail.
+fn failure(left: &AtomicU32) -> Option<Scripted> {
+    let before = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok()?;
+    Some(if before == 2 { lost() } else { refused() })
+}
+
 /// Any reply: a dear one, a cheap one, one that cannot be read and so counts as lost, a refusal.
 fn any(request: &ParsedRequest, chance: &mut Chance) -> Option<Scripted> {
-    let refused =
-        json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}});
-    let refused = Scripted::Raw { status: 400, headers: vec![], body: refused.to_string() };
     match chance.between(0, 100) {
         0..30 => Some(dear(request)),
         30..40 => Some(lost()),
-        40..43 => Some(refused),
+        40..43 => Some(refused()),
         _ if request.is_rating() => None,
         43..70 => Some(Scripted::tools(&[habits_list()])),
         _ => Some(Scripted::text("Bis morgen!")),
