@@ -1,6 +1,9 @@
 //! Decides why a due persona does not run, and what becomes of an unfinished run. Ticks and plans share these rules.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -123,6 +126,26 @@ pub(super) struct Resumption<'a> {
 }
 
 impl Resumption<'_> {
+    /// The runs that are not to wait: those that go on, and those that are closed for a reason. Of several such runs of
+    /// one persona only the first is listed; the others wait for the next list.
+    pub(super) fn list<R: Borrow<RunRow>>(
+        &self,
+        runs: impl IntoIterator<Item = R>,
+    ) -> Vec<(R, Option<&'static str>)> {
+        let (mut personas, mut go_on) = (HashSet::new(), 0);
+        let list = runs.into_iter().filter_map(|run| {
+            let close = match self.fate(run.borrow(), go_on) {
+                Fate::Waits => return None,
+                Fate::GoesOn => None,
+                Fate::Closed(why) => Some(why),
+            };
+            let is_first = personas.insert(run.borrow().persona_id.clone());
+            go_on += usize::from(is_first && close.is_none());
+            is_first.then_some((run, close))
+        });
+        list.collect()
+    }
+
     /// What becomes of `run`, if `before` runs go on already.
     pub(super) fn fate(&self, run: &RunRow, before: usize) -> Fate {
         let held_by = run.persona.as_ref().and_then(|persona| self.holds.why(&persona.user_id));
@@ -258,6 +281,27 @@ mod tests {
                 Resumption { holds: &holds, most: 2, model: "claude", max_age: HOUR, now: NOW };
             assert_eq!(resumption.fate(&run, before), fate, "{run:?}, {before}");
         }
+    }
+
+    #[test]
+    fn one_run_of_each_persona_is_listed_and_no_more_go_on_than_may() {
+        let of = |persona: &str, got_on| {
+            let run = run(RunState::Running, 5, got_on);
+            RunRow { persona: None, persona_id: persona.into(), ..run }
+        };
+        let runs =
+            [of("a", 1), of("a", 5), of("b", 5), of("b", 1), of("c", 1), of("d", 1), of("d", 5)];
+        let listed = |most| {
+            let holds = nobody_held();
+            let resumption =
+                Resumption { holds: &holds, most, model: "claude", max_age: HOUR, now: NOW };
+            let place = |run: &RunRow| runs.iter().position(|it| it.id == run.id).unwrap();
+            let list = resumption.list(&runs).into_iter();
+            list.map(|(run, close)| (place(run), close.is_none())).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(9), [(0, true), (2, false), (4, true), (5, true)]);
+        assert_eq!(listed(2), [(0, true), (2, false), (4, true), (6, false)]);
+        assert_eq!(listed(0), [(1, false), (2, false), (6, false)]);
     }
 
     #[test]

@@ -87,18 +87,9 @@ impl<'a> Outlook<'a> {
     pub(super) fn unfinished_now(&self) -> (Vec<&RunRow>, usize) {
         let most = if self.nobody.is_some() { 0 } else { usize::MAX };
         let resumption = self.resumption(&self.moments[0], most);
-        let (mut go_on, mut closed, mut taken) = (Vec::new(), 0, HashSet::new());
-        for run in &self.runs {
-            let fate = resumption.fate(run, go_on.len());
-            if fate == Fate::Waits || !taken.insert(&run.persona_id) {
-                continue;
-            }
-            match fate {
-                Fate::GoesOn => go_on.push(run),
-                _ => closed += 1,
-            }
-        }
-        (go_on, closed)
+        let (go_on, closed): (Vec<_>, Vec<_>) =
+            resumption.list(&self.runs).into_iter().partition(|(_, close)| close.is_none());
+        (go_on.into_iter().map(|(run, _)| run).collect(), closed.len())
     }
 
     /// The most that each persona could cost in a tick that begins at any of the moments, by its id. That is what
