@@ -75,11 +75,13 @@ pub struct Books {
 /// What an unfinished run has spent and reserved.
 #[derive(Clone, Debug, Default)]
 pub struct UnfinishedBooks {
+    /// The id of its persona.
+    pub persona: String,
     /// The sum of both.
     pub booked: Usd,
     /// The beginning of the body of its last step: the step that reserves money is short.
     pub last_step: String,
-    /// Whether the run has begun a tool call.
+    /// Whether a tool call of the run has a result.
     pub has_called: bool,
 }
 
@@ -204,11 +206,11 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn books(&self, now: Timestamp) -> Result<Books> {
-        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount, NULL AS step, 0 AS called \
-             FROM ledger WHERE period = $1 OR (period = $2 AND scope = $3) \
-             UNION ALL SELECT id, NULL, spent, (SELECT SUBSTR(body, 1, 200) FROM steps \
+        let sql = "SELECT scope, period, CAST(amount AS BIGINT) AS amount, NULL AS persona, NULL AS step, \
+             0 AS called FROM ledger WHERE period = $1 OR (period = $2 AND scope = $3) \
+             UNION ALL SELECT id, NULL, spent, persona_id, (SELECT SUBSTR(body, 1, 200) FROM steps \
              WHERE run_id = runs.id ORDER BY number DESC LIMIT 1), (SELECT COUNT(*) FROM steps \
-             WHERE run_id = runs.id AND body LIKE '{\"calling\"%') FROM runs \
+             WHERE run_id = runs.id AND body LIKE '{\"called\"%') FROM runs \
              WHERE state IN ('running', 'rating_owed')";
         let [day, month] = periods(now);
         let values = vec![text(&day), text(&month), text(FLEET)];
@@ -222,6 +224,7 @@ impl Journal {
                 (None, Ok(_)) => books.month = amount,
                 (_, Err(_)) => {
                     let books_of_run = UnfinishedBooks {
+                        persona: row.text("persona").unwrap_or_default(),
                         booked: amount,
                         last_step: row.text("step").unwrap_or_default(),
                         has_called: row.number("called") > Some(0),

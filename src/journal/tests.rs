@@ -1,5 +1,7 @@
 //! Tests of the operations on a journal in memory. The tests of rows that this program does not write are at the end.
 
+mod books;
+
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 use jiff::Timestamp;

@@ -63,8 +63,8 @@ pub(crate) async fn plan(
     let caps = accounts.caps(&budget, now);
     let hindrance = hindrance(journal, config, clock, &caps).await?;
     let nobody = hindrance.as_ref().and_then(|it| Some((it.why_not_run()?, it.to_string())));
-    let times = (now, latest);
-    let outlook = Outlook::new(journal, config, times, (personas, due.server_time), nobody).await?;
+    let begin = Span { from: now, to: latest };
+    let outlook = Outlook::new(journal, config, begin, personas, due.server_time, nobody).await?;
 
     let most = outlook.most(&accounts);
     let to = after(latest, longest_tick(config, most.len()));

@@ -162,6 +162,51 @@ async fn a_cap_that_is_reached_runs_nobody_and_is_short() {
 }
 
 #[tokio::test]
+async fn money_is_short_if_a_cap_has_less_left_than_the_last_runs_cost() {
+    let mut world = Setup::many(&["anna", "ben"]).short_days().start().await;
+    let cost = world.good_tick().await["costUsd"].as_f64().unwrap();
+    make_due(&world).await;
+    world.advance(DAY);
+    for (share, is_short) in [(1.01, false), (0.99, true)] {
+        world.stop().await;
+        let cap = format!("{:.9}", share * cost);
+        world.start_again(&[("BUDGET_DAILY_USD", &cap)]).await;
+        let plan = world.plan().await.unwrap();
+        let json = json!(plan);
+        let [p90, left] = ["/expectedUsd/p90", "/cap/leftUsd"]
+            .map(|at| json.pointer(at).unwrap().as_f64().unwrap());
+        assert!((p90 - cost).abs() < 1e-9, "the cap does not lower what is expected: {json}");
+        assert_eq!((plan.is_short(), p90 > left), (is_short, is_short), "{json}");
+        assert_eq!((not_run(&plan), plan.ceiling), (json!({}), plan.caps[0].left));
+    }
+}
+
+#[tokio::test]
+async fn a_cap_that_was_lowered_below_what_is_spent_runs_nobody() {
+    let mut setup = Setup::many(&["anna", "ben"]).short_days();
+    setup.personas.iter_mut().for_each(|persona| persona.cadence = "hourly".into());
+    let mut world = setup.start().await;
+    let mut cost = world.good_tick().await["costUsd"].as_f64().unwrap();
+    world.advance(Duration::from_secs(3_600));
+    for user in &world.users {
+        world.peers.auth.set_last_active_at(user, None).await;
+    }
+    for (name, other) in
+        [("BUDGET_DAILY_USD", "BUDGET_MONTHLY_USD"), ("BUDGET_MONTHLY_USD", "BUDGET_DAILY_USD")]
+    {
+        world.stop().await;
+        cost /= 2.0;
+        world.start_again(&[(name, &format!("{cost:.9}")), (other, "")]).await;
+        let plan = world.plan().await.unwrap();
+        let json = json!(plan);
+        assert_eq!(json["cap"], json!({"name": name, "leftUsd": 0.0}));
+        assert_eq!(not_run(&plan), json!({"budget": 2}));
+        assert_eq!((plan.ceiling, plan.is_short()), (Usd::ZERO, true), "{json}");
+        assert!(plan.nobody.unwrap().contains(name));
+    }
+}
+
+#[tokio::test]
 async fn odd_rows_of_due_are_counted_and_run_nowhere() {
     let world = Setup::default().start().await;
     let mut rows: Vec<Value> = Vec::new();

@@ -38,14 +38,18 @@ impl Accounts<'_> {
     /// The most that can be spent in the time `span`, if each persona spends no more than the amount in `most`.
     pub(super) fn ceiling(&self, span: Span, most: &HashMap<&str, Usd>) -> Usd {
         let (caps, books) = (&self.config.budget, &self.books);
-        let reserved: Usd = books.unfinished.values().map(|run| self.may_come_back(run)).sum();
-        let room = |cap: Cap, booked| span.room(cap, cap.of(caps), booked, reserved);
+        let reserved = |is_of: &dyn Fn(&str) -> bool| {
+            let runs = books.unfinished.values().filter(|run| is_of(&run.persona));
+            runs.map(|run| self.may_come_back(run)).sum()
+        };
+        let of_all = reserved(&|_| true);
+        let room = |cap: Cap, booked, reserved| span.room(cap, cap.of(caps), booked, reserved);
         let of_persona = |(id, most): (&&str, &Usd)| {
             let booked = books.personas.get(*id).copied().unwrap_or_default();
-            room(Cap::PersonaDaily, booked).min(*most)
+            room(Cap::PersonaDaily, booked, reserved(&|persona| persona == *id)).min(*most)
         };
         let sum: Usd = most.iter().map(of_persona).sum();
-        sum.min(room(Cap::Daily, books.day)).min(room(Cap::Monthly, books.month))
+        sum.min(room(Cap::Daily, books.day, of_all)).min(room(Cap::Monthly, books.month, of_all))
     }
 
     /// The money that is reserved for the request of a run that is under way.
@@ -77,7 +81,7 @@ impl Accounts<'_> {
     }
 }
 
-/// The time in which a tick may spend money.
+/// A span of time, such as the one in which a tick may spend money.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     pub from: Timestamp,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Span};
 use crate::{
     clock::Clock,
     config::Config,
@@ -45,7 +45,8 @@ pub(super) struct Outlook<'a> {
 }
 
 impl<'a> Outlook<'a> {
-    /// The outlook from `now` to `until`, if /due has answered with these personas at mana-auth's time `server_time`.
+    /// The outlook for a tick that begins in the time `begin`, if /due has answered with these personas at mana-auth's
+    /// time `server_time`.
     /// `nobody` says why no run may begin now.
     ///
     /// # Errors
@@ -53,8 +54,9 @@ impl<'a> Outlook<'a> {
     pub(super) async fn new(
         journal: &Journal,
         config: &'a Config,
-        (now, until): (Timestamp, Timestamp),
-        (personas, server_time): (Vec<Persona>, Timestamp),
+        Span { from: now, to: until }: Span,
+        personas: Vec<Persona>,
+        server_time: Timestamp,
         nobody: Option<(WhyNotRun, String)>,
     ) -> Result<Self, JournalError> {
         let held = journal.held_back().await?;
@@ -85,23 +87,14 @@ impl<'a> Outlook<'a> {
     pub(super) fn unfinished_now(&self) -> (Vec<&RunRow>, usize) {
         let most = if self.nobody.is_some() { 0 } else { usize::MAX };
         let resumption = self.resumption(&self.moments[0], most);
-        let (mut go_on, mut closed, mut taken) = (Vec::new(), 0, HashSet::new());
-        for run in &self.runs {
-            let fate = resumption.fate(run, go_on.len());
-            if fate == Fate::Waits || !taken.insert(&run.persona_id) {
-                continue;
-            }
-            match fate {
-                Fate::GoesOn => go_on.push(run),
-                _ => closed += 1,
-            }
-        }
-        (go_on, closed)
+        let (go_on, closed): (Vec<_>, Vec<_>) =
+            resumption.list(&self.runs).into_iter().partition(|(_, close)| close.is_none());
+        (go_on.into_iter().map(|(run, _)| run).collect(), closed.len())
     }
 
     /// The most that each persona could cost in a tick that begins at any of the moments, by its id. That is what
     /// `accounts` leaves to its unfinished runs that go on, and a whole run if the persona may begin one: the daemon may
-    /// have gone on with the unfinished runs before the tick.
+    /// have gone on with the unfinished runs before the tick, and those may have failed.
     pub(super) fn most(&self, accounts: &Accounts<'_>) -> HashMap<&str, Usd> {
         let mut most = HashMap::<&str, Usd>::new();
         // Personas whose slot is free again if their unfinished run is closed or fails.
@@ -115,16 +108,10 @@ impl<'a> Outlook<'a> {
                 may_fail.insert(&run.persona_id);
             }
         }
-        let mut free_again = self.done.clone();
-        free_again.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
-        let max_cost = self.config.run.max_cost;
-        for persona in &self.personas {
-            let sum = most.entry(persona.user_id.as_str()).or_default();
-            if self.may_begin(persona, &self.done) {
-                *sum += max_cost;
-            } else if self.may_begin(persona, &free_again) {
-                *sum = max_cost.max(*sum);
-            }
+        let mut done = self.done.clone();
+        done.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
+        for persona in self.personas.iter().filter(|it| self.may_begin(it, &done)) {
+            *most.entry(persona.user_id.as_str()).or_default() += self.config.run.max_cost;
         }
         most
     }

@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 
 use super::Ticks;
 use crate::{
-    journal::JournalError,
+    journal::{JournalError, RunRow},
     runner::{
         admission::Admitted,
-        eligibility::{Fate, Resumption, unfinished_runs},
+        eligibility::{Resumption, unfinished_runs},
         work::{Work, WorkKind},
     },
 };
@@ -52,20 +52,14 @@ impl Ticks {
             max_age: max_age.try_into().unwrap_or(SignedDuration::MAX),
             now: self.fleet.clock.now(),
         };
-        let (mut list, mut go_on, mut personas) = (Vec::new(), 0, claimed.clone());
-        let mut busy = HashSet::new();
-        for run in runs {
-            personas.insert(run.persona_id.clone());
-            if claimed.contains(&run.persona_id) {
-                busy.insert(run.persona_id);
-                continue;
-            }
-            let close = match resumption.fate(&run, go_on) {
-                _ if unsaved.contains(&run.id) => continue,
-                Fate::Waits => continue,
-                Fate::GoesOn => None,
-                Fate::Closed(why) => Some(why),
-            };
+        let mut personas = claimed.clone();
+        personas.extend(runs.iter().map(|run| run.persona_id.clone()));
+        let is_claimed = |run: &RunRow| claimed.contains(&run.persona_id);
+        let (under_way, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_claimed);
+        let busy = under_way.into_iter().map(|run| run.persona_id).collect();
+        let runs = runs.into_iter().filter(|run| !unsaved.contains(&run.id));
+        let (mut list, mut go_on) = (Vec::new(), 0);
+        for (run, close) in resumption.list(runs) {
             if let Some(claim) = self.claims.claim(&run.persona_id) {
                 go_on += usize::from(close.is_none());
                 let id = run.id;

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,19 +17,20 @@ use devstack::{
     recorder::Recorded,
 };
 use futures_util::future::join_all;
+use jiff::{Timestamp, tz::TimeZone};
 use mana_persona_runner::{
-    domain::{Cadence, Plan, Slot, Tokens, Usd},
+    domain::{Plan, Slot, Tokens, Usd, WhyNotRun},
     journal::{RunRow, RunState},
     pricing::Pricing,
 };
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::in_ledger;
 use crate::{
     script::{billed, habits_list},
-    support::{Setup, World, patiently},
+    support::{Setup, World, in_journal, patiently},
 };
 
 /// How many worlds there are: in every other one all runs reach their caps.
@@ -36,15 +40,20 @@ const DEVSTACKS: u64 = 10;
 /// Sums of dollars as floating-point numbers differ by less.
 const ROUNDING: f64 = 1e-9;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What a plan said and what the tick after it cost.
+/// What a plan said and what the daemon paid since, unfinished runs that it went on with before the tick included.
 struct Compared {
-    /// Whether all runs reach their caps.
-    reaches_caps: bool,
+    /// Whether all runs reach their caps, and all that the ceiling counts have been carried out.
+    is_full: bool,
+    /// Whether a run of an earlier slot was unfinished.
+    has_older: bool,
     ceiling: f64,
+    /// What the limit of a run leaves to unfinished runs.
+    left: f64,
     cost: f64,
 }
 
@@ -53,17 +62,24 @@ async fn no_tick_costs_more_than_its_plan_says_and_whoever_does_not_run_was_name
     let all = join_all((0..DEVSTACKS).map(worlds)).await.into_iter().flatten();
     let all: Vec<_> = all.collect();
     assert_eq!(all.len() as u64, WORLDS);
-    let paid: Vec<_> = all.iter().filter(|it| it.cost > 0.0).collect();
-    assert!(paid.len() as u64 > WORLDS / 2, "{} of the ticks cost something", paid.len());
-    let dear = all.iter().filter(|it| it.reaches_caps).map(|it| it.ceiling / it.cost);
-    let loosest = dear.fold(0.0, f64::max);
+    let number = |is_so: fn(&Compared) -> bool| all.iter().filter(|it| is_so(it)).count() as u64;
+    let [paid, older, full] =
+        [number(|it| it.cost > 0.0), number(|it| it.has_older), number(|it| it.is_full)];
+    assert!(
+        paid > WORLDS / 2 && older > WORLDS / 20 && full > WORLDS / 10,
+        "{paid}, {older}, {full}"
+    );
+    // What an unfinished run has left is no part of this rule: it may be less than the next request costs, and an owed
+    // rating is cheap.
+    let ratios = all.iter().filter(|it| it.is_full).map(|it| (it.ceiling - it.left) / it.cost);
+    let loosest = ratios.fold(0.0, f64::max);
     assert!((1.0..=1.5).contains(&loosest), "{loosest}");
 }
 
 /// The worlds of one devstack.
 async fn worlds(devstack: u64) -> Vec<Compared> {
     let mut setup = Setup::many(&["anna", "ben", "carla", "dan"]).short_days();
-    setup.personas[3].cadence = "hourly".into();
+    setup.personas[1].cadence = "hourly".into();
     let mut world = setup.peers(|peers| peers.claude.keeps_requests = false).start().await;
     let mut compared = Vec::new();
     for seed in (0..WORLDS).filter(|seed| seed % DEVSTACKS == devstack) {
@@ -82,44 +98,144 @@ async fn compare(world: &mut World, seed: u64) -> Compared {
     let (vars, personas) = limits(&mut chance, reaches_caps);
     let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let rule = Mutex::new(Chance::new(seed, 1));
+    let fails = Arc::new(AtomicU32::new(0));
+    let failing = fails.clone();
     world.peers.claude.answer_with(move |request| {
         let mut chance = rule.lock().unwrap();
-        if reaches_caps { Some(dear(request)) } else { any(request, &mut chance) }
+        if let Some(failure) = failure(&failing) {
+            Some(failure)
+        } else if reaches_caps {
+            Some(dear(request))
+        } else {
+            any(request, &mut chance)
+        }
     });
     world.start_again(&vars).await;
     make_due(world, personas).await;
     let mut is_up = true;
     for _ in 0..chance.between(0, 3) {
-        is_up = live(world, &mut chance, is_up, reaches_caps).await;
+        is_up = live(world, &mut chance, is_up).await;
         make_due(world, personas).await;
     }
+    let before = Past::of(world).await;
     let plan = world.plan().await.unwrap();
-    let (paid, bills) = (in_ledger(world).await, world.peers.claude.bills().len());
-    let resumed = !is_up && !unfinished(world).await.is_empty();
-    let is_of_today = only_of_today(world).await;
+    let resumed = !is_up && !before.unfinished.is_empty();
+    // An unfinished run may pay once more and fail then, and its persona may run anew.
+    let failures = if resumed && chance.percent(50) { 2 } else { 0 };
+    fails.store(failures, Relaxed);
+    // A plan is valid for ten minutes.
+    let waits = [Duration::ZERO, 2 * SECOND, 8 * MINUTE][chance.between(0, 3) as usize];
+    world.advance(waits);
     if !is_up {
         world.start_again(&[]).await;
     }
-    let at_once = chance.percent(50) && is_of_today && !reaches_caps;
-    if !at_once {
+    if chance.percent(70) {
         world.nothing_in_flight().await;
+        world.advance(2 * SECOND);
     }
-    let recovered = in_ledger(world).await - paid;
     let (status, answer) = patiently("the tick", world.begin_tick()).await.unwrap();
     world.nothing_in_flight().await;
-    let cost = in_ledger(world).await - paid;
-    let context = format!("seed {seed}: {cost} of {plan:?}, {answer}");
+    let after = Past::of(world).await;
+    let (cost, ceiling) = (after.paid - before.paid, plan.ceiling.dollars());
+    let context = format!("seed {seed}: {cost} of {plan:?}, {answer}, before: {before:?}");
 
-    // The daemon may have gone on with unfinished runs before the tick.
-    let ceiling = plan.ceiling.dollars();
-    let cost = if is_of_today { cost } else { recovered.max(cost - recovered) };
     assert!(cost <= ceiling + ROUNDING, "{context}");
-    let billed = billed_since(world, bills);
-    assert!(billed <= cost + recovered + ROUNDING, "billed {billed}: {context}");
-    if !resumed && status == StatusCode::OK {
+    let billed = billed_since(world, before.bills);
+    assert!(billed <= cost + ROUNDING, "billed {billed}: {context}");
+    if !resumed && waits.is_zero() && status == StatusCode::OK {
         same_reasons(&plan, &answer["result"]["skippedBecause"], &context);
     }
-    Compared { reaches_caps, ceiling, cost }
+    let is_full = reaches_caps && failures == 0 && before.is_carried_out(&plan, &after);
+    let max_cost = |vars: &[(&str, &str)]| {
+        let value = vars.iter().rev().find(|(name, _)| *name == "PERSONA_MAX_COST_USD").unwrap();
+        value.1.parse::<f64>().unwrap()
+    };
+    let left = before.unfinished.iter().map(|run| max_cost(&vars) - run.spent.dollars()).sum();
+    Compared { is_full, has_older: !before.older.is_empty(), ceiling, left, cost }
+}
+
+#[tokio::test]
+async fn a_run_that_fails_without_a_call_before_the_tick_counts_beside_the_new_one() {
+    let mut world = Setup::many(&["anna"])
+        .short_days()
+        .var("PERSONA_MAX_COST_USD", "0.03")
+        .var("PERSONA_MAX_TURNS", "15")
+        .var("RUN_BACKOFF_MS", "1000")
+        .start()
+        .await;
+    let claude = &world.peers.claude.served;
+    claude.faults.inject(1, Fault::Hang, |r: &Recorded| r.method == Method::POST);
+    let _cut_off = world.begin_tick();
+    patiently("the first request", claude.recorder.wait_for(1, |r| r.method == Method::POST)).await;
+    world.kill().await;
+    world.peers.claude.served.faults.clear();
+    let fails = AtomicU32::new(2);
+    world.peers.claude.answer_with(move |request| failure(&fails).or_else(|| Some(dear(request))));
+    let (plan, paid) = (world.plan().await.unwrap(), in_ledger(&world).await);
+    world.start_again(&[]).await;
+    world.nothing_in_flight().await;
+    let recovered = in_ledger(&world).await - paid;
+    world.advance(2 * SECOND);
+    world.tick().await;
+    let cost = in_ledger(&world).await - paid;
+    assert!(recovered > 0.0 && cost > 0.03, "{recovered} and {cost}");
+    assert!(cost <= plan.ceiling.dollars() + ROUNDING, "{cost} of {plan:?}");
+}
+
+/// What has happened in a world so far.
+#[derive(Debug)]
+struct Past {
+    now: Timestamp,
+    paid: f64,
+    /// How many requests were billed.
+    bills: usize,
+    /// How many runs have begun.
+    begun: usize,
+    unfinished: Vec<RunRow>,
+    /// The labels of the personas with an unfinished run of an earlier slot.
+    older: Vec<String>,
+    /// How many unfinished runs have made no tool call, so that their slots are free again if they fail.
+    may_fail: usize,
+}
+
+impl Past {
+    async fn of(world: &World) -> Self {
+        const MAY_FAIL: &str = "SELECT id FROM runs WHERE state = 'running' AND NOT EXISTS \
+             (SELECT 1 FROM steps WHERE run_id = runs.id AND body LIKE '{\"calling\"%')";
+        let journal = world.journal().await;
+        let mut unfinished = journal.runs_in(RunState::Running).await.unwrap();
+        unfinished.extend(journal.runs_in(RunState::RatingOwed).await.unwrap());
+        journal.close().await;
+        let now = world.clock.now();
+        let is_older = |run: &&RunRow| {
+            let persona = run.persona.as_ref();
+            persona.is_some_and(|it| Slot::of(it.cadence, now) != run.slot)
+        };
+        let older = unfinished.iter().filter(is_older).filter_map(|run| run.label.clone());
+        Self {
+            now,
+            paid: in_ledger(world).await,
+            bills: world.peers.claude.bills().len(),
+            begun: in_journal(world, "SELECT id FROM runs").await.len(),
+            older: older.collect(),
+            may_fail: in_journal(world, MAY_FAIL).await.len(),
+            unfinished,
+        }
+    }
+
+    /// Whether all that the ceiling of a plan counts has been carried out: each persona that would run has run, and so
+    /// has each one whose unfinished run was of an earlier slot. That cannot be so if an unfinished run may go on or
+    /// fail, if it is closed for free, or if the ceiling counts holds and slots that end within ten minutes.
+    fn is_carried_out(&self, plan: &Plan, after: &Self) -> bool {
+        let of = |why| plan.due.iter().filter(move |it| it.why_not == why);
+        let again = of(Some(WhyNotRun::Unfinished)).filter(|it| self.older.contains(&it.label));
+        let is_held = of(Some(WhyNotRun::HeldBack)).count() > 0;
+        let renews = self.now.to_zoned(TimeZone::UTC).minute() >= 45;
+        let may_differ = self.may_fail > 0 || plan.closed > 0 || is_held || renews;
+        !may_differ
+            && after.paid > self.paid
+            && after.begun - self.begun == of(None).count() + again.count()
+    }
 }
 
 /// Random limits, and the number of personas that are due.
@@ -135,13 +251,17 @@ fn limits(chance: &mut Chance, reaches_caps: bool) -> (Vec<(&'static str, String
     dollars("BUDGET_DAILY_USD", 30, 5, 120);
     dollars("BUDGET_MONTHLY_USD", 20, 5, 200);
     if reaches_caps {
-        vars.push(("PERSONA_MAX_COST_USD", format!("0.0{}", chance.between(22, 30))));
+        vars.push(("PERSONA_MAX_COST_USD", format!("0.0{}", chance.between(22, 60))));
     }
     vars.push(("PERSONA_MAX_TURNS", if reaches_caps { "15" } else { "3" }.into()));
     let model = if chance.percent(70) { "claude-haiku-5-5" } else { "claude-sonnet-5-5" };
     vars.push(("ANTHROPIC_MODEL", if reaches_caps { String::new() } else { model.into() }));
     vars.push(("PERSONA_CONCURRENCY", chance.between(1, 5).to_string()));
-    vars.push(("RUN_BACKOFF_MS", (chance.between(1, 30) * 60_000).to_string()));
+    let seconds = if chance.percent(70) { 1 } else { 60 * chance.between(1, 30) };
+    vars.push(("RUN_BACKOFF_MS", (1_000 * seconds).to_string()));
+    // A killed run may be of another day.
+    let hours = if chance.percent(50) { 1 } else { 48 };
+    vars.push(("JOURNAL_RESUME_MAX_AGE_MS", (3_600_000_u64 * hours).to_string()));
     (vars, chance.between(1, if reaches_caps { 3 } else { 5 }) as usize)
 }
 
@@ -153,22 +273,25 @@ async fn make_due(world: &World, personas: usize) {
     }
 }
 
-/// A tick of the past: an ordinary one, or one in which the daemon is killed or stopped while requests hang. Then time
-/// passes. Returns whether the daemon is up.
-async fn live(world: &mut World, chance: &mut Chance, is_up: bool, reaches_caps: bool) -> bool {
+/// A tick of the past: an ordinary one, or one in which the daemon is stopped or killed while requests hang, also twice
+/// in the same request. Then time passes. Returns whether the daemon is up.
+async fn live(world: &mut World, chance: &mut Chance, is_up: bool) -> bool {
     if !is_up {
         world.start_again(&[]).await;
         world.nothing_in_flight().await;
     }
-    let kind = chance.between(0, 3);
-    let messages = if reaches_caps { 1 } else { 1 + 2 * chance.between(0, 3) as usize };
+    let (kind, at_rating) = (chance.between(0, 4), chance.percent(25));
+    let messages = 1 + 2 * chance.between(0, 3) as usize;
     let mut tick = world.begin_tick();
     if kind > 0 {
         let hanging = Arc::new(Notify::new());
         let hangs = {
             let hanging = hanging.clone();
             move |r: &Recorded| {
-                let hangs = r.json()["messages"].as_array().is_some_and(|it| it.len() >= messages);
+                let request = r.json();
+                let length = request["messages"].as_array().map_or(0, Vec::len);
+                let is_rating = request["tools"].as_array().is_none_or(Vec::is_empty);
+                let hangs = if at_rating { is_rating } else { length >= messages };
                 hangs.then(|| hanging.notify_one());
                 hangs
             }
@@ -182,39 +305,25 @@ async fn live(world: &mut World, chance: &mut Chance, is_up: bool, reaches_caps:
         })
         .await;
         if kind == 1 {
-            world.kill().await;
-        } else {
             world.stop().await;
+        } else {
+            world.kill().await;
+        }
+        if kind == 3 {
+            world.start_again(&[]).await;
+            tokio::select! {
+                () = world.nothing_in_flight() => {}
+                () = hanging.notified() => {}
+            }
+            world.kill().await;
         }
         world.peers.claude.served.faults.clear();
     } else {
         patiently("the tick", tick).await.unwrap();
     }
-    let passes = [MINUTE / 2, 10 * MINUTE, 50 * MINUTE, 6 * HOUR];
-    let pass = passes[chance.between(0, passes.len() as u64) as usize];
-    world.advance(match reaches_caps {
-        // An unfinished run that is too old is closed, and holds its persona back.
-        true if kind > 0 => MINUTE / 2,
-        false if chance.percent(40) => pass,
-        _ => DAY,
-    });
+    let passes = [MINUTE / 2, 10 * MINUTE, 50 * MINUTE, 6 * HOUR, DAY, DAY];
+    world.advance(passes[chance.between(0, passes.len() as u64) as usize]);
     kind == 0
-}
-
-/// The unfinished runs.
-async fn unfinished(world: &World) -> Vec<RunRow> {
-    let journal = world.journal().await;
-    let mut runs = journal.runs_in(RunState::Running).await.unwrap();
-    runs.extend(journal.runs_in(RunState::RatingOwed).await.unwrap());
-    journal.close().await;
-    runs
-}
-
-/// Whether all unfinished runs are of a slot of now. Who has an older one may run once more in the tick, after the
-/// daemon has gone on with the older one before the tick.
-async fn only_of_today(world: &World) -> bool {
-    let now = [Cadence::Daily, Cadence::Hourly].map(|cadence| Slot::of(cadence, world.clock.now()));
-    unfinished(world).await.iter().all(|run| now.contains(&run.slot))
 }
 
 /// A reply that costs all that was reserved for it, so that each run reaches its cap.
@@ -232,16 +341,30 @@ fn dear(request: &ParsedRequest) -> Scripted {
     billed(&call.to_string(), "tool_use", &usage, &request.model)
 }
 
+/// A reply that cannot be read, and so counts as lost.
+fn lost() -> Scripted {
+    Scripted::Raw { status: 200, headers: vec![], body: "{}".into() }
+}
+
+/// A refusal, after which a run fails.
+fn refused() -> Scripted {
+    let error =
+        json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}});
+    Scripted::Raw { status: 400, headers: vec![], body: error.to_string() }
+}
+
+/// A lost reply and then a refusal, if two replies are still to fail.
+fn failure(left: &AtomicU32) -> Option<Scripted> {
+    let before = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok()?;
+    Some(if before == 2 { lost() } else { refused() })
+}
+
 /// Any reply: a dear one, a cheap one, one that cannot be read and so counts as lost, a refusal.
 fn any(request: &ParsedRequest, chance: &mut Chance) -> Option<Scripted> {
-    let lost = Scripted::Raw { status: 200, headers: vec![], body: "{}".into() };
-    let refused =
-        json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}});
-    let refused = Scripted::Raw { status: 400, headers: vec![], body: refused.to_string() };
     match chance.between(0, 100) {
         0..30 => Some(dear(request)),
-        30..40 => Some(lost),
-        40..43 => Some(refused),
+        30..40 => Some(lost()),
+        40..43 => Some(refused()),
         _ if request.is_rating() => None,
         43..70 => Some(Scripted::tools(&[habits_list()])),
         _ => Some(Scripted::text("Bis morgen!")),

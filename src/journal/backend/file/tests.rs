@@ -412,3 +412,18 @@ async fn a_connection_that_broke_is_replaced_and_a_closed_journal_stays_closed()
     assert!(journal.run(id).await.is_err());
     assert!(journal.append_step(id, 1, "2", NOON).await.is_err());
 }
+
+#[tokio::test]
+async fn a_journal_is_in_use_from_its_opening_to_its_end() {
+    let folder = Folder::new();
+    assert!(!Journal::is_in_use(&folder.0), "there is no lock file");
+    assert!(!Journal::is_in_use(&folder.file("missing")));
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let reader = Journal::open_read_only(&folder.0).await.unwrap();
+    assert!(Journal::is_in_use(&folder.0));
+    journal.close().await;
+    assert!(!Journal::is_in_use(&folder.0), "a reader does not use it");
+    reader.close().await;
+    // Whoever asks holds no lock afterwards.
+    Journal::open(&folder.0).await.unwrap().close().await;
+}
