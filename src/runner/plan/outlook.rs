@@ -93,8 +93,8 @@ impl<'a> Outlook<'a> {
     }
 
     /// The most that each persona could cost in a tick that begins at any of the moments, by its id. That is what
-    /// `accounts` leaves to its unfinished runs that go on, and a whole run if the persona may begin one: the daemon may
-    /// have gone on with the unfinished runs before the tick, and those may have failed.
+    /// `accounts` leaves to its unfinished runs that go on; and a whole run, if the persona may begin one after the daemon
+    /// has gone on with them. A run that fails without a result counts as if the persona began the day anew.
     pub(super) fn most(&self, accounts: &Accounts<'_>) -> HashMap<&str, Usd> {
         let mut most = HashMap::<&str, Usd>::new();
         // Personas whose slot is free again if their unfinished run is closed or fails.
@@ -108,10 +108,16 @@ impl<'a> Outlook<'a> {
                 may_fail.insert(&run.persona_id);
             }
         }
-        let mut done = self.done.clone();
-        done.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
-        for persona in self.personas.iter().filter(|it| self.may_begin(it, &done)) {
-            *most.entry(persona.user_id.as_str()).or_default() += self.config.run.max_cost;
+        let mut free_again = self.done.clone();
+        free_again.values_mut().for_each(|personas| personas.retain(|id| !may_fail.contains(id)));
+        let max_cost = self.config.run.max_cost;
+        for persona in &self.personas {
+            let sum = most.entry(persona.user_id.as_str()).or_default();
+            if self.may_begin(persona, &self.done) {
+                *sum += max_cost;
+            } else if self.may_begin(persona, &free_again) {
+                *sum = max_cost.max(*sum);
+            }
         }
         most
     }
