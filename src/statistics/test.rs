@@ -44,7 +44,7 @@ pub fn test(strata: &[Stratum]) -> Option<Test> {
     (!strata.is_empty()).then(|| test(&strata, sum))
 }
 
-/// The p-value of [`test`] if all runs of B had what no run of A has: the smallest that any fact of these runs could
+/// The p-value of [`test()`] if all runs of B had what no run of A has: the smallest that any fact of these runs could
 /// have. Of all choices of as many runs of each persona, only one is that of B.
 pub fn of_full_change(strata: &[Stratum]) -> f64 {
     let both = strata.iter().filter(|stratum| stratum.is_on_both_sides());
