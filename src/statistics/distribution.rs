@@ -60,7 +60,7 @@ impl Distribution {
     /// The distribution of the sum of `drawn` of these values, each choice of which is equally probable.
     ///
     /// One value after the other is drawn: of those that are left, how many have the largest value is hypergeometric.
-    /// The work grows with the number of values to the power of 1.5: for 840 ratings it takes half a millisecond.
+    /// The work grows with the number of values to the power of 1.5.
     pub(super) fn of_drawn(values: &Histogram, drawn: u32) -> Self {
         // For each number of values that are still to be drawn, the sum so far.
         let mut open = vec![Self::default(); drawn as usize + 1];
