@@ -6,7 +6,7 @@
 //! how to run the daemon, docs/architecture.md shows the way of a persona through the code, and CLAUDE.md has
 //! the rules for a change.
 //!
-//! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`] and [`statistics`]; then [`facts`]; then
+//! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`] and [`statistics`]; then [`facts`]; then [`report`]; then
 //! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and
 //! [`version`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
 
@@ -36,6 +36,7 @@ pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod pricing;
+pub mod report;
 mod runner;
 mod server;
 pub mod shutdown;

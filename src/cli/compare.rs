@@ -30,7 +30,7 @@ pub(super) fn of_export(file: &Path, asked: &Compare) -> Result<Answer, CliError
 
 /// The comparison of two sides of a journal. No fact that is compared needs a single call.
 pub(super) async fn of_journal(journal: &Journal, asked: &Compare) -> Result<Answer, CliError> {
-    answer(facts::of_journal(journal, History::NoCalls).await?, asked)
+    answer(journal.facts(History::NoCalls).await?, asked)
 }
 
 fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {

@@ -54,9 +54,6 @@ pub enum CliError {
     /// An export cannot be read.
     #[error("{0}: {1}")]
     Facts(PathBuf, ReadError),
-    /// The facts of the journal contradict each other.
-    #[error("the facts of the journal cannot be read: {0}")]
-    Contradiction(String),
     /// Standard output could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),

@@ -1,4 +1,4 @@
-//! Reads the facts of a journal or of an export line by line, for the commands that answer from either.
+//! Reads the facts of an export line by line, for the commands that answer from a journal or from an export.
 
 use std::{
     fs::File,
@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::error::CliError;
-use crate::{
-    facts::{ReadError, export, window::Builder},
-    journal::{History, Journal},
-};
+use crate::facts::{ReadError, export, window::Builder};
 
 /// The facts of the export `file`; `-` is standard input.
 pub(super) fn of_export(file: &Path) -> Result<Builder, CliError> {
@@ -25,18 +22,4 @@ fn read(file: &Path, builder: &mut Builder) -> Result<(), ReadError> {
         true => export::read(io::stdin().lock(), take),
         false => export::read(BufReader::new(File::open(file)?), take),
     }
-}
-
-/// The facts of all days of a journal.
-pub(super) async fn of_journal(journal: &Journal, history: History) -> Result<Builder, CliError> {
-    let mut builder = Builder::default();
-    let mut taken = Ok(());
-    let each = |line| {
-        if taken.is_ok() {
-            taken = builder.take(line);
-        }
-    };
-    journal.facts_lines(None, history, each).await?;
-    taken.map_err(CliError::Contradiction)?;
-    Ok(builder)
 }

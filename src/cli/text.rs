@@ -1,44 +1,13 @@
-//! Makes text safe and readable for a terminal: escapes control characters, limits lengths, aligns columns.
+//! Makes text readable on a terminal: limits lengths, aligns columns.
 
 use std::fmt::Write;
 
 use jiff::{Timestamp, tz::TimeZone};
 
+pub(super) use crate::domain::{clipped_line as cell, printable};
+
 /// Separator between two columns of a table.
 const GAP: &str = "  ";
-
-/// `text` without characters that a terminal would act on. Line breaks stay, and tabs become spaces. Other
-/// control characters, and characters that change the direction of the text, are written as escapes.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' => shown.push('\n'),
-            '\r' if rest.peek() == Some(&'\n') => {}
-            '\t' => shown.push_str("    "),
-            c if c.is_control() || turns_direction(c) => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-/// Whether `c` is a mark that changes the text direction, or one of Unicode's own line breaks (U+2028,
-/// U+2029).
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        | '\u{2028}' | '\u{2029}' | '\u{61c}')
-}
-
-/// `text` on one line of at most `most` characters. A text that was cut ends with `…`.
-pub(super) fn cell(text: &str, most: usize) -> String {
-    let line = printable(text.trim()).replace('\n', " ");
-    if line.chars().count() <= most {
-        return line;
-    }
-    line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
-}
 
 /// Collects the output of a command.
 #[derive(Debug, Default)]
@@ -131,24 +100,6 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_a_terminal_would_act_on_gets_through() {
-        let nasty = "a\u{1b}[31mb\u{7}\u{9b}2Jc\r\nd\re\tf\0\u{7f}\u{202e}g\u{2028}h\u{61c}ü😀\n";
-        let shown = printable(nasty);
-        assert_eq!(
-            shown,
-            "a\\u{1b}[31mb\\u{7}\\u{9b}2Jc\nd\\u{d}e    f\\u{0}\\u{7f}\\u{202e}g\\u{2028}h\\u{61c}ü😀\n"
-        );
-        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
-    }
-
-    #[test]
-    fn a_cell_is_one_line_and_says_where_it_was_cut() {
-        assert_eq!(cell(" a\nb ", 10), "a b");
-        assert_eq!(cell("äöüäöü", 6), "äöüäöü");
-        assert_eq!(cell("äöüäöüä", 6), "äöüäö…");
-    }
 
     #[test]
     fn a_long_text_is_cut_by_characters_and_by_lines_unless_all_of_it_is_asked_for() {

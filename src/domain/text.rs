@@ -1,4 +1,4 @@
-//! Cuts text to the lengths that rows and log lines allow.
+//! Cuts text to the lengths that rows and log lines allow, and makes text of others safe to show.
 
 /// The longest beginning of `text` that has at most `max_units` UTF-16 code units, without NUL characters.
 /// JavaScript, and with it the peers, counts length in these units. One NUL would lose a whole batch
@@ -35,6 +35,39 @@ pub(crate) fn printable_line(text: &str) -> String {
     one_line(&text.replace(|c: char| !is_printable(c) && !c.is_whitespace() && !c.is_control(), ""))
 }
 
+/// `text` without characters that a terminal would act on. Line breaks stay, and tabs become spaces. Other
+/// control characters, and characters that change the direction of the text, are written as escapes.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' => shown.push('\n'),
+            '\r' if rest.peek() == Some(&'\n') => {}
+            '\t' => shown.push_str("    "),
+            c if c.is_control() || turns_direction(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether `c` is a mark that changes the text direction, or one of Unicode's own line breaks (U+2028,
+/// U+2029).
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        | '\u{2028}' | '\u{2029}' | '\u{61c}')
+}
+
+/// `text` on one line of at most `most` characters. A text that was cut ends with `…`.
+pub(crate) fn clipped_line(text: &str, most: usize) -> String {
+    let line = printable(text.trim()).replace('\n', " ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +85,23 @@ mod tests {
     fn one_line_folds_white_space_and_control_characters() {
         assert_eq!(one_line("  a\r\n\tb\u{1b}c  "), "a b c");
         assert_eq!(printable_line(" a\n\u{202e}b\u{200b}c\u{2028}d "), "a bc d");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_would_act_on_gets_through() {
+        let nasty = "a\u{1b}[31mb\u{7}\u{9b}2Jc\r\nd\re\tf\0\u{7f}\u{202e}g\u{2028}h\u{61c}ü😀\n";
+        let shown = printable(nasty);
+        assert_eq!(
+            shown,
+            "a\\u{1b}[31mb\\u{7}\\u{9b}2Jc\nd\\u{d}e    f\\u{0}\\u{7f}\\u{202e}g\\u{2028}h\\u{61c}ü😀\n"
+        );
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn a_cell_is_one_line_and_says_where_it_was_cut() {
+        assert_eq!(clipped_line(" a\nb ", 10), "a b");
+        assert_eq!(clipped_line("äöüäöü", 6), "äöüäöü");
+        assert_eq!(clipped_line("äöüäöüä", 6), "äöüäö…");
     }
 }

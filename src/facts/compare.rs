@@ -16,19 +16,28 @@ mod strata;
 mod tests;
 
 pub use self::{confounded::Confounder, reference::NoSide};
+pub(super) use self::{
+    confounded::confounded,
+    sides::{Side, seed},
+    strata::strata,
+};
 
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
 use self::{
     evidence::describe,
-    judge::{Judged, Judgement, judge},
+    judge::{Judged, Judgement, judge, noise},
     reference::Chosen,
-    sides::{Side, Sides},
+    sides::Sides,
     source::Source,
+    strata::Weeks,
 };
-use super::{digits, window::Window};
-use crate::domain::{labels, word};
+use super::{digits, line, window::Window};
+use crate::{
+    domain::{labels, word},
+    statistics::Noise,
+};
 
 /// The schema of [`Comparison`].
 const SCHEMA: &str = "compare/v1";
@@ -124,6 +133,13 @@ pub struct Pair {
     pub rating: Option<f64>,
 }
 
+impl Pair {
+    fn of_noise(noise: [Noise; 2]) -> Self {
+        let [share, rating] = noise.map(|noise| noise.lambda.map(digits::share));
+        Self { share, rating }
+    }
+}
+
 /// The runs of a side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SideSummary {
@@ -213,6 +229,13 @@ pub struct Effect {
     pub high: Option<f64>,
 }
 
+impl From<&line::Deployment> for Build {
+    fn from(deployment: &line::Deployment) -> Self {
+        let line::Deployment { id, version, at, .. } = deployment;
+        Self { id: id.clone(), version: version.clone(), from: *at }
+    }
+}
+
 /// A run that shows a fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Example {
@@ -233,7 +256,7 @@ pub fn compare(window: &Window, a: Option<&str>, b: Option<&str>) -> Result<Comp
         a: sides.summary(window, Side::A),
         b: sides.summary(window, Side::B),
         verdict: Overall::NotComparable,
-        confounded: confounded::confounded(window, &sides),
+        confounded: confounded(window, |run| sides.of(run)),
         lambda: Pair::default(),
         findings: Vec::new(),
         detectable: Pair::default(),
@@ -250,16 +273,20 @@ pub fn compare(window: &Window, a: Option<&str>, b: Option<&str>) -> Result<Comp
         let by_verdict = a.verdict.cmp(&b.verdict).then(p(a).total_cmp(&p(b)));
         by_verdict.then_with(|| (a.fact, &a.id).cmp(&(b.fact, &b.id)))
     });
-    let [share, rating] = noise.map(|noise| noise.lambda.map(digits::share));
     Ok(Comparison {
         verdict: match findings.first().map(|finding| finding.verdict) {
             Some(Verdict::Worse) => Overall::Worse,
             _ if !is_testable => Overall::NothingTestable,
             _ => Overall::NothingWorse,
         },
-        lambda: Pair { share, rating },
+        lambda: Pair::of_noise(noise),
         findings,
         detectable,
         ..comparison
     })
+}
+
+/// The noise floors that the weeks up to `end` show.
+pub(super) fn noise_before(window: &Window, end: Timestamp) -> Pair {
+    Pair::of_noise(noise(&Source::new(window), &Weeks::before(window, end, |_| true)))
 }

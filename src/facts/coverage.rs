@@ -8,6 +8,6 @@ mod halts;
 mod tested;
 
 pub use days::DayStatus;
-pub use grid::{Coverage, Day, DayCounts, Grid, PersonaDays};
+pub use grid::{Coverage, Day, DayCounts, PersonaDays, coverage};
 pub use halts::{Halt, Member, derive_absences};
 pub use tested::{ModuleStatus, NotTested, Subject, Tested, WhyNotTested};

@@ -106,6 +106,18 @@ pub(super) struct Finding {
     pub(super) exposed: Vec<u32>,
 }
 
+impl Finding {
+    /// The id of the friction: the detector and what it is about.
+    pub(super) fn id(&self, window: &Window) -> String {
+        let subject = match self.about {
+            About::Issue(number) => &window.issues()[number as usize].id,
+            About::Tool(name) | About::Module(name) => window.text(name),
+            About::End(outcome) => outcome.as_str(),
+        };
+        format!("{}:{subject}", self.detector.as_str())
+    }
+}
+
 /// The detectors that each issue raises, heaviest first. `fails` needs the exposure of an issue:
 /// [`super::frictions`] adds it.
 pub(super) fn raised_by_issues(window: &Window) -> Vec<BTreeSet<Detector>> {

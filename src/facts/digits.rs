@@ -15,6 +15,11 @@ pub(super) fn mean_or_more(value: f64) -> f64 {
     mean((value * 10.0 - 1e-9).ceil() / 10.0)
 }
 
+/// US dollars with six digits after the point.
+pub(super) fn usd(value: f64) -> f64 {
+    rounded(value, 1e6)
+}
+
 /// A p-value with six significant digits.
 pub(super) fn p(value: f64) -> f64 {
     // A number that was formatted is a number.

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 
 use self::case::Case;
+pub(super) use self::case::history;
 use super::{
     detect::{self, Detector},
     exposure::Exposures,

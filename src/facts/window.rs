@@ -19,6 +19,7 @@ pub(crate) use self::{
     rows::{Absence, ByRun, Call, Hit, Issue, ModuleUse, Run, Settings, ToolUse},
 };
 use super::line;
+use crate::domain::Week;
 
 /// The longest label of a persona that is printed, in characters.
 const LABEL: usize = 64;
@@ -37,6 +38,9 @@ pub enum Days {
     Last(u32),
     /// From the first to the last of these days, both inclusive.
     Between(Date, Date),
+    /// The week before the one of the newest day of the facts, because that one is not over. Without any fact there is no
+    /// day.
+    LastWeek,
     /// All days up to the newest one.
     All,
 }
@@ -52,6 +56,8 @@ pub enum ImpossibleWindow {
     Reversed(Date, Date),
 }
 
+/// A first day after the last one: no day.
+const NO_DAY: (Date, Date) = (Date::MAX, Date::MIN);
 /// The longest window, in days.
 const MOST_DAYS: u32 = 100_000;
 
@@ -65,8 +71,12 @@ impl Days {
                     return Err(ImpossibleWindow::Count(count));
                 }
                 let first = |newest: Date| newest.saturating_sub(jiff::Span::new().days(count - 1));
-                Ok(newest.map_or((Date::MAX, Date::MIN), |newest| (first(newest), newest)))
+                Ok(newest.map_or(NO_DAY, |newest| (first(newest), newest)))
             }
+            Self::LastWeek => Ok(newest.map_or(NO_DAY, |newest| {
+                let week = Week::of(newest).before();
+                (week.monday(), week.sunday())
+            })),
             Self::All => Ok((Date::MIN, newest.unwrap_or(Date::MAX))),
             Self::Between(from, to) if from > to => Err(ImpossibleWindow::Reversed(from, to)),
             Self::Between(from, to) => Ok((from, to)),

@@ -12,6 +12,7 @@ pub(super) mod of_run;
 pub(super) mod personas;
 mod presence;
 mod retention;
+mod window;
 
 pub use backfill::Searched;
 pub use deployments::{DeploymentRow, DeploymentSource};

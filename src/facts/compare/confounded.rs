@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::sides::{Side, Sides};
+use super::sides::Side;
 use crate::facts::window::{Name, Run, Settings, Window};
 
 /// A setting that differs between the sides, so that it may be the reason for what was found.
@@ -29,9 +29,12 @@ const SETTINGS: [(&str, Setting); 5] = [
 ];
 
 /// The settings that differ for any persona: each persona is compared with itself, and has a prompt of its own.
-pub(super) fn confounded(window: &Window, sides: &Sides) -> Vec<Confounder> {
+pub(in crate::facts) fn confounded(
+    window: &Window,
+    side: impl Fn(u32) -> Option<Side>,
+) -> Vec<Confounder> {
     let runs = (0..).zip(window.runs());
-    let mut runs: Vec<_> = runs.filter_map(|(run, of)| Some((sides.of(run)?, of))).collect();
+    let mut runs: Vec<_> = runs.filter_map(|(run, of)| Some((side(run)?, of))).collect();
     runs.sort_by_key(|(_, run)| run.persona);
     let since = |setting| {
         let of_personas = runs.chunk_by(|a, b| a.1.persona == b.1.persona);

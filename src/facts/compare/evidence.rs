@@ -6,7 +6,7 @@ use super::{
     measured::{Direction, Measured},
     sides::{Side, Sides},
     source::{Observation, Source},
-    strata::Strata,
+    strata::strata,
 };
 use crate::{
     facts::{digits, window::Window},
@@ -76,7 +76,7 @@ impl Changed {
         };
         let fact = judged.subject.fact();
         let observations = source.observations(judged.subject);
-        let strata = Strata::new(window, sides).of(&observations);
+        let strata = strata(window, &observations, |run| sides.of(run));
         let flipped = flipped(fact, direction, &strata);
         let is_more = fact.is_more(direction);
         let run = |persona: u32, side: Side, is_more: bool| {

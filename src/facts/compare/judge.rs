@@ -5,7 +5,7 @@ use super::{
     measured::{Direction, LEAST_RATING, LEAST_SHARE, Measured},
     sides::Sides,
     source::{Source, Subject},
-    strata::Strata,
+    strata::{Weeks, strata},
 };
 use crate::{
     facts::{digits, window::Window},
@@ -68,21 +68,16 @@ struct InFamily {
 
 /// The verdicts of all facts that any run of a side has.
 pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judgement {
-    let (strata, seed) = (Strata::new(window, sides), sides.seed(window));
-    let (mut cases, mut deviations) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let (mut cases, seed) = (Vec::new(), sides.seed(window));
     for subject in source.subjects() {
         let (fact, observations) = (subject.fact(), source.observations(subject));
-        if matches!(fact, Fact::Tool | Fact::Rating) {
-            let of_weeks = |weeks| deviation(&strata.of_weeks(&observations, weeks));
-            deviations[fact.kind()].extend((1..=WEEKS).filter_map(of_weeks));
-        }
-        let strata = strata.of(&observations);
+        let strata = strata(window, &observations, |run| sides.of(run));
         if strata.iter().any(|it| it.a.runs() + it.b.runs() > 0) {
             let is_new = fact == Fact::Issue && is_new(&strata);
             cases.push(Case { subject, measured: Measured::new(fact, &strata, seed), is_new });
         }
     }
-    let noise = deviations.map(Noise::of);
+    let noise = noise(source, &Weeks::of_a(window, sides));
     let [worse, better] =
         [Direction::Worse, Direction::Better].map(|direction| family(&cases, noise, direction));
     let alpha = ALPHA / (worse.iter().flatten().count() + OF_ONE_CHANGE) as f64;
@@ -97,6 +92,18 @@ pub(super) fn judge(window: &Window, sides: &Sides, source: &Source<'_>) -> Judg
     let facts = cases.into_iter().zip(worse.into_iter().zip(better));
     let facts = facts.map(|(case, families)| case.judged(families, alpha, noise)).collect();
     Judgement { facts, noise, detectable, is_testable }
+}
+
+/// The noise floors of shares and of ratings that these weeks show.
+pub(super) fn noise(source: &Source<'_>, weeks: &Weeks<'_>) -> [Noise; 2] {
+    let mut deviations = [Vec::new(), Vec::new()];
+    let subjects = source.subjects().into_iter();
+    for subject in subjects.filter(|it| matches!(it.fact(), Fact::Tool | Fact::Rating)) {
+        let observations = source.observations(subject);
+        let of_weeks = |count| deviation(&weeks.strata(&observations, count));
+        deviations[subject.fact().kind()].extend((1..=WEEKS).filter_map(of_weeks));
+    }
+    deviations.map(Noise::of)
 }
 
 /// Whether no run of A and enough runs of B hit an issue.

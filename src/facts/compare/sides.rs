@@ -12,7 +12,7 @@ const BEFORE: SignedDuration = SignedDuration::from_hours(28 * 24);
 
 /// A side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(in crate::facts) enum Side {
     /// Before.
     A,
     /// After.
@@ -83,10 +83,7 @@ impl Sides {
             let days = || self.runs(window, side).map(|run| run.day);
             [days().min(), days().max()]
         });
-        days.flatten().fold(0, |seed: u64, day| {
-            let day = day.duration_since(Date::ZERO).as_hours() / 24;
-            seed.wrapping_mul(1_000_003).wrapping_add_signed(day)
-        })
+        seed(days.flatten())
     }
 
     pub(super) fn summary(&self, window: &Window, side: Side) -> SideSummary {
@@ -100,13 +97,7 @@ impl Sides {
         let deployments = window.deployments().iter().enumerate();
         let deployments = deployments.filter(|(position, it)| is_of_side((*position, &it.id)));
         SideSummary {
-            deployments: deployments
-                .map(|(_, it)| Build {
-                    id: it.id.clone(),
-                    version: it.version.clone(),
-                    from: it.at,
-                })
-                .collect(),
+            deployments: deployments.map(|(_, it)| Build::from(it)).collect(),
             from: runs().map(|run| run.day).min(),
             to: runs().map(|run| run.day).max(),
             runs: runs().count(),
@@ -114,6 +105,14 @@ impl Sides {
             locked_out: runs().filter(|run| run.outcome.is_locked_out()).count(),
         }
     }
+}
+
+/// A seed for random numbers that follows from these days.
+pub(in crate::facts) fn seed(days: impl Iterator<Item = Date>) -> u64 {
+    days.fold(0, |seed: u64, day| {
+        let day = day.duration_since(Date::ZERO).as_hours() / 24;
+        seed.wrapping_mul(1_000_003).wrapping_add_signed(day)
+    })
 }
 
 /// Whether a run that is not mixed could be on the side that `chosen` says, if the other side is `other`.

@@ -6,10 +6,7 @@ use jiff::{
     tz::TimeZone,
 };
 
-use crate::{
-    domain::{Cadence, Outcome, WhyNotRun, labels},
-    facts::line,
-};
+use crate::domain::{Cadence, Outcome, WhyNotRun, labels};
 
 labels! {
     /// What a day of a persona came to. Of several runs on a day, the one declared first counts.
@@ -40,12 +37,12 @@ labels! {
 }
 
 impl DayStatus {
-    /// What a day with this run came to. `calls` is the number of tool calls.
-    pub(super) fn of_run(outcome: Outcome, calls: u32) -> Self {
+    /// What a day with a run of this outcome came to. `has_calls`: the run called tools.
+    pub(super) fn of_run(outcome: Outcome, has_calls: bool) -> Self {
         match outcome {
             Outcome::Login | Outcome::Space | Outcome::Session => Self::FailedProduct,
             Outcome::Failed => Self::FailedRunner,
-            _ if calls > 0 => Self::Ran,
+            _ if has_calls => Self::Ran,
             Outcome::Done | Outcome::Turns => Self::Idle,
             Outcome::Cost => Self::Budget,
             Outcome::Stopped => Self::Other,
@@ -64,11 +61,6 @@ impl DayStatus {
             WhyNotRun::Unfinished | WhyNotRun::Other => Self::Other,
         })
     }
-}
-
-/// The day that a run belongs to: a date of mana-auth's time, in `zone`.
-pub(in crate::facts) fn of_run(run: &line::Run, zone: &TimeZone) -> Date {
-    date(run.server_time.unwrap_or(run.at), zone)
 }
 
 /// The day that a slot belongs to: its own date, or for an hour the date in `zone` when the hour begins. `None`

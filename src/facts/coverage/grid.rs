@@ -5,13 +5,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
 use super::days::{self, DayStatus};
 use crate::{
-    domain::{Cadence, Label, word},
-    facts::line,
+    domain::{Cadence, Label, Outcome, WhyNotRun, word},
+    facts::{line, window::Window},
 };
 
 /// A grid of more personas shows counts.
@@ -55,10 +55,28 @@ pub struct DayCounts {
     pub counts: BTreeMap<&'static str, u32>,
 }
 
+/// What each day of the window came to.
+pub fn coverage(window: &Window) -> Coverage {
+    let Some(days) = window.days() else { return Coverage::Personas(Vec::new()) };
+    let mut grid = Grid::new(window.personas(), days, window.zone().clone());
+    let id = |persona: u32| &*window.personas()[persona as usize].id;
+    for (number, run) in (0..).zip(window.runs()) {
+        // Of runs whose calls are no longer kept, the modules tell that there were some.
+        let has_calls =
+            !window.calls().of(number).is_empty() || !window.modules().of(number).is_empty();
+        grid.run(id(run.persona), run.day, run.outcome, has_calls);
+    }
+    for absence in window.absences() {
+        grid.absence(id(absence.persona), window.text(absence.slot), absence.why);
+    }
+    window.ticks().iter().for_each(|at| grid.tick(*at));
+    grid.coverage()
+}
+
 /// Collects runs, absences and ticks, in any order, into the grid of a window. Those outside the window matter
 /// too: a persona is expected from its first run or absence on.
 #[derive(Clone, Debug)]
-pub struct Grid {
+struct Grid {
     zone: TimeZone,
     days: Vec<Date>,
     /// By the persona's id.
@@ -85,7 +103,7 @@ struct Cell {
 
 impl Grid {
     /// The empty grid of these personas for the days `from` to `to`, both inclusive, in `zone`.
-    pub fn new<'a>(
+    fn new<'a>(
         personas: impl IntoIterator<Item = &'a line::Persona>,
         (from, to): (Date, Date),
         zone: TimeZone,
@@ -106,32 +124,31 @@ impl Grid {
         Self { zone, days, rows, ticks: BTreeSet::new(), weekday_ticks: BTreeSet::new() }
     }
 
-    /// Adds a run, which made `calls` tool calls.
-    pub fn run(&mut self, run: &line::Run, calls: u32) {
-        let day = days::of_run(run, &self.zone);
-        let status = DayStatus::of_run(run.outcome, calls);
-        if let Some(cell) = self.cell(&run.persona, day) {
+    /// Adds a run of this day. `has_calls`: it called tools.
+    fn run(&mut self, persona: &str, day: Date, outcome: Outcome, has_calls: bool) {
+        let status = DayStatus::of_run(outcome, has_calls);
+        if let Some(cell) = self.cell(persona, day) {
             cell.run = Some(cell.run.map_or(status, |best| best.min(status)));
         }
     }
 
     /// Adds an absence, also one that was derived.
-    pub fn absence(&mut self, absence: &line::Absence) {
+    fn absence(&mut self, persona: &str, slot: &str, why: WhyNotRun) {
         let (Some(day), Some(status)) =
-            (days::of_slot(&absence.slot, &self.zone), DayStatus::of_absence(absence.why))
+            (days::of_slot(slot, &self.zone), DayStatus::of_absence(why))
         else {
             return;
         };
-        if let Some(cell) = self.cell(&absence.persona, day) {
+        if let Some(cell) = self.cell(persona, day) {
             *cell.absences.entry(status).or_default() += 1;
         }
     }
 
     /// Adds a tick.
-    pub fn tick(&mut self, tick: &line::Tick) {
-        let day = days::date(tick.at, &self.zone);
+    fn tick(&mut self, at: Timestamp) {
+        let day = days::date(at, &self.zone);
         self.ticks.insert(day);
-        if days::may_be_due(Cadence::Weekdays, days::date(tick.at, &TimeZone::UTC)) {
+        if days::may_be_due(Cadence::Weekdays, days::date(at, &TimeZone::UTC)) {
             self.weekday_ticks.insert(day);
         }
     }
@@ -145,7 +162,7 @@ impl Grid {
     }
 
     /// The grid of everything that was added.
-    pub fn coverage(&self) -> Coverage {
+    fn coverage(&self) -> Coverage {
         if self.rows.len() > ROWS {
             return Coverage::Counts(self.days.iter().map(|day| self.counts(*day)).collect());
         }

@@ -66,12 +66,8 @@ impl Case {
 
     /// A friction without an issue. Its state follows from the runs of the window.
     pub(super) fn of_finding(window: &Window, found: Finding) -> Self {
+        let id = found.id(window);
         let Finding { detector, about, hits, exposed } = found;
-        let subject = match about {
-            About::Issue(number) => &window.issues()[number as usize].id,
-            About::Tool(name) | About::Module(name) => window.text(name),
-            About::End(outcome) => outcome.as_str(),
-        };
         let exposed = with_hits(exposed.into(), &hits);
         let history = history(window, &hits, &exposed);
         let first_hit = window.run(hits[0].run).at;
@@ -79,7 +75,7 @@ impl Case {
         let tallies = tallies(window, &hits, &exposed);
         let detectors = BTreeSet::from([detector]);
         Self {
-            id: format!("{}:{subject}", detector.as_str()),
+            id,
             about,
             impact: impact(window, &detectors, &hits, &tallies),
             state: standing.map_or(State::Open, |standing| standing.state),
@@ -196,7 +192,11 @@ impl Case {
 }
 
 /// The exposed runs, each with whether it had the friction.
-fn history(window: &Window, hits: &[RunHit], exposed: &[u32]) -> Vec<Exposure> {
+pub(in crate::facts) fn history(
+    window: &Window,
+    hits: &[RunHit],
+    exposed: &[u32],
+) -> Vec<Exposure> {
     let mut hits = hits.iter().map(|hit| hit.run).peekable();
     let exposure = |run: &u32| {
         let hit = hits.next_if_eq(run).is_some();

@@ -164,7 +164,9 @@ impl Builder {
                 runner: optional(&run.runner),
                 prompt: optional(&run.prompt),
             },
+            catalog: optional(&run.catalog),
             outcome: run.outcome,
+            cost: run.cost_usd,
             id: name(&run.id),
         };
         if self.run_of_id.insert(row.id, self.runs.len() as u32).is_some() {
@@ -276,6 +278,7 @@ impl Builder {
             module: self.names.add(&module.module, NAME),
             rating: module.rating,
             grounded: module.grounded,
+            unrated: module.unrated_why,
             notes: self.names.add_quote(notes),
             calls: module.calls.into(),
             failed: module.failed,
@@ -308,7 +311,8 @@ impl Builder {
             return Err("expected a slot such as 2026-11-18 or 2026-11-18T14".to_owned());
         }
         let slot = self.names.add(&absence.slot, NAME);
-        self.absences.push(Absence { slot, why: absence.why });
+        let persona = self.persona(&absence.persona);
+        self.absences.push(Absence { slot, persona, why: absence.why });
         Ok(())
     }
 

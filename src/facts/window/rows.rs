@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::names::Name;
 use crate::{
-    domain::{Cause, Next, Outcome, WhyNotRun},
+    domain::{Cause, Next, Outcome, UnratedWhy, WhyNotRun},
     facts::{derive, line::Sighting, state::Muting},
 };
 
@@ -23,7 +23,11 @@ pub(crate) struct Run {
     pub(crate) deployment: Option<Name>,
     pub(crate) deployment_end: Option<Name>,
     pub(crate) settings: Settings,
+    /// The id of the list of tools that the run was offered.
+    pub(crate) catalog: Option<Name>,
     pub(crate) outcome: Outcome,
+    /// In US dollars.
+    pub(crate) cost: f64,
 }
 
 /// What a run was played with. See [`crate::facts::line::Run`].
@@ -92,6 +96,7 @@ pub(crate) struct ModuleUse {
     pub(crate) module: Name,
     pub(crate) rating: Option<u8>,
     pub(crate) grounded: bool,
+    pub(crate) unrated: Option<UnratedWhy>,
     /// Only of grounded ratings, because no other is quoted.
     pub(crate) notes: Option<Name>,
     pub(crate) calls: Box<[u32]>,
@@ -167,5 +172,7 @@ impl<T> ByRun<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Absence {
     pub(crate) slot: Name,
+    /// The position of the persona in [`super::Window::personas`].
+    pub(crate) persona: u32,
     pub(crate) why: WhyNotRun,
 }

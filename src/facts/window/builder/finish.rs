@@ -33,7 +33,7 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     let names = &all.names;
     all.modules.sort_by_key(|row| (row.run, names.text(row.module)));
     all.tools.sort_by_key(|row| (row.run, names.text(row.tool)));
-    all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.why));
+    all.absences.sort_by_key(|absence| (names.text(absence.slot), absence.persona, absence.why));
     all.catalogs.sort_by(|a, b| a.id.cmp(&b.id));
     // An export has those of the same time in the order in which the runner met them, which their ids do not tell.
     all.deployments.sort_by_key(|deployment| deployment.at);
@@ -77,6 +77,7 @@ fn sort_personas(all: &mut Builder) {
     let new = positions(&order);
     all.personas = in_order(mem::take(&mut all.personas), &order);
     all.runs.iter_mut().for_each(|run| run.persona = new[run.persona as usize]);
+    all.absences.iter_mut().for_each(|it| it.persona = new[it.persona as usize]);
 }
 
 /// Sorts the runs by their begin and leaves out those after the window.

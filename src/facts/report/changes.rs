@@ -1,0 +1,84 @@
+//! What is different from the time before.
+
+use std::collections::BTreeMap;
+
+use super::{Changes, Resolved, ToolChanges};
+use crate::facts::{
+    exposure::Exposures,
+    frictions::{Friction, history},
+    line::Catalog,
+    state::{self, State},
+    window::Window,
+};
+
+/// An issue that fewer runs had is not worth a line when it is resolved.
+const FEWEST_HITS: usize = 3;
+
+pub(super) fn changes(window: &Window, frictions: &[Friction]) -> Changes {
+    let ids = |state| {
+        let of_state = frictions.iter().filter(|friction| friction.state == state);
+        of_state.map(|friction| friction.id.clone()).collect()
+    };
+    Changes {
+        new: ids(State::New),
+        regressed: ids(State::Regressed),
+        resolved: ids(State::Resolved),
+        tools: tools(window).unwrap_or_default(),
+    }
+}
+
+/// The tools of the window's newest run that names its catalog against those of the newest such run before the
+/// window, or else of the first one in it.
+fn tools(window: &Window) -> Option<ToolChanges> {
+    let named: Vec<_> =
+        (0..window.runs().len() as u32).filter(|run| catalog_of(window, *run).is_some()).collect();
+    let before = named.iter().rev().find(|run| !window.contains(**run)).or(named.first())?;
+    let [old, new] = [before, named.last()?].map(|run| catalog_of(window, *run));
+    let hashes = |catalog: Option<&Catalog>| -> BTreeMap<String, String> {
+        let tools = catalog.map(|catalog| &catalog.tools[..]).unwrap_or_default();
+        tools.iter().map(|tool| (tool.name.clone(), tool.hash.clone())).collect()
+    };
+    let (old, new) = (hashes(old), hashes(new));
+    let missing_in = |other: &BTreeMap<String, String>, all: &BTreeMap<String, String>| {
+        all.keys().filter(|name| !other.contains_key(*name)).cloned().collect()
+    };
+    let is_changed = |(name, hash): &(&String, &String)| {
+        old.get(*name).is_some_and(|old| old != *hash && !old.is_empty() && !hash.is_empty())
+    };
+    Some(ToolChanges {
+        added: missing_in(&old, &new),
+        removed: missing_in(&new, &old),
+        changed: new.iter().filter(is_changed).map(|(name, _)| name.clone()).collect(),
+    })
+}
+
+/// The list of tools that a run was offered.
+pub(super) fn catalog_of(window: &Window, run: u32) -> Option<&Catalog> {
+    let id = window.text(window.run(run).catalog?);
+    let catalogs = window.catalogs();
+    catalogs.binary_search_by(|catalog| catalog.id.as_str().cmp(id)).ok().map(|at| &catalogs[at])
+}
+
+/// The issues that were resolved in the window without any hit in it.
+pub(super) fn resolved_without_hit(window: &Window) -> Vec<Resolved> {
+    let resolved = |(number, hits, exposed): (u32, Vec<_>, std::rc::Rc<[u32]>)| {
+        let issue = &window.issues()[number as usize];
+        let last = hits.last().map(|hit: &crate::facts::detect::RunHit| hit.run)?;
+        let is_candidate = issue.cause.is_pain() && hits.len() >= FEWEST_HITS;
+        if !is_candidate || window.contains(last) {
+            return None;
+        }
+        let first = issue.first.as_ref()?.at;
+        let history = history(window, &hits, &exposed);
+        let standing = state::state(&history, first, &issue.mutings, window.end())?;
+        let turn = standing.resolved.filter(|_| standing.state == State::Resolved)?;
+        window.contains(exposed[turn.run]).then(|| Resolved {
+            id: issue.id.to_string(),
+            tool: issue.tool.map(|tool| window.text(tool).to_owned()),
+            template: window.text(issue.template).to_owned(),
+            last_hit: window.run(last).at,
+            at: turn.at,
+        })
+    };
+    Exposures::new(window).of_issues().filter_map(resolved).collect()
+}
