@@ -7,6 +7,8 @@ mod headline;
 mod modules;
 mod past;
 mod reliability;
+#[cfg(test)]
+mod tests;
 mod trend;
 mod unreachable;
 
