@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up may panic")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is no part of the daemon")]
 
-use std::{fs, process::ExitCode, time::Instant};
+mod shared;
+
+use std::{process::ExitCode, time::Instant};
 
 use mana_persona_runner::facts::{
     Line,
@@ -12,6 +14,8 @@ use mana_persona_runner::facts::{
     window::{Builder, Days},
 };
 use serde_json::{Value, json};
+
+use crate::shared::{Chance, peak_mb};
 
 const DAYS: u32 = 35;
 const DAYS_BEFORE: u32 = 28;
@@ -21,19 +25,6 @@ const TOOLS_OF_MODULE: u64 = 4;
 const FLEETS: [(u32, u128); 2] = [(10, 150), (1_000, 3_000)];
 /// The most memory that the benchmark may need, in MB.
 const GOAL_MB: u64 = 100;
-
-/// SplitMix64: numbers that are the same on each machine.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (bits ^ (bits >> 31)) % limit
-    }
-}
 
 fn main() -> ExitCode {
     let measured: Vec<_> = FLEETS.into_iter().map(measure).collect();
@@ -111,11 +102,4 @@ fn at(day: u32, persona: u32) -> String {
 fn take(builder: &mut Builder, kind: &str, mut fields: Value) {
     fields["kind"] = kind.into();
     builder.take(serde_json::from_value::<Line>(fields).unwrap()).unwrap();
-}
-
-/// The most memory that this process had at once, in MB.
-fn peak_mb() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_000
 }

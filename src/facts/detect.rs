@@ -12,7 +12,7 @@ mod retries;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use self::{
     missing::{Missing, missing},
@@ -168,9 +168,13 @@ impl Window {
         runs.into_iter().map(|run| self.run(run).persona).collect::<BTreeSet<_>>().len()
     }
 
-    /// The runs of the window that used the module.
-    fn runs_with_module(&self, module: Name) -> Vec<u32> {
-        let uses = |run: &u32| self.modules().of(*run).iter().any(|row| row.module == module);
-        self.runs_within().filter(uses).collect()
+    /// The runs of the window that used each module, in order.
+    fn runs_by_module(&self) -> HashMap<Name, Vec<u32>> {
+        let mut modules = HashMap::<_, Vec<_>>::new();
+        for row in self.modules().all().iter().filter(|row| self.contains(row.run)) {
+            modules.entry(row.module).or_default().push(row.run);
+        }
+        modules.values_mut().for_each(Vec::dedup);
+        modules
     }
 }

@@ -68,7 +68,8 @@ pub struct Friction {
     pub detectors: BTreeSet<Detector>,
     /// The template of the error texts, if the friction is an issue.
     pub template: Option<String>,
-    /// The state at the window's end. That of a friction without an issue follows from the window alone.
+    /// The state at the window's end. That of a friction without an issue follows from the window alone: it is new only
+    /// if the window has seven days before its first hit.
     #[serde(with = "word")]
     pub state: State,
     /// How many personas it stops on an average day, with four digits.

@@ -7,6 +7,8 @@ mod headline;
 mod modules;
 mod past;
 mod reliability;
+#[cfg(test)]
+mod tests;
 mod trend;
 mod unreachable;
 
@@ -16,6 +18,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::{
+    absent,
     compare::{Build, Confounder, Pair},
     coverage::{Coverage, ModuleStatus, NotTested, coverage, days},
     detect::{Missing, Slow, missing, slow},
@@ -136,7 +139,8 @@ pub struct Changes {
     pub regressed: Vec<String>,
     /// Ids of frictions that are resolved.
     pub resolved: Vec<String>,
-    /// The tools that the newest run of the window was offered, against those of the newest run before it.
+    /// The tools that the product had for the newest run of the window, against those for the newest run before it.
+    /// Those that the runner hid are there.
     pub tools: ToolChanges,
 }
 
@@ -187,7 +191,7 @@ pub struct ModuleReport {
     /// How many ratings name no call of the module. They are in no mean.
     #[serde(skip)]
     pub ungrounded: u32,
-    /// The mean of the grounded ratings of each day.
+    /// The mean of the grounded ratings of each day; no number unless the status is rated.
     #[serde(skip)]
     pub trend: Trend,
 }
@@ -260,11 +264,12 @@ pub struct Spending {
 /// What the sentence is about: the first of these that holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Headline {
-    /// There is no fact at all.
+    /// There is no run and no tick up to the window's end, and no absence in it.
     NoFacts,
     /// No persona ran.
     NobodyRan {
-        /// The most frequent reason, if personas were due and the reason is known.
+        /// The most frequent reason why due personas did not run, or that the runner was down when they may have been
+        /// due. `None` if nobody was due.
         why: Option<WhyNotRun>,
     },
     /// At least half of the runs ended at login, space or session.
@@ -287,7 +292,7 @@ pub enum Headline {
         failed: u64,
         /// Of how many.
         of: u64,
-        /// The position of the heaviest friction that is not resolved.
+        /// The position of the friction that most of them had, of those that are not resolved.
         worst: Option<usize>,
     },
     /// Something hurts.
@@ -311,7 +316,7 @@ pub fn report(window: &Window) -> Report {
         |friction: &Friction| friction.detector.is_some() && friction.state != State::Muted;
     let frictions: Vec<_> = all.frictions.into_iter().filter(raised).collect();
     let (modules, not_tested) = modules::modules(window);
-    let fleet = fleet(window);
+    let (fleet, coverage) = (fleet(window), coverage(window));
     Report {
         schema: SCHEMA,
         window: all.window,
@@ -322,14 +327,13 @@ pub fn report(window: &Window) -> Report {
         changes: changes::changes(window, &frictions),
         missing: missing(window),
         slow: slow(window),
-        coverage: coverage(window),
         reliability: reliability::reliability(window),
         cost: Spending {
             usd: fleet.cost_usd,
             per_persona_day_usd: (fleet.persona_days > 0)
                 .then(|| digits::usd(fleet.cost_usd / fleet.persona_days as f64)),
         },
-        headline: headline::headline(window, &fleet, &frictions, &modules),
+        headline: headline::headline(window, &fleet, &frictions, &modules, &coverage),
         zone: window.zone().clone(),
         trends: trend::of_frictions(window, &frictions),
         resolved_without_hit: changes::resolved_without_hit(window),
@@ -338,6 +342,7 @@ pub fn report(window: &Window) -> Report {
         frictions,
         modules,
         not_tested,
+        coverage,
     }
 }
 
@@ -360,21 +365,15 @@ fn deployments(window: &Window) -> Vec<Build> {
 
 fn fleet(window: &Window) -> Fleet {
     let runs = || window.runs_within().map(|run| window.run(run));
-    let mut not_run = BTreeMap::new();
-    for absence in window.absences() {
-        let day = days::of_slot(window.text(absence.slot), window.zone());
-        let is_of_window = day.is_some_and(|day| (window.from()..=window.to()).contains(&day));
-        // A persona whose slot is used had its run.
-        if is_of_window && absence.why != WhyNotRun::SlotUsed {
-            let reason = not_run.entry(absence.why.as_str());
-            reason.or_insert(NotRun { why: absence.why, count: 0 }).count += 1;
-        }
-    }
+    // A persona whose slot is used had its run.
+    let absent = absent(window).into_iter().filter(|(why, _)| *why != WhyNotRun::SlotUsed);
+    let mut not_run: Vec<_> = absent.map(|(why, count)| NotRun { why, count }).collect();
+    not_run.sort_by_key(|it| it.why.as_str());
     Fleet {
         personas: runs().map(|run| run.persona).collect::<BTreeSet<_>>().len(),
         runs: runs().count(),
         persona_days: runs().map(|run| (run.persona, run.day)).collect::<BTreeSet<_>>().len(),
         cost_usd: digits::usd(runs().map(|run| run.cost).sum()),
-        not_run: not_run.into_values().collect(),
+        not_run,
     }
 }

@@ -22,7 +22,7 @@ use crate::domain::{Label, labels};
 /// issue is tested may lie.
 const RECENT: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How long an issue is called new after its very first hit.
-const NEW: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const NEW: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// An issue with fewer recent exposed runs, none of them a hit, is untested.
 const TESTED_RUNS: usize = 3;
 

@@ -8,7 +8,7 @@ use super::{
     line::{self, Call, Line, Module, Run},
     window::{Builder, Days, Window},
 };
-use crate::domain::{Cause, Outcome};
+use crate::domain::{Cause, Outcome, WhyNotRun};
 
 /// Lines of an export. Issues, hits and tools follow from the calls.
 #[derive(Clone, Default)]
@@ -122,6 +122,41 @@ impl World {
             archetype: None,
             cadence: None,
             mix,
+        }));
+    }
+
+    /// Adds a list of tools, each with its hash, and of the tools that the runner hid.
+    pub(super) fn catalog(&mut self, id: &str, tools: &[(&str, &str)], hidden: &[&str]) {
+        let tool = |&(name, hash): &(&str, &str)| line::CatalogTool {
+            name: name.to_owned(),
+            hash: hash.to_owned(),
+        };
+        self.others.push(Line::Catalog(line::Catalog {
+            id: id.to_owned(),
+            tools: tools.iter().map(tool).collect(),
+            hidden: hidden.iter().map(|name| (*name).to_owned()).collect(),
+        }));
+    }
+
+    /// Adds a slot for which the persona was due and did not run.
+    pub(super) fn absence(&mut self, persona: &str, slot: &str, why: WhyNotRun) {
+        let (slot, persona) = (slot.to_owned(), persona.to_owned());
+        self.others.push(Line::Absence(line::Absence { slot, persona, why }));
+    }
+
+    /// Adds a tick at noon of a day.
+    pub(super) fn tick(&mut self, on: i64) {
+        let at = day(on) + SignedDuration::from_hours(12);
+        self.others.push(Line::Tick(line::Tick { at }));
+    }
+
+    /// Mutes an issue from the begin of one day to the begin of another.
+    pub(super) fn mute(&mut self, issue: &str, from: i64, until: i64) {
+        self.others.push(Line::Mute(line::Mute {
+            issue: issue.to_owned(),
+            from: day(from),
+            until: day(until),
+            reason: "known".to_owned(),
         }));
     }
 

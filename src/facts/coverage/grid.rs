@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
 use super::days::{self, DayStatus};
@@ -16,6 +16,8 @@ use crate::{
 
 /// A grid of more personas shows counts.
 const ROWS: usize = 50;
+/// The most days of a grid, which are ten years. Of a longer window, the grid has the newest ones.
+const DAYS: i64 = 3_650;
 
 /// What each day of a window came to, for each persona or, of more than 50 personas, for each status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,7 +34,7 @@ pub enum Coverage {
 pub struct PersonaDays {
     /// The label of the persona.
     pub persona: String,
-    /// All days of the window.
+    /// All days of the window, of a window of more than ten years the last ones.
     pub days: Vec<Day>,
 }
 
@@ -53,6 +55,18 @@ pub struct DayCounts {
     pub day: Date,
     /// The number of personas by the word of their status, without zeros.
     pub counts: BTreeMap<&'static str, u32>,
+}
+
+impl Coverage {
+    /// Whether any day of any persona has this status.
+    pub fn has(&self, status: DayStatus) -> bool {
+        match self {
+            Self::Personas(rows) => {
+                rows.iter().flat_map(|row| &row.days).any(|day| day.status == status)
+            }
+            Self::Counts(days) => days.iter().any(|day| day.counts.contains_key(status.as_str())),
+        }
+    }
 }
 
 /// What each day of the window came to.
@@ -119,7 +133,8 @@ impl Grid {
             };
             (persona.id.clone(), row)
         };
-        let days = from.series(jiff::Span::new().days(1)).take_while(|day| *day <= to).collect();
+        let from = from.max(to.saturating_sub((DAYS - 1).days()));
+        let days = from.series(1.day()).take_while(|day| *day <= to).collect();
         let rows = personas.into_iter().map(row).collect();
         Self { zone, days, rows, ticks: BTreeSet::new(), weekday_ticks: BTreeSet::new() }
     }

@@ -30,6 +30,13 @@ labels! {
     }
 }
 
+impl ModuleStatus {
+    /// Whether the module was used enough that its runs say something about it.
+    pub fn is_tested(self) -> bool {
+        matches!(self, Self::Rated | Self::Used)
+    }
+}
+
 labels! {
     /// Why a module or a tool counts as not tested.
     pub WhyNotTested {

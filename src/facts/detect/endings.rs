@@ -55,9 +55,10 @@ pub(super) fn gave_up(window: &Window) -> Vec<Finding> {
             given_up.entry(module).or_default().push(hit);
         }
     }
+    let runs = window.runs_by_module();
     let finding = |(module, mut hits): (Name, Vec<RunHit>)| {
         hits.sort_unstable_by_key(|hit| hit.run);
-        let exposed = window.runs_with_module(module);
+        let exposed = runs.get(&module).cloned().unwrap_or_default();
         Finding { detector: Detector::GaveUp, about: About::Module(module), hits, exposed }
     };
     given_up.into_iter().map(finding).collect()

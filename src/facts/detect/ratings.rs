@@ -15,8 +15,9 @@ pub(super) fn silent_pain(window: &Window) -> Vec<Finding> {
         let hit = RunHit::of_calls(row.run, row.calls.to_vec());
         modules.entry(row.module).or_default().push(hit);
     }
+    let runs = window.runs_by_module();
     let finding = |(module, hits)| {
-        let exposed = window.runs_with_module(module);
+        let exposed = runs.get(&module).cloned().unwrap_or_default();
         Finding { detector: Detector::SilentPain, about: About::Module(module), hits, exposed }
     };
     modules.into_iter().map(finding).collect()

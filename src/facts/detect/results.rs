@@ -106,10 +106,12 @@ pub fn slow(window: &Window) -> Vec<Slow> {
 /// Slow tools and floods.
 pub(super) fn findings(window: &Window) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let runs = runs_by_tool(window);
     for (tool, answers) in answers(window) {
         let mut find = |detector, hits| {
             let about = About::Tool(tool);
-            findings.push(Finding { detector, about, hits, exposed: exposed(window, tool) });
+            let exposed = runs.get(&tool).cloned().unwrap_or_default();
+            findings.push(Finding { detector, about, hits, exposed });
         };
         if let Some(limit) = answers.slow_above(answers.quantiles().1) {
             find(Detector::Slow, answers.slower_than(limit));
@@ -122,10 +124,13 @@ pub(super) fn findings(window: &Window) -> Vec<Finding> {
     findings
 }
 
-/// The runs of the window that used the tool.
-fn exposed(window: &Window, tool: Name) -> Vec<u32> {
-    let uses = |run: &u32| {
-        window.tools().of(*run).iter().any(|row| row.tool == tool && row.used.calls > 0)
-    };
-    window.runs_within().filter(uses).collect()
+/// The runs of the window that used each tool, in order.
+fn runs_by_tool(window: &Window) -> HashMap<Name, Vec<u32>> {
+    let mut tools = HashMap::<_, Vec<_>>::new();
+    let rows = window.tools().all().iter();
+    for row in rows.filter(|row| row.used.calls > 0 && window.contains(row.run)) {
+        tools.entry(row.tool).or_default().push(row.run);
+    }
+    tools.values_mut().for_each(Vec::dedup);
+    tools
 }

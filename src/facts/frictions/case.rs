@@ -64,21 +64,25 @@ impl Case {
         })
     }
 
-    /// A friction without an issue. Its state follows from the runs of the window.
+    /// A friction without an issue. Its state follows from the runs of the window, of which a short one does not show
+    /// whether the friction is new.
     pub(super) fn of_finding(window: &Window, found: Finding) -> Self {
         let id = found.id(window);
         let Finding { detector, about, hits, exposed } = found;
         let exposed = with_hits(exposed.into(), &hits);
         let history = history(window, &hits, &exposed);
-        let first_hit = window.run(hits[0].run).at;
-        let standing = state::state(&history, first_hit, &[], window.end());
+        let first_hit = window.run(hits[0].run);
+        let standing = state::state(&history, first_hit.at, &[], window.end());
+        let days_without = first_hit.day.duration_since(window.from());
+        let is_shown = |state: &State| *state != State::New || days_without >= state::NEW;
+        let state = standing.map(|standing| standing.state).filter(is_shown);
         let tallies = tallies(window, &hits, &exposed);
         let detectors = BTreeSet::from([detector]);
         Self {
             id,
             about,
             impact: impact(window, &detectors, &hits, &tallies),
-            state: standing.map_or(State::Open, |standing| standing.state),
+            state: state.unwrap_or(State::Open),
             detectors,
             hits,
             tallies,

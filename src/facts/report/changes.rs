@@ -28,20 +28,23 @@ pub(super) fn changes(window: &Window, frictions: &[Friction]) -> Changes {
 }
 
 /// The tools of the window's newest run that names its catalog against those of the newest such run before the
-/// window, or else of the first one in it.
+/// window, or else of the first one in it. A tool that the runner hid is one of the product.
 fn tools(window: &Window) -> Option<ToolChanges> {
-    let named: Vec<_> =
-        (0..window.runs().len() as u32).filter(|run| catalog_of(window, *run).is_some()).collect();
-    let before = named.iter().rev().find(|run| !window.contains(**run)).or(named.first())?;
-    let [old, new] = [before, named.last()?].map(|run| catalog_of(window, *run));
-    let hashes = |catalog: Option<&Catalog>| -> BTreeMap<String, String> {
-        let tools = catalog.map(|catalog| &catalog.tools[..]).unwrap_or_default();
-        tools.iter().map(|tool| (tool.name.clone(), tool.hash.clone())).collect()
+    let named =
+        || (0..window.runs().len() as u32).filter_map(|run| Some((run, catalog_of(window, run)?)));
+    let new = named().rev().find(|(run, _)| window.contains(*run))?.1;
+    let before = named().rev().find(|(run, _)| !window.contains(*run));
+    let old = before.or_else(|| named().next())?.1;
+    let hashes = |catalog: &Catalog| -> BTreeMap<String, String> {
+        let hidden = catalog.hidden.iter().map(|name| (name.clone(), String::new()));
+        let offered = catalog.tools.iter().map(|tool| (tool.name.clone(), tool.hash.clone()));
+        hidden.chain(offered).collect()
     };
     let (old, new) = (hashes(old), hashes(new));
     let missing_in = |other: &BTreeMap<String, String>, all: &BTreeMap<String, String>| {
         all.keys().filter(|name| !other.contains_key(*name)).cloned().collect()
     };
+    // An empty hash is one that is not known.
     let is_changed = |(name, hash): &(&String, &String)| {
         old.get(*name).is_some_and(|old| old != *hash && !old.is_empty() && !hash.is_empty())
     };

@@ -1,11 +1,14 @@
 //! What the first sentence of a report is about.
 
-use std::collections::BTreeSet;
-
 use super::{Fleet, Headline, ModuleReport};
 use crate::{
-    domain::Cause,
-    facts::{coverage::ModuleStatus, frictions::Friction, state::State, window::Window},
+    domain::{Cause, WhyNotRun},
+    facts::{
+        coverage::{Coverage, DayStatus},
+        frictions::Friction,
+        state::State,
+        window::Window,
+    },
 };
 
 /// Fewer runs, or personas, say too little.
@@ -17,13 +20,18 @@ pub(super) fn headline(
     fleet: &Fleet,
     frictions: &[Friction],
     modules: &[ModuleReport],
+    coverage: &Coverage,
 ) -> Headline {
-    if window.days().is_none() || window.runs().is_empty() && fleet.not_run.is_empty() {
+    let was_never_up = || window.ticks().first().is_none_or(|first| *first >= window.end());
+    let is_empty = window.runs().is_empty() && fleet.not_run.is_empty() && was_never_up();
+    if window.days().is_none() || is_empty {
         return Headline::NoFacts;
     }
     if fleet.runs == 0 {
-        let most = fleet.not_run.iter().rev().max_by_key(|it| it.count);
-        return Headline::NobodyRan { why: most.map(|it| it.why) };
+        // Of several reasons that are as frequent, the first one.
+        let most = fleet.not_run.iter().rev().max_by_key(|it| it.count).map(|it| it.why);
+        let was_down = || coverage.has(DayStatus::RunnerDown).then_some(WhyNotRun::RunnerDown);
+        return Headline::NobodyRan { why: most.or_else(was_down) };
     }
     let locked_out = window.runs_within().filter(|run| window.run(*run).outcome.is_locked_out());
     let locked_out = locked_out.count();
@@ -40,7 +48,11 @@ pub(super) fn headline(
     let hurts = |friction: &Friction| friction.state != State::Resolved;
     let worst = frictions.iter().position(hurts);
     if failed * 2 > answered {
-        return Headline::MostCallsFail { failed, of: answered, worst };
+        let reasons = frictions.iter().enumerate();
+        let reasons = reasons.filter(|(_, it)| hurts(it) && it.cause.is_some());
+        // Of several with as many calls, the heaviest one.
+        let reason = reasons.rev().max_by_key(|(_, it)| it.calls).map(|(position, _)| position);
+        return Headline::MostCallsFail { failed, of: answered, worst: reason };
     }
     match worst {
         Some(worst) => {
@@ -48,11 +60,8 @@ pub(super) fn headline(
             Headline::Hurts { worst, others }
         }
         None => {
-            let is_tested = |module: &&ModuleReport| {
-                matches!(module.status, ModuleStatus::Rated | ModuleStatus::Used)
-            };
-            let tested = modules.iter().filter(is_tested).count();
-            Headline::NothingRaised { untested_modules: modules.len() - tested }
+            let untested = modules.iter().filter(|module| !module.status.is_tested());
+            Headline::NothingRaised { untested_modules: untested.count() }
         }
     }
 }
@@ -63,19 +72,18 @@ struct Calls {
     answered: u64,
     /// Those of them that failed.
     failed: u64,
-    /// Those that did not reach the product.
+    /// Those that did not reach the product, of runs whose calls are kept.
     in_vain: u64,
 }
 
 impl Calls {
     fn of(window: &Window) -> Self {
-        let runs: BTreeSet<_> = window.runs_within().collect();
-        let tools = window.tools().all().iter().filter(|row| runs.contains(&row.run));
+        let tools = window.tools().all().iter().filter(|row| window.contains(row.run));
         let (answered, failed) = tools.fold((0, 0), |(answered, failed), row| {
             (answered + u64::from(row.used.calls), failed + u64::from(row.used.failed))
         });
-        let is_in_vain = |cause: Option<Cause>| cause == Some(Cause::Unreachable);
-        let in_vain = window.calls().all().iter().filter(|call| is_in_vain(call.cause)).count();
+        let calls = window.calls().all().iter();
+        let in_vain = calls.filter(|call| call.cause == Some(Cause::Unreachable)).count();
         Self { answered, failed, in_vain: in_vain as u64 }
     }
 }

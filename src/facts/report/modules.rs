@@ -29,18 +29,18 @@ pub(super) fn modules(window: &Window) -> (Vec<ModuleReport>, Vec<NotTested>) {
         let rows = window.name(name).and_then(|name| uses.modules.get(&name));
         let rows = rows.map(Vec::as_slice).unwrap_or_default();
         let within: Vec<_> = rows.iter().copied().filter(|row| window.contains(row.run)).collect();
-        let is_used = matches!(status, ModuleStatus::Rated | ModuleStatus::Used);
+        let is_rated = status == ModuleStatus::Rated;
         let rated = within.iter().filter(|row| row.rating.is_some());
         ModuleReport {
             module: name.to_owned(),
             status,
             personas: personas(window, within.iter().map(|row| row.run)),
             runs: within.len() as u32,
-            rating: (status == ModuleStatus::Rated).then(|| rating(window, rows)).flatten(),
-            friction: is_used.then(|| uses.friction(window, name)).flatten(),
+            rating: is_rated.then(|| rating(window, rows)).flatten(),
+            friction: status.is_tested().then(|| uses.friction(window, name)).flatten(),
             quote: quote(window, &within, &mut quoted),
             ungrounded: rated.filter(|row| !row.grounded).count() as u32,
-            trend: rating_trend(window, rows),
+            trend: rating_trend(window, if is_rated { rows } else { &[] }),
         }
     };
     (tested.modules().map(module).collect(), tested.not_tested())

@@ -21,13 +21,14 @@ pub(super) fn unreachable(window: &Window) -> Vec<Outage> {
         .iter()
         .filter_map(|call| {
             let in_vain = call.cause == Some(Cause::Unreachable);
-            (in_vain || call.ok || call.is_pain()).then_some((call.at, call.run, in_vain))
+            (in_vain || call.ok || call.is_pain()).then_some((call.at, in_vain, call.run))
         })
         .collect();
+    // Of calls that began at the same time, those that were answered come first.
     calls.sort_unstable();
     let mut outages: Vec<(Outage, BTreeSet<u32>)> = Vec::new();
     let mut last_answer = Timestamp::MIN;
-    for (at, run, in_vain) in calls {
+    for (at, in_vain, run) in calls {
         if !in_vain {
             last_answer = at;
             continue;

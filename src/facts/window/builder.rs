@@ -5,6 +5,7 @@ mod finish;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    mem,
     num::NonZeroU64,
 };
 
@@ -92,8 +93,8 @@ impl Builder {
     pub fn take(&mut self, line: Line) -> Result<(), String> {
         match line {
             Line::Meta(meta) => self.take_meta(&meta)?,
-            Line::Catalog(catalog) => self.catalogs.push(catalog),
-            Line::Deployment(deployment) => self.deployments.push(deployment),
+            Line::Catalog(catalog) => self.take_catalog(catalog),
+            Line::Deployment(deployment) => self.take_deployment(deployment),
             Line::Persona(persona) => self.take_persona(persona),
             Line::Run(run) => self.take_run(&run)?,
             Line::Call(call) => self.take_call(&call)?,
@@ -120,8 +121,22 @@ impl Builder {
         Ok(())
     }
 
+    fn take_catalog(&mut self, mut catalog: line::Catalog) {
+        let offered = catalog.tools.iter_mut().map(|tool| &mut tool.name);
+        offered.chain(&mut catalog.hidden).for_each(|name| cut(name, NAME));
+        self.catalogs.push(catalog);
+    }
+
+    fn take_deployment(&mut self, mut deployment: line::Deployment) {
+        cut(&mut deployment.version, NAME);
+        self.deployments.push(deployment);
+    }
+
     fn take_persona(&mut self, mut persona: line::Persona) {
-        persona.label = beginning(&persona.label, LABEL).to_owned();
+        cut(&mut persona.label, LABEL);
+        let mix = mem::take(&mut persona.mix).into_iter();
+        persona.mix =
+            mix.map(|(name, weight)| (beginning(&name, NAME).to_owned(), weight)).collect();
         let position = self.persona(&persona.id);
         self.personas[position as usize] = persona;
     }
@@ -324,6 +339,11 @@ impl Builder {
     pub fn finish(self, days: Days) -> Result<Window, ImpossibleWindow> {
         finish::finish(self, days)
     }
+}
+
+/// Leaves the first `most` characters of `text`.
+fn cut(text: &mut String, most: usize) {
+    text.truncate(beginning(text, most).len());
 }
 
 /// A number for the hash of an input. Texts would need four times as much memory.

@@ -136,6 +136,34 @@ fn a_line_that_names_what_no_earlier_line_describes_is_refused() {
 }
 
 #[test]
+fn the_last_week_is_the_one_before_the_week_of_the_newest_day() {
+    let last_week = |newest: i64| {
+        let mut world = world();
+        world.others.push(Line::Tick(Tick { at: day(newest) }));
+        days(&world, Days::LastWeek)
+    };
+    // The eleventh day is a Sunday, which is not over.
+    assert_eq!(last_week(11), (date(2025, 12, 29), date(2026, 1, 4)));
+    assert_eq!([12, 18].map(last_week), [(date(2026, 1, 5), date(2026, 1, 11)); 2]);
+}
+
+#[test]
+fn names_in_lists_of_tools_versions_and_favourites_are_as_short_as_those_of_calls() {
+    let (long, short) = ("x".repeat(5_000), "x".repeat(NAME));
+    let mut world = world();
+    world.catalog("C-1", &[(&long, "")], &[&long]);
+    world.deploy("D-1", &long, 1);
+    world.persona("a", &long, 0.5);
+    let window = world.window();
+    assert_eq!(
+        (&window.catalogs()[0].tools[0].name, &window.catalogs()[0].hidden[0]),
+        (&short, &short)
+    );
+    assert_eq!(window.deployments()[0].version, short);
+    assert_eq!(window.personas()[0].mix.keys().next(), Some(&short));
+}
+
+#[test]
 fn without_any_fact_there_is_no_day() {
     let window = World::default().window();
     assert_eq!((window.days(), window.runs_within().count()), (None, 0));
