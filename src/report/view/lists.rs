@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How many rows the tables of section 5 and 6 have.
-const ROWS: usize = 8;
+const ROWS: usize = 6;
 /// How many modules and tools are named for each reason.
 const MODULES: usize = 12;
 const TOOLS: usize = 16;
