@@ -115,12 +115,7 @@ impl Page {
                 vec![escape(label), counts.collect::<Vec<_>>().join(", ")]
             }
         };
-        let first = view.coverage.columns.first().cloned().unwrap_or_default();
-        let days = match (view.coverage.columns.get(1), view.coverage.columns.last()) {
-            (Some(from), Some(to)) if from != to => format!("{from} – {to}"),
-            (_, to) => to.cloned().unwrap_or_default(),
-        };
-        self.table(&[first, days], PERSONAS, rows.iter().map(row));
+        self.table(&view.coverage.columns, PERSONAS, rows.iter().map(row));
         let meanings =
             view.legend.iter().map(|(of, word)| format!("{} {}", mark(*of), escape(word)));
         self.block(&meanings.collect::<Vec<_>>().join(" · "));

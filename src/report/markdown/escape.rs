@@ -10,11 +10,19 @@ pub(super) fn escape(text: &str) -> String {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     for (position, c) in text.char_indices() {
         match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '~' => escaped.extend(['\\', c]),
+            '\\' | '`' | '*' | '_' | '~' => escaped.extend(['\\', c]),
+            // A link or its definition.
+            ']' if rest(text, position + 1).starts_with(['(', '[', ':']) => {
+                escaped.extend(['\\', c])
+            }
+            // A box to tick, or the definition of a link.
+            '[' if position == 0 => escaped.extend(['\\', c]),
             // A list or the line below a heading.
             '-' | '+' | '=' if position == 0 => escaped.extend(['\\', c]),
             // A numbered list.
-            '.' | ')' if digits > 0 && position == digits => escaped.extend(['\\', c]),
+            '.' | ')' if position == digits && is_end_of_word(rest(text, position + 1)) => {
+                escaped.extend(['\\', c]);
+            }
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
@@ -38,6 +46,10 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+fn is_end_of_word(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(char::is_whitespace)
 }
 
 fn rest(text: &str, position: usize) -> &str {
@@ -69,7 +81,7 @@ mod tests {
     fn ordinary_text_stays_as_it_is() {
         let text = "todo.complete scheitert: Task ‹uuid› is locked – 7 von 10 Personas, 19 von 31 Läufen (44 %)";
         assert_eq!(escape(text), text);
-        assert_eq!(escape("[44–77 %]"), r"\[44–77 %\]");
+        assert_eq!(escape("10.50 USD [44–77 %]"), "10.50 USD [44–77 %]");
     }
 
     #[test]
@@ -78,7 +90,8 @@ mod tests {
             ("<script>", "&lt;script&gt;"),
             ("a|b", "a&#124;b"),
             ("**`x`**_y_~~z~~", r"\*\*\`x\`\*\*\_y\_\~\~z\~\~"),
-            ("[a](b) ![c](d)", r"\[a\](b) !\[c\](d)"),
+            ("[a](b) ![c](d) [e][f]", r"\[a\](b) ![c\](d) [e\][f]"),
+            ("[x] [a]: b", r"\[x] [a\]: b"),
             ("@team", "@&#8203;team"),
             ("# 1 and #12", "#&#8203; 1 and #&#8203;12"),
             ("https://a.b", "https:&#8203;//a.b"),
@@ -123,7 +136,7 @@ mod tests {
                 let mut before = None;
                 let mut is_escaped = false;
                 for c in outside.chars() {
-                    if "`*_[]~".contains(c) {
+                    if "`*_~".contains(c) {
                         prop_assert!(is_escaped, "{outside}");
                     }
                     if before == Some('@') {

@@ -358,6 +358,10 @@ impl Words for English {
         format!("Not reachable: {} more.", self.counted(count, ["time", "times"]))
     }
 
+    fn quoted(&self, text: &str) -> String {
+        format!("“{text}”")
+    }
+
     fn matter(&self, subject: &Subject, detector: Detector) -> String {
         let [one, many] = match detector {
             Detector::DeadEnd | Detector::Fails | Detector::Repeated => ["fails", "fail"],

@@ -375,6 +375,10 @@ impl Words for German {
         format!("Nicht erreichbar: noch {} Mal.", self.number(count))
     }
 
+    fn quoted(&self, text: &str) -> String {
+        format!("„{text}“")
+    }
+
     fn matter(&self, subject: &Subject, detector: Detector) -> String {
         let [one, many] = match detector {
             Detector::DeadEnd | Detector::Fails | Detector::Repeated => ["scheitert", "scheitern"],

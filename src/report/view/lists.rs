@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::Label,
-    facts::coverage::{Coverage, DayStatus, Subject, WhyNotTested},
+    facts::coverage::{Coverage, DayCounts, DayStatus, PersonaDays, Subject, WhyNotTested},
 };
 
 /// How many rows the tables of section 5 and 6 have.
@@ -83,26 +83,23 @@ impl Writer<'_> {
     /// What each of the last days came to.
     pub(super) fn coverage(&self) -> Section<CoverageRow> {
         let columns = self.words.columns();
-        let (items, columns, days): (Vec<_>, Vec<_>, _) = match &self.report.coverage {
+        let newest = |days: usize| days.saturating_sub(DAYS);
+        let (items, columns, days): (Vec<_>, _, _) = match &self.report.coverage {
             Coverage::Personas(rows) => {
                 let days = rows.first().map_or(&[][..], |row| &row.days);
-                let shown = days.iter().skip(days.len().saturating_sub(DAYS));
-                let names = shown.map(|day| self.date(day.day));
-                let names = [columns.persona.to_owned()].into_iter().chain(names).collect();
-                let row = |row: &crate::facts::coverage::PersonaDays| CoverageRow::Persona {
+                let shown = days.get(newest(days.len())..).unwrap_or_default();
+                let ends = shown.first().zip(shown.last());
+                let ends = ends.map_or(String::new(), |(first, last)| {
+                    format!("{} – {}", self.date(first.day), self.date(last.day))
+                });
+                let row = |row: &PersonaDays| CoverageRow::Persona {
                     label: text(&row.persona, LABEL),
-                    days: row
-                        .days
-                        .iter()
-                        .skip(row.days.len().saturating_sub(DAYS))
-                        .map(|day| day.status)
-                        .collect(),
+                    days: row.days.iter().skip(newest(days.len())).map(|day| day.status).collect(),
                 };
-                (rows.iter().map(row).collect(), names, days.len())
+                (rows.iter().map(row).collect(), [columns.persona.to_owned(), ends], days.len())
             }
             Coverage::Counts(rows) => {
-                let shown = rows.iter().skip(rows.len().saturating_sub(DAYS));
-                let row = |row: &crate::facts::coverage::DayCounts| {
+                let row = |row: &DayCounts| {
                     let count = |status: &DayStatus| {
                         let count = row.counts.get(status.as_str()).copied().unwrap_or_default();
                         (count > 0).then_some((*status, count))
@@ -110,15 +107,15 @@ impl Writer<'_> {
                     let counts = DayStatus::ALL.iter().filter_map(count).collect();
                     CoverageRow::Day { label: self.date(row.day), counts }
                 };
-                let names = columns.by_day.map(str::to_owned).to_vec();
-                (shown.map(row).collect(), names, rows.len())
+                let shown = rows.iter().skip(newest(rows.len()));
+                (shown.map(row).collect(), columns.by_day.map(str::to_owned), rows.len())
             }
         };
         let (heading, empty) = (self.words.headings().coverage, self.words.notes().no_days);
         let section = self.section(heading, items, usize::MAX, empty);
         let note = section.items.is_empty().then(|| empty.to_owned());
         let rest = (days > DAYS).then(|| self.words.last_days(DAYS as u64, days as u64));
-        Section { columns, note, rest, ..section }
+        Section { columns: columns.to_vec(), note, rest, ..section }
     }
 
     /// The status words that these rows use.

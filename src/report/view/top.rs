@@ -35,11 +35,11 @@ impl Writer<'_> {
 
     /// What a person must know.
     pub(super) fn sentence(&self) -> String {
-        let told = self.words.headline(self.told());
+        let told = self.words.headline(self.headline());
         format!("{told}{}.", self.missed())
     }
 
-    fn told(&self) -> Told {
+    fn headline(&self) -> Told {
         let fleet = &self.report.fleet;
         let (runs, personas) = (fleet.runs as u64, fleet.personas as u64);
         match self.report.headline {
@@ -63,11 +63,11 @@ impl Writer<'_> {
             Headline::MostCallsFail { failed, of, worst } => {
                 let worst = worst.and_then(|worst| self.report.frictions.get(worst));
                 let calls = Part { n: failed, of };
-                Told::MostCallsFail { calls, worst: worst.map(|friction| self.what(friction)) }
+                Told::MostCallsFail { calls, worst: worst.map(|friction| self.told(friction)) }
             }
             Headline::Hurts { worst, others } => match self.report.frictions.get(worst) {
                 Some(friction) => Told::Hurts {
-                    what: self.what(friction),
+                    what: self.told(friction),
                     personas: Part {
                         n: friction.personas.len() as u64,
                         of: friction.personas_exposed as u64,

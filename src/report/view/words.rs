@@ -176,6 +176,8 @@ pub(super) trait Words: Sync {
     fn away(&self, away: Away) -> String;
     fn more_outages(&self, count: u64) -> String;
 
+    /// Words of a peer within a sentence.
+    fn quoted(&self, text: &str) -> String;
     /// What a friction is: its subject and what is the matter with it.
     fn matter(&self, subject: &Subject, detector: Detector) -> String;
     /// What a friction is that keeps personas out.

@@ -20,6 +20,8 @@ use crate::{
 
 /// Longest title of a friction, in characters.
 const TITLE: usize = 160;
+/// Longest template in the first sentence, in characters.
+const QUOTED: usize = 80;
 /// Longest id of a friction or a deployment, in characters.
 pub(super) const ID: usize = 40;
 /// Longest name of a tool or module, in characters.
@@ -143,6 +145,17 @@ impl Writer<'_> {
     /// What a friction is: what is the matter with what, and the template of the error texts.
     pub(super) fn what(&self, friction: &Friction) -> String {
         self.with_template(&self.matter(friction), friction.template.as_deref())
+    }
+
+    /// What a friction is, as a part of a sentence.
+    pub(super) fn told(&self, friction: &Friction) -> String {
+        let matter = text(&self.matter(friction), TITLE);
+        match friction.template.as_deref().filter(|template| !template.trim().is_empty()) {
+            Some(template) => {
+                format!("{matter} ({})", self.words.quoted(&text(template, QUOTED)))
+            }
+            None => matter,
+        }
     }
 
     /// What an issue is of which no more is known than its tool and its template.
