@@ -14,6 +14,7 @@ mod frictions;
 mod mute;
 mod plan;
 mod release;
+mod report;
 mod runs;
 mod show;
 mod text;
@@ -32,7 +33,7 @@ pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix,
 pub use arguments::{Plan, Request, parse};
 pub use error::{CliError, EX_USAGE};
 
-use arguments::{Compare, Frictions};
+use arguments::{Compare, Frictions, Report};
 
 use crate::{
     config::LogFormat,
@@ -128,6 +129,9 @@ fn of_export(question: &Question) -> Result<Option<Answer>, CliError> {
         Question::Compare(asked @ Compare { facts: Some(file), .. }) => {
             Some(compare::of_export(file, asked)?)
         }
+        Question::Report(asked @ Report { facts: Some(file), .. }) => {
+            Some(report::of_export(file, asked)?.into())
+        }
         _ => None,
     })
 }
@@ -176,6 +180,7 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<A
             mute::unmute(journal, id).await?
         }
         Question::Compare(asked) => return compare::of_journal(journal, asked).await,
+        Question::Report(asked) => report::of_journal(journal, asked).await?,
         Question::Export(_) => String::new(),
         Question::Release(asked) => release::render(journal, asked).await?,
     };

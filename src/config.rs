@@ -24,13 +24,16 @@ pub(crate) use parse::host_name;
 use parse::{Parser, names, value};
 pub use version_url::VersionUrl;
 
-use crate::domain::{ProductVersion, Usd, labels};
+use crate::domain::{Label, Language, ProductVersion, Usd, labels};
 
 /// The default of PERSONA_SEED_SECRET, for development. A production start with this value fails.
 pub const DEV_SEED_SECRET: &str = "dev-persona-seed-secret-rotate-in-prod";
 
 /// The name of the variable that limits the cost of a run. Error messages name it too.
 pub const PERSONA_MAX_COST_USD: &str = "PERSONA_MAX_COST_USD";
+
+/// The name of the variable with the language of reports.
+const REPORT_LANG: &str = "REPORT_LANG";
 
 /// The default of RUNNER_DATA_DIR, relative to the working directory.
 const DATA_DIR: &str = "data";
@@ -337,6 +340,14 @@ impl Config {
     pub fn data_dir_from_env() -> PathBuf {
         let folder = std::env::var("RUNNER_DATA_DIR").unwrap_or_default();
         Some(folder.trim()).filter(|folder| !folder.is_empty()).unwrap_or(DATA_DIR).into()
+    }
+
+    /// REPORT_LANG of the process's environment, for the command that prints a report; German if it has no value or
+    /// one that is no language.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+    pub fn language_from_env() -> Language {
+        let word = std::env::var(REPORT_LANG).unwrap_or_default();
+        Language::parse(&word.trim().to_ascii_lowercase()).unwrap_or(Language::German)
     }
 
     /// HOST and PORT of the process's environment. Problems of other variables do not matter here.

@@ -23,7 +23,7 @@ pub mod state;
 mod template;
 pub mod window;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 pub(crate) use absent::absent;
 pub use export::ReadError;

@@ -5,6 +5,10 @@
 
 mod html;
 mod markdown;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use crate::{

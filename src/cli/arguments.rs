@@ -7,7 +7,7 @@ use std::{ffi::OsString, str::FromStr};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 pub use facts::Plan;
-pub(super) use facts::{Compare, Export, Format, Frictions, Mute, Release};
+pub(super) use facts::{Compare, Export, Format, Frictions, Mute, Release, Report};
 pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use super::text::cell;
@@ -81,9 +81,11 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<FrictionsCommand>,
     },
+    /// Print what a team must know about a week: what hurts, what changed, what was not tested
+    Report(Report),
     /// Say whether the product has become worse since a deployment; exit code 3 if it has
     Compare(Compare),
-    /// Print the facts as JSON lines, for `frictions --facts`, `compare --facts` and other programs
+    /// Print the facts as JSON lines, for `report --facts`, `compare --facts` and other programs
     Export(Export),
     /// Tell the runner that the product has a new version
     Release(Release),
@@ -107,6 +109,7 @@ impl Question {
     pub(super) fn check(&self) -> Result<(), ImpossibleRange> {
         match self {
             Self::Frictions { asked, .. } => asked.range.days().map(drop),
+            Self::Report(asked) => asked.days().map(drop),
             Self::Export(asked) => asked.range.days().map(drop),
             _ => Ok(()),
         }
@@ -260,6 +263,14 @@ mod tests {
             Request::Query(Question::Compare(Compare { a, b, strict, format, facts }))
         };
         let export = Request::Query(Question::Export(Export { range: Range::default() }));
+        let report = |asked| Request::Query(Question::Report(asked));
+        let written = Report {
+            week: "2026-W46".parse().ok(),
+            lang: Some(crate::domain::Language::English),
+            format: Some(crate::report::Form::Markdown),
+            out: Some("a.md".into()),
+            ..Report::default()
+        };
         let facts = Some("-".into());
         for (arguments, expected) in [
             (&["frictions"][..], frictions(asked(28, Format::Text))),
@@ -281,6 +292,14 @@ mod tests {
             (&["compare"], compare(None, None, false)),
             (&["compare", "D-1", "--strict"], compare(Some("D-1"), None, true)),
             (&["compare", "D-1", "1.2 b"], compare(Some("D-1"), Some("1.2 b"), false)),
+            (&["report"], report(Report::default())),
+            (
+                &[
+                    "report", "--week", "2026-W46", "--lang", "en", "--format", "md", "--out",
+                    "a.md",
+                ],
+                report(written),
+            ),
             (&["export"], export),
             (&["release", "1.2 b"], release(None, Format::Text)),
             (
@@ -311,6 +330,9 @@ mod tests {
             &["frictions", "mute", "F-K3QA", "--until", "2026-12-24"],
             &["frictions", "mute", "F-K3QA", "--reason", "known"],
             &["export", "--to", "2026-11-18"],
+            &["report", "--week", "2026-W54"],
+            &["report", "--week", "2026-W46", "--from", "2026-11-18", "--to", "2026-11-18"],
+            &["report", "--lang", "fr"],
             &["release"],
             &["release", "a\nb"],
             &["release", "a\n\nb\u{1b}[2J"],
@@ -354,6 +376,8 @@ mod tests {
                 "expected a date such as 2026-11-18",
             ),
             (&["frictions", "--format", "html"], "[possible values: text, json]"),
+            (&["report", "--format", "text"], "[possible values: html, md, json]"),
+            (&["report", "--week", "46"], "expected a week such as 2026-W46"),
             (&["frictions", "mute", "F-AAAA"], "not provided: --until <DATE> --reason <TEXT>"),
         ] {
             let text = request(arguments).unwrap_err();

@@ -54,6 +54,9 @@ pub enum CliError {
     /// An export cannot be read.
     #[error("{0}: {1}")]
     Facts(PathBuf, ReadError),
+    /// A report could not be written to a file.
+    #[error("the report cannot be written to {0}: {1}")]
+    Out(PathBuf, io::Error),
     /// Standard output could not be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),

@@ -2,6 +2,7 @@
 
 mod compare;
 mod facts;
+mod report;
 
 use std::time::Duration;
 

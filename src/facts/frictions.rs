@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, Serializer};
 
 use self::case::Case;
@@ -109,6 +109,9 @@ pub struct Quote {
     pub run: String,
     /// The number of the call that the words are about.
     pub call: Option<u32>,
+    /// When the run began.
+    #[serde(skip)]
+    pub at: Timestamp,
 }
 
 /// The frictions of a window.

@@ -12,14 +12,14 @@ use crate::domain::{Cause, Outcome, WhyNotRun};
 
 /// Lines of an export. Issues, hits and tools follow from the calls.
 #[derive(Clone, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     runs: Vec<Run>,
     /// All other lines.
-    pub(super) others: Vec<Line>,
+    pub(crate) others: Vec<Line>,
 }
 
 /// A call that succeeded.
-pub(super) fn ok(tool: &str) -> Call {
+pub(crate) fn ok(tool: &str) -> Call {
     Call {
         run: String::new(),
         number: 0,
@@ -42,30 +42,30 @@ pub(super) fn ok(tool: &str) -> Call {
 }
 
 /// A call that failed because of the product.
-pub(super) fn failed(tool: &str, issue: &str) -> Call {
+pub(crate) fn failed(tool: &str, issue: &str) -> Call {
     failed_by(Cause::Handler, tool, issue)
 }
 
 /// A call that failed.
-pub(super) fn failed_by(cause: Cause, tool: &str, issue: &str) -> Call {
+pub(crate) fn failed_by(cause: Cause, tool: &str, issue: &str) -> Call {
     let template = Some(format!("cannot {issue}"));
     Call { ok: false, cause: Some(cause), issue: Some(issue.to_owned()), template, ..ok(tool) }
 }
 
 /// `call` with another input.
-pub(super) fn with(input: &str, call: Call) -> Call {
+pub(crate) fn with(input: &str, call: Call) -> Call {
     Call { input_hash: Some(input.to_owned()), ..call }
 }
 
 /// The begin of a day; the first is 1.
-pub(super) fn day(day: i64) -> Timestamp {
+pub(crate) fn day(day: i64) -> Timestamp {
     "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()
         + SignedDuration::from_hours(24 * (day - 1))
 }
 
 impl World {
     /// Adds a run that ended by itself. Each persona has its own hour of the day.
-    pub(super) fn run(
+    pub(crate) fn run(
         &mut self,
         persona: &str,
         on: i64,
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Rates a module of the last run, based on these calls.
-    pub(super) fn rate(&mut self, module: &str, rating: u8, notes: &str, calls: &[u32]) {
+    pub(crate) fn rate(&mut self, module: &str, rating: u8, notes: &str, calls: &[u32]) {
         let last = &self.runs.last().unwrap().id;
         for line in self.others.iter_mut().rev() {
             if let Line::Module(row) = line
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// Adds a deployment, which the runner met at the begin of this day.
-    pub(super) fn deploy(&mut self, id: &str, version: &str, on: i64) {
+    pub(crate) fn deploy(&mut self, id: &str, version: &str, on: i64) {
         self.others.push(Line::Deployment(line::Deployment {
             id: id.to_owned(),
             version: version.to_owned(),
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Adds a persona that likes this module.
-    pub(super) fn persona(&mut self, id: &str, favourite: &str, weight: f64) {
+    pub(crate) fn persona(&mut self, id: &str, favourite: &str, weight: f64) {
         let mix = [(favourite.to_owned(), weight.into())].into_iter().collect();
         self.others.push(Line::Persona(line::Persona {
             id: id.to_owned(),
@@ -161,23 +161,23 @@ impl World {
     }
 
     /// The window of the last 28 days.
-    pub(super) fn window(&self) -> Window {
+    pub(crate) fn window(&self) -> Window {
         self.days(Days::Last(28))
     }
 
     /// The window of these days.
-    pub(super) fn days(&self, days: Days) -> Window {
+    pub(crate) fn days(&self, days: Days) -> Window {
         window(&self.lines(), days)
     }
 
     /// All lines, runs first.
-    pub(super) fn lines(&self) -> Vec<Line> {
+    pub(crate) fn lines(&self) -> Vec<Line> {
         self.runs.iter().cloned().map(Line::Run).chain(self.others.iter().cloned()).collect()
     }
 }
 
 /// The window of these lines.
-pub(super) fn window(lines: &[Line], days: Days) -> Window {
+pub(crate) fn window(lines: &[Line], days: Days) -> Window {
     let mut builder = Builder::default();
     for line in lines {
         builder.take(line.clone()).unwrap();

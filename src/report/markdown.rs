@@ -1,7 +1,194 @@
-//! A report as Markdown.
+//! A report as Markdown of at most 150 lines, for a pull request or a chat.
 
-use super::view::View;
+mod escape;
+mod spark;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write;
+
+use self::{
+    escape::{code, escape},
+    spark::spark,
+};
+use super::view::{Change, CoverageRow, Hurt, ModuleRow, QuoteView, Section, Untested, View};
+use crate::facts::coverage::DayStatus;
+
+/// How many modules, and how many rows of the grid are shown. A line below says how many are not.
+const MODULES: usize = 16;
+const PERSONAS: usize = 8;
 
 pub(super) fn render(view: &View) -> String {
-    view.sentence.clone()
+    let mut page = Page::default();
+    page.line(&format!("# {}", escape(&view.sentence)));
+    page.block(&escape(&view.title));
+    page.list(view.summary.iter().map(|line| escape(line)));
+    page.section(&view.hurts, |page, items| page.list(items.iter().map(hurt)));
+    page.section(&view.changes, |page, items| page.list(items.iter().map(change)));
+    page.section(&view.modules, |page, items| {
+        page.table(&view.modules.columns, MODULES, items.iter().map(module));
+    });
+    page.section(&view.missing, |page, items| {
+        page.table(&view.missing.columns, usize::MAX, items.iter().map(|row| named(row)));
+    });
+    page.section(&view.slow, |page, items| {
+        page.table(&view.slow.columns, usize::MAX, items.iter().map(|row| named(row)));
+    });
+    page.section(&view.not_tested, |page, items| page.list(items.iter().map(untested)));
+    page.section(&view.coverage, |page, items| page.coverage(view, items));
+    page.section(&view.reliability, |page, items| page.list(items.iter().map(|it| escape(it))));
+    page.section(&view.cost, |page, items| page.list(items.iter().map(|it| escape(it))));
+    page.block(&escape(&view.footer));
+    page.text
+}
+
+/// Markdown on its way.
+#[derive(Default)]
+struct Page {
+    text: String,
+    /// Whether the last line is a heading. No blank line has to follow it.
+    is_below_heading: bool,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        // Writing into a string cannot fail.
+        let _ = writeln!(self.text, "{}", line.trim_end());
+    }
+
+    /// The first line of a block.
+    fn block(&mut self, line: &str) {
+        if !std::mem::take(&mut self.is_below_heading) {
+            self.line("");
+        }
+        self.line(line);
+    }
+
+    fn list(&mut self, items: impl Iterator<Item = String>) {
+        for (position, item) in items.enumerate() {
+            let line = format!("- {item}");
+            if position == 0 { self.block(&line) } else { self.line(&line) }
+        }
+    }
+
+    fn section<T>(&mut self, section: &Section<T>, items: impl FnOnce(&mut Self, &[T])) {
+        self.block(&format!("## {}", escape(&section.heading)));
+        self.is_below_heading = true;
+        if let Some(note) = &section.note {
+            self.block(&escape(note));
+        }
+        if !section.items.is_empty() {
+            items(self, &section.items);
+        }
+        if let Some(rest) = &section.rest {
+            self.block(&escape(rest));
+        }
+    }
+
+    /// A table of at most so many rows.
+    fn table(
+        &mut self,
+        columns: &[String],
+        most: usize,
+        rows: impl ExactSizeIterator<Item = Vec<String>>,
+    ) {
+        let others = rows.len().saturating_sub(most);
+        let row = |cells: &[String]| format!("| {} |", cells.join(" | "));
+        let names: Vec<_> = columns.iter().map(|name| escape(name)).collect();
+        self.block(&row(&names));
+        self.line(&format!("|{}", " --- |".repeat(columns.len())));
+        rows.take(most).for_each(|cells| self.line(&row(&cells)));
+        if others > 0 {
+            self.block(&format!("… +{others}"));
+        }
+    }
+
+    /// The grid: a mark for each day, and what the marks mean.
+    fn coverage(&mut self, view: &View, rows: &[CoverageRow]) {
+        let row = |row: &CoverageRow| match row {
+            CoverageRow::Persona { label, days } => {
+                let marks: String = days.iter().map(|status| mark(*status)).collect();
+                vec![code(label), format!("`{marks}`")]
+            }
+            CoverageRow::Day { label, counts } => {
+                let counts = counts.iter().map(|(of, count)| format!("{} {count}", mark(*of)));
+                vec![escape(label), counts.collect::<Vec<_>>().join(", ")]
+            }
+        };
+        self.table(&view.coverage.columns, PERSONAS, rows.iter().map(row));
+        let meanings =
+            view.legend.iter().map(|(of, word)| format!("{} {}", mark(*of), escape(word)));
+        self.block(&meanings.collect::<Vec<_>>().join(" · "));
+    }
+}
+
+/// The mark of a day in the grid.
+fn mark(status: DayStatus) -> char {
+    match status {
+        DayStatus::Ran => '●',
+        DayStatus::FailedProduct => '✗',
+        DayStatus::FailedRunner => '!',
+        DayStatus::Idle => '○',
+        DayStatus::Paused => '‖',
+        DayStatus::Budget => '¤',
+        DayStatus::HeldBack => '↷',
+        DayStatus::RunnerDown => '▽',
+        DayStatus::ModelStopped => '■',
+        DayStatus::Other => '?',
+        DayStatus::NotDue => '·',
+    }
+}
+
+/// A friction as an item with items below it.
+fn hurt(hurt: &Hurt) -> String {
+    let title = format!("**{}** {}", escape(&hurt.title), code(&hurt.id));
+    let mut lines = vec![format!("{title} ({})", escape(&hurt.state_word))];
+    let known = [&hurt.counts, &hurt.impact, &hurt.next];
+    lines.push(dotted(known.into_iter().map(|text| escape(text))));
+    let seen = [escape(&hurt.kind), escape(&hurt.seen), spark(&hurt.trend)];
+    lines.push(dotted(seen.into_iter()));
+    lines.extend(hurt.quote.as_ref().map(quote));
+    lines.join("\n  - ")
+}
+
+fn change(change: &Change) -> String {
+    format!("**{}** {}", escape(&change.kind), escape(&change.text))
+}
+
+fn module(row: &ModuleRow) -> Vec<String> {
+    let text = |text: &Option<String>| escape(text.as_deref().unwrap_or_default());
+    let rating = row.absence.as_ref().or(row.delta.as_ref());
+    let name = [code(&row.module), escape(&row.use_)];
+    vec![
+        dotted(name.into_iter()),
+        escape(rating.map(String::as_str).unwrap_or_default()),
+        text(&row.mean),
+        text(&row.friction),
+        spark(&row.trend),
+        row.quote.as_ref().map(quote).unwrap_or_default(),
+    ]
+}
+
+/// A row that begins with the name of a tool.
+fn named(row: &[String]) -> Vec<String> {
+    let cell = |(position, text): (usize, &String)| match position {
+        0 => code(text),
+        _ => escape(text),
+    };
+    row.iter().enumerate().map(cell).collect()
+}
+
+fn untested(it: &Untested) -> String {
+    let names: Vec<_> = it.modules.iter().chain(&it.tools).map(|name| code(name)).collect();
+    let rest = it.rest.as_ref().map(|rest| format!(" {}", escape(rest)));
+    format!("{} – {}{}", escape(&it.why), names.join(", "), rest.unwrap_or_default())
+}
+
+fn quote(words: &QuoteView) -> String {
+    format!("\"{}\" ({})", escape(&words.text), escape(&words.source))
+}
+
+/// What is not empty, with dots in between.
+fn dotted(texts: impl Iterator<Item = String>) -> String {
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · ")
 }

@@ -3,6 +3,19 @@
 //! Texts of peers in it have passed [`crate::domain::printable`] and are short and on one line; they still have to be
 //! escaped for HTML and Markdown.
 
+mod english;
+mod frictions;
+mod german;
+mod lists;
+mod modules;
+#[cfg(test)]
+mod tests;
+mod top;
+mod trust;
+mod words;
+mod writer;
+
+use self::writer::Writer;
 use crate::{
     domain::Language,
     facts::{
@@ -159,72 +172,26 @@ pub(super) enum CoverageRow {
     Day { label: String, counts: Vec<(DayStatus, u32)> },
 }
 
+/// The report in the words of this language.
 pub(super) fn view(report: &Report, language: Language) -> View {
-    let _ = (report, language);
-    let section = || Section {
-        heading: String::new(),
-        columns: vec![],
-        items: vec![],
-        note: None,
-        rest: None,
-    };
+    let writer = Writer { report, words: words::of(language) };
+    let coverage = writer.coverage();
+    let zone = report.zone.iana_name().unwrap_or("UTC");
     View {
-        language: "de",
-        title: String::new(),
-        sentence: String::new(),
-        summary: vec![],
-        hurts: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        changes: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        modules: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        missing: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        slow: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        not_tested: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        coverage: Section {
-            heading: String::new(),
-            columns: vec![],
-            items: vec![],
-            note: None,
-            rest: None,
-        },
-        legend: vec![],
-        reliability: section(),
-        cost: section(),
-        footer: String::new(),
+        language: writer.words.tag(),
+        title: writer.title(),
+        sentence: writer.sentence(),
+        summary: writer.summary(),
+        hurts: writer.hurts(),
+        changes: writer.changes(),
+        modules: writer.modules(),
+        missing: writer.missing(),
+        slow: writer.slow(),
+        not_tested: writer.not_tested(),
+        legend: writer.legend(&coverage.items),
+        coverage,
+        reliability: writer.reliability(),
+        cost: writer.cost(),
+        footer: writer.words.footer(zone),
     }
 }

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use jiff::civil::Date;
 
 use crate::{
-    domain::{ProductVersion, is_printable},
+    domain::{Label, Language, ProductVersion, Week, is_printable},
     facts::window::Days,
+    report::Form,
 };
 
 /// Longest `--reason` and `--note`, in characters.
@@ -106,6 +110,56 @@ pub struct Compare {
     pub facts: Option<PathBuf>,
 }
 
+/// The arguments of `report`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Report {
+    /// The week, such as 2026-W46; by default the last one that is over
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub week: Option<Week>,
+    #[command(flatten)]
+    pub range: Range,
+    /// The language; by default that of REPORT_LANG, or else German
+    #[arg(long, value_parser = words::<Language>())]
+    pub lang: Option<Language>,
+    /// The form; by default that of the ending of FILE, or else html; md on a terminal
+    #[arg(long, value_parser = words::<Form>())]
+    pub format: Option<Form>,
+    /// Write the report to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Read the facts from this export instead of a journal; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub facts: Option<PathBuf>,
+}
+
+impl Report {
+    /// The days of the window.
+    ///
+    /// # Errors
+    /// If the last day is before the first one.
+    pub(in crate::cli) fn days(&self) -> Result<Days, ImpossibleRange> {
+        let range = self.week.map(|week| (week.monday(), week.sunday())).or(self.range.days()?);
+        Ok(range.map_or(Days::LastWeek, |(from, to)| Days::Between(from, to)))
+    }
+
+    /// The form that is asked for, by itself or by the ending of the file.
+    pub(in crate::cli) fn form(&self, is_terminal: bool) -> Form {
+        let ending = self.out.as_ref().and_then(|file| file.extension()?.to_str());
+        let by_ending = ending.and_then(|ending| Form::parse(&ending.to_ascii_lowercase()));
+        let by_place = match self.out {
+            None if is_terminal => Form::Markdown,
+            _ => Form::Html,
+        };
+        self.format.or(by_ending).unwrap_or(by_place)
+    }
+}
+
+/// Reads the word of a label.
+fn words<L: Label + Send + Sync>() -> impl TypedValueParser<Value = L> {
+    let words = PossibleValuesParser::new(L::ALL.iter().map(|label| label.as_str()));
+    words.try_map(|word| L::parse(&word).ok_or("unknown word"))
+}
+
 /// The arguments of `plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Plan {
@@ -190,6 +244,36 @@ mod tests {
         {
             assert!(remark(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_report_is_about_a_week_or_a_range_or_the_last_week() {
+        let days = ["2026-11-09", "2026-11-15"].map(|text| day(text).unwrap());
+        let (week, between) = ("2026-W46".parse().ok(), Days::Between(days[0], days[1]));
+        let range = Range { from: Some(days[0]), to: Some(days[1]) };
+        assert_eq!(Report { week, ..Report::default() }.days(), Ok(between));
+        assert_eq!(Report { range, ..Report::default() }.days(), Ok(between));
+        assert_eq!(Report::default().days(), Ok(Days::LastWeek));
+        let range = Range { from: Some(days[1]), to: Some(days[0]) };
+        assert!(Report { range, ..Report::default() }.days().is_err());
+    }
+
+    #[test]
+    fn the_form_of_a_report_is_the_one_that_is_asked_for_or_that_of_the_file_or_fits_the_place() {
+        let form = |format, out: Option<&str>, is_terminal| {
+            Report { format, out: out.map(PathBuf::from), ..Report::default() }.form(is_terminal)
+        };
+        assert_eq!(form(Some(Form::Json), Some("a.md"), true), Form::Json);
+        for (file, expected) in [
+            ("a.md", Form::Markdown),
+            ("b.a/c.JSON", Form::Json),
+            ("a.html", Form::Html),
+            ("a.txt", Form::Html),
+            ("md", Form::Html),
+        ] {
+            assert_eq!(form(None, Some(file), true), expected, "{file}");
+        }
+        assert_eq!([false, true].map(|it| form(None, None, it)), [Form::Html, Form::Markdown]);
     }
 
     #[test]

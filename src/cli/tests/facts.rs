@@ -41,7 +41,7 @@ pub(super) fn failure(at: Timestamp) -> RunFacts {
 }
 
 /// A journal with four runs on two days, and the id of their issue.
-async fn journal_with_facts() -> (Journal, String) {
+pub(super) async fn journal_with_facts() -> (Journal, String) {
     let journal = Journal::in_memory().await.unwrap();
     for (n, name, day) in [(1, "anna", 0), (2, "ben", 0), (3, "anna", 1), (4, "ben", 1)] {
         let now = at(day * DAY + u64::from(n) * 60);

@@ -42,5 +42,6 @@ pub(super) fn quote(window: &Window, case: &Case, quoted: &mut BTreeSet<u32>) ->
         text: window.text(text).to_owned(),
         run: window.text(window.run(run).id).to_owned(),
         call,
+        at: window.run(run).at,
     })
 }

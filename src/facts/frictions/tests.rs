@@ -184,17 +184,11 @@ fn the_lowest_grounded_rating_is_quoted_else_the_words_after_the_failure_and_eac
         }
     }
     let frictions = frictions(&world.window());
-    let quotes: Vec<_> =
-        frictions.frictions.iter().filter_map(|friction| friction.quote.clone()).collect();
-    let quote = |persona: &str, text: &str, run: &str, call| Quote {
-        persona: persona.to_owned(),
-        text: text.to_owned(),
-        run: run.to_owned(),
-        call: Some(call),
-    };
+    let quotes = frictions.frictions.iter().filter_map(|friction| friction.quote.as_ref());
+    let quotes: Vec<_> = quotes.map(|it| (&*it.persona, &*it.text, &*it.run, it.call)).collect();
     assert_eq!(
         quotes,
-        [quote("a", "Adding fails.", "run-00004", 2), quote("c", "Odd.", "run-00006", 3)]
+        [("a", "Adding fails.", "run-00004", Some(2)), ("c", "Odd.", "run-00006", Some(3))]
     );
 }
 

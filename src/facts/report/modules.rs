@@ -172,6 +172,7 @@ fn quote(window: &Window, rows: &[&ModuleUse], quoted: &mut BTreeSet<u32>) -> Op
         text: window.text(notes).to_owned(),
         run: window.text(window.run(row.run).id).to_owned(),
         call: row.calls.first().copied().filter(|_| is_kept),
+        at: window.run(row.run).at,
     })
 }
 

@@ -1,0 +1,59 @@
+//! Prints the report of a week, from the facts of a journal or of an export.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
+
+use super::{arguments::Report, error::CliError, facts};
+use crate::{config::Config, facts::window::Builder, journal::Journal, report::Document};
+
+/// The report of an export.
+pub(super) fn of_export(file: &Path, asked: &Report) -> Result<String, CliError> {
+    let document = document(facts::of_export(file)?, asked)?;
+    hand_over(&document, asked)
+}
+
+/// The report of a journal.
+pub(super) async fn of_journal(journal: &Journal, asked: &Report) -> Result<String, CliError> {
+    let document = document(journal.facts_for(asked.days()?).await?, asked)?;
+    hand_over(&document, asked)
+}
+
+fn document(facts: Builder, asked: &Report) -> Result<Document, CliError> {
+    let language = asked.lang.unwrap_or_else(Config::language_from_env);
+    Ok(Document::new(&facts.finish(asked.days()?)?, language))
+}
+
+/// What is printed: nothing if the report is written to a file.
+fn hand_over(document: &Document, asked: &Report) -> Result<String, CliError> {
+    let text = document.text(asked.form(io::stdout().is_terminal()));
+    let Some(file) = &asked.out else { return Ok(text) };
+    write_file(file, &text).map_err(|error| CliError::Out(file.clone(), error))?;
+    Ok(String::new())
+}
+
+/// Writes a file as a whole: nobody sees a part of it, and what was there stays if it cannot be written.
+fn write_file(file: &Path, text: &str) -> io::Result<()> {
+    // What a link points to, so that the link stays.
+    let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    // A pipe or a device is not to be replaced.
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return File::options().write(true).open(file)?.write_all(text.as_bytes());
+    }
+    let mut name = OsString::from(file);
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&name);
+    let written = File::create(beside).and_then(|mut beside| {
+        beside.write_all(text.as_bytes())?;
+        beside.sync_all()
+    });
+    let moved = written.and_then(|()| fs::rename(beside, file));
+    if moved.is_err() {
+        // It may not even exist.
+        let _ = fs::remove_file(beside);
+    }
+    moved
+}

@@ -1,0 +1,79 @@
+//! Tests of `report`, with the journal of the tests of facts, whose runs are of 2026-W47.
+
+use std::{fs, path::PathBuf};
+
+use super::{
+    facts::{exported, journal_with_facts},
+    *,
+};
+use crate::{
+    cli::arguments::Report,
+    domain::{Label, Language},
+    report::Form,
+};
+
+fn asked(form: Form) -> Report {
+    let week = "2026-W47".parse().ok();
+    Report { week, format: Some(form), lang: Some(Language::German), ..Report::default() }
+}
+
+/// A folder of its own.
+fn folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("mana-report-{}", Uuid::now_v7()));
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn a_journal_and_its_export_have_the_same_report_in_all_forms_and_languages() {
+    let (journal, issue) = journal_with_facts().await;
+    let folder = folder();
+    let facts = folder.join("facts.jsonl");
+    fs::write(&facts, exported(&journal).await).unwrap();
+    for form in Form::ALL {
+        for language in Language::ALL {
+            let here = Report { lang: Some(*language), ..asked(*form) };
+            let there = Report { facts: Some(facts.clone()), ..here.clone() };
+            let here = render(&Question::Report(here), &journal, NOON).await.unwrap().text;
+            let there = of_export(&Question::Report(there)).unwrap().unwrap().text;
+            assert_eq!(here, there);
+            assert!(*form == Form::Html || here.contains(&issue), "{here}");
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_report_is_written_to_a_file_as_a_whole_in_the_form_of_its_ending() {
+    let (journal, _) = journal_with_facts().await;
+    let folder = folder();
+    let out = folder.join("week.md");
+    fs::write(&out, "of last week").unwrap();
+    let to_file = Report { out: Some(out.clone()), format: None, ..asked(Form::Html) };
+    let answer = render(&Question::Report(to_file), &journal, NOON).await.unwrap();
+    assert_eq!(answer.text, "");
+    let printed = render(&Question::Report(asked(Form::Markdown)), &journal, NOON).await.unwrap();
+    assert_eq!(fs::read_to_string(&out).unwrap(), printed.text);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_an_error_that_names_it() {
+    let (journal, _) = journal_with_facts().await;
+    let folder = folder();
+    let out = Some(folder.join("missing").join("week.json"));
+    let to_file = Report { out, ..asked(Form::Json) };
+    let error = render(&Question::Report(to_file), &journal, NOON).await.unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("missing/week.json"), "{error}");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_week_without_facts_has_an_honest_report() {
+    let journal = Journal::in_memory().await.unwrap();
+    let question = Question::Report(asked(Form::Markdown));
+    let text = render(&question, &journal, NOON).await.unwrap().text;
+    assert!(text.starts_with("# Es ist noch nichts aufgezeichnet"), "{text}");
+}

@@ -1,0 +1,404 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    domain::{Label, WhyNotRun},
+    facts::{
+        coverage::{Coverage, ModuleStatus},
+        report::{Delta, Fleet, Headline, NotRun, report},
+        window::Days,
+        world::{World, failed, ok},
+    },
+    report::sample::{HOSTILE, WEEK, hostile, week, world},
+};
+
+const BOTH: [Language; 2] = [Language::German, Language::English];
+
+/// The first sentences of a report in German and English.
+fn sentences(report: &Report) -> [String; 2] {
+    BOTH.map(|language| view(report, language).sentence)
+}
+
+fn german(report: &Report) -> View {
+    view(report, Language::German)
+}
+
+/// All texts of a view, as they are printed for debugging.
+fn printed(view: &View) -> String {
+    format!("{view:?}")
+}
+
+/// `report` with this headline.
+fn with(headline: Headline, mut report: Report) -> Report {
+    report.headline = headline;
+    report
+}
+
+#[test]
+fn without_facts_the_sentence_says_that_nothing_is_known() {
+    let empty = report(&World::default().days(Days::LastWeek));
+    assert_eq!(
+        sentences(&empty),
+        [
+            "Es ist noch nichts aufgezeichnet; über das Produkt ist nichts bekannt.",
+            "Nothing is recorded yet; nothing is known about the product.",
+        ]
+    );
+    let view = german(&empty);
+    assert_eq!(view.title, "Noch kein Tag");
+    let nobody = "Niemand lief: Dazu ist nichts bekannt.";
+    let notes = [&view.hurts.note, &view.changes.note, &view.slow.note].map(Option::as_deref);
+    assert_eq!(notes, [Some(nobody); 3]);
+}
+
+#[test]
+fn who_did_not_run_is_told_with_the_most_frequent_reason() {
+    let nobody = |not_run: &[(WhyNotRun, u32)]| {
+        let mut report = week();
+        let not_run: Vec<_> =
+            not_run.iter().map(|(why, count)| NotRun { why: *why, count: *count }).collect();
+        let why = not_run.first().map(|it| it.why);
+        report.fleet = Fleet { not_run, ..Fleet::default() };
+        with(Headline::NobodyRan { why }, report)
+    };
+    assert_eq!(
+        sentences(&nobody(&[(WhyNotRun::Paused, 40), (WhyNotRun::Budget, 2)])),
+        [
+            "Keine Persona ist gelaufen (meist: Runner pausiert); über das Produkt ist nichts bekannt.",
+            "No persona ran (mostly: runner paused); nothing is known about the product.",
+        ]
+    );
+    let [only, _] = sentences(&nobody(&[(WhyNotRun::ModelStopped, 1)]));
+    assert!(only.contains("(Modell gesperrt)"), "{only}");
+    let mut unknown = nobody(&[]);
+    if let Coverage::Personas(rows) = &mut unknown.coverage {
+        let days = rows.iter_mut().flat_map(|row| &mut row.days);
+        days.for_each(|day| day.status = DayStatus::RunnerDown);
+        rows[0].days[0].status = DayStatus::NotDue;
+    }
+    let [of_days, _] = sentences(&unknown);
+    assert!(of_days.contains("(Runner aus)"), "{of_days}");
+}
+
+#[test]
+fn a_product_that_lets_nobody_in_or_is_away_is_the_first_thing_told() {
+    let [german, english] = sentences(&with(Headline::LockedOut { runs: 30 }, week()));
+    assert_eq!(
+        german,
+        "Das Produkt ließ Personas nicht hinein: 30 von 42 Läufen endeten an Anmeldung, Space oder Sitzung."
+    );
+    assert!(english.contains("30 of 42 runs ended at login, space or session"), "{english}");
+    let away = Headline::Unreachable { calls: 1_200, of: 2_000 };
+    let [german, english] = sentences(&with(away, week()));
+    assert!(
+        german.ends_with("nicht erreichbar: 1.200 von 2.000 Aufrufen kamen nicht an."),
+        "{german}"
+    );
+    assert!(english.ends_with("1,200 of 2,000 calls did not arrive."), "{english}");
+}
+
+#[test]
+fn too_few_runs_are_no_judgement() {
+    let mut report = with(Headline::TooFew, week());
+    (report.fleet.runs, report.fleet.personas) = (1, 1);
+    assert_eq!(
+        sentences(&report),
+        [
+            "Zu wenig für ein Urteil: nur 1 Lauf von 1 Persona.",
+            "Too little to judge: only 1 run of 1 persona.",
+        ]
+    );
+}
+
+#[test]
+fn if_most_calls_fail_the_sentence_says_it_and_what_weighs_most() {
+    let headline = Headline::MostCallsFail { failed: 812, of: 1_204, worst: Some(0) };
+    assert_eq!(
+        sentences(&with(headline, week())),
+        [
+            "Die meisten Aufrufe scheitern, 812 von 1.204 Aufrufen; am schwersten wiegt: todo.complete scheitert („cannot \
+             F-BBBB“).",
+            "Most calls fail, 812 of 1,204 calls; what weighs most: todo.complete fails (“cannot F-BBBB”).",
+        ]
+    );
+}
+
+#[test]
+fn what_hurts_most_is_told_with_its_counts_and_since_when() {
+    assert_eq!(
+        sentences(&week()),
+        [
+            "todo.complete scheitert („cannot F-BBBB“): 3 von 6 Personas, 15 von 42 Läufen, neu seit 1.5.0 (D-2).",
+            "todo.complete fails (“cannot F-BBBB”): 3 of 6 personas, 15 of 42 runs, new since 1.5.0 (D-2).",
+        ]
+    );
+    let mut report = week();
+    report.frictions[0].state = State::Regressed;
+    let [german, english] = sentences(&with(Headline::Hurts { worst: 0, others: 3 }, report));
+    assert!(german.ends_with("Läufen, wieder da; dazu 3 weitere Probleme."), "{german}");
+    assert!(english.ends_with("runs, back again; and 3 more problems."), "{english}");
+}
+
+#[test]
+fn nothing_raised_is_no_all_clear() {
+    let quiet = |untested_modules| {
+        let report = report(&World::default().days(WEEK));
+        let modules = week().modules;
+        let fleet = Fleet { runs: 42, personas: 6, ..Fleet::default() };
+        with(Headline::NothingRaised { untested_modules }, Report { modules, fleet, ..report })
+    };
+    let [german, english] = sentences(&quiet(3));
+    assert_eq!(
+        german,
+        "Nichts fiel auf in 42 Läufen von 6 Personas; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht \
+         getestet."
+    );
+    assert!(english.contains("no all-clear, because 3 of 4 modules are hardly"), "{english}");
+    let [german, _] = sentences(&quiet(0));
+    assert!(german.ends_with("; was niemand benutzt hat, ist nicht geprüft."), "{german}");
+    let view = super::view(&quiet(3), Language::German);
+    let note = view.hurts.note.unwrap();
+    assert!(note.contains("keine Entwarnung"), "{note}");
+    assert_eq!(view.slow.note.unwrap(), "Kein Aufruf war langsam unter denen, die es gab.");
+}
+
+#[test]
+fn a_clause_tells_that_many_due_runs_did_not_take_place() {
+    let with_absences = |count| {
+        let mut report = week();
+        report.fleet.not_run = vec![NotRun { why: WhyNotRun::Budget, count }];
+        sentences(&report)
+    };
+    let [german, english] = with_absences(14);
+    assert!(
+        german.ends_with(" – 14 von 56 fälligen Läufen fielen aus (Budget aufgebraucht)."),
+        "{german}"
+    );
+    assert!(
+        english.ends_with(" – 14 of 56 due runs did not take place (budget used up)."),
+        "{english}"
+    );
+    let [german, _] = with_absences(13);
+    assert!(!german.contains("fällig"), "{german}");
+    let mut report = week();
+    report.fleet.not_run = vec![NotRun { why: WhyNotRun::Budget, count: 13 }];
+    let summary = super::view(&report, Language::German).summary.join("\n");
+    assert!(
+        summary.contains("Nicht gelaufen, obwohl fällig: 13 (Budget aufgebraucht 13)."),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_week_is_named_and_other_days_are_not() {
+    let title = |days, language| view(&report(&world().days(days)), language).title;
+    assert_eq!(title(WEEK, Language::German), "Woche 2026-W02, 5.–11. Januar 2026");
+    assert_eq!(title(WEEK, Language::English), "Week 2026-W02, 5–11 January 2026");
+    let [from, to] = ["2025-12-30", "2026-01-05"].map(|day| day.parse().unwrap());
+    assert_eq!(
+        title(Days::Between(from, to), Language::German),
+        "30. Dezember 2025 – 5. Januar 2026"
+    );
+}
+
+#[test]
+fn a_friction_is_told_with_its_evidence() {
+    let view = german(&week());
+    let hurt = &view.hurts.items[0];
+    assert_eq!(hurt.counts, "3 von 6 Personas, 15 von 42 Läufen [13–67 %]");
+    assert_eq!(hurt.impact, "hält am Tag im Mittel 1,9 von 6 Personas auf");
+    assert_eq!(hurt.next, "");
+    let mut report = week();
+    report.frictions[0].next = [("ended", 11), ("again-failed", 15), ("other-ok", 0)].into();
+    let next = &german(&report).hurts.items[0].next;
+    assert_eq!(next, "Danach: 15 × noch einmal, scheiterte · 11 × aufgehört");
+    let quote = hurt.quote.as_ref().unwrap();
+    assert_eq!(quote.text, "c on day 11: done is not done.");
+    assert_eq!(quote.source, "c, So 11.1., 03:00, run-00063 · Aufruf 2");
+    assert_eq!(
+        hurt.seen,
+        "zuerst Mi 7.1., 01:00 mit 1.5.0 (D-2); zuletzt So 11.1., 03:00 mit 1.5.0 (D-2)"
+    );
+    assert_eq!((hurt.state_word.as_str(), hurt.bar), ("neu", 1.0));
+    assert_eq!(hurt.trend_label, "15 Läufe damit an 5 Tagen der letzten 28 Tage");
+}
+
+#[test]
+fn at_most_five_frictions_are_shown_and_the_others_are_named() {
+    let view = german(&hostile());
+    assert_eq!(view.hurts.items.len(), 5);
+    assert!(view.hurts.items.iter().all(|hurt| hurt.state != State::Resolved));
+    let rest = view.hurts.rest.unwrap();
+    assert!(rest.starts_with("und 245 weitere: 7") && rest.ends_with(", …"), "{rest}");
+}
+
+#[test]
+fn the_changes_tell_what_came_back_what_is_resolved_and_what_is_new() {
+    let view = german(&week());
+    let changes: Vec<_> =
+        view.changes.items.iter().map(|it| (it.kind.as_str(), it.text.as_str())).collect();
+    assert_eq!(
+        changes,
+        [
+            ("behoben", "F-CCCC notes.search scheitert: cannot F-CCCC"),
+            ("neu", "F-BBBB todo.complete scheitert: cannot F-BBBB"),
+        ]
+    );
+    let mut report = week();
+    report.frictions.clear();
+    report.changes.tools.added = vec!["a.b".into(), "a.c".into()];
+    report.changes.tools.removed = vec!["d.e".into()];
+    let view = german(&report);
+    let texts: Vec<_> = view.changes.items.iter().map(|it| it.text.as_str()).collect();
+    assert_eq!(texts, ["2 Werkzeuge dazu: a.b, a.c", "1 Werkzeug weg: d.e"]);
+}
+
+#[test]
+fn a_word_for_absence_has_no_number_beside_it() {
+    let rated = week().modules.into_iter().find(|it| it.rating.is_some()).unwrap();
+    for language in BOTH {
+        for status in ModuleStatus::ALL {
+            let mut report = week();
+            report.modules = vec![crate::facts::report::ModuleReport {
+                module: "todo".into(),
+                status: *status,
+                quote: None,
+                ..rated.clone()
+            }];
+            let view = view(&report, language);
+            let [row] = &view.modules.items[..] else { panic!("{:?}", view.modules) };
+            let is_rated = *status == ModuleStatus::Rated;
+            let is_used = is_rated || *status == ModuleStatus::Used;
+            assert_eq!(row.absence.is_none(), is_rated);
+            assert!(!row.absence.as_ref().is_some_and(|it| it.contains(char::is_numeric)));
+            assert_eq!(
+                [row.delta.is_some(), row.mean.is_some(), row.interval.is_some()],
+                [is_rated; 3]
+            );
+            assert_eq!(row.trend.is_empty(), !is_rated);
+            assert_eq!([row.friction.is_some(), !row.use_.is_empty()], [is_used; 2]);
+        }
+    }
+}
+
+#[test]
+fn a_rating_is_a_difference_with_its_interval_or_its_points() {
+    let with_delta = |delta| {
+        let mut report = week();
+        let module = report.modules.iter_mut().find(|it| it.rating.is_some()).unwrap();
+        module.rating.as_mut().unwrap().delta = delta;
+        let view = german(&report);
+        view.modules.items[1].delta.clone().unwrap()
+    };
+    let delta =
+        Delta { value: -0.4, low: Some(-0.9), high: Some(0.1), n: 30, personas: 6, points: vec![] };
+    assert_eq!(with_delta(Some(delta.clone())), "−0,4 [−0,9; +0,1], 6 Personas");
+    let few = Delta { low: None, high: None, personas: 2, points: vec![-0.8, 0.0], ..delta };
+    assert_eq!(with_delta(Some(few)), "−0,4 (einzeln −0,8; ±0,0), 2 Personas");
+    assert_eq!(with_delta(None), "noch kein Vergleich");
+    let row = &german(&week()).modules.items[1];
+    assert_eq!(row.mean.as_deref(), Some("3,3 aus 42 Noten"));
+    assert_eq!(row.friction.as_deref(), Some("36 % von 42 Läufen [13–67 %]"));
+}
+
+#[test]
+fn what_else_changed_is_told_with_its_day() {
+    let mut report = week();
+    let since = report.frictions[0].first_seen.at;
+    let confounder = |what| crate::facts::compare::Confounder { what, since };
+    report.reliability.confounded = ["model", "prompt"].map(confounder).to_vec();
+    let lines = BOTH.map(|language| view(&report, language).reliability.items.join("\n"));
+    assert!(lines[0].contains("Verändert seit Mittwoch, 7.1.: Modell, Anweisung."), "{}", lines[0]);
+    assert!(
+        lines[1].contains("Changed since Wednesday, 7 January: model, prompt."),
+        "{}",
+        lines[1]
+    );
+}
+
+#[test]
+fn a_noise_floor_that_is_not_known_is_no_one() {
+    let mut report = week();
+    report.reliability.lambda = crate::facts::compare::Pair { share: Some(1.405), rating: None };
+    let line = &german(&report).reliability.items[0];
+    assert!(line.starts_with("Rauschen: Anteile 1,4"), "{line}");
+    assert!(line.contains("Noten nicht bekannt"), "{line}");
+}
+
+#[test]
+fn an_outage_has_its_begin_end_and_length() {
+    let mut report = week();
+    let from = "2026-01-07T13:05:00Z".parse().unwrap();
+    let to = "2026-01-07T13:45:30Z".parse().unwrap();
+    report.unreachable = vec![crate::facts::report::Outage { from, to, runs: 3 }];
+    let summary = german(&report).summary.join("\n");
+    assert!(
+        summary.contains("Nicht erreichbar: Mi 7.1., 13:05 bis 13:45 (41 Minuten, 3 Läufe)."),
+        "{summary}"
+    );
+    report.unreachable = vec![crate::facts::report::Outage { from, to: from, runs: 1 }; 5];
+    let summary = german(&report).summary.join("\n");
+    assert!(summary.contains("13:05 (1 Lauf).") && summary.ends_with("noch 2 Mal."), "{summary}");
+}
+
+#[test]
+fn numbers_are_written_as_the_language_writes_them() {
+    let [german, english] = BOTH.map(words::of);
+    assert_eq!([german, english].map(|it| it.number(1_234_567)), ["1.234.567", "1,234,567"]);
+    assert_eq!([german, english].map(|it| it.decimal(1_234.5, 2)), ["1.234,50", "1,234.50"]);
+    assert_eq!(
+        [-0.4, -0.04, 0.0, 0.4].map(|it| german.signed(it)),
+        ["−0,4", "±0,0", "±0,0", "+0,4"]
+    );
+    assert_eq!(
+        [0.0, 0.004, 0.44, 0.996, 1.0].map(words::percent),
+        ["0 %", "<1 %", "44 %", ">99 %", "100 %"]
+    );
+}
+
+#[test]
+fn every_text_of_a_hostile_report_is_one_short_printable_line() {
+    for language in BOTH {
+        let view = view(&hostile(), language);
+        let printed = printed(&view);
+        assert!(printed.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{printed}");
+        // Debug output writes a line break as two characters.
+        assert!(!printed.contains("\\n") && !printed.contains("\\0"), "{printed}");
+        let longest = printed.split('"').map(|text| text.chars().count()).max().unwrap();
+        assert!(longest < 2_000, "{longest}");
+        assert!(printed.len() < 400_000, "{}", printed.len());
+    }
+}
+
+#[test]
+fn no_sentence_of_a_world_is_empty_in_any_language() {
+    let mut world = World::default();
+    for persona in ["a", "b"] {
+        world.run(persona, 5, [ok("todo.list"), failed("todo.list", HOSTILE)]);
+    }
+    for language in BOTH {
+        let view = view(&report(&world.days(WEEK)), language);
+        let sections = [&view.reliability, &view.cost];
+        let lines = sections.into_iter().flat_map(|section| &section.items);
+        let lines: Vec<_> = lines.chain(&view.summary).chain([&view.footer, &view.title]).collect();
+        assert!(lines.len() > 5 && lines.iter().all(|line| line.len() > 3), "{lines:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_percentage_is_none_or_all_only_if_the_share_is(share in 0.0f64..=1.0) {
+        let text = words::percent(share);
+        prop_assert_eq!(text == "0 %", share == 0.0);
+        prop_assert_eq!(text == "100 %", share == 1.0);
+    }
+
+    #[test]
+    fn a_number_keeps_its_digits(number in any::<u64>()) {
+        for language in BOTH {
+            let text = words::of(language).number(number);
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            prop_assert_eq!(digits, number.to_string());
+        }
+    }
+}

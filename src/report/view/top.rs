@@ -1,0 +1,194 @@
+//! What stands at the top: the title, the first sentence, and who ran.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::Date};
+
+use super::{
+    words::{Away, Part, Told},
+    writer::Writer,
+};
+use crate::{
+    domain::{Label, Week},
+    facts::{
+        coverage::{Coverage, DayStatus},
+        report::{Headline, Outage},
+        state::State,
+    },
+};
+
+/// How many deployments are named.
+const BUILDS: usize = 4;
+/// How many outages are told.
+const OUTAGES: usize = 3;
+
+impl Writer<'_> {
+    /// The days that the report is about; a week by its name.
+    pub(super) fn title(&self) -> String {
+        let Some((from, to)) = self.report.window.from.zip(self.report.window.to) else {
+            return self.words.untitled().to_owned();
+        };
+        let week = Week::of(from);
+        let is_week = (week.monday(), week.sunday()) == (from, to);
+        self.words.title(is_week.then_some(week), &self.words.days(from, to))
+    }
+
+    /// What a person must know.
+    pub(super) fn sentence(&self) -> String {
+        let told = self.words.headline(self.headline());
+        format!("{told}{}.", self.missed())
+    }
+
+    fn headline(&self) -> Told {
+        let fleet = &self.report.fleet;
+        let (runs, personas) = (fleet.runs as u64, fleet.personas as u64);
+        match self.report.headline {
+            Headline::NoFacts => Told::NoFacts,
+            Headline::NobodyRan { why } => {
+                let known = why.map(|why| self.words.not_run(why));
+                match known {
+                    Some(why) => {
+                        Told::NobodyRan { why: Some(why), is_only: fleet.not_run.len() == 1 }
+                    }
+                    None => self.idle_days(),
+                }
+            }
+            Headline::LockedOut { runs: out } => {
+                Told::LockedOut { runs: Part { n: out as u64, of: runs } }
+            }
+            Headline::Unreachable { calls, of } => {
+                Told::Unreachable { calls: Part { n: calls, of } }
+            }
+            Headline::TooFew => Told::TooFew { runs, personas },
+            Headline::MostCallsFail { failed, of, worst } => {
+                let worst = worst.and_then(|worst| self.report.frictions.get(worst));
+                let calls = Part { n: failed, of };
+                Told::MostCallsFail { calls, worst: worst.map(|friction| self.told(friction)) }
+            }
+            Headline::Hurts { worst, others } => match self.report.frictions.get(worst) {
+                Some(friction) => Told::Hurts {
+                    what: self.told(friction),
+                    personas: Part {
+                        n: friction.personas.len() as u64,
+                        of: friction.personas_exposed as u64,
+                    },
+                    runs: Part { n: friction.runs.into(), of: friction.runs_exposed.into() },
+                    since: match self.state(friction) {
+                        State::New => {
+                            let build = friction.first_seen.deployment.as_deref();
+                            let since = build.map(|id| self.words.since_build(&self.build_of(id)));
+                            Some(since.unwrap_or_else(|| self.words.state(State::New).to_owned()))
+                        }
+                        State::Regressed => Some(self.words.state(State::Regressed).to_owned()),
+                        _ => None,
+                    },
+                    others: others as u64,
+                },
+                // There is always one.
+                None => Told::TooFew { runs, personas },
+            },
+            Headline::NothingRaised { untested_modules } => {
+                let untested =
+                    Part { n: untested_modules as u64, of: self.report.modules.len() as u64 };
+                Told::NothingRaised { runs, personas, untested }
+            }
+        }
+    }
+
+    /// Why nobody ran, from what the days came to.
+    fn idle_days(&self) -> Told {
+        let mut days = BTreeMap::<DayStatus, u32>::new();
+        match &self.report.coverage {
+            Coverage::Personas(rows) => {
+                let of_rows = rows.iter().flat_map(|row| &row.days);
+                of_rows.for_each(|day| *days.entry(day.status).or_default() += 1);
+            }
+            Coverage::Counts(rows) => {
+                for (word, count) in rows.iter().flat_map(|row| &row.counts) {
+                    if let Some(status) = DayStatus::parse(word) {
+                        *days.entry(status).or_default() += count;
+                    }
+                }
+            }
+        }
+        let was_due = days.keys().any(|status| *status != DayStatus::NotDue);
+        days.retain(|status, _| !was_due || *status != DayStatus::NotDue);
+        let most = days.iter().rev().max_by_key(|(_, count)| **count);
+        Told::NobodyRan {
+            why: most.map(|(status, _)| self.words.day(*status)),
+            is_only: days.len() == 1,
+        }
+    }
+
+    /// What is added if a quarter of the due runs or more did not take place.
+    fn missed(&self) -> String {
+        let fleet = &self.report.fleet;
+        let missed = fleet.not_run.iter().map(|it| u64::from(it.count)).sum::<u64>();
+        let due = missed + fleet.runs as u64;
+        if fleet.runs == 0 || missed == 0 || missed * 4 < due {
+            return String::new();
+        }
+        let most = fleet.not_run.iter().rev().max_by_key(|it| it.count);
+        let why = most.map_or("", |most| self.words.not_run(most.why));
+        self.words.missed(Part { n: missed, of: due }, why)
+    }
+
+    /// Who ran, which versions, when the product could not be reached: one line each.
+    pub(super) fn summary(&self) -> Vec<String> {
+        let fleet = &self.report.fleet;
+        let [personas, runs, days] =
+            [fleet.personas, fleet.runs, fleet.persona_days].map(|n| n as u64);
+        let mut lines = vec![self.words.fleet(personas, runs, days)];
+        let missed: u64 = fleet.not_run.iter().map(|it| u64::from(it.count)).sum();
+        if missed > 0 {
+            let why = fleet.not_run.iter().map(|it| (self.words.not_run(it.why), it.count));
+            lines.push(self.words.absent(missed, &self.frequent(why)));
+        }
+        lines.push(self.builds());
+        lines.extend(self.report.unreachable.iter().take(OUTAGES).map(|it| self.outage(it)));
+        let more = self.report.unreachable.len().saturating_sub(OUTAGES) as u64;
+        lines.extend((more > 0).then(|| self.words.more_outages(more)));
+        lines
+    }
+
+    /// The newest deployments; those that are new in the window with their time.
+    fn builds(&self) -> String {
+        let builds = &self.report.deployments;
+        if builds.is_empty() {
+            return self.words.notes().no_version.to_owned();
+        }
+        let earlier = builds.len().saturating_sub(BUILDS);
+        let shown = builds.iter().skip(earlier).map(|build| {
+            let name = self.build(build);
+            match self.is_in_window(self.day_of(build.from)) {
+                true => self.words.build_since(&name, &self.time(build.from)),
+                false => name,
+            }
+        });
+        self.words.builds(&shown.collect::<Vec<_>>().join(", "), earlier as u64)
+    }
+
+    fn is_in_window(&self, day: Date) -> bool {
+        let days = self.report.window.from.zip(self.report.window.to);
+        days.is_some_and(|(from, to)| (from..=to).contains(&day))
+    }
+
+    fn outage(&self, Outage { from, to, runs }: &Outage) -> String {
+        // Begun minutes, so that none is 0.
+        let minutes = to.duration_since(*from).as_secs().unsigned_abs().div_ceil(60);
+        self.words.away(Away {
+            from: self.time(*from),
+            to: (minutes > 0).then(|| self.end(*from, *to)),
+            minutes,
+            runs: *runs as u64,
+        })
+    }
+
+    /// The end of an outage: without its day, if that is the day of the begin.
+    fn end(&self, from: Timestamp, to: Timestamp) -> String {
+        match self.day_of(from) == self.day_of(to) {
+            true => self.report.zone.to_datetime(to).strftime("%H:%M").to_string(),
+            false => self.time(to),
+        }
+    }
+}
