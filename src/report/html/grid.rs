@@ -1,0 +1,124 @@
+//! What each day came to: a row of cells for each persona, or a stacked bar for each day.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+use crate::{domain::Label, facts::coverage::DayStatus, report::view::CoverageRow};
+
+/// Only so many of the newest days are drawn, so that the page stays small and readable.
+const DAYS: usize = 62;
+/// Width of a day and height of a row.
+const CELL: usize = 12;
+/// Width of a stacked bar.
+const BAR: u64 = 240;
+
+type Legend = [(DayStatus, String)];
+
+pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend) -> Markup {
+    let is_day = |row: &&CoverageRow| matches!(row, CoverageRow::Day { .. });
+    let old = rows.iter().filter(is_day).count().saturating_sub(DAYS);
+    html! {
+        (key(legend))
+        div.wide {
+            table.coverage {
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody {
+                    @for row in rows.iter().skip(old) {
+                        tr {
+                            @match row {
+                                CoverageRow::Persona { label, days } => {
+                                    th scope="row" { bdi { (label) } }
+                                    (persona(days.get(days.len().saturating_sub(DAYS)..).unwrap_or_default(), legend))
+                                }
+                                CoverageRow::Day { label, counts } => {
+                                    th scope="row" { (label) }
+                                    (day(counts, legend))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the cells mean.
+fn key(legend: &Legend) -> Markup {
+    html! {
+        ul.key {
+            @for (status, word) in legend {
+                li { (cells(&[*status])) " " (word) }
+            }
+        }
+    }
+}
+
+fn persona(days: &[DayStatus], legend: &Legend) -> Markup {
+    let count = |status| days.iter().filter(|day| **day == status).count() as u64;
+    let counts = legend.iter().map(|(status, _)| (*status, count(*status)));
+    html! {
+        td { (cells(days)) }
+        td.counts { (words(counts, legend)) }
+    }
+}
+
+fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
+    let all: u64 = counts.iter().map(|(_, count)| u64::from(*count)).sum();
+    let mut end = 0;
+    let mut segment = |count: u32| {
+        let start = end;
+        end += u64::from(count);
+        (start * BAR / all.max(1), end * BAR / all.max(1))
+    };
+    html! {
+        td {
+            svg.days aria-hidden="true" viewBox={ "0 0 " (BAR) " " (CELL) } width=(BAR) height=(CELL) {
+                @for (status, count) in counts {
+                    @let (start, end) = segment(*count);
+                    rect.(status.as_str()) x=(start) width=(end - start) height=(CELL) {}
+                }
+            }
+        }
+        td.counts { (words(counts.iter().map(|(status, count)| (*status, u64::from(*count))), legend)) }
+    }
+}
+
+/// How often each status occurs, in the words of the legend; without zeros.
+fn words(counts: impl Iterator<Item = (DayStatus, u64)>, legend: &Legend) -> String {
+    let word = |status| legend.iter().find(|(known, _)| *known == status).map(|(_, word)| word);
+    let mut words = String::new();
+    for (status, count) in counts.filter(|(_, count)| *count > 0) {
+        let separator = if words.is_empty() { "" } else { " · " };
+        let _ = write!(words, "{separator}{count} {}", word(status).map_or("", String::as_str));
+    }
+    words
+}
+
+/// A cell for each day. The style sheet gives each status a pattern of its own besides its colour.
+///
+/// All cells of a status are one path, and neighbours of the same status one line of it, which the pattern divides into
+/// cells: fifty personas with sixty days take some thirty thousand bytes at most.
+fn cells(days: &[DayStatus]) -> Markup {
+    let width = days.len() * CELL;
+    let path = |status: DayStatus| {
+        let mut path = String::new();
+        let mut start = 0;
+        for same in days.chunk_by(|a, b| a == b) {
+            if same.first() == Some(&status) {
+                let _ = write!(path, "M{} 6h{}", start * CELL, same.len() * CELL);
+            }
+            start += same.len();
+        }
+        path
+    };
+    let paths = DayStatus::ALL.iter().map(|status| (status, path(*status)));
+    html! {
+        svg.days aria-hidden="true" viewBox={ "0 0 " (width) " " (CELL) } width=(width) height=(CELL) {
+            @for (status, path) in paths.filter(|(_, path)| !path.is_empty()) {
+                path.(status.as_str()) d=(path) {}
+            }
+        }
+    }
+}
