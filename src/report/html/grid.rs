@@ -25,16 +25,12 @@ pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend
                 thead { tr { @for column in columns { th scope="col" { (column) } } } }
                 tbody {
                     @for row in rows.iter().skip(old) {
-                        tr {
-                            @match row {
-                                CoverageRow::Persona { label, days } => {
-                                    th scope="row" { bdi { (label) } }
-                                    (persona(days.get(days.len().saturating_sub(DAYS)..).unwrap_or_default(), legend))
-                                }
-                                CoverageRow::Day { label, counts } => {
-                                    th scope="row" { (label) }
-                                    (day(counts, legend))
-                                }
+                        @match row {
+                            CoverageRow::Persona { label, days } => {
+                                tr { th scope="row" { bdi { (label) } } td { (persona(newest(days), legend)) } }
+                            }
+                            CoverageRow::Day { label, counts } => {
+                                tr { th scope="row" { (label) } td { (day(counts, legend)) } }
                             }
                         }
                     }
@@ -42,6 +38,10 @@ pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend
             }
         }
     }
+}
+
+fn newest(days: &[DayStatus]) -> &[DayStatus] {
+    days.get(days.len().saturating_sub(DAYS)..).unwrap_or_default()
 }
 
 /// What the cells mean.
@@ -58,30 +58,29 @@ fn key(legend: &Legend) -> Markup {
 fn persona(days: &[DayStatus], legend: &Legend) -> Markup {
     let count = |status| days.iter().filter(|day| **day == status).count() as u64;
     let counts = legend.iter().map(|(status, _)| (*status, count(*status)));
-    html! {
-        td { (cells(days)) }
-        td.counts { (words(counts, legend)) }
-    }
+    html! { div.day { (cells(days)) (words(counts, legend)) } }
 }
 
 fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
-    let all: u64 = counts.iter().map(|(_, count)| u64::from(*count)).sum();
-    let mut end = 0;
-    let mut segment = |count: u32| {
-        let start = end;
-        end += u64::from(count);
-        (start * BAR / all.max(1), end * BAR / all.max(1))
-    };
+    let counts = || counts.iter().map(|(status, count)| (*status, u64::from(*count)));
+    let all: u64 = counts().map(|(_, count)| count).sum();
+    let mut sum = 0;
+    let segments: Vec<_> = counts()
+        .map(|(status, count)| {
+            let start = sum * BAR / all.max(1);
+            sum += count;
+            (status, start, sum * BAR / all.max(1) - start)
+        })
+        .collect();
     html! {
-        td {
+        div.day {
             svg.days aria-hidden="true" viewBox={ "0 0 " (BAR) " " (CELL) } width=(BAR) height=(CELL) {
-                @for (status, count) in counts {
-                    @let (start, end) = segment(*count);
-                    rect.(status.as_str()) x=(start) width=(end - start) height=(CELL) {}
+                @for (status, start, width) in segments {
+                    rect.(status.as_str()) x=(start) width=(width) height=(CELL) {}
                 }
             }
+            (words(counts(), legend))
         }
-        td.counts { (words(counts.iter().map(|(status, count)| (*status, u64::from(*count))), legend)) }
     }
 }
 

@@ -86,7 +86,7 @@ fn texts_of_peers_stay_texts_in_every_field() {
         let document = Document::parse(&page);
         assert_eq!(document.text_of("h1"), [hostile]);
         assert_eq!(document.text_of("title")[0], hostile);
-        assert!(document.text_of("bdi").iter().all(|text| text == hostile));
+        assert!(document.text_of("bdi").iter().all(|text| *text == hostile));
     }
 }
 
@@ -97,20 +97,26 @@ fn long_texts_and_many_rows_stay_sound() {
 }
 
 #[test]
-fn the_grid_of_fifty_personas_takes_less_than_sixty_thousand_bytes_however_their_days_differ() {
+fn the_grid_of_fifty_personas_takes_less_than_seventy_thousand_bytes_however_their_days_differ() {
     let empty = render(&samples::empty()).len();
     let size = render(&samples::grid(50, 400)).len() - empty;
-    assert!(size < 60_000, "{size} bytes");
+    assert!(size < 70_000, "{size} bytes");
     let size = render(&samples::counts(400)).len() - empty;
     assert!(size < 120_000, "{size} bytes");
 }
 
 #[test]
 fn a_page_whose_texts_have_the_lengths_that_a_view_allows_is_small() {
-    let quotes = "\"".repeat(240);
-    let mut view = samples::filled_with(&quotes, 5);
-    view.modules.items = vec![view.modules.items[0].clone(); 40];
-    view.coverage = samples::grid(50, 400).coverage;
+    // A quotation mark takes six bytes.
+    let marks = |count| "\"".repeat(count);
+    let mut view = samples::filled_with(&marks(40), 20);
+    view.hurts.items.truncate(5);
+    view.hurts.items.iter_mut().for_each(|hurt| hurt.title = marks(160));
+    let quotes = view.hurts.items.iter_mut().map(|hurt| &mut hurt.quote);
+    let quotes = quotes.chain(view.modules.items.iter_mut().map(|module| &mut module.quote));
+    quotes.flatten().for_each(|quote| quote.text = marks(240));
+    let grid = samples::grid(50, 400);
+    (view.coverage, view.legend) = (grid.coverage, grid.legend);
     let size = render(&view).len();
     assert!(size < 300_000, "{size} bytes");
 }
@@ -128,7 +134,7 @@ fn a_section_without_items_shows_its_note_and_no_table() {
     let with = Document::parse(&render(&samples::rich())).text_of("table").len();
     let without = Document::parse(&render(&view));
     assert_eq!(without.text_of("table").len(), with - 1);
-    assert!(without.text_of("p").iter().any(|text| text == "Kein Werkzeug war langsam."));
+    assert!(without.text_of("p").iter().any(|text| *text == "Kein Werkzeug war langsam."));
 }
 
 #[test]
@@ -146,6 +152,7 @@ proptest! {
     fn any_text_is_shown_as_it_is(text in "\\PC{0,40}") {
         let page = render(&samples::filled_with(&text, 2));
         assert_is_sound(&page);
-        prop_assert_eq!(Document::parse(&page).text_of("h1"), [text]);
+        let document = Document::parse(&page);
+        prop_assert_eq!(document.text_of("h1"), [text]);
     }
 }

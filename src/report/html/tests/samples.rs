@@ -62,8 +62,7 @@ pub(super) fn grid(personas: usize, days: usize) -> View {
         label: format!("persona.{persona}"),
         days: days(persona).collect(),
     };
-    let coverage =
-        section("Tage", &["Persona", "2.–8. Nov.", ""], (0..personas).map(row).collect());
+    let coverage = section("Tage", &["Persona", "2.–8. Nov."], (0..personas).map(row).collect());
     View { coverage, legend: legend(), ..empty() }
 }
 
@@ -71,7 +70,7 @@ pub(super) fn grid(personas: usize, days: usize) -> View {
 pub(super) fn counts(days: u32) -> View {
     let counts = |day| DayStatus::ALL.iter().map(|it| (*it, 1_000 + day)).collect();
     let row = |day| CoverageRow::Day { label: format!("Tag {day}"), counts: counts(day) };
-    let coverage = section("Tage", &["Tag", "Personas", ""], (0..days).map(row).collect());
+    let coverage = section("Tage", &["Tag", "Personas"], (0..days).map(row).collect());
     View { coverage, legend: legend(), ..empty() }
 }
 
@@ -195,7 +194,7 @@ pub(super) fn rich() -> View {
         not_tested: section("Nicht getestet", &[], not_tested()),
         coverage: Section {
             note: Some("Ein Kästchen ist ein Tag.".into()),
-            ..section("Was aus jedem Tag wurde", &["Persona", "9.11.–15.11.", ""], days())
+            ..section("Was aus jedem Tag wurde", &["Persona", "9.11.–15.11."], days())
         },
         legend: legend(),
         reliability: section(
