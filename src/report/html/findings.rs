@@ -19,8 +19,8 @@ fn hurt(hurt: &Hurt) -> Markup {
             p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
             p.counts { (hurt.counts) }
             @if !hurt.next.is_empty() { p.next { (hurt.next) } }
-            @if let Some(quote) = &hurt.quote { (self::quote(quote)) }
             p.seen { (hurt.seen) }
+            @if let Some(quote) = &hurt.quote { (self::quote(quote)) }
         }
         div.impact {
             (shapes::bar(hurt.bar))

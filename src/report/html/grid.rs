@@ -6,8 +6,6 @@ use maud::{Markup, html};
 
 use crate::{domain::Label, facts::coverage::DayStatus, report::view::CoverageRow};
 
-/// Only so many of the newest days are drawn, so that the page stays small and readable.
-const DAYS: usize = 62;
 /// Width of a day and height of a row.
 const CELL: usize = 12;
 /// Width of a stacked bar.
@@ -16,18 +14,16 @@ const BAR: u64 = 240;
 type Legend = [(DayStatus, String)];
 
 pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend) -> Markup {
-    let is_day = |row: &&CoverageRow| matches!(row, CoverageRow::Day { .. });
-    let old = rows.iter().filter(is_day).count().saturating_sub(DAYS);
     html! {
         (key(legend))
         div.wide {
             table.coverage {
-                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                thead { tr { (head(columns)) } }
                 tbody {
-                    @for row in rows.iter().skip(old) {
+                    @for row in rows {
                         @match row {
                             CoverageRow::Persona { label, days } => {
-                                tr { th scope="row" { bdi { (label) } } td { (persona(newest(days), legend)) } }
+                                tr { th scope="row" { bdi { (label) } } td { (persona(days, legend)) } }
                             }
                             CoverageRow::Day { label, counts } => {
                                 tr { th scope="row" { (label) } td { (day(counts, legend)) } }
@@ -40,8 +36,14 @@ pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend
     }
 }
 
-fn newest(days: &[DayStatus]) -> &[DayStatus] {
-    days.get(days.len().saturating_sub(DAYS)..).unwrap_or_default()
+/// The name of the rows and that of the pictures; of the names of many days, the first and the last.
+fn head(columns: &[String]) -> Markup {
+    html! {
+        @if let [row, first, rest @ ..] = columns {
+            th scope="col" { (row) }
+            th scope="col" { (first) @if let [.., last] = rest { " – " (last) } }
+        }
+    }
 }
 
 /// What the cells mean.
@@ -58,7 +60,7 @@ fn key(legend: &Legend) -> Markup {
 fn persona(days: &[DayStatus], legend: &Legend) -> Markup {
     let count = |status| days.iter().filter(|day| **day == status).count() as u64;
     let counts = legend.iter().map(|(status, _)| (*status, count(*status)));
-    html! { div.day { (cells(days)) (words(counts, legend)) } }
+    html! { div.day { (cells(days)) span { (words(counts, legend)) } } }
 }
 
 fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
@@ -79,7 +81,7 @@ fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
                     rect.(status.as_str()) x=(start) width=(width) height=(CELL) {}
                 }
             }
-            (words(counts(), legend))
+            span { (words(counts(), legend)) }
         }
     }
 }
@@ -98,7 +100,7 @@ fn words(counts: impl Iterator<Item = (DayStatus, u64)>, legend: &Legend) -> Str
 /// A cell for each day. The style sheet gives each status a pattern of its own besides its colour.
 ///
 /// All cells of a status are one path, and neighbours of the same status one line of it, which the pattern divides into
-/// cells: fifty personas with sixty days take some thirty thousand bytes at most.
+/// cells: the days of fifty personas take few bytes however much they differ.
 fn cells(days: &[DayStatus]) -> Markup {
     let width = days.len() * CELL;
     let path = |status: DayStatus| {

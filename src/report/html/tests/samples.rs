@@ -62,7 +62,11 @@ pub(super) fn grid(personas: usize, days: usize) -> View {
         label: format!("persona.{persona}"),
         days: days(persona).collect(),
     };
-    let coverage = section("Tage", &["Persona", "2.–8. Nov."], (0..personas).map(row).collect());
+    let coverage = section(
+        "Tage",
+        &["Persona", "Mo 2.11.", "Di 3.11.", "So 29.11."],
+        (0..personas).map(row).collect(),
+    );
     View { coverage, legend: legend(), ..empty() }
 }
 
@@ -194,7 +198,7 @@ pub(super) fn rich() -> View {
         not_tested: section("Nicht getestet", &[], not_tested()),
         coverage: Section {
             note: Some("Ein Kästchen ist ein Tag.".into()),
-            ..section("Was aus jedem Tag wurde", &["Persona", "9.11.–15.11."], days())
+            ..section("Was aus jedem Tag wurde", &["Persona", "Mo 9.11.", "Di 10.11.", "So 15.11."], days())
         },
         legend: legend(),
         reliability: section(
