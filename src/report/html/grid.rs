@@ -1,0 +1,125 @@
+//! What each day came to: a row of cells for each persona, or a stacked bar for each day.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+use crate::{domain::Label, facts::coverage::DayStatus, report::view::CoverageRow};
+
+/// Width of a day and height of a row.
+const CELL: usize = 12;
+/// Width of a stacked bar.
+const BAR: u64 = 240;
+
+type Legend = [(DayStatus, String)];
+
+pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend) -> Markup {
+    html! {
+        (key(legend))
+        div.wide {
+            table.coverage {
+                thead { tr { (head(columns)) } }
+                tbody {
+                    @for row in rows {
+                        @match row {
+                            CoverageRow::Persona { label, days } => {
+                                tr { th scope="row" { bdi { (label) } } td { (persona(days, legend)) } }
+                            }
+                            CoverageRow::Day { label, counts } => {
+                                tr { th scope="row" { (label) } td { (day(counts, legend)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The name of the rows and that of the pictures; of the names of many days, the first and the last.
+fn head(columns: &[String]) -> Markup {
+    html! {
+        @if let [row, first, rest @ ..] = columns {
+            th scope="col" { (row) }
+            th scope="col" { (first) @if let [.., last] = rest { " – " (last) } }
+        }
+    }
+}
+
+/// What the cells mean.
+fn key(legend: &Legend) -> Markup {
+    html! {
+        ul.key {
+            @for (status, word) in legend {
+                li { (cells(&[*status])) " " (word) }
+            }
+        }
+    }
+}
+
+fn persona(days: &[DayStatus], legend: &Legend) -> Markup {
+    let count = |status| days.iter().filter(|day| **day == status).count() as u64;
+    let counts = legend.iter().map(|(status, _)| (*status, count(*status)));
+    html! { div.day { (cells(days)) span { (words(counts, legend)) } } }
+}
+
+fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
+    let counts = || counts.iter().map(|(status, count)| (*status, u64::from(*count)));
+    let all: u64 = counts().map(|(_, count)| count).sum();
+    let mut sum = 0;
+    let segments: Vec<_> = counts()
+        .map(|(status, count)| {
+            let start = sum * BAR / all.max(1);
+            sum += count;
+            (status, start, sum * BAR / all.max(1) - start)
+        })
+        .collect();
+    html! {
+        div.day {
+            svg.days aria-hidden="true" viewBox={ "0 0 " (BAR) " " (CELL) } width=(BAR) height=(CELL) {
+                @for (status, start, width) in segments {
+                    rect.(status.as_str()) x=(start) width=(width) height=(CELL) {}
+                }
+            }
+            span { (words(counts(), legend)) }
+        }
+    }
+}
+
+/// How often each status occurs, in the words of the legend; without zeros.
+fn words(counts: impl Iterator<Item = (DayStatus, u64)>, legend: &Legend) -> String {
+    let word = |status| legend.iter().find(|(known, _)| *known == status).map(|(_, word)| word);
+    let mut words = String::new();
+    for (status, count) in counts.filter(|(_, count)| *count > 0) {
+        let separator = if words.is_empty() { "" } else { " · " };
+        let _ = write!(words, "{separator}{count} {}", word(status).map_or("", String::as_str));
+    }
+    words
+}
+
+/// A cell for each day. The style sheet gives each status a pattern of its own besides its colour.
+///
+/// All cells of a status are one path, and neighbours of the same status one line of it, which the pattern divides into
+/// cells: the days of fifty personas take few bytes however much they differ.
+fn cells(days: &[DayStatus]) -> Markup {
+    let width = days.len() * CELL;
+    let path = |status: DayStatus| {
+        let mut path = String::new();
+        let mut start = 0;
+        for same in days.chunk_by(|a, b| a == b) {
+            if same.first() == Some(&status) {
+                let _ = write!(path, "M{} 6h{}", start * CELL, same.len() * CELL);
+            }
+            start += same.len();
+        }
+        path
+    };
+    let paths = DayStatus::ALL.iter().map(|status| (status, path(*status)));
+    html! {
+        svg.days aria-hidden="true" viewBox={ "0 0 " (width) " " (CELL) } width=(width) height=(CELL) {
+            @for (status, path) in paths.filter(|(_, path)| !path.is_empty()) {
+                path.(status.as_str()) d=(path) {}
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The frame that all sections share, and the sections without a picture of their own.
+
+use maud::{Markup, html};
+
+use super::grid;
+use crate::report::view::{Section, Untested, View};
+
+/// A section with its number; `draw` is called if it has items.
+pub(super) fn section<T>(
+    number: u32,
+    section: &Section<T>,
+    draw: impl FnOnce(&[T]) -> Markup,
+) -> Markup {
+    html! {
+        section {
+            (heading(number, section))
+            (content(section, draw))
+        }
+    }
+}
+
+fn heading<T>(number: u32, section: &Section<T>) -> Markup {
+    html! { h2 { span.number { (number) } " " (section.heading) } }
+}
+
+fn content<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup {
+    html! {
+        @if let Some(note) = &section.note { p.note { (note) } }
+        @if !section.items.is_empty() { (draw(&section.items)) }
+        @if let Some(rest) = &section.rest { p.rest { (rest) } }
+    }
+}
+
+pub(super) fn lines(items: &[String]) -> Markup {
+    html! { ul.lines { @for line in items { li { (line) } } } }
+}
+
+/// A table whose first column names the row and whose other columns are numbers.
+pub(super) fn table<const N: usize>(rows: &[[String; N]], columns: &[String]) -> Markup {
+    html! {
+        div.wide {
+            table.numbers {
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (position, cell) in row.iter().enumerate() {
+                                @if position == 0 {
+                                    th scope="row" { bdi { (cell) } }
+                                } @else {
+                                    td { (cell) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was not tested, and below it what each day came to.
+pub(super) fn not_tested(number: u32, view: &View) -> Markup {
+    html! {
+        section {
+            (heading(number, &view.not_tested))
+            (content(&view.not_tested, reasons))
+            h3 { (view.coverage.heading) }
+            (content(&view.coverage, |rows| grid::coverage(rows, &view.coverage.columns, &view.legend)))
+        }
+    }
+}
+
+fn reasons(items: &[Untested]) -> Markup {
+    html! {
+        dl.reasons {
+            @for reason in items {
+                dt { (reason.why) }
+                @if !reason.modules.is_empty() { dd { (names(&reason.modules, false)) } }
+                @if !reason.tools.is_empty() { dd { (names(&reason.tools, true)) } }
+                @if let Some(rest) = &reason.rest { dd.rest { (rest) } }
+            }
+        }
+    }
+}
+
+fn names(names: &[String], are_tools: bool) -> Markup {
+    html! {
+        @for (position, name) in names.iter().enumerate() {
+            @if position > 0 { ", " }
+            @if are_tools { code { (name) } } @else { bdi { (name) } }
+        }
+    }
+}
