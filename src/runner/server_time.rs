@@ -78,13 +78,13 @@ impl ServerTime {
     /// A time that mana-auth's clock has certainly passed when the daemon's clock shows `now`: what mana-auth has last
     /// told, or a later time that follows from the daemon's clock. If mana-auth will tell its time before long
     /// (`is_asking`), two hours are taken off that, because the daemon's clock may have been put forward as far without
-    /// notice, and it does not count at all if it was put forward farther.
+    /// notice; and `None` if it was put forward farther, or the runner was down.
     pub(super) fn passed(&self, now: Timestamp, is_asking: bool) -> Option<Timestamp> {
         let at = self.known_at(now)?;
         let Told { server_time, up_at, .. } = (*self.0.lock())?;
         let follows = match is_asking {
             false => at,
-            true if at.duration_since(up_at) > STEP => server_time,
+            true if at.duration_since(up_at) > STEP => return None,
             true => at.checked_sub(STEP).unwrap_or(Timestamp::MIN),
         };
         Some(server_time.max(follows))
@@ -138,8 +138,10 @@ mod tests {
         let at = |hours| server + SignedDuration::from_hours(hours);
         assert_eq!(ServerTime::default().passed(server, false), None);
         let time = ServerTime::of_last_tick(Some((server, server)));
-        for (hours, asking, not_asking) in [(-5, 0, 0), (1, 0, 1), (2, 0, 2), (99, 0, 99)] {
-            assert_eq!(time.passed(at(hours), true), Some(at(asking)), "{hours}");
+        for (hours, asking, not_asking) in
+            [(-5, Some(0), 0), (1, Some(0), 1), (2, Some(0), 2), (3, None, 3), (99, None, 99)]
+        {
+            assert_eq!(time.passed(at(hours), true), asking.map(at), "{hours}");
             assert_eq!(time.passed(at(hours), false), Some(at(not_asking)), "{hours}");
         }
         for hours in 1..=6 {
@@ -157,7 +159,7 @@ mod tests {
         {
             time.note(server, daemon);
             assert_eq!(time.at(Timestamp::UNIX_EPOCH), server);
-            assert_eq!(time.passed(Timestamp::UNIX_EPOCH, true), Some(server));
+            assert_eq!(time.passed(Timestamp::UNIX_EPOCH, false), Some(server));
         }
     }
 }
