@@ -22,7 +22,7 @@ use crate::{
     journal::{Journal, JournalError},
     metrics::Metrics,
     pricing::{Pricing, PricingError},
-    runner::{Deliverer, Fleet, Hindrance, PausedBy, Pipeline, Ticks},
+    runner::{Deliverer, Fleet, Hindrance, PausedBy, Pipeline, Ticks, WeeklyReport},
     server::{
         ServerState, router,
         serve::{Limits, listen, serve},
@@ -45,6 +45,7 @@ pub struct App {
     listener: TcpListener,
     state: ServerState,
     deliverer: Option<Arc<Deliverer>>,
+    weekly_report: WeeklyReport,
 }
 
 /// Why the daemon cannot start.
@@ -119,8 +120,9 @@ impl App {
         let claude = personas.as_ref().and(claude).map(Arc::new);
         let model = claude.clone().ok_or_else(|| config.missing_keys());
         let mcp = McpClient::new(http.clone(), &peers.mcp);
-        let fleet = Fleet::load(journal, clock, http, auth, mcp, model, config);
+        let fleet = Fleet::load(journal, clock, http.clone(), auth, mcp, model, config);
         let fleet = Arc::new(fleet.await?);
+        let weekly_report = WeeklyReport::new(fleet.clone(), http);
         // A pause, or its end, counts from the start of the process.
         fleet.note_halts().await;
         // Rows of earlier runs are delivered even if the key for Claude is missing.
@@ -129,7 +131,7 @@ impl App {
             .zip(deliverer.clone())
             .map(|(claude, deliverer)| Arc::new(Ticks::new(Pipeline::new(claude, deliverer))));
         let state = ServerState { slot, fleet, metrics_page: Arc::default() };
-        Ok(Self { listener, state, deliverer })
+        Ok(Self { listener, state, deliverer, weekly_report })
     }
 
     /// The address and port that the daemon has bound.
@@ -149,7 +151,7 @@ impl App {
     /// answers during the whole drain: ending it closes the listener at once, so it is ended last.
     #[expect(clippy::disallowed_methods, reason = "the parts of the daemon")]
     pub async fn run(self) -> ProcessEnd {
-        let Self { listener, state, deliverer } = self;
+        let Self { listener, state, deliverer, weekly_report } = self;
         let (fleet, slot) = (state.fleet.clone(), state.slot.clone());
         let (tick, shutdown) = (&fleet.config.tick, &fleet.shutdown);
         log_tick_loop(&state);
@@ -164,6 +166,7 @@ impl App {
         background.spawn(fleet.clone().delete_what_is_old());
         background.spawn(fleet.clone().keep_gauges());
         background.spawn(fleet.clone().keep_presence());
+        background.spawn(weekly_report.work());
         if let Some(deliverer) = deliverer.clone() {
             background.spawn(deliverer.work());
         }

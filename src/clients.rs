@@ -6,3 +6,4 @@ pub mod claude;
 pub mod mcp;
 pub mod personas;
 pub mod product;
+pub mod webhook;

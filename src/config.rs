@@ -6,6 +6,7 @@
 
 mod base_url;
 mod parse;
+mod report;
 mod version_url;
 
 use std::{
@@ -22,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use base_url::BaseUrl;
 pub(crate) use parse::host_name;
 use parse::{Parser, names, value};
+pub use report::{NotAMinute, ReportAt, ReportConfig, WebhookUrl};
 pub use version_url::VersionUrl;
 
 use crate::domain::{Label, Language, ProductVersion, Usd, labels};
@@ -83,6 +85,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// How the runner learns which build of the product is deployed.
     pub product: ProductConfig,
+    /// The report that the daemon writes every week.
+    pub report: ReportConfig,
     /// SHUTDOWN_GRACE_MS: the time between the first signal and the forced end.
     pub shutdown_grace: Duration,
     /// RUNNER_ENV and NODE_ENV together: production if either variable says so.
@@ -471,6 +475,7 @@ impl Config {
                     ProductVersion::parse(text).ok()
                 }),
             },
+            report: ReportConfig::read(p),
             shutdown_grace: p.millis("SHUTDOWN_GRACE_MS", 8_000),
             environment: Environment::read(p),
             time_zone: p.time_zone("TZ", "Europe/Berlin"),
@@ -506,7 +511,8 @@ impl Config {
     /// All secrets of this configuration, for the redactor.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let keys = [&self.peers.service_key, &self.claude.api_key].into_iter().flatten();
-        keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret)
+        let keys = keys.chain([&self.seed_secret]).map(ExposeSecret::expose_secret);
+        keys.chain(self.report.webhook.iter().flat_map(WebhookUrl::secrets))
     }
 }
 

@@ -3,9 +3,9 @@
 //!
 //! What is kept for reports, longer than the steps, is in `facts`.
 //!
-//! Each operation (`control`, `facts`, `ledger`, `outbox`, `retention`, `runs`, `steps`) is one transaction, in SQL that
-//! SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text, state changes by
-//! conditional `UPDATE`. `backend` executes the SQL; only `backend::file` is specific to SQLite.
+//! Each operation (`control`, `facts`, `ledger`, `outbox`, `pins`, `reports`, `retention`, `runs`, `steps`) is one
+//! transaction, in SQL that SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text,
+//! state changes by conditional `UPDATE`. `backend` executes the SQL; only `backend::file` is specific to SQLite.
 //!
 //! When an operation returns, the operating system has its data (WAL, synchronous=NORMAL). The data survives the
 //! death of the process, but not always the loss of power.
@@ -16,6 +16,8 @@ mod error;
 mod facts;
 mod ledger;
 mod outbox;
+mod pins;
+mod reports;
 mod retention;
 mod runs;
 mod schema;
@@ -42,6 +44,7 @@ pub use facts::{
 };
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
 pub use outbox::{Post, PostKey, PostKind};
+pub use reports::{NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::CANCELLED;
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};
 pub use steps::NewStep;

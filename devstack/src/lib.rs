@@ -19,6 +19,7 @@ pub mod mcp;
 pub mod picture;
 pub mod product;
 pub mod recorder;
+pub mod webhook;
 pub mod wire;
 pub mod worlds;
 

@@ -11,7 +11,10 @@ pub(super) use facts::{Compare, Export, Format, Frictions, Mute, Release, Report
 pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use super::text::cell;
-use crate::{domain::RunIdError, version::VERSION_AND_COMMIT};
+use crate::{
+    domain::{RunIdError, Week},
+    version::VERSION_AND_COMMIT,
+};
 
 /// Longest text about arguments that make no sense, in characters.
 const LONGEST_PROBLEM: usize = 500;
@@ -66,9 +69,9 @@ pub enum Question {
     },
     /// Print one run as a conversation
     Show(Show),
-    /// List the rows that mana-auth has not confirmed yet
+    /// List the rows that mana-auth has not confirmed yet, and the reports that the webhook has not taken
     Outbox {
-        /// Without it, the rows in the outbox are listed.
+        /// Without it, the rows and the reports are listed.
         #[command(subcommand)]
         command: Option<OutboxCommand>,
     },
@@ -138,10 +141,10 @@ pub struct Show {
 pub enum OutboxCommand {
     /// Have everything in the outbox sent again at once, what was refused for good included
     Retry,
-    /// Throw away what was refused for good of one run, where nothing can be repaired
+    /// Throw away what was refused for good of one run or of one week's report, where nothing can be repaired
     Discard {
-        /// The run's id, or a beginning of it that no other run has
-        run: RunPrefix,
+        /// The run's id, or a beginning of it that no other run has; or a week, such as 2026-W46
+        what: Refused,
     },
 }
 
@@ -171,6 +174,24 @@ impl FromStr for RunPrefix {
         let fits = (1..=ID_LEN).contains(&text.len());
         let fits = fits && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(RunIdError) }
+    }
+}
+
+/// What was refused: rows of a run, or the report of a week.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Rows of a run.
+    Run(RunPrefix),
+    /// The report of this week.
+    Report(Week),
+}
+
+impl FromStr for Refused {
+    type Err = RunIdError;
+
+    fn from_str(text: &str) -> Result<Self, RunIdError> {
+        // No run id has a W.
+        text.parse().map(Self::Report).or_else(|_| text.parse().map(Self::Run))
     }
 }
 
@@ -226,6 +247,8 @@ mod tests {
         let runs = |limit, command| Request::Query(Question::Runs { limit, command });
         let runs_show = Some(RunsCommand::Show(Show { run: run(), full: true }));
         let outbox = |command| Request::Query(Question::Outbox { command });
+        let discard = |what| Some(OutboxCommand::Discard { what });
+        let week = "2026-W46".parse().unwrap();
         for (arguments, expected) in [
             (&[][..], Request::Serve),
             (&["--healthcheck"], Request::Healthcheck),
@@ -237,7 +260,8 @@ mod tests {
             (&["runs", "show", "019a-b", "--full"], runs(20, runs_show)),
             (&["outbox"], outbox(None)),
             (&["outbox", "retry"], outbox(Some(OutboxCommand::Retry))),
-            (&["outbox", "discard", "019a-b"], outbox(Some(OutboxCommand::Discard { run: run() }))),
+            (&["outbox", "discard", "019a-b"], outbox(discard(Refused::Run(run())))),
+            (&["outbox", "discard", "2026-W46"], outbox(discard(Refused::Report(week)))),
         ] {
             assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
         }
@@ -322,6 +346,7 @@ mod tests {
             &["show", ""],
             &["outbox", "drop"],
             &["outbox", "discard"],
+            &["outbox", "discard", "2026-W54"],
             &["frictions", "--days", "0"],
             &["frictions", "--days", "7", "--from", "2026-11-18", "--to", "2026-11-18"],
             &["frictions", "--from", "2026-11-18"],

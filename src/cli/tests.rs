@@ -22,11 +22,11 @@ use crate::{
     },
     config::BudgetConfig,
     domain::{
-        Cadence, ModuleMix, ModuleName, ModuleRating, Outcome, Persona, Rating, RunId, Slot,
-        ToolName, Usd, UserId,
+        Cadence, Language, ModuleMix, ModuleName, ModuleRating, Outcome, Persona, Rating, RunId,
+        Slot, ToolName, Usd, UserId, Week,
     },
     facts::RunFacts,
-    journal::{EndedRun, NewRun, PostKey, PostKind, RunSettings, RunState, Spending},
+    journal::{EndedRun, NewReport, NewRun, PostKey, PostKind, RunSettings, RunState, Spending},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_262_400, 0);
@@ -226,7 +226,7 @@ async fn journal() -> Journal {
     let journal = Journal::in_memory().await.unwrap();
     let pruned = begin(&journal, 1, "dora", 1, NOON).await;
     journal.end_run(pruned, &ended(RunState::Finished, "done"), &[], NOON).await.unwrap();
-    assert_eq!(journal.prune(at(1)).await.unwrap(), 1);
+    assert_eq!(journal.prune(at(1), at(1)).await.unwrap(), 1);
     let finished = begin(&journal, 2, "anna", 1, at(60)).await;
     spend(&journal, finished, "anna", 0.0276).await;
     write_down(&journal, finished, &whole_run()).await;
@@ -385,7 +385,7 @@ async fn a_run_whose_rows_were_refused_or_that_failed_does_not_pass_for_a_finish
     rendered(
         &journal,
         Question::Outbox {
-            command: Some(OutboxCommand::Discard { run: id(1).to_string().parse().unwrap() }),
+            command: Some(OutboxCommand::Discard { what: id(1).to_string().parse().unwrap() }),
         },
     )
     .await;
@@ -513,6 +513,40 @@ async fn the_outbox_lists_what_was_refused_and_what_waits() {
         let text = rendered(&journal, question).await;
         assert!(text.starts_with("The outbox is empty"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_outbox_lists_the_reports_that_the_webhook_has_not_taken() {
+    let journal = Journal::in_memory().await.unwrap();
+    let [old, new] = ["2026-W45", "2026-W46"].map(|week| week.parse::<Week>().unwrap());
+    for week in [old, new] {
+        let report = NewReport {
+            week,
+            language: Language::German,
+            written_at: NOON,
+            html: "",
+            markdown: "",
+            json: "",
+            is_posted: true,
+            runs: &[],
+        };
+        journal.store_report(&report, NOON).await.unwrap();
+    }
+    journal.refuse_report(new, &format!("the webhook answered 410{ESCAPE}"), NOON).await.unwrap();
+    insta::assert_snapshot!(rendered(&journal, OUTBOX).await);
+    let discard = |week| {
+        let what = Refused::Report(week);
+        Question::Outbox { command: Some(OutboxCommand::Discard { what }) }
+    };
+    let text = rendered(&journal, discard(old)).await;
+    assert!(text.contains("was not refused for good"), "{text}");
+    assert!(rendered(&journal, RETRY).await.starts_with("2 reports marked"));
+    assert!(journal.kept_report_posts().await.unwrap().iter().all(|post| !post.is_refused));
+    journal.confirm_report(old, NOON).await.unwrap();
+    journal.refuse_report(new, "410", NOON).await.unwrap();
+    let text = rendered(&journal, discard(new)).await;
+    assert_eq!(text, "The report of 2026-W46 is not posted any more. The report itself stays.\n");
+    assert!(rendered(&journal, OUTBOX).await.starts_with("The outbox is empty"));
 }
 
 /// A pipe whose reader goes away after the given number of bytes.

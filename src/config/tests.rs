@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 
 use super::*;
+use crate::domain::Language;
 
 fn read(vars: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
     Config::from_vars(vars.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
@@ -37,6 +38,9 @@ fn without_variables_the_defaults_hold() {
     assert_eq!(config.journal.retention, Duration::from_secs(30 * 86_400));
     assert_eq!(config.journal.facts_retention, Duration::from_secs(400 * 86_400));
     assert!(config.product.version.is_none() && config.product.version_url.is_none());
+    assert_eq!(config.report.at, "mon 06:00".parse().ok());
+    assert_eq!(config.report.language, Language::German);
+    assert!(config.report.webhook.is_none());
     assert_eq!(config.shutdown_grace, Duration::from_secs(8));
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.time_zone.iana_name(), Some("Europe/Berlin"));
@@ -106,6 +110,9 @@ fn all_problems_are_reported_at_once_and_none_shows_a_value() {
         ("FACTS_RETENTION_DAYS", "0"),
         ("PRODUCT_VERSION_URL", "http://h/s3cret#version"),
         ("PRODUCT_VERSION", "s3cret\u{202e}"),
+        ("REPORT_AT", "s3cret 06:00"),
+        ("REPORT_LANG", "s3cret"),
+        ("REPORT_WEBHOOK_URL", "s3cret"),
     ];
     let problems = problems(&bad);
     for (variable, _) in bad {
@@ -182,9 +189,21 @@ fn debug_output_shows_no_secret() {
         ("MANA_SERVICE_KEY", "s3cret-1"),
         ("ANTHROPIC_API_KEY", "s3cret-2"),
         ("PERSONA_SEED_SECRET", "s3cret-3"),
+        ("REPORT_WEBHOOK_URL", "http://s3cret-4/s3cret-5?s3cret-6"),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
+    let secrets: Vec<_> = config.secrets().collect();
+    assert!((1..=6).all(|n| secrets.concat().contains(&format!("s3cret-{n}"))), "{secrets:?}");
+}
+
+#[test]
+fn no_report_is_written_if_report_at_says_off() {
+    for off in ["off", "OFF"] {
+        assert_eq!(read(&[("REPORT_AT", off)]).unwrap().report.at, None);
+    }
+    let other = read(&[("REPORT_AT", "sun 23:00"), ("REPORT_LANG", "en")]).unwrap().report;
+    assert_eq!((other.at, other.language), ("sun 23:00".parse().ok(), Language::English));
 }
 
 #[test]

@@ -7,8 +7,12 @@ use sqlx::{
 
 /// The number, the name and the SQL of each migration. A released migration never changes; a change of the tables is a
 /// further entry.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "runs", RUNS), (2, "steps of requests sent once more", STEPS), (3, "facts", FACTS)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "runs", RUNS),
+    (2, "steps of requests sent once more", STEPS),
+    (3, "facts", FACTS),
+    (4, "reports", REPORTS),
+];
 
 const RUNS: &str = "
 -- One run of one persona. Never deleted; `persona` is emptied with its steps.
@@ -94,8 +98,10 @@ const STEPS: &str = "-- Kinds of steps: ToolLeftOut, AttachmentsReplaced";
 
 const FACTS: &str = include_str!("schema/facts.sql");
 
+const REPORTS: &str = include_str!("schema/reports.sql");
+
 /// The number of the last migration that this version knows.
-pub(super) const NEWEST: i64 = 3;
+pub(super) const NEWEST: i64 = 4;
 
 pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {

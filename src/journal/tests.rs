@@ -284,10 +284,14 @@ async fn old_steps_go_and_runs_and_money_stay() {
         runs.push(id);
     }
     journal.keep_catalog("abc", "[]", &no_tools(), NOON, NOON).await.unwrap();
-    assert_eq!(journal.prune(NOON).await.unwrap(), 0);
+    assert_eq!(journal.prune(NOON, NOON).await.unwrap(), 0);
     let mut pruned = 0;
     loop {
-        match journal.prune(NOON + Duration::from_secs(1)).await.unwrap() {
+        match journal
+            .prune(NOON + Duration::from_secs(1), NOON + Duration::from_secs(1))
+            .await
+            .unwrap()
+        {
             0 => break,
             n => pruned += n,
         }

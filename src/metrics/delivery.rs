@@ -1,4 +1,4 @@
-//! Metrics of rows for mana-auth, of the outbox in which they wait, and of the journal's file.
+//! Metrics of rows for mana-auth, of the outbox in which they wait, of the reports of weeks, and of the journal's file.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
 };
 
 const KINDS: Values = Values::Closed(|| vec!["actions", "feedback"]);
+const UNPOSTED: Values = Values::Closed(|| vec!["waiting", "refused"]);
 
 families! { Delivery {
     /// Rows mana-auth confirmed. No growth while runs finish means that nothing is handed in.
@@ -22,6 +23,13 @@ families! { Delivery {
     oldest_age: gauge "outbox_oldest_age_seconds" {};
     /// Posts mana-auth will never accept as they are. Somebody has to look at them.
     pub dead_letters: gauge "outbox_dead_letters" {};
+    /// Reports of weeks that were written. One more each week, unless REPORT_AT is off.
+    pub reports_written: counter "reports_written_total" {};
+    /// 1 since the report of the last week could not be written, 0 again once it is. Meanwhile it is tried again.
+    pub report_unwritten: gauge "report_unwritten" {};
+    /// Reports of weeks that the webhook has not taken. Those that wait are posted again; those that are refused need a
+    /// person.
+    unposted: gauge "reports_unposted" { state: UNPOSTED };
     /// Size of the journal's database without its write-ahead log, which comes to a few MB. It levels off at
     /// what JOURNAL_RETENTION_DAYS keep.
     pub journal_size: gauge "journal_size_bytes" {};
@@ -47,6 +55,13 @@ impl Metrics {
         let now = Instant::now();
         let since = oldest_age.map(|age| now.checked_sub(age).unwrap_or(now));
         *self.oldest_since.lock() = since;
+    }
+
+    /// Sets how many reports wait for the webhook, and how many it has refused for good.
+    pub(crate) fn set_unposted_reports(&self, waiting: usize, refused: usize) {
+        for (state, reports) in [("waiting", waiting), ("refused", refused)] {
+            self.delivery.unposted.with_label_values(&[state]).set(reports as f64);
+        }
     }
 
     /// Sets the age of the oldest post to its current value.

@@ -17,6 +17,7 @@ const OPERATIONS_OF: &[(&str, &str)] = &[
     ),
     ("mana-personas", "fetch_due post_actions post_feedback"),
     ("product", "version"),
+    ("webhook", "report"),
 ];
 const ANSWERS: &str =
     "2xx 3xx 4xx 429 5xx 529 other unreachable timeout interrupted too_large unsendable";

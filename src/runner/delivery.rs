@@ -311,7 +311,7 @@ fn logged<T>(result: Result<T, JournalError>) -> Option<T> {
 
 /// The pause after a failed delivery with `attempts` failures before it: one second, doubled with each
 /// failure, at most five minutes. A longer wait that the server asks for is respected, up to the same limit.
-fn pause_after(attempts: u32, asked: Option<Duration>) -> Duration {
+pub(super) fn pause_after(attempts: u32, asked: Option<Duration>) -> Duration {
     let own = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(attempts));
     own.max(asked.unwrap_or_default()).min(LONGEST_PAUSE)
 }

@@ -37,6 +37,9 @@ impl Fleet {
         let depth = self.journal.outbox_depth().await?;
         self.metrics.set_outbox(depth.actions, depth.feedback, depth.oldest.map(age));
         self.metrics.delivery.dead_letters.set(depth.dead as f64);
+        let unposted = self.journal.kept_report_posts().await?;
+        let refused = unposted.iter().filter(|post| post.is_refused).count();
+        self.metrics.set_unposted_reports(unposted.len() - refused, refused);
         let (today, month) = self.journal.fleet_spending(now).await?;
         let caps = &self.budget.caps;
         self.metrics.set_budget(BudgetScope::Day, today, caps.daily);

@@ -63,7 +63,7 @@ impl Fleet {
     }
 
     /// Whether the next tick asks who is due.
-    fn is_asking(&self) -> bool {
+    pub(super) fn is_asking(&self) -> bool {
         !self.is_paused() && !self.is_model_stopped()
     }
 

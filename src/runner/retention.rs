@@ -1,4 +1,4 @@
-//! Deletes the steps and the facts of old runs in small batches.
+//! Deletes the steps and the facts of old runs, and old reports, in small batches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ const CALLS_RETENTION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 impl Fleet {
     /// Every hour until a stop: makes the facts that are missing, then deletes the steps and personas of runs that
-    /// ended more than JOURNAL_RETENTION_DAYS ago, and facts from before FACTS_RETENTION_DAYS. The rows of the runs
-    /// and their costs are kept.
+    /// ended more than JOURNAL_RETENTION_DAYS ago, and facts and reports from before FACTS_RETENTION_DAYS. The rows of
+    /// the runs and their costs are kept.
     pub(crate) async fn delete_what_is_old(self: Arc<Self>) {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }
@@ -37,10 +37,11 @@ impl Fleet {
 
     async fn delete_old_steps(&self) -> Result<(), JournalError> {
         let keep = self.config.journal.retention;
-        let cutoff = self.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
+        let now = self.clock.now();
+        let cutoff = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
         let mut runs = 0;
         loop {
-            match self.journal.prune(cutoff).await? {
+            match self.journal.prune(cutoff, now).await? {
                 0 => break,
                 pruned => runs += pruned,
             }
@@ -68,6 +69,6 @@ impl Fleet {
         if deleted > 0 {
             tracing::info!(deleted, "deleted old facts");
         }
-        Ok(())
+        self.delete_old_reports(now, keep).await
     }
 }

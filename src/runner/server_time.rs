@@ -75,6 +75,21 @@ impl ServerTime {
         Some(at)
     }
 
+    /// A time that mana-auth's clock has certainly passed when the daemon's clock shows `now`: what mana-auth has last
+    /// told, or a later time that follows from the daemon's clock. If mana-auth will tell its time before long
+    /// (`is_asking`), two hours are taken off that, because the daemon's clock may have been put forward as far without
+    /// notice; and `None` if it was put forward farther, or the runner was down.
+    pub(super) fn passed(&self, now: Timestamp, is_asking: bool) -> Option<Timestamp> {
+        let at = self.known_at(now)?;
+        let Told { server_time, up_at, .. } = (*self.0.lock())?;
+        let follows = match is_asking {
+            false => at,
+            true if at.duration_since(up_at) > STEP => return None,
+            true => at.checked_sub(STEP).unwrap_or(Timestamp::MIN),
+        };
+        Some(server_time.max(follows))
+    }
+
     /// Like [`Self::known_at`]; while mana-auth's time is not known, the daemon's takes its place.
     pub(super) fn at(&self, now: Timestamp) -> Timestamp {
         self.known_at(now).unwrap_or(now)
@@ -118,12 +133,33 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_put_forward_makes_no_time_pass_where_mana_auth_will_tell_it() {
+        let server: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
+        let at = |hours| server + SignedDuration::from_hours(hours);
+        assert_eq!(ServerTime::default().passed(server, false), None);
+        let time = ServerTime::of_last_tick(Some((server, server)));
+        for (hours, asking, not_asking) in
+            [(-5, Some(0), 0), (1, Some(0), 1), (2, Some(0), 2), (3, None, 3), (99, None, 99)]
+        {
+            assert_eq!(time.passed(at(hours), true), asking.map(at), "{hours}");
+            assert_eq!(time.passed(at(hours), false), Some(at(not_asking)), "{hours}");
+        }
+        for hours in 1..=6 {
+            time.up_at(at(hours), true);
+        }
+        assert_eq!(time.passed(at(7), true), Some(at(5)), "mana-auth is away, and time goes on");
+        time.note(at(7), at(7));
+        assert_eq!(time.passed(at(7), true), Some(at(7)));
+    }
+
+    #[test]
     fn two_clocks_that_are_far_apart_do_not_overflow() {
         let time = ServerTime::default();
         for (server, daemon) in [(Timestamp::MAX, Timestamp::MIN), (Timestamp::MIN, Timestamp::MAX)]
         {
             time.note(server, daemon);
             assert_eq!(time.at(Timestamp::UNIX_EPOCH), server);
+            assert_eq!(time.passed(Timestamp::UNIX_EPOCH, false), Some(server));
         }
     }
 }

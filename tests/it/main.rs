@@ -68,6 +68,7 @@ mod tool_calls;
 mod tool_sessions;
 mod tools;
 mod vault;
+mod weekly_report;
 mod whole_day;
 mod work_list;
 mod worlds;

@@ -8,8 +8,9 @@ use devstack::{
     claude::Scripted,
     fault::{Fault, Faults},
     recorder::Recorded,
+    webhook::{SECRET, Webhook},
 };
-use mana_persona_runner::domain::derive_password;
+use mana_persona_runner::{domain::derive_password, journal::Journal};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -152,15 +153,38 @@ async fn fail_everywhere(
     answers
 }
 
+/// A webhook that repeats each request, or cannot be reached.
+async fn failing_webhook(is_up: bool) -> Webhook {
+    let webhook = Webhook::start().await.unwrap();
+    webhook.served.faults.inject(usize::MAX, Fault::Echo(503), |_| true);
+    if !is_up {
+        webhook.served.refuse_connections().await.unwrap();
+    }
+    webhook
+}
+
+/// Waits until the webhook has not taken a report.
+async fn report_is_refused(peers: &Devstack) {
+    let journal = Journal::open_read_only(peers.data_folder()).await.unwrap();
+    patiently("a report that is not taken", async {
+        while journal.kept_report_posts().await.unwrap().iter().all(|post| post.attempts == 0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Peers fail and disclose what they received or know; a tick with the most detailed log discloses nothing.
 async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) {
     let setup = Setup::many(&["anna"]).short_days();
     let anna = setup.personas[0].clone();
     let (peers, _) = start_peers(setup.peers, &setup.personas).await;
+    let webhook = failing_webhook(format == "text").await;
     let vars = [
         ("LOG_FORMAT", format.to_owned()),
         ("RUST_LOG", "trace".into()),
         ("RUN_BACKOFF_MS", "1".into()),
+        ("REPORT_WEBHOOK_URL", webhook.url()),
     ];
     let daemon = Daemon::start(&peers, &vars).await;
     let password = derive_password(SEED_SECRET, &anna.email);
@@ -179,15 +203,18 @@ async fn peers_tell_everything(format: &str, transient: impl Fn(&str) -> Fault) 
     peers.auth.set_raw_due_rows(vec![json!(anna.email), json!({"moduleMix": anna.email})]);
     assert_eq!(tick(&daemon).await.1["result"]["failed"].as_array().unwrap().len(), 2);
 
+    report_is_refused(&peers).await;
     let metrics = daemon.metrics().await;
     daemon.signal("TERM").await;
     let ended = daemon.ended().await;
+    assert!(ended.stdout.contains("waits to be posted"), "{}", ended.stdout);
     let asked = peers.auth.served.recorder.matching(|r| r.path().ends_with("/due")).len();
     let logged = ended.stdout.lines().filter(|line| line.contains("fetch_due")).count();
     assert!(logged >= asked, "{logged} of {asked} requests are in the log: {}", ended.stdout);
     let rows = format!("{:#?}{:#?}", peers.auth.actions().await, peers.auth.feedback().await);
     let prompts: Vec<_> = peers.claude.requests().into_iter().map(|request| request.raw).collect();
     let mut secrets = secrets(&peers, &anna);
+    secrets.push(("webhook", SECRET.into()));
     // The first and last characters of the encoding may depend on adjacent text.
     let middle = |encoded: String| encoded[8..encoded.len() - 4].to_owned();
     secrets.extend(encoded.map(|encoded| ("password, encoded,", middle(encoded))));

@@ -110,8 +110,9 @@ async fn simulate(folder: &Path, every: u32) -> Result<f64, Box<dyn Error>> {
             runs += 1;
         }
         // The daemon does the same every hour.
-        let cutoff = clock.now().checked_sub(KEPT)?;
-        while journal.prune(cutoff).await? > 0 {}
+        let now = clock.now();
+        let cutoff = now.checked_sub(KEPT)?;
+        while journal.prune(cutoff, now).await? > 0 {}
         clock.advance(DAY);
         if day % 7 == 0 {
             let size = size(folder)?;

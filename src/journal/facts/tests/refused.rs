@@ -124,7 +124,7 @@ async fn a_search_for_runs_without_facts_gets_past_those_that_cannot_be_read() {
     let readable = [2, 3, 4, 6, 7, 8].map(|n| runs[n]);
     assert_eq!(without_facts(&journal, 1).await, readable);
     // They are given up, and their steps are deleted like those of others.
-    assert_eq!(journal.prune(at(99)).await.unwrap(), 3);
+    assert_eq!(journal.prune(at(99), at(99)).await.unwrap(), 3);
     journal.give_facts_up(runs[2]).await.unwrap();
     assert_eq!(without_facts(&journal, 1).await, readable[1..]);
 }

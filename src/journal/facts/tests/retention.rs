@@ -124,9 +124,9 @@ async fn steps_without_facts_are_deleted_a_week_later_than_others() {
     let run = begin(&journal, "anna", "s", at(0)).await;
     journal.append_step(run, 0, "{}", at(0)).await.unwrap();
     journal.give_up(run, ("why", Outcome::Failed), at(0)).await.unwrap();
-    assert_eq!(journal.prune(at(0) + DAY * 7).await.unwrap(), 0);
+    assert_eq!(journal.prune(at(0) + DAY * 7, at(0) + DAY * 7).await.unwrap(), 0);
     assert_eq!(without_facts(&journal, 1).await, [run]);
-    assert_eq!(journal.prune(at(1) + DAY * 7).await.unwrap(), 1);
+    assert_eq!(journal.prune(at(1) + DAY * 7, at(1) + DAY * 7).await.unwrap(), 1);
     assert_eq!(journal.steps(run).await.unwrap(), []);
     assert_eq!(without_facts(&journal, 1).await, []);
 }

@@ -127,7 +127,7 @@ async fn runs_without_facts_are_those_that_ended_with_steps_and_each_is_one_only
     assert_eq!(ids(1).await, [without]);
     assert_eq!(ids(2).await, [without, with_facts], "those of an older extractor come last");
     // What has no facts yet keeps its steps.
-    assert_eq!(journal.prune(at(90)).await.unwrap(), 1);
+    assert_eq!(journal.prune(at(90), at(90)).await.unwrap(), 1);
     assert_eq!(journal.steps(without).await.unwrap().len(), 1);
     let row = journal.run(without).await.unwrap().unwrap();
     let made = facts(without, at(1), 2, &[7]);
@@ -136,7 +136,7 @@ async fn runs_without_facts_are_those_that_ended_with_steps_and_each_is_one_only
     assert_eq!(ids(1).await, []);
     let row = journal.run(without).await.unwrap().unwrap();
     assert_eq!(row.outcome, Some(Outcome::Stopped));
-    assert_eq!(journal.prune(at(90)).await.unwrap(), 1);
+    assert_eq!(journal.prune(at(90), at(90)).await.unwrap(), 1);
     assert_eq!(journal.run(running).await.unwrap().unwrap().state, RunState::Running);
     // The steps are gone, and the facts and the name of the persona are not.
     assert_eq!(lines_of(&journal, call).await.len(), 4);

@@ -1,0 +1,88 @@
+//! A webhook that takes the report of a week. It is strict: what is no report is refused for good.
+
+use std::io;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::Path,
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    routing::post,
+};
+use serde_json::Value;
+
+use crate::wire::Served;
+
+/// The part of the path that only the runner and the webhook know.
+pub const SECRET: &str = "T0K3N-0f-the-w3bh00k";
+
+/// A running webhook. It fails as its [`Served::faults`] say.
+#[derive(Debug)]
+pub struct Webhook {
+    /// The socket of this peer: recorded requests and planned faults.
+    pub served: Served,
+}
+
+impl Webhook {
+    /// Serves the webhook on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start() -> io::Result<Self> {
+        let router = Router::new().route("/services/{secret}", post(answer));
+        Ok(Self { served: Served::start(router).await? })
+    }
+
+    /// Where reports are posted.
+    pub fn url(&self) -> String {
+        format!("{}/services/{SECRET}", self.served.url)
+    }
+
+    /// The weeks of the reports that have arrived, in order, with those that were not taken: the first days of the weeks.
+    pub fn weeks(&self) -> Vec<String> {
+        let week = |body: Value| body["report"]["window"]["from"].as_str().map(str::to_owned);
+        self.served.recorder.all().iter().filter_map(|request| week(request.json())).collect()
+    }
+}
+
+async fn answer(Path(secret): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|of| of == "application/json");
+    let Ok(body) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST };
+    if secret != SECRET {
+        return StatusCode::FORBIDDEN;
+    }
+    if is_json && is_report(&body) { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
+}
+
+/// Whether a body has the three members and no other, and the text is the report's own sentence.
+fn is_report(body: &Value) -> bool {
+    let (text, report) = (&body["text"], &body["report"]);
+    body.as_object().is_some_and(|members| members.len() == 3 && members.contains_key("link"))
+        && body["link"].is_null()
+        && report["schema"] == "report/v1"
+        && text.is_string()
+        && *text == report["sentence"]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_report_with_its_sentence_and_no_link_is_taken() {
+        let report = json!({"schema": "report/v1", "sentence": "a"});
+        assert!(is_report(&json!({"text": "a", "link": null, "report": report})));
+        for bad in [
+            json!(null),
+            json!({"text": "a", "report": report}),
+            json!({"text": "b", "link": null, "report": report}),
+            json!({"text": "a", "link": "http://x", "report": report}),
+            json!({"text": "a", "link": null, "report": {"schema": "report/v2", "sentence": "a"}}),
+            json!({"text": "a", "link": null, "report": report, "blocks": []}),
+        ] {
+            assert!(!is_report(&bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Posts the report of a week to the webhook of REPORT_WEBHOOK_URL. No text that this module makes has any part of the
+//! URL, and none quotes what the webhook answers: it may repeat the URL.
+
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    config::WebhookUrl,
+    http::{HttpClient, HttpError, Operation, Peer, Retryable, retry_after},
+};
+
+const PEER: Peer = "webhook";
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Largest answer without an error, in bytes. Nothing of the answer is used.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// Posts reports.
+#[derive(Clone, Debug)]
+pub struct WebhookClient {
+    http: HttpClient,
+    at: WebhookUrl,
+}
+
+/// Why the webhook has not taken a report.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// There was no complete answer. The text has no detail, because that may name the host.
+    #[error("{0}")]
+    Http(&'static str),
+    /// The answer is no success. The second value is the wait that it asks for.
+    #[error("the webhook answered {0}")]
+    Refused(u16, Option<Duration>),
+    /// The report is none, because somebody has edited the journal.
+    #[error("the stored report is no report/v1")]
+    NoReport,
+}
+
+impl WebhookError {
+    /// Whether the webhook will never take the same report.
+    pub(crate) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Http(_) => false,
+            Self::Refused(status, _) => matches!(status, 300..=399 | 400 | 410 | 413 | 422),
+            Self::NoReport => true,
+        }
+    }
+}
+
+impl Retryable for WebhookError {
+    fn again_after(&self) -> Option<Duration> {
+        let asked = if let Self::Refused(_, asked) = self { *asked } else { None };
+        (!self.is_for_good()).then_some(asked.unwrap_or_default())
+    }
+}
+
+impl From<HttpError> for WebhookError {
+    fn from(error: HttpError) -> Self {
+        Self::Http(match error {
+            HttpError::Unreachable(..) => "the webhook cannot be reached",
+            HttpError::Timeout(..) => "the webhook did not answer within 20 s",
+            HttpError::Interrupted(..) => "the connection to the webhook broke",
+            HttpError::TooLarge(..) => "the webhook answered more than 64 KiB",
+            HttpError::Unsendable(..) => "the request to the webhook could not be built",
+        })
+    }
+}
+
+/// What is posted.
+#[derive(Serialize)]
+struct Message<'r> {
+    /// What a person must know, in one sentence.
+    text: &'r str,
+    /// Where the report can be read: there is no such page yet.
+    link: Option<&'r str>,
+    /// `report/v1`.
+    report: &'r RawValue,
+}
+
+#[derive(Deserialize)]
+struct Sentence {
+    sentence: String,
+}
+
+impl WebhookClient {
+    /// A client that posts to this URL.
+    pub fn new(http: HttpClient, at: WebhookUrl) -> Self {
+        Self { http, at }
+    }
+
+    /// Posts a report (`report/v1`) once, for at most 20 s.
+    ///
+    /// # Errors
+    /// When the webhook has not taken the report.
+    pub async fn post(&self, report: &str) -> Result<(), WebhookError> {
+        let operation =
+            Operation { peer: PEER, name: "report", timeout: TIMEOUT, body_limit: BODY_LIMIT };
+        let body = message(report).ok_or(WebhookError::NoReport)?;
+        let request = self.http.inner.post(self.at.expose());
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let answer = match self.http.send(operation, request).await {
+            // The webhook has taken the report, whatever it has to say about that.
+            Err(HttpError::TooLarge(..)) => return Ok(()),
+            answer => answer?,
+        };
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => {
+                let asked = retry_after(&answer.headers);
+                Err(WebhookError::Refused(answer.status.as_u16(), asked))
+            }
+        }
+    }
+}
+
+/// The body of the request; `None` if `report` is not the JSON of a report.
+fn message(report: &str) -> Option<String> {
+    let Sentence { sentence } = serde_json::from_str(report).ok()?;
+    let report = serde_json::from_str(report).ok()?;
+    serde_json::to_string(&Message { text: &sentence, link: None, report }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{
+        Router,
+        http::{HeaderMap, StatusCode, Uri},
+        routing::post,
+    };
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{domain::Redactor, metrics::Metrics};
+
+    const REPORT: &str = "{\"schema\":\"report/v1\",\"sentence\":\"a \\\"b\\\"\"}\n";
+
+    fn client(url: &str) -> WebhookClient {
+        let http = HttpClient::new(Arc::new(Metrics::new("0").unwrap()), Redactor::default());
+        WebhookClient::new(http.unwrap(), WebhookUrl::parse(url).unwrap())
+    }
+
+    /// The error of a post that is answered with this status. The answer repeats the URL.
+    async fn refused(status: u16, headers: &[(&'static str, &str)]) -> WebhookError {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = post(async move |uri: Uri| (status, map, uri.to_string()));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}/s3cret?s3cret", listener.local_addr().unwrap());
+        let router = Router::new().route("/s3cret", answer);
+        tokio::spawn(axum::serve(listener, router).into_future());
+        client(&url).post(REPORT).await.unwrap_err()
+    }
+
+    #[test]
+    fn a_message_has_the_sentence_no_link_and_the_report_as_it_is() {
+        let expected = r#"{"text":"a \"b\"","link":null,"report":{"schema":"report/v1","sentence":"a \"b\""}}"#;
+        assert_eq!(message(REPORT).unwrap(), expected);
+        for bad in ["", "{}", "[]", "{\"sentence\":1}"] {
+            assert_eq!(message(bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_good_is_told_from_one_that_may_pass_and_neither_shows_the_url() {
+        for (status, is_for_good) in [
+            (302, true),
+            (307, true),
+            (400, true),
+            (401, false),
+            (404, false),
+            (408, false),
+            (410, true),
+            (413, true),
+            (422, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            let headers = [("location", "/s3cret?s3cret"), ("retry-after", "7")];
+            let error = refused(status, &headers).await;
+            assert_eq!(error.is_for_good(), is_for_good, "{status}");
+            let asked = (!is_for_good).then_some(Duration::from_secs(7));
+            assert_eq!(error.again_after(), asked, "{status}");
+            assert_eq!(error.to_string(), format!("the webhook answered {status}"));
+            assert!(!format!("{error:?}").contains("s3cret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_cannot_be_reached_is_tried_again_and_its_url_is_not_shown() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}/s3cret", listener.local_addr().unwrap());
+        drop(listener);
+        let client = client(&url);
+        let error = client.post(REPORT).await.unwrap_err();
+        assert!(!error.is_for_good());
+        assert_eq!(error.to_string(), "the webhook cannot be reached");
+        assert!(!format!("{client:?} {error:?}").contains("s3cret"));
+        assert!(client.post("{}").await.unwrap_err().is_for_good(), "it is no report");
+    }
+}
