@@ -8,7 +8,7 @@ usage: demo [--once] [--real-claude]
   --weeks N       let N weeks pass (1 to 8), show the report of the last one and exit; not with the real model";
 
 /// The most weeks that the personas live.
-const MOST_WEEKS: i32 = 8;
+const MOST_WEEKS: u8 = 8;
 
 /// Environment variables that configure the real model.
 const CLAUDE_VARIABLES: [&str; 4] =
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     /// Whether the demo exits after the tick.
     pub once: bool,
     /// How many weeks the personas live, 1 to 8; `None` for a single tick.
-    pub weeks: Option<i32>,
+    pub weeks: Option<u8>,
     /// Whether the real model is used.
     pub real_claude: bool,
     /// Variables that replace those of devstack; an empty value unsets a variable.

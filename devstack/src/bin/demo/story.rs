@@ -51,7 +51,7 @@ impl Event {
                 peers.product.set_version("1.5.0");
             }
             Self::Regression => {
-                let text = "Task {uuid} \"{title}\" could not be completed at {time}";
+                let text = "Task {title} could not be completed: no row was updated";
                 peers.mcp.plant(PlantedFault::new(BROKEN, Shows::Text(text.into())).at([BROKEN]));
                 peers.product.set_version("1.6.0");
             }

@@ -30,7 +30,7 @@ const ZONE: &str = "Europe/Berlin";
 const MORE_THAN_A_DAY: Duration = Duration::from_secs(24 * 3600 + 1);
 
 /// Lives the `weeks` weeks before this one and shows the report of the last of them; returns whether no run failed.
-pub(crate) async fn run(weeks: i32) -> Result<bool, Box<dyn Error>> {
+pub(crate) async fn run(weeks: u8) -> Result<bool, Box<dyn Error>> {
     let begun = Instant::now();
     let calendar = Calendar::up_to(Timestamp::now(), weeks, TimeZone::get(ZONE)?);
     let start = calendar.start()?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(weeks: i32) -> Result<bool, Box<dyn Error>> {
     let shutdown = app.shutdown();
     let daemon = tokio::spawn(app.run());
 
-    let weeks = count(weeks, "week");
+    let weeks = count(weeks.into(), "week");
     println!("{weeks} of ten personas; all that the daemon keeps is in {}\n", folder.display());
     let mut life = Life { peers, clock, url, calls: 0, problems: Vec::new() };
     let report = match life.pass(&calendar).await {
@@ -126,7 +126,7 @@ impl Life {
         let calls = self.peers.mcp.calls();
         let of_day = calls.get(self.calls..).unwrap_or_default();
         let failed = of_day.iter().filter(|call| call.is_error != Some(false)).count();
-        let (personas, of_day) = (count(ran, "persona"), count(of_day.len(), "call"));
+        let (personas, of_day) = (count(ran, "persona"), count(of_day.len() as u64, "call"));
         println!("  {}  {personas}, {of_day}, {failed} failed", date.strftime("%a"));
         self.calls = calls.len();
         Ok(())
@@ -149,7 +149,9 @@ impl Life {
         let result = &answer["result"];
         let ran = result["ranSuccessfully"].as_u64().ok_or_else(|| format!("{date}: {answer}"))?;
         for failed in result["failed"].as_array().into_iter().flatten() {
-            self.problems.push(format!("{date}: {} {}", failed["persona"], failed["error"]));
+            let [persona, error] = ["persona", "error"].map(|name| failed[name].as_str());
+            let (persona, error) = (persona.unwrap_or("?"), error.unwrap_or("?"));
+            self.problems.push(format!("{date} {persona}: {error}"));
         }
         Ok(ran)
     }
@@ -162,10 +164,17 @@ impl Life {
 }
 
 /// `1 call`, `2 calls`.
-fn count(number: impl TryInto<u64>, what: &str) -> String {
-    match number.try_into() {
-        Ok(1) => format!("1 {what}"),
-        Ok(number) => format!("{number} {what}s"),
-        Err(_) => format!("many {what}s"),
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_is_singular() {
+        let counted = [0, 1, 2].map(|number| count(number, "week"));
+        assert_eq!(counted, ["0 weeks", "1 week", "2 weeks"]);
     }
 }

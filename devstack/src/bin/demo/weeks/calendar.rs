@@ -18,19 +18,20 @@ pub(super) struct Calendar {
     zone: TimeZone,
     /// The Monday after the last week.
     end: Date,
-    weeks: i32,
+    /// How many days.
+    days: i32,
 }
 
 impl Calendar {
     /// The `weeks` weeks before the one that contains `now`.
-    pub(super) fn up_to(now: Timestamp, weeks: i32, zone: TimeZone) -> Self {
+    pub(super) fn up_to(now: Timestamp, weeks: u8, zone: TimeZone) -> Self {
         let end = Week::of(now.to_zoned(zone.clone()).date()).monday();
-        Self { zone, end, weeks }
+        Self { zone, end, days: 7 * i32::from(weeks) }
     }
 
     /// All days, from a Monday to a Sunday.
     pub(super) fn days(&self) -> impl Iterator<Item = Date> {
-        (0..7 * self.weeks).map(|number| self.day(number))
+        (0..self.days).map(|number| self.day(number))
     }
 
     /// The last week.
@@ -50,7 +51,7 @@ impl Calendar {
 
     /// The day with this number, from 0.
     fn day(&self, number: i32) -> Date {
-        self.end.saturating_add((number - 7 * self.weeks).days())
+        self.end.saturating_add((number - self.days).days())
     }
 
     fn at(&self, day: Date, time: Time) -> Result<Timestamp, jiff::Error> {
