@@ -12,6 +12,7 @@ pub mod chance;
 pub mod claude;
 pub mod clock;
 pub mod daemon;
+pub mod days;
 pub mod fault;
 pub mod jwt;
 pub mod marked;

@@ -7,7 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 use devstack::{
     Devstack, Options, catalog,
     claude::{ClaudeOptions, LOUD_CALLS, Manner, Rates},
-    mcp::{Call, PlantedFault, Shows, Toll, ToolSet},
+    days,
+    mcp::{Call, PlantedFault, Shows, Toll},
 };
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
 use reqwest::{Method, StatusCode};
@@ -61,14 +62,17 @@ async fn live() -> Fortnight {
     let (peers, _) = start_peers(options, &catalog::personas()).await;
     // No test reads its requests, and they would fill the memory.
     peers.claude.served.recorder.turn_off();
-    offer_what_is_liked(&peers);
+    days::offer_what_is_liked(&peers.mcp).unwrap();
     plant(&peers);
     let vars = [("PERSONA_CONCURRENCY", "10".to_owned()), ("BUDGET_DAILY_USD", "1000".to_owned())];
     let daemon = Daemon::start(&peers, &vars).await;
     for day in 1..=DAYS {
         let tick = daemon.call(Method::POST, "/diag/tick");
         let (status, body) = match day == OUTAGE_ON {
-            true => tokio::join!(tick, be_away_for_ten_minutes(&peers)).0,
+            true => {
+                let away = days::be_away(&peers, Duration::from_mins(10), 503, |_| {});
+                tokio::join!(tick, patiently("the outage", away)).0
+            }
             false => tick.await,
         };
         assert_eq!(status, StatusCode::OK, "day {day}: {body}");
@@ -81,18 +85,6 @@ async fn live() -> Fortnight {
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code, Some(0));
     told(&peers).await
-}
-
-/// Offers only tools of modules that a persona likes, because each request to the model contains all of them.
-fn offer_what_is_liked(peers: &Devstack) {
-    let liked: BTreeSet<String> =
-        catalog::personas().iter().flat_map(|persona| persona.module_mix.keys().cloned()).collect();
-    let all = peers.mcp.listed_tools();
-    let names = all.iter().filter_map(|tool| tool["name"].as_str()).filter(|name| {
-        let (module, _) = name.split_once('.').unwrap();
-        liked.contains(module)
-    });
-    peers.mcp.set_tools(&ToolSet::Only(names.map(str::to_owned).collect())).unwrap();
 }
 
 /// Makes the product and its users bad in all the ways of this story.
@@ -121,22 +113,6 @@ fn plant(peers: &Devstack) {
     }
 }
 
-/// Makes mana-mcp unreachable in the middle of a day, until some requests were in vain and ten minutes have passed.
-async fn be_away_for_ten_minutes(peers: &Devstack) {
-    let begin = peers.clock.calendar();
-    patiently("a day's first calls", peers.mcp.wait_for_calls(20, |call| call.at >= begin)).await;
-    let from = peers.clock.calendar().to_zoned(TimeZone::UTC).datetime();
-    let outage = PlantedFault::new("outage", Shows::Unreachable(503));
-    peers.mcp.plant(outage.from(from).until(from + 10.minutes()));
-    patiently("requests in vain", async {
-        while peers.mcp.toll("outage").calls < 10 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    peers.clock.turn(Duration::from_mins(10));
-}
-
 /// Asks the command line, and devstack.
 async fn told(peers: &Devstack) -> Fortnight {
     let ask = async |arguments: &[&str]| {
@@ -154,7 +130,7 @@ async fn told(peers: &Devstack) -> Fortnight {
         calls: peers.mcp.calls(),
         fault: peers.mcp.toll("fault"),
         random: peers.mcp.toll("random"),
-        outage: peers.mcp.toll("outage"),
+        outage: peers.mcp.toll(days::OUTAGE),
     }
 }
 

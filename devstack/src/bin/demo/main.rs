@@ -3,6 +3,8 @@
 mod options;
 mod progress;
 mod report;
+mod story;
+mod weeks;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
@@ -43,6 +45,9 @@ async fn main() -> ExitCode {
 /// Runs the demo; returns whether every persona completed its run.
 async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!("{}\n", options.headline());
+    if let Some(weeks) = options.weeks {
+        return weeks::run(weeks).await;
+    }
     let claude = ClaudeOptions { latency: MODEL_LATENCY, ..ClaudeOptions::default() };
     let peers = devstack::Options { claude, ..devstack::Options::default() };
     let peers =
@@ -50,7 +55,7 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let personas = catalog::personas();
     let users = peers.auth.seed(&personas, |email| derive_password(SEED_SECRET, email)).await?;
 
-    let config = config(options, &peers)?;
+    let config = config(&options.variables, &peers)?;
     if std::env::var_os("RUST_LOG").is_some() {
         // The log lines that are dropped at the end do not matter: the report has been printed.
         let _ = telemetry::init(&config.log, Default::default())?;
@@ -79,7 +84,7 @@ async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 }
 
 /// The configuration of a runner that uses these peers, on a free port, with ticks only on request.
-fn config(options: &Options, peers: &Devstack) -> Result<Config, String> {
+fn config(variables: &[(&'static str, String)], peers: &Devstack) -> Result<Config, String> {
     let mut vars: Vec<(&str, String)> = vec![
         ("PORT", "0".into()),
         ("PERSONA_SEED_SECRET", SEED_SECRET.into()),
@@ -87,7 +92,7 @@ fn config(options: &Options, peers: &Devstack) -> Result<Config, String> {
         ("TICK_INTERVAL_MS", "86400000".into()),
     ];
     vars.extend(peers.environment().iter().cloned());
-    for (name, value) in &options.variables {
+    for (name, value) in variables {
         vars.retain(|(known, _)| known != name);
         vars.push((name, value.clone()));
     }

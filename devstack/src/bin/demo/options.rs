@@ -2,8 +2,13 @@
 
 const USAGE: &str = "\
 usage: demo [--once] [--real-claude]
+       demo --weeks N
   --once          exit after the tick instead of waiting for Ctrl-C
-  --real-claude   use the real model; needs ANTHROPIC_API_KEY and costs money";
+  --real-claude   use the real model; needs ANTHROPIC_API_KEY and costs money
+  --weeks N       let N weeks pass (1 to 8), show the report of the last one and exit; not with the real model";
+
+/// The most weeks that the personas live.
+const MOST_WEEKS: u8 = 8;
 
 /// Environment variables that configure the real model.
 const CLAUDE_VARIABLES: [&str; 4] =
@@ -14,6 +19,8 @@ const CLAUDE_VARIABLES: [&str; 4] =
 pub(crate) struct Options {
     /// Whether the demo exits after the tick.
     pub once: bool,
+    /// How many weeks the personas live, 1 to 8; `None` for a single tick.
+    pub weeks: Option<u8>,
     /// Whether the real model is used.
     pub real_claude: bool,
     /// Variables that replace those of devstack; an empty value unsets a variable.
@@ -26,16 +33,24 @@ impl Options {
     /// # Errors
     /// The help text, or the name of the missing variable.
     pub(crate) fn from_args(
-        args: impl Iterator<Item = String>,
+        mut args: impl Iterator<Item = String>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let mut options = Self::default();
-        for arg in args {
+        while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--once" => options.once = true,
+                "--weeks" => {
+                    let weeks = args.next().and_then(|weeks| weeks.parse().ok());
+                    let weeks = weeks.filter(|weeks| (1..=MOST_WEEKS).contains(weeks));
+                    options.weeks = Some(weeks.ok_or(USAGE)?);
+                }
                 "--real-claude" => options.real_claude = true,
                 _ => return Err(USAGE.to_owned()),
             }
+        }
+        if options.weeks.is_some() && options.real_claude {
+            return Err(USAGE.to_owned());
         }
         if options.real_claude {
             options.variables =
@@ -80,5 +95,20 @@ mod tests {
         // An empty value unsets the variable: the runner uses its own default, not devstack's URL.
         assert!(real.variables.contains(&("ANTHROPIC_BASE_URL", String::new())));
         assert!(read(&["--help"], None).unwrap_err().contains("usage"));
+    }
+
+    #[test]
+    fn one_to_eight_weeks_pass_and_never_with_the_real_model() {
+        for weeks in 1..=8 {
+            assert_eq!(read(&["--weeks", &weeks.to_string()], None).unwrap().weeks, Some(weeks));
+        }
+        assert_eq!(read(&["--once"], None).unwrap().weeks, None);
+        for bad in ["0", "9", "-1", "1.5", "four", "", "99999999999999999999"] {
+            assert_eq!(read(&["--weeks", bad], None).unwrap_err(), USAGE, "{bad}");
+        }
+        assert_eq!(read(&["--weeks"], None).unwrap_err(), USAGE);
+        for both in [["--weeks", "4", "--real-claude"], ["--real-claude", "--weeks", "4"]] {
+            assert_eq!(read(&both, Some("sk")).unwrap_err(), USAGE);
+        }
     }
 }

@@ -171,7 +171,9 @@ pub(crate) fn try_it(url: &str, peers: &Devstack) -> String {
          \x20 curl -s '{url}/diag/login?email=persona.anna@mana.test'\n\
          \x20 curl -s -X POST {url}/diag/tick        # nobody is due until tomorrow\n\
          \x20 curl -s -H 'X-Service-Key: devstack-service-key' {}/api/v1/internal/personas/due\n\
-         Peers: mana-auth {}, mana-mcp {}/mcp, Claude {}",
+         Peers: mana-auth {}, mana-mcp {}/mcp, Claude {}\n\n\
+         Next: four weeks of their life within a minute, and the report that a team reads on Monday:\n\
+         \x20 cargo run --bin demo -- --weeks 4",
         peers.auth.url(),
         peers.auth.url(),
         peers.mcp.url(),
@@ -193,5 +195,13 @@ mod tests {
         let report = Report::read(&peers, &[], &answer).await.to_string();
         assert!(report.contains("4 due, 4 ran"), "{report}");
         assert!(report.ends_with("$0.0128, $0.00320 a persona"), "{report}");
+    }
+
+    #[tokio::test]
+    async fn the_last_line_of_what_to_try_is_the_demo_of_weeks() {
+        let clock = devstack::clock::Clock::starting_at(jiff::Timestamp::UNIX_EPOCH);
+        let peers = Devstack::start(devstack::Options::default(), clock).await.unwrap();
+        let text = try_it("http://localhost:1", &peers);
+        assert!(text.ends_with("\n  cargo run --bin demo -- --weeks 4"), "{text}");
     }
 }

@@ -1,0 +1,96 @@
+//! What happens in the product while the personas live: two deployments and an outage, all in the last week, so that its
+//! report has something to tell and the weeks before are its background.
+//!
+//! The product never works perfectly: a few calls fail at random, and until the first deployment many new notes are
+//! lost, which that deployment repairs. The second deployment breaks a tool.
+
+use std::{error::Error, time::Duration};
+
+use devstack::{
+    Devstack, catalog,
+    claude::{Manner, Rates},
+    days,
+    mcp::{PlantedFault, Shows},
+};
+use jiff::civil::Weekday;
+
+/// The tool that fails until the first deployment of the last week.
+const REPAIRED: &str = "notes.create";
+/// The tool that fails from the second one on.
+const BROKEN: &str = "todo.complete";
+/// How long the outage lasts.
+const OUTAGE: Duration = Duration::from_mins(10);
+
+/// What happens on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Before anyone is up, a deployment that repairs [`REPAIRED`].
+    Repair,
+    /// Before anyone is up, a deployment that breaks [`BROKEN`].
+    Regression,
+    /// In the middle of the day mana-mcp cannot be reached.
+    Outage,
+}
+
+impl Event {
+    /// What happens on a day of the last week.
+    pub(crate) fn on(weekday: Weekday) -> Option<Self> {
+        match weekday {
+            Weekday::Tuesday => Some(Self::Repair),
+            Weekday::Thursday => Some(Self::Regression),
+            Weekday::Friday => Some(Self::Outage),
+            _ => None,
+        }
+    }
+
+    /// Makes it happen, except for the outage, which needs a day that has begun.
+    pub(crate) fn prepare(self, peers: &Devstack) {
+        match self {
+            Self::Repair => {
+                peers.mcp.uproot(REPAIRED);
+                peers.product.set_version("1.5.0");
+            }
+            Self::Regression => {
+                let text = "Task {title} could not be completed: no row was updated";
+                peers.mcp.plant(PlantedFault::new(BROKEN, Shows::Text(text.into())).at([BROKEN]));
+                peers.product.set_version("1.6.0");
+            }
+            Self::Outage => {}
+        }
+    }
+
+    /// Makes mana-mcp unreachable for a while if that is what happens on this day. Calls `pass` when time passes on the
+    /// calendar.
+    pub(crate) async fn strike(self, peers: &Devstack, pass: impl Fn(Duration)) {
+        if self == Self::Outage {
+            // With this status each call fails at once. After a 503 the runner waits and calls again: nobody notices.
+            days::be_away(peers, OUTAGE, 500, pass).await;
+        }
+    }
+
+    /// What a team would tell of it.
+    pub(crate) fn told(self) -> String {
+        match self {
+            Self::Repair => format!("1.5.0 is deployed; it repairs {REPAIRED}"),
+            Self::Regression => format!("1.6.0 is deployed; it breaks {BROKEN}"),
+            Self::Outage => {
+                format!("mana-mcp is away for {} minutes", OUTAGE.as_secs() / 60)
+            }
+        }
+    }
+}
+
+/// Makes the product and the personas what they are from the first day on.
+pub(crate) fn begin(peers: &Devstack) -> Result<(), Box<dyn Error>> {
+    days::offer_what_is_liked(&peers.mcp)?;
+    peers.product.set_version("1.4.0");
+    let lost = Shows::Text("Note {uuid} is locked by another device".into());
+    peers.mcp.plant(PlantedFault::new(REPAIRED, lost).at([REPAIRED]).sometimes(50));
+    let random = Shows::Text("Something went wrong, please try again".into());
+    peers.mcp.plant(PlantedFault::new("random", random).sometimes(2));
+    for persona in catalog::personas() {
+        let manner = Manner { rates: Rates::Experience, repeats: 30, ..Manner::default() };
+        peers.claude.set_manner(&persona.system_prompt, manner);
+    }
+    Ok(())
+}
