@@ -78,11 +78,13 @@ pub struct Ending {
 struct Answer {
     text: String,
     ending: Ending,
+    /// The runs whose steps are kept for longer, because the text quotes them.
+    quoted_runs: Vec<String>,
 }
 
 impl From<String> for Answer {
     fn from(text: String) -> Self {
-        Self { text, ending: Ending::default() }
+        Self { text, ..Self::default() }
     }
 }
 
@@ -98,7 +100,7 @@ pub async fn answer(
     output: &mut impl Write,
 ) -> Result<Ending, CliError> {
     question.check()?;
-    if let Some(Answer { text, ending }) = of_export(question)? {
+    if let Some(Answer { text, ending, .. }) = of_export(question)? {
         write(output, &text)?;
         return Ok(ending);
     }
@@ -111,9 +113,14 @@ pub async fn answer(
         Question::Export(asked) => {
             export::print(&journal, asked, output).await.map(|()| Ending::default())
         }
-        _ => render(question, &journal, Timestamp::now())
-            .await
-            .and_then(|Answer { text, ending }| Ok(write(output, &text).map(|()| ending)?)),
+        _ => match render(question, &journal, Timestamp::now()).await {
+            Ok(Answer { text, ending, quoted_runs }) => {
+                let written = write(output, &text);
+                report::pin(folder, &quoted_runs, Timestamp::now()).await;
+                written.map(|()| ending).map_err(CliError::from)
+            }
+            Err(error) => Err(error),
+        },
     };
     journal.close().await;
     answered
@@ -183,7 +190,7 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<A
             mute::unmute(journal, id).await?
         }
         Question::Compare(asked) => return compare::of_journal(journal, asked).await,
-        Question::Report(asked) => report::of_journal(journal, asked).await?,
+        Question::Report(asked) => return report::of_journal(journal, asked).await,
         Question::Export(_) => String::new(),
         Question::Release(asked) => release::render(journal, asked).await?,
     };

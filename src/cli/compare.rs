@@ -47,5 +47,5 @@ fn answer(facts: Builder, asked: &Compare) -> Result<Answer, CliError> {
         Overall::NotComparable | Overall::NothingTestable => (without, false),
     };
     let remark = (!has_answer).then(|| page::sentence(&window, &comparison));
-    Ok(Answer { text, ending: Ending { code, remark } })
+    Ok(Answer { text, ending: Ending { code, remark }, ..Answer::default() })
 }

@@ -5,10 +5,17 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal, Write},
     path::Path,
+    time::Duration,
 };
 
-use super::{arguments::Report, error::CliError, facts};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::{Answer, arguments::Report, error::CliError, facts};
 use crate::{config::Config, facts::window::Builder, journal::Journal, report::Document};
+
+/// Longest wait for a journal that others are writing to, to pin runs in it.
+const PINNING: Duration = Duration::from_secs(2);
 
 /// The report of an export.
 pub(super) fn of_export(file: &Path, asked: &Report) -> Result<String, CliError> {
@@ -17,9 +24,26 @@ pub(super) fn of_export(file: &Path, asked: &Report) -> Result<String, CliError>
 }
 
 /// The report of a journal.
-pub(super) async fn of_journal(journal: &Journal, asked: &Report) -> Result<String, CliError> {
+pub(super) async fn of_journal(journal: &Journal, asked: &Report) -> Result<Answer, CliError> {
     let document = document(journal.facts_for(asked.days()?).await?, asked)?;
-    hand_over(&document, asked)
+    let quoted_runs = document.quoted_runs().into_iter().map(str::to_owned).collect();
+    Ok(Answer { text: hand_over(&document, asked)?, quoted_runs, ..Answer::default() })
+}
+
+/// Keeps the steps of the quoted runs, so that people can look at them later. A journal that cannot be written is no
+/// error: what was asked for is the report.
+pub(super) async fn pin(folder: &Path, runs: &[String], now: Timestamp) {
+    if runs.is_empty() {
+        return;
+    }
+    let pinned = async {
+        let journal = Journal::open_beside_daemon(folder).await?;
+        let runs: Vec<_> = runs.iter().map(String::as_str).collect();
+        let pinned = journal.pin(&runs, now).await;
+        journal.close().await;
+        pinned
+    };
+    let _ = timeout(PINNING, pinned).await;
 }
 
 fn document(facts: Builder, asked: &Report) -> Result<Document, CliError> {
