@@ -21,6 +21,7 @@ mod run;
 pub mod share;
 pub mod state;
 mod template;
+mod trend;
 pub mod window;
 #[cfg(test)]
 pub(crate) mod world;

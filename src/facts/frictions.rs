@@ -19,6 +19,7 @@ use super::{
     line::Sighting,
     share::Share,
     state::State,
+    trend::Trend,
     window::Window,
 };
 use crate::domain::{Cause, optional_word, word};
@@ -116,6 +117,11 @@ pub struct Quote {
 
 /// The frictions of a window.
 pub fn frictions(window: &Window) -> Frictions {
+    with_trends(window).0
+}
+
+/// The frictions of a window, and for each how many runs had it by day.
+pub(super) fn with_trends(window: &Window) -> (Frictions, Vec<Trend>) {
     let mut exposures = Exposures::new(window);
     let mut raised = detect::raised_by_issues(window).into_iter();
     let mut cases: Vec<_> = exposures
@@ -133,12 +139,13 @@ pub fn frictions(window: &Window) -> Frictions {
     let mut quoted = BTreeSet::new();
     let mut friction = |case: &Case| case.friction(window, quote::quote(window, case, &mut quoted));
     let days = window.days();
-    Frictions {
+    let frictions = Frictions {
         schema: SCHEMA,
         window: DaysOf { from: days.map(|(from, _)| from), to: days.map(|(_, to)| to) },
         muted: cases.iter().filter(|case| case.state == State::Muted).count(),
         frictions: cases.iter().map(&mut friction).collect(),
-    }
+    };
+    (frictions, cases.into_iter().map(|case| case.trend).collect())
 }
 
 /// Writes detectors as their words.

@@ -9,7 +9,6 @@ mod past;
 mod reliability;
 #[cfg(test)]
 mod tests;
-mod trend;
 mod unreachable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
+pub use super::trend::{TREND_DAYS, Trend};
 use super::{
     absent,
     compare::{Build, Confounder, Pair},
     coverage::{Coverage, ModuleStatus, NotTested, coverage, days},
     detect::{Missing, Slow, missing, slow},
     digits,
-    frictions::{DaysOf, Friction, Quote, frictions},
+    frictions::{self, DaysOf, Friction, Quote},
     share::Share,
     state::State,
     window::Window,
@@ -87,12 +87,6 @@ pub struct Report {
     #[serde(skip)]
     pub runs_without_calls: usize,
 }
-
-/// A number for each of the [`TREND_DAYS`] days up to the window's last one; `None` where there is nothing to count.
-pub type Trend = Vec<Option<f64>>;
-
-/// Length of a [`Trend`], in days.
-pub const TREND_DAYS: usize = 28;
 
 /// Who ran, and who did not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -311,10 +305,11 @@ pub enum Headline {
 
 /// The report of this window. Its sentence is empty.
 pub fn report(window: &Window) -> Report {
-    let all = frictions(window);
-    let raised =
+    let (all, trends) = frictions::with_trends(window);
+    let is_raised =
         |friction: &Friction| friction.detector.is_some() && friction.state != State::Muted;
-    let frictions: Vec<_> = all.frictions.into_iter().filter(raised).collect();
+    let raised = all.frictions.into_iter().zip(trends).filter(|(friction, _)| is_raised(friction));
+    let (frictions, trends): (Vec<_>, Vec<_>) = raised.unzip();
     let (modules, not_tested) = modules::modules(window);
     let (fleet, coverage) = (fleet(window), coverage(window));
     Report {
@@ -335,7 +330,7 @@ pub fn report(window: &Window) -> Report {
         },
         headline: headline::headline(window, &fleet, &frictions, &modules, &coverage),
         zone: window.zone().clone(),
-        trends: trend::of_frictions(window, &frictions),
+        trends,
         resolved_without_hit: changes::resolved_without_hit(window),
         runs_without_calls: window.runs_within().filter(|run| has_lost_calls(window, *run)).count(),
         fleet,

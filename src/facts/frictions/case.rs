@@ -14,6 +14,7 @@ use crate::{
         line::Sighting,
         share::{Share, Tally},
         state::{self, Exposure, State},
+        trend::{self, Trend},
         window::{Call, Name, Window},
     },
 };
@@ -24,6 +25,7 @@ pub(super) struct Case {
     pub(super) about: About,
     pub(super) detectors: BTreeSet<Detector>,
     pub(super) state: State,
+    pub(super) trend: Trend,
     pub(super) impact: f64,
     /// The runs of the window that had it, in order; at least one.
     pub(super) hits: Vec<RunHit>,
@@ -48,6 +50,7 @@ impl Case {
         let history = history(window, &hits, &exposed);
         let first = issue.first.as_ref()?.at;
         let standing = state::state(&history, first, &issue.mutings, window.end())?;
+        let trend = trend::of_runs(window, &hits, &exposed);
         hits.retain(|hit| window.contains(hit.run));
         let tallies = tallies(window, &hits, &exposed);
         if detect::fails(tallies.iter().copied()) {
@@ -58,6 +61,7 @@ impl Case {
             about: About::Issue(number),
             impact: impact(window, &detectors, &hits, &tallies),
             state: standing.state,
+            trend,
             detectors,
             hits,
             tallies,
@@ -83,6 +87,7 @@ impl Case {
             about,
             impact: impact(window, &detectors, &hits, &tallies),
             state: state.unwrap_or(State::Open),
+            trend: trend::of_runs(window, &hits, &exposed),
             detectors,
             hits,
             tallies,

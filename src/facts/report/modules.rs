@@ -5,9 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{
-    Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past, trend,
-};
+use super::{Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past};
 use crate::{
     facts::{
         compare::{seed, strata},
@@ -15,6 +13,7 @@ use crate::{
         digits,
         frictions::Quote,
         share::{Share, Tally},
+        trend,
         window::{ModuleUse, Name, Window},
     },
     statistics::{Histogram, Stratum, difference, interval},

@@ -8,6 +8,7 @@ mod presence;
 mod refused;
 mod retention;
 mod runs;
+mod window;
 
 use std::time::Duration;
 

@@ -100,7 +100,7 @@ fn without_calls(world: &World, is_kept: impl Fn(&Window, u32) -> bool) -> Vec<L
 /// What is told of these facts without single calls, as JSON. Which detectors an issue raises needs the calls.
 fn without_what_needs_calls(window: &Window) -> String {
     let report = report(window);
-    let issues = frictions(window).frictions.into_iter().filter(|it| it.cause.is_some());
+    let issues = frictions::frictions(window).frictions.into_iter().filter(|it| it.cause.is_some());
     let issue =
         |it: &Friction| (it.id.clone(), it.state.as_str(), [it.runs, it.runs_exposed, it.calls]);
     let modules = report.modules.iter();
