@@ -133,8 +133,8 @@ pub(super) struct Away {
     pub(super) runs: u64,
 }
 
-/// A language. Counts of nouns agree with their numbers.
-pub(super) trait Words: Sync {
+/// The terms of a language.
+pub(super) trait Terms: Sync {
     /// The tag of HTML.
     fn tag(&self) -> &'static str;
     /// What separates the digits after the decimal point, and groups of three digits.
@@ -154,7 +154,10 @@ pub(super) trait Words: Sync {
     fn unrated(&self, why: UnratedWhy) -> &'static str;
     /// The name of a setting of the runner.
     fn setting<'s>(&self, what: &'s str) -> &'s str;
+}
 
+/// A language: its sentences. Counts of nouns agree with their numbers.
+pub(super) trait Words: Terms {
     /// A day of the week and a date.
     fn date(&self, day: Date, with_year: bool) -> String;
     /// A day of the week in full and a date.
@@ -252,7 +255,7 @@ pub(super) trait Words: Sync {
 fn grouped(digits: &str, mark: char) -> String {
     let mut grouped = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             grouped.push(mark);
         }
         grouped.push(digit);
