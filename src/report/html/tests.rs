@@ -140,7 +140,7 @@ fn a_section_without_items_shows_its_note_and_no_table() {
     let with = Document::parse(&render(&week::rich())).text_of("table").len();
     let without = Document::parse(&render(&view));
     assert_eq!(without.text_of("table").len(), with - 1);
-    assert!(without.text_of("p").iter().any(|text| *text == "Kein Werkzeug war langsam."));
+    assert!(without.text_of("p").contains(&"Kein Werkzeug war langsam."));
 }
 
 #[test]
