@@ -123,3 +123,34 @@ fn cells(days: &[DayStatus]) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_the_same_status_are_one_line() {
+        use DayStatus::{Idle, Ran};
+        let drawn = cells(&[Ran, Ran, Idle, Ran]).into_string();
+        assert!(drawn.contains("<path class=\"ran\" d=\"M0 6h24M36 6h12\"></path>"), "{drawn}");
+        assert!(drawn.contains("<path class=\"idle\" d=\"M24 6h12\"></path>"), "{drawn}");
+    }
+
+    #[test]
+    fn a_day_is_told_in_words_without_the_statuses_that_did_not_occur() {
+        let legend = [(DayStatus::Ran, "ran".to_owned()), (DayStatus::Idle, "idle".to_owned())];
+        let drawn = persona(&[DayStatus::Ran, DayStatus::Ran], &legend).into_string();
+        assert!(drawn.ends_with("<span>2 ran</span></div>"), "{drawn}");
+        let drawn = day(&[(DayStatus::Ran, 7), (DayStatus::Idle, 2)], &legend).into_string();
+        assert!(drawn.ends_with("<span>7 ran · 2 idle</span></div>"), "{drawn}");
+    }
+
+    #[test]
+    fn the_segments_of_a_day_fill_the_bar() {
+        let counts = [(DayStatus::Ran, 1), (DayStatus::Idle, 1), (DayStatus::Other, u32::MAX)];
+        let drawn = day(&counts, &[]).into_string();
+        let widths = drawn.split("\" width=\"").skip(2).filter_map(|rest| rest.split('"').next());
+        assert_eq!(widths.filter_map(|width| width.parse::<u64>().ok()).sum::<u64>(), BAR);
+        assert!(day(&[], &[]).into_string().ends_with("</svg><span></span></div>"));
+    }
+}

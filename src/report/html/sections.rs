@@ -76,19 +76,23 @@ fn reasons(items: &[Untested]) -> Markup {
         dl.reasons {
             @for reason in items {
                 dt { (reason.why) }
-                @if !reason.modules.is_empty() { dd { (names(&reason.modules, false)) } }
-                @if !reason.tools.is_empty() { dd { (names(&reason.tools, true)) } }
+                @if !reason.modules.is_empty() {
+                    dd { (listed(&reason.modules, |name| html! { bdi { (name) } })) }
+                }
+                @if !reason.tools.is_empty() {
+                    dd { (listed(&reason.tools, |name| html! { code { (name) } })) }
+                }
                 @if let Some(rest) = &reason.rest { dd.rest { (rest) } }
             }
         }
     }
 }
 
-fn names(names: &[String], are_tools: bool) -> Markup {
+fn listed(names: &[String], draw: impl Fn(&str) -> Markup) -> Markup {
     html! {
         @for (position, name) in names.iter().enumerate() {
             @if position > 0 { ", " }
-            @if are_tools { code { (name) } } @else { bdi { (name) } }
+            (draw(name))
         }
     }
 }

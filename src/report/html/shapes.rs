@@ -135,3 +135,66 @@ fn position(value: f64, range: &RangeInclusive<f64>) -> f64 {
 fn px(length: f64) -> f64 {
     (length * 10.0).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn days(values: &[Option<f64>]) -> String {
+        columns(values, "Runs").into_string()
+    }
+
+    #[test]
+    fn a_day_with_a_count_of_zero_has_a_line_and_a_day_without_a_count_has_nothing() {
+        assert!(days(&[None, None]).ends_with("<title>Runs</title></svg>"));
+        assert!(days(&[None, Some(0.0)]).contains("<path class=\"zero\" d=\"M5 31h4\"></path>"));
+        assert!(!days(&[None, Some(0.0)]).contains("count"));
+    }
+
+    #[test]
+    fn the_largest_count_has_the_whole_height_and_the_smallest_is_higher_than_a_zero() {
+        let drawn = days(&[Some(0.0), Some(1.0), Some(1_000.0)]);
+        assert!(drawn.contains("d=\"M5 32v-3h4v3zM10 32v-31h4v31z\""), "{drawn}");
+    }
+
+    #[test]
+    fn weeks_are_set_apart_as_counted_from_the_last_day() {
+        assert_eq!([0, 1, 7, 8].map(|day| day_start(day, 9)), [0.0, 5.0, 38.0, 43.0]);
+        assert!(days(&[None; 28]).contains("width=\"148\""));
+    }
+
+    #[test]
+    fn a_line_joins_no_days_between_which_one_is_missing() {
+        let drawn =
+            line(&[Some(5.0), Some(1.0), None, Some(3.0)], RATINGS, "Ratings").into_string();
+        assert!(drawn.contains("<path class=\"line\" d=\"M2 3L7 29M17 16\"></path>"), "{drawn}");
+    }
+
+    #[test]
+    fn an_interval_beyond_the_axis_ends_with_the_axis() {
+        let view = IntervalView { value: -3.0, ends: Some((-4.0, 2.5)), points: vec![0.0] };
+        let drawn = interval(&view).into_string();
+        for part in ["d=\"M4 8H116\"", "cx=\"60\"", "class=\"value\" cx=\"4\""] {
+            assert!(drawn.contains(part), "{drawn}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_numbers_are_lengths_are_numbers_of_at_most_one_digit_after_the_point(
+            values in prop::collection::vec(prop::option::of(prop::num::f64::ANY), 0..60)
+        ) {
+            let value = values.iter().flatten().next().copied().unwrap_or_default();
+            let view = IntervalView { value, ends: Some((value, 1.0)), points: vec![value] };
+            let drawn = [bar(value), columns(&values, ""), line(&values, RATINGS, ""), interval(&view)];
+            for word in drawn.map(Markup::into_string).concat().split(|c: char| !c.is_ascii_digit() && c != '.') {
+                let digits = word.split_once('.').map_or("", |(_, digits)| digits);
+                prop_assert!(digits.len() <= 1, "{}", word);
+            }
+            let drawn = columns(&values, "").into_string() + &line(&values, RATINGS, "").into_string();
+            prop_assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{}", drawn);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 mod document;
 mod samples;
+mod week;
 
 use std::collections::BTreeSet;
 
@@ -63,14 +64,14 @@ fn assert_is_sound(page: &str) {
 
 #[test]
 fn a_page_is_well_formed_and_carries_nothing_that_acts_or_loads() {
-    for view in [samples::rich(), samples::empty(), samples::counts(28), samples::grid(50, 28)] {
+    for view in [week::rich(), samples::empty(), samples::counts(28), samples::grid(50, 28)] {
         assert_is_sound(&render(&view));
     }
 }
 
 #[test]
 fn the_sentence_is_the_first_thing_that_is_shown() {
-    let page = render(&samples::rich());
+    let page = render(&week::rich());
     let body = page.split_once("<body>").unwrap().1;
     assert!(body.starts_with("<header><h1>Im Modul"), "{}", &body[..80]);
     assert!(page.starts_with(
@@ -121,30 +122,30 @@ fn a_page_of_the_longest_texts_in_which_each_character_is_escaped_is_small() {
     quotes.flatten().for_each(|quote| quote.text = marks(160));
     let grid = samples::grid(50, 28);
     (view.coverage, view.legend) = (grid.coverage, grid.legend);
-    view.modules.columns = samples::rich().modules.columns;
+    view.modules.columns = week::rich().modules.columns;
     let size = render(&view).len();
     assert!(size < 300_000, "{size} bytes");
 }
 
 #[test]
 fn the_same_view_gives_the_same_bytes() {
-    assert_eq!(render(&samples::rich()), render(&samples::rich()));
+    assert_eq!(render(&week::rich()), render(&week::rich()));
 }
 
 #[test]
 fn a_section_without_items_shows_its_note_and_no_table() {
-    let mut view = samples::rich();
+    let mut view = week::rich();
     view.slow.items.clear();
     view.slow.note = Some("Kein Werkzeug war langsam.".into());
-    let with = Document::parse(&render(&samples::rich())).text_of("table").len();
+    let with = Document::parse(&render(&week::rich())).text_of("table").len();
     let without = Document::parse(&render(&view));
     assert_eq!(without.text_of("table").len(), with - 1);
-    assert!(without.text_of("p").iter().any(|text| *text == "Kein Werkzeug war langsam."));
+    assert!(without.text_of("p").contains(&"Kein Werkzeug war langsam."));
 }
 
 #[test]
 fn a_word_for_absence_takes_the_place_of_difference_and_mean() {
-    let mut view = samples::rich();
+    let mut view = week::rich();
     view.modules.items.truncate(1);
     view.modules.items[0].absence = Some("zu wenig".into());
     let page = render(&view);
