@@ -181,16 +181,22 @@ async fn without_a_webhook_nothing_is_posted_and_with_report_at_off_nothing_is_w
     let mut world = setup.start().await;
     let folder = world.peers.data_folder().to_owned();
     world.good_tick().await;
+    // A file is in the place of the folder of the reports.
+    fs::write(folder.join("reports"), "").unwrap();
     world.advance(WEEK);
     world.good_tick().await;
     let first = posted(&folder, week("2026-W11"), PostState::Waiting).await;
+    world.metric_reaches("report_unwritten", 1.0).await;
+    world.metric_reaches("reports_unposted{state=\"waiting\"}", 1.0).await;
     world.stop().await;
+    fs::remove_file(folder.join("reports")).unwrap();
 
     webhook.served.accept_again().unwrap();
     world.advance(WEEK);
     world.start_again(&[("REPORT_AT", "off")]).await;
     world.good_tick().await;
     posted(&folder, first.week, PostState::Delivered).await;
+    assert_files(&folder, &first).await;
     assert_eq!(weeks(&folder).await, [first.week]);
     world.stop().await;
 

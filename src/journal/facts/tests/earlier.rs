@@ -64,3 +64,20 @@ async fn its_ended_runs_get_facts_and_its_unfinished_ones_are_still_there() {
     });
     assert_eq!(runs.await, vec![(Outcome::Done, None); 3]);
 }
+
+#[tokio::test]
+async fn a_journal_of_the_version_before_reports_gets_their_tables_and_keeps_its_runs() {
+    let folder = Folder::with_earlier();
+    let journal = Journal::open(&folder.0).await.unwrap();
+    let runs = journal.latest_runs(99).await.unwrap().len();
+    journal.spoil("DROP TABLE reports; DROP TABLE pins").await;
+    journal.spoil("DELETE FROM _sqlx_migrations WHERE version > 3").await;
+    journal.close().await;
+    let error = Journal::open_read_only(&folder.0).await.unwrap_err();
+    assert!(matches!(error, JournalError::Older(_)), "{error}");
+    let journal = Journal::open(&folder.0).await.unwrap();
+    assert!(journal.weeks_with_reports().await.unwrap().is_empty());
+    assert_eq!(journal.latest_runs(99).await.unwrap().len(), runs);
+    let run = &journal.latest_runs(1).await.unwrap()[0];
+    journal.pin(&[&run.id.to_string()], NOON).await.unwrap();
+}
