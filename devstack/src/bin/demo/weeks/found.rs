@@ -14,8 +14,10 @@ use tokio::time::{Instant, sleep};
 const LIMIT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// Number of lines that are shown of a report.
+/// Number of lines that are shown of a report at most.
 const SHOWN: usize = 25;
+/// Number of headed sections that are shown at most: what hurts, and what changed.
+const SECTIONS: usize = 2;
 /// The forms of a report: the endings of their files.
 const FORMS: [&str; 3] = ["html", "md", "json"];
 
@@ -51,10 +53,15 @@ impl Found {
     }
 }
 
-/// The first lines of a file.
+/// The first sections of a Markdown file.
 fn beginning(file: &Path) -> io::Result<String> {
     let text = fs::read_to_string(file)?;
-    Ok(text.lines().take(SHOWN).fold(String::new(), |lines, line| lines + "  " + line + "\n"))
+    let mut sections = 0;
+    let shown = text.lines().take(SHOWN).take_while(|line| {
+        sections += usize::from(line.starts_with("## "));
+        sections <= SECTIONS
+    });
+    Ok(shown.fold(String::new(), |lines, line| lines + "  " + line + "\n"))
 }
 
 impl fmt::Display for Found {
@@ -113,6 +120,14 @@ mod tests {
         }
         assert!(shown.contains("\n  line 1.\n") && shown.contains("\n  line 25.\n"), "{shown}");
         assert!(!shown.contains("line 26."), "{shown}");
+    }
+
+    #[test]
+    fn the_beginning_ends_before_the_third_section() {
+        let folder = Folder::new();
+        folder.write("2026-W46.md", "# All\n## Hurts\n- a\n## Changed\n- b\n## Modules\n- c");
+        let shown = beginning(&folder.0.join("reports/2026-W46.md")).unwrap();
+        assert_eq!(shown, "  # All\n  ## Hurts\n  - a\n  ## Changed\n  - b\n");
     }
 
     #[tokio::test(start_paused = true)]
