@@ -158,7 +158,7 @@ fn change(change: &Change) -> String {
 fn module(row: &ModuleRow) -> Vec<String> {
     let text = |text: &Option<String>| escape(text.as_deref().unwrap_or_default());
     let rating = row.absence.as_ref().or(row.delta.as_ref());
-    let name = [code(&row.module), escape(&row.use_)];
+    let name = [code(&row.module), escape(&row.usage)];
     vec![
         dotted(name.into_iter()),
         escape(rating.map(String::as_str).unwrap_or_default()),

@@ -6,6 +6,7 @@
 mod english;
 mod frictions;
 mod german;
+mod languages;
 mod lists;
 mod modules;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod trust;
 mod words;
 mod writer;
 
-use self::writer::Writer;
+use self::{languages::words, writer::Writer};
 use crate::{
     domain::Language,
     facts::{
@@ -126,7 +127,7 @@ pub(super) struct Change {
 pub(super) struct ModuleRow {
     pub(super) module: String,
     /// Personas and runs.
-    pub(super) use_: String,
+    pub(super) usage: String,
     /// The word for absence; `None` if the module is rated.
     pub(super) absence: Option<String>,
     /// The difference to each persona's own eight weeks, with its interval or points.
@@ -174,7 +175,7 @@ pub(super) enum CoverageRow {
 
 /// The report in the words of this language.
 pub(super) fn view(report: &Report, language: Language) -> View {
-    let writer = Writer { report, words: words::of(language) };
+    let writer = Writer { report, words: words(language) };
     let coverage = writer.coverage();
     let zone = report.zone.iana_name().unwrap_or("UTC");
     View {

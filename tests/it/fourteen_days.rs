@@ -2,6 +2,8 @@
 //! peers, whose calendar is stepped. One tool fails for three personas, among distractors. What the compiled command
 //! line then says is compared with what devstack counted.
 
+mod report;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use devstack::{
@@ -14,6 +16,7 @@ use jiff::{ToSpan, civil::Date, tz::TimeZone};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use self::report::Reports;
 use crate::{
     facts_files::{FactsFile, schema::Schemas},
     process::daemon::{Daemon, Finished, finish},
@@ -42,6 +45,8 @@ struct Fortnight {
     printed_of_export: [String; 2],
     /// Everything that reached a tool.
     calls: Vec<Call>,
+    /// What `report` prints, in all forms.
+    reports: Reports,
     fault: Toll,
     random: Toll,
     outage: Toll,
@@ -127,6 +132,7 @@ async fn told(peers: &Devstack) -> Fortnight {
         lines: export.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
         printed: [ask(&["frictions"]).await, ask(&["frictions", "--format", "json"]).await],
         printed_of_export: [file.answer(&[]).await, file.answer(&["--format", "json"]).await],
+        reports: Reports::read(peers.data_folder(), file.path()).await,
         calls: peers.mcp.calls(),
         fault: peers.mcp.toll("fault"),
         random: peers.mcp.toll("random"),
@@ -162,6 +168,8 @@ async fn a_fault_that_hits_three_personas_among_distractors_is_the_first_frictio
     one_loud_persona_is_not_among_the_first_three(&lived);
     an_outage_and_invented_and_denied_calls_are_no_frictions(&lived);
     the_answer_is_that_of_four_weeks_and_the_same_from_an_export(&lived);
+    report::names_the_fault_first_with_the_counts_of_the_frictions(&lived);
+    report::is_the_same_each_time_in_each_zone_from_an_export_and_without_steps(&lived);
 }
 
 fn the_fault_is_named_first_and_as_one_issue(lived: &Fortnight) {

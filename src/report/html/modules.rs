@@ -23,7 +23,7 @@ pub(super) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
                         th scope="rowgroup" rowspan=[row.quote.as_ref().map(|_| 2)] {
                             bdi { (row.module) }
                             " "
-                            span.use { (row.use_) }
+                            span.use { (row.usage) }
                         }
                         (rating(row, column(1), column(2)))
                         td data-label=(column(3)) { (row.friction.as_deref().unwrap_or_default()) }

@@ -111,7 +111,7 @@ impl Words for English {
                 self.counted(personas, PERSONAS)
             ),
             Told::MostCallsFail { calls, worst } => {
-                let worst = worst.map_or(String::new(), |it| format!("; what weighs most: {it}"));
+                let worst = worst.map_or(String::new(), |it| format!("; most often: {it}"));
                 format!("Most calls fail, {}{worst}", self.of(calls, CALLS))
             }
             Told::Hurts { what, personas, runs, since, others } => {

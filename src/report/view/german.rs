@@ -114,8 +114,7 @@ impl Words for German {
                 self.counted(personas, PERSONAS)
             ),
             Told::MostCallsFail { calls, worst } => {
-                let worst =
-                    worst.map_or(String::new(), |it| format!("; am schwersten wiegt: {it}"));
+                let worst = worst.map_or(String::new(), |it| format!("; am häufigsten: {it}"));
                 format!("Die meisten Aufrufe scheitern, {}{worst}", self.of(calls, CALLS))
             }
             Told::Hurts { what, personas, runs, since, others } => {

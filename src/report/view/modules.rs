@@ -52,7 +52,7 @@ impl Writer<'_> {
         let friction = module.friction.filter(|_| is_used);
         ModuleRow {
             module: text(&module.module, NAME),
-            use_: if is_used { runs() } else { String::new() },
+            usage: if is_used { runs() } else { String::new() },
             absence: (!is_rated).then(|| self.absence(module)),
             delta: rating.map(|_| {
                 delta.map_or_else(|| words.notes().no_past.to_owned(), |it| self.delta(it))

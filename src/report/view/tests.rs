@@ -111,14 +111,14 @@ fn too_few_runs_are_no_judgement() {
 }
 
 #[test]
-fn if_most_calls_fail_the_sentence_says_it_and_what_weighs_most() {
+fn if_most_calls_fail_the_sentence_says_it_and_what_most_of_them_fail_with() {
     let headline = Headline::MostCallsFail { failed: 812, of: 1_204, worst: Some(0) };
     assert_eq!(
         sentences(&with(headline, week())),
         [
-            "Die meisten Aufrufe scheitern, 812 von 1.204 Aufrufen; am schwersten wiegt: todo.complete scheitert („cannot \
+            "Die meisten Aufrufe scheitern, 812 von 1.204 Aufrufen; am häufigsten: todo.complete scheitert („cannot \
              F-BBBB“).",
-            "Most calls fail, 812 of 1,204 calls; what weighs most: todo.complete fails (“cannot F-BBBB”).",
+            "Most calls fail, 812 of 1,204 calls; most often: todo.complete fails (“cannot F-BBBB”).",
         ]
     );
 }
@@ -276,7 +276,7 @@ fn a_word_for_absence_has_no_number_beside_it() {
                 [is_rated; 3]
             );
             assert_eq!(row.trend.is_empty(), !is_rated);
-            assert_eq!([row.friction.is_some(), !row.use_.is_empty()], [is_used; 2]);
+            assert_eq!([row.friction.is_some(), !row.usage.is_empty()], [is_used; 2]);
         }
     }
 }
@@ -343,7 +343,7 @@ fn an_outage_has_its_begin_end_and_length() {
 
 #[test]
 fn numbers_are_written_as_the_language_writes_them() {
-    let [german, english] = BOTH.map(words::of);
+    let [german, english] = BOTH.map(languages::words);
     assert_eq!([german, english].map(|it| it.number(1_234_567)), ["1.234.567", "1,234,567"]);
     assert_eq!([german, english].map(|it| it.decimal(1_234.5, 2)), ["1.234,50", "1,234.50"]);
     assert_eq!(
@@ -396,7 +396,7 @@ proptest! {
     #[test]
     fn a_number_keeps_its_digits(number in any::<u64>()) {
         for language in BOTH {
-            let text = words::of(language).number(number);
+            let text = languages::words(language).number(number);
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             prop_assert_eq!(digits, number.to_string());
         }

@@ -4,23 +4,14 @@
 
 use jiff::civil::Date;
 
-use super::{english::English, german::German};
 use crate::{
-    domain::{Language, Next, Outcome, UnratedWhy, Week, WhyNotRun},
+    domain::{Next, Outcome, UnratedWhy, Week, WhyNotRun},
     facts::{
         coverage::{DayStatus, ModuleStatus, WhyNotTested},
         detect::Detector,
         state::State,
     },
 };
-
-/// The words of a language.
-pub(super) fn of(language: Language) -> &'static dyn Words {
-    match language {
-        Language::German => &German,
-        Language::English => &English,
-    }
-}
 
 /// The headings of the sections.
 pub(super) struct Headings {

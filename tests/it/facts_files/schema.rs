@@ -9,6 +9,7 @@ pub(crate) struct Schemas {
     facts: SchemaIndex,
     frictions: SchemaIndex,
     compare: SchemaIndex,
+    report: SchemaIndex,
 }
 
 impl Schemas {
@@ -24,8 +25,9 @@ impl Schemas {
             compiler.add_resource(&location, schema).unwrap();
             compiler.compile(&location, &mut compiled).unwrap_or_else(|error| panic!("{error:#}"))
         };
-        let [facts, frictions, compare] = ["facts-v1", "frictions-v1", "compare-v1"].map(schema);
-        Self { compiled, facts, frictions, compare }
+        let [facts, frictions, compare, report] =
+            ["facts-v1", "frictions-v1", "compare-v1", "report-v1"].map(schema);
+        Self { compiled, facts, frictions, compare, report }
     }
 
     /// Checks the lines of an export.
@@ -41,6 +43,11 @@ impl Schemas {
     /// Checks what `compare --format json` has printed.
     pub(crate) fn compare(&self, answer: &Value) {
         self.check(answer, self.compare);
+    }
+
+    /// Checks what `report --format json` has printed.
+    pub(crate) fn report(&self, answer: &Value) {
+        self.check(answer, self.report);
     }
 
     fn check(&self, value: &Value, schema: SchemaIndex) {

@@ -111,7 +111,7 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
     };
     let module = ModuleRow {
         module: own(),
-        use_: own(),
+        usage: own(),
         absence: None,
         delta: Some(own()),
         interval: Some(IntervalView {

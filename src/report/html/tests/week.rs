@@ -186,7 +186,7 @@ fn modules() -> Vec<ModuleRow> {
         [4, 4, 5, 4, -1, 4, 4, 5, 4, 4, 4, -1, 4, 4, 4, 5, 4, 4, -1, 4, 4, 4, 4, 2, 2, 1, 2, 2];
     let kalender = ModuleRow {
         module: "Kalender".into(),
-        use_: "9 Personas, 31 Läufe".into(),
+        usage: "9 Personas, 31 Läufe".into(),
         absence: None,
         delta: Some("−1,2 [−1,8; −0,6]".into()),
         interval: Some(IntervalView { value: -1.2, ends: Some((-1.8, -0.6)), points: vec![] }),
@@ -201,7 +201,7 @@ fn modules() -> Vec<ModuleRow> {
     };
     let notizen = ModuleRow {
         module: "Notizen".into(),
-        use_: "3 Personas, 12 Läufe".into(),
+        usage: "3 Personas, 12 Läufe".into(),
         delta: Some("+0,3 (3 Personas: −0,2; +0,4; +0,7)".into()),
         interval: Some(IntervalView { value: 0.3, ends: None, points: vec![-0.2, 0.4, 0.7] }),
         mean: Some("4,1 (n = 12)".into()),
@@ -209,9 +209,9 @@ fn modules() -> Vec<ModuleRow> {
         quote: None,
         ..kalender.clone()
     };
-    let unrated = |module: &str, use_: &str, absence: &str, friction: Option<&str>| ModuleRow {
+    let unrated = |module: &str, usage: &str, absence: &str, friction: Option<&str>| ModuleRow {
         module: module.into(),
-        use_: use_.into(),
+        usage: usage.into(),
         absence: Some(absence.into()),
         delta: None,
         interval: None,
