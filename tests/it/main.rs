@@ -64,6 +64,7 @@ mod shutdown;
 mod support;
 mod thinking;
 mod tick;
+mod todays_product;
 mod tool_calls;
 mod tool_sessions;
 mod tools;
