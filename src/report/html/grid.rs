@@ -43,7 +43,7 @@ fn head(columns: &[String]) -> Markup {
     html! {
         @if let [row, first, rest @ ..] = columns {
             th scope="col" { (row) }
-            th scope="col" { (first) @if let [.., last] = rest { " – " (last) } }
+            th scope="col" { span { (first) @if let [.., last] = rest { " – " (last) } } }
         }
     }
 }
