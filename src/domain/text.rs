@@ -35,8 +35,9 @@ pub(crate) fn printable_line(text: &str) -> String {
     one_line(&text.replace(|c: char| !is_printable(c) && !c.is_whitespace() && !c.is_control(), ""))
 }
 
-/// `text` without characters that a terminal would act on. Line breaks stay, and tabs become spaces. Other
-/// control characters, and characters that change the direction of the text, are written as escapes.
+/// `text` without characters that a terminal would act on or that nobody sees. Line breaks stay, and tabs become spaces.
+/// All other characters that are not [printable](is_printable) are written as escapes, but for the joiner within an emoji
+/// of several characters.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -45,23 +46,28 @@ pub(crate) fn printable(text: &str) -> String {
             '\n' => shown.push('\n'),
             '\r' if rest.peek() == Some(&'\n') => {}
             '\t' => shown.push_str("    "),
-            c if c.is_control() || turns_direction(c) => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
+            '\u{200d}'
+                if shown.ends_with(is_symbol) && rest.peek().copied().is_some_and(is_symbol) =>
+            {
+                shown.push(c);
+            }
+            c if is_printable(c) => shown.push(c),
+            c => shown.extend(c.escape_unicode()),
         }
     }
     shown
 }
 
-/// Whether `c` is a mark that changes the text direction, or one of Unicode's own line breaks (U+2028,
-/// U+2029).
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        | '\u{2028}' | '\u{2029}' | '\u{61c}')
+/// Whether `c` is a printable character beyond ASCII that belongs to no word, as all parts of an emoji are.
+fn is_symbol(c: char) -> bool {
+    is_printable(c) && !c.is_ascii() && !c.is_alphanumeric()
 }
 
 /// `text` on one line of at most `most` characters. A text that was cut ends with `…`.
 pub(crate) fn clipped_line(text: &str, most: usize) -> String {
-    let line = printable(text.trim()).replace('\n', " ");
+    // Two characters, those of a line break, become one; no others become fewer. What is beyond is not shown.
+    let beginning: String = text.trim().chars().take(2 * most + 2).collect();
+    let line = printable(&beginning).replace('\n', " ");
     if line.chars().count() <= most {
         return line;
     }
@@ -70,6 +76,8 @@ pub(crate) fn clipped_line(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -99,9 +107,49 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_would_see_is_written_as_an_escape() {
+        let hidden =
+            ['\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}', '\u{e0041}'];
+        for c in hidden {
+            assert_eq!(printable(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
+        }
+    }
+
+    #[test]
+    fn an_emoji_of_several_characters_stays_whole_and_hides_nothing() {
+        let shrug = "🤷\u{200d}♀\u{fe0f} 👩🏽\u{200d}💻";
+        assert_eq!(printable(shrug), shrug);
+        assert_eq!(printable("👩\u{200d}\u{200d}💻"), "👩\\u{200d}\\u{200d}💻");
+        assert_eq!(printable("👩\u{200d}a"), "👩\\u{200d}a");
+    }
+
+    #[test]
     fn a_cell_is_one_line_and_says_where_it_was_cut() {
         assert_eq!(clipped_line(" a\nb ", 10), "a b");
         assert_eq!(clipped_line("äöüäöü", 6), "äöüäöü");
         assert_eq!(clipped_line("äöüäöüä", 6), "äöüäö…");
+    }
+
+    #[test]
+    fn of_a_very_long_text_only_the_beginning_is_looked_at() {
+        let begun = std::time::Instant::now();
+        let nul = "\0".repeat(5_000_000);
+        for _ in 0..50 {
+            assert_eq!(clipped_line(&nul, 6), "\\u{0}…");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn a_cell_begins_like_the_whole_text(text in "[ a\r\n\tä\u{200d}\0]{0,40}", most in 1usize..12) {
+            let whole: Vec<_> = printable(text.trim()).replace('\n', " ").chars().collect();
+            let cell: Vec<_> = clipped_line(&text, most).chars().collect();
+            let is_cut = whole.len() > most;
+            prop_assert_eq!(cell.len(), whole.len().min(most));
+            let same = cell.len() - usize::from(is_cut);
+            prop_assert_eq!(&cell[..same], &whole[..same]);
+            prop_assert_eq!(is_cut, cell.last() == Some(&'…'));
+        }
     }
 }

@@ -14,9 +14,10 @@ use self::{
 use super::view::{Change, CoverageRow, Hurt, ModuleRow, QuoteView, Section, Untested, View};
 use crate::facts::coverage::DayStatus;
 
-/// How many modules, and how many rows of the grid are shown. A line below says how many are not.
+/// How many modules, and how many rows of the grid are shown. A line below names the other modules, and says how many
+/// rows are not shown.
 const MODULES: usize = 16;
-const PERSONAS: usize = 8;
+const ROWS: usize = 8;
 
 pub(super) fn render(view: &View) -> String {
     let mut page = Page::default();
@@ -26,13 +27,16 @@ pub(super) fn render(view: &View) -> String {
     page.section(&view.hurts, |page, items| page.list(items.iter().map(hurt)));
     page.section(&view.changes, |page, items| page.list(items.iter().map(change)));
     page.section(&view.modules, |page, items| {
-        page.table(&view.modules.columns, MODULES, items.iter().map(module));
+        let (shown, others) = items.split_at(items.len().min(MODULES));
+        page.table(&view.modules.columns, shown.iter().map(module));
+        let names: Vec<_> = others.iter().map(|row| code(&row.module)).collect();
+        page.others(others.len(), &format!(": {}", names.join(", ")));
     });
     page.section(&view.missing, |page, items| {
-        page.table(&view.missing.columns, usize::MAX, items.iter().map(|row| named(row)));
+        page.table(&view.missing.columns, items.iter().map(|row| named(row)));
     });
     page.section(&view.slow, |page, items| {
-        page.table(&view.slow.columns, usize::MAX, items.iter().map(|row| named(row)));
+        page.table(&view.slow.columns, items.iter().map(|row| named(row)));
     });
     page.section(&view.not_tested, |page, items| page.list(items.iter().map(untested)));
     page.section(&view.coverage, |page, items| page.coverage(view, items));
@@ -85,21 +89,18 @@ impl Page {
         }
     }
 
-    /// A table of at most so many rows.
-    fn table(
-        &mut self,
-        columns: &[String],
-        most: usize,
-        rows: impl ExactSizeIterator<Item = Vec<String>>,
-    ) {
-        let others = rows.len().saturating_sub(most);
+    fn table(&mut self, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
         let row = |cells: &[String]| format!("| {} |", cells.join(" | "));
         let names: Vec<_> = columns.iter().map(|name| escape(name)).collect();
         self.block(&row(&names));
         self.line(&format!("|{}", " --- |".repeat(columns.len())));
-        rows.take(most).for_each(|cells| self.line(&row(&cells)));
-        if others > 0 {
-            self.block(&format!("… +{others}"));
+        rows.for_each(|cells| self.line(&row(&cells)));
+    }
+
+    /// How many rows a table does not have, and what they are about.
+    fn others(&mut self, count: usize, names: &str) {
+        if count > 0 {
+            self.block(&format!("… +{count}{names}"));
         }
     }
 
@@ -111,11 +112,16 @@ impl Page {
                 vec![code(label), format!("`{marks}`")]
             }
             CoverageRow::Day { label, counts } => {
-                let counts = counts.iter().map(|(of, count)| format!("{} {count}", mark(*of)));
+                let count = |count: u32| view.number(count.into());
+                let counts = counts.iter().map(|(of, n)| format!("{} {}", mark(*of), count(*n)));
                 vec![escape(label), counts.collect::<Vec<_>>().join(", ")]
             }
         };
-        self.table(&view.coverage.columns, PERSONAS, rows.iter().map(row));
+        let others = rows.len().saturating_sub(ROWS);
+        // The first personas by name, but the newest days.
+        let hidden = if matches!(rows, [CoverageRow::Day { .. }, ..]) { others } else { 0 };
+        self.table(&view.coverage.columns, rows.iter().skip(hidden).take(ROWS).map(row));
+        self.others(others, "");
         let meanings =
             view.legend.iter().map(|(of, word)| format!("{} {}", mark(*of), escape(word)));
         self.block(&meanings.collect::<Vec<_>>().join(" · "));

@@ -31,6 +31,8 @@ use crate::{
 pub(super) struct View {
     /// The language tag of HTML: `de` or `en`.
     pub(super) language: &'static str,
+    /// What separates groups of three digits.
+    pub(super) thousands: char,
     /// What the report is about: the weeks and days.
     pub(super) title: String,
     /// Section 1: what a person must know, in one sentence. It is the first line of the report.
@@ -59,6 +61,13 @@ pub(super) struct View {
     pub(super) cost: Section<String>,
     /// The last line: how to read intervals and where the rest is.
     pub(super) footer: String,
+}
+
+impl View {
+    /// A whole number as the language writes it.
+    pub(super) fn number(&self, number: u64) -> String {
+        words::grouped(&number.to_string(), self.thousands)
+    }
 }
 
 /// A part of the report.
@@ -180,6 +189,7 @@ pub(super) fn view(report: &Report, language: Language) -> View {
     let zone = report.zone.iana_name().unwrap_or("UTC");
     View {
         language: writer.words.tag(),
+        thousands: writer.words.marks()[1],
         title: writer.title(),
         sentence: writer.sentence(),
         summary: writer.summary(),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::shapes;
+use super::{sections::unbroken, shapes};
 use crate::{
     facts::state::State,
     report::view::{Change, Hurt, QuoteView},
@@ -17,7 +17,7 @@ fn hurt(hurt: &Hurt) -> Markup {
         div.what {
             h3 { bdi { (hurt.title) } }
             p.kind { (state(hurt.state, &hurt.state_word)) " " span.id { (hurt.id) } " " (hurt.kind) }
-            p.counts { (hurt.counts) }
+            p.counts { (unbroken(&hurt.counts)) }
             @if !hurt.next.is_empty() { p.next { (hurt.next) } }
             p.seen { (hurt.seen) }
             @if let Some(quote) = &hurt.quote { (self::quote(quote)) }

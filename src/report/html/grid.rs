@@ -4,29 +4,31 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::{domain::Label, facts::coverage::DayStatus, report::view::CoverageRow};
+use crate::{
+    domain::Label,
+    facts::coverage::DayStatus,
+    report::view::{CoverageRow, View},
+};
 
 /// Width of a day and height of a row.
 const CELL: usize = 12;
 /// Width of a stacked bar.
 const BAR: u64 = 240;
 
-type Legend = [(DayStatus, String)];
-
-pub(super) fn coverage(rows: &[CoverageRow], columns: &[String], legend: &Legend) -> Markup {
+pub(super) fn coverage(view: &View) -> Markup {
     html! {
-        (key(legend))
-        div.wide {
+        (key(&view.legend))
+        div.wide.newest {
             table.coverage {
-                thead { tr { (head(columns)) } }
+                thead { tr { (head(&view.coverage.columns)) } }
                 tbody {
-                    @for row in rows {
+                    @for row in &view.coverage.items {
                         @match row {
                             CoverageRow::Persona { label, days } => {
-                                tr { th scope="row" { bdi { (label) } } td { (persona(days, legend)) } }
+                                tr { th scope="row" { bdi { (label) } } td { (persona(days, view)) } }
                             }
                             CoverageRow::Day { label, counts } => {
-                                tr { th scope="row" { (label) } td { (day(counts, legend)) } }
+                                tr { th scope="row" { (label) } td { (day(counts, view)) } }
                             }
                         }
                     }
@@ -41,13 +43,13 @@ fn head(columns: &[String]) -> Markup {
     html! {
         @if let [row, first, rest @ ..] = columns {
             th scope="col" { (row) }
-            th scope="col" { (first) @if let [.., last] = rest { " – " (last) } }
+            th scope="col" { span { (first) @if let [.., last] = rest { " – " (last) } } }
         }
     }
 }
 
 /// What the cells mean.
-fn key(legend: &Legend) -> Markup {
+fn key(legend: &[(DayStatus, String)]) -> Markup {
     html! {
         ul.key {
             @for (status, word) in legend {
@@ -57,13 +59,13 @@ fn key(legend: &Legend) -> Markup {
     }
 }
 
-fn persona(days: &[DayStatus], legend: &Legend) -> Markup {
+fn persona(days: &[DayStatus], view: &View) -> Markup {
     let count = |status| days.iter().filter(|day| **day == status).count() as u64;
-    let counts = legend.iter().map(|(status, _)| (*status, count(*status)));
-    html! { div.day { (cells(days)) span { (words(counts, legend)) } } }
+    let counts = view.legend.iter().map(|(status, _)| (*status, count(*status)));
+    html! { div.day { (cells(days)) span { (words(counts, view)) } } }
 }
 
-fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
+fn day(counts: &[(DayStatus, u32)], view: &View) -> Markup {
     let counts = || counts.iter().map(|(status, count)| (*status, u64::from(*count)));
     let all: u64 = counts().map(|(_, count)| count).sum();
     let mut sum = 0;
@@ -81,18 +83,20 @@ fn day(counts: &[(DayStatus, u32)], legend: &Legend) -> Markup {
                     rect.(status.as_str()) x=(start) width=(width) height=(CELL) {}
                 }
             }
-            span { (words(counts(), legend)) }
+            span { (words(counts(), view)) }
         }
     }
 }
 
 /// How often each status occurs, in the words of the legend; without zeros.
-fn words(counts: impl Iterator<Item = (DayStatus, u64)>, legend: &Legend) -> String {
-    let word = |status| legend.iter().find(|(known, _)| *known == status).map(|(_, word)| word);
+fn words(counts: impl Iterator<Item = (DayStatus, u64)>, view: &View) -> String {
+    let word =
+        |status| view.legend.iter().find(|(known, _)| *known == status).map(|(_, word)| word);
     let mut words = String::new();
     for (status, count) in counts.filter(|(_, count)| *count > 0) {
         let separator = if words.is_empty() { "" } else { " · " };
-        let _ = write!(words, "{separator}{count} {}", word(status).map_or("", String::as_str));
+        let word = word(status).map_or("", String::as_str);
+        let _ = write!(words, "{separator}{} {word}", view.number(count));
     }
     words
 }
@@ -127,6 +131,7 @@ fn cells(days: &[DayStatus]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::html::tests::samples;
 
     #[test]
     fn neighbours_of_the_same_status_are_one_line() {
@@ -138,19 +143,20 @@ mod tests {
 
     #[test]
     fn a_day_is_told_in_words_without_the_statuses_that_did_not_occur() {
-        let legend = [(DayStatus::Ran, "ran".to_owned()), (DayStatus::Idle, "idle".to_owned())];
-        let drawn = persona(&[DayStatus::Ran, DayStatus::Ran], &legend).into_string();
+        let legend = vec![(DayStatus::Ran, "ran".to_owned()), (DayStatus::Idle, "idle".to_owned())];
+        let view = View { legend, ..samples::empty() };
+        let drawn = persona(&[DayStatus::Ran, DayStatus::Ran], &view).into_string();
         assert!(drawn.ends_with("<span>2 ran</span></div>"), "{drawn}");
-        let drawn = day(&[(DayStatus::Ran, 7), (DayStatus::Idle, 2)], &legend).into_string();
-        assert!(drawn.ends_with("<span>7 ran · 2 idle</span></div>"), "{drawn}");
+        let drawn = day(&[(DayStatus::Ran, 7_000), (DayStatus::Idle, 2)], &view).into_string();
+        assert!(drawn.ends_with("<span>7,000 ran · 2 idle</span></div>"), "{drawn}");
     }
 
     #[test]
     fn the_segments_of_a_day_fill_the_bar() {
         let counts = [(DayStatus::Ran, 1), (DayStatus::Idle, 1), (DayStatus::Other, u32::MAX)];
-        let drawn = day(&counts, &[]).into_string();
+        let drawn = day(&counts, &samples::empty()).into_string();
         let widths = drawn.split("\" width=\"").skip(2).filter_map(|rest| rest.split('"').next());
         assert_eq!(widths.filter_map(|width| width.parse::<u64>().ok()).sum::<u64>(), BAR);
-        assert!(day(&[], &[]).into_string().ends_with("</svg><span></span></div>"));
+        assert!(day(&[], &samples::empty()).into_string().ends_with("</svg><span></span></div>"));
     }
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     findings::quote,
+    sections::unbroken,
     shapes::{self, RATINGS},
 };
 use crate::report::view::ModuleRow;
@@ -26,7 +27,7 @@ pub(super) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
                             span.use { (row.usage) }
                         }
                         (rating(row, column(1), column(2)))
-                        td data-label=(column(3)) { (row.friction.as_deref().unwrap_or_default()) }
+                        td data-label=(column(3)) { (unbroken(row.friction.as_deref().unwrap_or_default())) }
                         (trend(row, column(4)))
                     }
                     @if let Some(words) = &row.quote {
@@ -46,7 +47,7 @@ fn rating(row: &ModuleRow, delta: &str, mean: &str) -> Markup {
         } @else {
             td data-label=(delta) {
                 @if let Some(interval) = &row.interval { (shapes::interval(interval)) }
-                @if let Some(words) = &row.delta { span.delta { (words) } }
+                @if let Some(words) = &row.delta { span.delta { (unbroken(words)) } }
             }
             td.raw data-label=(mean) { (row.mean.as_deref().unwrap_or_default()) }
         }

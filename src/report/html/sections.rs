@@ -32,7 +32,18 @@ fn content<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup
 }
 
 pub(super) fn lines(items: &[String]) -> Markup {
-    html! { ul.lines { @for line in items { li { (line) } } } }
+    html! { ul.lines { @for line in items { li { (unbroken(line)) } } } }
+}
+
+/// A text in which no line break divides an interval in brackets, or a number from its percent sign.
+pub(super) fn unbroken(text: &str) -> Markup {
+    html! {
+        @for part in text.replace(" %", "\u{a0}%").split_inclusive(']') {
+            @let (before, interval) = part.split_at(part.find('[').unwrap_or(part.len()));
+            (before)
+            @if !interval.is_empty() { span.whole { (interval) } }
+        }
+    }
 }
 
 /// A table whose first column names the row and whose other columns are numbers.
@@ -66,7 +77,7 @@ pub(super) fn not_tested(number: u32, view: &View) -> Markup {
             (heading(number, &view.not_tested))
             (content(&view.not_tested, reasons))
             h3 { (view.coverage.heading) }
-            (content(&view.coverage, |rows| grid::coverage(rows, &view.coverage.columns, &view.legend)))
+            (content(&view.coverage, |_| grid::coverage(view)))
         }
     }
 }

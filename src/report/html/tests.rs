@@ -1,5 +1,5 @@
 mod document;
-mod samples;
+pub(super) mod samples;
 mod week;
 
 use std::collections::BTreeSet;
@@ -8,6 +8,10 @@ use proptest::prelude::*;
 
 use self::document::Document;
 use super::*;
+use crate::{
+    domain::Language,
+    report::{self, sample::hostile, view::view},
+};
 
 /// Texts that would do harm if they became markup.
 const HOSTILE: [&str; 9] = [
@@ -125,6 +129,35 @@ fn a_page_of_the_longest_texts_in_which_each_character_is_escaped_is_small() {
     view.modules.columns = week::rich().modules.columns;
     let size = render(&view).len();
     assert!(size < 300_000, "{size} bytes");
+}
+
+#[test]
+fn a_page_of_a_hostile_report_is_sound_and_small() {
+    for language in [Language::German, Language::English] {
+        let page = render(&view(&hostile(), language));
+        assert_is_sound(&page);
+        assert!(page.len() <= 300_000, "{} bytes", page.len());
+    }
+}
+
+#[test]
+fn the_mean_stands_in_grey_beside_the_difference() {
+    let page = render(&view(&report::sample::week(), Language::German));
+    let means = page.split("<td class=\"raw\" data-label=\"Mittel\">").skip(1);
+    let means: Vec<_> = means.map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(means, ["3,3 aus 42 Noten"]);
+    assert!(STYLE.contains(".modules .raw { color: var(--grey); }"));
+}
+
+#[test]
+fn no_line_break_divides_an_interval_or_a_number_from_its_percent_sign() {
+    let page = render(&view(&report::sample::week(), Language::German));
+    assert!(
+        page.contains("15 von 42 Läufen <span class=\"whole\">[13–67\u{a0}%]</span>"),
+        "{page}"
+    );
+    assert!(page.contains("36\u{a0}% von 42 Läufen <span class=\"whole\">[13–67\u{a0}%]</span>"));
+    assert!(STYLE.contains(".whole { white-space: nowrap; }"));
 }
 
 #[test]

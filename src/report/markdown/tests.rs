@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::Language,
-    facts::report::report,
+    facts::{
+        coverage::{Coverage, DayCounts},
+        report::{ModuleReport, report},
+    },
     report::{
         Document, Form,
         sample::{HOSTILE, WEEK, hostile, week, world},
@@ -66,6 +69,30 @@ fn a_hostile_report_is_short_and_starts_nothing() {
         let headings = text.lines().filter(|line| line.starts_with('#')).count();
         assert_eq!(headings, 10, "{text}");
     }
+}
+
+#[test]
+fn modules_beyond_the_last_row_are_named() {
+    let mut report = week();
+    let module =
+        |n: usize| ModuleReport { module: format!("m{n:02}"), ..report.modules[0].clone() };
+    report.modules = (0..19).map(module).collect();
+    let text = render(&view(&report, Language::English));
+    assert!(text.contains("\n… +3: `m16`, `m17`, `m18`\n"), "{text}");
+}
+
+#[test]
+fn of_many_days_the_newest_are_shown() {
+    let mut report = week();
+    let day = |n: i8| DayCounts {
+        day: jiff::civil::date(2026, 1, n),
+        counts: [(DayStatus::Ran.as_str(), 1_200)].into(),
+    };
+    report.coverage = Coverage::Counts((1..=28).map(day).collect());
+    let text = render(&view(&report, Language::German));
+    assert!(text.contains("\n| Mi 21.1. | ● 1.200 |\n"), "{text}");
+    assert!(text.contains("| Mi 28.1. |") && !text.contains("| Di 20.1. |"), "{text}");
+    assert!(text.contains("\n… +20\n"), "{text}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Words for English {
                 self.of(runs, RUNS)
             ),
             Told::Unreachable { calls } => format!(
-                "The product could not be reached for long stretches: {} did not arrive",
+                "The product often could not be reached: {} did not arrive",
                 self.of(calls, CALLS)
             ),
             Told::TooFew { runs, personas } => format!(
@@ -112,7 +112,8 @@ impl Words for English {
             ),
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; most often: {it}"));
-                format!("Most calls fail, {}{worst}", self.of(calls, CALLS))
+                let [n, of] = [calls.n, calls.of].map(|n| self.number(n));
+                format!("Most calls fail ({n} of {of}){worst}")
             }
             Told::Hurts { what, personas, runs, since, others } => {
                 let since = since.map_or(String::new(), |since| format!(", {since}"));
@@ -164,7 +165,7 @@ impl Words for English {
     fn builds(&self, builds: &str, earlier: u64) -> String {
         let earlier = match earlier {
             0 => String::new(),
-            n => format!("; before them {} more", self.number(n)),
+            n => format!(", and {} earlier", self.number(n)),
         };
         format!("Version of the product: {builds}{earlier}.")
     }
@@ -338,7 +339,10 @@ impl Words for English {
 
     fn without_rating(&self, uses: Part, why: &str) -> String {
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        format!("Without a rating: {}{why}.", self.of(uses, ["used module", "used modules"]))
+        format!(
+            "Without a rating: {}{why}.",
+            self.of(uses, ["use of a module", "uses of a module"])
+        )
     }
 
     fn confounded(&self, since: &str, what: &str) -> String {

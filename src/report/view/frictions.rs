@@ -54,8 +54,10 @@ impl Writer<'_> {
         let runs = Part { n: friction.runs.into(), of: friction.runs_exposed.into() };
         let interval =
             friction.share.map_or(String::new(), |it| format!(" {}", between(it.low, it.high)));
-        let digits = if friction.impact < 0.095 { 2 } else { 1 };
-        let stopped = words.decimal(friction.impact, digits);
+        let stopped = match friction.impact {
+            impact if impact > 0.0 && impact < 0.005 => format!("<{}", words.decimal(0.01, 2)),
+            impact => words.decimal(impact, if impact < 0.095 { 2 } else { 1 }),
+        };
         Hurt {
             id: text(&friction.id, ID),
             title: self.what(friction),

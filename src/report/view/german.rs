@@ -101,12 +101,14 @@ impl Words for German {
                 format!("Keine Persona ist gelaufen ({why}); über das Produkt ist nichts bekannt")
             }
             Told::LockedOut { runs } => format!(
-                "Das Produkt ließ Personas nicht hinein: {} endeten an Anmeldung, Space oder Sitzung",
-                self.of(runs, OF_RUNS)
+                "Das Produkt ließ Personas nicht hinein: {} {} an Anmeldung, Space oder Sitzung",
+                self.of(runs, OF_RUNS),
+                if runs.n == 1 { "endete" } else { "endeten" }
             ),
             Told::Unreachable { calls } => format!(
-                "Das Produkt war über weite Strecken nicht erreichbar: {} kamen nicht an",
-                self.of(calls, CALLS)
+                "Das Produkt war oft nicht erreichbar: {} {} nicht an",
+                self.of(calls, CALLS),
+                if calls.n == 1 { "kam" } else { "kamen" }
             ),
             Told::TooFew { runs, personas } => format!(
                 "Zu wenig für ein Urteil: nur {} von {}",
@@ -115,7 +117,8 @@ impl Words for German {
             ),
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; am häufigsten: {it}"));
-                format!("Die meisten Aufrufe scheitern, {}{worst}", self.of(calls, CALLS))
+                let [n, of] = [calls.n, calls.of].map(|n| self.number(n));
+                format!("Die meisten Aufrufe scheitern ({n} von {of}){worst}")
             }
             Told::Hurts { what, personas, runs, since, others } => {
                 let since = since.map_or(String::new(), |since| format!(", {since}"));
@@ -348,7 +351,7 @@ impl Words for German {
 
     fn without_rating(&self, uses: Part, why: &str) -> String {
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        let of = self.counted(uses.of, ["benutzten Modul", "benutzten Modulen"]);
+        let of = self.counted(uses.of, ["Modul-Nutzung", "Modul-Nutzungen"]);
         format!("Ohne Note: {} von {of}{why}.", self.number(uses.n))
     }
 

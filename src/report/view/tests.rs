@@ -98,6 +98,15 @@ fn a_product_that_lets_nobody_in_or_is_away_is_the_first_thing_told() {
 }
 
 #[test]
+fn one_of_many_is_told_in_the_singular() {
+    let sentence = |headline| german(&with(headline, week())).sentence;
+    let out = sentence(Headline::LockedOut { runs: 1 });
+    assert!(out.contains("1 von 42 Läufen endete an"), "{out}");
+    let away = sentence(Headline::Unreachable { calls: 1, of: 2 });
+    assert!(away.contains("1 von 2 Aufrufen kam nicht an"), "{away}");
+}
+
+#[test]
 fn too_few_runs_are_no_judgement() {
     let mut report = with(Headline::TooFew, week());
     (report.fleet.runs, report.fleet.personas) = (1, 1);
@@ -116,9 +125,9 @@ fn if_most_calls_fail_the_sentence_says_it_and_what_most_of_them_fail_with() {
     assert_eq!(
         sentences(&with(headline, week())),
         [
-            "Die meisten Aufrufe scheitern, 812 von 1.204 Aufrufen; am häufigsten: todo.complete scheitert („cannot \
+            "Die meisten Aufrufe scheitern (812 von 1.204); am häufigsten: todo.complete scheitert („cannot \
              F-BBBB“).",
-            "Most calls fail, 812 of 1,204 calls; most often: todo.complete fails (“cannot F-BBBB”).",
+            "Most calls fail (812 of 1,204); most often: todo.complete fails (“cannot F-BBBB”).",
         ]
     );
 }
@@ -159,7 +168,7 @@ fn nothing_raised_is_no_all_clear() {
     let view = super::view(&quiet(3), Language::German);
     let note = view.hurts.note.unwrap();
     assert!(note.contains("keine Entwarnung"), "{note}");
-    assert_eq!(view.slow.note.unwrap(), "Kein Aufruf war langsam unter denen, die es gab.");
+    assert_eq!(view.slow.note.unwrap(), "Kein Werkzeug war oft genug langsam, um hier zu stehen.");
 }
 
 #[test]
@@ -224,6 +233,28 @@ fn a_friction_is_told_with_its_evidence() {
 }
 
 #[test]
+fn a_small_impact_is_not_told_as_none() {
+    let impact = |impact| {
+        let mut report = week();
+        report.frictions[0].impact = impact;
+        german(&report).hurts.items[0].impact.clone()
+    };
+    assert!(impact(0.0049).contains("im Mittel <0,01 von"), "{}", impact(0.0049));
+    assert!(impact(0.005).contains("im Mittel 0,01 von"), "{}", impact(0.005));
+    assert!(impact(0.5).contains("im Mittel 0,5 von"), "{}", impact(0.5));
+}
+
+#[test]
+fn words_that_are_written_from_right_to_left_do_not_turn_the_words_around_them() {
+    let mut report = week();
+    report.frictions[0].tool = Some("שלום".to_owned());
+    let view = german(&report);
+    for line in [&view.sentence, &view.hurts.items[0].title] {
+        assert!(line.starts_with("\u{2068}שלום\u{2069} scheitert"), "{line}");
+    }
+}
+
+#[test]
 fn at_most_five_frictions_are_shown_and_the_others_are_named() {
     let view = german(&hostile());
     assert_eq!(view.hurts.items.len(), 5);
@@ -244,6 +275,10 @@ fn the_changes_tell_what_came_back_what_is_resolved_and_what_is_new() {
             ("neu", "F-BBBB todo.complete scheitert: cannot F-BBBB"),
         ]
     );
+    let mut report = week();
+    report.frictions[0].state = State::Regressed;
+    let regressed = &german(&report).changes.items[0];
+    assert_eq!((regressed.kind.as_str(), regressed.state), ("wieder da", Some(State::Regressed)));
     let mut report = week();
     report.frictions.clear();
     report.changes.tools.added = vec!["a.b".into(), "a.c".into()];
@@ -299,6 +334,38 @@ fn a_rating_is_a_difference_with_its_interval_or_its_points() {
     let row = &german(&week()).modules.items[1];
     assert_eq!(row.mean.as_deref(), Some("3,3 aus 42 Noten"));
     assert_eq!(row.friction.as_deref(), Some("36 % von 42 Läufen [13–67 %]"));
+}
+
+#[test]
+fn a_slow_tool_has_milliseconds_below_a_second_and_seconds_from_there() {
+    let mut report = week();
+    let slow = |p50_ms, p95_ms| crate::facts::detect::Slow {
+        tool: "todo.list".into(),
+        p50_ms,
+        p95_ms,
+        n: 1_200,
+    };
+    report.slow = vec![slow(999, 1_000), slow(0, 61_040)];
+    let rows = BOTH.map(|language| view(&report, language).slow.items);
+    assert_eq!(rows[0][0], ["todo.list", "999 ms", "1,0 s", "1.200"]);
+    assert_eq!(rows[1][1], ["todo.list", "0 ms", "61.0 s", "1,200"]);
+}
+
+#[test]
+fn ratings_that_are_missing_are_told_with_their_reasons_the_most_frequent_one_first() {
+    let mut report = week();
+    report.reliability.unrated = crate::facts::report::Unrated {
+        n: 180,
+        of: 1_840,
+        why: [("forgotten", 20), ("refused", 160)].into(),
+    };
+    let lines = BOTH.map(|language| view(&report, language).reliability.items);
+    let german = "Ohne Note: 180 von 1.840 Modul-Nutzungen (verweigert 160, vergessen 20).";
+    let english = "Without a rating: 180 of 1,840 uses of a module (refused 160, forgotten 20).";
+    assert!(lines[0].contains(&german.to_owned()), "{lines:?}");
+    assert!(lines[1].contains(&english.to_owned()), "{lines:?}");
+    report.reliability.unrated.n = 0;
+    assert!(!printed(&super::view(&report, Language::German)).contains("Ohne Note"));
 }
 
 #[test]
@@ -381,7 +448,14 @@ fn no_sentence_of_a_world_is_empty_in_any_language() {
         let sections = [&view.reliability, &view.cost];
         let lines = sections.into_iter().flat_map(|section| &section.items);
         let lines: Vec<_> = lines.chain(&view.summary).chain([&view.footer, &view.title]).collect();
-        assert!(lines.len() > 5 && lines.iter().all(|line| line.len() > 3), "{lines:?}");
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            // A part that is missing leaves a gap, empty brackets or a mark with nothing before it.
+            let gaps = ["  ", "()", "[]", "( ", " )", " ,", ", .", " .", ": ."];
+            assert!(gaps.iter().all(|gap| !line.contains(gap)), "{line}");
+            assert!(line.starts_with(char::is_alphanumeric), "{line}");
+            assert!(line == &view.title || line.ends_with('.'), "{line}");
+        }
     }
 }
 

@@ -138,7 +138,15 @@ pub(super) trait Terms: Sync {
     /// Why the detector raised a friction.
     fn kind(&self, detector: Detector) -> &'static str;
     fn absence(&self, status: ModuleStatus) -> &'static str;
-    fn untested(&self, why: WhyNotTested) -> &'static str;
+    /// The word of the module whose state is the same.
+    fn untested(&self, why: WhyNotTested) -> &'static str {
+        self.absence(match why {
+            WhyNotTested::NotOffered => ModuleStatus::NotOffered,
+            WhyNotTested::Unused => ModuleStatus::Unused,
+            WhyNotTested::Unrated => ModuleStatus::Used,
+            WhyNotTested::TooFew => ModuleStatus::TooFew,
+        })
+    }
     fn day(&self, status: DayStatus) -> &'static str;
     fn not_run(&self, why: WhyNotRun) -> &'static str;
     fn next(&self, next: Next) -> &'static str;
@@ -243,7 +251,7 @@ pub(super) trait Words: Terms {
     }
 }
 
-fn grouped(digits: &str, mark: char) -> String {
+pub(super) fn grouped(digits: &str, mark: char) -> String {
     let mut grouped = String::new();
     for (position, digit) in digits.chars().enumerate() {
         if position > 0 && (digits.len() - position).is_multiple_of(3) {

@@ -33,9 +33,20 @@ const VERSION: usize = 40;
 /// Longest id of a run, in characters. It must be whole for `show`.
 const RUN: usize = 72;
 
-/// A text of a peer: one line of printable characters, at most so many.
+/// A text of a peer: one line of printable characters, at most so many. One that is written from right to left is
+/// isolated, so that it does not turn the words around it.
 pub(super) fn text(raw: &str, most: usize) -> String {
-    clipped_line(raw, most)
+    let line = clipped_line(raw, most);
+    match line.chars().any(is_written_from_right) {
+        true => format!("\u{2068}{line}\u{2069}"),
+        false => line,
+    }
+}
+
+/// Whether `c` belongs to the blocks of Unicode for scripts that are written from right to left.
+fn is_written_from_right(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}'
+        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
 }
 
 /// The first `most` of these names, and how many others there are.
@@ -149,7 +160,7 @@ impl Writer<'_> {
 
     /// What a friction is, as a part of a sentence.
     pub(super) fn told(&self, friction: &Friction) -> String {
-        let matter = text(&self.matter(friction), TITLE);
+        let matter = self.matter(friction);
         match friction.template.as_deref().filter(|template| !template.trim().is_empty()) {
             Some(template) => {
                 format!("{matter} ({})", self.words.quoted(&text(template, QUOTED)))
@@ -165,9 +176,11 @@ impl Writer<'_> {
     }
 
     fn with_template(&self, matter: &str, template: Option<&str>) -> String {
+        // Names are short: most of the title is left for the template.
+        let left = TITLE.saturating_sub(matter.chars().count() + 2);
         match template.filter(|template| !template.trim().is_empty()) {
-            Some(template) => text(&format!("{matter}: {}", text(template, TITLE)), TITLE),
-            None => text(matter, TITLE),
+            Some(template) => format!("{matter}: {}", text(template, left)),
+            None => matter.to_owned(),
         }
     }
 

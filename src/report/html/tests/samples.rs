@@ -18,9 +18,10 @@ pub(super) fn quote(text: &str, source: &str) -> QuoteView {
 }
 
 /// The view of a window without facts.
-pub(super) fn empty() -> View {
+pub(in crate::report::html) fn empty() -> View {
     View {
         language: "en",
+        thousands: ',',
         title: "No week".into(),
         sentence: "There are no facts yet.".into(),
         summary: vec![],
@@ -130,6 +131,7 @@ pub(super) fn filled_with(text: &str, rows: usize) -> View {
     let days = CoverageRow::Persona { label: own(), days: DayStatus::ALL.to_vec() };
     View {
         language: "en",
+        thousands: ',',
         title: own(),
         sentence: own(),
         summary: vec![own(); rows],

@@ -9,6 +9,7 @@ use crate::{
 pub(super) fn rich() -> View {
     View {
         language: "de",
+        thousands: '.',
         title: "Wochenbericht 2026-W46 · Mo 9.11. bis So 15.11.2026".into(),
         sentence: "Im Modul Kalender scheitert calendar.create_event bei 7 von 10 Personas, in 19 von 31 Läufen, \
                    seit Version 1.5.0 (D-2)."

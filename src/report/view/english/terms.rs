@@ -4,7 +4,7 @@ use super::English;
 use crate::{
     domain::{Next, UnratedWhy, WhyNotRun},
     facts::{
-        coverage::{DayStatus, ModuleStatus, WhyNotTested},
+        coverage::{DayStatus, ModuleStatus},
         detect::Detector,
         state::State,
     },
@@ -26,7 +26,7 @@ const HEADINGS: Headings = Headings {
 const COLUMNS: Columns = Columns {
     modules: [
         "Module",
-        "Rating against their own eight weeks before",
+        "Rating, compared with their own eight weeks before",
         "Mean",
         "Runs with failures",
         "28 days",
@@ -41,12 +41,12 @@ const COLUMNS: Columns = Columns {
 const NOTES: Notes = Notes {
     nobody_ran: "Nobody ran: nothing is known about this.",
     nothing_hurts: "Nothing stood out. That is no all-clear: what nobody used is not checked.",
-    all_resolved: "None of it is still open. That is no all-clear: what nobody used is not checked.",
-    no_change: "Of what was used, nothing is new, back or resolved.",
-    modules: "A rating counts against the same personas' own eight weeks before; ratings without evidence do not count.",
+    all_resolved: "None of it is open. That is no all-clear: what nobody used is not checked.",
+    no_change: "No friction is new, back again or resolved.",
+    modules: "Compared with what the same personas gave in the eight weeks before; ratings without evidence do not count.",
     no_modules: "It is not known which modules there are.",
-    nothing_missing: "No tool that does not exist was looked for by two personas.",
-    nothing_slow: "No call was slow among those that were made.",
+    nothing_missing: "No two personas looked for the same missing tool.",
+    nothing_slow: "No tool was slow often enough to be listed.",
     all_tested: "Each module and each tool was used by several personas.",
     no_days: "There is no day of which anything is known.",
     no_version: "Version of the product: not known.",
@@ -84,7 +84,7 @@ impl Terms for English {
             State::Regressed => "back again",
             State::Rare => "seen once",
             State::New => "new",
-            State::Open => "still open",
+            State::Open => "open",
         }
     }
 
@@ -111,15 +111,6 @@ impl Terms for English {
             ModuleStatus::Unused => "not used",
             ModuleStatus::NotOffered => "not offered",
             ModuleStatus::TooFew => "too little",
-        }
-    }
-
-    fn untested(&self, why: WhyNotTested) -> &'static str {
-        match why {
-            WhyNotTested::NotOffered => "not offered",
-            WhyNotTested::Unused => "not used",
-            WhyNotTested::Unrated => "used, not rated",
-            WhyNotTested::TooFew => "too little",
         }
     }
 

@@ -4,7 +4,7 @@ use super::German;
 use crate::{
     domain::{Next, UnratedWhy, WhyNotRun},
     facts::{
-        coverage::{DayStatus, ModuleStatus, WhyNotTested},
+        coverage::{DayStatus, ModuleStatus},
         detect::Detector,
         state::State,
     },
@@ -26,7 +26,7 @@ const HEADINGS: Headings = Headings {
 const COLUMNS: Columns = Columns {
     modules: [
         "Modul",
-        "Note gegen die eigenen acht Wochen davor",
+        "Note, verglichen mit den eigenen acht Wochen davor",
         "Mittel",
         "Läufe mit Fehlern",
         "28 Tage",
@@ -41,12 +41,13 @@ const COLUMNS: Columns = Columns {
 const NOTES: Notes = Notes {
     nobody_ran: "Niemand lief: Dazu ist nichts bekannt.",
     nothing_hurts: "Nichts ist aufgefallen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
-    all_resolved: "Nichts davon ist noch offen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
-    no_change: "Unter dem, was benutzt wurde, ist nichts neu, wieder da oder behoben.",
-    modules: "Die Note zählt gegen die eigenen acht Wochen davor derselben Personas; Noten ohne Beleg zählen nicht.",
+    all_resolved: "Nichts davon ist offen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
+    no_change: "Keine Reibung ist neu, wieder da oder behoben.",
+    modules: "Verglichen wird mit den Noten, die dieselben Personas in den acht Wochen davor gaben; Noten ohne Beleg zählen \
+              nicht.",
     no_modules: "Welche Module es gibt, ist nicht bekannt.",
-    nothing_missing: "Kein Werkzeug, das es nicht gibt, haben zwei Personas gesucht.",
-    nothing_slow: "Kein Aufruf war langsam unter denen, die es gab.",
+    nothing_missing: "Keine zwei Personas suchten dasselbe fehlende Werkzeug.",
+    nothing_slow: "Kein Werkzeug war oft genug langsam, um hier zu stehen.",
     all_tested: "Jedes Modul und jedes Werkzeug wurde von mehreren Personas benutzt.",
     no_days: "Es gibt keinen Tag, über den etwas bekannt ist.",
     no_version: "Version des Produkts: nicht bekannt.",
@@ -84,7 +85,7 @@ impl Terms for German {
             State::Regressed => "wieder da",
             State::Rare => "einmalig",
             State::New => "neu",
-            State::Open => "noch offen",
+            State::Open => "offen",
         }
     }
 
@@ -111,15 +112,6 @@ impl Terms for German {
             ModuleStatus::Unused => "nicht benutzt",
             ModuleStatus::NotOffered => "nicht angeboten",
             ModuleStatus::TooFew => "zu wenig",
-        }
-    }
-
-    fn untested(&self, why: WhyNotTested) -> &'static str {
-        match why {
-            WhyNotTested::NotOffered => "nicht angeboten",
-            WhyNotTested::Unused => "nicht benutzt",
-            WhyNotTested::Unrated => "benutzt, nicht bewertet",
-            WhyNotTested::TooFew => "zu wenig",
         }
     }
 
