@@ -61,9 +61,10 @@ fn is_report(body: &Value) -> bool {
     body.as_object().is_some_and(|members| members.len() == 3 && members.contains_key("link"))
         && body["link"].is_null()
         && report["schema"] == "report/v1"
-        && text.as_str().zip(report["sentence"].as_str()).is_some_and(|(text, sentence)| {
-            !is_active(text) && shown(text) == shown(sentence)
-        })
+        && text
+            .as_str()
+            .zip(report["sentence"].as_str())
+            .is_some_and(|(text, sentence)| !is_active(text) && shown(text) == shown(sentence))
 }
 
 /// Whether a chat would call somebody or make a link.

@@ -125,13 +125,8 @@ fn message(report: &str) -> Option<String> {
 /// The sentence as a text that calls nobody and links to nothing in a chat. A chat acts on `<!channel>`, `@all` and links,
 /// and the sentence may have names and error texts of the product.
 fn chat_text(sentence: &str) -> String {
-    let inert = [
-        ("<", "‹"),
-        (">", "›"),
-        ("@", "@\u{200b}"),
-        ("](", "]\u{200b}("),
-        ("://", ":\u{200b}//"),
-    ];
+    let inert =
+        [("<", "‹"), (">", "›"), ("@", "@\u{200b}"), ("](", "]\u{200b}("), ("://", ":\u{200b}//")];
     inert.iter().fold(sentence.to_owned(), |text, (active, inert)| text.replace(active, inert))
 }
 
@@ -183,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_text_calls_nobody_and_links_to_nothing() {
-        let report = json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
+        let report =
+            json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
         let body: Value = serde_json::from_str(&message(&report.to_string()).unwrap()).unwrap();
         let text = body["text"].as_str().unwrap();
         assert_eq!(

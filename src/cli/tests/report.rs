@@ -1,6 +1,6 @@
 //! Tests of `report`, with the journal of the tests of facts, whose runs are of 2026-W47.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use super::{
     facts::{exported, journal_with_facts},
@@ -48,13 +48,20 @@ async fn a_report_is_written_to_a_file_as_a_whole_in_the_form_of_its_ending() {
     let (journal, _) = journal_with_facts().await;
     let folder = folder();
     let out = folder.join("week.md");
-    fs::write(&out, "of last week").unwrap();
+    let (target, other) = (folder.join("target.md"), folder.join("other"));
+    fs::write(&target, "of last week").unwrap();
+    symlink(&target, &out).unwrap();
+    // A link that somebody has put in the place of the temporary file.
+    fs::write(&other, "kept").unwrap();
+    symlink(&other, folder.join(format!("target.md.{}.tmp", std::process::id()))).unwrap();
     let to_file = Report { out: Some(out.clone()), format: None, ..asked(Form::Html) };
     let answer = render(&Question::Report(to_file), &journal, NOON).await.unwrap();
     assert_eq!(answer.text, "");
     let printed = render(&Question::Report(asked(Form::Markdown)), &journal, NOON).await.unwrap();
     assert_eq!(fs::read_to_string(&out).unwrap(), printed.text);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+    assert_eq!(fs::read_to_string(&target).unwrap(), printed.text, "the link stays");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing else is left");
     fs::remove_dir_all(&folder).unwrap();
 }
 
