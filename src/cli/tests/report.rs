@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use super::{
-    facts::{exported, journal_with_facts},
+    facts::{exported, fill, journal_with_facts},
     *,
 };
 use crate::{
@@ -83,4 +83,36 @@ async fn a_week_without_facts_has_an_honest_report() {
     let question = Question::Report(asked(Form::Markdown));
     let text = render(&question, &journal, NOON).await.unwrap().text;
     assert!(text.starts_with("# Es ist noch nichts aufgezeichnet"), "{text}");
+}
+
+#[tokio::test]
+async fn the_steps_of_the_quoted_runs_of_a_journal_are_kept_and_an_export_pins_nothing() {
+    for is_export in [false, true] {
+        let folder = folder();
+        let journal = Journal::open(&folder).await.unwrap();
+        fill(&journal).await;
+        let steps = async || {
+            let mut kept = Vec::new();
+            for n in 1..=4 {
+                kept.push(journal.steps(id(n)).await.unwrap().len());
+            }
+            kept
+        };
+        for n in 1..=4 {
+            journal.append_step(id(n), 0, "{}", NOON).await.unwrap();
+        }
+        let facts = is_export.then(|| folder.join("facts.jsonl"));
+        if let Some(facts) = &facts {
+            fs::write(facts, exported(&journal).await).unwrap();
+        }
+        let question = Question::Report(Report { facts, ..asked(Form::Json) });
+        let mut output = Vec::new();
+        answer(&question, &folder, &mut output).await.unwrap();
+        assert!(output.starts_with(b"{"));
+        // All runs are old, and the pins are as old as this test.
+        while journal.prune(at(10 * 24 * 60 * 60), Timestamp::now()).await.unwrap() > 0 {}
+        assert_eq!(steps().await.iter().sum::<usize>(), usize::from(!is_export));
+        journal.close().await;
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -62,7 +62,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::{domain::Language, journal::PostState};
+    use crate::journal::PostState;
 
     #[test]
     fn the_files_are_the_texts_for_the_owner_only_and_replace_what_was_there() {
@@ -70,7 +70,6 @@ mod tests {
         let week: Week = "2026-W46".parse().unwrap();
         let mut report = StoredReport {
             week,
-            language: Language::German,
             written_at: jiff::Timestamp::UNIX_EPOCH,
             post: PostState::None,
             html: "<p>".into(),
