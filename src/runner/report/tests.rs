@@ -330,6 +330,6 @@ async fn facts_that_are_deleted_before_their_report_are_noticed() {
 #[tokio::test]
 async fn a_panic_of_the_work_is_an_error_of_the_report() {
     let panicked = blocking(|| panic!("as this test wants it")).await;
-    let error = panicked.map(|()| ()).map_err(ReportError::from).unwrap_err();
+    let error = panicked.map_err(ReportError::from).unwrap_err();
     assert_eq!(error.to_string(), "the work has panicked");
 }
