@@ -33,7 +33,7 @@ pub(crate) use arguments::{FrictionsCommand, OutboxCommand, Question, RunPrefix,
 pub use arguments::{Plan, Request, parse};
 pub use error::{CliError, EX_USAGE};
 
-use arguments::{Compare, Frictions, Refused, Report};
+use arguments::{Compare, Discarded, Frictions, Report};
 
 use crate::{
     config::LogFormat,
@@ -174,11 +174,11 @@ async fn render(query: &Question, journal: &Journal, now: Timestamp) -> Result<A
         Question::Outbox { command: Some(OutboxCommand::Retry) } => {
             undelivered::retry(journal, now).await?
         }
-        Question::Outbox { command: Some(OutboxCommand::Discard { what: Refused::Run(run) }) } => {
-            undelivered::discard(journal, &the_run(journal, run).await?).await?
-        }
         Question::Outbox {
-            command: Some(OutboxCommand::Discard { what: Refused::Report(week) }),
+            command: Some(OutboxCommand::Discard { what: Discarded::Run(run) }),
+        } => undelivered::discard(journal, &the_run(journal, run).await?).await?,
+        Question::Outbox {
+            command: Some(OutboxCommand::Discard { what: Discarded::Report(week) }),
         } => undelivered::discard_report(journal, *week).await?,
         Question::Frictions { asked, command: None } => {
             frictions::of_journal(journal, asked).await?

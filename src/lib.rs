@@ -7,8 +7,8 @@
 //! the rules for a change.
 //!
 //! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`] and [`statistics`]; then [`facts`]; then [`report`]; then
-//! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`] and
-//! [`version`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
+//! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`],
+//! [`version`] and [`whole_file`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
 
 #![allow(
     rustdoc::private_intra_doc_links,
@@ -44,3 +44,4 @@ pub mod signals;
 pub mod statistics;
 pub mod telemetry;
 pub mod version;
+mod whole_file;

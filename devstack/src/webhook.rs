@@ -54,14 +54,28 @@ async fn answer(Path(secret): Path<String>, headers: HeaderMap, body: Bytes) -> 
     if is_json && is_report(&body) { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
 }
 
-/// Whether a body has the three members and no other, and the text is the report's own sentence.
+/// Whether a body has the three members and no other, and the text is the report's own sentence, in which nothing acts
+/// in a chat.
 fn is_report(body: &Value) -> bool {
     let (text, report) = (&body["text"], &body["report"]);
     body.as_object().is_some_and(|members| members.len() == 3 && members.contains_key("link"))
         && body["link"].is_null()
         && report["schema"] == "report/v1"
-        && text.is_string()
-        && *text == report["sentence"]
+        && text
+            .as_str()
+            .zip(report["sentence"].as_str())
+            .is_some_and(|(text, sentence)| !is_active(text) && shown(text) == shown(sentence))
+}
+
+/// Whether a chat would call somebody or make a link.
+fn is_active(text: &str) -> bool {
+    let calls = text.split('@').skip(1).any(|name| name.starts_with(char::is_alphanumeric));
+    calls || ["<", ">", "](", "://"].iter().any(|active| text.contains(active))
+}
+
+/// What people see of a text.
+fn shown(text: &str) -> String {
+    text.replace('\u{200b}', "").replace('<', "‹").replace('>', "›")
 }
 
 #[cfg(test)]
@@ -74,8 +88,13 @@ mod tests {
     fn only_a_report_with_its_sentence_and_no_link_is_taken() {
         let report = json!({"schema": "report/v1", "sentence": "a"});
         assert!(is_report(&json!({"text": "a", "link": null, "report": report})));
+        let of_tools = json!({"schema": "report/v1", "sentence": "<@a> ://"});
+        let text = "‹@\u{200b}a› :\u{200b}//";
+        assert!(is_report(&json!({"text": text, "link": null, "report": of_tools})));
         for bad in [
             json!(null),
+            json!({"text": "<@a> ://", "link": null, "report": of_tools}),
+            json!({"text": "‹@a› :\u{200b}//", "link": null, "report": of_tools}),
             json!({"text": "a", "report": report}),
             json!({"text": "b", "link": null, "report": report}),
             json!({"text": "a", "link": "http://x", "report": report}),

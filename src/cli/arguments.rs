@@ -12,7 +12,7 @@ pub(crate) use facts::{FrictionsCommand, ImpossibleRange};
 
 use super::text::cell;
 use crate::{
-    domain::{RunIdError, Week},
+    domain::{NotAWeek, RunIdError, Week},
     version::VERSION_AND_COMMIT,
 };
 
@@ -144,7 +144,7 @@ pub enum OutboxCommand {
     /// Throw away what was refused for good of one run or of one week's report, where nothing can be repaired
     Discard {
         /// The run's id, or a beginning of it that no other run has; or a week, such as 2026-W46
-        what: Refused,
+        what: Discarded,
     },
 }
 
@@ -177,21 +177,27 @@ impl FromStr for RunPrefix {
     }
 }
 
-/// What was refused: rows of a run, or the report of a week.
+/// What is given up: rows of a run, or the report of a week.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum Discarded {
     /// Rows of a run.
     Run(RunPrefix),
     /// The report of this week.
     Report(Week),
 }
 
-impl FromStr for Refused {
-    type Err = RunIdError;
+/// The text names neither a run nor a week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the beginning of a run's id, or a week such as 2026-W46")]
+pub struct NeitherRunNorWeek;
 
-    fn from_str(text: &str) -> Result<Self, RunIdError> {
+impl FromStr for Discarded {
+    type Err = NeitherRunNorWeek;
+
+    fn from_str(text: &str) -> Result<Self, NeitherRunNorWeek> {
         // No run id has a W.
-        text.parse().map(Self::Report).or_else(|_| text.parse().map(Self::Run))
+        let run = || text.parse().map(Self::Run).map_err(|_: RunIdError| NeitherRunNorWeek);
+        text.parse().map(Self::Report).or_else(|_: NotAWeek| run())
     }
 }
 
@@ -260,8 +266,8 @@ mod tests {
             (&["runs", "show", "019a-b", "--full"], runs(20, runs_show)),
             (&["outbox"], outbox(None)),
             (&["outbox", "retry"], outbox(Some(OutboxCommand::Retry))),
-            (&["outbox", "discard", "019a-b"], outbox(discard(Refused::Run(run())))),
-            (&["outbox", "discard", "2026-W46"], outbox(discard(Refused::Report(week)))),
+            (&["outbox", "discard", "019a-b"], outbox(discard(Discarded::Run(run())))),
+            (&["outbox", "discard", "2026-W46"], outbox(discard(Discarded::Report(week)))),
         ] {
             assert_eq!(request(arguments), Ok(expected), "{arguments:?}");
         }
@@ -403,6 +409,10 @@ mod tests {
             (&["frictions", "--format", "html"], "[possible values: text, json]"),
             (&["report", "--format", "text"], "[possible values: html, md, json]"),
             (&["report", "--week", "46"], "expected a week such as 2026-W46"),
+            (
+                &["outbox", "discard", "2026-W54"],
+                "expected the beginning of a run's id, or a week such as 2026-W46",
+            ),
             (&["frictions", "mute", "F-AAAA"], "not provided: --until <DATE> --reason <TEXT>"),
         ] {
             let text = request(arguments).unwrap_err();

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::{Answer, arguments::Report, error::CliError, facts};
-use crate::{config::Config, facts::window::Builder, journal::Journal, report::Document};
+use crate::{
+    config::Config, facts::window::Builder, journal::Journal, report::Document, whole_file,
+};
 
 /// Longest wait for a journal that others are writing to, to pin runs in it.
 const PINNING: Duration = Duration::from_secs(2);
@@ -69,15 +71,5 @@ fn write_file(file: &Path, text: &str) -> io::Result<()> {
     }
     let mut name = OsString::from(file);
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside = Path::new(&name);
-    let written = File::create(beside).and_then(|mut beside| {
-        beside.write_all(text.as_bytes())?;
-        beside.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(beside, file));
-    if moved.is_err() {
-        // It may not even exist.
-        let _ = fs::remove_file(beside);
-    }
-    moved
+    whole_file::replace(file, Path::new(&name), 0o666, text)
 }

@@ -535,7 +535,7 @@ async fn the_outbox_lists_the_reports_that_the_webhook_has_not_taken() {
     journal.refuse_report(new, &format!("the webhook answered 410{ESCAPE}"), NOON).await.unwrap();
     insta::assert_snapshot!(rendered(&journal, OUTBOX).await);
     let discard = |week| {
-        let what = Refused::Report(week);
+        let what = Discarded::Report(week);
         Question::Outbox { command: Some(OutboxCommand::Discard { what }) }
     };
     let text = rendered(&journal, discard(old)).await;

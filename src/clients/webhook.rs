@@ -72,7 +72,7 @@ impl From<HttpError> for WebhookError {
 #[derive(Serialize)]
 struct Message<'r> {
     /// What a person must know, in one sentence.
-    text: &'r str,
+    text: String,
     /// Where the report can be read: there is no such page yet.
     link: Option<&'r str>,
     /// `report/v1`.
@@ -119,7 +119,15 @@ impl WebhookClient {
 fn message(report: &str) -> Option<String> {
     let Sentence { sentence } = serde_json::from_str(report).ok()?;
     let report = serde_json::from_str(report).ok()?;
-    serde_json::to_string(&Message { text: &sentence, link: None, report }).ok()
+    serde_json::to_string(&Message { text: chat_text(&sentence), link: None, report }).ok()
+}
+
+/// The sentence as a text that calls nobody and links to nothing in a chat. A chat acts on `<!channel>`, `@all` and links,
+/// and the sentence may have names and error texts of the product.
+fn chat_text(sentence: &str) -> String {
+    let inert =
+        [("<", "‹"), (">", "›"), ("@", "@\u{200b}"), ("](", "]\u{200b}("), ("://", ":\u{200b}//")];
+    inert.iter().fold(sentence.to_owned(), |text, (active, inert)| text.replace(active, inert))
 }
 
 #[cfg(test)]
@@ -131,6 +139,7 @@ mod tests {
         http::{HeaderMap, StatusCode, Uri},
         routing::post,
     };
+    use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -165,6 +174,21 @@ mod tests {
         for bad in ["", "{}", "[]", "{\"sentence\":1}"] {
             assert_eq!(message(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_text_calls_nobody_and_links_to_nothing() {
+        let report =
+            json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
+        let body: Value = serde_json::from_str(&message(&report.to_string()).unwrap()).unwrap();
+        let text = body["text"].as_str().unwrap();
+        assert_eq!(
+            text.replace('\u{200b}', "|"),
+            "‹!channel› ‹@|U1› @|all [a]|(b) ![a]|(b) ‹https:|//x|y› http:|//x"
+        );
+        assert_eq!(body["report"], report, "programs get the sentence as it is");
+        let harmless = "„todo.list“ (F-K3QA) hurts most: 3 of 5 runs, a@ or ] or :/";
+        assert_eq!(chat_text(harmless), harmless.replace('@', "@\u{200b}"));
     }
 
     #[tokio::test]

@@ -27,8 +27,6 @@ labels! {
 pub struct StoredReport {
     /// The week.
     pub week: Week,
-    /// The language of the texts.
-    pub language: Language,
     /// mana-auth's time when the report was written.
     pub written_at: Timestamp,
     /// How far the report was posted.
@@ -79,14 +77,14 @@ pub struct ReportPost {
 
 impl Journal {
     /// Stores a report and pins its runs, in one transaction. A report of the same week that is stored already stays as
-    /// it is. `now` is the time of the daemon's clock.
+    /// it is. `now` is the time of the daemon's clock. Returns whether the report is stored.
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub async fn store_report(&self, report: &NewReport<'_>, now: Timestamp) -> Result<()> {
+    pub async fn store_report(&self, report: &NewReport<'_>, now: Timestamp) -> Result<bool> {
         const STORE: &str = "INSERT INTO reports (week, language, written_at, post_state, attempts, tried_at, \
              next_try_at, html, markdown, json) VALUES ($1, $2, $3, $4, 0, $5, $5, $6, $7, $8) \
-             ON CONFLICT DO NOTHING";
+             ON CONFLICT DO NOTHING RETURNING week";
         let NewReport { week, language, written_at, html, markdown, json, is_posted, runs } =
             *report;
         let state = if is_posted { PostState::Waiting } else { PostState::None };
@@ -95,7 +93,7 @@ impl Journal {
         values.extend([html, markdown, json].map(text));
         let mut statements = vec![(STORE.into(), values)];
         statements.extend(pins(runs, now));
-        self.write_facts_alone("store a report", statements).await.map(drop)
+        Ok(!self.write_facts_alone("store a report", statements).await?.is_empty())
     }
 
     /// The report of a week.
@@ -126,6 +124,17 @@ impl Journal {
         Ok(!self.rows(READ, sql, vec![time(at)]).await?.is_empty())
     }
 
+    /// Whether a run has not ended, or owes its rating, whose facts will be of this time from `from` to before `to`, by
+    /// mana-auth's clock.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub(crate) async fn has_unfinished_runs(&self, from: Timestamp, to: Timestamp) -> Result<bool> {
+        let sql = "SELECT 1 FROM runs WHERE state IN ('running', 'rating_owed') \
+             AND COALESCE(server_time, server_at) >= $1 AND COALESCE(server_time, server_at) < $2 LIMIT 1";
+        Ok(!self.rows(READ, sql, vec![time(from), time(to)]).await?.is_empty())
+    }
+
     /// The earliest week whose report waits for the webhook and is due at `now`, or was tried in the future, because the
     /// clock was ahead then.
     ///
@@ -146,6 +155,23 @@ impl Journal {
         let sql = "SELECT week, post_state, attempts, next_try_at, reason FROM reports \
              WHERE post_state IN ('waiting', 'refused') ORDER BY post_state, week";
         self.report_posts(sql, vec![]).await
+    }
+
+    /// Takes the post of a report that is due at `now`, until `until`: it is due again then, if nobody notes what became
+    /// of it. Returns false if another daemon was faster, or the report need not be posted any more.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub(crate) async fn claim_report_post(
+        &self,
+        week: Week,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool> {
+        let sql = "UPDATE reports SET tried_at = $2, next_try_at = $3 WHERE week = $1 \
+             AND post_state = 'waiting' AND (next_try_at <= $2 OR tried_at > $2) RETURNING week";
+        let values = vec![text(week), time(now), time(until)];
+        Ok(!self.write(NOTE, vec![(sql.into(), values)]).await?.is_empty())
     }
 
     async fn report_posts(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<ReportPost>> {
@@ -269,10 +295,8 @@ fn post(row: &Row) -> std::result::Result<ReportPost, String> {
 }
 
 fn stored(row: &Row) -> std::result::Result<StoredReport, String> {
-    let language = row.text("language")?;
     Ok(StoredReport {
         week: week(row)?,
-        language: Language::parse(&language).ok_or_else(|| format!("the language {language:?}"))?,
         written_at: row.time("written_at").ok_or("there is no written_at")?,
         post: state(row)?,
         html: row.text("html")?,

@@ -1,6 +1,6 @@
 //! The state that all ticks and runs of this process share.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -44,6 +44,8 @@ pub(crate) struct Fleet {
     pub(super) halts: Halts,
     /// What the journal says of the last ticks.
     pub(super) absences: Absences,
+    /// Whether this process has made the facts that earlier versions did not make, or could not.
+    pub(super) has_made_missing_facts: AtomicBool,
     /// The client of Claude, or the environment variables that are not set and without which there are no
     /// ticks.
     pub model: Result<Arc<ClaudeClient>, Vec<&'static str>>,
@@ -98,6 +100,7 @@ impl Fleet {
             deployments,
             halts: Halts::after(last_tick.map(|(at, _)| at)),
             absences: Absences::in_zone(&journal, &time_zone, clock.now()).await,
+            has_made_missing_facts: AtomicBool::new(false),
             budget: Budget::load(&config.budget, &journal, clock.clone()).await?,
             control: Arc::new(control),
             holds: Holds::new(clock.clone(), tick.run_backoff, journal.held_back().await?),

@@ -3,15 +3,23 @@
 //! A report is a row of the journal, written in the transaction that pins the runs that it quotes. Its files are copies,
 //! and its post follows from the row. So a process that is killed at any point leaves each week with one report, which
 //! is posted until the webhook takes or refuses it.
+//!
+//! What is stored is not written again, so a report waits for the facts of its week: those that earlier versions of this
+//! program did not make, and for a while those of runs that have not ended.
 
 mod due;
 mod files;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::future::{OptionFuture, join};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Time};
 use tokio::{
+    runtime::Handle,
     task::{JoinError, spawn_blocking},
     time::sleep,
 };
@@ -19,14 +27,14 @@ use tokio::{
 use super::{delivery::pause_after, fleet::Fleet};
 use crate::{
     clients::webhook::{WebhookClient, WebhookError},
-    config::ReportAt,
-    domain::{Language, Week},
-    facts::window::{Builder, Days, ImpossibleWindow},
+    config::{Config, ReportAt},
+    domain::Week,
+    facts::window::{Days, ImpossibleWindow},
     http::{HttpClient, Retryable},
     journal::{JournalError, NewReport, ReportPost},
     report::{Document, Form},
 };
-use due::due_week;
+use due::{Due, age_of_facts, due_week};
 
 /// Pause between two looks whether a report is due, or has to be posted.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -34,6 +42,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause between two attempts to write a report.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+/// Longest time for which a report waits for runs of its week that have not ended.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2);
+/// How long a post is left to the daemon that has taken it: longer than an attempt takes.
+const CLAIM: SignedDuration = SignedDuration::from_secs(30);
 
 /// The report that the daemon writes every week.
 #[derive(Debug)]
@@ -53,6 +65,17 @@ enum ReportError {
     Files(#[from] io::Error),
     #[error("the work has panicked")]
     Panicked(#[from] JoinError),
+    #[error("the daemon stops")]
+    Stopping,
+}
+
+/// How far the daemon has got with the report of a week.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The week for which nothing is left to do.
+    done: Option<Week>,
+    /// The week whose report waits for runs that have not ended, and since when.
+    waiting: Option<(Week, Timestamp)>,
 }
 
 /// A report before it is stored.
@@ -73,6 +96,7 @@ impl WeeklyReport {
 
     /// Writes the reports that become due, and posts them, until a stop. A post never delays the writing of a report.
     pub(crate) async fn work(self) {
+        self.warn_of_short_retention();
         let posts = async {
             match &self.webhook {
                 Some(webhook) => self.post_reports(webhook).await,
@@ -86,15 +110,25 @@ impl WeeklyReport {
         self.fleet.shutdown.unless_stopping(join(posts, reports)).await;
     }
 
+    fn warn_of_short_retention(&self) {
+        if forgets_the_week(&self.fleet.config) {
+            tracing::warn!(
+                "FACTS_RETENTION_DAYS is so small that facts of the week are deleted before its report is written at REPORT_AT"
+            );
+        }
+    }
+
     /// Writes each report when it is due. What fails is tried again, first after a minute and at last every hour.
     async fn write_reports(&self, at: ReportAt) {
         let unwritten = &self.fleet.metrics.delivery.report_unwritten;
-        let (mut done, mut failures) = (None, 0);
+        let (mut progress, mut failures) = (Progress::default(), 0);
         loop {
-            let pause = match self.write_due(at, done).await {
-                Ok(week) => {
-                    unwritten.set(0.0);
-                    (done, failures) = (week, 0);
+            let pause = match self.write_due(at, &mut progress).await {
+                Ok(is_decided) => {
+                    if is_decided {
+                        unwritten.set(0.0);
+                        failures = 0;
+                    }
                     PERIOD
                 }
                 Err(error) => {
@@ -111,49 +145,77 @@ impl WeeklyReport {
         }
     }
 
-    /// Writes the report that is due, unless that is the one of the week `done`. Returns the week for which nothing is
-    /// left to do. A journal without facts from before the minute at which the report became due gets none: the runner
-    /// did not exist then.
-    async fn write_due(
-        &self,
-        at: ReportAt,
-        done: Option<Week>,
-    ) -> Result<Option<Week>, ReportError> {
+    /// Writes the report that is due. Returns whether none is left to be written now; false too while that is not known. A
+    /// journal without facts from before the minute at which the report became due gets none: the runner did not exist
+    /// then.
+    async fn write_due(&self, at: ReportAt, progress: &mut Progress) -> Result<bool, ReportError> {
         let Fleet { journal, config, metrics, .. } = &*self.fleet;
-        let Some(now) = self.now() else { return Ok(done) };
-        let due = due_week(now, at, &config.time_zone).filter(|due| Some(due.week) != done);
-        let Some(due) = due else { return Ok(done) };
+        let due = self.now().and_then(|now| Some((due_week(now, at, &config.time_zone)?, now)));
+        let Some((due, now)) = due else { return Ok(false) };
+        if progress.done == Some(due.week) {
+            return Ok(true);
+        }
         if journal.report(due.week).await?.is_none() {
             if !journal.has_facts_before(due.since).await? {
-                return Ok(Some(due.week));
+                return Ok(true);
             }
-            self.write(due.week, now).await?;
-            metrics.delivery.reports_written.inc();
-            tracing::info!(week = %due.week, "the report of the week is written");
+            if self.is_to_wait(due, now, &mut progress.waiting).await? {
+                return Ok(false);
+            }
+            if self.write(due.week, now).await? {
+                metrics.delivery.reports_written.inc();
+                tracing::info!(week = %due.week, "the report of the week is written");
+            }
         }
         self.write_missing_files(due.week).await?;
-        Ok(Some(due.week))
+        progress.done = Some(due.week);
+        Ok(true)
     }
 
-    /// A time that mana-auth's clock has passed. Without keys nobody asks for its time.
+    /// Whether the report is to wait for runs of its week that have not ended, or are not rated yet: their facts are written
+    /// with their end. A daemon that was down waits as long from its start on, because it continues such runs.
+    async fn is_to_wait(
+        &self,
+        due: Due,
+        now: Timestamp,
+        waiting: &mut Option<(Week, Timestamp)>,
+    ) -> Result<bool, JournalError> {
+        let Fleet { journal, config, .. } = &*self.fleet;
+        let begun = waiting.filter(|(week, _)| *week == due.week);
+        let (_, since) = *waiting.insert(begun.unwrap_or((due.week, now)));
+        let midnight = |day: jiff::civil::Date| {
+            config.time_zone.to_timestamp(day.to_datetime(Time::midnight())).ok()
+        };
+        let days =
+            midnight(due.week.monday()).zip(midnight(due.week.sunday().saturating_add(1.day())));
+        match days {
+            Some((from, to)) if now.duration_since(since) < LONGEST_WAIT => {
+                journal.has_unfinished_runs(from, to).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A time that mana-auth's clock has passed. Without keys nobody asks for its time. `None` too while facts are being made
+    /// that a report would lack.
     fn now(&self) -> Option<Timestamp> {
         let fleet = &self.fleet;
+        if !fleet.has_made_missing_facts.load(Ordering::Relaxed) {
+            return None;
+        }
         let is_asking = fleet.is_asking() && fleet.model.is_ok();
         fleet.server_time.passed(fleet.clock.now(), is_asking)
     }
 
-    /// Writes the report of a week to the journal.
-    async fn write(&self, week: Week, written_at: Timestamp) -> Result<(), ReportError> {
+    /// Writes the report of a week to the journal. Returns false if it was there already.
+    async fn write(&self, week: Week, written_at: Timestamp) -> Result<bool, ReportError> {
         let Fleet { journal, config, clock, .. } = &*self.fleet;
-        let language = config.report.language;
-        let days = Days::Between(week.monday(), week.sunday());
-        let facts = journal.facts_for(days).await?;
-        let Draft { html, markdown, json, runs } =
-            blocking(move || draft(facts, days, language)).await??;
+        let fleet = self.fleet.clone();
+        let Draft { html, markdown, json, runs } = blocking(move || fleet.draft(week)).await??;
         let runs: Vec<_> = runs.iter().map(|run| &**run).collect();
         let report = NewReport {
             week,
-            language,
+            language: config.report.language,
             written_at,
             html: &html,
             markdown: &markdown,
@@ -191,18 +253,30 @@ impl WeeklyReport {
 
     /// Posts the reports that wait for the webhook, until the future is dropped.
     async fn post_reports(&self, webhook: &WebhookClient) {
-        let Fleet { journal, clock, .. } = &*self.fleet;
         loop {
             // While the journal cannot be written, it could not be noted that the webhook has taken a report.
-            if journal.trouble().is_none()
-                && let Some(post) = logged(journal.due_report_post(clock.now()).await).flatten()
-                && let Some(Some(report)) = logged(journal.report(post.week).await)
-            {
-                let posted = webhook.post(&report.json).await;
-                logged(self.note_post(&post, posted).await);
+            if self.fleet.journal.trouble().is_none() {
+                logged(self.post_due(webhook).await);
             }
             sleep(PERIOD).await;
         }
+    }
+
+    /// Posts the first report that is due. Of several daemons one does.
+    async fn post_due(&self, webhook: &WebhookClient) -> Result<(), JournalError> {
+        let Fleet { journal, clock, .. } = &*self.fleet;
+        let now = clock.now();
+        let Some(post) = journal.due_report_post(now).await? else { return Ok(()) };
+        let until = now.checked_add(CLAIM).unwrap_or(Timestamp::MAX);
+        if !journal.claim_report_post(post.week, now, until).await? {
+            return Ok(());
+        }
+        let posted = match journal.report(post.week).await? {
+            Some(report) => webhook.post(&report.json).await,
+            // The row cannot be read. If it stayed due, no later report would be posted.
+            None => Err(WebhookError::NoReport),
+        };
+        self.note_post(&post, posted).await
     }
 
     async fn note_post(
@@ -234,7 +308,13 @@ impl WeeklyReport {
 
     /// Without REPORT_WEBHOOK_URL nothing that still waits is posted, now or later.
     async fn give_up_posts(&self) {
-        if let Some(reports @ 1..) = logged(self.fleet.journal.give_up_report_posts().await) {
+        let reports = loop {
+            match logged(self.fleet.journal.give_up_report_posts().await) {
+                Some(reports) => break reports,
+                None => sleep(PERIOD).await,
+            }
+        };
+        if reports > 0 {
             tracing::warn!(
                 reports,
                 "reports are not posted any more: REPORT_WEBHOOK_URL is not set"
@@ -244,6 +324,21 @@ impl WeeklyReport {
 }
 
 impl Fleet {
+    /// The report of a week. Reads the facts and computes on the calling thread, which must not be one of the runtime: a
+    /// large fleet takes seconds.
+    fn draft(&self, week: Week) -> Result<Draft, ReportError> {
+        let days = Days::Between(week.monday(), week.sunday());
+        let facts = self.shutdown.unless_stopping(self.journal.facts_for(days));
+        let facts = Handle::current().block_on(facts).ok_or(ReportError::Stopping)??;
+        let document = Document::new(&facts.finish(days)?, self.config.report.language);
+        Ok(Draft {
+            html: document.text(Form::Html),
+            markdown: document.text(Form::Markdown),
+            json: document.text(Form::Json),
+            runs: document.quoted_runs().into_iter().map(str::to_owned).collect(),
+        })
+    }
+
     /// Deletes the reports from before FACTS_RETENTION_DAYS with their files; `now` is mana-auth's time.
     pub(super) async fn delete_old_reports(
         &self,
@@ -264,15 +359,9 @@ impl Fleet {
     }
 }
 
-/// The report of these days in a language. Takes seconds for a large fleet.
-fn draft(facts: Builder, days: Days, language: Language) -> Result<Draft, ImpossibleWindow> {
-    let document = Document::new(&facts.finish(days)?, language);
-    Ok(Draft {
-        html: document.text(Form::Html),
-        markdown: document.text(Form::Markdown),
-        json: document.text(Form::Json),
-        runs: document.quoted_runs().into_iter().map(str::to_owned).collect(),
-    })
+/// Whether facts of a week are deleted before its report becomes due.
+fn forgets_the_week(config: &Config) -> bool {
+    config.report.at.is_some_and(|at| config.journal.facts_retention < age_of_facts(at))
 }
 
 /// Runs `work`, which computes for long or waits for a disk, on a thread of its own. A stop does not wait for it.

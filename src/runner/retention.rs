@@ -1,6 +1,9 @@
 //! Deletes the steps and the facts of old runs, and old reports, in small batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
@@ -23,7 +26,7 @@ impl Fleet {
         self.shutdown.every(PERIOD, || self.sweep()).await;
     }
 
-    async fn sweep(&self) {
+    pub(super) async fn sweep(&self) {
         let warn = |swept: Result<(), JournalError>| {
             if let Err(error) = swept {
                 tracing::warn!("{error}; tried again in an hour");
@@ -31,6 +34,7 @@ impl Fleet {
         };
         // First, because facts are made from steps. What fails keeps nothing else from being done.
         warn(self.make_missing_facts().await);
+        self.has_made_missing_facts.store(true, Ordering::Relaxed);
         warn(self.delete_old_steps().await);
         warn(self.delete_old_facts().await);
     }

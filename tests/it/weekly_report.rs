@@ -74,8 +74,15 @@ async fn assert_files(folder: &Path, report: &StoredReport) {
 
 /// Runs the command line on the journal of the daemon.
 async fn ask(peers: &Devstack, arguments: &[&str]) -> String {
+    ask_with(peers, None, arguments).await
+}
+
+/// Like [`ask`], with REPORT_LANG.
+async fn ask_with(peers: &Devstack, language: Option<&str>, arguments: &[&str]) -> String {
     let data_dir = ("RUNNER_DATA_DIR".into(), peers.data_folder().into());
-    let Finished { code, stdout, stderr } = finish([data_dir], arguments).await;
+    let language = language.map(|language| ("REPORT_LANG".into(), language.into()));
+    let vars = [data_dir].into_iter().chain(language);
+    let Finished { code, stdout, stderr } = finish(vars, arguments).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
     stdout
 }
@@ -137,15 +144,16 @@ async fn a_week_that_is_over_is_reported_once_whatever_happens_to_webhook_and_da
     assert!(metrics.contains("\nmana_persona_runner_reports_written_total 1\n"), "{metrics}");
     assert!(metrics.contains("\nmana_persona_runner_report_unwritten 0\n"), "{metrics}");
 
-    // What waits goes to the URL that is set now.
+    // What waits goes to the URL that is set now, at once if a person asks for that.
     end(daemon, "KILL").await;
+    assert!(ask(&peers, &["outbox", "retry"]).await.starts_with("1 report marked"));
     answer.cancel();
     fs::remove_file(folder.join("reports/2026-W11.html")).unwrap();
     let daemon = Daemon::start(&peers, &vars(&another)).await;
     posted(&folder, first, PostState::Delivered).await;
     assert_eq!(another.weeks(), ["2026-03-09"]);
     let body = another.served.recorder.all()[0].json();
-    assert_eq!((&body["report"], &body["text"]), (&of_report, &of_report["sentence"]));
+    assert_eq!(body["report"], of_report);
     assert_eq!(webhook.weeks(), ["2026-03-09", "2026-03-09"]);
     let page = folder.join("reports/2026-W11.html");
     patiently("the file", async {
@@ -155,6 +163,20 @@ async fn a_week_that_is_over_is_reported_once_whatever_happens_to_webhook_and_da
     })
     .await;
     assert_files(&folder, &report).await;
+
+    // The command asks for the same week in the language of REPORT_LANG, which is German by default.
+    let sentence = async |language| {
+        let arguments = ["report", "--week", "2026-W11", "--format", "json"];
+        let report: Value =
+            serde_json::from_str(&ask_with(&peers, language, &arguments).await).unwrap();
+        report["sentence"].clone()
+    };
+    assert_eq!(sentence(Some("en")).await, of_report["sentence"]);
+    let german = sentence(None).await;
+    assert_ne!(german, of_report["sentence"]);
+    for language in ["de", "fr"] {
+        assert_eq!(sentence(Some(language)).await, german, "{language}");
+    }
     end(daemon, "TERM").await;
 
     // Three weeks later only the newest one is made up for. The webhook refuses it.

@@ -43,17 +43,23 @@ pub(super) fn failure(at: Timestamp) -> RunFacts {
 /// A journal with four runs on two days, and the id of their issue.
 pub(super) async fn journal_with_facts() -> (Journal, String) {
     let journal = Journal::in_memory().await.unwrap();
+    let issue = fill(&journal).await;
+    (journal, issue)
+}
+
+/// Writes four runs on two days to a journal. Returns the id of their issue.
+pub(super) async fn fill(journal: &Journal) -> String {
     for (n, name, day) in [(1, "anna", 0), (2, "ben", 0), (3, "anna", 1), (4, "ben", 1)] {
         let now = at(day * DAY + u64::from(n) * 60);
-        let run = begin(&journal, n, name, 1, now).await;
+        let run = begin(journal, n, name, 1, now).await;
         let end = EndedRun { facts: failure(now), ..ended(RunState::Finished, "done") };
         journal.end_run(run, &end, &[], now + Duration::from_secs(30)).await.unwrap();
     }
-    let issue = lines(&journal).await.into_iter().find_map(|line| match line {
+    let issue = lines(journal).await.into_iter().find_map(|line| match line {
         Line::Issue(issue) => Some(issue.id),
         _ => None,
     });
-    (journal, issue.unwrap())
+    issue.unwrap()
 }
 
 pub(super) async fn exported(journal: &Journal) -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! Tests of `report`, with the journal of the tests of facts, whose runs are of 2026-W47.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use super::{
-    facts::{exported, journal_with_facts},
+    facts::{exported, fill, journal_with_facts},
     *,
 };
 use crate::{
@@ -48,13 +48,20 @@ async fn a_report_is_written_to_a_file_as_a_whole_in_the_form_of_its_ending() {
     let (journal, _) = journal_with_facts().await;
     let folder = folder();
     let out = folder.join("week.md");
-    fs::write(&out, "of last week").unwrap();
+    let (target, other) = (folder.join("target.md"), folder.join("other"));
+    fs::write(&target, "of last week").unwrap();
+    symlink(&target, &out).unwrap();
+    // A link that somebody has put in the place of the temporary file.
+    fs::write(&other, "kept").unwrap();
+    symlink(&other, folder.join(format!("target.md.{}.tmp", std::process::id()))).unwrap();
     let to_file = Report { out: Some(out.clone()), format: None, ..asked(Form::Html) };
     let answer = render(&Question::Report(to_file), &journal, NOON).await.unwrap();
     assert_eq!(answer.text, "");
     let printed = render(&Question::Report(asked(Form::Markdown)), &journal, NOON).await.unwrap();
     assert_eq!(fs::read_to_string(&out).unwrap(), printed.text);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+    assert_eq!(fs::read_to_string(&target).unwrap(), printed.text, "the link stays");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing else is left");
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -76,4 +83,36 @@ async fn a_week_without_facts_has_an_honest_report() {
     let question = Question::Report(asked(Form::Markdown));
     let text = render(&question, &journal, NOON).await.unwrap().text;
     assert!(text.starts_with("# Es ist noch nichts aufgezeichnet"), "{text}");
+}
+
+#[tokio::test]
+async fn the_steps_of_the_quoted_runs_of_a_journal_are_kept_and_an_export_pins_nothing() {
+    for is_export in [false, true] {
+        let folder = folder();
+        let journal = Journal::open(&folder).await.unwrap();
+        fill(&journal).await;
+        let steps = async || {
+            let mut kept = Vec::new();
+            for n in 1..=4 {
+                kept.push(journal.steps(id(n)).await.unwrap().len());
+            }
+            kept
+        };
+        for n in 1..=4 {
+            journal.append_step(id(n), 0, "{}", NOON).await.unwrap();
+        }
+        let facts = is_export.then(|| folder.join("facts.jsonl"));
+        if let Some(facts) = &facts {
+            fs::write(facts, exported(&journal).await).unwrap();
+        }
+        let question = Question::Report(Report { facts, ..asked(Form::Json) });
+        let mut output = Vec::new();
+        answer(&question, &folder, &mut output).await.unwrap();
+        assert!(output.starts_with(b"{"));
+        // All runs are old, and the pins are as old as this test.
+        while journal.prune(at(10 * 24 * 60 * 60), Timestamp::now()).await.unwrap() > 0 {}
+        assert_eq!(steps().await.iter().sum::<usize>(), usize::from(!is_export));
+        journal.close().await;
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -12,7 +12,7 @@ fn the(week: &str) -> Week {
     week.parse().unwrap()
 }
 
-async fn store(journal: &Journal, week: &str, written_at: Timestamp, is_posted: bool) {
+async fn store(journal: &Journal, week: &str, written_at: Timestamp, is_posted: bool) -> bool {
     let report = NewReport {
         week: the(week),
         language: Language::English,
@@ -23,7 +23,7 @@ async fn store(journal: &Journal, week: &str, written_at: Timestamp, is_posted: 
         is_posted,
         runs: &[],
     };
-    journal.store_report(&report, NOON).await.unwrap();
+    journal.store_report(&report, NOON).await.unwrap()
 }
 
 async fn state_of(journal: &Journal, week: &str) -> PostState {
@@ -48,12 +48,11 @@ async fn the_first_report_of_a_week_stays_and_its_runs_are_pinned_with_it() {
         is_posted: false,
         runs: &[&run],
     };
-    journal.store_report(&first, NOON).await.unwrap();
-    store(&journal, "2026-W46", NOON + HOUR, true).await;
+    assert!(journal.store_report(&first, NOON).await.unwrap());
+    assert!(!store(&journal, "2026-W46", NOON + HOUR, true).await);
     store(&journal, "2026-W47", NOON, true).await;
     let stored = StoredReport {
         week: the("2026-W46"),
-        language: Language::German,
         written_at: NOON,
         post: PostState::None,
         html: "a".into(),
@@ -94,6 +93,39 @@ async fn a_report_is_due_until_it_is_taken_or_refused_and_after_a_failure_when_i
     assert_eq!(state_of(&journal, "2026-W46").await, PostState::Delivered);
     assert_eq!(journal.retry_reports(NOON).await.unwrap(), 0);
     assert!(journal.kept_report_posts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_post_is_taken_by_one_daemon_and_due_again_if_that_one_is_killed() {
+    let journal = Journal::in_memory().await.unwrap();
+    store(&journal, "2026-W46", NOON, true).await;
+    let week = the("2026-W46");
+    let claim = |now| journal.claim_report_post(week, now, now + HOUR);
+    assert!(claim(NOON).await.unwrap());
+    assert!(!claim(NOON).await.unwrap() && !is_due(&journal, NOON).await);
+    assert!(is_due(&journal, NOON + HOUR).await && claim(NOON + HOUR).await.unwrap());
+    assert!(claim(NOON).await.unwrap(), "the clock was ahead");
+    journal.confirm_report(week, NOON).await.unwrap();
+    assert!(!claim(NOON + HOUR * 9).await.unwrap());
+    assert_eq!(state_of(&journal, "2026-W46").await, PostState::Delivered);
+}
+
+#[tokio::test]
+async fn a_run_of_the_time_is_unfinished_until_it_is_rated() {
+    let journal = Journal::in_memory().await.unwrap();
+    let is = |from, to| journal.has_unfinished_runs(from, to);
+    assert!(!is(NOON, NOON + HOUR).await.unwrap());
+    begin(&journal, "anna", "s", NOON).await;
+    for (state, is_so) in [("running", true), ("rating_owed", true), ("finished", false)] {
+        journal.spoil(format!("UPDATE runs SET state = '{state}'")).await;
+        assert_eq!(is(NOON, NOON + HOUR).await.unwrap(), is_so, "{state}");
+        assert!(
+            !is(NOON - HOUR, NOON).await.unwrap()
+                && !is(NOON + HOUR, NOON + HOUR * 2).await.unwrap()
+        );
+    }
+    journal.spoil("UPDATE runs SET state = 'running', server_time = server_at - 3600000").await;
+    assert!(is(NOON - HOUR, NOON).await.unwrap(), "its day is that of the list of due personas");
 }
 
 #[tokio::test]
@@ -145,11 +177,15 @@ async fn a_tick_or_a_run_with_facts_is_a_fact_from_before() {
 #[tokio::test]
 async fn a_row_that_another_program_has_spoiled_is_passed_over() {
     let journal = Journal::in_memory().await.unwrap();
+    store(&journal, "2026-W44", NOON, true).await;
+    journal.spoil("UPDATE reports SET language = 'fr'").await;
+    assert_eq!(state_of(&journal, "2026-W44").await, PostState::Waiting, "the texts are there");
+    journal.confirm_report(the("2026-W44"), NOON).await.unwrap();
     store(&journal, "2026-W45", NOON, true).await;
     store(&journal, "2026-W46", NOON, true).await;
     journal
         .spoil("UPDATE reports SET week = 'soon', language = 'fr' WHERE week = '2026-W45'")
         .await;
-    assert_eq!(journal.weeks_with_reports().await.unwrap(), [the("2026-W46")]);
+    assert_eq!(journal.weeks_with_reports().await.unwrap(), ["2026-W46", "2026-W44"].map(the));
     assert_eq!(journal.kept_report_posts().await.unwrap().len(), 1);
 }

@@ -1,5 +1,7 @@
 //! Which week's report is due.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
 use crate::{config::ReportAt, domain::Week};
@@ -28,9 +30,18 @@ pub(super) fn due_week(now: Timestamp, at: ReportAt, zone: &TimeZone) -> Option<
     })
 }
 
+/// The age, in whole days, that the first facts of a week have when its report becomes due at the minute `at`.
+pub(super) fn age_of_facts(at: ReportAt) -> Duration {
+    let since_monday = at.weekday.to_monday_zero_offset().unsigned_abs();
+    Duration::from_hours(24 * (8 + u64::from(since_monday)))
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, civil::DateTime};
+    use jiff::{
+        SignedDuration,
+        civil::{DateTime, Time},
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -94,6 +105,15 @@ mod tests {
         assert_eq!(week("Europe/Berlin").to_string(), "2026-W45");
     }
 
+    #[test]
+    fn the_first_facts_of_a_week_are_eight_to_fourteen_days_old() {
+        for (at, days) in [("mon 00:00", 8), ("mon 06:00", 8), ("tue 23:59", 9), ("sun 20:00", 14)]
+        {
+            let age = age_of_facts(at.parse().unwrap());
+            assert_eq!(age, Duration::from_hours(24 * days), "{at}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_week_is_over_on_a_monday_and_the_next_minute_is_a_week_away(
@@ -108,6 +128,8 @@ mod tests {
             prop_assert!(due.since <= now);
             prop_assert!(due.week.sunday() < zone.to_datetime(due.since).date());
             prop_assert!(now.duration_since(due.since) < SignedDuration::from_hours(7 * 24 + 1));
+            let monday = zone.to_timestamp(due.week.monday().to_datetime(Time::midnight())).unwrap();
+            prop_assert!(due.since.duration_since(monday).unsigned_abs() <= age_of_facts(at));
             prop_assert_eq!(due_week(due.since, at, &zone), Some(due));
         }
     }

@@ -2,9 +2,9 @@
 //! are copies for people; the journal has the reports.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     domain::{Label, Week},
     journal::StoredReport,
     report::Form,
+    whole_file,
 };
 
 /// The folder of the reports, in the journal's folder.
@@ -21,9 +22,10 @@ fn path(folder: &Path, week: Week, form: Form) -> PathBuf {
     folder.join(FOLDER).join(format!("{week}.{}", form.as_str()))
 }
 
-/// Whether one of the three files of a week is missing.
+/// Whether one of the three files of a week is missing or empty.
 pub(super) fn is_missing(folder: &Path, week: Week) -> bool {
-    Form::ALL.iter().any(|form| !path(folder, week, *form).exists())
+    let is_there = |form| fs::metadata(path(folder, week, form)).is_ok_and(|file| file.len() > 0);
+    !Form::ALL.iter().all(|form| is_there(*form))
 }
 
 /// Writes the three files of a report, for the owner only. Each of them replaces the earlier one as a whole.
@@ -41,18 +43,10 @@ pub(super) fn write(folder: &Path, report: &StoredReport) -> io::Result<()> {
             Form::Markdown => &report.markdown,
             Form::Json => &report.json,
         };
-        replace(&path(folder, report.week, *form), text)?;
+        let file = path(folder, report.week, *form);
+        whole_file::replace(&file, &file.with_added_extension("tmp"), 0o600, text)?;
     }
     Ok(())
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_added_extension("tmp");
-    removed(&beside)?;
-    // `create_new` follows no link.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&beside, path)
 }
 
 /// Deletes the files of a week.
@@ -60,14 +54,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// If there is one that cannot be deleted.
 pub(super) fn delete(folder: &Path, week: Week) -> io::Result<()> {
-    Form::ALL.iter().try_for_each(|form| removed(&path(folder, week, *form)))
-}
-
-fn removed(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Form::ALL.iter().try_for_each(|form| whole_file::remove(&path(folder, week, *form)))
 }
 
 #[cfg(test)]
@@ -75,7 +62,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::{domain::Language, journal::PostState};
+    use crate::journal::PostState;
 
     #[test]
     fn the_files_are_the_texts_for_the_owner_only_and_replace_what_was_there() {
@@ -83,7 +70,6 @@ mod tests {
         let week: Week = "2026-W46".parse().unwrap();
         let mut report = StoredReport {
             week,
-            language: Language::German,
             written_at: jiff::Timestamp::UNIX_EPOCH,
             post: PostState::None,
             html: "<p>".into(),
@@ -93,6 +79,8 @@ mod tests {
         assert!(is_missing(&folder, week));
         write(&folder, &report).unwrap();
         assert!(!is_missing(&folder, week));
+        fs::write(path(&folder, week, Form::Json), "").unwrap();
+        assert!(is_missing(&folder, week), "one is empty");
         let kept = folder.join("kept");
         fs::write(&kept, "kept").unwrap();
         let page = path(&folder, week, Form::Html);
