@@ -77,8 +77,9 @@ impl World {
         for (call, number) in calls.into_iter().zip(1..) {
             let module =
                 modules.entry(call.module.clone()).or_insert_with(|| module(&id, &call.module));
-            module.failed += u32::from(!call.ok);
-            module.dead_end = !call.ok;
+            let is_pain = call.cause.is_some_and(Cause::is_pain);
+            module.failed += u32::from(is_pain);
+            module.dead_end = is_pain || module.dead_end && !call.ok;
             let at = at + SignedDuration::from_secs(i64::from(number));
             self.others.push(Line::Call(Call { run: id.clone(), number, at, ..call }));
         }

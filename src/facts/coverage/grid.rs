@@ -58,14 +58,21 @@ pub struct DayCounts {
 }
 
 impl Coverage {
-    /// Whether any day of any persona has this status.
-    pub fn has(&self, status: DayStatus) -> bool {
+    /// How many days of all personas have each status, without zeros.
+    pub(in crate::facts) fn totals(&self) -> BTreeMap<DayStatus, u32> {
+        let mut totals = BTreeMap::new();
+        let mut add = |status, count| *totals.entry(status).or_default() += count;
         match self {
             Self::Personas(rows) => {
-                rows.iter().flat_map(|row| &row.days).any(|day| day.status == status)
+                rows.iter().flat_map(|row| &row.days).for_each(|day| add(day.status, 1));
             }
-            Self::Counts(days) => days.iter().any(|day| day.counts.contains_key(status.as_str())),
+            Self::Counts(days) => {
+                let counts = days.iter().flat_map(|day| &day.counts);
+                let known = counts.filter_map(|(word, n)| Some((DayStatus::parse(word)?, *n)));
+                known.for_each(|(status, count)| add(status, count));
+            }
         }
+        totals
     }
 }
 

@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Fewer runs say too little.
-const RUNS: u32 = 5;
+pub(in crate::facts) const FEWEST_RUNS: u32 = 5;
 /// Fewer personas say too little.
-const PERSONAS: usize = 2;
+pub(in crate::facts) const FEWEST_PERSONAS: usize = 2;
 
 labels! {
     /// What is known about a module.
@@ -77,6 +77,7 @@ pub enum Subject {
 pub struct Tested {
     modules: BTreeMap<String, Use>,
     tools: BTreeMap<String, Use>,
+    is_catalog_known: bool,
 }
 
 /// How a module or a tool was used.
@@ -94,7 +95,9 @@ impl Use {
         match self.runs {
             0 if self.is_offered => Some(WhyNotTested::Unused),
             0 => Some(WhyNotTested::NotOffered),
-            runs if runs < RUNS || self.personas.len() < PERSONAS => Some(WhyNotTested::TooFew),
+            runs if runs < FEWEST_RUNS || self.personas.len() < FEWEST_PERSONAS => {
+                Some(WhyNotTested::TooFew)
+            }
             _ => None,
         }
     }
@@ -113,6 +116,7 @@ impl Use {
 impl Tested {
     /// Adds the tools that runs of the window were offered, and those that were hidden from them.
     pub fn catalog(&mut self, catalog: &line::Catalog) {
+        self.is_catalog_known = true;
         let offered = catalog.tools.iter().map(|tool| (&tool.name, true));
         let hidden = catalog.hidden.iter().map(|name| (name, false));
         for (name, is_offered) in offered.chain(hidden) {
@@ -137,6 +141,11 @@ impl Tested {
     /// Adds a run of `persona` (the caller's number) that was exposed to the tool.
     pub fn used_tool(&mut self, tool: &str, persona: u32) {
         self.tools.entry(tool.to_owned()).or_default().add(persona);
+    }
+
+    /// Whether any list of tools was added.
+    pub fn is_catalog_known(&self) -> bool {
+        self.is_catalog_known
     }
 
     /// The status of each module, by name.

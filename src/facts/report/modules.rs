@@ -5,11 +5,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past};
+use super::{
+    Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past,
+    reliability::why_unrated,
+};
 use crate::{
     facts::{
         compare::{seed, strata},
-        coverage::{ModuleStatus, NotTested, Tested},
+        coverage::{ModuleStatus, Tested},
         digits,
         frictions::Quote,
         share::{Share, Tally},
@@ -19,11 +22,14 @@ use crate::{
     statistics::{Histogram, Stratum, difference, interval},
 };
 
-/// The modules by name, and what nobody tested.
-pub(super) fn modules(window: &Window) -> (Vec<ModuleReport>, Vec<NotTested>) {
-    let tested = tested(window);
+/// The modules by name. None of them quotes a persona of `quoted`.
+pub(super) fn modules(
+    window: &Window,
+    tested: &Tested,
+    quoted: BTreeSet<u32>,
+) -> Vec<ModuleReport> {
     let uses = Uses::of(window);
-    let mut quoted = BTreeSet::new();
+    let mut quotes = quotes(window, quoted);
     let module = |(name, status): (&str, ModuleStatus)| {
         let rows = window.name(name).and_then(|name| uses.modules.get(&name));
         let rows = rows.map(Vec::as_slice).unwrap_or_default();
@@ -37,16 +43,17 @@ pub(super) fn modules(window: &Window) -> (Vec<ModuleReport>, Vec<NotTested>) {
             runs: within.len() as u32,
             rating: is_rated.then(|| rating(window, rows)).flatten(),
             friction: status.is_tested().then(|| uses.friction(window, name)).flatten(),
-            quote: quote(window, &within, &mut quoted),
+            quote: window.name(name).and_then(|name| quotes.remove(&name)),
             ungrounded: rated.filter(|row| !row.grounded).count() as u32,
+            unrated: why_unrated(within.iter().copied()),
             trend: rating_trend(window, if is_rated { rows } else { &[] }),
         }
     };
-    (tested.modules().map(module).collect(), tested.not_tested())
+    tested.modules().map(module).collect()
 }
 
 /// Everything that was offered, liked or used.
-fn tested(window: &Window) -> Tested {
+pub(super) fn tested(window: &Window) -> Tested {
     let mut tested = Tested::default();
     let runs: Vec<_> = window.runs_within().collect();
     let offered = runs.iter().filter_map(|run| catalog_of(window, *run));
@@ -155,24 +162,35 @@ fn delta(strata: &[Stratum], seed: u64) -> Option<Delta> {
     })
 }
 
-/// The notes of the lowest grounded rating; of several, the newest. Quotes no persona of `quoted`, and adds the one it
-/// quotes.
-fn quote(window: &Window, rows: &[&ModuleUse], quoted: &mut BTreeSet<u32>) -> Option<Quote> {
-    let candidates = rows.iter().filter(|row| row.grounded && row.rating.is_some());
-    let candidates = candidates.filter(|row| !quoted.contains(&window.run(row.run).persona));
-    let with_notes = candidates.filter_map(|row| Some((row, row.notes?)));
-    let (row, notes) = with_notes.min_by_key(|(row, _)| (row.rating, Reverse(row.run)))?;
-    let persona = window.run(row.run).persona;
-    quoted.insert(persona);
+/// The notes of grounded ratings, one of each module. A persona of `quoted` is not quoted, and each other one once: for
+/// its lowest ratings first, of several as low for the newest.
+fn quotes(window: &Window, mut quoted: BTreeSet<u32>) -> BTreeMap<Name, Quote> {
+    let rows = window.modules().all().iter();
+    let rated = rows.filter(|row| window.contains(row.run) && row.grounded);
+    let mut candidates: Vec<_> =
+        rated.filter_map(|row| Some((row.rating?, row, row.notes?))).collect();
+    candidates.sort_by_key(|(rating, row, _)| (*rating, Reverse(row.run), window.text(row.module)));
+    let mut quotes = BTreeMap::new();
+    for (_, row, notes) in candidates {
+        let persona = window.run(row.run).persona;
+        if !quotes.contains_key(&row.module) && quoted.insert(persona) {
+            quotes.insert(row.module, quote(window, row, notes));
+        }
+    }
+    quotes
+}
+
+fn quote(window: &Window, row: &ModuleUse, notes: Name) -> Quote {
+    let run = window.run(row.run);
     // Nobody can look at a call that is no longer kept.
     let is_kept = !window.calls().of(row.run).is_empty();
-    Some(Quote {
-        persona: window.personas()[persona as usize].label.clone(),
+    Quote {
+        persona: window.personas()[run.persona as usize].label.clone(),
         text: window.text(notes).to_owned(),
-        run: window.text(window.run(row.run).id).to_owned(),
+        run: window.text(run.id).to_owned(),
         call: row.calls.first().copied().filter(|_| is_kept),
-        at: window.run(row.run).at,
-    })
+        at: run.at,
+    }
 }
 
 /// The mean of the grounded ratings of each day.

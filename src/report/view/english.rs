@@ -122,12 +122,22 @@ impl Words for English {
                 };
                 format!("{what}: {}{since}{others}", self.counts(personas, runs))
             }
-            Told::NothingRaised { runs, personas, untested } => {
-                let seen = format!(
-                    "Nothing stood out in {} of {}",
+            Told::NothingRaised { runs, personas, resolved, muted, failed, untested } => {
+                let mut seen = format!(
+                    "No detector raised anything in {} of {}",
                     self.counted(runs, RUNS),
                     self.counted(personas, PERSONAS)
                 );
+                let known = [(resolved, "what is resolved"), (muted, "what is muted")];
+                let known = known.into_iter().filter(|(count, _)| *count > 0);
+                let known: Vec<_> =
+                    known.map(|(count, what)| format!("{what} ({})", self.number(count))).collect();
+                if !known.is_empty() {
+                    seen.push_str(&format!(", apart from {}", known.join(" and ")));
+                }
+                if failed.n > 0 {
+                    seen.push_str(&format!("; {} failed", self.of(failed, CALLS)));
+                }
                 match untested.n {
                     0 => format!("{seen}; what nobody used is not checked"),
                     n => format!(
@@ -239,6 +249,10 @@ impl Words for English {
         format!("first {first}; last {last}")
     }
 
+    fn seen_in_window(&self, first: &str, last: &str) -> String {
+        format!("in these days first {first}; last {last}")
+    }
+
     fn with_build(&self, at: &str, build: &str) -> String {
         format!("{at} with {build}")
     }
@@ -250,6 +264,11 @@ impl Words for English {
     fn hits_by_day(&self, runs: u64, days: u64) -> String {
         let days = self.counted(days, ["day", "days"]);
         format!("{} had it, on {days} of the last 28", self.counted(runs, RUNS))
+    }
+
+    fn hits_by_day_of_window(&self, runs: u64, days: u64) -> String {
+        let days = self.counted(days, ["day", "days"]);
+        format!("{} had it, on {days} of this period", self.counted(runs, RUNS))
     }
 
     fn not_shown(&self, count: u64, names: &str) -> String {

@@ -126,12 +126,23 @@ impl Words for German {
                 };
                 format!("{what}: {}{since}{others}", self.counts(personas, runs))
             }
-            Told::NothingRaised { runs, personas, untested } => {
-                let seen = format!(
-                    "Nichts fiel auf in {} von {}",
+            Told::NothingRaised { runs, personas, resolved, muted, failed, untested } => {
+                let mut seen = format!(
+                    "Kein Detektor schlug an in {} von {}",
                     self.counted(runs, OF_RUNS),
                     self.counted(personas, PERSONAS)
                 );
+                let known = [(resolved, "Behobenem"), (muted, "stumm Geschaltetem")];
+                let known = known.into_iter().filter(|(count, _)| *count > 0);
+                let known: Vec<_> =
+                    known.map(|(count, what)| format!("{what} ({})", self.number(count))).collect();
+                if !known.is_empty() {
+                    seen.push_str(&format!(", außer bei {}", known.join(" und ")));
+                }
+                if failed.n > 0 {
+                    let verb = if failed.n == 1 { "scheiterte" } else { "scheiterten" };
+                    seen.push_str(&format!("; {} {verb}", self.of(failed, CALLS)));
+                }
                 match untested.n {
                     0 => format!("{seen}; was niemand benutzt hat, ist nicht geprüft"),
                     1 => format!(
@@ -248,6 +259,10 @@ impl Words for German {
         format!("zuerst {first}; zuletzt {last}")
     }
 
+    fn seen_in_window(&self, first: &str, last: &str) -> String {
+        format!("in diesen Tagen zuerst {first}; zuletzt {last}")
+    }
+
     fn with_build(&self, at: &str, build: &str) -> String {
         format!("{at} mit {build}")
     }
@@ -259,6 +274,11 @@ impl Words for German {
     fn hits_by_day(&self, runs: u64, days: u64) -> String {
         let days = self.counted(days, ["Tag", "Tagen"]);
         format!("{} damit an {days} der letzten 28 Tage", self.counted(runs, RUNS))
+    }
+
+    fn hits_by_day_of_window(&self, runs: u64, days: u64) -> String {
+        let days = self.counted(days, ["Tag", "Tagen"]);
+        format!("{} damit an {days} dieses Zeitraums", self.counted(runs, RUNS))
     }
 
     fn not_shown(&self, count: u64, names: &str) -> String {

@@ -1,7 +1,5 @@
 //! What stands at the top: the title, the first sentence, and who ran.
 
-use std::collections::BTreeMap;
-
 use jiff::{Timestamp, civil::Date};
 
 use super::{
@@ -9,10 +7,9 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    domain::{Label, Week},
+    domain::Week,
     facts::{
-        coverage::{Coverage, DayStatus},
-        report::{Headline, Outage},
+        report::{Headline, Idle, Outage},
         state::State,
     },
 };
@@ -44,14 +41,12 @@ impl Writer<'_> {
         let (runs, personas) = (fleet.runs as u64, fleet.personas as u64);
         match self.report.headline {
             Headline::NoFacts => Told::NoFacts,
-            Headline::NobodyRan { why } => {
-                let known = why.map(|why| self.words.not_run(why));
-                match known {
-                    Some(why) => {
-                        Told::NobodyRan { why: Some(why), is_only: fleet.not_run.len() == 1 }
-                    }
-                    None => self.idle_days(),
-                }
+            Headline::NobodyRan { why, is_only } => {
+                let why = why.map(|why| match why {
+                    Idle::Absent(why) => self.words.not_run(why),
+                    Idle::Days(status) => self.words.day(status),
+                });
+                Told::NobodyRan { why, is_only }
             }
             Headline::LockedOut { runs: out } => {
                 Told::LockedOut { runs: Part { n: out as u64, of: runs } }
@@ -73,7 +68,7 @@ impl Writer<'_> {
                         of: friction.personas_exposed as u64,
                     },
                     runs: Part { n: friction.runs.into(), of: friction.runs_exposed.into() },
-                    since: match self.state(friction) {
+                    since: match friction.state {
                         State::New => {
                             let build = friction.first_seen.deployment.as_deref();
                             let since = build.map(|id| self.words.since_build(&self.build_of(id)));
@@ -87,36 +82,19 @@ impl Writer<'_> {
                 // There is always one.
                 None => Told::TooFew { runs, personas },
             },
-            Headline::NothingRaised { untested_modules } => {
-                let untested =
-                    Part { n: untested_modules as u64, of: self.report.modules.len() as u64 };
-                Told::NothingRaised { runs, personas, untested }
-            }
-        }
-    }
-
-    /// Why nobody ran, from what the days came to.
-    fn idle_days(&self) -> Told {
-        let mut days = BTreeMap::<DayStatus, u32>::new();
-        match &self.report.coverage {
-            Coverage::Personas(rows) => {
-                let of_rows = rows.iter().flat_map(|row| &row.days);
-                of_rows.for_each(|day| *days.entry(day.status).or_default() += 1);
-            }
-            Coverage::Counts(rows) => {
-                for (word, count) in rows.iter().flat_map(|row| &row.counts) {
-                    if let Some(status) = DayStatus::parse(word) {
-                        *days.entry(status).or_default() += count;
-                    }
+            Headline::NothingRaised { resolved, muted, failed, of, untested_modules } => {
+                Told::NothingRaised {
+                    runs,
+                    personas,
+                    resolved: resolved as u64,
+                    muted: muted as u64,
+                    failed: Part { n: failed, of },
+                    untested: Part {
+                        n: untested_modules as u64,
+                        of: self.report.modules.len() as u64,
+                    },
                 }
             }
-        }
-        let was_due = days.keys().any(|status| *status != DayStatus::NotDue);
-        days.retain(|status, _| !was_due || *status != DayStatus::NotDue);
-        let most = days.iter().rev().max_by_key(|(_, count)| **count);
-        Told::NobodyRan {
-            why: most.map(|(status, _)| self.words.day(*status)),
-            is_only: days.len() == 1,
         }
     }
 

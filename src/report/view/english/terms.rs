@@ -40,7 +40,7 @@ const COLUMNS: Columns = Columns {
 
 const NOTES: Notes = Notes {
     nobody_ran: "Nobody ran: nothing is known about this.",
-    nothing_hurts: "Nothing stood out. That is no all-clear: what nobody used is not checked.",
+    nothing_hurts: "No detector raised anything that is not muted. That is no all-clear: what nobody used is not checked.",
     all_resolved: "None of it is still open. That is no all-clear: what nobody used is not checked.",
     no_change: "Of what was used, nothing is new, back or resolved.",
     modules: "A rating counts against the same personas' own eight weeks before; ratings without evidence do not count.",
@@ -48,6 +48,7 @@ const NOTES: Notes = Notes {
     nothing_missing: "No tool that does not exist was looked for by two personas.",
     nothing_slow: "No call was slow among those that were made.",
     all_tested: "Each module and each tool was used by several personas.",
+    no_tools: "It is not known which tools there are.",
     no_days: "There is no day of which anything is known.",
     no_version: "Version of the product: not known.",
     no_past: "nothing to compare with yet",

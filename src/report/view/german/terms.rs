@@ -40,7 +40,8 @@ const COLUMNS: Columns = Columns {
 
 const NOTES: Notes = Notes {
     nobody_ran: "Niemand lief: Dazu ist nichts bekannt.",
-    nothing_hurts: "Nichts ist aufgefallen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
+    nothing_hurts: "Kein Detektor meldet etwas, das nicht stumm geschaltet ist. Das ist keine Entwarnung: Was niemand benutzt hat, ist \
+                    nicht geprüft.",
     all_resolved: "Nichts davon ist noch offen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
     no_change: "Unter dem, was benutzt wurde, ist nichts neu, wieder da oder behoben.",
     modules: "Die Note zählt gegen die eigenen acht Wochen davor derselben Personas; Noten ohne Beleg zählen nicht.",
@@ -48,6 +49,7 @@ const NOTES: Notes = Notes {
     nothing_missing: "Kein Werkzeug, das es nicht gibt, haben zwei Personas gesucht.",
     nothing_slow: "Kein Aufruf war langsam unter denen, die es gab.",
     all_tested: "Jedes Modul und jedes Werkzeug wurde von mehreren Personas benutzt.",
+    no_tools: "Welche Werkzeuge es gibt, ist nicht bekannt.",
     no_days: "Es gibt keinen Tag, über den etwas bekannt ist.",
     no_version: "Version des Produkts: nicht bekannt.",
     no_past: "noch kein Vergleich",
