@@ -172,7 +172,7 @@ pub struct ModuleReport {
     /// What is known about it.
     #[serde(with = "word")]
     pub status: ModuleStatus,
-    /// How many personas used it.
+    /// How many personas used it: a tool of it succeeded, or failed because of the product or the contract.
     pub personas: usize,
     /// In how many runs.
     pub runs: u32,
@@ -181,8 +181,7 @@ pub struct ModuleReport {
     /// The share of runs in which a tool of the module failed because of the product or the contract, of those in which
     /// one of its tools succeeded or failed so; `None` if too little is known.
     pub friction: Option<Share>,
-    /// The notes of the lowest grounded rating. Each persona is quoted once in the whole report: for the heaviest
-    /// friction, or else for the module that it rates lowest.
+    /// The notes of the lowest grounded rating. Each persona is quoted for one module, that with the lowest rating.
     pub quote: Option<Quote>,
     /// How many ratings name no call of the module. They are in no mean.
     #[serde(skip)]
@@ -267,7 +266,7 @@ pub enum Headline {
     NoFacts,
     /// No persona ran.
     NobodyRan {
-        /// The most frequent reason; `None` if no persona is known.
+        /// The most frequent reason; `None` if no persona is known or the window is newer than all facts.
         why: Option<Idle>,
         /// Whether there is no other reason.
         is_only: bool,
@@ -284,8 +283,20 @@ pub enum Headline {
         /// Of how many.
         of: u64,
     },
+    /// At least half of the runs failed because of the runner or the model.
+    FailedByUs {
+        /// How many.
+        runs: usize,
+    },
+    /// No call was answered.
+    NothingUsed,
     /// There are fewer than 5 runs, or they are of fewer than 2 personas.
-    TooFew,
+    TooFew {
+        /// How many calls failed because of the product or the contract.
+        failed: u64,
+        /// Of how many that the product answered.
+        of: u64,
+    },
     /// More than half of the calls that the product answered failed because of the product or the contract.
     MostCallsFail {
         /// How many.
@@ -338,8 +349,7 @@ pub fn report(window: &Window) -> Report {
     let raised = all.frictions.into_iter().zip(trends).filter(|(friction, _)| is_raised(friction));
     let (frictions, trends): (Vec<_>, Vec<_>) = raised.unzip();
     let tested = modules::tested(window);
-    let quoted = quoted_personas(window, &frictions);
-    let modules = modules::modules(window, &tested, quoted);
+    let modules = modules::modules(window, &tested);
     let (fleet, coverage) = (fleet(window), coverage(window));
     Report {
         schema: SCHEMA,
@@ -368,14 +378,6 @@ pub fn report(window: &Window) -> Report {
         not_tested: tested.not_tested(),
         coverage,
     }
-}
-
-/// The personas that these frictions quote.
-fn quoted_personas(window: &Window, frictions: &[Friction]) -> BTreeSet<u32> {
-    let quotes = frictions.iter().filter_map(|friction| friction.quote.as_ref());
-    let quoted: BTreeSet<_> = quotes.filter_map(|quote| window.name(&quote.run)).collect();
-    let runs = window.runs_within().map(|run| window.run(run));
-    runs.filter(|run| quoted.contains(&run.id)).map(|run| run.persona).collect()
 }
 
 /// Whether the run made calls that are no longer kept.

@@ -2,7 +2,7 @@
 
 use super::{Fleet, Headline, Idle, ModuleReport};
 use crate::{
-    domain::Cause,
+    domain::{Cause, Outcome},
     facts::{
         coverage::{Coverage, DayStatus, FEWEST_PERSONAS, FEWEST_RUNS},
         frictions::Friction,
@@ -24,10 +24,12 @@ pub(super) fn headline(
         return Headline::NoFacts;
     }
     if fleet.runs == 0 {
-        return nobody_ran(fleet, coverage);
+        return nobody_ran(window, fleet, coverage);
     }
-    let locked_out = window.runs_within().filter(|run| window.run(*run).outcome.is_locked_out());
-    let locked_out = locked_out.count();
+    let ended = |is_so: fn(Outcome) -> bool| {
+        window.runs_within().filter(|run| is_so(window.run(*run).outcome)).count()
+    };
+    let locked_out = ended(Outcome::is_locked_out);
     if locked_out * 2 >= fleet.runs {
         return Headline::LockedOut { runs: locked_out };
     }
@@ -35,8 +37,15 @@ pub(super) fn headline(
     if in_vain > 0 && in_vain >= answered {
         return Headline::Unreachable { calls: in_vain, of: answered + in_vain };
     }
+    let by_us = ended(|outcome| outcome == Outcome::Failed);
+    if by_us * 2 >= fleet.runs {
+        return Headline::FailedByUs { runs: by_us };
+    }
+    if answered == 0 {
+        return Headline::NothingUsed;
+    }
     if fleet.runs < FEWEST_RUNS as usize || fleet.personas < FEWEST_PERSONAS {
-        return Headline::TooFew;
+        return Headline::TooFew { failed, of: answered };
     }
     let hurts = |friction: &Friction| friction.state != State::Resolved;
     let worst = frictions.iter().position(hurts);
@@ -66,10 +75,13 @@ pub(super) fn headline(
 }
 
 /// Why nobody ran; of several reasons that are as frequent, the first one.
-fn nobody_ran(fleet: &Fleet, coverage: &Coverage) -> Headline {
+fn nobody_ran(window: &Window, fleet: &Fleet, coverage: &Coverage) -> Headline {
     if let Some(most) = fleet.not_run.iter().rev().max_by_key(|it| it.count) {
         let why = Some(Idle::Absent(most.why));
         return Headline::NobodyRan { why, is_only: fleet.not_run.len() == 1 };
+    }
+    if window.newest_day().is_none_or(|newest| newest < window.from()) {
+        return Headline::NobodyRan { why: None, is_only: false };
     }
     let mut days = coverage.totals();
     if days.len() > 1 {

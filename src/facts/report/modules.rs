@@ -1,9 +1,6 @@
 //! What is known about each module.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past,
@@ -22,27 +19,24 @@ use crate::{
     statistics::{Histogram, Stratum, difference, interval},
 };
 
-/// The modules by name. None of them quotes a persona of `quoted`.
-pub(super) fn modules(
-    window: &Window,
-    tested: &Tested,
-    quoted: BTreeSet<u32>,
-) -> Vec<ModuleReport> {
+/// The modules by name.
+pub(super) fn modules(window: &Window, tested: &Tested) -> Vec<ModuleReport> {
     let uses = Uses::of(window);
-    let mut quotes = quotes(window, quoted);
+    let mut quotes = quotes(window);
     let module = |(name, status): (&str, ModuleStatus)| {
         let rows = window.name(name).and_then(|name| uses.modules.get(&name));
         let rows = rows.map(Vec::as_slice).unwrap_or_default();
         let within: Vec<_> = rows.iter().copied().filter(|row| window.contains(row.run)).collect();
+        let exposed = uses.exposed(window, name);
         let is_rated = status == ModuleStatus::Rated;
         let rated = within.iter().filter(|row| row.rating.is_some());
         ModuleReport {
             module: name.to_owned(),
             status,
-            personas: personas(window, within.iter().map(|row| row.run)),
-            runs: within.len() as u32,
+            personas: personas(window, exposed.iter().map(|(run, _)| *run)),
+            runs: exposed.len() as u32,
             rating: is_rated.then(|| rating(window, rows)).flatten(),
-            friction: status.is_tested().then(|| uses.friction(window, name)).flatten(),
+            friction: status.is_tested().then(|| friction(window, exposed)).flatten(),
             quote: window.name(name).and_then(|name| quotes.remove(&name)),
             ungrounded: rated.filter(|row| !row.grounded).count() as u32,
             unrated: why_unrated(within.iter().copied()),
@@ -70,12 +64,12 @@ pub(super) fn tested(window: &Window) -> Tested {
     for run in runs {
         let persona = window.run(run).persona;
         for row in window.modules().of(run) {
-            let is_rated = row.grounded && row.rating.is_some();
-            tested.used_module(window.text(row.module), persona, is_rated);
+            tested.named_module(window.text(row.module), row.grounded && row.rating.is_some());
         }
-        for row in window.tools().of(run).iter().filter(|row| row.used.calls > 0) {
-            tested.used_tool(window.text(row.tool), persona);
-        }
+        let tools = || window.tools().of(run).iter().filter(|row| row.used.calls > 0);
+        let modules: BTreeSet<_> = tools().map(|row| window.module_of(row.tool)).collect();
+        modules.into_iter().for_each(|name| tested.used_module(window.text(name), persona));
+        tools().for_each(|row| tested.used_tool(window.text(row.tool), persona));
     }
     tested
 }
@@ -106,15 +100,20 @@ impl<'w> Uses<'w> {
         Self { modules, exposed }
     }
 
-    fn friction(&self, window: &Window, module: &str) -> Option<Share> {
-        let mut tallies = vec![Tally::default(); window.personas().len()];
-        for (run, failed) in self.exposed.get(&window.name(module)?)? {
-            let tally = &mut tallies[window.run(*run).persona as usize];
-            tally.exposed += 1;
-            tally.hits += u32::from(*failed);
-        }
-        Share::of(tallies)
+    fn exposed(&self, window: &Window, module: &str) -> &[(u32, bool)] {
+        let exposed = window.name(module).and_then(|name| self.exposed.get(&name));
+        exposed.map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+fn friction(window: &Window, exposed: &[(u32, bool)]) -> Option<Share> {
+    let mut tallies = vec![Tally::default(); window.personas().len()];
+    for (run, failed) in exposed {
+        let tally = &mut tallies[window.run(*run).persona as usize];
+        tally.exposed += 1;
+        tally.hits += u32::from(*failed);
+    }
+    Share::of(tallies)
 }
 
 fn personas(window: &Window, runs: impl Iterator<Item = u32>) -> usize {
@@ -162,22 +161,33 @@ fn delta(strata: &[Stratum], seed: u64) -> Option<Delta> {
     })
 }
 
-/// The notes of grounded ratings, one of each module. A persona of `quoted` is not quoted, and each other one once: for
-/// its lowest ratings first, of several as low for the newest.
-fn quotes(window: &Window, mut quoted: BTreeSet<u32>) -> BTreeMap<Name, Quote> {
+/// For each module the notes of its lowest grounded rating; of several, the newest of a persona that no other module
+/// quotes. The modules with the lowest ratings come first, so that of a persona the worst is quoted. A module whose
+/// lowest ratings are all of personas that are quoted already has no quote.
+fn quotes(window: &Window) -> BTreeMap<Name, Quote> {
     let rows = window.modules().all().iter();
     let rated = rows.filter(|row| window.contains(row.run) && row.grounded);
-    let mut candidates: Vec<_> =
-        rated.filter_map(|row| Some((row.rating?, row, row.notes?))).collect();
-    candidates.sort_by_key(|(rating, row, _)| (*rating, Reverse(row.run), window.text(row.module)));
-    let mut quotes = BTreeMap::new();
-    for (_, row, notes) in candidates {
-        let persona = window.run(row.run).persona;
-        if !quotes.contains_key(&row.module) && quoted.insert(persona) {
-            quotes.insert(row.module, quote(window, row, notes));
+    let mut lowest = BTreeMap::<Name, (u8, Vec<&ModuleUse>)>::new();
+    for (row, rating) in rated.filter_map(|row| Some((row, row.rating?))) {
+        let (least, rows) = lowest.entry(row.module).or_insert((rating, Vec::new()));
+        if rating < *least {
+            (*least, *rows) = (rating, Vec::new());
+        }
+        if rating == *least {
+            rows.push(row);
         }
     }
-    quotes
+    let mut lowest: Vec<_> = lowest.into_iter().collect();
+    lowest.sort_by_key(|(module, (rating, _))| (*rating, window.text(*module)));
+    let mut quoted = BTreeSet::new();
+    let quote = |(module, (_, rows)): (Name, (u8, Vec<&ModuleUse>))| {
+        let with_notes = rows.into_iter().rev().filter_map(|row| Some((row, row.notes?)));
+        let mut of_others =
+            with_notes.filter(|(row, _)| quoted.insert(window.run(row.run).persona));
+        let (row, notes) = of_others.next()?;
+        Some((module, quote(window, row, notes)))
+    };
+    lowest.into_iter().filter_map(quote).collect()
 }
 
 fn quote(window: &Window, row: &ModuleUse, notes: Name) -> Quote {

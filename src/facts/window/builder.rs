@@ -180,6 +180,7 @@ impl Builder {
                 prompt: optional(&run.prompt),
             },
             catalog: optional(&run.catalog),
+            slot: optional(&run.slot),
             outcome: run.outcome,
             cost: run.cost_usd,
             id: name(&run.id),

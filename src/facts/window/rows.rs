@@ -18,6 +18,8 @@ pub(crate) struct Run {
     pub(crate) persona: u32,
     pub(crate) at: Timestamp,
     pub(crate) server_time: Option<Timestamp>,
+    /// The slot that the run filled.
+    pub(crate) slot: Option<Name>,
     /// The day that the run belongs to.
     pub(crate) day: Date,
     pub(crate) deployment: Option<Name>,

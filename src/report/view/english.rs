@@ -101,15 +101,35 @@ impl Words for English {
                 "The product did not let personas in: {} ended at login, space or session",
                 self.of(runs, RUNS)
             ),
+            Told::Unreachable { calls } if calls.n == calls.of => format!(
+                "The product could not be reached: none of {} arrived",
+                self.counted(calls.of, CALLS)
+            ),
             Told::Unreachable { calls } => format!(
                 "The product could not be reached for long stretches: {} did not arrive",
                 self.of(calls, CALLS)
             ),
-            Told::TooFew { runs, personas } => format!(
-                "Too little to judge: only {} of {}",
-                self.counted(runs, RUNS),
-                self.counted(personas, PERSONAS)
+            Told::FailedByUs { runs } => format!(
+                "{} failed because of the runner or the model, not the product; little is known about the product",
+                self.of(runs, RUNS)
             ),
+            Told::NothingUsed { runs } => format!(
+                "No call was answered in {}; nothing is known about the product",
+                self.counted(runs, RUNS)
+            ),
+            Told::TooFew { runs, personas, failed } => {
+                let failed = match failed.n {
+                    0 => String::new(),
+                    _ => {
+                        format!("; {} failed", self.of(failed, CALLS))
+                    }
+                };
+                format!(
+                    "Too little to judge: only {} of {}{failed}",
+                    self.counted(runs, RUNS),
+                    self.counted(personas, PERSONAS)
+                )
+            }
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; most often: {it}"));
                 format!("Most calls fail, {}{worst}", self.of(calls, CALLS))
@@ -154,8 +174,8 @@ impl Words for English {
         format!(" – {} did not take place ({why})", self.of(runs, ["due run", "due runs"]))
     }
 
-    fn since_build(&self, build: &str) -> String {
-        format!("new since {build}")
+    fn new_since(&self, since: &str) -> String {
+        format!("new since {since}")
     }
 
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String {

@@ -104,15 +104,36 @@ impl Words for German {
                 "Das Produkt ließ Personas nicht hinein: {} endeten an Anmeldung, Space oder Sitzung",
                 self.of(runs, OF_RUNS)
             ),
+            Told::Unreachable { calls } if calls.n == calls.of => format!(
+                "Das Produkt war nicht erreichbar: Keiner von {} kam an",
+                self.counted(calls.of, CALLS)
+            ),
             Told::Unreachable { calls } => format!(
                 "Das Produkt war über weite Strecken nicht erreichbar: {} kamen nicht an",
                 self.of(calls, CALLS)
             ),
-            Told::TooFew { runs, personas } => format!(
-                "Zu wenig für ein Urteil: nur {} von {}",
-                self.counted(runs, RUNS),
-                self.counted(personas, PERSONAS)
+            Told::FailedByUs { runs } => format!(
+                "{} scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig bekannt",
+                self.of(runs, OF_RUNS)
             ),
+            Told::NothingUsed { runs } => format!(
+                "Kein Aufruf wurde beantwortet in {}; über das Produkt ist nichts bekannt",
+                self.counted(runs, OF_RUNS)
+            ),
+            Told::TooFew { runs, personas, failed } => {
+                let failed = match failed.n {
+                    0 => String::new(),
+                    _ => {
+                        let verb = if failed.n == 1 { "scheiterte" } else { "scheiterten" };
+                        format!("; {} {verb}", self.of(failed, CALLS))
+                    }
+                };
+                format!(
+                    "Zu wenig für ein Urteil: nur {} von {}{failed}",
+                    self.counted(runs, RUNS),
+                    self.counted(personas, PERSONAS)
+                )
+            }
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; am häufigsten: {it}"));
                 format!("Die meisten Aufrufe scheitern, {}{worst}", self.of(calls, CALLS))
@@ -164,8 +185,8 @@ impl Words for German {
         format!(" – {} von {of} {verb} aus ({why})", self.number(runs.n))
     }
 
-    fn since_build(&self, build: &str) -> String {
-        format!("neu seit {build}")
+    fn new_since(&self, since: &str) -> String {
+        format!("neu seit {since}")
     }
 
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String {

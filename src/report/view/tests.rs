@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     domain::{Label, WhyNotRun},
     facts::{
-        coverage::{Coverage, ModuleStatus},
-        report::{Delta, Fleet, Headline, NotRun, report},
+        coverage::ModuleStatus,
+        report::{Delta, Fleet, Headline, Idle, NotRun, report},
         window::Days,
         world::{World, failed, ok},
     },
@@ -57,9 +57,10 @@ fn who_did_not_run_is_told_with_the_most_frequent_reason() {
         let mut report = week();
         let not_run: Vec<_> =
             not_run.iter().map(|(why, count)| NotRun { why: *why, count: *count }).collect();
-        let why = not_run.first().map(|it| it.why);
+        let why = not_run.first().map(|it| Idle::Absent(it.why));
+        let is_only = not_run.len() == 1;
         report.fleet = Fleet { not_run, ..Fleet::default() };
-        with(Headline::NobodyRan { why }, report)
+        with(Headline::NobodyRan { why, is_only }, report)
     };
     assert_eq!(
         sentences(&nobody(&[(WhyNotRun::Paused, 40), (WhyNotRun::Budget, 2)])),
@@ -70,14 +71,14 @@ fn who_did_not_run_is_told_with_the_most_frequent_reason() {
     );
     let [only, _] = sentences(&nobody(&[(WhyNotRun::ModelStopped, 1)]));
     assert!(only.contains("(Modell gesperrt)"), "{only}");
-    let mut unknown = nobody(&[]);
-    if let Coverage::Personas(rows) = &mut unknown.coverage {
-        let days = rows.iter_mut().flat_map(|row| &mut row.days);
-        days.for_each(|day| day.status = DayStatus::RunnerDown);
-        rows[0].days[0].status = DayStatus::NotDue;
-    }
-    let [of_days, _] = sentences(&unknown);
-    assert!(of_days.contains("(Runner aus)"), "{of_days}");
+    let [unknown, _] = sentences(&nobody(&[]));
+    assert!(unknown.contains("(Grund nicht bekannt)"), "{unknown}");
+    let of_days = |is_only| {
+        let why = Some(Idle::Days(DayStatus::RunnerDown));
+        sentences(&with(Headline::NobodyRan { why, is_only }, nobody(&[])))
+    };
+    assert!(of_days(true)[0].contains("(Runner aus)"), "{:?}", of_days(true));
+    assert!(of_days(false)[1].contains("(mostly: runner down)"), "{:?}", of_days(false));
 }
 
 #[test]
@@ -99,13 +100,21 @@ fn a_product_that_lets_nobody_in_or_is_away_is_the_first_thing_told() {
 
 #[test]
 fn too_few_runs_are_no_judgement() {
-    let mut report = with(Headline::TooFew, week());
+    let mut report = with(Headline::TooFew { failed: 0, of: 3 }, week());
     (report.fleet.runs, report.fleet.personas) = (1, 1);
     assert_eq!(
         sentences(&report),
         [
             "Zu wenig für ein Urteil: nur 1 Lauf von 1 Persona.",
             "Too little to judge: only 1 run of 1 persona.",
+        ]
+    );
+    report.headline = Headline::TooFew { failed: 12, of: 12 };
+    assert_eq!(
+        sentences(&report),
+        [
+            "Zu wenig für ein Urteil: nur 1 Lauf von 1 Persona; 12 von 12 Aufrufen scheiterten.",
+            "Too little to judge: only 1 run of 1 persona; 12 of 12 calls failed.",
         ]
     );
 }
@@ -141,22 +150,33 @@ fn what_hurts_most_is_told_with_its_counts_and_since_when() {
 
 #[test]
 fn nothing_raised_is_no_all_clear() {
-    let quiet = |untested_modules| {
+    let quiet = |untested_modules, resolved, muted, failed| {
         let report = report(&World::default().days(WEEK));
         let modules = week().modules;
         let fleet = Fleet { runs: 42, personas: 6, ..Fleet::default() };
-        with(Headline::NothingRaised { untested_modules }, Report { modules, fleet, ..report })
+        let headline =
+            Headline::NothingRaised { resolved, muted, failed, of: 1_204, untested_modules };
+        with(headline, Report { modules, fleet, ..report })
     };
-    let [german, english] = sentences(&quiet(3));
+    let [german, english] = sentences(&quiet(3, 0, 0, 0));
     assert_eq!(
         german,
-        "Nichts fiel auf in 42 Läufen von 6 Personas; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht \
+        "Kein Detektor schlug an in 42 Läufen von 6 Personas; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht \
          getestet."
     );
     assert!(english.contains("no all-clear, because 3 of 4 modules are hardly"), "{english}");
-    let [german, _] = sentences(&quiet(0));
+    assert_eq!(
+        sentences(&quiet(3, 1, 2, 412)),
+        [
+            "Kein Detektor schlug an in 42 Läufen von 6 Personas, außer bei Behobenem (1) und stumm Geschaltetem (2); \
+             412 von 1.204 Aufrufen scheiterten; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht getestet.",
+            "No detector raised anything in 42 runs of 6 personas, apart from what is resolved (1) and what is muted \
+             (2); 412 of 1,204 calls failed; no all-clear, because 3 of 4 modules are hardly or not tested.",
+        ]
+    );
+    let [german, _] = sentences(&quiet(0, 0, 0, 0));
     assert!(german.ends_with("; was niemand benutzt hat, ist nicht geprüft."), "{german}");
-    let view = super::view(&quiet(3), Language::German);
+    let view = super::view(&quiet(3, 0, 0, 0), Language::German);
     let note = view.hurts.note.unwrap();
     assert!(note.contains("keine Entwarnung"), "{note}");
     assert_eq!(view.slow.note.unwrap(), "Kein Aufruf war langsam unter denen, die es gab.");

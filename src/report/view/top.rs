@@ -1,6 +1,6 @@
 //! What stands at the top: the title, the first sentence, and who ran.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{
     words::{Away, Part, Told},
@@ -9,6 +9,8 @@ use super::{
 use crate::{
     domain::Week,
     facts::{
+        compare::Build,
+        line::Sighting,
         report::{Headline, Idle, Outage},
         state::State,
     },
@@ -16,6 +18,8 @@ use crate::{
 
 /// How many deployments are named.
 const BUILDS: usize = 4;
+/// So long after its deployment, a build may be the reason for something new.
+const JUST_DEPLOYED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How many outages are told.
 const OUTAGES: usize = 3;
 
@@ -54,7 +58,13 @@ impl Writer<'_> {
             Headline::Unreachable { calls, of } => {
                 Told::Unreachable { calls: Part { n: calls, of } }
             }
-            Headline::TooFew => Told::TooFew { runs, personas },
+            Headline::FailedByUs { runs: failed } => {
+                Told::FailedByUs { runs: Part { n: failed as u64, of: runs } }
+            }
+            Headline::NothingUsed => Told::NothingUsed { runs },
+            Headline::TooFew { failed, of } => {
+                Told::TooFew { runs, personas, failed: Part { n: failed, of } }
+            }
             Headline::MostCallsFail { failed, of, worst } => {
                 let worst = worst.and_then(|worst| self.report.frictions.get(worst));
                 let calls = Part { n: failed, of };
@@ -69,18 +79,14 @@ impl Writer<'_> {
                     },
                     runs: Part { n: friction.runs.into(), of: friction.runs_exposed.into() },
                     since: match friction.state {
-                        State::New => {
-                            let build = friction.first_seen.deployment.as_deref();
-                            let since = build.map(|id| self.words.since_build(&self.build_of(id)));
-                            Some(since.unwrap_or_else(|| self.words.state(State::New).to_owned()))
-                        }
+                        State::New => Some(self.words.new_since(&self.since(&friction.first_seen))),
                         State::Regressed => Some(self.words.state(State::Regressed).to_owned()),
                         _ => None,
                     },
                     others: others as u64,
                 },
                 // There is always one.
-                None => Told::TooFew { runs, personas },
+                None => Told::TooFew { runs, personas, failed: Part { n: 0, of: 0 } },
             },
             Headline::NothingRaised { resolved, muted, failed, of, untested_modules } => {
                 Told::NothingRaised {
@@ -96,6 +102,17 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    /// Since when something is: the build with which it was seen first, if the runner had met that not long before; else
+    /// the day.
+    fn since(&self, first: &Sighting) -> String {
+        let is_it = |build: &&Build| {
+            let is_recent = first.at.duration_since(build.from) <= JUST_DEPLOYED;
+            is_recent && first.deployment.as_ref() == Some(&build.id)
+        };
+        let build = self.report.deployments.iter().find(is_it);
+        build.map_or_else(|| self.date(self.day_of(first.at)), |build| self.build(build))
     }
 
     /// What is added if a quarter of the due runs or more did not take place.

@@ -94,9 +94,16 @@ pub(super) enum Told {
     Unreachable {
         calls: Part,
     },
+    FailedByUs {
+        runs: Part,
+    },
+    NothingUsed {
+        runs: u64,
+    },
     TooFew {
         runs: u64,
         personas: u64,
+        failed: Part,
     },
     MostCallsFail {
         calls: Part,
@@ -166,7 +173,8 @@ pub(super) trait Words: Terms {
     fn headline(&self, told: Told) -> String;
     /// What is added to the first sentence if many due runs did not take place.
     fn missed(&self, runs: Part, why: &str) -> String;
-    fn since_build(&self, build: &str) -> String;
+    /// That a friction is new since a build or a day.
+    fn new_since(&self, since: &str) -> String;
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String;
     fn absent(&self, runs: u64, why: &str) -> String;
     fn builds(&self, builds: &str, earlier: u64) -> String;
