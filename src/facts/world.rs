@@ -31,7 +31,7 @@ pub(crate) fn ok(tool: &str) -> Call {
         issue: None,
         template: None,
         input_hash: Some("input".to_owned()),
-        latency_ms: 100,
+        latency_ms: Some(100),
         tries: 1,
         chars: 100,
         cut: false,

@@ -185,7 +185,24 @@ fn each_quoted_run_is_named_once_those_of_the_heaviest_friction_first() {
     let runs = document.quoted_runs();
     let report = json(&window);
     assert_eq!(runs.first().copied(), report["frictions"][0]["quote"]["run"].as_str());
-    let mut unique = runs.clone();
-    unique.dedup();
-    assert_eq!(unique, runs);
+    let unique: std::collections::BTreeSet<_> = runs.iter().collect();
+    assert_eq!(unique.len(), runs.len());
+    let hostile = || {
+        let mut report = sample::hostile();
+        for (friction, n) in report.frictions.iter_mut().zip(0..) {
+            friction.quote.as_mut().unwrap().run = format!("run-{}", n / 2 % 100);
+        }
+        report
+    };
+    let named = |report| {
+        let view = view::view(&report, Language::German);
+        Document { report, view }.quoted_runs().len()
+    };
+    // 100 runs of frictions and one that all modules quote.
+    assert_eq!(named(hostile()), 101);
+    let mut more = hostile();
+    for (friction, n) in more.frictions.iter_mut().zip(0..) {
+        friction.quote.as_mut().unwrap().run = format!("run-{n}");
+    }
+    assert_eq!(named(more), QUOTED_RUNS);
 }

@@ -217,7 +217,7 @@ impl Builder {
             cause,
             issue,
             input: call.input_hash.as_deref().map(hash),
-            latency_ms: call.latency_ms.try_into().unwrap_or(u32::MAX),
+            latency_ms: call.latency_ms.map(|ms| ms.try_into().unwrap_or(u32::MAX)),
             chars: call.chars.try_into().unwrap_or(u32::MAX),
             cut: call.cut,
             limit_offered: call.limit_offered,

@@ -302,6 +302,113 @@ fn a_word_for_absence_has_no_number_beside_it() {
 }
 
 #[test]
+fn a_module_without_a_rating_tells_why_without_numbers() {
+    let mut report = week();
+    report.modules.truncate(1);
+    let module = &mut report.modules[0];
+    (module.status, module.ungrounded) = (ModuleStatus::Used, 2);
+    module.unrated = [("forgotten", 1), ("refused", 7)].into();
+    let absence = BOTH.map(|language| view(&report, language).modules.items[0].absence.clone());
+    assert_eq!(
+        absence.map(Option::unwrap),
+        [
+            "benutzt, nicht bewertet (nur Noten ohne Beleg, verweigert, vergessen)",
+            "used, not rated (only ratings without evidence, refused, forgotten)",
+        ]
+    );
+}
+
+#[test]
+fn a_friction_without_an_issue_is_told_for_the_days_of_the_window_only() {
+    let mut report = week();
+    report.frictions[0].cause = None;
+    let hurt = |report: &Report| german(report).hurts.items[0].clone();
+    assert!(hurt(&report).seen.starts_with("in diesen Tagen zuerst Mi 7.1., 01:00"));
+    assert_eq!(hurt(&report).trend_label, "15 Läufe damit an 5 Tagen dieses Zeitraums");
+    report.window.from = Some("2025-12-15".parse().unwrap());
+    assert_eq!(hurt(&report).trend_label, "15 Läufe damit an 5 Tagen der letzten 28 Tage");
+}
+
+#[test]
+fn section_3_names_what_the_json_names_also_of_frictions_without_an_issue() {
+    let mut report = week();
+    report.resolved_without_hit.clear();
+    for friction in &mut report.frictions {
+        friction.cause = None;
+    }
+    let told: Vec<_> = german(&report).changes.items.into_iter().map(|it| it.text).collect();
+    let changes = &report.changes;
+    let ids: Vec<_> =
+        changes.regressed.iter().chain(&changes.resolved).chain(&changes.new).collect();
+    assert_eq!((ids.len(), told.len()), (2, 2));
+    assert!(told.iter().zip(ids).all(|(text, id)| text.starts_with(id.as_str())), "{told:?}");
+}
+
+#[test]
+fn what_nobody_can_know_is_not_said_to_be_nothing() {
+    let mut report = week();
+    report.slow.clear();
+    report.missing.clear();
+    let notes = |report: &Report| {
+        let View { slow, missing, not_tested, .. } = german(report);
+        [slow.note, missing.note, not_tested.note].map(Option::unwrap_or_default)
+    };
+    let [slow, missing, not_tested] = notes(&report);
+    assert!(
+        !slow.contains("nicht mehr gespeichert") && !missing.contains("nicht mehr gespeichert")
+    );
+    assert_eq!(not_tested, "");
+    (report.runs_without_calls, report.is_catalog_known) = (3, false);
+    let [slow, missing, not_tested] = notes(&report);
+    assert!(slow.contains("Aufrufe von 3 Läufen sind nicht mehr gespeichert"), "{slow}");
+    assert_eq!(slow, missing);
+    assert_eq!(not_tested, "Welche Werkzeuge es gibt, ist nicht bekannt.");
+    report.not_tested.clear();
+    assert_eq!(notes(&report)[2], not_tested);
+}
+
+#[test]
+fn runs_that_say_nothing_about_the_product_are_told_as_that() {
+    let by_us = Headline::FailedByUs { runs: 28 };
+    assert_eq!(
+        sentences(&with(by_us, week())),
+        [
+            "28 von 42 Läufen scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig \
+             bekannt.",
+            "28 of 42 runs failed because of the runner or the model, not the product; little is known about the \
+             product.",
+        ]
+    );
+    assert_eq!(
+        sentences(&with(Headline::NothingUsed, week())),
+        [
+            "Kein Aufruf wurde beantwortet in 42 Läufen; über das Produkt ist nichts bekannt.",
+            "No call was answered in 42 runs; nothing is known about the product.",
+        ]
+    );
+    let away = Headline::Unreachable { calls: 1_200, of: 1_200 };
+    assert_eq!(
+        sentences(&with(away, week())),
+        [
+            "Das Produkt war nicht erreichbar: Keiner von 1.200 Aufrufen kam an.",
+            "The product could not be reached: none of 1,200 calls arrived.",
+        ]
+    );
+}
+
+#[test]
+fn what_is_new_is_new_since_its_build_only_if_that_was_just_deployed() {
+    let mut report = week();
+    let first = report.frictions[0].first_seen.at;
+    let week_ago = jiff::SignedDuration::from_hours(7 * 24);
+    for (ago, since) in [(week_ago, "neu seit 1.5.0 (D-2)."), (week_ago * 2, "neu seit Mi 7.1.")] {
+        report.deployments.iter_mut().for_each(|build| build.from = first - ago);
+        let [german, _] = sentences(&report);
+        assert!(german.contains(since), "{german}");
+    }
+}
+
+#[test]
 fn a_rating_is_a_difference_with_its_interval_or_its_points() {
     let with_delta = |delta| {
         let mut report = week();

@@ -109,7 +109,7 @@ fn most_calls_fail_if_more_than_half_of_those_that_were_answered_do() {
 fn the_reason_of_most_failed_calls_is_the_issue_of_most_calls_and_not_the_heaviest_one() {
     // Each run is stopped by one issue, recovers from the other, and waits for a slow tool.
     let mut calls =
-        vec![failed("mail.send", "F-HARD"), Call { latency_ms: 9_000, ..ok("mail.list") }];
+        vec![failed("mail.send", "F-HARD"), Call { latency_ms: Some(9_000), ..ok("mail.list") }];
     calls.extend((0..5).map(|_| failed("todo.add", "F-MANY")));
     calls.push(ok("todo.add"));
     let report = week(&monday(&PERSONAS, &calls));
