@@ -88,7 +88,9 @@ pub fn coverage(window: &Window) -> Coverage {
             !window.calls().of(number).is_empty() || !window.modules().of(number).is_empty();
         grid.run(id(run.persona), run.day, run.outcome, has_calls);
         // A run shows that the runner was up.
-        grid.tick(run.server_time.unwrap_or(run.at));
+        if window.contains(number) {
+            grid.tick(run.server_time.unwrap_or(run.at));
+        }
     }
     for absence in window.absences() {
         grid.absence(id(absence.persona), window.text(absence.slot), absence.why);
