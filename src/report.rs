@@ -11,6 +11,10 @@ mod sample;
 mod tests;
 mod view;
 
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
 use crate::{
     domain::{Language, labels},
     facts::{
@@ -18,6 +22,9 @@ use crate::{
         window::Window,
     },
 };
+
+/// How many runs a report names to be kept.
+const QUOTED_RUNS: usize = 200;
 
 labels! {
     /// The form of a report.
@@ -38,12 +45,19 @@ pub struct Document {
     view: view::View,
 }
 
+/// The properties of `report/v1`.
+#[derive(Serialize)]
+struct Json<'d> {
+    #[serde(flatten)]
+    report: &'d Report,
+    sentence: &'d str,
+}
+
 impl Document {
     /// The report of this window.
     pub fn new(window: &Window, language: Language) -> Self {
-        let mut report = report(window);
+        let report = report(window);
         let view = view::view(&report, language);
-        report.sentence.clone_from(&view.sentence);
         Self { report, view }
     }
 
@@ -52,29 +66,29 @@ impl Document {
         match form {
             Form::Html => html::render(&self.view),
             Form::Markdown => markdown::render(&self.view),
-            Form::Json => format!("{}\n", serde_json::json!(self.report)),
+            Form::Json => format!("{}\n", serde_json::json!(self.json())),
         }
+    }
+
+    fn json(&self) -> Json<'_> {
+        Json { report: &self.report, sentence: &self.view.sentence }
     }
 
     /// What a person must know, in one sentence.
     pub fn sentence(&self) -> &str {
-        &self.report.sentence
+        &self.view.sentence
     }
 
-    /// The runs that the report quotes, those of the heaviest frictions first, each once. A friction without a quote
-    /// counts with the run in which it was last seen.
+    /// The runs that the report quotes, those of the heaviest frictions first, each once, at most 200: no more are
+    /// pinned. A friction without a quote counts with the run in which it was last seen.
     pub fn quoted_runs(&self) -> Vec<&str> {
         let of_frictions = self.report.frictions.iter().filter_map(|friction| {
             let quoted = friction.quote.as_ref().map(|quote| &*quote.run);
             quoted.or(friction.last_seen.run.as_deref())
         });
         let of_modules = self.report.modules.iter().filter_map(|module| module.quote.as_ref());
-        let mut runs = Vec::new();
-        for run in of_frictions.chain(of_modules.map(|quote| &*quote.run)) {
-            if !runs.contains(&run) {
-                runs.push(run);
-            }
-        }
-        runs
+        let mut named = BTreeSet::new();
+        let runs = of_frictions.chain(of_modules.map(|quote| &*quote.run));
+        runs.filter(|run| named.insert(*run)).take(QUOTED_RUNS).collect()
     }
 }

@@ -84,7 +84,7 @@ fn call(run: &str, number: u32, begin: Timestamp, tool: u64, chance: &mut Chance
         cause: issue.as_ref().map(|_| Cause::Handler),
         template: issue.as_ref().map(|issue| format!("the record of {issue} could not be stored")),
         input_hash: Some(format!("{:016x}", chance.below(u64::MAX))),
-        latency_ms: chance.below(900),
+        latency_ms: Some(chance.below(900)),
         tries: 1,
         chars: chance.below(4_000),
         cut: false,

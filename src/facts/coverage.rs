@@ -10,4 +10,5 @@ mod tested;
 pub use days::DayStatus;
 pub use grid::{Coverage, Day, DayCounts, PersonaDays, coverage};
 pub use halts::{Halt, Member, derive_absences};
+pub(super) use tested::{FEWEST_PERSONAS, FEWEST_RUNS};
 pub use tested::{ModuleStatus, NotTested, Subject, Tested, WhyNotTested};

@@ -15,9 +15,10 @@ pub(super) fn mean_or_more(value: f64) -> f64 {
     mean((value * 10.0 - 1e-9).ceil() / 10.0)
 }
 
-/// US dollars with six digits after the point.
+/// US dollars with six digits after the point. A sum too large for a number is the largest one.
 pub(super) fn usd(value: f64) -> f64 {
-    rounded(value, 1e6)
+    let rounded = rounded(value, 1e6);
+    if rounded.is_finite() { rounded } else { value.clamp(f64::MIN, f64::MAX) }
 }
 
 /// A p-value with six significant digits.

@@ -122,7 +122,7 @@ fn lines(calls: &[Seen<'_>], run: &str) -> Vec<(line::Call, Option<Fingerprint>)
             issue: None,
             template: seen.issue.as_ref().map(|(template, _)| template.clone()),
             input_hash: input_hash.as_ref().map(|hash| hash.as_str().to_owned()),
-            latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+            latency_ms: Some(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
             tries: seen.call.tries.max(1),
             chars: seen.call.chars,
             cut: seen.call.cut,

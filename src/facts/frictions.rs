@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use self::case::Case;
 pub(super) use self::case::history;
 use super::{
-    detect::{self, Detector},
+    detect::{self, Detector, RunHit},
     exposure::Exposures,
     line::Sighting,
     share::Share,
@@ -117,17 +117,30 @@ pub struct Quote {
 
 /// The frictions of a window.
 pub fn frictions(window: &Window) -> Frictions {
-    with_trends(window).0
+    with_trends(window, |_| ()).0
 }
 
-/// The frictions of a window, and for each how many runs had it by day.
-pub(super) fn with_trends(window: &Window) -> (Frictions, Vec<Trend>) {
+/// An issue with all its hits and exposed runs up to the window's end, in the order in which the runs began.
+pub(super) struct Seen<'s> {
+    /// The position of the issue in [`Window::issues`].
+    pub(super) issue: u32,
+    pub(super) hits: &'s [RunHit],
+    pub(super) exposed: &'s [u32],
+}
+
+/// The frictions of a window, and for each how many runs had it by day. `look` is shown each issue on the way, also
+/// those that are no friction of the window.
+pub(super) fn with_trends(
+    window: &Window,
+    mut look: impl FnMut(Seen<'_>),
+) -> (Frictions, Vec<Trend>) {
     let mut exposures = Exposures::new(window);
     let mut raised = detect::raised_by_issues(window).into_iter();
     let mut cases: Vec<_> = exposures
         .of_issues()
         .filter_map(|(issue, hits, exposed)| {
             let detectors = raised.next()?;
+            look(Seen { issue, hits: &hits, exposed: &exposed });
             Case::of_issue(window, issue, hits, exposed, detectors)
         })
         .collect();

@@ -192,9 +192,9 @@ pub struct Call {
     /// The hash of the call's input.
     #[serde(default)]
     pub input_hash: Option<String>,
-    /// How long the last try took, in milliseconds.
+    /// How long the last try took, in milliseconds; `None` if it is not known.
     #[serde(default, deserialize_with = "fields::milliseconds")]
-    pub latency_ms: u64,
+    pub latency_ms: Option<u64>,
     /// How often the call was tried, from 1.
     #[serde(default = "one", deserialize_with = "fields::from_one")]
     pub tries: u32,

@@ -20,7 +20,7 @@ pub use super::trend::{TREND_DAYS, Trend};
 use super::{
     absent,
     compare::{Build, Confounder, Pair},
-    coverage::{Coverage, ModuleStatus, NotTested, coverage, days},
+    coverage::{Coverage, DayStatus, ModuleStatus, NotTested, coverage, days},
     detect::{Missing, Slow, missing, slow},
     digits,
     frictions::{self, DaysOf, Friction, Quote},
@@ -33,7 +33,7 @@ use crate::domain::{WhyNotRun, word};
 /// The schema of [`Report`].
 const SCHEMA: &str = "report/v1";
 
-/// The report of a window.
+/// The report of a window. What a person must know, in one sentence, is added in a language.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -46,8 +46,6 @@ pub struct Report {
     pub deployments: Vec<Build>,
     /// Who ran, and who did not.
     pub fleet: Fleet,
-    /// What a person must know, in one sentence. The renderers write it.
-    pub sentence: String,
     /// When the product could not be reached, in order.
     pub unreachable: Vec<Outage>,
     /// The frictions that a detector raised and nobody has muted, by impact.
@@ -79,6 +77,9 @@ pub struct Report {
     /// For each friction: how many runs had it on each day. `None` where nobody was exposed.
     #[serde(skip)]
     pub trends: Vec<Trend>,
+    /// Whether any list of the product's tools is known. Without one, nobody knows which tools were not tested.
+    #[serde(skip)]
+    pub is_catalog_known: bool,
     /// Issues that were resolved in the window without any hit in it, by id. They are no frictions of the window.
     #[serde(skip)]
     pub resolved_without_hit: Vec<Resolved>,
@@ -171,7 +172,7 @@ pub struct ModuleReport {
     /// What is known about it.
     #[serde(with = "word")]
     pub status: ModuleStatus,
-    /// How many personas used it.
+    /// How many personas used it: a tool of it succeeded, or failed because of the product or the contract.
     pub personas: usize,
     /// In how many runs.
     pub runs: u32,
@@ -180,11 +181,14 @@ pub struct ModuleReport {
     /// The share of runs in which a tool of the module failed because of the product or the contract, of those in which
     /// one of its tools succeeded or failed so; `None` if too little is known.
     pub friction: Option<Share>,
-    /// The notes of the lowest grounded rating. Each persona is quoted once.
+    /// The notes of the lowest grounded rating. Each persona is quoted for one module, that with the lowest rating.
     pub quote: Option<Quote>,
     /// How many ratings name no call of the module. They are in no mean.
     #[serde(skip)]
     pub ungrounded: u32,
+    /// How many uses have no rating for each known reason, by its word; without zeros.
+    #[serde(skip)]
+    pub unrated: BTreeMap<&'static str, u32>,
     /// The mean of the grounded ratings of each day; no number unless the status is rated.
     #[serde(skip)]
     pub trend: Trend,
@@ -262,9 +266,10 @@ pub enum Headline {
     NoFacts,
     /// No persona ran.
     NobodyRan {
-        /// The most frequent reason why due personas did not run, or that the runner was down when they may have been
-        /// due. `None` if nobody was due.
-        why: Option<WhyNotRun>,
+        /// The most frequent reason; `None` if no persona is known or the window is newer than all facts.
+        why: Option<Idle>,
+        /// Whether there is no other reason.
+        is_only: bool,
     },
     /// At least half of the runs ended at login, space or session.
     LockedOut {
@@ -278,15 +283,27 @@ pub enum Headline {
         /// Of how many.
         of: u64,
     },
+    /// At least half of the runs failed because of the runner or the model.
+    FailedByUs {
+        /// How many.
+        runs: usize,
+    },
+    /// No call was answered.
+    NothingUsed,
     /// There are fewer than 5 runs, or they are of fewer than 2 personas.
-    TooFew,
+    TooFew {
+        /// How many calls failed because of the product or the contract.
+        failed: u64,
+        /// Of how many that the product answered.
+        of: u64,
+    },
     /// More than half of the calls that the product answered failed because of the product or the contract.
     MostCallsFail {
         /// How many.
         failed: u64,
         /// Of how many.
         of: u64,
-        /// The position of the friction that most of them had, of those that are not resolved.
+        /// The position of the friction that most of them had, of those that the report has and that are not resolved.
         worst: Option<usize>,
     },
     /// Something hurts.
@@ -296,27 +313,48 @@ pub enum Headline {
         /// How many others there are.
         others: usize,
     },
-    /// No detector raised anything that is not resolved. That is no all-clear.
+    /// No detector raised anything but what is resolved or muted. That is no all-clear.
     NothingRaised {
+        /// How many frictions of the window are resolved.
+        resolved: usize,
+        /// How many are muted.
+        muted: usize,
+        /// How many calls failed because of the product or the contract.
+        failed: u64,
+        /// Of how many that the product answered.
+        of: u64,
         /// How many modules have a status other than rated or used.
         untested_modules: usize,
     },
 }
 
-/// The report of this window. Its sentence is empty.
+/// Why nobody ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Personas were due and did not run.
+    Absent(WhyNotRun),
+    /// No absence is known: what most days of the personas came to. That nobody was due is the reason only if no day
+    /// came to anything else.
+    Days(DayStatus),
+}
+
+/// The report of this window.
 pub fn report(window: &Window) -> Report {
-    let (all, trends) = frictions::with_trends(window);
+    let mut resolved_without_hit = Vec::new();
+    let (all, trends) = frictions::with_trends(window, |issue| {
+        resolved_without_hit.extend(changes::resolved_without_hit(window, issue));
+    });
     let is_raised =
         |friction: &Friction| friction.detector.is_some() && friction.state != State::Muted;
     let raised = all.frictions.into_iter().zip(trends).filter(|(friction, _)| is_raised(friction));
     let (frictions, trends): (Vec<_>, Vec<_>) = raised.unzip();
-    let (modules, not_tested) = modules::modules(window);
+    let tested = modules::tested(window);
+    let modules = modules::modules(window, &tested);
     let (fleet, coverage) = (fleet(window), coverage(window));
     Report {
         schema: SCHEMA,
         window: all.window,
         deployments: deployments(window),
-        sentence: String::new(),
         unreachable: unreachable::unreachable(window),
         muted: all.muted,
         changes: changes::changes(window, &frictions),
@@ -328,15 +366,16 @@ pub fn report(window: &Window) -> Report {
             per_persona_day_usd: (fleet.persona_days > 0)
                 .then(|| digits::usd(fleet.cost_usd / fleet.persona_days as f64)),
         },
-        headline: headline::headline(window, &fleet, &frictions, &modules, &coverage),
+        headline: headline::headline(window, &fleet, (&frictions, all.muted), &modules, &coverage),
         zone: window.zone().clone(),
         trends,
-        resolved_without_hit: changes::resolved_without_hit(window),
+        resolved_without_hit,
+        is_catalog_known: tested.is_catalog_known(),
         runs_without_calls: window.runs_within().filter(|run| has_lost_calls(window, *run)).count(),
         fleet,
         frictions,
         modules,
-        not_tested,
+        not_tested: tested.not_tested(),
         coverage,
     }
 }

@@ -1,6 +1,6 @@
 //! What spark lines show: a number for each of the last days of the window.
 
-use jiff::civil::Date;
+use jiff::{ToSpan, civil::Date};
 
 use super::{detect::RunHit, window::Window};
 
@@ -20,8 +20,11 @@ pub(super) fn position(window: &Window, day: Date) -> Option<usize> {
 /// trend.
 pub(super) fn of_runs(window: &Window, hits: &[RunHit], exposed: &[u32]) -> Trend {
     let mut trend = vec![None; TREND_DAYS];
+    let oldest = window.to().saturating_sub((TREND_DAYS as i64 - 1).days());
     let mut add = |run: u32, count: f64| {
-        if let Some(position) = position(window, window.run(run).day) {
+        // Most runs are older.
+        let day = Some(window.run(run).day).filter(|day| *day >= oldest);
+        if let Some(position) = day.and_then(|day| position(window, day)) {
             *trend[position].get_or_insert(0.0) += count;
         }
     };

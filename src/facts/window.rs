@@ -89,6 +89,7 @@ impl Days {
 pub struct Window {
     from: Date,
     to: Date,
+    newest_day: Option<Date>,
     end: Timestamp,
     zone: TimeZone,
     names: names::Names,
@@ -122,6 +123,11 @@ impl Window {
     /// The last day.
     pub fn to(&self) -> Date {
         self.to
+    }
+
+    /// The newest day of the facts, also of those after the window. Nothing is known about later days.
+    pub(crate) fn newest_day(&self) -> Option<Date> {
+        self.newest_day
     }
 
     /// The end of the last day.

@@ -31,7 +31,7 @@ pub(crate) fn ok(tool: &str) -> Call {
         issue: None,
         template: None,
         input_hash: Some("input".to_owned()),
-        latency_ms: 100,
+        latency_ms: Some(100),
         tries: 1,
         chars: 100,
         cut: false,
@@ -77,8 +77,9 @@ impl World {
         for (call, number) in calls.into_iter().zip(1..) {
             let module =
                 modules.entry(call.module.clone()).or_insert_with(|| module(&id, &call.module));
-            module.failed += u32::from(!call.ok);
-            module.dead_end = !call.ok;
+            let is_pain = call.cause.is_some_and(Cause::is_pain);
+            module.failed += u32::from(is_pain);
+            module.dead_end = is_pain || module.dead_end && !call.ok;
             let at = at + SignedDuration::from_secs(i64::from(number));
             self.others.push(Line::Call(Call { run: id.clone(), number, at, ..call }));
         }

@@ -76,9 +76,8 @@ fn each_report_is_one_of_the_published_schema() {
         schema.allows(&report).unwrap_or_else(|error| panic!("{error}\n{report:#}"));
     }
     for (name, text) in [("week", sample::week()), ("hostile", sample::hostile())] {
-        let mut report = text;
-        report.sentence = name.to_owned();
-        let report = serde_json::to_value(report).unwrap();
+        let view = view::view(&text, Language::German);
+        let report = serde_json::to_value(Document { report: text, view }.json()).unwrap();
         // The quotes of a window are cut; these are not.
         if name == "week" {
             schema.allows(&report).unwrap();
@@ -189,4 +188,22 @@ fn each_quoted_run_is_named_once_those_of_the_heaviest_friction_first() {
     let report = json(&window);
     assert_eq!(runs.first().copied(), report["frictions"][0]["quote"]["run"].as_str());
     assert_eq!(BTreeSet::from_iter(&runs).len(), runs.len(), "{runs:?}");
+    let hostile = || {
+        let mut report = sample::hostile();
+        for (friction, n) in report.frictions.iter_mut().zip(0..) {
+            friction.quote.as_mut().unwrap().run = format!("run-{}", n / 2 % 100);
+        }
+        report
+    };
+    let named = |report| {
+        let view = view::view(&report, Language::German);
+        Document { report, view }.quoted_runs().len()
+    };
+    // 100 runs of frictions and one that all modules quote.
+    assert_eq!(named(hostile()), 101);
+    let mut more = hostile();
+    for (friction, n) in more.frictions.iter_mut().zip(0..) {
+        friction.quote.as_mut().unwrap().run = format!("run-{n}");
+    }
+    assert_eq!(named(more), QUOTED_RUNS);
 }

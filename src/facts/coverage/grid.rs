@@ -58,14 +58,21 @@ pub struct DayCounts {
 }
 
 impl Coverage {
-    /// Whether any day of any persona has this status.
-    pub fn has(&self, status: DayStatus) -> bool {
+    /// How many days of all personas have each status, without zeros.
+    pub(in crate::facts) fn totals(&self) -> BTreeMap<DayStatus, u32> {
+        let mut totals = BTreeMap::new();
+        let mut add = |status, count| *totals.entry(status).or_default() += count;
         match self {
             Self::Personas(rows) => {
-                rows.iter().flat_map(|row| &row.days).any(|day| day.status == status)
+                rows.iter().flat_map(|row| &row.days).for_each(|day| add(day.status, 1));
             }
-            Self::Counts(days) => days.iter().any(|day| day.counts.contains_key(status.as_str())),
+            Self::Counts(days) => {
+                let counts = days.iter().flat_map(|day| &day.counts);
+                let known = counts.filter_map(|(word, n)| Some((DayStatus::parse(word)?, *n)));
+                known.for_each(|(status, count)| add(status, count));
+            }
         }
+        totals
     }
 }
 
@@ -73,12 +80,17 @@ impl Coverage {
 pub fn coverage(window: &Window) -> Coverage {
     let Some(days) = window.days() else { return Coverage::Personas(Vec::new()) };
     let mut grid = Grid::new(window.personas(), days, window.zone().clone());
+    grid.newest = window.newest_day().unwrap_or(Date::MAX);
     let id = |persona: u32| &*window.personas()[persona as usize].id;
     for (number, run) in (0..).zip(window.runs()) {
         // Of runs whose calls are no longer kept, the modules tell that there were some.
         let has_calls =
             !window.calls().of(number).is_empty() || !window.modules().of(number).is_empty();
         grid.run(id(run.persona), run.day, run.outcome, has_calls);
+        // A run shows that the runner was up.
+        if window.contains(number) {
+            grid.tick(run.server_time.unwrap_or(run.at));
+        }
     }
     for absence in window.absences() {
         grid.absence(id(absence.persona), window.text(absence.slot), absence.why);
@@ -93,6 +105,8 @@ pub fn coverage(window: &Window) -> Coverage {
 struct Grid {
     zone: TimeZone,
     days: Vec<Date>,
+    /// Nothing is known about later days.
+    newest: Date,
     /// By the persona's id.
     rows: BTreeMap<String, Row>,
     ticks: BTreeSet<Date>,
@@ -136,7 +150,14 @@ impl Grid {
         let from = from.max(to.saturating_sub((DAYS - 1).days()));
         let days = from.series(1.day()).take_while(|day| *day <= to).collect();
         let rows = personas.into_iter().map(row).collect();
-        Self { zone, days, rows, ticks: BTreeSet::new(), weekday_ticks: BTreeSet::new() }
+        Self {
+            zone,
+            days,
+            newest: Date::MAX,
+            rows,
+            ticks: BTreeSet::new(),
+            weekday_ticks: BTreeSet::new(),
+        }
     }
 
     /// Adds a run of this day. `has_calls`: it called tools.
@@ -213,7 +234,8 @@ impl Grid {
     /// A day without a run and without an absence. With a tick at which the persona could have been due, it was
     /// not due, because a due persona either runs or is absent. Without such a tick, nobody asked.
     fn status_without_facts(&self, row: &Row, day: Date) -> DayStatus {
-        let is_expected = row.first.is_some_and(|first| first <= day) && self.may_be_due(row, day);
+        let is_known = row.first.is_some_and(|first| first <= day) && day <= self.newest;
+        let is_expected = is_known && self.may_be_due(row, day);
         let ticks = match row.cadence {
             Cadence::Weekdays => &self.weekday_ticks,
             Cadence::Hourly | Cadence::Daily => &self.ticks,

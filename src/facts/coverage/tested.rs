@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Fewer runs say too little.
-const RUNS: u32 = 5;
+pub(in crate::facts) const FEWEST_RUNS: u32 = 5;
 /// Fewer personas say too little.
-const PERSONAS: usize = 2;
+pub(in crate::facts) const FEWEST_PERSONAS: usize = 2;
 
 labels! {
     /// What is known about a module.
@@ -77,6 +77,7 @@ pub enum Subject {
 pub struct Tested {
     modules: BTreeMap<String, Use>,
     tools: BTreeMap<String, Use>,
+    is_catalog_known: bool,
 }
 
 /// How a module or a tool was used.
@@ -94,7 +95,9 @@ impl Use {
         match self.runs {
             0 if self.is_offered => Some(WhyNotTested::Unused),
             0 => Some(WhyNotTested::NotOffered),
-            runs if runs < RUNS || self.personas.len() < PERSONAS => Some(WhyNotTested::TooFew),
+            runs if runs < FEWEST_RUNS || self.personas.len() < FEWEST_PERSONAS => {
+                Some(WhyNotTested::TooFew)
+            }
             _ => None,
         }
     }
@@ -111,9 +114,12 @@ impl Use {
 }
 
 impl Tested {
-    /// Adds the tools that runs of the window were offered, and those that were hidden from them.
+    /// Adds the tools that runs of the window were offered, and those that were hidden from them. A tool that is in both
+    /// lists was hidden.
     pub fn catalog(&mut self, catalog: &line::Catalog) {
-        let offered = catalog.tools.iter().map(|tool| (&tool.name, true));
+        self.is_catalog_known = true;
+        let hidden: BTreeSet<_> = catalog.hidden.iter().collect();
+        let offered = catalog.tools.iter().map(|tool| (&tool.name, !hidden.contains(&tool.name)));
         let hidden = catalog.hidden.iter().map(|name| (name, false));
         for (name, is_offered) in offered.chain(hidden) {
             self.tools.entry(name.clone()).or_default().is_offered |= is_offered;
@@ -126,17 +132,24 @@ impl Tested {
         self.modules.entry(module.to_owned()).or_default();
     }
 
-    /// Adds a run of `persona` (the caller's number) that used the module. `is_rated`: the run has a rating of the
-    /// module that names calls of the module.
-    pub fn used_module(&mut self, module: &str, persona: u32, is_rated: bool) {
-        let module = self.modules.entry(module.to_owned()).or_default();
-        module.add(persona);
-        module.ratings += u32::from(is_rated);
+    /// Adds a run of `persona` (the caller's number) that was exposed to a tool of the module.
+    pub fn used_module(&mut self, module: &str, persona: u32) {
+        self.modules.entry(module.to_owned()).or_default().add(persona);
+    }
+
+    /// Adds a module that a run names. `is_rated`: the run has a rating of the module that names calls of the module.
+    pub fn named_module(&mut self, module: &str, is_rated: bool) {
+        self.modules.entry(module.to_owned()).or_default().ratings += u32::from(is_rated);
     }
 
     /// Adds a run of `persona` (the caller's number) that was exposed to the tool.
     pub fn used_tool(&mut self, tool: &str, persona: u32) {
         self.tools.entry(tool.to_owned()).or_default().add(persona);
+    }
+
+    /// Whether any list of tools was added.
+    pub fn is_catalog_known(&self) -> bool {
+        self.is_catalog_known
     }
 
     /// The status of each module, by name.
@@ -188,7 +201,10 @@ mod tests {
     }
 
     fn use_module(tested: &mut Tested, module: &str, personas: &[u32], is_rated: bool) {
-        personas.iter().for_each(|persona| tested.used_module(module, *persona, is_rated));
+        for persona in personas {
+            tested.used_module(module, *persona);
+            tested.named_module(module, is_rated);
+        }
     }
 
     fn status(tested: &Tested, module: &str) -> ModuleStatus {

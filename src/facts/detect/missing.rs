@@ -29,7 +29,7 @@ pub fn missing(window: &Window) -> Vec<Missing> {
     let mut names = BTreeMap::<_, Expected>::new();
     let is_invented = |cause| cause == Some(Cause::Invented);
     for call in window.calls().all().iter().filter(|call| is_invented(call.cause)) {
-        let spelling = window.text(call.tool);
+        let spelling = window.text(call.tool).trim();
         let expected = names.entry(ToolName::new(spelling).words()).or_default();
         expected.personas.insert(window.run(call.run).persona);
         *expected.spellings.entry(spelling).or_default() += 1;

@@ -28,14 +28,14 @@ pub struct Slow {
     pub p50_ms: u32,
     /// 95 % of the successful calls took at most so many milliseconds.
     pub p95_ms: u32,
-    /// The number of successful calls.
+    /// The number of successful calls whose duration is known.
     pub n: usize,
 }
 
 /// What the successful calls of a tool say.
 #[derive(Default)]
 struct Answers {
-    /// The run, the number and the duration of each call, in milliseconds.
+    /// The run, the number and the duration of each call whose duration is known, in milliseconds.
     calls: Vec<(u32, u32, u32)>,
     /// The run and the number of each call.
     floods: Vec<(u32, u32)>,
@@ -73,7 +73,7 @@ fn answers(window: &Window) -> HashMap<Name, Answers> {
     let mut tools = HashMap::<_, Answers>::new();
     for call in window.calls().all().iter().filter(|call| call.ok) {
         let tool = tools.entry(call.tool).or_default();
-        tool.calls.push((call.run, call.number, call.latency_ms));
+        tool.calls.extend(call.latency_ms.map(|latency| (call.run, call.number, latency)));
         if call.cut || call.limit_offered && call.chars > FLOOD_CHARS {
             tool.floods.push((call.run, call.number));
         }

@@ -175,7 +175,7 @@ fn calls_cut_off_in_two_runs_are_unsure_but_not_just_after_a_deployment() {
 
 #[test]
 fn a_tool_is_slow_by_its_p95_over_twenty_calls_or_by_very_slow_answers_in_three_runs() {
-    let taking = |latency_ms| Call { latency_ms, ..ok("t.a") };
+    let taking = |latency_ms| Call { latency_ms: Some(latency_ms), ..ok("t.a") };
     // Of 20 calls, the nineteenth is the p95.
     let p95 = |calls: usize, slow: usize, latency| {
         let fast = vec![taking(100); calls - slow];
@@ -192,6 +192,11 @@ fn a_tool_is_slow_by_its_p95_over_twenty_calls_or_by_very_slow_answers_in_three_
     let window = world(runs(5_001)).window();
     let slow = slow(&window).remove(0);
     assert_eq!((slow.tool.as_str(), slow.p50_ms, slow.p95_ms, slow.n), ("t.a", 5_001, 5_001, 6));
+    // Calls whose duration is not known are not fast ones.
+    let mut calls = vec![taking(2_001); 20];
+    calls.extend(vec![Call { latency_ms: None, ..ok("t.a") }; 40]);
+    let slow = super::slow(&world([("a", calls)]).window()).remove(0);
+    assert_eq!((slow.p50_ms, slow.n), (2_001, 20));
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn counts_that_no_run_can_have_break_nothing() {
         match line {
             Line::Hit(hit) => hit.calls = u32::MAX,
             Line::Tool(tool) => (tool.calls, tool.failed) = (u32::MAX, u32::MAX),
-            Line::Call(call) => (call.latency_ms, call.chars) = (u64::MAX, u64::MAX),
+            Line::Call(call) => (call.latency_ms, call.chars) = (Some(u64::MAX), u64::MAX),
             _ => {}
         }
     }

@@ -55,12 +55,16 @@ pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(numbers.into_iter().map(|Whole(number)| number).collect())
 }
 
-/// A time in milliseconds, rounded; 0 for null.
-pub(super) fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// A time in milliseconds, rounded; `None` for null.
+pub(super) fn milliseconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
     let number = Option::<Number>::deserialize(deserializer)?;
-    number
-        .map_or(Some(0), |number| to_whole(&number, f64::round))
-        .ok_or_else(|| Error::custom("expected a time in milliseconds, from 0 on"))
+    let whole = |number| {
+        to_whole(&number, f64::round)
+            .ok_or_else(|| Error::custom("expected a time in milliseconds, from 0 on"))
+    };
+    number.map(whole).transpose()
 }
 
 /// A flag, or a count of which only "none or some" matters; false for null.
@@ -157,8 +161,9 @@ mod tests {
     #[test]
     fn a_latency_is_rounded() {
         for (value, expected) in [(json!(12.5), 13), (json!(12.4), 12), (json!(7), 7)] {
-            assert_eq!(call("latencyMs", value).unwrap().latency_ms, expected);
+            assert_eq!(call("latencyMs", value).unwrap().latency_ms, Some(expected));
         }
+        assert_eq!(call("latencyMs", json!(null)).unwrap().latency_ms, None);
         let error = call("latencyMs", json!(-0.6)).unwrap_err();
         assert_eq!(error, "expected a time in milliseconds, from 0 on");
     }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Changes, Resolved, ToolChanges};
 use crate::facts::{
-    exposure::Exposures,
-    frictions::{Friction, history},
+    frictions::{Friction, Seen, history},
     line::Catalog,
     state::{self, State},
     window::Window,
@@ -62,26 +61,28 @@ pub(super) fn catalog_of(window: &Window, run: u32) -> Option<&Catalog> {
     catalogs.binary_search_by(|catalog| catalog.id.as_str().cmp(id)).ok().map(|at| &catalogs[at])
 }
 
-/// The issues that were resolved in the window without any hit in it.
-pub(super) fn resolved_without_hit(window: &Window) -> Vec<Resolved> {
-    let resolved = |(number, hits, exposed): (u32, Vec<_>, std::rc::Rc<[u32]>)| {
-        let issue = &window.issues()[number as usize];
-        let last = hits.last().map(|hit: &crate::facts::detect::RunHit| hit.run)?;
-        let is_candidate = issue.cause.is_pain() && hits.len() >= FEWEST_HITS;
-        if !is_candidate || window.contains(last) {
-            return None;
-        }
-        let first = issue.first.as_ref()?.at;
-        let history = history(window, &hits, &exposed);
-        let standing = state::state(&history, first, &issue.mutings, window.end())?;
-        let turn = standing.resolved.filter(|_| standing.state == State::Resolved)?;
-        window.contains(exposed[turn.run]).then(|| Resolved {
-            id: issue.id.to_string(),
-            tool: issue.tool.map(|tool| window.text(tool).to_owned()),
-            template: window.text(issue.template).to_owned(),
-            last_hit: window.run(last).at,
-            at: turn.at,
-        })
-    };
-    Exposures::new(window).of_issues().filter_map(resolved).collect()
+/// The issue, if it was resolved in the window without any hit in it.
+pub(super) fn resolved_without_hit(
+    window: &Window,
+    Seen { issue, hits, exposed }: Seen<'_>,
+) -> Option<Resolved> {
+    let issue = &window.issues()[issue as usize];
+    let last = hits.last()?.run;
+    let is_candidate = issue.cause.is_pain() && hits.len() >= FEWEST_HITS;
+    // Without a run in the window, none of it resolved the issue.
+    let is_exposed = exposed.last().is_some_and(|run| window.contains(*run));
+    if !is_candidate || !is_exposed || window.contains(last) {
+        return None;
+    }
+    let first = issue.first.as_ref()?.at;
+    let history = history(window, hits, exposed);
+    let standing = state::state(&history, first, &issue.mutings, window.end())?;
+    let turn = standing.resolved.filter(|_| standing.state == State::Resolved)?;
+    window.contains(exposed[turn.run]).then(|| Resolved {
+        id: issue.id.to_string(),
+        tool: issue.tool.map(|tool| window.text(tool).to_owned()),
+        template: window.text(issue.template).to_owned(),
+        last_hit: window.run(last).at,
+        at: turn.at,
+    })
 }

@@ -1,24 +1,20 @@
 //! What the first sentence of a report is about.
 
-use super::{Fleet, Headline, ModuleReport};
+use super::{Fleet, Headline, Idle, ModuleReport};
 use crate::{
-    domain::{Cause, WhyNotRun},
+    domain::{Cause, Outcome},
     facts::{
-        coverage::{Coverage, DayStatus},
+        coverage::{Coverage, DayStatus, FEWEST_PERSONAS, FEWEST_RUNS},
         frictions::Friction,
         state::State,
         window::Window,
     },
 };
 
-/// Fewer runs, or personas, say too little.
-const RUNS: usize = 5;
-const PERSONAS: usize = 2;
-
 pub(super) fn headline(
     window: &Window,
     fleet: &Fleet,
-    frictions: &[Friction],
+    (frictions, muted): (&[Friction], usize),
     modules: &[ModuleReport],
     coverage: &Coverage,
 ) -> Headline {
@@ -28,13 +24,12 @@ pub(super) fn headline(
         return Headline::NoFacts;
     }
     if fleet.runs == 0 {
-        // Of several reasons that are as frequent, the first one.
-        let most = fleet.not_run.iter().rev().max_by_key(|it| it.count).map(|it| it.why);
-        let was_down = || coverage.has(DayStatus::RunnerDown).then_some(WhyNotRun::RunnerDown);
-        return Headline::NobodyRan { why: most.or_else(was_down) };
+        return nobody_ran(window, fleet, coverage);
     }
-    let locked_out = window.runs_within().filter(|run| window.run(*run).outcome.is_locked_out());
-    let locked_out = locked_out.count();
+    let ended = |is_so: fn(Outcome) -> bool| {
+        window.runs_within().filter(|run| is_so(window.run(*run).outcome)).count()
+    };
+    let locked_out = ended(Outcome::is_locked_out);
     if locked_out * 2 >= fleet.runs {
         return Headline::LockedOut { runs: locked_out };
     }
@@ -42,8 +37,15 @@ pub(super) fn headline(
     if in_vain > 0 && in_vain >= answered {
         return Headline::Unreachable { calls: in_vain, of: answered + in_vain };
     }
-    if fleet.runs < RUNS || fleet.personas < PERSONAS {
-        return Headline::TooFew;
+    let by_us = ended(|outcome| outcome == Outcome::Failed);
+    if by_us * 2 >= fleet.runs {
+        return Headline::FailedByUs { runs: by_us };
+    }
+    if answered == 0 {
+        return Headline::NothingUsed;
+    }
+    if fleet.runs < FEWEST_RUNS as usize || fleet.personas < FEWEST_PERSONAS {
+        return Headline::TooFew { failed, of: answered };
     }
     let hurts = |friction: &Friction| friction.state != State::Resolved;
     let worst = frictions.iter().position(hurts);
@@ -61,8 +63,34 @@ pub(super) fn headline(
         }
         None => {
             let untested = modules.iter().filter(|module| !module.status.is_tested());
-            Headline::NothingRaised { untested_modules: untested.count() }
+            Headline::NothingRaised {
+                resolved: frictions.len(),
+                muted,
+                failed,
+                of: answered,
+                untested_modules: untested.count(),
+            }
         }
+    }
+}
+
+/// Why nobody ran; of several reasons that are as frequent, the first one.
+fn nobody_ran(window: &Window, fleet: &Fleet, coverage: &Coverage) -> Headline {
+    if let Some(most) = fleet.not_run.iter().rev().max_by_key(|it| it.count) {
+        let why = Some(Idle::Absent(most.why));
+        return Headline::NobodyRan { why, is_only: fleet.not_run.len() == 1 };
+    }
+    if window.newest_day().is_none_or(|newest| newest < window.from()) {
+        return Headline::NobodyRan { why: None, is_only: false };
+    }
+    let mut days = coverage.totals();
+    if days.len() > 1 {
+        days.remove(&DayStatus::NotDue);
+    }
+    let most = days.iter().rev().max_by_key(|(_, count)| **count);
+    Headline::NobodyRan {
+        why: most.map(|(status, _)| Idle::Days(*status)),
+        is_only: days.len() == 1,
     }
 }
 

@@ -1,15 +1,15 @@
 //! What is known about each module.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past};
+use super::{
+    Delta, ModuleReport, RatingReport, TREND_DAYS, Trend, changes::catalog_of, past,
+    reliability::why_unrated,
+};
 use crate::{
     facts::{
         compare::{seed, strata},
-        coverage::{ModuleStatus, NotTested, Tested},
+        coverage::{ModuleStatus, Tested},
         digits,
         frictions::Quote,
         share::{Share, Tally},
@@ -19,34 +19,35 @@ use crate::{
     statistics::{Histogram, Stratum, difference, interval},
 };
 
-/// The modules by name, and what nobody tested.
-pub(super) fn modules(window: &Window) -> (Vec<ModuleReport>, Vec<NotTested>) {
-    let tested = tested(window);
+/// The modules by name.
+pub(super) fn modules(window: &Window, tested: &Tested) -> Vec<ModuleReport> {
     let uses = Uses::of(window);
-    let mut quoted = BTreeSet::new();
+    let mut quotes = quotes(window);
     let module = |(name, status): (&str, ModuleStatus)| {
         let rows = window.name(name).and_then(|name| uses.modules.get(&name));
         let rows = rows.map(Vec::as_slice).unwrap_or_default();
         let within: Vec<_> = rows.iter().copied().filter(|row| window.contains(row.run)).collect();
+        let exposed = uses.exposed(window, name);
         let is_rated = status == ModuleStatus::Rated;
         let rated = within.iter().filter(|row| row.rating.is_some());
         ModuleReport {
             module: name.to_owned(),
             status,
-            personas: personas(window, within.iter().map(|row| row.run)),
-            runs: within.len() as u32,
+            personas: personas(window, exposed.iter().map(|(run, _)| *run)),
+            runs: exposed.len() as u32,
             rating: is_rated.then(|| rating(window, rows)).flatten(),
-            friction: status.is_tested().then(|| uses.friction(window, name)).flatten(),
-            quote: quote(window, &within, &mut quoted),
+            friction: status.is_tested().then(|| friction(window, exposed)).flatten(),
+            quote: window.name(name).and_then(|name| quotes.remove(&name)),
             ungrounded: rated.filter(|row| !row.grounded).count() as u32,
+            unrated: why_unrated(within.iter().copied()),
             trend: rating_trend(window, if is_rated { rows } else { &[] }),
         }
     };
-    (tested.modules().map(module).collect(), tested.not_tested())
+    tested.modules().map(module).collect()
 }
 
 /// Everything that was offered, liked or used.
-fn tested(window: &Window) -> Tested {
+pub(super) fn tested(window: &Window) -> Tested {
     let mut tested = Tested::default();
     let runs: Vec<_> = window.runs_within().collect();
     let offered = runs.iter().filter_map(|run| catalog_of(window, *run));
@@ -63,12 +64,12 @@ fn tested(window: &Window) -> Tested {
     for run in runs {
         let persona = window.run(run).persona;
         for row in window.modules().of(run) {
-            let is_rated = row.grounded && row.rating.is_some();
-            tested.used_module(window.text(row.module), persona, is_rated);
+            tested.named_module(window.text(row.module), row.grounded && row.rating.is_some());
         }
-        for row in window.tools().of(run).iter().filter(|row| row.used.calls > 0) {
-            tested.used_tool(window.text(row.tool), persona);
-        }
+        let tools = || window.tools().of(run).iter().filter(|row| row.used.calls > 0);
+        let modules: BTreeSet<_> = tools().map(|row| window.module_of(row.tool)).collect();
+        modules.into_iter().for_each(|name| tested.used_module(window.text(name), persona));
+        tools().for_each(|row| tested.used_tool(window.text(row.tool), persona));
     }
     tested
 }
@@ -99,15 +100,20 @@ impl<'w> Uses<'w> {
         Self { modules, exposed }
     }
 
-    fn friction(&self, window: &Window, module: &str) -> Option<Share> {
-        let mut tallies = vec![Tally::default(); window.personas().len()];
-        for (run, failed) in self.exposed.get(&window.name(module)?)? {
-            let tally = &mut tallies[window.run(*run).persona as usize];
-            tally.exposed += 1;
-            tally.hits += u32::from(*failed);
-        }
-        Share::of(tallies)
+    fn exposed(&self, window: &Window, module: &str) -> &[(u32, bool)] {
+        let exposed = window.name(module).and_then(|name| self.exposed.get(&name));
+        exposed.map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+fn friction(window: &Window, exposed: &[(u32, bool)]) -> Option<Share> {
+    let mut tallies = vec![Tally::default(); window.personas().len()];
+    for (run, failed) in exposed {
+        let tally = &mut tallies[window.run(*run).persona as usize];
+        tally.exposed += 1;
+        tally.hits += u32::from(*failed);
+    }
+    Share::of(tallies)
 }
 
 fn personas(window: &Window, runs: impl Iterator<Item = u32>) -> usize {
@@ -155,24 +161,46 @@ fn delta(strata: &[Stratum], seed: u64) -> Option<Delta> {
     })
 }
 
-/// The notes of the lowest grounded rating; of several, the newest. Quotes no persona of `quoted`, and adds the one it
-/// quotes.
-fn quote(window: &Window, rows: &[&ModuleUse], quoted: &mut BTreeSet<u32>) -> Option<Quote> {
-    let candidates = rows.iter().filter(|row| row.grounded && row.rating.is_some());
-    let candidates = candidates.filter(|row| !quoted.contains(&window.run(row.run).persona));
-    let with_notes = candidates.filter_map(|row| Some((row, row.notes?)));
-    let (row, notes) = with_notes.min_by_key(|(row, _)| (row.rating, Reverse(row.run)))?;
-    let persona = window.run(row.run).persona;
-    quoted.insert(persona);
+/// For each module the notes of its lowest grounded rating; of several, the newest of a persona that no other module
+/// quotes. The modules with the lowest ratings come first, so that of a persona the worst is quoted. A module whose
+/// lowest ratings are all of personas that are quoted already has no quote.
+fn quotes(window: &Window) -> BTreeMap<Name, Quote> {
+    let rows = window.modules().all().iter();
+    let rated = rows.filter(|row| window.contains(row.run) && row.grounded);
+    let mut lowest = BTreeMap::<Name, (u8, Vec<&ModuleUse>)>::new();
+    for (row, rating) in rated.filter_map(|row| Some((row, row.rating?))) {
+        let (least, rows) = lowest.entry(row.module).or_insert((rating, Vec::new()));
+        if rating < *least {
+            (*least, *rows) = (rating, Vec::new());
+        }
+        if rating == *least {
+            rows.push(row);
+        }
+    }
+    let mut lowest: Vec<_> = lowest.into_iter().collect();
+    lowest.sort_by_key(|(module, (rating, _))| (*rating, window.text(*module)));
+    let mut quoted = BTreeSet::new();
+    let quote = |(module, (_, rows)): (Name, (u8, Vec<&ModuleUse>))| {
+        let with_notes = rows.into_iter().rev().filter_map(|row| Some((row, row.notes?)));
+        let mut of_others =
+            with_notes.filter(|(row, _)| quoted.insert(window.run(row.run).persona));
+        let (row, notes) = of_others.next()?;
+        Some((module, quote(window, row, notes)))
+    };
+    lowest.into_iter().filter_map(quote).collect()
+}
+
+fn quote(window: &Window, row: &ModuleUse, notes: Name) -> Quote {
+    let run = window.run(row.run);
     // Nobody can look at a call that is no longer kept.
     let is_kept = !window.calls().of(row.run).is_empty();
-    Some(Quote {
-        persona: window.personas()[persona as usize].label.clone(),
+    Quote {
+        persona: window.personas()[run.persona as usize].label.clone(),
         text: window.text(notes).to_owned(),
-        run: window.text(window.run(row.run).id).to_owned(),
+        run: window.text(run.id).to_owned(),
         call: row.calls.first().copied().filter(|_| is_kept),
-        at: window.run(row.run).at,
-    })
+        at: run.at,
+    }
 }
 
 /// The mean of the grounded ratings of each day.

@@ -1,11 +1,13 @@
 //! How far a report can be trusted.
 
+use std::collections::BTreeMap;
+
 use super::{Reliability, Unrated, past};
 use crate::facts::{
     compare::{confounded, noise_before},
     detect::too_kind,
     share::Share,
-    window::Window,
+    window::{ModuleUse, Window},
 };
 
 pub(super) fn reliability(window: &Window) -> Reliability {
@@ -21,15 +23,21 @@ pub(super) fn reliability(window: &Window) -> Reliability {
 
 /// The uses of modules without a rating.
 fn unrated(window: &Window) -> Unrated {
-    let mut unrated = Unrated::default();
-    for row in window.modules().all().iter().filter(|row| window.contains(row.run)) {
-        unrated.of += 1;
-        if row.rating.is_none() {
-            unrated.n += 1;
-            if let Some(why) = row.unrated {
-                *unrated.why.entry(why.as_str()).or_default() += 1;
-            }
-        }
+    let rows = || window.modules().all().iter().filter(|row| window.contains(row.run));
+    Unrated {
+        n: rows().filter(|row| row.rating.is_none()).count() as u32,
+        of: rows().count() as u32,
+        why: why_unrated(rows()),
     }
-    unrated
+}
+
+/// How many of these uses have no rating for each known reason, by its word.
+pub(super) fn why_unrated<'u>(
+    rows: impl Iterator<Item = &'u ModuleUse>,
+) -> BTreeMap<&'static str, u32> {
+    let mut reasons = BTreeMap::new();
+    for why in rows.filter(|row| row.rating.is_none()).filter_map(|row| row.unrated) {
+        *reasons.entry(why.as_str()).or_default() += 1;
+    }
+    reasons
 }

@@ -85,7 +85,7 @@ fn rich() -> World {
             if on >= MONDAY {
                 calls.push(failed("mail.list", "F-MUTE"));
                 calls.push(failed_by(Cause::Invented, "todo.snooze", "F-INVE"));
-                calls.push(Call { latency_ms: 6_000, ..ok("todo.slow") });
+                calls.push(Call { latency_ms: Some(6_000), ..ok("todo.slow") });
             }
             if on == MONDAY + 1 {
                 calls.push(failed_by(Cause::Unreachable, "todo.list", "F-AWAY"));

@@ -8,7 +8,7 @@ use super::Outage;
 use crate::{domain::Cause, facts::window::Window};
 
 /// Calls in vain belong together if so little time passed between them.
-const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
+const TOGETHER: SignedDuration = SignedDuration::from_mins(10);
 /// Calls in vain belong together if so little time passed between them and no call was answered meanwhile. While the
 /// product is away, runs wait for it and hardly call.
 const UNANSWERED: SignedDuration = SignedDuration::from_hours(1);

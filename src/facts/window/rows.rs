@@ -18,6 +18,8 @@ pub(crate) struct Run {
     pub(crate) persona: u32,
     pub(crate) at: Timestamp,
     pub(crate) server_time: Option<Timestamp>,
+    /// The slot that the run filled.
+    pub(crate) slot: Option<Name>,
     /// The day that the run belongs to.
     pub(crate) day: Date,
     pub(crate) deployment: Option<Name>,
@@ -65,7 +67,8 @@ pub(crate) struct Call {
     pub(crate) issue: Option<u32>,
     /// Equal for equal inputs.
     pub(crate) input: Option<NonZeroU64>,
-    pub(crate) latency_ms: u32,
+    /// `None` if it is not known.
+    pub(crate) latency_ms: Option<u32>,
     pub(crate) chars: u32,
     pub(crate) cut: bool,
     pub(crate) limit_offered: bool,

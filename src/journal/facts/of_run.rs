@@ -99,7 +99,7 @@ fn call_of(run: RunId, call: &line::Call) -> Vec<Value> {
         words(&call.module),
         number(call.ok),
         optional(call.input_hash.as_ref()),
-        number(call.latency_ms),
+        number(call.latency_ms.unwrap_or_default()),
         number(call.tries),
         number(call.chars),
         number(call.cut),

@@ -48,7 +48,7 @@ fn facts(run: RunId, begun: Timestamp, ok: u32, failed: &[i64]) -> RunFacts {
             issue: None,
             template: fingerprint.map(|_| "no <script>|`\u{202e}".into()),
             input_hash: Some("00ff".into()),
-            latency_ms: 12,
+            latency_ms: Some(12),
             tries: 2,
             chars: 9_000,
             cut: true,

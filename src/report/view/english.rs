@@ -101,15 +101,35 @@ impl Words for English {
                 "The product did not let personas in: {} ended at login, space or session",
                 self.of(runs, RUNS)
             ),
+            Told::Unreachable { calls } if calls.n == calls.of => format!(
+                "The product could not be reached: none of {} arrived",
+                self.counted(calls.of, CALLS)
+            ),
             Told::Unreachable { calls } => format!(
                 "The product often could not be reached: {} did not arrive",
                 self.of(calls, CALLS)
             ),
-            Told::TooFew { runs, personas } => format!(
-                "Too little to judge: only {} of {}",
-                self.counted(runs, RUNS),
-                self.counted(personas, PERSONAS)
+            Told::FailedByUs { runs } => format!(
+                "{} failed because of the runner or the model, not the product; little is known about the product",
+                self.of(runs, RUNS)
             ),
+            Told::NothingUsed { runs } => format!(
+                "No call was answered in {}; nothing is known about the product",
+                self.counted(runs, RUNS)
+            ),
+            Told::TooFew { runs, personas, failed } => {
+                let failed = match failed.n {
+                    0 => String::new(),
+                    _ => {
+                        format!("; {} failed", self.of(failed, CALLS))
+                    }
+                };
+                format!(
+                    "Too little to judge: only {} of {}{failed}",
+                    self.counted(runs, RUNS),
+                    self.counted(personas, PERSONAS)
+                )
+            }
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; most often: {it}"));
                 let [n, of] = [calls.n, calls.of].map(|n| self.number(n));
@@ -123,12 +143,22 @@ impl Words for English {
                 };
                 format!("{what}: {}{since}{others}", self.counts(personas, runs))
             }
-            Told::NothingRaised { runs, personas, untested } => {
-                let seen = format!(
-                    "Nothing stood out in {} of {}",
+            Told::NothingRaised { runs, personas, resolved, muted, failed, untested } => {
+                let mut seen = format!(
+                    "No detector raised anything in {} of {}",
                     self.counted(runs, RUNS),
                     self.counted(personas, PERSONAS)
                 );
+                let known = [(resolved, "what is resolved"), (muted, "what is muted")];
+                let known = known.into_iter().filter(|(count, _)| *count > 0);
+                let known: Vec<_> =
+                    known.map(|(count, what)| format!("{what} ({})", self.number(count))).collect();
+                if !known.is_empty() {
+                    seen.push_str(&format!(", apart from {}", known.join(" and ")));
+                }
+                if failed.n > 0 {
+                    seen.push_str(&format!("; {} failed", self.of(failed, CALLS)));
+                }
                 match untested.n {
                     0 => format!("{seen}; what nobody used is not checked"),
                     n => format!(
@@ -145,8 +175,8 @@ impl Words for English {
         format!(" – {} did not take place ({why})", self.of(runs, ["due run", "due runs"]))
     }
 
-    fn since_build(&self, build: &str) -> String {
-        format!("new since {build}")
+    fn new_since(&self, since: &str) -> String {
+        format!("new since {since}")
     }
 
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String {
@@ -240,6 +270,10 @@ impl Words for English {
         format!("first {first}; last {last}")
     }
 
+    fn seen_in_window(&self, first: &str, last: &str) -> String {
+        format!("in these days first {first}; last {last}")
+    }
+
     fn with_build(&self, at: &str, build: &str) -> String {
         format!("{at} with {build}")
     }
@@ -251,6 +285,11 @@ impl Words for English {
     fn hits_by_day(&self, runs: u64, days: u64) -> String {
         let days = self.counted(days, ["day", "days"]);
         format!("{} had it, on {days} of the last 28", self.counted(runs, RUNS))
+    }
+
+    fn hits_by_day_of_window(&self, runs: u64, days: u64) -> String {
+        let days = self.counted(days, ["day", "days"]);
+        format!("{} had it, on {days} of this period", self.counted(runs, RUNS))
     }
 
     fn not_shown(&self, count: u64, names: &str) -> String {

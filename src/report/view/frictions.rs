@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     domain::{Label, Next},
-    facts::{frictions::Friction, report::Trend, state::State},
+    facts::{
+        frictions::Friction,
+        report::{TREND_DAYS, Trend},
+        state::State,
+    },
 };
 
 /// How many frictions are shown in full.
@@ -47,7 +51,7 @@ impl Writer<'_> {
 
     fn hurt(&self, friction: &Friction, trend: &Trend, most: f64) -> Hurt {
         let words = self.words;
-        let state = self.state(friction);
+        let state = friction.state;
         let kinds = friction.detectors.iter().take(2).map(|detector| words.kind(*detector));
         let personas =
             Part { n: friction.personas.len() as u64, of: friction.personas_exposed as u64 };
@@ -69,10 +73,9 @@ impl Writer<'_> {
             counts: format!("{}{interval}", words.counts(personas, runs)),
             next: self.what_next(friction),
             quote: friction.quote.as_ref().map(|quote| self.quote(quote, QUOTE)),
-            seen: words
-                .seen(&self.sighting(&friction.first_seen), &self.sighting(&friction.last_seen)),
+            seen: self.seen(friction),
             trend: trend.clone(),
-            trend_label: self.hits_by_day(trend),
+            trend_label: self.hits_by_day(friction, trend),
         }
     }
 
@@ -89,17 +92,30 @@ impl Writer<'_> {
         if told.is_empty() { told } else { self.words.then(&told) }
     }
 
-    fn hits_by_day(&self, trend: &Trend) -> String {
+    /// When it was seen first and last. Of a friction without an issue, only the days of the window are known.
+    fn seen(&self, friction: &Friction) -> String {
+        let [first, last] = [&friction.first_seen, &friction.last_seen].map(|it| self.sighting(it));
+        match friction.cause {
+            Some(_) => self.words.seen(&first, &last),
+            None => self.words.seen_in_window(&first, &last),
+        }
+    }
+
+    fn hits_by_day(&self, friction: &Friction, trend: &Trend) -> String {
         let days = trend.iter().flatten().filter(|hits| **hits > 0.0).count() as u64;
         let hits: f64 = trend.iter().flatten().sum();
-        self.words.hits_by_day(hits as u64, days)
+        let is_shorter = self.days_of_window().is_some_and(|days| days < TREND_DAYS as i64);
+        match friction.cause {
+            None if is_shorter => self.words.hits_by_day_of_window(hits as u64, days),
+            _ => self.words.hits_by_day(hits as u64, days),
+        }
     }
 
     /// Section 3: what came back, what is resolved, what is new, and the list of tools.
     pub(super) fn changes(&self) -> Section<Change> {
         let of_state = |state| {
             let frictions = self.report.frictions.iter();
-            frictions.filter(move |friction| self.state(friction) == state)
+            frictions.filter(move |friction| friction.state == state)
         };
         let told =
             |friction: &Friction| format!("{} {}", text(&friction.id, ID), self.what(friction));

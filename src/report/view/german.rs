@@ -105,16 +105,37 @@ impl Words for German {
                 self.of(runs, OF_RUNS),
                 if runs.n == 1 { "endete" } else { "endeten" }
             ),
+            Told::Unreachable { calls } if calls.n == calls.of => format!(
+                "Das Produkt war nicht erreichbar: Keiner von {} kam an",
+                self.counted(calls.of, CALLS)
+            ),
             Told::Unreachable { calls } => format!(
                 "Das Produkt war oft nicht erreichbar: {} {} nicht an",
                 self.of(calls, CALLS),
                 if calls.n == 1 { "kam" } else { "kamen" }
             ),
-            Told::TooFew { runs, personas } => format!(
-                "Zu wenig für ein Urteil: nur {} von {}",
-                self.counted(runs, RUNS),
-                self.counted(personas, PERSONAS)
+            Told::FailedByUs { runs } => format!(
+                "{} scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig bekannt",
+                self.of(runs, OF_RUNS)
             ),
+            Told::NothingUsed { runs } => format!(
+                "Kein Aufruf wurde beantwortet in {}; über das Produkt ist nichts bekannt",
+                self.counted(runs, OF_RUNS)
+            ),
+            Told::TooFew { runs, personas, failed } => {
+                let failed = match failed.n {
+                    0 => String::new(),
+                    _ => {
+                        let verb = if failed.n == 1 { "scheiterte" } else { "scheiterten" };
+                        format!("; {} {verb}", self.of(failed, CALLS))
+                    }
+                };
+                format!(
+                    "Zu wenig für ein Urteil: nur {} von {}{failed}",
+                    self.counted(runs, RUNS),
+                    self.counted(personas, PERSONAS)
+                )
+            }
             Told::MostCallsFail { calls, worst } => {
                 let worst = worst.map_or(String::new(), |it| format!("; am häufigsten: {it}"));
                 let [n, of] = [calls.n, calls.of].map(|n| self.number(n));
@@ -129,12 +150,23 @@ impl Words for German {
                 };
                 format!("{what}: {}{since}{others}", self.counts(personas, runs))
             }
-            Told::NothingRaised { runs, personas, untested } => {
-                let seen = format!(
-                    "Nichts fiel auf in {} von {}",
+            Told::NothingRaised { runs, personas, resolved, muted, failed, untested } => {
+                let mut seen = format!(
+                    "Kein Detektor schlug an in {} von {}",
                     self.counted(runs, OF_RUNS),
                     self.counted(personas, PERSONAS)
                 );
+                let known = [(resolved, "Behobenem"), (muted, "stumm Geschaltetem")];
+                let known = known.into_iter().filter(|(count, _)| *count > 0);
+                let known: Vec<_> =
+                    known.map(|(count, what)| format!("{what} ({})", self.number(count))).collect();
+                if !known.is_empty() {
+                    seen.push_str(&format!(", außer bei {}", known.join(" und ")));
+                }
+                if failed.n > 0 {
+                    let verb = if failed.n == 1 { "scheiterte" } else { "scheiterten" };
+                    seen.push_str(&format!("; {} {verb}", self.of(failed, CALLS)));
+                }
                 match untested.n {
                     0 => format!("{seen}; was niemand benutzt hat, ist nicht geprüft"),
                     1 => format!(
@@ -156,8 +188,8 @@ impl Words for German {
         format!(" – {} von {of} {verb} aus ({why})", self.number(runs.n))
     }
 
-    fn since_build(&self, build: &str) -> String {
-        format!("neu seit {build}")
+    fn new_since(&self, since: &str) -> String {
+        format!("neu seit {since}")
     }
 
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String {
@@ -251,6 +283,10 @@ impl Words for German {
         format!("zuerst {first}; zuletzt {last}")
     }
 
+    fn seen_in_window(&self, first: &str, last: &str) -> String {
+        format!("in diesen Tagen zuerst {first}; zuletzt {last}")
+    }
+
     fn with_build(&self, at: &str, build: &str) -> String {
         format!("{at} mit {build}")
     }
@@ -262,6 +298,11 @@ impl Words for German {
     fn hits_by_day(&self, runs: u64, days: u64) -> String {
         let days = self.counted(days, ["Tag", "Tagen"]);
         format!("{} damit an {days} der letzten 28 Tage", self.counted(runs, RUNS))
+    }
+
+    fn hits_by_day_of_window(&self, runs: u64, days: u64) -> String {
+        let days = self.counted(days, ["Tag", "Tagen"]);
+        format!("{} damit an {days} dieses Zeitraums", self.counted(runs, RUNS))
     }
 
     fn not_shown(&self, count: u64, names: &str) -> String {

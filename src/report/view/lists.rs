@@ -27,8 +27,9 @@ impl Writer<'_> {
             let [personas, calls] = counts;
             [text(&it.name, NAME), personas, calls]
         });
-        let (heading, empty) = (words.headings().missing, words.notes().nothing_missing);
-        let section = self.section(heading, rows.collect(), ROWS, empty);
+        let heading = words.headings().missing;
+        let empty = self.unless_calls_are_lost(words.notes().nothing_missing);
+        let section = self.section(heading, rows.collect(), ROWS, &empty);
         Section { columns: words.columns().missing.map(str::to_owned).to_vec(), ..section }
     }
 
@@ -38,9 +39,18 @@ impl Writer<'_> {
             let [p50, p95] = [it.p50_ms, it.p95_ms].map(|ms| self.duration(ms));
             [text(&it.tool, NAME), p50, p95, words.number(it.n as u64)]
         });
-        let (heading, empty) = (words.headings().slow, words.notes().nothing_slow);
-        let section = self.section(heading, rows.collect(), ROWS, empty);
+        let heading = words.headings().slow;
+        let empty = self.unless_calls_are_lost(words.notes().nothing_slow);
+        let section = self.section(heading, rows.collect(), ROWS, &empty);
         Section { columns: words.columns().slow.map(str::to_owned).to_vec(), ..section }
+    }
+
+    /// What it means that no call showed anything: not much if single calls are gone.
+    fn unless_calls_are_lost(&self, otherwise: &str) -> String {
+        match self.report.runs_without_calls {
+            0 => otherwise.to_owned(),
+            runs => self.words.calls_lost(runs as u64),
+        }
     }
 
     fn duration(&self, ms: u32) -> String {
@@ -77,7 +87,11 @@ impl Writer<'_> {
             false => notes.all_tested,
         };
         let items = items.collect();
-        self.section(self.words.headings().not_tested, items, usize::MAX, empty)
+        let mut section = self.section(self.words.headings().not_tested, items, usize::MAX, empty);
+        if !self.report.is_catalog_known {
+            section.note = Some(notes.no_tools.to_owned());
+        }
+        section
     }
 
     /// What each of the last days came to.

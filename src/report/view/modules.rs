@@ -1,13 +1,18 @@
 //! Section 4: the modules.
 
+use std::cmp::Reverse;
+
 use super::{
     IntervalView, ModuleRow, Section,
     words::{between, percent},
     writer::{NAME, Writer, text},
 };
-use crate::facts::{
-    coverage::ModuleStatus,
-    report::{Delta, ModuleReport, Trend},
+use crate::{
+    domain::{Label, UnratedWhy},
+    facts::{
+        coverage::ModuleStatus,
+        report::{Delta, ModuleReport, Trend},
+    },
 };
 
 /// How many modules have a row; used ones come first. The others are named.
@@ -76,13 +81,21 @@ impl Writer<'_> {
         }
     }
 
+    /// The word for absence; of a module without ratings, with the reasons, the most frequent one first.
     fn absence(&self, module: &ModuleReport) -> String {
         let word = self.words.absence(module.status);
-        match module.status {
-            ModuleStatus::Used if module.ungrounded > 0 => {
-                format!("{word} ({})", self.words.notes().only_ungrounded)
-            }
-            _ => word.to_owned(),
+        if module.status != ModuleStatus::Used {
+            return word.to_owned();
+        }
+        let ungrounded = (module.ungrounded > 0).then(|| self.words.notes().only_ungrounded);
+        let mut why: Vec<_> = module.unrated.iter().collect();
+        why.sort_by_key(|(_, count)| Reverse(**count));
+        let why = why.into_iter().filter_map(|(why, _)| UnratedWhy::parse(why));
+        let why: Vec<_> =
+            ungrounded.into_iter().chain(why.map(|why| self.words.unrated(why))).collect();
+        match why.is_empty() {
+            true => word.to_owned(),
+            false => format!("{word} ({})", why.join(", ")),
         }
     }
 

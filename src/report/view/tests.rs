@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     domain::{Label, WhyNotRun},
     facts::{
-        coverage::{Coverage, ModuleStatus},
-        report::{Delta, Fleet, Headline, NotRun, report},
+        coverage::ModuleStatus,
+        report::{Delta, Fleet, Headline, Idle, NotRun, report},
         window::Days,
         world::{World, failed, ok},
     },
@@ -57,9 +57,10 @@ fn who_did_not_run_is_told_with_the_most_frequent_reason() {
         let mut report = week();
         let not_run: Vec<_> =
             not_run.iter().map(|(why, count)| NotRun { why: *why, count: *count }).collect();
-        let why = not_run.first().map(|it| it.why);
+        let why = not_run.first().map(|it| Idle::Absent(it.why));
+        let is_only = not_run.len() == 1;
         report.fleet = Fleet { not_run, ..Fleet::default() };
-        with(Headline::NobodyRan { why }, report)
+        with(Headline::NobodyRan { why, is_only }, report)
     };
     assert_eq!(
         sentences(&nobody(&[(WhyNotRun::Paused, 40), (WhyNotRun::Budget, 2)])),
@@ -70,14 +71,14 @@ fn who_did_not_run_is_told_with_the_most_frequent_reason() {
     );
     let [only, _] = sentences(&nobody(&[(WhyNotRun::ModelStopped, 1)]));
     assert!(only.contains("(Modell gesperrt)"), "{only}");
-    let mut unknown = nobody(&[]);
-    if let Coverage::Personas(rows) = &mut unknown.coverage {
-        let days = rows.iter_mut().flat_map(|row| &mut row.days);
-        days.for_each(|day| day.status = DayStatus::RunnerDown);
-        rows[0].days[0].status = DayStatus::NotDue;
-    }
-    let [of_days, _] = sentences(&unknown);
-    assert!(of_days.contains("(Runner aus)"), "{of_days}");
+    let [unknown, _] = sentences(&nobody(&[]));
+    assert!(unknown.contains("(Grund nicht bekannt)"), "{unknown}");
+    let of_days = |is_only| {
+        let why = Some(Idle::Days(DayStatus::RunnerDown));
+        sentences(&with(Headline::NobodyRan { why, is_only }, nobody(&[])))
+    };
+    assert!(of_days(true)[0].contains("(Runner aus)"), "{:?}", of_days(true));
+    assert!(of_days(false)[1].contains("(mostly: runner down)"), "{:?}", of_days(false));
 }
 
 #[test]
@@ -108,13 +109,21 @@ fn one_of_many_is_told_in_the_singular() {
 
 #[test]
 fn too_few_runs_are_no_judgement() {
-    let mut report = with(Headline::TooFew, week());
+    let mut report = with(Headline::TooFew { failed: 0, of: 3 }, week());
     (report.fleet.runs, report.fleet.personas) = (1, 1);
     assert_eq!(
         sentences(&report),
         [
             "Zu wenig für ein Urteil: nur 1 Lauf von 1 Persona.",
             "Too little to judge: only 1 run of 1 persona.",
+        ]
+    );
+    report.headline = Headline::TooFew { failed: 12, of: 12 };
+    assert_eq!(
+        sentences(&report),
+        [
+            "Zu wenig für ein Urteil: nur 1 Lauf von 1 Persona; 12 von 12 Aufrufen scheiterten.",
+            "Too little to judge: only 1 run of 1 persona; 12 of 12 calls failed.",
         ]
     );
 }
@@ -150,22 +159,33 @@ fn what_hurts_most_is_told_with_its_counts_and_since_when() {
 
 #[test]
 fn nothing_raised_is_no_all_clear() {
-    let quiet = |untested_modules| {
+    let quiet = |untested_modules, resolved, muted, failed| {
         let report = report(&World::default().days(WEEK));
         let modules = week().modules;
         let fleet = Fleet { runs: 42, personas: 6, ..Fleet::default() };
-        with(Headline::NothingRaised { untested_modules }, Report { modules, fleet, ..report })
+        let headline =
+            Headline::NothingRaised { resolved, muted, failed, of: 1_204, untested_modules };
+        with(headline, Report { modules, fleet, ..report })
     };
-    let [german, english] = sentences(&quiet(3));
+    let [german, english] = sentences(&quiet(3, 0, 0, 0));
     assert_eq!(
         german,
-        "Nichts fiel auf in 42 Läufen von 6 Personas; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht \
+        "Kein Detektor schlug an in 42 Läufen von 6 Personas; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht \
          getestet."
     );
     assert!(english.contains("no all-clear, because 3 of 4 modules are hardly"), "{english}");
-    let [german, _] = sentences(&quiet(0));
+    assert_eq!(
+        sentences(&quiet(3, 1, 2, 412)),
+        [
+            "Kein Detektor schlug an in 42 Läufen von 6 Personas, außer bei Behobenem (1) und stumm Geschaltetem (2); \
+             412 von 1.204 Aufrufen scheiterten; keine Entwarnung, denn 3 von 4 Modulen sind kaum oder nicht getestet.",
+            "No detector raised anything in 42 runs of 6 personas, apart from what is resolved (1) and what is muted \
+             (2); 412 of 1,204 calls failed; no all-clear, because 3 of 4 modules are hardly or not tested.",
+        ]
+    );
+    let [german, _] = sentences(&quiet(0, 0, 0, 0));
     assert!(german.ends_with("; was niemand benutzt hat, ist nicht geprüft."), "{german}");
-    let view = super::view(&quiet(3), Language::German);
+    let view = super::view(&quiet(3, 0, 0, 0), Language::German);
     let note = view.hurts.note.unwrap();
     assert!(note.contains("keine Entwarnung"), "{note}");
     assert_eq!(view.slow.note.unwrap(), "Kein Werkzeug war oft genug langsam, um hier zu stehen.");
@@ -313,6 +333,113 @@ fn a_word_for_absence_has_no_number_beside_it() {
             assert_eq!(row.trend.is_empty(), !is_rated);
             assert_eq!([row.friction.is_some(), !row.usage.is_empty()], [is_used; 2]);
         }
+    }
+}
+
+#[test]
+fn a_module_without_a_rating_tells_why_without_numbers() {
+    let mut report = week();
+    report.modules.truncate(1);
+    let module = &mut report.modules[0];
+    (module.status, module.ungrounded) = (ModuleStatus::Used, 2);
+    module.unrated = [("forgotten", 1), ("refused", 7)].into();
+    let absence = BOTH.map(|language| view(&report, language).modules.items[0].absence.clone());
+    assert_eq!(
+        absence.map(Option::unwrap),
+        [
+            "benutzt, nicht bewertet (nur Noten ohne Beleg, verweigert, vergessen)",
+            "used, not rated (only ratings without evidence, refused, forgotten)",
+        ]
+    );
+}
+
+#[test]
+fn a_friction_without_an_issue_is_told_for_the_days_of_the_window_only() {
+    let mut report = week();
+    report.frictions[0].cause = None;
+    let hurt = |report: &Report| german(report).hurts.items[0].clone();
+    assert!(hurt(&report).seen.starts_with("in diesen Tagen zuerst Mi 7.1., 01:00"));
+    assert_eq!(hurt(&report).trend_label, "15 Läufe damit an 5 Tagen dieses Zeitraums");
+    report.window.from = Some("2025-12-15".parse().unwrap());
+    assert_eq!(hurt(&report).trend_label, "15 Läufe damit an 5 Tagen der letzten 28 Tage");
+}
+
+#[test]
+fn section_3_names_what_the_json_names_also_of_frictions_without_an_issue() {
+    let mut report = week();
+    report.resolved_without_hit.clear();
+    for friction in &mut report.frictions {
+        friction.cause = None;
+    }
+    let told: Vec<_> = german(&report).changes.items.into_iter().map(|it| it.text).collect();
+    let changes = &report.changes;
+    let ids: Vec<_> =
+        changes.regressed.iter().chain(&changes.resolved).chain(&changes.new).collect();
+    assert_eq!((ids.len(), told.len()), (2, 2));
+    assert!(told.iter().zip(ids).all(|(text, id)| text.starts_with(id.as_str())), "{told:?}");
+}
+
+#[test]
+fn what_nobody_can_know_is_not_said_to_be_nothing() {
+    let mut report = week();
+    report.slow.clear();
+    report.missing.clear();
+    let notes = |report: &Report| {
+        let View { slow, missing, not_tested, .. } = german(report);
+        [slow.note, missing.note, not_tested.note].map(Option::unwrap_or_default)
+    };
+    let [slow, missing, not_tested] = notes(&report);
+    assert!(
+        !slow.contains("nicht mehr gespeichert") && !missing.contains("nicht mehr gespeichert")
+    );
+    assert_eq!(not_tested, "");
+    (report.runs_without_calls, report.is_catalog_known) = (3, false);
+    let [slow, missing, not_tested] = notes(&report);
+    assert!(slow.contains("Aufrufe von 3 Läufen sind nicht mehr gespeichert"), "{slow}");
+    assert_eq!(slow, missing);
+    assert_eq!(not_tested, "Welche Werkzeuge es gibt, ist nicht bekannt.");
+    report.not_tested.clear();
+    assert_eq!(notes(&report)[2], not_tested);
+}
+
+#[test]
+fn runs_that_say_nothing_about_the_product_are_told_as_that() {
+    let by_us = Headline::FailedByUs { runs: 28 };
+    assert_eq!(
+        sentences(&with(by_us, week())),
+        [
+            "28 von 42 Läufen scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig \
+             bekannt.",
+            "28 of 42 runs failed because of the runner or the model, not the product; little is known about the \
+             product.",
+        ]
+    );
+    assert_eq!(
+        sentences(&with(Headline::NothingUsed, week())),
+        [
+            "Kein Aufruf wurde beantwortet in 42 Läufen; über das Produkt ist nichts bekannt.",
+            "No call was answered in 42 runs; nothing is known about the product.",
+        ]
+    );
+    let away = Headline::Unreachable { calls: 1_200, of: 1_200 };
+    assert_eq!(
+        sentences(&with(away, week())),
+        [
+            "Das Produkt war nicht erreichbar: Keiner von 1.200 Aufrufen kam an.",
+            "The product could not be reached: none of 1,200 calls arrived.",
+        ]
+    );
+}
+
+#[test]
+fn what_is_new_is_new_since_its_build_only_if_that_was_just_deployed() {
+    let mut report = week();
+    let first = report.frictions[0].first_seen.at;
+    let week_ago = jiff::SignedDuration::from_hours(7 * 24);
+    for (ago, since) in [(week_ago, "neu seit 1.5.0 (D-2)."), (week_ago * 2, "neu seit Mi 7.1.")] {
+        report.deployments.iter_mut().for_each(|build| build.from = first - ago);
+        let [german, _] = sentences(&report);
+        assert!(german.contains(since), "{german}");
     }
 }
 

@@ -1,24 +1,25 @@
 //! What stands at the top: the title, the first sentence, and who ran.
 
-use std::collections::BTreeMap;
-
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{
     words::{Away, Part, Told},
     writer::Writer,
 };
 use crate::{
-    domain::{Label, Week},
+    domain::Week,
     facts::{
-        coverage::{Coverage, DayStatus},
-        report::{Headline, Outage},
+        compare::Build,
+        line::Sighting,
+        report::{Headline, Idle, Outage},
         state::State,
     },
 };
 
 /// How many deployments are named.
 const BUILDS: usize = 4;
+/// So long after its deployment, a build may be the reason for something new.
+const JUST_DEPLOYED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How many outages are told.
 const OUTAGES: usize = 3;
 
@@ -44,14 +45,12 @@ impl Writer<'_> {
         let (runs, personas) = (fleet.runs as u64, fleet.personas as u64);
         match self.report.headline {
             Headline::NoFacts => Told::NoFacts,
-            Headline::NobodyRan { why } => {
-                let known = why.map(|why| self.words.not_run(why));
-                match known {
-                    Some(why) => {
-                        Told::NobodyRan { why: Some(why), is_only: fleet.not_run.len() == 1 }
-                    }
-                    None => self.idle_days(),
-                }
+            Headline::NobodyRan { why, is_only } => {
+                let why = why.map(|why| match why {
+                    Idle::Absent(why) => self.words.not_run(why),
+                    Idle::Days(status) => self.words.day(status),
+                });
+                Told::NobodyRan { why, is_only }
             }
             Headline::LockedOut { runs: out } => {
                 Told::LockedOut { runs: Part { n: out as u64, of: runs } }
@@ -59,7 +58,13 @@ impl Writer<'_> {
             Headline::Unreachable { calls, of } => {
                 Told::Unreachable { calls: Part { n: calls, of } }
             }
-            Headline::TooFew => Told::TooFew { runs, personas },
+            Headline::FailedByUs { runs: failed } => {
+                Told::FailedByUs { runs: Part { n: failed as u64, of: runs } }
+            }
+            Headline::NothingUsed => Told::NothingUsed { runs },
+            Headline::TooFew { failed, of } => {
+                Told::TooFew { runs, personas, failed: Part { n: failed, of } }
+            }
             Headline::MostCallsFail { failed, of, worst } => {
                 let worst = worst.and_then(|worst| self.report.frictions.get(worst));
                 let calls = Part { n: failed, of };
@@ -73,51 +78,41 @@ impl Writer<'_> {
                         of: friction.personas_exposed as u64,
                     },
                     runs: Part { n: friction.runs.into(), of: friction.runs_exposed.into() },
-                    since: match self.state(friction) {
-                        State::New => {
-                            let build = friction.first_seen.deployment.as_deref();
-                            let since = build.map(|id| self.words.since_build(&self.build_of(id)));
-                            Some(since.unwrap_or_else(|| self.words.state(State::New).to_owned()))
-                        }
+                    since: match friction.state {
+                        State::New => Some(self.words.new_since(&self.since(&friction.first_seen))),
                         State::Regressed => Some(self.words.state(State::Regressed).to_owned()),
                         _ => None,
                     },
                     others: others as u64,
                 },
                 // There is always one.
-                None => Told::TooFew { runs, personas },
+                None => Told::TooFew { runs, personas, failed: Part { n: 0, of: 0 } },
             },
-            Headline::NothingRaised { untested_modules } => {
-                let untested =
-                    Part { n: untested_modules as u64, of: self.report.modules.len() as u64 };
-                Told::NothingRaised { runs, personas, untested }
+            Headline::NothingRaised { resolved, muted, failed, of, untested_modules } => {
+                Told::NothingRaised {
+                    runs,
+                    personas,
+                    resolved: resolved as u64,
+                    muted: muted as u64,
+                    failed: Part { n: failed, of },
+                    untested: Part {
+                        n: untested_modules as u64,
+                        of: self.report.modules.len() as u64,
+                    },
+                }
             }
         }
     }
 
-    /// Why nobody ran, from what the days came to.
-    fn idle_days(&self) -> Told {
-        let mut days = BTreeMap::<DayStatus, u32>::new();
-        match &self.report.coverage {
-            Coverage::Personas(rows) => {
-                let of_rows = rows.iter().flat_map(|row| &row.days);
-                of_rows.for_each(|day| *days.entry(day.status).or_default() += 1);
-            }
-            Coverage::Counts(rows) => {
-                for (word, count) in rows.iter().flat_map(|row| &row.counts) {
-                    if let Some(status) = DayStatus::parse(word) {
-                        *days.entry(status).or_default() += count;
-                    }
-                }
-            }
-        }
-        let was_due = days.keys().any(|status| *status != DayStatus::NotDue);
-        days.retain(|status, _| !was_due || *status != DayStatus::NotDue);
-        let most = days.iter().rev().max_by_key(|(_, count)| **count);
-        Told::NobodyRan {
-            why: most.map(|(status, _)| self.words.day(*status)),
-            is_only: days.len() == 1,
-        }
+    /// Since when something is: the build with which it was seen first, if the runner had met that not long before; else
+    /// the day.
+    fn since(&self, first: &Sighting) -> String {
+        let is_it = |build: &&Build| {
+            let is_recent = first.at.duration_since(build.from) <= JUST_DEPLOYED;
+            is_recent && first.deployment.as_ref() == Some(&build.id)
+        };
+        let build = self.report.deployments.iter().find(is_it);
+        build.map_or_else(|| self.date(self.day_of(first.at)), |build| self.build(build))
     }
 
     /// What is added if a quarter of the due runs or more did not take place.

@@ -46,6 +46,7 @@ pub(super) struct Notes {
     pub(super) nothing_missing: &'static str,
     pub(super) nothing_slow: &'static str,
     pub(super) all_tested: &'static str,
+    pub(super) no_tools: &'static str,
     pub(super) no_days: &'static str,
     pub(super) no_version: &'static str,
     pub(super) no_past: &'static str,
@@ -93,9 +94,16 @@ pub(super) enum Told {
     Unreachable {
         calls: Part,
     },
+    FailedByUs {
+        runs: Part,
+    },
+    NothingUsed {
+        runs: u64,
+    },
     TooFew {
         runs: u64,
         personas: u64,
+        failed: Part,
     },
     MostCallsFail {
         calls: Part,
@@ -111,6 +119,9 @@ pub(super) enum Told {
     NothingRaised {
         runs: u64,
         personas: u64,
+        resolved: u64,
+        muted: u64,
+        failed: Part,
         untested: Part,
     },
 }
@@ -170,7 +181,8 @@ pub(super) trait Words: Terms {
     fn headline(&self, told: Told) -> String;
     /// What is added to the first sentence if many due runs did not take place.
     fn missed(&self, runs: Part, why: &str) -> String;
-    fn since_build(&self, build: &str) -> String;
+    /// That a friction is new since a build or a day.
+    fn new_since(&self, since: &str) -> String;
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String;
     fn absent(&self, runs: u64, why: &str) -> String;
     fn builds(&self, builds: &str, earlier: u64) -> String;
@@ -188,9 +200,11 @@ pub(super) trait Words: Terms {
     fn counts(&self, personas: Part, runs: Part) -> String;
     fn then(&self, what: &str) -> String;
     fn seen(&self, first: &str, last: &str) -> String;
+    fn seen_in_window(&self, first: &str, last: &str) -> String;
     fn with_build(&self, at: &str, build: &str) -> String;
     fn call(&self, number: u32) -> String;
     fn hits_by_day(&self, runs: u64, days: u64) -> String;
+    fn hits_by_day_of_window(&self, runs: u64, days: u64) -> String;
     fn not_shown(&self, count: u64, names: &str) -> String;
     /// When a resolved issue was last seen.
     fn last_hit(&self, day: &str) -> String;

@@ -14,7 +14,6 @@ use crate::{
         frictions::{Friction, Quote},
         line::Sighting,
         report::Report,
-        state::State,
     },
 };
 
@@ -122,6 +121,12 @@ impl Writer<'_> {
         format!("{}, {}", self.date(at.date()), at.strftime("%H:%M"))
     }
 
+    /// How many days the window has.
+    pub(super) fn days_of_window(&self) -> Option<i64> {
+        let (from, to) = self.report.window.from.zip(self.report.window.to)?;
+        Some(to.duration_since(from).as_hours() / 24 + 1)
+    }
+
     /// The day of a time.
     pub(super) fn day_of(&self, at: Timestamp) -> Date {
         self.report.zone.to_datetime(at).date()
@@ -199,14 +204,5 @@ impl Writer<'_> {
             (None, None) => Subject::Several,
         };
         self.words.matter(&subject, detector)
-    }
-
-    /// The state that is told. That of a friction without an issue follows from the window alone: whether it is new is
-    /// not known.
-    pub(super) fn state(&self, friction: &Friction) -> State {
-        match friction.state {
-            State::New if friction.cause.is_none() => State::Open,
-            state => state,
-        }
     }
 }

@@ -146,7 +146,7 @@ pub(crate) fn facts(run: &str, at: Timestamp, chance: &mut Chance) -> RunFacts {
             issue: None,
             template: failed.then(|| template.clone()),
             input_hash: Some(format!("{:016x}", chance.between(0, u64::MAX))),
-            latency_ms: chance.between(20, 400),
+            latency_ms: Some(chance.between(20, 400)),
             tries: 1,
             chars: chance.between(20, 4_000),
             cut: false,

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_friction_without_an_issue_names_its_own_calls() {
     let mut world = World::default();
-    let slow = line::Call { latency_ms: 6_000, ..ok("x.slow") };
+    let slow = line::Call { latency_ms: Some(6_000), ..ok("x.slow") };
     let flood = line::Call { cut: true, ..ok("x.flood") };
     let fails = line::Call {
         next: Some(Next::Ended),

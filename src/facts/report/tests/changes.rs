@@ -176,7 +176,7 @@ fn a_trend_has_the_last_28_days_also_those_before_the_window() {
 
 #[test]
 fn each_friction_has_a_trend_and_that_of_one_without_an_issue_has_the_days_of_the_window() {
-    let slow = || Call { latency_ms: 9_000, ..ok("mail.list") };
+    let slow = || Call { latency_ms: Some(9_000), ..ok("mail.list") };
     let world = every_day(&PERSONAS, 30..=MONDAY + 6, &[slow(), failed("todo.add", "F-AAAA")]);
     let report = week(&world);
     let ids: Vec<_> = report.frictions.iter().map(|it| &*it.id).collect();

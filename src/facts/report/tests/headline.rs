@@ -3,6 +3,10 @@
 use super::*;
 use crate::facts::coverage::DayStatus;
 
+fn nobody_ran(why: Idle, is_only: bool) -> Headline {
+    Headline::NobodyRan { why: Some(why), is_only }
+}
+
 fn headline(world: &World) -> Headline {
     week(world).headline
 }
@@ -23,7 +27,7 @@ fn without_a_run_a_tick_and_an_absence_there_are_no_facts() {
     later.absence("a", "2026-03-09", WhyNotRun::Paused);
     assert_eq!(headline(&later), Headline::NoFacts);
     later.tick(MONDAY + 6);
-    assert_eq!(headline(&later), Headline::NobodyRan { why: None });
+    assert_eq!(headline(&later), nobody_ran(Idle::Days(DayStatus::NotDue), true));
 }
 
 #[test]
@@ -31,20 +35,25 @@ fn where_nobody_ran_the_most_frequent_absence_is_the_reason() {
     let mut world = World::default();
     world.absence("a", "2026-03-02", WhyNotRun::Paused);
     world.absence("a", "2026-03-03", WhyNotRun::Budget);
-    assert_eq!(headline(&world), Headline::NobodyRan { why: Some(WhyNotRun::Budget) }, "by name");
+    assert_eq!(headline(&world), nobody_ran(Idle::Absent(WhyNotRun::Budget), false), "by name");
     world.absence("a", "2026-03-04", WhyNotRun::Paused);
-    assert_eq!(headline(&world), Headline::NobodyRan { why: Some(WhyNotRun::Paused) });
+    assert_eq!(headline(&world), nobody_ran(Idle::Absent(WhyNotRun::Paused), false));
     world.run("a", MONDAY, [ok("todo.list")]);
-    assert_eq!(headline(&world), Headline::TooFew);
+    assert_eq!(headline(&world), Headline::TooFew { failed: 0, of: 1 });
 }
 
 #[test]
 fn where_nobody_ran_and_nobody_was_asked_the_runner_was_down() {
     let mut world = every_day(&["a"], 1..=20, &[ok("todo.list")]);
-    assert_eq!(headline(&world), Headline::NobodyRan { why: Some(WhyNotRun::RunnerDown) });
-    (0..7).for_each(|on| world.tick(MONDAY + on));
-    assert_eq!(headline(&world), Headline::NobodyRan { why: None }, "asked, and nobody was due");
-    assert!(!week(&world).coverage.has(DayStatus::RunnerDown));
+    let unknown = Headline::NobodyRan { why: None, is_only: false };
+    assert_eq!(headline(&world), unknown, "nothing is known after the 20th day");
+    world.tick(MONDAY + 7);
+    assert_eq!(headline(&world), nobody_ran(Idle::Days(DayStatus::RunnerDown), true));
+    // What most days came to counts, and that nobody was due only if it is all there was.
+    (0..6).for_each(|on| world.tick(MONDAY + on));
+    assert_eq!(headline(&world), nobody_ran(Idle::Days(DayStatus::RunnerDown), true));
+    world.tick(MONDAY + 6);
+    assert_eq!(headline(&world), nobody_ran(Idle::Days(DayStatus::NotDue), true));
 }
 
 #[test]
@@ -67,18 +76,20 @@ fn the_product_was_unreachable_for_at_least_half_of_the_calls() {
     let away = || failed_by(Cause::Unreachable, "todo.list", "F-AWAY");
     let half = [ok("todo.list"), failed("todo.add", "F-AAAA"), away(), away()];
     assert_eq!(headline(&monday(&["a"], &half)), Headline::Unreachable { calls: 2, of: 4 });
-    assert_eq!(headline(&monday(&["a"], &half[..3])), Headline::TooFew);
+    let too_few = Headline::TooFew { failed: 1, of: 2 };
+    assert_eq!(headline(&monday(&["a"], &half[..3])), too_few);
     // What the model and the runner did is not counted.
     let invented = failed_by(Cause::Invented, "todo.snooze", "F-INVE");
     let calls = [invented.clone(), invented, ok("todo.list"), away()];
     assert_eq!(headline(&monday(&["a"], &calls)), Headline::Unreachable { calls: 1, of: 2 });
-    assert_eq!(headline(&monday(&["a"], &[])), Headline::TooFew, "none of no calls");
+    assert_eq!(headline(&monday(&["a"], &[])), Headline::NothingUsed, "none of no calls");
 }
 
 #[test]
 fn too_few_are_fewer_than_five_runs_or_than_two_personas() {
     let calls = [ok("todo.list")];
-    let is_too_few = |personas: &[&str]| headline(&monday(personas, &calls)) == Headline::TooFew;
+    let is_too_few =
+        |personas: &[&str]| matches!(headline(&monday(personas, &calls)), Headline::TooFew { .. });
     assert!(is_too_few(&PERSONAS[..4]) && !is_too_few(&PERSONAS[..5]));
     assert!(is_too_few(&["a"; 9]) && !is_too_few(&["a", "a", "a", "a", "b"]));
 }
@@ -98,7 +109,7 @@ fn most_calls_fail_if_more_than_half_of_those_that_were_answered_do() {
 fn the_reason_of_most_failed_calls_is_the_issue_of_most_calls_and_not_the_heaviest_one() {
     // Each run is stopped by one issue, recovers from the other, and waits for a slow tool.
     let mut calls =
-        vec![failed("mail.send", "F-HARD"), Call { latency_ms: 9_000, ..ok("mail.list") }];
+        vec![failed("mail.send", "F-HARD"), Call { latency_ms: Some(9_000), ..ok("mail.list") }];
     calls.extend((0..5).map(|_| failed("todo.add", "F-MANY")));
     calls.push(ok("todo.add"));
     let report = week(&monday(&PERSONAS, &calls));
@@ -132,5 +143,38 @@ fn nothing_raised_tells_how_many_modules_were_not_tested() {
     world.run("a", MONDAY, [ok("habits.add")]);
     world.persona("a", "calendar", 0.5);
     // Used: todo and mail. Too few: habits. Not offered: calendar.
-    assert_eq!(headline(&world), Headline::NothingRaised { untested_modules: 2 });
+    let expected =
+        Headline::NothingRaised { resolved: 0, muted: 0, failed: 0, of: 85, untested_modules: 2 };
+    assert_eq!(headline(&world), expected);
+}
+
+#[test]
+fn nothing_raised_tells_what_is_muted_what_is_resolved_and_what_failed() {
+    let mut world = World::default();
+    for on in MONDAY..=MONDAY + 6 {
+        for persona in PERSONAS {
+            let gone =
+                if on <= MONDAY + 1 { failed("mail.send", "F-GONE") } else { ok("mail.send") };
+            let muted = failed("todo.add", "F-MUTE");
+            world.run(persona, on, [gone, muted, ok("todo.list"), ok("todo.list")]);
+        }
+    }
+    world.mute("F-MUTE", MONDAY, 100);
+    let Headline::NothingRaised { resolved, muted, failed, of, .. } = headline(&world) else {
+        panic!("{:?}", headline(&world))
+    };
+    assert_eq!((resolved, muted, failed, of), (1, 1, 54, 168));
+}
+
+#[test]
+fn runs_that_failed_by_us_say_little_about_the_product() {
+    let mut world = monday(&PERSONAS[..4], &[failed("todo.add", "F-AAAA"), ok("todo.list")]);
+    for (persona, failed) in ["e", "f", "g"].into_iter().zip(1..) {
+        world.run(persona, MONDAY, []).outcome = Outcome::Failed;
+        assert!(!matches!(headline(&world), Headline::FailedByUs { .. }), "{failed} of more");
+    }
+    world.run("h", MONDAY, []).outcome = Outcome::Failed;
+    assert_eq!(headline(&world), Headline::FailedByUs { runs: 4 });
+    let invented = failed_by(Cause::Invented, "todo.snooze", "F-INVE");
+    assert_eq!(headline(&monday(&PERSONAS, &[invented])), Headline::NothingUsed);
 }

@@ -37,7 +37,7 @@ fn small(seeds: &[(u8, u8, u8, u16)]) -> World {
             2 => failed_by(Cause::Coded, tool, "F-CODE"),
             3 => failed_by(Cause::Unreachable, tool, "F-AWAY"),
             4 => failed_by(Cause::Invented, "todo.snooze", "F-INVE"),
-            5 => Call { latency_ms: 9_000, ..ok(tool) },
+            5 => Call { latency_ms: Some(9_000), ..ok(tool) },
             _ => ok(tool),
         };
         let calls =

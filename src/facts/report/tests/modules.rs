@@ -251,20 +251,70 @@ fn the_lowest_grounded_rating_is_quoted_and_of_several_the_newest() {
     assert_eq!(quote.run, "run-00003");
 }
 
-#[test]
-fn each_persona_is_quoted_for_one_module() {
+/// The persona that each module quotes, by name, if personas rate modules so in one run each.
+fn quoted(ratings: &[(&str, &[(&str, u8)])]) -> Vec<Option<String>> {
     let mut world = World::default();
+    for (on, (persona, rated)) in (MONDAY..).zip(ratings) {
+        world.run(persona, on, rated.iter().map(|(name, _)| ok(&format!("{name}.list"))));
+        for ((name, rating), call) in rated.iter().zip(1..) {
+            world.rate(name, *rating, name, &[call]);
+        }
+    }
+    let modules = week(&world).modules;
+    let quotes = modules.into_iter().map(|it| {
+        let quote = it.quote?;
+        assert_eq!(quote.text, it.module);
+        Some(quote.persona)
+    });
+    quotes.collect()
+}
+
+#[test]
+fn each_persona_is_quoted_for_one_module_the_worst_one_first() {
+    let some = |persona: &str| Some(persona.to_owned());
+    let a = ("a", &[("habits", 1), ("mail", 2), ("todo", 4)][..]);
+    let b = ("b", &[("habits", 3), ("mail", 2), ("todo", 2)][..]);
+    // Mail is as low for both; the newest is quoted of those that are not yet.
+    assert_eq!(quoted(&[a, b]), [some("a"), some("b"), None]);
+    assert_eq!(quoted(&[b, a]), [some("a"), some("b"), None]);
+    assert_eq!(quoted(&[("a", &[("alpha", 5), ("zeta", 1)])]), [None, some("a")]);
+    // No other rating takes the place of the lowest one.
+    let c = ("c", &[("mail", 3), ("todo", 5)][..]);
+    assert_eq!(quoted(&[a, c]), [some("a"), None, None]);
+}
+
+#[test]
+fn a_module_that_no_run_was_exposed_to_is_not_used_whatever_was_rated() {
+    let mut world = World::default();
+    world.catalog("C-1", &[("todo.list", ""), ("mail.send", ""), ("both.add", "")], &["both.add"]);
+    let away = || failed_by(Cause::Unreachable, "todo.list", "F-AWAY");
+    let denied = || failed_by(Cause::RunnerPolicy, "calendar.list", "F-DENY");
     for on in MONDAY..=MONDAY + 6 {
-        for persona in ["a", "b"] {
-            world.run(persona, on, [ok("habits.add"), ok("mail.send"), ok("todo.list")]);
-            for (name, call) in [("habits", 1), ("mail", 2), ("todo", 3)] {
-                world.rate(name, if persona == "a" { 1 } else { 3 }, name, &[call]);
-            }
+        for persona in PERSONAS {
+            let calls = [away(), denied(), ok("mail.send"), ok("mail.send")];
+            world.run(persona, on, calls).catalog = Some("C-1".to_owned());
+            world.rate("todo", 1, "Never there.", &[1]);
         }
     }
     let report = week(&world);
-    let quoted = report.modules.iter().map(|it| it.quote.as_ref().map(|quote| &*quote.persona));
-    assert_eq!(quoted.collect::<Vec<_>>(), [Some("a"), Some("b"), None]);
-    let calls = report.modules.iter().map(|it| it.quote.as_ref().and_then(|quote| quote.call));
-    assert_eq!(calls.collect::<Vec<_>>(), [Some(1), Some(2), None]);
+    let expected = [
+        ("both", "not-offered"),
+        ("calendar", "not-offered"),
+        ("mail", "used"),
+        ("todo", "unused"),
+    ];
+    assert_eq!(statuses(&report), expected);
+    let counts = |name| (module(&report, name).runs, module(&report, name).personas);
+    assert_eq!(["todo", "mail"].map(counts), [(0, 0), (42, 6)]);
+    assert_eq!(module(&report, "todo").rating, None);
+}
+
+#[test]
+fn a_list_of_tools_is_known_if_any_run_names_one() {
+    let mut world = every_day(&["a"], MONDAY..=MONDAY, &[ok("todo.list")]);
+    world.persona("a", "calendar", 0.5);
+    assert!(!week(&world).is_catalog_known);
+    world.catalog("C-1", &[("todo.list", "")], &[]);
+    world.run("a", MONDAY + 1, []).catalog = Some("C-1".to_owned());
+    assert!(week(&world).is_catalog_known);
 }

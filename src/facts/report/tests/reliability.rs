@@ -33,7 +33,11 @@ fn ratings_that_are_missing_are_counted_with_their_reasons() {
     // Facts of earlier versions say no reason.
     world.run("c", MONDAY, [ok("todo.list")]);
     world.run("c", MONDAY - 1, [ok("todo.list")]);
-    let unrated = week(&world).reliability.unrated;
+    let report = week(&world);
+    let of_module = |name| &module(&report, name).unrated;
+    assert_eq!(*of_module("mail"), [("forgotten", 1), ("stopped", 1)].into());
+    assert_eq!(*of_module("todo"), [("stopped", 1)].into());
+    let unrated = report.reliability.unrated;
     assert_eq!(unrated, Unrated { n: 4, of: 5, why: [("forgotten", 1), ("stopped", 2)].into() });
 }
 

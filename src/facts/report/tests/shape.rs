@@ -29,7 +29,7 @@ fn each_object_has_exactly_the_keys_of_the_schema() {
         (
             "",
             "changes cost coverage deployments fleet frictions missing modules muted notTested reliability schema \
-             sentence slow unreachable window",
+             slow unreachable window",
         ),
         ("/window", "from to"),
         ("/deployments/0", "from id version"),
@@ -125,7 +125,6 @@ fn what_is_absent_is_null_or_empty() {
         "window": {"from": null, "to": null},
         "deployments": [],
         "fleet": {"personas": 0, "runs": 0, "personaDays": 0, "costUsd": 0.0, "notRun": []},
-        "sentence": "",
         "unreachable": [],
         "frictions": [],
         "muted": 0,
@@ -207,9 +206,16 @@ fn a_due_persona_that_had_its_run_is_not_counted_as_absent() {
         ("2026-03-03T23", WhyNotRun::Budget),
         ("2026-03-08T23", WhyNotRun::Paused),
         ("2026-03-09T00", WhyNotRun::Other),
+        // A slot counts once.
+        ("2026-03-04", WhyNotRun::Paused),
+        ("2026-03-04", WhyNotRun::Paused),
+        ("2026-03-04", WhyNotRun::Budget),
+        ("2026-03-05", WhyNotRun::Other),
     ] {
         world.absence("a", slot, why);
     }
+    world.run("a", MONDAY + 3, [ok("todo.list")]).slot = Some("2026-03-05".to_owned());
+    world.run("b", MONDAY + 2, [ok("todo.list")]).slot = Some("2026-03-04".to_owned());
     let expected = [("budget", 1), ("paused", 2)];
     let not_run = week(&world).fleet.not_run;
     assert_eq!(not_run.iter().map(|it| (it.why.as_str(), it.count)).collect::<Vec<_>>(), expected);
@@ -226,4 +232,28 @@ fn costs_are_written_with_six_digits() {
     let report = week(&world);
     assert_eq!((report.cost.usd, report.fleet.cost_usd), (0.4, 0.4));
     assert_eq!((report.fleet.persona_days, report.cost.per_persona_day_usd), (2, Some(0.2)));
+}
+
+#[test]
+fn a_cost_that_is_too_large_for_a_number_is_the_largest_number() {
+    let mut world = World::default();
+    (0..3).for_each(|on| world.run("a", MONDAY + on, []).cost_usd = f64::MAX);
+    let report = json(&week(&world));
+    assert_eq!(report["cost"], json!({"usd": f64::MAX, "perPersonaDayUsd": f64::MAX / 3.0}));
+    assert_eq!(report["fleet"]["costUsd"], json!(f64::MAX));
+}
+
+#[test]
+fn days_after_the_newest_fact_are_not_known_and_a_run_shows_that_the_runner_was_up() {
+    let mut world = World::default();
+    world.run("a", MONDAY - 1, [ok("todo.list")]);
+    world.run("b", MONDAY - 1, [ok("todo.list")]);
+    // On Monday nobody ran. On Tuesday a ran, and so b was not due.
+    world.run("a", MONDAY + 1, [ok("todo.list")]);
+    let Coverage::Personas(rows) = week(&world).coverage else { panic!("two personas") };
+    let days = rows.iter().map(|row| row.days.iter().map(|day| day.status.as_str()).collect());
+    let days: Vec<Vec<_>> = days.collect();
+    assert_eq!(days[0][..3], ["runner-down", "ran", "not-due"]);
+    assert_eq!(days[1][..3], ["runner-down", "not-due", "not-due"]);
+    assert!(days.iter().flat_map(|of| &of[2..]).all(|status| *status == "not-due"), "{days:?}");
 }

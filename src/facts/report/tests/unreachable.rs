@@ -33,13 +33,13 @@ fn outages(world: &World) -> Vec<(i64, i64, usize)> {
 const MINUTE: i64 = 60;
 
 #[test]
-fn calls_in_vain_within_five_minutes_are_one_outage_whatever_was_answered_meanwhile() {
-    let (a, b) = (("a", 0, true), ("a", 5 * MINUTE, true));
-    assert_eq!(outages(&world([a, b])), [(0, 300, 2)]);
-    assert_eq!(outages(&world([a, ("b", 100, false), b])), [(0, 300, 2)]);
+fn calls_in_vain_within_ten_minutes_are_one_outage_whatever_was_answered_meanwhile() {
+    let (a, b) = (("a", 0, true), ("a", 10 * MINUTE, true));
+    assert_eq!(outages(&world([a, b])), [(0, 600, 2)]);
+    assert_eq!(outages(&world([a, ("b", 100, false), b])), [(0, 600, 2)]);
     assert_eq!(
-        outages(&world([a, ("b", 100, false), ("a", 301, true)])),
-        [(0, 0, 1), (301, 301, 1)]
+        outages(&world([a, ("b", 100, false), ("a", 601, true)])),
+        [(0, 0, 1), (601, 601, 1)]
     );
 }
 

@@ -17,7 +17,8 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     for run in &mut all.runs {
         run.day = days::date(run.server_time.unwrap_or(run.at), &all.zone);
     }
-    let (from, to) = wanted.resolve(newest_day(&all))?;
+    let newest_day = newest_day(&all);
+    let (from, to) = wanted.resolve(newest_day)?;
     let end = to.tomorrow().and_then(|day| day.to_zoned(all.zone.clone()));
     let end = end.map_or(Timestamp::MAX, |end| end.timestamp());
 
@@ -43,6 +44,7 @@ pub(super) fn finish(mut all: Builder, wanted: Days) -> Result<Window, Impossibl
     Ok(Window {
         from,
         to,
+        newest_day,
         end,
         zone: all.zone,
         names: all.names,

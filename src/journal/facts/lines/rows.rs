@@ -106,7 +106,7 @@ pub(super) fn call(row: &Row) -> Result<Call> {
         issue: packed.word(),
         template: text("template"),
         input_hash: packed.word(),
-        latency_ms: packed.count(),
+        latency_ms: Some(packed.count()),
         tries: packed.count(),
         chars: packed.count(),
         cut: packed.flag(),

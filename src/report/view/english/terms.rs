@@ -40,7 +40,7 @@ const COLUMNS: Columns = Columns {
 
 const NOTES: Notes = Notes {
     nobody_ran: "Nobody ran: nothing is known about this.",
-    nothing_hurts: "Nothing stood out. That is no all-clear: what nobody used is not checked.",
+    nothing_hurts: "No detector raised anything that is not muted. That is no all-clear: what nobody used is not checked.",
     all_resolved: "None of it is open. That is no all-clear: what nobody used is not checked.",
     no_change: "No friction is new, back again or resolved.",
     modules: "Compared with what the same personas gave in the eight weeks before; ratings without evidence do not count.",
@@ -48,6 +48,7 @@ const NOTES: Notes = Notes {
     nothing_missing: "No two personas looked for the same missing tool.",
     nothing_slow: "No tool was slow often enough to be listed.",
     all_tested: "Each module and each tool was used by several personas.",
+    no_tools: "It is not known which tools there are.",
     no_days: "There is no day of which anything is known.",
     no_version: "Version of the product: not known.",
     no_past: "nothing to compare with yet",

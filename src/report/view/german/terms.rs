@@ -40,7 +40,8 @@ const COLUMNS: Columns = Columns {
 
 const NOTES: Notes = Notes {
     nobody_ran: "Niemand lief: Dazu ist nichts bekannt.",
-    nothing_hurts: "Nichts ist aufgefallen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
+    nothing_hurts: "Kein Detektor meldet etwas, das nicht stumm geschaltet ist. Das ist keine Entwarnung: Was niemand benutzt hat, ist \
+                    nicht geprüft.",
     all_resolved: "Nichts davon ist offen. Das ist keine Entwarnung: Was niemand benutzt hat, ist nicht geprüft.",
     no_change: "Keine Reibung ist neu, wieder da oder behoben.",
     modules: "Verglichen wird mit den Noten, die dieselben Personas in den acht Wochen davor gaben; Noten ohne Beleg zählen \
@@ -49,6 +50,7 @@ const NOTES: Notes = Notes {
     nothing_missing: "Keine zwei Personas suchten dasselbe fehlende Werkzeug.",
     nothing_slow: "Kein Werkzeug war oft genug langsam, um hier zu stehen.",
     all_tested: "Jedes Modul und jedes Werkzeug wurde von mehreren Personas benutzt.",
+    no_tools: "Welche Werkzeuge es gibt, ist nicht bekannt.",
     no_days: "Es gibt keinen Tag, über den etwas bekannt ist.",
     no_version: "Version des Produkts: nicht bekannt.",
     no_past: "noch kein Vergleich",
