@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
+pub use self::headline::{Headline, Idle};
 pub use super::trend::{TREND_DAYS, Trend};
 use super::{
     absent,
     compare::{Build, Confounder, Pair},
-    coverage::{Coverage, DayStatus, ModuleStatus, NotTested, coverage, days},
+    coverage::{Coverage, ModuleStatus, NotTested, coverage, days},
     detect::{Missing, Slow, missing, slow},
     digits,
     frictions::{self, DaysOf, Friction, Quote},
@@ -257,85 +258,6 @@ pub struct Spending {
     pub usd: f64,
     /// For a day of a persona; `None` without any.
     pub per_persona_day_usd: Option<f64>,
-}
-
-/// What the sentence is about: the first of these that holds.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Headline {
-    /// There is no run and no tick up to the window's end, and no absence in it.
-    NoFacts,
-    /// No persona ran.
-    NobodyRan {
-        /// The most frequent reason; `None` if no persona is known or the window is newer than all facts.
-        why: Option<Idle>,
-        /// Whether there is no other reason.
-        is_only: bool,
-    },
-    /// At least half of the runs ended at login, space or session.
-    LockedOut {
-        /// How many.
-        runs: usize,
-    },
-    /// At least half of the calls did not reach the product.
-    Unreachable {
-        /// How many.
-        calls: u64,
-        /// Of how many.
-        of: u64,
-    },
-    /// At least half of the runs failed because of the runner or the model.
-    FailedByUs {
-        /// How many.
-        runs: usize,
-    },
-    /// No call was answered.
-    NothingUsed,
-    /// There are fewer than 5 runs, or they are of fewer than 2 personas.
-    TooFew {
-        /// How many calls failed because of the product or the contract.
-        failed: u64,
-        /// Of how many that the product answered.
-        of: u64,
-    },
-    /// More than half of the calls that the product answered failed because of the product or the contract.
-    MostCallsFail {
-        /// How many.
-        failed: u64,
-        /// Of how many.
-        of: u64,
-        /// The position of the friction that most of them had, of those that the report has and that are not resolved.
-        worst: Option<usize>,
-    },
-    /// Something hurts.
-    Hurts {
-        /// The position of the heaviest friction that is not resolved.
-        worst: usize,
-        /// How many others there are.
-        others: usize,
-    },
-    /// No detector raised anything but what is resolved or muted. That is no all-clear.
-    NothingRaised {
-        /// How many frictions of the window are resolved.
-        resolved: usize,
-        /// How many are muted.
-        muted: usize,
-        /// How many calls failed because of the product or the contract.
-        failed: u64,
-        /// Of how many that the product answered.
-        of: u64,
-        /// How many modules have a status other than rated or used.
-        untested_modules: usize,
-    },
-}
-
-/// Why nobody ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// Personas were due and did not run.
-    Absent(WhyNotRun),
-    /// No absence is known: what most days of the personas came to. That nobody was due is the reason only if no day
-    /// came to anything else.
-    Days(DayStatus),
 }
 
 /// The report of this window.

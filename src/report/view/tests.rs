@@ -439,7 +439,7 @@ fn what_is_new_is_new_since_its_build_only_if_that_was_just_deployed() {
     for (ago, since) in [(week_ago, "neu seit 1.5.0 (D-2)."), (week_ago * 2, "neu seit Mi 7.1.")] {
         report.deployments.iter_mut().for_each(|build| build.from = first - ago);
         let [german, _] = sentences(&report);
-        assert!(german.contains(since), "{german}");
+        assert!(german.ends_with(&format!(", {since}")), "{german}");
     }
 }
 

@@ -37,7 +37,9 @@ impl Writer<'_> {
     /// What a person must know.
     pub(super) fn sentence(&self) -> String {
         let told = self.words.headline(self.headline());
-        format!("{told}{}.", self.missed())
+        let sentence = format!("{told}{}", self.missed());
+        // A German date ends with a full stop.
+        if sentence.ends_with('.') { sentence } else { format!("{sentence}.") }
     }
 
     fn headline(&self) -> Told {
