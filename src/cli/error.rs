@@ -54,6 +54,9 @@ pub enum CliError {
     /// An export cannot be read.
     #[error("{0}: {1}")]
     Facts(PathBuf, ReadError),
+    /// A report must not replace the facts that it is made of.
+    #[error("{0} holds facts, which the report would replace: name another file for --out")]
+    OutOfFacts(PathBuf),
     /// A report could not be written to a file.
     #[error("the report cannot be written to {0}: {1}")]
     Out(PathBuf, io::Error),
@@ -77,6 +80,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NoSuchIssue(_)
+            | Self::OutOfFacts(_)
             | Self::Range(_)
             | Self::Window(_)
             | Self::Side(_)

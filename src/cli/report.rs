@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal, Read, Write},
     path::Path,
     time::Duration,
 };
@@ -16,6 +16,8 @@ use crate::{
     config::Config, facts::window::Builder, journal::Journal, report::Document, whole_file,
 };
 
+/// How each file of SQLite begins.
+const DATABASE: &[u8; 16] = b"SQLite format 3\0";
 /// Longest wait for a journal that others are writing to, to pin runs in it.
 const PINNING: Duration = Duration::from_secs(2);
 
@@ -53,12 +55,33 @@ fn document(facts: Builder, asked: &Report) -> Result<Document, CliError> {
     Ok(Document::new(&facts.finish(asked.days()?)?, language))
 }
 
-/// What is printed: nothing if the report is written to a file.
+/// What is printed: nothing if the report is written to a file; `-` is standard output.
 fn hand_over(document: &Document, asked: &Report) -> Result<String, CliError> {
     let text = document.text(asked.form(io::stdout().is_terminal()));
-    let Some(file) = &asked.out else { return Ok(text) };
+    let Some(file) = asked.out.as_ref().filter(|file| *file != Path::new("-")) else {
+        return Ok(text);
+    };
+    if holds_facts(file, asked.facts.as_deref()) {
+        return Err(CliError::OutOfFacts(file.clone()));
+    }
     write_file(file, &text).map_err(|error| CliError::Out(file.clone(), error))?;
     Ok(String::new())
+}
+
+/// Whether the file is the export that was read, or a journal.
+fn holds_facts(file: &Path, export: Option<&Path>) -> bool {
+    let found = fs::canonicalize(file);
+    let is_export = export.is_some_and(|it| {
+        fs::canonicalize(it).is_ok_and(|it| found.as_ref().is_ok_and(|file| *file == it))
+    });
+    let begin = || {
+        let mut begin = [0; DATABASE.len()];
+        let is_file = fs::metadata(file).is_ok_and(|found| found.is_file());
+        is_file
+            && File::open(file).and_then(|mut file| file.read_exact(&mut begin)).is_ok()
+            && begin == *DATABASE
+    };
+    is_export || begin()
 }
 
 /// Writes a file as a whole: nobody sees a part of it, and what was there stays if it cannot be written.

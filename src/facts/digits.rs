@@ -15,10 +15,12 @@ pub(super) fn mean_or_more(value: f64) -> f64 {
     mean((value * 10.0 - 1e-9).ceil() / 10.0)
 }
 
-/// US dollars with six digits after the point. A sum too large for a number is the largest one.
+/// The largest amount that is printed, in US dollars. Only a file that no daemon has written has a larger one.
+const MOST_USD: f64 = 1e9;
+
+/// US dollars with six digits after the point.
 pub(super) fn usd(value: f64) -> f64 {
-    let rounded = rounded(value, 1e6);
-    if rounded.is_finite() { rounded } else { value.clamp(f64::MIN, f64::MAX) }
+    rounded(value.clamp(-MOST_USD, MOST_USD), 1e6)
 }
 
 /// A p-value with six significant digits.

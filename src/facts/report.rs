@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-pub use self::headline::{Headline, Idle};
+pub use self::headline::{Headline, Idle, Unfinished};
 pub use super::trend::{TREND_DAYS, Trend};
 use super::{
     absent,
@@ -88,6 +88,12 @@ pub struct Report {
     /// unreachable, what came next) do not know them.
     #[serde(skip)]
     pub runs_without_calls: usize,
+    /// Runs that did not come to their end.
+    #[serde(skip)]
+    pub unfinished: Unfinished,
+    /// When the first run began of which anything is known, also before the window.
+    #[serde(skip)]
+    pub first_run: Option<Timestamp>,
 }
 
 /// Who ran, and who did not.
@@ -293,6 +299,8 @@ pub fn report(window: &Window) -> Report {
         trends,
         resolved_without_hit,
         is_catalog_known: tested.is_catalog_known(),
+        unfinished: Unfinished::of(window),
+        first_run: window.runs().first().map(|run| run.at),
         runs_without_calls: window.runs_within().filter(|run| has_lost_calls(window, *run)).count(),
         fleet,
         frictions,

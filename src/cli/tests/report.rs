@@ -78,6 +78,33 @@ async fn a_file_that_cannot_be_written_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn a_report_never_replaces_a_journal_or_the_export_that_it_is_made_of() {
+    let (journal, _) = journal_with_facts().await;
+    let export = exported(&journal).await;
+    let folder = folder();
+    let (facts, other) = (folder.join("facts.jsonl"), folder.join("journal.db"));
+    fs::write(&facts, export).unwrap();
+    fs::write(&other, "SQLite format 3\0 and pages").unwrap();
+    let asked_of_export = Report {
+        out: Some(folder.join(".").join("facts.jsonl")),
+        facts: Some(facts.clone()),
+        ..asked(Form::Json)
+    };
+    let of_export = of_export(&Question::Report(asked_of_export)).map(drop);
+    let asked_of_journal = Report { out: Some(other.clone()), ..asked(Form::Json) };
+    let of_journal = render(&Question::Report(asked_of_journal), &journal, NOON).await.map(drop);
+    for (refused, file) in [(of_export, facts), (of_journal, other)] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.exit_code(), 64, "{error}");
+        assert!(!fs::read_to_string(file).unwrap().contains("report/v1"));
+    }
+    let to_standard_output = Report { out: Some("-".into()), ..asked(Form::Json) };
+    let printed = render(&Question::Report(to_standard_output), &journal, NOON).await.unwrap();
+    assert!(printed.text.contains("report/v1"));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_week_without_facts_has_an_honest_report() {
     let journal = Journal::in_memory().await.unwrap();
     let question = Question::Report(asked(Form::Markdown));

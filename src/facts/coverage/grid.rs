@@ -59,7 +59,7 @@ pub struct DayCounts {
 
 impl Coverage {
     /// How many days of all personas have each status, without zeros.
-    pub(in crate::facts) fn totals(&self) -> BTreeMap<DayStatus, u32> {
+    pub(crate) fn totals(&self) -> BTreeMap<DayStatus, u32> {
         let mut totals = BTreeMap::new();
         let mut add = |status, count| *totals.entry(status).or_default() += count;
         match self {

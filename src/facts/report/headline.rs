@@ -28,14 +28,15 @@ pub enum Headline {
         /// How many.
         runs: usize,
     },
-    /// At least half of the calls did not reach the product.
+    /// At least half of the calls did not reach the product, in at least two runs unless there is only one.
     Unreachable {
         /// How many.
         calls: u64,
         /// Of how many.
         of: u64,
     },
-    /// At least half of the runs failed because of the runner or the model.
+    /// At least half of the runs failed because of the runner or the model, and not more than half of the answered calls
+    /// because of the product or the contract.
     FailedByUs {
         /// How many.
         runs: usize,
@@ -105,19 +106,16 @@ pub(super) fn headline(
     if fleet.runs == 0 {
         return nobody_ran(window, fleet, coverage);
     }
-    let ended = |is_so: fn(Outcome) -> bool| {
-        window.runs_within().filter(|run| is_so(window.run(*run).outcome)).count()
-    };
-    let locked_out = ended(Outcome::is_locked_out);
+    let Unfinished { locked_out, failed: by_us } = Unfinished::of(window);
     if locked_out * 2 >= fleet.runs {
         return Headline::LockedOut { runs: locked_out };
     }
-    let Calls { answered, failed, in_vain } = Calls::of(window);
-    if in_vain > 0 && in_vain >= answered {
+    let Calls { answered, failed, in_vain, runs_in_vain } = Calls::of(window);
+    let are_runs = runs_in_vain >= fleet.runs.min(2);
+    if in_vain > 0 && in_vain >= answered && are_runs {
         return Headline::Unreachable { calls: in_vain, of: answered + in_vain };
     }
-    let by_us = ended(|outcome| outcome == Outcome::Failed);
-    if by_us * 2 >= fleet.runs {
+    if by_us * 2 >= fleet.runs && failed * 2 <= answered {
         return Headline::FailedByUs { runs: by_us };
     }
     if answered == 0 {
@@ -173,6 +171,27 @@ fn nobody_ran(window: &Window, fleet: &Fleet, coverage: &Coverage) -> Headline {
     }
 }
 
+/// Runs of the window that did not come to their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Those that ended at login, space or session.
+    pub locked_out: usize,
+    /// Those that failed because of the runner or the model.
+    pub failed: usize,
+}
+
+impl Unfinished {
+    pub(super) fn of(window: &Window) -> Self {
+        let ended = |is_so: fn(Outcome) -> bool| {
+            window.runs_within().filter(|run| is_so(window.run(*run).outcome)).count()
+        };
+        Self {
+            locked_out: ended(Outcome::is_locked_out),
+            failed: ended(|outcome| outcome == Outcome::Failed),
+        }
+    }
+}
+
 /// The calls of the window.
 struct Calls {
     /// Those that succeeded or failed because of the product or the contract.
@@ -181,6 +200,8 @@ struct Calls {
     failed: u64,
     /// Those that did not reach the product, of runs whose calls are kept.
     in_vain: u64,
+    /// In how many runs.
+    runs_in_vain: usize,
 }
 
 impl Calls {
@@ -190,7 +211,11 @@ impl Calls {
             (answered + u64::from(row.used.calls), failed + u64::from(row.used.failed))
         });
         let calls = window.calls().all().iter();
-        let in_vain = calls.filter(|call| call.cause == Some(Cause::Unreachable)).count();
-        Self { answered, failed, in_vain: in_vain as u64 }
+        let in_vain: Vec<_> = calls
+            .filter(|call| call.cause == Some(Cause::Unreachable))
+            .map(|call| call.run)
+            .collect();
+        let runs_in_vain = in_vain.chunk_by(|a, b| a == b).count();
+        Self { answered, failed, in_vain: in_vain.len() as u64, runs_in_vain }
     }
 }

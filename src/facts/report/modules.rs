@@ -161,12 +161,16 @@ fn delta(strata: &[Stratum], seed: u64) -> Option<Delta> {
     })
 }
 
-/// For each module the notes of its lowest grounded rating; of several, the newest of a persona that no other module
+/// For each module the notes of its lowest grounded rating in a run that used it; of several, the newest of a persona that no other module
 /// quotes. The modules with the lowest ratings come first, so that of a persona the worst is quoted. A module whose
 /// lowest ratings are all of personas that are quoted already has no quote.
 fn quotes(window: &Window) -> BTreeMap<Name, Quote> {
     let rows = window.modules().all().iter();
-    let rated = rows.filter(|row| window.contains(row.run) && row.grounded);
+    let is_used = |row: &&ModuleUse| {
+        let mut tools = window.tools().of(row.run).iter();
+        tools.any(|it| it.used.calls > 0 && window.module_of(it.tool) == row.module)
+    };
+    let rated = rows.filter(|row| window.contains(row.run) && row.grounded).filter(is_used);
     let mut lowest = BTreeMap::<Name, (u8, Vec<&ModuleUse>)>::new();
     for (row, rating) in rated.filter_map(|row| Some((row, row.rating?))) {
         let (least, rows) = lowest.entry(row.module).or_insert((rating, Vec::new()));

@@ -102,19 +102,19 @@ impl Words for English {
                 self.of(runs, RUNS)
             ),
             Told::Unreachable { calls } if calls.n == calls.of => format!(
-                "The product could not be reached: none of {} arrived",
-                self.counted(calls.of, CALLS)
+                "The product could not be reached: no call arrived ({})",
+                self.counted(calls.of, ["try", "tries"])
             ),
             Told::Unreachable { calls } => format!(
                 "The product often could not be reached: {} did not arrive",
                 self.of(calls, CALLS)
             ),
             Told::FailedByUs { runs } => format!(
-                "{} failed because of the runner or the model, not the product; little is known about the product",
+                "{} failed because of the runner or the model; little is known about the product",
                 self.of(runs, RUNS)
             ),
             Told::NothingUsed { runs } => format!(
-                "No call was answered in {}; nothing is known about the product",
+                "In {} there was no call that the product answered; nothing is known about the product",
                 self.counted(runs, RUNS)
             ),
             Told::TooFew { runs, personas, failed } => {
@@ -190,6 +190,19 @@ impl Words for English {
 
     fn absent(&self, runs: u64, why: &str) -> String {
         format!("Did not run although due: {} ({why}).", self.number(runs))
+    }
+
+    fn runner_down(&self, days: u64) -> String {
+        format!("Runner down: {}.", self.counted(days, ["persona day", "persona days"]))
+    }
+
+    fn unfinished(&self, failed: u64, locked_out: u64) -> String {
+        let failed = (failed > 0)
+            .then(|| format!("failed because of the runner or the model: {}", self.number(failed)));
+        let locked_out = (locked_out > 0)
+            .then(|| format!("did not get into the product: {}", self.number(locked_out)));
+        let both: Vec<_> = failed.into_iter().chain(locked_out).collect();
+        format!("Runs that did not come to their end: {}.", both.join(", "))
     }
 
     fn builds(&self, builds: &str, earlier: u64) -> String {

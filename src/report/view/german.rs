@@ -106,8 +106,8 @@ impl Words for German {
                 if runs.n == 1 { "endete" } else { "endeten" }
             ),
             Told::Unreachable { calls } if calls.n == calls.of => format!(
-                "Das Produkt war nicht erreichbar: Keiner von {} kam an",
-                self.counted(calls.of, CALLS)
+                "Das Produkt war nicht erreichbar: Kein Aufruf kam an ({})",
+                self.counted(calls.of, ["Versuch", "Versuche"])
             ),
             Told::Unreachable { calls } => format!(
                 "Das Produkt war oft nicht erreichbar: {} {} nicht an",
@@ -115,11 +115,12 @@ impl Words for German {
                 if calls.n == 1 { "kam" } else { "kamen" }
             ),
             Told::FailedByUs { runs } => format!(
-                "{} scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig bekannt",
-                self.of(runs, OF_RUNS)
+                "{} {} am Runner oder am Modell; über das Produkt ist wenig bekannt",
+                self.of(runs, OF_RUNS),
+                if runs.n == 1 { "scheiterte" } else { "scheiterten" }
             ),
             Told::NothingUsed { runs } => format!(
-                "Kein Aufruf wurde beantwortet in {}; über das Produkt ist nichts bekannt",
+                "In {} gab es keinen Aufruf, den das Produkt beantwortet hat; über das Produkt ist nichts bekannt",
                 self.counted(runs, OF_RUNS)
             ),
             Told::TooFew { runs, personas, failed } => {
@@ -203,6 +204,19 @@ impl Words for German {
 
     fn absent(&self, runs: u64, why: &str) -> String {
         format!("Nicht gelaufen, obwohl fällig: {} ({why}).", self.number(runs))
+    }
+
+    fn runner_down(&self, days: u64) -> String {
+        format!("Runner aus: {}.", self.counted(days, ["Persona-Tag", "Persona-Tage"]))
+    }
+
+    fn unfinished(&self, failed: u64, locked_out: u64) -> String {
+        let failed = (failed > 0)
+            .then(|| format!("am Runner oder am Modell gescheitert: {}", self.number(failed)));
+        let locked_out = (locked_out > 0)
+            .then(|| format!("nicht ins Produkt gekommen: {}", self.number(locked_out)));
+        let both: Vec<_> = failed.into_iter().chain(locked_out).collect();
+        format!("Läufe, die nicht zu Ende kamen: {}.", both.join(", "))
     }
 
     fn builds(&self, builds: &str, earlier: u64) -> String {

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     domain::{Label, WhyNotRun},
     facts::{
-        coverage::ModuleStatus,
-        report::{Delta, Fleet, Headline, Idle, NotRun, report},
+        coverage::{Coverage, ModuleStatus},
+        report::{Delta, Fleet, Headline, Idle, NotRun, Unfinished, report},
         window::Days,
         world::{World, failed, ok},
     },
@@ -408,27 +408,42 @@ fn runs_that_say_nothing_about_the_product_are_told_as_that() {
     assert_eq!(
         sentences(&with(by_us, week())),
         [
-            "28 von 42 Läufen scheiterten am Runner oder am Modell, nicht am Produkt; über das Produkt ist wenig \
-             bekannt.",
-            "28 of 42 runs failed because of the runner or the model, not the product; little is known about the \
-             product.",
+            "28 von 42 Läufen scheiterten am Runner oder am Modell; über das Produkt ist wenig bekannt.",
+            "28 of 42 runs failed because of the runner or the model; little is known about the product.",
         ]
     );
     assert_eq!(
         sentences(&with(Headline::NothingUsed, week())),
         [
-            "Kein Aufruf wurde beantwortet in 42 Läufen; über das Produkt ist nichts bekannt.",
-            "No call was answered in 42 runs; nothing is known about the product.",
+            "In 42 Läufen gab es keinen Aufruf, den das Produkt beantwortet hat; über das Produkt ist nichts bekannt.",
+            "In 42 runs there was no call that the product answered; nothing is known about the product.",
         ]
     );
     let away = Headline::Unreachable { calls: 1_200, of: 1_200 };
     assert_eq!(
         sentences(&with(away, week())),
         [
-            "Das Produkt war nicht erreichbar: Keiner von 1.200 Aufrufen kam an.",
-            "The product could not be reached: none of 1,200 calls arrived.",
+            "Das Produkt war nicht erreichbar: Kein Aufruf kam an (1.200 Versuche).",
+            "The product could not be reached: no call arrived (1,200 tries).",
         ]
     );
+}
+
+#[test]
+fn runs_that_did_not_come_to_their_end_and_days_without_the_runner_are_told() {
+    let mut report = week();
+    let told = |report: &Report| german(report).summary.join("\n");
+    assert!(!told(&report).contains("nicht zu Ende") && !told(&report).contains("Runner aus"));
+    report.unfinished = Unfinished { failed: 3, locked_out: 1 };
+    let Coverage::Personas(personas) = &mut report.coverage else { panic!("counts") };
+    personas[0].days[2].status = DayStatus::RunnerDown;
+    let told = told(&report);
+    for line in [
+        "Läufe, die nicht zu Ende kamen: am Runner oder am Modell gescheitert: 3, nicht ins Produkt gekommen: 1.",
+        "Runner aus: 1 Persona-Tag.",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} in {told}");
+    }
 }
 
 #[test]
@@ -438,9 +453,14 @@ fn what_is_new_is_new_since_its_build_only_if_that_was_just_deployed() {
     let week_ago = jiff::SignedDuration::from_hours(7 * 24);
     for (ago, since) in [(week_ago, "neu seit 1.5.0 (D-2)."), (week_ago * 2, "neu seit Mi 7.1.")] {
         report.deployments.iter_mut().for_each(|build| build.from = first - ago);
+        report.first_run = Some(first - week_ago * 3);
         let [german, _] = sentences(&report);
         assert!(german.ends_with(&format!(", {since}")), "{german}");
     }
+    // Nobody knows whether what was there before the first run is new.
+    report.deployments.iter_mut().for_each(|build| build.from = first);
+    report.first_run = Some(first);
+    assert!(sentences(&report)[0].ends_with(", neu seit Mi 7.1."));
 }
 
 #[test]

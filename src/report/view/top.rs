@@ -10,8 +10,9 @@ use crate::{
     domain::Week,
     facts::{
         compare::Build,
+        coverage::DayStatus,
         line::Sighting,
-        report::{Headline, Idle, Outage},
+        report::{Headline, Idle, Outage, Unfinished},
         state::State,
     },
 };
@@ -111,7 +112,9 @@ impl Writer<'_> {
     fn since(&self, first: &Sighting) -> String {
         let is_it = |build: &&Build| {
             let is_recent = first.at.duration_since(build.from) <= JUST_DEPLOYED;
-            is_recent && first.deployment.as_ref() == Some(&build.id)
+            // Of what was there before the first run nobody knows whether it is new.
+            let is_known = self.report.first_run.is_some_and(|run| run < build.from);
+            is_recent && is_known && first.deployment.as_ref() == Some(&build.id)
         };
         let build = self.report.deployments.iter().find(is_it);
         build.map_or_else(|| self.date(self.day_of(first.at)), |build| self.build(build))
@@ -140,6 +143,12 @@ impl Writer<'_> {
         if missed > 0 {
             let why = fleet.not_run.iter().map(|it| (self.words.not_run(it.why), it.count));
             lines.push(self.words.absent(missed, &self.frequent(why)));
+        }
+        let down = self.report.coverage.totals().get(&DayStatus::RunnerDown).copied();
+        lines.extend(down.map(|days| self.words.runner_down(days.into())));
+        let Unfinished { locked_out, failed } = self.report.unfinished;
+        if locked_out + failed > 0 {
+            lines.push(self.words.unfinished(failed as u64, locked_out as u64));
         }
         lines.push(self.builds());
         lines.extend(self.report.unreachable.iter().take(OUTAGES).map(|it| self.outage(it)));

@@ -185,6 +185,10 @@ pub(super) trait Words: Terms {
     fn new_since(&self, since: &str) -> String;
     fn fleet(&self, personas: u64, runs: u64, days: u64) -> String;
     fn absent(&self, runs: u64, why: &str) -> String;
+    /// On how many days of personas the runner was down.
+    fn runner_down(&self, days: u64) -> String;
+    /// How many runs did not come to their end.
+    fn unfinished(&self, failed: u64, locked_out: u64) -> String;
     fn builds(&self, builds: &str, earlier: u64) -> String;
     fn build_since(&self, build: &str, since: &str) -> String;
     fn away(&self, away: Away) -> String;

@@ -83,6 +83,11 @@ fn the_product_was_unreachable_for_at_least_half_of_the_calls() {
     let calls = [invented.clone(), invented, ok("todo.list"), away()];
     assert_eq!(headline(&monday(&["a"], &calls)), Headline::Unreachable { calls: 1, of: 2 });
     assert_eq!(headline(&monday(&["a"], &[])), Headline::NothingUsed, "none of no calls");
+    let mut one_of_two = monday(&["a"], &[away()]);
+    one_of_two.run("b", MONDAY, []);
+    assert_eq!(headline(&one_of_two), Headline::NothingUsed, "one run proves no outage");
+    one_of_two.run("c", MONDAY, [away()]);
+    assert_eq!(headline(&one_of_two), Headline::Unreachable { calls: 2, of: 2 });
 }
 
 #[test]
@@ -175,6 +180,12 @@ fn runs_that_failed_by_us_say_little_about_the_product() {
     }
     world.run("h", MONDAY, []).outcome = Outcome::Failed;
     assert_eq!(headline(&world), Headline::FailedByUs { runs: 4 });
+    // What the product did to the others comes first.
+    let mut world = monday(&PERSONAS[..4], &[failed("todo.add", "F-AAAA")]);
+    for persona in ["e", "f", "g", "h"] {
+        world.run(persona, MONDAY, []).outcome = Outcome::Failed;
+    }
+    assert!(matches!(headline(&world), Headline::MostCallsFail { failed: 4, of: 4, .. }));
     let invented = failed_by(Cause::Invented, "todo.snooze", "F-INVE");
     assert_eq!(headline(&monday(&PERSONAS, &[invented])), Headline::NothingUsed);
 }
