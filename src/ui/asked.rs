@@ -56,7 +56,19 @@ impl Asked {
         let pairs = form_urlencoded::parse(query).filter(|(_, value)| !value.is_empty());
         let parameters: Vec<_> =
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        let mut asked = Self { language: default, days: None, is_json, path, segments, parameters };
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let wants_stream =
+            header(ACCEPT.as_str()).is_some_and(|accepted| accepted.contains("text/event-stream"));
+        let mut asked = Self {
+            language: default,
+            days: None,
+            is_json,
+            wants_stream,
+            last_event: header("last-event-id").map(str::to_owned),
+            path,
+            segments,
+            parameters,
+        };
         let wrong = asked.read();
         (asked, wrong)
     }
