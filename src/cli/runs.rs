@@ -97,6 +97,5 @@ pub(super) fn counts(run: &RunRow, transcript: &Transcript) -> (usize, usize, us
     if run.state != RunState::Running {
         return (run.replies as usize, run.calls, run.call_errors);
     }
-    let failed = transcript.calls().filter(|called| called.record.error.is_some());
-    (transcript.turns().count(), transcript.calls().count(), failed.count())
+    transcript.counts()
 }
