@@ -46,7 +46,7 @@ pub(crate) struct Ui {
 impl Ui {
     /// The page of this fleet.
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
-        let (journal, language) = (fleet.journal.clone(), fleet.config.report.language);
+        let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
         Self { fleet, journal, language }
     }
 
