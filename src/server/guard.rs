@@ -9,8 +9,6 @@
 //! (localhost, 127.0.0.0/8, ::1). To any other address, such as 0.0.0.0, they send no header that a page
 //! could not suppress. Therefore other addresses are refused unless DIAG_HOSTS names them.
 
-use std::net::IpAddr;
-
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
@@ -19,7 +17,7 @@ use axum::{
 };
 
 use super::{Failure, ServerState, failure};
-use crate::config::host_name;
+use crate::config::{host_of_header, is_loopback};
 
 pub(super) async fn local_callers_only(
     State(state): State<ServerState>,
@@ -61,15 +59,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<S
 /// Whether a Host header (`name`, `name:port`, `1.2.3.4:port` or `[::1]:port`) names this machine by
 /// localhost or a loopback address, or names a host of `further_hosts`.
 fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
-    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
-    let (name, port) = host.split_at(end.unwrap_or(host.len()));
-    let Some(name) = host_name(name) else { return false };
-    let is_here = match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name == "localhost",
-    };
-    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|n| n.parse::<u16>().is_ok());
-    (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
+    host_of_header(host).is_some_and(|name| is_loopback(&name) || further_hosts.contains(&name))
 }
 
 /// Whether the page with this URL or origin was loaded from `host`, the host of the request.
