@@ -8,7 +8,7 @@
 //!
 //! Dependencies between modules point one way. From the lowest layer to the highest: [`domain`] and [`statistics`]; then [`facts`]; then [`report`]; then
 //! [`config`], [`clock`], [`descriptors`], [`telemetry`], [`metrics`], [`pricing`], [`shutdown`],
-//! [`version`] and [`whole_file`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`server`] and [`app`].
+//! [`version`] and [`whole_file`]; then [`http`], [`clients`], [`agent`], [`journal`], [`runner`], [`ui`], [`server`] and [`app`].
 
 #![allow(
     rustdoc::private_intra_doc_links,
@@ -43,5 +43,6 @@ pub mod shutdown;
 pub mod signals;
 pub mod statistics;
 pub mod telemetry;
+mod ui;
 pub mod version;
 mod whole_file;

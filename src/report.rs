@@ -3,13 +3,13 @@
 //! [`view`] puts a report into words. [`html`] and [`markdown`] only lay these words out. The same report has the same
 //! bytes on each machine and at each time.
 
-mod html;
+pub(crate) mod html;
 mod markdown;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 
 use std::collections::BTreeSet;
 

@@ -26,6 +26,7 @@ use crate::{
     metrics::Metrics,
     runner::{Fleet, Hindrance, Ticks},
     telemetry,
+    ui::{self, Ui},
     version::{COMMIT, VERSION},
 };
 pub(crate) use shared::Shared;
@@ -81,6 +82,7 @@ pub(crate) fn router(state: ServerState) -> Router {
         let with_key_only = middleware::from_fn_with_state(key_check, control::with_key_only);
         router = router.merge(control::routes().route_layer(slow).route_layer(with_key_only));
     }
+    let router = router.merge(ui::routes(Arc::new(Ui::new(state.fleet.clone()))));
     router
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such route"))
         .method_not_allowed_fallback(method_not_allowed)

@@ -5,11 +5,11 @@
 //! markup. Therefore no element has a `style` attribute: pictures are SVG with sizes in attributes, and colours are
 //! classes.
 
-mod findings;
-mod grid;
-mod modules;
-mod sections;
-mod shapes;
+pub(crate) mod findings;
+pub(crate) mod grid;
+pub(crate) mod modules;
+pub(crate) mod sections;
+pub(crate) mod shapes;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,8 @@ use sha2::{Digest, Sha256};
 
 use super::view::View;
 
-const STYLE: &str = include_str!("html/style.css");
+/// `base.css` has the colours, states and pictures, which the page /ui shows too.
+const STYLE: &str = concat!(include_str!("html/base.css"), include_str!("html/style.css"));
 
 pub(super) fn render(view: &View) -> String {
     let page = html! {
@@ -40,7 +41,8 @@ pub(super) fn render(view: &View) -> String {
     page.into_string() + "\n"
 }
 
-fn policy() -> String {
+/// The policy of a report: nothing but its own style sheet.
+pub(crate) fn policy() -> String {
     let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
 }

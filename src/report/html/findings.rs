@@ -8,7 +8,7 @@ use crate::{
     report::view::{Change, Hurt, QuoteView},
 };
 
-pub(super) fn hurts(items: &[Hurt]) -> Markup {
+pub(crate) fn hurts(items: &[Hurt]) -> Markup {
     html! { ol.hurts { @for hurt in items { li { (self::hurt(hurt)) } } } }
 }
 
@@ -39,7 +39,7 @@ fn state(state: State, word: &str) -> Markup {
 }
 
 /// The quotation marks are written by the style sheet, in those of the page's language.
-pub(super) fn quote(quote: &QuoteView) -> Markup {
+pub(crate) fn quote(quote: &QuoteView) -> Markup {
     html! {
         figure.quote {
             blockquote { q { bdi { (quote.text) } } }
@@ -48,7 +48,7 @@ pub(super) fn quote(quote: &QuoteView) -> Markup {
     }
 }
 
-pub(super) fn changes(items: &[Change]) -> Markup {
+pub(crate) fn changes(items: &[Change]) -> Markup {
     html! {
         ul.changes {
             @for change in items {

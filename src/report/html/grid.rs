@@ -15,7 +15,7 @@ const CELL: usize = 12;
 /// Width of a stacked bar.
 const BAR: u64 = 240;
 
-pub(super) fn coverage(view: &View) -> Markup {
+pub(crate) fn coverage(view: &View) -> Markup {
     html! {
         (key(&view.legend))
         div.wide.newest {

@@ -13,7 +13,7 @@ use crate::report::view::ModuleRow;
 ///
 /// A quote has a row of its own below the numbers, which it would press together. Each module is therefore a group of
 /// rows. On a narrow screen a module becomes a card, in which each number is preceded by the name of its column.
-pub(super) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
+pub(crate) fn table(rows: &[ModuleRow], columns: &[String]) -> Markup {
     let column = |position: usize| columns.get(position).map_or("", String::as_str);
     html! {
         table.modules {

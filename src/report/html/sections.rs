@@ -6,7 +6,7 @@ use super::grid;
 use crate::report::view::{Section, Untested, View};
 
 /// A section with its number; `draw` is called if it has items.
-pub(super) fn section<T>(
+pub(crate) fn section<T>(
     number: u32,
     section: &Section<T>,
     draw: impl FnOnce(&[T]) -> Markup,
@@ -31,12 +31,12 @@ fn content<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup
     }
 }
 
-pub(super) fn lines(items: &[String]) -> Markup {
+pub(crate) fn lines(items: &[String]) -> Markup {
     html! { ul.lines { @for line in items { li { (unbroken(line)) } } } }
 }
 
 /// A text in which no line break divides an interval in brackets, or a number from its percent sign.
-pub(super) fn unbroken(text: &str) -> Markup {
+pub(crate) fn unbroken(text: &str) -> Markup {
     html! {
         @for part in text.replace(" %", "\u{a0}%").split_inclusive(']') {
             @let (before, interval) = part.split_at(part.find('[').unwrap_or(part.len()));
@@ -47,7 +47,7 @@ pub(super) fn unbroken(text: &str) -> Markup {
 }
 
 /// A table whose first column names the row and whose other columns are numbers.
-pub(super) fn table<const N: usize>(rows: &[[String; N]], columns: &[String]) -> Markup {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]], columns: &[String]) -> Markup {
     html! {
         div.wide {
             table.numbers {
@@ -71,7 +71,7 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]], columns: &[String]) ->
 }
 
 /// What was not tested, and below it what each day came to.
-pub(super) fn not_tested(number: u32, view: &View) -> Markup {
+pub(crate) fn not_tested(number: u32, view: &View) -> Markup {
     html! {
         section {
             (heading(number, &view.not_tested))

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use crate::report::view::IntervalView;
 
 /// The range of ratings.
-pub(super) const RATINGS: RangeInclusive<f64> = 1.0..=5.0;
+pub(crate) const RATINGS: RangeInclusive<f64> = 1.0..=5.0;
 
 /// Width of a day in a trend, of which one pixel is the gap to the next day.
 const DAY: f64 = 5.0;
@@ -23,7 +23,7 @@ const DIFFERENCES: RangeInclusive<f64> = -2.0..=2.0;
 const INTERVAL: (f64, f64) = (120.0, 16.0);
 
 /// A bar for a share of 0 to 1 of the width. The share must also be told in words.
-pub(super) fn bar(share: f64) -> Markup {
+pub(crate) fn bar(share: f64) -> Markup {
     let width = px(100.0 * position(share, &(0.0..=1.0)));
     html! {
         svg.bar aria-hidden="true" viewBox="0 0 100 6" width="100%" height="6" preserveAspectRatio="none" {
@@ -35,7 +35,7 @@ pub(super) fn bar(share: f64) -> Markup {
 
 /// A column for each day's count, from zero to the largest count. A day with a count of zero has a flat line, a day
 /// without a count has nothing.
-pub(super) fn columns(days: &[Option<f64>], title: &str) -> Markup {
+pub(crate) fn columns(days: &[Option<f64>], title: &str) -> Markup {
     let largest = days.iter().flatten().copied().fold(1.0, f64::max);
     let (mut counts, mut zeros) = (String::new(), String::new());
     for (day, count) in (0..).zip(days) {
@@ -62,7 +62,7 @@ pub(super) fn columns(days: &[Option<f64>], title: &str) -> Markup {
 }
 
 /// A point for each day's value, and a line between the values of neighbouring days. `range` is the height.
-pub(super) fn line(days: &[Option<f64>], range: RangeInclusive<f64>, title: &str) -> Markup {
+pub(crate) fn line(days: &[Option<f64>], range: RangeInclusive<f64>, title: &str) -> Markup {
     let (mut line, mut points) = (String::new(), String::new());
     let mut is_joined = false;
     for (day, value) in (0..).zip(days) {
@@ -108,7 +108,7 @@ fn trend_width(days: usize) -> f64 {
 
 /// A difference on an axis from -2 to 2, with a line at 0: its interval, or else its points. It must also be told in
 /// words: what lies beyond the axis is drawn at its end.
-pub(super) fn interval(view: &IntervalView) -> Markup {
+pub(crate) fn interval(view: &IntervalView) -> Markup {
     let (width, height) = INTERVAL;
     let middle = height / 2.0;
     let x = |value: f64| px(4.0 + (width - 8.0) * position(value, &DIFFERENCES));

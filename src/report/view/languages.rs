@@ -4,7 +4,7 @@ use super::{english::English, german::German, words::Words};
 use crate::domain::Language;
 
 /// The words of a language.
-pub(super) fn words(language: Language) -> &'static dyn Words {
+pub(crate) fn words(language: Language) -> &'static dyn Words {
     match language {
         Language::German => &German,
         Language::English => &English,

@@ -14,48 +14,48 @@ use crate::{
 };
 
 /// The headings of the sections.
-pub(super) struct Headings {
-    pub(super) hurts: &'static str,
-    pub(super) changes: &'static str,
-    pub(super) modules: &'static str,
-    pub(super) missing: &'static str,
-    pub(super) slow: &'static str,
-    pub(super) not_tested: &'static str,
-    pub(super) coverage: &'static str,
-    pub(super) reliability: &'static str,
-    pub(super) cost: &'static str,
+pub(crate) struct Headings {
+    pub(crate) hurts: &'static str,
+    pub(crate) changes: &'static str,
+    pub(crate) modules: &'static str,
+    pub(crate) missing: &'static str,
+    pub(crate) slow: &'static str,
+    pub(crate) not_tested: &'static str,
+    pub(crate) coverage: &'static str,
+    pub(crate) reliability: &'static str,
+    pub(crate) cost: &'static str,
 }
 
 /// The names of columns.
-pub(super) struct Columns {
-    pub(super) modules: [&'static str; 6],
-    pub(super) missing: [&'static str; 3],
-    pub(super) slow: [&'static str; 4],
-    pub(super) persona: &'static str,
-    pub(super) by_day: [&'static str; 2],
+pub(crate) struct Columns {
+    pub(crate) modules: [&'static str; 6],
+    pub(crate) missing: [&'static str; 3],
+    pub(crate) slow: [&'static str; 4],
+    pub(crate) persona: &'static str,
+    pub(crate) by_day: [&'static str; 2],
 }
 
 /// Sentences without numbers.
-pub(super) struct Notes {
-    pub(super) nobody_ran: &'static str,
-    pub(super) nothing_hurts: &'static str,
-    pub(super) all_resolved: &'static str,
-    pub(super) no_change: &'static str,
-    pub(super) modules: &'static str,
-    pub(super) no_modules: &'static str,
-    pub(super) nothing_missing: &'static str,
-    pub(super) nothing_slow: &'static str,
-    pub(super) all_tested: &'static str,
-    pub(super) no_tools: &'static str,
-    pub(super) no_days: &'static str,
-    pub(super) no_version: &'static str,
-    pub(super) no_past: &'static str,
-    pub(super) only_ungrounded: &'static str,
-    pub(super) too_kind_unknown: &'static str,
+pub(crate) struct Notes {
+    pub(crate) nobody_ran: &'static str,
+    pub(crate) nothing_hurts: &'static str,
+    pub(crate) all_resolved: &'static str,
+    pub(crate) no_change: &'static str,
+    pub(crate) modules: &'static str,
+    pub(crate) no_modules: &'static str,
+    pub(crate) nothing_missing: &'static str,
+    pub(crate) nothing_slow: &'static str,
+    pub(crate) all_tested: &'static str,
+    pub(crate) no_tools: &'static str,
+    pub(crate) no_days: &'static str,
+    pub(crate) no_version: &'static str,
+    pub(crate) no_past: &'static str,
+    pub(crate) only_ungrounded: &'static str,
+    pub(crate) too_kind_unknown: &'static str,
 }
 
 /// What a friction is about.
-pub(super) enum Subject {
+pub(crate) enum Subject {
     /// A tool.
     Tool(String),
     /// Several tools of a module.
@@ -68,20 +68,20 @@ pub(super) enum Subject {
 
 impl Subject {
     /// Whether it is more than one thing.
-    pub(super) fn is_plural(&self) -> bool {
+    pub(crate) fn is_plural(&self) -> bool {
         matches!(self, Self::ToolsOf(_) | Self::Several)
     }
 }
 
 /// So many of so many.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
-    pub(super) n: u64,
-    pub(super) of: u64,
+pub(crate) struct Part {
+    pub(crate) n: u64,
+    pub(crate) of: u64,
 }
 
 /// What the first sentence tells.
-pub(super) enum Told {
+pub(crate) enum Told {
     NoFacts,
     /// The most frequent reason, and whether it is the only one.
     NobodyRan {
@@ -127,16 +127,16 @@ pub(super) enum Told {
 }
 
 /// A lack of reachability.
-pub(super) struct Away {
-    pub(super) from: String,
+pub(crate) struct Away {
+    pub(crate) from: String,
     /// `None` if it was a single moment.
-    pub(super) to: Option<String>,
-    pub(super) minutes: u64,
-    pub(super) runs: u64,
+    pub(crate) to: Option<String>,
+    pub(crate) minutes: u64,
+    pub(crate) runs: u64,
 }
 
 /// The terms of a language.
-pub(super) trait Terms: Sync {
+pub(crate) trait Terms: Sync {
     /// The tag of HTML.
     fn tag(&self) -> &'static str;
     /// What separates the digits after the decimal point, and groups of three digits.
@@ -167,7 +167,7 @@ pub(super) trait Terms: Sync {
 }
 
 /// A language: its sentences. Counts of nouns agree with their numbers.
-pub(super) trait Words: Terms {
+pub(crate) trait Words: Terms {
     /// A day of the week and a date.
     fn date(&self, day: Date, with_year: bool) -> String;
     /// A day of the week in full and a date.
@@ -269,7 +269,7 @@ pub(super) trait Words: Terms {
     }
 }
 
-pub(super) fn grouped(digits: &str, mark: char) -> String {
+pub(crate) fn grouped(digits: &str, mark: char) -> String {
     let mut grouped = String::new();
     for (position, digit) in digits.chars().enumerate() {
         if position > 0 && (digits.len() - position).is_multiple_of(3) {
@@ -281,7 +281,7 @@ pub(super) fn grouped(digits: &str, mark: char) -> String {
 }
 
 /// A share as a percentage. Only none is 0 %, and only all is 100 %.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 1.0 => "<1 %".to_owned(),
         percent if percent > 99.0 && percent < 100.0 => ">99 %".to_owned(),
@@ -290,6 +290,6 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// The ends of the interval of a share.
-pub(super) fn between(low: f64, high: f64) -> String {
+pub(crate) fn between(low: f64, high: f64) -> String {
     format!("[{:.0}–{:.0} %]", low * 100.0, high * 100.0)
 }

@@ -22,11 +22,11 @@ const TITLE: usize = 160;
 /// Longest template in the first sentence, in characters.
 const QUOTED: usize = 80;
 /// Longest id of a friction or a deployment, in characters.
-pub(super) const ID: usize = 40;
+pub(crate) const ID: usize = 40;
 /// Longest name of a tool or module, in characters.
-pub(super) const NAME: usize = 48;
+pub(crate) const NAME: usize = 48;
 /// Longest label of a persona, in characters.
-pub(super) const LABEL: usize = 32;
+pub(crate) const LABEL: usize = 32;
 /// Longest version of a build, in characters.
 const VERSION: usize = 40;
 /// Longest id of a run, in characters. It must be whole for `show`.
@@ -34,7 +34,7 @@ const RUN: usize = 72;
 
 /// A text of a peer: one line of printable characters, at most so many. One that is written from right to left is
 /// isolated, so that it does not turn the words around it.
-pub(super) fn text(raw: &str, most: usize) -> String {
+pub(crate) fn text(raw: &str, most: usize) -> String {
     let line = clipped_line(raw, most);
     match line.chars().any(is_written_from_right) {
         true => format!("\u{2068}{line}\u{2069}"),
@@ -49,7 +49,7 @@ fn is_written_from_right(c: char) -> bool {
 }
 
 /// The first `most` of these names, and how many others there are.
-pub(super) fn some<'n>(
+pub(crate) fn some<'n>(
     names: impl ExactSizeIterator<Item = &'n str>,
     most: usize,
     length: usize,
@@ -60,14 +60,14 @@ pub(super) fn some<'n>(
 
 /// Puts a report into the words of a language.
 #[derive(Clone, Copy)]
-pub(super) struct Writer<'r> {
-    pub(super) report: &'r Report,
-    pub(super) words: &'static dyn Words,
+pub(crate) struct Writer<'r> {
+    pub(crate) report: &'r Report,
+    pub(crate) words: &'static dyn Words,
 }
 
 impl Writer<'_> {
     /// A section with these items, of which at most `most` are shown. The note is what an empty one means.
-    pub(super) fn section<T>(
+    pub(crate) fn section<T>(
         &self,
         heading: &str,
         mut items: Vec<T>,
@@ -82,7 +82,7 @@ impl Writer<'_> {
     }
 
     /// What it means that there is nothing: not much if nobody ran.
-    pub(super) fn when_empty(&self, otherwise: &str) -> String {
+    pub(crate) fn when_empty(&self, otherwise: &str) -> String {
         match self.report.fleet.runs {
             0 => self.words.notes().nobody_ran.to_owned(),
             _ => otherwise.to_owned(),
@@ -90,7 +90,7 @@ impl Writer<'_> {
     }
 
     /// The names, separated by commas, and how many others there are.
-    pub(super) fn names<'n>(
+    pub(crate) fn names<'n>(
         &self,
         names: impl ExactSizeIterator<Item = &'n str>,
         most: usize,
@@ -101,7 +101,7 @@ impl Writer<'_> {
     }
 
     /// Things with how often they occurred, the most frequent one first.
-    pub(super) fn frequent<'n>(&self, counts: impl Iterator<Item = (&'n str, u32)>) -> String {
+    pub(crate) fn frequent<'n>(&self, counts: impl Iterator<Item = (&'n str, u32)>) -> String {
         let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let counted =
@@ -110,40 +110,40 @@ impl Writer<'_> {
     }
 
     /// A day; with its year if that is not the one of the window.
-    pub(super) fn date(&self, day: Date) -> String {
+    pub(crate) fn date(&self, day: Date) -> String {
         let year = self.report.window.to.map(Date::year);
         self.words.date(day, year.is_some_and(|year| year != day.year()))
     }
 
     /// A time in the zone of the facts.
-    pub(super) fn time(&self, at: Timestamp) -> String {
+    pub(crate) fn time(&self, at: Timestamp) -> String {
         let at = self.report.zone.to_datetime(at);
         format!("{}, {}", self.date(at.date()), at.strftime("%H:%M"))
     }
 
     /// How many days the window has.
-    pub(super) fn days_of_window(&self) -> Option<i64> {
+    pub(crate) fn days_of_window(&self) -> Option<i64> {
         let (from, to) = self.report.window.from.zip(self.report.window.to)?;
         Some(to.duration_since(from).as_hours() / 24 + 1)
     }
 
     /// The day of a time.
-    pub(super) fn day_of(&self, at: Timestamp) -> Date {
+    pub(crate) fn day_of(&self, at: Timestamp) -> Date {
         self.report.zone.to_datetime(at).date()
     }
 
-    pub(super) fn build(&self, build: &Build) -> String {
+    pub(crate) fn build(&self, build: &Build) -> String {
         format!("{} ({})", text(&build.version, VERSION), text(&build.id, ID))
     }
 
     /// The deployment with this id, with its version if that is known.
-    pub(super) fn build_of(&self, id: &str) -> String {
+    pub(crate) fn build_of(&self, id: &str) -> String {
         let known = self.report.deployments.iter().find(|build| build.id == id);
         known.map_or_else(|| text(id, ID), |build| self.build(build))
     }
 
     /// When and with which build something was seen.
-    pub(super) fn sighting(&self, sighting: &Sighting) -> String {
+    pub(crate) fn sighting(&self, sighting: &Sighting) -> String {
         let at = self.time(sighting.at);
         match &sighting.deployment {
             Some(id) => self.words.with_build(&at, &self.build_of(id)),
@@ -151,7 +151,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn quote(&self, quote: &Quote, most: usize) -> QuoteView {
+    pub(crate) fn quote(&self, quote: &Quote, most: usize) -> QuoteView {
         let persona = text(&quote.persona, LABEL);
         let call = quote.call.map_or(String::new(), |call| format!(" · {}", self.words.call(call)));
         let source = format!("{persona}, {}, {}{call}", self.time(quote.at), text(&quote.run, RUN));
@@ -159,12 +159,12 @@ impl Writer<'_> {
     }
 
     /// What a friction is: what is the matter with what, and the template of the error texts.
-    pub(super) fn what(&self, friction: &Friction) -> String {
+    pub(crate) fn what(&self, friction: &Friction) -> String {
         self.with_template(&self.matter(friction), friction.template.as_deref())
     }
 
     /// What a friction is, as a part of a sentence.
-    pub(super) fn told(&self, friction: &Friction) -> String {
+    pub(crate) fn told(&self, friction: &Friction) -> String {
         let matter = self.matter(friction);
         match friction.template.as_deref().filter(|template| !template.trim().is_empty()) {
             Some(template) => {
@@ -175,7 +175,7 @@ impl Writer<'_> {
     }
 
     /// What an issue is of which no more is known than its tool and its template.
-    pub(super) fn issue(&self, tool: Option<&str>, template: &str) -> String {
+    pub(crate) fn issue(&self, tool: Option<&str>, template: &str) -> String {
         let subject = tool.map_or(Subject::Several, |tool| Subject::Tool(text(tool, NAME)));
         self.with_template(&self.words.matter(&subject, Detector::Fails), Some(template))
     }

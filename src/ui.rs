@@ -1,0 +1,148 @@
+//! The page /ui: what the runs teach, in a browser. It only shows; nothing under /ui changes anything.
+//!
+//! A handler gets what was asked for ([`Asked`]) and gives an [`Answer`] or a [`Trouble`]; `frame` makes a page of
+//! either. Each page but the login, the live stream and the stored reports is also there as JSON, at the same path with
+//! `.json` at its end.
+
+mod asked;
+mod frame;
+mod front;
+mod link;
+mod times;
+mod trouble;
+mod words;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{RawPathParams, State},
+    http::{HeaderMap, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+use maud::Markup;
+use serde_json::Value;
+
+use crate::{domain::Language, journal::Journal, runner::Fleet};
+use asked::Asked;
+use times::Times;
+use trouble::Trouble;
+
+const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
+const SCRIPT: &str = include_str!("ui/ui.js");
+
+/// What the pages show, and from where.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    /// Whether the daemon is paused, what is in flight, the budget.
+    pub(self) fleet: Arc<Fleet>,
+    /// The journal, through a connection that no run waits for.
+    pub(self) journal: Journal,
+    /// The language of pages that do not name one.
+    pub(self) language: Language,
+}
+
+impl Ui {
+    /// The page of this fleet.
+    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
+        let (journal, language) = (fleet.journal.clone(), fleet.config.report.language);
+        Self { fleet, journal, language }
+    }
+
+    /// Writes times in the zone of the journal.
+    async fn times(&self, asked: &Asked) -> Result<Times, Trouble> {
+        Ok(Times::new(self.journal.time_zone().await?, asked.language))
+    }
+}
+
+/// What a handler gives.
+enum Answer {
+    Page(Page),
+    Json(Value),
+    /// A text that is JSON already.
+    JsonText(String),
+    Other(Response),
+}
+
+/// A page within the frame.
+struct Page {
+    /// Which entry of the navigation it belongs to.
+    place: Place,
+    /// The title of the window, and the `h1`.
+    title: String,
+    /// What stands below the `h1`.
+    main: Markup,
+    /// What the script follows while the page is open.
+    live: Option<Live>,
+}
+
+/// The entries of the navigation, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Front,
+    Frictions,
+    Modules,
+    Personas,
+    Runs,
+    Compare,
+    Live,
+    Reports,
+    /// No entry: the login, and pages about trouble.
+    Nowhere,
+}
+
+/// What the script follows on `/ui/live` while a page is open.
+enum Live {
+    /// All calls; those after this event (`RUN.STEP`) are still to be shown.
+    Calls { after: Option<String> },
+    /// The run with this id. The page is fetched again when the run has made a call.
+    Run(String),
+}
+
+/// The routes of the page.
+pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
+    let router = Router::new()
+        .route("/ui", page(front::show))
+        .route("/ui.json", page(front::show))
+        .route("/ui/style.css", asset("text/css; charset=utf-8", STYLE))
+        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT));
+    router.with_state(ui)
+}
+
+/// A route whose handler gives a page or its JSON.
+fn page<F, Fut>(show: F) -> MethodRouter<Arc<Ui>>
+where
+    F: Fn(Arc<Ui>, Asked) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Answer, Trouble>> + Send,
+{
+    get(
+        async move |State(ui): State<Arc<Ui>>,
+                    parameters: RawPathParams,
+                    uri: Uri,
+                    headers: HeaderMap| {
+            let parameters =
+                parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let (asked, wrong) = Asked::of(&uri, parameters.collect(), &headers, ui.language);
+            let answer = match wrong {
+                None => show(ui, asked.clone()).await,
+                Some(name) => Err(Trouble::Parameter(name)),
+            };
+            match answer {
+                Ok(Answer::Page(page)) => frame::answer(&asked, page),
+                Ok(Answer::Json(value)) => axum::Json(value).into_response(),
+                Ok(Answer::JsonText(text)) => json_text(text),
+                Ok(Answer::Other(response)) => response,
+                Err(trouble) => trouble::answer(&asked, &trouble),
+            }
+        },
+    )
+}
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Arc<Ui>> {
+    get(async move || ([(header::CONTENT_TYPE, content_type)], text))
+}

@@ -1,0 +1,4 @@
+//! The words of the pages, in each language. A page has a module here; its markup has no word of a language.
+
+pub(super) mod frame;
+pub(super) mod front;
