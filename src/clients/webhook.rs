@@ -197,7 +197,10 @@ mod tests {
         tokio::spawn(axum::serve(listener, router).into_future());
         for (page, link) in [
             (None, Value::Null),
-            (Some("https://runner.example"), json!("https://runner.example/ui/reports/2026-W46.html")),
+            (
+                Some("https://runner.example"),
+                json!("https://runner.example/ui/reports/2026-W46.html"),
+            ),
             (Some("http://h:1/x/"), json!("http://h:1/x/ui/reports/2026-W46.html")),
         ] {
             let page = page.map(|page| BaseUrl::parse(page).unwrap());
@@ -212,7 +215,8 @@ mod tests {
     fn a_text_calls_nobody_and_links_to_nothing() {
         let report =
             json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
-        let body: Value = serde_json::from_str(&message(&report.to_string(), None).unwrap()).unwrap();
+        let body: Value =
+            serde_json::from_str(&message(&report.to_string(), None).unwrap()).unwrap();
         let text = body["text"].as_str().unwrap();
         assert_eq!(
             text.replace('\u{200b}', "|"),

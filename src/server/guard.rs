@@ -1,5 +1,5 @@
-//! Protects /diag from web pages of another origin. People and programs that call this server directly may
-//! use /diag.
+//! Protects /diag, and /ui where it needs no key, from web pages of another origin. People and programs that call this
+//! server directly may use them.
 //!
 //! A page can make a browser send requests to this server, but it cannot hide their origin: the browser adds
 //! the headers Origin, Sec-Fetch-Site and Referer. The header Host has the name that the request goes to, so
@@ -9,8 +9,10 @@
 //! (localhost, 127.0.0.0/8, ::1). To any other address, such as 0.0.0.0, they send no header that a page
 //! could not suppress. Therefore other addresses are refused unless DIAG_HOSTS names them.
 
+use std::net::SocketAddr;
+
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::Next,
     response::Response,
@@ -28,6 +30,23 @@ pub(super) async fn local_callers_only(
         Some(why) => Err(failure(StatusCode::FORBIDDEN, why)),
         None => Ok(next.run(request).await),
     }
+}
+
+/// Refuses requests from other machines, for pages that need no key. A proxy on this machine says that it passes on a
+/// request of somebody else.
+pub(super) async fn this_machine_only(
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let is_passed_on = ["forwarded", "x-forwarded-for", "via"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name));
+    if is_passed_on || !caller.ip().to_canonical().is_loopback() {
+        let why = "without UI_KEY the page is there for this machine alone; set UI_KEY to reach it from elsewhere";
+        return Err(failure(StatusCode::FORBIDDEN, why));
+    }
+    Ok(next.run(request).await)
 }
 
 /// Why a request is refused; `None` if it is allowed.

@@ -1,6 +1,6 @@
 //! What a request asks for: its language, its window, and the further parameters of its page. All of it is in the URL.
 
-use axum::http::{HeaderMap, Uri, header::ACCEPT};
+use axum::http::{HeaderMap, Uri};
 use jiff::civil::Date;
 use url::form_urlencoded;
 
@@ -25,6 +25,8 @@ pub(super) struct Asked {
     pub(super) is_json: bool,
     /// Whether the answer is a stream of events.
     pub(super) wants_stream: bool,
+    /// Whether the reader has logged in with a key.
+    pub(super) can_log_out: bool,
     /// The id of the last event that an earlier stream has sent.
     pub(super) last_event: Option<String>,
     /// The path without `.json`, percent-encoded as in the request.
@@ -56,7 +58,18 @@ impl Asked {
         let pairs = form_urlencoded::parse(query).filter(|(_, value)| !value.is_empty());
         let parameters: Vec<_> =
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        let mut asked = Self { language: default, days: None, is_json, path, segments, parameters };
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let mut asked = Self {
+            language: default,
+            days: None,
+            is_json,
+            wants_stream: text("accept").is_some_and(|types| types.contains("text/event-stream")),
+            can_log_out: false,
+            last_event: text("last-event-id").map(str::to_owned),
+            path,
+            segments,
+            parameters,
+        };
         let wrong = asked.read();
         (asked, wrong)
     }

@@ -2,3 +2,4 @@
 
 pub(super) mod frame;
 pub(super) mod front;
+pub(super) mod sign_in;
