@@ -1,6 +1,6 @@
 //! What a request asks for: its language, its window, and the further parameters of its page. All of it is in the URL.
 
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, header::ACCEPT};
 use jiff::civil::Date;
 use url::form_urlencoded;
 
@@ -58,14 +58,16 @@ impl Asked {
         let pairs = form_urlencoded::parse(query).filter(|(_, value)| !value.is_empty());
         let parameters: Vec<_> =
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let wants_stream =
+            header(ACCEPT.as_str()).is_some_and(|accepted| accepted.contains("text/event-stream"));
         let mut asked = Self {
             language: default,
             days: None,
             is_json,
-            wants_stream: text("accept").is_some_and(|types| types.contains("text/event-stream")),
+            wants_stream,
             can_log_out: false,
-            last_event: text("last-event-id").map(str::to_owned),
+            last_event: header("last-event-id").map(str::to_owned),
             path,
             segments,
             parameters,
