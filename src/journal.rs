@@ -51,7 +51,7 @@ pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
 pub use outbox::{Post, PostKey, PostKind};
 pub use reports::{NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::CANCELLED;
-pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};
+pub use runs::{EndedRun, HeldBack, KeptSettings, NewRun, RunRow, RunSettings};
 pub use steps::NewStep;
 
 /// Longest time of an operation, with the time that it waits for the connection.

@@ -154,6 +154,23 @@ pub struct RunRow {
     pub outcome: Option<Outcome>,
     /// The number of the deployment that was current when the run began.
     pub deployment: Option<i64>,
+    /// The number of the deployment that was current when the run ended.
+    pub deployment_end: Option<i64>,
+    /// What may differ between two weeks.
+    pub settings: KeptSettings,
+}
+
+/// The settings of a run as its row has them. `None` is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptSettings {
+    /// The effort that the model was asked for.
+    pub effort: Option<String>,
+    /// The mode and a hash of the policy's settings.
+    pub policy: Option<String>,
+    /// The version of this program.
+    pub runner: Option<String>,
+    /// A hash of the persona's system prompt.
+    pub prompt: Option<String>,
 }
 
 /// A persona that is held back after failed runs.
@@ -458,5 +475,12 @@ pub(super) fn read(row: &Row) -> std::result::Result<RunRow, String> {
         server_time: row.time("server_time"),
         outcome: row.text("outcome").ok().and_then(|word| Outcome::parse(&word)),
         deployment: row.number("deployment"),
+        deployment_end: row.number("deployment_end"),
+        settings: KeptSettings {
+            effort: row.text("effort").ok(),
+            policy: row.text("policy").ok(),
+            runner: row.text("runner").ok(),
+            prompt: row.text("prompt").ok(),
+        },
     })
 }

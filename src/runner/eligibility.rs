@@ -245,6 +245,8 @@ mod tests {
             server_time: None,
             outcome: None,
             deployment: None,
+            deployment_end: None,
+            settings: KeptSettings::default(),
         }
     }
 
