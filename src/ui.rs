@@ -26,6 +26,7 @@ use serde_json::Value;
 
 use crate::{domain::Language, journal::Journal, runner::Fleet};
 use asked::Asked;
+use times::Times;
 use trouble::Trouble;
 
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
@@ -45,8 +46,13 @@ pub(crate) struct Ui {
 impl Ui {
     /// The page of this fleet.
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
-        let (journal, language) = (fleet.journal.clone(), fleet.config.report.language);
+        let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
         Self { fleet, journal, language }
+    }
+
+    /// Writes times in the zone of the journal.
+    async fn times(&self, asked: &Asked) -> Result<Times, Trouble> {
+        Ok(Times::new(self.journal.time_zone().await?, asked.language))
     }
 }
 

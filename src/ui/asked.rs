@@ -1,6 +1,6 @@
 //! What a request asks for: its language, its window, and the further parameters of its page. All of it is in the URL.
 
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, header::ACCEPT};
 use jiff::civil::Date;
 use url::form_urlencoded;
 
@@ -23,6 +23,10 @@ pub(super) struct Asked {
     pub(super) days: Option<Days>,
     /// Whether the answer is JSON.
     pub(super) is_json: bool,
+    /// Whether the answer is a stream of events.
+    pub(super) wants_stream: bool,
+    /// The id of the last event that an earlier stream has sent.
+    pub(super) last_event: Option<String>,
     /// The path without `.json`, percent-encoded as in the request.
     pub(super) path: String,
     /// The parts of the path that name what is shown, decoded, without `.json`.
@@ -36,7 +40,7 @@ impl Asked {
     pub(super) fn of(
         uri: &Uri,
         mut segments: Vec<(String, String)>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         default: Language,
     ) -> (Self, Option<&'static str>) {
         let path = uri.path();
@@ -52,7 +56,19 @@ impl Asked {
         let pairs = form_urlencoded::parse(query).filter(|(_, value)| !value.is_empty());
         let parameters: Vec<_> =
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        let mut asked = Self { language: default, days: None, is_json, path, segments, parameters };
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let wants_stream =
+            header(ACCEPT.as_str()).is_some_and(|accepted| accepted.contains("text/event-stream"));
+        let mut asked = Self {
+            language: default,
+            days: None,
+            is_json,
+            wants_stream,
+            last_event: header("last-event-id").map(str::to_owned),
+            path,
+            segments,
+            parameters,
+        };
         let wrong = asked.read();
         (asked, wrong)
     }
