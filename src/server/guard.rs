@@ -1,5 +1,5 @@
-//! Protects /diag from web pages of another origin. People and programs that call this server directly may
-//! use /diag.
+//! Protects /diag, and /ui where it needs no key, from web pages of another origin. People and programs that call this
+//! server directly may use them.
 //!
 //! A page can make a browser send requests to this server, but it cannot hide their origin: the browser adds
 //! the headers Origin, Sec-Fetch-Site and Referer. The header Host has the name that the request goes to, so
@@ -9,17 +9,17 @@
 //! (localhost, 127.0.0.0/8, ::1). To any other address, such as 0.0.0.0, they send no header that a page
 //! could not suppress. Therefore other addresses are refused unless DIAG_HOSTS names them.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::Next,
     response::Response,
 };
 
 use super::{Failure, ServerState, failure};
-use crate::config::host_name;
+use crate::config::{host_of_header, is_loopback};
 
 pub(super) async fn local_callers_only(
     State(state): State<ServerState>,
@@ -30,6 +30,23 @@ pub(super) async fn local_callers_only(
         Some(why) => Err(failure(StatusCode::FORBIDDEN, why)),
         None => Ok(next.run(request).await),
     }
+}
+
+/// Refuses requests from other machines, for pages that need no key. A proxy on this machine says that it passes on a
+/// request of somebody else.
+pub(super) async fn this_machine_only(
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let is_passed_on = ["forwarded", "x-forwarded-for", "via"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name));
+    if is_passed_on || !caller.ip().to_canonical().is_loopback() {
+        let why = "without UI_KEY the page is there for this machine alone; set UI_KEY to reach it from elsewhere";
+        return Err(failure(StatusCode::FORBIDDEN, why));
+    }
+    Ok(next.run(request).await)
 }
 
 /// Why a request is refused; `None` if it is allowed.
@@ -61,15 +78,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, further_hosts: &[String]) -> Option<S
 /// Whether a Host header (`name`, `name:port`, `1.2.3.4:port` or `[::1]:port`) names this machine by
 /// localhost or a loopback address, or names a host of `further_hosts`.
 fn is_known_host(host: &str, further_hosts: &[String]) -> bool {
-    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
-    let (name, port) = host.split_at(end.unwrap_or(host.len()));
-    let Some(name) = host_name(name) else { return false };
-    let is_here = match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name == "localhost",
-    };
-    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|n| n.parse::<u16>().is_ok());
-    (is_here || further_hosts.contains(&name)) && (port.is_empty() || is_port(port))
+    host_of_header(host).is_some_and(|name| is_loopback(&name) || further_hosts.contains(&name))
 }
 
 /// Whether the page with this URL or origin was loaded from `host`, the host of the request.

@@ -3,7 +3,7 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::asked::Asked;
+use super::{access::Next, asked::Asked};
 use crate::domain::RunId;
 
 /// Characters of a path that need no encoding: those that RFC 3986 calls unreserved.
@@ -58,9 +58,20 @@ impl Asked {
 
     /// As [`Asked::run`], for the text of an id. Only the language is carried on: a run has no window.
     pub(super) fn run_named(&self, run: &str, call: Option<u32>) -> String {
-        let language = self.carried().filter(|(name, _)| *name == "lang");
         let anchor = call.map_or(String::new(), |call| format!("#call-{call}"));
-        format!("{}{anchor}", address(&["runs", run], language))
+        format!("{}{anchor}", address(&["runs", run], self.language()))
+    }
+
+    /// The address of the login that leads to `next`. `is_own`: a page of ours leads to the login, so that the browser
+    /// sends its cookie.
+    pub(super) fn login(&self, next: &Next, is_own: bool) -> String {
+        let own = is_own.then_some(("own", "1"));
+        address(&["login"], self.language().chain(own).chain([("next", next.as_str())]))
+    }
+
+    /// The parameter with the language, if the request has one.
+    fn language(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.carried().filter(|(name, _)| *name == "lang")
     }
 }
 
