@@ -52,7 +52,7 @@ pub use outbox::{Post, PostKey, PostKind};
 pub use reports::{NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::CANCELLED;
 pub use runs::{EndedRun, HeldBack, KeptSettings, NewRun, RunRow, RunSettings};
-pub use steps::NewStep;
+pub use steps::{NewStep, StoredStep};
 
 /// Longest time of an operation, with the time that it waits for the connection.
 const LIMIT: Duration = Duration::from_secs(15);

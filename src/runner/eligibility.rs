@@ -190,7 +190,7 @@ mod tests {
     use crate::{
         clock::Clock,
         domain::{Cadence, ModuleMix, Persona, RunId, Usd},
-        journal::HeldBack,
+        journal::{HeldBack, KeptSettings},
         runner::holds::Hold,
     };
 

@@ -62,6 +62,19 @@ impl Asked {
         format!("{}{anchor}", address(&["runs", run], self.language()))
     }
 
+    /// The address of a place in a part of the run that the request shows.
+    pub(super) fn part_of_run(&self, part: usize, anchor: &str) -> String {
+        let part = part.to_string();
+        let parameters = [("part", &*part)].into_iter().chain(self.language());
+        format!("{}#{anchor}", query(parameters))
+    }
+
+    /// The address of all that is kept of a call.
+    pub(super) fn call(&self, run: RunId, call: u32) -> String {
+        let (run, call) = (run.to_string(), call.to_string());
+        address(&["runs", &run, "calls", &call], self.language())
+    }
+
     /// The address of the login that leads to `next`. `is_own`: a page of ours leads to the login, so that the browser
     /// sends its cookie.
     pub(super) fn login(&self, next: &Next, is_own: bool) -> String {
