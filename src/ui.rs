@@ -10,6 +10,7 @@ mod frame;
 mod front;
 mod headers;
 mod link;
+mod live;
 mod sign_in;
 mod times;
 mod trouble;
@@ -27,6 +28,7 @@ use axum::{
 };
 use maud::Markup;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{domain::Language, journal::Journal, runner::Fleet};
 use access::Access;
@@ -49,14 +51,17 @@ pub(crate) struct Ui {
     pub(self) language: Language,
     /// Who may see them.
     access: Access,
+    /// A permit for each stream of calls.
+    streams: Arc<Semaphore>,
 }
 
 impl Ui {
     /// The page of this fleet.
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
-        let (journal, language) = (fleet.journal.clone(), fleet.config.report.language);
+        let (journal, language) = (fleet.journal.for_page(), fleet.config.report.language);
         let access = Access::new(&fleet.config.page, fleet.clock.clone());
-        Self { fleet, journal, language, access }
+        let streams = Arc::new(Semaphore::new(live::STREAMS));
+        Self { fleet, journal, language, access, streams }
     }
 
     /// Writes times in the zone of the journal.
@@ -116,6 +121,7 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
     let pages = Router::new()
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
+        .route("/ui/live", page(live::show))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a
