@@ -1,7 +1,8 @@
 //! The durable record of runs: their steps, the posts that mana-auth has not confirmed yet, the spent money, and
 //! whether the runner is paused.
 //!
-//! What is kept for reports, longer than the steps, is in `facts`.
+//! What is kept for reports, longer than the steps, is in `facts`; what the page shows of it in detail is read in
+//! `browse`.
 //!
 //! Each operation (`control`, `facts`, `ledger`, `outbox`, `pins`, `reports`, `retention`, `runs`, `steps`) is one
 //! transaction, in SQL that SQLite and Postgres share: `$1` placeholders, BIGINT milliseconds since 1970, JSON as text,
@@ -11,6 +12,7 @@
 //! death of the process, but not always the loss of power.
 
 mod backend;
+mod browse;
 mod control;
 mod error;
 mod facts;
@@ -23,7 +25,9 @@ mod runs;
 mod schema;
 mod steps;
 
-use std::{collections::HashSet, fmt::Display, future::pending, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow, collections::HashSet, fmt::Display, future::pending, sync::Arc, time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -33,6 +37,7 @@ pub use backend::FILE_NAME;
 use backend::{
     Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
 };
+pub use browse::{FoundRun, LiveCall, LiveCalls, Page, Part, Position, Revision, RunFilter};
 pub use control::Key;
 pub(crate) use control::{
     BUDGETS, BudgetReached, FITTING_SECRET, PAUSE, Pause, PauseMode, REFUSED_TRIES,
@@ -51,6 +56,8 @@ pub use steps::NewStep;
 
 /// Longest time of an operation, with the time that it waits for the connection.
 const LIMIT: Duration = Duration::from_secs(15);
+/// The same for a query of the page.
+const PAGE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Reads a row, or returns a text about what is wrong with it.
 type Read<T> = fn(&Row) -> std::result::Result<T, String>;
@@ -62,6 +69,8 @@ const MOST_TOLD: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Journal {
     backend: Backend,
+    /// Longest time of an operation, with the time that it waits for the connection.
+    limit: Duration,
     /// The error of the last write, unless the error concerned one row only; `None` after a successful write.
     trouble: Arc<Mutex<Option<String>>>,
     /// The unreadable rows that were logged, each with its error.
@@ -70,7 +79,19 @@ pub struct Journal {
 
 impl Journal {
     fn on(backend: Backend) -> Self {
-        Self { backend, trouble: Arc::default(), told: Arc::default() }
+        Self { backend, limit: LIMIT, trouble: Arc::default(), told: Arc::default() }
+    }
+
+    /// The same journal for people who look at the page: read through a connection of its own, for which no run waits.
+    /// It is opened at the first query and closed a minute after the last one. A query of more than two seconds is broken
+    /// off, and its result is [`JournalError::Slow`]. Nothing can be written.
+    ///
+    /// A journal in memory or of another process has only one connection, which is shared and can write.
+    pub fn for_page(&self) -> Self {
+        let backend = self.backend.for_page();
+        // A write that is refused here is no trouble of the daemon's journal.
+        let (trouble, told) = (Arc::default(), self.told.clone());
+        Self { backend, limit: PAGE_LIMIT, trouble, told }
     }
 
     /// Why the journal cannot be written; `None` if it can, as far as the last write and the last look at its
@@ -102,7 +123,7 @@ impl Journal {
     /// # Errors
     /// If the wait takes too long.
     pub async fn settled(&self) -> Result<()> {
-        within_limit("come to rest", self.backend.writer.session()).await.map(drop)
+        self.within_limit("come to rest", self.backend.writer.session()).await.map(drop)
     }
 
     /// Closes the connections after the statements that are being executed, and releases the lock of the folder.
@@ -124,13 +145,18 @@ impl Journal {
     }
 
     /// The rows of a query. A failed query does not count as trouble of the journal.
-    async fn rows(&self, task: &'static str, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>> {
-        within_limit(task, self.backend.rows(sql, values)).await
+    async fn rows(
+        &self,
+        task: &'static str,
+        sql: impl Into<Cow<'static, str>>,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>> {
+        self.within_limit(task, self.backend.rows(sql.into(), values)).await
     }
 
     /// Begins a read that may take long. Nobody who writes waits for it.
     async fn snapshot(&self, task: &'static str) -> Result<Snapshot> {
-        within_limit(task, self.backend.snapshot()).await
+        self.within_limit(task, self.backend.snapshot()).await
     }
 
     /// Executes one statement that returns no rows.
@@ -154,8 +180,9 @@ impl Journal {
     async fn write_facts_alone(
         &self,
         task: &'static str,
-        statements: Vec<Statement>,
+        mut statements: Vec<Statement>,
     ) -> Result<Vec<Row>> {
+        statements.push(browse::change());
         let written = self.try_to_write(task, statements).await;
         if !written.as_ref().is_err_and(JournalError::is_refusal) {
             self.note_trouble(written.as_ref().err());
@@ -171,7 +198,9 @@ impl Journal {
         run: impl Display,
         statements: impl Fn(bool) -> Vec<Statement>,
     ) -> Result<()> {
-        let written = self.try_to_write(task, statements(true)).await;
+        let mut with_facts = statements(true);
+        with_facts.push(browse::change());
+        let written = self.try_to_write(task, with_facts).await;
         match written {
             Err(error) if error.is_refusal() => {
                 tracing::error!(run.id = %run, "{error}; tried again without facts");
@@ -189,7 +218,18 @@ impl Journal {
         task: &'static str,
         statements: Vec<Statement>,
     ) -> Result<Vec<Row>> {
-        within_limit(task, self.backend.write(statements)).await
+        self.within_limit(task, self.backend.write(statements)).await
+    }
+
+    async fn within_limit<T>(
+        &self,
+        task: &'static str,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        match timeout(self.limit, work).await {
+            Ok(done) => done.map_err(|error| failed(task, &error)),
+            Err(_) => Err(JournalError::Slow(task, self.limit)),
+        }
     }
 
     /// Notes that a write has failed with this error, or that it has succeeded.
@@ -222,16 +262,6 @@ impl Journal {
             }
         };
         read(row).map_err(log).ok()
-    }
-}
-
-async fn within_limit<T>(
-    task: &'static str,
-    work: impl Future<Output = sqlx::Result<T>>,
-) -> Result<T> {
-    match timeout(LIMIT, work).await {
-        Ok(done) => done.map_err(|error| failed(task, &error)),
-        Err(_) => Err(JournalError::Slow(task)),
     }
 }
 

@@ -64,7 +64,7 @@ const MOST_DAYS: u32 = 100_000;
 impl Days {
     /// The first and the last day, if `newest` is the newest day of the facts; the last before the first if there is
     /// no day.
-    fn resolve(self, newest: Option<Date>) -> Result<(Date, Date), ImpossibleWindow> {
+    pub(crate) fn resolve(self, newest: Option<Date>) -> Result<(Date, Date), ImpossibleWindow> {
         match self {
             Self::Last(count) => {
                 if !(1..=MOST_DAYS).contains(&count) {

@@ -2,6 +2,7 @@
 //! backend could replace it.
 
 mod file;
+mod held;
 
 use std::{borrow::Cow, io::ErrorKind, sync::Arc, time::Duration};
 
@@ -9,21 +10,20 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use scopeguard::{ScopeGuard, guard};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Either, Executor, Row as _, SqlSafeStr, Sqlite,
-    SqliteConnection,
+    AssertSqlSafe, Either, Executor, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
 };
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, OwnedMutexGuard},
     time::{error::Elapsed, timeout},
 };
 
 use crate::domain::{RunId, Usd};
 pub use file::FILE_NAME;
 use file::JournalFolder;
-pub(super) use file::failed;
+pub(super) use file::{CALLED_BETWEEN, NEWEST_CALLED, NEWEST_STEP, STEP, failed};
+use held::{Held, Session};
 
 /// The connections to a journal. Clones share them.
 #[derive(Clone, Debug)]
@@ -32,84 +32,12 @@ pub(super) struct Backend {
     pub writer: Held,
     /// A connection for reading, opened at the first query. Reads and writes do not wait for each other.
     reader: Held,
+    /// A connection for the page: opened on demand, for reading only. No run waits for it.
+    page: Held,
     /// The options of a connection for a long read; `None` if the database is in memory and so in one connection only.
     pub long_reads: Option<SqliteConnectOptions>,
     /// The folder of the journal file; `None` if the journal is in memory or belongs to another process.
     pub folder: Option<Arc<JournalFolder>>,
-}
-
-/// One connection, opened when it is first needed. It is not in a pool: whenever a connection comes back, a pool of
-/// sqlx asks the database for a sign of life, which is one exchange more. Clones share the connection.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    options: SqliteConnectOptions,
-    slot: Arc<Mutex<Slot>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    /// `None` before the first use, and after the connection broke: the next session opens another one.
-    connection: Option<SqliteConnection>,
-    is_closed: bool,
-}
-
-/// A connection in use.
-type Session = OwnedMutexGuard<Slot>;
-
-impl Held {
-    fn of(options: SqliteConnectOptions) -> Self {
-        Self { options, slot: Arc::default() }
-    }
-
-    /// The connection, for the caller alone.
-    pub(super) async fn session(&self) -> sqlx::Result<Session> {
-        let mut session = self.slot.clone().lock_owned().await;
-        if session.is_closed {
-            return Err(sqlx::Error::PoolClosed);
-        }
-        if session.connection.is_none() {
-            session.connection = Some(self.options.connect().await?);
-        }
-        Ok(session)
-    }
-
-    /// Executes SQL that is no part of a transaction.
-    pub(super) async fn execute(&self, sql: String) -> sqlx::Result<()> {
-        self.session().await?.connection()?.execute(AssertSqlSafe(sql)).await.map(drop)
-    }
-
-    async fn close(&self) {
-        let mut session = self.slot.lock().await;
-        session.is_closed = true;
-        if let Some(connection) = session.connection.take() {
-            // SQLite moves the log into the database file when the last connection is closed.
-            let _ = connection.close().await;
-        }
-    }
-}
-
-impl Slot {
-    pub(super) fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
-        self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
-    }
-
-    /// Executes a text of `count` statements. An error that is not the database's own means that the connection is
-    /// broken.
-    async fn rows(
-        &mut self,
-        sql: impl SqlSafeStr,
-        values: Vec<Value>,
-        count: usize,
-    ) -> sqlx::Result<Vec<Row>> {
-        let sql = sql.into_sql_str();
-        // A compiled text is kept for the next time, but a long one differs each time.
-        let query = bound(sql.clone(), values).persistent(sql.as_str().len() < LONG_SQL);
-        let rows = rows(self.connection()?, query, count).await;
-        if rows.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
-            self.connection = None;
-        }
-        rows
-    }
 }
 
 /// SQL text with the placeholders `$1`, `$2` and so on for its values.
@@ -158,8 +86,17 @@ pub(super) fn counted_on(sql: &str, before: usize, text: &mut String) {
 
 impl Backend {
     /// Executes a query on the connection for reading.
-    pub(super) async fn rows(&self, sql: Sql, values: Vec<Value>) -> sqlx::Result<Vec<Row>> {
-        self.reader.session().await?.rows(sql, values, 1).await
+    pub(super) async fn rows(
+        &self,
+        sql: Cow<'static, str>,
+        values: Vec<Value>,
+    ) -> sqlx::Result<Vec<Row>> {
+        self.reader.session().await?.rows(known(sql), values, 1).await
+    }
+
+    /// The same journal through the connection for the page. Its writes fail.
+    pub(super) fn for_page(&self) -> Self {
+        Self { writer: self.page.clone(), reader: self.page.clone(), ..self.clone() }
     }
 
     /// Executes the statements in one transaction and one exchange with the database. Returns the rows of all
@@ -203,6 +140,7 @@ impl Backend {
 
     /// Closes the connections after the statements that are being executed.
     pub(super) async fn close(&self) {
+        self.page.close().await;
         self.reader.close().await;
         self.writer.close().await;
     }
@@ -263,6 +201,14 @@ async fn rows(
     }
     // The results end without an error if the thread of the connection ends.
     if completed == count { Ok(rows) } else { Err(sqlx::Error::WorkerCrashed) }
+}
+
+/// A text whose values are all bound.
+fn known(sql: Cow<'static, str>) -> SqlStr {
+    match sql {
+        Cow::Borrowed(sql) => sql.into_sql_str(),
+        Cow::Owned(sql) => AssertSqlSafe(sql).into_sql_str(),
+    }
 }
 
 /// A query with its values.

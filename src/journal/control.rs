@@ -18,6 +18,10 @@ impl<T> Key<T> {
     pub(super) const fn named(name: &'static str) -> Self {
         Self(name, PhantomData)
     }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.0
+    }
 }
 
 /// Is set while the runner is paused.

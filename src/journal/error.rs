@@ -1,8 +1,6 @@
 //! The errors of the journal, and their kinds.
 
-use std::{io, path::PathBuf};
-
-use super::LIMIT;
+use std::{io, path::PathBuf, time::Duration};
 
 /// The result of an operation on the journal.
 pub type Result<T> = std::result::Result<T, JournalError>;
@@ -86,9 +84,9 @@ pub enum JournalError {
     /// The database refused an operation. The texts are the attempted operation and the error of the database.
     #[error("the journal could not {0}: {2}")]
     Failed(&'static str, Kind, String),
-    /// An operation took too long. The text is the attempted operation.
-    #[error("the journal could not {0} within {limit} s", limit = LIMIT.as_secs())]
-    Slow(&'static str),
+    /// An operation took too long. The text is the attempted operation, the time is its limit.
+    #[error("the journal could not {0} within {limit} s", limit = .1.as_secs())]
+    Slow(&'static str, Duration),
     /// A row cannot be read. The texts are what the row holds and why it cannot be read.
     #[error("the journal's row of {0} cannot be read: {1}")]
     Row(&'static str, String),

@@ -17,6 +17,7 @@ mod window;
 pub use backfill::Searched;
 pub use deployments::{DeploymentRow, DeploymentSource};
 pub use lines::History;
+pub(super) use lines::days;
 pub use personas::persona_line;
 pub use presence::{HaltKind, TickFacts};
 

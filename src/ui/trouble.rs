@@ -37,7 +37,7 @@ impl Trouble {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Parameter(_) => StatusCode::BAD_REQUEST,
-            Self::NotYet | Self::Journal(JournalError::Slow(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet | Self::Journal(JournalError::Slow(..)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Journal(_) | Self::Other(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

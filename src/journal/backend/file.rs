@@ -1,6 +1,8 @@
 //! SQLite: opens the journal file and classifies SQLite's errors. `folder` owns the file's place on the disk.
 
 mod folder;
+mod interrupt;
+mod order;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -11,10 +13,13 @@ use sqlx::{
 };
 
 pub(in crate::journal) use folder::JournalFolder;
+pub(super) use interrupt::Interrupt;
+pub(in crate::journal) use order::{CALLED_BETWEEN, NEWEST_CALLED, NEWEST_STEP, STEP};
 
 use super::{
     super::{Journal, JournalError, Kind, LIMIT, Result, schema},
-    Backend, Held, Statement, Value, counted_on,
+    Backend, Statement, Value, counted_on,
+    held::Held,
 };
 use crate::domain::one_line;
 pub use folder::FILE_NAME;
@@ -22,6 +27,8 @@ use folder::LOG_NAME;
 
 /// How long a write waits for a writer in another process (the command line). Shorter than [`LIMIT`].
 const BUSY: Duration = Duration::from_secs(10);
+/// How long the connection for the page stays open after its last use.
+const PAGE_KEPT: Duration = Duration::from_secs(60);
 const CHECK: &str = "PRAGMA quick_check(1)";
 /// Finds the table of runs. A file that the daemon has just created has no tables yet.
 const GUEST_CHECK: &str = "SELECT name FROM pragma_table_list WHERE name = 'runs'";
@@ -55,9 +62,12 @@ impl Journal {
         // This connection stays open as long as the daemon runs, so its cache is small.
         let reading = options(&path)?.pragma("query_only", "ON").pragma("cache_size", "-128");
         let reader = Held::of(reading);
+        let read_only = options(&path)?.read_only(true);
+        let page = read_only.clone().pragma("cache_size", "-512");
+        let page = Held::on_demand(page, PAGE_KEPT);
         let folder = Some(Arc::new(JournalFolder::of(folder, lock)?));
-        let long_reads = Some(for_long_reads(options(&path)?));
-        Ok(Self::on(Backend { writer, reader, long_reads, folder }))
+        let long_reads = Some(for_long_reads(read_only));
+        Ok(Self::on(Backend { writer, reader, page, long_reads, folder }))
     }
 
     /// A journal in memory, for tests and for measuring the cost of the file.
@@ -106,7 +116,7 @@ impl Journal {
         }
         let options = how(options(&path)?);
         let journal = Self::on_one(Held::of(options.clone()), Some(for_long_reads(options)));
-        match journal.backend.rows(GUEST_CHECK, vec![]).await {
+        match journal.backend.rows(GUEST_CHECK.into(), vec![]).await {
             Ok(tables) if tables.is_empty() => Err(JournalError::Missing(path)),
             Ok(_) => match journal.rows("be opened", MIGRATED, vec![]).await?.first() {
                 Some(row) if row.number("version") >= Some(schema::NEWEST) => Ok(journal),
@@ -119,7 +129,8 @@ impl Journal {
     /// A journal with one connection: a database in memory exists in one connection only, and the commands need no
     /// second one.
     fn on_one(held: Held, long_reads: Option<Options>) -> Self {
-        Self::on(Backend { writer: held.clone(), reader: held, long_reads, folder: None })
+        let (writer, reader) = (held.clone(), held.clone());
+        Self::on(Backend { writer, reader, page: held, long_reads, folder: None })
     }
 
     /// The size of the database in bytes, without its write-ahead log.

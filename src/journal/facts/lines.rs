@@ -241,7 +241,7 @@ fn times(range: Option<(Date, Date)>, zone: &TimeZone) -> Range<Timestamp> {
 }
 
 /// [`times`], for a query.
-fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> Vec<Value> {
+pub(in crate::journal) fn days(range: Option<(Date, Date)>, zone: &TimeZone) -> Vec<Value> {
     let Range { start, end } = times(range, zone);
     vec![time(start), time(end)]
 }

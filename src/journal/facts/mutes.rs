@@ -38,8 +38,8 @@ impl Journal {
         if issues.await?.is_empty() {
             return Ok(false);
         }
-        let sql = "DELETE FROM mutes WHERE issue = $1";
-        self.change("unmute an issue", sql, vec![text(issue)]).await?;
+        let statement = ("DELETE FROM mutes WHERE issue = $1".into(), vec![text(issue)]);
+        self.write_facts_alone("unmute an issue", vec![statement]).await?;
         Ok(true)
     }
 }

@@ -123,11 +123,11 @@ impl Words {
                 "Not computed yet",
                 "This is being computed. Please reload in a few seconds.".to_owned(),
             ),
-            Trouble::Journal(JournalError::Slow(_)) if is_german => (
+            Trouble::Journal(JournalError::Slow(..)) if is_german => (
                 "Zu langsam",
                 "Das Lesen dauerte länger als zwei Sekunden und wurde abgebrochen.".to_owned(),
             ),
-            Trouble::Journal(JournalError::Slow(_)) => {
+            Trouble::Journal(JournalError::Slow(..)) => {
                 ("Too slow", "Reading took longer than two seconds and was stopped.".to_owned())
             }
             Trouble::Journal(error) if is_german => (

@@ -90,7 +90,7 @@ impl Journal {
             spawn_blocking(move || folder.look(looking)).await.ok()
         };
         let looked = timeout(LIMIT, look).await.ok().flatten();
-        let looked = looked.ok_or(JournalError::Slow("look after its files"))?;
+        let looked = looked.ok_or(JournalError::Slow("look after its files", LIMIT))?;
         match folder.trouble() {
             Some(error) => Err(error),
             None => looked.map(Some).map_err(refused("folder", &folder.path)),
