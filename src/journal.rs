@@ -38,7 +38,7 @@ use backend::{
     Backend, Row, Snapshot, Sql, Statement, Value, failed, number, optional, rows_of, text, time,
 };
 pub use browse::{
-    DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part, PersonaHits,
+    Choices, DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part, PersonaHits,
     PersonaRun, Position, Revision, RunFilter, RunRating, Sample, StoredRating, ToolSample,
 };
 pub use control::Key;
@@ -53,7 +53,7 @@ pub use facts::{
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
 pub use outbox::{Post, PostKey, PostKind};
 pub use reports::{ListedReport, NewReport, PostState, ReportPost, StoredReport};
-pub(crate) use runs::CANCELLED;
+pub(crate) use runs::{CANCELLED, has_lost_rows};
 pub use runs::{EndedRun, HeldBack, KeptSettings, NewRun, RunRow, RunSettings};
 pub use steps::{NewStep, StoredStep};
 

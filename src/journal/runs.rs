@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clients::personas::Batch,
-    domain::{Label, Outcome, Persona, RunId, RunState, Slot, Usd, UserId},
+    domain::{Label, Outcome, Persona, RunId, RunState, Slot, Stage, Usd, UserId},
     facts::RunFacts,
 };
 
@@ -186,7 +186,19 @@ pub struct HeldBack {
     pub until: Timestamp,
 }
 
+/// Whether rows of a run with this state and stage were refused for good and thrown away: the run ended in the stage
+/// that would have handed them in.
+pub(crate) fn has_lost_rows(state: RunState, stage: &str) -> bool {
+    let posting = [Stage::PostActions, Stage::PostFeedback];
+    state == RunState::Finished && posting.iter().any(|posting| posting.as_str() == stage)
+}
+
 impl RunRow {
+    /// Whether rows of the run were refused for good and thrown away.
+    pub(crate) fn has_lost_rows(&self) -> bool {
+        has_lost_rows(self.state, &self.stage)
+    }
+
     /// Whether the run was cancelled. If it has not ended, it is to be closed.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.end_reason.as_deref() == Some(CANCELLED)

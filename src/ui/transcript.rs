@@ -16,7 +16,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use maud::{Markup, html};
 
@@ -90,10 +90,12 @@ fn call_answer(asked: &Asked, times: &Times, kept: &Kept, number: u32) -> Option
     }
     let drawer = Drawer::new(asked, times, &story, kept.run.id);
     let words = drawer.words;
+    let head = RunHead::of(&drawer, kept);
+    let places = Shown::of(&drawer, &head, None).places.from_elsewhere(asked, kept.run.id);
     let neighbour = |number: Option<u32>| number.filter(|number| story.numbers.contains(number));
     let address = |number: u32| asked.call(kept.run.id, number);
     let main = html! {
-        nav.pages aria-label=(words.calls) {
+        p.pages {
             a href=(asked.run(kept.run.id, Some(number))) { (words.to_run) }
             @if let Some(number) = neighbour(number.checked_sub(1)) {
                 a rel="prev" href=(address(number)) { (words.previous_call) }
@@ -102,7 +104,7 @@ fn call_answer(asked: &Asked, times: &Times, kept: &Kept, number: u32) -> Option
                 a rel="next" href=(address(number)) { (words.next_call) }
             }
         }
-        (calls::whole(&drawer, call, &Places::of_run(asked, kept.run.id)))
+        (calls::whole(&drawer, call, &places))
         p.note { (words.zone(times.zone())) }
     };
     let title = format!("{}, {}", title(&drawer, kept), words.call(number));
@@ -125,7 +127,7 @@ impl RunHead {
         let [earlier, later] = kept.neighbours.map(|run| run.map(|run| drawer.asked.run(run, None)));
         let reload = words::frame::words(drawer.asked.language).reload;
         let other = html! {
-            nav.pages aria-label=(words.persona) {
+            p.pages {
                 @if let Some(earlier) = earlier { a rel="prev" href=(earlier) { (words.earlier) } }
                 @if let Some(later) = later { a rel="next" href=(later) { (words.later) } }
             }
@@ -214,16 +216,14 @@ fn continued(drawer: &Drawer<'_>, first: usize) -> Markup {
 fn pager(drawer: &Drawer<'_>, shown: &Shown) -> Markup {
     let Shown { part, parts, .. } = *shown;
     let words = drawer.words;
+    let others = BTreeSet::from([1, part - 1, part + 1, parts]);
+    let others = others.into_iter().filter(|other| *other != part && (1..=parts).contains(other));
     let link = |part: usize| drawer.asked.here_with("part", Some(&part.to_string()));
     html! {
         @if parts > 1 {
-            nav.pages aria-label=(words.more_parts) {
+            p.pages {
                 span { (words.more_parts) " " b { (words.part(part, parts)) } }
-                @for other in [1, part - 1, part + 1, parts] {
-                    @if other != part && (1..=parts).contains(&other) {
-                        a href=(link(other)) { (words.part(other, parts)) }
-                    }
-                }
+                @for other in others { a href=(link(other)) { (words.part(other, parts)) } }
             }
         }
     }

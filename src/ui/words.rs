@@ -3,4 +3,7 @@
 pub(super) mod frame;
 pub(super) mod front;
 pub(super) mod live;
+pub(super) mod runs;
 pub(super) mod sign_in;
+pub(super) mod terms;
+pub(super) mod transcript;

@@ -10,9 +10,8 @@ use super::{
 };
 use crate::{
     agent::transcript::Transcript,
-    domain::{RunState, Stage, Usd, clipped_line},
+    domain::{RunState, Usd, clipped_line},
     journal::RunRow,
-    ui::words::terms::Terms,
 };
 
 /// Longest slot, model, version or setting, in characters.
@@ -38,23 +37,7 @@ impl CameTo {
             _ => (run.replies as usize, run.calls, run.call_errors),
         };
         let is_dead = posts.iter().any(|post| post.is_dead);
-        Self { turns, calls, failed, is_refused: is_dead || has_refused_stage(run) }
-    }
-}
-
-/// Whether the run ended in a stage whose rows were refused. They may have been thrown away since.
-fn has_refused_stage(run: &RunRow) -> bool {
-    let refused = [Stage::PostActions, Stage::PostFeedback];
-    run.state == RunState::Finished && refused.iter().any(|stage| stage.as_str() == run.stage)
-}
-
-/// What a run came to, in words.
-pub(super) fn outcome(terms: Terms, run: &RunRow) -> &'static str {
-    match run.outcome {
-        Some(outcome) if !matches!(run.state, RunState::Running | RunState::RatingOwed) => {
-            terms.outcome(outcome)
-        }
-        _ => terms.state(run.state),
+        Self { turns, calls, failed, is_refused: is_dead || run.has_lost_rows() }
     }
 }
 
@@ -88,7 +71,7 @@ pub(super) fn facts(drawer: &Drawer<'_>, kept: &Kept) -> Markup {
             }
             dt { (words.came_to) }
             dd {
-                b { (outcome(terms, run)) }
+                b { (terms.came_to(run.state, run.outcome)) }
                 @if came_to.is_refused { "; " (terms.refused()) }
                 @if let Some(reason) = &run.end_reason { " (" bdi { (clipped_line(reason, REASON)) } ")" }
             }

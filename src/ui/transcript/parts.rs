@@ -6,7 +6,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::story::{Item, Story};
-use crate::ui::asked::Asked;
+use crate::{domain::RunId, ui::asked::Asked};
 
 /// The lengths up to which texts are shown, in bytes. The first one with which all fits is taken.
 pub(super) const LENGTHS: [usize; 11] =
@@ -75,7 +75,10 @@ impl Parts {
 /// In which part each call and each rating is.
 #[derive(Debug, Default)]
 pub(super) struct Places {
+    /// The part that is shown; 0 for none.
     part: usize,
+    /// The path of the page, seen from another page.
+    path: String,
     calls: HashMap<u32, usize>,
     ratings: HashMap<usize, usize>,
 }
@@ -84,6 +87,11 @@ impl Places {
     /// Of a page that is not divided yet. Each address is as long as it can become.
     pub(super) fn unknown() -> Self {
         Self::default()
+    }
+
+    /// These places, seen from another page.
+    pub(super) fn from_elsewhere(self, asked: &Asked, run: RunId) -> Self {
+        Self { part: 0, path: asked.run_path(run), ..self }
     }
 
     /// The address of a call of the run.
@@ -107,7 +115,10 @@ impl Places {
     fn address(&self, asked: &Asked, part: Option<&usize>, anchor: &str) -> String {
         match part {
             Some(part) if *part == self.part => format!("#{anchor}"),
-            part => asked.part_of_run(*part.unwrap_or(&LONGEST_PART), anchor),
+            part => {
+                let part = asked.part_of_run(*part.unwrap_or(&LONGEST_PART), anchor);
+                format!("{}{part}", self.path)
+            }
         }
     }
 }

@@ -51,6 +51,14 @@ impl Terms {
         })
     }
 
+    /// What a run came to, or its state if it has not ended, or ended in an earlier version of this program.
+    pub(in crate::ui) fn came_to(self, state: RunState, outcome: Option<Outcome>) -> &'static str {
+        match (state, outcome) {
+            (RunState::Finished | RunState::Failed, Some(outcome)) => self.outcome(outcome),
+            _ => self.state(state),
+        }
+    }
+
     /// That rows of a run were refused for good.
     pub(in crate::ui) fn refused(self) -> &'static str {
         self.of(["Zeilen abgelehnt", "rows refused"])

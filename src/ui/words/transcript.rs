@@ -81,7 +81,6 @@ pub(in crate::ui) struct Words {
     pub(in crate::ui) next: &'static str,
     pub(in crate::ui) friction: &'static str,
     pub(in crate::ui) tries: &'static str,
-    pub(in crate::ui) took: &'static str,
     pub(in crate::ui) input: &'static str,
     pub(in crate::ui) result: &'static str,
     pub(in crate::ui) no_text: &'static str,

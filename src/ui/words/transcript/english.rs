@@ -69,7 +69,6 @@ pub(super) const WORDS: Words = Words {
     next: "then",
     friction: "friction",
     tries: "tries",
-    took: "took",
     input: "Input",
     result: "Result",
     no_text: "Result: no text.",

@@ -69,7 +69,6 @@ pub(super) const WORDS: Words = Words {
     next: "danach",
     friction: "Reibung",
     tries: "Versuche",
-    took: "dauerte",
     input: "Eingabe",
     result: "Ergebnis",
     no_text: "Ergebnis: ohne Text.",
