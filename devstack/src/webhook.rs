@@ -67,10 +67,15 @@ fn is_report(body: &Value) -> bool {
             .is_some_and(|(text, sentence)| !is_active(text) && shown(text) == shown(sentence))
 }
 
-/// Whether a chat would call somebody or make a link.
+/// Whether a chat would call somebody or make a link. `.` is for hosts; the dots of numbers make none.
 fn is_active(text: &str) -> bool {
-    let calls = text.split('@').skip(1).any(|name| name.starts_with(char::is_alphanumeric));
-    calls || ["<", ">", "](", "://"].iter().any(|active| text.contains(active))
+    let follows = |(c, next): (char, char)| match c {
+        '@' | '~' | '#' | '&' | ':' => next != '\u{200b}' && !next.is_whitespace(),
+        '.' => next.is_alphabetic(),
+        ']' => "([:".contains(next),
+        _ => false,
+    };
+    text.contains(['<', '>']) || text.chars().zip(text.chars().skip(1)).any(follows)
 }
 
 /// What people see of a text.
@@ -83,6 +88,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_chat_acts_on_is_active() {
+        for active in ["@all", "~x", "#x", "&lt;", ":x:", "a://b", "www.x", "x.y/z", "](", "<", ">"]
+        {
+            assert!(is_active(active), "{active}");
+        }
+        assert!(!is_active("a: 1.200 of 5.000. @ ~ # & [4] @\u{200b}a"));
+    }
 
     #[test]
     fn only_a_report_with_its_sentence_and_no_link_is_taken() {

@@ -122,12 +122,42 @@ fn message(report: &str) -> Option<String> {
     serde_json::to_string(&Message { text: chat_text(&sentence), link: None, report }).ok()
 }
 
-/// The sentence as a text that calls nobody and links to nothing in a chat. A chat acts on `<!channel>`, `@all` and links,
-/// and the sentence may have names and error texts of the product.
+/// An invisible space.
+const BREAK: char = '\u{200b}';
+
+/// The sentence as a text that calls nobody and links to nothing in a chat: the sentence may have names and error texts of
+/// the product, and a chat acts on `<!channel>`, `@all`, `~channel`, `#tag`, `:emoji:`, `[a](b)`, and on a bare host as on
+/// a URL. Angle brackets become others, and [`BREAK`] follows what such a mark begins with.
 fn chat_text(sentence: &str) -> String {
-    let inert =
-        [("<", "‹"), (">", "›"), ("@", "@\u{200b}"), ("](", "]\u{200b}("), ("://", ":\u{200b}//")];
-    inert.iter().fold(sentence.to_owned(), |text, (active, inert)| text.replace(active, inert))
+    let mut text = String::with_capacity(sentence.len() + sentence.len() / 8);
+    let mut before = None;
+    let mut rest = sentence.chars().peekable();
+    while let Some(c) = rest.next() {
+        let next = rest.peek().copied();
+        text.push(match c {
+            '<' => '‹',
+            '>' => '›',
+            c => c,
+        });
+        if begins_mark(before, c, next) {
+            text.push(BREAK);
+        }
+        before = Some(c);
+    }
+    text
+}
+
+/// Whether `c`, between `before` and `next`, begins what a chat acts on, or ends its beginning.
+fn begins_mark(before: Option<char>, c: char, next: Option<char>) -> bool {
+    let Some(next) = next.filter(|next| !next.is_whitespace()) else { return false };
+    match c {
+        '@' | '~' | '#' | '&' | ':' => true,
+        // A number such as 1.200 is no host, and a version is none.
+        '.' => !(before.is_some_and(|before| before.is_ascii_digit()) && next.is_ascii_digit()),
+        // A link or its definition.
+        ']' => matches!(next, '(' | '[' | ':'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +169,7 @@ mod tests {
         http::{HeaderMap, StatusCode, Uri},
         routing::post,
     };
+    use proptest::prelude::*;
     use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
@@ -178,17 +209,50 @@ mod tests {
 
     #[test]
     fn a_text_calls_nobody_and_links_to_nothing() {
-        let report =
-            json!({"sentence": "<!channel> <@U1> @all [a](b) ![a](b) <https://x|y> http://x"});
+        for (sentence, expected) in [
+            ("<!channel> <@U1> @all", "‹!channel› ‹@|U1› @|all"),
+            ("~town-square #tag ~~a~~", "~|town-square #|tag ~|~|a~|~"),
+            (":+1: &commat;all &#64;all", ":|+1: &|commat;all &|#|64;all"),
+            ("[a](b) ![a](b) [a][b] [b]: c", "[a]|(b) ![a]|(b) [a]|[b] [b]|: c"),
+            ("http://x <https://x/y>", "http:|//x ‹https:|//x/y›"),
+            ("mailto:a@b.example tel:1", "mailto:|a@|b.|example tel:|1"),
+            ("WWW.x evil.example/a 1.a", "WWW.|x evil.|example/a 1.|a"),
+        ] {
+            assert_eq!(chat_text(sentence).replace(BREAK, "|"), expected);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_text_stays_as_it_is_and_programs_get_any_as_it_is() {
+        for ordinary in
+            ["F-K3QA hurts most: 3 of 5 runs, new since 1.5.0 (D-2).", "1.200 [44–77 %] a@ ] & #"]
+        {
+            assert_eq!(chat_text(ordinary), ordinary);
+        }
+        let report = json!({"sentence": "todo.list <@U1>"});
         let body: Value = serde_json::from_str(&message(&report.to_string()).unwrap()).unwrap();
-        let text = body["text"].as_str().unwrap();
-        assert_eq!(
-            text.replace('\u{200b}', "|"),
-            "‹!channel› ‹@|U1› @|all [a]|(b) ![a]|(b) ‹https:|//x|y› http:|//x"
-        );
-        assert_eq!(body["report"], report, "programs get the sentence as it is");
-        let harmless = "„todo.list“ (F-K3QA) hurts most: 3 of 5 runs, a@ or ] or :/";
-        assert_eq!(chat_text(harmless), harmless.replace('@', "@\u{200b}"));
+        assert_eq!(body["text"], "todo.\u{200b}list ‹@\u{200b}U1›");
+        assert_eq!(body["report"], report);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_chat_acts_on_is_left(sentence in r"[a1@~#&:.<>\[\]()/ wW]{0,40}") {
+            let text = chat_text(&sentence);
+            prop_assert!(!text.contains(['<', '>']), "{}", text);
+            for mark in ["://", "](", "][", "]:", "www."] {
+                for (at, _) in text.to_lowercase().match_indices(mark) {
+                    let after = text[at + mark.len()..].chars().next();
+                    prop_assert!(mark == "www." && after.is_none_or(|c| c == BREAK || c == ' '), "{}", text);
+                }
+            }
+            for (a, b) in text.chars().zip(text.chars().skip(1)) {
+                prop_assert!(!"@~#&:".contains(a) || b == BREAK || b == ' ', "{}", text);
+                prop_assert!(a != '.' || !b.is_ascii_alphabetic(), "{}", text);
+            }
+            let undone = text.replace(BREAK, "").replace('‹', "<").replace('›', ">");
+            prop_assert_eq!(undone, sentence);
+        }
     }
 
     #[tokio::test]
