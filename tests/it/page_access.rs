@@ -205,7 +205,7 @@ async fn a_login_gives_a_cookie_that_a_logout_takes_away() {
     assert_eq!(header(&right, "location"), "/ui/runs?days=7");
     let set = header(&right, "set-cookie");
     let (cookie, attributes) = set.split_once("; ").unwrap();
-    assert_eq!(attributes, "Path=/ui; HttpOnly; SameSite=Strict; Max-Age=43200");
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict; Max-Age=43200");
     let (expiry, signature) = cookie.strip_prefix("mana_ui=").unwrap().split_once('.').unwrap();
     let monday: Timestamp = MONDAY.parse().unwrap();
     assert_eq!(expiry, (monday + SignedDuration::from_hours(12)).as_second().to_string());
@@ -224,7 +224,7 @@ async fn a_login_gives_a_cookie_that_a_logout_takes_away() {
         (answer.status(), &*header(&answer, "location")),
         (StatusCode::SEE_OTHER, "/ui/login")
     );
-    let gone = "mana_ui=; Path=/ui; HttpOnly; SameSite=Strict; Max-Age=0";
+    let gone = "mana_ui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
     assert_eq!(header(&answer, "set-cookie"), gone);
 }
 
@@ -263,7 +263,7 @@ async fn a_cookie_is_for_https_alone_unless_the_host_is_this_machine() {
         for answer in [login, logout] {
             let set = header(&answer, "set-cookie");
             assert_eq!(set.ends_with("; Secure"), is_secure, "{host}: {set}");
-            assert!(set.contains("; Path=/ui; HttpOnly; SameSite=Strict; Max-Age="), "{set}");
+            assert!(set.contains("; Path=/; HttpOnly; SameSite=Strict; Max-Age="), "{set}");
         }
     }
 }
