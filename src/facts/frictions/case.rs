@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use super::{Friction, Quote};
@@ -94,8 +95,13 @@ impl Case {
         }
     }
 
-    /// The friction as it is printed, with this quote.
-    pub(super) fn friction(&self, window: &Window, quote: Option<Quote>) -> Friction {
+    /// The friction as it is printed, with this quote. `labels` are those of the window's personas.
+    pub(super) fn friction(
+        &self,
+        window: &Window,
+        labels: &[Arc<str>],
+        quote: Option<Quote>,
+    ) -> Friction {
         let issue = match self.about {
             About::Issue(number) => Some(&window.issues()[number as usize]),
             _ => None,
@@ -107,10 +113,8 @@ impl Case {
         let text = |name: Name| window.text(name).to_owned();
         let tallies = || self.tallies.iter().copied();
         let (first, last) = (&self.hits[0], &self.hits[self.hits.len() - 1]);
-        let label = |(tally, persona): (Tally, &crate::facts::line::Persona)| {
-            (tally.hits > 0).then(|| persona.label.clone())
-        };
-        let mut personas: Vec<_> = tallies().zip(window.personas()).filter_map(label).collect();
+        let label = |(tally, label): (Tally, &Arc<str>)| (tally.hits > 0).then(|| label.clone());
+        let mut personas: Vec<_> = tallies().zip(labels).filter_map(label).collect();
         personas.sort();
         Friction {
             id: self.id.clone(),

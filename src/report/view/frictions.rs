@@ -115,7 +115,7 @@ impl Writer<'_> {
     pub(super) fn changes(&self) -> Section<Change> {
         let of_state = |state| {
             let frictions = self.report.frictions.iter();
-            frictions.filter(move |friction| friction.state == state)
+            frictions.filter(move |friction| friction.state == state).map(|friction| &**friction)
         };
         let told =
             |friction: &Friction| format!("{} {}", text(&friction.id, ID), self.what(friction));
