@@ -45,6 +45,15 @@ impl Asked {
         format!("{}{}", self.path, query(all))
     }
 
+    /// The address of this page with these parameters set (or left out), and all others as they are.
+    pub(super) fn here_with_all(&self, changed: &[(&str, Option<&str>)]) -> String {
+        let is_changed = |name: &str| changed.iter().any(|(known, _)| *known == name);
+        let others = self.parameters().iter().map(|(name, value)| (&**name, &**value));
+        let others = others.filter(|(name, _)| !is_changed(name));
+        let set = changed.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        format!("{}{}", self.path, query(others.chain(set)))
+    }
+
     /// The address of this page as JSON.
     pub(super) fn as_json(&self) -> String {
         let all = self.parameters().iter().map(|(name, value)| (&**name, &**value));
