@@ -21,7 +21,7 @@ use super::{
     exposure::Exposures,
     line::Sighting,
     share::Share,
-    state::State,
+    state::{Progress, State},
     trend::Trend,
     window::Window,
 };
@@ -77,6 +77,9 @@ pub struct Friction {
     /// if the window has seven days before its first hit.
     #[serde(with = "word")]
     pub state: State,
+    /// How far it is from being resolved.
+    #[serde(skip)]
+    pub progress: Progress,
     /// How many personas it stops on an average day, with four digits.
     pub impact: f64,
     /// The labels of the personas that had it.

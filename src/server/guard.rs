@@ -92,7 +92,9 @@ fn is_same_origin(page: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::{Router, body::Body, http::HeaderName, middleware, routing::get};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
 
     use super::*;
 
@@ -103,6 +105,37 @@ mod tests {
             .collect();
         let listed = ["runner.local", "192.168.1.7", "fd00::7"].map(str::to_owned);
         refusal(&Uri::from_static("/diag/tick"), &map, &listed).is_none()
+    }
+
+    #[tokio::test]
+    async fn pages_without_a_key_are_for_this_machine_alone() {
+        let guard = middleware::from_fn(this_machine_only);
+        let routes = Router::new().route("/ui", get(async || "")).route_layer(guard);
+        let routes = TowerToHyperService::new(routes);
+        for (caller, passed_on, status) in [
+            ("127.0.0.1:1", None, 200),
+            ("127.200.0.1:1", None, 200),
+            ("[::1]:1", None, 200),
+            ("[::ffff:127.0.0.1]:1", None, 200),
+            ("10.0.0.1:1", None, 403),
+            ("172.17.0.1:1", None, 403),
+            ("0.0.0.0:1", None, 403),
+            ("[fe80::1]:1", None, 403),
+            ("[2001:db8::1]:1", None, 403),
+            ("[::ffff:10.0.0.1]:1", None, 403),
+            ("127.0.0.1:1", Some("x-forwarded-for"), 403),
+            ("127.0.0.1:1", Some("forwarded"), 403),
+            ("127.0.0.1:1", Some("via"), 403),
+        ] {
+            let mut request = Request::builder().uri("/ui");
+            if let Some(name) = passed_on {
+                request = request.header(name, "127.0.0.1");
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo(caller.parse::<SocketAddr>().unwrap()));
+            let answer = routes.call(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{caller} {passed_on:?}");
+        }
     }
 
     #[test]

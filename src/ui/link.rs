@@ -95,7 +95,7 @@ fn address<'p>(path: &[&str], parameters: impl Iterator<Item = (&'p str, &'p str
 
 /// `?` and the parameters, encoded; empty if there are none.
 fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
-    let mut serializer = Serializer::new(String::from("?"));
+    let mut serializer = Serializer::for_suffix(String::from("?"), 1);
     let query = serializer.extend_pairs(parameters).finish();
     if query == "?" { String::new() } else { query }
 }
@@ -103,6 +103,14 @@ fn query<'p>(parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_encoded_after_one_question_mark() {
+        let parameters = [("lang", "en"), ("next", "/ui?a=b&c")];
+        let address = address(&["login"], parameters.into_iter());
+        assert_eq!(address, "/ui/login?lang=en&next=%2Fui%3Fa%3Db%26c");
+        assert_eq!(query([].into_iter()), "");
+    }
 
     #[test]
     fn whatever_a_name_is_it_stays_one_segment() {

@@ -14,7 +14,7 @@ use crate::{
         exposure::with_hits,
         line::Sighting,
         share::{Share, Tally},
-        state::{self, Exposure, State},
+        state::{self, Exposure, Progress, State},
         trend::{self, Trend},
         window::{Call, Name, Window},
     },
@@ -26,6 +26,7 @@ pub(super) struct Case {
     pub(super) about: About,
     pub(super) detectors: BTreeSet<Detector>,
     pub(super) state: State,
+    progress: Progress,
     pub(super) trend: Trend,
     pub(super) impact: f64,
     /// The runs of the window that had it, in order; at least one.
@@ -62,6 +63,7 @@ impl Case {
             about: About::Issue(number),
             impact: impact(window, &detectors, &hits, &tallies),
             state: standing.state,
+            progress: standing.progress,
             trend,
             detectors,
             hits,
@@ -80,6 +82,7 @@ impl Case {
         let standing = state::state(&history, first_hit.at, &[], window.end());
         let days_without = first_hit.day.duration_since(window.from());
         let is_shown = |state: &State| *state != State::New || days_without >= state::NEW;
+        let progress = standing.map(|standing| standing.progress).unwrap_or_default();
         let state = standing.map(|standing| standing.state).filter(is_shown);
         let tallies = tallies(window, &hits, &exposed);
         let detectors = BTreeSet::from([detector]);
@@ -88,6 +91,7 @@ impl Case {
             about,
             impact: impact(window, &detectors, &hits, &tallies),
             state: state.unwrap_or(State::Open),
+            progress,
             trend: trend::of_runs(window, &hits, &exposed),
             detectors,
             hits,
@@ -125,6 +129,7 @@ impl Case {
             detectors: self.detectors.clone(),
             template: issue.map(|issue| text(issue.template)),
             state: self.state,
+            progress: self.progress,
             impact: self.impact,
             personas,
             personas_exposed: tallies().filter(|tally| tally.exposed > 0).count(),
