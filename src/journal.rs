@@ -39,7 +39,7 @@ use backend::{
 };
 pub use browse::{
     DayHits, FoundRun, KnownPersona, LiveCall, LiveCalls, OwnRating, Page, Part, PersonaHits,
-    PersonaRun, Position, Revision, RunFilter, RunRating, Sample, StoredRating, ToolSample,
+    PersonaRun, Position, Rated, RatingFilter, Revision, RunFilter, RunRating, Sample, StoredRating, ToolSample,
 };
 pub use control::Key;
 pub(crate) use control::{

@@ -11,6 +11,8 @@ mod front;
 mod headers;
 mod link;
 mod live;
+mod pager;
+mod reports;
 mod sign_in;
 mod times;
 mod trouble;
@@ -123,6 +125,8 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route("/ui", page(front::show))
         .route("/ui.json", page(front::show))
         .route("/ui/live", page(live::show))
+        .route("/ui/reports", page(reports::list))
+        .route("/ui/reports/{file}", page(reports::show))
         .route("/ui/", get(async || Redirect::to("/ui")))
         .route("/ui/{*path}", page(async |_, _| Err(Trouble::NotFound)))
         // The guard refuses other methods already. But the router of `server` would put its own answer in the place of a

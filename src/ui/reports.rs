@@ -14,7 +14,7 @@ use super::{
     Answer, Page, Place, Ui,
     asked::Asked,
     frame,
-    pager::{self, ROWS},
+    pager,
     times::Times,
     trouble::{self, Trouble},
     words,
@@ -62,7 +62,7 @@ fn table(asked: &Asked, times: &Times, reports: &[ListedReport]) -> Markup {
 fn row(asked: &Asked, times: &Times, report: &ListedReport) -> Markup {
     let words = words::reports::words(asked.language);
     let week = report.week.to_string();
-    let file = |form: Form| asked.link(&["reports", &format!("{week}.{form}")], &[]);
+    let file = |form: Form| asked.link(&["reports", &format!("{week}.{}", form.as_str())], &[]);
     let days =
         languages::words(asked.language).days(report.week.monday(), report.week.sunday());
     html! {
@@ -111,6 +111,3 @@ fn answer(report: StoredReport, form: Form) -> Response {
         Form::Json => ([(CONTENT_TYPE, "application/json")], report.json).into_response(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,4 +3,6 @@
 pub(super) mod frame;
 pub(super) mod front;
 pub(super) mod live;
+pub(super) mod pager;
+pub(super) mod reports;
 pub(super) mod sign_in;
