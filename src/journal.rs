@@ -51,7 +51,7 @@ pub use facts::{
     persona_line,
 };
 pub use ledger::{Booking, Books, Cap, NoRoom, Spending, UnfinishedBooks};
-pub use outbox::{Post, PostKey, PostKind};
+pub use outbox::{OutboxDepth, Post, PostKey, PostKind};
 pub use reports::{ListedReport, NewReport, PostState, ReportPost, StoredReport};
 pub(crate) use runs::CANCELLED;
 pub use runs::{EndedRun, HeldBack, NewRun, RunRow, RunSettings};

@@ -6,7 +6,9 @@
 
 mod access;
 mod asked;
+mod days;
 mod frame;
+mod frictions;
 mod front;
 mod headers;
 mod link;

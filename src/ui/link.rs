@@ -84,6 +84,21 @@ impl Asked {
     }
 }
 
+/// What a report names is shown by other pages.
+impl Links for Asked {
+    fn friction(&self, id: &str) -> Option<String> {
+        Some(self.link(&["frictions", id], &[]))
+    }
+
+    fn module(&self, name: &str) -> Option<String> {
+        Some(self.link(&["modules", name], &[]))
+    }
+
+    fn call(&self, run: &str, call: Option<u32>) -> Option<String> {
+        Some(self.run_named(run, call))
+    }
+}
+
 fn address<'p>(path: &[&str], parameters: impl Iterator<Item = (&'p str, &'p str)>) -> String {
     let mut address = "/ui".to_owned();
     for segment in path {
