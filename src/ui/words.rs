@@ -5,6 +5,7 @@ pub(super) mod frame;
 pub(super) mod frictions;
 pub(super) mod front;
 pub(super) mod live;
+pub(super) mod overviews;
 pub(super) mod pager;
 pub(super) mod reports;
 pub(super) mod sign_in;
