@@ -8,7 +8,6 @@ mod access;
 mod asked;
 mod days;
 mod frame;
-mod frictions;
 mod front;
 mod headers;
 mod link;
