@@ -8,4 +8,7 @@ pub(super) mod live;
 pub(super) mod overviews;
 pub(super) mod pager;
 pub(super) mod reports;
+pub(super) mod runs;
 pub(super) mod sign_in;
+pub(super) mod terms;
+pub(super) mod transcript;
