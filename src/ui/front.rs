@@ -1,83 +1,13 @@
-//! /ui: what hurts now, what changed, and the fleet at this moment. Its JSON is `report/v1`.
-
-mod glance;
-mod now;
+//! /ui: what the report says for now, and the fleet.
 
 use std::sync::Arc;
 
-use maud::{Markup, html};
+use maud::html;
 
-use self::now::Now;
-use super::{Answer, Page, Place, Ui, asked::Asked, days, frame, trouble, trouble::Trouble, words};
-use crate::{
-    facts::window::Days,
-    report::{
-        Document, Form,
-        html::{findings, sections},
-        view::{Section, View},
-    },
-};
+use super::{Answer, Page, Place, Ui, asked::Asked, trouble::Trouble, words};
 
-/// The days that are shown if the request names none: the report is one of a week.
-const DAYS: Days = Days::Last(7);
-
-pub(super) async fn show(ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
-    let shown = ui.overviews.get(asked.days.unwrap_or(DAYS)).await;
-    if asked.is_json {
-        let report = Document::of(&shown?.overview.report, asked.language).text(Form::Json);
-        return Ok(Answer::JsonText(report));
-    }
-    let times = ui.times(&asked).await?;
-    let now = Now::of(&ui, &asked, &times).await;
-    let report =
-        shown.as_ref().ok().map(|it| Document::of(&it.overview.report, asked.language));
-    let title = match &report {
-        Some(report) => report.sentence(),
-        None => words::front::words(asked.language).title,
-    };
-    let main = html! {
-        (trouble::part(&asked, &shown, |shown| days::told(&asked, &times, shown)))
-        @if let Some(report) = &report { (summary(report.view())) }
-        (now.draw(&asked))
-        @if let Some(report) = &report { (sections_of(&asked, report.view())) }
-    };
-    Ok(Answer::Page(Page { place: Place::Front, title: title.to_owned(), main, live: None }))
-}
-
-/// Who ran, which versions, when the product could not be reached.
-fn summary(view: &View) -> Markup {
-    sections::lines(&view.summary)
-}
-
-/// The sections of the report, each with a link to the page that has more of it.
-fn sections_of(asked: &Asked, view: &View) -> Markup {
+pub(super) async fn show(_ui: Arc<Ui>, asked: Asked) -> Result<Answer, Trouble> {
     let words = words::front::words(asked.language);
-    let link = |page: &str| asked.link(&[page], &[]);
-    html! {
-        (section(&view.hurts, |items| findings::hurts(items, asked)))
-        p { a href=(link("frictions")) { (words.all_frictions) } }
-        (section(&view.changes, |items| findings::changes(items, asked)))
-        (section(&view.modules, |rows| glance::modules(asked, rows, &view.modules.heading)))
-        p { a href=(link("modules")) { (words.all_modules) } }
-        (section(&view.missing, |items| numbers(&view.missing, items)))
-        (section(&view.slow, |items| numbers(&view.slow, items)))
-        (section(&view.not_tested, sections::reasons))
-        p { a href=(link("personas")) { (words.all_personas) } }
-        (section(&view.reliability, sections::lines))
-        (section(&view.cost, sections::lines))
-        p.note { (view.footer) }
-    }
-}
-
-fn numbers<const N: usize>(section: &Section<[String; N]>, items: &[[String; N]]) -> Markup {
-    frame::wide(&section.heading, sections::numbers(items, &section.columns))
-}
-
-fn section<T>(section: &Section<T>, draw: impl FnOnce(&[T]) -> Markup) -> Markup {
-    html! {
-        section {
-            h2 { (section.heading) }
-            (sections::content(section, draw))
-        }
-    }
+    let main = html! {};
+    Ok(Answer::Page(Page { place: Place::Front, title: words.title.to_owned(), main, live: None }))
 }

@@ -104,7 +104,13 @@ impl Words {
     }
 
     /// How many are listed, and which page of them this is.
-    pub(in crate::ui) fn listed(&self, found: usize, of: usize, page: usize, pages: usize) -> String {
+    pub(in crate::ui) fn listed(
+        &self,
+        found: usize,
+        of: usize,
+        page: usize,
+        pages: usize,
+    ) -> String {
         match self.language {
             Language::German => german::listed(found, of, page, pages),
             Language::English => english::listed(found, of, page, pages),

@@ -59,7 +59,9 @@ pub(super) fn why(cause: Cause) -> &'static str {
         Cause::Handler => "The tool answered with an error text.",
         Cause::Coded => "The tool answered with an error that has a code.",
         Cause::Rpc => "The server answered with a JSON-RPC error.",
-        Cause::Cut => "No answer came, or it broke off. Whether the call had an effect is not known.",
+        Cause::Cut => {
+            "No answer came, or it broke off. Whether the call had an effect is not known."
+        }
         Cause::ServerPolicy => "A rule of the server forbade the call.",
         Cause::Vanished => "The tool was listed when the run began, and then gone.",
         Cause::RejectedInput => "The input was rejected when it was checked against the schema.",
@@ -99,8 +101,7 @@ pub(super) fn because(state: State) -> &'static str {
 pub(super) fn progress(progress: Progress, is_resolved: bool) -> String {
     let Progress { clean, needed, personas, personas_needed } = progress;
     let runs = if clean == 1 { "clean run" } else { "clean runs" };
-    let found =
-        format!("Since the last hit {clean} {runs} of {personas} of the affected personas");
+    let found = format!("Since the last hit {clean} {runs} of {personas} of the affected personas");
     match needed {
         Some(needed) if is_resolved => format!("{found}; {needed} were enough."),
         Some(needed) if personas_needed > 1 => {
