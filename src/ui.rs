@@ -39,6 +39,7 @@ use trouble::Trouble;
 
 const STYLE: &str = concat!(include_str!("report/html/base.css"), include_str!("ui/style.css"));
 const SCRIPT: &str = include_str!("ui/ui.js");
+const ICON: &str = include_str!("ui/icon.svg");
 
 /// What the pages show, and from where.
 #[derive(Debug)]
@@ -130,7 +131,8 @@ pub(crate) fn routes<S>(ui: Arc<Ui>) -> Router<S> {
         .route_layer(middleware::from_fn_with_state(ui.clone(), access::guard));
     let open = sign_in::routes()
         .route("/ui/style.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT));
+        .route("/ui/ui.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/ui/icon.svg", asset("image/svg+xml", ICON));
     pages.merge(open).with_state(ui)
 }
 

@@ -9,7 +9,7 @@ mod parts;
 mod past;
 mod reliability;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod unreachable;
 mod uses;
 

@@ -594,6 +594,7 @@ async fn each_answer_under_ui_has_the_headers_that_keep_it_to_itself() {
     for (path, kind) in [
         ("/ui/style.css", "text/css; charset=utf-8"),
         ("/ui/ui.js", "text/javascript; charset=utf-8"),
+        ("/ui/icon.svg", "image/svg+xml"),
     ] {
         let answer = reader.get(path, &[]).await;
         assert_eq!((answer.status(), &*header(&answer, "content-type")), (StatusCode::OK, kind));

@@ -92,7 +92,11 @@ impl Words {
     /// How many of the runs in flight are not named.
     pub(in crate::ui) fn more_runs(&self, count: usize) -> String {
         let others = languages::words(self.language).number(count as u64);
-        if self.is_german() { format!("und {others} weitere") } else { format!("and {others} more") }
+        if self.is_german() {
+            format!("und {others} weitere")
+        } else {
+            format!("and {others} more")
+        }
     }
 
     /// Since when a run is in flight.
@@ -242,10 +246,7 @@ mod tests {
             GERMAN.hindrance(&pause(Some("Deploy.")), Some("Mo, 09:12")),
             "Pausiert seit Mo, 09:12 von 127.0.0.1: Deploy. Läufe, die unterwegs sind, kommen noch zu Ende."
         );
-        assert_eq!(
-            ENGLISH.hindrance(&Unset(vec!["A"]), None),
-            "A is not set; ticks are disabled."
-        );
+        assert_eq!(ENGLISH.hindrance(&Unset(vec!["A"]), None), "A is not set; ticks are disabled.");
     }
 
     #[test]
